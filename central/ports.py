@@ -1,0 +1,120 @@
+"""What the central asks of the world, each behind a Protocol.
+
+The real drivers are given to `central/app.py` by `operate/serve.py`; honest ones in memory stand in
+`tests/fakes.py`. Nothing else in the central touches a clock, randomness, a socket or a file.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time. Deadlines are kept on `monotonic`; `wall` is for display and accounting."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of the monotonic clock."""
+        ...
+
+
+class Randomness(Protocol):
+    """Unpredictable bytes for secrets, and the spread of back-offs."""
+
+    def token(self, size: int = 32) -> str:
+        """Return an unguessable URL-safe string made of `size` random bytes."""
+        ...
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between `low` and `high`."""
+        ...
+
+
+class Blobs(Protocol):
+    """Content-addressed files. What `put` has returned survives a power cut."""
+
+    async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
+        """Store the bytes under their hash, sync file and folder, return their number.
+
+        Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, StoreFull;
+        nothing is left behind then.
+        """
+        ...
+
+    async def missing(self, hashes: list[str]) -> list[str]:
+        """Return those of `hashes` that are not here."""
+        ...
+
+    async def size(self, sha256: str) -> int | None:
+        """Return the number of bytes, or None where it is not here."""
+        ...
+
+    def read(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        """Yield the bytes from `offset` on. Raises BlobNotFound at the first step."""
+        ...
+
+
+Inbound = Callable[[str, bytes], Awaitable[None]]  # topic, payload
+
+
+class BusLogin(Protocol):
+    """What a pilot needs to reach the bus."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+
+
+class Bus(Protocol):
+    """The message bus as the central sees it: hints out, beats in, never the record.
+
+    Every call is safe while the broker is gone: it returns and the message is lost.
+    """
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands now."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where pilots reach the broker: mqtt://host:port."""
+        ...
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Queue a QoS 0 message without waiting; the oldest is dropped when the queue is full."""
+        ...
+
+    async def add_login(self, community: str, pilot: str, password: str) -> None:
+        """Let this pilot write its own `up` and read its own `down`. Idempotent."""
+        ...
+
+    async def remove_login(self, community: str, pilot: str) -> None:
+        """Forget the login and cut the connection where the broker can. Idempotent."""
+        ...
+
+    async def run(self, inbound: Inbound) -> None:
+        """Keep the connection, for ever; give what pilots say to `inbound`. Ends by cancellation."""
+        ...
+
+
+class Disk(Protocol):
+    """Small files of the data directory that hold keys and secrets."""
+
+    def read(self, path: Path) -> bytes | None:
+        """Return the content, or None where there is no such file."""
+        ...
+
+    def write_secret(self, path: Path, content: bytes) -> None:
+        """Create or replace the file atomically, mode 0600, synced."""
+        ...

@@ -1,0 +1,220 @@
+"""The store as the services see it. One contract suite (`tests/contract`) runs on every driver.
+
+Verbs take batches. A call returns when its transaction is synced to disk; several calls share a
+transaction (group commit), and one that fails leaves the others alone. Compare-and-set verbs
+return one bool per item: False means that the row had changed, and nothing was written for it.
+Any verb raises StoreFull (nothing written) or StoreBroken (end the process).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from pilotage.proto.pilot_states import PilotState
+
+from .records import (
+    AttemptRow,
+    Change,
+    CountRow,
+    Evidence,
+    JobBody,
+    JobClass,
+    JobRow,
+    LiveAttempt,
+    Move,
+    NewAttempt,
+    NewJob,
+    NewSecret,
+    NewSubmission,
+    Note,
+    Owner,
+    PilotRow,
+    Registration,
+    Search,
+    Standing,
+    SubmissionRecord,
+    TokenRow,
+    Want,
+)
+
+CHUNK_MAX = 2_000  # rows a transaction of a bulk: others wait no longer than for one of these
+
+
+class Store(Protocol):
+    """Durable state of one central. See the module for what all verbs share."""
+
+    @property
+    def generation(self) -> str:
+        """Identity of this store's past; another one after a restore."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then close."""
+        ...
+
+    # -- interning ------------------------------------------------------------------------------
+
+    async def owner(self, owner: Owner) -> Owner:
+        """Return the owner with its id; a new one is stored. Identity is (community, issuer, subject)."""
+        ...
+
+    async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
+        """Return a class id for each, in order; new ones are stored. All fields but the id identify."""
+        ...
+
+    # -- submission -----------------------------------------------------------------------------
+
+    async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
+        """Store a complete submission of at most CHUNK_MAX jobs in one transaction.
+
+        A known (community, owner, key) with the same body returns the first submission (compare
+        `at` or `ranges`); with another body raises KeyReused.
+        """
+        ...
+
+    async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
+        """Open a submission that arrives in chunks; its jobs are visible nowhere until `finish`.
+
+        Returns the first one where the key is known (complete or not); raises KeyReused.
+        """
+        ...
+
+    async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
+        """Append at most CHUNK_MAX jobs; return the first of their consecutive ids."""
+        ...
+
+    async def finish_submission(self, submission_id: int) -> SubmissionRecord:
+        """Make all jobs of the submission visible, in state Waiting."""
+        ...
+
+    async def drop_submission(self, submission_id: int) -> None:
+        """Remove an unfinished submission and its jobs; its key is free again. Ids are not reused."""
+        ...
+
+    async def submission(self, submission_id: int) -> SubmissionRecord | None: ...
+
+    async def submission_by_key(
+        self, community: str, owner_id: int, key: str
+    ) -> SubmissionRecord | None: ...
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def standing(self, job_ids: Sequence[int]) -> dict[int, Standing]:
+        """Return where each job stands, read behind all writes before it; unknown ids are left out."""
+        ...
+
+    async def move(self, moves: Sequence[Move]) -> list[bool]:
+        """Move jobs without a live attempt, with a note each."""
+        ...
+
+    async def want(self, wants: Sequence[Want]) -> list[bool]:
+        """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
+        ...
+
+    async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+        """Mark jobs that are final and not deleted yet."""
+        ...
+
+    async def set_priority(
+        self, job_ids: Sequence[int], priority: int, at: float, who: str
+    ) -> list[bool]:
+        """Change the priority of jobs that are not final."""
+        ...
+
+    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]: ...
+
+    async def job(self, job_id: int) -> JobRow | None: ...
+
+    async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
+        """Return jobs with an id greater than `after`, in order of the id."""
+        ...
+
+    async def ids(self, search: Search, *, limit: int) -> list[int]:
+        """Return the ids that match, in order; at most `limit`."""
+        ...
+
+    async def counts(self) -> list[CountRow]:
+        """Count all visible jobs that are not deleted, for the counters in memory."""
+        ...
+
+    async def notes(self, job_id: int) -> list[Note]: ...
+
+    # -- attempts -------------------------------------------------------------------------------
+
+    async def reserve_attempts(self, count: int) -> int:
+        """Take `count` attempt ids out of the counter row for ever; return the first."""
+        ...
+
+    async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
+        """Write matches, each judged by itself; None where the job was not Waiting at that epoch.
+
+        An attempt of an earlier epoch that is still open is closed.
+        """
+        ...
+
+    async def change(self, changes: Sequence[Change]) -> list[bool]:
+        """Apply changes in order, in one transaction, each a compare-and-set by itself."""
+        ...
+
+    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None: ...
+
+    async def evidence(self, job_id: int) -> list[Evidence]: ...
+
+    async def attempts(self, job_id: int) -> list[AttemptRow]:
+        """Return all attempts of a job, oldest first."""
+        ...
+
+    # -- rebuild --------------------------------------------------------------------------------
+
+    def waiting(self) -> AsyncIterator[list[tuple[int, int, int, int, float | None]]]:
+        """Yield slices of (class_id, priority, job_id, epoch, queue_until) of all jobs that wait,
+        in order of the id."""
+        ...
+
+    async def live_attempts(self) -> list[LiveAttempt]: ...
+
+    async def all_classes(self) -> list[JobClass]: ...
+
+    async def owners(self) -> list[Owner]: ...
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
+        """Store hashed bootstrap secrets, and a pilot row in state Submitted for each."""
+        ...
+
+    async def register(self, registration: Registration) -> PilotRow:
+        """Use a secret: session 1, state Running. Idempotent by (secret, nonce): the renewal hash
+        is then replaced, the session stays. Raises BadSecret."""
+        ...
+
+    async def hello(self, pilot: str, nonce: str) -> PilotRow:
+        """Open the next session; the same nonce again gives the same one. Raises PilotNotFound."""
+        ...
+
+    async def pilot(self, pilot: str) -> PilotRow | None: ...
+
+    async def pilots(
+        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
+    ) -> list[PilotRow]:
+        """Return pilots in order of their name; no states: all."""
+        ...
+
+    async def move_pilot(
+        self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+    ) -> bool:
+        """Compare-and-set of a pilot's state."""
+        ...
+
+    # -- tokens ---------------------------------------------------------------------------------
+
+    async def add_token(self, token: TokenRow) -> None: ...
+
+    async def revoke_token(self, jti: str, at: float) -> bool:
+        """Mark a token revoked; False where there is none or it is revoked already."""
+        ...
+
+    async def tokens(self, community: str | None) -> list[TokenRow]: ...
+
+    async def revoked(self) -> list[tuple[str, float]]:
+        """Return (jti, expiry) of revoked tokens that have not expired."""
+        ...

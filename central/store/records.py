@@ -1,0 +1,430 @@
+"""What goes into the store and comes out of it.
+
+Where the state of a job is kept: `job.state` is the state while no attempt is live (Received,
+Waiting, Held, Completing and the final ones); while an attempt is live its row says Matched or
+Running, and the job's row is not touched. So a job's row is written once, at the end.
+"""
+
+import msgspec
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How, Output, Usage, Why
+from pilotage.proto.pilot_states import PilotState
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+# -- who and what kind --------------------------------------------------------------------------
+
+
+class Owner(_Record):
+    """An identity is (issuer, subject); the name is for display."""
+
+    owner_id: int = 0
+    community: str
+    issuer: str
+    subject: str
+    name: str = ""
+
+
+class JobClass(_Record):
+    """Jobs that are matched as one. `needs` and `preference` are canonical JSON of proto.job."""
+
+    class_id: int = 0
+    community: str
+    group: str
+    owner_id: int
+    type: str
+    needs: bytes
+    preference: bytes = b"null"
+
+
+# -- submission ---------------------------------------------------------------------------------
+
+
+class NewSubmission(_Record):
+    community: str
+    owner_id: int
+    key: str
+    body_hash: str  # of the whole request: the same key with another body is refused
+    name: str
+    template: bytes | None  # JSON of proto.job.Job with its braces, or None: each job has its own
+    at: float
+
+
+class SubmissionRecord(_Record):
+    submission_id: int
+    community: str
+    owner_id: int
+    key: str
+    body_hash: str
+    name: str
+    template: bytes | None
+    at: float
+    complete: bool
+    ranges: tuple[tuple[int, int], ...]  # (first id, count), in the order of the jobs
+
+
+class NewJob(_Record):
+    """A job's row. `body` is its parameters (JSON object) or, without a template, the whole job."""
+
+    class_id: int
+    body: bytes
+    priority: int = 5
+    retries: int = 0
+    queue_until: float | None = None  # wall clock
+    name: str | None = None  # None: the template's
+
+
+# -- jobs ---------------------------------------------------------------------------------------
+
+
+class Standing(_Record):
+    """Where a job stands, live attempt included: enough to decide a move."""
+
+    job_id: int
+    state: JobState
+    epoch: int  # of the last attempt, live or not
+    round: int
+    class_id: int
+    priority: int
+    retries: int
+    failures: int
+    losses: int
+    queue_until: float | None
+    attempt_id: int | None  # the live one; otherwise the open one, if any
+    live: bool
+    wanted: Why | None
+    deleted: bool
+    pilot: str | None  # of that attempt
+    session: int | None
+
+
+class JobRow(_Record):
+    """Everything that is shown of a job in a list."""
+
+    job_id: int
+    submission_id: int
+    submission_name: str
+    class_id: int
+    community: str
+    group: str
+    owner: str  # subject
+    owner_id: int
+    type: str
+    name: str | None
+    state: JobState
+    epoch: int
+    round: int
+    priority: int
+    failures: int
+    losses: int
+    reason: str
+    status: str
+    site: str
+    pilot: str
+    wanted: Why | None
+    exit_code: int | None
+    submitted_at: float
+    started_at: float | None
+    ended_at: float | None
+    deleted: bool
+
+
+class JobBody(_Record):
+    """What a job runs, as it was handed in."""
+
+    job_id: int
+    template: bytes | None
+    body: bytes
+
+
+class Move(_Record):
+    """A move of a job without a live attempt: compare-and-set on `old`.
+
+    `close` closes an attempt that is still open, so that nothing of it counts any more.
+    """
+
+    job_id: int
+    old: JobState
+    new: JobState
+    at: float
+    event: str
+    who: str  # a subject, or "central"
+    reason: str = ""
+    close: bool = True
+    new_round: bool = False  # a reschedule of a final job: failures and losses start anew
+
+
+class Want(_Record):
+    """What the central wants of a live attempt. Compare-and-set: it is still live."""
+
+    attempt_id: int
+    job_id: int
+    wanted: Why
+    at: float
+    who: str
+    reason: str = ""
+
+
+class Search(_Record):
+    """A filter in terms of the store. Empty clauses hold for all."""
+
+    community: str | None = None
+    owner_id: int | None = None
+    groups: tuple[str, ...] = ()
+    states: tuple[JobState, ...] = ()
+    ids: tuple[int, ...] = ()
+    submission_id: int | None = None
+    owner: str = ""
+    type: str = ""
+    site: str = ""
+    name: str = ""
+    include_deleted: bool = False
+
+
+class CountRow(_Record):
+    """Jobs per combination; the counters in memory are built from these at start."""
+
+    community: str
+    group: str
+    owner_id: int
+    owner: str
+    type: str
+    site: str  # of the live or last attempt; empty before the first
+    state: JobState
+    count: int
+
+
+# -- attempts -----------------------------------------------------------------------------------
+
+
+class NewAttempt(_Record):
+    """A match, to be written: Waiting and `epoch - 1` → Matched and `epoch` (PROTOCOL C1)."""
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    pilot: str
+    session: int
+    ask: int
+    site: str
+    element: str
+    host: str
+    cores: int
+    memory_mb: int
+    wall_s: float
+    at: float
+
+
+class AttemptRow(_Record):
+    """One attempt, with its history packed inside."""
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    round: int
+    pilot: str
+    session: int
+    ask: int
+    site: str
+    element: str
+    host: str
+    cores: int
+    memory_mb: int
+    wall_s: float
+    state: JobState | None  # Matched or Running while live, None afterwards
+    live: bool
+    open: bool  # a late result of it would still count
+    wanted: Why | None
+    matched_at: float
+    started_at: float | None
+    ended_at: float | None
+    how: How | None
+    exit_code: int | None
+    detail: str
+    isolation: str
+    usage: Usage | None
+    outputs: tuple[Output, ...]
+    progress: tuple[tuple[float, str], ...]  # (wall clock, application status)
+
+
+class LiveAttempt(_Record):
+    """What the dispatch keeps of an attempt in memory, as read at start."""
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    round: int
+    class_id: int
+    priority: int
+    pilot: str
+    session: int
+    ask: int
+    site: str
+    element: str
+    cores: int
+    memory_mb: int
+    wall_s: float
+    started: bool
+    wanted: Why | None
+    retries: int
+    failures: int
+    losses: int
+    queue_until: float | None
+    community: str
+    matched_at: float
+
+
+class Start(_Record):
+    """Matched → Running. Compare-and-set: live and Matched."""
+
+    attempt_id: int
+    job_id: int
+    at: float
+    isolation: str = ""
+
+
+class Progress(_Record):
+    """The application's own word; appended to the history of a live attempt."""
+
+    attempt_id: int
+    job_id: int
+    at: float
+    status: str
+
+
+class TakeBack(_Record):
+    """Waiting → Running for an attempt that is open and the job's last (PROTOCOL C10)."""
+
+    attempt_id: int
+    job_id: int
+    at: float
+
+
+class Requeue(_Record):
+    """End of a lease without a result: the job moves, the attempt is live no more.
+
+    Compare-and-set: the attempt is live and its `wanted` is as we knew it. With `close` nothing of
+    it counts any more; without, a late result or beat still may.
+    """
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    new: JobState
+    at: float
+    event: str
+    reason: str
+    close: bool
+    wanted: Why | None
+    lost: bool  # it had started: counts towards `lost_too_often`
+    how: How | None = None
+
+
+class End(_Record):
+    """A result that counts (PROTOCOL C9). Compare-and-set: open, and `wanted` is not kill.
+
+    The job moves to `new`; `failed` adds one to its failures.
+    """
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    new: JobState
+    at: float
+    event: str
+    reason: str
+    failed: bool
+    how: How
+    exit_code: int | None
+    detail: str
+    isolation: str
+    usage: Usage
+    outputs: tuple[Output, ...]
+    started_at: float | None = None  # kept if the start was never reported
+
+
+Change = Start | Progress | TakeBack | Requeue | End
+
+
+class Evidence(_Record):
+    """A report that does not count, kept. No foreign key: its job may be gone."""
+
+    job_id: int
+    epoch: int
+    at: float
+    pilot: str
+    why: str
+    report: bytes
+
+
+class Note(_Record):
+    """Something a person or the central did to a job outside of an attempt."""
+
+    job_id: int
+    at: float
+    who: str
+    event: str
+    detail: str
+
+
+# -- pilots -------------------------------------------------------------------------------------
+
+
+class NewSecret(_Record):
+    secret_hash: str
+    pilot: str
+    community: str
+    site: str
+    element: str
+    expires_at: float
+    made_by: str
+    at: float
+
+
+class PilotRow(_Record):
+    pilot: str
+    community: str
+    site: str
+    element: str
+    state: PilotState
+    session: int
+    nonce: str  # of the registration or the last hello
+    renewal_hash: str
+    host: str
+    node: bytes  # JSON of messages.Node
+    made_at: float
+    registered_at: float | None
+    ended_at: float | None
+    reason: str
+
+
+class Registration(_Record):
+    """Use of a secret. The same (secret, nonce) again gives the same pilot."""
+
+    secret_hash: str
+    nonce: str
+    renewal_hash: str
+    host: str
+    node: bytes
+    at: float
+
+
+# -- tokens -------------------------------------------------------------------------------------
+
+
+class TokenRow(_Record):
+    jti: str
+    issuer: str
+    subject: str
+    name: str
+    community: str
+    groups: tuple[str, ...]
+    role: str
+    issued_at: float
+    expires_at: float
+    issued_by: str
+    revoked_at: float | None = None

@@ -1,0 +1,199 @@
+"""What a pilot asks of the world, each behind a Protocol.
+
+`pilot/__main__.py` gives the real drivers to `pilot/agent.py`; `tests/fakes.py` has honest ones in
+memory, so that the shipped agent runs whole on a virtual clock.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Protocol
+
+from pilotage.proto.messages import Assignment, Node, Output, Usage
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds on CLOCK_BOOTTIME: goes on while the node is suspended."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Randomness(Protocol):
+    def token(self) -> str:
+        """Return an unguessable string: the nonce of register and hello."""
+        ...
+
+    def uniform(self, low: float, high: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    status: int
+    body: bytes
+
+
+class NoReply(Exception):
+    """No answer came: refused, cut, or too late. The request may or may not have arrived."""
+
+
+class Http(Protocol):
+    """HTTPS to the central: one kept connection for messages, a second one for blobs."""
+
+    async def post(self, path: str, body: bytes, *, token: str, timeout_s: float) -> HttpReply:
+        """Send JSON and return the answer. Raises NoReply."""
+        ...
+
+    async def upload(self, path: str, file: Path, *, token: str) -> HttpReply:
+        """PUT a file. Raises NoReply."""
+        ...
+
+    async def download(self, path: str, file: Path, *, token: str) -> int:
+        """GET into a file, return the status. Raises NoReply."""
+        ...
+
+
+class Bus(Protocol):
+    """The message bus as a pilot sees it. Hints only: every call is safe while it is down."""
+
+    @property
+    def up(self) -> bool: ...
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send at QoS 0 without waiting; lost when the bus is down."""
+        ...
+
+    async def run(self, inbound: Callable[[bytes], Awaitable[None]]) -> None:
+        """Keep the connection and give what comes on our `down` topic to `inbound`, for ever."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the guard says of a payload that is gone, with every process of it."""
+
+    attempt_id: int
+    exit_code: Optional[int]
+    signal: Optional[int]
+    frozen_s: float
+    usage: Usage
+    why: str = ""  # wall, fence, killed … when the guard ended it
+
+
+@dataclass(frozen=True)
+class GuardNews:
+    """One thing the guard reports: exactly one of the fields beside the attempt is set."""
+
+    attempt_id: int
+    started: bool = False
+    not_started: str = ""  # the reason
+    frozen: bool = False
+    thawed: bool = False
+    ended: Optional[Ended] = None
+
+
+class Guard(Protocol):
+    """The process beside the payloads that starts them and holds their fences.
+
+    If it dies, its payloads die with it. Commands return at once; news come through `news`.
+    """
+
+    @property
+    def isolation(self) -> str:
+        """The rung of the isolation ladder in use: bubblewrap, unshare or session."""
+        ...
+
+    def start(self, assignment: Assignment, folder: Path, fence: float) -> None:
+        """Start the payload in `folder/work`, output to `folder/stdout` and `folder/stderr`."""
+        ...
+
+    def fence(self, attempt_id: int, fence: float) -> None:
+        """Move the fence (seconds of CLOCK_BOOTTIME); a frozen payload thaws if it is ahead."""
+        ...
+
+    def stop(self, attempt_id: int, grace_s: float) -> None:
+        """SIGTERM, after `grace_s` SIGKILL; 0: at once. `ended` comes when it is verified empty."""
+        ...
+
+    async def news(self) -> GuardNews:
+        """Return the next piece of news. Raises GuardGone."""
+        ...
+
+    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str) -> bool:
+        """Whether an attempt of an earlier life is known to be dead on this host and boot."""
+        ...
+
+
+class GuardGone(Exception):
+    """The guard process has died, and with it all payloads."""
+
+
+class Journal(Protocol):
+    """What must survive the pilot's own restart. Every call returns after fsync."""
+
+    def keep_identity(self, identity: bytes) -> None: ...
+
+    def identity(self) -> Optional[bytes]: ...
+
+    def keep_assignment(self, attempt_id: int, entry: bytes) -> None:
+        """Written before the payload starts."""
+        ...
+
+    def keep_ended(self, attempt_id: int, report: bytes) -> None:
+        """Written before `ended` is sent."""
+        ...
+
+    def forget(self, attempt_id: int) -> None:
+        """The central has answered `ended`."""
+        ...
+
+    def assignments(self) -> dict[int, bytes]: ...
+
+    def ended(self) -> dict[int, bytes]: ...
+
+
+class Workspace(Protocol):
+    """Folders of the payloads."""
+
+    def make(self, attempt_id: int) -> Path:
+        """Make the folder of an attempt, with `work` inside, empty."""
+        ...
+
+    async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
+        """Lay an input file, or the members of an archive, below `into`. Raises UnsafePath."""
+        ...
+
+    async def collect(
+        self, work: Path, patterns: tuple[tuple[str, bool], ...]
+    ) -> tuple[list[tuple[Output, Path]], list[str]]:
+        """Return the files that match (hashed) and the required patterns that matched none."""
+        ...
+
+    def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
+        """Return at most `size_max` bytes of a stream's file from `offset` on."""
+        ...
+
+    def size(self, folder: Path, stream: str) -> int: ...
+
+    def remove(self, attempt_id: int) -> None: ...
+
+
+class UnsafePath(ValueError):
+    """An archive member or a file name leads out of the payload's folder."""
+
+
+class NodeProbe(Protocol):
+    """What the node has and how much of it is free."""
+
+    def node(self) -> Node: ...
+
+    def cores(self) -> int: ...
+
+    def memory_mb(self) -> int: ...
+
+    def scratch_free_mb(self) -> int: ...
+
+    def wall_left_s(self) -> float: ...
+
+    def tags(self) -> tuple[str, ...]: ...

@@ -1,0 +1,87 @@
+"""What a submitter asks for. Unknown fields are refused by name."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a job needs of a pilot. Every clause can refuse by itself; an empty one refuses nobody."""
+
+    sites: tuple[Word, ...] = ()
+    banned_sites: tuple[Word, ...] = ()
+    element: str = ""
+    os: str = ""  # el9, debian13 …; the compatibility table says which others will do
+    architecture: str = ""  # x86_64, aarch64
+    cores_min: Annotated[int, Meta(ge=1, le=4096)] = 1
+    cores_max: Annotated[int, Meta(ge=0, le=4096)] = 0  # 0: as cores_min
+    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400
+    scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    tags: Annotated[str, Meta(max_length=1024)] = ""  # boolean expression: cvmfs:ctao & (gpu | ~legacy)
+
+
+class Preference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Sites that are better for a time; they raise rank and never exclude."""
+
+    sites: tuple[Word, ...] = ()
+    for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of the input sandbox, uploaded before as a blob."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=1024)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size_bytes: Count
+    unpack: bool = False
+
+
+class OutputPattern(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Files that are kept: a glob, relative to the payload's folder."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=1024)]
+    required: bool = True
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One job: a payload, and what it needs.
+
+    In a parametric submission `{name}` in the command, the environment's values, input and output
+    names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
+    """
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]
+    name: Annotated[str, Meta(max_length=128)] = ""
+    type: Word = "User"
+    group: str = ""  # empty: the submitter's default group
+    environment: dict[str, str] = {}
+    image: Annotated[str, Meta(max_length=1024)] = ""
+    inputs: Annotated[tuple[Input, ...], Meta(max_length=10_000)] = ()
+    outputs: Annotated[tuple[OutputPattern, ...], Meta(max_length=1_000)] = ()
+    success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0
+    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # longest wait in the queue; 0: no limit
+    priority: Annotated[int, Meta(ge=0, le=10)] = 5
+    needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (Need(),)
+    preference: Preference | None = None
+
+
+class Mark(str, enum.Enum):
+    """What is shown beside a state."""
+
+    STALLED = "stalled"
+    DELETED = "deleted"
+    KILLING = "killing"
+    HOLDING = "holding"
+    RESCHEDULING = "rescheduling"

@@ -1,0 +1,399 @@
+"""What pilots and the central say to each other (DESIGN: the pilot protocol, version 1).
+
+Frozen stdlib dataclasses, because a pilot has no compiled packages. `proto.wire` turns them into
+JSON and back on a pilot; msgspec decodes the same classes on the central, where `proto.limits`
+checks the ranges that msgspec does not. Durations end in `_s`, sizes in `_mb` (10^6 bytes) or
+`_bytes`; no message carries an end time. New fields go last, with a default: older peers omit them.
+"""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Optional
+
+PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
+
+
+class How(str, enum.Enum):
+    """How an attempt ended."""
+
+    EXITED = "exited"  # the payload ended by itself; `exit_code` says how
+    SIGNALLED = "signalled"  # the payload died of a signal that was not ours
+    WALL = "wall"  # it ran longer than its need said
+    OUTPUT = "output"  # a required output is missing, or outputs are too large
+    NO_START = "no_start"  # the payload could not be started; `detail` says why
+    INPUT = "input"  # its input could not be brought
+    KILLED = "killed"  # stopped because the central wanted it
+    DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
+    DECLINED = "declined"  # never started: too late, or it fits no more
+    LOST = "lost"  # seen dead on this host and boot after a restart of the pilot
+    STALE = "stale"  # killed because the central called it stale
+    UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report
+    OTHER = "other"  # a word that this central does not know
+
+
+class Answer(str, enum.Enum):
+    """The central's answer to one report. All are final: the pilot stops repeating it."""
+
+    OK = "ok"
+    ALREADY = "already"
+    STALE = "stale"
+    MISSING = "missing"  # blobs named in the report are not here: upload them, then repeat
+
+
+class Why(str, enum.Enum):
+    """Why the central wants an attempt to stop."""
+
+    KILL = "kill"
+    HOLD = "hold"
+    RESCHEDULE = "reschedule"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a job: the epoch is the fencing token and grows with each match."""
+
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a pilot found on its node. It does not change while the pilot lives."""
+
+    host: str
+    os: str = "any"  # family and major version: el9, debian13
+    architecture: str = "x86_64"
+    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
+    glibc: str = ""  # "2.34"; empty where unknown
+    user_namespaces: bool = False
+    isolation: str = "session"  # the best rung of the ladder that works here
+    containers: tuple[str, ...] = ()  # apptainer, podman
+    cvmfs: tuple[str, ...] = ()  # repositories that are mounted
+    cpu_model: str = ""
+    hs23_per_core: float = 0.0  # 0 where it is not calibrated
+    python: str = ""
+    batch_system: str = ""
+    batch_id: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Capacity that a pilot puts up for matching: what it has, and what of it is free.
+
+    Sent with every ask: at the start and each time a payload ends. It replaces the pilot's offer
+    before it; a parked one lives as long as the pilot's beats do. Site and element are the
+    pilot's own by its token: what the pilot says of them is for display.
+    """
+
+    cores: int
+    cores_free: int
+    memory_mb: int
+    memory_free_mb: int
+    wall_left_s: float  # until the pilot must have stopped its payloads
+    scratch_free_mb: int = 0
+    gpus_free: int = 0
+    gpu_model: str = ""
+    gpu_memory_mb: int = 0
+    cpu_work_left_hs23_s: float = 0.0  # 0 where it is not known
+    tags: tuple[str, ...] = ()
+    required_tags: tuple[str, ...] = ()  # only jobs that name all of these
+    groups: tuple[str, ...] = ()  # only jobs of these groups; empty: of all
+    owners: tuple[str, ...] = ()  # only jobs of these owners; empty: of all
+    node: Optional[Node] = None
+
+
+@dataclass(frozen=True)
+class Register:
+    """First word of a pilot. Repeated with the same nonce it gives the same pilot again."""
+
+    secret: str
+    nonce: str
+    protocol: str = PROTOCOL
+    node: Optional[Node] = None
+
+
+@dataclass(frozen=True)
+class BrokerLogin:
+    """Where and as whom a pilot reaches the message bus."""
+
+    url: str  # mqtt://host:port or mqtts://host:port
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The pilot's identity. Durable before it is sent."""
+
+    pilot: str
+    community: str
+    site: str
+    element: str
+    gen: str  # the store's generation: another one means that our past is gone
+    session: int
+    token: str
+    expires_in_s: float
+    renewal_secret: str
+    broker: Optional[BrokerLogin] = None
+    ca_pem: str = ""
+    beat_s: float = 40.0  # H: how often to beat while nothing is held
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A pilot that was restarted says what it still has. Its older session dies."""
+
+    pilot: str
+    renewal_secret: str
+    nonce: str
+    unanswered: tuple[Attempt, ...] = ()
+    protocol: str = PROTOCOL
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """Fetch a new token; the renewal secret does not rotate."""
+
+    pilot: str
+    renewal_secret: str
+
+
+@dataclass(frozen=True)
+class TokenReply:
+    token: str
+    expires_in_s: float
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that is laid into the payload's folder before it starts."""
+
+    name: str  # relative path, no '..'
+    sha256: str
+    size_bytes: int
+    unpack: bool = False  # a tar archive whose members are laid there instead
+
+
+@dataclass(frozen=True)
+class OutputRule:
+    """Which files of the payload's folder are kept."""
+
+    pattern: str  # glob, relative
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Body:
+    """What to run. Durations and sizes are limits that the pilot enforces."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    image: str = ""
+    inputs: tuple[InputFile, ...] = ()
+    outputs: tuple[OutputRule, ...] = ()
+    success_codes: tuple[int, ...] = (0,)
+    name: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the match gave to this attempt."""
+
+    cores: int
+    memory_mb: int
+    wall_s: float
+    scratch_mb: int = 0
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One attempt that the pilot now holds."""
+
+    job: int
+    epoch: int
+    attempt_id: int  # the central's row, repeated in reports so that it needs no look-up
+    lease_s: float
+    token: str  # attempt token, bound to (job, epoch): blobs and logs, nothing else
+    grant: Grant
+    body: Body
+    follow: bool = False  # somebody watches the output: send it live
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request for work: numbered, repeated with its number until it is answered."""
+
+    n: int
+    offer: Offer
+    holding: tuple[Attempt, ...] = ()
+    jobs_max: int = 1
+
+
+@dataclass(frozen=True)
+class AskAnswer:
+    """Assignments, or `parked`: the offer waits in the matcher and a wake-up will come."""
+
+    n: int
+    assignments: tuple[Assignment, ...] = ()
+    parked: bool = False
+    stale: bool = False  # an older ask than the last one
+    retry_in_s: float = 0.0  # neither matched nor parked: ask again after this long
+
+
+class What(str, enum.Enum):
+    """What a report is about. They are cumulative: `ended` implies `started`."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an attempt used, measured by the pilot."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_peak_mb: float = 0.0
+    scratch_peak_mb: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    frozen_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """A kept file, already uploaded as a blob."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of an attempt. `ended` is repeated from the journal until it is answered."""
+
+    job: int
+    epoch: int
+    attempt_id: int
+    n: int  # numbered within the attempt; the newest wins
+    what: What
+    how: Optional[How] = None  # with `ended`
+    exit_code: Optional[int] = None
+    detail: str = ""
+    status: str = ""  # application status, with `progress`
+    isolation: str = ""
+    usage: Optional[Usage] = None
+    outputs: tuple[Output, ...] = ()
+    ago_s: float = 0.0  # how long before the sending it happened, on the pilot's clock
+
+
+@dataclass(frozen=True)
+class ReportAnswer:
+    job: int
+    epoch: int
+    n: int
+    answer: Answer
+    missing: tuple[str, ...] = ()  # sha256 of blobs to upload first
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The central wants this attempt to end."""
+
+    job: int
+    epoch: int
+    why: Why = Why.KILL
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Any reports and at most one ask in one request; each item is judged as if it came alone."""
+
+    gen: str
+    session: int
+    reports: tuple[Report, ...] = ()
+    ask: Optional[Ask] = None
+
+
+@dataclass(frozen=True)
+class TurnReply:
+    term: int
+    reports: tuple[ReportAnswer, ...] = ()
+    ask: Optional[AskAnswer] = None
+    stop: tuple[Stop, ...] = ()
+    drain: bool = False
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Presence. It lists what is held; only what is listed is renewed, once it is answered."""
+
+    gen: str
+    session: int
+    n: int
+    parked: int = 0  # number of the ask that is parked, 0 for none
+    closed: int = 0  # the last ask that is answered or given up
+    holding: tuple[Attempt, ...] = ()
+    goodbye: bool = False  # the last beat of a pilot that ends
+
+
+@dataclass(frozen=True)
+class BeatAnswer:
+    n: int
+    term: int
+    stale: tuple[Attempt, ...] = ()
+    stop: tuple[Stop, ...] = ()
+    ask_again: bool = False
+    drain: bool = False
+    follow: tuple[Attempt, ...] = ()  # attempts whose output somebody watches
+    old_session: bool = False  # over the bus, where there is no status code: end at once
+    other_store: bool = False
+
+
+@dataclass(frozen=True)
+class Wake:
+    """There may be work for the parked ask `n`. Binds nothing."""
+
+    n: int
+    term: int
+
+
+@dataclass(frozen=True)
+class Down:
+    """What comes on a pilot's `down` topic: exactly one of the fields is set."""
+
+    beat: Optional[BeatAnswer] = None
+    wake: Optional[Wake] = None
+    stop: Optional[Stop] = None
+    drain: bool = False
+    follow: Optional[Attempt] = None
+
+
+class Stream(str, enum.Enum):
+    OUT = "stdout"
+    ERR = "stderr"
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """Live output of a payload, sent only while somebody follows; lost chunks show as a gap."""
+
+    job: int
+    epoch: int
+    stream: Stream
+    offset: int  # bytes of this stream before `text`
+    text: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Body of every answer that is not 2xx."""
+
+    code: str  # one of proto.problems
+    message: str
+    field: str = ""

@@ -1,0 +1,64 @@
+"""The states of a pilot, as a table. The drawing in `docs/pilot-states.md` is generated from it."""
+
+import enum
+from typing import Final
+
+from .machine import IllegalTransition
+
+
+class PilotState(str, enum.Enum):
+    """Where a pilot stands. *Silent* (its beats are late) is a mark that is shown beside it."""
+
+    SUBMITTED = "Submitted"  # its secret is made, the element has been asked to start it
+    WAITING = "Waiting"  # the element says that it is queued
+    RUNNING = "Running"  # it has registered
+    DRAINING = "Draining"  # it finishes what it holds and asks for nothing more
+    DONE = "Done"  # it said good-bye
+    LOST = "Lost"  # silent for longer than any of its leases
+    FAILED = "Failed"  # it never registered, or its element says that it broke
+    ABORTED = "Aborted"  # cancelled before it registered
+
+
+class PilotEvent(str, enum.Enum):
+    """What happens to a pilot."""
+
+    QUEUED = "queued"
+    REGISTERED = "registered"
+    DRAIN = "drain"
+    GOODBYE = "goodbye"
+    SILENT = "silent"
+    BACK = "back"
+    BROKE = "broke"
+    CANCELLED = "cancelled"
+
+
+_S = PilotState
+_E = PilotEvent
+
+TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
+    (_S.SUBMITTED, _E.QUEUED): _S.WAITING,
+    (_S.SUBMITTED, _E.REGISTERED): _S.RUNNING,
+    (_S.SUBMITTED, _E.BROKE): _S.FAILED,
+    (_S.SUBMITTED, _E.CANCELLED): _S.ABORTED,
+    (_S.WAITING, _E.REGISTERED): _S.RUNNING,
+    (_S.WAITING, _E.BROKE): _S.FAILED,
+    (_S.WAITING, _E.CANCELLED): _S.ABORTED,
+    (_S.RUNNING, _E.DRAIN): _S.DRAINING,
+    (_S.RUNNING, _E.GOODBYE): _S.DONE,
+    (_S.RUNNING, _E.SILENT): _S.LOST,
+    (_S.DRAINING, _E.GOODBYE): _S.DONE,
+    (_S.DRAINING, _E.SILENT): _S.LOST,
+    (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut that heals
+    (_S.LOST, _E.GOODBYE): _S.DONE,
+}
+
+START: Final = PilotState.SUBMITTED
+FINAL: Final = frozenset({PilotState.DONE, PilotState.FAILED, PilotState.ABORTED, PilotState.LOST})
+
+
+def next_state(state: PilotState, event: PilotEvent) -> PilotState:
+    """Return the state that `event` leads to, or raise IllegalTransition."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransition("pilot", state.value, event.value) from None
