@@ -134,11 +134,15 @@ class JobRow(_Record):
 
 
 class JobBody(_Record):
-    """What a job runs, as it was handed in."""
+    """What a job runs, as it was handed in, and what its round has cost so far."""
 
     job_id: int
     template: bytes | None
     body: bytes
+    round: int = 1
+    retries: int = 0
+    failures: int = 0
+    losses: int = 0
 
 
 class Move(_Record):
@@ -252,7 +256,11 @@ class AttemptRow(_Record):
 
 
 class LiveAttempt(_Record):
-    """What the dispatch keeps of an attempt in memory, as read at start."""
+    """What the dispatch keeps of an attempt in memory, as read at start.
+
+    Attempts that are live, and those that are still open while their job waits again
+    (`live` false): a late beat or result of the latter may still count.
+    """
 
     attempt_id: int
     job_id: int
@@ -276,6 +284,7 @@ class LiveAttempt(_Record):
     queue_until: float | None
     community: str
     matched_at: float
+    live: bool = True
 
 
 class Start(_Record):
