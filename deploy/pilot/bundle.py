@@ -1,0 +1,124 @@
+"""Build `pilot.pyz`: the pilot as one file that any python3 from 3.9 on runs, with nothing installed.
+
+    python deploy/pilot/bundle.py build/pilot.pyz
+
+The same sources and the same versions of the bundled packages give the same bytes. The packages are
+taken from the environment of the running interpreter, where the build requirements of
+`pyproject.toml` have put them; nothing is downloaded.
+"""
+
+import importlib.metadata
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SHEBANG = b"#!/usr/bin/env python3\n"
+
+# The part of proto that the pilot uses: the standard library is all that it imports.
+PROTO = (
+    "__init__",
+    "ids",
+    "job_states",
+    "machine",
+    "messages",
+    "pilot_states",
+    "problems",
+    "topics",
+    "wire",
+)
+
+PACKAGES = ("aiomqtt", "paho-mqtt", "typing-extensions")  # pure Python, each with its licence
+
+MAIN = b"""\
+from pilotage.pilot.__main__ import main
+
+raise SystemExit(main())
+"""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
+
+
+def build(target: Path, root: Path = ROOT) -> None:
+    """Write the bundle of the checkout at `root` to `target`, whole or not at all."""
+    files = _ours(root)
+    for package in PACKAGES:
+        files.update(_installed(package))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".pilot-", delete=False) as out:
+        fresh = Path(out.name)
+        out.write(SHEBANG)
+        with zipfile.ZipFile(out, "w") as archive:
+            for name in sorted(files):
+                _add(archive, name, files[name])
+    fresh.chmod(0o755)
+    fresh.replace(target)
+
+
+def sources(root: Path = ROOT) -> list[Path]:
+    """Return the files of a checkout that go into the bundle, this one included."""
+    pilot = [
+        path
+        for path in (root / "pilot").rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
+    ]
+    proto = [root / "proto" / f"{name}.py" for name in PROTO]
+    return [
+        *sorted(pilot),
+        *proto,
+        root / "pilotage" / "__init__.py",
+        root / "LICENSE",
+        root / "deploy" / "pilot" / "bundle.py",
+    ]
+
+
+def version(root: Path = ROOT) -> str:
+    """Return the version that the checkout at `root` states."""
+    text = (root / "pilotage" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise ValueError("pilotage/__init__.py states no version")
+    return found[1]
+
+
+def _ours(root: Path) -> dict[str, bytes]:
+    face = f'"""The pilot of pilotage, as one file."""\n\n__version__ = "{version(root)}"\n'
+    files = {"__main__.py": MAIN, "pilotage/__init__.py": face.encode()}
+    for path in sources(root):
+        inside = path.relative_to(root)
+        if inside.parts[0] in ("pilot", "proto"):
+            files[f"pilotage/{inside.as_posix()}"] = path.read_bytes()
+        elif inside.name == "LICENSE":
+            files["LICENSE"] = path.read_bytes()
+    return files
+
+
+def _installed(package: str) -> dict[str, bytes]:
+    """Return the modules and the licence of an installed package."""
+    files: dict[str, bytes] = {}
+    for entry in importlib.metadata.distribution(package).files or ():
+        meta = ".dist-info" in entry.parts[0]
+        wanted = entry.name == "METADATA" or "licenses" in entry.parts if meta else True
+        if not wanted or ".." in entry.parts or "__pycache__" in entry.parts:
+            continue
+        if entry.suffix in (".so", ".pyd"):
+            raise ValueError(f"{package} is compiled here: {entry}. The bundle must run anywhere.")
+        files[entry.as_posix()] = Path(str(entry.locate())).read_bytes()
+    if not files:
+        raise ValueError(f"{package} is installed without a list of its files")
+    return files
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3  # Unix, whatever the machine: the same bytes everywhere
+    entry.external_attr = 0o100644 << 16
+    archive.writestr(entry, content, compresslevel=9)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1] if len(sys.argv) > 1 else "build/pilot.pyz"))

@@ -1,0 +1,49 @@
+"""Pilot-and-matcher workload management: the public face.
+
+Names are loaded on first use, so that `import pilotage.pilot` loads the standard library only.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pilotage.central.client import AsyncClient, Client
+    from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
+    from pilotage.proto.job_states import JobState
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Input",
+    "Job",
+    "JobState",
+    "Need",
+    "OutputPattern",
+    "Preference",
+    "__version__",
+]
+
+_HOME_OF = {
+    "AsyncClient": "pilotage.central.client",
+    "Client": "pilotage.central.client",
+    "Input": "pilotage.proto.job",
+    "Job": "pilotage.proto.job",
+    "JobState": "pilotage.proto.job_states",
+    "Need": "pilotage.proto.job",
+    "OutputPattern": "pilotage.proto.job",
+    "Preference": "pilotage.proto.job",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
