@@ -29,7 +29,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     iss: str
     sub: str
-    aud: str
+    aud: str | tuple[str, ...]
     exp: int
     iat: int
     jti: str

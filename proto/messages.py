@@ -30,6 +30,10 @@ class How(str, enum.Enum):
     UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report
     OTHER = "other"  # a word that this central does not know
 
+    @classmethod
+    def _missing_(cls, value: object) -> "How":
+        return cls.OTHER
+
 
 class Answer(str, enum.Enum):
     """The central's answer to one report. All are final: the pilot stops repeating it."""
@@ -47,6 +51,10 @@ class Why(str, enum.Enum):
     HOLD = "hold"
     RESCHEDULE = "reschedule"
     OTHER = "other"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Why":
+        return cls.OTHER
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ class Code(str, enum.Enum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED = "unsupported_media_type"
     KEY_REUSED = "key_reused"
     COUNT_CHANGED = "count_changed"
     ILLEGAL_STATE = "illegal_state"
@@ -38,6 +39,7 @@ STATUS: dict[Code, int] = {
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
     Code.NOT_ALLOWED: 405,
+    Code.UNSUPPORTED: 415,
     Code.KEY_REUSED: 409,
     Code.COUNT_CHANGED: 409,
     Code.ILLEGAL_STATE: 409,
