@@ -1,6 +1,6 @@
 """Find `pilot.pyz`: inside an installed pilotage, or built from the checkout that runs.
 
-The central never imports the pilot; it hands out this file, and elements start it with an interpreter.
+The central never imports the pilot: it hands out this file, which an interpreter then starts.
 """
 
 import importlib.util

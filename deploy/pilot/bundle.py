@@ -1,4 +1,4 @@
-"""Build `pilot.pyz`: the pilot as one file that any python3 from 3.9 on runs, with nothing installed.
+"""Build `pilot.pyz`: the pilot as one file for any python3 from 3.9 on, with nothing installed.
 
     python deploy/pilot/bundle.py build/pilot.pyz
 

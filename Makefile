@@ -1,0 +1,106 @@
+# pilotage: everything that people type in a checkout. Each target sets up what it needs by itself.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+PYTHON_RUN := $(BIN)/python
+PYTEST := $(PYTHON_RUN) -m pytest -q
+TESTS ?= tests
+SEEDS ?= 20
+SEED ?= 1
+
+# The root of a checkout must not be on sys.path by accident: `proto` is the name of another package.
+export PYTHONSAFEPATH := 1
+
+CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
+          check-dependencies check-tidy
+
+.PHONY: help dev check quick test long demo bench load simulate soak pilot docs \
+        packages-run packages-test $(CHECKS)
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
+	    printf '  make %-9s %s\n' "$$name" "$$what"; done
+
+dev: .venv/ready-dev packages-test ## set up for development: .venv with all tools, Debian packages where it may
+	@echo "Ready: . .venv/bin/activate, or call .venv/bin/pilotage"
+
+check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
+	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
+
+quick: check ## check and unit tests, in less than 90 seconds
+	$(PYTEST) tests/unit -m "not long"
+
+test: check packages-test ## the gate: check and all tests but the long ones
+	$(PYTEST) $(TESTS) --ignore=tests/tidy -m "not long" --durations=10
+
+long: .venv/ready-dev packages-test ## full fault campaigns and large benches (hours)
+	$(PYTEST) $(TESTS) -m long --durations=10
+
+demo: .venv/ready-run packages-run ## watch a campaign run on pilots at four sites
+	$(BIN)/pilotage demo
+
+bench: .venv/ready-run packages-run ## measure everything, write docs/performance.md
+	$(BIN)/pilotage bench all --write docs/performance.md
+
+load: .venv/ready-dev packages-test ## load tests, compared with the last committed results
+	$(PYTEST) tests/load
+
+simulate: .venv/ready-dev ## seeded simulation of central and pilots: SEEDS=how many SEED=first
+	$(PYTHON_RUN) -m tests.simulation --seeds $(SEEDS) --seed $(SEED)
+
+pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
+	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz
+	@echo "build/pilot.pyz runs with any python3 from 3.9 on"
+
+docs: .venv/ready-dev ## write the generated pages of docs/ anew
+	$(PYTHON_RUN) -m tests.docs.generate
+
+# ---- the parts of check, which may run side by side ------------------------------------------------
+check-format:
+	$(BIN)/ruff format --check --quiet .
+
+check-lint:
+	$(BIN)/ruff check --quiet .
+
+check-mypy:
+	$(BIN)/mypy
+
+check-pyright:
+	$(BIN)/pyright
+
+check-pyright-pilot:
+	$(BIN)/pyright -p pyright-pilot.json
+
+check-layers:
+	@echo $(BIN)/lint-imports
+	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }
+
+check-dependencies:
+	$(BIN)/deptry .
+
+check-tidy:
+	$(PYTEST) tests/tidy
+
+# ---- set-up, done once: a stamp says that pyproject.toml is installed as it stands ---------------------
+.venv/bin/python:
+	@PYTHON="$(PYTHON)" deploy/make-venv
+
+.venv/ready-run: pyproject.toml | .venv/bin/python
+	@deploy/make-venv
+	@echo "Installing pilotage into .venv (once)."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/ready-dev: pyproject.toml | .venv/bin/python
+	@deploy/make-venv
+	@echo "Installing pilotage and the tools of its developers into .venv (once)."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv/ready-run $@
+
+packages-run:
+	@deploy/debian-packages run
+
+packages-test:
+	@deploy/debian-packages test
