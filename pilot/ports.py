@@ -121,7 +121,10 @@ class Guard(Protocol):
         ...
 
     def seen_dead(self, attempt_id: int, boot_id: str, namespace: str) -> bool:
-        """Whether an attempt of an earlier life is known to be dead on this host and boot."""
+        """Whether an attempt of an earlier life is known to be dead on this host and boot.
+
+        `boot_id` and `namespace` are what NodeProbe said when that attempt was assigned.
+        """
         ...
 
 
@@ -187,6 +190,14 @@ class NodeProbe(Protocol):
     """What the node has and how much of it is free."""
 
     def node(self) -> Node: ...
+
+    def boot_id(self) -> str:
+        """Return what names this boot of the host: kept with each assignment in the journal."""
+        ...
+
+    def pid_namespace(self) -> str:
+        """Return the name of our own PID namespace, so that a later life knows what it can see."""
+        ...
 
     def cores(self) -> int: ...
 
