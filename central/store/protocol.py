@@ -74,7 +74,8 @@ class Store(Protocol):
     async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
         """Open a submission that arrives in chunks; its jobs are visible nowhere until `finish`.
 
-        Returns the first one where the key is known (complete or not); raises KeyReused.
+        Returns the first one where the key is known (complete or not), whatever its body: its hash
+        comes with the end.
         """
         ...
 
@@ -82,8 +83,11 @@ class Store(Protocol):
         """Append at most CHUNK_MAX jobs; return the first of their consecutive ids."""
         ...
 
-    async def finish_submission(self, submission_id: int) -> SubmissionRecord:
-        """Make all jobs of the submission visible, in state Waiting."""
+    async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:
+        """Make all jobs of the submission visible, in state Waiting.
+
+        `body_hash` is known only now: the body was streamed.
+        """
         ...
 
     async def drop_submission(self, submission_id: int) -> None:

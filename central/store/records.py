@@ -100,6 +100,7 @@ class Standing(_Record):
     deleted: bool
     pilot: str | None  # of that attempt
     session: int | None
+    site: str = ""  # of the live or last attempt
 
 
 class JobRow(_Record):

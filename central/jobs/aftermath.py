@@ -1,0 +1,194 @@
+"""What follows in memory once a change is written: queue, leases, counters, feed, log.
+
+The store is the record; everything here can be rebuilt from it (`recover`).
+"""
+
+from collections.abc import Sequence
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Why
+from pilotage.proto.pilot_states import FINAL, PilotEvent, next_state
+
+from ..observe.events import Log
+from ..ports import Bus, Clock
+from ..store.protocol import Store
+from ..store.records import Change, End, Progress, Requeue, Start, TakeBack, Want
+from .counters import Counters, Kind
+from .feed import Feed
+from .leases import Lease, LeaseTable, Phase
+from .logs import LiveLogs
+from .presence import Pilots, Presence
+from .queue import Queue
+from .verdicts import state_of
+
+# A job is counted at a site for what it did there; elsewhere it is nobody's.
+AT_A_SITE = frozenset(
+    {JobState.MATCHED, JobState.RUNNING, JobState.COMPLETING, JobState.DONE, JobState.FAILED}
+)
+
+
+def counted(state: JobState, site: str) -> tuple[str, JobState]:
+    """Return under which site and state a job is counted."""
+    return (site if state in AT_A_SITE else ""), state
+
+
+class Aftermath:
+    """Lets memory follow what was written."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        leases: LeaseTable,
+        pilots: Pilots,
+        counters: Counters,
+        feed: Feed,
+        logs: LiveLogs,
+        bus: Bus,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._queue, self._leases, self._pilots = store, queue, leases, pilots
+        self._counters, self._feed, self._logs = counters, feed, logs
+        self._bus, self._clock, self._log = bus, clock, log
+        self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
+
+    # -- attempts -------------------------------------------------------------------------------
+
+    def matched(self, lease: Lease) -> None:
+        """A match is written and its lease runs."""
+        self.moved(lease, JobState.WAITING, JobState.MATCHED)
+
+    def taken_back(self, lease: Lease) -> None:
+        """A job that waited again is back with the attempt that was cut off."""
+        self._queue.take_out(lease.job)
+        self.moved(lease, JobState.WAITING, JobState.RUNNING)
+        self._log("taken_back", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+
+    def of_change(self, lease: Lease, change: Change) -> None:
+        """Follow one written change of an attempt."""
+        match change:
+            case Start():
+                old = state_of(lease)
+                lease.started, lease.started_at = True, change.at
+                self.moved(lease, old, JobState.RUNNING)
+            case Requeue():
+                self._requeued(lease, change)
+            case End():
+                self._ended(lease, change)
+            case Progress() | TakeBack():
+                pass
+
+    def wanted(self, want: Want) -> Lease | None:
+        """Something is wanted of a live attempt; return it."""
+        lease = self._leases.of_job(want.job_id) or self.pending.get(want.attempt_id)
+        if lease is None or lease.attempt_id != want.attempt_id:
+            return None
+        if lease.wanted is not Why.KILL:
+            lease.wanted = want.wanted
+        return lease
+
+    def _requeued(self, lease: Lease, change: Requeue) -> None:
+        old = state_of(lease)
+        lease.losses += 1 if change.lost else 0
+        if change.close:
+            self._leases.forget(lease)
+        else:
+            lease.phase = Phase.OPEN
+        if change.new is JobState.WAITING:
+            self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
+        self.moved(lease, old, change.new, reason=change.reason)
+        self._logs.ended(lease.job, lease.epoch)
+        self._log(
+            "requeued",
+            job=lease.job,
+            epoch=lease.epoch,
+            why=change.reason,
+            state=change.new.value,
+        )
+
+    def _ended(self, lease: Lease, change: End) -> None:
+        old = state_of(lease)
+        self._leases.forget(lease)
+        if change.new is JobState.WAITING:
+            self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
+        elif old is JobState.WAITING:
+            self._queue.take_out(lease.job)
+        self.moved(lease, old, change.new, reason=change.reason)
+        self._logs.ended(lease.job, lease.epoch)
+        self._log(
+            "attempt_ended",
+            job=lease.job,
+            epoch=lease.epoch,
+            pilot=lease.pilot,
+            how=change.how.value,
+            state=change.new.value,
+        )
+
+    def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:
+        """Count and tell a move of an attempt's job."""
+        self._counters.move(lease.kind, counted(old, lease.site), counted(new, lease.site))
+        self.tell(lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason)
+
+    def tell(
+        self,
+        kind: Kind,
+        job: int,
+        state: JobState,
+        *,
+        site: str = "",
+        pilot: str = "",
+        reason: str = "",
+    ) -> None:
+        """Tell followers that a job has moved."""
+        self._feed.job(
+            community=kind.community,
+            owner=kind.owner,
+            group=kind.group,
+            job=job,
+            state=state,
+            site=site,
+            pilot=pilot,
+            reason=reason,
+        )
+
+    # -- jobs that were not to be had ------------------------------------------------------------
+
+    async def read_again(self, jobs: Sequence[int]) -> None:
+        """Queue those of `jobs` that wait after all: the match had lost a race (PROTOCOL C1)."""
+        for job, standing in (await self._store.standing(jobs)).items():
+            if standing.state is JobState.WAITING and not standing.live and not standing.deleted:
+                self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def goodbye(self, presence: Presence) -> None:
+        """The pilot has said that it ends."""
+        await self.pilot_moved(presence, PilotEvent.GOODBYE, "said good-bye")
+
+    async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
+        """Move a pilot along its table; one that has ended may speak no more."""
+        old, new = presence.state, next_state(presence.state, event)
+        if not await self._store.move_pilot(
+            presence.pilot, old, new, self._clock.wall(), reason
+        ):
+            return
+        presence.state = new
+        if new in FINAL:
+            self._queue.matcher.withdraw(presence.pilot)
+            self._log(
+                "pilot_ended",
+                pilot=presence.pilot,
+                site=presence.site,
+                state=new.value,
+                why=reason,
+            )
+        if event is PilotEvent.GOODBYE:
+            await self._bus.remove_login(presence.community, presence.pilot)
+        self._feed.pilot(
+            community=presence.community,
+            pilot=presence.pilot,
+            site=presence.site,
+            reason=f"{new.value}: {reason}",
+        )

@@ -1,0 +1,24 @@
+"""Attempt ids out of blocks that the store has given away for ever."""
+
+from ..store.protocol import Store
+
+BLOCK = 1_000
+
+
+class AttemptIds:
+    """Hands out ids; asks the store only once per block."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._next = self._end = 0
+
+    async def take(self, count: int) -> int:
+        """Return the first of `count` consecutive ids."""
+        while self._end - self._next < count:
+            size = max(BLOCK, count)
+            first = await self._store.reserve_attempts(size)
+            if self._end - self._next < count:  # another call may have refilled meanwhile
+                self._next, self._end = first, first + size
+        taken = self._next
+        self._next += count
+        return taken

@@ -1,0 +1,77 @@
+"""How many jobs stand where: kept in memory, changed when a commit is acknowledged. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pilotage.proto.api import Summary, SummaryBy, SummaryRow
+from pilotage.proto.job_states import JobState
+
+
+class Kind(NamedTuple):
+    """What a job is counted under, beside its site and state."""
+
+    community: str
+    group: str
+    owner: str
+    type: str
+
+
+class Counters:
+    """Jobs per (kind, site, state). Built from the store at start."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[Kind, Counter[tuple[str, JobState]]] = defaultdict(Counter)
+
+    def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
+        """Count jobs that have come into view (or, with a negative count, gone out of it)."""
+        of_kind = self._counts[kind]
+        of_kind[site, state] += count
+        if of_kind[site, state] == 0:
+            del of_kind[site, state]
+
+    def move(self, kind: Kind, old: tuple[str, JobState], new: tuple[str, JobState]) -> None:
+        """Count one job that has moved."""
+        if old != new:
+            self.add(kind, *old, -1)
+            self.add(kind, *new, 1)
+
+    def rows(self) -> Iterable[tuple[Kind, str, JobState, int]]:
+        for kind, of_kind in self._counts.items():
+            for (site, state), count in of_kind.items():
+                yield kind, site, state, count
+
+    def total(self, *states: JobState) -> int:
+        """Return the number of jobs in these states, of all communities."""
+        return sum(count for _, _, state, count in self.rows() if state in states)
+
+    def summary(
+        self, by: SummaryBy, *, community: str, groups: frozenset[str] | None, owner: str | None
+    ) -> Summary:
+        """Return the counts as a caller may see them; None and '' mean no restriction."""
+        table: defaultdict[str, Counter[JobState]] = defaultdict(Counter)
+        for kind, site, state, count in self.rows():
+            if community and kind.community != community:
+                continue
+            if groups is not None and kind.group not in groups:
+                continue
+            if owner is not None and kind.owner != owner:
+                continue
+            table[_key(by, kind, site)][state] += count
+        rows = [SummaryRow(key=key, counts=dict(counts)) for key, counts in sorted(table.items())]
+        total = sum(sum(row.counts.values()) for row in rows)
+        return Summary(by=by, total=total, rows=rows)
+
+
+def _key(by: SummaryBy, kind: Kind, site: str) -> str:
+    match by:
+        case SummaryBy.STATE:
+            return ""
+        case SummaryBy.SITE:
+            return site
+        case SummaryBy.TYPE:
+            return kind.type
+        case SummaryBy.GROUP:
+            return kind.group
+        case SummaryBy.OWNER:
+            return kind.owner

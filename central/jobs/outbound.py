@@ -1,0 +1,26 @@
+"""What the central says to pilots of its own accord: hints, never the record."""
+
+from typing import Protocol
+
+from pilotage.proto.messages import Attempt, Stop
+
+
+class Outbound(Protocol):
+    """Messages to one pilot over the bus. They may be lost: beats and replies repeat what counts."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the bus stands now."""
+        ...
+
+    def wake(self, community: str, pilot: str, n: int, term: int) -> None:
+        """There may be work for the parked ask `n`."""
+        ...
+
+    def stop(self, community: str, pilot: str, stop: Stop) -> None: ...
+
+    def drain(self, community: str, pilot: str) -> None: ...
+
+    def follow(self, community: str, pilot: str, attempt: Attempt) -> None:
+        """Somebody watches the output of this attempt."""
+        ...

@@ -1,0 +1,106 @@
+"""The waiting jobs: the matcher, what it does not know of them, and whom to wake for them."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.matcher import Matcher
+from pilotage.matcher.types import ClassSpec
+from pilotage.proto.job import Need, Preference
+
+from ..ports import Clock
+from ..store.records import JobClass
+from .counters import Kind
+from .outbound import Outbound
+from .presence import Pilots
+
+
+_needs = msgspec.json.Decoder(tuple[Need, ...]).decode
+_preference = msgspec.json.Decoder(Preference | None).decode
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A class of jobs as the services see it."""
+
+    spec: ClassSpec
+    kind: Kind
+
+
+def class_info(row: JobClass, owner: str) -> ClassInfo:
+    """Return a stored class, decoded."""
+    spec = ClassSpec(
+        class_id=row.class_id,
+        community=row.community,
+        group=row.group,
+        owner=owner,
+        type=row.type,
+        needs=_needs(row.needs),
+        preference=_preference(row.preference),
+    )
+    return ClassInfo(spec, Kind(row.community, row.group, owner, row.type))
+
+
+class Queue:
+    """Jobs that wait, each in the matcher once; epochs and queue times beside it."""
+
+    def __init__(
+        self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
+    ) -> None:
+        self.matcher = matcher
+        self.classes: dict[int, ClassInfo] = {}
+        self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
+        self._epochs: dict[int, int] = {}  # only jobs that were matched before
+        self._until: list[tuple[float, int]] = []
+
+    def learn(self, info: ClassInfo) -> None:
+        """Make a class known."""
+        self.classes[info.spec.class_id] = info
+        self.matcher.add_class(info.spec)
+
+    def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
+        """Queue new jobs. Call `wake` when all are in."""
+        self.matcher.add(class_id, priority, jobs)
+
+    def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
+        """Queue a job again, in its old place."""
+        if epoch:
+            self._epochs[job] = epoch
+        if job not in self.matcher:
+            self.matcher.add(class_id, priority, (job,))
+
+    def limit(self, job: int, until: float) -> None:
+        """Give the job up when it still waits at `until` (wall clock)."""
+        heapq.heappush(self._until, (until, job))
+
+    def take_out(self, job: int) -> None:
+        """The job waits no more."""
+        self.matcher.remove(job)
+        self._epochs.pop(job, None)
+
+    def epoch(self, job: int) -> int:
+        """Return the epoch of the job's last attempt, 0 before the first."""
+        return self._epochs.get(job, 0)
+
+    def matched(self, job: int) -> None:
+        """The match is written."""
+        self.matcher.confirm(job)
+        self._epochs.pop(job, None)
+
+    def expired(self, at: float) -> list[int]:
+        """Return the jobs whose queue time is over and that still wait."""
+        over: list[int] = []
+        while self._until and self._until[0][0] <= at:
+            _, job = heapq.heappop(self._until)
+            if job in self.matcher:
+                over.append(job)
+        return over
+
+    def wake(self) -> None:
+        """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""
+        for parked in self.matcher.wake(self._clock.monotonic()):
+            presence = self._pilots.find(parked.pilot)
+            if presence is not None:
+                self._outbound.wake(presence.community, parked.pilot, parked.ask, self._term)

@@ -1,0 +1,92 @@
+"""What of the jobs a caller may see or change: the policy's reach, in terms of jobs."""
+
+from dataclasses import dataclass
+
+from ..auth.callers import Caller, User
+from ..auth.policy import Action, Reach, reach
+from ..store.protocol import Store
+from ..store.records import JobRow, Owner
+from .counters import Kind
+
+
+class Owners:
+    """Identities as the services name them.
+
+    An identity is (issuer, subject); the word is the subject alone for the local issuer, so that
+    equal subjects of two issuers are never taken for one another.
+    """
+
+    def __init__(self, store: Store, local_issuer: str) -> None:
+        self._store, self._local = store, local_issuer
+        self._words: dict[int, str] = {}
+        self._ids: dict[tuple[str, str, str], Owner] = {}
+
+    def learn(self, owner: Owner) -> None:
+        """Make a stored identity known."""
+        self._words[owner.owner_id] = self.word(owner.issuer, owner.subject)
+        self._ids[owner.community, owner.issuer, owner.subject] = owner
+
+    def word(self, issuer: str, subject: str) -> str:
+        """Return the name under which an identity is shown and counted."""
+        return subject if issuer == self._local else f"{subject}@{issuer}"
+
+    def by_id(self, owner_id: int) -> str:
+        return self._words[owner_id]
+
+    def find(self, community: str, caller: User) -> Owner | None:
+        """Return the caller's identity if it has ever owned a job here."""
+        return self._ids.get((community, caller.issuer, caller.subject))
+
+    async def get(self, community: str, caller: User) -> Owner:
+        """Return the caller's identity; a new one is stored."""
+        known = self.find(community, caller)
+        if known is None:
+            known = await self._store.owner(
+                Owner(
+                    community=community,
+                    issuer=caller.issuer,
+                    subject=caller.subject,
+                    name=caller.name,
+                )
+            )
+            self.learn(known)
+        return known
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Restrictions on jobs: '' and None mean none."""
+
+    community: str
+    groups: frozenset[str] | None
+    owner: str | None
+    owner_id: int | None  # -1: an identity without jobs
+
+    def covers(self, kind: Kind) -> bool:
+        """Whether jobs of this kind lie inside."""
+        return (
+            (not self.community or kind.community == self.community)
+            and (self.groups is None or kind.group in self.groups)
+            and (self.owner is None or kind.owner == self.owner)
+        )
+
+    def covers_row(self, row: JobRow) -> bool:
+        return (
+            (not self.community or row.community == self.community)
+            and (self.groups is None or row.group in self.groups)
+            and (self.owner_id is None or row.owner_id == self.owner_id)
+        )
+
+
+def scope(caller: Caller, action: Action, owners: Owners) -> Scope:
+    """Return how far `caller` may go with `action` on jobs. The route has asked the policy before."""
+    assert isinstance(caller, User), "only people act on jobs"
+    right = reach(caller, action)
+    known = owners.find(caller.community, caller)
+    own = right is Reach.OWN
+    return Scope(
+        community=caller.community if right is not Reach.ALL else "",
+        groups=frozenset(caller.groups) if right is Reach.GROUP else None,
+        owner=owners.word(caller.issuer, caller.subject) if own else None,
+        owner_id=(known.owner_id if known else -1) if own else None,
+    )

@@ -1,0 +1,375 @@
+"""Submission: checked, interned, stored all or none, queued once it is durable."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.api import JOBS_A_SUBMISSION_MAX, IdRange, Submission, Submitted
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..errors import Refused
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.errors import KeyReused, StoreFull
+from ..store.protocol import CHUNK_MAX, Store
+from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
+from .aftermath import Aftermath
+from .counters import Counters
+from .queue import ClassInfo, Queue, class_info
+from .rendering import Parameters, check, decode_job, decode_parameters, names_in
+from .scope import Owners
+
+_encode = msgspec.json.encode
+FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """One checked job, as it will be stored."""
+
+    info: ClassInfo
+    row: NewJob
+
+
+class Submissions:
+    """Takes jobs in."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        owners: Owners,
+        counters: Counters,
+        aftermath: Aftermath,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._queue, self._owners = store, queue, owners
+        self._counters, self._aftermath, self._clock, self._log = counters, aftermath, clock, log
+        self._classes: dict[tuple[str, str, int, str, bytes, bytes], ClassInfo] = {}
+        self._arriving: dict[tuple[str, int, str], asyncio.Event] = {}
+
+    def learn(self, row: JobClass, info: ClassInfo) -> None:
+        """Make a stored class known, so that equal needs are not stored again."""
+        self._classes[_class_key(row)] = info
+
+    async def submit(self, caller: User, body: Submission, *, body_hash: str) -> Submitted:
+        """Store all jobs of one request, or none.
+
+        Raises Refused with the field that is wrong: INVALID, FORBIDDEN, KEY_REUSED, STORE_FULL.
+        """
+        if (body.template is None) != (not body.parameters) or bool(body.jobs) == bool(
+            body.template
+        ):
+            raise Refused(
+                Code.INVALID,
+                "give either jobs, or template and parameters, with at least one entry",
+                field="jobs",
+            )
+
+        async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
+            rows = body.parameters if body.template is not None else body.jobs
+            for start in range(0, len(rows), CHUNK_MAX):
+                yield rows[start : start + CHUNK_MAX]
+
+        return await self._take(caller, body, entries(), lambda: body_hash)
+
+    async def stream(
+        self,
+        caller: User,
+        header: Submission,
+        lines: AsyncIterator[bytes],
+        body_hash: Callable[[], str],
+    ) -> Submitted:
+        """Store jobs that arrive line by line. `body_hash` is asked when all have come."""
+        if header.jobs or header.parameters:
+            raise Refused(
+                Code.INVALID, "jobs and parameters follow the first line, one a line", field="jobs"
+            )
+
+        async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
+            chunk: list[msgspec.Raw] = []
+            async for line in lines:
+                chunk.append(msgspec.Raw(line))
+                if len(chunk) == CHUNK_MAX:
+                    yield chunk
+                    chunk = []
+            if chunk:
+                yield chunk
+
+        return await self._take(caller, header, entries(), body_hash)
+
+    # -- one submission -------------------------------------------------------------------------
+
+    async def _take(
+        self,
+        caller: User,
+        header: Submission,
+        chunks: AsyncIterator[Sequence[msgspec.Raw]],
+        body_hash: Callable[[], str],
+    ) -> Submitted:
+        if not caller.community:
+            raise Refused(Code.FORBIDDEN, "your token names no community: jobs belong to one")
+        owner = await self._owners.get(caller.community, caller)
+        maker = _Maker(self, caller, owner, header)
+        key = (caller.community, owner.owner_id, header.key)
+        while key in self._arriving:  # the same key is being written: wait for the first
+            await self._arriving[key].wait()
+        done = self._arriving[key] = asyncio.Event()
+        try:
+            return await self._write(maker, header, chunks, body_hash)
+        except KeyReused as why:
+            raise Refused(Code.KEY_REUSED, str(why), field="key") from None
+        except StoreFull as why:
+            raise Refused(Code.STORE_FULL, str(why)) from None
+        finally:
+            done.set()
+            del self._arriving[key]
+
+    async def _write(
+        self,
+        maker: "_Maker",
+        header: Submission,
+        chunks: AsyncIterator[Sequence[msgspec.Raw]],
+        body_hash: Callable[[], str],
+    ) -> Submitted:
+        first = await anext(chunks, None)
+        if not first:
+            raise Refused(Code.INVALID, "there are no jobs in this submission", field="jobs")
+        ready = await maker.ready(first, start=0)
+        second = await anext(chunks, None) if len(first) == CHUNK_MAX else None
+        new = NewSubmission(
+            community=maker.owner.community,
+            owner_id=maker.owner.owner_id,
+            key=header.key,
+            body_hash=body_hash() if second is None else "",
+            name=header.name,
+            template=_encode(header.template) if header.template is not None else None,
+            at=self._clock.wall(),
+        )
+        known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
+        if known is not None:
+            return await self._repeated(known, chunks, body_hash, header.key)
+        if second is None:
+            record = await self._store.submit(new, [one.row for one in ready])
+            arrived = _Arrived()
+            arrived.add(record.ranges[0][0], ready)
+        else:
+            record, arrived = await self._bulk(maker, new, ready, second, chunks, body_hash)
+        self._queue_up(arrived)
+        self._log(
+            "submitted",
+            submission=record.submission_id,
+            count=_count(record),
+            owner=self._owners.by_id(record.owner_id),
+        )
+        return _submitted(record, repeated=False)
+
+    async def _bulk(
+        self,
+        maker: "_Maker",
+        new: NewSubmission,
+        ready: list[_Ready],
+        following: Sequence[msgspec.Raw] | None,
+        chunks: AsyncIterator[Sequence[msgspec.Raw]],
+        body_hash: Callable[[], str],
+    ) -> tuple[SubmissionRecord, "_Arrived"]:
+        """Write chunk by chunk under a submission that becomes visible with its end."""
+        record = await self._store.begin_submission(new)
+        arrived, count = _Arrived(), 0
+        try:
+            while True:
+                rows = [one.row for one in ready]
+                arrived.add(await self._store.add_jobs(record.submission_id, rows), ready)
+                count += len(ready)
+                if not following:
+                    break
+                if count + len(following) > JOBS_A_SUBMISSION_MAX:
+                    raise Refused(
+                        Code.TOO_LARGE,
+                        f"a submission holds at most {JOBS_A_SUBMISSION_MAX} jobs: split it",
+                        field="jobs",
+                    )
+                ready = await maker.ready(following, start=count)
+                following = await anext(chunks, None)
+            record = await self._store.finish_submission(record.submission_id, body_hash())
+        except BaseException:
+            await asyncio.shield(self._store.drop_submission(record.submission_id))
+            raise
+        return record, arrived
+
+    async def _repeated(
+        self,
+        known: SubmissionRecord,
+        chunks: AsyncIterator[Sequence[msgspec.Raw]],
+        body_hash: Callable[[], str],
+        key: str,
+    ) -> Submitted:
+        async for _ in chunks:  # the hash covers the whole body
+            pass
+        if body_hash() != known.body_hash:
+            raise KeyReused(key)
+        return _submitted(known, repeated=True)
+
+    def _queue_up(self, arrived: "_Arrived") -> None:
+        """The jobs are durable: let them be matched."""
+        told = 0
+        for info, priority, first, count in arrived.runs:
+            self._queue.add(info.spec.class_id, priority, range(first, first + count))
+            self._counters.add(info.kind, "", JobState.WAITING, count)
+            for job in range(first, first + min(count, FED_MAX - told)):
+                self._aftermath.tell(info.kind, job, JobState.WAITING)
+            told += min(count, FED_MAX - told)
+        for job, until in arrived.limits:
+            self._queue.limit(job, until)
+        self._queue.wake()
+
+    # -- classes --------------------------------------------------------------------------------
+
+    async def class_of(self, row: JobClass) -> ClassInfo:
+        """Return the class with these needs; a new one is stored."""
+        key = _class_key(row)
+        known = self._classes.get(key)
+        if known is None:
+            class_id = (await self._store.classes([row]))[0]
+            stored = msgspec.structs.replace(row, class_id=class_id)
+            known = self._classes[key] = class_info(stored, self._owners.by_id(row.owner_id))
+            self._queue.learn(known)
+        return known
+
+    def until(self, job: Job) -> float | None:
+        """Return when the job's time in the queue is over (wall clock)."""
+        return self._clock.wall() + job.queue_s if job.queue_s else None
+
+
+class _Arrived:
+    """What is stored of a submission so far, in runs of jobs that are alike."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[ClassInfo, int, int, int]] = []  # class, priority, first id, count
+        self.limits: list[tuple[int, float]] = []
+
+    def add(self, first: int, ready: list[_Ready]) -> None:
+        """Note that these jobs have consecutive ids from `first` on."""
+        for i, one in enumerate(ready):
+            job = first + i
+            if one.row.queue_until is not None:
+                self.limits.append((job, one.row.queue_until))
+            if self.runs:
+                info, priority, start, count = self.runs[-1]
+                if (info, priority, start + count) == (one.info, one.row.priority, job):
+                    self.runs[-1] = (info, priority, start, count + 1)
+                    continue
+            self.runs.append((one.info, one.row.priority, job, 1))
+
+
+class _Maker:
+    """Turns entries of one submission into checked rows."""
+
+    def __init__(
+        self, service: Submissions, caller: User, owner: Owner, header: Submission
+    ) -> None:
+        self._service, self._caller, self.owner = service, caller, owner
+        self._template = header.template
+        self._names: frozenset[str] = frozenset()
+        if self._template is not None:
+            check(self._template, "template")
+            self._names = names_in(self._template)
+
+    async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> list[_Ready]:
+        """Return the rows of these entries. Raises Refused naming the entry and field."""
+        if self._template is not None:
+            info = await self._class(self._template, "template")
+            row = self._row(self._template, info, b"", named=False)
+            return [
+                _Ready(info, NewJob(
+                    class_id=row.class_id, body=body, priority=row.priority,
+                    retries=row.retries, queue_until=row.queue_until,
+                ))
+                for body in self._bodies(entries, start)
+            ]
+        made: list[_Ready] = []
+        for i, entry in enumerate(entries):
+            where = f"jobs[{start + i}]"
+            job = self._decoded(entry, where)
+            check(job, where)
+            info = await self._class(job, where)
+            made.append(_Ready(info, self._row(job, info, bytes(entry), named=True)))
+        return made
+
+    def _bodies(self, entries: Sequence[msgspec.Raw], start: int) -> Iterable[bytes]:
+        for i, entry in enumerate(entries):
+            try:
+                given: Parameters = decode_parameters(entry)
+            except msgspec.DecodeError as why:
+                where = f"parameters[{start + i}]"
+                raise Refused(Code.INVALID, f"{where}: {why}", field=where) from None
+            if not self._names <= given.keys():
+                where = f"parameters[{start + i}]"
+                lacking = ", ".join(sorted(self._names - given.keys()))
+                raise Refused(
+                    Code.INVALID, f"{where}: the template also uses {lacking}", field=where
+                )
+            yield bytes(entry)
+
+    def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
+        try:
+            return decode_job(entry)
+        except msgspec.DecodeError as why:
+            text = str(why)
+            inner = text.rpartition("`$")[2].rstrip("`") if "`$" in text else ""
+            raise Refused(Code.INVALID, f"{where}: {text}", field=where + inner) from None
+
+    def _row(self, job: Job, info: ClassInfo, body: bytes, *, named: bool) -> NewJob:
+        return NewJob(
+            class_id=info.spec.class_id,
+            body=body,
+            priority=job.priority,
+            retries=job.retries,
+            queue_until=self._service.until(job),
+            name=(job.name or None) if named else None,
+        )
+
+    async def _class(self, job: Job, where: str) -> ClassInfo:
+        groups = self._caller.groups
+        group = job.group or (groups[0] if groups else "")
+        if group not in groups:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"{where}.group: you may not submit for {group!r}; your groups are "
+                f"{', '.join(groups) or 'none'}",
+                field=f"{where}.group",
+            )
+        return await self._service.class_of(
+            JobClass(
+                community=self.owner.community,
+                group=group,
+                owner_id=self.owner.owner_id,
+                type=job.type,
+                needs=_encode(job.needs),
+                preference=_encode(job.preference),
+            )
+        )
+
+
+def _class_key(row: JobClass) -> tuple[str, str, int, str, bytes, bytes]:
+    return (row.community, row.group, row.owner_id, row.type, row.needs, row.preference)
+
+
+def _count(record: SubmissionRecord) -> int:
+    return sum(count for _, count in record.ranges)
+
+
+def _submitted(record: SubmissionRecord, *, repeated: bool) -> Submitted:
+    return Submitted(
+        submission=record.submission_id,
+        count=_count(record),
+        ids=[IdRange(first=first, count=count) for first, count in record.ranges],
+        repeated=repeated,
+    )

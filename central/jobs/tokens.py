@@ -1,0 +1,19 @@
+"""The tokens that the services hand to pilots and attempts, as they need them from `auth`."""
+
+from typing import Protocol
+
+
+class AttemptTokens(Protocol):
+    def attempt_token(
+        self, job: int, epoch: int, attempt_id: int, community: str, valid_s: float
+    ) -> str:
+        """Return a token that is bound to (job, epoch) and good for blobs and logs alone."""
+        ...
+
+
+class PilotTokens(Protocol):
+    def pilot_token(
+        self, pilot: str, community: str, site: str, element: str
+    ) -> tuple[str, float]:
+        """Return a pilot's token and for how many seconds it is good."""
+        ...

@@ -1,0 +1,123 @@
+"""What a report, a beat or the end of a lease means for a job. Pure: values in, changes out.
+
+PROTOCOL C6, C7, C9 and the table of job states decide; nothing here writes.
+"""
+
+from dataclasses import dataclass
+
+from pilotage.proto.job_states import JobEvent, JobState, next_state
+from pilotage.proto.messages import How, Report, Usage, Why
+
+from ..store.records import End, Requeue
+from .leases import Lease, Phase
+
+# The attempt ended without a result of the payload: it costs the user no retry.
+WITHOUT_RESULT = frozenset(
+    {How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED, How.INPUT, How.OTHER}
+)
+NEVER_STARTED = frozenset({How.DECLINED})
+
+_CARRIED_OUT = {
+    Why.KILL: JobEvent.KILLED,
+    Why.HOLD: JobEvent.HELD,
+    Why.RESCHEDULE: JobEvent.RESCHEDULED,
+    Why.OTHER: JobEvent.LOST,
+}
+
+
+def state_of(lease: Lease) -> JobState:
+    """Return the state that the job of this attempt shows."""
+    if lease.phase is Phase.OPEN:
+        return JobState.WAITING
+    return JobState.RUNNING if lease.started else JobState.MATCHED
+
+
+@dataclass(frozen=True)
+class Losses:
+    """How many lost attempts a job may have before it is held."""
+
+    lost_max: int
+
+
+def lease_over(
+    lease: Lease, *, at: float, silent_s: float, limits: Losses, event: JobEvent = JobEvent.LEASE_OVER
+) -> Requeue:
+    """Return what the end of a lease without a result does to the job."""
+    reason = f"no beat for {silent_s:.0f} s" if event is JobEvent.LEASE_OVER else "given back"
+    return _requeue(lease, event, reason, at=at, close=False, limits=limits, how=None)
+
+
+def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -> Requeue:
+    """Return what an `ended` that brings no result does to the job: it closes the attempt."""
+    how = report.how or How.OTHER
+    event = JobEvent.DECLINED if how is How.DECLINED and not lease.started else JobEvent.LOST
+    reason = report.detail or f"the pilot says: {how.value}"
+    return _requeue(lease, event, reason, at=at, close=True, limits=limits, how=how)
+
+
+def _requeue(
+    lease: Lease,
+    event: JobEvent,
+    reason: str,
+    *,
+    at: float,
+    close: bool,
+    limits: Losses,
+    how: How | None,
+) -> Requeue:
+    lost = lease.started and how not in NEVER_STARTED and how is not How.DRAINED
+    if lease.wanted is not None:
+        event, close = _CARRIED_OUT[lease.wanted], True
+        lost = False
+    elif lost and lease.losses + 1 >= limits.lost_max:
+        event, close = JobEvent.LOST_TOO_OFTEN, True
+        reason = f"lost_too_often: {lease.losses + 1} attempts were lost after their start"
+    return Requeue(
+        attempt_id=lease.attempt_id,
+        job_id=lease.job,
+        epoch=lease.epoch,
+        new=next_state(state_of(lease), event),
+        at=at,
+        event=event.value,
+        reason=reason,
+        close=close,
+        wanted=lease.wanted,
+        lost=lost,
+        how=how,
+    )
+
+
+def result(lease: Lease, report: Report, *, at: float) -> End:
+    """Return what an `ended` with a result does to the job (PROTOCOL C9)."""
+    good = report.how is How.EXITED and report.exit_code in lease.success_codes
+    if good:
+        event, reason = JobEvent.SUCCEEDED, ""
+    else:
+        event = JobEvent.RETRY if lease.failures < lease.retries else JobEvent.PAYLOAD_FAILED
+        reason = _why_failed(report)
+        if event is JobEvent.RETRY and lease.wanted is Why.HOLD:
+            event = JobEvent.HELD
+    return End(
+        attempt_id=lease.attempt_id,
+        job_id=lease.job,
+        epoch=lease.epoch,
+        new=next_state(state_of(lease), event),
+        at=at,
+        event=event.value,
+        reason=reason,
+        failed=not good,
+        how=report.how or How.OTHER,
+        exit_code=report.exit_code,
+        detail=report.detail,
+        isolation=report.isolation,
+        usage=report.usage or Usage(),
+        outputs=report.outputs,
+        started_at=lease.started_at,
+    )
+
+
+def _why_failed(report: Report) -> str:
+    how = report.how or How.OTHER
+    if how is How.EXITED:
+        return f"exit code {report.exit_code}"
+    return f"{how.value}: {report.detail}" if report.detail else how.value
