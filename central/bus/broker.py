@@ -1,0 +1,58 @@
+"""The broker inside the process: amqtt behind our door."""
+
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from amqtt.broker import Broker, BrokerContext
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+
+from pilotage.central.ports import Clock
+
+from .door import LISTENER, Door
+from .errors import PortTaken
+from .logins import Logins
+from .plugins import DirectPlugins, PilotLogins, PilotTopics
+
+# amqtt says at INFO and WARNING what a client did, once a message; its parts say it again.
+QUIET = ("amqtt", "transitions")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; port 0 takes a free one. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=256)
+    except OSError as why:
+        raise PortTaken(host, port, str(why)) from why
+    listening.setblocking(False)
+    return listening
+
+
+def _dotted(plugin: type[object]) -> str:
+    return f"{plugin.__module__}.{plugin.__qualname__}"
+
+
+@asynccontextmanager
+async def serving(listening: socket.socket, logins: Logins, *, clock: Clock) -> AsyncIterator[Door]:
+    """Run the broker on this socket; everybody is cut off when the context ends."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    config = BrokerConfig(
+        # External: amqtt opens no socket of its own.
+        listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},
+        plugins={_dotted(kind): {"logins": logins} for kind in (PilotLogins, PilotTopics)},
+    )
+    broker = Broker(config)
+    context = BrokerContext(broker)
+    context.config = config
+    broker.plugins_manager = DirectPlugins("amqtt.broker.plugins", context)
+    await broker.start()
+    door = Door(broker, logins, clock=clock)
+    try:
+        await door.open(listening)
+        yield door
+    finally:
+        await door.close()
+        await broker.shutdown()

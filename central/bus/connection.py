@@ -1,0 +1,175 @@
+"""The central's own connection to a broker, over aiomqtt.
+
+aiomqtt is the present name of asyncio-mqtt. Three things it leaves to its caller are done here:
+it does not reconnect, its queues have no bound unless told, and it does not look at what the broker
+answers to a subscription.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import aiomqtt
+
+from pilotage.central.errors import Refused
+from pilotage.central.ports import Clock, Inbound, Randomness
+
+from .address import Address, Patience
+from .errors import SubscriptionRefused
+
+log = logging.getLogger(__name__)
+
+# What an inbound handler may raise without costing us the connection; anything else is a bug.
+HANDLER_FAULTS = (Refused, ValueError, TimeoutError)
+
+
+@dataclass
+class Traffic:
+    """What became of the messages, for the counters."""
+
+    received: int = 0
+    sent: int = 0
+    dropped_in: int = 0  # the inbox was full: its oldest went
+    dropped_out: int = 0  # the outbound queue was full: its oldest went
+    lost_down: int = 0  # published while no connection stood
+    faults: int = 0  # messages that the handler refused
+    connections: int = 0
+
+
+class Inbox(asyncio.Queue[aiomqtt.Message]):
+    """Bounded queue of what came in; when it is full its oldest message makes room."""
+
+    def __init__(self, size_max: int, traffic: Traffic) -> None:
+        super().__init__(maxsize=size_max)
+        self._traffic = traffic
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        if self.full():
+            self.get_nowait()
+            self._traffic.dropped_in += 1
+        super().put_nowait(item)
+
+
+class Connection:
+    """A connection that comes back by itself. QoS 0 both ways: hints, never the record."""
+
+    def __init__(
+        self,
+        address: Address,
+        filters: Sequence[str],
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        patience: Patience | None = None,
+        queue_max: int = 10_000,
+    ) -> None:
+        self.traffic = Traffic()
+        self._address, self._filters = address, tuple(filters)
+        self._clock, self._randomness = clock, randomness
+        self._patience = patience or Patience()
+        self._queue_max = queue_max
+        self._outbound: deque[tuple[str, bytes]] = deque()
+        self._to_send = asyncio.Event()
+        self._up = False
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands and its subscriptions were granted."""
+        return self._up
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Queue a message without waiting. It is lost when no connection stands."""
+        if not self._up:
+            self.traffic.lost_down += 1
+            return
+        if len(self._outbound) >= self._queue_max:
+            self._outbound.popleft()
+            self.traffic.dropped_out += 1
+        self._outbound.append((topic, payload))
+        self._to_send.set()
+
+    async def run(self, inbound: Inbound) -> None:
+        """Connect, and connect again, for ever; give every message to `inbound`."""
+        failures = 0
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await self._live(inbound)
+            except* (aiomqtt.MqttError, OSError, TimeoutError, SubscriptionRefused) as group:
+                why = group.exceptions[0]
+                log.info("bus connection to %s: %s", self._address.url, why)
+            if self._clock.monotonic() - began > self._patience.back_off_max_s:
+                failures = 0
+            failures += 1
+            longest_s = self._patience.longest_wait_s(failures)
+            await self._clock.sleep(self._randomness.uniform(0.0, longest_s))
+
+    async def _live(self, inbound: Inbound) -> None:
+        """Hold one connection until it breaks; it ends by an exception only."""
+        inbox = Inbox(self._queue_max, self.traffic)
+        async with self._client(inbox) as client:
+            await self._subscribe(client)
+            self._up = True
+            self.traffic.connections += 1
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._send(client))
+                    tasks.create_task(self._receive(client, inbox, inbound))
+            finally:
+                self._up = False
+                self._outbound.clear()
+
+    def _client(self, inbox: Inbox) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            self._address.host,
+            self._address.port,
+            username=self._address.user,
+            password=self._address.password,
+            # A client id that others can guess is one that a poor broker lets them take over.
+            identifier=f"central-{self._randomness.token(12)}",
+            tls_context=self._address.tls,
+            timeout=self._patience.connect_s,
+            keepalive=self._patience.keepalive_s,
+            # aiomqtt wants a class; it calls it once, and gets the queue that we can look into.
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox),  # pyright: ignore[reportUnknownLambdaType]
+            # Without it a small message waits up to 40 ms for the acknowledgement of the last.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        for topic_filter in self._filters:
+            granted = await client.subscribe(topic_filter, qos=0, timeout=self._patience.connect_s)
+            for code in granted:
+                if code >= 128 if isinstance(code, int) else code.is_failure:
+                    raise SubscriptionRefused(topic_filter)
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            await self._to_send.wait()
+            self._to_send.clear()
+            while self._outbound:
+                topic, payload = self._outbound.popleft()
+                await client.publish(topic, payload, qos=0, timeout=self._patience.send_s)
+                self.traffic.sent += 1
+
+    async def _receive(self, client: aiomqtt.Client, inbox: Inbox, inbound: Inbound) -> None:
+        async for message in client.messages:
+            await self._give(message, inbound)
+            while not inbox.empty():  # waking up costs more than a message: take the whole burst
+                await self._give(inbox.get_nowait(), inbound)
+
+    async def _give(self, message: aiomqtt.Message, inbound: Inbound) -> None:
+        if message.retain or not isinstance(message.payload, bytes):
+            # A kept beat would renew leases of a pilot that may be long dead.
+            self.traffic.faults += 1
+            return
+        self.traffic.received += 1
+        try:
+            await inbound(message.topic.value, message.payload)
+        except HANDLER_FAULTS as why:
+            self.traffic.faults += 1
+            log.warning("a bus message on %s was refused: %s", message.topic.value, why)

@@ -1,0 +1,203 @@
+"""The entrance of the embedded broker: sockets, first packets, time-outs and sizes.
+
+amqtt itself acts on a CONNECT before it knows who sent it (it drops the session of the client id
+named there), sends last wills without asking whether the topic is the sender's, waits for ever for
+a silent client and queues for a slow one without bound. So clients meet this door first, and amqtt
+only gets those that passed, under a client id that is their user name.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+
+from amqtt.adapters import BufferReader, ReaderAdapter, WriterAdapter
+from amqtt.broker import Broker
+from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError, ProtocolHandlerError
+from amqtt.mqtt.connect import ConnectPacket
+
+from pilotage.central.ports import Clock
+
+from . import frames
+from .errors import EntryRefused
+from .logins import Logins
+
+log = logging.getLogger(__name__)
+
+LISTENER = "default"
+FIRST_PACKET_S = 10.0
+CLOSE_S = 5.0
+LINKS_MAX = 1000
+BACKLOG_MAX_BYTES = 4 * 1024 * 1024  # a client that reads so late is cut off
+KEEPALIVE_MAX_S = 600  # also for those who promise none
+
+# What a broken or hostile client makes amqtt raise.
+CLIENT_FAULTS = (
+    AMQTTError, MQTTError, CodecError, NoDataError, ProtocolHandlerError,
+    OSError, EOFError, TimeoutError, ValueError, asyncio.QueueEmpty,
+)  # fmt: skip
+
+
+class Inflow(ReaderAdapter):
+    """Hands amqtt one checked packet after the other, and an end when there is something wrong."""
+
+    def __init__(
+        self, packets: frames.PacketReader, first: bytes, *, clock: Clock, silence_max_s: float
+    ) -> None:
+        self._packets, self._clock, self._silence_max_s = packets, clock, silence_max_s
+        self._packet, self._at = first, 0
+        self._heard = clock.monotonic()
+        self._over = False
+
+    async def read(self, n: int = -1) -> bytes:
+        if self._at >= len(self._packet):
+            self._packet, self._at = await self._next(), 0
+        if not 0 <= n <= len(self._packet) - self._at:
+            self._over = True  # a length inside the packet lies
+            raise frames.BadPacket("a packet that ends too early")
+        self._at += n
+        return self._packet[self._at - n : self._at]
+
+    async def _next(self) -> bytes:
+        # amqtt gives up its read after each keep-alive and begins it anew: that is our clock tick.
+        if self._over or self._clock.monotonic() - self._heard > self._silence_max_s:
+            raise ConnectionResetError("silent for too long, or broken before")
+        try:
+            packet = frames.cleared(await self._packets.next(frames.MESSAGE_MAX_BYTES))
+        except ConnectionResetError:
+            self._over = True
+            raise
+        self._heard = self._clock.monotonic()
+        return packet
+
+    def feed_eof(self) -> None:
+        self._over = True
+
+
+class Outflow(WriterAdapter):
+    """Writes without waiting; a client that does not read what it is sent is cut off."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    def write(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            return
+        if self._writer.transport.get_write_buffer_size() > BACKLOG_MAX_BYTES:
+            self._writer.transport.abort()
+            return
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        return
+
+    def get_peer_info(self) -> tuple[str, int] | None:
+        peer = self._writer.get_extra_info("peername")
+        return (peer[0], peer[1]) if peer else None
+
+    def get_ssl_info(self) -> ssl.SSLObject | None:
+        found: ssl.SSLObject | None = self._writer.get_extra_info("ssl_object")
+        return found
+
+    async def close(self) -> None:
+        hang_up(self._writer)
+
+
+def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close once what is written has gone out, or the hard way when that takes too long.
+
+    Nobody waits for it: amqtt cancels its own closing, and a stream's `wait_closed` does not
+    survive that.
+    """
+    writer.close()
+    if writer.transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(CLOSE_S, writer.transport.abort)
+
+
+class Door:
+    """Listens, examines who comes, and hands amqtt those that may enter."""
+
+    def __init__(self, broker: Broker, logins: Logins, *, clock: Clock) -> None:
+        self._broker, self._logins, self._clock = broker, logins, clock
+        self._server: asyncio.Server | None = None
+        self._inside: dict[str, asyncio.StreamWriter] = {}
+        self._links = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def open(self, listening: socket.socket) -> None:
+        """Begin to let clients in through this socket, which is then ours to close."""
+        self._server = await asyncio.start_server(self._enter, sock=listening)
+
+    async def close(self) -> None:
+        """Stop listening, cut everybody off and wait until their handlers have ended."""
+        if self._server is not None:
+            self._server.close()
+        for user in list(self._inside):
+            self.cut(user)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d clients of the embedded broker did not end in time", self._links)
+
+    def cut(self, user: str) -> None:
+        """End the connection of this user at once."""
+        writer = self._inside.pop(user, None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._links += 1
+        self._empty.clear()
+        try:
+            if self._links <= LINKS_MAX:
+                await self._serve(reader, writer)
+        except EntryRefused as why:
+            writer.write(frames.refusal(why.code))
+            log.info("the embedded broker turned a client away: %s", why)
+        except CLIENT_FAULTS as why:
+            log.info("a client of the embedded broker broke off: %s", why)
+        finally:
+            hang_up(writer)
+            self._links -= 1
+            if not self._links:
+                self._empty.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        packets = frames.PacketReader(reader)
+        async with asyncio.timeout(FIRST_PACKET_S):
+            first = await packets.next(frames.CONNECT_MAX_BYTES)
+        connect = await self._examined(first)
+        user = str(connect.username)
+        self.cut(user)  # the same pilot again: its older connection is dead or will be
+        self._inside[user] = writer
+        inflow = Inflow(
+            packets,
+            connect.to_bytes(),
+            clock=self._clock,
+            silence_max_s=1.5 * connect.keep_alive,
+        )
+        try:
+            await self._broker.external_connected(inflow, Outflow(writer), LISTENER)
+        finally:
+            if self._inside.get(user) is writer:
+                del self._inside[user]
+
+    async def _examined(self, first: bytes) -> ConnectPacket:
+        """Return the CONNECT as amqtt may see it. Raises EntryRefused, or a fault of the client."""
+        if frames.kind(first) != frames.CONNECT:
+            raise frames.BadPacket("the first packet is no CONNECT")
+        connect = await ConnectPacket.from_stream(BufferReader(first))
+        if connect.proto_name != "MQTT" or connect.proto_level != 4:
+            raise EntryRefused(frames.BAD_PROTOCOL, f"protocol level {connect.proto_level}")
+        user, password = connect.username, connect.password
+        if not user or password is None or not self._logins.knows(user, password):
+            raise EntryRefused(frames.NOT_AUTHORISED, f"login {user!r} is not known")
+        if connect.will_flag and not self._logins.may_publish(user, str(connect.will_topic)):
+            raise EntryRefused(frames.NOT_AUTHORISED, f"last will of {user!r} on a foreign topic")
+        connect.client_id = user
+        connect.clean_session_flag = True
+        connect.will_retain_flag = False
+        connect.keep_alive = min(connect.keep_alive or KEEPALIVE_MAX_S, KEEPALIVE_MAX_S)
+        return connect

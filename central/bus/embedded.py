@@ -1,0 +1,78 @@
+"""The bus of a laptop, a demo and a small site: a broker inside our own process.
+
+Measured: amqtt is for some tens of pilots. Beyond that `mosquitto.py` is the driver.
+"""
+
+from pilotage.central.ports import Clock, Inbound, Randomness
+from pilotage.proto import topics
+
+from .address import Address, Patience
+from .broker import listen, serving
+from .connection import Connection, Traffic
+from .door import Door
+from .logins import Logins
+
+
+class EmbeddedBus:
+    """A `Bus` that needs nothing installed. The port is ours from the construction on."""
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        patience: Patience | None = None,
+        queue_max: int = 10_000,
+    ) -> None:
+        self._listening = listen(host, port)
+        self._clock = clock
+        user, password = f"central-{randomness.token(9)}", randomness.token()
+        self._logins = Logins(user, password)
+        self._door: Door | None = None
+        self._address = Address(host, self._listening.getsockname()[1], user, password)
+        self._connection = Connection(
+            # Where a broker listens everywhere, we reach it on the loopback.
+            Address(_own(host), self._address.port, user, password),
+            [topics.all_up()],
+            clock=clock,
+            randomness=randomness,
+            patience=patience,
+            queue_max=queue_max,
+        )
+
+    @property
+    def up(self) -> bool:
+        return self._connection.up
+
+    @property
+    def url(self) -> str:
+        return self._address.url
+
+    @property
+    def traffic(self) -> Traffic:
+        """What became of the messages so far."""
+        return self._connection.traffic
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._connection.publish(topic, payload)
+
+    async def add_login(self, community: str, pilot: str, password: str) -> None:
+        self._logins.add(community, pilot, password)
+
+    async def remove_login(self, community: str, pilot: str) -> None:
+        if self._logins.remove(community, pilot) and self._door is not None:
+            self._door.cut(pilot)
+
+    async def run(self, inbound: Inbound) -> None:
+        async with serving(self._listening, self._logins, clock=self._clock) as self._door:
+            await self._connection.run(inbound)
+
+    def close(self) -> None:
+        """Give the port back where `run` was never called; else `run` has done it."""
+        self._listening.close()
+
+
+def _own(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

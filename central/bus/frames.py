@@ -1,0 +1,100 @@
+"""MQTT 3.1.1 packets as bytes: cut out of a stream, bounded, and cleared of what nobody may send.
+
+amqtt parses straight from the socket, believes every length, lets anybody keep (retain) messages
+and loses its place in the stream at a malformed topic. So whole packets are cut out here first.
+"""
+
+import asyncio
+
+MESSAGE_MAX_BYTES = 256 * 1024  # a log chunk is 64 kB at most, a beat far less
+CONNECT_MAX_BYTES = 8 * 1024  # user, password, client id and a last will
+
+CONNECT = 1
+PUBLISH = 3
+
+BAD_PROTOCOL = 1
+NOT_AUTHORISED = 5
+
+_RETAIN = 0x01
+
+
+class BadPacket(ConnectionResetError):
+    """The bytes are no packet that a client may send here; amqtt ends the connection on it."""
+
+
+def take(arrived: bytearray, size_max: int) -> bytes | None:
+    """Cut the first whole packet out of what has arrived, or return None. Raises BadPacket."""
+    length, at = 0, 1
+    while True:
+        if at >= len(arrived):
+            return None
+        length |= (arrived[at] & 0x7F) << 7 * (at - 1)
+        if arrived[at] < 0x80:
+            break
+        at += 1
+        if at > 4:
+            raise BadPacket("a length of more than four bytes")
+    if length > size_max:
+        raise BadPacket(f"a packet of {length} bytes; the most is {size_max}")
+    end = at + 1 + length
+    if len(arrived) < end:
+        return None
+    packet = bytes(arrived[:end])
+    del arrived[:end]
+    return packet
+
+
+class PacketReader:
+    """Whole packets from a stream. A cancelled `next` loses nothing of what has arrived."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._arrived = bytearray()
+
+    async def next(self, size_max: int) -> bytes:
+        """Return the next packet. Raises BadPacket, or ConnectionResetError at the end."""
+        while (packet := take(self._arrived, size_max)) is None:
+            more = await self._reader.read(64 * 1024)
+            if not more:
+                raise ConnectionResetError("the client closed")
+            self._arrived += more
+        return packet
+
+
+def kind(packet: bytes) -> int:
+    """Return the packet type."""
+    return packet[0] >> 4
+
+
+def body_start(packet: bytes) -> int:
+    """Return where the bytes after the fixed header begin."""
+    at = 1
+    while packet[at] >= 0x80:
+        at += 1
+    return at + 1
+
+
+def cleared(packet: bytes) -> bytes:
+    """Return the packet as it may be handed on: a message is never kept, its topic is sound.
+
+    Raises BadPacket for a topic that is no topic, and for a second CONNECT.
+    """
+    if kind(packet) == CONNECT:
+        raise BadPacket("a second CONNECT")
+    if kind(packet) != PUBLISH:
+        return packet
+    start = body_start(packet)
+    size = int.from_bytes(packet[start : start + 2], "big")
+    topic = packet[start + 2 : start + 2 + size]
+    try:
+        name = topic.decode()
+    except UnicodeDecodeError:
+        raise BadPacket("a topic that is not UTF-8") from None
+    if not name or len(topic) < size or any(mark in name for mark in "+#\0"):
+        raise BadPacket("a topic that is no topic")
+    return bytes([packet[0] & ~_RETAIN]) + packet[1:]
+
+
+def refusal(code: int) -> bytes:
+    """Return the CONNACK that turns a client away."""
+    return bytes([0x20, 2, 0, code])

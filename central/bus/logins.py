@@ -1,0 +1,77 @@
+"""Who may enter the embedded broker and which topics are theirs. Kept in memory only.
+
+Passwords are random and long, made by the central, so one round of SHA-256 keeps them as well as a
+slow hash would; comparisons take the same time for unknown users as for wrong passwords.
+"""
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+from pilotage.proto import topics
+
+from .errors import BadName
+
+
+class Login(NamedTuple):
+    """A pilot's login. The user name is the pilot's id."""
+
+    community: str
+    pilot: str
+    digest: bytes
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode()).digest()
+
+
+def check_names(community: str, pilot: str) -> None:
+    """Raise BadName where the topics of this pilot would not be its own alone."""
+    own = topics.parse_up(topics.up(community, pilot, topics.Kind.BEAT))
+    if own is None or not community or not pilot or any(mark in community + pilot for mark in "+#"):
+        raise BadName(community, pilot)
+
+
+class Logins:
+    """The logins that are valid now: one per pilot, and the central's own."""
+
+    def __init__(self, central: str, password: str) -> None:
+        self._central = central
+        self._central_digest = _digest(password)
+        self._pilots: dict[str, Login] = {}
+
+    def add(self, community: str, pilot: str, password: str) -> None:
+        """Make or replace the login of this pilot. Raises BadName."""
+        check_names(community, pilot)
+        if pilot == self._central:
+            raise BadName(community, pilot)
+        self._pilots[pilot] = Login(community, pilot, _digest(password))
+
+    def remove(self, community: str, pilot: str) -> bool:
+        """Forget the login; return whether there was one."""
+        login = self._pilots.get(pilot)
+        if login is None or login.community != community:
+            return False
+        del self._pilots[pilot]
+        return True
+
+    def knows(self, user: str, password: str) -> bool:
+        """Say whether this is a valid user with the right password."""
+        login = self._pilots.get(user)
+        known = login is not None or user == self._central
+        kept = login.digest if login is not None else self._central_digest
+        return hmac.compare_digest(_digest(password), kept) and known
+
+    def may_publish(self, user: str, topic: str) -> bool:
+        """Say whether `user` may write to `topic`. The central may write anywhere."""
+        login = self._pilots.get(user)
+        if login is None:
+            return user == self._central
+        return topics.may_publish(login.pilot, login.community, topic)
+
+    def may_read(self, user: str, topic_filter: str) -> bool:
+        """Say whether `user` may subscribe to, or be sent, `topic_filter`."""
+        login = self._pilots.get(user)
+        if login is None:
+            return user == self._central
+        return topics.may_subscribe(login.pilot, login.community, topic_filter)

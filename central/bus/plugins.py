@@ -1,0 +1,72 @@
+"""What makes amqtt ask us: who may enter, and who may write and read which topic.
+
+amqtt finds plug-ins by their dotted name and hands each its `Config`.
+"""
+
+from dataclasses import dataclass
+
+from amqtt.broker import BrokerContext
+from amqtt.contexts import Action, BaseContext
+from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
+from amqtt.plugins.manager import PluginManager
+from amqtt.session import Session
+
+from .logins import Logins
+
+
+class PilotLogins(BaseAuthPlugin):
+    """Lets in whoever `Logins` knows; nobody comes in without a name."""
+
+    @dataclass
+    class Config:
+        logins: Logins
+
+    def __init__(self, context: BaseContext) -> None:
+        super().__init__(context)
+        self._logins: Logins = self._get_config_option("logins")
+
+    async def authenticate(self, *, session: Session) -> bool:
+        user, password = session.username, session.password
+        return bool(user) and password is not None and self._logins.knows(str(user), password)
+
+
+class PilotTopics(BaseTopicPlugin):
+    """A pilot writes its own `up` and reads its own `down`, and nothing else."""
+
+    @dataclass
+    class Config:
+        logins: Logins
+
+    def __init__(self, context: BaseContext) -> None:
+        super().__init__(context)
+        self._logins: Logins = self._get_config_option("logins")
+
+    async def topic_filtering(
+        self,
+        *,
+        session: Session | None = None,
+        topic: str | None = None,
+        action: Action | None = None,
+    ) -> bool:
+        if session is None or session.username is None or topic is None:
+            return False
+        if action == Action.PUBLISH:
+            return self._logins.may_publish(session.username, topic)
+        return self._logins.may_read(session.username, topic)
+
+
+class DirectPlugins(PluginManager[BrokerContext]):
+    """Asks the topic plug-ins at once instead of in a task each.
+
+    amqtt walks its table of subscriptions while it waits for those tasks, and drops the message
+    when a client subscribes in between. An answer without waiting leaves it no time for that.
+    """
+
+    async def map_plugin_topic(
+        self, *, session: Session, topic: str, action: Action
+    ) -> dict[BasePlugin[BrokerContext], str | bool | None]:
+        return {
+            plugin: await plugin.topic_filtering(session=session, topic=topic, action=action)
+            for plugin in self.plugins
+            if isinstance(plugin, BaseTopicPlugin)
+        }
