@@ -1,0 +1,111 @@
+"""Write the pages of `docs/` that follow from the code: `make docs`.
+
+A new page is one function and one line in PAGES; `test_generated.py` then keeps it up to date.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, get_type_hints
+
+from pilotage.central.observe.events import EVENTS
+from pilotage.central.settings import Settings
+from pilotage.proto import job, job_states, pilot_states
+from pilotage.proto.machine import mermaid
+from pilotage.proto.problems import STATUS
+
+from . import structs
+
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+
+
+def job_states_page() -> str:
+    drawing = mermaid(job_states.TRANSITIONS, job_states.START, job_states.FINAL)
+    text = """
+        Nothing leaves a final state but a reschedule by a person or the failover. *Stalled* and
+        *deleted* are marks that are shown beside a state, not states.
+    """
+    return _page("States of a job", "proto/job_states.py", text, f"```mermaid\n{drawing}```\n")
+
+
+def pilot_states_page() -> str:
+    drawing = mermaid(pilot_states.TRANSITIONS, pilot_states.START, pilot_states.FINAL)
+    text = """
+        *Silent* (its beats are late) is a mark that is shown beside a state. A lost pilot that is
+        heard again runs on: a long network cut has healed.
+    """
+    return _page("States of a pilot", "proto/pilot_states.py", text, f"```mermaid\n{drawing}```\n")
+
+
+def job_description_page() -> str:
+    text = """
+        What a job file (YAML or JSON), the Python API and `POST /v1/submissions` accept. A key that
+        is not listed here is refused by name.
+    """
+    sections = (
+        f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
+        for struct in (job.Job, job.Need, job.Preference, job.Input, job.OutputPattern)
+    )
+    return _page("Job description", "proto/job.py", text, *sections)
+
+
+def configuration_page() -> str:
+    text = """
+        One YAML file (`--config`, else `PILOTAGE_CONFIG`, else `pilotage.yaml` in the data
+        directory), then environment variables `PILOTAGE_SECTION__KEY`, then options; later ones
+        win. A key that is not listed here is refused by name, before anything starts. Times are in
+        seconds, as `_s` says.
+    """
+    sections: list[str] = []
+    for name, section in get_type_hints(Settings).items():
+        fields = structs.table(section, prefix=f"{name}.")
+        sections.append(f"## {name}\n\n{structs.description(section)}\n\n{fields}")
+    return _page("Configuration", "central/settings.py", text, *sections)
+
+
+def errors_page() -> str:
+    text = """
+        Every error of the API has a body `{code, message, field}`: the code is stable, the message
+        is for people, the field names the part of the request that is wrong, where there is one.
+    """
+    rows = "".join(f"| `{code.value}` | {status} |\n" for code, status in STATUS.items())
+    table = "| code | HTTP status |\n|---|---|\n" + rows
+    return _page("Error codes", "proto/problems.py", text, table)
+
+
+def events_page() -> str:
+    text = "What the central writes to its log and counts, one line each as JSON."
+    rows = (
+        f"| `{event}` | {', '.join(f'`{field}`' for field in sorted(fields))} |\n"
+        for event, fields in sorted(EVENTS.items())
+    )
+    table = "| event | fields |\n|---|---|\n" + "".join(rows)
+    return _page("Events", "central/observe/events.py", text, table)
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "configuration.md": configuration_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+    "job-description.md": job_description_page,
+    "job-states.md": job_states_page,
+    "pilot-states.md": pilot_states_page,
+}
+
+
+def _page(title: str, source: str, text: str, *sections: str) -> str:
+    note = f"<!-- Written by `make docs` from {source}: change that file, not this one. -->"
+    return "\n\n".join([note, f"# {title}", inspect.cleandoc(text), "\n".join(sections)])
+
+
+def write() -> None:
+    """Write every page that differs from what the code says."""
+    for name, page in PAGES.items():
+        target, text = DOCS / name, page()
+        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            target.write_text(text, encoding="utf-8")
+            print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    write()

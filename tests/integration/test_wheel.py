@@ -1,0 +1,127 @@
+"""What people install: the wheel, built from the sdist, in an environment that has nothing else."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pilotage import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, pilotage
+for module in pkgutil.walk_packages(pilotage.__path__, "pilotage."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+for name in pilotage.__all__:
+    getattr(pilotage, name)
+"""
+
+
+def run(*argv: str | Path, cwd: Path) -> str:
+    """Run a command without what this environment would add to it, and return its output."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+    }
+    done = subprocess.run(
+        argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", out, ROOT, cwd=out)
+    (archive,) = out.glob("*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist as a folder: a checkout without links, as a zip archive or Windows gives one."""
+    out = tmp_path_factory.mktemp("unpacked")
+    run("tar", "-xzf", sdist, "--strip-components=1", cwd=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    run(
+        *(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, unpacked),
+        cwd=out,
+    )
+    (archive,) = out.glob("*.whl")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment that holds the wheel and what it depends on."""
+    home = tmp_path_factory.mktemp("clean")
+    run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
+    python = home / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel, cwd=home)
+    return python.parent
+
+
+def test_the_source_archive_holds_no_links(unpacked: Path) -> None:
+    assert not [path for path in unpacked.rglob("*") if path.is_symlink()]
+    assert (unpacked / "central" / "__init__.py").is_file()
+
+
+def test_the_wheel_installs_one_package(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert {name.split("/")[0] for name in names} == {
+        "pilotage",
+        f"pilotage-{__version__}.dist-info",
+    }
+    assert "pilotage/pilot.pyz" in names
+    assert "pilotage/py.typed" in names
+
+
+def test_the_wheel_carries_every_file_of_the_rooms(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    expected = {
+        f"pilotage/{path.relative_to(ROOT).as_posix()}"
+        for room in ("central", "matcher", "pilot", "proto")
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in (".py", ".sql")
+    }
+
+    assert expected <= names
+
+
+def test_every_module_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    imported = run(installed / "python", "-I", "-c", IMPORT_EVERYTHING, cwd=tmp_path).split()
+
+    assert {"pilotage.matcher.matcher", "pilotage.pilot", "pilotage.proto.wire"} <= set(imported)
+
+
+def test_the_command_is_there(installed: Path, tmp_path: Path) -> None:
+    assert __version__ in run(installed / "pilotage", "--version", cwd=tmp_path)
+
+
+def test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter(installed: Path, tmp_path: Path) -> None:
+    code = "from pilotage.central.operate.bundle import pilot_bundle; print(pilot_bundle())"
+    pyz = run(installed / "python", "-I", "-c", code, cwd=tmp_path).strip()
+
+    assert Path(pyz).parent.name == "pilotage"
+    assert __version__ in run(sys.executable, "-I", "-S", pyz, "--version", cwd=tmp_path)
+
+
+def test_the_same_sources_give_the_same_pilot(unpacked: Path, wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, unpacked / "deploy/pilot/bundle.py", tmp_path / "again.pyz", cwd=tmp_path)
+    shipped = zipfile.ZipFile(wheel).read("pilotage/pilot.pyz")
+    again = (tmp_path / "again.pyz").read_bytes()
+
+    assert hashlib.sha256(again).hexdigest() == hashlib.sha256(shipped).hexdigest()

@@ -1,0 +1,64 @@
+"""Names that say nothing, and sizes that ask whether a thing knows two things."""
+
+import ast
+import re
+from pathlib import PurePath
+from typing import Final
+
+from . import tree
+
+EMPTY_NAMES: Final = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+FUNCTION_LINES_MAX: Final = 100
+MODULE_LINES_MAX: Final = 700
+
+# Plans are issues. Spelled in two parts, so that this file does not find itself.
+UNPLANNED: Final = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    found = [
+        name for name in tree.modules() if EMPTY_NAMES & {PurePath(p).stem for p in name.split("/")}
+    ]
+
+    assert not found, "a module is named after what it knows"
+
+
+def test_no_function_is_longer_than_a_hundred_lines() -> None:
+    found = [
+        f"{name}:{node.lineno} {node.name}: {_lines(node)} lines"
+        for name in tree.modules()
+        for node in ast.walk(tree.tree(name))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and _lines(node) > FUNCTION_LINES_MAX
+    ]
+
+    assert not found
+
+
+def test_no_module_is_longer_than_seven_hundred_lines() -> None:
+    lengths = {name: len(tree.text(name).splitlines()) for name in tree.modules()}
+    found = {name: length for name, length in lengths.items() if length > MODULE_LINES_MAX}
+
+    assert not found
+
+
+def test_nothing_is_left_for_later_in_the_code() -> None:
+    found = [
+        f"{name}:{number}"
+        for name in tree.modules()
+        for number, line in enumerate(tree.text(name).splitlines(), start=1)
+        if UNPLANNED.search(line)
+    ]
+
+    assert not found, "write it down as an issue"
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    folders = {PurePath(name).parent for name in tree.modules("tests")}
+    found = [str(folder) for folder in folders if f"{folder}/__init__.py" not in tree.files()]
+
+    assert not found, "mypy stops at two modules of one name"
+
+
+def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1

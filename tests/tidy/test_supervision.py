@@ -1,0 +1,84 @@
+"""Errors and time are handled in few, known places."""
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from . import tree
+
+PRODUCT: Final = tree.ROOMS
+
+# file → function that may catch everything: it supervises background work, and logs the traceback.
+SUPERVISORS: Final = {
+    "central/supervise.py": {"supervised"},
+}
+
+# Files whose work is real time: drivers of the two Clock protocols, and what people run.
+REAL_TIME: Final = (
+    "central/bench/",
+    "central/cli/",
+    "central/client/",
+    "central/observe/",
+    "central/operate/",
+    "pilot/__main__.py",
+)
+TIME_CALLS: Final = {
+    "asyncio.sleep",
+    "time.monotonic",
+    "time.monotonic_ns",
+    "time.perf_counter",
+    "time.sleep",
+    "time.time",
+    "time.time_ns",
+    "datetime.now",
+    "datetime.datetime.now",
+    "datetime.utcnow",
+}
+
+
+def test_only_supervisors_catch_everything() -> None:
+    found = [
+        f"{name}:{handler.lineno} in {function}"
+        for name in tree.modules(*PRODUCT)
+        for function, handler in _handlers(tree.tree(name))
+        if _catches_everything(handler) and function not in SUPERVISORS.get(name, ())
+    ]
+
+    assert not found, "name what the world can break; a bug must surface"
+
+
+def test_time_is_read_from_the_clock_alone() -> None:
+    found = [
+        f"{name}:{node.lineno} {ast.unparse(node)}"
+        for name in tree.modules(*PRODUCT)
+        if not name.startswith(REAL_TIME)
+        for node in ast.walk(tree.tree(name))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in TIME_CALLS
+    ]
+
+    assert not found, "take a Clock as an argument"
+
+
+def _handlers(module: ast.Module) -> Iterator[tuple[str, ast.ExceptHandler]]:
+    """Yield each `except` with the name of the innermost function around it."""
+
+    def walk(node: ast.AST, function: str) -> Iterator[tuple[str, ast.ExceptHandler]]:
+        for child in ast.iter_child_nodes(node):
+            inner = function
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = child.name
+            if isinstance(child, ast.ExceptHandler):
+                yield function, child
+            yield from walk(child, inner)
+
+    yield from walk(module, "")
+
+
+def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    """Whether any exception ends here: a handler that ends in a bare `raise` only passes by."""
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    names = {ast.unparse(kind) if kind is not None else "" for kind in kinds}
+    return bool(names & {"", "Exception", "BaseException"})
