@@ -6,7 +6,6 @@ Faces decode request bodies with `decode`; services decode with it what arrives 
 
 import difflib
 import re
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -23,6 +22,7 @@ _UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _SHOWN_MAX = 80
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # one for each message class of ours
 
 
 def decode(data: bytes | memoryview | msgspec.Raw, kind: type[T], *, where: str = "$") -> T:
@@ -68,9 +68,11 @@ def _unknown_field(name: str, path: str, kind: Any, *, where: str) -> Refused:
     )
 
 
-@cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    made = _DECODERS.get(kind)
+    if made is None:
+        made = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    return made
 
 
 def _steps(path: str) -> list[str]:

@@ -16,3 +16,33 @@ class Refused(Exception):
     @property
     def status(self) -> int:
         return STATUS[self.code]
+
+
+class BlobMismatch(Refused):
+    """The bytes have another hash than the one that they were announced under."""
+
+    def __init__(self, sha256: str, found: str) -> None:
+        super().__init__(
+            Code.INVALID, f"the bytes have the hash {found}, not {sha256}", field="sha256"
+        )
+
+
+class BlobTooLarge(Refused):
+    """More bytes than the limit, or than was announced."""
+
+    def __init__(self, sha256: str, size_max: int) -> None:
+        super().__init__(Code.TOO_LARGE, f"blob {sha256} has more than {size_max} bytes")
+
+
+class BlobNotFound(Refused):
+    """No such blob, or none that this caller may read."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(Code.NOT_FOUND, f"there is no blob {sha256}")
+
+
+class NoSpace(Refused):
+    """The disk is full. Nothing of the file was kept; try again when there is room."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Code.STORE_FULL, f"no space is left: {why}")

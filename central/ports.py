@@ -43,7 +43,7 @@ class Blobs(Protocol):
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
         """Store the bytes under their hash, sync file and folder, return their number.
 
-        Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, StoreFull;
+        Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, NoSpace;
         nothing is left behind then.
         """
         ...

@@ -23,7 +23,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PilotCaller(msgspec.Struct, frozen=True, kw_only=True):
-    """A pilot, by its own token. Site, element and community are the token's, never the message's."""
+    """A pilot, by its token. Site, element, community are the token's, never the message's."""
 
     pilot: str
     community: str

@@ -19,7 +19,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 # -- who and what kind --------------------------------------------------------------------------
 
 
-class Owner(_Record):
+class Owner(_Record, kw_only=True):
     """An identity is (issuer, subject); the name is for display."""
 
     owner_id: int = 0
@@ -29,7 +29,7 @@ class Owner(_Record):
     name: str = ""
 
 
-class JobClass(_Record):
+class JobClass(_Record, kw_only=True):
     """Jobs that are matched as one. `needs` and `preference` are canonical JSON of proto.job."""
 
     class_id: int = 0

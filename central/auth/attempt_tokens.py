@@ -1,0 +1,75 @@
+"""Tokens of running attempts: an HMAC that the central alone makes and reads.
+
+An ES256 signature for each attempt would eat half of the CPU that a job may cost. A token is bound
+to (job, epoch), so that nothing of an older attempt can pass for a newer one.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from pathlib import Path
+from typing import Final
+
+from pilotage.proto.ids import ID_MAX
+
+from ..ports import Disk, Randomness
+from .callers import AttemptCaller
+from .errors import BadKeyFile, BadToken, ExpiredToken
+
+FILE: Final = "attempt-key"
+PREFIX: Final = "pa1."
+_KEY_BYTES_MIN: Final = 32
+_MAC_TEXT: Final = 43  # base64 of 32 bytes without padding
+
+
+class AttemptTokens:
+    """Makes and reads attempt tokens."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
+
+    def make(self, job: int, epoch: int, attempt_id: int, community: str, expires_at: float) -> str:
+        """Return the token of an attempt, good until `expires_at` (wall clock)."""
+        facts = f"{job},{epoch},{attempt_id},{int(expires_at)},{community}"
+        body = base64.urlsafe_b64encode(facts.encode()).rstrip(b"=")
+        return f"{PREFIX}{body.decode()}.{self._mac(body)}"
+
+    def read(self, token: str, now: float) -> AttemptCaller:
+        """Return whom a token speaks for. Raises BadToken, ExpiredToken."""
+        body, dot, mac = token[len(PREFIX) :].partition(".")
+        if not dot or len(mac) != _MAC_TEXT or not token.isascii():
+            raise BadToken
+        if not hmac.compare_digest(mac, self._mac(body.encode())):
+            raise BadToken
+        try:  # what carries our MAC was written by `make`; the checks cost nothing beside it
+            facts = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+            job, epoch, attempt_id, expires_at, community = facts.split(",", 4)
+            numbers = int(job), int(epoch), int(attempt_id)
+            expired = now >= int(expires_at)
+        except (binascii.Error, ValueError):
+            raise BadToken from None
+        if expired:
+            raise ExpiredToken
+        if any(not 0 <= number <= ID_MAX for number in numbers):
+            raise BadToken
+        return AttemptCaller(
+            job=numbers[0], epoch=numbers[1], attempt_id=numbers[2], community=community
+        )
+
+    def _mac(self, body: bytes) -> str:
+        one = self._keyed.copy()
+        one.update(body)
+        return base64.urlsafe_b64encode(one.digest()).rstrip(b"=").decode()
+
+
+def load(data: Path, *, disk: Disk, randomness: Randomness) -> AttemptTokens:
+    """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    path = data / FILE
+    content = disk.read(path)
+    if content is None:
+        content = randomness.token(48).encode()
+        disk.write_secret(path, content)
+    if len(content) < _KEY_BYTES_MIN:
+        raise BadKeyFile(str(path), "it is too short")
+    return AttemptTokens(content)

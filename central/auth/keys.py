@@ -1,0 +1,141 @@
+"""The central's signing keys (ES256): made at first start, kept 0600, ready to be rotated.
+
+The newest key signs, older ones still verify what they have signed; JWKS shows the public halves.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from ..ports import Clock, Disk, Randomness
+from .errors import BadKeyFile
+
+FILE: Final = "signing-keys.json"
+KEYS_MAX: Final = 8
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
+
+
+class _Jwk(msgspec.Struct, frozen=True, kw_only=True):
+    """One private key as RFC 7517 writes it."""
+
+    kty: str
+    crv: str
+    x: str
+    y: str
+    d: str
+    kid: str
+    made_at: float
+
+
+class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
+    keys: list[_Jwk]  # newest first
+
+
+class SigningKeys:
+    """Keys of one central. Made by `load`; a rotation gives a new object's worth of keys."""
+
+    def __init__(self, path: Path, stored: list[_Jwk]) -> None:
+        self._path = path
+        self._stored = stored
+        self._keys = {one.kid: _import(one, path) for one in stored}
+
+    @property
+    def newest(self) -> ECKey:
+        """The key that signs."""
+        return self._keys[self._stored[0].kid]
+
+    @property
+    def kid(self) -> str:
+        return self._stored[0].kid
+
+    def find(self, kid: str) -> ECKey | None:
+        """Return the key of that id, for verification."""
+        return self._keys.get(kid)
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public halves (RFC 7517), newest first."""
+        return {
+            "keys": [
+                {
+                    "kty": one.kty,
+                    "crv": one.crv,
+                    "x": one.x,
+                    "y": one.y,
+                    "kid": one.kid,
+                    "use": "sig",
+                    "alg": "ES256",
+                }
+                for one in self._stored
+            ]
+        }
+
+    def rotate(self, *, disk: Disk, clock: Clock, randomness: Randomness) -> None:
+        """Put a new key in front, written before it signs; the oldest beyond KEYS_MAX go."""
+        stored = [_make(clock, randomness), *self._stored][:KEYS_MAX]
+        disk.write_secret(self._path, msgspec.json.encode(_KeyFile(keys=stored)))
+        self._stored = stored
+        self._keys = {one.kid: _import(one, self._path) for one in stored}
+
+
+def load(data: Path, *, disk: Disk, clock: Clock, randomness: Randomness) -> SigningKeys:
+    """Read the keys of the data directory; make the first one where there is no file.
+
+    Raises BadKeyFile for a file that is there and unreadable: new keys would end every token.
+    """
+    path = data / FILE
+    content = disk.read(path)
+    if content is None:
+        stored = [_make(clock, randomness)]
+        disk.write_secret(path, msgspec.json.encode(_KeyFile(keys=stored)))
+        return SigningKeys(path, stored)
+    try:
+        stored = msgspec.json.decode(content, type=_KeyFile).keys
+    except msgspec.DecodeError as why:
+        raise BadKeyFile(str(path), str(why)) from None
+    if not stored:
+        raise BadKeyFile(str(path), "it holds no key")
+    return SigningKeys(path, stored)
+
+
+def _make(clock: Clock, randomness: Randomness) -> _Jwk:
+    # 16 bytes more than the order has, so that the modulus favours no value measurably.
+    drawn = int.from_bytes(_bytes(randomness.token(48)), "big")
+    numbers = ec.derive_private_key(drawn % (_ORDER - 1) + 1, ec.SECP256R1()).private_numbers()
+    public = numbers.public_numbers
+    return _Jwk(
+        kty="EC",
+        crv="P-256",
+        x=_text(public.x),
+        y=_text(public.y),
+        d=_text(numbers.private_value),
+        kid=randomness.token(9),
+        made_at=clock.wall(),
+    )
+
+
+def _import(one: _Jwk, path: Path) -> ECKey:
+    both: dict[str, str | list[str]] = {
+        "kty": one.kty,
+        "crv": one.crv,
+        "x": one.x,
+        "y": one.y,
+        "d": one.d,
+        "kid": one.kid,
+    }
+    try:
+        return ECKey.import_key(both)
+    except (ValueError, JoseError) as why:
+        raise BadKeyFile(str(path), str(why)) from None
+
+
+def _text(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+
+def _bytes(token: str) -> bytes:
+    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))

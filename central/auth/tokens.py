@@ -1,0 +1,261 @@
+"""Tokens: made, listed, revoked and read. The local issuer of a central."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+from joserfc import jws
+
+from pilotage.proto import api
+from pilotage.proto.claims import WLCG_VERSION, Claims, Kind, Role
+
+from ..errors import Refused
+from ..ports import Clock, Disk, Randomness
+from ..store.records import TokenRow
+from . import attempt_tokens, keys
+from .attempt_tokens import AttemptTokens
+from .callers import Caller, User
+from .errors import TokenNotFound
+from .issue import Granted, grant
+from .keys import SigningKeys
+from .policy import Action, Reach, covers, require
+from .verify import ALGORITHM, CACHE_MAX, Verifier
+
+ADMIN_FILE: Final = "admin.token"
+ADMIN_VALID_S: Final = 366 * 86_400.0
+CENTRAL: Final = "central"  # who issued the first token
+
+
+class TokenStore(Protocol):
+    """The part of the store that tokens need."""
+
+    async def add_token(self, token: TokenRow) -> None: ...
+    async def revoke_token(self, jti: str, at: float) -> bool: ...
+    async def tokens(self, community: str | None) -> list[TokenRow]: ...
+    async def revoked(self) -> list[tuple[str, float]]: ...
+
+
+class Tokens:
+    """The issuer. `open_tokens` makes one from a data directory."""
+
+    def __init__(
+        self,
+        *,
+        signing: SigningKeys,
+        attempts: AttemptTokens,
+        store: TokenStore,
+        clock: Clock,
+        randomness: Randomness,
+        issuer: str,
+        audience: str,
+        pilot_valid_s: float = 3_600.0,
+        cache_max: int = CACHE_MAX,
+    ) -> None:
+        self._signing, self._attempts, self._store = signing, attempts, store
+        self._clock, self._randomness = clock, randomness
+        self._issuer, self._audience = issuer, audience
+        self._pilot_valid_s = pilot_valid_s
+        self._verifier = Verifier(
+            keys=signing,
+            attempts=attempts,
+            clock=clock,
+            issuer=issuer,
+            audience=audience,
+            cache_max=cache_max,
+        )
+
+    # -- read -----------------------------------------------------------------------------------
+
+    def caller(self, bearer: str) -> Caller:
+        """Return whom the token speaks for. Raises BadToken, ExpiredToken (both Refused)."""
+        return self._verifier.caller(bearer)
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys that verify our tokens (RFC 7517)."""
+        return self._signing.jwks()
+
+    def whoami(self, caller: User) -> api.WhoAmI:
+        """Return what the caller's token says of them."""
+        return api.WhoAmI(
+            subject=caller.subject,
+            issuer=caller.issuer,
+            name=caller.name,
+            community=caller.community,
+            groups=caller.groups,
+            role=caller.role,
+            expires_in_s=caller.expires_at - self._clock.wall(),
+        )
+
+    async def load_revoked(self) -> None:
+        """Read from the store which tokens are revoked. Once, before the first request."""
+        for jti, expires_at in await self._store.revoked():
+            self._verifier.revoke(jti, expires_at)
+
+    # -- make -----------------------------------------------------------------------------------
+
+    async def issue(self, caller: User, r: api.TokenIssue) -> api.TokenIssued:
+        """Make a token for a person; its row is durable before it is shown. Raises Refused."""
+        granted = grant(caller, r, issuer=self._issuer, now=self._clock.wall())
+        return await self._issue(granted, issued_by=caller.subject)
+
+    def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
+        """Return a pilot's token and for how many seconds it is good."""
+        claims = self._claims(pilot, self._clock.wall() + self._pilot_valid_s)
+        pilots = msgspec.structs.replace(
+            claims, kind=Kind.PILOT, community=community, site=site, element=element
+        )
+        return self._sign(pilots), self._pilot_valid_s
+
+    def attempt_token(
+        self, job: int, epoch: int, attempt_id: int, community: str, valid_s: float
+    ) -> str:
+        """Return an attempt's token, for blobs and logs and nothing else."""
+        return self._attempts.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
+
+    async def write_admin_token(self, path: Path, *, disk: Disk, community: str = "") -> None:
+        """Write the first admin token (0600), or a new one where the file's is no longer good."""
+        found = disk.read(path)
+        if found is not None and self._is_good(found.decode(errors="replace").strip()):
+            return
+        granted = Granted(
+            subject="admin",
+            name="local administrator",
+            community=community,
+            groups=(),
+            role=Role.ADMIN,
+            expires_at=self._clock.wall() + ADMIN_VALID_S,
+        )
+        issued = await self._issue(granted, issued_by=CENTRAL)
+        disk.write_secret(path, issued.token.encode() + b"\n")
+
+    # -- list and revoke ------------------------------------------------------------------------
+
+    async def list(self, caller: User) -> api.Tokens:
+        """Return the tokens that the caller may see, newest first; never the tokens themselves."""
+        rows = await self._visible(caller, Action.TOKEN_READ)
+        rows.sort(key=lambda row: (-row.issued_at, row.jti))
+        return api.Tokens(tokens=[_view(row) for row in rows])
+
+    async def revoke(self, caller: User, jti: str) -> None:
+        """Refuse a token from now on. Idempotent. Raises TokenNotFound."""
+        rows = await self._visible(caller, Action.TOKEN_REVOKE)
+        row = next((row for row in rows if row.jti == jti), None)
+        if row is None:
+            raise TokenNotFound(jti)
+        await self._store.revoke_token(jti, self._clock.wall())
+        self._verifier.revoke(jti, row.expires_at)
+
+    async def _visible(self, caller: User, action: Action) -> "Rows":
+        reach = require(caller, action)
+        rows = await self._store.tokens(None if reach is Reach.ALL else caller.community)
+        return [row for row in rows if _within(row, caller, reach)]
+
+    # -- how ------------------------------------------------------------------------------------
+
+    def _is_good(self, token: str) -> bool:
+        try:
+            self._verifier.caller(token)
+        except Refused:
+            return False
+        return True
+
+    async def _issue(self, granted: Granted, *, issued_by: str) -> api.TokenIssued:
+        bare = self._claims(granted.subject, granted.expires_at)
+        claims = msgspec.structs.replace(
+            bare,
+            name=granted.name,
+            community=granted.community,
+            groups=granted.groups,
+            role=granted.role,
+        )
+        row = TokenRow(
+            jti=claims.jti,
+            issuer=claims.iss,
+            subject=claims.sub,
+            name=claims.name,
+            community=claims.community,
+            groups=claims.groups,
+            role=claims.role.value,
+            issued_at=float(claims.iat),
+            expires_at=float(claims.exp),
+            issued_by=issued_by,
+        )
+        await self._store.add_token(row)
+        return api.TokenIssued(token=self._sign(claims), view=_view(row))
+
+    def _claims(self, subject: str, expires_at: float) -> Claims:
+        return Claims(
+            iss=self._issuer,
+            sub=subject,
+            aud=self._audience,
+            exp=int(expires_at),
+            iat=int(self._clock.wall()),
+            jti=self._randomness.token(16),
+            wlcg_ver=WLCG_VERSION,
+        )
+
+    def _sign(self, claims: Claims) -> str:
+        header = {"alg": ALGORITHM, "typ": "JWT", "kid": self._signing.kid}
+        payload = msgspec.json.encode(claims)
+        return jws.serialize_compact(header, payload, self._signing.newest, algorithms=[ALGORITHM])
+
+
+Rows = list[TokenRow]  # within the class the name `list` is the method
+
+
+async def open_tokens(
+    data: Path,
+    *,
+    store: TokenStore,
+    disk: Disk,
+    clock: Clock,
+    randomness: Randomness,
+    issuer: str,
+    audience: str,
+    community: str = "",
+    pilot_valid_s: float = 3_600.0,
+) -> Tokens:
+    """Return the issuer of a data directory; at first start keys and the admin token are made.
+
+    `community` is the admin token's; empty: all. Raises BadKeyFile.
+    """
+    tokens = Tokens(
+        signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
+        attempts=attempt_tokens.load(data, disk=disk, randomness=randomness),
+        store=store,
+        clock=clock,
+        randomness=randomness,
+        issuer=issuer,
+        audience=audience,
+        pilot_valid_s=pilot_valid_s,
+    )
+    await tokens.load_revoked()
+    await tokens.write_admin_token(data / ADMIN_FILE, disk=disk, community=community)
+    return tokens
+
+
+def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
+    if (row.issuer, row.subject) == (caller.issuer, caller.subject):
+        return True
+    if not covers(caller.role, Role(row.role)):
+        return False  # what one could not have issued
+    if reach is Reach.GROUP:
+        return bool(row.groups) and set[str](row.groups) <= set[str](caller.groups)
+    return reach >= Reach.COMMUNITY
+
+
+def _view(row: TokenRow) -> api.TokenView:
+    return api.TokenView(
+        jti=row.jti,
+        subject=row.subject,
+        community=row.community,
+        role=Role(row.role),
+        issued_at=_shown(row.issued_at),
+        expires_at=_shown(row.expires_at),
+        revoked=row.revoked_at is not None,
+    )
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
