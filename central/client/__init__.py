@@ -1,0 +1,56 @@
+"""The submitter's side of pilotage: `Client` blocks, `AsyncClient` does not, both say the same.
+
+Names are loaded on first use, so that a command pays only for what it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from .blocking import Client as Client
+    from .blocking import JobHandle as JobHandle
+    from .blocking import SubmissionHandle as SubmissionHandle
+    from .blocking import as_completed as as_completed
+    from .client import AsyncClient as AsyncClient
+    from .files import LocalFile as LocalFile
+    from .handles import AsyncJobHandle as AsyncJobHandle
+    from .handles import AsyncSubmissionHandle as AsyncSubmissionHandle
+    from .handles import as_completed_async as as_completed_async
+
+_HOMES = {
+    "AsyncClient": "client",
+    "AsyncJobHandle": "handles",
+    "AsyncSubmissionHandle": "handles",
+    "Client": "blocking",
+    "JobHandle": "blocking",
+    "LocalFile": "files",
+    "SubmissionHandle": "blocking",
+    "as_completed": "blocking",
+    "as_completed_async": "handles",
+}
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
+    "AsyncSubmissionHandle",
+    "Client",
+    "JobHandle",
+    "LocalFile",
+    "SubmissionHandle",
+    "as_completed",
+    "as_completed_async",
+    "errors",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module(".errors", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,568 @@
+"""The submitter's client: everything that the central offers over HTTP, typed.
+
+This is the only hand-written front; `blocking.py` is generated from it.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pilotage.proto.api import (
+    PAGE_MAX,
+    Action,
+    ActionName,
+    ActionRefusal,
+    ActionReply,
+    Blob,
+    BlobAnswer,
+    BlobQuery,
+    Event,
+    Explanation,
+    Health,
+    History,
+    IdRange,
+    JobDetail,
+    JobFilter,
+    JobPage,
+    JobView,
+    Outputs,
+    PilotPage,
+    PilotView,
+    SecretRequest,
+    Secrets,
+    Sites,
+    Submitted,
+    Summary,
+    SummaryBy,
+    TokenIssue,
+    TokenIssued,
+    Tokens,
+    WhoAmI,
+)
+from pilotage.proto.job import Input
+from pilotage.proto.messages import Stream
+from pilotage.proto.pilot_states import PilotState
+
+from .bodies import (
+    STREAM_ABOVE,
+    JobLike,
+    LineBody,
+    OnProgress,
+    Parameters,
+    submission,
+    whole_body,
+)
+from .credentials import find_connection
+from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
+from .event_lines import events_in
+from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
+from .filters import query_of
+from .handles import AsyncJobHandle, AsyncSubmissionHandle
+from .outstanding import Outstanding
+from .pace import Pace, RealPace, pauses
+from .transport import OnRetry, Transport
+from .waiting import ended
+
+if TYPE_CHECKING:
+    import httpx
+
+_IDS_AN_ACTION = 100_000
+_HASHES_A_QUERY = 10_000
+_UPLOADS_AT_ONCE = 4
+_SUBMIT_ANSWER_S = 600.0
+_SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
+_LOG_IDLE_S = 300.0
+
+
+class AsyncClient:
+    """A central, as a submitter or an operator sees it.
+
+    Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
+    long one request is repeated while there is no answer; `on_retry` hears of each repetition.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        data: Path | None = None,
+        patience_s: float = 30.0,
+        on_retry: OnRetry | None = None,
+        http: "httpx.AsyncBaseTransport | None" = None,
+        pace: Pace | None = None,
+    ) -> None:
+        connection = find_connection(os.environ, url=url, token=token, data=data)
+        self._pace, self._patience_s = pace or RealPace(), patience_s
+        self._transport = Transport(
+            connection, pace=self._pace, patience_s=patience_s, http=http, on_retry=on_retry
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the central is."""
+        return self._transport.url
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Handles of this client are of no use afterwards."""
+        await self._transport.close()
+
+    # -- submission -----------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        jobs: JobLike | Iterable[JobLike] | None = None,
+        *,
+        template: JobLike | None = None,
+        parameters: Iterable[Parameters] | None = None,
+        key: str | None = None,
+        name: str = "",
+        group: str = "",
+        progress: OnProgress | None = None,
+    ) -> AsyncSubmissionHandle:
+        """Submit jobs, all or none, and return once they are durable.
+
+        Either `jobs` (one or many), or a `template` with one job for each entry of `parameters`.
+        The same `key` again gives the same jobs; without one each call has its own, which covers
+        the repetitions of this call. Long lists, and what is no list, are streamed; `progress`
+        hears how many jobs have been sent. `group` is for jobs that name none.
+        """
+        key = key or uuid.uuid4().hex
+        header, items = submission(jobs, template, parameters, key=key, name=name, group=group)
+        if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
+            submitted = await self._transport.ask(
+                Submitted,
+                "POST",
+                "/v1/submissions",
+                content=whole_body(header, items),
+                headers={"content-type": "application/json"},
+                answer_s=_SUBMIT_ANSWER_S,
+            )
+        else:
+            submitted = await self._submit_lines(LineBody(header, items, progress))
+        return AsyncSubmissionHandle(self, submitted)
+
+    async def _submit_lines(self, body: LineBody) -> Submitted:
+        try:
+            return await self._transport.ask(
+                Submitted,
+                "POST",
+                "/v1/submissions",
+                content=body.chunks,
+                headers={"content-type": "application/x-ndjson"},
+                answer_s=_SUBMIT_ANSWER_S,
+            )
+        finally:
+            body.close()
+
+    async def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
+        """Bring files to the central and return what a job says of them.
+
+        Only what is not there yet travels. A folder goes as an archive that is unpacked.
+        """
+        local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in files]
+        hashed = [await asyncio.to_thread(hash_file, one) for one in local]
+        try:
+            by_hash = {one.input.sha256: one for one in hashed}
+            missing = await self._missing(list(by_hash))
+            gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                for sha256 in missing:
+                    group.create_task(self._put(by_hash[sha256], gate))
+        finally:
+            for one in hashed:
+                if one.temporary:
+                    one.path.unlink(missing_ok=True)
+        return [one.input for one in hashed]
+
+    async def _missing(self, hashes: list[str]) -> list[str]:
+        missing: list[str] = []
+        for start in range(0, len(hashes), _HASHES_A_QUERY):
+            query = BlobQuery(sha256=tuple(hashes[start : start + _HASHES_A_QUERY]))
+            answer = await self._transport.ask(BlobAnswer, "POST", "/v1/blobs/missing", body=query)
+            missing += answer.missing
+        return missing
+
+    async def _put(self, file: Hashed, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            await self._transport.ask(
+                Blob,
+                "PUT",
+                f"/v1/blobs/{file.input.sha256}",
+                content=lambda: pieces(file.path),
+                headers={
+                    "content-length": str(file.input.size_bytes),
+                    "content-type": "application/octet-stream",
+                },
+                answer_s=_SUBMIT_ANSWER_S,
+            )
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def job(self, id: int) -> AsyncJobHandle:
+        """Return a handle of a job; nothing is asked yet."""
+        return AsyncJobHandle(self, id)
+
+    async def submission(self, id: int) -> AsyncSubmissionHandle:
+        """Return a handle of an earlier submission; its ids are read. Raises NotFound."""
+        ranges: list[IdRange] = []
+        async for view in self.search(JobFilter(submission=id, include_deleted=True)):
+            last = ranges[-1] if ranges else IdRange(first=view.id, count=0)
+            if ranges and view.id == last.first + last.count:
+                ranges.pop()
+            else:
+                last = IdRange(first=view.id, count=0)
+            ranges.append(IdRange(first=last.first, count=last.count + 1))
+        if not ranges:
+            why = f"there is no submission {id} that this token may see"
+            raise NotFound("not_found", why, "submission", 404)
+        count = sum(part.count for part in ranges)
+        return AsyncSubmissionHandle(self, Submitted(submission=id, count=count, ids=ranges))
+
+    async def page(
+        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
+    ) -> JobPage:
+        """Return one page of jobs, in order of the id; `after` is the cursor of the page before."""
+        query = query_of(filter or JobFilter(), after=after, limit=limit)
+        return await self._transport.ask(JobPage, "GET", "/v1/jobs", query=query)
+
+    async def search(self, filter: JobFilter | None = None) -> AsyncIterator[JobView]:
+        """Yield all jobs that match, in order of the id, page by page."""
+        after: int | None = 0
+        while after is not None:
+            page = await self.page(filter, after=after)
+            for view in page.jobs:
+                yield view
+            after = page.after
+
+    async def count(self, filter: JobFilter) -> int:
+        """Count the jobs that match by reading them: what an action on a filter expects."""
+        count = 0
+        async for _ in self.search(filter):
+            count += 1
+        return count
+
+    async def summary(self, by: SummaryBy = SummaryBy.STATE) -> Summary:
+        """Return how many jobs are in which state, as a whole or by site, type, group or owner."""
+        return await self._transport.ask(
+            Summary, "GET", "/v1/jobs/summary", query=[("by", SummaryBy(by).value)]
+        )
+
+    async def detail(self, job: int) -> JobDetail:
+        """Return everything of one job."""
+        return await self._transport.ask(JobDetail, "GET", f"/v1/jobs/{job:d}")
+
+    async def history(self, job: int) -> History:
+        """Return what happened to a job, oldest first."""
+        return await self._transport.ask(History, "GET", f"/v1/jobs/{job:d}/history")
+
+    async def explain(self, job: int | JobLike) -> Explanation:
+        """Return why a job waits, or what a job that is not submitted would meet."""
+        if isinstance(job, int):
+            return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
+        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
+
+    async def log(
+        self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Yield what the payload wrote; with `follow` until its attempt ends.
+
+        When the connection breaks it is made anew, and what has been seen is passed over.
+        """
+        path = f"/v1/jobs/{job:d}/logs/{Stream(stream).value}"
+        query = [("follow", "true")] if follow else []
+        seen, rests, heard_at = 0, pauses(self._pace), self._pace.monotonic()
+        while True:
+            skip = seen
+            try:
+                async with self._transport.stream(path, query=query, idle_s=_LOG_IDLE_S) as answer:
+                    async for piece in answer.aiter_bytes():
+                        fresh, skip = piece[skip:], max(0, skip - len(piece))
+                        if fresh:
+                            seen += len(fresh)
+                            heard_at = self._pace.monotonic()
+                            yield fresh
+                return
+            except (Unreachable, Unavailable, TooManyRequests):
+                if self._pace.monotonic() > heard_at + self._patience_s:
+                    raise
+            await self._pace.sleep(next(rests))
+
+    async def outputs(self, job: int) -> Outputs:
+        """Return the files that a job kept."""
+        return await self._transport.ask(Outputs, "GET", f"/v1/jobs/{job:d}/outputs")
+
+    async def download(self, job: int, name: str, to: Path | str = ".") -> Path:
+        """Fetch an output into a file, or into a folder under its own name; return the file.
+
+        The hash is checked; nothing is left behind when it is wrong.
+        """
+        kept = [one for one in (await self.outputs(job)).outputs if one.name == name]
+        if not kept:
+            raise NotFound("not_found", f"job {job} has kept no output {name!r}", "name", 404)
+        target = target_of(Path(to), name)
+        path = f"/v1/jobs/{job:d}/outputs/{quote(name)}"
+        async with self._transport.stream(path, idle_s=60.0) as answer:
+            await write_checked(answer.aiter_bytes(), target, name=name, sha256=kept[-1].sha256)
+        return target
+
+    # -- actions --------------------------------------------------------------------------------
+
+    async def kill(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """End jobs for good. A running payload ends when its pilot says so."""
+        return await self.act(ActionName.KILL, ids, filter=filter, expected=expected, reason=reason)
+
+    async def hold(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Keep jobs from running until they are released."""
+        return await self.act(ActionName.HOLD, ids, filter=filter, expected=expected, reason=reason)
+
+    async def release(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Let held jobs run again."""
+        return await self.act(
+            ActionName.RELEASE, ids, filter=filter, expected=expected, reason=reason
+        )
+
+    async def reschedule(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run jobs again from the start, also those that have ended."""
+        return await self.act(
+            ActionName.RESCHEDULE, ids, filter=filter, expected=expected, reason=reason
+        )
+
+    async def delete(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Hide jobs that have ended from lists."""
+        return await self.act(
+            ActionName.DELETE, ids, filter=filter, expected=expected, reason=reason
+        )
+
+    async def prioritise(
+        self,
+        priority: int,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+    ) -> ActionReply:
+        """Set the priority of jobs that have not ended, 0 to 10; higher runs earlier."""
+        return await self.act(
+            ActionName.PRIORITY, ids, filter=filter, expected=expected, priority=priority
+        )
+
+    async def act(
+        self,
+        action: ActionName,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Carry out an action on these ids, or on all that match the filter.
+
+        With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
+        `expected` they are counted first.
+        """
+        if filter is not None:
+            if expected is None:
+                expected = await self.count(filter)
+            return await self._act(
+                Action(
+                    action=action,
+                    filter=filter,
+                    expected=expected,
+                    priority=priority,
+                    reason=reason,
+                )
+            )
+        all_ids = tuple(ids)
+        done, unchanged, refused = 0, 0, list[ActionRefusal]()
+        for start in range(0, len(all_ids), _IDS_AN_ACTION):
+            part = all_ids[start : start + _IDS_AN_ACTION]
+            reply = await self._act(
+                Action(action=action, ids=part, priority=priority, reason=reason)
+            )
+            done, unchanged = done + reply.done, unchanged + reply.unchanged
+            refused += reply.refused
+        return ActionReply(done=done, unchanged=unchanged, refused=refused)
+
+    async def _act(self, action: Action) -> ActionReply:
+        return await self._transport.ask(ActionReply, "POST", "/v1/jobs/actions", body=action)
+
+    # -- events ---------------------------------------------------------------------------------
+
+    async def events(
+        self, *, submission: int | None = None, after: int | None = None
+    ) -> AsyncIterator[Event]:
+        """Yield what happens, as it happens; `after` is the number of the last event seen.
+
+        A broken connection is made anew, from the last event on. An event of kind `gap` says that
+        some were lost: read the jobs that matter again.
+        """
+        rests = pauses(self._pace)
+        while True:
+            try:
+                async with aclosing(self.signs(submission=submission, after=after)) as signs:
+                    async for event in signs:
+                        rests = pauses(self._pace)
+                        if event is not None:
+                            after = event.seq
+                            yield event
+            except (Unreachable, Unavailable, TooManyRequests):
+                pass
+            await self._pace.sleep(next(rests))
+
+    async def signs(
+        self, *, submission: int | None, after: int | None
+    ) -> AsyncGenerator[Event | None, None]:
+        """Yield the events of one connection, and None for each sign of life of the central.
+
+        The first None says that the stream stands. Raises Unreachable when it breaks.
+        """
+        query: list[tuple[str, str]] = []
+        if submission is not None:
+            query.append(("submission", str(submission)))
+        if after is not None:
+            query.append(("after", str(after)))
+        async with self._transport.stream(
+            "/v1/events", query=query, idle_s=_SIGN_OF_LIFE_S
+        ) as answer:
+            yield None
+            async with aclosing(events_in(answer.aiter_lines())) as events:
+                async for event in events:
+                    yield event
+
+    def ended(self, awaited: Outstanding) -> AsyncGenerator[int, None]:
+        """Yield the awaited jobs as they end."""
+        return ended(self, awaited, self._pace)
+
+    async def wait_for(
+        self,
+        awaited: Outstanding,
+        what: str,
+        timeout_s: float | None = None,
+        progress: OnProgress | None = None,
+    ) -> None:
+        """Return once all awaited jobs have ended. Raises TimedOut."""
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(self.ended(awaited)) as jobs:
+                async for _ in jobs:
+                    if progress is not None:
+                        progress(awaited.total - awaited.left)
+        except TimeoutError:
+            raise TimedOut(what, timeout_s or 0.0, awaited.left) from None
+
+    # -- pilots and sites -----------------------------------------------------------------------
+
+    async def pilots(
+        self, *, states: Iterable[PilotState] = (), site: str = ""
+    ) -> AsyncIterator[PilotView]:
+        """Yield pilots in order of their name."""
+        query = [("state", PilotState(state).value) for state in states]
+        if site:
+            query.append(("site", site))
+        after: str | None = ""
+        while after is not None:
+            page = await self._transport.ask(
+                PilotPage,
+                "GET",
+                "/v1/pilots",
+                query=[*query, ("after", after)] if after else query,
+            )
+            for view in page.pilots:
+                yield view
+            after = page.after
+
+    async def pilot(self, id: str) -> PilotView:
+        """Return one pilot."""
+        return await self._transport.ask(PilotView, "GET", f"/v1/pilots/{quote(id, safe='')}")
+
+    async def drain(self, pilot: str) -> None:
+        """Let a pilot finish what it holds, and ask for nothing more."""
+        path = f"/v1/pilots/{quote(pilot, safe='')}/drain"
+        await self._transport.ask(object, "POST", path)
+
+    async def secrets(self, request: SecretRequest) -> Secrets:
+        """Make one-use secrets with which pilots register."""
+        return await self._transport.ask(
+            Secrets, "POST", "/v1/pilots/secrets", body=request, again=False
+        )
+
+    async def sites(self) -> Sites:
+        """Return what each site offers and has done."""
+        return await self._transport.ask(Sites, "GET", "/v1/sites")
+
+    # -- tokens and health ----------------------------------------------------------------------
+
+    async def issue_token(self, request: TokenIssue) -> TokenIssued:
+        """Issue a token. Nobody hands out more than they have."""
+        return await self._transport.ask(
+            TokenIssued, "POST", "/v1/tokens", body=request, again=False
+        )
+
+    async def tokens(self) -> Tokens:
+        """Return the tokens that were issued, without the tokens themselves."""
+        return await self._transport.ask(Tokens, "GET", "/v1/tokens")
+
+    async def revoke_token(self, jti: str) -> None:
+        """Make a token worthless from now on."""
+        await self._transport.ask(object, "DELETE", f"/v1/tokens/{quote(jti, safe='')}")
+
+    async def whoami(self) -> WhoAmI:
+        """Return as whom this client speaks."""
+        return await self._transport.ask(WhoAmI, "GET", "/v1/whoami")
+
+    async def health(self) -> Health:
+        """Return how the central is."""
+        return await self._transport.ask(Health, "GET", "/health")

@@ -1,0 +1,179 @@
+"""Where the central is and with which token to speak to it.
+
+URL: argument, `PILOTAGE_URL`, `url` in credentials.json, else the central that runs on this machine
+(`<data>/central.json`). Token: argument, the file that `PILOTAGE_TOKEN_FILE` names,
+credentials.json, else the local central's `admin.token`. A token that was found goes only to the
+central that it was kept for.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .errors import NoCentral, UnreadableCredentials, UnsafeCredentials
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of `~/.config/pilotage/credentials.json`."""
+
+    url: str = ""
+    token: str = ""
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `<data>/central.json`, written by `pilotage serve` while it runs."""
+
+    url: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A central and the token for it; empty where there is none."""
+
+    url: str
+    token: str
+    ca_file: str = ""
+
+
+def data_folder(environment: Mapping[str, str]) -> Path:
+    """Return the data directory of the local central."""
+    given = environment.get("PILOTAGE_DATA")
+    return Path(given) if given else _home(environment) / ".local/share/pilotage"
+
+
+def credentials_file(environment: Mapping[str, str]) -> Path:
+    """Return where a person's URL and token are kept."""
+    config = environment.get("XDG_CONFIG_HOME")
+    folder = Path(config) if config else _home(environment) / ".config"
+    return folder / "pilotage" / "credentials.json"
+
+
+def find_connection(
+    environment: Mapping[str, str],
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    data: Path | None = None,
+) -> Connection:
+    """Return where to connect and as whom, or raise NoCentral or UnsafeCredentials.
+
+    Naming a data directory means the central that runs on it, whatever the environment says.
+    """
+    folder = data or data_folder(environment)
+    kept = Kept() if data else _kept(credentials_file(environment))
+    running = running_central(folder)
+    target = url or (None if data else environment.get("PILOTAGE_URL") or kept.url)
+    if not target:
+        target = running.url if running else _no_central(folder)
+    target = _checked_url(target)
+    if not token:
+        token = _found_token(environment, target, kept, running, folder)
+    return Connection(target, token, environment.get("PILOTAGE_CA_FILE", ""))
+
+
+def running_central(folder: Path) -> Running | None:
+    """Return the central that runs on this data directory, None where none does.
+
+    A process of another person under that number is not it: pids and ports are used again, and
+    the token must not go to whoever listens there now.
+    """
+    try:
+        content = (folder / "central.json").read_bytes()
+    except OSError:
+        return None
+    try:
+        running = msgspec.json.decode(content, type=Running)
+    except msgspec.DecodeError as why:
+        raise UnreadableCredentials(str(folder / "central.json"), str(why)) from None
+    return running if _alive(running.pid) else None
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the content of a file that only its owner may read; others are refused."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as why:
+        raise UnreadableCredentials(str(path), why.strerror or "unreadable") from None
+    with os.fdopen(handle, "rb") as stream:
+        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+        if mode & 0o077:
+            raise UnsafeCredentials(str(path), mode)
+        return stream.read(65_536)
+
+
+def _found_token(
+    environment: Mapping[str, str],
+    target: str,
+    kept: Kept,
+    running: Running | None,
+    folder: Path,
+) -> str:
+    named = environment.get("PILOTAGE_TOKEN_FILE")
+    if named:
+        return read_secret(Path(named)).decode().strip()
+    if kept.token and _same(kept.url, target):
+        return kept.token
+    local = folder / "admin.token"
+    if running and _same(running.url, target) and local.exists():
+        return read_secret(local).decode().strip()
+    return ""
+
+
+def _kept(path: Path) -> Kept:
+    if not path.exists():
+        return Kept()
+    try:
+        kept = msgspec.json.decode(read_secret(path), type=Kept)
+    except msgspec.DecodeError as why:
+        raise UnreadableCredentials(str(path), str(why)) from None
+    if kept.token and not kept.url:
+        raise UnreadableCredentials(str(path), "`url` is missing: it says whose token this is")
+    return kept
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NoCentral(
+            f"{url!r} is no URL of a central: it looks like https://central.example.org"
+        )
+    return url.rstrip("/")
+
+
+def _same(one: str, other: str) -> bool:
+    # Names are compared, not addresses: localhost may be ::1, where somebody else may listen.
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("HOME") or Path.home())
+
+
+def _no_central(folder: Path) -> str:
+    raise NoCentral(
+        f"no central runs on {folder}, and neither --url nor PILOTAGE_URL names another:"
+        " start one with `pilotage serve`"
+    )

@@ -1,0 +1,109 @@
+"""Files that travel with jobs: hashing before the upload, checking after the download."""
+
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pilotage.proto.job import Input
+
+from .errors import BadDownload, UnsafeName
+
+_PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file or folder to send. A folder travels as a tar archive and is laid there unpacked."""
+
+    path: Path
+    name: str = ""  # in the payload's folder; empty: the last part of `path`
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A local file whose bytes are known: what the job says, and where they are."""
+
+    input: Input
+    path: Path
+    temporary: bool = False
+
+
+def hash_file(file: LocalFile) -> Hashed:
+    """Read a file once and return what a job says of it. A folder is packed first."""
+    if file.path.is_dir():
+        packed = _pack(file.path, file.name or file.path.resolve().name)
+        entry = _entry(packed, packed.name, unpack=True)
+        return Hashed(entry, packed, temporary=True)
+    return Hashed(_entry(file.path, file.name or file.path.name, file.unpack), file.path)
+
+
+async def pieces(path: Path) -> AsyncIterator[bytes]:
+    """Yield the bytes of a file."""
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            yield piece
+
+
+def target_of(to: Path, name: str) -> Path:
+    """Return the file that output `name` is written to: inside `to` if that is a folder."""
+    if not to.is_dir():
+        return to
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or not parts.parts or ".." in parts.parts or "\x00" in name:
+        raise UnsafeName(name)
+    return to / parts
+
+
+async def write_checked(
+    content: AsyncIterator[bytes], target: Path, *, name: str, sha256: str
+) -> None:
+    """Write the bytes to `target`, whole and with the right hash or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".pilotage-")
+    digest = hashlib.sha256()
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            async for piece in content:
+                digest.update(piece)
+                stream.write(piece)
+        if digest.hexdigest() != sha256:
+            raise BadDownload(name, sha256, digest.hexdigest())
+        mask = os.umask(0o077)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _entry(path: Path, name: str, unpack: bool) -> Input:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+        size = stream.tell()
+    return Input(name=name, sha256=digest.hexdigest(), size_bytes=size, unpack=unpack)
+
+
+def _pack(folder: Path, name: str) -> Path:
+    """Write a tar archive that depends on names and bytes alone, so that it has the same hash."""
+    handle, packed = tempfile.mkstemp(prefix=f"{name}-", suffix=".tar")
+    with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        for path in _walk(folder):
+            member = archive.gettarinfo(path, f"{name}/{path.relative_to(folder).as_posix()}")
+            member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
+            if member.isreg():
+                with path.open("rb") as content:
+                    archive.addfile(member, content)
+            elif member.isdir():
+                archive.addfile(member, io.BytesIO())
+    return Path(packed)
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.rglob("*")) if not path.is_symlink())

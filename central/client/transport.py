@@ -1,0 +1,227 @@
+"""One request after the other to the central, with patience.
+
+What is idempotent is repeated while there is no answer or the central says "not now"; the pauses
+grow and are spread. httpx is imported with the first request, because a command that fails before
+should not pay for it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from pilotage.proto.messages import Problem
+
+from .credentials import Connection
+from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
+from .pace import Pace, pauses
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+Query = Sequence[tuple[str, str]]
+Content = bytes | Callable[[], AsyncIterator[bytes]]  # a stream is made anew for each try
+OnRetry = Callable[[str, float], None]  # why, and the pause before the next try
+
+_AGAIN = frozenset({408, 421, 429, 500, 502, 503, 504})
+_CONNECT_S = 5.0
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class Transport:
+    """Requests to one central."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        pace: Pace,
+        patience_s: float,
+        answer_s: float = 60.0,
+        http: "httpx.AsyncBaseTransport | None" = None,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        self._connection, self._pace, self._http = connection, pace, http
+        self._patience_s, self._answer_s, self._on_retry = patience_s, answer_s, on_retry
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def ask(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: object = None,
+        content: Content | None = None,
+        headers: Mapping[str, str] | None = None,
+        again: bool = True,
+        answer_s: float | None = None,
+    ) -> T:
+        """Send a request and return its answer as `kind`.
+
+        `again=False`: it is not idempotent, so only a refused connection is tried anew.
+        """
+        sent = dict(headers or {})
+        if body is not None:
+            content = msgspec.json.encode(body)
+            sent["content-type"] = "application/json"
+        data = await self._patiently(
+            f"{method} {path}", method, path, query, content, sent, again, answer_s
+        )
+        try:
+            return msgspec.json.decode(data or b"null", type=kind)
+        except msgspec.DecodeError as why:
+            raise BadAnswer(self.url, f"{method} {path}", str(why)) from None
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Query = (), idle_s: float
+    ) -> AsyncIterator["httpx.Response"]:
+        """Open an answer that is read piece by piece. Raises Unreachable or Refused; never repeats.
+
+        A pause of more than `idle_s` between two pieces ends it as Unreachable.
+        """
+        import httpx
+
+        what = f"GET {path}"
+        client = self._opened()
+        request = client.build_request(
+            "GET",
+            path,
+            params=list(query),
+            timeout=httpx.Timeout(self._answer_s, connect=_CONNECT_S, read=idle_s),
+        )
+        try:
+            async with asyncio.timeout(self._answer_s):
+                response = await client.send(request, stream=True)
+            try:
+                if response.status_code >= 300:
+                    async with asyncio.timeout(self._answer_s):
+                        raise self._refused(response.status_code, await response.aread(), what)
+                yield response
+            finally:
+                await response.aclose()
+        except (httpx.TransportError, TimeoutError) as why:
+            raise Unreachable(self.url, what, _named(why)) from None
+
+    async def _patiently(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Query,
+        content: Content | None,
+        headers: dict[str, str],
+        again: bool,
+        answer_s: float | None,
+    ) -> bytes:
+        until = self._pace.monotonic() + self._patience_s
+        for pause_s in pauses(self._pace):
+            try:
+                return await self._once(what, method, path, query, content, headers, answer_s)
+            except _NoAnswer as why:
+                if not (again or why.never_sent) or self._pace.monotonic() + pause_s > until:
+                    raise Unreachable(self.url, what, why.reason) from None
+                reason = why.reason
+            except Refused as why:
+                if not again or why.status not in _AGAIN:
+                    raise
+                if self._pace.monotonic() + pause_s > until:
+                    raise
+                reason = why.message
+            if self._on_retry is not None:
+                self._on_retry(reason, pause_s)
+            await self._pace.sleep(pause_s)
+        raise AssertionError("pauses never end")
+
+    async def _once(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Query,
+        content: Content | None,
+        headers: dict[str, str],
+        answer_s: float | None,
+    ) -> bytes:
+        import httpx
+
+        body: Any = content() if callable(content) else content
+        try:
+            async with asyncio.timeout(answer_s or self._answer_s):
+                response = await self._opened().request(
+                    method, path, params=list(query), content=body, headers=headers
+                )
+        except httpx.ConnectError as why:
+            raise _NoAnswer(_named(why), never_sent=True) from None
+        except (httpx.TransportError, TimeoutError) as why:
+            raise _NoAnswer(_named(why), never_sent=False) from None
+        if response.status_code >= 300:
+            raise self._refused(response.status_code, response.content, what)
+        return response.content
+
+    def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
+        try:
+            problem = msgspec.json.decode(content, type=Problem)
+        except msgspec.DecodeError:
+            if status in _AGAIN:  # of a proxy in front of the central
+                return Unavailable("unavailable", f"HTTP status {status}", "", status)
+            return BadAnswer(self.url, what, f"HTTP status {status}")
+        message = problem.message
+        if status == 401 and not self._connection.token:
+            message += (
+                f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
+            )
+        return refusal(problem.code, message, problem.field, status)
+
+    def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            self._client = self._make()
+        return self._client
+
+    def _make(self) -> "httpx.AsyncClient":
+        import httpx
+
+        secure = self.url.startswith("https:")
+        headers = {"accept": "application/json"}
+        if self._connection.token:
+            headers["authorization"] = f"Bearer {self._connection.token}"
+        # Reading the bundle of authorities costs 20 ms: only where there is something to verify.
+        trust = (
+            ssl.create_default_context(cafile=self._connection.ca_file or None)
+            if secure
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            verify=trust,
+            timeout=httpx.Timeout(self._answer_s, connect=_CONNECT_S),
+            transport=self._http,
+            trust_env=httpx.URL(self.url).host not in _LOCAL,  # no proxy to this very machine
+        )
+
+
+class _NoAnswer(Exception):
+    def __init__(self, reason: str, *, never_sent: bool) -> None:
+        super().__init__(reason)
+        self.reason, self.never_sent = reason, never_sent
+
+
+def _named(why: Exception) -> str:
+    return str(why) or type(why).__name__

@@ -1,0 +1,106 @@
+"""Waiting for the end of jobs: by events, and by asking now and then.
+
+An event is a hint that may be lost, so whoever waits also reads the jobs: once at the start, after
+a gap, and at intervals that grow while the events flow. Without events the reading goes on alone.
+The central says something at least each 15 s, so nothing here needs a timer beside the stream.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Protocol
+
+from pilotage.proto.api import Event, JobFilter, JobView
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.problems import Code
+
+from .errors import NotFound, TooManyRequests, Unavailable, Unreachable
+from .outstanding import Outstanding
+from .pace import Pace, pauses
+
+UNFINISHED = tuple(state for state in JobState if state not in FINAL)
+_IDS_A_READING = 200  # they travel in the URL
+_READ_FIRST_S = 1.0
+_READ_LONGEST_S = 60.0
+_READ_SHARE = 10  # at most a tenth of the waiting is reading
+_POLL_LONGEST_S = 2.0
+
+
+class Source(Protocol):
+    """What waiting needs of a client."""
+
+    def search(self, filter: JobFilter) -> AsyncIterator[JobView]: ...
+
+    def signs(
+        self, *, submission: int | None, after: int | None
+    ) -> AsyncGenerator[Event | None, None]:
+        """Yield None once the stream stands and for each sign of life, and every event."""
+        ...
+
+
+async def ended(source: Source, outstanding: Outstanding, pace: Pace) -> AsyncGenerator[int, None]:
+    """Yield each awaited job once it is final, in the order in which this becomes known."""
+    after: int | None = None
+    rests = pauses(pace, longest_s=_POLL_LONGEST_S)
+    while outstanding.left:
+        plan = _Readings(pace)
+        try:
+            async with aclosing(
+                source.signs(submission=outstanding.submission, after=after)
+            ) as signs:
+                async for event in signs:
+                    rests = pauses(pace, longest_s=_POLL_LONGEST_S)
+                    if event is not None:
+                        after = event.seq
+                        job = outstanding.hear(event)
+                        if job is not None:
+                            yield job
+                    if plan.due(gap=event is not None and event.kind == "gap"):
+                        for job in await _read(source, outstanding):
+                            yield job
+                        plan.done()
+                    if not outstanding.left:
+                        return
+        except (Unreachable, Unavailable, TooManyRequests, NotFound):
+            pass  # no events now; what can be read is read all the same
+        for job in await _read(source, outstanding):
+            yield job
+        if outstanding.left:
+            await pace.sleep(next(rests))
+
+
+class _Readings:
+    """When the jobs are read again: at once, then ever more rarely, and after each gap."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace, self._interval_s = pace, _READ_FIRST_S
+        self._next = self._began = pace.monotonic()
+
+    def due(self, *, gap: bool) -> bool:
+        self._began = self._pace.monotonic()
+        return gap or self._began >= self._next
+
+    def done(self) -> None:
+        now = self._pace.monotonic()
+        rest_s = max(self._interval_s, _READ_SHARE * (now - self._began))
+        self._next = now + rest_s * self._pace.uniform(0.8, 1.2)
+        self._interval_s = min(2 * self._interval_s, _READ_LONGEST_S)
+
+
+async def _read(source: Source, outstanding: Outstanding) -> list[int]:
+    """Read what is awaited and return what has ended."""
+    if outstanding.submission is not None and outstanding.left > _IDS_A_READING:
+        there = JobFilter(submission=outstanding.submission, states=UNFINISHED)
+        return outstanding.see_gone([view.id async for view in source.search(there)])
+    found: list[int] = []
+    ids = outstanding.ids()
+    for start in range(0, len(ids), _IDS_A_READING):
+        some = tuple(ids[start : start + _IDS_A_READING])
+        unseen = set(some)
+        async for view in source.search(JobFilter(ids=some, include_deleted=True)):
+            unseen.discard(view.id)
+            if outstanding.see(view) is not None:
+                found.append(view.id)
+        if unseen:
+            why = f"there is no job {min(unseen)} that this token may see"
+            raise NotFound(Code.NOT_FOUND.value, why, status=404)
+    return found
