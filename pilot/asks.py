@@ -1,0 +1,73 @@
+"""Which ask is open, parked or closed (PROTOCOL P1), and when the next one is due."""
+
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+from pilotage.proto.messages import Ask, AskAnswer, Attempt, Offer
+
+from .slots import Free
+
+
+@dataclass(frozen=True)
+class OpenAsk:
+    """An ask without an answer. It is repeated as it is, with its number."""
+
+    ask: Ask
+    free: Free  # what it offers
+    first_sent: float  # the fence of whatever it brings counts from here
+
+
+class Asks:
+    """At most one ask is open; an answer to any other is ignored."""
+
+    def __init__(self) -> None:
+        self.open: Optional[OpenAsk] = None
+        self.parked = 0  # number of the ask that is parked, 0 for none
+        self.closed = 0  # the last ask that is answered or given up
+        self.next_at = -math.inf  # when to ask again although nothing has changed
+        self._offered: Optional[Free] = None  # what the parked or refused ask offers
+
+    def due_at(self, free: Free) -> float:
+        """Return when a new ask is due: at once if something is free that was not offered."""
+        if self.open is not None or not free.any:
+            return math.inf
+        return self.next_at if free == self._offered else -math.inf
+
+    def begin(self, offer: Offer, free: Free, holding: tuple[Attempt, ...], now: float) -> OpenAsk:
+        """Open the next ask. It replaces what was parked."""
+        assert self.open is None, "one ask at a time"
+        self.parked, self._offered = 0, None
+        ask = Ask(n=self.closed + 1, offer=offer, holding=holding, jobs_max=free.cores)
+        self.open = OpenAsk(ask, free, now)
+        return self.open
+
+    def answered(self, answer: AskAnswer) -> Optional[OpenAsk]:
+        """Close the ask that this answers and return it, or None for an answer that came late."""
+        asked = self.open
+        if asked is None or answer.n != asked.ask.n:
+            return None
+        self.open, self.closed = None, asked.ask.n
+        return asked
+
+    def rest(self, offered: Free, *, parked: bool, next_at: float) -> None:
+        """Nothing more to have now: wait for a wake-up, for a change or until `next_at`."""
+        self._offered, self.next_at = offered, next_at
+        self.parked = self.closed if parked else 0
+
+    def give_up(self) -> None:
+        """Close the open ask without an answer: one that still comes is ignored."""
+        if self.open is not None:
+            self.closed = self.open.ask.n
+            self.open = None
+
+    def woken(self, n: int) -> bool:
+        """Ask again if it is the parked ask that is meant."""
+        if n == 0 or n != self.parked:
+            return False
+        self.next_at = -math.inf
+        return True
+
+    def sooner(self, at: float) -> None:
+        """Do not rest longer than until `at`."""
+        self.next_at = min(self.next_at, at)

@@ -1,0 +1,95 @@
+"""Numbered beats: which were sent, what they listed, and over which wire the next one goes."""
+
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+from pilotage.proto.messages import Attempt, Beat
+
+UNANSWERED_MAX = 64  # older ones are forgotten: their answers would move no fence
+SESSION_SHIFT = 20  # a beat's number contains its session, so that a late answer of an older life
+# never looks like the answer to a beat of this one
+
+
+@dataclass(frozen=True)
+class SentBeat:
+    sent: float
+    listed: tuple[Attempt, ...]
+    parked: int
+
+
+class Beats:
+    """The beats of one session. Only an answered beat counts, from its sending."""
+
+    def __init__(self, gen: str, session: int, first_at: float) -> None:
+        self._gen, self._session = gen, session
+        self._n = session << SESSION_SHIFT
+        self._sent: dict[int, SentBeat] = {}
+        self._last_sent = -math.inf
+        self._last_https = -math.inf
+        self._regular_at = first_at
+        self._soon_at = math.inf
+
+    @property
+    def _waiting_since(self) -> Optional[float]:
+        """When the oldest beat was sent that has no answer, nor any after it."""
+        return next((beat.sent for beat in self._sent.values()), None)
+
+    def due(self, impatience_s: float) -> float:
+        """Return when to send the next one."""
+        at = min(self._regular_at, self._soon_at)
+        since = self._waiting_since
+        if since is not None:
+            at = min(at, max(since, self._last_https) + impatience_s)
+        return at
+
+    def overdue(self, impatience_s: float, now: float) -> bool:
+        """Say whether an answer is missing for so long that HTTPS has to be tried."""
+        since = self._waiting_since
+        return since is not None and now >= since + impatience_s
+
+    def make(
+        self,
+        now: float,
+        holding: tuple[Attempt, ...],
+        *,
+        parked: int,
+        closed: int,
+        next_in_s: float,
+        https: bool,
+        goodbye: bool = False,
+    ) -> Beat:
+        """Number a beat that is sent now."""
+        self._n += 1
+        self._last_sent = now
+        self._last_https = now if https else self._last_https
+        self._regular_at, self._soon_at = now + next_in_s, math.inf
+        self._sent[self._n] = SentBeat(now, holding, parked)
+        while len(self._sent) > UNANSWERED_MAX:
+            # Not the oldest: it knows for how long nobody has answered.
+            del self._sent[list(self._sent)[1]]
+        return Beat(
+            gen=self._gen,
+            session=self._session,
+            n=self._n,
+            parked=parked,
+            closed=closed,
+            holding=holding,
+            goodbye=goodbye,
+        )
+
+    def find(self, n: int) -> Optional[SentBeat]:
+        """Return the beat of this number, or None if it is not ours or a newer one was answered."""
+        return self._sent.get(n)
+
+    def answered(self, n: int, period_s: float) -> None:
+        """An answer to beat `n` counts: older ones do no more."""
+        beat = self._sent[n]
+        for old in [m for m in self._sent if m <= n]:
+            del self._sent[old]
+        if not self._sent:
+            self._regular_at = beat.sent + period_s
+
+    def soon(self, now: float, spacing_s: float) -> None:
+        """Beat now, or where many things start at once `spacing_s` after the last one."""
+        self._soon_at = min(self._soon_at, max(now, self._last_sent + spacing_s))

@@ -1,0 +1,381 @@
+"""The life of every attempt on this node, from its assignment to the answer to its last report.
+
+Decides only: what to do comes out as commands. Rules P3, P5, P6 and P7 of PROTOCOL live here.
+"""
+
+import dataclasses
+import math
+
+from pilotage.proto.messages import (
+    Answer,
+    Assignment,
+    Attempt,
+    How,
+    Output,
+    Report,
+    ReportAnswer,
+    Stop,
+    What,
+)
+
+from .commands import (
+    Abandon,
+    Collect,
+    Command,
+    Follow,
+    Forget,
+    KeepAssignment,
+    KeepEnded,
+    MoveFence,
+    Stage,
+    StartPayload,
+    StopPayload,
+    Tell,
+    UploadAgain,
+)
+from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase
+from .ports import Ended
+from .reports import Reports
+from .slots import Slots
+
+GRACE_S = 10.0  # between the soft signal and SIGKILL
+STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
+STOPS_MAX = 10_000
+OWN_OUTPUTS = ".pilotage/"  # the kept streams; losing one spoils no result
+
+# What the guard says when it ended a payload by itself. A limit that was passed has its own word
+# in `detail`; the fence's SIGKILL comes only after hours without an answer.
+_GUARD_WORDS = {"wall": How.WALL, "fence": How.LOST, "killed": How.KILLED}
+
+
+class Payloads:
+    """Attempts, their slots, their reports, and the stops that came before their attempt."""
+
+    def __init__(self, slots: Slots, holdings: Holdings, reports: Reports, isolation: str) -> None:
+        self._slots, self._holdings, self._reports = slots, holdings, reports
+        self._isolation = isolation
+        self._stops: dict[Attempt, float] = {}  # until when they are remembered
+        self._followed: frozenset[int] = frozenset()
+        self._out: list[Command] = []
+
+    def take(self) -> list[Command]:
+        """Return the commands since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    # -- arrival and start ----------------------------------------------------------------------
+
+    def arrive(
+        self, assignment: Assignment, *, fence: float, wall_offered_s: float, now: float
+    ) -> bool:
+        """Take an assignment on, or decline it; say whether it was booked."""
+        attempt = Attempt(assignment.job, assignment.epoch)
+        if self._holdings.of(attempt) is not None:
+            return True
+        holding = Holding(
+            attempt, assignment.attempt_id, assignment.lease_s, fence, Phase.STAGING, assignment
+        )
+        self._holdings.add(holding)
+        if self._stops.pop(attempt, now) > now:
+            self._end(holding, How.KILLED, now, detail="stopped before it arrived")
+            return False
+        why = self._unfit(assignment, fence, wall_offered_s, now)
+        if why:
+            self._out.append(Tell("declined", {**_name(holding), "why": why}))
+            self._end(holding, How.DECLINED, now, detail=why)
+            return False
+        self._slots.book(assignment.attempt_id, assignment.grant)
+        self._out.append(KeepAssignment(assignment))
+        if assignment.body.inputs:
+            self._out.append(Stage(assignment))
+        else:
+            self._start(holding)
+        if assignment.follow:
+            self.follow(attempt)
+        return True
+
+    def _unfit(
+        self, assignment: Assignment, fence: float, wall_offered_s: float, now: float
+    ) -> str:
+        if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
+            return f"{max(0.0, fence - now):.1f} s to its fence"
+        if not self._slots.fits(assignment.grant):
+            return "fits no more: cores or memory are taken"
+        if assignment.grant.wall_s > wall_offered_s:
+            return f"wants {assignment.grant.wall_s:.0f} s, {wall_offered_s:.0f} s were offered"
+        return ""
+
+    def _start(self, holding: Holding) -> None:
+        assert holding.assignment is not None
+        holding.phase = Phase.STARTING
+        self._out.append(StartPayload(holding.assignment, holding.fence))
+
+    def staged(self, attempt_id: int) -> None:
+        """Its input is in place."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is Phase.STAGING:
+            self._start(holding)
+
+    def staging_failed(self, attempt_id: int, why: str, now: float) -> None:
+        """Its input cannot be brought."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is Phase.STAGING:
+            self._end(holding, How.INPUT, now, detail=why)
+
+    def started(self, attempt_id: int, now: float) -> None:
+        """The guard has started it."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase is not Phase.STARTING:
+            return
+        holding.phase = Phase.RUNNING
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=attempt_id,
+            n=self._reports.number(attempt_id),
+            what=What.STARTED,
+            isolation=self._isolation,
+        )
+        self._reports.put(report, at=now, due=now + STARTED_LATER_S)
+
+    def not_started(self, attempt_id: int, why: str, now: float) -> None:
+        """The guard could not start it."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.alive:
+            self._end(holding, holding.stopping or How.NO_START, now, detail=why)
+
+    # -- end ------------------------------------------------------------------------------------
+
+    def gone(self, ended: Ended, now: float) -> None:
+        """No process of the payload is left: its slot is free, its output still has to travel."""
+        holding = self._holdings.by_id(ended.attempt_id)
+        if holding is None or not holding.alive:
+            return
+        self._slots.release(ended.attempt_id)
+        holding.gone = ended
+        if holding.stale:
+            self._end(holding, How.STALE, now)
+            return
+        assert holding.assignment is not None
+        holding.phase = Phase.COLLECTING
+        self._out.append(Collect(holding.assignment, outputs=_how(holding, ended) is How.EXITED))
+
+    def collected(
+        self,
+        attempt_id: int,
+        outputs: tuple[Output, ...],
+        absent: tuple[str, ...],
+        failure: str,
+        now: float,
+    ) -> None:
+        """What the payload left is uploaded. `absent`: required patterns that matched nothing."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
+            return
+        how, detail = _how(holding, holding.gone), holding.gone.why
+        assert holding.assignment is not None
+        succeeded = (
+            how is How.EXITED and holding.gone.exit_code in holding.assignment.body.success_codes
+        )
+        if failure and how is How.EXITED:
+            how, detail = How.OUTPUT, failure
+        elif absent and succeeded:
+            how, detail = How.OUTPUT, "no file matches " + ", ".join(absent)
+        self._end(holding, how, now, detail=detail, outputs=outputs)
+
+    def lost(self, attempt_id: int, now: float) -> None:
+        """It has been seen dead on this host and boot, without an end that we know."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is not Phase.ENDED:
+            self._slots.release(attempt_id)
+            self._end(holding, How.LOST, now)
+
+    def unknown(self, attempt_id: int) -> None:
+        """Nobody can say what became of it: it runs into its lease, and we hold it no more."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None:
+            self._over(holding)
+
+    def restore(self, report: Report, at: float) -> None:
+        """A last report of an earlier life that was not answered."""
+        attempt = Attempt(report.job, report.epoch)
+        self._holdings.add(Holding(attempt, report.attempt_id, math.inf, 0.0, Phase.ENDED))
+        self._reports.put(report, at=at, due=at)
+
+    def restore_assignment(self, assignment: Assignment, now: float) -> None:
+        """An attempt of an earlier life that has been seen dead."""
+        attempt = Attempt(assignment.job, assignment.epoch)
+        holding = Holding(attempt, assignment.attempt_id, math.inf, 0.0, Phase.ENDED)
+        self._holdings.add(holding)
+        self._end(holding, How.LOST, now)
+
+    def _end(
+        self,
+        holding: Holding,
+        how: How,
+        now: float,
+        *,
+        detail: str = "",
+        outputs: tuple[Output, ...] = (),
+    ) -> None:
+        """Say the last word on an attempt: into the journal, then to the central."""
+        self._slots.release(holding.attempt_id)
+        holding.phase = Phase.ENDED
+        gone = holding.gone
+        if gone is not None and gone.signal is not None and not detail:
+            detail = f"signal {gone.signal}"
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=holding.attempt_id,
+            n=self._reports.number(holding.attempt_id),
+            what=What.ENDED,
+            how=how,
+            exit_code=gone.exit_code if gone is not None else None,
+            detail=detail,
+            isolation=self._isolation,
+            usage=gone.usage if gone is not None else None,
+            outputs=outputs,
+        )
+        self._reports.put(report, at=now, due=now)
+        self._out.append(KeepEnded(report, now))
+        self._unfollow(holding.attempt_id)
+
+    # -- what the central wants -----------------------------------------------------------------
+
+    def stop(self, stop: Stop, now: float, remember_s: float) -> None:
+        """End an attempt, or remember it for the case that the stop was faster than the attempt."""
+        attempt = Attempt(stop.job, stop.epoch)
+        holding = self._holdings.of(attempt)
+        if holding is not None:
+            self.end_softly(holding, How.KILLED, now, detail=stop.why.value)
+            return
+        self._stops = {known: until for known, until in self._stops.items() if until > now}
+        if len(self._stops) < STOPS_MAX:
+            self._stops[attempt] = now + remember_s
+
+    def end_softly(self, holding: Holding, how: How, now: float, *, detail: str) -> None:
+        """Soft signal, grace, SIGKILL; what has not started ends at once."""
+        if holding.alive:
+            if holding.stopping is None:
+                holding.stopping = how
+                self._out.append(StopPayload(holding.attempt_id, GRACE_S))
+        elif holding.phase is Phase.STAGING:
+            self._out.append(Abandon(holding.attempt_id))
+            self._end(holding, how, now, detail=detail)
+
+    def stale(self, attempt: Attempt, now: float) -> None:
+        """The central knows this attempt no more: SIGKILL, drop everything of it."""
+        holding = self._holdings.of(attempt)
+        if holding is None or holding.stale:
+            return
+        holding.stale = True
+        self._reports.drop(holding.attempt_id)
+        self._out.append(Tell("stale", _name(holding)))
+        if holding.alive:
+            holding.stopping = How.STALE
+            self._out.append(StopPayload(holding.attempt_id, 0.0))
+        else:
+            self._out.append(Abandon(holding.attempt_id))
+            self._end(holding, How.STALE, now)
+
+    def renewed(self, listed: tuple[Attempt, ...], stale: tuple[Attempt, ...], sent: float) -> None:
+        """A beat was answered: move the fences of what it listed."""
+        for holding in self._holdings.renew(listed, frozenset(stale), sent):
+            if holding.alive:
+                self._out.append(MoveFence(holding.attempt_id, holding.fence))
+
+    def follow(self, attempt: Attempt) -> None:
+        """Somebody watches this attempt."""
+        holding = self._holdings.of(attempt)
+        if holding is not None and holding.phase is not Phase.ENDED:
+            self._watch(self._followed | {holding.attempt_id})
+
+    def follow_only(self, attempts: tuple[Attempt, ...]) -> None:
+        """These are all that anybody watches."""
+        held = (self._holdings.of(attempt) for attempt in attempts)
+        self._watch(
+            frozenset(one.attempt_id for one in held if one and one.phase is not Phase.ENDED)
+        )
+
+    def _unfollow(self, attempt_id: int) -> None:
+        self._watch(self._followed - {attempt_id})
+
+    def _watch(self, followed: frozenset[int]) -> None:
+        if followed != self._followed:
+            self._followed = followed
+            self._out.append(Follow(followed))
+
+    # -- answers to reports ---------------------------------------------------------------------
+
+    def answered(self, answer: ReportAnswer, now: float) -> None:
+        """The central has answered a report; what concerns an older one changes nothing."""
+        holding = self._holdings.of(Attempt(answer.job, answer.epoch))
+        if holding is None:
+            return
+        unanswered = self._reports.answered(holding.attempt_id, answer.n)
+        if unanswered is None:
+            return
+        if answer.answer is Answer.MISSING:
+            unanswered.uploading = True
+            self._out.append(UploadAgain(holding.attempt_id, answer.missing))
+        elif unanswered.report.what is What.ENDED:
+            self._over(holding)
+        else:
+            self._reports.drop(holding.attempt_id)
+            if answer.answer is Answer.STALE:
+                self.stale(holding.attempt, now)
+
+    def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> None:
+        """The missing blobs are there now; `unavailable` are hashes whose files we do not have."""
+        unanswered = self._reports.get(attempt_id)
+        holding = self._holdings.by_id(attempt_id)
+        if unanswered is None or holding is None:
+            return
+        unanswered.uploading = False
+        unanswered.due = now
+        gone = [one for one in unanswered.report.outputs if one.sha256 in unavailable]
+        if not gone:
+            return
+        spoilt = [one.name for one in gone if not one.name.startswith(OWN_OUTPUTS)]
+        unanswered.report = dataclasses.replace(
+            unanswered.report,
+            n=self._reports.number(attempt_id),
+            outputs=tuple(one for one in unanswered.report.outputs if one not in gone),
+            how=How.OUTPUT if spoilt else unanswered.report.how,
+            detail="lost before they were stored: " + ", ".join(spoilt)
+            if spoilt
+            else unanswered.report.detail,
+        )
+        self._out.append(KeepEnded(unanswered.report, unanswered.at))
+
+    def unreadable(self, attempt_id: int, why: str) -> None:
+        """The central refused the report: once more without outputs, then it is dropped."""
+        holding = self._holdings.by_id(attempt_id)
+        unanswered = self._reports.get(attempt_id)
+        if holding is None or unanswered is None or self._reports.simplify(attempt_id):
+            return
+        self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+        if unanswered.report.what is What.ENDED:
+            self._over(holding)
+        else:
+            self._reports.drop(attempt_id)
+
+    def _over(self, holding: Holding) -> None:
+        self._slots.release(holding.attempt_id)
+        self._unfollow(holding.attempt_id)
+        self._holdings.remove(holding)
+        self._reports.forget(holding.attempt_id)
+        self._out.append(Forget(holding.attempt_id))
+
+
+def _how(holding: Holding, ended: Ended) -> How:
+    if holding.stopping is not None:
+        return holding.stopping
+    if ended.why:
+        return _GUARD_WORDS.get(ended.why, How.OTHER)
+    return How.SIGNALLED if ended.signal is not None else How.EXITED
+
+
+def _name(holding: Holding) -> dict[str, object]:
+    return {"job": holding.attempt.job, "epoch": holding.attempt.epoch}

@@ -1,0 +1,90 @@
+"""The newest report of each attempt, numbered, repeated until the central has answered it."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+from pilotage.proto.messages import How, Report
+
+A_TURN_MAX = 100  # reports in one request
+
+
+@dataclass
+class Unanswered:
+    """A report that waits for its answer."""
+
+    report: Report
+    at: float  # when what it tells happened
+    due: float  # not sent before
+    refused: bool = False  # the central could not read it once already
+    uploading: bool = False  # blobs that it names are missing there
+
+
+class Reports:
+    """What the central has yet to hear. A newer report of an attempt replaces the older one."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, Unanswered] = {}  # by attempt_id
+        self._numbers: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def number(self, attempt_id: int) -> int:
+        """Return the next number within the attempt."""
+        self._numbers[attempt_id] = self._numbers.get(attempt_id, 0) + 1
+        return self._numbers[attempt_id]
+
+    def put(self, report: Report, *, at: float, due: float) -> None:
+        """Send this until it is answered."""
+        known = self._numbers.get(report.attempt_id, 0)
+        self._numbers[report.attempt_id] = max(known, report.n)
+        self._newest[report.attempt_id] = Unanswered(report, at, due)
+
+    def get(self, attempt_id: int) -> Optional[Unanswered]:
+        return self._newest.get(attempt_id)
+
+    def due(self, now: float, most: int = A_TURN_MAX) -> tuple[Report, ...]:
+        """Return what should be sent now, oldest first, each saying how long ago it happened."""
+        ready = [one for one in self._newest.values() if one.due <= now and not one.uploading]
+        return tuple(
+            dataclasses.replace(one.report, ago_s=max(0.0, now - one.at)) for one in ready[:most]
+        )
+
+    def next_due(self) -> float:
+        return min(
+            (one.due for one in self._newest.values() if not one.uploading), default=math.inf
+        )
+
+    def answered(self, attempt_id: int, n: int) -> Optional[Unanswered]:
+        """Return the report that an answer means, or None if a newer one has replaced it."""
+        one = self._newest.get(attempt_id)
+        return one if one is not None and one.report.n == n else None
+
+    def later(self, attempt_id: int, n: int, due: float) -> None:
+        """The request was answered and this item of it was not: not at once again."""
+        one = self.answered(attempt_id, n)
+        if one is not None:
+            one.due = max(one.due, due)
+
+    def drop(self, attempt_id: int) -> None:
+        """Stop repeating the attempt's report."""
+        self._newest.pop(attempt_id, None)
+
+    def forget(self, attempt_id: int) -> None:
+        """The attempt is over: nothing more will be said of it."""
+        self._newest.pop(attempt_id, None)
+        self._numbers.pop(attempt_id, None)
+
+    def simplify(self, attempt_id: int) -> Optional[Report]:
+        """The central cannot read it: leave its outputs out; None when that has been tried."""
+        one = self._newest.get(attempt_id)
+        if one is None or one.refused:
+            return None
+        one.refused = True
+        if one.report.how is not None:
+            one.report = dataclasses.replace(
+                one.report, outputs=(), how=How.UNREADABLE_REPORT, n=self.number(attempt_id)
+            )
+        return one.report
