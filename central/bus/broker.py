@@ -1,15 +1,17 @@
 """The broker inside the process: amqtt behind our door."""
 
+# pyright: reportMissingTypeStubs=false
+
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from amqtt.broker import Broker, BrokerContext
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
-from pilotage.central.ports import Clock
-
+from ..observe.events import Log
+from ..ports import Clock
 from .door import LISTENER, Door
 from .errors import PortTaken
 from .logins import Logins
@@ -35,7 +37,9 @@ def _dotted(plugin: type[object]) -> str:
 
 
 @asynccontextmanager
-async def serving(listening: socket.socket, logins: Logins, *, clock: Clock) -> AsyncIterator[Door]:
+async def serving(
+    listening: socket.socket, logins: Logins, *, clock: Clock, log: Log
+) -> AsyncGenerator[Door]:
     """Run the broker on this socket; everybody is cut off when the context ends."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -49,7 +53,7 @@ async def serving(listening: socket.socket, logins: Logins, *, clock: Clock) -> 
     context.config = config
     broker.plugins_manager = DirectPlugins("amqtt.broker.plugins", context)
     await broker.start()
-    door = Door(broker, logins, clock=clock)
+    door = Door(broker, logins, clock=clock, log=log)
     try:
         await door.open(listening)
         yield door

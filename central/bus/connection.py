@@ -6,7 +6,6 @@ answers to a subscription.
 """
 
 import asyncio
-import logging
 import socket
 from collections import deque
 from collections.abc import Sequence
@@ -15,13 +14,11 @@ from typing import cast
 
 import aiomqtt
 
-from pilotage.central.errors import Refused
-from pilotage.central.ports import Clock, Inbound, Randomness
-
+from ..errors import Refused
+from ..observe.events import Log
+from ..ports import Clock, Inbound, Randomness
 from .address import Address, Patience
 from .errors import SubscriptionRefused
-
-log = logging.getLogger(__name__)
 
 # What an inbound handler may raise without costing us the connection; anything else is a bug.
 HANDLER_FAULTS = (Refused, ValueError, TimeoutError)
@@ -64,12 +61,13 @@ class Connection:
         *,
         clock: Clock,
         randomness: Randomness,
+        log: Log,
         patience: Patience | None = None,
         queue_max: int = 10_000,
     ) -> None:
         self.traffic = Traffic()
         self._address, self._filters = address, tuple(filters)
-        self._clock, self._randomness = clock, randomness
+        self._clock, self._randomness, self._log = clock, randomness, log
         self._patience = patience or Patience()
         self._queue_max = queue_max
         self._outbound: deque[tuple[str, bytes]] = deque()
@@ -100,8 +98,7 @@ class Connection:
             try:
                 await self._live(inbound)
             except* (aiomqtt.MqttError, OSError, TimeoutError, SubscriptionRefused) as group:
-                why = group.exceptions[0]
-                log.info("bus connection to %s: %s", self._address.url, why)
+                self._log("bus_down", url=self._address.url, why=_reason(group))
             if self._clock.monotonic() - began > self._patience.back_off_max_s:
                 failures = 0
             failures += 1
@@ -115,6 +112,7 @@ class Connection:
             await self._subscribe(client)
             self._up = True
             self.traffic.connections += 1
+            self._log("bus_up", url=self._address.url)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send(client))
@@ -163,7 +161,7 @@ class Connection:
                 await self._give(inbox.get_nowait(), inbound)
 
     async def _give(self, message: aiomqtt.Message, inbound: Inbound) -> None:
-        if message.retain or not isinstance(message.payload, bytes):
+        if message.retain:
             # A kept beat would renew leases of a pilot that may be long dead.
             self.traffic.faults += 1
             return
@@ -172,4 +170,11 @@ class Connection:
             await inbound(message.topic.value, message.payload)
         except HANDLER_FAULTS as why:
             self.traffic.faults += 1
-            log.warning("a bus message on %s was refused: %s", message.topic.value, why)
+            self._log("refused", code="fault", message=str(why), where=message.topic.value)
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> str:
+    why: BaseException = group
+    while isinstance(why, BaseExceptionGroup):
+        why = cast("BaseExceptionGroup[BaseException]", why).exceptions[0]
+    return str(why) or type(why).__name__

@@ -6,8 +6,9 @@ a silent client and queues for a slow one without bound. So clients meet this do
 only gets those that passed, under a client id that is their user name.
 """
 
+# pyright: reportMissingTypeStubs=false
+
 import asyncio
-import logging
 import socket
 import ssl
 
@@ -16,13 +17,11 @@ from amqtt.broker import Broker
 from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError, ProtocolHandlerError
 from amqtt.mqtt.connect import ConnectPacket
 
-from pilotage.central.ports import Clock
-
+from ..observe.events import Log
+from ..ports import Clock
 from . import frames
 from .errors import EntryRefused
 from .logins import Logins
-
-log = logging.getLogger(__name__)
 
 LISTENER = "default"
 FIRST_PACKET_S = 10.0
@@ -117,8 +116,10 @@ def hang_up(writer: asyncio.StreamWriter) -> None:
 class Door:
     """Listens, examines who comes, and hands amqtt those that may enter."""
 
-    def __init__(self, broker: Broker, logins: Logins, *, clock: Clock) -> None:
-        self._broker, self._logins, self._clock = broker, logins, clock
+    def __init__(self, broker: Broker, logins: Logins, *, clock: Clock, log: Log) -> None:
+        self._broker, self._logins = broker, logins
+        self._clock, self._log = clock, log
+        self.broken = 0  # clients that ended otherwise than by good-bye
         self._server: asyncio.Server | None = None
         self._inside: dict[str, asyncio.StreamWriter] = {}
         self._links = 0
@@ -139,7 +140,7 @@ class Door:
             async with asyncio.timeout(CLOSE_S):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("%d clients of the embedded broker did not end in time", self._links)
+            self._log("loop_failed", loop="bus door", error=f"{self._links} clients do not end")
 
     def cut(self, user: str) -> None:
         """End the connection of this user at once."""
@@ -155,9 +156,9 @@ class Door:
                 await self._serve(reader, writer)
         except EntryRefused as why:
             writer.write(frames.refusal(why.code))
-            log.info("the embedded broker turned a client away: %s", why)
-        except CLIENT_FAULTS as why:
-            log.info("a client of the embedded broker broke off: %s", why)
+            self._log("refused", code="bad_token", message=str(why), where="bus")
+        except CLIENT_FAULTS:
+            self.broken += 1
         finally:
             hang_up(writer)
             self._links -= 1

@@ -3,9 +3,10 @@
 Measured: amqtt is for some tens of pilots. Beyond that `mosquitto.py` is the driver.
 """
 
-from pilotage.central.ports import Clock, Inbound, Randomness
 from pilotage.proto import topics
 
+from ..observe.events import Log
+from ..ports import Clock, Inbound, Randomness
 from .address import Address, Patience
 from .broker import listen, serving
 from .connection import Connection, Traffic
@@ -23,11 +24,12 @@ class EmbeddedBus:
         *,
         clock: Clock,
         randomness: Randomness,
+        log: Log,
         patience: Patience | None = None,
         queue_max: int = 10_000,
     ) -> None:
         self._listening = listen(host, port)
-        self._clock = clock
+        self._clock, self._log = clock, log
         user, password = f"central-{randomness.token(9)}", randomness.token()
         self._logins = Logins(user, password)
         self._door: Door | None = None
@@ -38,6 +40,7 @@ class EmbeddedBus:
             [topics.all_up()],
             clock=clock,
             randomness=randomness,
+            log=log,
             patience=patience,
             queue_max=queue_max,
         )
@@ -66,7 +69,9 @@ class EmbeddedBus:
             self._door.cut(pilot)
 
     async def run(self, inbound: Inbound) -> None:
-        async with serving(self._listening, self._logins, clock=self._clock) as self._door:
+        async with serving(
+            self._listening, self._logins, clock=self._clock, log=self._log
+        ) as self._door:
             await self._connection.run(inbound)
 
     def close(self) -> None:

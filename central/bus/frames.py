@@ -6,7 +6,7 @@ and loses its place in the stream at a malformed topic. So whole packets are cut
 
 import asyncio
 
-MESSAGE_MAX_BYTES = 256 * 1024  # a log chunk is 64 kB at most, a beat far less
+MESSAGE_MAX_BYTES = 512 * 1024  # a log chunk is 64 kB, six times that when all is escaped
 CONNECT_MAX_BYTES = 8 * 1024  # user, password, client id and a last will
 
 CONNECT = 1

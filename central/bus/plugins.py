@@ -3,7 +3,10 @@
 amqtt finds plug-ins by their dotted name and hands each its `Config`.
 """
 
+# pyright: reportMissingTypeStubs=false
+
 from dataclasses import dataclass
+from typing import cast
 
 from amqtt.broker import BrokerContext
 from amqtt.contexts import Action, BaseContext
@@ -18,7 +21,7 @@ class PilotLogins(BaseAuthPlugin):
     """Lets in whoever `Logins` knows; nobody comes in without a name."""
 
     @dataclass
-    class Config:
+    class Config(BaseAuthPlugin.Config):
         logins: Logins
 
     def __init__(self, context: BaseContext) -> None:
@@ -34,7 +37,7 @@ class PilotTopics(BaseTopicPlugin):
     """A pilot writes its own `up` and reads its own `down`, and nothing else."""
 
     @dataclass
-    class Config:
+    class Config(BaseTopicPlugin.Config):
         logins: Logins
 
     def __init__(self, context: BaseContext) -> None:
@@ -65,8 +68,10 @@ class DirectPlugins(PluginManager[BrokerContext]):
     async def map_plugin_topic(
         self, *, session: Session, topic: str, action: Action
     ) -> dict[BasePlugin[BrokerContext], str | bool | None]:
-        return {
-            plugin: await plugin.topic_filtering(session=session, topic=topic, action=action)
-            for plugin in self.plugins
-            if isinstance(plugin, BaseTopicPlugin)
-        }
+        answers: dict[BasePlugin[BrokerContext], str | bool | None] = {}
+        for plugin in self.plugins:
+            if isinstance(plugin, PilotTopics):
+                answers[cast("BasePlugin[BrokerContext]", plugin)] = await plugin.topic_filtering(
+                    session=session, topic=topic, action=action
+                )
+        return answers

@@ -1,0 +1,188 @@
+"""The bus as a face of the central: what pilots say there goes to the services, answers go back.
+
+A message from the bus never raises: whatever is wrong with it is counted and dropped, and the
+pilot says it again over HTTP. The broker has checked the pilot's login and that the topic is its
+own, so the topic says who speaks.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+from pilotage.proto import topics
+from pilotage.proto.limits import OutOfRange, check
+from pilotage.proto.messages import Beat, BeatAnswer, LogChunk
+from pilotage.proto.problems import Code
+
+from ..auth.callers import PilotCaller
+from ..decode import decode
+from ..errors import Refused
+from ..ports import Bus, Clock
+from .downlink import Downlink
+
+Message = TypeVar("Message", Beat, LogChunk)
+
+BEAT_USEFUL_S = 10.0  # then the pilot has asked over HTTP
+
+
+class Beats(Protocol):
+    """The service that judges beats."""
+
+    async def beat(self, caller: PilotCaller, message: Beat, /) -> BeatAnswer: ...
+
+
+class Chunks(Protocol):
+    """The service that takes live output."""
+
+    async def chunk(self, caller: PilotCaller, chunk: LogChunk, /) -> None: ...
+
+
+Who = Callable[[str], PilotCaller | None]  # pilot id to what its token would say
+
+
+@dataclass
+class Heard:
+    """What became of the pilots' words, for the counters."""
+
+    beats: int = 0
+    answered: int = 0
+    chunks: int = 0
+    wills: int = 0
+    garbage: int = 0  # no JSON, wrong types, out of range, a topic of nobody
+    strangers: int = 0  # pilots that the central does not know
+    replaced: int = 0  # a newer beat of the same pilot came before its turn
+    dropped: int = 0  # the queue was full, or the wait too long
+    refused: int = 0  # by the service
+
+
+class _Waiting(NamedTuple):
+    caller: PilotCaller
+    payload: bytes
+    came: float
+
+
+class BusBridge:
+    """Gives beats and live output to their services, a few at a time."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        dispatch: Beats,
+        logs: Chunks,
+        *,
+        who: Who,
+        clock: Clock,
+        will: Callable[[PilotCaller], None] | None = None,
+        workers: int = 4,
+        waiting_max: int = 10_000,
+    ) -> None:
+        self.heard = Heard()
+        self._bus, self._dispatch, self._logs = bus, dispatch, logs
+        self._who, self._clock, self._will = who, clock, will
+        self._workers, self._waiting_max = workers, waiting_max
+        self._down = Downlink(bus)
+        # One beat a pilot: the newest says all, and a pilot that floods pushes out only itself.
+        self._beats: OrderedDict[str, _Waiting] = OrderedDict()
+        self._chunks: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=waiting_max)
+        self._ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the bus, for ever. Ends by cancellation."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._workers):
+                tasks.create_task(self._answer_beats())
+            tasks.create_task(self._hand_on_chunks())
+            tasks.create_task(self._bus.run(self.inbound))
+
+    async def inbound(self, topic: str, payload: bytes) -> None:
+        """Take a message from the bus and return at once."""
+        spoken = topics.parse_up(topic)
+        if spoken is None:
+            self.heard.garbage += 1
+            return
+        caller = self._who(spoken.pilot)
+        if caller is None or caller.community != spoken.community:
+            self.heard.strangers += 1
+            return
+        waiting = _Waiting(caller, payload, self._clock.monotonic())
+        if spoken.kind is topics.Kind.BEAT:
+            self._queue_beat(waiting)
+        elif spoken.kind is topics.Kind.LOG:
+            self._queue_chunk(waiting)
+        else:
+            self.heard.wills += 1
+            if self._will is not None:
+                self._will(caller)
+
+    def _queue_beat(self, waiting: _Waiting) -> None:
+        self.heard.beats += 1
+        pilot = waiting.caller.pilot
+        if self._beats.pop(pilot, None) is not None:
+            self.heard.replaced += 1
+        elif len(self._beats) >= self._waiting_max:
+            self._beats.popitem(last=False)
+            self.heard.dropped += 1
+        self._beats[pilot] = waiting
+        self._ready.set()
+
+    def _queue_chunk(self, waiting: _Waiting) -> None:
+        self.heard.chunks += 1
+        if self._chunks.full():
+            self._chunks.get_nowait()
+            self.heard.dropped += 1
+        self._chunks.put_nowait(waiting)
+
+    async def _answer_beats(self) -> None:
+        while True:
+            await self._ready.wait()
+            if not self._beats:
+                self._ready.clear()
+                continue
+            _, waiting = self._beats.popitem(last=False)
+            if self._clock.monotonic() - waiting.came > BEAT_USEFUL_S:
+                self.heard.dropped += 1
+                continue
+            await self._answer(waiting)
+
+    async def _answer(self, waiting: _Waiting) -> None:
+        beat = self._read(waiting.payload, Beat)
+        if beat is None:
+            return
+        caller = waiting.caller
+        try:
+            answer = await self._dispatch.beat(caller, beat)
+        except Refused as why:
+            self.heard.refused += 1
+            if why.code not in (Code.OLD_SESSION, Code.OTHER_STORE):
+                return  # the pilot asks over HTTP, where the refusal has a status
+            answer = BeatAnswer(
+                n=beat.n,
+                term=0,
+                old_session=why.code is Code.OLD_SESSION,
+                other_store=why.code is Code.OTHER_STORE,
+            )
+        self._down.beat(caller.community, caller.pilot, answer)
+        self.heard.answered += 1
+
+    async def _hand_on_chunks(self) -> None:
+        while True:
+            waiting = await self._chunks.get()
+            chunk = self._read(waiting.payload, LogChunk)
+            if chunk is None:
+                continue
+            try:
+                await self._logs.chunk(waiting.caller, chunk)
+            except Refused:
+                self.heard.refused += 1
+
+    def _read(self, payload: bytes, kind: type[Message]) -> Message | None:
+        """Return the message, or None for what no honest pilot says."""
+        try:
+            message = decode(payload, kind)
+            check(message)
+        except (Refused, OutOfRange):
+            self.heard.garbage += 1
+            return None
+        return message
