@@ -16,7 +16,7 @@ export PYTHONSAFEPATH := 1
 CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
           check-dependencies check-tidy
 
-.PHONY: help dev check quick test long demo bench load simulate soak pilot docs \
+.PHONY: help dev check quick test long demo bench load simulate pilot docs \
         packages-run packages-test $(CHECKS)
 
 help:
