@@ -28,7 +28,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class HttpSettings(_Section):
+class HttpSettings(_Section, frozen=True):
     """Where the API listens, and its limits."""
 
     host: str = "127.0.0.1"  # loopback only, unless told otherwise
@@ -40,7 +40,7 @@ class HttpSettings(_Section):
     body_bytes_max: Annotated[int, Meta(ge=1_048_576)] = 268_435_456
 
 
-class BusSettings(_Section):
+class BusSettings(_Section, frozen=True):
     """The message bus. `embedded` serves some tens of pilots; beyond that use mosquitto."""
 
     broker: str = "embedded"  # embedded | none | mqtt://host:port | mqtts://host:port
@@ -52,7 +52,7 @@ class BusSettings(_Section):
     queue_max: Annotated[int, Meta(ge=100)] = 20_000  # outbound messages; the oldest is dropped
 
 
-class LeaseSettings(_Section):
+class LeaseSettings(_Section, frozen=True):
     """How long silence is borne."""
 
     lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L; beats come every L/3
@@ -64,7 +64,7 @@ class LeaseSettings(_Section):
     watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # period of the lease watch
 
 
-class TokenSettings(_Section):
+class TokenSettings(_Section, frozen=True):
     """Who issues tokens and how long they live."""
 
     issuer: str = "pilotage:local"
@@ -74,7 +74,7 @@ class TokenSettings(_Section):
     skew_s: Annotated[float, Meta(ge=0, le=300)] = 60.0
 
 
-class SandboxSettings(_Section):
+class SandboxSettings(_Section, frozen=True):
     """Sizes of the files that travel with jobs."""
 
     blob_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
@@ -82,27 +82,26 @@ class SandboxSettings(_Section):
     log_rate_bytes_s: Annotated[int, Meta(ge=1_024)] = 64_000
 
 
-class MatcherSettings(_Section):
+class MatcherSettings(_Section, frozen=True):
     """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs."""
 
-    compatible_os: dict[str, tuple[str, ...]] = {
-        "el9": ("el8",),
-        "debian13": ("debian12",),
-    }
+    compatible_os: dict[str, tuple[str, ...]] = msgspec.field(
+        default_factory=lambda: {"el9": ("el8",), "debian13": ("debian12",)}
+    )
 
 
-class CommunitySettings(_Section):
+class CommunitySettings(_Section, frozen=True):
     """The community that the embedded issuer serves at first start."""
 
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")] = "local"
     groups: tuple[str, ...] = ("users",)
 
 
-class LogSettings(_Section):
+class LogSettings(_Section, frozen=True):
     level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """The whole tree."""
 
     http: HttpSettings = HttpSettings()

@@ -26,7 +26,7 @@ class _Out(msgspec.Struct, frozen=True, kw_only=True):
 # -- submission ---------------------------------------------------------------------------------
 
 
-class Submission(_In):
+class Submission(_In, frozen=True):
     """Jobs to submit, all or none. Exactly one of `jobs` and `template` is given.
 
     With `template`, one job is made for each entry of `parameters`: an object of strings and
@@ -43,12 +43,12 @@ class Submission(_In):
     parameters: list[msgspec.Raw] = []
 
 
-class IdRange(_Out):
+class IdRange(_Out, frozen=True):
     first: int
     count: int
 
 
-class Submitted(_Out):
+class Submitted(_Out, frozen=True):
     """Durable and visible. `ids` come in the order of the jobs."""
 
     submission: int
@@ -60,7 +60,7 @@ class Submitted(_Out):
 # -- jobs ---------------------------------------------------------------------------------------
 
 
-class JobFilter(_In):
+class JobFilter(_In, frozen=True):
     """Which jobs. All clauses must hold; an empty one holds for all."""
 
     states: tuple[JobState, ...] = ()
@@ -74,7 +74,7 @@ class JobFilter(_In):
     include_deleted: bool = False
 
 
-class JobView(_Out):
+class JobView(_Out, frozen=True):
     """A job as its owner sees it. Times are RFC 3339 UTC."""
 
     id: int
@@ -101,14 +101,14 @@ class JobView(_Out):
     ended_at: str = ""
 
 
-class JobPage(_Out):
+class JobPage(_Out, frozen=True):
     """One page, in order of the id. `after` is the cursor of the next page, None on the last one."""
 
     jobs: list[JobView]
     after: int | None = None
 
 
-class Occurrence(_Out):
+class Occurrence(_Out, frozen=True):
     """One line of a job's history."""
 
     at: str
@@ -118,24 +118,24 @@ class Occurrence(_Out):
     detail: str = ""
 
 
-class History(_Out):
+class History(_Out, frozen=True):
     job: int
     occurrences: list[Occurrence]
 
 
-class OutputView(_Out):
+class OutputView(_Out, frozen=True):
     name: str
     size_bytes: int
     sha256: str
     epoch: int
 
 
-class Outputs(_Out):
+class Outputs(_Out, frozen=True):
     job: int
     outputs: list[OutputView]
 
 
-class JobDetail(_Out):
+class JobDetail(_Out, frozen=True):
     """Everything of one job."""
 
     view: JobView
@@ -152,12 +152,12 @@ class SummaryBy(str, enum.Enum):
     OWNER = "owner"
 
 
-class SummaryRow(_Out):
+class SummaryRow(_Out, frozen=True):
     key: str  # a site, type, group or owner; empty with by=state
     counts: dict[JobState, int]
 
 
-class Summary(_Out):
+class Summary(_Out, frozen=True):
     by: SummaryBy
     total: int
     rows: list[SummaryRow]
@@ -172,7 +172,7 @@ class ActionName(str, enum.Enum):
     PRIORITY = "priority"
 
 
-class Action(_In):
+class Action(_In, frozen=True):
     """What to do to which jobs. A filter names the count that it expects, and works on the ids
     that match when the request is read; another count is refused and nothing is done."""
 
@@ -184,13 +184,13 @@ class Action(_In):
     reason: Annotated[str, Meta(max_length=500)] = ""
 
 
-class ActionRefusal(_Out):
+class ActionRefusal(_Out, frozen=True):
     id: int
     code: str
     message: str
 
 
-class ActionReply(_Out):
+class ActionReply(_Out, frozen=True):
     """`done`: carried out or on its way; a running payload ends when its pilot says so."""
 
     done: int
@@ -201,7 +201,7 @@ class ActionReply(_Out):
 # -- explain ------------------------------------------------------------------------------------
 
 
-class Obstacle(_Out):
+class Obstacle(_Out, frozen=True):
     """One clause and how many of the live offers it excludes, alone or with others."""
 
     clause: str
@@ -211,7 +211,7 @@ class Obstacle(_Out):
     would_fit: int = 0  # offers that would fit if this clause alone were met
 
 
-class Explanation(_Out):
+class Explanation(_Out, frozen=True):
     """Why a job waits, or that it does not."""
 
     job: int | None
@@ -226,7 +226,7 @@ class Explanation(_Out):
 # -- pilots and sites ---------------------------------------------------------------------------
 
 
-class PilotView(_Out):
+class PilotView(_Out, frozen=True):
     id: str
     community: str
     site: str
@@ -245,12 +245,12 @@ class PilotView(_Out):
     tags: tuple[str, ...] = ()
 
 
-class PilotPage(_Out):
+class PilotPage(_Out, frozen=True):
     pilots: list[PilotView]
     after: str | None = None
 
 
-class SiteView(_Out):
+class SiteView(_Out, frozen=True):
     site: str
     pilots: int
     cores: int
@@ -260,11 +260,11 @@ class SiteView(_Out):
     failed: int
 
 
-class Sites(_Out):
+class Sites(_Out, frozen=True):
     sites: list[SiteView]
 
 
-class SecretRequest(_In):
+class SecretRequest(_In, frozen=True):
     """Make one-use secrets with which pilots register."""
 
     site: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -274,19 +274,19 @@ class SecretRequest(_In):
     valid_s: Annotated[int, Meta(ge=60, le=2_592_000)] = 604_800
 
 
-class Secret(_Out):
+class Secret(_Out, frozen=True):
     pilot: str  # the stamp that the pilot will have
     secret: str
 
 
-class Secrets(_Out):
+class Secrets(_Out, frozen=True):
     secrets: list[Secret]
 
 
 # -- tokens -------------------------------------------------------------------------------------
 
 
-class TokenIssue(_In):
+class TokenIssue(_In, frozen=True):
     """A token for a person. Nobody hands out more than they have."""
 
     subject: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -297,7 +297,7 @@ class TokenIssue(_In):
     valid_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 86_400
 
 
-class TokenView(_Out):
+class TokenView(_Out, frozen=True):
     jti: str
     subject: str
     community: str
@@ -307,34 +307,34 @@ class TokenView(_Out):
     revoked: bool
 
 
-class TokenIssued(_Out):
+class TokenIssued(_Out, frozen=True):
     token: str
     view: TokenView
 
 
-class Tokens(_Out):
+class Tokens(_Out, frozen=True):
     tokens: list[TokenView]
 
 
 # -- blobs, whoami, health ----------------------------------------------------------------------
 
 
-class Blob(_Out):
+class Blob(_Out, frozen=True):
     sha256: str
     size_bytes: int
 
 
-class BlobQuery(_In):
+class BlobQuery(_In, frozen=True):
     """Which of these are here already? So that only new files travel."""
 
     sha256: Annotated[tuple[str, ...], Meta(max_length=10_000)]
 
 
-class BlobAnswer(_Out):
+class BlobAnswer(_Out, frozen=True):
     missing: list[str]
 
 
-class WhoAmI(_Out):
+class WhoAmI(_Out, frozen=True):
     subject: str
     issuer: str
     name: str
@@ -344,7 +344,7 @@ class WhoAmI(_Out):
     expires_in_s: float
 
 
-class Health(_Out):
+class Health(_Out, frozen=True):
     status: str
     version: str
     gen: str
@@ -355,7 +355,7 @@ class Health(_Out):
     uptime_s: float
 
 
-class Event(_Out):
+class Event(_Out, frozen=True):
     """One line of `GET /v1/events`. A hint: whoever missed some reads the job again."""
 
     seq: int

@@ -19,7 +19,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 # -- who and what kind --------------------------------------------------------------------------
 
 
-class Owner(_Record, kw_only=True):
+class Owner(_Record, frozen=True, kw_only=True):
     """An identity is (issuer, subject); the name is for display."""
 
     owner_id: int = 0
@@ -29,7 +29,7 @@ class Owner(_Record, kw_only=True):
     name: str = ""
 
 
-class JobClass(_Record, kw_only=True):
+class JobClass(_Record, frozen=True, kw_only=True):
     """Jobs that are matched as one. `needs` and `preference` are canonical JSON of proto.job."""
 
     class_id: int = 0
@@ -44,7 +44,7 @@ class JobClass(_Record, kw_only=True):
 # -- submission ---------------------------------------------------------------------------------
 
 
-class NewSubmission(_Record):
+class NewSubmission(_Record, frozen=True):
     community: str
     owner_id: int
     key: str
@@ -54,7 +54,7 @@ class NewSubmission(_Record):
     at: float
 
 
-class SubmissionRecord(_Record):
+class SubmissionRecord(_Record, frozen=True):
     submission_id: int
     community: str
     owner_id: int
@@ -67,7 +67,7 @@ class SubmissionRecord(_Record):
     ranges: tuple[tuple[int, int], ...]  # (first id, count), in the order of the jobs
 
 
-class NewJob(_Record):
+class NewJob(_Record, frozen=True):
     """A job's row. `body` is its parameters (JSON object) or, without a template, the whole job."""
 
     class_id: int
@@ -81,7 +81,7 @@ class NewJob(_Record):
 # -- jobs ---------------------------------------------------------------------------------------
 
 
-class Standing(_Record):
+class Standing(_Record, frozen=True):
     """Where a job stands, live attempt included: enough to decide a move."""
 
     job_id: int
@@ -103,7 +103,7 @@ class Standing(_Record):
     site: str = ""  # of the live or last attempt
 
 
-class JobRow(_Record):
+class JobRow(_Record, frozen=True):
     """Everything that is shown of a job in a list."""
 
     job_id: int
@@ -134,7 +134,7 @@ class JobRow(_Record):
     deleted: bool
 
 
-class JobBody(_Record):
+class JobBody(_Record, frozen=True):
     """What a job runs, as it was handed in, and what its round has cost so far."""
 
     job_id: int
@@ -146,7 +146,7 @@ class JobBody(_Record):
     losses: int = 0
 
 
-class Move(_Record):
+class Move(_Record, frozen=True):
     """A move of a job without a live attempt: compare-and-set on `old`.
 
     `close` closes an attempt that is still open, so that nothing of it counts any more.
@@ -163,7 +163,7 @@ class Move(_Record):
     new_round: bool = False  # a reschedule of a final job: failures and losses start anew
 
 
-class Want(_Record):
+class Want(_Record, frozen=True):
     """What the central wants of a live attempt. Compare-and-set: it is still live."""
 
     attempt_id: int
@@ -174,7 +174,7 @@ class Want(_Record):
     reason: str = ""
 
 
-class Search(_Record):
+class Search(_Record, frozen=True):
     """A filter in terms of the store. Empty clauses hold for all."""
 
     community: str | None = None
@@ -190,7 +190,7 @@ class Search(_Record):
     include_deleted: bool = False
 
 
-class CountRow(_Record):
+class CountRow(_Record, frozen=True):
     """Jobs per combination; the counters in memory are built from these at start."""
 
     community: str
@@ -206,7 +206,7 @@ class CountRow(_Record):
 # -- attempts -----------------------------------------------------------------------------------
 
 
-class NewAttempt(_Record):
+class NewAttempt(_Record, frozen=True):
     """A match, to be written: Waiting and `epoch - 1` → Matched and `epoch` (PROTOCOL C1)."""
 
     attempt_id: int
@@ -224,7 +224,7 @@ class NewAttempt(_Record):
     at: float
 
 
-class AttemptRow(_Record):
+class AttemptRow(_Record, frozen=True):
     """One attempt, with its history packed inside."""
 
     attempt_id: int
@@ -256,7 +256,7 @@ class AttemptRow(_Record):
     progress: tuple[tuple[float, str], ...]  # (wall clock, application status)
 
 
-class LiveAttempt(_Record):
+class LiveAttempt(_Record, frozen=True):
     """What the dispatch keeps of an attempt in memory, as read at start.
 
     Attempts that are live, and those that are still open while their job waits again
@@ -288,7 +288,7 @@ class LiveAttempt(_Record):
     live: bool = True
 
 
-class Start(_Record):
+class Start(_Record, frozen=True):
     """Matched → Running. Compare-and-set: live and Matched."""
 
     attempt_id: int
@@ -297,7 +297,7 @@ class Start(_Record):
     isolation: str = ""
 
 
-class Progress(_Record):
+class Progress(_Record, frozen=True):
     """The application's own word; appended to the history of a live attempt."""
 
     attempt_id: int
@@ -306,7 +306,7 @@ class Progress(_Record):
     status: str
 
 
-class TakeBack(_Record):
+class TakeBack(_Record, frozen=True):
     """Waiting → Running for an attempt that is open and the job's last (PROTOCOL C10)."""
 
     attempt_id: int
@@ -314,7 +314,7 @@ class TakeBack(_Record):
     at: float
 
 
-class Requeue(_Record):
+class Requeue(_Record, frozen=True):
     """End of a lease without a result: the job moves, the attempt is live no more.
 
     Compare-and-set: the attempt is live and its `wanted` is as we knew it. With `close` nothing of
@@ -334,7 +334,7 @@ class Requeue(_Record):
     how: How | None = None
 
 
-class End(_Record):
+class End(_Record, frozen=True):
     """A result that counts (PROTOCOL C9). Compare-and-set: open, and `wanted` is not kill.
 
     The job moves to `new`; `failed` adds one to its failures.
@@ -360,7 +360,7 @@ class End(_Record):
 Change = Start | Progress | TakeBack | Requeue | End
 
 
-class Evidence(_Record):
+class Evidence(_Record, frozen=True):
     """A report that does not count, kept. No foreign key: its job may be gone."""
 
     job_id: int
@@ -371,7 +371,7 @@ class Evidence(_Record):
     report: bytes
 
 
-class Note(_Record):
+class Note(_Record, frozen=True):
     """Something a person or the central did to a job outside of an attempt."""
 
     job_id: int
@@ -384,7 +384,7 @@ class Note(_Record):
 # -- pilots -------------------------------------------------------------------------------------
 
 
-class NewSecret(_Record):
+class NewSecret(_Record, frozen=True):
     secret_hash: str
     pilot: str
     community: str
@@ -395,7 +395,7 @@ class NewSecret(_Record):
     at: float
 
 
-class PilotRow(_Record):
+class PilotRow(_Record, frozen=True):
     pilot: str
     community: str
     site: str
@@ -412,7 +412,7 @@ class PilotRow(_Record):
     reason: str
 
 
-class Registration(_Record):
+class Registration(_Record, frozen=True):
     """Use of a secret. The same (secret, nonce) again gives the same pilot."""
 
     secret_hash: str
@@ -426,7 +426,7 @@ class Registration(_Record):
 # -- tokens -------------------------------------------------------------------------------------
 
 
-class TokenRow(_Record):
+class TokenRow(_Record, frozen=True):
     jti: str
     issuer: str
     subject: str
