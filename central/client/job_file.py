@@ -1,0 +1,251 @@
+"""Job files: YAML or JSON for people, checked with the place of what is wrong.
+
+A file holds one job, a list of jobs, `jobs:` or `template:` with `parameters:`. Over the neutral
+form it allows what people write: `needs` as one mapping, outputs as bare patterns, inputs as paths
+beside the file, numbers in a command.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
+
+from .bodies import Parameters
+from .errors import BadJobFile
+from .files import LocalFile
+from .nearest import unknown
+from .yaml_text import Path as Place
+from .yaml_text import line_of, load, load_as_written
+
+_TOP = ("jobs", "template", "parameters", "name", "key", "group")
+_INPUT_KEYS = frozenset({"path", "name", "unpack", "sha256", "size_bytes"})
+_AT = re.compile(r"^(?P<what>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+|\.\.\.)\]")
+_SHAPES: dict[str, type[msgspec.Struct]] = {
+    "needs": Need,
+    "outputs": OutputPattern,
+    "preference": Preference,
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A job, and the local files that must be uploaded before it can be submitted."""
+
+    job: Job
+    files: tuple[LocalFile, ...] = ()
+
+    def with_inputs(self, uploaded: list[Input]) -> Job:
+        """Return the job with the uploaded files among its inputs."""
+        return msgspec.structs.replace(self.job, inputs=(*self.job.inputs, *uploaded))
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """What a file says: jobs, or a template with parameters."""
+
+    jobs: tuple[Draft, ...] = ()
+    template: Draft | None = None
+    parameters: list[Parameters] = field(default_factory=list)
+    name: str = ""
+    key: str = ""
+    group: str = ""
+
+
+def read_job_file(path: Path) -> JobFile:
+    """Return the jobs of a file, or raise BadJobFile: which line, what is wrong, what is right."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as why:
+        reason = why.strerror if isinstance(why, OSError) else "it is not UTF-8 text"
+        raise BadJobFile(str(path), None, "", str(reason)) from None
+    return parse_job_file(text, str(path), path.parent)
+
+
+def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
+    """Return the jobs in `text`; relative paths of inputs begin at `folder`."""
+    return _Reader(text, where, folder).read()
+
+
+class _Reader:
+    def __init__(self, text: str, where: str, folder: Path) -> None:
+        self._text, self._where, self._folder = text, where, folder
+        self._found = load(text, where)
+        self._words: Any = None
+
+    def read(self) -> JobFile:
+        found = self._found
+        if isinstance(found, list):
+            return JobFile(jobs=self._drafts(found, ()))
+        if not isinstance(found, dict) or not found:
+            raise self._wrong((), "a job file holds a job, a list of jobs, `jobs:` or `template:`")
+        if not found.keys() & {"jobs", "template", "parameters"}:
+            return JobFile(jobs=(self._draft(found, ()),))
+        self._check_keys(found, (), _TOP)
+        name, key, group = (self._text_at(found, word) for word in ("name", "key", "group"))
+        if "jobs" in found:
+            if "template" in found or "parameters" in found:
+                raise self._wrong(("jobs",), "either `jobs`, or `template` with `parameters`")
+            jobs = self._drafts(found["jobs"], ("jobs",))
+            return JobFile(jobs=jobs, name=name, key=key, group=group)
+        for word in ("template", "parameters"):
+            if word not in found:
+                raise self._wrong((), f"`{word}` is missing: a template comes with parameters")
+        return JobFile(
+            template=self._draft(found["template"], ("template",)),
+            parameters=self._parameters(found["parameters"]),
+            name=name,
+            key=key,
+            group=group,
+        )
+
+    def _drafts(self, found: Any, path: Place) -> tuple[Draft, ...]:
+        if not isinstance(found, list) or not found:
+            raise self._wrong(path, "expected a list of jobs")
+        return tuple(self._draft(one, (*path, i)) for i, one in enumerate(found))
+
+    def _draft(self, found: Any, path: Place) -> Draft:
+        if not isinstance(found, dict):
+            raise self._wrong(path, "expected a job: a mapping with at least `command`")
+        job = self._neutral(found, path)
+        files = self._local_files(job, path)
+        try:
+            return Draft(msgspec.convert(job, Job), files)
+        except msgspec.ValidationError as why:
+            raise self._from_msgspec(str(why), path) from None
+
+    def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
+        """Return the job in the form of `proto.job`, apart from local inputs."""
+        self._check_keys(found, path, _fields(Job), inside=_SHAPES)
+        job = dict(found)
+        if isinstance(job.get("command"), str):
+            raise self._wrong((*path, "command"), "expected a list of words: [echo, hello]")
+        for key in ("command", "environment"):
+            if key in job:
+                job[key] = self._as_written(job[key], (*path, key))
+        if isinstance(job.get("needs"), dict):
+            job["needs"] = [job["needs"]]
+        if isinstance(job.get("outputs"), list):
+            job["outputs"] = [
+                {"pattern": one} if isinstance(one, str) else one for one in job["outputs"]
+            ]
+        for key, shape in _SHAPES.items():
+            self._check_inside(job.get(key), (*path, key), shape)
+        return job
+
+    def _check_inside(self, found: Any, path: Place, shape: type[msgspec.Struct]) -> None:
+        if isinstance(found, dict):
+            self._check_keys(found, path, _fields(shape))
+        elif isinstance(found, list):
+            for i, one in enumerate(found):
+                self._check_inside(one, (*path, i), shape)
+
+    def _check_keys(
+        self,
+        found: dict[str, Any],
+        path: Place,
+        known: tuple[str, ...],
+        inside: Mapping[str, type[msgspec.Struct]] | None = None,
+    ) -> None:
+        for key in found:
+            if key in known:
+                continue
+            for place, shape in (inside or {}).items():
+                if key in _fields(shape):
+                    why = f"unknown key {key!r} here: it belongs into `{place}`"
+                    raise self._wrong((*path, key), why, field=_shown(path))
+            here = known if path else {*known, *_TOP}
+            raise self._wrong((*path, key), unknown(str(key), here), field=_shown(path))
+
+    def _as_written(self, found: Any, path: Place) -> Any:
+        """Return words as they stand in the file: `[sleep, 10]` is two words, and so is `007`."""
+        values = found.values() if isinstance(found, dict) else found
+        if not isinstance(values, list | type({}.values())) or all(
+            isinstance(one, str) for one in values
+        ):
+            return found
+        if self._words is None:
+            self._words = load_as_written(self._text)
+        written = self._words
+        for step in path:
+            written = written[step]
+        return written
+
+    def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
+        """Take the inputs that are paths out of the job and return them."""
+        inputs = job.get("inputs")
+        if not isinstance(inputs, list):
+            return ()
+        kept: list[Any] = []
+        files: list[LocalFile] = []
+        for i, one in enumerate(inputs):
+            place = (*path, "inputs", i)
+            if isinstance(one, str):
+                one = {"path": one}
+            if not isinstance(one, dict):
+                raise self._wrong(place, "expected a path, or a mapping with `path`")
+            self._check_keys(one, place, tuple(_INPUT_KEYS))
+            if "sha256" in one:
+                kept.append(one)
+            else:
+                files.append(self._local_file(one, place))
+        job["inputs"] = kept
+        return tuple(files)
+
+    def _local_file(self, found: dict[str, Any], place: Place) -> LocalFile:
+        for key in ("path", "name"):
+            if not isinstance(found.get(key, ""), str):
+                raise self._wrong((*place, key), "expected text")
+        if not found.get("path"):
+            raise self._wrong(place, "`path` is missing")
+        path = self._folder / found["path"]
+        if not path.exists():
+            raise self._wrong((*place, "path"), f"there is no file {path}")
+        return LocalFile(path, found.get("name", ""), bool(found.get("unpack", False)))
+
+    def _parameters(self, found: Any) -> list[Parameters]:
+        if not isinstance(found, list) or not found:
+            raise self._wrong(("parameters",), "expected a list of mappings")
+        for i, one in enumerate(found):
+            if not isinstance(one, dict):
+                raise self._wrong(("parameters", i), "expected a mapping of names to values")
+            for key, value in one.items():
+                if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                    place = ("parameters", i, str(key))
+                    raise self._wrong(place, "expected text or a number (quote yes, no and dates)")
+        return found
+
+    def _text_at(self, found: dict[str, Any], key: str) -> str:
+        value = found.get(key, "")
+        if not isinstance(value, str):
+            raise self._wrong((key,), "expected text")
+        return value
+
+    def _from_msgspec(self, message: str, path: Place) -> BadJobFile:
+        matched = _AT.match(message)
+        what, inner = (matched["what"], matched["path"]) if matched else (message, "")
+        steps: list[str | int] = []
+        for name, index in _STEP.findall(inner):
+            if index == "...":
+                break  # somewhere in a mapping
+            steps.append(name if name else int(index))
+        what = what.replace("Object missing required field", "a job needs the key")
+        return self._wrong((*path, *steps), what[:1].lower() + what[1:])
+
+    def _wrong(self, path: Place, message: str, *, field: str | None = None) -> BadJobFile:
+        shown = _shown(path) if field is None else field
+        return BadJobFile(self._where, line_of(self._text, path), shown, message)
+
+
+def _fields(shape: type[msgspec.Struct]) -> tuple[str, ...]:
+    return shape.__struct_fields__
+
+
+def _shown(path: Place) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
