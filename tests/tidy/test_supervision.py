@@ -1,4 +1,4 @@
-"""Errors and time are handled in few, known places."""
+"""Errors, time and chance are handled in few, known places."""
 
 import ast
 from collections.abc import Iterator
@@ -13,17 +13,21 @@ SUPERVISORS: Final = {
     "central/supervise.py": {"supervised"},
 }
 
-# Files whose work is real time: drivers of the two Clock protocols, and what people run.
-REAL_TIME: Final = (
+# Files that ask the operating system for time and chance: drivers, and what people run.
+DRIVERS: Final = (
     "central/bench/",
     "central/cli/",
     "central/client/",
     "central/observe/",
     "central/operate/",
     "pilot/__main__.py",
+    "pilot/clock.py",
+    "pilot/guard.py",  # a process of its own, beside the payloads
+    "pilot/guard_link.py",
 )
 TIME_CALLS: Final = {
     "asyncio.sleep",
+    "time.clock_gettime",
     "time.monotonic",
     "time.monotonic_ns",
     "time.perf_counter",
@@ -34,6 +38,7 @@ TIME_CALLS: Final = {
     "datetime.datetime.now",
     "datetime.utcnow",
 }
+CHANCE: Final = {"random", "secrets", "uuid"}
 
 
 def test_only_supervisors_catch_everything() -> None:
@@ -51,12 +56,24 @@ def test_time_is_read_from_the_clock_alone() -> None:
     found = [
         f"{name}:{node.lineno} {ast.unparse(node)}"
         for name in tree.modules(*PRODUCT)
-        if not name.startswith(REAL_TIME)
+        if not name.startswith(DRIVERS)
         for node in ast.walk(tree.tree(name))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in TIME_CALLS
     ]
 
     assert not found, "take a Clock as an argument"
+
+
+def test_chance_comes_from_the_injected_randomness_alone() -> None:
+    found = [
+        f"{name}:{line} {imported}"
+        for name in tree.modules(*PRODUCT)
+        if not name.startswith(DRIVERS)
+        for line, imported in tree.imports(name)
+        if imported.split(".")[0] in CHANCE or imported == "os.urandom"
+    ]
+
+    assert not found, "take a Randomness as an argument"
 
 
 def _handlers(module: ast.Module) -> Iterator[tuple[str, ast.ExceptHandler]]:
