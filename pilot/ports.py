@@ -7,9 +7,9 @@ memory, so that the shipped agent runs whole on a virtual clock.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union
 
-from pilotage.proto.messages import Assignment, Node, Output, Usage
+from pilotage.proto.messages import Assignment, BrokerLogin, Node, Output, Usage
 
 
 class Clock(Protocol):
@@ -38,6 +38,14 @@ class NoReply(Exception):
     """No answer came: refused, cut, or too late. The request may or may not have arrived."""
 
 
+@dataclass(frozen=True)
+class Downloaded:
+    """What a GET into a file gave: the hash is of the bytes that were written."""
+
+    status: int
+    sha256: str
+
+
 class Http(Protocol):
     """HTTPS to the central: one kept connection for messages, a second one for blobs."""
 
@@ -45,12 +53,12 @@ class Http(Protocol):
         """Send JSON and return the answer. Raises NoReply."""
         ...
 
-    async def upload(self, path: str, file: Path, *, token: str) -> HttpReply:
-        """PUT a file. Raises NoReply."""
+    async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
+        """PUT a file, or bytes that are at hand. Raises NoReply."""
         ...
 
-    async def download(self, path: str, file: Path, *, token: str) -> int:
-        """GET into a file, return the status. Raises NoReply."""
+    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+        """GET into a file. Raises NoReply."""
         ...
 
 
@@ -64,9 +72,19 @@ class Bus(Protocol):
         """Send at QoS 0 without waiting; lost when the bus is down."""
         ...
 
-    async def run(self, inbound: Callable[[bytes], Awaitable[None]]) -> None:
-        """Keep the connection and give what comes on our `down` topic to `inbound`, for ever."""
+    async def run(
+        self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
+    ) -> None:
+        """Keep the connection, for ever: what comes on our `down` topic goes to `inbound`.
+
+        `changed` hears that the bus is up, once our topic is subscribed, and that it is down.
+        """
         ...
+
+
+# Built once the login is known: login, CA certificates (PEM, may be empty), community, pilot, and
+# the payload of the last will. None where there is no client of the bus.
+BusFactory = Callable[[BrokerLogin, str, str, str, bytes], Optional[Bus]]
 
 
 @dataclass(frozen=True)
@@ -164,13 +182,19 @@ class Workspace(Protocol):
         ...
 
     async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
-        """Lay an input file, or the members of an archive, below `into`. Raises UnsafePath."""
+        """Lay an input file, or the members of an archive, below `into`.
+
+        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+        """
         ...
 
     async def collect(
         self, work: Path, patterns: tuple[tuple[str, bool], ...]
     ) -> tuple[list[tuple[Output, Path]], list[str]]:
-        """Return the files that match (hashed) and the required patterns that matched none."""
+        """Return the files that match (hashed) and the required patterns that matched none.
+
+        Raises UnsafePath, TooLarge.
+        """
         ...
 
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
@@ -184,6 +208,10 @@ class Workspace(Protocol):
 
 class UnsafePath(ValueError):
     """An archive member or a file name leads out of the payload's folder."""
+
+
+class TooLarge(ValueError):
+    """An archive or the outputs have more files or bytes than a payload may have."""
 
 
 class NodeProbe(Protocol):

@@ -1,0 +1,124 @@
+"""Archives from strangers: members are laid below one folder, and nowhere else.
+
+Python 3.9 promises no extraction filter, so the checks are our own. Every write goes to a folder
+whose real path lies inside, which no link can talk around: nobody else writes there meanwhile.
+"""
+
+import contextlib
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import IO
+
+from .ports import TooLarge, UnsafePath
+
+MEMBERS_MAX = 100_000
+BYTES_MAX = 50_000_000_000
+NAME_MAX = 1024
+_BLOCK = 1 << 20
+
+
+def safe_path(root: Path, name: str) -> Path:
+    """Return where the file `name` belongs below `root`. Raises UnsafePath."""
+    parts = name.split("/")
+    if not name or len(name) > NAME_MAX or "\0" in name or name.startswith("/") or ".." in parts:
+        raise UnsafePath(f"{name[:80]!r} is no relative path inside the folder")
+    path = root.joinpath(*[part for part in parts if part not in ("", ".")])
+    if path == root:
+        raise UnsafePath(f"{name[:80]!r} names the folder itself")
+    if not is_inside(path.parent, root):
+        raise UnsafePath(f"{name[:80]!r} goes through a link that leads out of the folder")
+    return path
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether the real place of `path`, links followed, is `root` or below it."""
+    real, base = os.path.realpath(path), os.path.realpath(root)
+    return real == base or real.startswith(base + os.sep)
+
+
+def lay(source: Path, root: Path, name: str) -> None:
+    """Copy the file `source` to `name` below `root`. Raises UnsafePath."""
+    target = _clear(root, name)
+    shutil.copyfile(source, target)
+    target.chmod(0o700)  # scripts are sent as they are, and an upload carries no mode
+
+
+def extract(
+    archive: Path, root: Path, *, members_max: int = MEMBERS_MAX, bytes_max: int = BYTES_MAX
+) -> None:
+    """Lay the members of a tar archive, compressed or not, below `root`.
+
+    Raises UnsafePath for a member that leads out, is a device, or cannot be read, and TooLarge.
+    """
+    links: list[Path] = []
+    bytes_left = bytes_max
+    try:
+        with tarfile.open(archive, mode="r:*") as tar:
+            for number, member in enumerate(tar):
+                if number >= members_max:
+                    raise TooLarge(f"the archive has more than {members_max} members")
+                bytes_left -= member.size if member.isreg() else 0
+                if bytes_left < 0:
+                    raise TooLarge(f"the archive unpacks to more than {bytes_max} bytes")
+                _lay_member(tar, member, root, links)
+    except (tarfile.TarError, EOFError, UnicodeError) as why:
+        raise UnsafePath(f"the archive cannot be read: {why}") from None
+    _check_links(links, root)
+
+
+def _lay_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, links: list[Path]
+) -> None:
+    if member.isdir():
+        if member.name.strip("./"):
+            path = safe_path(root, member.name)
+            if not path.is_dir() or path.is_symlink():
+                path = _clear(root, member.name)
+                path.mkdir(mode=0o700)
+    elif member.isreg():
+        content = tar.extractfile(member)
+        assert content is not None, "a regular member has content"
+        _write(content, _clear(root, member.name), member.mode & 0o111)
+    elif member.issym():
+        path = _clear(root, member.name)
+        if member.linkname.startswith("/"):
+            raise UnsafePath(f"{member.name[:80]!r} links to an absolute path")
+        os.symlink(member.linkname, path)
+        links.append(path)
+    elif member.islnk():
+        source = safe_path(root, member.linkname)
+        path = _clear(root, member.name)
+        if source.is_symlink() or not source.is_file():
+            raise UnsafePath(f"{member.name[:80]!r} is a hard link to no file of the archive")
+        os.link(source, path)
+    else:
+        raise UnsafePath(f"{member.name[:80]!r} is a device or of an unknown kind")
+
+
+def _write(content: IO[bytes], path: Path, executable: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o700 if executable else 0o600), "wb") as file:
+        shutil.copyfileobj(content, file, _BLOCK)
+
+
+def _clear(root: Path, name: str) -> Path:
+    """Return the safe path of `name` with its folders made and nothing in its place."""
+    path = safe_path(root, name)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    except (NotADirectoryError, FileExistsError, IsADirectoryError, PermissionError) as why:
+        raise UnsafePath(f"{name[:80]!r} stands in the place of another: {why}") from None
+    return path
+
+
+def _check_links(links: list[Path], root: Path) -> None:
+    # Only now are all links there: one that looked harmless may lead out through a later one.
+    bad = [path for path in links if path.is_symlink() and not is_inside(path, root)]
+    for path in bad:
+        path.unlink()
+    if bad:
+        raise UnsafePath(f"the link {bad[0].name[:80]!r} leads out of the folder")
