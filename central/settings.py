@@ -1,7 +1,7 @@
 """Every setting of the central: one frozen tree, unknown keys refused, read once at start.
 
 Sources, later ones win: the YAML file (`--config`, else `PILOTAGE_CONFIG`, else `pilotage.yaml` in
-the data directory), environment variables `PILOTAGE_SECTION__KEY`, options `--set section.key=value`.
+the data directory), variables `PILOTAGE_SECTION__KEY`, options `--set section.key=value`.
 """
 
 import difflib
@@ -120,7 +120,7 @@ SECTIONS = {field.name: field.type for field in msgspec.structs.fields(Settings)
 def load(
     file: Path | None, environment: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Settings:
-    """Return the settings out of all three sources, or raise BadSetting naming the first wrong one."""
+    """Return the settings out of all three sources, or raise BadSetting for the first wrong one."""
     tree: dict[str, dict[str, Any]] = _from_file(file) if file is not None else {}
     for name, text in environment.items():
         if name.startswith("PILOTAGE_") and "__" in name:
@@ -137,7 +137,7 @@ def load(
 
 def _from_file(file: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        found: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as why:
         raise BadSetting(str(file), f"cannot be read: {why.strerror}") from None
     except yaml.YAMLError as why:
@@ -145,13 +145,17 @@ def _from_file(file: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(found, dict):
         raise BadSetting(str(file), "must hold sections, each with its keys")
     tree: dict[str, dict[str, Any]] = {}
-    for section, keys in found.items():
+    for section, keys in _items(found):
         if not isinstance(keys, dict):
             raise BadSetting(f"{file}: {section}", "must hold keys")
-        for key, value in keys.items():
+        for key, value in _items(keys):
             _known(section, key, where=str(file))
             tree.setdefault(section, {})[key] = value
     return tree
+
+
+def _items(mapping: Any) -> list[tuple[str, Any]]:
+    return [(str(key), value) for key, value in mapping.items()]
 
 
 def _put(tree: dict[str, dict[str, Any]], section: str, key: str, text: str, *, where: str) -> None:

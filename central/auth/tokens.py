@@ -1,6 +1,5 @@
 """Tokens: made, listed, revoked and read. The local issuer of a central."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -11,6 +10,7 @@ from pilotage.proto import api
 from pilotage.proto.claims import WLCG_VERSION, Claims, Kind, Role
 
 from ..errors import Refused
+from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
 from ..store.records import TokenRow
 from . import attempt_tokens, keys
@@ -113,7 +113,9 @@ class Tokens:
         """Return an attempt's token, for blobs and logs and nothing else."""
         return self._attempts.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
 
-    async def write_admin_token(self, path: Path, *, disk: Disk, community: str = "") -> None:
+    async def write_admin_token(
+        self, path: Path, *, disk: Disk, community: str = "", groups: tuple[str, ...] = ()
+    ) -> None:
         """Write the first admin token (0600), or a new one where the file's is no longer good."""
         found = disk.read(path)
         if found is not None and self._is_good(found.decode(errors="replace").strip()):
@@ -122,7 +124,7 @@ class Tokens:
             subject="admin",
             name="local administrator",
             community=community,
-            groups=(),
+            groups=groups,
             role=Role.ADMIN,
             expires_at=self._clock.wall() + ADMIN_VALID_S,
         )
@@ -214,11 +216,12 @@ async def open_tokens(
     issuer: str,
     audience: str,
     community: str = "",
+    groups: tuple[str, ...] = (),
     pilot_valid_s: float = 3_600.0,
 ) -> Tokens:
     """Return the issuer of a data directory; at first start keys and the admin token are made.
 
-    `community` is the admin token's; empty: all. Raises BadKeyFile.
+    `community` and `groups` are the admin token's; no community: all. Raises BadKeyFile.
     """
     tokens = Tokens(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
@@ -231,7 +234,7 @@ async def open_tokens(
         pilot_valid_s=pilot_valid_s,
     )
     await tokens.load_revoked()
-    await tokens.write_admin_token(data / ADMIN_FILE, disk=disk, community=community)
+    await tokens.write_admin_token(data / ADMIN_FILE, disk=disk, community=community, groups=groups)
     return tokens
 
 
@@ -251,11 +254,7 @@ def _view(row: TokenRow) -> api.TokenView:
         subject=row.subject,
         community=row.community,
         role=Role(row.role),
-        issued_at=_shown(row.issued_at),
-        expires_at=_shown(row.expires_at),
+        issued_at=shown(row.issued_at),
+        expires_at=shown(row.expires_at),
         revoked=row.revoked_at is not None,
     )
-
-
-def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

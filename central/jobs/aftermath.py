@@ -89,6 +89,18 @@ class Aftermath:
             lease.wanted = want.wanted
         return lease
 
+    def closed(self, job: int) -> None:
+        """Nothing of an attempt that was still open counts any more."""
+        lease = self._leases.of_job(job)
+        if lease is not None and lease.phase is Phase.OPEN:
+            self._leases.forget(lease)
+
+    def priority(self, job: int, priority: int) -> None:
+        """The job has another priority, should it wait again."""
+        lease = self._leases.of_job(job)
+        if lease is not None:
+            lease.priority = priority
+
     def _requeued(self, lease: Lease, change: Requeue) -> None:
         old = state_of(lease)
         lease.losses += 1 if change.lost else 0
@@ -170,9 +182,7 @@ class Aftermath:
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
         """Move a pilot along its table; one that has ended may speak no more."""
         old, new = presence.state, next_state(presence.state, event)
-        if not await self._store.move_pilot(
-            presence.pilot, old, new, self._clock.wall(), reason
-        ):
+        if not await self._store.move_pilot(presence.pilot, old, new, self._clock.wall(), reason):
             return
         presence.state = new
         if new in FINAL:
@@ -186,9 +196,13 @@ class Aftermath:
             )
         if event is PilotEvent.GOODBYE:
             await self._bus.remove_login(presence.community, presence.pilot)
+        self.tell_pilot(presence, f"{new.value}: {reason}")
+
+    def tell_pilot(self, presence: Presence, reason: str) -> None:
+        """Tell followers that something happened to a pilot."""
         self._feed.pilot(
             community=presence.community,
             pilot=presence.pilot,
             site=presence.site,
-            reason=f"{new.value}: {reason}",
+            reason=reason,
         )

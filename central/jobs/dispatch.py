@@ -237,7 +237,9 @@ class Dispatch:
         closing = [one for one in judged if one.close]
         try:
             written = await self._store.change([change for _, change in pairs]) if pairs else []
-            closed = await self._store.move([self._close(one) for one in closing]) if closing else []
+            closed = (
+                await self._store.move([self._close(one) for one in closing]) if closing else []
+            )
         except StoreFull as why:
             raise Refused(Code.STORE_FULL, str(why)) from None
         finally:
@@ -326,17 +328,13 @@ class Dispatch:
         wait = self._settings.poll_parked_s if up else self._settings.poll_bus_down_s
         return AskAnswer(n=n, parked=True, retry_in_s=wait)
 
-    async def _hand_out(
-        self, presence: Presence, n: int, matches: list[Match]
-    ) -> list[Assignment]:
+    async def _hand_out(self, presence: Presence, n: int, matches: list[Match]) -> list[Assignment]:
         """Write matches and return those that hold. Each is pending until its row is known."""
         matcher = self._queue.matcher
         leases: list[Lease] = []
         try:
             first = await self._attempt_ids.take(len(matches))
-            leases = [
-                self._lease(presence, n, match, first + i) for i, match in enumerate(matches)
-            ]
+            leases = [self._lease(presence, n, match, first + i) for i, match in enumerate(matches)]
             for lease in leases:
                 self._aftermath.pending[lease.attempt_id] = lease
             bodies = await self._store.match([self._row(presence, lease) for lease in leases])

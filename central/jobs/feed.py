@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
 
+from ..auth.callers import Caller
+from ..auth.policy import Action
 from ..observe.times import shown
 from ..ports import Clock
+from ..store.protocol import Store
+from .scope import Owners, scope
 
 KEPT = 10_000  # events that a follower who was cut off can catch up with
 BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees a gap
@@ -17,8 +21,8 @@ BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees 
 class Feed:
     """Publishes to any number of followers without ever waiting for one."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, store: Store, owners: Owners) -> None:
+        self._clock, self._store, self._owners = clock, store, owners
         self._seq = 0
         self._kept: deque[tuple[str, str, str, Event]] = deque(maxlen=KEPT)
         self._followers: set[_Follower] = set()
@@ -76,6 +80,19 @@ class Feed:
         for follower in self._followers:
             follower.offer(entry)
 
+    async def subscribe(
+        self, caller: Caller, *, submission: int | None, after: int | None
+    ) -> AsyncIterator[Event]:
+        """Yield what the caller may see, of one submission or of all."""
+        bounds = scope(caller, Action.EVENT_READ, self._owners)
+        record = await self._store.submission(submission) if submission is not None else None
+        ranges = record.ranges if record is not None else ()
+        async for event in self.follow(
+            community=bounds.community, owner=bounds.owner, groups=bounds.groups, after=after
+        ):
+            if submission is None or event.job is None or _within(event.job, ranges):
+                yield event
+
     async def follow(
         self,
         *,
@@ -104,6 +121,10 @@ class Feed:
                 follower.ready.clear()
         finally:
             self._followers.discard(follower)
+
+
+def _within(job: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= job < first + count for first, count in ranges)
 
 
 class _Follower:

@@ -7,7 +7,7 @@ later (PROTOCOL C4). The store has no deadline; after a restart every lease gets
 import enum
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pilotage.proto.messages import Why
 
@@ -52,7 +52,6 @@ class Lease:
     renewed: float = 0.0
     phase: Phase = Phase.PENDING
     settling: bool = False  # a change that ends it is being written
-    reports: dict[str, int] = field(default_factory=dict)
 
 
 class LeaseTable:

@@ -6,7 +6,7 @@ from pilotage.proto.messages import Attempt, Stop
 
 
 class Outbound(Protocol):
-    """Messages to one pilot over the bus. They may be lost: beats and replies repeat what counts."""
+    """Messages to one pilot over the bus. They may be lost: replies repeat what counts."""
 
     @property
     def up(self) -> bool:

@@ -30,7 +30,7 @@ class Presence:
         return self.node.host
 
     def live_offer(self, offer: Offer, *, cores_taken: int, memory_taken_mb: int) -> LiveOffer:
-        """Return what the pilot says is free, less what the central gave it that it does not know."""
+        """Return what the pilot says is free, less what it was given and does not know of yet."""
         return LiveOffer(
             pilot=self.pilot,
             community=self.community,

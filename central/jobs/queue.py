@@ -16,7 +16,6 @@ from .counters import Kind
 from .outbound import Outbound
 from .presence import Pilots
 
-
 _needs = msgspec.json.Decoder(tuple[Need, ...]).decode
 _preference = msgspec.json.Decoder(Preference | None).decode
 

@@ -24,7 +24,7 @@ decode_parameters = msgspec.json.Decoder(dict[str, str | int | float]).decode
 
 
 def names_in(job: Job) -> frozenset[str]:
-    """Return the parameters that the template uses. Raises Refused for braces that are not closed."""
+    """Return the parameters that the template uses. Raises Refused for unmatched braces."""
     names: set[str] = set()
     for where, text in _texts(job):
         try:

@@ -79,7 +79,7 @@ class Scope:
 
 
 def scope(caller: Caller, action: Action, owners: Owners) -> Scope:
-    """Return how far `caller` may go with `action` on jobs. The route has asked the policy before."""
+    """Return how far `caller` may go with `action` on jobs; the route has asked the policy."""
     assert isinstance(caller, User), "only people act on jobs"
     right = reach(caller, action)
     known = owners.find(caller.community, caller)

@@ -288,10 +288,16 @@ class _Maker:
             info = await self._class(self._template, "template")
             row = self._row(self._template, info, b"", named=False)
             return [
-                _Ready(info, NewJob(
-                    class_id=row.class_id, body=body, priority=row.priority,
-                    retries=row.retries, queue_until=row.queue_until,
-                ))
+                _Ready(
+                    info,
+                    NewJob(
+                        class_id=row.class_id,
+                        body=body,
+                        priority=row.priority,
+                        retries=row.retries,
+                        queue_until=row.queue_until,
+                    ),
+                )
                 for body in self._bodies(entries, start)
             ]
         made: list[_Ready] = []

@@ -12,8 +12,6 @@ class AttemptTokens(Protocol):
 
 
 class PilotTokens(Protocol):
-    def pilot_token(
-        self, pilot: str, community: str, site: str, element: str
-    ) -> tuple[str, float]:
+    def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
         """Return a pilot's token and for how many seconds it is good."""
         ...

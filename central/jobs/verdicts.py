@@ -40,7 +40,12 @@ class Losses:
 
 
 def lease_over(
-    lease: Lease, *, at: float, silent_s: float, limits: Losses, event: JobEvent = JobEvent.LEASE_OVER
+    lease: Lease,
+    *,
+    at: float,
+    silent_s: float,
+    limits: Losses,
+    event: JobEvent = JobEvent.LEASE_OVER,
 ) -> Requeue:
     """Return what the end of a lease without a result does to the job."""
     reason = f"no beat for {silent_s:.0f} s" if event is JobEvent.LEASE_OVER else "given back"

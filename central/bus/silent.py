@@ -1,0 +1,29 @@
+"""No bus at all: pilots beat and ask over HTTP. Driver of `ports.Bus` for `bus.broker: none`."""
+
+import asyncio
+
+from ..ports import Inbound
+
+
+class SilentBus:
+    """Says nothing and hears nothing."""
+
+    @property
+    def up(self) -> bool:
+        return False
+
+    @property
+    def url(self) -> str:
+        return ""
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        pass
+
+    async def add_login(self, community: str, pilot: str, password: str) -> None:
+        pass
+
+    async def remove_login(self, community: str, pilot: str) -> None:
+        pass
+
+    async def run(self, inbound: Inbound) -> None:
+        await asyncio.Event().wait()

@@ -1,0 +1,88 @@
+"""Why a job waits: the matcher's own rule, against the offers of the pilots that live now."""
+
+import msgspec
+
+from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.proto.api import Explanation
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+
+from ..auth.callers import Caller, User
+from ..auth.policy import Action
+from ..ports import Clock
+from .leases import LeaseTable, Phase
+from .presence import Pilots
+from .queries import Queries
+from .queue import Queue
+from .rendering import check
+from .scope import Owners
+
+
+class Explainer:
+    """Explains stored jobs and jobs that are not submitted yet."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        pilots: Pilots,
+        leases: LeaseTable,
+        queries: Queries,
+        owners: Owners,
+        clock: Clock,
+    ) -> None:
+        self._queue, self._pilots, self._leases = queue, pilots, leases
+        self._queries, self._owners, self._clock = queries, owners, clock
+
+    async def job(self, caller: Caller, job_id: int) -> Explanation:
+        """Say why a job waits, or in which state it is."""
+        row = await self._queries.row(caller, job_id, Action.JOB_READ)
+        spec = self._queue.classes[row.class_id].spec
+        explained = self._explain(job_id if row.state is JobState.WAITING else None, spec)
+        notes = list(explained.notes)
+        if row.state is not JobState.WAITING:
+            notes.insert(
+                0,
+                f"the job does not wait: it is {row.state.value}"
+                + (f" ({row.reason})" if row.reason else ""),
+            )
+        return msgspec.structs.replace(explained, job=job_id, state=row.state.value, notes=notes)
+
+    async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:
+        """Say what would become of a job. Raises Refused where it could not be submitted."""
+        assert isinstance(caller, User)
+        check(job, "job")
+        spec = ClassSpec(
+            class_id=0,
+            community=caller.community,
+            group=job.group or (caller.groups[0] if caller.groups else ""),
+            owner=self._owners.word(caller.issuer, caller.subject),
+            type=job.type,
+            needs=job.needs,
+            preference=job.preference,
+        )
+        return msgspec.structs.replace(self._explain(None, spec), state="not submitted")
+
+    def _explain(self, job: int | None, spec: ClassSpec) -> Explanation:
+        offers = [offer for offer in self.offers() if offer.community == spec.community]
+        return self._queue.matcher.explain(job, spec, offers, self._clock.monotonic())
+
+    def offers(self) -> list[LiveOffer]:
+        """Return what every living pilot could offer if it were empty."""
+        offers: list[LiveOffer] = []
+        for presence in self._pilots.all():
+            if presence.offer is None or presence.drain:
+                continue
+            held = [
+                lease
+                for lease in self._leases.of_pilot(presence.pilot)
+                if lease.phase is Phase.LIVE
+            ]
+            whole = msgspec.structs.replace(
+                presence.live_offer(presence.offer, cores_taken=0, memory_taken_mb=0),
+                cores_free=presence.offer.cores,
+                memory_free_mb=presence.offer.memory_free_mb
+                + sum(lease.memory_mb for lease in held),
+            )
+            offers.append(whole)
+        return offers

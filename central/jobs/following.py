@@ -1,0 +1,41 @@
+"""The output of jobs as people follow it and as pilots send it."""
+
+from collections.abc import AsyncIterator
+
+from pilotage.proto.messages import LogChunk, Stream
+from pilotage.proto.problems import Code
+
+from ..auth.callers import AttemptCaller, Caller, PilotCaller
+from ..errors import Refused
+from .leases import LeaseTable
+from .logs import LiveLogs
+from .queries import Queries
+
+
+class Following:
+    """Checks who may follow and who may send; `LiveLogs` joins them."""
+
+    def __init__(self, queries: Queries, live: LiveLogs, leases: LeaseTable) -> None:
+        self._queries, self._live, self._leases = queries, live, leases
+
+    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
+        """Return a stream as it grows; what was kept, where nothing runs."""
+        return await self._queries.follow(caller, job_id, stream)
+
+    async def chunk(self, caller: AttemptCaller | PilotCaller, chunk: LogChunk) -> None:
+        """Hand on output of the caller's own attempt. Raises Refused for anybody else's."""
+        lease = self._leases.find(chunk.job, chunk.epoch)
+        if lease is None:
+            return  # late: its attempt is over
+        mine = (
+            caller.pilot == lease.pilot
+            if isinstance(caller, PilotCaller)
+            else (caller.job, caller.epoch) == (chunk.job, chunk.epoch)
+        )
+        if not mine:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"attempt {chunk.epoch} of job {chunk.job} is not yours",
+                field="job",
+            )
+        self._live.chunk(chunk)

@@ -1,0 +1,51 @@
+"""How the central is: for probes, for the operator, for the demo."""
+
+from pilotage import __version__
+from pilotage.proto.api import Health
+from pilotage.proto.pilot_states import PilotState
+
+from ..ports import Bus, Clock
+from ..store.protocol import Store
+from .leases import LeaseTable
+from .presence import Pilots
+from .queue import Queue
+
+
+class HealthService:
+    """Answers out of memory."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        leases: LeaseTable,
+        pilots: Pilots,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
+        self._store, self._queue, self._leases = store, queue, leases
+        self._pilots, self._bus, self._clock = pilots, bus, clock
+        self._since = clock.monotonic()
+        self._ready = False
+
+    def set_ready(self, ready: bool) -> None:
+        """Say whether requests are answered: not before the rebuild, not while stopping."""
+        self._ready = ready
+
+    def ready(self) -> bool:
+        return self._ready
+
+    def health(self) -> Health:
+        living = (PilotState.RUNNING, PilotState.DRAINING)
+        bus = self._bus.url if self._bus.up else "down"
+        return Health(
+            status="ready" if self._ready else "not ready",
+            version=__version__,
+            gen=self._store.generation,
+            jobs_waiting=len(self._queue.matcher),
+            attempts=self._leases.live_count(),
+            pilots=sum(1 for one in self._pilots.all() if one.state in living),
+            bus=bus if self._bus.url else "none",
+            uptime_s=round(self._clock.monotonic() - self._since, 1),
+        )

@@ -1,0 +1,340 @@
+"""The life of pilots beside their work: secrets, registration, tokens, drain, lists."""
+
+import hashlib
+import hmac
+
+import msgspec
+
+from pilotage.proto.api import (
+    PilotPage,
+    PilotView,
+    Secret,
+    SecretRequest,
+    Secrets,
+    Sites,
+    SiteView,
+)
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import (
+    PROTOCOL,
+    BrokerLogin,
+    Hello,
+    Node,
+    Register,
+    Registered,
+    TokenReply,
+    TokenRequest,
+)
+from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
+from pilotage.proto.problems import Code
+
+from ..auth.callers import Caller, User
+from ..auth.policy import Action, Reach, reach
+from ..errors import Refused
+from ..observe.events import Log
+from ..observe.times import shown
+from ..ports import Bus, Clock, Randomness
+from ..settings import LeaseSettings
+from ..store.errors import BadSecret, PilotNotFound
+from ..store.protocol import Store
+from ..store.records import NewSecret, PilotRow, Registration
+from .aftermath import Aftermath
+from .counters import Counters
+from .leases import LeaseTable, Phase
+from .outbound import Outbound
+from .presence import Pilots, Presence
+from .queue import Queue
+from .tokens import PilotTokens
+
+LIVING = (PilotState.RUNNING, PilotState.DRAINING)
+
+
+class PilotService:
+    """Registers pilots and shows them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pilots: Pilots,
+        leases: LeaseTable,
+        queue: Queue,
+        counters: Counters,
+        aftermath: Aftermath,
+        tokens: PilotTokens,
+        outbound: Outbound,
+        bus: Bus,
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._pilots, self._leases = store, pilots, leases
+        self._queue, self._counters, self._aftermath = queue, counters, aftermath
+        self._tokens, self._outbound, self._bus = tokens, outbound, bus
+        self._clock, self._randomness, self._log = clock, randomness, log
+        self._settings = settings
+
+    # -- the pilot's own words ------------------------------------------------------------------
+
+    async def register(self, message: Register) -> Registered:
+        """Turn a one-use secret into a pilot. The same (secret, nonce) gives it again."""
+        _check_protocol(message.protocol)
+        renewal = self._randomness.token()
+        node = message.node or Node(host="unknown")
+        try:
+            row = await self._store.register(
+                Registration(
+                    secret_hash=hashed(message.secret),
+                    nonce=message.nonce,
+                    renewal_hash=hashed(renewal),
+                    host=node.host,
+                    node=msgspec.json.encode(node),
+                    at=self._clock.wall(),
+                )
+            )
+        except BadSecret as why:
+            raise Refused(Code.BAD_TOKEN, str(why), field="secret") from None
+        return await self._welcome(row, node, renewal)
+
+    async def hello(self, message: Hello) -> Registered:
+        """Open the next session of a pilot that was restarted; the older one dies."""
+        _check_protocol(message.protocol)
+        row = await self._known(message.pilot, message.renewal_secret)
+        try:
+            row = await self._store.hello(message.pilot, message.nonce)
+        except PilotNotFound as why:
+            raise Refused(Code.BAD_TOKEN, str(why)) from None
+        node = msgspec.json.decode(row.node, type=Node)
+        return await self._welcome(row, node, message.renewal_secret)
+
+    async def token(self, message: TokenRequest) -> TokenReply:
+        """Hand out a fresh token; the renewal secret does not rotate."""
+        row = await self._known(message.pilot, message.renewal_secret)
+        token, expires_in_s = self._tokens.pilot_token(
+            row.pilot, row.community, row.site, row.element
+        )
+        return TokenReply(token=token, expires_in_s=expires_in_s)
+
+    async def _known(self, pilot: str, renewal_secret: str) -> PilotRow:
+        row = await self._store.pilot(pilot)
+        if row is None or not _same(row.renewal_hash, hashed(renewal_secret)):
+            raise Refused(Code.BAD_TOKEN, "this renewal secret is not this pilot's")
+        if row.state in FINAL and row.state is not PilotState.LOST:
+            raise Refused(Code.OLD_SESSION, f"pilot {pilot} has ended: {row.reason}")
+        return row
+
+    async def _welcome(self, row: PilotRow, node: Node, renewal: str) -> Registered:
+        presence = self._pilots.find(row.pilot)
+        if presence is None or presence.session != row.session:
+            self._queue.matcher.withdraw(row.pilot)
+            presence = Presence(
+                pilot=row.pilot,
+                community=row.community,
+                site=row.site,
+                element=row.element,
+                session=row.session,
+                state=row.state,
+                node=node,
+                registered_at=row.registered_at or self._clock.wall(),
+                heard=self._clock.monotonic(),
+                drain=row.state is PilotState.DRAINING,
+            )
+            self._pilots.put(presence)
+        if presence.state is PilotState.LOST:
+            await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "said hello")
+        token, expires_in_s = self._tokens.pilot_token(
+            row.pilot, row.community, row.site, row.element
+        )
+        self._log(
+            "pilot_registered",
+            pilot=row.pilot,
+            site=row.site,
+            host=node.host,
+            session=row.session,
+        )
+        self._aftermath.tell_pilot(presence, "registered")
+        return Registered(
+            pilot=row.pilot,
+            community=row.community,
+            site=row.site,
+            element=row.element,
+            gen=self._store.generation,
+            session=row.session,
+            token=token,
+            expires_in_s=expires_in_s,
+            renewal_secret=renewal,
+            broker=await self._login(row),
+            beat_s=self._settings.lease_s / 3,
+        )
+
+    async def _login(self, row: PilotRow) -> BrokerLogin | None:
+        """Make a broker login; None where there is no bus: the pilot then beats over HTTPS."""
+        if not self._bus.url:
+            return None
+        password = self._randomness.token()
+        await self._bus.add_login(row.community, row.pilot, password)
+        return BrokerLogin(url=self._bus.url, user=row.pilot, password=password)
+
+    # -- people ---------------------------------------------------------------------------------
+
+    async def make_secrets(self, caller: Caller, request: SecretRequest) -> Secrets:
+        """Make one-use secrets; only their hashes are kept."""
+        assert isinstance(caller, User)
+        community = request.community or caller.community
+        if not community or (caller.community and community != caller.community):
+            raise Refused(
+                Code.FORBIDDEN,
+                f"community: your token is for {caller.community!r}, not for {community!r}",
+                field="community",
+            )
+        at = self._clock.wall()
+        made: list[Secret] = []
+        rows: list[NewSecret] = []
+        for _ in range(request.count):
+            pilot = f"{request.site}-{self._randomness.token(6)}".lower().replace("_", "x")
+            secret = self._randomness.token()
+            made.append(Secret(pilot=pilot, secret=secret))
+            rows.append(
+                NewSecret(
+                    secret_hash=hashed(secret),
+                    pilot=pilot,
+                    community=community,
+                    site=request.site,
+                    element=request.element,
+                    expires_at=at + request.valid_s,
+                    made_by=caller.subject,
+                    at=at,
+                )
+            )
+        await self._store.add_secrets(rows)
+        return Secrets(secrets=made)
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        states: tuple[PilotState, ...],
+        site: str,
+        after: str,
+        limit: int,
+    ) -> PilotPage:
+        """Return pilots in order of their name."""
+        rows = await self._store.pilots(
+            self._community(caller), states=states, after=after, limit=limit
+        )
+        return PilotPage(
+            pilots=[self._view(row) for row in rows if not site or row.site == site],
+            after=rows[-1].pilot if len(rows) == limit else None,
+        )
+
+    async def get(self, caller: Caller, pilot: str) -> PilotView:
+        return self._view(await self._row(caller, pilot))
+
+    async def drain(self, caller: Caller, pilot: str) -> None:
+        """Let a pilot finish what it holds and then end."""
+        row = await self._row(caller, pilot)
+        presence = self._pilots.find(pilot)
+        if presence is None or row.state not in LIVING:
+            raise Refused(
+                Code.ILLEGAL_STATE, f"pilot {pilot} is {row.state.value}: only running ones drain"
+            )
+        if presence.state is PilotState.RUNNING:
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "an operator asked")
+        presence.drain = True
+        self._queue.matcher.withdraw(pilot)
+        self._outbound.drain(presence.community, pilot)
+
+    async def sites(self, caller: Caller) -> Sites:
+        """Return the sites that have pilots or jobs."""
+        community = self._community(caller)
+        views: dict[str, dict[str, int]] = {}
+        for presence in self._pilots.all():
+            if presence.state not in LIVING or (community and presence.community != community):
+                continue
+            offer = presence.offer
+            site = views.setdefault(presence.site, _no_figures())
+            site["pilots"] += 1
+            site["cores"] += offer.cores if offer else 0
+            site["cores_free"] += self._cores_free(presence)
+        for kind, name, state, count in self._counters.rows():
+            if name and (not community or kind.community == community):
+                site = views.setdefault(name, _no_figures())
+                if state in (JobState.MATCHED, JobState.RUNNING):
+                    site["running"] += count
+                elif state is JobState.DONE:
+                    site["done"] += count
+                elif state is JobState.FAILED:
+                    site["failed"] += count
+        return Sites(
+            sites=[SiteView(site=name, **figures) for name, figures in sorted(views.items())]
+        )
+
+    def _community(self, caller: Caller) -> str | None:
+        assert isinstance(caller, User)
+        return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
+
+    async def _row(self, caller: Caller, pilot: str) -> PilotRow:
+        row = await self._store.pilot(pilot)
+        community = self._community(caller)
+        if row is None or (community is not None and row.community != community):
+            raise Refused(Code.NOT_FOUND, str(PilotNotFound(pilot)), field="pilot")
+        return row
+
+    def _cores_free(self, presence: Presence) -> int:
+        if presence.offer is None:
+            return 0
+        held = self._leases.of_pilot(presence.pilot)
+        used = sum(lease.cores for lease in held if lease.phase is Phase.LIVE)
+        return max(0, presence.offer.cores - used)
+
+    def _view(self, row: PilotRow) -> PilotView:
+        presence = self._pilots.find(row.pilot)
+        living = presence is not None and row.state in LIVING
+        offer = presence.offer if presence is not None and living else None
+        node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
+        held = [lease for lease in self._leases.of_pilot(row.pilot) if lease.phase is Phase.LIVE]
+        return PilotView(
+            id=row.pilot,
+            community=row.community,
+            site=row.site,
+            element=row.element,
+            host=row.host,
+            state=row.state,
+            session=row.session,
+            silent_s=round(self._clock.monotonic() - presence.heard, 1)
+            if presence is not None and living
+            else None,
+            parked=self._queue.matcher.parked_ask(row.pilot) > 0,
+            cores=offer.cores if offer else 0,
+            cores_free=self._cores_free(presence) if presence is not None and living else 0,
+            memory_mb=offer.memory_mb if offer else 0,
+            isolation=node.isolation,
+            attempts=len(held),
+            registered_at=shown(row.registered_at),
+            tags=offer.tags if offer else (),
+        )
+
+
+def hashed(secret: str) -> str:
+    """Return how a secret of high entropy is kept."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _same(one: str, other: str) -> bool:
+
+    return hmac.compare_digest(one, other)
+
+
+def _no_figures() -> dict[str, int]:
+    return {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
+
+
+def _check_protocol(version: str) -> None:
+    major = version.partition(".")[0]
+    if major != PROTOCOL.partition(".")[0]:
+        raise Refused(
+            Code.OLD_PROTOCOL,
+            f"protocol {version} is not served here: {PROTOCOL} is; start a newer pilot",
+            field="protocol",
+        )

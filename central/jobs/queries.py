@@ -1,0 +1,261 @@
+"""What people read of jobs. Nothing here changes anything."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from pilotage.proto.api import (
+    PAGE_MAX,
+    History,
+    JobDetail,
+    JobFilter,
+    JobPage,
+    JobView,
+    Occurrence,
+    Outputs,
+    OutputView,
+    Summary,
+    SummaryBy,
+)
+from pilotage.proto.job import Mark
+from pilotage.proto.messages import Stream, Why
+from pilotage.proto.problems import Code
+
+from ..auth.callers import Caller
+from ..auth.policy import Action
+from ..errors import Refused
+from ..observe.times import shown
+from ..ports import Blobs, Clock
+from ..store.errors import JobNotFound
+from ..store.protocol import Store
+from ..store.records import AttemptRow, JobRow, Search
+from .counters import Counters
+from .leases import LeaseTable, Phase
+from .logs import LiveLogs
+from .rendering import job_of
+from .scope import Owners, Scope, scope
+
+KEPT = ".pilotage/"  # outputs that the pilot keeps beside those of the job
+_WANTED_MARKS = {
+    Why.KILL: Mark.KILLING,
+    Why.HOLD: Mark.HOLDING,
+    Why.RESCHEDULE: Mark.RESCHEDULING,
+}
+
+
+def search_of(wanted: JobFilter, bounds: Scope) -> Search:
+    """Return a filter in terms of the store, cut to what the caller may see."""
+    groups = tuple(sorted(bounds.groups)) if bounds.groups is not None else ()
+    if wanted.group:
+        groups = (wanted.group,) if not groups or wanted.group in groups else ("",)
+    return Search(
+        community=bounds.community or None,
+        owner_id=bounds.owner_id,
+        groups=groups,
+        states=wanted.states,
+        ids=wanted.ids,
+        submission_id=wanted.submission,
+        owner=wanted.owner,
+        type=wanted.type,
+        site=wanted.site,
+        name=wanted.name,
+        include_deleted=wanted.include_deleted,
+    )
+
+
+class Queries:
+    """Answers readers."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        leases: LeaseTable,
+        owners: Owners,
+        counters: Counters,
+        blobs: Blobs,
+        logs: LiveLogs,
+        clock: Clock,
+        beat_s: float,
+    ) -> None:
+        self._store, self._leases, self._owners = store, leases, owners
+        self._counters, self._blobs, self._logs = counters, blobs, logs
+        self._clock, self._stalled_s = clock, 1.5 * beat_s
+
+    async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:
+        """Return one page of jobs, in order of the id."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise Refused(
+                Code.INVALID, f"limit: {limit} is not within 1 to {PAGE_MAX}", field="limit"
+            )
+        found = search_of(wanted, scope(caller, Action.JOB_READ, self._owners))
+        rows = await self._store.search(found, after=after, limit=limit)
+        views = [self.view(row) for row in rows]
+        return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
+
+    async def summary(self, caller: Caller, by: SummaryBy) -> Summary:
+        """Return counts out of memory."""
+        bounds = scope(caller, Action.JOB_READ, self._owners)
+        return self._counters.summary(
+            by, community=bounds.community, groups=bounds.groups, owner=bounds.owner
+        )
+
+    async def job(self, caller: Caller, job_id: int) -> JobDetail:
+        """Return everything of one job."""
+        row = await self.row(caller, job_id, Action.JOB_READ)
+        body = (await self._store.bodies([job_id]))[job_id]
+        attempts = await self._store.attempts(job_id)
+        usage = attempts[-1].usage if attempts else None
+        return JobDetail(
+            view=self.view(row),
+            job=job_of(body.template, body.body),
+            outputs=_outputs(attempts),
+            usage=msgspec.to_builtins(usage) if usage is not None else {},
+        )
+
+    async def history(self, caller: Caller, job_id: int) -> History:
+        """Return what happened to a job, oldest first."""
+        row = await self.row(caller, job_id, Action.JOB_READ)
+        lines = [
+            (
+                row.submitted_at,
+                Occurrence(at=shown(row.submitted_at), source=row.owner, event="submitted"),
+            )
+        ]
+        for attempt in await self._store.attempts(job_id):
+            lines += _lines(attempt)
+        for note in await self._store.notes(job_id):
+            lines.append(
+                (
+                    note.at,
+                    Occurrence(
+                        at=shown(note.at), source=note.who, event=note.event, detail=note.detail
+                    ),
+                )
+            )
+        lines.sort(key=lambda line: line[0])
+        return History(job=job_id, occurrences=[line for _, line in lines])
+
+    async def outputs(self, caller: Caller, job_id: int) -> Outputs:
+        """Return the files that the job's last attempt left."""
+        await self.row(caller, job_id, Action.JOB_OUTPUT)
+        return Outputs(job=job_id, outputs=_outputs(await self._store.attempts(job_id)))
+
+    async def output(self, caller: Caller, job_id: int, name: str) -> OutputView:
+        """Return one of them."""
+        for one in (await self.outputs(caller, job_id)).outputs:
+            if one.name == name:
+                return one
+        raise Refused(Code.NOT_FOUND, f"job {job_id} has no output {name!r}", field="name")
+
+    async def log(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
+        """Return what was kept of a stream (its last megabyte), newest attempt first."""
+        await self.row(caller, job_id, Action.JOB_OUTPUT)
+        attempts = await self._store.attempts(job_id)
+        for attempt in reversed(attempts):
+            for out in attempt.outputs:
+                if out.name == KEPT + stream.value:
+                    return self._blobs.read(out.sha256)
+        return _nothing()
+
+    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
+        """Return a stream as it grows; what was kept, where nothing runs."""
+        await self.row(caller, job_id, Action.JOB_OUTPUT)
+        lease = self._leases.of_job(job_id)
+        if lease is not None and lease.phase is Phase.LIVE:
+            return self._logs.live(job_id, stream)
+        return await self.log(caller, job_id, stream)
+
+    async def row(self, caller: Caller, job_id: int, action: Action) -> JobRow:
+        """Return a job that the caller may see, or raise Refused: not found."""
+        row = await self._store.job(job_id)
+        if row is None or not scope(caller, action, self._owners).covers_row(row):
+            raise Refused(Code.NOT_FOUND, str(JobNotFound(job_id)), field="id")
+        return row
+
+    def view(self, row: JobRow) -> JobView:
+        """Return a row as it is shown."""
+        return JobView(
+            id=row.job_id,
+            submission=row.submission_id,
+            name=row.name or row.submission_name,
+            type=row.type,
+            community=row.community,
+            group=row.group,
+            owner=self._owners.by_id(row.owner_id),
+            state=row.state,
+            marks=self._marks(row),
+            reason=row.reason,
+            status=row.status,
+            priority=row.priority,
+            epoch=row.epoch,
+            round=row.round,
+            failures=row.failures,
+            losses=row.losses,
+            site=row.site,
+            pilot=row.pilot,
+            exit_code=row.exit_code,
+            submitted_at=shown(row.submitted_at),
+            started_at=shown(row.started_at),
+            ended_at=shown(row.ended_at),
+        )
+
+    def _marks(self, row: JobRow) -> tuple[Mark, ...]:
+        marks: list[Mark] = []
+        if row.wanted is not None and row.wanted in _WANTED_MARKS:
+            marks.append(_WANTED_MARKS[row.wanted])
+        lease = self._leases.find(row.job_id, row.epoch)
+        if lease is not None and lease.phase is Phase.LIVE:
+            if self._clock.monotonic() - lease.renewed > self._stalled_s:
+                marks.append(Mark.STALLED)
+        if row.deleted:
+            marks.append(Mark.DELETED)
+        return tuple(marks)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk
+
+
+def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:
+    """Return what the last attempt that brought a result has left."""
+    for attempt in reversed(attempts):
+        if attempt.how is not None and not attempt.open and attempt.usage is not None:
+            return [
+                OutputView(
+                    name=out.name,
+                    size_bytes=out.size_bytes,
+                    sha256=out.sha256,
+                    epoch=attempt.epoch,
+                )
+                for out in attempt.outputs
+                if not out.name.startswith(KEPT)
+            ]
+    return []
+
+
+def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:
+    def line(at: float, source: str, event: str, detail: str = "") -> tuple[float, Occurrence]:
+        return at, Occurrence(
+            at=shown(at), source=source, event=event, epoch=attempt.epoch, detail=detail
+        )
+
+    where = f"pilot {attempt.pilot} at {attempt.site}"
+    lines = [line(attempt.matched_at, "central", "matched", f"{where}, {attempt.cores} cores")]
+    if attempt.started_at is not None:
+        lines.append(line(attempt.started_at, "pilot", "started", attempt.isolation))
+    lines += [line(at, "pilot", "progress", status) for at, status in attempt.progress]
+    if attempt.ended_at is not None:
+        word = attempt.how.value if attempt.how is not None else "lease_over"
+        code = "" if attempt.exit_code is None else f"exit code {attempt.exit_code}"
+        lines.append(
+            line(
+                attempt.ended_at,
+                "pilot" if attempt.how else "central",
+                word,
+                " ".join(part for part in (code, attempt.detail) if part),
+            )
+        )
+    return lines

@@ -1,0 +1,141 @@
+"""Rebuild memory from the store, at start: classes, queue, leases, pilots, counters."""
+
+import msgspec
+
+from pilotage.proto.messages import Node
+from pilotage.proto.pilot_states import PilotState
+
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.protocol import Store
+from ..store.records import LiveAttempt, PilotRow
+from .aftermath import counted
+from .counters import Counters, Kind
+from .leases import Lease, LeaseTable, Phase
+from .presence import Pilots, Presence
+from .queue import Queue, class_info
+from .rendering import job_of
+from .scope import Owners
+from .submit import Submissions
+
+PAGE = 1_000
+SPEAKING = (PilotState.RUNNING, PilotState.DRAINING, PilotState.LOST)
+
+
+class Recovery:
+    """Reads what the store holds into the memory of a dispatch that begins."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        leases: LeaseTable,
+        pilots: Pilots,
+        owners: Owners,
+        counters: Counters,
+        submissions: Submissions,
+        clock: Clock,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._queue, self._leases = store, queue, leases
+        self._pilots, self._owners, self._counters = pilots, owners, counters
+        self._submissions, self._clock, self._settings = submissions, clock, settings
+
+    async def run(self) -> None:
+        """Rebuild everything. Call once, before anybody is answered."""
+        for owner in await self._store.owners():
+            self._owners.learn(owner)
+        for row in await self._store.all_classes():
+            info = class_info(row, self._owners.by_id(row.owner_id))
+            self._queue.learn(info)
+            self._submissions.learn(row, info)
+        await self._pilots_again()
+        await self._attempts_again()
+        await self._queue_again()
+        await self._count_again()
+
+    async def _queue_again(self) -> None:
+        async for slice_ in self._store.waiting():
+            runs: dict[tuple[int, int], list[int]] = {}
+            for class_id, priority, job, epoch, until in slice_:
+                if epoch:
+                    self._queue.put(job, class_id, priority, epoch)
+                else:
+                    runs.setdefault((class_id, priority), []).append(job)
+                if until is not None:
+                    self._queue.limit(job, until)
+            for (class_id, priority), jobs in runs.items():
+                self._queue.add(class_id, priority, jobs)
+
+    async def _attempts_again(self) -> None:
+        """Every running lease gets a full new term: beats are not stored (PROTOCOL C4)."""
+        rows = await self._store.live_attempts()
+        for start in range(0, len(rows), PAGE):
+            page = rows[start : start + PAGE]
+            bodies = await self._store.bodies([row.job_id for row in page])
+            for row in page:
+                lease = self._lease(row)
+                body = bodies[row.job_id]
+                lease.success_codes = job_of(body.template, body.body).success_codes
+                self._leases.put(lease)
+                presence = self._pilots.find(row.pilot)
+                if presence is not None and presence.session == row.session:
+                    presence.ask = max(presence.ask, row.ask)
+
+    def _lease(self, row: LiveAttempt) -> Lease:
+        now = self._clock.monotonic()
+        return Lease(
+            attempt_id=row.attempt_id,
+            job=row.job_id,
+            epoch=row.epoch,
+            class_id=row.class_id,
+            priority=row.priority,
+            kind=self._queue.classes[row.class_id].kind,
+            pilot=row.pilot,
+            session=row.session,
+            ask=row.ask,
+            site=row.site,
+            element=row.element,
+            cores=row.cores,
+            memory_mb=row.memory_mb,
+            wall_s=row.wall_s,
+            retries=row.retries,
+            failures=row.failures,
+            losses=row.losses,
+            started=row.started,
+            wanted=row.wanted,
+            deadline=now + self._settings.lease_s,
+            renewed=now,
+            phase=Phase.LIVE if row.live else Phase.OPEN,
+        )
+
+    async def _pilots_again(self) -> None:
+        after = ""
+        while True:
+            rows = await self._store.pilots(None, states=SPEAKING, after=after, limit=PAGE)
+            for row in rows:
+                self._pilots.put(self._presence(row))
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].pilot
+
+    def _presence(self, row: PilotRow) -> Presence:
+        return Presence(
+            pilot=row.pilot,
+            community=row.community,
+            site=row.site,
+            element=row.element,
+            session=row.session,
+            state=row.state,
+            node=msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host),
+            registered_at=row.registered_at or self._clock.wall(),
+            heard=self._clock.monotonic(),
+            drain=row.state is PilotState.DRAINING,
+        )
+
+    async def _count_again(self) -> None:
+        for row in await self._store.counts():
+            kind = Kind(row.community, row.group, self._owners.by_id(row.owner_id), row.type)
+            site, state = counted(row.state, row.site)
+            self._counters.add(kind, site, state, row.count)

@@ -1,0 +1,113 @@
+"""The loops that look after what silence and time call for."""
+
+from pilotage.proto.job_states import JobEvent, JobState, next_state
+from pilotage.proto.pilot_states import PilotEvent, PilotState
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.errors import StoreFull
+from ..store.protocol import Store
+from ..store.records import Move
+from .aftermath import Aftermath, counted
+from .counters import Counters
+from .dispatch import Dispatch
+from .leases import LeaseTable, Phase
+from .presence import Pilots
+from .queue import Queue
+
+
+class Watch:
+    """Leases, queue times, silent pilots: one pass each `watch_s`."""
+
+    def __init__(
+        self,
+        *,
+        dispatch: Dispatch,
+        store: Store,
+        queue: Queue,
+        leases: LeaseTable,
+        pilots: Pilots,
+        counters: Counters,
+        aftermath: Aftermath,
+        clock: Clock,
+        log: Log,
+        settings: LeaseSettings,
+    ) -> None:
+        self._dispatch, self._store, self._queue = dispatch, store, queue
+        self._leases, self._pilots, self._counters = leases, pilots, counters
+        self._aftermath, self._clock, self._log = aftermath, clock, log
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Watch for ever. Ends only by cancellation."""
+        every = self._settings.watch_s
+        due = self._clock.monotonic() + every
+        while True:
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            late = self._clock.monotonic() - due
+            if late > 1.0:  # this process slept: beats may lie unread in the sockets
+                self._leases.shift(late)
+                self._log("late_loop", late_s=round(late, 3))
+            due = self._clock.monotonic() + every
+            try:
+                await self.once()
+            except StoreFull as why:
+                self._log("store_full", why=str(why))
+
+    async def once(self) -> None:
+        """One pass."""
+        await self._dispatch.leases_over()
+        await self._queue_times()
+        await self._silent_pilots()
+        self._queue.wake()
+
+    async def _queue_times(self) -> None:
+        at = self._clock.wall()
+        jobs = self._queue.expired(at)
+        if not jobs:
+            return
+        event = JobEvent.QUEUE_TIME_OVER
+        moves = [
+            Move(
+                job_id=job,
+                old=JobState.WAITING,
+                new=next_state(JobState.WAITING, event),
+                at=at,
+                event=event.value,
+                who="central",
+                reason="waited longer than its queue_s",
+            )
+            for job in jobs
+        ]
+        standings = await self._store.standing(jobs)
+        for move, done in zip(moves, await self._store.move(moves), strict=True):
+            standing = standings.get(move.job_id)
+            if not done or standing is None:
+                continue
+            self._queue.take_out(move.job_id)
+            self._aftermath.closed(move.job_id)
+            kind = self._queue.classes[standing.class_id].kind
+            self._counters.move(
+                kind, counted(move.old, standing.site), counted(move.new, standing.site)
+            )
+            self._aftermath.tell(kind, move.job_id, move.new, reason=move.reason)
+
+    async def _silent_pilots(self) -> None:
+        """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
+        now = self._clock.monotonic()
+        beat = self._settings.lease_s / 3
+        for presence in self._pilots.all():
+            silent = now - presence.heard
+            if silent > 2 * beat:
+                self._queue.matcher.withdraw(presence.pilot)
+            holds = any(
+                lease.phase is Phase.LIVE for lease in self._leases.of_pilot(presence.pilot)
+            )
+            limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
+            if silent <= limit or holds:
+                continue
+            if presence.state in (PilotState.RUNNING, PilotState.DRAINING):
+                await self._aftermath.pilot_moved(
+                    presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
+                )

@@ -1,0 +1,169 @@
+"""`pilotage serve`: everything in one process, on real drivers."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from ..app import World, build
+from ..auth.keys import BadKeyFile
+from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..bus.embedded import EmbeddedBus
+from ..bus.mosquitto import MosquittoBus
+from ..bus.silent import SilentBus
+from ..http.server import HttpServer
+from ..observe.events import JsonLog, Log
+from ..ports import Bus, Clock, Randomness
+from ..settings import BadSetting, Settings, load
+from ..store.errors import NewerSchema
+from ..store.sqlite import open_sqlite
+from .bundle import NoBundle, pilot_bundle
+from .clocks import SystemClock, SystemRandomness
+from .datadir import DataInUse, Running, announced, locked
+from .files import FileBlobs, FileDisk
+
+CONFIG_NAME = "pilotage.yaml"
+EXIT_BROKEN = 70  # the store failed in a way that only a restart mends
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a central runs."""
+
+    data: Path
+    config: Path | None = None
+    options: Mapping[str, str] | None = None
+
+
+def settings_of(place: Place) -> Settings:
+    """Return the settings of a place. Raises BadSetting."""
+    named = place.config or (
+        Path(os.environ["PILOTAGE_CONFIG"]) if "PILOTAGE_CONFIG" in os.environ else None
+    )
+    own = place.data / CONFIG_NAME
+    file = named or (own if own.is_file() else None)
+    return load(file, os.environ, place.options)
+
+
+def main(place: Place) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    try:
+        settings = settings_of(place)
+        with locked(place.data):
+            return uvloop.run(_serve(place, settings))
+    except (BadSetting, DataInUse, BadKeyFile, NewerSchema, NoBundle, OSError) as why:
+        print(f"pilotage serve: {why}", file=sys.stderr)
+        return 2
+
+
+class _Stopped(Exception):
+    """A signal asked the central to end."""
+
+
+async def _serve(place: Place, settings: Settings) -> int:
+    log = JsonLog(debug=settings.log.level == "debug")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(place, settings, log=log))
+            await stop.wait()
+            log("central_stopping", why="signal")
+            raise _Stopped
+    except* _Stopped:
+        pass
+    return 0
+
+
+async def serve(
+    place: Place,
+    settings: Settings,
+    *,
+    log: Log,
+    ready: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
+    """Run a central until cancelled. `ready` is told the URL once requests are answered."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    began = clock.monotonic()
+    bundle = pilot_bundle()
+    store = await open_sqlite(place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log))
+    bus = _bus(settings, clock, randomness, log)
+    disk = FileDisk()
+    tokens = await open_tokens(
+        place.data,
+        store=store,
+        disk=disk,
+        clock=clock,
+        randomness=randomness,
+        issuer=settings.token.issuer,
+        audience=settings.token.audience,
+        community=settings.community.name,
+        groups=settings.community.groups,
+        pilot_valid_s=settings.token.pilot_s,
+    )
+    world = World(
+        store=store,
+        blobs=FileBlobs(place.data / "blobs"),
+        bus=bus,
+        clock=clock,
+        randomness=randomness,
+        log=log,
+    )
+    central = build(world, tokens, settings)
+    server = HttpServer(central.services, settings.http, pilot_file=bundle, clock=clock)
+    try:
+        await central.recover()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(central.run())
+            tasks.create_task(server.run())
+            url = settings.http.url or await server.url()
+            with announced(place.data, Running(url=url, pid=os.getpid())):
+                log(
+                    "central_started",
+                    url=url,
+                    bus=bus.url or "none",
+                    waiting=len(central.queue.matcher),
+                    attempts=central.health.health().attempts,
+                    took_s=round(clock.monotonic() - began, 3),
+                )
+                if ready is not None:
+                    await ready(url)
+                await asyncio.Event().wait()
+    finally:
+        central.health.set_ready(False)
+        await store.close()
+
+
+def _fatal(log: Log) -> Callable[[str], None]:
+    def end(why: str) -> None:
+        """Memory and disk may differ: end at once, the restart reads what is on disk."""
+        log("store_broken", why=why)
+        os._exit(EXIT_BROKEN)
+
+    return end
+
+
+def _bus(settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
+    broker = settings.bus.broker
+    if broker == "none":
+        return SilentBus()
+    if broker == "embedded":
+        return EmbeddedBus(
+            settings.bus.host,
+            settings.bus.port,
+            clock=clock,
+            randomness=randomness,
+            log=log,
+            queue_max=settings.bus.queue_max,
+        )
+    return MosquittoBus(settings.bus, clock=clock, randomness=randomness, log=log)
+
+
+__all__ = ["ADMIN_FILE", "Place", "main", "serve", "settings_of"]
