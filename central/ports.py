@@ -104,7 +104,7 @@ class Bus(Protocol):
         ...
 
     async def run(self, inbound: Inbound) -> None:
-        """Keep the connection, for ever; give what pilots say to `inbound`. Ends by cancellation."""
+        """Keep the connection and give what pilots say to `inbound`. Ends by cancellation."""
         ...
 
 

@@ -49,6 +49,7 @@ class BusSettings(_Section, frozen=True):
     user: str = ""  # of the central at an outside broker
     password_file: str = ""
     ca_file: str = ""
+    url: str = ""  # how pilots reach the broker; empty: as the central does
     queue_max: Annotated[int, Meta(ge=100)] = 20_000  # outbound messages; the oldest is dropped
 
 

@@ -15,7 +15,9 @@ JOBS_A_SUBMISSION_MAX = 1_000_000
 PAGE_MAX = 1_000
 
 
-class _In(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class _In(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """From a submitter: unknown fields are refused."""
 
 
@@ -102,7 +104,7 @@ class JobView(_Out, frozen=True):
 
 
 class JobPage(_Out, frozen=True):
-    """One page, in order of the id. `after` is the cursor of the next page, None on the last one."""
+    """One page, in order of the id. `after` is the next page's cursor, None on the last one."""
 
     jobs: list[JobView]
     after: int | None = None
@@ -367,5 +369,3 @@ class Event(_Out, frozen=True):
     site: str = ""
     pilot: str = ""
     reason: str = ""
-
-

@@ -36,7 +36,9 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Kind = Kind.USER
     name: str = ""  # for display only
     community: str = ""
-    groups: tuple[str, ...] = ()  # the groups that its owner may submit for; the first is the default
+    groups: tuple[
+        str, ...
+    ] = ()  # the groups that its owner may submit for; the first is the default
     role: Role = Role.READER
     site: str = ""  # pilots
     element: str = ""

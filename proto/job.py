@@ -12,8 +12,10 @@ Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
 
 
-class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a job needs of a pilot. Every clause can refuse by itself; an empty one refuses nobody."""
+class Need(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a job needs of a pilot. Every clause can refuse by itself, an empty one refuses none."""
 
     sites: tuple[Word, ...] = ()
     banned_sites: tuple[Word, ...] = ()
@@ -26,17 +28,23 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400
     scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    tags: Annotated[str, Meta(max_length=1024)] = ""  # boolean expression: cvmfs:ctao & (gpu | ~legacy)
+    tags: Annotated[str, Meta(max_length=1024)] = (
+        ""  # boolean expression: cvmfs:ctao & (gpu | ~legacy)
+    )
 
 
-class Preference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Preference(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Sites that are better for a time; they raise rank and never exclude."""
 
     sites: tuple[Word, ...] = ()
     for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Input(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A file of the input sandbox, uploaded before as a blob."""
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -54,7 +62,9 @@ class OutputPattern(
     required: bool = True
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Job(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One job: a payload, and what it needs.
 
     In a parametric submission `{name}` in the command, the environment's values, input and output

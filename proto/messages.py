@@ -196,7 +196,7 @@ class Body:
     """What to run. Durations and sizes are limits that the pilot enforces."""
 
     command: tuple[str, ...]
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict[str, str])
     image: str = ""
     inputs: tuple[InputFile, ...] = ()
     outputs: tuple[OutputRule, ...] = ()

@@ -38,9 +38,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (tuple, list, frozenset)):
-        return [plain(item) for item in value]
+        return [plain(item) for item in typing.cast("typing.Iterable[Any]", value)]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in typing.cast("dict[str, Any]", value).items()}
     return value
 
 
@@ -72,7 +72,12 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _build_word(kind, value, where)
     if kind is float:
-        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, value, "a number")
+        _expect(
+            isinstance(value, (int, float)) and not isinstance(value, bool),
+            where,
+            value,
+            "a number",
+        )
         return float(value)
     _expect(type(value) is kind, where, value, getattr(kind, "__name__", str(kind)))
     return value
@@ -113,7 +118,11 @@ def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
         default: Any = one.default
         if default is dataclasses.MISSING:
             factory = one.default_factory
-            default = _REQUIRED if factory is dataclasses.MISSING else factory()
+            default = (
+                _REQUIRED
+                if factory is dataclasses.MISSING
+                else typing.cast("typing.Callable[[], Any]", factory)()
+            )
         pairs.append((one.name, default))
     return tuple(pairs)
 

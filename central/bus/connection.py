@@ -8,7 +8,7 @@ answers to a subscription.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -64,12 +64,14 @@ class Connection:
         log: Log,
         patience: Patience | None = None,
         queue_max: int = 10_000,
+        greet: Callable[[], None] | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._address, self._filters = address, tuple(filters)
         self._clock, self._randomness, self._log = clock, randomness, log
         self._patience = patience or Patience()
         self._queue_max = queue_max
+        self._greet = greet  # called each time the connection stands
         self._outbound: deque[tuple[str, bytes]] = deque()
         self._to_send = asyncio.Event()
         self._up = False
@@ -113,6 +115,8 @@ class Connection:
             self._up = True
             self.traffic.connections += 1
             self._log("bus_up", url=self._address.url)
+            if self._greet is not None:
+                self._greet()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send(client))
@@ -174,7 +178,5 @@ class Connection:
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> str:
-    why: BaseException = group
-    while isinstance(why, BaseExceptionGroup):
-        why = cast("BaseExceptionGroup[BaseException]", why).exceptions[0]
+    why = group.exceptions[0]
     return str(why) or type(why).__name__

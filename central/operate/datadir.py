@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def default_data() -> Path:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
+def locked(data: Path) -> Generator[None]:
     """Hold the data directory for this process alone. Raises DataInUse."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data / "lock").open("w") as file:
@@ -42,7 +42,7 @@ def locked(data: Path) -> Iterator[None]:
 
 
 @contextmanager
-def announced(data: Path, running: Running) -> Iterator[None]:
+def announced(data: Path, running: Running) -> Generator[None]:
     """Say in `central.json` where this central listens, for as long as it does."""
     target, fresh = data / "central.json", data / ".central.json"
     fresh.write_bytes(msgspec.json.encode(running))

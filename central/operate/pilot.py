@@ -1,4 +1,4 @@
-"""`pilotage pilot start`: pilots on this machine, for trying out and for nodes without batch system."""
+"""`pilotage pilot start`: pilots on this machine, to try out or where there is no batch system."""
 
 import os
 import subprocess

@@ -3,23 +3,26 @@
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvloop
 
 from ..app import World, build
-from ..auth.keys import BadKeyFile
+from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..bus.address import Address
 from ..bus.embedded import EmbeddedBus
 from ..bus.mosquitto import MosquittoBus
 from ..bus.silent import SilentBus
 from ..http.server import HttpServer
 from ..observe.events import JsonLog, Log
 from ..ports import Bus, Clock, Randomness
-from ..settings import BadSetting, Settings, load
+from ..settings import BadSetting, BusSettings, Settings, load
 from ..store.errors import NewerSchema
 from ..store.sqlite import open_sqlite
 from .bundle import NoBundle, pilot_bundle
@@ -163,7 +166,31 @@ def _bus(settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> 
             log=log,
             queue_max=settings.bus.queue_max,
         )
-    return MosquittoBus(settings.bus, clock=clock, randomness=randomness, log=log)
+    return MosquittoBus(
+        _address(settings.bus),
+        clock=clock,
+        randomness=randomness,
+        log=log,
+        queue_max=settings.bus.queue_max,
+        public_url=settings.bus.url,
+    )
+
+
+def _address(bus: BusSettings) -> Address:
+    """Return the outside broker and our login on it. Raises BadSetting."""
+    parts = urlsplit(bus.broker)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise BadSetting(
+            "bus.broker", f"{bus.broker!r} is none of embedded, none, mqtt://host, mqtts://host"
+        )
+    secure = parts.scheme == "mqtts"
+    return Address(
+        host=parts.hostname,
+        port=parts.port or (8883 if secure else 1883),
+        user=bus.user,
+        password=Path(bus.password_file).read_text().strip() if bus.password_file else "",
+        tls=ssl.create_default_context(cafile=bus.ca_file or None) if secure else None,
+    )
 
 
 __all__ = ["ADMIN_FILE", "Place", "main", "serve", "settings_of"]

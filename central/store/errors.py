@@ -15,7 +15,7 @@ class StoreFull(StoreError):
 
 
 class StoreBroken(StoreError):
-    """A write or sync failed in a way after which memory and disk may differ. The process must end."""
+    """After this failure memory and disk may differ: the process must end."""
 
 
 class KeyReused(StoreError):
@@ -40,7 +40,7 @@ class PilotNotFound(StoreError):
 
 
 class BadSecret(StoreError):
-    """Unknown, expired, or used with another nonce. One message for all three."""
+    """Unknown, expired, or used with another nonce: one message for all three."""
 
     def __init__(self) -> None:
         super().__init__("this bootstrap secret is unknown, expired or used")
@@ -59,5 +59,5 @@ class NewerSchema(StoreError):
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
-            f"the store has schema {found}, this pilotage knows up to {known}: install the newer one"
+            f"the store has schema {found}, this pilotage knows up to {known}: install a newer one"
         )

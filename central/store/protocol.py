@@ -54,11 +54,11 @@ class Store(Protocol):
     # -- interning ------------------------------------------------------------------------------
 
     async def owner(self, owner: Owner) -> Owner:
-        """Return the owner with its id; a new one is stored. Identity is (community, issuer, subject)."""
+        """Return the owner with its id, by (community, issuer, subject); a new one is stored."""
         ...
 
     async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
-        """Return a class id for each, in order; new ones are stored. All fields but the id identify."""
+        """Return a class id for each, in order, by all other fields; new ones are stored."""
         ...
 
     # -- submission -----------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Store(Protocol):
         ...
 
     async def drop_submission(self, submission_id: int) -> None:
-        """Remove an unfinished submission and its jobs; its key is free again. Ids are not reused."""
+        """Remove an unfinished submission and its jobs; its key is free again, its ids are not."""
         ...
 
     async def submission(self, submission_id: int) -> SubmissionRecord | None: ...
@@ -103,7 +103,7 @@ class Store(Protocol):
     # -- jobs -----------------------------------------------------------------------------------
 
     async def standing(self, job_ids: Sequence[int]) -> dict[int, Standing]:
-        """Return where each job stands, read behind all writes before it; unknown ids are left out."""
+        """Return where each job stands, behind all writes before; unknown ids are left out."""
         ...
 
     async def move(self, moves: Sequence[Move]) -> list[bool]:

@@ -1,0 +1,133 @@
+"""Commands of mosquitto's dynamic-security plug-in, and its answers. Pure.
+
+The plug-in of mosquitto 2.0 takes `%u` in a topic literally (measured), so there is no one role for
+all pilots: every pilot has its own, with its own topics spelled out.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pilotage.proto import topics
+
+CONTROL = "$CONTROL/dynamic-security/v1"
+RESPONSE = f"{CONTROL}/response"
+OWN_ROLE = "pilotage-central"
+EXISTS = " already exists"
+
+Command = dict[str, Any]
+
+
+class Login(NamedTuple):
+    """A login as it should be; `password` None: it should be gone."""
+
+    community: str
+    pilot: str
+    password: str | None
+
+
+class Response(msgspec.Struct, frozen=True):
+    """The answer to one command."""
+
+    command: str = ""
+    correlation: str = msgspec.field(name="correlationData", default="")
+    error: str = ""
+    data: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class _Responses(msgspec.Struct, frozen=True):
+    responses: list[Response] = msgspec.field(default_factory=list[Response])
+
+
+def encode(commands: Sequence[Command]) -> bytes:
+    """Return the message that carries out the commands, in this order."""
+    return msgspec.json.encode({"commands": commands})
+
+
+def decode(payload: bytes) -> list[Response]:
+    """Return the answers in a message, in the order of their commands. Raises ValueError."""
+    return msgspec.json.decode(payload, type=_Responses).responses
+
+
+def numbered(commands: Iterable[Command], batch: str) -> list[Command]:
+    """Return the commands with a mark by which their answers are known again."""
+    return [{**command, "correlationData": f"{batch}:{i}"} for i, command in enumerate(commands)]
+
+
+def make(login: Login) -> list[Command]:
+    """Return the commands that make a login that is not there."""
+    return [
+        {"command": "createRole", **_role(login)},
+        {"command": "createClient", **_client(login)},
+    ]
+
+
+def replace(login: Login) -> list[Command]:
+    """Return the commands that bring an existing login up to date. They cut its connection."""
+    return [
+        {"command": "modifyRole", **_role(login)},
+        {"command": "modifyClient", **_client(login)},
+    ]
+
+
+def forget(login: Login) -> list[Command]:
+    """Return the commands that remove a login and cut its connection."""
+    return [
+        {"command": "deleteClient", "username": login.pilot},
+        {"command": "deleteRole", "rolename": _role_name(login.pilot)},
+    ]
+
+
+def ask_for(user: str) -> list[Command]:
+    """Return the command whose answer says which roles `user` has."""
+    return [{"command": "getClient", "username": user}]
+
+
+def has_own_role(answer: Response) -> bool:
+    """Say whether the client in the answer to `ask_for` has the central's role."""
+    roles = answer.data.get("client", {}).get("roles", [])
+    return any(role.get("rolename") == OWN_ROLE for role in roles)
+
+
+def furnish(user: str) -> list[Command]:
+    """Return the commands that give the central its role. The last cuts its connection."""
+    allowed = [
+        ("publishClientSend", topics.down("+", "+")),
+        ("publishClientReceive", topics.all_up()),
+        ("subscribePattern", topics.all_up()),
+    ]
+    closed = ["publishClientSend", "publishClientReceive", "subscribe"]
+    return [
+        {
+            "command": "setDefaultACLAccess",
+            "acls": [{"acltype": kind, "allow": False} for kind in closed],
+        },
+        {"command": "createRole", "rolename": OWN_ROLE, "acls": _acls(allowed)},
+        {"command": "addClientRole", "username": user, "rolename": OWN_ROLE},
+    ]
+
+
+def _role_name(pilot: str) -> str:
+    return f"pilot:{pilot}"
+
+
+def _role(login: Login) -> Command:
+    down = topics.down(login.community, login.pilot)
+    allowed = [
+        ("publishClientSend", topics.up(login.community, login.pilot, kind)) for kind in topics.Kind
+    ]
+    allowed += [("publishClientReceive", down), ("subscribeLiteral", down)]
+    return {"rolename": _role_name(login.pilot), "acls": _acls(allowed)}
+
+
+def _client(login: Login) -> Command:
+    return {
+        "username": login.pilot,
+        "password": login.password,
+        "roles": [{"rolename": _role_name(login.pilot)}],
+    }
+
+
+def _acls(allowed: Iterable[tuple[str, str]]) -> list[Command]:
+    return [{"acltype": kind, "topic": topic, "allow": True} for kind, topic in allowed]

@@ -1,0 +1,194 @@
+"""The bus beyond a laptop: an external mosquitto with its dynamic-security plug-in.
+
+`deploy/mosquitto` has the configuration that goes with it. Our own login there administers the
+plug-in; what it lacks for the pilots' topics it gives itself at the first connection.
+"""
+
+import asyncio
+from collections import OrderedDict
+
+from pilotage.proto import topics
+
+from ..observe.events import Log
+from ..ports import Clock, Inbound, Randomness
+from . import dynsec
+from .address import Address, Patience
+from .connection import Connection, Traffic
+from .dynsec import Login, Response
+from .logins import check_names
+
+BATCH_MAX = 200  # logins in one message: 7 ms each, where one at a time costs 50
+ANSWER_S = 10.0
+CALLER_WAITS_S = 2.0
+RETRY_S = 1.0
+
+
+class NoAnswer(TimeoutError):
+    """The plug-in did not answer in time. The commands may have been carried out; repeat them."""
+
+
+class MosquittoBus:
+    """A `Bus` over a mosquitto that others run."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+        patience: Patience | None = None,
+        queue_max: int = 10_000,
+        public_url: str = "",
+    ) -> None:
+        self._address, self._public_url = address, public_url
+        self._clock, self._randomness = clock, randomness
+        self._connection = Connection(
+            address,
+            [topics.all_up(), dynsec.RESPONSE],
+            clock=clock,
+            randomness=randomness,
+            log=log,
+            patience=patience,
+            queue_max=queue_max,
+            greet=self._greet,
+        )
+        self._wanted: OrderedDict[str, Login] = OrderedDict()  # not yet confirmed, newest a pilot
+        self._made: dict[str, Login] = {}  # by us and not removed: made again on a new broker
+        self._changed = asyncio.Event()  # something is wanted, or the connection is new
+        self._settled = asyncio.Condition()
+        self._furnished = False
+        self._unsure = True  # whether the broker of this connection knows our role
+        self._answers: dict[str, Response] = {}
+        self._answered = asyncio.Event()
+
+    @property
+    def up(self) -> bool:
+        return self._connection.up and self._furnished
+
+    @property
+    def url(self) -> str:
+        return self._public_url or self._address.url
+
+    @property
+    def traffic(self) -> Traffic:
+        """What became of the messages so far."""
+        return self._connection.traffic
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._connection.publish(topic, payload)
+
+    async def add_login(self, community: str, pilot: str, password: str) -> None:
+        check_names(community, pilot)
+        await self._want(Login(community, pilot, password))
+
+    async def remove_login(self, community: str, pilot: str) -> None:
+        check_names(community, pilot)
+        await self._want(Login(community, pilot, None))
+
+    async def run(self, inbound: Inbound) -> None:
+        async def sort(topic: str, payload: bytes) -> None:
+            if topic == dynsec.RESPONSE:
+                self._take_answers(payload)
+            else:
+                await inbound(topic, payload)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._connection.run(sort))
+            tasks.create_task(self._keep_logins())
+
+    # -- logins ---------------------------------------------------------------------------------
+
+    async def _want(self, login: Login) -> None:
+        """Note the login, and wait a little for the broker's word where there is a broker."""
+        self._wanted[login.pilot] = login
+        self._changed.set()
+        if not self.up:
+            return
+        try:
+            async with asyncio.timeout(CALLER_WAITS_S), self._settled:
+                await self._settled.wait_for(lambda: self._wanted.get(login.pilot) is not login)
+        except TimeoutError:
+            return  # it is made later; until then the pilot speaks over HTTP
+
+    def _greet(self) -> None:
+        self._unsure = True
+        self._changed.set()
+
+    async def _keep_logins(self) -> None:
+        """Bring the broker's logins to what is wanted, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                while self._connection.up and (self._unsure or self._wanted):
+                    if self._unsure:
+                        await self._furnish()
+                    else:
+                        await self._settle()
+            except NoAnswer:
+                await self._clock.sleep(RETRY_S)
+                self._changed.set()
+
+    async def _furnish(self) -> None:
+        """See to it that we may speak to pilots; giving ourselves the right cuts our connection."""
+        answer = (await self._carry_out(dynsec.ask_for(self._address.user)))[0]
+        self._unsure = False
+        if dynsec.has_own_role(answer):
+            self._furnished = True
+            return
+        self._furnished = False
+        for login in self._made.values():  # a broker that does not know us knows no pilot either
+            self._wanted.setdefault(login.pilot, login)
+        self._connection.publish(dynsec.CONTROL, dynsec.encode(dynsec.furnish(self._address.user)))
+        await self._clock.sleep(RETRY_S)
+
+    async def _settle(self) -> None:
+        batch = list(self._wanted.values())[:BATCH_MAX]
+        gone = [login for login in batch if login.password is None]
+        kept = [login for login in batch if login.password is not None]
+        commands = [one for login in gone for one in dynsec.forget(login)]
+        made = [one for login in kept for one in dynsec.make(login)]
+        answers = (await self._carry_out(commands + made))[len(commands) :]
+        # The client is the second of the two commands for each login.
+        old = [
+            login
+            for login, answer in zip(kept, answers[1::2], strict=True)
+            if answer.error.endswith(dynsec.EXISTS)
+        ]
+        if old:
+            await self._carry_out([one for login in old for one in dynsec.replace(login)])
+        async with self._settled:
+            for login in batch:
+                self._confirm(login)
+            self._settled.notify_all()
+
+    def _confirm(self, login: Login) -> None:
+        if self._wanted.get(login.pilot) is login:  # else another wish came in between
+            del self._wanted[login.pilot]
+        if login.password is None:
+            self._made.pop(login.pilot, None)
+        else:
+            self._made[login.pilot] = login
+
+    # -- commands and answers -------------------------------------------------------------------
+
+    async def _carry_out(self, commands: list[dynsec.Command]) -> list[Response]:
+        """Send the commands and return their answers in order. Raises NoAnswer."""
+        numbered = dynsec.numbered(commands, self._randomness.token(9))
+        marks = [str(command["correlationData"]) for command in numbered]
+        self._answers.clear()
+        self._connection.publish(dynsec.CONTROL, dynsec.encode(numbered))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while not all(mark in self._answers for mark in marks):
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            raise NoAnswer("mosquitto's dynamic-security plug-in does not answer") from None
+        return [self._answers[mark] for mark in marks]
+
+    def _take_answers(self, payload: bytes) -> None:
+        for answer in dynsec.decode(payload):
+            self._answers[answer.correlation] = answer
+        self._answered.set()

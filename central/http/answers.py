@@ -1,0 +1,154 @@
+"""What a handler gives back: a whole answer, or one that is sent while it comes into being."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from pilotage.proto.messages import Problem
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+
+JSON: Final = "application/json"
+SEND_S: Final = 60.0  # a client that takes nothing for this long is gone
+_PARTS_MAX: Final = 16  # read ahead of a slow client; the source waits when it is full
+_ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+Headers = list[tuple[bytes, bytes]]
+
+_encoder = msgspec.json.Encoder()
+
+
+class Answer:
+    """A whole answer."""
+
+    def __init__(
+        self, body: bytes, *, status: int = 200, media: str = JSON, headers: Headers | None = None
+    ) -> None:
+        self.body, self.status, self.media, self._headers = body, status, media, headers or []
+
+    def all_headers(self) -> Headers:
+        """Return the headers that say nothing of the body."""
+        return [*_ALWAYS, *self._headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = self.all_headers()
+        if self.status != 204:
+            headers.append((b"content-type", self.media.encode()))
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        async with asyncio.timeout(SEND_S):
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def encoded(value: Any) -> Answer:
+    """Return `value` as JSON."""
+    return Answer(_encoder.encode(value))
+
+
+def nothing() -> Answer:
+    """Return the answer of what is done and has nothing to say."""
+    return Answer(b"", status=204)
+
+
+def problem(why: Refused, *, allow: list[str] | None = None) -> Answer:
+    """Return a refusal with its status; `allow`: the methods that the path has."""
+    headers: Headers = []
+    if why.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if why.code is Code.NOT_LEADER:
+        headers.append((b"connection", b"close"))  # the next try must reach another process
+    if allow is not None:
+        headers.append((b"allow", ", ".join(allow).encode()))
+    body = _encoder.encode(Problem(code=why.code.value, message=why.message, field=why.field))
+    return Answer(body, status=why.status, headers=headers)
+
+
+class _Over(Exception):
+    """The client is gone, or the server stops."""
+
+
+class Streamed:
+    """An answer that goes out part by part. It ends when its source, the client or the server does.
+
+    `idle` is sent after each `idle_s` in which the source gave nothing.
+    """
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        *,
+        stopping: asyncio.Event,
+        media: str,
+        length: int | None = None,
+        idle: bytes = b"",
+        idle_s: float | None = None,
+    ) -> None:
+        self._parts, self._stopping, self._media = parts, stopping, media
+        self._length, self._idle, self._idle_s = length, idle, idle_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: Headers = [(b"content-type", self._media.encode()), *_ALWAYS]
+        if self._length is not None:
+            headers.append((b"content-length", str(self._length).encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=_PARTS_MAX)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watchers = [
+                    group.create_task(self._until_stopped()),
+                    group.create_task(_until_gone(receive)),
+                ]
+                group.create_task(self._read(queue))
+                await self._write(queue, send)
+                for watcher in watchers:
+                    watcher.cancel()
+        except* _Over:
+            pass
+
+    async def _read(self, queue: asyncio.Queue[bytes | None]) -> None:
+        try:
+            async for part in self._parts:
+                if part:
+                    await queue.put(part)
+            await queue.put(None)
+        finally:
+            if isinstance(self._parts, AsyncGenerator):
+                await self._parts.aclose()
+
+    async def _write(self, queue: asyncio.Queue[bytes | None], send: Send) -> None:
+        while True:
+            part = await self._next(queue)
+            try:
+                async with asyncio.timeout(SEND_S):
+                    await send(
+                        {
+                            "type": "http.response.body",
+                            "body": part or b"",
+                            "more_body": part is not None,
+                        }
+                    )
+            except TimeoutError:
+                raise _Over from None
+            if part is None:
+                return
+
+    async def _next(self, queue: asyncio.Queue[bytes | None]) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._idle_s):
+                return await queue.get()
+        except TimeoutError:
+            return self._idle
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+        raise _Over
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise _Over

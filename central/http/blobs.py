@@ -1,0 +1,43 @@
+"""Routes of blobs: files under the hash of their bytes."""
+
+import re
+
+from litestar.types import ASGIApp
+
+from pilotage.proto import api
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from .answers import Streamed, encoded
+from .body import LARGE_MAX
+from .call import Call
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def _hash(call: Call) -> str:
+    given = call.path("sha256")
+    if not _SHA256.fullmatch(given):
+        why = "a blob is named by 64 lower-case hexadecimal digits"
+        raise Refused(Code.INVALID, why, field="sha256")
+    return given
+
+
+async def put(call: Call) -> ASGIApp:
+    body = call.body(LARGE_MAX)
+    blob = await call.services.sandbox.put(
+        call.user_or_attempt(), _hash(call), body.parts(), body.length
+    )
+    return encoded(blob)
+
+
+async def get(call: Call) -> ASGIApp:
+    size, parts = await call.services.sandbox.read(call.user_or_attempt(), _hash(call))
+    return Streamed(
+        parts, stopping=call.face.stopping, media="application/octet-stream", length=size
+    )
+
+
+async def missing(call: Call) -> ASGIApp:
+    query = await call.read(api.BlobQuery)
+    return encoded(await call.services.sandbox.missing(call.user_or_attempt(), query))

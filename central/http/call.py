@@ -1,0 +1,149 @@
+"""One request as a handler sees it, and what all handlers share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar.types import ASGIApp, Receive, Scope
+
+from pilotage.proto import limits
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
+
+from ..auth.callers import AttemptCaller, Caller, PilotCaller, User
+from ..auth.errors import Forbidden
+from ..decode import decode, invalid
+from ..errors import Refused
+from ..services import Services
+from .answers import JSON
+from .body import SMALL_MAX, Body, header
+
+T = TypeVar("T")
+
+QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and the rest
+LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait unread
+
+
+@dataclass(frozen=True)
+class Face:
+    """What all requests share."""
+
+    services: Services
+    bundle: Callable[[], Awaitable[bytes | None]]  # the pilot's file
+    openapi: bytes  # the description of all routes
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
+
+
+class Call:
+    """A request whose caller has the right to make it."""
+
+    def __init__(self, face: Face, scope: Scope, receive: Receive, caller: Caller) -> None:
+        self.face, self.services, self.caller = face, face.services, caller
+        self._scope, self._receive = scope, receive
+
+    # -- who ------------------------------------------------------------------------------------
+
+    def user(self) -> User:
+        """Return the person. The policy table lets nobody else come here."""
+        if not isinstance(self.caller, User):
+            raise Forbidden("this is for people")
+        return self.caller
+
+    def user_or_attempt(self) -> User | AttemptCaller:
+        if not isinstance(self.caller, User | AttemptCaller):
+            raise Forbidden("this is for people and attempts")
+        return self.caller
+
+    def attempt_or_pilot(self) -> AttemptCaller | PilotCaller:
+        if not isinstance(self.caller, AttemptCaller | PilotCaller):
+            raise Forbidden("this is for pilots and attempts")
+        return self.caller
+
+    # -- what is asked --------------------------------------------------------------------------
+
+    def path(self, name: str) -> str:
+        """Return a variable part of the path."""
+        return str(self._scope["path_params"][name]).lstrip("/")
+
+    def job_id(self) -> int:
+        text = self.path("job_id")
+        if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= ID_MAX):
+            raise Refused(Code.NOT_FOUND, f"there is no job {text[:40]!r}")
+        return int(text)
+
+    def header(self, name: bytes) -> str:
+        return header(self._scope["headers"], name)
+
+    def query(self, kind: type[T]) -> T:
+        """Return the query as `kind`; an unknown word is refused by name, like in a body."""
+        return parse_query(self._scope["query_string"], kind)
+
+    def body(self, size_max: int) -> Body:
+        return Body(self._receive, self._scope["headers"], size_max=size_max)
+
+    def media(self, *right: str) -> str:
+        """Return which of the media types the body has; the first where none is named."""
+        return media(self.header(b"content-type"), *right)
+
+    async def read(self, kind: type[T]) -> T:
+        """Return the whole body as `kind`."""
+        self.media(JSON)
+        return decode(await self.body(SMALL_MAX).whole(), kind)
+
+    async def hear(self, kind: type[T]) -> T:
+        """Return a pilot's message, its ranges checked."""
+        message = await self.read(kind)
+        check(message)
+        return message
+
+
+def check(message: Any) -> None:
+    """Check the ranges of a pilot's message. Raises Refused with the field."""
+    try:
+        limits.check(message)
+    except limits.OutOfRange as why:
+        raise Refused(Code.INVALID, f"$.{why}", field=f"$.{why.field}") from None
+
+
+def media(given: str, *right: str) -> str:
+    """Return which of `right` the content type is. Raises Refused, UNSUPPORTED."""
+    word = given.partition(";")[0].strip().lower() or right[0]
+    if word not in right:
+        why = f"the body is {word[:80]!r}, right is {' or '.join(right)}"
+        raise Refused(Code.UNSUPPORTED, why, field="content-type")
+    return word
+
+
+def parse_query(query: bytes, kind: type[T]) -> T:
+    """Return a query string as `kind`: repeated words are lists, numbers are text."""
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as why:
+        raise Refused(Code.MALFORMED, f"the query cannot be read: {why}") from None
+    many = {one.encode_name for one in msgspec.structs.fields(kind) if _is_list(one)}
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in many:
+            found.setdefault(name, []).append(value)
+        elif name in found:
+            raise Refused(Code.INVALID, f"{name} is given twice", field=name)
+        else:
+            found[name] = value
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as why:
+        refused = invalid(why, msgspec.json.encode(found), kind, where="$")
+        raise Refused(
+            refused.code, refused.message.removeprefix("$."), field=refused.field.removeprefix("$.")
+        ) from None
+
+
+def _is_list(one: msgspec.structs.FieldInfo) -> bool:
+    return isinstance(one.default, tuple)
+
+
+Handler = Callable[[Call], Awaitable[ASGIApp]]

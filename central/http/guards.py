@@ -1,0 +1,43 @@
+"""Who is calling, and whether they may: asked before a byte of the body is read."""
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from ..auth.callers import Anonymous, Caller
+from ..auth.errors import BadToken
+from ..auth.policy import TABLE, Action, Reach, Who, require
+from ..services import Tokens
+from .body import RawHeaders, header
+
+CALLER = "pilotage_caller"  # where the guard leaves the caller, in the scope's state
+_SCHEME = "bearer "
+
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+
+
+def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Caller:
+    """Return the caller if they may do `action`. Raises NoToken, BadToken, ExpiredToken, Forbidden.
+
+    Where anybody may, a token is not looked at: a pilot fetches a new one with an old one at hand.
+    """
+    if TABLE[Who.ANONYMOUS, action] is not Reach.NONE:
+        return Anonymous()
+    given = header(headers, b"authorization")
+    if given and given[: len(_SCHEME)].lower() != _SCHEME:
+        raise BadToken
+    caller = tokens.caller(given[len(_SCHEME) :].strip()) if given else Anonymous()
+    require(caller, action)
+    return caller
+
+
+def guard(tokens: Tokens, action: Action) -> Guard:
+    """Return the guard of a route."""
+
+    def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        headers = connection.scope["headers"]
+        connection.scope["state"][CALLER] = allowed_caller(tokens, action, headers)
+
+    return check

@@ -1,0 +1,80 @@
+"""The pilots' hot routes, answered without a framework: some ten thousand times a second.
+
+Same messages, same errors, same policy as everywhere; the table in `routes.py` has them too.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from pilotage.proto.messages import Beat, BeatAnswer, Turn, TurnReply
+from pilotage.proto.problems import Code
+
+from ..auth.callers import PilotCaller
+from ..auth.errors import Forbidden
+from ..auth.policy import Action
+from ..decode import decode
+from ..errors import Refused
+from ..services import Services
+from .answers import JSON, SEND_S, problem
+from .body import header, read_small
+from .call import check, media
+from .guards import allowed_caller
+
+Hot = Callable[[Services, PilotCaller, Any], Awaitable[Any]]
+
+_encoder = msgspec.json.Encoder()
+_MEDIA: Final = (b"content-type", JSON.encode())
+
+
+async def turn(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+    """Any reports and at most one ask."""
+    return await services.dispatch.turn(caller, message)
+
+
+async def ask(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+    """One ask."""
+    if message.ask is None or message.reports:
+        raise Refused(Code.INVALID, "$.ask: an ask and nothing else belongs here", field="$.ask")
+    return await services.dispatch.turn(caller, message)
+
+
+async def report(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+    """Reports."""
+    if message.ask is not None:
+        raise Refused(Code.INVALID, "$.ask: only reports belong here", field="$.ask")
+    return await services.dispatch.turn(caller, message)
+
+
+async def beat(services: Services, caller: PilotCaller, message: Beat) -> BeatAnswer:
+    """A sign of life that the bus did not answer."""
+    return await services.dispatch.beat(caller, message)
+
+
+def hot_app(
+    services: Services, takes: type[Any], answer: Hot
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Return the ASGI function of one hot route."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
+        try:
+            caller = allowed_caller(services.tokens, Action.PILOT_WORK, headers)
+            if not isinstance(caller, PilotCaller):
+                raise Forbidden("this is for pilots")
+            media(header(headers, b"content-type"), JSON)
+            message = decode(await read_small(receive, headers), takes)
+            check(message)
+            body = _encoder.encode(await answer(services, caller, message))
+        except Refused as why:
+            await problem(why)(scope, receive, send)
+            return
+        length = (b"content-length", str(len(body)).encode())
+        async with asyncio.timeout(SEND_S):
+            await send({"type": "http.response.start", "status": 200, "headers": [_MEDIA, length]})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return serve

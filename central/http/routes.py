@@ -1,0 +1,383 @@
+"""All routes of the central, in one table: what they are for, what they take and give."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pilotage.proto import api, messages
+from pilotage.proto.job import Job
+
+from ..auth.policy import Action
+from . import blobs, events, health, hot, jobs, pilots, submissions, tokens
+from .answers import JSON
+from .call import Handler
+from .hot import Hot
+
+BYTES: Final = "application/octet-stream"
+TEXT: Final = "text/plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One method of one path. Exactly one of `handler` and `hot` answers it."""
+
+    method: str
+    path: str  # `{name}` stands for one part, `{name:path}` for all that is left
+    action: Action
+    does: str
+    handler: Handler | None = None
+    hot: Hot | None = None
+    query: type[Any] | None = None
+    takes: type[Any] | None = None
+    gives: type[Any] | None = None
+    takes_media: tuple[str, ...] = (JSON,)
+    gives_media: str = JSON
+
+    def fits(self, path: str) -> bool:
+        """Say whether `path` is one of this route's."""
+        return re.fullmatch(_pattern(self.path), path) is not None
+
+
+def _pattern(path: str) -> str:
+    parts = re.split(r"(\{\w+(?::path)?\})", path)
+    return "".join(
+        (".+" if part.endswith(":path}") else "[^/]+") if part.startswith("{") else re.escape(part)
+        for part in parts
+    )
+
+
+def methods_of(path: str) -> list[str]:
+    """Return the methods that `path` has; none: there is no such path."""
+    literal = [route for route in ROUTES if route.path == path]
+    return sorted({one.method for one in literal or ROUTES if one.fits(path)})
+
+
+_A = Action
+ROUTES: Final = (
+    # -- pilots ---------------------------------------------------------------------------------
+    Route(
+        method="POST",
+        path="/v1/pilots/register",
+        action=_A.PILOT_JOIN,
+        does="First word of a pilot; the same secret and nonce give the same pilot again.",
+        handler=pilots.register,
+        takes=messages.Register,
+        gives=messages.Registered,
+    ),
+    Route(
+        method="POST",
+        path="/v1/pilots/hello",
+        action=_A.PILOT_JOIN,
+        does="A pilot that was restarted opens its next session.",
+        handler=pilots.hello,
+        takes=messages.Hello,
+        gives=messages.Registered,
+    ),
+    Route(
+        method="POST",
+        path="/v1/pilots/token",
+        action=_A.PILOT_JOIN,
+        does="Fetch a new pilot token.",
+        handler=pilots.token,
+        takes=messages.TokenRequest,
+        gives=messages.TokenReply,
+    ),
+    Route(
+        method="POST",
+        path="/v1/turn",
+        action=_A.PILOT_WORK,
+        does="Any reports and at most one ask.",
+        hot=hot.turn,
+        takes=messages.Turn,
+        gives=messages.TurnReply,
+    ),
+    Route(
+        method="POST",
+        path="/v1/ask",
+        action=_A.PILOT_WORK,
+        does="A turn that is one ask.",
+        hot=hot.ask,
+        takes=messages.Turn,
+        gives=messages.TurnReply,
+    ),
+    Route(
+        method="POST",
+        path="/v1/report",
+        action=_A.PILOT_WORK,
+        does="A turn that is reports.",
+        hot=hot.report,
+        takes=messages.Turn,
+        gives=messages.TurnReply,
+    ),
+    Route(
+        method="POST",
+        path="/v1/beat",
+        action=_A.PILOT_WORK,
+        does="A beat that the bus did not answer.",
+        hot=hot.beat,
+        takes=messages.Beat,
+        gives=messages.BeatAnswer,
+    ),
+    Route(
+        method="POST",
+        path="/v1/log",
+        action=_A.LOG_WRITE,
+        does="Live output of a payload that somebody follows.",
+        handler=pilots.log,
+        takes=messages.LogChunk,
+    ),
+    # -- blobs ----------------------------------------------------------------------------------
+    Route(
+        method="POST",
+        path="/v1/blobs/missing",
+        action=_A.BLOB_WRITE,
+        does="Which of these blobs are not here yet.",
+        handler=blobs.missing,
+        takes=api.BlobQuery,
+        gives=api.BlobAnswer,
+    ),
+    Route(
+        method="PUT",
+        path="/v1/blobs/{sha256}",
+        action=_A.BLOB_WRITE,
+        does="Store a file under the hash of its bytes; durable when answered.",
+        handler=blobs.put,
+        takes=bytes,
+        takes_media=(BYTES,),
+        gives=api.Blob,
+    ),
+    Route(
+        method="GET",
+        path="/v1/blobs/{sha256}",
+        action=_A.BLOB_READ,
+        does="The bytes of a blob.",
+        handler=blobs.get,
+        gives=bytes,
+        gives_media=BYTES,
+    ),
+    # -- jobs -----------------------------------------------------------------------------------
+    Route(
+        method="POST",
+        path="/v1/submissions",
+        action=_A.JOB_SUBMIT,
+        does="Submit jobs, all or none; durable and visible when answered.",
+        handler=submissions.submit,
+        takes=api.Submission,
+        takes_media=(JSON, submissions.NDJSON),
+        gives=api.Submitted,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs",
+        action=_A.JOB_READ,
+        does="Find jobs, page by page in order of the id.",
+        handler=jobs.search,
+        query=jobs.JobsQuery,
+        gives=api.JobPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/summary",
+        action=_A.JOB_READ,
+        does="Count jobs by state, site, type, group or owner.",
+        handler=jobs.summary,
+        query=jobs.SummaryQuery,
+        gives=api.Summary,
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/actions",
+        action=_A.JOB_CONTROL,
+        does="Kill, hold, release, reschedule, delete jobs, or set their priority.",
+        handler=jobs.act,
+        takes=api.Action,
+        gives=api.ActionReply,
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/explain",
+        action=_A.JOB_READ,
+        does="Which pilots would take this job, and why the others would not.",
+        handler=jobs.explain_unsubmitted,
+        takes=Job,
+        gives=api.Explanation,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}",
+        action=_A.JOB_READ,
+        does="Everything of one job.",
+        handler=jobs.detail,
+        gives=api.JobDetail,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/history",
+        action=_A.JOB_READ,
+        does="What happened to a job, with time and source.",
+        handler=jobs.history,
+        gives=api.History,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/explain",
+        action=_A.JOB_READ,
+        does="Why a job waits.",
+        handler=jobs.explain,
+        gives=api.Explanation,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/outputs",
+        action=_A.JOB_OUTPUT,
+        does="The files that a job left.",
+        handler=jobs.outputs,
+        gives=api.Outputs,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/outputs/{name:path}",
+        action=_A.JOB_OUTPUT,
+        does="The bytes of one of them.",
+        handler=jobs.output,
+        gives=bytes,
+        gives_media=BYTES,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/logs/{stream}",
+        action=_A.JOB_OUTPUT,
+        does="What a payload wrote to stdout or stderr; with follow=true until it ends.",
+        handler=jobs.log,
+        query=jobs.LogQuery,
+        gives=str,
+        gives_media=TEXT,
+    ),
+    Route(
+        method="GET",
+        path="/v1/events",
+        action=_A.EVENT_READ,
+        does="Changes as they happen, as server-sent events: hints, not the record.",
+        handler=events.follow,
+        query=events.EventsQuery,
+        gives=api.Event,
+        gives_media="text/event-stream",
+    ),
+    # -- operators ------------------------------------------------------------------------------
+    Route(
+        method="GET",
+        path="/v1/pilots",
+        action=_A.PILOT_READ,
+        does="Find pilots, page by page in order of the name.",
+        handler=pilots.search,
+        query=pilots.PilotsQuery,
+        gives=api.PilotPage,
+    ),
+    Route(
+        method="POST",
+        path="/v1/pilots/secrets",
+        action=_A.PILOT_SECRET,
+        does="Make one-use secrets with which pilots register.",
+        handler=pilots.make_secrets,
+        takes=api.SecretRequest,
+        gives=api.Secrets,
+    ),
+    Route(
+        method="GET",
+        path="/v1/pilots/{pilot}",
+        action=_A.PILOT_READ,
+        does="One pilot.",
+        handler=pilots.detail,
+        gives=api.PilotView,
+    ),
+    Route(
+        method="POST",
+        path="/v1/pilots/{pilot}/drain",
+        action=_A.PILOT_CONTROL,
+        does="Let a pilot finish what it holds and take nothing more.",
+        handler=pilots.drain,
+    ),
+    Route(
+        method="GET",
+        path="/v1/sites",
+        action=_A.PILOT_READ,
+        does="Sites with their pilots, cores and jobs.",
+        handler=pilots.sites,
+        gives=api.Sites,
+    ),
+    # -- tokens ---------------------------------------------------------------------------------
+    Route(
+        method="POST",
+        path="/v1/tokens",
+        action=_A.TOKEN_ISSUE,
+        does="Make a token for a person; nobody hands out more than they have.",
+        handler=tokens.issue,
+        takes=api.TokenIssue,
+        gives=api.TokenIssued,
+    ),
+    Route(
+        method="GET",
+        path="/v1/tokens",
+        action=_A.TOKEN_READ,
+        does="Tokens that were made, never the tokens themselves.",
+        handler=tokens.search,
+        gives=api.Tokens,
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/tokens/{jti}",
+        action=_A.TOKEN_REVOKE,
+        does="Refuse a token from now on.",
+        handler=tokens.revoke,
+    ),
+    Route(
+        method="GET",
+        path="/v1/whoami",
+        action=_A.WHOAMI,
+        does="What the caller's token says.",
+        handler=tokens.whoami,
+        gives=api.WhoAmI,
+    ),
+    # -- for everybody --------------------------------------------------------------------------
+    Route(
+        method="GET",
+        path="/.well-known/jwks.json",
+        action=_A.PUBLIC_READ,
+        does="The public keys of this central's tokens.",
+        handler=tokens.jwks,
+        gives=dict[str, Any],
+    ),
+    Route(
+        method="GET",
+        path="/health",
+        action=_A.PUBLIC_READ,
+        does="How the central is.",
+        handler=health.health,
+        gives=api.Health,
+    ),
+    Route(
+        method="GET",
+        path="/ready",
+        action=_A.PUBLIC_READ,
+        does="200 while it takes requests.",
+        handler=health.ready,
+        gives=dict[str, bool],
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        action=_A.PUBLIC_READ,
+        does="This description.",
+        handler=health.openapi,
+        gives=dict[str, Any],
+    ),
+    Route(
+        method="GET",
+        path="/pilot.pyz",
+        action=_A.PUBLIC_READ,
+        does="The pilot, one file.",
+        handler=health.bundle,
+        gives=bytes,
+        gives_media="application/zip",
+    ),
+)

@@ -1,0 +1,49 @@
+"""The route of submissions: one JSON object, or a line for each job."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from litestar.types import ASGIApp
+
+from pilotage.proto import api
+from pilotage.proto.problems import Code
+
+from ..decode import decode
+from ..errors import Refused
+from .answers import JSON, encoded
+from .body import LARGE_MAX, Body
+from .call import Call
+
+NDJSON: Final = "application/x-ndjson"
+
+
+async def submit(call: Call) -> ASGIApp:
+    """Hand a submission on; as lines it is never held whole."""
+    media = call.media(JSON, NDJSON)
+    body = call.body(LARGE_MAX)
+    if media == NDJSON:
+        return await _submit_lines(call, body)
+    async with call.face.large:
+        submission = decode(await body.whole(), api.Submission)
+        done = await call.services.submissions.submit(
+            call.user(), submission, body_hash=body.sha256()
+        )
+        return encoded(done)
+
+
+async def _submit_lines(call: Call, body: Body) -> ASGIApp:
+    lines = body.lines()
+    header = await _header(lines)
+    done = await call.services.submissions.stream(call.user(), header, lines, body.sha256)
+    return encoded(done)
+
+
+async def _header(lines: AsyncIterator[bytes]) -> api.Submission:
+    async for line in lines:
+        header = decode(line, api.Submission)
+        for name in ("jobs", "parameters"):
+            if getattr(header, name):
+                why = f"$.{name}: in NDJSON each of them is a line of its own, after the first"
+                raise Refused(Code.INVALID, why, field=f"$.{name}")
+        return header
+    raise Refused(Code.MALFORMED, "the body is empty: its first line is the submission")

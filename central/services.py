@@ -1,0 +1,144 @@
+"""The services that the faces call, as the faces see them.
+
+`app.py` joins the real ones; tests join stubs. Every method may raise `errors.Refused`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pilotage.proto import api, messages
+from pilotage.proto.job import Job
+from pilotage.proto.pilot_states import PilotState
+
+from .auth.callers import AttemptCaller, Caller, PilotCaller, User
+
+
+class Submissions(Protocol):
+    async def submit(
+        self, caller: User, body: api.Submission, /, *, body_hash: str
+    ) -> api.Submitted: ...
+
+    async def stream(
+        self,
+        caller: User,
+        header: api.Submission,
+        lines: AsyncIterator[bytes],
+        body_hash: Callable[[], str],
+        /,
+    ) -> api.Submitted:
+        """Take one job, or one entry of parameters, a line. The hash is known after the last."""
+        ...
+
+
+class Queries(Protocol):
+    async def search(
+        self, caller: User, filter: api.JobFilter, after: int, limit: int, /
+    ) -> api.JobPage: ...
+
+    async def summary(self, caller: User, filter_by: api.SummaryBy, /) -> api.Summary: ...
+    async def job(self, caller: User, job_id: int, /) -> api.JobDetail: ...
+    async def history(self, caller: User, job_id: int, /) -> api.History: ...
+    async def outputs(self, caller: User, job_id: int, /) -> api.Outputs: ...
+    async def output(self, caller: User, job_id: int, name: str) -> api.OutputView: ...
+
+    async def log(self, caller: User, job_id: int, stream: messages.Stream) -> AsyncIterator[bytes]:
+        """Return the kept tail, or what has come so far."""
+        ...
+
+
+class Explainer(Protocol):
+    async def job(self, caller: User, job_id: int, /) -> api.Explanation: ...
+    async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation: ...
+
+
+class Control(Protocol):
+    async def act(self, caller: User, action: api.Action, /) -> api.ActionReply: ...
+
+
+class Pilots(Protocol):
+    async def register(self, m: messages.Register, /) -> messages.Registered: ...
+    async def hello(self, m: messages.Hello, /) -> messages.Registered: ...
+    async def token(self, m: messages.TokenRequest, /) -> messages.TokenReply: ...
+    async def make_secrets(self, caller: User, r: api.SecretRequest, /) -> api.Secrets: ...
+
+    async def list(
+        self, caller: User, /, *, states: tuple[PilotState, ...], site: str, after: str, limit: int
+    ) -> api.PilotPage: ...
+
+    async def get(self, caller: User, pilot: str, /) -> api.PilotView: ...
+    async def drain(self, caller: User, pilot: str, /) -> None: ...
+    async def sites(self, caller: User, /) -> api.Sites: ...
+
+
+class Dispatch(Protocol):
+    async def turn(self, caller: PilotCaller, m: messages.Turn, /) -> messages.TurnReply: ...
+    async def beat(self, caller: PilotCaller, m: messages.Beat, /) -> messages.BeatAnswer: ...
+
+
+class Sandbox(Protocol):
+    async def put(
+        self,
+        caller: User | AttemptCaller,
+        sha256: str,
+        chunks: AsyncIterator[bytes],
+        length: int | None,
+        /,
+    ) -> api.Blob: ...
+
+    async def missing(
+        self, caller: User | AttemptCaller, query: api.BlobQuery, /
+    ) -> api.BlobAnswer: ...
+
+    async def read(
+        self, caller: User | AttemptCaller, sha256: str, /
+    ) -> tuple[int, AsyncIterator[bytes]]:
+        """Return the number of bytes, and the bytes."""
+        ...
+
+
+class LiveLogs(Protocol):
+    async def follow(
+        self, caller: User, job_id: int, stream: messages.Stream, /
+    ) -> AsyncIterator[bytes]:
+        """Return what has come so far and then what comes, until the attempt ends."""
+        ...
+
+    async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None: ...
+
+
+class Feed(Protocol):
+    def subscribe(
+        self, caller: User, /, *, submission: int | None, after: int | None
+    ) -> AsyncIterator[api.Event]: ...
+
+
+class Health(Protocol):
+    def health(self) -> api.Health: ...
+    def ready(self) -> bool: ...
+
+
+class Tokens(Protocol):
+    async def issue(self, caller: User, r: api.TokenIssue, /) -> api.TokenIssued: ...
+    async def list(self, caller: User, /) -> api.Tokens: ...
+    async def revoke(self, caller: User, jti: str, /) -> None: ...
+    def whoami(self, caller: User, /) -> api.WhoAmI: ...
+    def jwks(self) -> dict[str, Any]: ...
+    def caller(self, bearer: str, /) -> Caller: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """All of them, for the faces."""
+
+    submissions: Submissions
+    queries: Queries
+    control: Control
+    pilots: Pilots
+    dispatch: Dispatch
+    sandbox: Sandbox
+    logs: LiveLogs
+    feed: Feed
+    explainer: Explainer
+    tokens: Tokens
+    health: Health

@@ -1,0 +1,93 @@
+-- name: reserve
+-- Ids come from here and nowhere else, so that none is ever used twice.
+UPDATE counter SET next = next + :count WHERE name = :name RETURNING next - :count;
+
+-- name: insert_owner
+INSERT INTO owner (community, issuer, subject, name)
+VALUES (:community, :issuer, :subject, :name)
+    ON CONFLICT (community, issuer, subject)
+    DO UPDATE SET name = excluded.name WHERE name <> excluded.name AND excluded.name <> '';
+
+-- name: get_owner
+SELECT owner_id, community, issuer, subject, name FROM owner
+ WHERE community = :community AND issuer = :issuer AND subject = :subject;
+
+-- name: all_owners
+SELECT owner_id, community, issuer, subject, name FROM owner ORDER BY owner_id;
+
+-- name: insert_class
+INSERT INTO class (community, group_name, owner_id, type, needs, preference)
+VALUES (:community, :group, :owner_id, :type, :needs, :preference)
+    ON CONFLICT DO NOTHING;
+
+-- name: get_class
+SELECT class_id FROM class
+ WHERE owner_id = :owner_id AND community = :community AND group_name = :group
+   AND type = :type AND needs = :needs AND preference = :preference;
+
+-- name: all_classes
+SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
+ ORDER BY class_id;
+
+-- name: insert_site
+INSERT INTO site (site) VALUES (:site) ON CONFLICT DO NOTHING;
+
+-- name: get_site
+SELECT site_id FROM site WHERE site = :site;
+
+-- name: insert_submission
+INSERT INTO submission
+       (submission_id, community, owner_id, key, body_hash, name, template, job_name, at, complete)
+SELECT :submission_id, :community, :owner_id, :key, :body_hash, :name, :template,
+       CASE WHEN json_valid(CAST(:template AS TEXT))
+            THEN nullif(json_extract(CAST(:template AS TEXT), '$.name'), '') END,
+       :at, 0;
+
+-- name: get_submission
+SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
+  FROM submission WHERE submission_id = :submission_id;
+
+-- name: get_submission_by_key
+SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
+  FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;
+
+-- name: get_arriving_ranges
+SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: set_ranges
+UPDATE submission SET ranges = :ranges WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: finish_submission
+UPDATE submission SET complete = 1 WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: insert_job
+-- ?1 job, ?2 class, ?3 submission, ?4 priority, ?5 retries, ?6 queue_until
+INSERT INTO job (job_id, class_id, submission_id, priority, retries, queue_until)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: insert_body
+-- ?1 job, ?2 name, ?3 body
+INSERT INTO body (job_id, name, body) VALUES (?1, ?2, ?3);
+
+-- name: fill_zone
+-- ?1 class, ?2 zone, ?3 jobs
+INSERT INTO zone (class_id, state, zone, jobs) VALUES (?1, 'Waiting', ?2, ?3)
+    ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs;
+
+-- name: empty_zones
+-- Takes jobs that never were visible, hence all Waiting, out of their zones.
+UPDATE zone
+   SET jobs = jobs - (SELECT count(*) FROM job
+                       WHERE job_id BETWEEN :first AND :last
+                         AND job_id >> 10 = zone.zone AND class_id = zone.class_id)
+ WHERE class_id IN (SELECT class_id FROM job WHERE job_id BETWEEN :first AND :last)
+   AND state = 'Waiting' AND zone BETWEEN :first >> 10 AND :last >> 10;
+
+-- name: remove_jobs
+DELETE FROM job WHERE job_id BETWEEN :first AND :last;
+
+-- name: remove_bodies
+DELETE FROM body WHERE job_id BETWEEN :first AND :last;
+
+-- name: remove_submission
+DELETE FROM submission WHERE submission_id = :submission_id AND complete = 0;
