@@ -1,0 +1,54 @@
+"""The exact rule: which clauses refuse, and what a job gets where none does."""
+
+import msgspec
+
+from pilotage.proto.job import Need
+
+from .clauses import Clauses
+from .types import ClassSpec, LiveOffer
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an offer a job gets."""
+
+    cores: int
+    memory_mb: int
+
+
+def misfits(
+    need: Need, offer: LiveOffer, *, clauses: Clauses, spec: ClassSpec | None = None
+) -> list[str]:
+    """Return the names of the clauses that refuse; none: it fits.
+
+    Without a class only the need's own clauses are asked.
+    """
+    if spec is None:
+        return [
+            clause.name
+            for clause in clauses
+            if not clause.is_of_class and clause.refuses(need, NOBODYS, offer)
+        ]
+    return [clause.name for clause in clauses if clause.refuses(need, spec, offer)]
+
+
+def first_fitting(spec: ClassSpec, offer: LiveOffer, *, clauses: Clauses) -> int | None:
+    """Return the place of the first of the alternatives that fits, or None."""
+    for place, need in enumerate(spec.needs):
+        if not any(clause.refuses(need, spec, offer) for clause in clauses):
+            return place
+    return None
+
+
+def grant(need: Need, offer: LiveOffer) -> Grant:
+    """Return what a fitting job gets: as many cores as it can use, as far as the memory goes."""
+    cores = need.cores_min
+    if need.cores_max > cores:
+        cores = min(need.cores_max, offer.cores_free)
+        if need.memory_per_core_mb:
+            room_mb = offer.memory_free_mb - need.memory_mb
+            cores = min(cores, room_mb // need.memory_per_core_mb)
+    assert cores >= need.cores_min, "only a fitting job is granted anything"
+    return Grant(cores=cores, memory_mb=need.memory_mb + need.memory_per_core_mb * cores)
+
+
+NOBODYS = ClassSpec(class_id=0, community="", group="", owner="", type="", needs=())

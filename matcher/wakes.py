@@ -1,0 +1,108 @@
+"""Wake-ups: which parked pilot hears of which job, and for how long the job is kept for it."""
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from .backlog import Backlog
+from .classes import Entry
+from .index import Index
+from .parked import ParkedOffer, ParkedOffers
+from .types import Parked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keep:
+    """A job that is kept for a woken pilot until a moment of the caller's clock."""
+
+    job: int
+    parked: ParkedOffer
+    until: float
+
+    @property
+    def pilot(self) -> str:
+        return self.parked.offer.pilot
+
+
+class Wakes:
+    """The jobs that are kept, and the search for pilots to wake.
+
+    After each call of `wake` this holds: no waiting job fits a free parked offer. So the next call
+    has to look only at classes that were empty since and at offers that became free since.
+    """
+
+    def __init__(
+        self, backlog: Backlog, index: Index, parked: ParkedOffers, *, keep_s: float
+    ) -> None:
+        self._backlog = backlog
+        self._index = index
+        self._parked = parked
+        self._keep_s = keep_s
+        self.running: deque[Keep] = deque()  # in the order in which they end
+        self.by_job: dict[int, Keep] = {}
+        self.by_pilot: dict[str, Keep] = {}
+
+    def expire(self, now: float) -> None:
+        """End what is over: jobs wait for anyone again, pilots may be woken again."""
+        while self.running and self.running[0].until <= now:
+            keep = self.running.popleft()
+            if self.by_job.get(keep.job) is keep:
+                self._release(keep)
+            if self._parked.by_pilot.get(keep.pilot) is keep.parked:
+                self._parked.doubt(keep.parked)
+
+    def answered(self, pilot: str) -> None:
+        """The pilot asks, or is gone: its job waits for anyone, so for this ask too."""
+        keep = self.by_pilot.get(pilot)
+        if keep is not None:
+            self._release(keep)
+
+    def job_gone(self, job: int) -> None:
+        """A job that may have been kept is here no more."""
+        keep = self.by_job.pop(job, None)
+        if keep is not None:
+            del self.by_pilot[keep.pilot]
+
+    def wake(self, now: float) -> list[Parked]:
+        """Keep waiting jobs for free parked offers that fit, best job first, one for each."""
+        self.expire(now)
+        woken: list[Parked] = []
+        while classes := self._to_look_at():
+            self._serve(classes, woken, now)
+        return woken
+
+    def _to_look_at(self) -> list[Entry]:
+        """Return the best jobs of classes that may fit a free offer, as a heap."""
+        slots = set(self._backlog.roused)
+        self._backlog.roused.clear()
+        for pilot, parked in list(self._parked.unsettled.items()):
+            best = self._index.best(parked.offer)
+            if best is None:
+                del self._parked.unsettled[pilot]
+            else:
+                slots.add(best.slot)
+        by_slot = self._backlog.classes.by_slot
+        entries = [entry for slot in slots if (entry := by_slot[slot].entry) is not None]
+        heapify(entries)
+        return entries
+
+    def _serve(self, entries: list[Entry], woken: list[Parked], now: float) -> None:
+        """Give each class offers until it has no job or there is no offer for it."""
+        by_slot = self._backlog.classes.by_slot
+        while entries and self._parked.kinds:
+            cls = by_slot[heappop(entries)[1]]
+            parked = self._parked.best_for(cls)
+            if parked is None:
+                continue
+            self._parked.wake(parked)
+            keep = Keep(self._backlog.keep(cls), parked, now + self._keep_s)
+            self.running.append(keep)
+            self.by_job[keep.job] = self.by_pilot[keep.pilot] = keep
+            woken.append(Parked(pilot=keep.pilot, ask=parked.ask, job=keep.job))
+            if cls.entry is not None:
+                heappush(entries, cls.entry)
+
+    def _release(self, keep: Keep) -> None:
+        del self.by_job[keep.job]
+        del self.by_pilot[keep.pilot]
+        self._backlog.release(keep.job)
