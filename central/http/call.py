@@ -22,6 +22,7 @@ from .answers import JSON
 from .body import SMALL_MAX, Body, header
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
 
 QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and the rest
 LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait unread
@@ -78,7 +79,7 @@ class Call:
     def header(self, name: bytes) -> str:
         return header(self._scope["headers"], name)
 
-    def query(self, kind: type[T]) -> T:
+    def query(self, kind: type[Q]) -> Q:
         """Return the query as `kind`; an unknown word is refused by name, like in a body."""
         return parse_query(self._scope["query_string"], kind)
 
@@ -118,7 +119,7 @@ def media(given: str, *right: str) -> str:
     return word
 
 
-def parse_query(query: bytes, kind: type[T]) -> T:
+def parse_query(query: bytes, kind: type[Q]) -> Q:
     """Return a query string as `kind`: repeated words are lists, numbers are text."""
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)

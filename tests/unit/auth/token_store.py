@@ -1,11 +1,14 @@
 """The token part of the store, in memory."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
 from pilotage.central.store.records import TokenRow
 from tests.fake_central import FakeClock
+
+DATA = Path("data")
 
 
 @dataclass

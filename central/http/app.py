@@ -1,0 +1,140 @@
+"""The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..services import Services
+from .answers import JSON, Answer, problem
+from .call import Call, Face, Handler
+from .guards import CALLER, guard
+from .hot import hot_app
+from .openapi import document
+from .routes import ROUTES, Route, methods_of
+
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
+_CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
+
+AnyRequest = Request[Any, Any, Any]
+HotApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def no_bundle() -> bytes | None:
+    """Have no pilot to give away."""
+    return None
+
+
+class Front:
+    """The whole face. Callable as ASGI 3; needs no lifespan."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        version: str = "0",
+        bundle: Callable[[], Awaitable[bytes | None]] = no_bundle,
+    ) -> None:
+        described = msgspec.json.encode(document(ROUTES, version=version))
+        self.face = Face(services=services, bundle=bundle, openapi=described)
+        self._hot: dict[str, HotApp] = {
+            route.path: hot_app(services, route.takes, route.hot)
+            for route in ROUTES
+            if route.hot is not None and route.takes is not None
+        }
+        self._rest = _litestar(self.face)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sent(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sent)
+        finally:
+            # What is no refusal is a bug: the server logs it, and the peer hears that we erred.
+            if not started:
+                bug = Refused(Code.INTERNAL, "an error of the central; its log says more")
+                await problem(bug)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope.get("method", "")
+        hot = self._hot.get(path)
+        if hot is not None and method == "POST":
+            await hot(scope, receive, send)
+        elif hot is not None or method not in _METHODS:
+            await _no_such_method(path, str(method))(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+def _no_such_method(path: str, method: str) -> Answer:
+    allow = methods_of(path)
+    if not allow:
+        return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
+    why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
+    return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
+
+
+def _litestar(face: Face) -> Litestar:
+    return Litestar(
+        route_handlers=[
+            _handler(face, route, route.handler) for route in ROUTES if route.handler is not None
+        ],
+        exception_handlers={
+            Refused: _refused,
+            HTTPException: _not_ours,
+            Exception: _bug,
+        },
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,  # `Body` has the limits, and reads in parts
+        debug=False,
+    )
+
+
+def _handler(face: Face, route: Route, handler: Handler) -> HTTPRouteHandler:
+    async def handle(request: AnyRequest) -> ASGIApp:
+        caller = request.scope["state"][CALLER]
+        return await handler(Call(face, request.scope, request.receive, caller))
+
+    made = HTTPRouteHandler(
+        path=route.path.replace(":path}", "\0").replace("}", ":str}").replace("\0", ":path}"),
+        http_method=[route.method],  # type: ignore[list-item]
+        guards=[guard(face.services.tokens, route.action)],
+        status_code=200,
+    )
+    return made(handle)
+
+
+def _refused(_: AnyRequest, why: Refused) -> Response[bytes]:
+    return _response(problem(why))
+
+
+def _not_ours(request: AnyRequest, why: HTTPException) -> Response[bytes]:
+    """Say in our form what Litestar found: no such path or method, in practice."""
+    path = request.scope["path"]
+    if why.status_code in (404, 405):
+        return _response(_no_such_method(path, request.scope["method"]))
+    code = Code.INTERNAL if why.status_code >= 500 else _CODES.get(why.status_code, Code.MALFORMED)
+    return _response(problem(Refused(code, why.detail)))
+
+
+def _bug(_: AnyRequest, why: Exception) -> Response[bytes]:
+    """Let it through to `Front` and the server's log."""
+    raise why
+
+
+def _response(answer: Answer) -> Response[bytes]:
+    headers = {name.decode(): value.decode() for name, value in answer.all_headers()}
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=JSON)

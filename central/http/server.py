@@ -1,0 +1,86 @@
+"""The HTTP server: uvicorn inside of our own event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import uvicorn
+
+from ..services import Services
+from .app import Front, no_bundle
+from .connection import LimitedConnection
+
+CONNECTIONS_MAX: Final = 20_000
+KEEP_ALIVE_S: Final = 120  # pilots say something every 40 s at least while they hold work
+STOP_S: Final = 5
+BACKLOG: Final = 2_048
+
+
+class HttpServer:
+    """Serves the services over HTTP. The socket is bound at once, so that `port` is known."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        version: str = "0",
+        bundle: Callable[[], Awaitable[bytes | None]] = no_bundle,
+        connections_max: int = CONNECTIONS_MAX,
+        keep_alive_s: int = KEEP_ALIVE_S,
+        stop_s: int = STOP_S,
+    ) -> None:
+        self.front = Front(services, version=version, bundle=bundle)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._port = int(self._socket.getsockname()[1])
+        self._server = _Server(
+            uvicorn.Config(
+                self.front,
+                http=LimitedConnection,
+                loop="none",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                limit_concurrency=connections_max,
+                timeout_keep_alive=keep_alive_s,
+                timeout_graceful_shutdown=stop_s,
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is bound; with port 0 a free one."""
+        return self._port
+
+    async def run(self) -> None:
+        """Serve until `stop` or cancellation; requests that are under way are finished first."""
+        try:
+            await self._server.serve(sockets=[self._socket])
+        except asyncio.CancelledError:
+            self.front.face.stopping.set()
+            await self._server.shutdown(sockets=[self._socket])
+            raise
+        finally:
+            self._socket.close()
+
+    def stop(self) -> None:
+        """End streams, take no more connections, and let `run` return."""
+        self.front.face.stopping.set()
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are the process's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

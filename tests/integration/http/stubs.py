@@ -1,0 +1,306 @@
+"""Services that answer something fixed and remember what they were asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pilotage.central.auth import attempt_tokens, keys
+from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
+from pilotage.central.auth.tokens import Tokens
+from pilotage.central.errors import Refused
+from pilotage.central.services import Services
+from pilotage.proto import api, messages
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.problems import Code
+from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
+from tests.unit.auth.token_store import DATA, FakeTokenStore
+
+ISSUER = "https://central.test"
+AUDIENCE = "pilotage"
+SHA256 = "0" * 64
+REPLY = messages.TurnReply(term=1)
+VIEW = api.JobView(
+    id=7,
+    submission=1,
+    name="",
+    type="User",
+    community="ctao",
+    group="",
+    owner="ada",
+    state=JobState.WAITING,
+)
+PILOT = api.PilotView(
+    id="p1",
+    community="ctao",
+    site="PIC",
+    element="local",
+    host="n1",
+    state=PilotState.RUNNING,
+    session=1,
+)
+
+
+async def _bytes(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+@dataclass
+class Stub:
+    """All services in one; `asked` has (name, caller, what) of each call."""
+
+    asked: list[tuple[str, Any, Any]] = field(default_factory=list[tuple[str, Any, Any]])
+    events: asyncio.Queue[api.Event] = field(default_factory=lambda: asyncio.Queue(maxsize=100))
+    subscribed: int = 0
+    is_ready: bool = True
+    refusal: Refused | None = None
+    bug: Exception | None = None
+
+    def _hear(self, name: str, caller: Any, what: Any) -> None:
+        self.asked.append((name, caller, what))
+        if self.refusal is not None:
+            raise self.refusal
+        if self.bug is not None:
+            raise self.bug
+
+    # -- submissions ----------------------------------------------------------------------------
+
+    async def submit(
+        self, caller: User, body: api.Submission, /, *, body_hash: str
+    ) -> api.Submitted:
+        self._hear("submit", caller, (body, body_hash))
+        return api.Submitted(submission=1, count=len(body.jobs), ids=[])
+
+    async def stream(
+        self,
+        caller: User,
+        header: api.Submission,
+        lines: AsyncIterator[bytes],
+        body_hash: Callable[[], str],
+        /,
+    ) -> api.Submitted:
+        read = [line async for line in lines]
+        self._hear("stream", caller, (header, read, body_hash()))
+        return api.Submitted(submission=1, count=len(read), ids=[])
+
+    # -- queries --------------------------------------------------------------------------------
+
+    async def search(
+        self, caller: User, filter: api.JobFilter, after: int, limit: int, /
+    ) -> api.JobPage:
+        self._hear("search", caller, (filter, after, limit))
+        return api.JobPage(jobs=[VIEW])
+
+    async def summary(self, caller: User, filter_by: api.SummaryBy, /) -> api.Summary:
+        self._hear("summary", caller, filter_by)
+        return api.Summary(by=filter_by, total=0, rows=[])
+
+    async def history(self, caller: User, job_id: int, /) -> api.History:
+        self._hear("history", caller, job_id)
+        return api.History(job=job_id, occurrences=[])
+
+    async def outputs(self, caller: User, job_id: int, /) -> api.Outputs:
+        self._hear("outputs", caller, job_id)
+        return api.Outputs(job=job_id, outputs=[])
+
+    async def output(self, caller: User, job_id: int, name: str, /) -> api.OutputView:
+        self._hear("output", caller, (job_id, name))
+        return api.OutputView(name=name, size_bytes=4, sha256=SHA256, epoch=1)
+
+    async def log(
+        self, caller: User, job_id: int, stream: messages.Stream, /
+    ) -> AsyncIterator[bytes]:
+        self._hear("log", caller, (job_id, stream))
+        return _bytes(b"hel", b"lo")
+
+    # -- control, logs, feed, health ------------------------------------------------------------
+
+    async def act(self, caller: User, action: api.Action, /) -> api.ActionReply:
+        self._hear("act", caller, action)
+        return api.ActionReply(done=1, unchanged=0)
+
+    async def follow(
+        self, caller: User, job_id: int, stream: messages.Stream, /
+    ) -> AsyncIterator[bytes]:
+        self._hear("follow", caller, (job_id, stream))
+        return _bytes(b"live")
+
+    async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None:
+        self._hear("chunk", caller, c)
+
+    async def subscribe(
+        self, caller: User, /, *, submission: int | None, after: int | None
+    ) -> AsyncIterator[api.Event]:
+        self._hear("subscribe", caller, (submission, after))
+        self.subscribed += 1
+        try:
+            while True:
+                yield await self.events.get()
+        finally:
+            self.subscribed -= 1
+
+    def health(self) -> api.Health:
+        return api.Health(
+            status="ok",
+            version="0",
+            gen="g",
+            jobs_waiting=0,
+            attempts=0,
+            pilots=0,
+            bus="down",
+            uptime_s=1.0,
+        )
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    # -- dispatch -------------------------------------------------------------------------------
+
+    async def turn(self, caller: PilotCaller, m: messages.Turn, /) -> messages.TurnReply:
+        self._hear("turn", caller, m)
+        return REPLY
+
+    async def beat(self, caller: PilotCaller, m: messages.Beat, /) -> messages.BeatAnswer:
+        self._hear("beat", caller, m)
+        return messages.BeatAnswer(n=m.n, term=1)
+
+
+class StubJobs(Stub):
+    """`job` and `list` mean several things: each meaning has its class."""
+
+    async def job(self, caller: User, job_id: int, /) -> api.JobDetail:
+        self._hear("job", caller, job_id)
+        return api.JobDetail(view=VIEW, job=Job(command=("true",)))
+
+
+@dataclass
+class StubExplainer:
+    stub: Stub
+
+    async def job(self, caller: User, job_id: int, /) -> api.Explanation:
+        self.stub.asked.append(("explain", caller, job_id))
+        return api.Explanation(job=job_id, state="Waiting", offers=0, fitting=0)
+
+    async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation:
+        self.stub.asked.append(("unsubmitted", caller, job))
+        return api.Explanation(job=None, state="", offers=0, fitting=0)
+
+
+@dataclass
+class StubPilots:
+    stub: Stub
+
+    async def register(self, m: messages.Register, /) -> messages.Registered:
+        if m.secret == "wrong":
+            raise Refused(Code.BAD_TOKEN, "this bootstrap secret is unknown, expired or used")
+        return self._registered(1)
+
+    async def hello(self, m: messages.Hello, /) -> messages.Registered:
+        return self._registered(2)
+
+    def _registered(self, session: int) -> messages.Registered:
+        return messages.Registered(
+            pilot="p1",
+            community="ctao",
+            site="PIC",
+            element="local",
+            gen="g",
+            session=session,
+            token="t",
+            expires_in_s=60.0,
+            renewal_secret="r",
+        )
+
+    async def token(self, m: messages.TokenRequest, /) -> messages.TokenReply:
+        return messages.TokenReply(token="t", expires_in_s=60.0)
+
+    async def make_secrets(self, caller: User, r: api.SecretRequest, /) -> api.Secrets:
+        self.stub.asked.append(("make_secrets", caller, r))
+        return api.Secrets(secrets=[])
+
+    async def list(
+        self, caller: User, /, *, states: tuple[PilotState, ...], site: str, after: str, limit: int
+    ) -> api.PilotPage:
+        self.stub.asked.append(("pilots", caller, (states, site, after, limit)))
+        return api.PilotPage(pilots=[PILOT])
+
+    async def get(self, caller: User, pilot: str, /) -> api.PilotView:
+        self.stub.asked.append(("pilot", caller, pilot))
+        return PILOT
+
+    async def drain(self, caller: User, pilot: str, /) -> None:
+        self.stub.asked.append(("drain", caller, pilot))
+
+    async def sites(self, caller: User, /) -> api.Sites:
+        self.stub.asked.append(("sites", caller, None))
+        return api.Sites(sites=[])
+
+
+@dataclass
+class StubSandbox:
+    stub: Stub
+
+    async def put(
+        self,
+        caller: User | AttemptCaller,
+        sha256: str,
+        chunks: AsyncIterator[bytes],
+        length: int | None,
+        /,
+    ) -> api.Blob:
+        content = b"".join([chunk async for chunk in chunks])
+        self.stub.asked.append(("put", caller, (sha256, content, length)))
+        return api.Blob(sha256=sha256, size_bytes=len(content))
+
+    async def missing(
+        self, caller: User | AttemptCaller, query: api.BlobQuery, /
+    ) -> api.BlobAnswer:
+        self.stub.asked.append(("missing", caller, query))
+        return api.BlobAnswer(missing=list(query.sha256))
+
+    async def read(
+        self, caller: User | AttemptCaller, sha256: str, /
+    ) -> tuple[int, AsyncIterator[bytes]]:
+        self.stub.asked.append(("read", caller, sha256))
+        return 4, _bytes(b"ab", b"cd")
+
+
+@dataclass
+class World:
+    """A central's face on stubs, with real tokens on a fake clock."""
+
+    stub: StubJobs
+    tokens: Tokens
+    clock: FakeClock
+    services: Services
+
+
+def build() -> World:
+    clock, disk, randomness = FakeClock(), FakeDisk(), FakeRandomness(1)
+    tokens = Tokens(
+        signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
+        attempts=attempt_tokens.load(DATA, disk=disk, randomness=randomness),
+        store=FakeTokenStore(clock),
+        clock=clock,
+        randomness=randomness,
+        issuer=ISSUER,
+        audience=AUDIENCE,
+    )
+    stub = StubJobs()
+    services = Services(
+        submissions=stub,
+        queries=stub,
+        control=stub,
+        pilots=StubPilots(stub),
+        dispatch=stub,
+        sandbox=StubSandbox(stub),
+        logs=stub,
+        feed=stub,
+        explainer=StubExplainer(stub),
+        tokens=tokens,
+        health=stub,
+    )
+    return World(stub, tokens, clock, services)
