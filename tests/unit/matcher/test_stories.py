@@ -1,0 +1,180 @@
+"""Stories of jobs that come, are handed out, and go: order, places, bulk."""
+
+import pytest
+
+from pilotage.matcher import Matcher
+from pilotage.matcher.errors import BadTags, UnknownClass
+from pilotage.matcher.invariants import check
+from pilotage.proto.job import Need
+
+from .makes import offer, spec
+
+# A word is a step: +4 adds job 4 (+4/9 with priority 9), > takes the next and expects that job,
+# <4 puts 4 back, -4 removes it, !4 confirms, x4 drops, 4^9 sets its priority. The class of a job
+# is its number modulo 3, so that order among classes shows.
+STORIES = {
+    "oldest first among all classes": "+3 +1 +2 >1 >2 >3 >none",
+    "priority first, then age": "+1/5 +2/7 +3/5 +4/7 >2 >4 >1 >3",
+    "priority 0 comes last and 10 first": "+1/0 +2/10 +3/1 >2 >3 >1",
+    "put back keeps the place": "+1 +2 +3 >1 >2 <1 >1 >3 <2 >2",
+    "put back behind an older one": "+1 +2 +4 +7 >1 >2 >4 <4 <1 >1 >4 >7",
+    "older job that comes late": "+6 +9 +3 >3 >6 >9",
+    "a late one that is younger than the head": "+3 +9 +6 >3 >6 >9",
+    "removed and never seen again": "+1 +2 -1 >2 >none",
+    "removed from the middle": "+3 +6 +9 -6 >3 >9 >none",
+    "removed and added again counts once": "+3 +6 -3 +3 >3 >6 >none",
+    "added twice counts once": "+1 +1 >1 >none",
+    "confirmed is gone and may come again": "+1 >1 !1 >none +1 >1",
+    "dropped is gone and may come again": "+1 >1 x1 >none +1 >1",
+    "a pending job is not added a second time": "+1 >1 +1 >none <1 >1",
+    "a pending job is not removed": "+1 >1 -1 <1 >1",
+    "put back twice counts once": "+1 >1 <1 <1 >1 >none",
+    "put back after confirm is nothing": "+1 >1 !1 <1 >none",
+    "raised to the front": "+1 +2 +3 3^9 >3 >1 >2",
+    "lowered and raised again": "+3 +6 3^1 3^5 >3 >6 >none",
+    "raised while pending, comes back raised": "+1 +2 +3 >1 1^9 +4/7 <1 >1 >4 >2",
+    "a class runs empty and fills again": "+1 >1 !1 >none +4 >4 !4 +7 >7",
+}
+
+
+def play(matcher: Matcher, step: str) -> None:
+    sign, rest = step[0], step[1:]
+    if sign == "+":
+        job, _, priority = rest.partition("/")
+        matcher.add(int(job) % 3, int(priority or 5), [int(job)])
+    elif sign == ">":
+        found = [match.job for match in matcher.match(offer(), 1, 0.0)]
+        assert found == ([] if rest == "none" else [int(rest)])
+    elif sign == "<":
+        matcher.put_back(int(rest))
+    elif sign == "-":
+        matcher.remove(int(rest))
+    elif sign == "!":
+        matcher.confirm(int(rest))
+    elif sign == "x":
+        matcher.drop(int(rest))
+    else:
+        job, _, priority = step.partition("^")
+        assert matcher.set_priority(int(job), int(priority))
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_the_story_goes_as_told(story: str) -> None:
+    matcher = Matcher()
+    for class_id in range(3):
+        matcher.add_class(spec(class_id))
+    for step in story.split():
+        play(matcher, step)
+        check(matcher)
+
+
+def test_several_jobs_of_one_call_fit_together() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1, Need(cores_min=3, memory_mb=1000, scratch_mb=4000)))
+    matcher.add_class(spec(2, Need(cores_min=1, memory_per_core_mb=6000)))
+    matcher.add(1, 5, range(1, 10))
+    matcher.add(2, 5, range(10, 20))
+
+    found = matcher.match(offer(), 10, 0.0)
+
+    assert [match.job for match in found] == [1, 2, 10, 11]
+    assert sum(match.cores for match in found) == 8
+    assert sum(match.memory_mb for match in found) == 14_000
+    assert sum(match.scratch_mb for match in found) == 8_000
+
+
+def test_no_more_jobs_are_handed_out_than_asked_for() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, range(1, 10))
+
+    assert len(matcher.match(offer(), 3, 0.0)) == 3
+    assert matcher.match(offer(), 0, 0.0) == []
+    assert len(matcher) == 6
+
+
+def test_what_is_here_is_counted_and_known() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, [1, 2, 3])
+    matcher.match(offer(), 1, 0.0)
+
+    assert len(matcher) == 2
+    assert [job in matcher for job in (1, 2, 3, 4)] == [True, True, True, False]
+    assert (matcher.remove(1), matcher.remove(2), matcher.remove(2)) == (False, True, False)
+    assert not matcher.set_priority(2, 7)
+
+
+def test_a_class_is_made_known_once_and_jobs_of_unknown_ones_are_refused() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add_class(spec(1))
+
+    assert matcher.knows_class(1)
+    assert not matcher.knows_class(2)
+    with pytest.raises(UnknownClass, match="class 2"):
+        matcher.add(2, 5, [1])
+
+
+def test_a_class_with_a_bad_expression_is_refused_as_a_whole() -> None:
+    matcher = Matcher()
+
+    with pytest.raises(BadTags):
+        matcher.add_class(spec(1, Need(), Need(tags="a &")))
+    assert not matcher.knows_class(1)
+    check(matcher)
+
+
+def test_a_class_that_comes_later_is_seen_by_offers_that_asked_before() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1, Need(memory_mb=4000)))
+    assert matcher.match(offer(), 1, 0.0) == []
+    matcher.add_class(spec(2, Need(memory_mb=2000)))
+    matcher.add_class(spec(3, Need(memory_mb=8000)))
+    matcher.add(3, 5, [1])
+    matcher.add(2, 5, [2])
+
+    small = matcher.match(offer(memory_free_mb=3000), 5, 0.0)
+    large = matcher.match(offer(memory_free_mb=9000), 5, 0.0)
+
+    assert [match.job for match in small + large] == [2, 1]
+    check(matcher)
+
+
+def test_large_ranges_come_in_any_order_and_leave_in_order() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, range(50_000, 60_000))
+    matcher.add(1, 5, range(10_000, 20_000))
+    matcher.add(1, 5, reversed(range(30_000, 40_000)))
+    matcher.add(1, 5, range(15_000, 35_000))
+
+    wide = offer(cores=60_000, cores_free=60_000, memory_free_mb=0)
+    found = [match.job for match in matcher.match(wide, 60_000, 0.0)]
+
+    assert found == [*range(10_000, 40_000), *range(50_000, 60_000)]
+
+
+def test_a_queue_does_not_keep_what_was_removed() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, range(1, 20_001))
+    for job in range(1, 20_001, 10):
+        for other in range(job + 1, job + 10):
+            assert matcher.remove(other)
+
+    check(matcher)
+    found = matcher.match(offer(cores_free=4000), 4000, 0.0)
+    assert [match.job for match in found] == list(range(1, 20_001, 10))
+
+
+def test_a_hundred_thousand_put_back_in_turn_stay_in_order_and_small() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, range(1, 101))
+    for _ in range(1_000):
+        for match in matcher.match(offer(), 3, 0.0):
+            matcher.put_back(match.job)
+
+    check(matcher)
+    assert [match.job for match in matcher.match(offer(), 3, 0.0)] == [1, 2, 3]
