@@ -1,7 +1,7 @@
 """What a handler gives back: a whole answer, or one that is sent while it comes into being."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
@@ -116,8 +116,9 @@ class Streamed:
                     await queue.put(part)
             await queue.put(None)
         finally:
-            if isinstance(self._parts, AsyncGenerator):
-                await self._parts.aclose()
+            close = getattr(self._parts, "aclose", None)  # generators have it, iterators need not
+            if close is not None:
+                await close()
 
     async def _write(self, queue: asyncio.Queue[bytes | None], send: Send) -> None:
         while True:

@@ -1,13 +1,13 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
@@ -68,7 +68,7 @@ class Front:
                 await problem(bug)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope.get("method", "")
+        path, method = scope["path"], cast(HTTPScope, scope)["method"]  # the server speaks no other
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
             await hot(scope, receive, send)

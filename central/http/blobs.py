@@ -17,10 +17,14 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def _hash(call: Call) -> str:
     given = call.path("sha256")
-    if not _SHA256.fullmatch(given):
-        why = "a blob is named by 64 lower-case hexadecimal digits"
-        raise Refused(Code.INVALID, why, field="sha256")
+    _check(given, "sha256")
     return given
+
+
+def _check(given: str, field: str) -> None:
+    if not _SHA256.fullmatch(given):
+        why = f"{field}: a blob is named by 64 lower-case hexadecimal digits"
+        raise Refused(Code.INVALID, why, field=field)
 
 
 async def put(call: Call) -> ASGIApp:
@@ -40,4 +44,6 @@ async def get(call: Call) -> ASGIApp:
 
 async def missing(call: Call) -> ASGIApp:
     query = await call.read(api.BlobQuery)
+    for index, one in enumerate(query.sha256):
+        _check(one, f"$.sha256[{index}]")
     return encoded(await call.services.sandbox.missing(call.user_or_attempt(), query))
