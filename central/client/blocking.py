@@ -24,6 +24,7 @@ from pilotage.proto.api import (
     SecretRequest,
     Secrets,
     Sites,
+    Submitted,
     Summary,
     SummaryBy,
     TokenIssue,
@@ -150,6 +151,11 @@ class SubmissionHandle:
     def repeated(self) -> bool:
         """Whether the key was known, so that these are the jobs of the first call."""
         return self._core.repeated
+
+    @property
+    def submitted(self) -> Submitted:
+        """The central's answer to the submission."""
+        return self._core.submitted
 
     @property
     def ranges(self) -> list[IdRange]:

@@ -186,6 +186,8 @@ class AsyncClient:
             async with asyncio.TaskGroup() as group:
                 for sha256 in missing:
                     group.create_task(self._put(by_hash[sha256], gate))
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
         finally:
             for one in hashed:
                 if one.temporary:

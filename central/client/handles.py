@@ -144,6 +144,11 @@ class AsyncSubmissionHandle:
         return self._submitted.repeated
 
     @property
+    def submitted(self) -> Submitted:
+        """The central's answer to the submission."""
+        return self._submitted
+
+    @property
     def ranges(self) -> list[IdRange]:
         """The ids as ranges, in the order of the jobs."""
         return self._submitted.ids

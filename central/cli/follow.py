@@ -1,0 +1,172 @@
+"""`pilotage wait` and `pilotage watch`."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api import JobFilter, Summary, SummaryBy, SummaryRow
+from pilotage.proto.job_states import FINAL, JobState
+
+from ..client.outstanding import Outstanding
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, COMMON, Common, run_with
+from .present import console, on_terminal, print_json, print_line, rich_table
+from .progress import bar
+from .status import one_line
+from .waits import report_states
+from .where import WHERE, Where, job_filter, parse_ids
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..client.client import AsyncClient
+
+_IDS_A_PAGE = 200
+
+
+def wait(
+    *ids: str,
+    where: Where = WHERE,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    common: Common = COMMON,
+) -> int:
+    """Wait until jobs have ended: by id, or those that match a filter now.
+
+    Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over.
+    """
+    wanted = parse_ids(ids)
+
+    async def work(client: "AsyncClient") -> int:
+        chosen = await job_filter(client, where)
+        if not wanted and chosen is None:
+            raise UsageError("wait for which jobs? Give ids, --submission or --filter")
+        all_ids = wanted or tuple([view.id async for view in client.search(chosen)])
+        submission = chosen.submission if chosen is not None and not wanted else None
+        awaited = Outstanding(all_ids, submission)
+        with bar("jobs", awaited.total) as progress:
+            await client.wait_for(awaited, "wait", timeout_s, progress)
+        return report_states(await _states(client, all_ids), common)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def watch(
+    submission: int | None = None,
+    /,
+    *,
+    interval_s: Annotated[float, Parameter(help="Time between two looks.")] = 1.0,
+    common: Common = COMMON,
+) -> int:
+    """Watch jobs live, by site: all of them, or those of one submission.
+
+    A submission is watched until all of its jobs have ended (exit code as `wait`), everything until
+    Ctrl-C. In a pipe a line is printed for each change.
+    """
+    if interval_s < 0.1:
+        raise UsageError("--interval-s must be at least 0.1")
+
+    async def work(client: "AsyncClient") -> int:
+        looks = _looks(client, submission, interval_s)
+        if common.json or not on_terminal():
+            return await _watch_lines(looks, submission, common)
+        return await _watch_live(looks, submission)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+async def _looks(
+    client: "AsyncClient", submission: int | None, interval_s: float
+) -> AsyncIterator[Summary]:
+    """Yield how things stand by site, again and again; a submission's last look is its end."""
+    import asyncio
+
+    while True:
+        if submission is None:
+            yield await client.summary(SummaryBy.SITE)
+        else:
+            look = await _by_site(client, submission)
+            yield look
+            if all(state in FINAL for row in look.rows for state in row.counts):
+                return
+        await asyncio.sleep(interval_s)
+
+
+async def _by_site(client: "AsyncClient", submission: int) -> Summary:
+    rows: dict[str, dict[JobState, int]] = {}
+    total = 0
+    async for view in client.search(JobFilter(submission=submission, include_deleted=True)):
+        counts = rows.setdefault(view.site, {})
+        counts[view.state] = counts.get(view.state, 0) + 1
+        total += 1
+    if not total:
+        raise UsageError(f"there is no submission {submission}")
+    return Summary(
+        by=SummaryBy.SITE,
+        total=total,
+        rows=[SummaryRow(key=site, counts=counts) for site, counts in sorted(rows.items())],
+    )
+
+
+async def _watch_lines(
+    looks: AsyncIterator[Summary], submission: int | None, common: Common
+) -> int:
+    before: Summary | None = None
+    async for look in looks:
+        if look != before:
+            if common.json:
+                print_json(look)
+            else:
+                print_line(one_line(look))
+        before = look
+    return _ending(before)
+
+
+async def _watch_live(looks: AsyncIterator[Summary], submission: int | None) -> int:
+    from rich.live import Live
+
+    look: Summary | None = None
+    what = "all jobs" if submission is None else f"submission {submission}"
+    with Live(console=console(), auto_refresh=False) as live:
+        async for look in looks:
+            live.update(_picture(look, what), refresh=True)
+    return _ending(look)
+
+
+def _picture(look: Summary, what: str) -> "Table":
+    columns = ("site", "waiting#", "matched#", "running#", "held#", "done#", "failed#", "progress")
+    rows = [(row.key or "(not matched yet)", *_numbers(row.counts)) for row in look.rows]
+    return rich_table(columns, rows, f"{what}: {one_line(look)}")
+
+
+def _numbers(counts: dict[JobState, int]) -> tuple[object, ...]:
+    def of(*states: JobState) -> int:
+        return sum(counts.get(state, 0) for state in states)
+
+    total = sum(counts.values())
+    ended = of(*FINAL)
+    width = 20 * ended // total if total else 0
+    return (
+        of(JobState.RECEIVED, JobState.CHECKING, JobState.STAGING, JobState.WAITING),
+        of(JobState.MATCHED),
+        of(JobState.RUNNING, JobState.COMPLETING),
+        of(JobState.HELD),
+        of(JobState.DONE),
+        of(JobState.FAILED, JobState.KILLED),
+        "█" * width + "░" * (20 - width),
+    )
+
+
+def _ending(look: Summary | None) -> int:
+    rows = look.rows if look else []
+    done = all(state is JobState.DONE for row in rows for state in row.counts)
+    return Exit.OK if done else Exit.FAILED
+
+
+async def _states(client: "AsyncClient", ids: tuple[int, ...]) -> dict[JobState, int]:
+    counts: dict[JobState, int] = {}
+    for start in range(0, len(ids), _IDS_A_PAGE):
+        some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
+        for view in (await client.page(some)).jobs:
+            counts[view.state] = counts.get(view.state, 0) + 1
+    return counts

@@ -1,0 +1,117 @@
+"""A job from the command line: options and the words after `--`."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.job import Job
+
+from ..client.files import LocalFile
+from ..client.job_file import Draft
+from .exit_codes import UsageError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class JobOptions:
+    """What a job is and what it needs."""
+
+    name: Annotated[str, Parameter(help="Name of the job, or of the submission.")] = ""
+    type: Annotated[str, Parameter(help="Kind of job, for filters and summaries.")] = "User"
+    group: Annotated[str, Parameter(help="Group to submit for; else the token's first.")] = ""
+    cores: Annotated[int, Parameter(help="Cores that it needs.")] = 1
+    memory_mb: Annotated[int, Parameter(help="Memory in MB (10^6 bytes); 0: any.")] = 0
+    wall_s: Annotated[int, Parameter(help="Longest time that it runs.")] = 86_400
+    site: Annotated[tuple[str, ...], Parameter(help="Only at this site; repeatable.")] = ()
+    banned_site: Annotated[tuple[str, ...], Parameter(help="Not at this site; repeatable.")] = ()
+    tags: Annotated[str, Parameter(help="Tags that the pilot must have: 'cvmfs & ~legacy'.")] = ""
+    os: Annotated[str, Parameter(help="Operating system: el9, debian13 …")] = ""
+    input: Annotated[
+        tuple[Path, ...], Parameter(help="File or folder to lay into its folder; repeatable.")
+    ] = ()
+    output: Annotated[tuple[str, ...], Parameter(help="Files to keep, as a glob; repeatable.")] = ()
+    retries: Annotated[int, Parameter(help="How often to run it again when it fails.")] = 0
+    priority: Annotated[int, Parameter(help="0 to 10; higher runs earlier.")] = 5
+    env: Annotated[tuple[str, ...], Parameter(help="KEY=VALUE for its environment.")] = ()
+    queue_s: Annotated[int, Parameter(help="Longest wait in the queue; 0: no limit.")] = 0
+
+
+JOB_OPTIONS = JobOptions()
+
+# Which option stands for which part of a job, where the names differ.
+_OPTION_OF = {
+    "cores_min": "--cores",
+    "sites": "--site",
+    "banned_sites": "--banned-site",
+    "environment": "--env",
+    "inputs": "--input",
+    "outputs": "--output",
+}
+
+
+def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
+    """Return the job, or raise UsageError that names the option."""
+    if not payload:
+        raise UsageError("there is no command after `--`")
+    need = {
+        "sites": options.site,
+        "banned_sites": options.banned_site,
+        "os": options.os,
+        "cores_min": options.cores,
+        "memory_mb": options.memory_mb,
+        "wall_s": options.wall_s,
+        "tags": options.tags,
+    }
+    job = {
+        "command": payload,
+        "name": options.name,
+        "type": options.type,
+        "group": options.group,
+        "environment": _environment(options.env),
+        "outputs": [{"pattern": pattern} for pattern in options.output],
+        "retries": options.retries,
+        "priority": options.priority,
+        "queue_s": options.queue_s,
+        "needs": [need],
+    }
+    try:
+        return Draft(msgspec.convert(job, Job), _files(options.input))
+    except msgspec.ValidationError as why:
+        raise UsageError(_named(str(why))) from None
+
+
+def refuse_with_file(options: JobOptions) -> None:
+    """Raise UsageError if an option describes a job although a file does."""
+    for one in fields(options):
+        if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
+            option = "--" + one.name.replace("_", "-")
+            raise UsageError(f"{option} is for a command after `--`; write it into the job file")
+
+
+def _environment(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not key or not sign:
+            raise UsageError(f"--env {pair!r}: expected KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"--input {path}: there is no such file")
+    return tuple(LocalFile(path) for path in paths)
+
+
+def _named(message: str) -> str:
+    """Return a msgspec message in terms of options."""
+    what, _, place = message.partition(" - at `$")
+    steps: list[Any] = [step.split("[")[0] for step in place.rstrip("`").split(".")]
+    field = next((step for step in reversed(steps) if step), "")
+    option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
+    return f"{option}: {what[:1].lower()}{what[1:]}" if field else what

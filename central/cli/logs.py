@@ -1,0 +1,97 @@
+"""`pilotage logs` and `pilotage output`."""
+
+import codecs
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.messages import Stream
+
+from .exit_codes import Exit, UsageError
+from .options import COMMON, READING_S, Common, run_with
+from .present import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..client.handles import AsyncJobHandle
+
+
+def logs(
+    job: int,
+    /,
+    *,
+    stream: Annotated[Stream, Parameter(help="Which of its two streams.")] = Stream.OUT,
+    follow: Annotated[
+        bool, Parameter(alias="-f", negative="", help="Go on until its attempt ends.")
+    ] = False,
+    common: Common = COMMON,
+) -> int:
+    """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
+
+    With --json each piece is a line {job, stream, text}.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        text = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        async for piece in client.log(job, stream, follow=follow):
+            if common.json:
+                print_json({"job": job, "stream": stream, "text": text.decode(piece)})
+            else:
+                _write(piece)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def output(
+    job: int,
+    /,
+    *names: str,
+    to: Annotated[Path | None, Parameter(help="Folder, or file for a single name.")] = None,
+    all: Annotated[bool, Parameter(negative="", help="Fetch all that was kept.")] = False,
+    common: Common = COMMON,
+) -> int:
+    """List the files that a job kept, or fetch some: pilotage output 12 hist.json --to results/"""
+
+    async def work(client: "AsyncClient") -> int:
+        kept = (await client.outputs(job)).outputs
+        if not names and not all and to is None:
+            if common.json:
+                print_json(kept)
+            else:
+                rows = ((one.name, one.size_bytes, one.sha256[:16], one.epoch) for one in kept)
+                print_table(("name", "bytes#", "sha256", "try#"), rows, empty="no outputs")
+            return Exit.OK
+        wanted = names or tuple(one.name for one in kept)
+        target = _target(to, len(wanted))
+        for name in wanted:
+            path = await client.download(job, name, target)
+            if common.json:
+                print_json({"job": job, "name": name, "path": str(path)})
+            else:
+                print_line(str(path))
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+async def follow_job(handle: "AsyncJobHandle") -> None:
+    """Print what a job writes until its attempt ends."""
+    async for piece in handle.log(follow=True):
+        _write(piece)
+
+
+def _target(to: Path | None, wanted: int) -> Path:
+    target = to or Path()
+    if wanted > 1 and not target.exists():
+        target.mkdir(parents=True)
+    if wanted > 1 and not target.is_dir():
+        raise UsageError(f"--to {target} is a file, and {wanted} outputs need a folder")
+    return target
+
+
+def _write(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,100 @@
+"""`pilotage`: what people type. Commands are loaded when they are called for."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from ..client.errors import ClientError
+from .exit_codes import Exit, UsageError, exit_code_of
+from .present import note
+
+_ROOM = "pilotage.central.cli"
+_JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
+
+# name, where it is, its group in the help, one line about it
+COMMANDS = (
+    ("submit", "submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
+    ("status", "status:status", _JOBS, "Show jobs: by id, by filter, or those not finished."),
+    ("summary", "status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
+    ("wait", "follow:wait", _JOBS, "Wait until jobs have ended."),
+    ("watch", "follow:watch", _JOBS, "Watch jobs live, by site."),
+    ("logs", "logs:logs", _JOBS, "Print what a job wrote."),
+    ("output", "logs:output", _JOBS, "List or fetch the files that a job kept."),
+    ("explain", "explain:explain", _JOBS, "Say why a job waits, clause by clause."),
+    ("kill", "act:kill", _JOBS, "End jobs for good."),
+    ("hold", "act:hold", _JOBS, "Keep jobs from running until they are released."),
+    ("release", "act:release", _JOBS, "Let held jobs run again."),
+    ("reschedule", "act:reschedule", _JOBS, "Run jobs again from the start."),
+    ("delete", "act:delete", _JOBS, "Hide jobs that have ended from lists."),
+    ("serve", "serve:serve", _CENTRAL, "Run the central."),
+    ("demo", "serve:demo", _CENTRAL, "Show it all: a central, pilots at four sites, a campaign."),
+    ("bench", "serve:bench", _CENTRAL, "Measure, and compare with the goals."),
+    ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
+    ("pilot", "pilots:app", _PILOTS, "Start, list, show and drain pilots."),
+    ("site", "sites:app", _PILOTS, "Show sites."),
+    ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
+)
+
+
+def build() -> App:
+    """Return the command tree; only the name and one line of each command are known yet."""
+    from pilotage import __version__
+
+    app = App(
+        name="pilotage",
+        help="Pilot-and-matcher workload management for science communities.",
+        version=__version__,
+        help_epilogue="Exit codes: 0 ok · 1 jobs failed · 2 usage · 3 refused · 4 no connection"
+        " · 5 time-out. Everything is described in docs/cli.md.",
+    )
+    for name, place, group, line in COMMANDS:
+        app.command(f"{_ROOM}.{place}", name=name, group=group, help=line)
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Carry out a command line and return its exit code; errors are one line on stderr."""
+    tokens, payload = split_payload(argv)
+    try:
+        command, bound, extra = build().parse_args(
+            tokens, print_error=False, exit_on_error=False, help_on_error=False
+        )
+        given: dict[str, Any] = {}
+        if "payload" in extra:
+            given["payload"] = payload
+        elif payload:
+            raise UsageError("only submit and explain take a command after `--`")
+        return int(command(*bound.args, **bound.kwargs, **given) or Exit.OK)
+    except CycloptsError as why:
+        note(_one_line(why))
+        return Exit.USAGE
+    except ClientError as why:
+        note(str(why))
+        return exit_code_of(why)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. What is left must not fail at exit again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def split_payload(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """Part the command line at the first `--`: what follows is the job's own, word by word."""
+    words = list(argv)
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], tuple(words[at + 1 :])
+
+
+def main() -> None:
+    """Entry point of the command `pilotage`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _one_line(error: CycloptsError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from .present import note
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+READING_S = 5.0  # how long a command that only reads is patient
+CHANGING_S = 30.0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every command that speaks to a central."""
+
+    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False
+    url: Annotated[
+        str | None, Parameter(help="Where the central is; else PILOTAGE_URL, else the local one.")
+    ] = None
+    data: Annotated[
+        Path | None, Parameter(help="Data directory of the local central; else PILOTAGE_DATA.")
+    ] = None
+    patience_s: Annotated[
+        float | None, Parameter(help="How long to try again while nobody answers.")
+    ] = None
+
+
+COMMON = Common()
+
+
+def run_with(
+    common: Common, work: "Callable[[AsyncClient], Awaitable[int]]", *, patience_s: float
+) -> int:
+    """Run `work` with a client of the central that the options name; return its exit code."""
+    import asyncio
+
+    from ..client.client import AsyncClient
+
+    said: set[str] = set()
+
+    def on_retry(why: str, pause_s: float) -> None:
+        if why not in said:  # once is enough
+            said.add(why)
+            note(f"no answer yet ({why}): trying again")
+
+    async def within() -> int:
+        async with AsyncClient(
+            common.url,
+            data=common.data,
+            patience_s=patience_s if common.patience_s is None else common.patience_s,
+            on_retry=on_retry,
+        ) as client:
+            return await work(client)
+
+    return asyncio.run(within())

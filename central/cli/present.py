@@ -1,0 +1,117 @@
+"""How results look: tables for people on a terminal, plain columns in a pipe, JSON for programs."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+COLOURS = {
+    "Waiting": "yellow",
+    "Matched": "cyan",
+    "Running": "blue",
+    "Completing": "blue",
+    "Held": "magenta",
+    "Done": "green",
+    "Failed": "red",
+    "Killed": "red",
+    "Lost": "red",
+    "Draining": "yellow",
+}
+
+
+def on_terminal() -> bool:
+    """Say whether a person reads the standard output."""
+    return sys.stdout.isatty()
+
+
+def watched() -> bool:
+    """Say whether progress can be shown: on standard error, for a person."""
+    return sys.stderr.isatty()
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on a line of its own."""
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_line(text: str) -> None:
+    """Print a line for people."""
+    sys.stdout.write(clean(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not the result."""
+    sys.stderr.write(f"pilotage: {clean(text)}\n")
+
+
+def clean(text: str) -> str:
+    """Return the text without control characters: names and reasons come from other people, and
+    a terminal would obey them."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a rich console."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, title: str = ""
+) -> None:
+    """Print rows under their columns; a column whose name ends in `#` is of numbers."""
+    cells = [[_text(value) for value in row] for row in rows]
+    if not cells:
+        if on_terminal():
+            print_line(empty)
+        return
+    if on_terminal():
+        console().print(rich_table(columns, cells, title))
+        return
+    lines = [[column.rstrip("#") for column in columns], *cells]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        print_line(
+            "  ".join(_padded(*one) for one in zip(line, widths, columns, strict=True)).rstrip()
+        )
+
+
+def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":
+    """Return a rich table; states have their colour."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        right = column.endswith("#")
+        table.add_column(
+            column.rstrip("#"), justify="right" if right else "left", overflow="ellipsis"
+        )
+    for row in rows:
+        texts = [clean(_text(value)) for value in row]
+        table.add_row(*(Text(text, style=COLOURS.get(text.split(" ")[0], "")) for text in texts))
+    return table
+
+
+def number(value: int) -> str:
+    """Return a number as people read it: 12 430."""
+    return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    named: Any = getattr(value, "value", value)  # of an enum
+    return str(named)
+
+
+def _padded(text: str, width: int, column: str) -> str:
+    return text.rjust(width) if column.endswith("#") else text.ljust(width)

@@ -1,0 +1,35 @@
+"""Progress bars on standard error, for people only."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .present import console, watched
+
+
+@contextmanager
+def bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar while the block runs; give what moves it, None where nobody is watching."""
+    if not shown or not watched():
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+
+        def move(done: int) -> None:
+            progress.update(task, completed=done)
+
+        yield move

@@ -1,0 +1,75 @@
+"""`pilotage serve`, `demo` and `bench`: started through `operate`."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .exit_codes import Exit, UsageError
+
+
+def serve(
+    *,
+    data: Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")] = None,
+    config: Annotated[Path | None, Parameter(help="YAML file; else PILOTAGE_CONFIG.")] = None,
+    host: Annotated[str | None, Parameter(help="Address to listen on; loopback only.")] = None,
+    port: Annotated[int | None, Parameter(help="Port of the API.")] = None,
+    broker: Annotated[
+        str | None, Parameter(help="Message bus: embedded, none, or mqtt://host:port.")
+    ] = None,
+    set: Annotated[
+        tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
+    ] = (),
+    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False,
+) -> int:
+    """Run the central, until it is told to stop. Without options everything is embedded."""
+    operate = import_module("pilotage.central.operate.serve")
+    code: int | None = operate.main(
+        data=data,
+        config=config,
+        host=host,
+        port=port,
+        broker=broker,
+        settings=parse_settings(set),
+        json=json,
+    )
+    return code or Exit.OK
+
+
+def demo(
+    *,
+    keep: Annotated[bool, Parameter(negative="", help="Leave it running at the end.")] = False,
+    data: Annotated[Path | None, Parameter(help="Data directory; else a new one.")] = None,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False,
+) -> int:
+    """Show it all: a central, pilots at four sites, a campaign with its faults, a result."""
+    operate = import_module("pilotage.central.operate.demo")
+    code: int | None = operate.main(keep=keep, data=data, json=json)
+    return code or Exit.OK
+
+
+def bench(
+    name: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="", help="Print one JSON object.")] = False,
+    against: Annotated[str, Parameter(help="Run this peer in the same run: hyperqueue.")] = "",
+    write: Annotated[Path | None, Parameter(help="Write the result to this file.")] = None,
+) -> int:
+    """Measure and compare with the goals; exit code 1 when one is missed."""
+    room = import_module("pilotage.central.bench")
+    code: int | None = room.main(name, json=json, against=against, write=write)
+    return code or Exit.OK
+
+
+def parse_settings(words: tuple[str, ...]) -> dict[str, str]:
+    """Return `section.key=value` pairs; the settings themselves are checked where they are read."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        section, dot, name = key.partition(".")
+        if not (sign and dot and section and name):
+            raise UsageError(f"--set {word}: expected section.key=value")
+        found[key] = value
+    return found

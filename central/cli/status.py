@@ -1,0 +1,153 @@
+"""`pilotage status` and `pilotage summary`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api import JobFilter, JobPage, JobView, Summary, SummaryBy
+from pilotage.proto.job_states import FINAL, JobState
+
+from .exit_codes import Exit
+from .options import COMMON, READING_S, Common, run_with
+from .present import note, number, print_json, print_line, print_table
+from .where import WHERE, Where, job_filter, parse_ids
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+_PAGE_MAX = 1_000
+_IDS_A_PAGE = 200  # they travel in the URL
+_COLUMNS = ("id#", "name", "state", "site", "owner", "tries#", "code#", "submitted", "reason")
+
+
+def status(
+    *ids: str,
+    where: Where = WHERE,
+    limit: Annotated[int, Parameter(help="At most so many jobs; 0: all.")] = 50,
+    after: Annotated[int, Parameter(help="Only jobs with an id greater than this.")] = 0,
+    common: Common = COMMON,
+) -> int:
+    """Show jobs: by id (12 20-29), by filter, or those that have not finished.
+
+    With --json each job is a line of its own.
+    """
+    wanted = parse_ids(ids)
+
+    async def work(client: "AsyncClient") -> int:
+        chosen = await job_filter(client, where)
+        if not wanted and chosen is None:
+            if not common.json:
+                print_line(one_line(await client.summary()))
+            chosen = JobFilter(states=tuple(s for s in JobState if s not in FINAL))
+        if wanted:
+            return await _by_id(client, wanted, common)
+        return await _by_filter(client, chosen or JobFilter(), after, limit, common)
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def summary(
+    *,
+    by: Annotated[SummaryBy, Parameter(help="What a line is about.")] = SummaryBy.STATE,
+    common: Common = COMMON,
+) -> int:
+    """Count jobs by state: all of them in one line, or by site, type, group or owner."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.summary(by)
+        if common.json:
+            print_json(found)
+        elif by is SummaryBy.STATE:
+            print_line(one_line(found))
+        else:
+            print_summary(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def one_line(found: Summary) -> str:
+    """Return the counts of all states in one line."""
+    counts = total_counts(found)
+    parts = [f"{number(counts[state])} {state.value}" for state in JobState if counts.get(state)]
+    return f"{number(found.total)} jobs" + (": " + ", ".join(parts) if parts else "")
+
+
+def total_counts(found: Summary) -> dict[JobState, int]:
+    """Add up the rows of a summary."""
+    counts: dict[JobState, int] = {}
+    for row in found.rows:
+        for state, n in row.counts.items():
+            counts[state] = counts.get(state, 0) + n
+    return counts
+
+
+def print_summary(found: Summary) -> None:
+    """Print a table with a column for each state that occurs."""
+    used = [state for state in JobState if any(row.counts.get(state) for row in found.rows)]
+    print_table(
+        [found.by.value, *(f"{state.value}#" for state in used)],
+        ([row.key or "-", *(row.counts.get(state, 0) for state in used)] for row in found.rows),
+        empty="no jobs",
+    )
+
+
+async def _by_id(client: "AsyncClient", ids: tuple[int, ...], common: Common) -> int:
+    views: list[JobView] = []
+    for start in range(0, len(ids), _IDS_A_PAGE):
+        some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
+        views += (await client.page(some)).jobs
+    _print(views, common)
+    absent = sorted(set(ids) - {view.id for view in views})
+    if absent:
+        note(
+            f"there is no job {absent[0]}" + (f" (and {len(absent) - 1} more)" * (len(absent) > 1))
+        )
+        return Exit.REFUSED
+    return Exit.OK
+
+
+async def _by_filter(
+    client: "AsyncClient", chosen: JobFilter, after: int, limit: int, common: Common
+) -> int:
+    """Print page by page when all are wanted, so that half a million lines need no memory."""
+    left = limit or None
+    cursor: int | None = after
+    shown: list[JobView] = []
+    while cursor is not None and (left is None or left > 0):
+        size = _PAGE_MAX if left is None else min(left, _PAGE_MAX)
+        page: JobPage = await client.page(chosen, after=cursor, limit=size)
+        cursor = page.after
+        left = None if left is None else left - len(page.jobs)
+        if common.json:
+            _print(page.jobs, common)
+        else:
+            shown += page.jobs
+    if not common.json:
+        _print(shown, common)
+        if cursor is not None:
+            note(f"there are more: --after {cursor}, or --limit 0 for all")
+    return Exit.OK
+
+
+def _print(views: list[JobView], common: Common) -> None:
+    if common.json:
+        for view in views:
+            print_json(view)
+        return
+    print_table(_COLUMNS, (_row(view) for view in views), empty="no such jobs")
+
+
+def _row(view: JobView) -> tuple[object, ...]:
+    marks = " ".join(f"({mark.value})" for mark in view.marks)
+    return (
+        view.id,
+        view.name or "-",
+        f"{view.state.value} {marks}".rstrip(),
+        view.site or "-",
+        view.owner,
+        view.epoch,
+        view.exit_code,
+        view.submitted_at.replace("T", " ")[:19],
+        view.reason or view.status,
+    )

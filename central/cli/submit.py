@@ -1,0 +1,210 @@
+"""`pilotage submit`."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.job import Job
+
+from ..client.bodies import STREAM_ABOVE
+from .exit_codes import Exit, UsageError
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+from .options import CHANGING_S, COMMON, Common, run_with
+from .present import number, print_json, print_line
+from .progress import bar
+from .waits import report_states, wait_for_submission
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..client.handles import AsyncSubmissionHandle
+    from ..client.job_file import Draft, JobFile
+
+_ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
+
+
+def submit(
+    file: Path | None = None,
+    /,
+    *,
+    job: JobOptions = JOB_OPTIONS,
+    array: Annotated[
+        str, Parameter(help="N or A-B: one job for each number, `{index}` in the command.")
+    ] = "",
+    key: Annotated[
+        str, Parameter(help="Idempotency key: the same key again gives the same jobs.")
+    ] = "",
+    wait: Annotated[bool, Parameter(negative="", help="Wait until the jobs have ended.")] = False,
+    follow: Annotated[
+        bool, Parameter(negative="", help="Print what the one job writes, as it writes it.")
+    ] = False,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
+    common: Common = COMMON,
+) -> int:
+    """Submit a command, a job file or an array of jobs.
+
+    pilotage submit [OPTIONS] -- COMMAND ARGS…
+
+    pilotage submit [OPTIONS] FILE.yaml|FILE.json|FILE.ndjson
+
+    With --array the braces in the command are parameters: `{index}` is the number, and `{{` stands
+    for a brace. A file holds one job, a list under `jobs:`, or `template:` with `parameters:`; in
+    an .ndjson file each line is a job.
+    """
+    plan = _plan(file, job, array, payload)
+
+    async def work(client: "AsyncClient") -> int:
+        handle = await plan(client, key)
+        _report(handle, common)
+        if follow:
+            await _follow(handle)
+        if wait or follow:
+            counts = await wait_for_submission(handle, timeout_s)
+            return report_states(counts, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+Plan = Callable[["AsyncClient", str], Any]
+
+
+def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ...] | None) -> Plan:
+    """Return what submits the jobs, once everything that can be checked here is checked."""
+    if file is not None and payload is not None:
+        raise UsageError("give either a job file or a command after `--`, not both")
+    if file is None:
+        if payload is None:
+            raise UsageError("nothing to submit: give a job file, or a command after `--`")
+        draft = draft_of(job, payload)
+        numbers = parse_array(array) if array else None
+        return lambda client, key: _submit_command(client, draft, numbers, job, key)
+    if array:
+        raise UsageError("--array is for a command after `--`; a file has `parameters:`")
+    refuse_with_file(job)
+    if not file.exists():
+        raise UsageError(f"there is no file {file}: a command comes after `--`, as in -- {file}")
+    if file.suffix == ".ndjson":
+        return lambda client, key: _submit_lines(client, file, job, key)
+    from ..client.job_file import read_job_file
+
+    read = read_job_file(file)
+    return lambda client, key: _submit_file(client, read, job, key)
+
+
+def parse_array(text: str) -> range:
+    """Return the numbers of `N` (1 to N) or `A-B`."""
+    match = _ARRAY.match(text)
+    if match:
+        first, last = (int(match[1]), int(match[2])) if match[2] else (1, int(match[1]))
+        if first <= last and last - first < 1_000_000:
+            return range(first, last + 1)
+    raise UsageError(f"--array {text}: expected N or A-B, at most 1 000 000 numbers")
+
+
+async def _submit_command(
+    client: "AsyncClient", draft: "Draft", numbers: range | None, options: JobOptions, key: str
+) -> "AsyncSubmissionHandle":
+    job = await _complete(client, draft)
+    if numbers is None:
+        return await client.submit(job, key=key or None, name=options.name)
+    parameters: Iterable[dict[str, str | int | float]] = ({"index": i} for i in numbers)
+    if len(numbers) <= STREAM_ABOVE:
+        parameters = list(parameters)
+    with bar("submitting", len(numbers), shown=len(numbers) > STREAM_ABOVE) as progress:
+        return await client.submit(
+            template=job,
+            parameters=parameters,
+            key=key or None,
+            name=options.name,
+            progress=progress,
+        )
+
+
+async def _submit_file(
+    client: "AsyncClient", read: "JobFile", options: JobOptions, key: str
+) -> "AsyncSubmissionHandle":
+    total = len(read.jobs) or len(read.parameters)
+    labels = {
+        "key": key or read.key or None,
+        "name": options.name or read.name,
+        "group": options.group or read.group,
+    }
+    with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
+        if read.template is not None:
+            template = await _complete(client, read.template)
+            return await client.submit(
+                template=template, parameters=read.parameters, progress=progress, **_typed(labels)
+            )
+        jobs = await _complete_all(client, read.jobs)
+        return await client.submit(jobs, progress=progress, **_typed(labels))
+
+
+async def _submit_lines(
+    client: "AsyncClient", file: Path, options: JobOptions, key: str
+) -> "AsyncSubmissionHandle":
+    with file.open("rb") as stream:
+        total = sum(1 for _ in stream)
+        stream.seek(0)
+        jobs = (line.strip() for line in stream)
+        with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
+            return await client.submit(
+                _decoded(jobs),
+                key=key or None,
+                name=options.name,
+                group=options.group,
+                progress=progress,
+            )
+
+
+def _decoded(lines: Iterator[bytes]) -> Iterator[Job]:
+    decode = msgspec.json.Decoder(Job).decode
+    for n, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield decode(line)
+        except msgspec.DecodeError as why:
+            raise UsageError(f"line {n}: {why}") from None
+
+
+async def _complete(client: "AsyncClient", draft: "Draft") -> Job:
+    """Upload the files of a job and return it with them as inputs."""
+    return draft.with_inputs(await client.upload(draft.files)) if draft.files else draft.job
+
+
+async def _complete_all(client: "AsyncClient", drafts: "tuple[Draft, ...]") -> list[Job]:
+    """Upload the files of many jobs at once; what several of them need is hashed once."""
+    local = list(dict.fromkeys(file for draft in drafts for file in draft.files))
+    uploaded = dict(zip(local, await client.upload(local), strict=True)) if local else {}
+    return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
+
+
+def _typed(labels: dict[str, str | None]) -> dict[str, Any]:
+    return dict(labels)
+
+
+async def _follow(handle: "AsyncSubmissionHandle") -> None:
+    if handle.count != 1:
+        raise UsageError(f"--follow is for one job, and these are {handle.count}: use watch")
+    from .logs import follow_job
+
+    await follow_job(handle.handles()[0])
+
+
+def _report(handle: "AsyncSubmissionHandle", common: Common) -> None:
+    if common.json:
+        print_json(handle.submitted)
+        return
+    ids = ", ".join(
+        str(part.first) if part.count == 1 else f"{part.first}-{part.first + part.count - 1}"
+        for part in handle.ranges[:5]
+    )
+    more = " …" if len(handle.ranges) > 5 else ""
+    again = " (the key was known: these are the jobs of the first call)" if handle.repeated else ""
+    jobs = "job" if handle.count == 1 else f"{number(handle.count)} jobs"
+    print_line(f"submission {handle.id}: {jobs} {ids}{more}{again}")

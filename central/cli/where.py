@@ -1,0 +1,114 @@
+"""Which jobs a command is about: ids, or a filter."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api import JobFilter
+from pilotage.proto.job_states import JobState
+
+from ..client.nearest import unknown
+from .exit_codes import UsageError
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+KEYS = ("state", "owner", "group", "type", "site", "name", "submission", "id", "include_deleted")
+_SINGLE = ("owner", "group", "type", "site", "name")
+_IDS = re.compile(r"^(\d{1,16})(?:-(\d{1,16}))?$")
+_RANGE_MAX = 1_000_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Options that choose jobs."""
+
+    state: Annotated[
+        tuple[str, ...], Parameter(help="Only jobs in this state; may come several times.")
+    ] = ()
+    submission: Annotated[int | None, Parameter(help="Only jobs of this submission.")] = None
+    filter: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Only jobs for which all of these hold: state=Waiting,owner=me,site=PIC. Keys: "
+            + ", ".join(KEYS)
+            + "."
+        ),
+    ] = ()
+
+
+WHERE = Where()
+
+
+def parse_ids(words: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the ids in `12 20-29`."""
+    ids: list[int] = []
+    for word in words:
+        match = _IDS.match(word)
+        if not match:
+            raise UsageError(f"{word!r} is no job id: give numbers or ranges, as in 12 20-29")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= _RANGE_MAX:
+            raise UsageError(f"{word!r} is no range of job ids: the smaller one comes first")
+        ids.extend(range(first, last + 1))
+    return tuple(ids)
+
+
+async def job_filter(client: "AsyncClient", where: Where) -> JobFilter | None:
+    """Return the filter that the options make, None where there is none. `me` is asked for."""
+    clauses = _clauses(where)
+    if not clauses:
+        return None
+    if clauses.get("owner") == ["me"]:
+        clauses["owner"] = [(await client.whoami()).subject]
+    single = {key: clauses[key][-1] for key in _SINGLE if key in clauses}
+    return JobFilter(
+        states=tuple(parse_state(word) for word in clauses.get("state", ())),
+        ids=parse_ids(tuple(clauses.get("id", ()))),
+        submission=_number(clauses["submission"][-1]) if "submission" in clauses else None,
+        include_deleted="include_deleted" in clauses,
+        **single,
+    )
+
+
+def shown(where: Where) -> str:
+    """Return the filter in words, for a question or a headline."""
+    return ", ".join(f"{key}={'|'.join(values)}" for key, values in _clauses(where).items())
+
+
+def parse_state(word: str) -> JobState:
+    """Return the state of this name, in any case of letters."""
+    names = {state.value.lower(): state for state in JobState}
+    if word.lower() not in names:
+        raise UsageError(unknown(word, (state.value for state in JobState), what="state"))
+    return names[word.lower()]
+
+
+def _clauses(where: Where) -> dict[str, list[str]]:
+    clauses: dict[str, list[str]] = {}
+    for part in (part.strip() for text in where.filter for part in text.split(",")):
+        key, sign, value = part.partition("=")
+        if key not in KEYS:
+            raise UsageError(f"--filter: {unknown(key, KEYS)}")
+        if key == "include_deleted" and not sign:
+            value = "true"
+        if not value:
+            raise UsageError(f"--filter: {key} needs a value, as in {key}=…")
+        clauses.setdefault(key, []).append(value)
+    for state in where.state:
+        clauses.setdefault("state", []).append(state)
+    if where.submission is not None:
+        clauses["submission"] = [str(where.submission)]
+    for key in _SINGLE:
+        if len(clauses.get(key, ())) > 1:
+            raise UsageError(f"--filter: {key} comes twice; only state and id may")
+    return clauses
+
+
+def _number(word: str) -> int:
+    if not word.isdecimal():
+        raise UsageError(f"--filter: submission={word}: expected a number")
+    return int(word)
