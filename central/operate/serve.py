@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from pilotage import __version__
+
 from ..app import World, build
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
@@ -120,13 +122,20 @@ async def serve(
         log=log,
     )
     central = build(world, tokens, settings)
-    server = HttpServer(central.services, settings.http, pilot_file=bundle, clock=clock)
+    server = HttpServer(
+        central.services,
+        host=settings.http.host,
+        port=settings.http.port,
+        version=__version__,
+        bundle=lambda: asyncio.to_thread(bundle.read_bytes),
+        connections_max=settings.http.connections_max,
+    )
     try:
         await central.recover()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run())
             tasks.create_task(server.run())
-            url = settings.http.url or await server.url()
+            url = settings.http.url or f"http://{settings.http.host}:{server.port}"
             with announced(place.data, Running(url=url, pid=os.getpid())):
                 log(
                     "central_started",
