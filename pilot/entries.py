@@ -1,0 +1,33 @@
+"""What stands in the journal: enough for the next life of this pilot to speak for this one."""
+
+from dataclasses import dataclass
+
+from pilotage.proto.messages import Assignment, Report
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who we are. The nonce is written before the first word, so that a repeated registration of
+    a pilot that died in between is the same registration."""
+
+    nonce: str
+    pilot: str = ""
+    renewal_secret: str = ""
+
+
+@dataclass(frozen=True)
+class KeptAssignment:
+    """An attempt that was taken on, and where: only there can it be seen dead."""
+
+    boot_id: str
+    pid_namespace: str
+    assignment: Assignment
+
+
+@dataclass(frozen=True)
+class KeptEnded:
+    """A last report; `at` is a reading of CLOCK_BOOTTIME of that boot."""
+
+    boot_id: str
+    at: float
+    report: Report

@@ -1,0 +1,174 @@
+"""The files of an attempt: its input before the start, its output and streams after the end."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+from pilotage.proto.messages import Assignment, InputFile, Output, Stream
+
+from .brain import BACK_OFF_MAX_S, BACK_OFF_MIN_S
+from .events import Log
+from .line import may_pass, refusal
+from .payloads import OWN_OUTPUTS
+from .ports import Clock, Http, NoReply, Randomness, UnsafePath, Workspace
+
+KEPT_BYTES = 1_000_000  # of each stream, from its end
+PATIENCE_S = 600.0  # how long the input may take to come
+Content = Union[Path, bytes]
+
+
+class NotBrought(Exception):
+    """Input that is not there, is not what was promised, or would not lie in the folder."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was uploaded of an attempt."""
+
+    outputs: tuple[Output, ...] = ()
+    absent: tuple[str, ...] = ()  # required patterns that matched nothing
+    failure: str = ""
+
+
+class NotStored(Exception):
+    """The central will not have a blob."""
+
+
+class Files:
+    """Moves blobs with each attempt's own token, over the second connection."""
+
+    def __init__(
+        self, http: Http, workspace: Workspace, clock: Clock, random: Randomness, log: Log
+    ) -> None:
+        self._http, self._workspace, self._clock = http, workspace, clock
+        self._random, self._log = random, log
+        self._folders: dict[int, Path] = {}
+        self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
+
+    def make(self, attempt_id: int) -> Path:
+        """Make the attempt's folder, or return the one that was made for its input."""
+        if attempt_id not in self._folders:
+            self._folders[attempt_id] = self._workspace.make(attempt_id)
+        return self._folders[attempt_id]
+
+    def remove(self, attempt_id: int) -> None:
+        self._folders.pop(attempt_id, None)
+        self._stored.pop(attempt_id, None)
+        self._workspace.remove(attempt_id)
+
+    async def bring(self, assignment: Assignment) -> None:
+        """Lay all input files into the payload's folder. Raises NotBrought."""
+        folder = self.make(assignment.attempt_id)
+        for number, file in enumerate(assignment.body.inputs):
+            fetched = folder / f"input-{number}"
+            await self._fetch(assignment, file, fetched)
+            try:
+                await self._workspace.unpack(fetched, folder / "work", file.name, file.unpack)
+            except (UnsafePath, OSError) as why:
+                raise NotBrought(f"{file.name}: {why}") from why
+
+    async def _fetch(self, assignment: Assignment, file: InputFile, to: Path) -> None:
+        """GET until it is here. Raises NotBrought."""
+        failures, until = 0, self._clock.now() + PATIENCE_S
+        while True:
+            try:
+                got = await self._http.download(
+                    f"/v1/blobs/{file.sha256}", to, token=assignment.token
+                )
+                if got.status == 200 and got.sha256 == file.sha256:
+                    return
+                why = f"{file.name}: the central answers {got.status}"
+                if got.status == 200:
+                    why = f"{file.name}: its bytes are not those of its hash"
+                elif not may_pass(got.status):
+                    raise NotBrought(why)
+            except NoReply as no:
+                why = str(no)
+            except OSError as no:
+                raise NotBrought(f"{file.name} cannot be written: {no}") from no
+            if self._clock.now() >= until:
+                raise NotBrought(why)
+            failures += 1
+            await self._wait(assignment.attempt_id, failures, why)
+
+    def left_nothing(self, assignment: Assignment, *, outputs: bool) -> bool:
+        """Say whether there is nothing to upload, so that the end can be told at once."""
+        if outputs and assignment.body.outputs:
+            return False
+        folder = self.make(assignment.attempt_id)
+        return not any(self._workspace.size(folder, stream.value) for stream in Stream)
+
+    async def take(self, assignment: Assignment, *, outputs: bool) -> Taken:
+        """Upload the ends of both streams and, if wanted, the files that are to be kept."""
+        folder = self.make(assignment.attempt_id)
+        found = [*self._streams(folder)]
+        absent: list[str] = []
+        if outputs and assignment.body.outputs:
+            rules = tuple((rule.pattern, rule.required) for rule in assignment.body.outputs)
+            try:
+                files, absent = await self._workspace.collect(folder / "work", rules)
+            except (UnsafePath, OSError) as why:
+                return Taken(failure=f"outputs cannot be read: {why}")
+            found.extend(files)
+        kept: list[Output] = []
+        for output, content in found:
+            try:
+                await self._store(assignment, output.sha256, content)
+            except NotStored as why:
+                if output.name.startswith(OWN_OUTPUTS):
+                    continue
+                return Taken(tuple(kept), failure=f"{output.name} was not stored: {why}")
+            kept.append(output)
+        return Taken(tuple(kept), tuple(absent))
+
+    def _streams(self, folder: Path) -> list[tuple[Output, Content]]:
+        kept: list[tuple[Output, Content]] = []
+        for stream in Stream:
+            size = self._workspace.size(folder, stream.value)
+            if not size:
+                continue
+            end = self._workspace.tail(folder, stream.value, max(0, size - KEPT_BYTES), KEPT_BYTES)
+            digest = hashlib.sha256(end).hexdigest()
+            kept.append((Output(OWN_OUTPUTS + stream.value, digest, len(end)), end))
+        return kept
+
+    async def again(self, attempt_id: int, token: str, missing: tuple[str, ...]) -> frozenset[str]:
+        """Upload what the central misses; return the hashes that we cannot give."""
+        known = self._stored.get(attempt_id, {})
+        unavailable = {sha256 for sha256 in missing if sha256 not in known}
+        for sha256 in missing:
+            if sha256 in known:
+                try:
+                    await self._put(attempt_id, token, sha256, known[sha256])
+                except NotStored:
+                    unavailable.add(sha256)
+        return frozenset(unavailable)
+
+    async def _store(self, assignment: Assignment, sha256: str, content: Content) -> None:
+        self._stored.setdefault(assignment.attempt_id, {})[sha256] = content
+        await self._put(assignment.attempt_id, assignment.token, sha256, content)
+
+    async def _put(self, attempt_id: int, token: str, sha256: str, content: Content) -> None:
+        """PUT until answered. Raises NotStored."""
+        failures = 0
+        while True:
+            try:
+                reply = await self._http.upload(f"/v1/blobs/{sha256}", content, token=token)
+                if 200 <= reply.status < 300:
+                    return
+                said = refusal(reply)
+                why = f"{said.status} {said.code} {said.message}"
+                if not may_pass(reply.status):
+                    raise NotStored(why)
+            except NoReply as no:
+                why = str(no)
+            failures += 1
+            await self._wait(attempt_id, failures, why)
+
+    async def _wait(self, attempt_id: int, failures: int, why: str) -> None:
+        most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
+        wait_s = self._random.uniform(BACK_OFF_MIN_S, most)
+        facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
+        self._log("blob_not_moved", facts)
+        await self._clock.sleep(wait_s)

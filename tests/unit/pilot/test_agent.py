@@ -1,0 +1,452 @@
+"""The whole agent on fakes and a virtual clock, against a central that is a script."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from pilotage.pilot.ports import HttpReply
+from pilotage.proto.messages import (
+    Answer,
+    AskAnswer,
+    Assignment,
+    Attempt,
+    Beat,
+    BeatAnswer,
+    Body,
+    BrokerLogin,
+    Down,
+    Grant,
+    Hello,
+    How,
+    InputFile,
+    LogChunk,
+    OutputRule,
+    Problem,
+    Register,
+    Registered,
+    Report,
+    ReportAnswer,
+    TokenReply,
+    Turn,
+    TurnReply,
+    Wake,
+    What,
+)
+from pilotage.proto.wire import decode, encode
+from tests import virtual
+from tests.fake_pilot import FakePilot, Script, script_of
+
+LEASE_S = 120.0
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of abc
+
+
+class Central:
+    """Hands out `queue`, keeps what it hears. One pilot, no store: a script with manners."""
+
+    def __init__(self) -> None:
+        self.queue: deque[Assignment] = deque()
+        self.given: dict[int, tuple[Assignment, ...]] = {}  # by ask
+        self.reports: list[Report] = []
+        self.ended: dict[Attempt, Report] = {}
+        self.beats: list[Beat] = []
+        self.asks: list[int] = []
+        self.turns: list[Turn] = []
+        self.blobs: dict[str, bytes] = {}
+        self.forgets: set[str] = set()  # blobs that it has lost by the time of the report
+        self.hellos: list[Hello] = []
+        self.registers: list[Register] = []
+        self.tokens = 0
+        self.valid_tokens = {""}
+        self.chunks: list[LogChunk] = []
+        self.session = 0
+        self.parked = 0
+        self.drain = False
+        self.follow: tuple[Attempt, ...] = ()
+
+    async def __call__(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
+        if path.startswith("/v1/blobs/"):
+            return self._blob(method, path.rpartition("/")[2], body)
+        if path == "/v1/pilots/register":
+            self.registers.append(decode(Register, body))
+            return self._registered()
+        if path == "/v1/pilots/hello":
+            self.hellos.append(decode(Hello, body))
+            return self._registered()
+        if path == "/v1/pilots/token":
+            return HttpReply(200, encode(TokenReply(self._token(), 900.0)))
+        if token not in self.valid_tokens:
+            return HttpReply(401, encode(Problem("expired_token", "too old")))
+        if path == "/v1/beat":
+            return HttpReply(200, encode(self.beat(decode(Beat, body))))
+        if path == "/v1/log":
+            self.chunks.append(decode(LogChunk, body))
+            return HttpReply(202, b"{}")
+        return HttpReply(200, encode(self._turn(decode(Turn, body))))
+
+    def _token(self) -> str:
+        self.tokens += 1
+        self.valid_tokens = {f"token-{self.tokens}"}
+        return f"token-{self.tokens}"
+
+    def _registered(self) -> HttpReply:
+        self.session += 1
+        self.given = {}
+        reply = Registered(
+            pilot="p1",
+            community="ctao",
+            site="PIC",
+            element="ce1",
+            gen="g1",
+            session=self.session,
+            token=self._token(),
+            expires_in_s=900.0,
+            renewal_secret="renew",
+            broker=BrokerLogin("mqtt://broker:1883", "p1", "word"),
+        )
+        return HttpReply(200, encode(reply))
+
+    def _blob(self, method: str, sha256: str, body: bytes) -> HttpReply:
+        if method == "PUT":
+            self.blobs[sha256] = body
+            return HttpReply(201, b"{}")
+        if sha256 not in self.blobs:
+            return HttpReply(404, encode(Problem("not_found", "no such blob")))
+        return HttpReply(200, self.blobs[sha256])
+
+    def _turn(self, turn: Turn) -> TurnReply:
+        self.turns.append(turn)
+        answers = tuple(self._report(report) for report in turn.reports)
+        ask = None
+        if turn.ask is not None:
+            self.asks.append(turn.ask.n)
+            known = self.given.get(turn.ask.n)
+            if known is None:
+                count = min(len(self.queue), turn.ask.jobs_max)
+                known = self.given[turn.ask.n] = tuple(self.queue.popleft() for _ in range(count))
+                self.parked = 0 if known else turn.ask.n
+            ask = AskAnswer(turn.ask.n, known, parked=not known)
+        return TurnReply(term=1, reports=answers, ask=ask, drain=self.drain)
+
+    def _report(self, report: Report) -> ReportAnswer:
+        self.reports.append(report)
+        lost = tuple(one.sha256 for one in report.outputs if one.sha256 in self.forgets)
+        if lost:
+            self.forgets.clear()
+            return ReportAnswer(report.job, report.epoch, report.n, Answer.MISSING, lost)
+        answer = Answer.OK
+        if report.what is What.ENDED:
+            attempt = Attempt(report.job, report.epoch)
+            answer = Answer.ALREADY if attempt in self.ended else Answer.OK
+            self.ended.setdefault(attempt, report)
+        return ReportAnswer(report.job, report.epoch, report.n, answer)
+
+    def beat(self, beat: Beat) -> BeatAnswer:
+        self.beats.append(beat)
+        again = bool(beat.parked and self.queue)
+        return BeatAnswer(beat.n, 1, ask_again=again, follow=self.follow)
+
+
+def assignment(job: int, *command: str, **body: object) -> Assignment:
+    return Assignment(
+        job=job,
+        epoch=1,
+        attempt_id=1_000 + job,
+        lease_s=LEASE_S,
+        token=f"attempt-{job}",
+        grant=Grant(cores=1, memory_mb=1_000, wall_s=3_600),
+        body=Body(command=command, **body),  # type: ignore[arg-type]
+    )
+
+
+Story = Callable[[Central, FakePilot], Awaitable[None]]
+
+
+def live(
+    story: Story, *, script: Script | None = None, bus: bool = True
+) -> tuple[Central, FakePilot, int]:
+    """Run a pilot beside a story; when the story ends, the pilot is asked to end."""
+    central = Central()
+
+    def sent(topic: str, payload: bytes) -> None:
+        assert pilot.bus is not None
+        if topic.endswith("/log"):
+            central.chunks.append(decode(LogChunk, payload))
+            return
+        answer = encode(Down(beat=central.beat(decode(Beat, payload))))
+        asyncio.get_running_loop().call_soon(pilot.bus.inject, answer)
+
+    pilot = FakePilot(
+        central,
+        script=script_of if script is None else lambda _: script,
+        bus_sent=sent if bus else None,
+    )
+
+    async def both() -> int:
+        agent = pilot.agent()
+        running = asyncio.get_running_loop().create_task(agent.run())
+        await story(central, pilot)
+        agent.drain("the story is over")
+        return await running
+
+    return central, pilot, virtual.run(both(), limit_s=100_000)
+
+
+async def until(holds: Callable[[], bool], *, within_s: float = 1_000.0) -> None:
+    end = virtual.now() + within_s
+    while not holds():
+        assert virtual.now() < end, "it never came"
+        await asyncio.sleep(0.01)
+
+
+async def hear(pilot: FakePilot, message: Down) -> None:
+    assert pilot.bus is not None
+    await pilot.bus.hear(encode(message))
+
+
+def test_a_pilot_registers_runs_a_job_and_reports_it() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(7, "sleep", "100"))
+        await until(lambda: bool(central.ended))
+
+    central, pilot, code = live(story)
+
+    assert code == 0
+    assert [m.secret for m in central.registers] == ["secret"]
+    ended = central.ended[Attempt(7, 1)]
+    assert (ended.how, ended.exit_code) == (How.EXITED, 0)
+    assert [r.what for r in central.reports] == [What.STARTED, What.ENDED]
+    assert not pilot.journal.assignments() and not pilot.journal.ended()
+    assert central.beats[-1].goodbye
+
+
+def test_the_report_of_one_job_and_the_ask_for_the_next_travel_together() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.extend(assignment(job, "true") for job in range(1, 11))
+        await until(lambda: len(central.ended) == 10)
+
+    central, _, _ = live(story)
+
+    both = [turn for turn in central.turns if turn.reports and turn.ask]
+    assert len(both) == 10
+    assert len(central.turns) == 11, "one to begin with, then one for each job"
+
+
+def test_a_wake_up_starts_a_job_within_milliseconds() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        await until(lambda: central.parked > 0)
+        await asyncio.sleep(100)
+        central.queue.append(assignment(1, "true"))
+        woken = virtual.now()
+        await hear(pilot, Down(wake=Wake(central.parked, 1)))
+        await until(lambda: bool(pilot.guard.runs))
+        assert pilot.guard.runs[0][1] - woken < 0.005
+        await until(lambda: bool(central.ended))
+
+    live(story)
+
+
+def test_without_a_bus_beats_go_over_https_and_bring_the_word_that_there_is_work() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        await until(lambda: central.parked > 0)
+        central.queue.append(assignment(1, "sleep", "200"))
+        await until(lambda: bool(central.ended))
+
+    central, pilot, code = live(story, bus=False)
+
+    assert code == 0
+    assert ("no_bus", {"why": "no client here"}) in pilot.log
+    listed = [beat for beat in central.beats if beat.holding]
+    assert 5 <= len(listed) <= 7, "one at the start and one each 40 s"
+    assert not any(name == "payload_frozen" for name, _ in pilot.log)
+
+
+def test_output_files_and_streams_are_stored_before_the_end_is_told() -> None:
+    script = Script(duration_s=5, stdout=b"hello\n", files={"a.dat": b"abc", "b.log": b"x"})
+
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "any", outputs=(OutputRule("*.dat"),)))
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story, script=script)
+
+    outputs = {one.name: one for one in central.ended[Attempt(1, 1)].outputs}
+    assert set(outputs) == {".pilotage/stdout", "a.dat"}
+    assert central.blobs[outputs["a.dat"].sha256] == b"abc"
+    assert central.blobs[outputs[".pilotage/stdout"].sha256] == b"hello\n"
+
+
+def test_blobs_that_the_central_has_lost_are_uploaded_again() -> None:
+    script = Script(files={"a.dat": b"abc"})
+
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.forgets = {ABC}
+        central.queue.append(assignment(1, "any", outputs=(OutputRule("*.dat"),)))
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story, script=script)
+
+    assert len([r for r in central.reports if r.what is What.ENDED]) == 2
+    assert central.ended[Attempt(1, 1)].how is How.EXITED
+
+
+def test_a_required_output_that_is_missing_fails_the_attempt_by_name() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "true", outputs=(OutputRule("*.dat"),)))
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story)
+
+    ended = central.ended[Attempt(1, 1)]
+    assert (ended.how, ended.detail) == (How.OUTPUT, "no file matches *.dat")
+
+
+def test_input_is_laid_out_before_the_start_or_the_attempt_ends_as_input() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.blobs[ABC] = b"abc"
+        central.queue.append(assignment(1, "true", inputs=(InputFile("in.txt", ABC, 3),)))
+        central.queue.append(assignment(2, "true", inputs=(InputFile("in.txt", "0" * 64, 3),)))
+        await until(lambda: len(central.ended) == 2)
+
+    central, _, _ = live(story)
+
+    assert central.ended[Attempt(1, 1)].how is How.EXITED
+    assert central.ended[Attempt(2, 1)].how is How.INPUT
+
+
+def test_a_token_that_is_refused_is_fetched_anew_and_the_request_repeated() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        await until(lambda: central.parked > 0)
+        central.valid_tokens = {"another"}
+        central.queue.append(assignment(1, "true"))
+        await until(lambda: bool(central.ended))
+
+    central, _, code = live(story)
+
+    assert code == 0
+    assert central.tokens == 2
+
+
+def test_a_lost_reply_gives_the_same_assignment_and_runs_it_once() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        await until(lambda: central.parked > 0)
+        central.queue.append(assignment(1, "sleep", "3"))
+        pilot.http.lose_replies = 1
+        await hear(pilot, Down(wake=Wake(central.parked, 1)))
+        await until(lambda: bool(central.ended))
+
+    central, pilot, _ = live(story)
+
+    assert central.asks[:3] == [1, 2, 2]
+    assert pilot.guard.started == [1_001]
+
+
+def test_a_network_cut_freezes_the_payload_at_its_fence_and_thaws_it_when_it_heals() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "sleep", "300"))
+        await until(lambda: bool(pilot.guard.started))
+        await asyncio.sleep(1)
+        assert pilot.bus is not None
+        pilot.http.cut = True
+        pilot.bus.set_up(False)
+        await until(lambda: pilot.guard.frozen(1_001))
+        frozen = virtual.now()
+        sent = max(beat_at for _, beat_at, _ in pilot.guard.runs)
+        assert frozen - sent <= 0.8 * LEASE_S + 1
+        await asyncio.sleep(500)
+        pilot.http.cut = False
+        await until(lambda: bool(central.ended), within_s=2_000)
+
+    central, _, _ = live(story)
+
+    ended = central.ended[Attempt(1, 1)]
+    assert ended.how is How.EXITED
+    assert ended.usage is not None and 490 < ended.usage.frozen_s < 530
+
+
+def test_a_restart_says_hello_reports_what_had_ended_and_calls_the_rest_lost() -> None:
+    central = Central()
+
+    def sent(topic: str, payload: bytes) -> None:
+        pass
+
+    pilot = FakePilot(central, bus_sent=sent)
+    pilot.probe.cores_all = 2
+
+    async def story() -> int:
+        central.queue.append(assignment(1, "sleep", "5"))
+        central.queue.append(assignment(2, "sleep", "1000"))
+        first = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await until(lambda: len(pilot.guard.started) == 2)
+        pilot.http.cut = True
+        await until(lambda: bool(pilot.journal.ended()))
+        first.cancel()  # kill -9: nothing is said any more
+        await asyncio.wait([first])
+        pilot.guard.die()
+        await asyncio.sleep(30)
+        pilot.http.cut = False
+        agent = pilot.agent()
+        second = asyncio.get_running_loop().create_task(agent.run())
+        await until(lambda: len(central.ended) == 2)
+        agent.drain("done")
+        return await second
+
+    code = virtual.run(story())
+
+    assert code == 0
+    assert len(central.registers) == 1
+    assert central.hellos[0].unanswered == (Attempt(1, 1), Attempt(2, 1))
+    assert central.ended[Attempt(1, 1)].how is How.EXITED
+    assert central.ended[Attempt(2, 1)].how is How.LOST
+    assert not pilot.journal.assignments() and not pilot.journal.ended()
+
+
+def test_a_pilot_that_died_before_the_answer_registers_with_the_same_nonce() -> None:
+    central = Central()
+    pilot = FakePilot(central)
+
+    async def story() -> None:
+        pilot.http.cut = True
+        first = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await asyncio.sleep(30)
+        first.cancel()
+        await asyncio.wait([first])
+        pilot.http.cut, pilot.http.lose_replies = False, 1
+        second = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await until(lambda: len(central.registers) == 2)
+        second.cancel()
+        await asyncio.wait([second])
+
+    virtual.run(story())
+
+    assert len({one.nonce for one in central.registers}) == 1
+
+
+def test_live_output_flows_only_while_somebody_follows() -> None:
+    script = Script(duration_s=100, stdout="zwölf\n".encode() * 10)
+
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "any"))
+        await until(lambda: bool(pilot.guard.started))
+        await asyncio.sleep(10)
+        assert not central.chunks
+        central.follow = (Attempt(1, 1),)
+        await hear(pilot, Down(follow=Attempt(1, 1)))
+        await until(lambda: bool(central.chunks), within_s=1)
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story, script=script)
+
+    assert "".join(chunk.text for chunk in central.chunks) == "zwölf\n" * 10
+
+
+def test_the_guards_death_is_said_and_the_pilot_ends() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "sleep", "1000"))
+        await until(lambda: bool(pilot.guard.started))
+        pilot.guard.die()
+        await until(lambda: bool(central.ended))
+
+    central, _, code = live(story)
+
+    assert central.ended[Attempt(1, 1)].how is How.LOST
+    assert code == 13
