@@ -1,0 +1,78 @@
+"""The policy table, read as a person reads it."""
+
+import pytest
+
+from pilotage.central.auth.callers import Anonymous, AttemptCaller, Caller, PilotCaller
+from pilotage.central.auth.errors import Forbidden, NoToken
+from pilotage.central.auth.policy import TABLE, Action, Reach, Who, covers, reach, require, who
+from pilotage.proto.claims import Role
+
+from .issuer import person
+
+PILOT = PilotCaller(pilot="p", community="ctao", site="PIC", element="e")
+ATTEMPT = AttemptCaller(job=1, epoch=1, attempt_id=1, community="ctao")
+
+
+def test_the_table_is_whole() -> None:
+    assert set(TABLE) == {(one, action) for one in Who for action in Action}
+
+
+def test_every_role_is_a_column() -> None:
+    assert {role.value for role in Role} <= {one.value for one in Who}
+    assert [who(one) for one in (Anonymous(), PILOT, ATTEMPT, person(Role.ADMIN))] == [
+        Who.ANONYMOUS,
+        Who.PILOT,
+        Who.ATTEMPT,
+        Who.ADMIN,
+    ]
+
+
+#    caller                                        action              reach
+REACHES: list[tuple[Caller, Action, Reach]] = [
+    (person(Role.USER), Action.JOB_READ, Reach.OWN),
+    (person(Role.READER), Action.JOB_READ, Reach.COMMUNITY),
+    (person(Role.READER, community=""), Action.JOB_READ, Reach.ALL),
+    (person(Role.MANAGER), Action.JOB_CONTROL, Reach.COMMUNITY),
+    (person(Role.MANAGER, groups=("mc",)), Action.JOB_CONTROL, Reach.GROUP),
+    (person(Role.OPERATOR), Action.JOB_CONTROL, Reach.COMMUNITY),  # an operator of one community
+    (person(Role.OPERATOR, community=""), Action.JOB_CONTROL, Reach.ALL),
+    (person(Role.ADMIN, community=""), Action.TOKEN_ISSUE, Reach.ALL),
+    (person(Role.USER, community=""), Action.JOB_READ, Reach.OWN),
+    (PILOT, Action.PILOT_WORK, Reach.OWN),
+    (PILOT, Action.BLOB_READ, Reach.NONE),
+    (ATTEMPT, Action.PILOT_WORK, Reach.NONE),
+    (ATTEMPT, Action.BLOB_WRITE, Reach.OWN),
+    (Anonymous(), Action.JOB_READ, Reach.NONE),
+]
+
+
+@pytest.mark.parametrize(("caller", "action", "right"), REACHES)
+def test_a_token_narrows_what_its_role_reaches(
+    caller: Caller, action: Action, right: Reach
+) -> None:
+    assert reach(caller, action) is right
+
+
+def test_a_refusal_names_the_right_and_who_has_it() -> None:
+    with pytest.raises(Forbidden, match="reader has not the right job_control: user, manager"):
+        require(person(Role.READER), Action.JOB_CONTROL)
+    with pytest.raises(NoToken):
+        require(Anonymous(), Action.JOB_CONTROL)
+
+
+def test_only_an_admin_covers_all_roles() -> None:
+    covered = {giver.value: {r.value for r in Role if covers(giver, r)} for giver in Role}
+
+    assert covered == {
+        "reader": {"reader"},
+        "user": {"user"},
+        "manager": {"user", "manager"},
+        "operator": {"reader", "user", "operator"},
+        "admin": {"reader", "user", "manager", "operator", "admin"},
+    }
+
+
+def test_pilots_and_attempts_reach_nothing_of_people() -> None:
+    of_people = [a for a in Action if a.value.startswith(("job_", "token_", "pilot_read"))]
+
+    assert {TABLE[one, a] for one in (Who.PILOT, Who.ATTEMPT) for a in of_people} == {Reach.NONE}

@@ -1,0 +1,332 @@
+"""What is a good token, what is none, and what the first start leaves behind."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.central.auth import keys
+from pilotage.central.auth.callers import PilotCaller, User
+from pilotage.central.auth.errors import BadKeyFile, BadToken, ExpiredToken, TokenNotFound
+from pilotage.central.auth.tokens import ADMIN_FILE
+from pilotage.central.errors import Refused
+from pilotage.proto import api
+from pilotage.proto.claims import Role
+from pilotage.proto.problems import Code
+from tests.fake_central import FakeRandomness
+
+from .issuer import AUDIENCE, ISSUER, Issuer, make_issuer, person
+from .token_store import DATA
+
+GOOD, BAD, EXPIRED = "good", "bad", "expired"
+
+#    what is unlike a good token's claims     verdict
+CLAIMS: list[tuple[dict[str, Any], str]] = [
+    ({}, GOOD),
+    ({"exp": -1}, EXPIRED),
+    ({"exp": 0}, EXPIRED),  # the moment itself is too late
+    ({"exp": 1}, GOOD),
+    ({"iat": 59}, GOOD),  # a clock that is a little fast
+    ({"iat": 61}, BAD),
+    ({"iss": "https://other.test"}, BAD),
+    ({"iss": ISSUER + "/"}, BAD),
+    ({"aud": "other"}, BAD),
+    ({"aud": ["other", AUDIENCE]}, GOOD),
+    ({"aud": ["other", "another"]}, BAD),
+    ({"aud": []}, BAD),
+    ({"aud": "https://wlcg.cern.ch/jwt/v1/any"}, GOOD),
+    ({"wlcg__ver": "1.7"}, GOOD),  # a newer minor version
+    ({"wlcg__ver": "2.0"}, BAD),
+    ({"wlcg__ver": "10.0"}, BAD),
+    ({"wlcg__ver": None}, BAD),
+    ({"jti": None}, BAD),
+    ({"sub": None}, BAD),
+    ({"exp": None}, BAD),
+    ({"sub": 5}, BAD),
+    ({"exp": "tomorrow"}, BAD),
+    ({"role": "emperor"}, BAD),
+    ({"kind": "attempt"}, BAD),
+    ({"unheard_of": [1, 2]}, GOOD),  # unknown claims are ignored
+]
+
+
+def verdict(issuer: Issuer, token: str) -> str:
+    try:
+        issuer.tokens.caller(token)
+    except ExpiredToken:
+        return EXPIRED
+    except BadToken:
+        return BAD
+    return GOOD
+
+
+@pytest.mark.parametrize(("changed", "right"), CLAIMS, ids=str)
+async def test_claims_decide(changed: dict[str, Any], right: str) -> None:
+    issuer = await make_issuer()
+    now = int(issuer.clock.wall())
+    moved = {
+        name: now + value if name in ("exp", "iat") and isinstance(value, int) else value
+        for name, value in changed.items()
+    }
+
+    assert verdict(issuer, issuer.signed(issuer.claims(**moved))) == right
+
+
+def _unsigned(issuer: Issuer) -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(msgspec.json.encode(value)).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none', 'kid': issuer.key()['kid']})}.{part(issuer.claims())}."
+
+
+def _other_claims(issuer: Issuer) -> str:
+    head, _, signature = issuer.signed(issuer.claims()).split(".")
+    claims = msgspec.json.encode(issuer.claims(role="admin"))
+    return f"{head}.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.{signature}"
+
+
+def _other_signature(issuer: Issuer) -> str:
+    token = issuer.signed(issuer.claims())
+    return token[:-8] + ("A" * 8 if token[-8:] != "A" * 8 else "B" * 8)
+
+
+FORGERIES: dict[str, Callable[[Issuer], str]] = {
+    "no algorithm": _unsigned,
+    "HS256 with the public key": lambda i: i.signed_with_public_key_as_secret(i.claims()),
+    "an unknown key id": lambda i: i.signed(i.claims(), kid="unknown"),
+    "no key id": lambda i: i.signed(i.claims(), kid=None),
+    "other claims under the signature": _other_claims,
+    "another signature": _other_signature,
+    "no signature": lambda i: i.signed(i.claims()).rpartition(".")[0] + ".",
+    "an attempt's form": lambda i: "pa1." + i.signed(i.claims()),
+    "nothing": lambda _: "",
+    "a word": lambda _: "admin",
+    "dots": lambda _: "..",
+    "a megabyte": lambda _: "a" * 1_000_000,
+    "not ASCII": lambda _: "é.ü.ß",
+}
+
+
+@pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES.keys())
+async def test_a_forged_token_is_bad(forged: Callable[[Issuer], str]) -> None:
+    issuer = await make_issuer()
+
+    assert verdict(issuer, forged(issuer)) == BAD
+
+
+async def test_no_bytes_break_the_reader() -> None:
+    issuer = await make_issuer()
+    good = issuer.signed(issuer.claims())
+    piece = st.one_of(st.text(max_size=40), st.sampled_from([*good.split("."), "pa1", "e30"]))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(piece, max_size=5).map(".".join))
+    def read(token: str) -> None:
+        assert verdict(issuer, token) == (GOOD if token == good else BAD)
+
+    read()
+
+
+async def test_the_first_start_writes_keys_and_an_admin_token() -> None:
+    issuer = await make_issuer()
+
+    assert {path.name for path in issuer.disk.files} == {
+        keys.FILE,
+        "attempt-key",
+        ADMIN_FILE,
+    }
+    assert issuer.admin.role is Role.ADMIN
+    assert issuer.admin.community == ""
+    assert [row.subject for row in issuer.store.rows.values()] == ["admin"]
+
+
+async def test_a_restart_keeps_keys_and_admin_token() -> None:
+    issuer = await make_issuer()
+    files = dict(issuer.disk.files)
+    user = issuer.signed(issuer.claims())
+
+    again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store, seed=2)
+
+    assert again.disk.files == files
+    assert verdict(again, user) == GOOD
+
+
+async def test_an_expired_admin_token_is_replaced_at_the_next_start() -> None:
+    issuer = await make_issuer()
+    old = issuer.admin_token
+    issuer.clock.move(400 * 86_400)
+
+    again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store, seed=2)
+
+    assert verdict(again, old) == EXPIRED
+    assert again.admin.role is Role.ADMIN
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"keys": []}', b'{"keys": [{"kty": "EC"}]}'])
+async def test_a_broken_key_file_stops_the_start(content: bytes) -> None:
+    issuer = await make_issuer()
+    issuer.disk.files[DATA / keys.FILE] = content
+
+    with pytest.raises(BadKeyFile):
+        await make_issuer(disk=issuer.disk)
+
+
+async def test_after_a_rotation_old_tokens_still_hold() -> None:
+    issuer = await make_issuer()
+    signing = keys.load(DATA, disk=issuer.disk, clock=issuer.clock, randomness=FakeRandomness(3))
+    old = issuer.signed(issuer.claims())
+    signing.rotate(disk=issuer.disk, clock=issuer.clock, randomness=FakeRandomness(4))
+    again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store)
+
+    assert verdict(again, old) == GOOD
+    assert verdict(again, again.signed(again.claims())) == GOOD
+    assert len(again.tokens.jwks()["keys"]) == 2
+    assert again.tokens.jwks()["keys"][0]["kid"] == again.key()["kid"] == signing.kid
+
+
+async def test_the_key_set_shows_nothing_private() -> None:
+    issuer = await make_issuer()
+
+    (shown,) = issuer.tokens.jwks()["keys"]
+
+    assert set(shown) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+
+
+async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
+    issuer = await make_issuer()
+    made = await issuer.tokens.issue(issuer.admin, api.TokenIssue(subject="ada", community="ctao"))
+    before = verdict(issuer, made.token)
+
+    await issuer.tokens.revoke(issuer.admin, made.view.jti)
+    await issuer.tokens.revoke(issuer.admin, made.view.jti)  # idempotent
+    again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store)
+
+    assert (before, verdict(issuer, made.token), verdict(again, made.token)) == (GOOD, BAD, BAD)
+
+
+async def test_a_cached_token_ends_on_time() -> None:
+    issuer = await make_issuer()
+    token = issuer.signed(issuer.claims())
+    before = verdict(issuer, token)
+
+    issuer.clock.move(600)
+
+    assert (before, verdict(issuer, token)) == (GOOD, EXPIRED)
+
+
+async def test_a_pilot_is_what_its_token_says() -> None:
+    issuer = await make_issuer()
+
+    token, expires_in_s = issuer.tokens.pilot_token("p1", "ctao", "PIC", "batch")
+
+    assert issuer.tokens.caller(token) == PilotCaller(
+        pilot="p1", community="ctao", site="PIC", element="batch"
+    )
+    assert expires_in_s == 3_600
+
+
+async def test_an_issued_token_says_who_it_is() -> None:
+    issuer = await make_issuer()
+    wanted = api.TokenIssue(subject="ada", community="ctao", groups=("dl1", "mc"), name="Ada L.")
+
+    made = await issuer.tokens.issue(issuer.admin, wanted)
+    caller = issuer.tokens.caller(made.token)
+
+    assert isinstance(caller, User)
+    assert (caller.issuer, caller.subject, caller.community) == (ISSUER, "ada", "ctao")
+    assert (caller.groups, caller.role, caller.name) == (("dl1", "mc"), Role.USER, "Ada L.")
+    who = issuer.tokens.whoami(caller)
+    assert (who.expires_in_s, who.role) == (86_400, Role.USER)
+
+
+async def test_lists_show_what_the_caller_may_see() -> None:
+    issuer = await make_issuer()
+    for subject, community, groups in [
+        ("ada", "ctao", ("dl1",)),
+        ("bob", "ctao", ("mc",)),
+        ("eve", "lhcb", ("dl1",)),
+    ]:
+        wanted = api.TokenIssue(subject=subject, community=community, groups=groups)
+        await issuer.tokens.issue(issuer.admin, wanted)
+
+    async def seen(caller: User) -> set[str]:
+        return {view.subject for view in (await issuer.tokens.list(caller)).tokens}
+
+    assert await seen(issuer.admin) == {"admin", "ada", "bob", "eve"}
+    assert await seen(person(Role.ADMIN, subject="chief")) == {"ada", "bob"}
+    assert await seen(person(Role.MANAGER, subject="chief")) == {"ada", "bob"}
+    assert await seen(person(Role.MANAGER, subject="chief", groups=("dl1",))) == {"ada"}
+    assert await seen(person(Role.USER)) == {"ada"}
+    assert await seen(person(Role.USER, subject="eve")) == set()
+
+
+async def test_nobody_revokes_what_they_do_not_see() -> None:
+    issuer = await make_issuer()
+    admin = next(iter(issuer.store.rows))
+
+    for caller in (person(Role.USER), person(Role.MANAGER), person(Role.ADMIN)):
+        with pytest.raises(TokenNotFound):
+            await issuer.tokens.revoke(caller, admin)
+
+
+#     giver                                        wanted                                 field
+REFUSED: list[tuple[User, dict[str, Any], str, Code]] = [
+    (person(), {"subject": "bob"}, "$.subject", Code.FORBIDDEN),
+    (person(), {"subject": "ada", "role": Role.MANAGER}, "$.role", Code.FORBIDDEN),
+    (person(), {"subject": "ada", "role": Role.READER}, "$.role", Code.FORBIDDEN),  # sees more
+    (person(), {"subject": "ada", "community": "lhcb"}, "$.community", Code.FORBIDDEN),
+    (person(), {"subject": "ada", "groups": ("dl1",)}, "$.groups", Code.FORBIDDEN),
+    (person(Role.READER), {"subject": "ada", "role": Role.READER}, "", Code.FORBIDDEN),
+    (person(Role.MANAGER), {"subject": "b", "role": Role.OPERATOR}, "$.role", Code.FORBIDDEN),
+    (
+        person(Role.MANAGER, groups=("mc",)),
+        {"subject": "b", "groups": ("dl1",)},
+        "$.groups",
+        Code.FORBIDDEN,
+    ),
+    (person(Role.OPERATOR), {"subject": "bob"}, "$.subject", Code.FORBIDDEN),
+    (person(Role.ADMIN, community=""), {"subject": "b"}, "$.community", Code.INVALID),
+    (person(Role.ADMIN), {"subject": "b", "community": "a/b"}, "$.community", Code.INVALID),
+    (person(Role.ADMIN), {"subject": "b", "groups": ("x", "y z")}, "$.groups[1]", Code.INVALID),
+    (person(Role.ADMIN), {"subject": "b\n"}, "$.subject", Code.INVALID),
+]
+
+
+@pytest.mark.parametrize(("giver", "wanted", "field", "code"), REFUSED)
+async def test_nobody_hands_out_more_than_they_have(
+    giver: User, wanted: dict[str, Any], field: str, code: Code
+) -> None:
+    issuer = await make_issuer()
+
+    with pytest.raises(Refused) as refused:
+        await issuer.tokens.issue(giver, api.TokenIssue(**wanted))
+
+    assert (refused.value.field, refused.value.code) == (field, code)
+    assert len(issuer.store.rows) == 1  # nothing but the first admin's
+
+
+async def test_a_token_never_outlives_the_one_it_was_made_with() -> None:
+    issuer = await make_issuer()
+    soon = issuer.clock.wall() + 100
+
+    made = await issuer.tokens.issue(
+        person(expires_at=soon), api.TokenIssue(subject="ada", valid_s=1_000)
+    )
+    issuer.clock.move(100)
+
+    assert verdict(issuer, made.token) == EXPIRED
+
+
+async def test_a_manager_of_groups_hands_out_these_groups_and_never_none() -> None:
+    issuer = await make_issuer()
+    wanted = api.TokenIssue(subject="bob", role=Role.MANAGER)
+
+    made = await issuer.tokens.issue(person(Role.MANAGER, groups=("mc",)), wanted)
+    caller = issuer.tokens.caller(made.token)
+
+    assert isinstance(caller, User)
+    assert caller.groups == ("mc",)
