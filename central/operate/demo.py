@@ -3,34 +3,34 @@
 It needs Python alone. What else is missing on the machine it says in a line, and goes on without.
 """
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pilotage.proto.api import SecretRequest
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 
 from ..client import Client
 from . import campaign
-from .datadir import Running
-from .pilot import PilotPlan, start
+from .local import (
+    LocalCentral,
+    LocalPilot,
+    NotRunning,
+    end,
+    local_central,
+    start_pilot,
+    wait_for_pilots,
+)
+from .pilot import PilotPlan
 
 LEASE_S = 15
-START_S = 30.0
 REDRAW_S = 0.4
 
 
@@ -64,9 +64,10 @@ def main(*, keep: bool = False, data: Path | None = None) -> int:
     folder = data or Path(tempfile.mkdtemp(prefix="pilotage-demo-"))
     try:
         with ExitStack() as stack:
-            running = stack.enter_context(_central(folder, keep=keep))
-            return _show(console, folder, running, stack, keep=keep)
-    except (DemoFailed, KeyboardInterrupt) as why:
+            settings = {"lease.lease_s": str(LEASE_S)}
+            central = stack.enter_context(local_central(folder, settings, keep=keep))
+            return _show(console, central, stack, keep=keep)
+    except (DemoFailed, NotRunning, KeyboardInterrupt) as why:
         console.print(f"[red]The demo stopped:[/] {why or 'interrupted'}")
         return 1
     finally:
@@ -74,16 +75,16 @@ def main(*, keep: bool = False, data: Path | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show(console: Console, folder: Path, running: Running, stack: ExitStack, *, keep: bool) -> int:
+def _show(console: Console, central: LocalCentral, stack: ExitStack, *, keep: bool) -> int:
+    folder = central.data
     client = stack.enter_context(Client(data=folder))
     health = client.health()
-    console.print(f"[bold]The central[/] answers at {running.url}, its data is in {folder}")
+    console.print(f"[bold]The central[/] answers at {central.url}, its data is in {folder}")
     console.print(f"Leases last {LEASE_S} s here instead of 120 s, so that the demo is short.")
     console.print(f"Beats travel over {health.bus}.")
-    pilots = _start_pilots(client, folder, running.url)
+    pilots = _start_pilots(client, central)
     if not keep:
         stack.callback(_end_pilots, pilots)
-    _wait_for_pilots(client, pilots)
     isolations = sorted({pilot.isolation for pilot in client.pilots(states=[PilotState.RUNNING])})
     console.print(
         f"[bold]{len(pilots)} pilots[/] registered; payloads run in: {', '.join(isolations)}"
@@ -114,83 +115,27 @@ def _show(console: Console, folder: Path, running: Running, stack: ExitStack, *,
     return 0 if found.right else 1
 
 
-# -- the central and the pilots -----------------------------------------------------------------
-
-
-@contextmanager
-def _central(folder: Path, *, keep: bool) -> Generator[Running]:
-    """Start `pilotage serve` on a free port; end it afterwards, unless it is kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "central.log"
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "pilotage.central.cli", "serve", "--data", str(folder)),
-                *("--port", "0", "--set", f"lease.lease_s={LEASE_S}"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+def _start_pilots(client: Client, central: LocalCentral) -> list[LocalPilot]:
+    pilots = [
+        start_pilot(
+            client,
+            central,
+            make.site,
+            make.element,
+            PilotPlan(cores=make.cores, memory_mb=make.memory_mb, tags=make.tags, os=make.os),
         )
-    try:
-        yield _running(folder, process, log)
-    finally:
-        if not keep:
-            process.terminate()
-            process.wait(20)
-
-
-def _running(folder: Path, process: subprocess.Popen[bytes], log: Path) -> Running:
-    file = folder / "central.json"
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise DemoFailed(f"the central ended:\n{log.read_text(errors='replace')[-2000:]}")
-        if file.is_file():
-            found = msgspec.json.decode(file.read_bytes(), type=Running)
-            if found.pid == process.pid:
-                return found
-        time.sleep(0.05)
-    raise DemoFailed(f"the central did not start within {START_S:.0f} s; its log is {log}")
-
-
-def _start_pilots(client: Client, folder: Path, url: str) -> dict[str, subprocess.Popen[bytes]]:
-    pilots: dict[str, subprocess.Popen[bytes]] = {}
-    for make in MAKES:
-        made = client.secrets(SecretRequest(site=make.site, element=make.element)).secrets[0]
-        plan = PilotPlan(
-            central=url,
-            secret=made.secret,
-            state=folder / "pilots" / made.pilot,
-            cores=make.cores,
-            memory_mb=make.memory_mb,
-            tags=make.tags,
-            os=make.os,
-        )
-        pilots[made.pilot] = start(plan)
+        for make in MAKES
+    ]
+    wait_for_pilots(client, pilots)
     return pilots
 
 
-def _wait_for_pilots(client: Client, pilots: dict[str, subprocess.Popen[bytes]]) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        running = {pilot.id for pilot in client.pilots(states=[PilotState.RUNNING])}
-        if pilots.keys() <= running:
-            return
-        time.sleep(0.1)
-    raise DemoFailed(f"pilots did not register within {START_S:.0f} s")
-
-
-def _end_pilots(pilots: dict[str, subprocess.Popen[bytes]]) -> None:
-    for process in pilots.values():
-        if process.poll() is None:
-            process.terminate()
-    for process in pilots.values():
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+def _end_pilots(pilots: list[LocalPilot]) -> None:
+    for pilot in pilots:
+        if pilot.process.poll() is None:
+            pilot.process.terminate()  # all at once; `end` waits for each
+    for pilot in pilots:
+        end(pilot.process)
 
 
 # -- what a person sees -------------------------------------------------------------------------
@@ -200,7 +145,7 @@ def _watch(
     console: Console,
     client: Client,
     jobs: campaign.Submitted,
-    pilots: dict[str, subprocess.Popen[bytes]],
+    pilots: list[LocalPilot],
 ) -> dict[JobState, int]:
     """Show progress by site; kill one pilot on the way."""
     killed = ""
@@ -217,14 +162,15 @@ def _watch(
         return campaign.wait(client, jobs, look)
 
 
-def _kill_one(client: Client, pilots: dict[str, subprocess.Popen[bytes]]) -> str:
+def _kill_one(client: Client, pilots: list[LocalPilot]) -> str:
     """kill -9 the pilot that holds most; its jobs must run elsewhere."""
     held = [pilot for pilot in client.pilots(states=[PilotState.RUNNING]) if pilot.attempts]
     if not held:
         return ""
     victim = max(held, key=lambda pilot: pilot.attempts)
-    pilots[victim.id].kill()
-    pilots[victim.id].wait()
+    process = next(pilot.process for pilot in pilots if pilot.id == victim.id)
+    process.kill()
+    process.wait()
     return f"{victim.id} ({victim.attempts} jobs on it)"
 
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from .bundle import pilot_bundle
 class PilotPlan:
     """How a pilot is started. Empty fields are left to the pilot's own detection."""
 
-    central: str
-    secret: str
-    state: Path
+    central: str = ""
+    secret: str = field(default="", repr=False)
+    state: Path = Path()
     cores: int = 0
     memory_mb: int = 0
     tags: tuple[str, ...] = ()
@@ -80,13 +79,3 @@ def write_secret(folder: Path, secret: str) -> Path:
     with os.fdopen(handle, "w") as file:
         file.write(secret)
     return Path(name)
-
-
-def new_state_folder(parent: Path | None = None) -> Path:
-    """Return a fresh folder for a pilot's state."""
-    return Path(tempfile.mkdtemp(prefix="pilotage-pilot-", dir=parent))
-
-
-def start_all(plans: Sequence[PilotPlan]) -> list[subprocess.Popen[bytes]]:
-    """Start several."""
-    return [start(plan) for plan in plans]

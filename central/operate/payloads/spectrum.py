@@ -29,7 +29,7 @@ def generate(seed: int, events: int, out: str) -> None:
 
 def merge(out: str, parts: "list[str]") -> None:
     """Write the fitted index of all parts together."""
-    runs: "list[dict[str, float]]" = []
+    runs: list[dict[str, float]] = []
     for name in parts:
         with open(name, encoding="utf-8") as file:
             runs.append(json.load(file))

@@ -1,0 +1,63 @@
+"""What an action does to a job, by where it stands."""
+
+import pytest
+
+from pilotage.central.jobs.intents import Unchanged, intent
+from pilotage.central.store.records import Move, Want
+from pilotage.proto.api import ActionName
+from pilotage.proto.job_states import JobState
+from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.messages import Why
+from tests.builders import a_standing
+
+#  state       wanted      kill       hold       release    reschedule
+TABLE = """
+   Received    -           Killed     refused    refused    refused
+   Waiting     -           Killed     Held       unchanged  unchanged
+   Held        -           Killed     unchanged  Waiting    Waiting
+   Matched     -           kill       hold       refused    reschedule
+   Running     -           kill       hold       refused    reschedule
+   Running     hold        kill       unchanged  refused    reschedule
+   Running     kill        unchanged  unchanged  refused    unchanged
+   Completing  -           refused    refused    refused    refused
+   Done        -           refused    refused    refused    Waiting
+   Failed      -           refused    refused    refused    Waiting
+   Killed      -           unchanged  refused    refused    Waiting
+"""
+ACTIONS = (ActionName.KILL, ActionName.HOLD, ActionName.RELEASE, ActionName.RESCHEDULE)
+
+
+def outcome(action: ActionName, state: JobState, wanted: Why | None) -> str:
+    live = state in (JobState.MATCHED, JobState.RUNNING)
+    job = a_standing(state=state, live=live, wanted=wanted)
+    try:
+        what = intent(action, job, at=1.0, who="maria", reason="")
+    except IllegalTransition:
+        return "refused"
+    match what:
+        case Move():
+            return what.new.value
+        case Want():
+            return what.wanted.value
+        case Unchanged():
+            return "unchanged"
+
+
+@pytest.mark.parametrize("line", TABLE.strip().splitlines())
+def test_an_action_does_what_the_table_says(line: str) -> None:
+    state, wanted, *expected = line.split()
+    why = None if wanted == "-" else Why(wanted)
+
+    assert [outcome(action, JobState(state), why) for action in ACTIONS] == expected
+
+
+def test_a_reschedule_of_a_final_job_opens_a_new_round_and_others_do_not() -> None:
+    done = intent(
+        ActionName.RESCHEDULE, a_standing(state=JobState.DONE), at=1.0, who="maria", reason=""
+    )
+    held = intent(
+        ActionName.RESCHEDULE, a_standing(state=JobState.HELD), at=1.0, who="maria", reason=""
+    )
+
+    assert isinstance(done, Move) and done.new_round and done.close
+    assert isinstance(held, Move) and not held.new_round

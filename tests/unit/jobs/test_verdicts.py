@@ -1,0 +1,111 @@
+"""What reports and silence mean for a job: stories that can be checked without Python."""
+
+import pytest
+
+from pilotage.central.jobs import verdicts
+from pilotage.central.jobs.leases import Phase
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How, Why
+from tests.builders import a_lease, an_ended
+
+LIMITS = verdicts.Losses(lost_max=5)
+
+# An attempt whose lease is over:
+#  started  wanted      losses before   →  state    closed  counts as lost
+SILENCE = """
+   yes      -           0                  Waiting  no      yes
+   no       -           0                  Waiting  no      no
+   yes      -           4                  Held     yes     yes
+   no       -           4                  Waiting  no      no
+   yes      kill        0                  Killed   yes     no
+   no       kill        0                  Killed   yes     no
+   yes      hold        0                  Held     yes     no
+   yes      reschedule  4                  Waiting  yes     no
+"""
+
+
+@pytest.mark.parametrize("line", SILENCE.strip().splitlines())
+def test_the_end_of_a_lease_moves_the_job_as_the_table_says(line: str) -> None:
+    started, wanted, losses, state, closed, lost = line.split()
+    lease = a_lease(
+        started=started == "yes",
+        wanted=None if wanted == "-" else Why(wanted),
+        losses=int(losses),
+    )
+
+    change = verdicts.lease_over(lease, at=1.0, silent_s=121.0, limits=LIMITS)
+
+    assert change.new is JobState(state)
+    assert change.close is (closed == "yes")
+    assert change.lost is (lost == "yes")
+    assert change.wanted is lease.wanted
+
+
+# A report `ended` that brings a result:
+#  how        code  retries  failures  wanted      phase  →  state
+RESULTS = """
+   exited     0     0        0         -           live      Done
+   exited     3     0        0         -           live      Failed
+   exited     3     2        0         -           live      Waiting
+   exited     3     2        2         -           live      Failed
+   signalled  -     0        0         -           live      Failed
+   wall       -     1        0         -           live      Waiting
+   output     0     0        0         -           live      Failed
+   no_start   -     0        0         -           live      Failed
+   exited     0     0        0         hold        live      Done
+   exited     0     0        0         reschedule  live      Done
+   exited     1     1        0         hold        live      Held
+   exited     1     1        0         reschedule  live      Waiting
+   exited     0     0        0         -           open      Done
+   exited     1     0        0         -           open      Failed
+   exited     1     1        0         -           open      Waiting
+"""
+
+
+@pytest.mark.parametrize("line", RESULTS.strip().splitlines())
+def test_a_result_moves_the_job_as_the_table_says(line: str) -> None:
+    how, code, retries, failures, wanted, phase, state = line.split()
+    lease = a_lease(
+        retries=int(retries),
+        failures=int(failures),
+        wanted=None if wanted == "-" else Why(wanted),
+        phase=Phase(phase),
+    )
+    report = an_ended(how=How(how), exit_code=None if code == "-" else int(code))
+
+    change = verdicts.result(lease, report, at=1.0)
+
+    assert change.new is JobState(state)
+    assert change.failed is (state != "Done")
+
+
+# A report `ended` without a result costs no retry:
+#  how       started  losses  wanted  →  state    lost
+WITHOUT = """
+   declined  no       0       -          Waiting  no
+   lost      yes      0       -          Waiting  yes
+   lost      yes      4       -          Held     yes
+   drained   yes      4       -          Waiting  no
+   killed    yes      0       kill       Killed   no
+   killed    no       0       kill       Killed   no
+   killed    yes      0       hold       Held     no
+   killed    yes      0       reschedule Waiting  no
+   input     yes      0       -          Waiting  yes
+   stale     yes      0       -          Waiting  yes
+"""
+
+
+@pytest.mark.parametrize("line", WITHOUT.strip().splitlines())
+def test_an_end_without_result_closes_the_attempt(line: str) -> None:
+    how, started, losses, wanted, state, lost = line.split()
+    lease = a_lease(
+        started=started == "yes",
+        losses=int(losses),
+        wanted=None if wanted == "-" else Why(wanted),
+    )
+
+    change = verdicts.without_result(lease, an_ended(how=How(how)), at=1.0, limits=LIMITS)
+
+    assert change.new is JobState(state)
+    assert change.lost is (lost == "yes")
+    assert change.close
