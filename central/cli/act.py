@@ -8,18 +8,17 @@ from cyclopts import Parameter
 from pilotage.proto.api import ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import FINAL, JobState
 
+from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, Common, run_with
 from .present import note, number, print_json, print_line
-from .where import WHERE, Where, job_filter, parse_ids, shown
+from .where import WHERE, Where, job_filter, parse_ids, shown, with_me
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
-All = Annotated[
-    bool, Parameter(negative="", help="All jobs that match the filter; without one, all your own.")
-]
-Yes = Annotated[bool, Parameter(alias="-y", negative="", help="Do not ask.")]
+All = Annotated[bool, Parameter(help="All jobs that match the filter; without one, all your own.")]
+Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask.")]
 Reason = Annotated[str, Parameter(help="Kept in the history of the jobs.")]
 
 # Which of somebody's own jobs `--all` without a filter means.
@@ -28,7 +27,6 @@ _MEANT: dict[ActionName, tuple[JobState, ...]] = {
     ActionName.RESCHEDULE: (JobState.FAILED, JobState.KILLED),
     ActionName.DELETE: tuple(FINAL),
 }
-_UNFINISHED = tuple(state for state in JobState if state not in FINAL)
 
 
 def kill(
@@ -100,9 +98,8 @@ def _act(
     reason: str,
     common: Common,
 ) -> int:
-    ids = parse_ids(words)
-    filtered = where != WHERE
-    if ids and (filtered or all_matching):
+    ids, given = parse_ids(words), job_filter(where)
+    if ids and (given is not None or all_matching):
         raise UsageError("give either ids or a filter, not both")
     if not ids and not all_matching:
         example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
@@ -111,7 +108,7 @@ def _act(
     async def work(client: "AsyncClient") -> int:
         if ids:
             return _report(action, await client.act(action, ids, reason=reason), common)
-        chosen = await job_filter(client, where) or await _all_own(client, action)
+        chosen = await with_me(client, given or _all_own(action))
         count = await client.count(chosen)
         words = shown(where) or "your own jobs, " + "|".join(s.value for s in chosen.states)
         if not count:
@@ -125,9 +122,8 @@ def _act(
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-async def _all_own(client: "AsyncClient", action: ActionName) -> JobFilter:
-    states = _MEANT.get(action, _UNFINISHED)
-    return JobFilter(owner=(await client.whoami()).subject, states=states)
+def _all_own(action: ActionName) -> JobFilter:
+    return JobFilter(owner="me", states=_MEANT.get(action, UNFINISHED))
 
 
 def _ask(question: str) -> None:

@@ -15,7 +15,7 @@ from .present import console, on_terminal, print_json, print_line, rich_table
 from .progress import bar
 from .status import one_line
 from .waits import report_states
-from .where import WHERE, Where, job_filter, parse_ids
+from .where import WHERE, Where, job_filter, parse_ids, with_me
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,14 +35,16 @@ def wait(
 
     Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over.
     """
-    wanted = parse_ids(ids)
+    wanted, chosen = parse_ids(ids), job_filter(where)
+    if bool(wanted) == (chosen is not None):
+        raise UsageError("wait for which jobs? Give ids, or --submission, --state, --filter")
 
     async def work(client: "AsyncClient") -> int:
-        chosen = await job_filter(client, where)
-        if not wanted and chosen is None:
-            raise UsageError("wait for which jobs? Give ids, --submission or --filter")
-        all_ids = wanted or tuple([view.id async for view in client.search(chosen)])
-        submission = chosen.submission if chosen is not None and not wanted else None
+        all_ids, submission = wanted, None
+        if chosen is not None:
+            found = await with_me(client, chosen)
+            all_ids = tuple([view.id async for view in client.search(found)])
+            submission = chosen.submission
         awaited = Outstanding(all_ids, submission)
         with bar("jobs", awaited.total) as progress:
             await client.wait_for(awaited, "wait", timeout_s, progress)

@@ -80,7 +80,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
     except msgspec.ValidationError as why:
-        raise UsageError(_named(str(why))) from None
+        raise UsageError(named(str(why))) from None
 
 
 def refuse_with_file(options: JobOptions) -> None:
@@ -108,7 +108,7 @@ def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
     return tuple(LocalFile(path) for path in paths)
 
 
-def _named(message: str) -> str:
+def named(message: str) -> str:
     """Return a msgspec message in terms of options."""
     what, _, place = message.partition(" - at `$")
     steps: list[Any] = [step.split("[")[0] for step in place.rstrip("`").split(".")]

@@ -23,9 +23,7 @@ def logs(
     /,
     *,
     stream: Annotated[Stream, Parameter(help="Which of its two streams.")] = Stream.OUT,
-    follow: Annotated[
-        bool, Parameter(alias="-f", negative="", help="Go on until its attempt ends.")
-    ] = False,
+    follow: Annotated[bool, Parameter(alias="-f", help="Go on until its attempt ends.")] = False,
     common: Common = COMMON,
 ) -> int:
     """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
@@ -50,7 +48,7 @@ def output(
     /,
     *names: str,
     to: Annotated[Path | None, Parameter(help="Folder, or file for a single name.")] = None,
-    all: Annotated[bool, Parameter(negative="", help="Fetch all that was kept.")] = False,
+    all: Annotated[bool, Parameter(help="Fetch all that was kept.")] = False,
     common: Common = COMMON,
 ) -> int:
     """List the files that a job kept, or fetch some: pilotage output 12 hist.json --to results/"""

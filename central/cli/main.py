@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from ..client.errors import ClientError
 from .exit_codes import Exit, UsageError, exit_code_of
@@ -47,6 +47,8 @@ def build() -> App:
         name="pilotage",
         help="Pilot-and-matcher workload management for science communities.",
         version=__version__,
+        # No --no-x and --empty-x, and no default in the help where it says nothing.
+        default_parameter=Parameter(negative=(), show_default=_worth_saying),
         help_epilogue="Exit codes: 0 ok · 1 jobs failed · 2 usage · 3 refused · 4 no connection"
         " · 5 time-out. Everything is described in docs/cli.md.",
     )
@@ -94,6 +96,10 @@ def split_payload(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | Non
 def main() -> None:
     """Entry point of the command `pilotage`."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _worth_saying(default: object) -> str:
+    return "" if default in (None, "", (), False) else str(getattr(default, "value", default))
 
 
 def _one_line(error: CycloptsError) -> str:

@@ -21,7 +21,7 @@ CHANGING_S = 30.0
 class Common:
     """Options of every command that speaks to a central."""
 
-    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False
+    json: Annotated[bool, Parameter(help="Print JSON for programs.")] = False
     url: Annotated[
         str | None, Parameter(help="Where the central is; else PILOTAGE_URL, else the local one.")
     ] = None

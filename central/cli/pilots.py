@@ -2,17 +2,21 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 
-from pilotage.proto.api import PilotView
+from pilotage.proto.api import PilotView, Secret, SecretRequest
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 from ..client.nearest import unknown
 from .exit_codes import Exit, UsageError
+from .job_options import named
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    import subprocess
+
     from ..client.client import AsyncClient
 
 app = App(name="pilot", help="Start, list, show and drain pilots.")
@@ -25,38 +29,69 @@ def start(
     *,
     site: Annotated[str, Parameter(help="Site that the pilot belongs to.")] = "local",
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
-    cores: Annotated[int | None, Parameter(help="Cores to offer; else all.")] = None,
-    memory_mb: Annotated[int | None, Parameter(help="Memory to offer; else all.")] = None,
+    cores: Annotated[int, Parameter(help="Cores to offer; 0: all.")] = 0,
+    memory_mb: Annotated[int, Parameter(help="Memory to offer; 0: all.")] = 0,
     tags: Annotated[tuple[str, ...], Parameter(help="Tag of the pilot; repeatable.")] = (),
-    wall_s: Annotated[float | None, Parameter(help="How long it may run.")] = None,
-    idle_s: Annotated[float | None, Parameter(help="It ends after so long without work.")] = None,
-    isolation: Annotated[str, Parameter(help="Rung of isolation; else the best there is.")] = "",
+    wall_s: Annotated[int, Parameter(help="How long it may run; 0: no limit.")] = 0,
+    idle_s: Annotated[int, Parameter(help="It ends after so long without work; 0: never.")] = 0,
+    isolation: Annotated[str, Parameter(help="Rung of isolation; auto: the best.")] = "auto",
     count: Annotated[int, Parameter(help="How many pilots.")] = 1,
-    foreground: Annotated[bool, Parameter(negative="", help="Stay until they end.")] = False,
+    foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
     common: Common = COMMON,
 ) -> int:
-    """Start pilots on this machine."""
-    if count < 1:
-        raise UsageError(f"--count {count}: expected at least 1")
-    from importlib import import_module
+    """Start pilots on this machine. They run on until they are drained, or have been idle."""
+    secrets, central = _secrets(site, element, count, common)
 
-    operate = import_module("pilotage.central.operate.pilot")
-    code: int | None = operate.start(
-        site=site,
-        element=element,
-        cores=cores,
-        memory_mb=memory_mb,
-        tags=tags,
-        wall_s=wall_s,
-        idle_s=idle_s,
-        isolation=isolation,
-        count=count,
-        foreground=foreground,
-        url=common.url,
-        data=common.data,
-        json=common.json,
-    )
-    return code or Exit.OK
+    from ..operate.pilot import PilotPlan, new_state_folder, start_all
+
+    plans = [
+        PilotPlan(
+            central=central,
+            secret=one.secret,
+            state=new_state_folder(),
+            cores=cores,
+            memory_mb=memory_mb,
+            tags=tags,
+            wall_s=wall_s,
+            idle_s=idle_s,
+            isolation=isolation,
+        )
+        for one in secrets
+    ]
+    processes = start_all(plans)
+    for one, plan, process in zip(secrets, plans, processes, strict=True):
+        if common.json:
+            print_json({"pilot": one.pilot, "pid": process.pid, "state": str(plan.state)})
+        else:
+            print_line(f"{one.pilot}: process {process.pid}, log {plan.state}/pilot.log")
+    return _until_they_end(processes) if foreground else Exit.OK
+
+
+def _secrets(site: str, element: str, count: int, common: Common) -> tuple[list[Secret], str]:
+    """Return a one-use secret for each pilot, and the URL of the central that made them."""
+    try:
+        request = msgspec.convert({"site": site, "element": element, "count": count}, SecretRequest)
+    except msgspec.ValidationError as why:
+        raise UsageError(named(str(why))) from None
+    made: list[tuple[list[Secret], str]] = []
+
+    async def work(client: "AsyncClient") -> int:
+        made.append(((await client.secrets(request)).secrets, client.url))
+        return Exit.OK
+
+    run_with(common, work, patience_s=READING_S)
+    return made[0]
+
+
+def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
+    """Stay until all pilots have ended; Ctrl-C tells them to."""
+    try:
+        codes = [process.wait() for process in processes]
+    except KeyboardInterrupt:
+        for process in processes:
+            process.terminate()
+        codes = [process.wait() for process in processes]
+    return Exit.FAILED if any(codes) else Exit.OK
 
 
 @app.command(name="list")
@@ -64,7 +99,7 @@ def list_pilots(
     *,
     state: Annotated[tuple[str, ...], Parameter(help="Only in this state; repeatable.")] = (),
     site: Annotated[str, Parameter(help="Only at this site.")] = "",
-    all: Annotated[bool, Parameter(negative="", help="Also those that have ended.")] = False,
+    all: Annotated[bool, Parameter(help="Also those that have ended.")] = False,
     common: Common = COMMON,
 ) -> int:
     """List pilots: those that live, unless told otherwise. With --json one on each line."""

@@ -21,39 +21,37 @@ def serve(
     set: Annotated[
         tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
     ] = (),
-    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False,
 ) -> int:
-    """Run the central, until it is told to stop. Without options everything is embedded."""
-    operate = import_module("pilotage.central.operate.serve")
-    code: int | None = operate.main(
-        data=data,
-        config=config,
-        host=host,
-        port=port,
-        broker=broker,
-        settings=parse_settings(set),
-        json=json,
-    )
-    return code or Exit.OK
+    """Run the central, until it is told to stop. Without options everything is embedded.
+
+    What happens is written to standard error, one line of JSON for each event.
+    """
+    options = parse_settings(set)
+    named = {"http.host": host, "http.port": port, "bus.broker": broker}
+    options |= {key: str(value) for key, value in named.items() if value is not None}
+
+    from ..operate.datadir import default_data
+    from ..operate.serve import Place, main
+
+    return main(Place(data=data or default_data(), config=config, options=options))
 
 
 def demo(
     *,
-    keep: Annotated[bool, Parameter(negative="", help="Leave it running at the end.")] = False,
+    keep: Annotated[bool, Parameter(help="Leave it running at the end.")] = False,
     data: Annotated[Path | None, Parameter(help="Data directory; else a new one.")] = None,
-    json: Annotated[bool, Parameter(negative="", help="Print JSON for programs.")] = False,
 ) -> int:
     """Show it all: a central, pilots at four sites, a campaign with its faults, a result."""
-    operate = import_module("pilotage.central.operate.demo")
-    code: int | None = operate.main(keep=keep, data=data, json=json)
-    return code or Exit.OK
+    from ..operate.demo import main
+
+    return main(keep=keep, data=data)
 
 
 def bench(
     name: str,
     /,
     *,
-    json: Annotated[bool, Parameter(negative="", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
     against: Annotated[str, Parameter(help="Run this peer in the same run: hyperqueue.")] = "",
     write: Annotated[Path | None, Parameter(help="Write the result to this file.")] = None,
 ) -> int:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from pilotage.proto.api import JobFilter, JobPage, JobView, Summary, SummaryBy
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import JobState
 
-from .exit_codes import Exit
+from ..client.waiting import UNFINISHED
+from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
 from .present import note, number, print_json, print_line, print_table
-from .where import WHERE, Where, job_filter, parse_ids
+from .where import WHERE, Where, job_filter, parse_ids, with_me
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -31,17 +32,17 @@ def status(
 
     With --json each job is a line of its own.
     """
-    wanted = parse_ids(ids)
+    wanted, chosen = parse_ids(ids), job_filter(where)
+    if wanted and chosen is not None:
+        raise UsageError("give either ids or a filter, not both")
 
     async def work(client: "AsyncClient") -> int:
-        chosen = await job_filter(client, where)
-        if not wanted and chosen is None:
-            if not common.json:
-                print_line(one_line(await client.summary()))
-            chosen = JobFilter(states=tuple(s for s in JobState if s not in FINAL))
         if wanted:
             return await _by_id(client, wanted, common)
-        return await _by_filter(client, chosen or JobFilter(), after, limit, common)
+        if chosen is None and not common.json:
+            print_line(one_line(await client.summary()))
+        found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
+        return await _by_filter(client, found, after, limit, common)
 
     return run_with(common, work, patience_s=READING_S)
 

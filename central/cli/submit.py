@@ -37,9 +37,9 @@ def submit(
     key: Annotated[
         str, Parameter(help="Idempotency key: the same key again gives the same jobs.")
     ] = "",
-    wait: Annotated[bool, Parameter(negative="", help="Wait until the jobs have ended.")] = False,
+    wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
-        bool, Parameter(negative="", help="Print what the one job writes, as it writes it.")
+        bool, Parameter(help="Print what the one job writes, as it writes it.")
     ] = False,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,

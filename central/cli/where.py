@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api import JobFilter
@@ -57,13 +58,11 @@ def parse_ids(words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(ids)
 
 
-async def job_filter(client: "AsyncClient", where: Where) -> JobFilter | None:
-    """Return the filter that the options make, None where there is none. `me` is asked for."""
+def job_filter(where: Where) -> JobFilter | None:
+    """Return the filter that the options make, None where there is none."""
     clauses = _clauses(where)
     if not clauses:
         return None
-    if clauses.get("owner") == ["me"]:
-        clauses["owner"] = [(await client.whoami()).subject]
     single = {key: clauses[key][-1] for key in _SINGLE if key in clauses}
     return JobFilter(
         states=tuple(parse_state(word) for word in clauses.get("state", ())),
@@ -72,6 +71,13 @@ async def job_filter(client: "AsyncClient", where: Where) -> JobFilter | None:
         include_deleted="include_deleted" in clauses,
         **single,
     )
+
+
+async def with_me(client: "AsyncClient", chosen: JobFilter) -> JobFilter:
+    """Return the filter with the caller's own name where it says `owner=me`."""
+    if chosen.owner != "me":
+        return chosen
+    return msgspec.structs.replace(chosen, owner=(await client.whoami()).subject)
 
 
 def shown(where: Where) -> str:

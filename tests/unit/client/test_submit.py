@@ -1,0 +1,147 @@
+"""Submitting: one body or a stream, and the same bytes under the same key when it is repeated."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from pilotage.central.client.errors import Invalid, KeyReused, Unreachable
+from pilotage.proto.api import IdRange, Submitted
+from pilotage.proto.job import Job
+
+from .stub_central import StubCentral, lost, not_there, ok, problem
+
+JOB = Job(command=("true",))
+PATH = "POST /v1/submissions"
+
+
+def central(count: int = 1) -> StubCentral:
+    stub = StubCentral()
+    submitted = Submitted(submission=7, count=count, ids=[IdRange(first=10, count=count)])
+    stub.always[PATH] = ok(submitted)
+    return stub
+
+
+async def test_few_jobs_travel_as_one_object() -> None:
+    stub = central(2)
+    async with stub.client() as client:
+        handle = await client.submit([JOB, {"command": ["false"]}], name="two")
+
+    assert [one.headers["content-type"] for one in stub.got] == ["application/json"]
+    body = stub.got[0].json()
+    assert body["name"] == "two"
+    assert [job["command"] for job in body["jobs"]] == [["true"], ["false"]]
+    assert (handle.id, list(handle.ids())) == (7, [10, 11])
+
+
+async def test_a_long_list_travels_as_lines_after_a_header() -> None:
+    stub = central(5_000)
+    heard: list[int] = []
+    async with stub.client() as client:
+        await client.submit([JOB] * 50_000, progress=heard.append)
+
+    request = stub.got[0]
+    assert request.headers["content-type"] == "application/x-ndjson"
+    assert len(request.chunks) > 4
+    header, *lines = request.body.splitlines()
+    assert set(json.loads(header)) == {"key"}
+    assert len(lines) == 50_000
+    assert heard[-1] == 50_000
+    assert heard == sorted(heard)
+
+
+async def test_a_template_and_its_parameters_travel_together() -> None:
+    stub = central(3)
+    async with stub.client() as client:
+        await client.submit(template=JOB, parameters=[{"n": n} for n in range(3)], group="g")
+
+    body = stub.got[0].json()
+    assert body["template"] == {"command": ["true"], "group": "g"}
+    assert body["parameters"] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [lost(), not_there(), problem(503, "unavailable", "starting")],
+    ids=["lost", "refused", "503"],
+)
+async def test_a_submission_without_an_answer_is_repeated_under_its_key(first: object) -> None:
+    stub = central()
+    stub.next.extend([first, first])  # type: ignore[list-item]
+    async with stub.client() as client:
+        await client.submit(JOB)
+
+    assert stub.lines() == [PATH] * 3
+    assert len({one.body for one in stub.got}) == 1
+    assert stub.got[0].json()["key"]
+
+
+async def test_each_call_has_a_key_of_its_own() -> None:
+    stub = central()
+    async with stub.client() as client:
+        await client.submit(JOB)
+        await client.submit(JOB)
+
+    assert len({one.json()["key"] for one in stub.got}) == 2
+
+
+async def test_what_can_be_walked_only_once_is_repeated_with_the_same_bytes() -> None:
+    def jobs() -> Iterator[Job]:
+        for n in range(30_000):
+            yield Job(command=("echo", str(n)))
+
+    stub = central(30_000)
+    stub.next.append(lost())
+    async with stub.client() as client:
+        await client.submit(jobs())
+
+    first, second = stub.got
+    assert first.body == second.body
+    assert len(second.body.splitlines()) == 30_001
+
+
+async def test_a_refused_submission_is_not_repeated() -> None:
+    stub = central()
+    stub.next.append(problem(422, "invalid", "expected an integer", "jobs[0].retries"))
+    async with stub.client() as client:
+        with pytest.raises(Invalid, match=r"jobs\[0\]\.retries: expected") as caught:
+            await client.submit(JOB)
+
+    assert caught.value.field == "jobs[0].retries"
+    assert len(stub.got) == 1
+
+
+async def test_a_key_with_another_body_is_told_apart() -> None:
+    stub = central()
+    stub.next.append(problem(409, "key_reused", "the key belongs to submission 3"))
+    async with stub.client() as client:
+        with pytest.raises(KeyReused):
+            await client.submit(JOB, key="k")
+
+
+async def test_patience_ends() -> None:
+    stub = central()
+    stub.always[PATH] = not_there()
+    async with stub.client(patience_s=3.0) as client:
+        with pytest.raises(Unreachable, match="refused"):
+            await client.submit(JOB)
+
+    assert 3 < len(stub.got) < 10
+
+
+async def test_it_must_be_clear_which_jobs_are_meant() -> None:
+    async with central().client() as client:
+        with pytest.raises(ValueError, match="either jobs, or a template"):
+            await client.submit(JOB, template=JOB, parameters=[{}])
+        with pytest.raises(ValueError, match="either jobs, or a template"):
+            await client.submit(template=JOB)
+
+
+async def test_a_group_is_for_jobs_that_name_none() -> None:
+    stub = central(3)
+    async with stub.client() as client:
+        await client.submit(
+            [JOB, Job(command=("a",), group="own"), {"command": ["b"]}], group="given"
+        )
+
+    assert [job["group"] for job in stub.got[0].json()["jobs"]] == ["given", "own", "given"]

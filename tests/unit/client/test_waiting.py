@@ -1,0 +1,160 @@
+"""Waiting: by events, and by reading where events are missing."""
+
+import pytest
+
+from pilotage.central.client.errors import NotFound, TimedOut
+from pilotage.central.client.handles import AsyncSubmissionHandle, as_completed_async
+from pilotage.proto.api import Event, IdRange, Submitted
+from pilotage.proto.job_states import JobState
+
+from .stub_central import Jobs, StubCentral, event_line, lost, moved, not_there, stream
+
+HERE = b": here\n\n"
+DONE, FAILED = JobState.DONE, JobState.FAILED
+
+
+def submission(stub: StubCentral, *ids: int) -> AsyncSubmissionHandle:
+    ranges = [IdRange(first=id, count=1) for id in ids]
+    submitted = Submitted(submission=1, count=len(ids), ids=ranges)
+    return AsyncSubmissionHandle(stub.client(), submitted)
+
+
+async def test_a_job_that_has_ended_already_is_not_waited_for() -> None:
+    stub = StubCentral()
+    Jobs(stub, 5).states[5] = DONE
+
+    assert (await stub.client().job(5).wait()).state is DONE
+    assert stub.lines() == ["GET /v1/jobs/5"]
+
+
+async def test_events_end_the_waiting() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1, 2)
+    stub.always["GET /v1/events"] = stream(
+        HERE, moved(1, 1, JobState.RUNNING), moved(2, 1, DONE), moved(3, 2, FAILED)
+    )
+    ended = [handle.id async for handle in as_completed_async(submission(stub, 1, 2).handles())]
+
+    assert ended == [1, 2]
+    assert stub.lines() == ["GET /v1/events", "GET /v1/jobs"]
+    assert jobs.states[1] is JobState.WAITING  # nobody looked at it
+
+
+async def test_the_end_of_a_job_that_came_before_the_events_is_read() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1, 2)
+    jobs.states.update({1: DONE, 2: DONE})
+    stub.always["GET /v1/events"] = stream(HERE)
+
+    assert await submission(stub, 1, 2).wait() == {DONE: 2}
+
+
+async def test_a_gap_makes_it_read_again() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1)
+    readings = 0
+
+    def end_at_second_reading(pieces: object) -> None:
+        nonlocal readings
+        readings += 1
+
+    gap = event_line(Event(seq=9, at="", kind="gap"))
+    stub.always["GET /v1/events"] = stream(HERE, HERE, HERE, gap, lost())
+    page = stub.always["GET /v1/jobs"]
+    assert callable(page)
+
+    def counted(got: object) -> object:
+        end_at_second_reading(got)
+        if readings == 2:
+            jobs.states[1] = DONE
+        return page(got)  # type: ignore[operator, arg-type]
+
+    stub.always["GET /v1/jobs"] = counted  # type: ignore[assignment]
+    await submission(stub, 1).wait()
+
+    assert stub.lines()[:3] == ["GET /v1/events", "GET /v1/jobs", "GET /v1/jobs"]
+
+
+async def test_without_events_it_reads_at_growing_intervals() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1)
+    stub.always["GET /v1/events"] = not_there()
+    client = stub.client()
+    seen = 0
+
+    async def finish_later(seconds: float) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 6:
+            jobs.states[1] = DONE
+
+    client._pace.sleep = finish_later  # type: ignore[method-assign]
+    await client.job(1).wait()
+
+    assert seen == 6
+
+
+async def test_a_broken_stream_is_taken_up_after_the_last_event() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1)
+    answers = [stream(HERE, moved(41, 7, DONE), lost()), stream(HERE, moved(42, 1, DONE))]
+    stub.always["GET /v1/events"] = lambda got: answers.pop(0)(got)
+    ended = [handle.id async for handle in as_completed_async(submission(stub, 1).handles())]
+
+    assert ended == [1]
+    asked = [one.query.get("after") for one in stub.got if one.path == "/v1/events"]
+    assert asked == [None, "41"]
+
+
+async def test_a_large_submission_is_read_by_its_unfinished_jobs() -> None:
+    stub = StubCentral()
+    ids = range(1, 1_001)
+    jobs = Jobs(stub, *ids)
+    jobs.states.update(dict.fromkeys(ids, DONE))
+    stub.always["GET /v1/events"] = stream(HERE)
+    heard: list[int] = []
+    await submission(stub, *ids).wait(progress=heard.append)
+
+    reading = next(one for one in stub.got if one.path == "/v1/jobs")
+    assert "Waiting" in reading.query.get_list("state")
+    assert "Done" not in reading.query.get_list("state")
+    assert heard[-1] == 1_000
+
+
+async def test_waiting_for_a_job_that_is_not_there_ends() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1)
+    stub.always["GET /v1/events"] = stream(HERE)
+
+    with pytest.raises(NotFound, match="no job 2"):
+        await submission(stub, 1, 2).wait()
+
+
+async def test_time_that_is_over_says_how_many_are_left() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1, 2)
+    stub.always["GET /v1/events"] = stream(HERE, moved(1, 1, DONE))
+
+    with pytest.raises(TimedOut, match="1 not finished after 0.05 s"):
+        await submission(stub, 1, 2).wait(0.05)
+
+
+async def test_leaving_the_loop_early_closes_the_stream() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1, 2)
+    stub.always["GET /v1/events"] = stream(HERE, moved(1, 1, DONE), moved(2, 2, DONE))
+    finished = as_completed_async(submission(stub, 1, 2).handles())
+
+    assert (await anext(finished)).id == 1
+    await finished.aclose()
+
+
+async def test_events_of_one_job_end_with_it() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1, 2)
+    stub.always["GET /v1/events"] = stream(
+        HERE, moved(1, 1, JobState.MATCHED), moved(2, 2, DONE), moved(3, 1, DONE), moved(4, 1, DONE)
+    )
+    heard = [event.seq async for event in stub.client().job(1).events()]
+
+    assert heard == [1, 3]
