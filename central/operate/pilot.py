@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,3 +80,13 @@ def write_secret(folder: Path, secret: str) -> Path:
     with os.fdopen(handle, "w") as file:
         file.write(secret)
     return Path(name)
+
+
+def new_state_folder() -> Path:
+    """Return a fresh folder for a pilot's state."""
+    return Path(tempfile.mkdtemp(prefix="pilotage-pilot-"))
+
+
+def start_all(plans: Sequence[PilotPlan]) -> list[subprocess.Popen[bytes]]:
+    """Start several."""
+    return [start(plan) for plan in plans]

@@ -30,7 +30,7 @@ from ..store.sqlite import open_sqlite
 from .bundle import NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
 from .datadir import DataInUse, Running, announced, locked
-from .files import FileBlobs, FileDisk
+from .files import RealBlobs, RealDisk
 
 CONFIG_NAME = "pilotage.yaml"
 EXIT_BROKEN = 70  # the store failed in a way that only a restart mends
@@ -100,7 +100,7 @@ async def serve(
     bundle = pilot_bundle()
     store = await open_sqlite(place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log))
     bus = _bus(settings, clock, randomness, log)
-    disk = FileDisk()
+    disk = RealDisk()
     tokens = await open_tokens(
         place.data,
         store=store,
@@ -115,7 +115,7 @@ async def serve(
     )
     world = World(
         store=store,
-        blobs=FileBlobs(place.data / "blobs"),
+        blobs=RealBlobs(place.data / "blobs"),
         bus=bus,
         clock=clock,
         randomness=randomness,
