@@ -65,7 +65,11 @@ def extract(
                 _lay_member(tar, member, root, links)
     except (tarfile.TarError, EOFError, UnicodeError) as why:
         raise UnsafePath(f"the archive cannot be read: {why}") from None
-    _check_links(links, root)
+    finally:
+        # Only now are all links there: one that looked harmless may lead out through a later one.
+        bad = _unlink_leading_out(links, root)
+    if bad:
+        raise UnsafePath(f"the link {bad[0].name[:80]!r} leads out of the folder")
 
 
 def _lay_member(
@@ -115,10 +119,8 @@ def _clear(root: Path, name: str) -> Path:
     return path
 
 
-def _check_links(links: list[Path], root: Path) -> None:
-    # Only now are all links there: one that looked harmless may lead out through a later one.
+def _unlink_leading_out(links: list[Path], root: Path) -> list[Path]:
     bad = [path for path in links if path.is_symlink() and not is_inside(path, root)]
     for path in bad:
         path.unlink()
-    if bad:
-        raise UnsafePath(f"the link {bad[0].name[:80]!r} leads out of the folder")
+    return bad

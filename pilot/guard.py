@@ -6,7 +6,7 @@ One thread, one loop over poll(), as few imports as possible. FD is one end of a
 other end the pilot has; both speak JSON, one message a line.
 
     orders  {"do": "start", "attempt_id", "argv", "path", "prefix", "env", "feed", "folder",
-                            "fence", "wall_s", "isolation"}
+                            "fence", "wall_s", "frozen_max_s", "isolation"}
             {"do": "fence", "attempt_id", "fence"}      {"do": "stop", "attempt_id", "grace_s"}
     news    {"attempt_id", "started": true}             {"attempt_id", "not_started": reason}
             {"attempt_id", "frozen": true}              {"attempt_id", "thawed": true}

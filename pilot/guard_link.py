@@ -22,6 +22,7 @@ NEWS_LINE_MAX = 1 << 20  # bytes
 ORDERS_MAX = 32 << 20  # bytes that the guard has not read: then it is not alive
 GUARD_END_S = 12.0  # it kills everything within 10 s
 LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
+FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 # From a checkout; the zipapp names itself instead. -I and -S: nothing of the user's is imported.
@@ -43,9 +44,11 @@ class GuardLink:
         rung: str,
         hidden: Sequence[Path],
         life: str,
+        frozen_max_s: float,
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
         self._rung, self._hidden, self._life = rung, tuple(hidden), life
+        self._frozen_max_s = frozen_max_s
 
     @property
     def isolation(self) -> str:
@@ -76,6 +79,7 @@ class GuardLink:
             folder=str(folder),
             fence=fence,
             wall_s=assignment.grant.wall_s,
+            frozen_max_s=self._frozen_max_s,
             isolation=self._rung,
         )
 
@@ -135,7 +139,11 @@ class GuardLink:
 
 
 async def start_guard(
-    *, rung: str = "", hidden: Sequence[Path] = (), python: str = sys.executable
+    *,
+    rung: str = "",
+    hidden: Sequence[Path] = (),
+    frozen_max_s: float = FROZEN_MAX_S,
+    python: str = sys.executable,
 ) -> GuardLink:
     """Start the guard process and return the link to it.
 
@@ -157,7 +165,15 @@ async def start_guard(
         )
     ours.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=ours, limit=NEWS_LINE_MAX)
-    return GuardLink(process, reader, writer, rung=rung, hidden=hidden, life=secrets.token_hex(8))
+    return GuardLink(
+        process,
+        reader,
+        writer,
+        rung=rung,
+        hidden=hidden,
+        life=secrets.token_hex(8),
+        frozen_max_s=frozen_max_s,
+    )
 
 
 def guard_command(python: str, channel: int) -> list[str]:

@@ -39,7 +39,7 @@ class Held:
         self.attempt_id: int = order["attempt_id"]
         self.wrapped: bool = order["isolation"] != "session"
         self.wall_s: float = order["wall_s"]
-        self.frozen_max_s: float = order.get("frozen_max_s", 7200.0)
+        self.frozen_max_s: float = order["frozen_max_s"]
         self.fence: float = order["fence"]
         self.pid = pid
         self.started_at = now

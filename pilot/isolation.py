@@ -25,7 +25,7 @@ PROBE_PATIENCE_S = 10.0
 
 # The first process of a PID namespace gets no signal that it does not handle, and must reap
 # orphans: a shell does both for the payload. Its own words ("Killed") are not the payload's.
-_INIT = '. /dev/fd/{feed}; exec {feed}<&- 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
+_INIT = f'. /dev/fd/{FEED_FD}; exec {FEED_FD}<&- 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
 # Names that a shell keeps to itself: an export of them ends it.
 _OF_THE_SHELL = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
@@ -47,7 +47,6 @@ def wrap(
     marks: Mapping[str, str],
     folders: Sequence[Path] = (),
     hidden: Sequence[Path] = (),
-    feed_fd: int = FEED_FD,
 ) -> Wrapping:
     """Return how a command is started on `rung` with `environment`.
 
@@ -60,7 +59,7 @@ def wrap(
     whole = {**environment, **marks}
     if rung == BUBBLEWRAP:
         return Wrapping(
-            (_tool("bwrap"), "--args", str(feed_fd), "--"),
+            (_tool("bwrap"), "--args", str(FEED_FD), "--"),
             clean,
             "".join(word + "\0" for word in _bubblewrap(whole, folders, hidden)),
         )
@@ -68,7 +67,7 @@ def wrap(
         (
             *(_tool("setpriv"), "--pdeathsig", "KILL", "--"),
             *(_tool("unshare"), "--user", _map_option(), "--pid", "--fork", "--kill-child"),
-            *("--mount-proc", "--", "/bin/sh", "-c", _INIT.format(feed=feed_fd), "payload"),
+            *("--mount-proc", "--", "/bin/sh", "-c", _INIT, "payload"),
         ),
         clean,
         _exports(whole),
@@ -84,25 +83,21 @@ def works(rung: str) -> bool:
     """Whether a command on `rung` has its environment and PID namespace, and gives its code."""
     if rung == SESSION:
         return True
-    feed = os.memfd_create("environment")
+    wrapping = wrap(rung, {"PROBE": "it's"}, marks={"PILOTAGE_ATTEMPT": "0"})
+    test = 'test "$PROBE" = "it\'s" && test $$ -lt 10 && exit 7'
+    hand_over = f'exec "$@" {FEED_FD}<&0 </dev/null'
     try:
-        wrapping = wrap(rung, {"PROBE": "it's"}, marks={"PILOTAGE_ATTEMPT": "0"}, feed_fd=feed)
-        os.write(feed, os.fsencode(wrapping.feed))
-        os.lseek(feed, 0, os.SEEK_SET)
-        test = 'test "$PROBE" = "it\'s" && test $$ -lt 10 && exit 7'
         done = subprocess.run(
-            [*wrapping.prefix, "/bin/sh", "-c", test],
+            ["/bin/sh", "-c", hand_over, "probe", *wrapping.prefix, "/bin/sh", "-c", test],
             env=dict(wrapping.environment),
-            pass_fds=(feed,),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            input=os.fsencode(wrapping.feed),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             timeout=PROBE_PATIENCE_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    finally:
-        os.close(feed)
     return done.returncode == 7
 
 

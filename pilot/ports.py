@@ -210,7 +210,7 @@ class UnsafePath(ValueError):
     """An archive member or a file name leads out of the payload's folder."""
 
 
-class TooLarge(ValueError):
+class TooLarge(OSError):
     """An archive or the outputs have more files or bytes than a payload may have."""
 
 

@@ -1,0 +1,80 @@
+"""What is due for a payload when, and which program its command names."""
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.pilot.held import LOOK_S, Held, NotStarted, due, look_again_in_s, resolve
+
+# Started at 0 with a wall limit of 100 s; frozen for 20 s before. A dash: it is not so.
+#    now   fence  frozen_at  stop_at  told  closing  due
+TABLE = """
+     10    50     -          -        -     -        -
+     50    50     -          -        -     -        freeze
+     99    50     -          -        -     -        freeze
+     60    50     50         -        -     -        freeze
+     60    70     50         -        -     -        thaw
+     7250  50     50         -        -     -        kill:fence
+     119   500    -          -        -     -        -
+     120   500    -          -        -     -        kill:wall
+     120   120    -          -        -     -        freeze
+     10    50     -          20       -     -        tell
+     10    50     -          20       yes   -        -
+     20    50     -          20       yes   -        kill:killed
+     50    50     -          60       yes   -        freeze
+     999   50     -          -        -     yes      -
+"""
+
+
+def _held(line: str) -> "tuple[float, Held, str]":
+    now, fence, frozen_at, stop_at, told, closing, expected = line.split()
+    order = {
+        "attempt_id": 1,
+        "isolation": "unshare",
+        "wall_s": 100.0,
+        "frozen_max_s": 7200.0,
+        "fence": float(fence),
+    }
+    held = Held(order, 42, 0.0)
+    held.frozen_s = 20.0
+    held.frozen_at = None if frozen_at == "-" else float(frozen_at)
+    held.stop_at = None if stop_at == "-" else float(stop_at)
+    held.told, held.killing = told == "yes", closing == "yes"
+    return float(now), held, expected.replace("-", "")
+
+
+@pytest.mark.parametrize("line", TABLE.strip().splitlines())
+def test_what_is_due(line: str) -> None:
+    now, held, expected = _held(line)
+
+    assert due(held, now) == expected
+    assert 0.0 <= look_again_in_s(held, now) <= LOOK_S
+
+
+def test_a_payload_is_looked_at_when_its_fence_or_limit_is_near() -> None:
+    now, held, _ = _held("49.8 50 - - - - -")
+
+    assert look_again_in_s(held, now) == pytest.approx(0.2)
+    held.fence = 1000.0
+    assert look_again_in_s(held, 119.9) == pytest.approx(0.1)
+
+
+def test_a_command_is_found_as_a_shell_would_find_it(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("bin/tool", "run.sh"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "data").write_text("")
+    path = f"/nowhere:{tmp_path}/bin"
+
+    assert resolve("tool", str(tmp_path), path) == f"{tmp_path}/bin/tool"
+    assert resolve("./run.sh", str(tmp_path), path) == "./run.sh"
+    assert resolve(f"{tmp_path}/run.sh", "/", path) == f"{tmp_path}/run.sh"
+    for command, why in (
+        ("absent", "there is no absent in /nowhere:"),
+        ("./absent", "there is no ./absent"),
+        ("./data", "./data is not an executable file"),
+        ("./bin", "./bin is not an executable file"),
+    ):
+        with pytest.raises(NotStarted, match=why):
+            resolve(command, str(tmp_path), path)
