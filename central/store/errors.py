@@ -61,3 +61,13 @@ class NewerSchema(StoreError):
         super().__init__(
             f"the store has schema {found}, this pilotage knows up to {known}: install a newer one"
         )
+
+
+class MigrationChanged(StoreError):
+    """A step of the schema that has run reads differently now. Install the right pilotage."""
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__(
+            f"migration {number} ({name}) was changed after this store had run it: "
+            "install the pilotage that made the store, or one released after it"
+        )

@@ -253,7 +253,9 @@ class AttemptRow(_Record, frozen=True):
     isolation: str
     usage: Usage | None
     outputs: tuple[Output, ...]
-    progress: tuple[tuple[float, str], ...]  # (wall clock, application status)
+    progress: tuple[tuple[float, str], ...]  # (wall clock, application status), the newest hundred
+    event: str = ""  # how its lease ended, in the words of job_states
+    reason: str = ""  # of that; while live, of what is wanted
 
 
 class LiveAttempt(_Record, frozen=True):

@@ -58,7 +58,8 @@ SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete 
 UPDATE submission SET ranges = :ranges WHERE submission_id = :submission_id AND complete = 0;
 
 -- name: finish_submission
-UPDATE submission SET complete = 1 WHERE submission_id = :submission_id AND complete = 0;
+UPDATE submission SET complete = 1, body_hash = :body_hash
+ WHERE submission_id = :submission_id AND complete = 0;
 
 -- name: insert_job
 -- ?1 job, ?2 class, ?3 submission, ?4 priority, ?5 retries, ?6 queue_until

@@ -160,6 +160,8 @@ CREATE TABLE attempt (
 );
 
 CREATE UNIQUE INDEX attempt_live ON attempt (job_id) WHERE live = 1;
+-- Cut off, its job waits again, and it may still come back.
+CREATE INDEX attempt_adrift ON attempt (job_id) WHERE open = 1 AND live = 0;
 
 CREATE TABLE evidence (
     evidence_id INTEGER PRIMARY KEY,

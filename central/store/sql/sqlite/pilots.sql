@@ -1,0 +1,46 @@
+-- name: insert_pilot
+INSERT INTO pilot (pilot, community, site, element, state, made_at)
+VALUES (:pilot, :community, :site, :element, 'Submitted', :at);
+
+-- name: insert_secret
+INSERT INTO secret (secret_hash, pilot, expires_at, made_by, at)
+VALUES (:secret_hash, :pilot, :expires_at, :made_by, :at);
+
+-- name: get_secret
+SELECT pilot, expires_at, nonce FROM secret WHERE secret_hash = :secret_hash;
+
+-- name: use_secret
+UPDATE secret SET nonce = :nonce
+ WHERE secret_hash = :secret_hash AND nonce IS NULL AND expires_at > :at;
+
+-- name: register_pilot
+UPDATE pilot
+   SET state = 'Running', session = 1, nonce = :nonce, renewal_hash = :renewal_hash, host = :host,
+       node = :node, registered_at = :at
+ WHERE pilot = :pilot AND session = 0 AND state IN ('Submitted', 'Waiting');
+
+-- name: replace_renewal
+UPDATE pilot SET renewal_hash = :renewal_hash WHERE pilot = :pilot;
+
+-- name: open_session
+UPDATE pilot SET session = session + 1, nonce = :nonce
+ WHERE pilot = :pilot AND session > 0 AND nonce <> :nonce;
+
+-- name: get_pilot
+SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
+       registered_at, ended_at, reason
+  FROM pilot WHERE pilot = :pilot;
+
+-- name: pilots
+SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
+       registered_at, ended_at, reason
+  FROM pilot
+ WHERE pilot > :after
+   AND (:community IS NULL OR community = :community)
+   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY pilot
+ LIMIT :limit;
+
+-- name: move_pilot
+UPDATE pilot SET state = :new, ended_at = :ended_at, reason = :reason
+ WHERE pilot = :pilot AND state = :old;

@@ -1,0 +1,339 @@
+"""The store on SQLite: one writer with group commit, readers beside it.
+
+What is written is spread over `sqlite_submissions`, `sqlite_jobs` and `sqlite_pilots`, plain
+functions on the writer's session; what is read over `sqlite_reads`.
+"""
+
+import asyncio
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pilotage.proto.pilot_states import PilotState
+
+from . import sqlite_jobs, sqlite_pilots, sqlite_reads, sqlite_submissions
+from .errors import StoreBroken
+from .migrate import migrate, migrations
+from .queries import load
+from .records import (
+    AttemptRow,
+    Change,
+    CountRow,
+    Evidence,
+    JobBody,
+    JobClass,
+    JobRow,
+    LiveAttempt,
+    Move,
+    NewAttempt,
+    NewJob,
+    NewSecret,
+    NewSubmission,
+    Note,
+    Owner,
+    PilotRow,
+    Registration,
+    Search,
+    Standing,
+    SubmissionRecord,
+    TokenRow,
+    Want,
+)
+from .sqlite_reads import Reader
+from .sqlite_rows import (
+    attempt_of,
+    body_of,
+    class_of,
+    count_of,
+    evidence_of,
+    job_of,
+    live_attempt_of,
+    note_of,
+    owner_of,
+    pilot_of,
+    submission_of,
+    token_of,
+)
+from .sqlite_session import Session, Templates, json_list
+from .writer import Writer, translated
+
+BUSY_S: Final = 5.0  # how long to wait for another process that writes; there should be none
+
+
+async def open_sqlite(
+    path: Path, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
+) -> "SqliteStore":
+    """Open or create the store at `path`, bring its schema up to date, remove what never finished.
+
+    Raises NewerSchema, MigrationChanged, or StoreBroken where the file gives no full durability.
+    """
+    try:
+        session, generation = await asyncio.to_thread(_prepare, path, clock_wall())
+    except sqlite3.Error as why:
+        raise translated(why) from why
+    reader = await Reader.open(path)
+    return SqliteStore(Writer(session, fatal=fatal), session, reader, generation, clock_wall)
+
+
+def _prepare(path: Path, at: float) -> tuple[Session, str]:
+    sql = load("sqlite")
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        timeout=BUSY_S,
+        check_same_thread=False,  # it moves to the writer's thread and stays there
+        cached_statements=256,
+    )
+    for statement in (
+        "set_page_size",
+        "set_journal_mode",
+        "set_synchronous",
+        "set_cache",
+        "set_no_mmap",
+        "set_no_autocheckpoint",
+        "set_foreign_keys",
+        "set_temp_store",
+    ):
+        connection.execute(sql[statement]).fetchall()
+    _require(connection, "get_journal_mode", "wal")
+    _require(connection, "get_synchronous", 2)
+    _require(connection, "get_foreign_keys", 1)
+    migrate(connection, migrations("sqlite"), at)
+    session = Session(connection)
+    session.run("make_generation", {"generation": uuid.uuid4().hex, "at": at})
+    for (submission_id,) in session.rows("arriving_submissions"):
+        while _drop_some(session, submission_id):
+            pass
+    return session, session.one("get_generation")[0]
+
+
+def _require(connection: sqlite3.Connection, statement: str, value: object) -> None:
+    """Read a pragma back: SQLite takes what it cannot do without a word."""
+    sql = load("sqlite")[statement]
+    found = connection.execute(sql).fetchone()[0]
+    if found != value:
+        raise StoreBroken(f"{sql} is {found}, not {value}: nothing acknowledged would be safe")
+
+
+def _drop_some(session: Session, submission_id: int) -> bool:
+    session.run("begin")
+    more = sqlite_submissions.drop_some(session, submission_id)
+    session.run("commit")
+    return more
+
+
+class SqliteStore:
+    """The `Store` of one process on one file."""
+
+    def __init__(
+        self,
+        writer: Writer[Session],
+        session: Session,
+        reader: Reader,
+        generation: str,
+        clock_wall: Callable[[], float],
+    ) -> None:
+        self._writer = writer
+        self._session = session
+        self._reader = reader
+        self._generation = generation
+        self._clock_wall = clock_wall
+        self._templates = Templates()
+
+    @property
+    def generation(self) -> str:
+        return self._generation
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+        await asyncio.to_thread(self._session.connection.close)
+
+    # -- interning ------------------------------------------------------------------------------
+
+    async def owner(self, owner: Owner) -> Owner:
+        return await self._writer.run(partial(sqlite_submissions.intern_owner, owner=owner))
+
+    async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
+        write = partial(sqlite_submissions.intern_classes, wanted=wanted)
+        return await self._writer.run(write, rows=len(wanted))
+
+    # -- submission -----------------------------------------------------------------------------
+
+    async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
+        write = partial(sqlite_submissions.submit, new=new, jobs=jobs)
+        return await self._writer.run(write, rows=1 + len(jobs))
+
+    async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
+        return await self._writer.run(partial(sqlite_submissions.begin, new=new))
+
+    async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
+        write = partial(sqlite_submissions.append, submission_id=submission_id, jobs=jobs)
+        return await self._writer.run(write, rows=len(jobs))
+
+    async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:
+        write = partial(sqlite_submissions.finish, submission_id=submission_id, body_hash=body_hash)
+        return await self._writer.run(write)
+
+    async def drop_submission(self, submission_id: int) -> None:
+        write = partial(sqlite_submissions.drop_some, submission_id=submission_id)
+        while await self._writer.run(write, rows=2_000):
+            pass
+
+    async def submission(self, submission_id: int) -> SubmissionRecord | None:
+        found = await self._reader.one("get_submission", {"submission_id": submission_id})
+        return None if found is None else submission_of(found)
+
+    async def submission_by_key(
+        self, community: str, owner_id: int, key: str
+    ) -> SubmissionRecord | None:
+        fields = {"community": community, "owner_id": owner_id, "key": key}
+        found = await self._reader.one("get_submission_by_key", fields)
+        return None if found is None else submission_of(found)
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def standing(self, job_ids: Sequence[int]) -> dict[int, Standing]:
+        # In the writer: only there it is certain that all writes before it are seen.
+        return await self._writer.run(partial(sqlite_jobs.standing, job_ids=job_ids))
+
+    async def move(self, moves: Sequence[Move]) -> list[bool]:
+        return await self._writer.run(partial(sqlite_jobs.move, moves=moves), rows=len(moves))
+
+    async def want(self, wants: Sequence[Want]) -> list[bool]:
+        return await self._writer.run(partial(sqlite_jobs.want, wants=wants), rows=len(wants))
+
+    async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+        write = partial(sqlite_jobs.delete, job_ids=job_ids, at=at, who=who)
+        return await self._writer.run(write, rows=len(job_ids))
+
+    async def set_priority(
+        self, job_ids: Sequence[int], priority: int, at: float, who: str
+    ) -> list[bool]:
+        write = partial(
+            sqlite_jobs.set_priority, job_ids=job_ids, priority=priority, at=at, who=who
+        )
+        return await self._writer.run(write, rows=len(job_ids))
+
+    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
+        rows = await self._reader.rows("bodies", {"ids": json_list(job_ids)})
+        found: dict[int, JobBody] = {}
+        for row in rows:
+            found[row[0]] = body_of(row, await self._template(row[1]))
+        return found
+
+    async def _template(self, submission_id: int) -> bytes | None:
+        if submission_id not in self._templates:
+            row = await self._reader.one("get_template", {"submission_id": submission_id})
+            self._templates.keep(submission_id, row[0] if row else None)
+        return self._templates.get(submission_id)
+
+    async def job(self, job_id: int) -> JobRow | None:
+        found = await self._reader.one("job_rows", {"ids": json_list([job_id])})
+        return None if found is None else job_of(found)
+
+    async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
+        ids = await sqlite_reads.find(self._reader, search, after=after, limit=limit)
+        rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []
+        return [job_of(row) for row in rows]
+
+    async def ids(self, search: Search, *, limit: int) -> list[int]:
+        return await sqlite_reads.find(self._reader, search, after=0, limit=limit)
+
+    async def counts(self) -> list[CountRow]:
+        return [count_of(row) for row in await self._reader.rows("counts", {})]
+
+    async def notes(self, job_id: int) -> list[Note]:
+        return [note_of(row) for row in await self._reader.rows("notes", {"job_id": job_id})]
+
+    # -- attempts -------------------------------------------------------------------------------
+
+    async def reserve_attempts(self, count: int) -> int:
+        return await self._writer.run(lambda session: session.reserve("attempt", count))
+
+    async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
+        write = partial(sqlite_jobs.match, attempts=attempts)
+        return await self._writer.run(write, rows=len(attempts))
+
+    async def change(self, changes: Sequence[Change]) -> list[bool]:
+        write = partial(sqlite_jobs.change, changes=changes)
+        return await self._writer.run(write, rows=len(changes))
+
+    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
+        write = partial(sqlite_jobs.keep_evidence, evidence=evidence)
+        await self._writer.run(write, rows=len(evidence))
+
+    async def evidence(self, job_id: int) -> list[Evidence]:
+        return [evidence_of(row) for row in await self._reader.rows("evidence", {"job_id": job_id})]
+
+    async def attempts(self, job_id: int) -> list[AttemptRow]:
+        return [attempt_of(row) for row in await self._reader.rows("attempts", {"job_id": job_id})]
+
+    # -- rebuild --------------------------------------------------------------------------------
+
+    def waiting(self) -> AsyncIterator[list[tuple[int, int, int, int, float | None]]]:
+        return sqlite_reads.waiting(self._reader)
+
+    async def live_attempts(self) -> list[LiveAttempt]:
+        return [live_attempt_of(row) for row in await self._reader.rows("live_attempts", {})]
+
+    async def all_classes(self) -> list[JobClass]:
+        return [class_of(row) for row in await self._reader.rows("all_classes", {})]
+
+    async def owners(self) -> list[Owner]:
+        return [owner_of(row) for row in await self._reader.rows("all_owners", {})]
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
+        write = partial(sqlite_pilots.add_secrets, secrets=secrets)
+        await self._writer.run(write, rows=2 * len(secrets))
+
+    async def register(self, registration: Registration) -> PilotRow:
+        return await self._writer.run(partial(sqlite_pilots.register, registration=registration))
+
+    async def hello(self, pilot: str, nonce: str) -> PilotRow:
+        return await self._writer.run(partial(sqlite_pilots.hello, pilot=pilot, nonce=nonce))
+
+    async def pilot(self, pilot: str) -> PilotRow | None:
+        found = await self._reader.one("get_pilot", {"pilot": pilot})
+        return None if found is None else pilot_of(found)
+
+    async def pilots(
+        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
+    ) -> list[PilotRow]:
+        fields = {
+            "community": community,
+            "states": json_list([state.value for state in states]) if states else None,
+            "after": after,
+            "limit": limit,
+        }
+        return [pilot_of(row) for row in await self._reader.rows("pilots", fields)]
+
+    async def move_pilot(
+        self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+    ) -> bool:
+        write = partial(
+            sqlite_pilots.move_pilot, pilot=pilot, old=old, new=new, at=at, reason=reason
+        )
+        return await self._writer.run(write)
+
+    # -- tokens ---------------------------------------------------------------------------------
+
+    async def add_token(self, token: TokenRow) -> None:
+        await self._writer.run(partial(sqlite_pilots.add_token, token=token))
+
+    async def revoke_token(self, jti: str, at: float) -> bool:
+        return await self._writer.run(partial(sqlite_pilots.revoke_token, jti=jti, at=at))
+
+    async def tokens(self, community: str | None) -> list[TokenRow]:
+        return [
+            token_of(row) for row in await self._reader.rows("tokens", {"community": community})
+        ]
+
+    async def revoked(self) -> list[tuple[str, float]]:
+        rows = await self._reader.rows("revoked", {"now": self._clock_wall()})
+        return [(jti, expires_at) for jti, expires_at in rows]

@@ -1,0 +1,236 @@
+"""What people and the central do to jobs, and what happens to their attempts."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.proto.job_states import FINAL
+
+from .records import (
+    Change,
+    End,
+    Evidence,
+    JobBody,
+    Move,
+    NewAttempt,
+    Progress,
+    Requeue,
+    Standing,
+    Start,
+    TakeBack,
+    Want,
+)
+from .sqlite_rows import body_of, standing_of
+from .sqlite_session import Session, json_list
+
+
+def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
+    found = session.rows("standing", {"ids": json_list(job_ids)})
+    return {row[0]: standing_of(row) for row in found}
+
+
+def move(session: Session, moves: Sequence[Move]) -> list[bool]:
+    won = session.each(
+        "move_job",
+        [
+            {
+                "job_id": one.job_id,
+                "old": one.old.value,
+                "new": one.new.value,
+                "reason": one.reason,
+                "ended_at": one.at if one.new in FINAL else None,
+                "new_round": one.new_round,
+            }
+            for one in moves
+        ],
+    )
+    moved = [one for one, changed in zip(moves, won, strict=True) if changed]
+    session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
+    _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
+    return won
+
+
+def want(session: Session, wants: Sequence[Want]) -> list[bool]:
+    won = session.each(
+        "want",
+        [
+            {
+                "attempt_id": one.attempt_id,
+                "job_id": one.job_id,
+                "wanted": one.wanted.value,
+                "reason": one.reason,
+            }
+            for one in wants
+        ],
+    )
+    written = [one for one, changed in zip(wants, won, strict=True) if changed]
+    _note(session, [(one.job_id, one.at, one.who, one.wanted.value, one.reason) for one in written])
+    return won
+
+
+def delete(session: Session, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+    won = session.each("delete_job", [{"job_id": job_id} for job_id in job_ids])
+    _note(session, [(i, at, who, "deleted", "") for i in _winners(job_ids, won)])
+    return won
+
+
+def set_priority(
+    session: Session, job_ids: Sequence[int], priority: int, at: float, who: str
+) -> list[bool]:
+    won = session.each("set_priority", [{"job_id": i, "priority": priority} for i in job_ids])
+    _note(session, [(i, at, who, "priority", str(priority)) for i in _winners(job_ids, won)])
+    return won
+
+
+def bodies(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    found = session.rows("bodies", {"ids": json_list(job_ids)})
+    return {row[0]: body_of(row, session.template(row[1])) for row in found}
+
+
+def _winners(job_ids: Sequence[int], won: Sequence[bool]) -> list[int]:
+    return [job_id for job_id, changed in zip(job_ids, won, strict=True) if changed]
+
+
+def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -> None:
+    names = ("job_id", "at", "who", "event", "detail")
+    session.many("insert_note", [dict(zip(names, note, strict=True)) for note in notes])
+
+
+# -- attempts -----------------------------------------------------------------------------------
+
+
+def match(session: Session, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
+    won = session.each(
+        "insert_attempt",
+        [
+            (
+                one.attempt_id,
+                one.job_id,
+                one.epoch,
+                one.pilot,
+                one.session,
+                one.ask,
+                session.site(one.site),
+                one.element,
+                one.host,
+                one.cores,
+                one.memory_mb,
+                one.wall_s,
+                one.at,
+            )
+            for one in attempts
+        ],
+    )
+    matched = [one for one, inserted in zip(attempts, won, strict=True) if inserted]
+    session.many("close_previous", [(one.attempt_id,) for one in matched if one.epoch > 1])
+    found = bodies(session, [one.job_id for one in matched])
+    return [
+        found[one.job_id] if inserted else None for one, inserted in zip(attempts, won, strict=True)
+    ]
+
+
+def change(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes. Those of different jobs do not touch the same rows, so changes of a kind go
+    together; where a job comes twice, its changes go one by one, in order."""
+    if len(changes) == 1:
+        return [_one(session, changes[0])]
+    often = Counter(one.job_id for one in changes)
+    won = [False] * len(changes)
+    alike: dict[type[Change], list[int]] = {}
+    for i, one in enumerate(changes):
+        if often[one.job_id] > 1:
+            won[i] = _one(session, one)
+        else:
+            alike.setdefault(type(one), []).append(i)
+    for places in alike.values():
+        for i, changed in zip(places, _alike(session, [changes[i] for i in places]), strict=True):
+            won[i] = changed
+    return won
+
+
+def _one(session: Session, one: Change) -> bool:
+    return _alike(session, [one])[0]
+
+
+def _alike(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes of one kind to different jobs. In order of the job: neighbours share pages."""
+    order = sorted(range(len(changes)), key=lambda i: changes[i].job_id)
+    steps: dict[str, list[tuple[object, ...] | dict[str, object]]] = {}
+    for i in order:
+        for statement, row in _statements(changes[i]):
+            steps.setdefault(statement, []).append(row)
+    won = [False] * len(changes)
+    for i, changed in zip(order, session.each_of(*steps.items()), strict=True):
+        won[i] = changed
+    return won
+
+
+def _statements(one: Change) -> list[tuple[str, tuple[object, ...] | dict[str, object]]]:
+    """Return the statements that a change consists of, the same ones for each of its kind."""
+    match one:
+        case Start():
+            return [("start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation))]
+        case End():
+            return [("end_attempt", _end_row(one)), ("end_job", _job_row(one, one.failed, False))]
+        case Requeue():
+            return [
+                ("requeue_attempt", _requeue_row(one)),
+                ("end_job", _job_row(one, False, one.lost)),
+            ]
+        case Progress():
+            entry = msgspec.json.encode([one.at, one.status]).decode()
+            ids = {"attempt_id": one.attempt_id, "job_id": one.job_id}
+            return [("add_progress", {**ids, "entry": entry})]
+        case TakeBack():
+            return [("take_back", msgspec.structs.asdict(one))]
+
+
+def _end_row(one: End) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.at,
+        one.how.value,
+        one.exit_code,
+        one.event,
+        one.reason,
+        one.detail,
+        one.isolation,
+        msgspec.json.encode(one.usage).decode(),
+        msgspec.json.encode(one.outputs).decode(),
+        one.started_at,
+    )
+
+
+def _requeue_row(one: Requeue) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.wanted.value if one.wanted else None,
+        not one.close,
+        one.at,
+        one.how.value if one.how else None,
+        one.event,
+        one.reason,
+    )
+
+
+def _job_row(one: End | Requeue, failed: bool, lost: bool) -> tuple[object, ...]:
+    ended_at = one.at if one.new in FINAL else None
+    return (
+        one.job_id,
+        one.new.value,
+        one.epoch,
+        one.attempt_id,
+        failed,
+        lost,
+        one.reason,
+        ended_at,
+    )
+
+
+def keep_evidence(session: Session, evidence: Sequence[Evidence]) -> None:
+    session.many("insert_evidence", [msgspec.structs.asdict(one) for one in evidence])
