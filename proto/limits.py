@@ -140,7 +140,7 @@ _FREE = _text(TEXT_MAX)
 _NAMES = _many(TAGS_MAX, _GIVEN_NAME)
 _SESSION = {"gen": _GIVEN_NAME, "session": _ID}
 
-_TABLE: Final[dict[Any, dict[str, Rule]]] = {
+TABLE: Final[dict[Any, dict[str, Rule]]] = {
     Attempt: {"job": _ID, "epoch": _ID},
     Node: {
         "host": _name(255),
@@ -231,4 +231,4 @@ _TABLE: Final[dict[Any, dict[str, Rule]]] = {
     },
     LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": _text(CHUNK_MAX)},
 }
-_RULES: Final = {kind: tuple(rules.items()) for kind, rules in _TABLE.items()}
+_RULES: Final = {kind: tuple(rules.items()) for kind, rules in TABLE.items()}

@@ -1,0 +1,170 @@
+"""Secrets and blobs on a real disk, and the double of it."""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
+from pilotage.central.operate.files import RealBlobs, RealDisk
+from pilotage.central.ports import Blobs
+from tests.fake_central import FakeBlobs
+
+CONTENT = b"abc" * 100_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OTHER = "0" * 64
+
+
+async def parts(content: bytes = CONTENT) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), 65_536):
+        yield content[start : start + 65_536]
+
+
+async def cut_off() -> AsyncIterator[bytes]:
+    yield b"abc"
+    raise ConnectionResetError
+
+
+async def read(blobs: Blobs, sha256: str, offset: int = 0) -> bytes:
+    return b"".join([part async for part in blobs.read(sha256, offset=offset)])
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(params=["real", "fake"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return RealBlobs(tmp_path) if request.param == "real" else FakeBlobs()
+
+
+async def test_a_blob_comes_back(blobs: Blobs) -> None:
+    size = await blobs.put(SHA256, parts(), size_max=len(CONTENT))
+
+    assert size == await blobs.size(SHA256) == len(CONTENT)
+    assert await read(blobs, SHA256) == CONTENT
+    assert await read(blobs, SHA256, offset=299_999) == b"c"
+    assert await blobs.missing([OTHER, SHA256]) == [OTHER]
+
+
+async def test_a_blob_may_come_again(blobs: Blobs) -> None:
+    for _ in range(2):
+        await blobs.put(SHA256, parts(), size_max=10**6)
+
+    assert await read(blobs, SHA256) == CONTENT
+
+
+async def test_other_bytes_are_refused(blobs: Blobs) -> None:
+    with pytest.raises(BlobMismatch):
+        await blobs.put(OTHER, parts(), size_max=10**6)
+
+    assert await blobs.missing([OTHER]) == [OTHER]
+
+
+async def test_too_many_bytes_are_refused(blobs: Blobs) -> None:
+    with pytest.raises(BlobTooLarge):
+        await blobs.put(SHA256, parts(), size_max=len(CONTENT) - 1)
+
+    assert await blobs.size(SHA256) is None
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(blobs: Blobs) -> None:
+    with pytest.raises(ConnectionResetError):
+        await blobs.put(SHA256, cut_off(), size_max=10**6)
+
+    assert await blobs.missing([SHA256]) == [SHA256]
+
+
+async def test_what_is_not_here_is_said_to_be_so(blobs: Blobs) -> None:
+    with pytest.raises(BlobNotFound):
+        await read(blobs, OTHER)
+
+    assert await blobs.size(OTHER) is None
+
+
+async def test_refused_uploads_leave_no_file(tmp_path: Path) -> None:
+    blobs = RealBlobs(tmp_path)
+    for sha256, content, size_max in [(OTHER, CONTENT, 10**6), (SHA256, CONTENT, 5)]:
+        with pytest.raises((BlobMismatch, BlobTooLarge)):
+            await blobs.put(sha256, parts(content), size_max=size_max)
+
+    assert files_in(tmp_path) == []
+
+
+async def test_what_a_crash_left_over_goes_at_the_next_start(tmp_path: Path) -> None:
+    RealBlobs(tmp_path)
+    (tmp_path / "incoming" / "half").write_bytes(b"abc")
+    RealBlobs(tmp_path)
+
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "a" * 63, "/" * 64])
+async def test_only_a_hash_becomes_a_path(tmp_path: Path, name: str) -> None:
+    blobs = RealBlobs(tmp_path)
+
+    with pytest.raises(BlobNotFound):
+        await read(blobs, name)
+    with pytest.raises(BlobNotFound):
+        await blobs.put(name, parts(), size_max=10**6)
+    assert await blobs.missing([name]) == [name]
+
+
+async def test_a_full_disk_says_so_and_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = RealBlobs(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoSpace):
+        await blobs.put(SHA256, parts(), size_max=10**6)
+
+    assert files_in(tmp_path) == []
+
+
+async def test_the_bytes_are_synced_before_they_have_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    blobs = RealBlobs(tmp_path)
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_sync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        done.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    await blobs.put(SHA256, parts(), size_max=10**6)
+
+    assert done == ["file", "name", "folder", "folder"]  # its own folder, and the one above
+
+
+def test_a_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
+    disk, path = RealDisk(), tmp_path / "new" / "key"
+    old = os.umask(0)
+    try:
+        disk.write_secret(path, b"one")
+        disk.write_secret(path, b"two")
+    finally:
+        os.umask(old)
+
+    assert disk.read(path) == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [one.name for one in path.parent.iterdir()] == ["key"]
+
+
+def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert RealDisk().read(tmp_path / "key") is None
