@@ -15,6 +15,7 @@ from . import dynsec
 from .address import Address, Patience
 from .connection import Connection, Traffic
 from .dynsec import Login, Response
+from .errors import BusError
 from .logins import check_names
 
 BATCH_MAX = 200  # logins in one message: 7 ms each, where one at a time costs 50
@@ -23,7 +24,7 @@ CALLER_WAITS_S = 2.0
 RETRY_S = 1.0
 
 
-class NoAnswer(TimeoutError):
+class NoAnswer(BusError):
     """The plug-in did not answer in time. The commands may have been carried out; repeat them."""
 
 
@@ -61,6 +62,7 @@ class MosquittoBus:
         self._unsure = True  # whether the broker of this connection knows our role
         self._answers: dict[str, Response] = {}
         self._answered = asyncio.Event()
+        self._connections = 0  # so far: what was asked over an older one is never answered
 
     @property
     def up(self) -> bool:
@@ -112,8 +114,10 @@ class MosquittoBus:
             return  # it is made later; until then the pilot speaks over HTTP
 
     def _greet(self) -> None:
+        self._connections += 1
         self._unsure = True
         self._changed.set()
+        self._answered.set()
 
     async def _keep_logins(self) -> None:
         """Bring the broker's logins to what is wanted, for ever."""
@@ -140,8 +144,16 @@ class MosquittoBus:
         self._furnished = False
         for login in self._made.values():  # a broker that does not know us knows no pilot either
             self._wanted.setdefault(login.pilot, login)
+        asked_over = self._connections
         self._connection.publish(dynsec.CONTROL, dynsec.encode(dynsec.furnish(self._address.user)))
-        await self._clock.sleep(RETRY_S)
+        self._unsure = True  # the next connection will show whether it was done
+        try:
+            async with asyncio.timeout(RETRY_S):
+                while self._connections == asked_over:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            return
 
     async def _settle(self) -> None:
         batch = list(self._wanted.values())[:BATCH_MAX]
@@ -178,12 +190,15 @@ class MosquittoBus:
         numbered = dynsec.numbered(commands, self._randomness.token(9))
         marks = [str(command["correlationData"]) for command in numbered]
         self._answers.clear()
+        asked_over = self._connections
         self._connection.publish(dynsec.CONTROL, dynsec.encode(numbered))
         try:
             async with asyncio.timeout(ANSWER_S):
                 while not all(mark in self._answers for mark in marks):
                     self._answered.clear()
                     await self._answered.wait()
+                    if self._connections != asked_over:
+                        raise NoAnswer("the connection broke while mosquitto was asked")
         except TimeoutError:
             raise NoAnswer("mosquitto's dynamic-security plug-in does not answer") from None
         return [self._answers[mark] for mark in marks]
