@@ -1,162 +1,23 @@
 """The whole agent on fakes and a virtual clock, against a central that is a script."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
-from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import (
-    Answer,
-    AskAnswer,
-    Assignment,
     Attempt,
     Beat,
-    BeatAnswer,
-    Body,
-    BrokerLogin,
     Down,
-    Grant,
-    Hello,
     How,
     InputFile,
     LogChunk,
     OutputRule,
-    Problem,
-    Register,
-    Registered,
-    Report,
-    ReportAnswer,
-    TokenReply,
-    Turn,
-    TurnReply,
     Wake,
     What,
 )
 from pilotage.proto.wire import decode, encode
 from tests import virtual
 from tests.fake_pilot import FakePilot, Script, script_of
-
-LEASE_S = 120.0
-ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of abc
-
-
-class Central:
-    """Hands out `queue`, keeps what it hears. One pilot, no store: a script with manners."""
-
-    def __init__(self) -> None:
-        self.queue: deque[Assignment] = deque()
-        self.given: dict[int, tuple[Assignment, ...]] = {}  # by ask
-        self.reports: list[Report] = []
-        self.ended: dict[Attempt, Report] = {}
-        self.beats: list[Beat] = []
-        self.asks: list[int] = []
-        self.turns: list[Turn] = []
-        self.blobs: dict[str, bytes] = {}
-        self.forgets: set[str] = set()  # blobs that it has lost by the time of the report
-        self.hellos: list[Hello] = []
-        self.registers: list[Register] = []
-        self.tokens = 0
-        self.valid_tokens = {""}
-        self.chunks: list[LogChunk] = []
-        self.session = 0
-        self.parked = 0
-        self.drain = False
-        self.follow: tuple[Attempt, ...] = ()
-
-    async def __call__(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
-        if path.startswith("/v1/blobs/"):
-            return self._blob(method, path.rpartition("/")[2], body)
-        if path == "/v1/pilots/register":
-            self.registers.append(decode(Register, body))
-            return self._registered()
-        if path == "/v1/pilots/hello":
-            self.hellos.append(decode(Hello, body))
-            return self._registered()
-        if path == "/v1/pilots/token":
-            return HttpReply(200, encode(TokenReply(self._token(), 900.0)))
-        if token not in self.valid_tokens:
-            return HttpReply(401, encode(Problem("expired_token", "too old")))
-        if path == "/v1/beat":
-            return HttpReply(200, encode(self.beat(decode(Beat, body))))
-        if path == "/v1/log":
-            self.chunks.append(decode(LogChunk, body))
-            return HttpReply(202, b"{}")
-        return HttpReply(200, encode(self._turn(decode(Turn, body))))
-
-    def _token(self) -> str:
-        self.tokens += 1
-        self.valid_tokens = {f"token-{self.tokens}"}
-        return f"token-{self.tokens}"
-
-    def _registered(self) -> HttpReply:
-        self.session += 1
-        self.given = {}
-        reply = Registered(
-            pilot="p1",
-            community="ctao",
-            site="PIC",
-            element="ce1",
-            gen="g1",
-            session=self.session,
-            token=self._token(),
-            expires_in_s=900.0,
-            renewal_secret="renew",
-            broker=BrokerLogin("mqtt://broker:1883", "p1", "word"),
-        )
-        return HttpReply(200, encode(reply))
-
-    def _blob(self, method: str, sha256: str, body: bytes) -> HttpReply:
-        if method == "PUT":
-            self.blobs[sha256] = body
-            return HttpReply(201, b"{}")
-        if sha256 not in self.blobs:
-            return HttpReply(404, encode(Problem("not_found", "no such blob")))
-        return HttpReply(200, self.blobs[sha256])
-
-    def _turn(self, turn: Turn) -> TurnReply:
-        self.turns.append(turn)
-        answers = tuple(self._report(report) for report in turn.reports)
-        ask = None
-        if turn.ask is not None:
-            self.asks.append(turn.ask.n)
-            known = self.given.get(turn.ask.n)
-            if known is None:
-                count = min(len(self.queue), turn.ask.jobs_max)
-                known = self.given[turn.ask.n] = tuple(self.queue.popleft() for _ in range(count))
-                self.parked = 0 if known else turn.ask.n
-            ask = AskAnswer(turn.ask.n, known, parked=not known)
-        return TurnReply(term=1, reports=answers, ask=ask, drain=self.drain)
-
-    def _report(self, report: Report) -> ReportAnswer:
-        self.reports.append(report)
-        lost = tuple(one.sha256 for one in report.outputs if one.sha256 in self.forgets)
-        if lost:
-            self.forgets.clear()
-            return ReportAnswer(report.job, report.epoch, report.n, Answer.MISSING, lost)
-        answer = Answer.OK
-        if report.what is What.ENDED:
-            attempt = Attempt(report.job, report.epoch)
-            answer = Answer.ALREADY if attempt in self.ended else Answer.OK
-            self.ended.setdefault(attempt, report)
-        return ReportAnswer(report.job, report.epoch, report.n, answer)
-
-    def beat(self, beat: Beat) -> BeatAnswer:
-        self.beats.append(beat)
-        again = bool(beat.parked and self.queue)
-        return BeatAnswer(beat.n, 1, ask_again=again, follow=self.follow)
-
-
-def assignment(job: int, *command: str, **body: object) -> Assignment:
-    return Assignment(
-        job=job,
-        epoch=1,
-        attempt_id=1_000 + job,
-        lease_s=LEASE_S,
-        token=f"attempt-{job}",
-        grant=Grant(cores=1, memory_mb=1_000, wall_s=3_600),
-        body=Body(command=command, **body),  # type: ignore[arg-type]
-    )
-
+from tests.scripted_central import ABC, LEASE_S, Central, assignment
 
 Story = Callable[[Central, FakePilot], Awaitable[None]]
 

@@ -1,0 +1,153 @@
+"""From the command line to a running pilot: options, real drivers, signals."""
+
+import argparse
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import pilotage
+from pilotage.proto.messages import PROTOCOL
+
+from . import bus
+from .agent import Agent, Ports
+from .api import Api, BadUrl, InsecureUrl
+from .clock import BootClock, SystemRandomness
+from .declared import DeclaredNode
+from .events import Log, json_lines
+from .guard_link import start_guard
+from .journal import FileJournal
+from .probe import Caps, LocalNode
+from .settings import ISOLATIONS, BadSettings, Settings, load, read_secret
+from .workspace import Folders
+
+EXIT_USAGE, EXIT_IN_USE = 2, 14
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StateInUse(Exception):
+    """Another pilot lives in this state directory."""
+
+
+def start(words: list[str]) -> int:
+    """Run a pilot with these options and return its exit code."""
+    if words[:1] == ["run"]:
+        words = words[1:]
+    options = vars(_parser().parse_args(words))
+    if options.pop("version"):
+        print(f"pilotage-pilot {pilotage.__version__} protocol {PROTOCOL}")
+        return 0
+    try:
+        settings = load(options.pop("config") or "", os.environ, options)
+        secret = read_secret(settings.secret_file)
+        api = _api(settings)
+        state = Path(settings.state_dir).absolute()
+        lock = _lock(state)
+    except (BadSettings, BadUrl, InsecureUrl) as why:
+        print(f"pilot: {why}", file=sys.stderr)
+        return EXIT_USAGE
+    except StateInUse as why:
+        print(f"pilot: {why}", file=sys.stderr)
+        return EXIT_IN_USE
+    try:
+        return asyncio.run(_run(settings, secret, state, api))
+    finally:
+        api.close()
+        os.close(lock)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pilot.pyz", description="Run jobs of a pilotage central on this machine."
+    )
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--config", metavar="FILE", help="JSON file with settings")
+    parser.add_argument("--central", metavar="URL")
+    parser.add_argument("--secret-file", metavar="FILE", help="mode 0600, or - for stdin")
+    parser.add_argument("--state-dir", metavar="DIR")
+    parser.add_argument("--ca", metavar="FILE", help="CA certificates of the central")
+    parser.add_argument("--plain-http", action="store_true", default=None)
+    parser.add_argument("--cores", type=int, metavar="N")
+    parser.add_argument("--memory-mb", type=int, metavar="M")
+    parser.add_argument("--tags", metavar="A,B")
+    parser.add_argument("--wall-s", type=float, metavar="S", help="how long the pilot may live")
+    parser.add_argument("--stop-margin-s", type=float, metavar="S")
+    parser.add_argument("--idle-s", type=float, metavar="S", help="end after so long without work")
+    parser.add_argument("--isolation", choices=ISOLATIONS)
+    parser.add_argument("--os", metavar="NAME", help="instead of what is found")
+    parser.add_argument("--architecture", metavar="NAME", help="instead of what is found")
+    return parser
+
+
+def _api(settings: Settings) -> Api:
+    ca_file: Optional[Path] = Path(settings.ca) if settings.ca else None
+    try:
+        return Api(settings.central, ca_file=ca_file, plain_http=settings.plain_http)
+    except OSError as why:
+        raise BadSettings(f"ca: {why}") from why
+
+
+def _lock(state: Path) -> int:
+    """Make the state directory ours alone; return the handle that holds it. Raises StateInUse."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as why:
+        raise BadSettings(f"state_dir: {why}") from why
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as why:
+        os.close(handle)
+        raise StateInUse(f"another pilot lives in {state}") from why
+    return handle
+
+
+async def _run(settings: Settings, secret: str, state: Path, api: Api) -> int:
+    """Build the pilot from its real drivers and let it live."""
+    clock, random = BootClock(), SystemRandomness()
+    log: Log = json_lines(sys.stderr, time.time)
+    rung = "" if settings.isolation == "auto" else settings.isolation
+    guard = await start_guard(rung=rung, hidden=(state,))
+    try:
+        caps = Caps(
+            cores=settings.cores,
+            memory_mb=settings.memory_mb,
+            wall_s=settings.wall_s,
+            tags=settings.tags,
+        )
+        found = LocalNode(state, clock, isolation=guard.isolation, caps=caps)
+        ports = Ports(
+            clock=clock,
+            random=random,
+            http=api,
+            bus=bus.factory(clock, random, log),
+            guard=guard,
+            journal=FileJournal(state / "journal"),
+            workspace=Folders(state),
+            probe=DeclaredNode(found, os=settings.os, architecture=settings.architecture),
+            log=log,
+        )
+        facts: dict[str, Any] = {
+            "version": pilotage.__version__,
+            "protocol": PROTOCOL,
+            "central": settings.central,
+            "isolation": guard.isolation,
+            "cores": found.cores(),
+        }
+        log("pilot_started", facts)
+        agent = Agent(
+            ports,
+            secret=secret,
+            idle_s=settings.idle_s,
+            stop_margin_s=settings.stop_margin_s,
+        )
+        loop = asyncio.get_running_loop()
+        for number in DRAIN_SIGNALS:
+            loop.add_signal_handler(number, agent.drain, number.name)
+        return await agent.run()
+    finally:
+        await guard.close()

@@ -1,0 +1,137 @@
+"""The pilot as a real process: HTTP over loopback, a guard, real payloads, signals."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from pilotage.proto.messages import Attempt, How, InputFile, OutputRule
+from tests.scripted_central import ABC, Central, assignment
+
+SOON_S = 20.0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    central: Central
+    lock = threading.Lock()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        with self.lock:
+            reply = asyncio.run(self.central(self.command, self.path, body, token))
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    do_GET = do_POST = do_PUT = _answer
+
+
+@contextlib.contextmanager
+def served(central: Central) -> Iterator[str]:
+    handler = type("Handler", (_Handler,), {"central": central})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def pilot(url: str, state: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    secret = state / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("secret")
+    argv = [sys.executable, "-m", "pilotage.pilot", "run", "--central", url]
+    argv += ["--secret-file", str(secret), "--state-dir", str(state / "pilot"), *options]
+    with (state / "log").open("ab") as log:
+        process = subprocess.Popen(argv, stderr=log, cwd=Path(__file__).parents[2])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def events(state: Path) -> list[str]:
+    return [json.loads(line)["event"] for line in (state / "log").read_text().splitlines()]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def test_a_pilot_process_runs_jobs_with_input_and_output_and_drains_on_sigterm(
+    tmp_path: Path,
+) -> None:
+    central = Central()
+    central.blobs[ABC] = b"abc"
+    script = "cat in.txt > out.dat; echo said; echo erred >&2"
+    central.queue.append(
+        assignment(
+            1,
+            "sh",
+            "-c",
+            script,
+            inputs=(InputFile("in.txt", ABC, 3),),
+            outputs=(OutputRule("*.dat"),),
+        )
+    )
+    central.queue.append(assignment(2, "false"))
+
+    with served(central) as url, pilot(url, tmp_path, "--cores", "2") as process:
+        until(lambda: len(central.ended) == 2)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(SOON_S)
+
+    done, failed = central.ended[Attempt(1, 1)], central.ended[Attempt(2, 1)]
+    outputs = {one.name: central.blobs[one.sha256] for one in done.outputs}
+    assert code == 0
+    assert (done.how, done.exit_code, failed.exit_code) == (How.EXITED, 0, 1)
+    assert outputs == {
+        "out.dat": b"abc",
+        ".pilotage/stdout": b"said\n",
+        ".pilotage/stderr": b"erred\n",
+    }
+    assert central.beats[-1].goodbye
+    assert events(tmp_path)[-1] == "pilot_ended"
+
+
+def test_a_killed_pilot_comes_back_from_its_journal_and_calls_its_payload_lost(
+    tmp_path: Path,
+) -> None:
+    central = Central()
+    central.queue.append(assignment(1, "sleep", "1000"))
+
+    with served(central) as url:
+        with pilot(url, tmp_path, "--cores", "1") as process:
+            until(lambda: "payload_started" in events(tmp_path))
+            process.kill()
+            process.wait()
+        with pilot(url, tmp_path, "--cores", "1", "--idle-s", "0.5") as process:
+            code = process.wait(SOON_S)
+
+    assert code == 0
+    assert central.hellos[0].unanswered == (Attempt(1, 1),)
+    assert central.ended[Attempt(1, 1)].how is How.LOST
