@@ -98,8 +98,8 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _worth_saying(default: object) -> str:
-    return "" if default in (None, "", (), False) else str(getattr(default, "value", default))
+def _worth_saying(default: object) -> str | None:
+    return None if default in (None, "", (), False) else str(getattr(default, "value", default))
 
 
 def _one_line(error: CycloptsError) -> str:

@@ -1,0 +1,139 @@
+"""Where the central is and which token goes to it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.client.credentials import find_connection
+from pilotage.central.client.errors import NoCentral, UnreadableCredentials, UnsafeCredentials
+
+REMOTE = "https://central.example.org"
+LOCAL = "http://127.0.0.1:8123"
+
+
+class Home:
+    """A home directory and the environment that points to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = path / ".local/share/pilotage"
+        self.environment = {"HOME": str(path)}
+
+    def keep(self, url: str, token: str, mode: int = 0o600) -> Path:
+        return self.write(
+            ".config/pilotage/credentials.json", json.dumps({"url": url, "token": token}), mode
+        )
+
+    def run_central(self, *, pid: int | None = None, mode: int = 0o600) -> None:
+        running = {"url": LOCAL, "pid": os.getpid() if pid is None else pid}
+        self.write(".local/share/pilotage/central.json", json.dumps(running), 0o644)
+        self.write(".local/share/pilotage/admin.token", "admin\n", mode)
+
+    def write(self, name: str, text: str, mode: int) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def found(home: Home, **arguments: str) -> tuple[str, str]:
+    connection = find_connection(home.environment, **arguments)  # type: ignore[arg-type]
+    return connection.url, connection.token
+
+
+def test_the_central_on_this_machine_is_found_with_its_admin_token(home: Home) -> None:
+    home.run_central()
+
+    assert found(home) == (LOCAL, "admin")
+
+
+def test_arguments_win_over_everything(home: Home) -> None:
+    home.run_central()
+    home.keep(REMOTE, "kept")
+
+    assert found(home, url="http://other:1", token="given") == ("http://other:1", "given")
+
+
+def test_kept_credentials_win_over_the_local_central(home: Home) -> None:
+    home.run_central()
+    home.keep(REMOTE, "kept")
+
+    assert found(home) == (REMOTE, "kept")
+
+
+def test_a_token_goes_only_to_the_central_that_it_was_kept_for(home: Home) -> None:
+    home.run_central()
+    home.keep(REMOTE, "kept")
+
+    assert found(home, url="https://elsewhere.example.org") == ("https://elsewhere.example.org", "")
+    assert found(home, url=LOCAL) == (LOCAL, "admin")
+    assert found(home, url=REMOTE + ":443/") == (REMOTE + ":443", "kept")
+
+
+def test_a_named_data_directory_wins_over_the_environment(home: Home) -> None:
+    home.run_central()
+    home.keep(REMOTE, "kept")
+    home.environment["PILOTAGE_URL"] = REMOTE
+    connection = find_connection(home.environment, data=home.data)
+
+    assert (connection.url, connection.token) == (LOCAL, "admin")
+
+
+def test_a_token_file_that_the_environment_names_is_read(home: Home) -> None:
+    home.environment["PILOTAGE_URL"] = REMOTE
+    home.environment["PILOTAGE_TOKEN_FILE"] = str(home.write("token", "from file\n", 0o400))
+
+    assert found(home) == (REMOTE, "from file")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604])
+def test_a_token_that_others_can_read_is_refused(home: Home, mode: int) -> None:
+    home.keep(REMOTE, "kept", mode)
+
+    with pytest.raises(UnsafeCredentials, match="chmod 600"):
+        found(home)
+
+
+def test_an_admin_token_that_others_can_read_is_refused(home: Home) -> None:
+    home.run_central(mode=0o644)
+
+    with pytest.raises(UnsafeCredentials, match="admin.token"):
+        found(home)
+
+
+def test_a_central_whose_process_is_gone_does_not_get_the_token(home: Home) -> None:
+    home.run_central(pid=2**22 + 1)
+
+    with pytest.raises(NoCentral, match="pilotage serve"):
+        found(home)
+
+
+@pytest.mark.parametrize("text", ["{", '{"tokn": "x"}', '{"token": "x"}', "[]"])
+def test_credentials_that_are_not_what_they_should_be_are_named(home: Home, text: str) -> None:
+    home.write(".config/pilotage/credentials.json", text, 0o600)
+
+    with pytest.raises(UnreadableCredentials, match="credentials.json"):
+        found(home)
+
+
+@pytest.mark.parametrize("url", ["central.example.org", "ftp://x", "http://"])
+def test_a_url_that_is_none_is_refused(home: Home, url: str) -> None:
+    with pytest.raises(NoCentral, match="no URL"):
+        found(home, url=url)
+
+
+def test_no_message_holds_a_token(home: Home) -> None:
+    home.write(".config/pilotage/credentials.json", '{"token": "s3cret", "url": 5}', 0o600)
+
+    with pytest.raises(UnreadableCredentials) as caught:
+        found(home)
+
+    assert "s3cret" not in str(caught.value)

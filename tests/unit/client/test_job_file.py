@@ -1,0 +1,139 @@
+"""Job files: what people may write, and what they are told when it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.client.errors import BadJobFile
+from pilotage.central.client.job_file import JobFile, parse_job_file, read_job_file
+
+# What is wrong in a file, and what is said: line, then words.
+WRONG = {
+    "an unknown key": (
+        "command: [a]\nprioritty: 7\n",
+        "f.yaml:2: unknown key 'prioritty': did you mean 'priority'?",
+    ),
+    "an unknown key inside": (
+        "command: [a]\nneeds:\n  - memory_mb: 5\n  - wal_s: 3\n",
+        "f.yaml:4: needs[1]: unknown key 'wal_s': did you mean 'wall_s'?",
+    ),
+    "an unknown key in one need": (
+        "command: [a]\nneeds:\n  sitez: [PIC]\n",
+        "f.yaml:3: needs[0]: unknown key 'sitez': did you mean 'sites'?",
+    ),
+    "a key in the wrong place": (
+        "command: [a]\nmemory_mb: 5\n",
+        "f.yaml:2: unknown key 'memory_mb' here: it belongs into `needs`",
+    ),
+    "a key that is like none": (
+        "command: [a]\nneeds: {zzz: 1}\n",
+        "f.yaml:2: needs[0]: unknown key 'zzz': known are architecture,",
+    ),
+    "a misspelt part": (
+        "tempalte: {}\n",
+        "f.yaml:1: unknown key 'tempalte': did you mean 'template'?",
+    ),
+    "a wrong type": (
+        "command: [a]\nneeds:\n  cores_min: many\n",
+        "f.yaml:3: needs[0].cores_min: expected `int`, got `str`",
+    ),
+    "a value out of range": (
+        "command: [a]\nretries: 101\n",
+        "f.yaml:2: retries: expected `int` <= 100",
+    ),
+    "a command that is a text": (
+        "name: x\ncommand: echo hi\n",
+        "f.yaml:2: command: expected a list",
+    ),
+    "no command": ("jobs:\n- command: [a]\n- name: b\n", "f.yaml:3: jobs[1]: a job needs the key"),
+    "a key twice": ("command: [a]\nname: x\nname: y\n", "f.yaml:3: the key 'name' comes twice"),
+    "no YAML": ("command: [a\n", "f.yaml:2: did not find expected"),
+    "nothing": ("", "f.yaml: a job file holds"),
+    "a word": ("hello", "f.yaml:1: a job file holds"),
+    "an empty list": ("jobs: []\n", "f.yaml:1: jobs: expected a list of jobs"),
+    "a template alone": ("template: {command: [a]}\n", "`parameters` is missing"),
+    "jobs and template": ("template: {}\njobs: []\n", "f.yaml:2: jobs: either `jobs`, or"),
+    "a parameter that is neither": (
+        "template: {command: [a]}\nparameters:\n  - n: 1\n  - n: [2]\n",
+        "f.yaml:4: parameters[1].n: expected text or a number",
+    ),
+    "an input that is not there": (
+        "command: [a]\ninputs: [absent.txt]\n",
+        "f.yaml:2: inputs[0].path: there is no file",
+    ),
+    "JSON, with its line": ('{"command": ["a"],\n "nme": "x"}', "f.yaml:2: unknown key 'nme'"),
+    "an executable tag": (
+        "!!python/object/apply:os.getcwd []\n",
+        "could not determine a constructor",
+    ),
+}
+
+
+def parse(text: str) -> JobFile:
+    return parse_job_file(text, "f.yaml", Path("nowhere"))
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(BadJobFile) as caught:
+        parse(text)
+
+    assert said in str(caught.value)
+
+
+def test_numbers_in_a_command_are_words_as_they_were_written() -> None:
+    job = parse("command: [sleep, 010, 1e3, yes]\nenvironment: {A: 1.50}\n").jobs[0].job
+
+    assert job.command == ("sleep", "010", "1e3", "yes")
+    assert job.environment == {"A": "1.50"}
+
+
+def test_one_need_and_bare_patterns_are_enough() -> None:
+    job = parse("command: [a]\nneeds: {cores_min: 2}\noutputs: ['*.txt']\n").jobs[0].job
+
+    assert [need.cores_min for need in job.needs] == [2]
+    assert [(one.pattern, one.required) for one in job.outputs] == [("*.txt", True)]
+
+
+@pytest.mark.parametrize(
+    "text", ["- command: [a]\n- command: [b]\n", "jobs:\n- command: [a]\n- command: [b]\n"]
+)
+def test_several_jobs_in_a_file(text: str) -> None:
+    assert [draft.job.command for draft in parse(text).jobs] == [("a",), ("b",)]
+
+
+def test_a_template_comes_with_its_parameters() -> None:
+    read = parse(
+        "name: scan\nkey: k1\ntemplate:\n  command: [run, '{n}']\nparameters:\n- n: 1\n- n: two\n"
+    )
+
+    assert read.template is not None
+    assert read.template.job.command == ("run", "{n}")
+    assert (read.name, read.key) == ("scan", "k1")
+    assert read.parameters == [{"n": 1}, {"n": "two"}]
+
+
+def test_inputs_are_paths_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    path = tmp_path / "job.yaml"
+    sha = "0" * 64
+    path.write_text(
+        "command: [a]\ninputs:\n- a.txt\n- {path: a.txt, name: b.txt}\n"
+        f"- {{name: c, sha256: '{sha}', size_bytes: 3}}\n"
+    )
+    draft = read_job_file(path).jobs[0]
+
+    assert [(one.path, one.name) for one in draft.files] == [
+        (tmp_path / "a.txt", ""),
+        (tmp_path / "a.txt", "b.txt"),
+    ]
+    assert [one.name for one in draft.job.inputs] == ["c"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(BadJobFile, match="No such file"):
+        read_job_file(tmp_path / "absent.yaml")
+    with pytest.raises(BadJobFile, match="UTF-8"):
+        read_job_file(tmp_path / "binary.yaml")

@@ -1,0 +1,184 @@
+"""Requests: typed errors, what is repeated and what is not, actions, logs and tokens."""
+
+import httpx
+import pytest
+
+from pilotage.central.client import errors
+from pilotage.proto.api import (
+    ActionName,
+    ActionReply,
+    JobFilter,
+    SecretRequest,
+    Secrets,
+    Summary,
+    SummaryBy,
+    TokenIssue,
+)
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import STATUS, Code
+
+from .stub_central import HandPace, Jobs, StubCentral, lost, not_there, ok, problem, stream
+
+KINDS = {
+    Code.INVALID: errors.Invalid,
+    Code.TOO_LARGE: errors.Invalid,
+    Code.NO_TOKEN: errors.NotAuthenticated,
+    Code.EXPIRED_TOKEN: errors.NotAuthenticated,
+    Code.FORBIDDEN: errors.Forbidden,
+    Code.NOT_FOUND: errors.NotFound,
+    Code.COUNT_CHANGED: errors.CountChanged,
+    Code.ILLEGAL_STATE: errors.IllegalState,
+    Code.TOO_MANY: errors.TooManyRequests,
+    Code.STORE_FULL: errors.StoreFull,
+    Code.UNAVAILABLE: errors.Unavailable,
+    Code.INTERNAL: errors.Refused,
+}
+SUMMARY = Summary(by=SummaryBy.STATE, total=0, rows=[])
+
+
+@pytest.mark.parametrize(("code", "kind"), KINDS.items())
+async def test_each_code_has_its_error(code: Code, kind: type[errors.Refused]) -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/whoami"] = problem(STATUS[code], code.value, "why", "where")
+    async with stub.client(patience_s=0) as client:
+        with pytest.raises(kind) as caught:
+            await client.whoami()
+
+    assert (caught.value.code, caught.value.field) == (code.value, "where")
+    assert str(caught.value) == "where: why"
+
+
+@pytest.mark.parametrize("status", [408, 421, 429, 500, 502, 503, 504])
+async def test_not_now_is_asked_again(status: int) -> None:
+    stub = StubCentral()
+    stub.next.extend([problem(status, "unavailable", "not now"), not_there(), lost()])
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    async with stub.client() as client:
+        assert await client.summary() == SUMMARY
+
+    assert len(stub.got) == 4
+
+
+async def test_a_proxy_in_front_of_a_dead_central_is_no_answer() -> None:
+    stub = StubCentral()
+    stub.next.append(httpx.Response(502, text="<html>"))
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    async with stub.client() as client:
+        assert await client.summary() == SUMMARY
+
+
+@pytest.mark.parametrize("content", [b"<html>hello", b'{"subject": 1}', b""])
+async def test_what_is_no_central_is_said_so(content: bytes) -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/whoami"] = httpx.Response(200, content=content)
+    async with stub.client() as client:
+        with pytest.raises(errors.BadAnswer, match="central.test"):
+            await client.whoami()
+
+
+async def test_without_a_token_the_error_says_where_one_is_looked_for() -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/whoami"] = problem(401, "no_token", "a token is needed")
+    client = stub.client(token="")
+    with pytest.raises(errors.NotAuthenticated, match="PILOTAGE_TOKEN_FILE"):
+        await client.whoami()
+
+
+async def test_what_makes_something_new_each_time_is_not_repeated_after_it_was_sent() -> None:
+    stub = StubCentral()
+    stub.always["POST /v1/tokens"] = lost()
+    async with stub.client() as client:
+        with pytest.raises(errors.Unreachable):
+            await client.issue_token(TokenIssue(subject="somebody"))
+
+    assert len(stub.got) == 1
+
+
+async def test_what_never_arrived_is_repeated_in_any_case() -> None:
+    stub = StubCentral()
+    stub.next.append(not_there())
+    stub.always["POST /v1/pilots/secrets"] = ok(Secrets(secrets=[]))
+    async with stub.client() as client:
+        await client.secrets(SecretRequest(site="PIC"))
+
+    assert len(stub.got) == 2
+
+
+async def test_pauses_grow_and_whoever_asked_hears_of_them() -> None:
+    stub = StubCentral()
+    stub.next.extend([lost()] * 5)
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    client = stub.client()
+    pace = client._pace
+    assert isinstance(pace, HandPace)
+    await client.summary()
+
+    assert pace.slept == [0.1, 0.2, 0.4, 0.8, 1.6]
+
+
+async def test_search_walks_all_pages() -> None:
+    stub = StubCentral()
+    Jobs(stub, *range(1, 2_501))
+    async with stub.client() as client:
+        found = [view.id async for view in client.search(JobFilter(states=(JobState.WAITING,)))]
+
+    assert found == list(range(1, 2_501))
+    assert [one.query.get("after") for one in stub.got] == [None, "1000", "2000"]
+
+
+async def test_an_action_on_a_filter_says_how_many_it_expects() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1, 2, 3)
+    stub.always["POST /v1/jobs/actions"] = ok(ActionReply(done=3, unchanged=0))
+    async with stub.client() as client:
+        reply = await client.kill(filter=JobFilter(owner="o"), reason="wrong input")
+
+    assert reply.done == 3
+    assert stub.got[-1].json() == {
+        "action": "kill",
+        "filter": {"owner": "o"},
+        "expected": 3,
+        "reason": "wrong input",
+    }
+
+
+async def test_more_ids_than_one_action_takes_go_in_several() -> None:
+    stub = StubCentral()
+    stub.always["POST /v1/jobs/actions"] = ok(ActionReply(done=10, unchanged=1))
+    async with stub.client() as client:
+        reply = await client.act(ActionName.HOLD, range(250_000))
+
+    assert [len(one.json()["ids"]) for one in stub.got] == [100_000, 100_000, 50_000]
+    assert (reply.done, reply.unchanged) == (30, 3)
+
+
+async def test_a_log_that_breaks_off_goes_on_where_it_was() -> None:
+    stub = StubCentral()
+    answers = [stream(b"one ", b"two ", lost()), stream(b"one tw", b"o three")]
+    stub.always["GET /v1/jobs/5/logs/stdout"] = lambda got: answers.pop(0)(got)
+    async with stub.client() as client:
+        text = b"".join([piece async for piece in client.job(5).log(follow=True)])
+
+    assert text == b"one two three"
+    assert [one.query.get("follow") for one in stub.got] == ["true", "true"]
+
+
+async def test_events_of_a_newer_central_are_passed_over() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1)
+    unknown = b'id: 1\ndata: {"seq":1,"at":"","kind":"job","job":1,"state":"Dreaming"}\n\n'
+    known = b'id: 2\ndata: {"seq":2,"at":"","kind":"job","job":1,"state":"Done"}\n\n'
+    stub.always["GET /v1/events"] = stream(unknown, known)
+    heard = [event.seq async for event in stub.client().job(1).events()]
+
+    assert heard == [2]
+
+
+async def test_the_token_goes_in_the_header_and_nowhere_else() -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    async with stub.client(token="s3cret") as client:
+        await client.summary()
+
+    assert stub.got[0].headers["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in str(stub.got[0].query)
