@@ -1,0 +1,65 @@
+"""Figures for people: a table on the terminal, and the page of results."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from .figures import Figure, Report
+
+BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
+
+
+def as_table(report: Report) -> None:
+    """Print one report."""
+    table = Table(title=f"{report.bench}: {report.work}", title_justify="left", min_width=60)
+    for column in ("figure", "value", "unit", "goal", ""):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    for one in report.figures:
+        table.add_row(one.name, f"{one.value:g}", one.unit, one.goal, _mark(one))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(_machine(report), markup=False)
+
+
+def into_page(page: Path, reports: list[Report]) -> None:
+    """Put the reports into their places of a Markdown page; places that it lacks are appended."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else "# Performance\n"
+    for report in reports:
+        begin, end = BEGIN.format(report.bench), END.format(report.bench)
+        section = f"{begin}\n{_section(report)}{end}"
+        if begin in text and end in text:
+            head, _, rest = text.partition(begin)
+            text = head + section + rest.partition(end)[2]
+        else:
+            text = text.rstrip("\n") + f"\n\n{section}\n"
+    page.write_text(text, encoding="utf-8")
+
+
+def _section(report: Report) -> str:
+    lines = [
+        f"## {report.bench}",
+        "",
+        f"`pilotage bench {report.bench}`: {report.work}.",
+        "",
+        "| figure | value | unit | goal | met |",
+        "|---|---:|---|---|---|",
+    ]
+    for one in report.figures:
+        goal = one.goal or "–"
+        lines.append(f"| {one.name} | {one.value:g} | {one.unit} | {goal} | {_mark(one)} |")
+    return "\n".join([*lines, "", _machine(report), ""])
+
+
+def _mark(one: Figure) -> str:
+    return {True: "yes", False: "no", None: ""}[one.met]
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    quiet = "quiet" if machine.quiet else "not quiet"
+    return (
+        f"{machine.cores} cores ({machine.cpu}), {machine.memory_gb} GB, Python {machine.python}, "
+        f"SQLite {machine.sqlite}, Linux {machine.kernel}; fdatasync {machine.fdatasync_ms} ms; "
+        f"others used {machine.foreign_cpu:.1%} of the machine: {quiet}."
+    )

@@ -1,0 +1,89 @@
+"""What benches run on: a real central, a real broker, real pilots; and a lean HTTP sender."""
+
+import http.client
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pilotage.proto.job import Job, Need
+
+from ..client import Client
+from ..operate.local import (
+    LocalCentral,
+    LocalPilot,
+    end,
+    local_central,
+    start_pilot,
+    wait_for_pilots,
+)
+from ..operate.pilot import PilotPlan
+
+NOOP = Job(command=("true",), needs=(Need(wall_s=60),))
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A central of our own and a client of it."""
+
+    central: LocalCentral
+    client: Client
+    stack: ExitStack
+
+    @property
+    def token(self) -> str:
+        return (self.central.data / "admin.token").read_text().strip()
+
+    def pilots(self, count: int, *, cores: int, isolation: str) -> list[LocalPilot]:
+        """Start pilots on this machine; they end with the rig."""
+        plan = PilotPlan(cores=cores, memory_mb=1_000 * cores, isolation=isolation)
+        pilots = [
+            start_pilot(self.client, self.central, "bench", "local", plan) for _ in range(count)
+        ]
+        for pilot in pilots:
+            self.stack.callback(end, pilot.process)
+        wait_for_pilots(self.client, pilots)
+        return pilots
+
+    def sender(self) -> "Sender":
+        """Return a connection of its own."""
+        return Sender(self.central.url, self.token)
+
+
+@contextmanager
+def rig(options: Mapping[str, str] | None = None) -> Generator[Rig]:
+    """Start a central in a temporary folder; everything is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="pilotage-bench-"))
+    try:
+        with ExitStack() as stack:
+            central = stack.enter_context(local_central(folder / "data", options or {}))
+            client = stack.enter_context(Client(data=central.data))
+            yield Rig(central, client, stack)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Sender:
+    """One kept-alive connection that sends prepared bodies: what it costs is the central's."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Send and return the answer; anything but 200 is an error of the bench."""
+        return self._ask("POST", path, body)
+
+    def get(self, path: str) -> bytes:
+        return self._ask("GET", path, None)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
+        self._connection.request(method, path, body, self._headers)
+        reply = self._connection.getresponse()
+        found = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"{method} {path}: {reply.status} {found[:300]!r}")
+        return found
