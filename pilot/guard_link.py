@@ -21,6 +21,7 @@ from .ports import Ended, GuardGone, GuardNews
 NEWS_LINE_MAX = 1 << 20  # bytes
 ORDERS_MAX = 32 << 20  # bytes that the guard has not read: then it is not alive
 GUARD_END_S = 12.0  # it kills everything within 10 s
+SWEEPS_MAX = 100  # what forks faster than that is left to the end of its lease
 LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
 FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -95,7 +96,7 @@ class GuardLink:
         except (OSError, ValueError):
             line = b""
         if not line.endswith(b"\n"):
-            self._bury()
+            await self._bury()
             raise GuardGone("the guard process is gone, and its payloads with it")
         return _news(json.loads(line))
 
@@ -109,12 +110,7 @@ class GuardLink:
     async def close(self) -> None:
         """End the guard, which kills what still runs, and wait until it has."""
         self._writer.close()
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(None, self._process.wait, GUARD_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._bury()
+        await self._bury()
 
     def _order(self, **order: object) -> None:
         transport = self._writer.transport
@@ -125,12 +121,19 @@ class GuardLink:
             return
         self._writer.write(json.dumps(order, separators=(",", ":")).encode() + b"\n")
 
-    def _bury(self) -> None:
-        """Kill what a guard that was killed itself has left: payloads without a namespace."""
+    async def _bury(self) -> None:
         if not self._writer.transport.is_closing():
             self._writer.transport.abort()
-        self._process.wait()
-        for _ in range(100):
+        await asyncio.get_running_loop().run_in_executor(None, self._sweep)
+
+    def _sweep(self) -> None:
+        """Reap the guard, then kill what it has left if it was killed: the plain rung."""
+        try:
+            self._process.wait(GUARD_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for _ in range(SWEEPS_MAX):
             left = processes.marked(LIFE, self._life)
             for pid in left:
                 processes.send(pid, signal.SIGKILL)

@@ -1,8 +1,12 @@
 """Hostile and ordinary tar archives: members land inside the folder, or not at all."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,9 +46,16 @@ ORDINARY = {
 }
 
 
-def _archive(path: Path, story: str, compression: str = "") -> Path:
-    tar: tarfile.TarFile
-    with tarfile.open(path, f"w:{compression}") as tar:  # type: ignore[call-overload]
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "no": bytes,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+def _archive(path: Path, story: str, compression: str = "no") -> Path:
+    with tarfile.open(path, "w") as tar:
         for line in story.split("; "):
             kind, _, rest = line.partition(" ")
             name, _, target = rest.partition(" -> ")
@@ -61,6 +72,7 @@ def _archive(path: Path, story: str, compression: str = "") -> Path:
             content = b"content" if kind == "file" else b""
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
+    path.write_bytes(PACK[compression](path.read_bytes()))
     return path
 
 
@@ -87,7 +99,7 @@ def test_a_hostile_member_is_refused_and_nothing_lands_outside(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("story", ORDINARY.values(), ids=ORDINARY)
-@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("compression", PACK)
 def test_an_ordinary_archive_is_laid_out(tmp_path: Path, story: str, compression: str) -> None:
     work = tmp_path / "work"
     work.mkdir()
