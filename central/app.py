@@ -173,10 +173,10 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         explainer=Explainer(
             queue=queue,
             pilots=pilots,
-            leases=leases,
             queries=queries,
             owners=owners,
             clock=clock,
+            silent_s=settings.lease.lease_s,
         ),
         tokens=tokens,
         health=health,

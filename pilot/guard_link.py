@@ -183,7 +183,8 @@ def guard_command(python: str, channel: int) -> list[str]:
     """Return the command line of the guard, from the zipapp if this is one."""
     archive: Optional[str] = getattr(guard.__loader__, "archive", None)
     if archive is not None:
-        return [python, "-I", "-S", archive, "guard", str(channel)]
+        # Absolute: the guard does not start in the folder that the pilot was started in.
+        return [python, "-I", "-S", os.path.abspath(archive), "guard", str(channel)]
     root = Path(guard.__file__).absolute().parents[2]
     return [python, "-I", "-S", "-c", _BOOT, str(root), str(channel)]
 

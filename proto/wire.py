@@ -79,7 +79,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
             "a number",
         )
         return float(value)
-    _expect(type(value) is kind, where, value, getattr(kind, "__name__", str(kind)))
+    _expect(type(value) is kind, where, value, str(getattr(kind, "__name__", kind)))
     return value
 
 

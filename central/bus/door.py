@@ -168,7 +168,7 @@ class Door:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         packets = frames.PacketReader(reader)
         async with asyncio.timeout(FIRST_PACKET_S):
-            first = await packets.next(frames.CONNECT_MAX_BYTES)
+            first = await packets.next(frames.CONNECT_MAX_BYTES, frozenset({frames.CONNECT}))
         connect = await self._examined(first)
         user = str(connect.username)
         self.cut(user)  # the same pilot again: its older connection is dead or will be
@@ -187,8 +187,6 @@ class Door:
 
     async def _examined(self, first: bytes) -> ConnectPacket:
         """Return the CONNECT as amqtt may see it. Raises EntryRefused, or a fault of the client."""
-        if frames.kind(first) != frames.CONNECT:
-            raise frames.BadPacket("the first packet is no CONNECT")
         connect = await ConnectPacket.from_stream(BufferReader(first))
         if connect.proto_name != "MQTT" or connect.proto_level != 4:
             raise EntryRefused(frames.BAD_PROTOCOL, f"protocol level {connect.proto_level}")

@@ -27,7 +27,9 @@ class EmbeddedBus:
         log: Log,
         patience: Patience | None = None,
         queue_max: int = 10_000,
+        public_url: str = "",
     ) -> None:
+        self._public_url = public_url
         self._listening = listen(host, port)
         self._clock, self._log = clock, log
         user, password = f"central-{randomness.token(9)}", randomness.token()
@@ -51,7 +53,7 @@ class EmbeddedBus:
 
     @property
     def url(self) -> str:
-        return self._address.url
+        return self._public_url or self._address.url
 
     @property
     def traffic(self) -> Traffic:

@@ -11,6 +11,9 @@ CONNECT_MAX_BYTES = 8 * 1024  # user, password, client id and a last will
 
 CONNECT = 1
 PUBLISH = 3
+# What a client may say once it is in: PUBLISH with its acknowledgements, SUBSCRIBE, UNSUBSCRIBE,
+# PINGREQ, DISCONNECT.
+OF_CLIENTS = frozenset({PUBLISH, 4, 5, 6, 7, 8, 10, 12, 14})
 
 BAD_PROTOCOL = 1
 NOT_AUTHORISED = 5
@@ -51,14 +54,20 @@ class PacketReader:
         self._reader = reader
         self._arrived = bytearray()
 
-    async def next(self, size_max: int) -> bytes:
+    async def next(self, size_max: int, kinds: frozenset[int] = OF_CLIENTS) -> bytes:
         """Return the next packet. Raises BadPacket, or ConnectionResetError at the end."""
-        while (packet := take(self._arrived, size_max)) is None:
+        while True:
+            if self._arrived and self._arrived[0] >> 4 not in kinds:
+                raise BadPacket(
+                    f"packet type {self._arrived[0] >> 4} is not for clients, or not now"
+                )
+            packet = take(self._arrived, size_max)
+            if packet is not None:
+                return packet
             more = await self._reader.read(64 * 1024)
             if not more:
                 raise ConnectionResetError("the client closed")
             self._arrived += more
-        return packet
 
 
 def kind(packet: bytes) -> int:
@@ -77,10 +86,8 @@ def body_start(packet: bytes) -> int:
 def cleared(packet: bytes) -> bytes:
     """Return the packet as it may be handed on: a message is never kept, its topic is sound.
 
-    Raises BadPacket for a topic that is no topic, and for a second CONNECT.
+    Raises BadPacket for a topic that is no topic.
     """
-    if kind(packet) == CONNECT:
-        raise BadPacket("a second CONNECT")
     if kind(packet) != PUBLISH:
         return packet
     start = body_start(packet)

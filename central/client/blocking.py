@@ -53,160 +53,160 @@ class JobHandle:
     """One job. It holds the id alone; everything else is asked for when it is needed."""
 
     def __init__(self, core: AsyncJobHandle, loop: LoopThread) -> None:
-        self._core, self._loop = core, loop
+        self.core, self.loop = core, loop
 
     @property
     def id(self) -> int:
         """Number of the job."""
-        return self._core.id
+        return self.core.id
 
     def __repr__(self) -> str:
-        return repr(self._core)
+        return repr(self.core)
 
     def detail(self) -> JobDetail:
         """Return everything of the job: its view, its description, outputs and usage."""
-        return self._loop.run(self._core.detail())
+        return self.loop.run(self.core.detail())
 
     def view(self) -> JobView:
         """Return the job as a list shows it."""
-        return self._loop.run(self._core.view())
+        return self.loop.run(self.core.view())
 
     def state(self) -> JobState:
         """Return where the job stands now."""
-        return self._loop.run(self._core.state())
+        return self.loop.run(self.core.state())
 
     def wait(self, timeout_s: float | None = None) -> JobView:
         """Return the job once it is Done, Failed or Killed. Raises TimedOut."""
-        return self._loop.run(self._core.wait(timeout_s))
+        return self.loop.run(self.core.wait(timeout_s))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to the job from now on, until it has ended."""
-        return self._loop.iterate(self._core.events())
+        return self.loop.iterate(self.core.events())
 
     def log(self, stream: Stream = Stream.OUT, *, follow: bool = False) -> Iterator[bytes]:
         """Yield what the payload wrote; with `follow` until its attempt ends."""
-        return self._loop.iterate(self._core.log(stream, follow=follow))
+        return self.loop.iterate(self.core.log(stream, follow=follow))
 
     def history(self) -> History:
         """Return what happened to the job, oldest first."""
-        return self._loop.run(self._core.history())
+        return self.loop.run(self.core.history())
 
     def outputs(self) -> list[OutputView]:
         """Return the files that were kept."""
-        return self._loop.run(self._core.outputs())
+        return self.loop.run(self.core.outputs())
 
     def download(self, name: str, to: Path | str = ".") -> Path:
         """Fetch an output into a file, or into a folder under its own name; return the file."""
-        return self._loop.run(self._core.download(name, to))
+        return self.loop.run(self.core.download(name, to))
 
     def explain(self) -> Explanation:
         """Return why the job waits."""
-        return self._loop.run(self._core.explain())
+        return self.loop.run(self.core.explain())
 
     def kill(self, reason: str = "") -> ActionReply:
         """End the job for good."""
-        return self._loop.run(self._core.kill(reason))
+        return self.loop.run(self.core.kill(reason))
 
     def hold(self, reason: str = "") -> ActionReply:
         """Keep the job from running until it is released."""
-        return self._loop.run(self._core.hold(reason))
+        return self.loop.run(self.core.hold(reason))
 
     def release(self) -> ActionReply:
         """Let a held job run again."""
-        return self._loop.run(self._core.release())
+        return self.loop.run(self.core.release())
 
     def reschedule(self, reason: str = "") -> ActionReply:
         """Run the job again from the start, also when it has ended."""
-        return self._loop.run(self._core.reschedule(reason))
+        return self.loop.run(self.core.reschedule(reason))
 
     def delete(self) -> ActionReply:
         """Hide a job that has ended from lists."""
-        return self._loop.run(self._core.delete())
+        return self.loop.run(self.core.delete())
 
     def prioritise(self, priority: int) -> ActionReply:
         """Set the priority, 0 to 10; higher runs earlier."""
-        return self._loop.run(self._core.prioritise(priority))
+        return self.loop.run(self.core.prioritise(priority))
 
 
 class SubmissionHandle:
     """Jobs that were submitted together."""
 
     def __init__(self, core: AsyncSubmissionHandle, loop: LoopThread) -> None:
-        self._core, self._loop = core, loop
+        self.core, self.loop = core, loop
 
     def __repr__(self) -> str:
-        return repr(self._core)
+        return repr(self.core)
 
     @property
     def id(self) -> int:
         """Number of the submission."""
-        return self._core.id
+        return self.core.id
 
     @property
     def count(self) -> int:
         """How many jobs it has."""
-        return self._core.count
+        return self.core.count
 
     @property
     def repeated(self) -> bool:
         """Whether the key was known, so that these are the jobs of the first call."""
-        return self._core.repeated
+        return self.core.repeated
 
     @property
     def submitted(self) -> Submitted:
         """The central's answer to the submission."""
-        return self._core.submitted
+        return self.core.submitted
 
     @property
     def ranges(self) -> list[IdRange]:
         """The ids as ranges, in the order of the jobs."""
-        return self._core.ranges
+        return self.core.ranges
 
     def ids(self) -> Iterator[int]:
         """Yield the ids in the order of the jobs."""
-        return self._core.ids()
+        return self.core.ids()
 
     def handles(self) -> list[JobHandle]:
         """Return a handle for each job, in order."""
-        return [JobHandle(core, self._loop) for core in self._core.handles()]
+        return [JobHandle(core, self.loop) for core in self.core.handles()]
 
     def views(self) -> Iterator[JobView]:
         """Yield all jobs of the submission in order of the id."""
-        return self._loop.iterate(self._core.views())
+        return self.loop.iterate(self.core.views())
 
     def states(self) -> dict[JobState, int]:
         """Count the jobs by state. It reads all of them."""
-        return self._loop.run(self._core.states())
+        return self.loop.run(self.core.states())
 
     def wait(
         self, timeout_s: float | None = None, *, progress: OnProgress | None = None
     ) -> dict[JobState, int]:
         """Return how many ended how, once all have. `progress` hears how many have so far."""
-        return self._loop.run(self._core.wait(timeout_s, progress=progress))
+        return self.loop.run(self.core.wait(timeout_s, progress=progress))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to these jobs from now on, for ever."""
-        return self._loop.iterate(self._core.events())
+        return self.loop.iterate(self.core.events())
 
     def kill(self, reason: str = "") -> ActionReply:
         """End all jobs of the submission for good."""
-        return self._loop.run(self._core.kill(reason))
+        return self.loop.run(self.core.kill(reason))
 
     def hold(self, reason: str = "") -> ActionReply:
         """Keep these jobs from running until they are released."""
-        return self._loop.run(self._core.hold(reason))
+        return self.loop.run(self.core.hold(reason))
 
     def release(self) -> ActionReply:
         """Let held jobs of the submission run again."""
-        return self._loop.run(self._core.release())
+        return self.loop.run(self.core.release())
 
     def reschedule(self, reason: str = "") -> ActionReply:
         """Run all jobs again from the start, also those that have ended."""
-        return self._loop.run(self._core.reschedule(reason))
+        return self.loop.run(self.core.reschedule(reason))
 
     def delete(self) -> ActionReply:
         """Hide the jobs that have ended from lists."""
-        return self._loop.run(self._core.delete())
+        return self.loop.run(self.core.delete())
 
 
 def as_completed(
@@ -220,8 +220,8 @@ def as_completed(
     if not by_id:
         return
     some = next(iter(by_id.values()))
-    cores = [handle._core for handle in by_id.values()]
-    for core in some._loop.iterate(as_completed_async(cores, timeout_s)):
+    cores = [handle.core for handle in by_id.values()]
+    for core in some.loop.iterate(as_completed_async(cores, timeout_s)):
         yield by_id[core.id]
 
 
@@ -243,8 +243,8 @@ class Client:
         http: "httpx.AsyncBaseTransport | None" = None,
         pace: Pace | None = None,
     ) -> None:
-        self._loop = LoopThread()
-        self._core = AsyncClient(
+        self.loop = LoopThread()
+        self.core = AsyncClient(
             url, token, data=data, patience_s=patience_s, on_retry=on_retry, http=http, pace=pace
         )
 
@@ -262,12 +262,12 @@ class Client:
     @property
     def url(self) -> str:
         """Where the central is."""
-        return self._core.url
+        return self.core.url
 
     def close(self) -> None:
         """Close the connections. Handles of this client are of no use afterwards."""
-        self._loop.run(self._core.close())
-        self._loop.close()
+        self.loop.run(self.core.close())
+        self.loop.close()
 
     def submit(
         self,
@@ -288,8 +288,8 @@ class Client:
         hears how many jobs have been sent. `group` is for jobs that name none.
         """
         return SubmissionHandle(
-            self._loop.run(
-                self._core.submit(
+            self.loop.run(
+                self.core.submit(
                     jobs,
                     template=template,
                     parameters=parameters,
@@ -299,7 +299,7 @@ class Client:
                     progress=progress,
                 )
             ),
-            self._loop,
+            self.loop,
         )
 
     def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
@@ -307,45 +307,45 @@ class Client:
 
         Only what is not there yet travels. A folder goes as an archive that is unpacked.
         """
-        return self._loop.run(self._core.upload(files))
+        return self.loop.run(self.core.upload(files))
 
     def job(self, id: int) -> JobHandle:
         """Return a handle of a job; nothing is asked yet."""
-        return JobHandle(self._core.job(id), self._loop)
+        return JobHandle(self.core.job(id), self.loop)
 
     def submission(self, id: int) -> SubmissionHandle:
         """Return a handle of an earlier submission; its ids are read. Raises NotFound."""
-        return SubmissionHandle(self._loop.run(self._core.submission(id)), self._loop)
+        return SubmissionHandle(self.loop.run(self.core.submission(id)), self.loop)
 
     def page(
         self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
     ) -> JobPage:
         """Return one page of jobs, in order of the id; `after` is the cursor of the page before."""
-        return self._loop.run(self._core.page(filter, after=after, limit=limit))
+        return self.loop.run(self.core.page(filter, after=after, limit=limit))
 
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
         """Yield all jobs that match, in order of the id, page by page."""
-        return self._loop.iterate(self._core.search(filter))
+        return self.loop.iterate(self.core.search(filter))
 
     def count(self, filter: JobFilter) -> int:
         """Count the jobs that match by reading them: what an action on a filter expects."""
-        return self._loop.run(self._core.count(filter))
+        return self.loop.run(self.core.count(filter))
 
     def summary(self, by: SummaryBy = SummaryBy.STATE) -> Summary:
         """Return how many jobs are in which state, as a whole or by site, type, group or owner."""
-        return self._loop.run(self._core.summary(by))
+        return self.loop.run(self.core.summary(by))
 
     def detail(self, job: int) -> JobDetail:
         """Return everything of one job."""
-        return self._loop.run(self._core.detail(job))
+        return self.loop.run(self.core.detail(job))
 
     def history(self, job: int) -> History:
         """Return what happened to a job, oldest first."""
-        return self._loop.run(self._core.history(job))
+        return self.loop.run(self.core.history(job))
 
     def explain(self, job: int | JobLike) -> Explanation:
         """Return why a job waits, or what a job that is not submitted would meet."""
-        return self._loop.run(self._core.explain(job))
+        return self.loop.run(self.core.explain(job))
 
     def log(
         self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
@@ -354,18 +354,18 @@ class Client:
 
         When the connection breaks it is made anew, and what has been seen is passed over.
         """
-        return self._loop.iterate(self._core.log(job, stream, follow=follow))
+        return self.loop.iterate(self.core.log(job, stream, follow=follow))
 
     def outputs(self, job: int) -> Outputs:
         """Return the files that a job kept."""
-        return self._loop.run(self._core.outputs(job))
+        return self.loop.run(self.core.outputs(job))
 
     def download(self, job: int, name: str, to: Path | str = ".") -> Path:
         """Fetch an output into a file, or into a folder under its own name; return the file.
 
         The hash is checked; nothing is left behind when it is wrong.
         """
-        return self._loop.run(self._core.download(job, name, to))
+        return self.loop.run(self.core.download(job, name, to))
 
     def kill(
         self,
@@ -376,7 +376,7 @@ class Client:
         reason: str = "",
     ) -> ActionReply:
         """End jobs for good. A running payload ends when its pilot says so."""
-        return self._loop.run(self._core.kill(ids, filter=filter, expected=expected, reason=reason))
+        return self.loop.run(self.core.kill(ids, filter=filter, expected=expected, reason=reason))
 
     def hold(
         self,
@@ -387,7 +387,7 @@ class Client:
         reason: str = "",
     ) -> ActionReply:
         """Keep jobs from running until they are released."""
-        return self._loop.run(self._core.hold(ids, filter=filter, expected=expected, reason=reason))
+        return self.loop.run(self.core.hold(ids, filter=filter, expected=expected, reason=reason))
 
     def release(
         self,
@@ -398,8 +398,8 @@ class Client:
         reason: str = "",
     ) -> ActionReply:
         """Let held jobs run again."""
-        return self._loop.run(
-            self._core.release(ids, filter=filter, expected=expected, reason=reason)
+        return self.loop.run(
+            self.core.release(ids, filter=filter, expected=expected, reason=reason)
         )
 
     def reschedule(
@@ -411,8 +411,8 @@ class Client:
         reason: str = "",
     ) -> ActionReply:
         """Run jobs again from the start, also those that have ended."""
-        return self._loop.run(
-            self._core.reschedule(ids, filter=filter, expected=expected, reason=reason)
+        return self.loop.run(
+            self.core.reschedule(ids, filter=filter, expected=expected, reason=reason)
         )
 
     def delete(
@@ -424,9 +424,7 @@ class Client:
         reason: str = "",
     ) -> ActionReply:
         """Hide jobs that have ended from lists."""
-        return self._loop.run(
-            self._core.delete(ids, filter=filter, expected=expected, reason=reason)
-        )
+        return self.loop.run(self.core.delete(ids, filter=filter, expected=expected, reason=reason))
 
     def prioritise(
         self,
@@ -437,9 +435,7 @@ class Client:
         expected: int | None = None,
     ) -> ActionReply:
         """Set the priority of jobs that have not ended, 0 to 10; higher runs earlier."""
-        return self._loop.run(
-            self._core.prioritise(priority, ids, filter=filter, expected=expected)
-        )
+        return self.loop.run(self.core.prioritise(priority, ids, filter=filter, expected=expected))
 
     def act(
         self,
@@ -456,8 +452,8 @@ class Client:
         With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
         `expected` they are counted first.
         """
-        return self._loop.run(
-            self._core.act(
+        return self.loop.run(
+            self.core.act(
                 action, ids, filter=filter, expected=expected, priority=priority, reason=reason
             )
         )
@@ -468,44 +464,44 @@ class Client:
         A broken connection is made anew, from the last event on. An event of kind `gap` says that
         some were lost: read the jobs that matter again.
         """
-        return self._loop.iterate(self._core.events(submission=submission, after=after))
+        return self.loop.iterate(self.core.events(submission=submission, after=after))
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield pilots in order of their name."""
-        return self._loop.iterate(self._core.pilots(states=states, site=site))
+        return self.loop.iterate(self.core.pilots(states=states, site=site))
 
     def pilot(self, id: str) -> PilotView:
         """Return one pilot."""
-        return self._loop.run(self._core.pilot(id))
+        return self.loop.run(self.core.pilot(id))
 
     def drain(self, pilot: str) -> None:
         """Let a pilot finish what it holds, and ask for nothing more."""
-        self._loop.run(self._core.drain(pilot))
+        self.loop.run(self.core.drain(pilot))
 
     def secrets(self, request: SecretRequest) -> Secrets:
         """Make one-use secrets with which pilots register."""
-        return self._loop.run(self._core.secrets(request))
+        return self.loop.run(self.core.secrets(request))
 
     def sites(self) -> Sites:
         """Return what each site offers and has done."""
-        return self._loop.run(self._core.sites())
+        return self.loop.run(self.core.sites())
 
     def issue_token(self, request: TokenIssue) -> TokenIssued:
         """Issue a token. Nobody hands out more than they have."""
-        return self._loop.run(self._core.issue_token(request))
+        return self.loop.run(self.core.issue_token(request))
 
     def tokens(self) -> Tokens:
         """Return the tokens that were issued, without the tokens themselves."""
-        return self._loop.run(self._core.tokens())
+        return self.loop.run(self.core.tokens())
 
     def revoke_token(self, jti: str) -> None:
         """Make a token worthless from now on."""
-        self._loop.run(self._core.revoke_token(jti))
+        self.loop.run(self.core.revoke_token(jti))
 
     def whoami(self) -> WhoAmI:
         """Return as whom this client speaks."""
-        return self._loop.run(self._core.whoami())
+        return self.loop.run(self.core.whoami())
 
     def health(self) -> Health:
         """Return how the central is."""
-        return self._loop.run(self._core.health())
+        return self.loop.run(self.core.health())

@@ -42,8 +42,8 @@ def as_completed(
     if not by_id:
         return
     some = next(iter(by_id.values()))
-    cores = [handle._core for handle in by_id.values()]
-    for core in some._loop.iterate(as_completed_async(cores, timeout_s)):
+    cores = [handle.core for handle in by_id.values()]
+    for core in some.loop.iterate(as_completed_async(cores, timeout_s)):
         yield by_id[core.id]
 '''
 
@@ -76,8 +76,8 @@ def _client_start(node: ast.ClassDef) -> str:
     start = _find_method(node, "__init__")
     return f"""
     def __init__({ast.unparse(start.args)}) -> None:
-        self._loop = LoopThread()
-        self._core = AsyncClient({_passed(start.args)})
+        self.loop = LoopThread()
+        self.core = AsyncClient({_passed(start.args)})
 
     def __enter__(self) -> "Client":
         return self
@@ -98,14 +98,14 @@ def _handle_start(old: str) -> str:
     @property
     def id(self) -> int:
         """Number of the job."""
-        return self._core.id
+        return self.core.id
 '''
         if old == "AsyncJobHandle"
         else ""
     )
     return f"""
     def __init__(self, core: {old}, loop: LoopThread) -> None:
-        self._core, self._loop = core, loop
+        self.core, self.loop = core, loop
 {properties}"""
 
 
@@ -113,19 +113,19 @@ def _method(item: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
     returns = ast.unparse(item.returns).strip("'") if item.returns else "None"
     is_property = any(isinstance(d, ast.Name) and d.id == "property" for d in item.decorator_list)
     arguments = ast.unparse(item.args)
-    call = f"self._core.{item.name}" + ("" if is_property else f"({_passed(item.args)})")
+    call = f"self.core.{item.name}" + ("" if is_property else f"({_passed(item.args)})")
     result = _blocking_type(returns)
     if item.name == "close":
-        lines = ["self._loop.run(self._core.close())", "self._loop.close()"]
+        lines = ["self.loop.run(self.core.close())", "self.loop.close()"]
     elif returns.startswith("AsyncIterator["):
-        lines = [f"return self._loop.iterate({call})"]
+        lines = [f"return self.loop.iterate({call})"]
     else:
         if isinstance(item, ast.AsyncFunctionDef):
-            call = f"self._loop.run({call})"
+            call = f"self.loop.run({call})"
         lines = [f"return {_wrapped(call, returns)}"] if returns != "None" else [call]
     head = "    @property\n" if is_property else ""
     if item.name == "__repr__":
-        lines = ["return repr(self._core)"]
+        lines = ["return repr(self.core)"]
     indented = "\n".join(f"        {line}" for line in lines)
     return (
         f"\n{head}    def {item.name}({arguments}) -> {result}:\n{_docstring(item, 8)}{indented}\n"
@@ -135,9 +135,9 @@ def _method(item: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
 def _wrapped(call: str, returns: str) -> str:
     for old, new in _TWINS.items():
         if returns == old:
-            return f"{new}({call}, self._loop)"
+            return f"{new}({call}, self.loop)"
         if returns == f"list[{old}]":
-            return f"[{new}(core, self._loop) for core in {call}]"
+            return f"[{new}(core, self.loop) for core in {call}]"
     return call
 
 

@@ -1,7 +1,7 @@
 """What a submitter holds of jobs: handles that wait, listen, fetch and act."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +32,19 @@ class AsyncJobHandle:
     """One job. It holds the id alone; everything else is asked for when it is needed."""
 
     def __init__(self, client: "AsyncClient", id: int, submission: int | None = None) -> None:
-        self._client, self.id, self._submission = client, id, submission
+        self.id, self.client = id, client
+        self.submission = submission  # None: not asked yet
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
 
     async def detail(self) -> JobDetail:
         """Return everything of the job: its view, its description, outputs and usage."""
-        return await self._client.detail(self.id)
+        return await self.client.detail(self.id)
 
     async def view(self) -> JobView:
         """Return the job as a list shows it."""
-        return (await self._client.detail(self.id)).view
+        return (await self.client.detail(self.id)).view
 
     async def state(self) -> JobState:
         """Return where the job stands now."""
@@ -55,7 +56,7 @@ class AsyncJobHandle:
         if view.state in FINAL:
             return view
         awaited = Outstanding([self.id], view.submission)
-        await self._client.wait_for(awaited, f"job {self.id}", timeout_s)
+        await self.client.wait_for(awaited, f"job {self.id}", timeout_s)
         return await self.view()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -63,7 +64,7 @@ class AsyncJobHandle:
         view = await self.view()
         if view.state in FINAL:
             return
-        async for event in self._client.events(submission=view.submission):
+        async for event in self.client.events(submission=view.submission):
             if event.job == self.id:
                 yield event
                 if event.state in FINAL:
@@ -75,48 +76,48 @@ class AsyncJobHandle:
         self, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> AsyncIterator[bytes]:
         """Yield what the payload wrote; with `follow` until its attempt ends."""
-        async for piece in self._client.log(self.id, stream, follow=follow):
+        async for piece in self.client.log(self.id, stream, follow=follow):
             yield piece
 
     async def history(self) -> History:
         """Return what happened to the job, oldest first."""
-        return await self._client.history(self.id)
+        return await self.client.history(self.id)
 
     async def outputs(self) -> list[OutputView]:
         """Return the files that were kept."""
-        return (await self._client.outputs(self.id)).outputs
+        return (await self.client.outputs(self.id)).outputs
 
     async def download(self, name: str, to: Path | str = ".") -> Path:
         """Fetch an output into a file, or into a folder under its own name; return the file."""
-        return await self._client.download(self.id, name, to)
+        return await self.client.download(self.id, name, to)
 
     async def explain(self) -> Explanation:
         """Return why the job waits."""
-        return await self._client.explain(self.id)
+        return await self.client.explain(self.id)
 
     async def kill(self, reason: str = "") -> ActionReply:
         """End the job for good."""
-        return await self._client.kill([self.id], reason=reason)
+        return await self.client.kill([self.id], reason=reason)
 
     async def hold(self, reason: str = "") -> ActionReply:
         """Keep the job from running until it is released."""
-        return await self._client.hold([self.id], reason=reason)
+        return await self.client.hold([self.id], reason=reason)
 
     async def release(self) -> ActionReply:
         """Let a held job run again."""
-        return await self._client.release([self.id])
+        return await self.client.release([self.id])
 
     async def reschedule(self, reason: str = "") -> ActionReply:
         """Run the job again from the start, also when it has ended."""
-        return await self._client.reschedule([self.id], reason=reason)
+        return await self.client.reschedule([self.id], reason=reason)
 
     async def delete(self) -> ActionReply:
         """Hide a job that has ended from lists."""
-        return await self._client.delete([self.id])
+        return await self.client.delete([self.id])
 
     async def prioritise(self, priority: int) -> ActionReply:
         """Set the priority, 0 to 10; higher runs earlier."""
-        return await self._client.prioritise(priority, [self.id])
+        return await self.client.prioritise(priority, [self.id])
 
 
 class AsyncSubmissionHandle:
@@ -211,7 +212,7 @@ class AsyncSubmissionHandle:
 
 async def as_completed_async(
     handles: Iterable[AsyncJobHandle], timeout_s: float | None = None
-) -> AsyncIterator[AsyncJobHandle]:
+) -> AsyncGenerator[AsyncJobHandle, None]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
     Raises TimedOut when the next one does not end before `timeout_s` is over.
@@ -219,9 +220,9 @@ async def as_completed_async(
     by_id = {handle.id: handle for handle in handles}
     if not by_id:
         return
-    submissions = {handle._submission for handle in by_id.values()}
+    submissions = {handle.submission for handle in by_id.values()}
     submission = submissions.pop() if len(submissions) == 1 else None
-    client = next(iter(by_id.values()))._client
+    client = next(iter(by_id.values())).client
     until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
     finished = client.ended(Outstanding(by_id, submission))
     left = len(by_id)

@@ -7,7 +7,7 @@ beside the file, numbers in a command.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from .errors import BadJobFile
 from .files import LocalFile
 from .nearest import unknown
 from .yaml_text import Path as Place
-from .yaml_text import line_of, load, load_as_written
+from .yaml_text import as_list, as_mapping, line_of, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group")
-_INPUT_KEYS = frozenset({"path", "name", "unpack", "sha256", "size_bytes"})
+_INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
 _AT = re.compile(r"^(?P<what>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+|\.\.\.)\]")
 _SHAPES: dict[str, type[msgspec.Struct]] = {
@@ -51,7 +51,7 @@ class JobFile:
 
     jobs: tuple[Draft, ...] = ()
     template: Draft | None = None
-    parameters: list[Parameters] = field(default_factory=list)
+    parameters: tuple[Parameters, ...] = ()
     name: str = ""
     key: str = ""
     group: str = ""
@@ -79,10 +79,10 @@ class _Reader:
         self._words: Any = None
 
     def read(self) -> JobFile:
-        found = self._found
-        if isinstance(found, list):
-            return JobFile(jobs=self._drafts(found, ()))
-        if not isinstance(found, dict) or not found:
+        if as_list(self._found) is not None:
+            return JobFile(jobs=self._drafts(self._found, ()))
+        found = as_mapping(self._found)
+        if not found:
             raise self._wrong((), "a job file holds a job, a list of jobs, `jobs:` or `template:`")
         if not found.keys() & {"jobs", "template", "parameters"}:
             return JobFile(jobs=(self._draft(found, ()),))
@@ -105,14 +105,16 @@ class _Reader:
         )
 
     def _drafts(self, found: Any, path: Place) -> tuple[Draft, ...]:
-        if not isinstance(found, list) or not found:
+        jobs = as_list(found)
+        if not jobs:
             raise self._wrong(path, "expected a list of jobs")
-        return tuple(self._draft(one, (*path, i)) for i, one in enumerate(found))
+        return tuple(self._draft(one, (*path, i)) for i, one in enumerate(jobs))
 
     def _draft(self, found: Any, path: Place) -> Draft:
-        if not isinstance(found, dict):
+        given = as_mapping(found)
+        if given is None:
             raise self._wrong(path, "expected a job: a mapping with at least `command`")
-        job = self._neutral(found, path)
+        job = self._neutral(given, path)
         files = self._local_files(job, path)
         try:
             return Draft(msgspec.convert(job, Job), files)
@@ -130,20 +132,19 @@ class _Reader:
                 job[key] = self._as_written(job[key], (*path, key))
         if isinstance(job.get("needs"), dict):
             job["needs"] = [job["needs"]]
-        if isinstance(job.get("outputs"), list):
-            job["outputs"] = [
-                {"pattern": one} if isinstance(one, str) else one for one in job["outputs"]
-            ]
+        outputs = as_list(job.get("outputs"))
+        if outputs is not None:
+            job["outputs"] = [{"pattern": one} if isinstance(one, str) else one for one in outputs]
         for key, shape in _SHAPES.items():
             self._check_inside(job.get(key), (*path, key), shape)
         return job
 
     def _check_inside(self, found: Any, path: Place, shape: type[msgspec.Struct]) -> None:
-        if isinstance(found, dict):
-            self._check_keys(found, path, _fields(shape))
-        elif isinstance(found, list):
-            for i, one in enumerate(found):
-                self._check_inside(one, (*path, i), shape)
+        mapping = as_mapping(found)
+        if mapping is not None:
+            self._check_keys(mapping, path, _fields(shape))
+        for i, one in enumerate(as_list(found) or ()):
+            self._check_inside(one, (*path, i), shape)
 
     def _check_keys(
         self,
@@ -164,10 +165,9 @@ class _Reader:
 
     def _as_written(self, found: Any, path: Place) -> Any:
         """Return words as they stand in the file: `[sleep, 10]` is two words, and so is `007`."""
-        values = found.values() if isinstance(found, dict) else found
-        if not isinstance(values, list | type({}.values())) or all(
-            isinstance(one, str) for one in values
-        ):
+        mapping = as_mapping(found)
+        values = as_list(found) if mapping is None else list(mapping.values())
+        if values is None or all(isinstance(one, str) for one in values):
             return found
         if self._words is None:
             self._words = load_as_written(self._text)
@@ -178,22 +178,21 @@ class _Reader:
 
     def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
         """Take the inputs that are paths out of the job and return them."""
-        inputs = job.get("inputs")
-        if not isinstance(inputs, list):
+        inputs = as_list(job.get("inputs"))
+        if inputs is None:
             return ()
         kept: list[Any] = []
         files: list[LocalFile] = []
         for i, one in enumerate(inputs):
             place = (*path, "inputs", i)
-            if isinstance(one, str):
-                one = {"path": one}
-            if not isinstance(one, dict):
+            given = {"path": one} if isinstance(one, str) else as_mapping(one)
+            if given is None:
                 raise self._wrong(place, "expected a path, or a mapping with `path`")
-            self._check_keys(one, place, tuple(_INPUT_KEYS))
-            if "sha256" in one:
-                kept.append(one)
+            self._check_keys(given, place, _INPUT_KEYS)
+            if "sha256" in given:
+                kept.append(given)
             else:
-                files.append(self._local_file(one, place))
+                files.append(self._local_file(given, place))
         job["inputs"] = kept
         return tuple(files)
 
@@ -208,17 +207,19 @@ class _Reader:
             raise self._wrong((*place, "path"), f"there is no file {path}")
         return LocalFile(path, found.get("name", ""), bool(found.get("unpack", False)))
 
-    def _parameters(self, found: Any) -> list[Parameters]:
-        if not isinstance(found, list) or not found:
+    def _parameters(self, found: Any) -> tuple[Parameters, ...]:
+        entries = as_list(found)
+        if not entries:
             raise self._wrong(("parameters",), "expected a list of mappings")
-        for i, one in enumerate(found):
-            if not isinstance(one, dict):
+        for i, one in enumerate(entries):
+            entry = as_mapping(one)
+            if entry is None:
                 raise self._wrong(("parameters", i), "expected a mapping of names to values")
-            for key, value in one.items():
+            for key, value in entry.items():
                 if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                     place = ("parameters", i, str(key))
                     raise self._wrong(place, "expected text or a number (quote yes, no and dates)")
-        return found
+        return tuple(entries)
 
     def _text_at(self, found: dict[str, Any], key: str) -> str:
         value = found.get(key, "")

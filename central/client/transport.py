@@ -7,7 +7,7 @@ should not pay for it.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,7 +91,7 @@ class Transport:
     @asynccontextmanager
     async def stream(
         self, path: str, *, query: Query = (), idle_s: float
-    ) -> AsyncIterator["httpx.Response"]:
+    ) -> AsyncGenerator["httpx.Response", None]:
         """Open an answer that is read piece by piece. Raises Unreachable or Refused; never repeats.
 
         A pause of more than `idle_s` between two pieces ends it as Unreachable.

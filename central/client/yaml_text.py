@@ -65,3 +65,13 @@ def _step(node: Any, step: str | int) -> tuple[Any, Any] | None:
         value = node.value[step]
         return value.start_mark, value
     return None
+
+
+def as_mapping(value: Any) -> dict[str, Any] | None:
+    """Return the value if it is a mapping."""
+    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """Return the value if it is a list."""
+    return cast(list[Any], value) if isinstance(value, list) else None

@@ -10,7 +10,6 @@ from pilotage.proto.job_states import JobState
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
-from .leases import LeaseTable, Phase
 from .presence import Pilots
 from .queries import Queries
 from .queue import Queue
@@ -26,13 +25,13 @@ class Explainer:
         *,
         queue: Queue,
         pilots: Pilots,
-        leases: LeaseTable,
         queries: Queries,
         owners: Owners,
         clock: Clock,
+        silent_s: float,
     ) -> None:
-        self._queue, self._pilots, self._leases = queue, pilots, leases
-        self._queries, self._owners, self._clock = queries, owners, clock
+        self._queue, self._pilots, self._queries = queue, pilots, queries
+        self._owners, self._clock, self._silent_s = owners, clock, silent_s
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Say why a job waits, or in which state it is."""
@@ -71,18 +70,13 @@ class Explainer:
         """Return what every living pilot could offer if it were empty."""
         offers: list[LiveOffer] = []
         for presence in self._pilots.all():
-            if presence.offer is None or presence.drain:
+            silent = self._clock.monotonic() - presence.heard
+            if presence.offer is None or presence.drain or silent > self._silent_s:
                 continue
-            held = [
-                lease
-                for lease in self._leases.of_pilot(presence.pilot)
-                if lease.phase is Phase.LIVE
-            ]
             whole = msgspec.structs.replace(
                 presence.live_offer(presence.offer, cores_taken=0, memory_taken_mb=0),
                 cores_free=presence.offer.cores,
-                memory_free_mb=presence.offer.memory_free_mb
-                + sum(lease.memory_mb for lease in held),
+                memory_free_mb=presence.offer.memory_mb,
             )
             offers.append(whole)
         return offers

@@ -276,6 +276,17 @@ class World:
     tokens: Tokens
     clock: FakeClock
     services: Services
+    disk: FakeDisk
+
+    def user(self, token: str) -> User:
+        caller = self.tokens.caller(token)
+        assert isinstance(caller, User)
+        return caller
+
+    async def admin_token(self) -> str:
+        path = DATA / "admin.token"
+        await self.tokens.write_admin_token(path, disk=self.disk)
+        return self.disk.files[path].decode().strip()
 
 
 def build() -> World:
@@ -303,4 +314,4 @@ def build() -> World:
         tokens=tokens,
         health=stub,
     )
-    return World(stub, tokens, clock, services)
+    return World(stub, tokens, clock, services, disk)

@@ -20,6 +20,7 @@ class HandPace:
     def __init__(self) -> None:
         self.now = 0.0
         self.slept: list[float] = []
+        self.on_sleep: Callable[[], None] = lambda: None
 
     def monotonic(self) -> float:
         return self.now
@@ -27,6 +28,7 @@ class HandPace:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+        self.on_sleep()
         await asyncio.sleep(0)
 
     def uniform(self, low: float, high: float) -> float:
@@ -63,6 +65,7 @@ class StubCentral(httpx.AsyncBaseTransport):
         self.got: list[Got] = []
         self.next: deque[Answer] = deque()
         self.always: dict[str, Answer] = {}
+        self.pace = HandPace()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         stream = request.stream
@@ -82,7 +85,7 @@ class StubCentral(httpx.AsyncBaseTransport):
 
     def client(self, *, patience_s: float = 30.0, token: str = "t") -> AsyncClient:
         return AsyncClient(
-            "http://central.test", token, http=self, pace=HandPace(), patience_s=patience_s
+            "http://central.test", token, http=self, pace=self.pace, patience_s=patience_s
         )
 
 
@@ -151,16 +154,16 @@ class Jobs:
 
     def __init__(self, central: StubCentral, *ids: int) -> None:
         self.states = dict.fromkeys(ids, JobState.WAITING)
-        central.always["GET /v1/jobs"] = self._page
+        central.always["GET /v1/jobs"] = self.page
         for id in ids:
-            central.always[f"GET /v1/jobs/{id}"] = lambda got, id=id: httpx.Response(
-                200,
-                content=msgspec.json.encode(
-                    {"view": view(id, self.states[id]), "job": {"command": ["true"]}}
-                ),
-            )
+            central.always[f"GET /v1/jobs/{id}"] = self._detail
 
-    def _page(self, got: Got) -> httpx.Response:
+    def _detail(self, got: Got) -> httpx.Response:
+        id = int(got.path.rsplit("/", 1)[1])
+        detail = {"view": view(id, self.states[id]), "job": {"command": ["true"]}}
+        return httpx.Response(200, content=msgspec.json.encode(detail))
+
+    def page(self, got: Got) -> httpx.Response:
         ids = {int(one) for one in got.query.get_list("id")} or set(self.states)
         states = {JobState(one) for one in got.query.get_list("state")} or set(JobState)
         after = int(got.query.get("after", "0"))

@@ -110,7 +110,7 @@ def test_a_template_comes_with_its_parameters() -> None:
     assert read.template is not None
     assert read.template.job.command == ("run", "{n}")
     assert (read.name, read.key) == ("scan", "k1")
-    assert read.parameters == [{"n": 1}, {"n": "two"}]
+    assert read.parameters == ({"n": 1}, {"n": "two"})
 
 
 def test_inputs_are_paths_beside_the_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pilotage.proto.api import (
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 
-from .stub_central import HandPace, Jobs, StubCentral, lost, not_there, ok, problem, stream
+from .stub_central import Jobs, StubCentral, lost, not_there, ok, problem, stream
 
 KINDS = {
     Code.INVALID: errors.Invalid,
@@ -108,12 +108,9 @@ async def test_pauses_grow_and_whoever_asked_hears_of_them() -> None:
     stub = StubCentral()
     stub.next.extend([lost()] * 5)
     stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
-    client = stub.client()
-    pace = client._pace
-    assert isinstance(pace, HandPace)
-    await client.summary()
+    await stub.client().summary()
 
-    assert pace.slept == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert stub.pace.slept == [0.1, 0.2, 0.4, 0.8, 1.6]
 
 
 async def test_search_walks_all_pages() -> None:

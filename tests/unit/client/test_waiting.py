@@ -1,5 +1,6 @@
 """Waiting: by events, and by reading where events are missing."""
 
+import httpx
 import pytest
 
 from pilotage.central.client.errors import NotFound, TimedOut
@@ -7,7 +8,7 @@ from pilotage.central.client.handles import AsyncSubmissionHandle, as_completed_
 from pilotage.proto.api import Event, IdRange, Submitted
 from pilotage.proto.job_states import JobState
 
-from .stub_central import Jobs, StubCentral, event_line, lost, moved, not_there, stream
+from .stub_central import Got, Jobs, StubCentral, event_line, lost, moved, not_there, stream
 
 HERE = b": here\n\n"
 DONE, FAILED = JobState.DONE, JobState.FAILED
@@ -52,24 +53,16 @@ async def test_the_end_of_a_job_that_came_before_the_events_is_read() -> None:
 async def test_a_gap_makes_it_read_again() -> None:
     stub = StubCentral()
     jobs = Jobs(stub, 1)
-    readings = 0
-
-    def end_at_second_reading(pieces: object) -> None:
-        nonlocal readings
-        readings += 1
-
     gap = event_line(Event(seq=9, at="", kind="gap"))
     stub.always["GET /v1/events"] = stream(HERE, HERE, HERE, gap, lost())
-    page = stub.always["GET /v1/jobs"]
-    assert callable(page)
+    page = jobs.page
 
-    def counted(got: object) -> object:
-        end_at_second_reading(got)
-        if readings == 2:
+    def ended_at_the_second_reading(got: Got) -> httpx.Response:
+        if stub.lines().count("GET /v1/jobs") == 2:
             jobs.states[1] = DONE
-        return page(got)  # type: ignore[operator, arg-type]
+        return page(got)
 
-    stub.always["GET /v1/jobs"] = counted  # type: ignore[assignment]
+    stub.always["GET /v1/jobs"] = ended_at_the_second_reading
     await submission(stub, 1).wait()
 
     assert stub.lines()[:3] == ["GET /v1/events", "GET /v1/jobs", "GET /v1/jobs"]
@@ -79,19 +72,15 @@ async def test_without_events_it_reads_at_growing_intervals() -> None:
     stub = StubCentral()
     jobs = Jobs(stub, 1)
     stub.always["GET /v1/events"] = not_there()
-    client = stub.client()
-    seen = 0
 
-    async def finish_later(seconds: float) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 6:
+    def finish_at_the_sixth_pause() -> None:
+        if len(stub.pace.slept) == 6:
             jobs.states[1] = DONE
 
-    client._pace.sleep = finish_later  # type: ignore[method-assign]
-    await client.job(1).wait()
+    stub.pace.on_sleep = finish_at_the_sixth_pause
+    await stub.client().job(1).wait()
 
-    assert seen == 6
+    assert stub.pace.slept == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
 
 
 async def test_a_broken_stream_is_taken_up_after_the_last_event() -> None:
