@@ -130,9 +130,8 @@ def show(pilot: str, /, *, common: Common = COMMON) -> int:
         if common.json:
             print_json(found)
             return Exit.OK
-        for name in found.__struct_fields__:
-            value = getattr(found, name)
-            text = ", ".join(value) if isinstance(value, tuple) else getattr(value, "value", value)
+        for name, value in msgspec.to_builtins(found).items():
+            text = ", ".join(value) if name == "tags" else value
             print_line(f"{name:<14} {'-' if text in (None, '') else text}")
         return Exit.OK
 

@@ -1,13 +1,15 @@
 """Progress bars on standard error, for people only."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from .present import console, watched
 
 
 @contextmanager
-def bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None] | None]:
+def bar(
+    what: str, total: int, *, shown: bool = True
+) -> Generator[Callable[[int], None] | None, None, None]:
     """Show a bar while the block runs; give what moves it, None where nobody is watching."""
     if not shown or not watched():
         yield None

@@ -119,7 +119,10 @@ def submission(
         made = Submission(key=key, name=name, template=cast(Job, whole))
         return made, cast(Iterable[Item], parameters)
     items: Iterable[Item]
-    items = [jobs] if isinstance(jobs, (Job, Mapping)) else cast(Iterable[Item], jobs)
+    if isinstance(jobs, (Job, Mapping)):
+        items = [cast(Item, jobs)]
+    else:
+        items = cast(Iterable[Item], jobs)
     if group:
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled

@@ -1,6 +1,6 @@
 """YAML (and JSON, which is YAML) as plain values, and the line on which each of them stands."""
 
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import yaml
 
@@ -69,9 +69,17 @@ def _step(node: Any, step: str | int) -> tuple[Any, Any] | None:
 
 def as_mapping(value: Any) -> dict[str, Any] | None:
     """Return the value if it is a mapping."""
-    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+    return value if _is_mapping(value) else None
 
 
 def as_list(value: Any) -> list[Any] | None:
     """Return the value if it is a list."""
-    return cast(list[Any], value) if isinstance(value, list) else None
+    return value if _is_list(value) else None
+
+
+def _is_mapping(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
