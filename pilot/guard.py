@@ -1,6 +1,6 @@
 """The guard: a process beside a pilot's payloads that starts them and holds their fences.
 
-    python -I -S pilot.pyz guard FD
+    python -I -S pilot.pyz guard FD        (`guard_link.py` starts it a little leaner)
 
 One thread, one loop over poll(), as few imports as possible. FD is one end of a socket pair whose
 other end the pilot has; both speak JSON, one message a line.

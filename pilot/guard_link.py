@@ -26,7 +26,8 @@ LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
 FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
-# From a checkout; the zipapp names itself instead. -I and -S: nothing of the user's is imported.
+# -I and -S: nothing of the user's is imported. What `pilot.pyz guard FD` does, from an archive or a
+# checkout, and 1 MB smaller than through `__main__`.
 _BOOT = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from pilotage.pilot.guard import main; main(int(sys.argv[2]))"
@@ -180,12 +181,10 @@ async def start_guard(
 
 
 def guard_command(python: str, channel: int) -> list[str]:
-    """Return the command line of the guard, from the zipapp if this is one."""
+    """Return the command line of the guard, which imports itself from where this pilot lies."""
     archive: Optional[str] = getattr(guard.__loader__, "archive", None)
-    if archive is not None:
-        # Absolute: the guard does not start in the folder that the pilot was started in.
-        return [python, "-I", "-S", os.path.abspath(archive), "guard", str(channel)]
-    root = Path(guard.__file__).absolute().parents[2]
+    # Absolute: the guard does not start in the folder that the pilot was started in.
+    root = Path(archive or Path(guard.__file__).parents[2]).absolute()
     return [python, "-I", "-S", "-c", _BOOT, str(root), str(channel)]
 
 

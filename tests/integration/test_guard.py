@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.pilot import isolation, processes
 from pilotage.pilot.clock import BootClock
 from pilotage.pilot.guard_link import GuardLink, start_guard
@@ -22,7 +24,7 @@ from pilotage.proto.messages import Assignment, Body, Grant
 
 RUNGS = [rung for rung in isolation.LADDER if isolation.works(rung)]
 NAMESPACES = [rung for rung in RUNGS if rung != isolation.SESSION]
-PYTHON_39 = Path("/root/.pyenv/versions/3.9.18/bin/python")
+PYTHONS_39 = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))
 PATIENCE_S = 15.0
 ROOT = Path(__file__).parents[2]
 
@@ -475,10 +477,46 @@ async def test_fifty_payloads_a_second_pass_through_a_small_guard(
     assert resident_kb < 12_000
 
 
-@pytest.mark.skipif(not PYTHON_39.exists(), reason="no Python 3.9 here")
+FROM_BUNDLE = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from pilotage.pilot.clock import BootClock
+from pilotage.pilot.guard_link import start_guard
+from pilotage.proto.messages import Assignment, Body, Grant
+
+async def main():
+    link = await start_guard()
+    Path("work").mkdir()
+    body = Body(("sh", "-c", "exit 5"))
+    assignment = Assignment(1, 1, 1, 60.0, "", Grant(1, 1, 600.0), body)
+    link.start(assignment, Path.cwd(), BootClock().now() + 600)
+    await link.news()
+    print((await link.news()).ended.exit_code)
+    await link.close()
+
+asyncio.run(main())
+"""
+
+
+def test_the_guard_starts_from_the_bundle_wherever_that_lies(tmp_path: Path) -> None:
+    shutil.copy(pilot_bundle(), tmp_path / "pilot.pyz")
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", FROM_BUNDLE, "pilot.pyz"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+
+
+@pytest.mark.skipif(not PYTHONS_39, reason="no Python 3.9 here")
 @each_rung
 async def test_the_guard_runs_on_python_39(tmp_path: Path, rung: str) -> None:
-    async with playing(tmp_path, rung, python=str(PYTHON_39)) as play:
+    async with playing(tmp_path, rung, python=str(PYTHONS_39[0])) as play:
         attempt = play.start(*sh("(setsid sleep WORD &); sleep WORD"), fence_s=0.2)
         await play.news(lambda one: one.frozen)
         play.fence(attempt, 600.0)
