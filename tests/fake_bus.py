@@ -200,7 +200,9 @@ class FakePilotBus:
         if self._link is not None:
             self._link.publish(topic, payload)
 
-    async def run(self, inbound: Callable[[bytes], Awaitable[None]]) -> None:
+    async def run(
+        self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
+    ) -> None:
         while True:
             self._link = await enter(
                 self._broker,
@@ -209,6 +211,7 @@ class FakePilotBus:
                 self._down,
                 will=(self._will, b"{}"),
             )
+            changed(True)
             try:
                 while True:
                     await inbound((await self._link.receive())[1])

@@ -1,6 +1,6 @@
 """Who is calling, and whether they may: asked before a byte of the body is read."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -15,7 +15,7 @@ from .body import RawHeaders, header
 CALLER = "pilotage_caller"  # where the guard leaves the caller, in the scope's state
 _SCHEME = "bearer "
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
 def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Caller:
@@ -34,9 +34,9 @@ def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Calle
 
 
 def guard(tokens: Tokens, action: Action) -> Guard:
-    """Return the guard of a route."""
+    """Return the guard of a route; async, since Litestar runs others in a thread."""
 
-    def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         headers = connection.scope["headers"]
         connection.scope["state"][CALLER] = allowed_caller(tokens, action, headers)
 

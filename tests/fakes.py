@@ -1,0 +1,200 @@
+"""A whole pilotage on fakes: the shipped central and pilots, no socket, thread, file or process.
+
+The parts stand in `fake_store`, `fake_central`, `fake_bus`, `fake_pilot`; here they are joined, on
+the virtual clock of `tests.virtual`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pilotage.central.app import Central, World, build
+from pilotage.central.auth.callers import User
+from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.http.app import Front
+from pilotage.central.observe.events import no_log
+from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
+from pilotage.pilot.ports import Bus, HttpReply, NoReply
+from pilotage.proto.api import SecretRequest
+from pilotage.proto.messages import Assignment, BrokerLogin
+from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
+from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
+from tests.fake_pilot import FakePilot, FakeProbe, Script, script_of
+from tests.fake_store import FakeStore
+
+DATA = Path("/data")
+WALL_S = 1_800_000_000.0
+
+
+class LoopClock:
+    """The central's clock: the time of the loop it runs on."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return WALL_S + asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class FakeInstallation:
+    """One central that can be killed and started again, and any number of pilots."""
+
+    def __init__(self, *, lease_s: float = 120.0, seed: int = 1) -> None:
+        self.clock = LoopClock()
+        self.store = FakeStore(clock_wall=self.clock.wall)
+        self.blobs, self.disk, self.broker = FakeBlobs(), FakeDisk(), FakeBroker()
+        self.randomness = FakeRandomness(seed)
+        self.settings = Settings(
+            lease=LeaseSettings(lease_s=lease_s),
+            community=CommunitySettings(name="ctao", groups=("dpps",)),
+        )
+        self._central: Central | None = None
+        self._front: Front | None = None
+        self._tokens: Tokens | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.pilots: list[FakePilot] = []
+
+    # -- the central ----------------------------------------------------------------------------
+
+    @property
+    def central(self) -> Central:
+        assert self._central is not None, "the central is down"
+        return self._central
+
+    async def start(self) -> None:
+        """Start a central on what the store holds."""
+        self.store = self.store.reopened()
+        self._tokens = await open_tokens(
+            DATA,
+            store=self.store,
+            disk=self.disk,
+            clock=self.clock,
+            randomness=self.randomness,
+            issuer=self.settings.token.issuer,
+            audience=self.settings.token.audience,
+            community=self.settings.community.name,
+            groups=self.settings.community.groups,
+        )
+        world = World(
+            store=self.store,
+            blobs=self.blobs,
+            bus=FakeBus(self.broker),
+            clock=self.clock,
+            randomness=self.randomness,
+            log=no_log,
+        )
+        central = build(world, self._tokens, self.settings)
+        await central.recover()
+        self._front = Front(central.services)
+        self._central = central
+        self._running = asyncio.get_running_loop().create_task(central.run())
+
+    async def kill(self) -> None:
+        """End the central at once: what was not synced is gone, nobody is told."""
+        running, self._running = self._running, None
+        self._central = self._front = None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait([running])
+
+    def user(self) -> User:
+        """Return the administrator of the community."""
+        assert self._tokens is not None
+        token = self.disk.read(DATA / ADMIN_FILE)
+        assert token is not None
+        caller = self._tokens.caller(token.decode().strip())
+        assert isinstance(caller, User)
+        return caller
+
+    async def ask(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
+        """Send one request through the ASGI application. Raises NoReply while it is down."""
+        front = self._front
+        if front is None:
+            raise NoReply("connection refused")
+        reply = await _request(front, method, path, body, token)
+        if front is not self._front:
+            raise NoReply("the central was killed meanwhile")
+        return reply
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def pilot(
+        self,
+        site: str,
+        *,
+        probe: FakeProbe | None = None,
+        script: Callable[[Assignment], Script] = script_of,
+        idle_s: float = 0.0,
+    ) -> FakePilot:
+        """Return a pilot with a fresh secret; its `agent().run()` is its life."""
+        made = await self.central.services.pilots.make_secrets(
+            self.user(), SecretRequest(site=site)
+        )
+        pilot = _Pilot(
+            self,
+            probe=probe,
+            script=script,
+            secret=made.secrets[0].secret,
+            idle_s=idle_s,
+            seed=len(self.pilots) + 2,
+        )
+        self.pilots.append(pilot)
+        return pilot
+
+
+class _Pilot(FakePilot):
+    """A pilot that joins the installation's broker."""
+
+    def __init__(self, installation: FakeInstallation, **how: Any) -> None:
+        super().__init__(installation.ask, **how)
+        self._broker = installation.broker
+
+    def _join(
+        self, login: BrokerLogin, ca_pem: str, community: str, pilot: str, will: bytes
+    ) -> Bus | None:
+        return FakePilotBus(self._broker, community, pilot, login)
+
+
+async def _request(front: Front, method: str, path: str, body: bytes, token: str) -> HttpReply:
+    """Call an ASGI application as one HTTP request."""
+    sent: list[dict[str, Any]] = []
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if waiting:
+            return waiting.pop()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [
+        (b"authorization", f"Bearer {token}".encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers if token else headers[1:],
+        "client": ("fake", 1),
+        "server": ("fake", 80),
+        "state": {},
+    }
+    await front(scope, receive, send)  # type: ignore[arg-type]
+    status = next(one["status"] for one in sent if one["type"] == "http.response.start")
+    return HttpReply(
+        status,
+        b"".join(one.get("body", b"") for one in sent if one["type"] == "http.response.body"),
+    )

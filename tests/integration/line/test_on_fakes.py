@@ -1,0 +1,178 @@
+"""The shipped central and two pilots on fakes alone: no socket, thread, file or process."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from pilotage.proto.api import Action, ActionName, JobFilter, Submission
+from pilotage.proto.job import Job, Need
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.messages import Assignment
+from tests import virtual
+from tests.fake_pilot import FakePilot, Script
+from tests.fakes import FakeInstallation
+
+
+def submission(count: int, **job: object) -> Submission:
+    """Return `count` equal jobs."""
+    body = msgspec.json.encode(
+        msgspec.structs.replace(Job(command=("run",), needs=(Need(wall_s=3_600),)), **job)
+    )
+    return Submission(key=uuid.uuid4().hex, jobs=[msgspec.Raw(body)] * count)
+
+
+async def states(world: FakeInstallation) -> dict[JobState, int]:
+    page = await world.central.services.queries.search(world.user(), JobFilter(), 0, 1_000)
+    found: dict[JobState, int] = {}
+    for job in page.jobs:
+        found[job.state] = found.get(job.state, 0) + 1
+    return found
+
+
+async def until_all_end(world: FakeInstallation) -> dict[JobState, int]:
+    while True:
+        found = await states(world)
+        if set(found) <= FINAL:
+            return found
+        await asyncio.sleep(1.0)
+
+
+def story(
+    tell: Callable[[FakeInstallation], Awaitable[None]],
+    *,
+    script: Callable[[Assignment], Script],
+    limit_s: float = 20_000.0,
+) -> None:
+    """Run a central and two pilots while `tell` says what happens."""
+
+    async def whole() -> None:
+        world = FakeInstallation()
+        await world.start()
+        lives: list[asyncio.Task[int]] = []
+        for site in ("PIC", "CSCS"):
+            pilot = await world.pilot(site, script=script)
+            lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
+        telling = asyncio.get_running_loop().create_task(_as_coroutine(tell(world)))
+        await asyncio.wait([telling, *lives], return_when=asyncio.FIRST_COMPLETED)
+        assert telling.done(), f"a pilot ended: {[life for life in lives if life.done()]}"
+        telling.result()
+        for life in lives:
+            life.cancel()
+        await asyncio.wait(lives)
+        await world.kill()
+
+    virtual.run(whole(), limit_s=limit_s)
+
+
+async def _as_coroutine(what: Awaitable[None]) -> None:
+    await what
+
+
+def lasts(seconds: float) -> Callable[[Assignment], Script]:
+    return lambda _: Script(duration_s=seconds)
+
+
+async def submit(world: FakeInstallation, body: Submission) -> list[int]:
+    made = await world.central.services.submissions.submit(world.user(), body, body_hash=body.key)
+    return [job for one in made.ids for job in range(one.first, one.first + one.count)]
+
+
+def started(world: FakeInstallation) -> list[tuple[int, int]]:
+    """Return every attempt whose payload was ever started, by any pilot."""
+    return [
+        (int(str(facts["job"])), int(str(facts["epoch"])))
+        for pilot in world.pilots
+        for event, facts in pilot.log
+        if event == "payload_started"
+    ]
+
+
+def test_twenty_jobs_run_once_each() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submit(world, submission(20))
+
+        assert await until_all_end(world) == {JobState.DONE: 20}
+
+    story(tell, script=lasts(30.0))
+
+
+def test_a_central_that_is_killed_and_comes_back_loses_nothing() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        jobs = await submit(world, submission(20))
+        await asyncio.sleep(100.0)
+        await world.kill()
+        await asyncio.sleep(600.0)
+        await world.start()
+
+        assert await until_all_end(world) == {JobState.DONE: 20}
+        for job in jobs:
+            detail = await world.central.services.queries.job(world.user(), job)
+            assert detail.view.epoch == 1, f"job {job} was begun again"
+
+    story(tell, script=lasts(300.0))
+
+
+def test_a_pilot_that_is_cut_off_loses_its_jobs_to_the_other_and_none_runs_twice() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submit(world, submission(8))
+        await asyncio.sleep(60.0)
+        first: FakePilot = world.pilots[0]
+        first.http.cut = True
+        world.broker.cut()
+        await asyncio.sleep(1_000.0)
+        first.http.cut = False
+        world.broker.heal()
+
+        assert await until_all_end(world) == {JobState.DONE: 8}
+
+    story(tell, script=lasts(400.0))
+
+
+def test_a_lost_reply_to_an_ask_gives_the_same_assignment_again() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await asyncio.sleep(5.0)
+        for pilot in world.pilots:
+            pilot.http.lose_replies = 1
+        (job,) = await submit(world, submission(1))
+
+        assert await until_all_end(world) == {JobState.DONE: 1}
+        detail = await world.central.services.queries.job(world.user(), job)
+        assert detail.view.epoch == 1
+
+    story(tell, script=lasts(30.0))
+
+
+def test_a_kill_reaches_a_running_payload_and_no_result_counts() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        (job,) = await submit(world, submission(1))
+        await asyncio.sleep(50.0)
+        reply = await world.central.services.control.act(
+            world.user(), Action(action=ActionName.KILL, ids=(job,))
+        )
+        asked = asyncio.get_running_loop().time()
+
+        assert reply.done == 1
+        assert await until_all_end(world) == {JobState.KILLED: 1}
+        assert asyncio.get_running_loop().time() - asked < 80.0
+
+    story(tell, script=lasts(10_000.0))
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    def trace() -> list[str]:
+        lines: list[str] = []
+
+        async def tell(world: FakeInstallation) -> None:
+            await submit(world, submission(10))
+            await until_all_end(world)
+            for pilot in world.pilots:
+                lines.extend(f"{event} {sorted(facts.items())}" for event, facts in pilot.log)
+
+        story(tell, script=lasts(30.0))
+        return lines
+
+    first = trace()
+
+    assert first and first == trace()
