@@ -67,8 +67,12 @@ def problem(why: Refused, *, allow: list[str] | None = None) -> Answer:
     return Answer(body, status=why.status, headers=headers)
 
 
-class _Over(Exception):
-    """The client is gone, or the server stops."""
+class _Gone(Exception):
+    """The client is gone, or takes nothing any more."""
+
+
+class _Stopping(Exception):
+    """The server stops."""
 
 
 class Streamed:
@@ -106,8 +110,13 @@ class Streamed:
                 await self._write(queue, send)
                 for watcher in watchers:
                     watcher.cancel()
-        except* _Over:
+        except* _Gone:
             pass
+        except* _Stopping:
+            # An endless stream ends well whenever it ends. Any other is cut off visibly, without
+            # its last chunk: half a log must not look like a whole one.
+            if self._idle:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _read(self, queue: asyncio.Queue[bytes | None]) -> None:
         try:
@@ -133,7 +142,7 @@ class Streamed:
                         }
                     )
             except TimeoutError:
-                raise _Over from None
+                raise _Gone from None
             if part is None:
                 return
 
@@ -146,10 +155,10 @@ class Streamed:
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
-        raise _Over
+        raise _Stopping
 
 
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    raise _Over
+    raise _Gone

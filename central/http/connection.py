@@ -7,11 +7,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_MAX: Final = 65_536  # bytes of request line and headers; what was read with them included
 HEAD_S: Final = 30.0  # from the opening of a connection to its first whole head
+_PROBLEM: Final = (
+    b'{"code":"too_large","message":"request line and headers have more than %d bytes",'
+    b'"field":""}' % HEAD_MAX
+)
 _TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/json\r\ncontent-length: 91\r\nconnection: close\r\n\r\n"
-    b'{"code":"too_large","message":"request line and headers have more than 65536 bytes",'
-    b'"field":""}'
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
 )
 
 

@@ -61,6 +61,11 @@ class HttpServer:
         """The port that is bound; with port 0 a free one."""
         return self._port
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections)
+
     async def run(self) -> None:
         """Serve until `stop` or cancellation; requests that are under way are finished first."""
         try:

@@ -1,0 +1,129 @@
+"""A good request for every route, and a token for every kind of caller."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.central.auth.policy import Who
+from pilotage.central.http.answers import JSON
+from pilotage.central.http.routes import BYTES
+from pilotage.proto import api, messages, wire
+from pilotage.proto.claims import Role
+from pilotage.proto.job import Job
+
+from .stubs import SHA256, World
+
+OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
+ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
+REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
+ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
+CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+#     method, path as the table has it        the path to call                      the body
+GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
+    ("POST", "/v1/pilots/register"): ("", wire.encode(messages.Register("s", "n"))),
+    ("POST", "/v1/pilots/hello"): ("", wire.encode(messages.Hello("p1", "r", "n"))),
+    ("POST", "/v1/pilots/token"): ("", wire.encode(messages.TokenRequest("p1", "r"))),
+    ("POST", "/v1/turn"): ("", wire.encode(ASK)),
+    ("POST", "/v1/ask"): ("", wire.encode(ASK)),
+    ("POST", "/v1/report"): ("", wire.encode(messages.Turn("g", 1, reports=(REPORT,)))),
+    ("POST", "/v1/beat"): ("", wire.encode(messages.Beat("g", 1, 1))),
+    ("POST", "/v1/log"): ("", wire.encode(CHUNK)),
+    ("POST", "/v1/blobs/missing"): ("", _json(api.BlobQuery(sha256=(SHA256,)))),
+    ("PUT", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b"abcd"),
+    ("GET", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b""),
+    ("POST", "/v1/submissions"): ("", b'{"key":"k","jobs":[{"command":["true"]}]}'),
+    ("GET", "/v1/jobs"): ("/v1/jobs?state=Waiting&state=Held&limit=5", b""),
+    ("GET", "/v1/jobs/summary"): ("/v1/jobs/summary?by=site", b""),
+    ("POST", "/v1/jobs/actions"): ("", _json(ACTION)),
+    ("POST", "/v1/jobs/explain"): ("", _json(Job(command=("true",)))),
+    ("GET", "/v1/jobs/{job_id}"): ("/v1/jobs/7", b""),
+    ("GET", "/v1/jobs/{job_id}/history"): ("/v1/jobs/7/history", b""),
+    ("GET", "/v1/jobs/{job_id}/explain"): ("/v1/jobs/7/explain", b""),
+    ("GET", "/v1/jobs/{job_id}/outputs"): ("/v1/jobs/7/outputs", b""),
+    ("GET", "/v1/jobs/{job_id}/outputs/{name:path}"): ("/v1/jobs/7/outputs/a/b.txt", b""),
+    ("GET", "/v1/jobs/{job_id}/logs/{stream}"): ("/v1/jobs/7/logs/stdout", b""),
+    ("GET", "/v1/events"): ("/v1/events?after=5", b""),
+    ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
+    ("POST", "/v1/pilots/secrets"): ("", _json(api.SecretRequest(site="PIC"))),
+    ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
+    ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
+    ("GET", "/v1/sites"): ("", b""),
+    ("POST", "/v1/tokens"): ("", _json(api.TokenIssue(subject="{who}", community="{community}"))),
+    ("GET", "/v1/tokens"): ("", b""),
+    ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
+    ("GET", "/v1/whoami"): ("", b""),
+    ("GET", "/.well-known/jwks.json"): ("", b""),
+    ("GET", "/health"): ("", b""),
+    ("GET", "/ready"): ("", b""),
+    ("GET", "/openapi.json"): ("", b""),
+    ("GET", "/pilot.pyz"): ("", b""),
+}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A kind of caller: its column in the policy, its token, and what the token is called."""
+
+    who: Who
+    token: str
+    subject: str = ""
+    jti: str = ""
+    community: str = "ctao"
+    spoilt: str = ""  # the code that this token gets where one is looked at
+
+
+async def holders(world: World) -> dict[str, Holder]:
+    """Make a token of every kind. The clock moves: the expired one has to expire."""
+    admin = await _admin(world)
+    made = {
+        "anonymous": Holder(Who.ANONYMOUS, ""),
+        "admin": admin,
+        "pilot": Holder(Who.PILOT, world.tokens.pilot_token("p1", "ctao", "PIC", "local")[0]),
+        "attempt": Holder(Who.ATTEMPT, world.tokens.attempt_token(7, 1, 1, "ctao", 3_600)),
+        "garbage": Holder(Who.ANONYMOUS, "garbage", spoilt="bad_token"),
+    }
+    for role in (Role.READER, Role.USER, Role.MANAGER, Role.OPERATOR):
+        made[role.value] = await _person(world, admin, role, role.value)
+    made["foreign"] = await _person(world, admin, Role.USER, "eve", community="lhcb")
+    short = await _person(world, admin, Role.USER, "old", valid_s=60)
+    made["expired"] = Holder(Who.ANONYMOUS, short.token, spoilt="expired_token")
+    gone = await _person(world, admin, Role.USER, "gone")
+    made["revoked"] = Holder(Who.ANONYMOUS, gone.token, spoilt="bad_token")
+    await world.tokens.revoke(world.user(admin.token), gone.jti)
+    world.clock.move(60)
+    return made
+
+
+async def _admin(world: World) -> Holder:
+    token = await world.admin_token()
+    caller = world.user(token)
+    return Holder(Who.ADMIN, token, caller.subject, caller.jti)
+
+
+async def _person(
+    world: World,
+    admin: Holder,
+    role: Role,
+    subject: str,
+    *,
+    community: str = "ctao",
+    valid_s: int = 3_600,
+) -> Holder:
+    wanted = api.TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
+    issued = await world.tokens.issue(world.user(admin.token), wanted)
+    return Holder(Who(role.value), issued.token, subject, issued.view.jti, community)
+
+
+def good(method: str, path: str, holder: Holder) -> tuple[str, bytes, str]:
+    """Return path, body and media type of a request that is right for this caller."""
+    called, body = GOOD[method, path]
+    media = BYTES if method == "PUT" else JSON if body else ""
+    own = (called or path).replace("{own}", holder.jti or "none")
+    body = body.replace(b"{who}", (holder.subject or "x").encode())
+    return own, body.replace(b"{community}", holder.community.encode()), media

@@ -1,0 +1,242 @@
+"""The server on a real socket: limits, streams, and how it ends."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from pilotage.central.http import connection, events
+from pilotage.central.http.app import Front
+from pilotage.central.http.server import HttpServer
+from pilotage.proto import api
+
+from .asgi import Client
+from .requests import GOOD, Holder, holders
+from .stubs import World, build
+
+PATIENCE_S = 5.0
+
+
+@dataclass
+class Running:
+    """A server, and how to reach it."""
+
+    world: World
+    server: HttpServer
+    holders: dict[str, Holder]
+    http: httpx.AsyncClient
+
+    def bearer(self, name: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.holders[name].token}"}
+
+    async def raw(self, *parts: bytes, pause_s: float = 0.0) -> bytes:
+        """Send bytes as they are and return all that comes until the server closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(pause_s)
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(**options: int) -> AsyncGenerator[Running]:
+    world = build()
+    server = HttpServer(world.services, **options)  # type: ignore[arg-type]
+    by_name = await holders(world)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(server.run())
+        url = f"http://127.0.0.1:{server.port}"
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
+            yield Running(world, server, by_name, http)
+        server.stop()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until `holds()` is true."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110  (a real server: nobody could wake us)
+            await asyncio.sleep(0.005)
+
+
+async def test_the_port_is_known_before_the_server_runs() -> None:
+    async with running() as it:
+        reply = await it.http.get("/health")
+
+        assert it.server.port > 0
+        assert (reply.status_code, "server" in reply.headers) == (200, False)
+
+
+async def test_signals_are_left_alone() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    async with running() as it:
+        await it.http.get("/health")
+
+        assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+async def test_a_pilot_keeps_its_connection() -> None:
+    async with running() as it:
+        for _ in range(3):
+            reply = await it.http.post(
+                "/v1/turn", content=GOOD["POST", "/v1/turn"][1], headers=it.bearer("pilot")
+            )
+            assert reply.status_code == 200
+
+        assert it.server.connections == 1
+
+
+async def test_events_come_as_they_happen_with_their_number() -> None:
+    async with running() as it:
+        stub = it.world.stub
+        async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
+            lines = reply.aiter_lines()
+            await stub.events.put(api.Event(seq=6, at="now", kind="job", job=7))
+            got = [line async for line in _first(lines, 4)]
+
+        await until(lambda: stub.subscribed == 0)
+        assert reply.headers["content-type"] == "text/event-stream"
+        assert got[:3] == [": here", "", "id: 6"]
+        assert got[3].startswith('data: {"seq":6,"at":"now","kind":"job","job":7')
+
+
+async def _first(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
+    for _ in range(count):
+        yield await anext(lines)
+
+
+async def test_a_quiet_stream_gets_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "IDLE_S", 0.02)
+    async with running() as it:
+        async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
+            got = [line async for line in _first(reply.aiter_lines(), 5)]
+
+        assert got == [": here", "", ": idle", "", ": idle"]
+
+
+async def test_a_browser_says_in_a_header_what_it_has_seen() -> None:
+    world = build()
+    token = (await holders(world))["user"].token
+    client = Client(Front(world.services))
+    headers = {"last-event-id": "41"}
+    await client.ask("GET", "/v1/events", token=token, headers=headers, leave=True)
+    wrong = await client.ask("GET", "/v1/events", token=token, headers={"last-event-id": "x"})
+
+    assert world.stub.asked[0][2] == (None, 41)
+    assert wrong.status == 422
+
+
+async def test_a_stop_ends_streams_and_frees_the_port() -> None:
+    async with running() as it:
+        async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
+            lines = reply.aiter_lines()
+            await anext(lines)
+            it.server.stop()
+            rest = [line async for line in lines]
+        assert rest == [""]
+        await until(lambda: it.world.stub.subscribed == 0)
+    with pytest.raises(OSError, match="onnect"):
+        await asyncio.open_connection("127.0.0.1", it.server.port)
+
+
+async def test_a_cancelled_server_ends_its_streams_too() -> None:
+    world = build()
+    server = HttpServer(world.services, stop_s=1)
+    token = (await holders(world))["user"].token
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        run = group.create_task(server.run())
+        await asyncio.sleep(0)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"GET /v1/events HTTP/1.1\r\nauthorization: Bearer {token}\r\n\r\n"
+        writer.write(head.encode())
+        await until(lambda: world.stub.subscribed == 1)
+        run.cancel()
+        await until(lambda: run.done())
+        writer.close()
+
+    assert world.stub.subscribed == 0
+    assert run.cancelled()
+
+
+async def test_a_head_that_is_too_long_is_refused() -> None:
+    async with running() as it:
+        line = b"GET /health HTTP/1.1\r\nx: " + b"a" * 40_000
+        got = await it.raw(line, b"a" * 40_000, b"a" * 40_000, pause_s=0.02)
+        head, _, body = got.partition(b"\r\n\r\n")
+
+        assert got.startswith(b"HTTP/1.1 431")
+        assert f"content-length: {len(body)}".encode() in head
+
+
+async def test_a_head_that_does_not_come_closes_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.05)
+    async with running() as it:
+        assert await it.raw(b"GET /health HTTP/1.1\r\n") == b""
+        assert await it.raw() == b""
+
+
+async def test_a_long_body_is_no_long_head() -> None:
+    async with running() as it:
+        content = b"a" * (4 * connection.HEAD_MAX)
+        headers = it.bearer("user")
+        for _ in range(2):
+            reply = await it.http.put("/v1/blobs/" + "0" * 64, content=content, headers=headers)
+
+            assert reply.json()["size_bytes"] == len(content)
+
+
+async def test_what_is_not_http_is_refused() -> None:
+    async with running() as it:
+        assert (await it.raw(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_body_that_breaks_off_stores_nothing() -> None:
+    async with running() as it:
+        head = "POST /v1/submissions HTTP/1.1\r\ncontent-length: 1000\r\n"
+        head += f"authorization: {it.bearer('user')['authorization']}\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        writer.write(head.encode() + b'\r\n{"key":"k","jobs":[]}')
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.sleep(0.05)
+
+        assert it.world.stub.asked == []
+        assert (await it.http.get("/health")).status_code == 200
+
+
+async def test_more_connections_than_the_limit_are_turned_away() -> None:
+    async with running(connections_max=3) as it:
+        held = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(3)]
+        turned_away = await it.http.get("/health")
+        for _, writer in held:
+            writer.close()
+        await until(lambda: it.server.connections <= 1)
+        later = await it.http.get("/health")
+
+        assert (turned_away.status_code, later.status_code) == (503, 200)
+
+
+async def test_a_bug_is_a_problem_for_the_peer_and_a_traceback_for_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as it:
+        it.world.stub.bug = ZeroDivisionError("detail that stays here")
+        for path in ("/v1/turn", "/v1/log"):
+            reply = await it.http.post(
+                path, content=GOOD["POST", path][1], headers=it.bearer("pilot")
+            )
+
+            assert (reply.status_code, reply.json()["code"]) == (500, "internal")
+            assert "detail" not in reply.text
+    assert caplog.text.count("detail that stays here") >= 2

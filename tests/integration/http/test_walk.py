@@ -1,0 +1,94 @@
+"""Every route × every kind of caller: the policy table decides, and nothing else does."""
+
+import pytest
+
+from pilotage.central.auth.callers import User
+from pilotage.central.auth.policy import TABLE, Action, Reach, Who
+from pilotage.central.http.app import Front
+from pilotage.central.http.routes import ROUTES, Route
+
+from .asgi import Client
+from .requests import GOOD, Holder, good, holders
+from .stubs import World, build
+
+
+async def _bundle() -> bytes | None:
+    return b"PK"
+
+
+def _client(world: World) -> Client:
+    return Client(Front(world.services, bundle=_bundle))
+
+
+def _expected(route: Route, holder: Holder) -> tuple[int, str]:
+    """Return status and code by the policy table alone."""
+    done = 204 if route.gives is None else 200
+    if TABLE[Who.ANONYMOUS, route.action] is not Reach.NONE:
+        return done, ""
+    if holder.spoilt:
+        return 401, holder.spoilt
+    if TABLE[holder.who, route.action] is not Reach.NONE:
+        return done, ""
+    return (401, "no_token") if holder.who is Who.ANONYMOUS else (403, "forbidden")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+async def test_the_policy_table_decides(route: Route) -> None:
+    world = build()
+    client = _client(world)
+    for name, holder in (await holders(world)).items():
+        path, body, media = good(route.method, route.path, holder)
+        world.stub.asked.clear()
+        reply = await client.ask(
+            route.method,
+            path,
+            token=holder.token,
+            body=body,
+            media=media,
+            leave=route.path == "/v1/events",
+        )
+        code = "" if reply.status < 300 else reply.problem().code
+
+        assert (reply.status, code) == _expected(route, holder), (name, reply)
+        assert reply.status < 300 or world.stub.asked == [], (name, "a service was asked")
+
+
+def test_the_walk_knows_every_route() -> None:
+    assert set(GOOD) == {(route.method, route.path) for route in ROUTES}
+
+
+def test_no_two_routes_are_the_same() -> None:
+    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
+
+
+def test_every_action_has_a_route_and_every_route_one_answer() -> None:
+    assert {route.action for route in ROUTES} == set(Action)
+    assert all((route.handler is None) != (route.hot is None) for route in ROUTES)
+
+
+async def test_a_foreign_community_reaches_the_service_as_what_it_is() -> None:
+    world = build()
+    eve = (await holders(world))["foreign"]
+    await _client(world).ask("GET", "/v1/jobs/7", token=eve.token)
+
+    ((name, caller, job_id),) = world.stub.asked
+    assert isinstance(caller, User)
+    assert (name, caller.community, job_id) == ("job", "lhcb", 7)
+
+
+async def test_a_refusal_names_the_right_that_is_missing() -> None:
+    world = build()
+    reader = (await holders(world))["reader"]
+    reply = await _client(world).ask("POST", "/v1/jobs/actions", token=reader.token)
+
+    assert "job_control" in reply.problem().message
+
+
+@pytest.mark.parametrize("scheme", ["Basic YTpi", "bearer", "Bearer", "Token x", "Bearer a b"])
+async def test_only_a_bearer_token_counts(scheme: str) -> None:
+    client = _client(build())
+    for method, path in (("GET", "/v1/jobs"), ("POST", "/v1/turn")):
+        reply = await client.ask(method, path, headers={"authorization": scheme})
+
+        assert (reply.status, reply.problem().code) == (401, "bad_token")
+        assert reply.headers["www-authenticate"] == "Bearer"
