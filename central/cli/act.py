@@ -3,15 +3,18 @@
 import sys
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api import ActionName, ActionReply, JobFilter
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
 
+from ..client.errors import CountChanged
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, Common, run_with
-from .present import note, number, print_json, print_line
+from .present import jobs_in_words, note, number, print_json, print_line
 from .where import WHERE, Where, job_filter, parse_ids, shown, with_me
 
 if TYPE_CHECKING:
@@ -21,12 +24,13 @@ All = Annotated[bool, Parameter(help="All jobs that match the filter; without on
 Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask.")]
 Reason = Annotated[str, Parameter(help="Kept in the history of the jobs.")]
 
-# Which of somebody's own jobs `--all` without a filter means.
-_MEANT: dict[ActionName, tuple[JobState, ...]] = {
+# To which jobs an action can be done; where it is not here, to those that have not ended.
+_STATES: dict[ActionName, tuple[JobState, ...]] = {
     ActionName.RELEASE: (JobState.HELD,),
     ActionName.RESCHEDULE: (JobState.FAILED, JobState.KILLED),
-    ActionName.DELETE: tuple(FINAL),
+    ActionName.DELETE: (JobState.DONE, JobState.FAILED, JobState.KILLED),
 }
+_REFUSALS_SHOWN = 5
 
 
 def kill(
@@ -105,25 +109,47 @@ def _act(
         example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
         raise UsageError(f"{action.value} which jobs? Give ids, or a filter and --all: {example}")
 
+    chosen = _meant(action, given)
+
     async def work(client: "AsyncClient") -> int:
         if ids:
             return _report(action, await client.act(action, ids, reason=reason), common)
-        chosen = await with_me(client, given or _all_own(action))
-        count = await client.count(chosen)
-        words = shown(where) or "your own jobs, " + "|".join(s.value for s in chosen.states)
-        if not count:
-            note(f"no jobs match {words}")
+        found = await with_me(client, chosen)
+        matching = [view.id async for view in client.search(found)]
+        if not matching:
+            note(f"no jobs match {shown(chosen)}")
             return Exit.OK
         if not yes:
-            _ask(f"{action.value} all {number(count)} jobs that match ({words})?")
-        reply = await client.act(action, filter=chosen, expected=count, reason=reason)
-        return _report(action, reply, common)
+            count = jobs_in_words(len(matching))
+            _ask(f"{action.value} all {count} that match ({shown(chosen)})?")
+        reply = await _act_on_all(client, action, found, matching, reason)
+        return _report(action, reply, common, by_filter=True)
 
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _all_own(action: ActionName) -> JobFilter:
-    return JobFilter(owner="me", states=_MEANT.get(action, UNFINISHED))
+def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
+    """Return which jobs are meant: without a filter one's own, without a state those to which the
+    action can be done."""
+    chosen = given or JobFilter(owner="me")
+    if chosen.states:
+        return chosen
+    return msgspec.structs.replace(chosen, states=_STATES.get(action, UNFINISHED))
+
+
+async def _act_on_all(
+    client: "AsyncClient",
+    action: ActionName,
+    chosen: JobFilter,
+    matching: list[int],
+    reason: str,
+) -> ActionReply:
+    """Act on the jobs that were counted, and on no others: where jobs come and go the filter
+    matches other ones by now, and then it is their ids that count."""
+    try:
+        return await client.act(action, filter=chosen, expected=len(matching), reason=reason)
+    except CountChanged:
+        return await client.act(action, matching, reason=reason)
 
 
 def _ask(question: str) -> None:
@@ -136,7 +162,10 @@ def _ask(question: str) -> None:
         raise UsageError("nothing was done")
 
 
-def _report(action: ActionName, reply: ActionReply, common: Common) -> int:
+def _report(
+    action: ActionName, reply: ActionReply, common: Common, *, by_filter: bool = False
+) -> int:
+    """Print what was done. A job that ended while a filter was being read is no refusal."""
     if common.json:
         print_json(reply)
     else:
@@ -144,8 +173,13 @@ def _report(action: ActionName, reply: ActionReply, common: Common) -> int:
         if reply.unchanged:
             words += f", {number(reply.unchanged)} unchanged"
         print_line(words)
-        for refusal in reply.refused[:10]:
-            note(f"job {refusal.id}: {refusal.message}")
-        if len(reply.refused) > 10:
-            note(f"and {len(reply.refused) - 10} more were refused")
-    return Exit.REFUSED if reply.refused else Exit.OK
+        for refusal in reply.refused[:_REFUSALS_SHOWN]:
+            note(refusal.message)
+        if len(reply.refused) > _REFUSALS_SHOWN:
+            note(f"and {number(len(reply.refused) - _REFUSALS_SHOWN)} more were refused")
+    serious = [
+        refusal
+        for refusal in reply.refused
+        if not (by_filter and refusal.code == Code.ILLEGAL_STATE.value)
+    ]
+    return Exit.REFUSED if serious else Exit.OK

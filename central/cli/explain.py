@@ -75,11 +75,12 @@ def _print(found: Explanation) -> None:
     print_line(f"{what}: {found.state}")
     for line in headline(found):
         print_line(line)
-    print_table(
-        ("clause", "wanted", "excludes#", "nearest offer", "would fit without it#"),
-        (_row(one, found.offers) for one in found.obstacles),
-        empty="no clause stands in the way",
-    )
+    if found.obstacles:
+        print_table(
+            ("clause", "wanted", "excludes#", "nearest offer", "would fit without it#"),
+            (_row(one, found.offers) for one in found.obstacles),
+            empty="",
+        )
     for line in found.notes:
         print_line(f"- {line}")
 
@@ -87,7 +88,7 @@ def _print(found: Explanation) -> None:
 def headline(found: Explanation) -> list[str]:
     """Return the answer in a sentence or two."""
     if not found.offers:
-        return ["no pilot offers anything now: see `pilotage pilot list`"]
+        return [] if found.notes else ["no pilot offers anything now: see `pilotage pilot list`"]
     lines = [f"{number(found.fitting)} of {number(found.offers)} live offers fit"]
     if found.ahead:
         lines.append(f"{number(found.ahead)} jobs that the same offers could run are before it")

@@ -63,7 +63,7 @@ def output(
                 print_table(("name", "bytes#", "sha256", "try#"), rows, empty="no outputs")
             return Exit.OK
         wanted = names or tuple(one.name for one in kept)
-        target = _target(to, len(wanted))
+        target = _target(to, a_file=len(names) == 1)
         for name in wanted:
             path = await client.download(job, name, target)
             if common.json:
@@ -81,12 +81,13 @@ async def follow_job(handle: "AsyncJobHandle") -> None:
         _write(piece)
 
 
-def _target(to: Path | None, wanted: int) -> Path:
+def _target(to: Path | None, *, a_file: bool) -> Path:
+    """Return where outputs go: a folder, which is made; for a single name it may be a file."""
     target = to or Path()
-    if wanted > 1 and not target.exists():
+    if not a_file and not target.exists():
         target.mkdir(parents=True)
-    if wanted > 1 and not target.is_dir():
-        raise UsageError(f"--to {target} is a file, and {wanted} outputs need a folder")
+    if not a_file and not target.is_dir():
+        raise UsageError(f"--to {target} is a file: several outputs need a folder")
     return target
 
 

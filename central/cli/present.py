@@ -103,7 +103,12 @@ def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
 
 def number(value: int) -> str:
     """Return a number as people read it: 12 430."""
-    return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{value:,}".replace(",", " ")
+
+
+def jobs_in_words(count: int) -> str:
+    """Return `1 job` or `12 430 jobs`."""
+    return "1 job" if count == 1 else f"{number(count)} jobs"
 
 
 def _text(value: object) -> str:

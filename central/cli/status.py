@@ -10,7 +10,7 @@ from pilotage.proto.job_states import JobState
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, print_json, print_line, print_table
+from .present import jobs_in_words, note, number, print_json, print_line, print_table
 from .where import WHERE, Where, job_filter, parse_ids, with_me
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def one_line(found: Summary) -> str:
     """Return the counts of all states in one line."""
     counts = total_counts(found)
     parts = [f"{number(counts[state])} {state.value}" for state in JobState if counts.get(state)]
-    return f"{number(found.total)} jobs" + (": " + ", ".join(parts) if parts else "")
+    return jobs_in_words(found.total) + (": " + ", ".join(parts) if parts else "")
 
 
 def total_counts(found: Summary) -> dict[JobState, int]:

@@ -14,7 +14,7 @@ from ..client.bodies import STREAM_ABOVE
 from .exit_codes import Exit, UsageError
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .options import CHANGING_S, COMMON, Common, run_with
-from .present import number, print_json, print_line
+from .present import jobs_in_words, print_json, print_line
 from .progress import bar
 from .waits import report_states, wait_for_submission
 
@@ -206,5 +206,4 @@ def _report(handle: "AsyncSubmissionHandle", common: Common) -> None:
     )
     more = " …" if len(handle.ranges) > 5 else ""
     again = " (the key was known: these are the jobs of the first call)" if handle.repeated else ""
-    jobs = "job" if handle.count == 1 else f"{number(handle.count)} jobs"
-    print_line(f"submission {handle.id}: {jobs} {ids}{more}{again}")
+    print_line(f"submission {handle.id}: {jobs_in_words(handle.count)}, {ids}{more}{again}")

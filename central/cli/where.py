@@ -80,9 +80,16 @@ async def with_me(client: "AsyncClient", chosen: JobFilter) -> JobFilter:
     return msgspec.structs.replace(chosen, owner=(await client.whoami()).subject)
 
 
-def shown(where: Where) -> str:
-    """Return the filter in words, for a question or a headline."""
-    return ", ".join(f"{key}={'|'.join(values)}" for key, values in _clauses(where).items())
+def shown(chosen: JobFilter) -> str:
+    """Return a filter in words, for a question."""
+    clauses = [(key, getattr(chosen, key)) for key in _SINGLE]
+    parts = [f"{key}={value}" for key, value in clauses if value]
+    if chosen.submission is not None:
+        parts.append(f"submission={chosen.submission}")
+    if chosen.ids:
+        parts.append(f"{len(chosen.ids)} ids")
+    parts.append("|".join(state.value for state in chosen.states) or "any state")
+    return ", ".join(parts)
 
 
 def parse_state(word: str) -> JobState:
