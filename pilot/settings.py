@@ -8,7 +8,7 @@ import dataclasses
 import json
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -78,25 +78,48 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _typed(name: str, value: Any) -> Any:
     """Return the value as the type of its setting; texts are read, other types are refused."""
-    default: Any = getattr(Settings, name)
+    kind: Any = type(getattr(Settings, name))
     try:
-        if isinstance(default, bool):
-            return _truth(value)
-        if isinstance(default, tuple):
-            words = value.split(",") if isinstance(value, str) else value
-            return tuple(word.strip() for word in words if word.strip())
-        if isinstance(default, (int, float)) and isinstance(value, bool):
-            raise TypeError
-        if isinstance(default, str) and not isinstance(value, str):
-            raise TypeError
-        return type(default)(value)
+        return _READ[kind](value)
     except (TypeError, ValueError, AttributeError, KeyError):
-        raise BadSettings(f"{name}: {value!r} is not a {type(default).__name__}") from None
+        raise BadSettings(f"{name}: {value!r} is not a {kind.__name__}") from None
 
 
 def _truth(value: Any) -> bool:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    return value if isinstance(value, bool) else words[str(value).lower()]
+    return value if isinstance(value, bool) else words[value.lower()]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    words: list[str] = value.split(",") if isinstance(value, str) else value
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, (bool, float)):
+        raise TypeError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+_READ: dict[type, Callable[[Any], Any]] = {
+    bool: _truth,
+    str: _text,
+    tuple: _words,
+    int: _whole,
+    float: _number,
+}
 
 
 def read_secret(file: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served(central: Central) -> Iterator[str]:
+def served(central: Central) -> Generator[str, None, None]:
     handler = type("Handler", (_Handler,), {"central": central})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -56,7 +56,7 @@ def served(central: Central) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def pilot(url: str, state: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+def pilot(url: str, state: Path, *options: str) -> Generator["subprocess.Popen[bytes]", None, None]:
     secret = state / "secret"
     secret.touch(mode=0o600)
     secret.write_text("secret")
