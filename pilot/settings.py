@@ -78,11 +78,12 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _typed(name: str, value: Any) -> Any:
     """Return the value as the type of its setting; texts are read, other types are refused."""
-    kind: Any = type(getattr(Settings, name))
+    default: object = getattr(Settings, name)
+    word, read = next((word, read) for kind, word, read in _READ if isinstance(default, kind))
     try:
-        return _READ[kind](value)
+        return read(value)
     except (TypeError, ValueError, AttributeError, KeyError):
-        raise BadSettings(f"{name}: {value!r} is not a {kind.__name__}") from None
+        raise BadSettings(f"{name}: {value!r} is not {word}") from None
 
 
 def _truth(value: Any) -> bool:
@@ -113,13 +114,14 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-_READ: dict[type, Callable[[Any], Any]] = {
-    bool: _truth,
-    str: _text,
-    tuple: _words,
-    int: _whole,
-    float: _number,
-}
+# A bool is an int as well: it comes first.
+_READ: tuple[tuple[type[object], str, Callable[[Any], Any]], ...] = (
+    (bool, "true or false", _truth),
+    (str, "a text", _text),
+    (tuple, "a list of words", _words),
+    (int, "a whole number", _whole),
+    (float, "a number", _number),
+)
 
 
 def read_secret(file: str) -> str:
