@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -72,13 +73,10 @@ def _distinct(bench: Rig) -> float:
         for start in range(0, DISTINCT, A_CALL)
     ]
     halves = [bodies[0::2], bodies[1::2]]
-    threads = [threading.Thread(target=_send_all, args=(bench, half)) for half in halves]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return DISTINCT / (time.perf_counter() - began)
+    with ThreadPoolExecutor(len(halves)) as senders:
+        began = time.perf_counter()
+        list(senders.map(lambda half: _send_all(bench, half), halves))  # raises what they raise
+        return DISTINCT / (time.perf_counter() - began)
 
 
 def _send_all(bench: Rig, bodies: list[bytes]) -> None:

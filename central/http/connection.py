@@ -1,7 +1,7 @@
 """One connection of the server, with the limits that uvicorn leaves to a proxy in front."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,17 +17,48 @@ _TOO_LARGE: Final = (
 )
 
 
+class _JoinedWrites:
+    """A transport that sends head and body of an answer in one piece: one system call, one packet.
+
+    What is written waits for the rest of the loop's turn, no longer. Everything else is the
+    transport's own.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+
 class LimitedConnection(HttpToolsProtocol):
     """Closes on a head that is too long, or that does not come."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._heads = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        joined = _JoinedWrites(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, joined))
         self._head_timer = self.loop.call_later(HEAD_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -35,10 +66,10 @@ class LimitedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_in_head = self._in_head
+        was_in_head, heads = self._in_head, self._heads
         super().data_received(data)
-        if not (was_in_head and self._in_head):
-            return
+        if not (was_in_head and self._in_head) or self._heads != heads:
+            return  # a body, or a request that came whole in one piece
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_MAX and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
@@ -51,6 +82,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._heads += 1
         self._stop_timer()
         super().on_headers_complete()
 
