@@ -1,0 +1,154 @@
+"""Short ways to the records that tests of the store hand in, and to jobs in a wanted position."""
+
+from collections.abc import Sequence
+
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import (
+    End,
+    JobClass,
+    Move,
+    NewAttempt,
+    NewJob,
+    NewSubmission,
+    Owner,
+    Requeue,
+    SubmissionRecord,
+    Want,
+)
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How, Output, Usage, Why
+
+USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
+
+
+async def a_class(
+    store: Store, *, community: str = "ctao", subject: str = "ada", group: str = "sim",
+    type: str = "User", needs: bytes = b"[]",
+) -> JobClass:  # fmt: skip
+    owner = await store.owner(Owner(community=community, issuer="local", subject=subject))
+    wanted = JobClass(
+        community=community, group=group, owner_id=owner.owner_id, type=type, needs=needs
+    )
+    (class_id,) = await store.classes([wanted])
+    return JobClass(
+        class_id=class_id,
+        community=community,
+        group=group,
+        owner_id=owner.owner_id,
+        type=type,
+        needs=needs,
+    )
+
+
+def a_submission(kind: JobClass, key: str = "key", **fields: object) -> NewSubmission:
+    given: dict[str, object] = {
+        "community": kind.community,
+        "owner_id": kind.owner_id,
+        "key": key,
+        "body_hash": "hash",
+        "name": "a campaign",
+        "template": b'{"command":["true"],"name":"shower"}',
+        "at": 10.0,
+    }
+    return NewSubmission(**{**given, **fields})  # type: ignore[arg-type]
+
+
+def some_jobs(kind: JobClass, count: int, **fields: object) -> list[NewJob]:
+    return [
+        NewJob(class_id=kind.class_id, body=b'{"i":%d}' % i, **fields)  # type: ignore[arg-type]
+        for i in range(count)
+    ]
+
+
+async def submitted(
+    store: Store, kind: JobClass, count: int, key: str = "key", **fields: object
+) -> SubmissionRecord:
+    return await store.submit(a_submission(kind, key), some_jobs(kind, count, **fields))
+
+
+async def waiting_jobs(store: Store, count: int, **fields: object) -> list[int]:
+    """Return the ids of new jobs that wait."""
+    record = await submitted(store, await a_class(store), count, "key", **fields)
+    return [job_id for first, many in record.ranges for job_id in range(first, first + many)]
+
+
+def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -> NewAttempt:
+    given: dict[str, object] = {
+        "pilot": "pilot-1",
+        "session": 1,
+        "ask": 4,
+        "site": "PIC",
+        "element": "slurm",
+        "host": "node1",
+        "cores": 2,
+        "memory_mb": 4_000,
+        "wall_s": 3_600.0,
+        "at": 20.0,
+    }
+    rest = {**given, **fields}
+    return NewAttempt(attempt_id=attempt_id, job_id=job_id, epoch=epoch, **rest)  # type: ignore[arg-type]
+
+
+async def matched(store: Store, job_id: int, epoch: int = 1, **fields: object) -> int:
+    """Match a job; return the attempt's id."""
+    attempt_id = await store.reserve_attempts(1)
+    (body,) = await store.match([an_attempt(attempt_id, job_id, epoch, **fields)])
+    assert body is not None, f"job {job_id} was not to be had"
+    return attempt_id
+
+
+def an_end(
+    attempt_id: int, job_id: int, epoch: int = 1, *, new: JobState = JobState.DONE,
+    failed: bool = False, at: float = 40.0, outputs: Sequence[Output] = (),
+) -> End:  # fmt: skip
+    return End(
+        attempt_id=attempt_id,
+        job_id=job_id,
+        epoch=epoch,
+        new=new,
+        at=at,
+        event="payload_failed" if failed else "succeeded",
+        reason="exit code 3" if failed else "",
+        failed=failed,
+        how=How.EXITED,
+        exit_code=3 if failed else 0,
+        detail="",
+        isolation="bwrap",
+        usage=USAGE,
+        outputs=tuple(outputs),
+        started_at=21.0,
+    )
+
+
+def a_requeue(
+    attempt_id: int, job_id: int, epoch: int = 1, *, new: JobState = JobState.WAITING,
+    close: bool = False, wanted: Why | None = None, lost: bool = True, how: How | None = None,
+) -> Requeue:  # fmt: skip
+    return Requeue(
+        attempt_id=attempt_id,
+        job_id=job_id,
+        epoch=epoch,
+        new=new,
+        at=30.0,
+        event="lease_over",
+        reason="no beat for 120 s",
+        close=close,
+        wanted=wanted,
+        lost=lost,
+        how=how,
+    )
+
+
+def a_move(job_id: int, old: JobState, new: JobState, **fields: object) -> Move:
+    given: dict[str, object] = {"at": 50.0, "event": "killed", "who": "ada", "reason": "by hand"}
+    return Move(job_id=job_id, old=old, new=new, **{**given, **fields})  # type: ignore[arg-type]
+
+
+def a_want(attempt_id: int, job_id: int, wanted: Why = Why.KILL) -> Want:
+    return Want(
+        attempt_id=attempt_id, job_id=job_id, wanted=wanted, at=25.0, who="ada", reason="enough"
+    )
+
+
+async def state_of(store: Store, job_id: int) -> JobState:
+    return (await store.standing([job_id]))[job_id].state

@@ -1,0 +1,187 @@
+"""The contract of searches: every clause alone and together, pages, counts."""
+
+import itertools
+from collections import Counter
+
+import msgspec
+import pytest
+
+from pilotage.central.store.protocol import CHUNK_MAX, Store
+from pilotage.central.store.records import NewJob, Search, Start
+from pilotage.proto.job_states import JobState
+
+from .rows import (
+    a_class,
+    a_move,
+    a_requeue,
+    a_submission,
+    an_end,
+    matched,
+    some_jobs,
+    submitted,
+)
+
+S = JobState
+
+
+async def fill(store: Store) -> None:
+    """Ten jobs of three kinds.
+
+    id  owner  group  type  community  state    site  name
+    1   ada    sim    User  ctao       Waiting  -     shower (the template's)
+    2   ada    sim    User  ctao       Waiting  PIC   shower, cut off, may come back
+    3   ada    sim    User  ctao       Matched  PIC   shower
+    4   ada    sim    User  ctao       Running  CSCS  shower
+    5   bob    ana    Test  ctao       Done     PIC   plot
+    6   bob    ana    Test  ctao       Failed   CSCS  plot
+    7   bob    ana    Test  ctao       Killed   -     plot, deleted
+    8   bob    ana    Test  ctao       Held     -     shower
+    9   ada    sim    User  lhcb       Waiting  -     -
+    10  ada    sim    User  lhcb       Running  PIC   -
+    """
+    ada = await a_class(store)
+    bob = await a_class(store, subject="bob", group="ana", type="Test")
+    elsewhere = await a_class(store, community="lhcb")
+    await submitted(store, ada, 4)
+    named = [NewJob(class_id=bob.class_id, body=b"{}", name="plot") for _ in range(3)]
+    named.append(NewJob(class_id=bob.class_id, body=b"{}", name="shower"))
+    await store.submit(a_submission(bob, template=None), named)
+    await store.submit(a_submission(elsewhere, template=None), some_jobs(elsewhere, 2))
+    second = await matched(store, 2)
+    await matched(store, 3)
+    fourth = await matched(store, 4, site="CSCS")
+    fifth, sixth = await matched(store, 5), await matched(store, 6, site="CSCS")
+    tenth = await matched(store, 10)
+    await store.change(
+        [
+            a_requeue(second, 2),
+            Start(attempt_id=fourth, job_id=4, at=21.0),
+            an_end(fifth, 5),
+            an_end(sixth, 6, new=S.FAILED, failed=True),
+            Start(attempt_id=tenth, job_id=10, at=21.0),
+        ]
+    )
+    await store.move([a_move(7, S.WAITING, S.KILLED), a_move(8, S.WAITING, S.HELD)])
+    await store.delete([7], 60.0, "bob")
+
+
+CLAUSES: dict[str, tuple[Search, list[int]]] = {
+    "none": (Search(), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    "deleted": (Search(include_deleted=True), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+    "community": (Search(community="lhcb"), [9, 10]),
+    "unknown community": (Search(community="cern"), []),
+    "owner id": (Search(owner_id=2), [5, 6, 8]),
+    "owner": (Search(owner="ada"), [1, 2, 3, 4, 9, 10]),
+    "group": (Search(groups=("ana",)), [5, 6, 8]),
+    "groups": (Search(groups=("ana", "sim")), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    "type": (Search(type="Test"), [5, 6, 8]),
+    "waiting": (Search(states=(S.WAITING,)), [1, 2, 9]),
+    "matched": (Search(states=(S.MATCHED,)), [3]),
+    "running": (Search(states=(S.RUNNING,)), [4, 10]),
+    "resting and live": (Search(states=(S.RUNNING, S.WAITING, S.DONE)), [1, 2, 4, 5, 9, 10]),
+    "killed": (Search(states=(S.KILLED,)), []),
+    "killed and deleted": (Search(states=(S.KILLED,), include_deleted=True), [7]),
+    "site": (Search(site="PIC"), [2, 3, 5, 10]),
+    "unknown site": (Search(site="CERN"), []),
+    "ids": (Search(ids=(9, 5, 3, 5, 7, 99)), [3, 5, 9]),
+    "ids and state": (Search(ids=(1, 3, 5), states=(S.MATCHED, S.DONE)), [3, 5]),
+    "submission": (Search(submission_id=1), [1, 2, 3, 4]),
+    "unknown submission": (Search(submission_id=9), []),
+    "submission and state": (Search(submission_id=1, states=(S.RUNNING, S.WAITING)), [1, 2, 4]),
+    "submission and site": (Search(submission_id=1, site="PIC"), [2, 3]),
+    "own name": (Search(name="plot"), [5, 6]),
+    "own and template's name": (Search(name="shower"), [1, 2, 3, 4, 8]),
+    "name and state": (Search(name="shower", states=(S.MATCHED, S.HELD)), [3, 8]),
+    "name and submission": (Search(name="shower", submission_id=2), [8]),
+    "name and ids": (Search(name="shower", ids=(1, 5, 8)), [1, 8]),
+    "name and site": (Search(name="shower", site="PIC"), [2, 3]),
+    "owner and state": (Search(owner_id=1, states=(S.WAITING,)), [1, 2]),
+    "site and state": (Search(site="PIC", states=(S.WAITING, S.RUNNING)), [2, 10]),
+    "community and site": (Search(community="ctao", site="PIC"), [2, 3, 5]),
+    "everything": (
+        Search(
+            community="ctao", owner_id=2, groups=("ana",), states=(S.DONE,), ids=(5, 6),
+            submission_id=2, owner="bob", type="Test", site="PIC", name="plot",
+        ),
+        [5],
+    ),
+}  # fmt: skip
+
+
+async def test_every_clause_finds_its_jobs(store: Store) -> None:
+    await fill(store)
+    found = {name: await store.ids(search, limit=20) for name, (search, _) in CLAUSES.items()}
+
+    assert found == {name: expected for name, (_, expected) in CLAUSES.items()}
+
+
+async def test_every_clause_comes_in_pages(store: Store) -> None:
+    await fill(store)
+    for name, (search, expected) in CLAUSES.items():
+        pages: list[int] = []
+        after = 0
+        while page := await store.search(search, after=after, limit=2):
+            assert len(page) <= 2
+            after = page[-1].job_id
+            pages += [row.job_id for row in page]
+
+        assert pages == expected, name
+
+
+async def test_rows_say_the_same_in_a_search_and_alone(store: Store) -> None:
+    await fill(store)
+    rows = await store.search(Search(include_deleted=True), after=0, limit=20)
+
+    assert [await store.job(row.job_id) for row in rows] == rows
+    assert rows[6].deleted and rows[4].name == "plot" and rows[0].name is None
+    assert rows[0].submission_name == "a campaign"
+    assert await store.job(99) is None
+
+
+async def test_counts_are_those_of_searches(store: Store) -> None:
+    await fill(store)
+    rows = await store.search(Search(), after=0, limit=20)
+    expected = Counter(
+        (row.community, row.group, row.owner_id, row.owner, row.type, row.site, row.state)
+        for row in rows
+    )
+    counted = {
+        msgspec.structs.astuple(row)[:-1]: row.count  # all but the count itself
+        for row in await store.counts()
+    }
+
+    assert counted == expected
+
+
+async def test_what_waits_comes_in_order_with_its_epoch(store: Store) -> None:
+    await fill(store)
+    found = list(itertools.chain(*[rows async for rows in store.waiting()]))
+
+    assert found == [(1, 5, 1, 0, None), (1, 5, 2, 1, None), (3, 5, 9, 0, None)]
+
+
+async def test_a_search_goes_through_large_gaps(store: Store) -> None:
+    kind, other = await a_class(store), await a_class(store, subject="bob")
+    for i in range(5):
+        of = kind if i in (0, 4) else other
+        await submitted(store, of, CHUNK_MAX, key=f"key-{i}")
+    await store.move([a_move(i, S.WAITING, S.HELD) for i in (7, 1_999, 8_001, 9_999)])
+    held = Search(owner_id=kind.owner_id, states=(S.HELD,))
+
+    assert await store.ids(held, limit=100) == [7, 1_999, 8_001, 9_999]
+    assert await store.ids(held, limit=3) == [7, 1_999, 8_001]
+    page = await store.search(held, after=1_999, limit=1)
+    assert [row.job_id for row in page] == [8_001]
+    assert len(await store.ids(Search(owner="bob"), limit=10_000)) == 3 * CHUNK_MAX
+    assert len(await store.ids(Search(states=(S.WAITING,)), limit=5_000)) == 5_000
+    slices = [rows async for rows in store.waiting()]
+    assert [row[2] for rows in slices for row in rows] == [
+        i for i in range(1, 5 * CHUNK_MAX + 1) if i not in (7, 1_999, 8_001, 9_999)
+    ]
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+async def test_a_limit_holds(store: Store, limit: int) -> None:
+    await fill(store)
+    for name, (search, expected) in CLAUSES.items():
+        assert await store.ids(search, limit=limit) == expected[:limit], name
