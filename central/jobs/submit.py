@@ -1,8 +1,9 @@
 """Submission: checked, interned, stored all or none, queued once it is durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 
@@ -21,7 +22,7 @@ from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRe
 from .aftermath import Aftermath
 from .counters import Counters
 from .queue import ClassInfo, Queue, class_info
-from .rendering import Parameters, check, decode_job, decode_parameters, names_in
+from .rendering import check, decode_job, decode_parameters, names_in
 from .scope import Owners
 
 _encode = msgspec.json.encode
@@ -30,10 +31,10 @@ FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 @dataclass(frozen=True)
 class _Ready:
-    """One checked job, as it will be stored."""
+    """Checked jobs, as they will be stored: the class of each, and its row."""
 
-    info: ClassInfo
-    row: NewJob
+    infos: Sequence[ClassInfo]
+    rows: Sequence[NewJob]
 
 
 class Submissions:
@@ -157,7 +158,7 @@ class Submissions:
         if known is not None:
             return await self._repeated(known, chunks, body_hash, header.key)
         if second is None:
-            record = await self._store.submit(new, [one.row for one in ready])
+            record = await self._store.submit(new, ready.rows)
             arrived = _Arrived()
             arrived.add(record.ranges[0][0], ready)
         else:
@@ -175,7 +176,7 @@ class Submissions:
         self,
         maker: "_Maker",
         new: NewSubmission,
-        ready: list[_Ready],
+        ready: _Ready,
         following: Sequence[msgspec.Raw] | None,
         chunks: AsyncIterator[Sequence[msgspec.Raw]],
         body_hash: Callable[[], str],
@@ -185,9 +186,9 @@ class Submissions:
         arrived, count = _Arrived(), 0
         try:
             while True:
-                rows = [one.row for one in ready]
-                arrived.add(await self._store.add_jobs(record.submission_id, rows), ready)
-                count += len(ready)
+                first = await self._store.add_jobs(record.submission_id, ready.rows)
+                arrived.add(first, ready)
+                count += len(ready.rows)
                 if not following:
                     break
                 if count + len(following) > JOBS_A_SUBMISSION_MAX:
@@ -255,18 +256,30 @@ class _Arrived:
         self.runs: list[tuple[ClassInfo, int, int, int]] = []  # class, priority, first id, count
         self.limits: list[tuple[int, float]] = []
 
-    def add(self, first: int, ready: list[_Ready]) -> None:
+    def add(self, first: int, ready: _Ready) -> None:
         """Note that these jobs have consecutive ids from `first` on."""
-        for i, one in enumerate(ready):
-            job = first + i
-            if one.row.queue_until is not None:
-                self.limits.append((job, one.row.queue_until))
-            if self.runs:
-                info, priority, start, count = self.runs[-1]
-                if (info, priority, start + count) == (one.info, one.row.priority, job):
-                    self.runs[-1] = (info, priority, start, count + 1)
-                    continue
-            self.runs.append((one.info, one.row.priority, job, 1))
+        start = 0
+        for (_, priority), alike in groupby(zip(ready.infos, ready.rows, strict=True), _alike):
+            count = sum(1 for _ in alike)
+            self._join(ready.infos[start], priority, first + start, count)
+            start += count
+        self.limits += [
+            (job, row.queue_until)
+            for job, row in enumerate(ready.rows, first)
+            if row.queue_until is not None
+        ]
+
+    def _join(self, info: ClassInfo, priority: int, first: int, count: int) -> None:
+        if self.runs:
+            before, its_priority, its_first, its_count = self.runs[-1]
+            if before is info and its_priority == priority and its_first + its_count == first:
+                self.runs[-1] = (info, priority, its_first, its_count + count)
+                return
+        self.runs.append((info, priority, first, count))
+
+
+def _alike(pair: tuple[ClassInfo, NewJob]) -> tuple[int, int]:
+    return id(pair[0]), pair[1].priority
 
 
 class _Maker:
@@ -282,47 +295,49 @@ class _Maker:
             check(self._template, "template")
             self._names = names_in(self._template)
 
-    async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> list[_Ready]:
+    async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> _Ready:
         """Return the rows of these entries. Raises Refused naming the entry and field."""
         if self._template is not None:
-            info = await self._class(self._template, "template")
-            row = self._row(self._template, info, b"", named=False)
-            return [
-                _Ready(
-                    info,
-                    NewJob(
-                        class_id=row.class_id,
-                        body=body,
-                        priority=row.priority,
-                        retries=row.retries,
-                        queue_until=row.queue_until,
-                    ),
-                )
-                for body in self._bodies(entries, start)
-            ]
-        made: list[_Ready] = []
-        for i, entry in enumerate(entries):
-            where = f"jobs[{start + i}]"
+            return await self._filled(self._template, entries, start)
+        infos: list[ClassInfo] = []
+        rows: list[NewJob] = []
+        for number, entry in enumerate(entries, start):
+            where = f"jobs[{number}]"
             job = self._decoded(entry, where)
             check(job, where)
-            info = await self._class(job, where)
-            made.append(_Ready(info, self._row(job, info, bytes(entry), named=True)))
-        return made
+            infos.append(await self._class(job, where))
+            rows.append(self._row(job, infos[-1], bytes(entry), job.name or None))
+        return _Ready(infos, rows)
 
-    def _bodies(self, entries: Sequence[msgspec.Raw], start: int) -> Iterable[bytes]:
-        for i, entry in enumerate(entries):
-            try:
-                given: Parameters = decode_parameters(entry)
-            except msgspec.DecodeError as why:
-                where = f"parameters[{start + i}]"
-                raise Refused(Code.INVALID, f"{where}: {why}", field=where) from None
-            if not self._names <= given.keys():
-                where = f"parameters[{start + i}]"
-                lacking = ", ".join(sorted(self._names - given.keys()))
-                raise Refused(
-                    Code.INVALID, f"{where}: the template also uses {lacking}", field=where
+    async def _filled(self, template: Job, entries: Sequence[msgspec.Raw], start: int) -> _Ready:
+        """The jobs of a template differ in their parameters alone."""
+        info = await self._class(template, "template")
+        class_id, priority, retries = info.spec.class_id, template.priority, template.retries
+        until = self._service.until(template)
+        rows: list[NewJob] = []
+        for number, entry in enumerate(entries, start):
+            self._check_parameters(entry, number)
+            rows.append(
+                NewJob(
+                    class_id=class_id,
+                    body=bytes(entry),
+                    priority=priority,
+                    retries=retries,
+                    queue_until=until,
                 )
-            yield bytes(entry)
+            )
+        return _Ready([info] * len(rows), rows)
+
+    def _check_parameters(self, entry: msgspec.Raw, number: int) -> None:
+        try:
+            given = decode_parameters(entry)
+        except msgspec.DecodeError as why:
+            where = f"parameters[{number}]"
+            raise Refused(Code.INVALID, f"{where}: {why}", field=where) from None
+        if not self._names <= given.keys():
+            where = f"parameters[{number}]"
+            lacking = ", ".join(sorted(self._names - given.keys()))
+            raise Refused(Code.INVALID, f"{where}: the template also uses {lacking}", field=where)
 
     def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
         try:
@@ -332,14 +347,14 @@ class _Maker:
             inner = text.rpartition("`$")[2].rstrip("`") if "`$" in text else ""
             raise Refused(Code.INVALID, f"{where}: {text}", field=where + inner) from None
 
-    def _row(self, job: Job, info: ClassInfo, body: bytes, *, named: bool) -> NewJob:
+    def _row(self, job: Job, info: ClassInfo, body: bytes, name: str | None) -> NewJob:
         return NewJob(
             class_id=info.spec.class_id,
             body=body,
             priority=job.priority,
             retries=job.retries,
             queue_until=self._service.until(job),
-            name=(job.name or None) if named else None,
+            name=name,
         )
 
     async def _class(self, job: Job, where: str) -> ClassInfo:
