@@ -48,7 +48,7 @@ _OPTION_OF = {
     "banned_sites": "--banned-site",
     "environment": "--env",
     "inputs": "--input",
-    "outputs": "--output",
+    "pattern": "--output",
 }
 
 

@@ -14,7 +14,7 @@ from pilotage.proto import job, job_states, pilot_states
 from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS
 
-from . import structs
+from . import command_line, structs
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
@@ -83,7 +83,13 @@ def events_page() -> str:
     return _page("Events", "central/observe/events.py", text, table)
 
 
+def command_line_page() -> str:
+    text = "What people type. Programs use `pilotage.Client`, which has the same words."
+    return _page("Command line", "central/cli", text, *command_line.sections())
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "cli.md": command_line_page,
     "configuration.md": configuration_page,
     "errors.md": errors_page,
     "events.md": events_page,

@@ -1,0 +1,69 @@
+"""A job from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cli.exit_codes import UsageError
+from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
+from pilotage.central.cli.submit import parse_array
+
+WRONG: dict[str, tuple[JobOptions, str]] = {
+    "cores": (JobOptions(cores=0), "--cores: expected `int` >= 1"),
+    "wall": (JobOptions(wall_s=-1), "--wall-s: expected"),
+    "memory": (JobOptions(memory_mb=-1), "--memory-mb: expected"),
+    "priority": (JobOptions(priority=11), "--priority: expected `int` <= 10"),
+    "site": (JobOptions(site=("a b",)), "--site: expected"),
+    "output": (JobOptions(output=("",)), "--output: expected"),
+    "type": (JobOptions(type=""), "--type: expected"),
+    "env": (JobOptions(env=("A",)), "--env 'A': expected KEY=VALUE"),
+    "input": (JobOptions(input=(Path("nowhere/absent"),)), "there is no such file"),
+}
+
+
+def test_options_become_a_job(tmp_path: Path) -> None:
+    options = JobOptions(
+        name="n",
+        cores=4,
+        site=("PIC", "CSCS"),
+        output=("*.json",),
+        env=("A=1", "B=x=y"),
+        input=(tmp_path,),
+        tags="cvmfs",
+    )
+    draft = draft_of(options, ("echo", "-n", "--json"))
+
+    need = draft.job.needs[0]
+    assert draft.job.command == ("echo", "-n", "--json")
+    assert (need.cores_min, need.sites, need.tags) == (4, ("PIC", "CSCS"), "cvmfs")
+    assert draft.job.environment == {"A": "1", "B": "x=y"}
+    assert [one.pattern for one in draft.job.outputs] == ["*.json"]
+    assert [one.path for one in draft.files] == [tmp_path]
+
+
+@pytest.mark.parametrize(("options", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_names_its_option(options: JobOptions, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        draft_of(options, ("true",))
+
+    assert said in str(caught.value)
+
+
+def test_options_of_a_job_do_not_go_with_a_file() -> None:
+    refuse_with_file(JobOptions(name="n", group="g"))
+
+    with pytest.raises(UsageError, match="--memory-mb is for a command"):
+        refuse_with_file(JobOptions(memory_mb=5))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("3", [1, 2, 3]), ("1", [1]), ("5-7", [5, 6, 7]), ("0-0", [0])]
+)
+def test_an_array_is_a_number_or_a_range(text: str, numbers: list[int]) -> None:
+    assert list(parse_array(text)) == numbers
+
+
+@pytest.mark.parametrize("text", ["0", "7-5", "a", "1-2-3", "-1", "1-1000001", "1,2"])
+def test_what_is_no_array_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected N or A-B"):
+        parse_array(text)

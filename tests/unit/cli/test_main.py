@@ -1,0 +1,128 @@
+"""The command line as a whole: what is said, on which stream, with which exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cli import exit_codes
+from pilotage.central.cli.main import COMMANDS, build, run, split_payload
+from pilotage.central.client import errors
+
+# A command line, its exit code, and words of the one line that is said.
+LINES = [
+    ("stauts", 2, 'Did you mean "status"?'),
+    ("status x", 2, "'x' is no job id"),
+    ("status --coers 3", 2, "--coers"),
+    ("status 1 --state Done", 2, "either ids or a filter"),
+    ("status --filter owne=me", 2, "did you mean 'owner'?"),
+    ("status", 4, "pilotage serve"),
+    ("status --url nowhere", 4, "no URL of a central"),
+    ("status --url http://127.0.0.1:1 --patience-s 0", 4, "no answer from http://127.0.0.1:1"),
+    ("submit", 2, "a command after `--`"),
+    ("submit --", 2, "there is no command"),
+    ("submit absent.yaml", 2, "there is no file absent.yaml"),
+    ("submit --array 3", 2, "nothing to submit"),
+    ("submit --array x -- true", 2, "--array x: expected N or A-B"),
+    ("submit a.yaml -- true", 2, "not both"),
+    ("submit --cores many -- true", 2, "--cores"),
+    ("kill", 2, "Give ids, or a filter and --all"),
+    ("kill 1 --all", 2, "either ids or a filter"),
+    ("kill --state Waiting", 2, "and --all"),
+    ("wait", 2, "wait for which jobs?"),
+    ("explain", 2, "explain what?"),
+    ("explain absent.yaml", 2, "neither a job id nor a file"),
+    ("whoami -- true", 2, "only submit and explain take a command"),
+    ("logs", 2, "requires an argument"),
+    ("logs 1 --stream stdin", 2, "stdin"),
+    ("pilot drain", 2, "drain which pilots?"),
+    ("pilot list --state Runing", 2, "did you mean 'Running'?"),
+    ("pilot start --count 0", 2, "--count: expected `int` >= 1"),
+    ("token issue x --valid-s 1", 2, "valid_s"),
+    ("token revoke", 2, "revoke which tokens?"),
+    ("serve --set nonsense", 2, "expected section.key=value"),
+]
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home directory without a central and without credentials."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("PILOTAGE_URL", "PILOTAGE_DATA", "PILOTAGE_TOKEN_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("line", "code", "said"), LINES)
+def test_a_wrong_command_line_gets_one_clear_line(
+    line: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == code
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.startswith("pilotage: ")
+    assert captured.err.count("\n") == 1 or "trying again" in captured.err
+
+
+def test_a_job_file_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "job.yaml").write_text("command: [true]\nneeds:\n  memmory_mb: 5\n")
+
+    assert run(["submit", "job.yaml"]) == 2
+    assert "job.yaml:3: needs[0]: unknown key 'memmory_mb': did you mean 'memory_mb'?" in (
+        capsys.readouterr().err
+    )
+
+
+def test_what_follows_two_dashes_is_the_jobs_own() -> None:
+    assert split_payload(["submit", "--cores", "2", "--", "a", "--", "--json"]) == (
+        ["submit", "--cores", "2"],
+        ("a", "--", "--json"),
+    )
+    assert split_payload(["status"]) == (["status"], None)
+
+
+def test_every_error_has_an_exit_code_that_fits() -> None:
+    codes = {
+        errors.Forbidden("forbidden", "no"): 3,
+        errors.Unavailable("unavailable", "starting"): 3,
+        errors.Unreachable("http://x", "GET /", "refused"): 4,
+        errors.NoCentral("none"): 4,
+        errors.TimedOut("wait", 1.0, 2): 5,
+        errors.UnsafeCredentials("f", 0o644): 2,
+        errors.BadJobFile("f", 1, "a", "b"): 2,
+        exit_codes.UsageError("x"): 2,
+    }
+
+    assert {error: exit_codes.exit_code_of(error) for error in codes} == codes
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
+def test_every_command_can_be_loaded_and_explained(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build()[name]
+    assert run([name, "--help"]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_a_command_loads_only_what_it_needs() -> None:
+    """What `status` imports decides how long it takes; the budget is 300 ms with the request."""
+    program = (
+        "import sys\n"
+        "from pilotage.central.cli.main import run\n"
+        "run(['status', '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
+        "heavy = ['yaml', 'litestar', 'uvicorn', 'aiosqlite', 'cryptography',\n"
+        "         'pilotage.central.operate', 'pilotage.matcher',\n"
+        "         'pilotage.central.client.blocking', 'pilotage.central.cli.submit']\n"
+        "print(*[name for name in heavy if name in sys.modules])\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert found.stdout.split() == []

@@ -1,0 +1,66 @@
+"""Which jobs a command is about."""
+
+import pytest
+
+from pilotage.central.cli.exit_codes import UsageError
+from pilotage.central.cli.where import Where, job_filter, parse_ids, shown
+from pilotage.proto.api import JobFilter
+from pilotage.proto.job_states import JobState
+
+WAITING, HELD = JobState.WAITING, JobState.HELD
+
+# Options, and the filter that they make.
+RIGHT = [
+    (Where(), None),
+    (Where(state=("waiting", "HELD")), JobFilter(states=(WAITING, HELD))),
+    (Where(submission=7), JobFilter(submission=7)),
+    (Where(filter=("state=Waiting,owner=me",)), JobFilter(states=(WAITING,), owner="me")),
+    (
+        Where(filter=("site=PIC, type=MC", "state=Held"), state=("Waiting",)),
+        JobFilter(states=(HELD, WAITING), site="PIC", type="MC"),
+    ),
+    (Where(filter=("id=1-3,id=9",)), JobFilter(ids=(1, 2, 3, 9))),
+    (Where(filter=("include_deleted,name=a=b",)), JobFilter(include_deleted=True, name="a=b")),
+    (Where(filter=("submission=3",), submission=4), JobFilter(submission=4)),
+]
+
+WRONG = {
+    "owne=me": "unknown key 'owne': did you mean 'owner'?",
+    "state=waitin": "unknown state 'waitin': did you mean 'Waiting'?",
+    "site=": "site needs a value",
+    "site": "site needs a value",
+    "site=A,site=B": "site comes twice",
+    "submission=x": "expected a number",
+    "id=5-1": "is no range",
+    "": "unknown key ''",
+}
+
+
+@pytest.mark.parametrize(("where", "made"), RIGHT)
+def test_options_make_a_filter(where: Where, made: JobFilter | None) -> None:
+    assert job_filter(where) == made
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG.items())
+def test_what_makes_no_filter_is_said(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        job_filter(Where(filter=(text,)))
+
+    assert said in str(caught.value)
+
+
+def test_ids_are_numbers_and_ranges() -> None:
+    assert parse_ids(("12", "20-22")) == (12, 20, 21, 22)
+
+
+@pytest.mark.parametrize("word", ["x", "-3", "1-", "9-8", "1-99999999", "1.5", "", "٣x"])
+def test_what_is_no_id_is_refused(word: str) -> None:
+    with pytest.raises(UsageError):
+        parse_ids((word,))
+
+
+def test_a_filter_is_shown_in_words() -> None:
+    assert shown(JobFilter(states=(WAITING, HELD), owner="me", submission=3)) == (
+        "owner=me, submission=3, Waiting|Held"
+    )
+    assert shown(JobFilter(site="PIC")) == "site=PIC, any state"
