@@ -195,6 +195,16 @@ async def test_a_long_body_is_no_long_head() -> None:
             assert reply.json()["size_bytes"] == len(content)
 
 
+async def test_a_request_that_comes_whole_in_one_read_is_no_long_head() -> None:
+    async with running() as it:
+        content = b"a" * (connection.HEAD_MAX + 10_000)
+        head = f"PUT /v1/blobs/{'0' * 64} HTTP/1.1\r\ncontent-length: {len(content)}\r\n"
+        head += f"authorization: {it.bearer('user')['authorization']}\r\nconnection: close\r\n\r\n"
+        got = await it.raw(head.encode() + content)
+
+        assert got.startswith(b"HTTP/1.1 200")
+
+
 async def test_what_is_not_http_is_refused() -> None:
     async with running() as it:
         assert (await it.raw(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
