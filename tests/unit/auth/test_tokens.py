@@ -330,3 +330,13 @@ async def test_a_manager_of_groups_hands_out_these_groups_and_never_none() -> No
 
     assert isinstance(caller, User)
     assert caller.groups == ("mc",)
+
+
+async def test_a_full_store_gives_no_token() -> None:
+    issuer = await make_issuer()
+    issuer.store.full = True
+
+    with pytest.raises(Refused) as refused:
+        await issuer.tokens.issue(issuer.admin, api.TokenIssue(subject="b", community="ctao"))
+
+    assert refused.value.code is Code.STORE_FULL

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import TokenRow
 from tests.fake_central import FakeClock
 
@@ -16,9 +17,12 @@ class FakeTokenStore:
     """Keeps rows as the real store does; says what is revoked by the clock that it was given."""
 
     clock: FakeClock
+    full: bool = False
     rows: dict[str, TokenRow] = field(default_factory=dict[str, TokenRow])
 
     async def add_token(self, token: TokenRow) -> None:
+        if self.full:
+            raise StoreFull("the fake disk is full")
         self.rows[token.jti] = token
 
     async def revoke_token(self, jti: str, at: float) -> bool:
