@@ -216,7 +216,7 @@ class FakePilotBus:
                 while True:
                     await inbound((await self._link.receive())[1])
             except LinkCut:
-                continue
+                changed(False)
             finally:
                 self._link.end(politely=True)
 

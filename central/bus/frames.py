@@ -70,7 +70,7 @@ class PacketReader:
             self._arrived += more
 
 
-def kind(packet: bytes) -> int:
+def kind(packet: bytes | bytearray) -> int:
     """Return the packet type."""
     return packet[0] >> 4
 

@@ -96,6 +96,7 @@ class World:
             self.broker, "ctao", "p1", BrokerLogin(url="", user="p1", password="w")
         )
         self.down: list[Down] = []
+        self.changes: list[bool] = []
 
     async def hear(self, payload: bytes) -> None:
         self.down.append(wire.decode(Down, payload))
@@ -115,7 +116,7 @@ async def running(world: World) -> AsyncGenerator[World]:
         await world.bus.add_login("ctao", "p1", "w")
         running = [
             tasks.create_task(world.bridge.run()),
-            tasks.create_task(world.pilot.run(world.hear)),
+            tasks.create_task(world.pilot.run(world.hear, world.changes.append)),
         ]
         await world.settle()
         yield world
@@ -290,6 +291,7 @@ async def test_after_a_cut_both_sides_come_back_and_lost_words_stay_lost() -> No
         await world.settle()
 
         assert [message.beat.n for message in world.down if message.beat] == [8]
+        assert world.changes == [True, False, True]
 
 
 async def test_a_broker_that_loses_and_doubles_does_so_as_told() -> None:
