@@ -7,6 +7,7 @@ between a wake-up and the next request, or an assignment and its start, waits fo
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
@@ -70,6 +71,11 @@ class Ports:
     log: Log
 
 
+# Whatever stands in the journal is durable before one of these: assignments before their start,
+# ends before they are sent.
+_AFTER_JOURNAL = (c.StartPayload, c.Stage, c.SendTurn)
+
+
 class _Over(Exception):
     """The brain has said that this is the end."""
 
@@ -91,6 +97,7 @@ class Agent:
         self._attempts: dict[int, Assignment] = {}
         self._works: dict[int, asyncio.Task[Any]] = {}  # staging, collecting or uploading
         self._following: dict[int, Following] = {}
+        self._over: deque[int] = deque()  # attempts whose folders are still there
         self._exit: Optional[c.Exit] = None
         self._guard_gone = False
         self._signals = 0
@@ -112,6 +119,7 @@ class Agent:
         # Made here, because in Python 3.9 they belong to the loop that is current.
         self._requests: asyncio.Queue[Union[c.SendTurn, c.SendBeat]] = asyncio.Queue(maxsize=1)
         self._nudge, self._ended = asyncio.Event(), asyncio.Event()
+        self._litter = asyncio.Event()
         try:
             self._me = await self._introduce()
         except Refused as why:
@@ -119,6 +127,8 @@ class Agent:
             return EXIT_REFUSED
         with contextlib.suppress(_Over):
             await self._live(self._me)
+        for attempt_id in self._over:
+            await self._files.remove(attempt_id)
         assert self._exit is not None
         code = self._exit.code
         if code == EXIT_DONE and self._guard_gone:
@@ -205,6 +215,7 @@ class Agent:
             for _ in range(self._signals):
                 self._do(self._brain.drain("asked to", self._clock.now()))
             tasks.start(self._keep_time(), name="time")
+            tasks.start(self._tidy_up(), name="tidy")
             await self._ended.wait()
             raise _Over
 
@@ -280,6 +291,7 @@ class Agent:
                 with contextlib.suppress(asyncio.TimeoutError):
                     async with time_limit(wait_s):
                         await self._nudge.wait()
+            self._ports.journal.sync()  # ends that wait for the network survive a power cut too
             if self._clock.now() >= self._mind.due():
                 self._do(self._mind.tick(self._clock.now()))
 
@@ -316,8 +328,16 @@ class Agent:
             if not left:
                 return
         for attempt_id in left:
-            journal.forget(attempt_id)
-            self._files.remove(attempt_id)
+            self._forget(attempt_id)
+
+    async def _tidy_up(self) -> None:
+        """Remove the folders of attempts that are over, off the path of what is urgent."""
+        while True:
+            await self._litter.wait()
+            self._litter.clear()
+            while self._over:
+                await self._files.remove(self._over[0])
+                self._over.popleft()
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -329,6 +349,8 @@ class Agent:
     def _do(self, commands: list[c.Command]) -> None:
         """Carry out what the brain wants, in its order."""
         for command in commands:
+            if isinstance(command, _AFTER_JOURNAL):
+                self._ports.journal.sync()
             self._carry_out(command)
         if self._exit is None and self._mind.due() < self._timer_at:
             self._nudge.set()
@@ -396,7 +418,8 @@ class Agent:
     def _forget(self, attempt_id: int) -> None:
         self._abandon(attempt_id)
         self._ports.journal.forget(attempt_id)
-        self._files.remove(attempt_id)
+        self._over.append(attempt_id)
+        self._litter.set()
         self._attempts.pop(attempt_id, None)
 
     # -- files ----------------------------------------------------------------------------------

@@ -31,14 +31,14 @@ class PublishBeat:
 
 @dataclass(frozen=True)
 class KeepAssignment:
-    """Write the assignment to the journal, synced, before anything of it starts."""
+    """Write the assignment to the journal: durable before anything of it starts."""
 
     assignment: Assignment
 
 
 @dataclass(frozen=True)
 class KeepEnded:
-    """Write the last report of an attempt to the journal, synced, before it is sent."""
+    """Write the last report of an attempt to the journal: durable before it is sent."""
 
     report: Report
     at: float  # when it ended

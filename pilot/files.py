@@ -52,10 +52,11 @@ class Files:
             self._folders[attempt_id] = self._workspace.make(attempt_id)
         return self._folders[attempt_id]
 
-    def remove(self, attempt_id: int) -> None:
+    async def remove(self, attempt_id: int) -> None:
+        """Forget everything of an attempt that is over."""
         self._folders.pop(attempt_id, None)
         self._stored.pop(attempt_id, None)
-        self._workspace.remove(attempt_id)
+        await self._workspace.remove(attempt_id)
 
     async def bring(self, assignment: Assignment) -> None:
         """Lay all input files into the payload's folder. Raises NotBrought."""

@@ -1,12 +1,12 @@
-"""What survives a restart of the pilot, as small files in one folder.
+"""What survives a restart of the pilot.
 
-    identity                the pilot's identity, with its renewal secret
-    assignment-ATTEMPT      written before the payload starts
-    ended-ATTEMPT           the last report, written before it is sent
+    identity        the pilot's identity, with its renewal secret
+    attempts.log    one line for each thing that happened to an attempt, appended
 
-A file appears whole or not at all: written aside, synced, renamed, the folder synced. Each carries
-the SHA-256 of its content; one that does not fit it is set aside as `torn-NAME` and is named in
-`torn`, so that a damaged disk costs an entry and never the pilot.
+A line is `DIGEST WORD ATTEMPT CONTENT`, with word `assignment`, `ended` or `forget`. The digest (of
+the rest of the line) shows a line that a crash has cut or a disk has damaged; such lines are left
+out and counted in `torn`, so that they cost an entry and never the pilot. One `sync` makes all
+lines before it durable: what arrives together costs one fdatasync.
 """
 
 import contextlib
@@ -15,7 +15,9 @@ import os
 from pathlib import Path
 from typing import Optional
 
-_IDENTITY, _ASSIGNMENT, _ENDED = "identity", "assignment", "ended"
+LOG_BYTES_MAX = 4 << 20  # then it is written anew with what is left; bounded by what is held
+_ASSIGNMENT, _ENDED, _FORGET = b"assignment", b"ended", b"forget"
+_IDENTITY, _LOG = "identity", "attempts.log"
 
 
 class FileJournal:
@@ -23,78 +25,118 @@ class FileJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.torn: list[str] = []  # names of entries that could not be read
+        self.torn: list[str] = []  # what could not be read
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in folder.glob(".new-*"):  # a write that a crash has cut
             left.unlink()
+        self._kept: dict[bytes, dict[int, bytes]] = {_ASSIGNMENT: {}, _ENDED: {}}
+        self._read_log()
+        self._handle = self._rewrite()
+        self._dirty = False
 
     def keep_identity(self, identity: bytes) -> None:
-        self._write(_IDENTITY, identity)
+        self._write_whole(_IDENTITY, _digest(identity) + b"\n" + identity)
 
     def identity(self) -> Optional[bytes]:
-        return self._read(_IDENTITY)
-
-    def keep_assignment(self, attempt_id: int, entry: bytes) -> None:
-        self._write(f"{_ASSIGNMENT}-{attempt_id}", entry)
-
-    def keep_ended(self, attempt_id: int, report: bytes) -> None:
-        self._write(f"{_ENDED}-{attempt_id}", report)
-
-    def forget(self, attempt_id: int) -> None:
-        for kind in (_ASSIGNMENT, _ENDED):
-            with contextlib.suppress(FileNotFoundError):
-                (self._folder / f"{kind}-{attempt_id}").unlink()
-        self._sync_folder()
-
-    def assignments(self) -> dict[int, bytes]:
-        return self._all(_ASSIGNMENT)
-
-    def ended(self) -> dict[int, bytes]:
-        return self._all(_ENDED)
-
-    def _all(self, kind: str) -> dict[int, bytes]:
-        found: dict[int, bytes] = {}
-        for path in sorted(self._folder.glob(f"{kind}-[0-9]*")):
-            content = self._read(path.name)
-            if content is not None:
-                found[int(path.name[len(kind) + 1 :])] = content
-        return found
-
-    def _write(self, name: str, content: bytes) -> None:
-        fresh = self._folder / f".new-{name}"
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(handle, "wb") as file:
-            file.write(_digest(content) + b"\n" + content)
-            file.flush()
-            os.fsync(handle)
-        fresh.replace(self._folder / name)
-        self._sync_folder()
-
-    def _read(self, name: str) -> Optional[bytes]:
+        path = self._folder / _IDENTITY
         try:
-            whole = (self._folder / name).read_bytes()
+            digest, newline, content = path.read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
         except OSError:
-            self._set_aside(name)
-            return None
-        digest, newline, content = whole.partition(b"\n")
-        if not newline or digest != _digest(content):
-            self._set_aside(name)
-            return None
-        return content
-
-    def _set_aside(self, name: str) -> None:
-        self.torn.append(name)
+            digest, newline, content = b"", b"", b""
+        if newline and digest == _digest(content):
+            return content
+        self.torn.append(_IDENTITY)
         with contextlib.suppress(OSError):
-            os.replace(self._folder / name, self._folder / f"torn-{name}")
+            path.replace(self._folder / f"torn-{_IDENTITY}")
+        return None
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+    def keep_assignment(self, attempt_id: int, entry: bytes) -> None:
+        self._kept[_ASSIGNMENT][attempt_id] = entry
+        self._append(_ASSIGNMENT, attempt_id, entry)
+
+    def keep_ended(self, attempt_id: int, report: bytes) -> None:
+        self._kept[_ENDED][attempt_id] = report
+        self._append(_ENDED, attempt_id, report)
+
+    def forget(self, attempt_id: int) -> None:
+        known = [kept.pop(attempt_id, None) for kept in self._kept.values()]
+        if any(entry is not None for entry in known):
+            self._append(_FORGET, attempt_id, b"")
+
+    def sync(self) -> None:
+        if self._dirty:
+            os.fdatasync(self._handle)
+            self._dirty = False
+
+    def assignments(self) -> dict[int, bytes]:
+        return dict(self._kept[_ASSIGNMENT])
+
+    def ended(self) -> dict[int, bytes]:
+        return dict(self._kept[_ENDED])
+
+    def _append(self, word: bytes, attempt_id: int, content: bytes) -> None:
+        os.write(self._handle, _line(word, attempt_id, content))
+        self._dirty = True
+        if os.lseek(self._handle, 0, os.SEEK_CUR) > LOG_BYTES_MAX:
+            os.close(self._handle)
+            self._handle = self._rewrite()
+            self._dirty = False
+
+    def _read_log(self) -> None:
         try:
+            lines = (self._folder / _LOG).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        for number, line in enumerate(lines):
+            if line:
+                self._read_line(number, line)
+
+    def _read_line(self, number: int, line: bytes) -> None:
+        digest, _, rest = line.partition(b" ")
+        word, _, numbered = rest.partition(b" ")
+        attempt_id, _, content = numbered.partition(b" ")
+        if digest != _digest(rest):
+            self.torn.append(f"{_LOG}:{number + 1}")
+        elif word in self._kept:
+            self._kept[word][int(attempt_id)] = content
+        else:
+            for kept in self._kept.values():
+                kept.pop(int(attempt_id), None)
+
+    def _rewrite(self) -> int:
+        """Write a log of what is left, durable, and return the handle that appends to it."""
+        lines = [
+            _line(word, attempt_id, content)
+            for word, kept in self._kept.items()
+            for attempt_id, content in kept.items()
+        ]
+        self._write_whole(_LOG, b"".join(lines))
+        handle = os.open(self._folder / _LOG, os.O_WRONLY | os.O_CLOEXEC)
+        os.lseek(handle, 0, os.SEEK_END)
+        return handle
+
+    def _write_whole(self, name: str, content: bytes) -> None:
+        """Replace a file so that it appears whole or not at all."""
+        fresh = self._folder / f".new-{name}"
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(handle)
+        fresh.replace(self._folder / name)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
         finally:
-            os.close(handle)
+            os.close(folder)
+
+
+def _line(word: bytes, attempt_id: int, content: bytes) -> bytes:
+    assert b"\n" not in content, "entries are JSON on one line"
+    rest = b"%s %d %s" % (word, attempt_id, content)
+    return _digest(rest) + b" " + rest + b"\n"
 
 
 def _digest(content: bytes) -> bytes:

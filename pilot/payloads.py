@@ -57,10 +57,14 @@ class Payloads:
         self._stops: dict[Attempt, float] = {}  # until when they are remembered
         self._followed: frozenset[int] = frozenset()
         self._out: list[Command] = []
+        self._starts: list[Command] = []
 
     def take(self) -> list[Command]:
-        """Return the commands since the last call."""
-        out, self._out = self._out, []
+        """Return the commands since the last call.
+
+        Starts come last: all that arrived with them is in the journal by then, and costs one sync.
+        """
+        out, self._out, self._starts = [*self._out, *self._starts], [], []
         return out
 
     # -- arrival and start ----------------------------------------------------------------------
@@ -87,7 +91,7 @@ class Payloads:
         self._slots.book(assignment.attempt_id, assignment.grant)
         self._out.append(KeepAssignment(assignment))
         if assignment.body.inputs:
-            self._out.append(Stage(assignment))
+            self._starts.append(Stage(assignment))
         else:
             self._start(holding)
         if assignment.follow:
@@ -108,7 +112,7 @@ class Payloads:
     def _start(self, holding: Holding) -> None:
         assert holding.assignment is not None
         holding.phase = Phase.STARTING
-        self._out.append(StartPayload(holding.assignment, holding.fence))
+        self._starts.append(StartPayload(holding.assignment, holding.fence))
 
     def staged(self, attempt_id: int) -> None:
         """Its input is in place."""

@@ -151,22 +151,32 @@ class GuardGone(Exception):
 
 
 class Journal(Protocol):
-    """What must survive the pilot's own restart. Every call returns after fsync."""
+    """What must survive the pilot's own restart.
 
-    def keep_identity(self, identity: bytes) -> None: ...
+    Entries of attempts are bytes without a newline; they are durable once `sync` has returned, so
+    that what arrives together is synced together.
+    """
+
+    def keep_identity(self, identity: bytes) -> None:
+        """Durable when it returns."""
+        ...
 
     def identity(self) -> Optional[bytes]: ...
 
     def keep_assignment(self, attempt_id: int, entry: bytes) -> None:
-        """Written before the payload starts."""
+        """To be synced before the payload starts."""
         ...
 
     def keep_ended(self, attempt_id: int, report: bytes) -> None:
-        """Written before `ended` is sent."""
+        """To be synced before `ended` is sent."""
         ...
 
     def forget(self, attempt_id: int) -> None:
-        """The central has answered `ended`."""
+        """The central has answered `ended`. It need not be synced: at worst it is told twice."""
+        ...
+
+    def sync(self) -> None:
+        """Return when everything that was kept is durable."""
         ...
 
     def assignments(self) -> dict[int, bytes]: ...
@@ -203,7 +213,9 @@ class Workspace(Protocol):
 
     def size(self, folder: Path, stream: str) -> int: ...
 
-    def remove(self, attempt_id: int) -> None: ...
+    async def remove(self, attempt_id: int) -> None:
+        """Remove the folder of an attempt, if there is one, without holding up the loop."""
+        ...
 
 
 class UnsafePath(ValueError):

@@ -37,10 +37,14 @@ class Folders:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def make(self, attempt_id: int) -> Path:
-        self.remove(attempt_id)
         folder = self._root / str(attempt_id)
-        for part in (folder, folder / "work", folder / "tmp"):
-            part.mkdir(mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:  # of an earlier life
+            _remove(folder)
+            folder.mkdir(mode=0o700)
+        for part in ("work", "tmp"):
+            (folder / part).mkdir(mode=0o700)
         return folder
 
     async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
@@ -76,8 +80,9 @@ class Folders:
         except FileNotFoundError:
             return 0
 
-    def remove(self, attempt_id: int) -> None:
-        _remove(self._root / str(attempt_id))
+    async def remove(self, attempt_id: int) -> None:
+        act = partial(_remove, self._root / str(attempt_id))
+        await asyncio.get_running_loop().run_in_executor(None, act)
 
 
 def collect(

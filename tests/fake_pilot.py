@@ -263,12 +263,13 @@ class FakeGuard:
 
 
 class FakeJournal:
-    """Survives its pilot: give the same one to the next life."""
+    """Survives its pilot: give the same one to the next life, after `crash`."""
 
     def __init__(self) -> None:
         self._identity: bytes | None = None
         self._assignments: dict[int, bytes] = {}
         self._ended: dict[int, bytes] = {}
+        self._durable: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
 
     def keep_identity(self, identity: bytes) -> None:
         self._identity = identity
@@ -285,6 +286,13 @@ class FakeJournal:
     def forget(self, attempt_id: int) -> None:
         self._assignments.pop(attempt_id, None)
         self._ended.pop(attempt_id, None)
+
+    def sync(self) -> None:
+        self._durable = (dict(self._assignments), dict(self._ended))
+
+    def crash(self) -> None:
+        """What was not synced is gone."""
+        self._assignments, self._ended = dict(self._durable[0]), dict(self._durable[1])
 
     def assignments(self) -> dict[int, bytes]:
         return dict(self._assignments)
@@ -303,7 +311,6 @@ class FakeWorkspace:
         self.files[path] = content
 
     def make(self, attempt_id: int) -> Path:
-        self.remove(attempt_id)
         return self._folder(attempt_id)
 
     async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
@@ -331,7 +338,7 @@ class FakeWorkspace:
     def size(self, folder: Path, stream: str) -> int:
         return len(self.files.get(folder / stream, b""))
 
-    def remove(self, attempt_id: int) -> None:
+    async def remove(self, attempt_id: int) -> None:
         folder = self._folder(attempt_id)
         self.files = {p: c for p, c in self.files.items() if folder not in p.parents}
 
@@ -496,6 +503,7 @@ class FakePilot:
 
     def agent(self) -> Agent:
         """Return the next life: what ran in the one before is dead, the journal is not."""
+        self.journal.crash()
         self.guard = FakeGuard(self.clock, self.workspace, self._script)
         ports = Ports(
             clock=self.clock,

@@ -240,6 +240,7 @@ def test_a_restart_says_hello_reports_what_had_ended_and_calls_the_rest_lost() -
         await until(lambda: len(pilot.guard.started) == 2)
         pilot.http.cut = True
         await until(lambda: bool(pilot.journal.ended()))
+        await asyncio.sleep(6)  # until the journal is synced
         first.cancel()  # kill -9: nothing is said any more
         await asyncio.wait([first])
         pilot.guard.die()

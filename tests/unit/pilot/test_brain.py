@@ -14,7 +14,7 @@ ASKS = {
     21    tick              ask 1
     21.1  http 503
     22.1  tick              ask 1
-    22.5  got A B           journal A; start A fence 96; journal B; start B fence 96
+    22.5  got A B           journal A; journal B; start A fence 96; start B fence 96
     """,
     "an ask is closed after half a lease; an answer that comes later is ignored": """
     0     tick              ask 1
@@ -22,7 +22,7 @@ ASKS = {
     60    tick
     61    got A             https beat 1 [] closed 1
     61.05 got               ask 2
-    61.1  got B C           journal B; start B fence 157.05; journal C; start C fence 157.05
+    61.1  got B C           journal B; journal C; start B fence 157.05; start C fence 157.05
     """,
     "the next ask after a closed one has the next number, and beats say which is closed": """
     0     tick              ask 1
@@ -84,7 +84,7 @@ ASKS = {
     """,
     "nothing is asked while nothing is free": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     1     tick              beat 1 [AB] closed 1
     1.1   down beat 1       fence A 97; fence B 97
     30    tick
@@ -141,7 +141,7 @@ FENCES = {
     """,
     "an attempt that an answer calls stale is not renewed but killed": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   down beat 1 stale=A  fence B 96.2; stop A 0
     0.35  gone A signal     journal A stale
@@ -169,7 +169,7 @@ FENCES = {
 BEATS = {
     "a beat without an answer for 10 s goes over HTTPS, every 10 s until one is answered": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     1     tick              beat 1 [AB] closed 1
     10.9  tick
     11    tick              https beat 2 [AB] closed 1
@@ -182,7 +182,7 @@ BEATS = {
     """,
     "without a bus every beat goes over HTTPS, each third of a lease": """
     0     tick              ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     1     tick              https beat 1 [AB] closed 1
     1.1   got               fence A 97; fence B 97
     40.9  tick
@@ -190,7 +190,7 @@ BEATS = {
     """,
     "payloads that start in a burst share a first beat": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   started B
     1     tick              A started 1 + B started 1
@@ -198,7 +198,7 @@ BEATS = {
     """,
     "a short lease beats more often and loses patience sooner": """
     0     bus up            ask 1
-    0.1   got S A           journal S; start S fence 12; journal A; start A fence 96
+    0.1   got S A           journal S; journal A; start S fence 12; start A fence 96
     1     tick              beat 1 [SA] closed 1
     2.25  tick              https beat 2 [SA] closed 1
     2.3   got               fence S 14.25; fence A 98.25
@@ -271,7 +271,7 @@ STOPS = {
 REPORTS = {
     "an end is in the journal before it is sent, and forgotten once it is answered": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
@@ -281,14 +281,14 @@ REPORTS = {
     """,
     "a payload shorter than a quarter of a second says its start and its end in one": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.11  started A         beat 1 [AB] closed 1
     0.2   gone A 0          collect A outputs
     0.2   collected A       journal A exited; A ended exited 2 + ask 2
     """,
     "while its output travels the next ask goes ahead of the report": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   tick              ask 2
@@ -298,7 +298,7 @@ REPORTS = {
     """,
     "an attempt is held, and listed, until its end is answered": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
@@ -307,7 +307,7 @@ REPORTS = {
     """,
     "blobs that the central misses are uploaded, then the same report is repeated": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
@@ -317,7 +317,7 @@ REPORTS = {
     """,
     "a report that the central cannot read goes once more without outputs, then it is dropped": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
@@ -327,7 +327,7 @@ REPORTS = {
     """,
     "a report that was left out of the reply is repeated, and not at once": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.5   tick              A started 1
     0.6   got answer=none
@@ -340,14 +340,14 @@ REPORTS = {
     """,
     "input that cannot be brought, a payload that does not start": """
     0     bus up            ask 1
-    0.1   got I A           journal I; stage I; journal A; start A fence 96
+    0.1   got I A           journal I; journal A; stage I; start A fence 96
     0.2   staging-failed I  journal I input; I ended input 1 + ask 2
     0.3   got parked        forget I
     0.4   not-started A     journal A no_start; A ended no_start 1 + ask 3
     """,
     "a signal of its own, the wall, and hours in the frost end by their names": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A signal     collect A
     0.3   collected A       journal A signalled; A ended signalled 2 + ask 2
@@ -363,7 +363,7 @@ REPORTS = {
 DISOWNED = {
     "a stale attempt whose end is not answered yet ends as stale, once, and is listed no more": """
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     0.3   gone A 0          collect A outputs
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
@@ -491,7 +491,7 @@ def test_at_the_end_of_its_time_a_pilot_stops_its_payloads_as_drained() -> None:
     """)
     Story(stop_at=4_000).tell("""
     0     bus up            ask 1
-    0.1   got A B           journal A; start A fence 96; journal B; start B fence 96
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
     1     down beat 1       fence A 96.2; fence B 96.2; A started 1
     1.1   got

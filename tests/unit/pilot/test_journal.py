@@ -1,9 +1,10 @@
-"""The journal after crashes: an entry is there whole, or it is set aside and named."""
+"""The journal after crashes: an entry is there whole, or it is left out and named."""
 
 from pathlib import Path
 
 import pytest
 
+from pilotage.pilot import journal
 from pilotage.pilot.journal import FileJournal
 
 
@@ -12,53 +13,87 @@ def test_what_was_kept_is_there_in_the_next_life(tmp_path: Path) -> None:
     first.keep_identity(b"old")
     first.keep_identity(b"me")
     first.keep_assignment(7, b"seven")
-    first.keep_assignment(8, b"eight")
+    first.keep_assignment(8, b"eight of two words")
     first.keep_ended(8, b"")
+    first.sync()
 
     second = FileJournal(tmp_path / "journal")
 
     assert second.identity() == b"me"
-    assert second.assignments() == {7: b"seven", 8: b"eight"}
+    assert second.assignments() == {7: b"seven", 8: b"eight of two words"}
     assert second.ended() == {8: b""}
     assert second.torn == []
 
 
 def test_an_empty_journal_knows_nothing(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path)
+    kept = FileJournal(tmp_path)
 
-    assert (journal.identity(), journal.assignments(), journal.ended()) == (None, {}, {})
+    assert (kept.identity(), kept.assignments(), kept.ended()) == (None, {}, {})
 
 
 def test_what_is_answered_is_forgotten_and_twice_does_no_harm(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path)
-    journal.keep_assignment(7, b"seven")
-    journal.keep_ended(7, b"ended")
+    first = FileJournal(tmp_path)
+    first.keep_assignment(7, b"seven")
+    first.keep_ended(7, b"ended")
+    first.forget(7)
+    first.forget(7)
 
-    journal.forget(7)
-    journal.forget(7)
+    second = FileJournal(tmp_path)
 
-    assert (journal.assignments(), journal.ended()) == ({}, {})
-    assert list(tmp_path.iterdir()) == []
+    assert (second.assignments(), second.ended()) == ({}, {})
+    assert (tmp_path / "attempts.log").stat().st_size == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"no digest\nseven", b"half a di"])
-def test_a_torn_entry_is_set_aside_and_the_others_are_read(tmp_path: Path, content: bytes) -> None:
-    journal = FileJournal(tmp_path)
-    journal.keep_assignment(7, b"seven")
-    journal.keep_assignment(8, b"eight")
-    journal.keep_identity(b"me")
-    (tmp_path / "assignment-7").write_bytes(content)
-    (tmp_path / "identity").write_bytes(content)
+def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "LOG_BYTES_MAX", 10_000)
+    first = FileJournal(tmp_path)
+    first.keep_assignment(0, b"stays")
+    for attempt_id in range(1, 1_000):
+        first.keep_assignment(attempt_id, b"comes and goes")
+        first.forget(attempt_id)
+
+    assert (tmp_path / "attempts.log").stat().st_size < 11_000
+    assert FileJournal(tmp_path).assignments() == {0: b"stays"}
+
+
+def test_every_cut_of_the_last_line_costs_that_entry_alone(tmp_path: Path) -> None:
+    first = FileJournal(tmp_path)
+    first.keep_assignment(7, b"seven")
+    before = (tmp_path / "attempts.log").stat().st_size
+    first.keep_assignment(8, b"eight")
+    whole = (tmp_path / "attempts.log").read_bytes()
+
+    for length in range(before, len(whole) - 1):
+        (tmp_path / "attempts.log").write_bytes(whole[:length])
+        assert FileJournal(tmp_path).assignments() == {7: b"seven"}
+
+
+def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    first = FileJournal(tmp_path)
+    first.keep_assignment(7, b"seven")
+    first.keep_assignment(8, b"eight")
+    log = tmp_path / "attempts.log"
+    log.write_bytes(log.read_bytes().replace(b"seven", b"\0\0\0\0\0"))
 
     again = FileJournal(tmp_path)
 
     assert again.assignments() == {8: b"eight"}
+    assert again.torn == ["attempts.log:1"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"no digest\nme", b"half a di"])
+def test_a_damaged_identity_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    FileJournal(tmp_path).keep_identity(b"me")
+    (tmp_path / "identity").write_bytes(content)
+
+    again = FileJournal(tmp_path)
+
     assert again.identity() is None
-    assert again.torn == ["assignment-7", "identity"]
-    assert (tmp_path / "torn-assignment-7").read_bytes() == content
+    assert again.torn == ["identity"]
+    assert (tmp_path / "torn-identity").read_bytes() == content
 
 
-def test_every_cut_of_a_write_leaves_the_old_entry(tmp_path: Path) -> None:
+def test_every_cut_of_a_write_leaves_the_old_identity(tmp_path: Path) -> None:
     FileJournal(tmp_path).keep_identity(b"old")
     whole = (tmp_path / "identity").read_bytes()
     for length in range(len(whole)):
@@ -68,16 +103,9 @@ def test_every_cut_of_a_write_leaves_the_old_entry(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".new-*"))
 
 
-def test_strange_names_are_no_entries(tmp_path: Path) -> None:
-    (tmp_path / "assignment-x").write_text("?")
-    (tmp_path / "assignment-7x").write_text("?")
-    (tmp_path / "notes").write_text("?")
-
-    assert FileJournal(tmp_path).assignments() == {}
-
-
 def test_nobody_else_reads_the_journal(tmp_path: Path) -> None:
     FileJournal(tmp_path / "journal").keep_identity(b"secret")
 
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "journal" / "identity").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "journal" / "attempts.log").stat().st_mode & 0o777 == 0o600

@@ -106,7 +106,7 @@ async def test_a_folder_is_made_empty_filled_read_and_removed(tmp_path: Path) ->
     assert folders.tail(folder, "stdout", 4, 3) == b"456"
     assert folders.tail(folder, "stdout", 20, 3) == b""
     assert (folders.size(folder, "stderr"), folders.tail(folder, "stderr", 0, 9)) == (0, b"")
-    folders.remove(7)
+    await folders.remove(7)
     assert not folder.exists()
 
 
@@ -120,7 +120,7 @@ def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) ->
     assert folders.tail(folder, "stderr", 0, 100) == b""
 
 
-def test_a_folder_without_rights_is_removed_all_the_same(tmp_path: Path) -> None:
+async def test_a_folder_without_rights_is_removed_all_the_same(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folder = folders.make(7)
     (folder / "work" / "deep").mkdir()
@@ -128,6 +128,6 @@ def test_a_folder_without_rights_is_removed_all_the_same(tmp_path: Path) -> None
     (folder / "work" / "deep").chmod(0)
     (folder / "work").chmod(0)
 
-    folders.remove(7)
+    await folders.remove(7)
 
     assert not folder.exists()
