@@ -42,8 +42,10 @@ class Mosquitto:
 
     user = "central"
 
-    def __init__(self, folder: Path, password: str) -> None:
+    def __init__(self, folder: Path, password: str, *, certificate: Path | None = None) -> None:
         self.port = _free_port()
+        self.tls_port = _free_port()
+        self._certificate = certificate  # PEM with its key: opens the TLS listener too
         self.password = password
         self._folder = folder
         self._logins = folder / "dynamic-security.json"
@@ -55,11 +57,19 @@ class Mosquitto:
     def _configuration(self) -> str:
         """Return the shipped text with nothing but port and paths changed."""
         text = CONFIGURATION.read_text()
-        for line, ours in {
+        changes = {
             r"^listener 1883 .*$": f"listener {self.port} 127.0.0.1",
             r"^plugin .*$": f"plugin {plugin()}",
             r"^plugin_opt_config_file .*$": f"plugin_opt_config_file {self._logins}",
-        }.items():
+        }
+        if self._certificate is not None:
+            changes |= {
+                r"^# listener 8883$": f"listener {self.tls_port} 127.0.0.1",
+                r"^# certfile .*$": f"certfile {self._certificate}",
+                r"^# keyfile .*$": f"keyfile {self._certificate}",
+                r"^# tls_version (.*)$": r"tls_version \1",
+            }
+        for line, ours in changes.items():
             text, count = re.subn(line, ours, text, flags=re.MULTILINE)
             assert count == 1, f"the shipped configuration has {count} lines like {line}"
         return text + ("user root\n" if os.geteuid() == 0 else "")

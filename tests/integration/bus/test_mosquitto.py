@@ -1,10 +1,16 @@
 """What is particular to mosquitto: many logins at once, and a broker that forgot them all."""
 
 import asyncio
+import datetime
+import ipaddress
 import secrets
+import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pilotage.central.bus.address import Address
 from pilotage.central.bus.mosquitto import BATCH_MAX, MosquittoBus
@@ -107,3 +113,67 @@ async def test_a_wrong_password_of_the_central_is_said_and_tried_again(tmp_path:
 
     assert all("uthori" in one for one in said)
     assert not bus.up
+
+
+def certificate(file: Path) -> Path:
+    """Write a certificate of its own for 127.0.0.1, with its key, into `file`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker of a test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    file.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file
+
+
+# paho leaves the socket of a refused handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_the_tls_listener_of_the_shipped_configuration_works(tmp_path: Path) -> None:
+    file = certificate(tmp_path / "server.pem")
+    broker = Mosquitto(tmp_path, secrets.token_urlsafe(16), certificate=file)
+    await broker.start()
+
+    async def is_up_with(tls: ssl.SSLContext) -> bool:
+        said: list[str] = []
+        bus = MosquittoBus(
+            Address("127.0.0.1", broker.tls_port, broker.user, broker.password, tls),
+            clock=RealClock(),
+            randomness=RealRandomness(),
+            log=lambda event, **fields: said.append(f"{event} {fields.get('why')}"),
+            patience=IMPATIENT,
+        )
+        assert bus.url == f"mqtts://127.0.0.1:{broker.tls_port}"
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(bus.run(unheard))
+            await eventually(
+                lambda: bus.up or any("certificate" in one.lower() for one in said), "an outcome"
+            )
+            up = bus.up
+            running.cancel()
+        return up
+
+    try:
+        assert await is_up_with(ssl.create_default_context(cafile=file))
+        assert not await is_up_with(ssl.create_default_context())  # it does not know the issuer
+    finally:
+        broker.stop()
