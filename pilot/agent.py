@@ -91,6 +91,7 @@ class Agent:
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._line = Line(ports.http, ports.clock, ports.random, ports.log)
         self._files = Files(ports.http, ports.workspace, ports.clock, ports.random, ports.log)
+        self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._brain: Optional[Brain] = None
         self._bus: Optional[Bus] = None
         self._me: Optional[Registered] = None
@@ -195,10 +196,9 @@ class Agent:
             isolation=self._guard.isolation,
             now=now,
         )
-        boot_id = probe.boot_id()
         for entry in self._ports.journal.ended().values():
             kept = decode(KeptEnded, entry)
-            brain.restored(kept.report, kept.at if kept.boot_id == boot_id else now)
+            brain.restored(kept.report, kept.at if kept.boot_id == self._boot_id else now)
         return brain
 
     async def _live(self, me: Registered) -> None:
@@ -398,14 +398,13 @@ class Agent:
 
     def _keep_assignment(self, assignment: Assignment) -> None:
         self._attempts[assignment.attempt_id] = assignment
-        probe = self._ports.probe
-        kept = KeptAssignment(probe.boot_id(), probe.pid_namespace(), assignment)
+        kept = KeptAssignment(self._boot_id, self._pid_namespace, assignment)
         self._ports.journal.keep_assignment(assignment.attempt_id, encode(kept))
         self._log("assigned", {"job": assignment.job, "epoch": assignment.epoch})
 
     def _keep_ended(self, command: c.KeepEnded) -> None:
         report = command.report
-        kept = KeptEnded(self._ports.probe.boot_id(), command.at, report)
+        kept = KeptEnded(self._boot_id, command.at, report)
         self._ports.journal.keep_ended(report.attempt_id, encode(kept))
         how = report.how.value if report.how is not None else ""
         self._log("ended", {"job": report.job, "epoch": report.epoch, "how": how})
@@ -518,10 +517,8 @@ class Agent:
         return {"job": assignment.job, "epoch": assignment.epoch}
 
     def _seen_dead(self) -> frozenset[int]:
-        probe = self._ports.probe
-        boot_id, namespace = probe.boot_id(), probe.pid_namespace()
         return frozenset(
             attempt_id
             for attempt_id in self._attempts
-            if self._guard.seen_dead(attempt_id, boot_id, namespace)
+            if self._guard.seen_dead(attempt_id, self._boot_id, self._pid_namespace)
         )
