@@ -8,12 +8,10 @@ from joserfc import jws
 
 from pilotage.proto import api
 from pilotage.proto.claims import WLCG_VERSION, Claims, Kind, Role
-from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
-from ..store.errors import StoreFull
 from ..store.records import TokenRow
 from . import attempt_tokens, keys
 from .attempt_tokens import AttemptTokens
@@ -147,10 +145,7 @@ class Tokens:
         row = next((row for row in rows if row.jti == jti), None)
         if row is None:
             raise TokenNotFound(jti)
-        try:
-            await self._store.revoke_token(jti, self._clock.wall())
-        except StoreFull as why:
-            raise Refused(Code.STORE_FULL, str(why)) from None
+        await self._store.revoke_token(jti, self._clock.wall())
         self._verifier.revoke(jti, row.expires_at)
 
     async def _visible(self, caller: User, action: Action) -> "Rows":
@@ -188,10 +183,7 @@ class Tokens:
             expires_at=float(claims.exp),
             issued_by=issued_by,
         )
-        try:
-            await self._store.add_token(row)
-        except StoreFull as why:
-            raise Refused(Code.STORE_FULL, str(why)) from None
+        await self._store.add_token(row)
         return api.TokenIssued(token=self._sign(claims), view=_view(row))
 
     def _claims(self, subject: str, expires_at: float) -> Claims:

@@ -240,8 +240,6 @@ class Dispatch:
             closed = (
                 await self._store.move([self._close(one) for one in closing]) if closing else []
             )
-        except StoreFull as why:
-            raise Refused(Code.STORE_FULL, str(why)) from None
         finally:
             for one, _ in pairs:
                 if one.lease is not None:
@@ -338,10 +336,10 @@ class Dispatch:
             for lease in leases:
                 self._aftermath.pending[lease.attempt_id] = lease
             bodies = await self._store.match([self._row(presence, lease) for lease in leases])
-        except StoreFull as why:
+        except StoreFull:
             for match in matches:
                 matcher.put_back(match.job)
-            raise Refused(Code.STORE_FULL, str(why)) from None
+            raise
         finally:
             for lease in leases:
                 self._aftermath.pending.pop(lease.attempt_id, None)

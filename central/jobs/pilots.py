@@ -35,7 +35,7 @@ from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Bus, Clock, Randomness
 from ..settings import LeaseSettings
-from ..store.errors import BadSecret, PilotNotFound
+from ..store.errors import PilotNotFound
 from ..store.protocol import Store
 from ..store.records import NewSecret, PilotRow, Registration
 from .aftermath import Aftermath
@@ -82,29 +82,23 @@ class PilotService:
         _check_protocol(message.protocol)
         renewal = self._randomness.token()
         node = message.node or Node(host="unknown")
-        try:
-            row = await self._store.register(
-                Registration(
-                    secret_hash=hashed(message.secret),
-                    nonce=message.nonce,
-                    renewal_hash=hashed(renewal),
-                    host=node.host,
-                    node=msgspec.json.encode(node),
-                    at=self._clock.wall(),
-                )
+        row = await self._store.register(
+            Registration(
+                secret_hash=hashed(message.secret),
+                nonce=message.nonce,
+                renewal_hash=hashed(renewal),
+                host=node.host,
+                node=msgspec.json.encode(node),
+                at=self._clock.wall(),
             )
-        except BadSecret as why:
-            raise Refused(Code.BAD_TOKEN, str(why), field="secret") from None
+        )
         return await self._welcome(row, node, renewal)
 
     async def hello(self, message: Hello) -> Registered:
         """Open the next session of a pilot that was restarted; the older one dies."""
         _check_protocol(message.protocol)
-        row = await self._known(message.pilot, message.renewal_secret)
-        try:
-            row = await self._store.hello(message.pilot, message.nonce)
-        except PilotNotFound as why:
-            raise Refused(Code.BAD_TOKEN, str(why)) from None
+        await self._known(message.pilot, message.renewal_secret)
+        row = await self._store.hello(message.pilot, message.nonce)
         node = msgspec.json.decode(row.node, type=Node)
         return await self._welcome(row, node, message.renewal_secret)
 
@@ -278,7 +272,7 @@ class PilotService:
         row = await self._store.pilot(pilot)
         community = self._community(caller)
         if row is None or (community is not None and row.community != community):
-            raise Refused(Code.NOT_FOUND, str(PilotNotFound(pilot)), field="pilot")
+            raise PilotNotFound(pilot)
         return row
 
     def _cores_free(self, presence: Presence) -> int:

@@ -170,7 +170,7 @@ class Queries:
         """Return a job that the caller may see, or raise Refused: not found."""
         row = await self._store.job(job_id)
         if row is None or not scope(caller, action, self._owners).covers_row(row):
-            raise Refused(Code.NOT_FOUND, str(JobNotFound(job_id)), field="id")
+            raise JobNotFound(job_id)
         return row
 
     def view(self, row: JobRow) -> JobView:

@@ -16,7 +16,7 @@ from ..auth.callers import User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import KeyReused, StoreFull
+from ..store.errors import KeyReused
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .aftermath import Aftermath
@@ -125,10 +125,6 @@ class Submissions:
         done = self._arriving[key] = asyncio.Event()
         try:
             return await self._write(maker, header, chunks, body_hash)
-        except KeyReused as why:
-            raise Refused(Code.KEY_REUSED, str(why), field="key") from None
-        except StoreFull as why:
-            raise Refused(Code.STORE_FULL, str(why)) from None
         finally:
             done.set()
             del self._arriving[key]

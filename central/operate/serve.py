@@ -128,6 +128,8 @@ async def serve(
         port=settings.http.port,
         version=__version__,
         bundle=lambda: asyncio.to_thread(bundle.read_bytes),
+        tls_certificate=settings.http.tls_certificate,
+        tls_key=settings.http.tls_key,
         connections_max=settings.http.connections_max,
     )
     try:
@@ -135,7 +137,8 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run())
             tasks.create_task(server.run())
-            url = settings.http.url or f"http://{settings.http.host}:{server.port}"
+            scheme = "https" if settings.http.tls_certificate else "http"
+            url = settings.http.url or f"{scheme}://{settings.http.host}:{server.port}"
             with announced(place.data, Running(url=url, pid=os.getpid())):
                 log(
                     "central_started",

@@ -1,49 +1,57 @@
-"""What can go wrong in the store, and what the caller should do."""
+"""What can go wrong in the store, and what the caller should do.
+
+Those that a peer should hear of are refusals as well: services let them through.
+"""
 
 from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
 
 
 class StoreError(Exception):
     """Base of all."""
 
 
-class StoreFull(StoreError):
+class StoreFull(Refused, StoreError):
     """No space is left. Nothing of the call was stored; try again when there is."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the store takes nothing more: {why}")
+        super().__init__(Code.STORE_FULL, f"the store takes nothing more: {why}")
 
 
 class StoreBroken(StoreError):
     """After this failure memory and disk may differ: the process must end."""
 
 
-class KeyReused(StoreError):
+class KeyReused(Refused, StoreError):
     """The idempotency key is known with another body."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"key {key!r} was used before for another submission: take a new key")
+        message = f"key {key!r} was used before for another submission: take a new key"
+        super().__init__(Code.KEY_REUSED, message, field="key")
 
 
-class JobNotFound(StoreError):
+class JobNotFound(Refused, StoreError):
     """No such job, or not for this caller."""
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"there is no job {job_id}")
-        self.job_id = job_id
+        super().__init__(Code.NOT_FOUND, f"there is no job {job_id}", field="id")
 
 
-class PilotNotFound(StoreError):
+class PilotNotFound(Refused, StoreError):
+    """No such pilot, or not for this caller."""
+
     def __init__(self, pilot: str) -> None:
-        super().__init__(f"there is no pilot {pilot!r}")
-        self.pilot = pilot
+        super().__init__(Code.NOT_FOUND, f"there is no pilot {pilot!r}", field="pilot")
 
 
-class BadSecret(StoreError):
+class BadSecret(Refused, StoreError):
     """Unknown, expired, or used with another nonce: one message for all three."""
 
     def __init__(self) -> None:
-        super().__init__("this bootstrap secret is unknown, expired or used")
+        message = "this bootstrap secret is unknown, expired or used"
+        super().__init__(Code.BAD_TOKEN, message, field="secret")
 
 
 class StaleState(StoreError):

@@ -1,12 +1,12 @@
 """What people and the central do to jobs, and what happens to their attempts."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from pilotage.proto.job_states import FINAL
 
+from .errors import StoreError
 from .records import (
     Change,
     End,
@@ -22,7 +22,7 @@ from .records import (
     Want,
 )
 from .sqlite_rows import body_of, standing_of
-from .sqlite_session import Session, json_list
+from .sqlite_session import Parameters, Session, json_list
 
 
 def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
@@ -131,59 +131,44 @@ def match(session: Session, attempts: Sequence[NewAttempt]) -> list[JobBody | No
 
 
 def change(session: Session, changes: Sequence[Change]) -> list[bool]:
-    """Apply changes. Those of different jobs do not touch the same rows, so changes of a kind go
-    together; where a job comes twice, its changes go one by one, in order."""
-    if len(changes) == 1:
-        return [_one(session, changes[0])]
-    often = Counter(one.job_id for one in changes)
+    """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
     won = [False] * len(changes)
-    alike: dict[type[Change], list[int]] = {}
-    for i, one in enumerate(changes):
-        if often[one.job_id] > 1:
-            won[i] = _one(session, one)
-        else:
-            alike.setdefault(type(one), []).append(i)
-    for places in alike.values():
-        for i, changed in zip(places, _alike(session, [changes[i] for i in places]), strict=True):
-            won[i] = changed
+    for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
+        one = changes[i]
+        statement, row = _attempt_row(one)
+        won[i] = session.run(statement, row).rowcount == 1
+        if won[i] and isinstance(one, End | Requeue):
+            _end_job(session, one)
     return won
 
 
-def _one(session: Session, one: Change) -> bool:
-    return _alike(session, [one])[0]
-
-
-def _alike(session: Session, changes: Sequence[Change]) -> list[bool]:
-    """Apply changes of one kind to different jobs. In order of the job: neighbours share pages."""
-    order = sorted(range(len(changes)), key=lambda i: changes[i].job_id)
-    steps: dict[str, list[tuple[object, ...] | dict[str, object]]] = {}
-    for i in order:
-        for statement, row in _statements(changes[i]):
-            steps.setdefault(statement, []).append(row)
-    won = [False] * len(changes)
-    for i, changed in zip(order, session.each_of(*steps.items()), strict=True):
-        won[i] = changed
-    return won
-
-
-def _statements(one: Change) -> list[tuple[str, tuple[object, ...] | dict[str, object]]]:
-    """Return the statements that a change consists of, the same ones for each of its kind."""
+def _attempt_row(one: Change) -> tuple[str, Parameters]:
+    """Return the compare-and-set of the attempt."""
     match one:
         case Start():
-            return [("start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation))]
+            return "start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation)
         case End():
-            return [("end_attempt", _end_row(one)), ("end_job", _job_row(one, one.failed, False))]
+            return "end_attempt", _end_row(one)
         case Requeue():
-            return [
-                ("requeue_attempt", _requeue_row(one)),
-                ("end_job", _job_row(one, False, one.lost)),
-            ]
+            return "requeue_attempt", _requeue_row(one)
         case Progress():
             entry = msgspec.json.encode([one.at, one.status]).decode()
             ids = {"attempt_id": one.attempt_id, "job_id": one.job_id}
-            return [("add_progress", {**ids, "entry": entry})]
+            return "add_progress", {**ids, "entry": entry}
         case TakeBack():
-            return [("take_back", msgspec.structs.asdict(one))]
+            return "take_back", msgspec.structs.asdict(one)
+
+
+def _end_job(session: Session, one: End | Requeue) -> None:
+    """Write the job's row. The attempt was live or adrift, so the job cannot but wait."""
+    failed = isinstance(one, End) and one.failed
+    lost = isinstance(one, Requeue) and one.lost
+    ended_at = one.at if one.new in FINAL else None
+    row = (one.job_id, one.new.value, one.epoch, one.attempt_id, failed, lost, one.reason, ended_at)
+    if session.run("end_job", row).rowcount != 1:
+        raise StoreError(
+            f"job {one.job_id} does not wait, but its attempt {one.attempt_id} is open"
+        )
 
 
 def _end_row(one: End) -> tuple[object, ...]:
@@ -215,20 +200,6 @@ def _requeue_row(one: Requeue) -> tuple[object, ...]:
         one.how.value if one.how else None,
         one.event,
         one.reason,
-    )
-
-
-def _job_row(one: End | Requeue, failed: bool, lost: bool) -> tuple[object, ...]:
-    ended_at = one.at if one.new in FINAL else None
-    return (
-        one.job_id,
-        one.new.value,
-        one.epoch,
-        one.attempt_id,
-        failed,
-        lost,
-        one.reason,
-        ended_at,
     )
 
 

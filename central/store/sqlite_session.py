@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,41 +74,14 @@ class Session:
         first: int = self.one("reserve", {"name": name, "count": count})[0]
         return first
 
-    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+    def each(self, statement: str, rows: Iterable[Parameters]) -> list[bool]:
         """Run compare-and-sets and tell which changed their row.
 
-        All at once where nobody loses; otherwise that is undone, and losers are found one by one.
+        Row by row: a savepoint around an executemany, to find losers after it, costs more than it
+        saves, because SQLite then copies every page that is about to change.
         """
-        return self.each_of((statement, rows))
-
-    def each_of(self, *steps: tuple[str, Sequence[Parameters]]) -> list[bool]:
-        """The same with several statements an item, which win or lose together."""
-        count = len(steps[0][1])
-        if count == 0:
-            return []
-        if count > 1:
-            self.run("savepoint")
-            if all(self.many(statement, rows) == count for statement, rows in steps):
-                self.run("keep_savepoint")
-                return [True] * count
-            self._undo()
-        return [self._single(steps, i) for i in range(count)]
-
-    def _single(self, steps: tuple[tuple[str, Sequence[Parameters]], ...], i: int) -> bool:
-        if len(steps) == 1:
-            statement, rows = steps[0]
-            return self.run(statement, rows[i]).rowcount == 1
-        self.run("savepoint")
-        for statement, rows in steps:
-            if self.run(statement, rows[i]).rowcount != 1:
-                self._undo()
-                return False
-        self.run("keep_savepoint")
-        return True
-
-    def _undo(self) -> None:
-        self.run("undo_to_savepoint")
-        self.run("keep_savepoint")
+        cursor, sql = self.connection.cursor(), self.sql[statement]
+        return [cursor.execute(sql, row).rowcount == 1 for row in rows]
 
     def site(self, site: str) -> int:
         """Return the id of a site; a new one is stored."""

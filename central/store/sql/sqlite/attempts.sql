@@ -52,12 +52,14 @@ UPDATE attempt
 -- name: end_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 at, ?5 how, ?6 exit code, ?7 event, ?8 reason, ?9 detail,
 -- ?10 isolation, ?11 usage, ?12 outputs, ?13 started_at.
--- PROTOCOL C9: open (hence of the last epoch), and no kill was acknowledged.
+-- PROTOCOL C9: open (hence of the last epoch), and no kill was acknowledged. While the attempt is
+-- live the job waits by its own word; an attempt adrift counts only as long as the job still does.
 UPDATE attempt
    SET live = 0, state = NULL, open = 0, ended_at = ?4, how = ?5, exit_code = ?6, event = ?7,
        reason = ?8, detail = ?9, isolation = CASE WHEN ?10 = '' THEN isolation ELSE ?10 END,
        usage = ?11, outputs = ?12, started_at = coalesce(started_at, ?13)
- WHERE attempt_id = ?1 AND job_id = ?2 AND epoch = ?3 AND open = 1 AND wanted IS NOT 'kill';
+ WHERE attempt_id = ?1 AND job_id = ?2 AND epoch = ?3 AND open = 1 AND wanted IS NOT 'kill'
+   AND (live = 1 OR EXISTS (SELECT 1 FROM job WHERE job_id = ?2 AND state = 'Waiting'));
 
 -- name: end_job
 -- ?1 job, ?2 new state, ?3 epoch, ?4 attempt, ?5 failures more, ?6 losses more, ?7 reason,
