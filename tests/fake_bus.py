@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from pilotage.central.bus.connection import HANDLER_FAULTS
 from pilotage.central.bus.logins import Logins
 from pilotage.central.ports import Inbound
 from pilotage.proto import topics
@@ -148,6 +149,7 @@ class FakeBus:
     """The central's side: `pilotage.central.ports.Bus`."""
 
     def __init__(self, broker: FakeBroker) -> None:
+        self.faults = 0
         self._broker = broker
         self._link: Link | None = None
 
@@ -176,11 +178,17 @@ class FakeBus:
             self._link = await enter(self._broker, CENTRAL, CENTRAL, topics.all_up())
             try:
                 while True:
-                    await inbound(*await self._link.receive())
+                    await self._give(inbound, *await self._link.receive())
             except LinkCut:
                 continue
             finally:
                 self._link.end(politely=True)
+
+    async def _give(self, inbound: Inbound, topic: str, payload: bytes) -> None:
+        try:
+            await inbound(topic, payload)
+        except HANDLER_FAULTS:
+            self.faults += 1
 
 
 class FakePilotBus:
