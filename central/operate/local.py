@@ -42,9 +42,9 @@ class LocalCentral:
 
 @contextmanager
 def local_central(
-    data: Path, options: Mapping[str, str], *, keep: bool = False
+    data: Path, options: Mapping[str, str], *, port: int = 0, keep: bool = False
 ) -> Generator[LocalCentral]:
-    """Start `pilotage serve` on a free port; end it afterwards, unless it is kept.
+    """Start `pilotage serve` on a free port or on `port`; end it afterwards, unless it is kept.
 
     `options` are settings as `section.key`. Raises NotRunning.
     """
@@ -55,7 +55,7 @@ def local_central(
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pilotage.central.cli", "serve"),
-                *("--data", str(data), "--port", "0", *words),
+                *("--data", str(data), "--port", str(port), *words),
             ],
             stdin=subprocess.DEVNULL,
             stdout=out,
