@@ -540,6 +540,14 @@ class FakeStore:
         )
         return self._body(job)
 
+    async def turn(
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+    ) -> tuple[list[bool], list[JobBody | None]]:
+        self._begin_write()
+        won, found = [self._change(one) for one in changes], [self._match(one) for one in attempts]
+        await self.synced()
+        return won, found
+
     async def change(self, changes: Sequence[Change]) -> list[bool]:
         self._begin_write()
         won = [self._change(one) for one in changes]

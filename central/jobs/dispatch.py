@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pilotage.matcher.types import Match
+from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.job_states import JobEvent, JobState
 from pilotage.proto.messages import (
     Answer,
@@ -114,10 +114,14 @@ class Dispatch:
         """
         presence = self.presence(caller, message.gen, message.session)
         judged = await self._judge_all(presence, message.reports)
-        await self._write(judged)
-        answer = None
-        if message.ask is not None:
-            answer = await self._ask(presence, message.ask)
+        ask = message.ask
+        answer: AskAnswer | None = None
+        if ask is not None and ask.n > presence.ask:
+            answer = await self._new_ask(presence, ask, judged)
+        else:
+            await self._write(judged, presence, [])
+            if ask is not None:
+                answer = await self._old_ask(presence, ask)
         return TurnReply(
             term=self._term,
             reports=tuple(_answer(one) for one in judged if one.answer is not None),
@@ -230,16 +234,24 @@ class Dispatch:
         self._log("evidence", job=report.job, epoch=report.epoch, pilot=presence.pilot, why=why)
         return _Judged(report, Answer.STALE)
 
-    async def _write(self, judged: list[_Judged]) -> None:
-        """Write what the reports change. One whose row had changed stays without an answer: the
-        pilot repeats it, and it is judged anew."""
+    async def _write(
+        self, judged: list[_Judged], presence: Presence, leases: list[Lease]
+    ) -> list[JobBody | None]:
+        """Write what the reports change and the matches of the ask, in one transaction.
+
+        A report whose row had changed stays without an answer: the pilot repeats it, and it is
+        judged anew. Returns a body for each match that holds.
+        """
         pairs = [(one, one.change) for one in judged if one.change is not None]
-        closing = [one for one in judged if one.close]
+        changes, rows = (
+            [change for _, change in pairs],
+            [self._row(presence, one) for one in leases],
+        )
         try:
-            written = await self._store.change([change for _, change in pairs]) if pairs else []
-            closed = (
-                await self._store.move([self._close(one) for one in closing]) if closing else []
-            )
+            if not changes and not rows:
+                written, bodies = list[bool](), list[JobBody | None]()
+            else:
+                written, bodies = await self._store.turn(changes, rows)
         finally:
             for one, _ in pairs:
                 if one.lease is not None:
@@ -248,11 +260,21 @@ class Dispatch:
             if done and one.lease is not None:
                 one.answer = Answer.OK
                 self._aftermath.of_change(one.lease, change)
+        await self._close_open(judged)
+        if pairs:
+            self._queue.wake()
+        return bodies
+
+    async def _close_open(self, judged: list[_Judged]) -> None:
+        """Close open attempts whose jobs wait again, and that end without a result."""
+        closing = [one for one in judged if one.close]
+        if not closing:
+            return
+        closed = await self._store.move([self._close(one) for one in closing])
         for one, done in zip(closing, closed, strict=True):
             if done and one.lease is not None:
                 one.answer = Answer.OK
                 self._leases.forget(one.lease)
-        self._queue.wake()
 
     def _close(self, one: _Judged) -> Move:
         assert one.lease is not None
@@ -268,74 +290,90 @@ class Dispatch:
 
     # -- asks -----------------------------------------------------------------------------------
 
-    async def _ask(self, presence: Presence, ask: Ask) -> AskAnswer:
-        """Answer a numbered request for work (PROTOCOL C2)."""
+    async def _old_ask(self, presence: Presence, ask: Ask) -> AskAnswer:
+        """Answer an ask that was taken up before (PROTOCOL C2): a repeat waits for the first."""
         if ask.n < presence.ask:
             return AskAnswer(n=ask.n, stale=True)
-        if ask.n == presence.ask:
-            underway = self._asking.get(presence.pilot)
-            if underway is not None:
-                await underway.wait()
-            return await self._repeat(presence, ask)
+        underway = self._asking.get(presence.pilot)
+        if underway is not None:
+            await underway.wait()
+        return await self._repeat(presence, ask)
+
+    async def _new_ask(self, presence: Presence, ask: Ask, judged: list[_Judged]) -> AskAnswer:
+        """Match a request for work, and write it together with what the pilot reports."""
         done = self._asking[presence.pilot] = asyncio.Event()
-        presence.ask = ask.n
-        presence.offer = ask.offer
+        presence.ask, presence.offer = ask.n, ask.offer
         try:
-            return await self._match(presence, ask)
+            return await self._match(presence, ask, judged)
         finally:
             done.set()
             if self._asking.get(presence.pilot) is done:
                 del self._asking[presence.pilot]
 
-    async def _match(self, presence: Presence, ask: Ask) -> AskAnswer:
-        matcher, now = self._queue.matcher, self._clock.monotonic()
+    async def _match(self, presence: Presence, ask: Ask, judged: list[_Judged]) -> AskAnswer:
+        matcher = self._queue.matcher
         matcher.withdraw(presence.pilot)
         held = {(one.job, one.epoch) for one in ask.holding}
-        own = self._leases.of_pilot(presence.pilot)
-        gone = [
-            lease
-            for lease in own
-            if lease.phase is Phase.LIVE
-            and not lease.settling
-            and lease.ask < ask.n
-            and lease.session == presence.session
-            and (lease.job, lease.epoch) not in held
-        ]
-        await self._give_back(gone)
+        await self._give_back(self._not_held(presence, held, asked_before=ask.n))
         if presence.drain or presence.state is not PilotState.RUNNING:
+            await self._write(judged, presence, [])
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
-        taken = [
-            lease
-            for lease in self._leases.of_pilot(presence.pilot)
-            if lease.phase is Phase.LIVE and (lease.job, lease.epoch) not in held
-        ]
-        offer = presence.live_offer(
-            ask.offer,
-            cores_taken=sum(lease.cores for lease in taken),
-            memory_taken_mb=sum(lease.memory_mb for lease in taken),
-        )
-        matches = matcher.match(offer, ask.jobs_max, now) if offer.cores_free > 0 else []
-        assignments = await self._hand_out(presence, ask.n, matches) if matches else []
+        offer = self._offer(presence, ask, held)
+        matches: list[Match] = []
+        if offer.cores_free > 0:
+            matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
+        assignments = await self._hand_out(presence, ask.n, matches, judged)
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
         matcher.park(offer, ask.n, self._clock.monotonic())
         return self._parked(ask.n)
+
+    def _not_held(
+        self, presence: Presence, held: set[tuple[int, int]], *, asked_before: int
+    ) -> list[Lease]:
+        """Return the attempts of earlier asks that the pilot does not hold and never will."""
+        return [
+            lease
+            for lease in self._leases.of_pilot(presence.pilot)
+            if lease.phase is Phase.LIVE
+            and not lease.settling
+            and lease.session == presence.session
+            and lease.ask < asked_before
+            and (lease.job, lease.epoch) not in held
+        ]
+
+    def _offer(self, presence: Presence, ask: Ask, held: set[tuple[int, int]]) -> LiveOffer:
+        """Return what is free: the pilot's word, less what it was given and does not list."""
+        unknown = [
+            lease
+            for lease in self._leases.of_pilot(presence.pilot)
+            if lease.phase is Phase.LIVE
+            and not lease.settling
+            and (lease.job, lease.epoch) not in held
+        ]
+        return presence.live_offer(
+            ask.offer,
+            cores_taken=sum(lease.cores for lease in unknown),
+            memory_taken_mb=sum(lease.memory_mb for lease in unknown),
+        )
 
     def _parked(self, n: int) -> AskAnswer:
         up = self._outbound.up
         wait = self._settings.poll_parked_s if up else self._settings.poll_bus_down_s
         return AskAnswer(n=n, parked=True, retry_in_s=wait)
 
-    async def _hand_out(self, presence: Presence, n: int, matches: list[Match]) -> list[Assignment]:
+    async def _hand_out(
+        self, presence: Presence, n: int, matches: list[Match], judged: list[_Judged]
+    ) -> list[Assignment]:
         """Write matches and return those that hold. Each is pending until its row is known."""
         matcher = self._queue.matcher
         leases: list[Lease] = []
         try:
-            first = await self._attempt_ids.take(len(matches))
+            first = await self._attempt_ids.take(len(matches)) if matches else 0
             leases = [self._lease(presence, n, match, first + i) for i, match in enumerate(matches)]
             for lease in leases:
                 self._aftermath.pending[lease.attempt_id] = lease
-            bodies = await self._store.match([self._row(presence, lease) for lease in leases])
+            bodies = await self._write(judged, presence, leases)
         except StoreFull:
             for match in matches:
                 matcher.put_back(match.job)
@@ -469,17 +507,7 @@ class Dispatch:
                 lease.deadline = max(lease.deadline, now + self._settings.lease_s)
                 lease.renewed = now
         stale += await self._take_back(back)
-        await self._give_back(
-            [
-                lease
-                for lease in self._leases.of_pilot(presence.pilot)
-                if lease.phase is Phase.LIVE
-                and not lease.settling
-                and lease.session == presence.session
-                and lease.ask <= message.closed
-                and (lease.job, lease.epoch) not in held
-            ]
-        )
+        await self._give_back(self._not_held(presence, held, asked_before=message.closed + 1))
         if message.goodbye:
             await self._aftermath.goodbye(presence)
         return self._beat_answer(presence, message, stale)

@@ -262,6 +262,12 @@ class SqliteStore:
         write = partial(sqlite_jobs.change, changes=changes)
         return await self._writer.run(write, rows=len(changes))
 
+    async def turn(
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+    ) -> tuple[list[bool], list[JobBody | None]]:
+        write = partial(sqlite_jobs.turn, changes=changes, attempts=attempts)
+        return await self._writer.run(write, rows=len(changes) + len(attempts))
+
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
         write = partial(sqlite_jobs.keep_evidence, evidence=evidence)
         await self._writer.run(write, rows=len(evidence))

@@ -142,6 +142,12 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
     return won
 
 
+def turn(
+    session: Session, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+) -> tuple[list[bool], list[JobBody | None]]:
+    return change(session, changes), match(session, attempts) if attempts else []
+
+
 def _attempt_row(one: Change) -> tuple[str, Parameters]:
     """Return the compare-and-set of the attempt."""
     match one:
