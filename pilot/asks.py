@@ -27,6 +27,7 @@ class Asks:
         self.closed = 0  # the last ask that is answered or given up
         self.next_at = -math.inf  # when to ask again although nothing has changed
         self._offered: Optional[Free] = None  # what the parked or refused ask offers
+        self._woken_early = 0  # an ask that was woken before we knew that it is parked
 
     def due_at(self, free: Free) -> float:
         """Return when a new ask is due: at once if something is free that was not offered."""
@@ -54,6 +55,8 @@ class Asks:
         """Nothing more to have now: wait for a wake-up, for a change or until `next_at`."""
         self._offered, self.next_at = offered, next_at
         self.parked = self.closed if parked else 0
+        if parked and self._woken_early == self.closed:
+            self.next_at = -math.inf
 
     def give_up(self) -> None:
         """Close the open ask without an answer: one that still comes is ignored."""
@@ -62,7 +65,13 @@ class Asks:
             self.open = None
 
     def woken(self, n: int) -> bool:
-        """Ask again if it is the parked ask that is meant."""
+        """Ask again if it is the parked ask that is meant, or the open one once it is parked.
+
+        The bus may be faster than the HTTP reply that says `parked`.
+        """
+        if self.open is not None and n == self.open.ask.n:
+            self._woken_early = n
+            return True
         if n == 0 or n != self.parked:
             return False
         self.next_at = -math.inf

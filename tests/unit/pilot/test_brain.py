@@ -39,6 +39,13 @@ ASKS = {
     0.7   got A parked      journal A; start A fence 96.6
     0.8   down wake 1
     """,
+    "a wake-up that is faster than the reply which says parked is not lost": """
+    0     bus up            ask 1
+    0.1   down wake 1
+    0.2   got parked        ask 2
+    0.3   down wake 1
+    0.4   got parked
+    """,
     "a parked ask asks again after 300 s less 20 %, because its wake-up may be lost": """
     0     bus up            ask 1
     0.1   got parked
