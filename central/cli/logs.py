@@ -23,7 +23,7 @@ def logs(
     /,
     *,
     stream: Annotated[Stream, Parameter(help="Which of its two streams.")] = Stream.OUT,
-    follow: Annotated[bool, Parameter(alias="-f", help="Go on until its attempt ends.")] = False,
+    follow: Annotated[bool, Parameter(alias="-f", help="Go on until the job has ended.")] = False,
     common: Common = COMMON,
 ) -> int:
     """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
@@ -76,7 +76,7 @@ def output(
 
 
 async def follow_job(handle: "AsyncJobHandle") -> None:
-    """Print what a job writes until its attempt ends."""
+    """Print what a job writes until it has ended."""
     async for piece in handle.log(follow=True):
         _write(piece)
 

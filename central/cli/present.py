@@ -41,8 +41,9 @@ def print_json(value: object) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print a line for people."""
+    """Print a line, or several, for people."""
     sys.stdout.write(clean(text) + "\n")
+    sys.stdout.flush()  # what a job wrote goes out below this layer, and must not overtake it
 
 
 def note(text: str) -> None:
@@ -77,10 +78,11 @@ def print_table(
         return
     lines = [[column.rstrip("#") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        print_line(
-            "  ".join(_padded(*one) for one in zip(line, widths, columns, strict=True)).rstrip()
-        )
+    texts = (
+        "  ".join(_padded(*one) for one in zip(line, widths, columns, strict=True)).rstrip()
+        for line in lines
+    )
+    print_line("\n".join(texts))
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":
@@ -96,7 +98,7 @@ def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
             column.rstrip("#"), justify="right" if right else "left", overflow="ellipsis"
         )
     for row in rows:
-        texts = [clean(_text(value)) for value in row]
+        texts = [_text(value) for value in row]
         table.add_row(*(Text(text, style=COLOURS.get(text.split(" ")[0], "")) for text in texts))
     return table
 
@@ -115,7 +117,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     named: Any = getattr(value, "value", value)  # of an enum
-    return str(named)
+    return clean(str(named)).replace("\n", " ")
 
 
 def _padded(text: str, width: int, column: str) -> str:

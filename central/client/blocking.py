@@ -84,7 +84,7 @@ class JobHandle:
         return self.loop.iterate(self.core.events())
 
     def log(self, stream: Stream = Stream.OUT, *, follow: bool = False) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` until its attempt ends."""
+        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         return self.loop.iterate(self.core.log(stream, follow=follow))
 
     def history(self) -> History:
@@ -350,10 +350,7 @@ class Client:
     def log(
         self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` until its attempt ends.
-
-        When the connection breaks it is made anew, and what has been seen is passed over.
-        """
+        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         return self.loop.iterate(self.core.log(job, stream, follow=follow))
 
     def outputs(self, job: int) -> Outputs:

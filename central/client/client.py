@@ -63,6 +63,7 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
 from .filters import query_of
+from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .outstanding import Outstanding
 from .pace import Pace, RealPace, pauses
@@ -284,7 +285,20 @@ class AsyncClient:
     async def log(
         self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` until its attempt ends.
+        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
+        found = (
+            follow_job(self, job, stream, self._pace)
+            if follow
+            else self.pieces(job, stream, follow=False)
+        )
+        async with aclosing(found) as received:
+            async for piece in received:
+                yield piece
+
+    async def pieces(
+        self, job: int, stream: Stream, *, follow: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what one attempt wrote; with `follow` until it ends.
 
         When the connection breaks it is made anew, and what has been seen is passed over.
         """

@@ -75,7 +75,7 @@ class AsyncJobHandle:
     async def log(
         self, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` until its attempt ends."""
+        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         async for piece in self.client.log(self.id, stream, follow=follow):
             yield piece
 

@@ -136,10 +136,11 @@ def moved(seq: int, job: int, state: JobState) -> bytes:
     return event_line(Event(seq=seq, at="", kind="job", job=job, state=state, submission=1))
 
 
-def view(id: int, state: JobState, submission: int = 1) -> JobView:
+def view(id: int, state: JobState, *, epoch: int = 0) -> JobView:
     return JobView(
         id=id,
-        submission=submission,
+        submission=1,
+        epoch=epoch,
         name="",
         type="User",
         community="c",
@@ -154,13 +155,17 @@ class Jobs:
 
     def __init__(self, central: StubCentral, *ids: int) -> None:
         self.states = dict.fromkeys(ids, JobState.WAITING)
+        self.epochs = dict.fromkeys(ids, 0)
         central.always["GET /v1/jobs"] = self.page
         for id in ids:
-            central.always[f"GET /v1/jobs/{id}"] = self._detail
+            central.always[f"GET /v1/jobs/{id}"] = self.detail
 
-    def _detail(self, got: Got) -> httpx.Response:
+    def detail(self, got: Got) -> httpx.Response:
         id = int(got.path.rsplit("/", 1)[1])
-        detail = {"view": view(id, self.states[id]), "job": {"command": ["true"]}}
+        detail = {
+            "view": view(id, self.states[id], epoch=self.epochs[id]),
+            "job": {"command": ["true"]},
+        }
         return httpx.Response(200, content=msgspec.json.encode(detail))
 
     def page(self, got: Got) -> httpx.Response:

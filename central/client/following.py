@@ -1,0 +1,59 @@
+"""Following what a job writes, from one attempt to the next, until the job has ended.
+
+Live output is a hint like all that travels on the bus: pieces may be lost, and the end of an
+attempt may arrive before its last words. So what was kept with the result has the last word.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from pilotage.proto.api import JobDetail
+from pilotage.proto.job_states import ACTIVE, FINAL
+from pilotage.proto.messages import Stream
+
+from .pace import Pace, pauses
+
+_KEPT_BYTES = 1_000_000  # of each stream, with the result
+_LOOK_LONGEST_S = 1.0
+
+
+class Source(Protocol):
+    """What following needs of a client."""
+
+    async def detail(self, job: int) -> JobDetail: ...
+
+    def pieces(self, job: int, stream: Stream, *, follow: bool) -> AsyncIterator[bytes]: ...
+
+
+async def follow(
+    source: Source, job: int, stream: Stream, pace: Pace
+) -> AsyncGenerator[bytes, None]:
+    """Yield the output of each attempt that runs while we look, or that has ended already."""
+    shown = -1  # the epoch whose output has been yielded
+    rests = pauses(pace, longest_s=_LOOK_LONGEST_S)
+    while True:
+        view = (await source.detail(job)).view
+        if view.state in ACTIVE and view.epoch != shown:
+            seen = bytearray()
+            async for piece in source.pieces(job, stream, follow=True):
+                seen += piece[: _KEPT_BYTES - len(seen)]
+                yield piece
+            async for piece in _rest(source, job, stream, bytes(seen)):
+                yield piece
+            shown, rests = view.epoch, pauses(pace, longest_s=_LOOK_LONGEST_S)
+        elif view.state in FINAL:
+            if view.epoch != shown:
+                async for piece in source.pieces(job, stream, follow=False):
+                    yield piece
+            return
+        else:
+            await pace.sleep(next(rests))
+
+
+async def _rest(
+    source: Source, job: int, stream: Stream, seen: bytes
+) -> AsyncGenerator[bytes, None]:
+    """Yield what was kept beyond what was seen; nothing where the two do not begin alike."""
+    kept = b"".join([piece async for piece in source.pieces(job, stream, follow=False)])
+    if len(kept) > len(seen) and kept.startswith(seen):
+        yield kept[len(seen) :]

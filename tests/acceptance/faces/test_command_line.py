@@ -1,0 +1,174 @@
+"""Stories told at the command line, against a real central and a real pilot."""
+
+import io
+import json
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.cli.main import run
+
+from .conftest import SITE, Site
+
+
+class Shell:
+    """Types commands and keeps what they said. They run in this process: it saves their start."""
+
+    said = ""  # on standard error, by the last command
+
+    def type(self, *words: str, code: int = 0) -> str:
+        """Run `pilotage WORDS`, expect the exit code, return the standard output."""
+        raw, err = io.BytesIO(), io.StringIO()
+        out = io.TextIOWrapper(raw, encoding="utf-8")
+        with redirect_stdout(out), redirect_stderr(err):
+            found = run(words)
+        out.flush()
+        printed = raw.getvalue().decode()
+        self.said = err.getvalue()
+        assert found == code, f"{words}: {found}, {printed}{self.said}"
+        return printed
+
+    def ask(self, *words: str, code: int = 0) -> list[Any]:
+        """The same with --json before anything else: one document for each line."""
+        text = self.type(words[0], "--json", *words[1:], code=code)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def shell(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setenv("PILOTAGE_DATA", str(site.data))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    return Shell()
+
+
+def test_a_command_runs_and_its_output_and_files_come_back(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("from here\n")
+    program = "cat in.txt; cat in.txt in.txt > out.txt"
+    words = ("--input", "in.txt", "--output", "out.txt", "--name", "copy", "--env", "A=b")
+    submitted, ended = shell.ask("submit", "--wait", *words, "--", "sh", "-c", program)
+    job = str(submitted["ids"][0]["first"])
+
+    assert ended == {"states": {"Done": 1}}
+    assert shell.type("logs", job) == "from here\n"
+    assert [one["name"] for one in shell.ask("output", job)[0]] == ["out.txt"]
+    shell.type("output", job, "--to", "results")
+    assert (tmp_path / "results" / "out.txt").read_text() == "from here\n" * 2
+    (view,) = shell.ask("status", job)
+    assert (view["name"], view["state"], view["site"]) == ("copy", "Done", SITE)
+
+
+def test_a_job_that_fails_says_so_in_the_exit_code(shell: Shell) -> None:
+    submitted, ended = shell.ask("submit", "--wait", "--", "sh", "-c", "exit 7", code=1)
+
+    assert ended == {"states": {"Failed": 1}}
+    (view,) = shell.ask("status", str(submitted["ids"][0]["first"]))
+    assert view["exit_code"] == 7
+
+
+def test_the_output_can_be_followed_while_it_is_written(shell: Shell) -> None:
+    said = shell.type("submit", "--follow", "--", "sh", "-c", "echo one; sleep 0.5; echo two")
+
+    assert said.splitlines()[1:] == ["one", "two", "1 Done"]
+
+
+def test_an_array_is_a_job_for_each_number(shell: Shell) -> None:
+    (submitted, ended) = shell.ask("submit", "--wait", "--array", "3-6", "--", "echo", "n={index}")
+    first = submitted["ids"][0]["first"]
+
+    assert ended == {"states": {"Done": 4}}
+    assert [shell.type("logs", str(first + i)) for i in range(4)] == [
+        f"n={n}\n" for n in (3, 4, 5, 6)
+    ]
+
+
+def test_a_job_file_with_a_template(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "add.sh").write_text("echo $(($1 + 1)) > sum-$1.txt\n")
+    (tmp_path / "job.yaml").write_text(
+        "name: sums\n"
+        "template:\n"
+        "  command: [sh, code/add.sh, '{n}']\n"
+        "  inputs: [code]\n"
+        "  outputs: ['sum-{n}.txt']\n"
+        "parameters: [{n: 1}, {n: 41}]\n"
+    )
+    submitted, ended = shell.ask("submit", "--wait", "job.yaml")
+    last = submitted["ids"][0]["first"] + 1
+    shell.type("output", str(last), "sum-41.txt", "--to", "answer")
+
+    assert ended == {"states": {"Done": 2}}
+    assert (tmp_path / "answer").read_text() == "42\n"
+
+
+def test_the_same_key_gives_the_same_jobs(shell: Shell) -> None:
+    first = shell.ask("submit", "--key", "once", "--", "true")[0]
+    second = shell.ask("submit", "--key", "once", "--", "true")[0]
+    shell.type("submit", "--key", "once", "--", "false", code=3)
+
+    assert (second["ids"], second["repeated"]) == (first["ids"], True)
+    assert "key" in shell.said
+
+
+def test_a_job_that_fits_nowhere_is_explained_and_killed(shell: Shell) -> None:
+    job = str(shell.ask("submit", "--cores", "64", "--", "true")[0]["ids"][0]["first"])
+    (found,) = shell.ask("explain", job)
+    words = shell.type("explain", job)
+
+    assert found["fitting"] == 0
+    assert [one["clause"] for one in found["obstacles"]] == ["cores"]
+    assert "64 cores" in words
+    shell.type("wait", job, "--timeout-s", "0.5", code=5)
+    assert shell.ask("kill", job)[0]["done"] == 1
+    assert shell.ask("wait", job, code=1) == [{"states": {"Killed": 1}}]
+    assert shell.ask("explain", "--site", "NOWHERE", "--", "true")[0]["fitting"] == 0
+
+
+def test_all_that_match_are_held_released_and_killed(shell: Shell) -> None:
+    words = ("--array", "30", "--type", "Bulk", "--cores", "50", "--", "true")
+    number = shell.ask("submit", *words)[0]["submission"]
+    where = ("--filter", f"type=Bulk,owner=me,submission={number}", "--all")
+    shell.type("hold", *where, code=2)
+
+    assert "hold all 30 jobs that match" in shell.said
+    assert shell.ask("hold", *where, "--yes")[0]["done"] == 30
+    assert shell.ask("release", *where, "--yes")[0]["done"] == 30
+    assert shell.ask("kill", *where, "--yes")[0]["done"] == 30
+    assert shell.ask("delete", *where, "--yes")[0]["done"] == 30
+    assert shell.ask("status", "--submission", str(number), "--state", "Killed") == []
+
+
+def test_a_hundred_thousand_jobs_in_one_call(shell: Shell) -> None:
+    words = ("--array", "1-100000", "--cores", "50", "--type", "Many", "--", "echo", "{index}")
+    submitted = shell.ask("submit", *words)[0]
+    rows = shell.ask("summary", "--by", "type")[0]["rows"]
+    counts = next(row["counts"] for row in rows if row["key"] == "Many")
+
+    assert submitted["count"] == 100_000
+    assert counts["Waiting"] == 100_000
+    assert len(shell.ask("status", "--filter", "type=Many", "--limit", "1500")) == 1_500
+    number = str(submitted["submission"])
+    assert shell.ask("kill", "--submission", number, "--all", "--yes")[0]["done"] == 100_000
+
+
+def test_watching_a_submission_ends_with_it(shell: Shell) -> None:
+    number = shell.ask("submit", "--array", "4", "--", "sleep", "0.2")[0]["submission"]
+    looks = shell.ask("watch", str(number))
+
+    assert looks[-1]["rows"] == [{"key": SITE, "counts": {"Done": 4}}]
+
+
+def test_pilots_sites_and_tokens_are_shown(shell: Shell, site: Site, tmp_path: Path) -> None:
+    assert site.pilot in shell.type("pilot", "list")
+    assert site.pilot in shell.type("pilot", "show", site.pilot)
+    assert SITE in shell.type("site", "list")
+    saved = tmp_path / "bob.json"
+    shell.type("token", "issue", "bob", "--save", str(saved))
+
+    assert saved.stat().st_mode & 0o777 == 0o600
+    assert json.loads(saved.read_text())["url"] == site.central.url
+    assert "bob" in shell.type("token", "list")
+    assert shell.ask("whoami")[0]["subject"] == "admin"
