@@ -1,0 +1,118 @@
+"""The pilot's end of the bus against real brokers: beats up, hints down, cuts that heal."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.pilot.bus import MqttBus, factory
+from pilotage.pilot.clock import BootClock
+from pilotage.pilot.tasks import Tasks
+from pilotage.proto import topics
+from pilotage.proto.messages import BrokerLogin
+from tests.contract.bus.stages import SocketStage, eventually, stage
+from tests.services import mosquitto
+
+NO_MOSQUITTO = mosquitto.missing()
+DRIVERS = [
+    "embedded",
+    pytest.param("mosquitto", marks=pytest.mark.skipif(bool(NO_MOSQUITTO), reason=NO_MOSQUITTO)),
+]
+COMMUNITY, PILOT, PASSWORD = "ctao", "pic-1", "word"
+BEAT = topics.up(COMMUNITY, PILOT, topics.Kind.BEAT)
+DOWN = topics.down(COMMUNITY, PILOT)
+
+
+class Impatient:
+    """Randomness that always takes the low end."""
+
+    def token(self) -> str:
+        return "t"
+
+    def uniform(self, low: float, high: float) -> float:
+        return low
+
+
+class Joined:
+    """A pilot's bus and what was heard on either side."""
+
+    def __init__(self, bus: MqttBus, place: SocketStage) -> None:
+        self.bus, self.place = bus, place
+        self.central_heard: list[tuple[str, bytes]] = []
+        self.pilot_heard: list[bytes] = []
+        self.changes: list[bool] = []
+
+    async def at_central(self, topic: str, payload: bytes) -> None:
+        self.central_heard.append((topic, payload))
+
+    async def at_pilot(self, payload: bytes) -> None:
+        self.pilot_heard.append(payload)
+
+
+class _Enough(Exception):
+    pass
+
+
+@asynccontextmanager
+async def joined(driver: str, folder: Path, *, password: str = PASSWORD) -> AsyncGenerator[Joined]:
+    log: list[tuple[str, Any]] = []
+    async with stage(driver, folder) as place:
+        assert isinstance(place, SocketStage)
+        login = BrokerLogin(f"mqtt://127.0.0.1:{place.port}", PILOT, password)
+        make = factory(BootClock(), Impatient(), lambda event, facts: log.append((event, facts)))
+        bus = make(login, "", COMMUNITY, PILOT, b"gone")
+        assert isinstance(bus, MqttBus)
+        both = Joined(bus, place)
+        try:
+            async with Tasks() as tasks:
+                tasks.start(place.bus.run(both.at_central))
+                await eventually(lambda: place.bus.up, "the central's bus is up")
+                await place.bus.add_login(COMMUNITY, PILOT, PASSWORD)
+                tasks.start(bus.run(both.at_pilot, both.changes.append))
+                yield both
+                raise _Enough
+        except _Enough:
+            pass
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_beats_go_up_and_hints_come_down(driver: str, tmp_path: Path) -> None:
+    async with joined(driver, tmp_path) as both:
+        await eventually(lambda: both.bus.up, "the pilot's bus is up")
+        both.bus.publish(BEAT, b"beat")
+        both.place.bus.publish(DOWN, b"wake")
+        await eventually(lambda: bool(both.central_heard and both.pilot_heard), "both were heard")
+
+    assert both.central_heard[0] == (BEAT, b"beat")
+    assert both.pilot_heard == [b"wake"]
+    assert both.changes == [True, False]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_broken_connection_is_said_and_heals(driver: str, tmp_path: Path) -> None:
+    async with joined(driver, tmp_path) as both:
+        await eventually(lambda: both.bus.up, "the pilot's bus is up")
+        await both.place.crash()
+        await eventually(lambda: both.changes[-1] is False, "the cut was said")
+        both.bus.publish(BEAT, b"lost")
+        await both.place.recover()
+        await eventually(lambda: both.bus.up and both.place.bus.up, "the bus is up again")
+        both.bus.publish(BEAT, b"beat")
+        await eventually(lambda: (BEAT, b"beat") in both.central_heard, "the beat was heard")
+
+    assert (BEAT, b"lost") not in both.central_heard
+    assert both.changes[:3] == [True, False, True]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_login_that_is_refused_is_never_up_and_never_an_error(
+    driver: str, tmp_path: Path
+) -> None:
+    async with joined(driver, tmp_path, password="wrong") as both:
+        await asyncio.sleep(0.5)
+
+    assert both.changes == []
+    assert not both.bus.up
