@@ -95,7 +95,7 @@ def headline(found: Explanation) -> list[str]:
     alone = max(found.obstacles, key=lambda one: one.would_fit, default=None)
     if not found.fitting and alone is not None and alone.would_fit:
         lines.append(
-            f"without `{alone.clause} {alone.wanted}` alone {number(alone.would_fit)} would fit"
+            f"but for {alone.clause} ({alone.wanted} wanted), {number(alone.would_fit)} would fit"
         )
     return lines
 

@@ -3,7 +3,7 @@
 import codecs
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -22,7 +22,9 @@ def logs(
     job: int,
     /,
     *,
-    stream: Annotated[Stream, Parameter(help="Which of its two streams.")] = Stream.OUT,
+    stream: Annotated[
+        Literal["stdout", "stderr"], Parameter(help="Which of its two streams.")
+    ] = "stdout",
     follow: Annotated[bool, Parameter(alias="-f", help="Go on until the job has ended.")] = False,
     common: Common = COMMON,
 ) -> int:
@@ -33,7 +35,7 @@ def logs(
 
     async def work(client: "AsyncClient") -> int:
         text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        async for piece in client.log(job, stream, follow=follow):
+        async for piece in client.log(job, Stream(stream), follow=follow):
             if common.json:
                 print_json({"job": job, "stream": stream, "text": text.decode(piece)})
             else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 app = App(name="pilot", help="Start, list, show and drain pilots.")
 
+_SPEAKING = (PilotState.RUNNING, PilotState.DRAINING)
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
 
 
@@ -139,13 +140,19 @@ def show(pilot: str, /, *, common: Common = COMMON) -> int:
 
 
 @app.command
-def drain(*pilots: str, common: Common = COMMON) -> int:
-    """Let pilots finish what they hold, and ask for nothing more."""
-    if not pilots:
-        raise UsageError("drain which pilots? `pilotage pilot list` has their names")
+def drain(
+    *pilots: str,
+    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
+    all: Annotated[bool, Parameter(help="All that live.")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Let pilots finish what they hold, and ask for nothing more; then they end."""
+    if bool(pilots) + bool(site) + all != 1:
+        raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
 
     async def work(client: "AsyncClient") -> int:
-        for pilot in pilots:
+        names = pilots or [one.id async for one in client.pilots(states=_SPEAKING, site=site)]
+        for pilot in names:
             await client.drain(pilot)
             if common.json:
                 print_json({"pilot": pilot, "draining": True})

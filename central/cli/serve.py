@@ -1,12 +1,11 @@
 """`pilotage serve`, `demo` and `bench`: started through `operate`."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from .exit_codes import Exit, UsageError
+from .exit_codes import UsageError
 
 
 def serve(
@@ -56,9 +55,9 @@ def bench(
     write: Annotated[Path | None, Parameter(help="Write the result to this file.")] = None,
 ) -> int:
     """Measure and compare with the goals; exit code 1 when one is missed."""
-    room = import_module("pilotage.central.bench")
-    code: int | None = room.main(name, json=json, against=against, write=write)
-    return code or Exit.OK
+    from ..bench import main
+
+    return main(name, json=json, against=against, write=write)
 
 
 def parse_settings(words: tuple[str, ...]) -> dict[str, str]:

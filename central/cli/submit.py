@@ -205,5 +205,6 @@ def _report(handle: "AsyncSubmissionHandle", common: Common) -> None:
         for part in handle.ranges[:5]
     )
     more = " …" if len(handle.ranges) > 5 else ""
+    what = "job" if handle.count == 1 else f"{jobs_in_words(handle.count)}:"
     again = " (the key was known: these are the jobs of the first call)" if handle.repeated else ""
-    print_line(f"submission {handle.id}: {jobs_in_words(handle.count)}, {ids}{more}{again}")
+    print_line(f"submission {handle.id}: {what} {ids}{more}{again}")

@@ -19,7 +19,12 @@ def whoami(*, common: Common = COMMON) -> int:
             return 0
         print_line(f"{me.subject} ({me.name or 'no name'}), {me.role.value} at {client.url}")
         print_line(f"community {me.community or 'all'}, groups {', '.join(me.groups) or 'none'}")
-        print_line(f"issued by {me.issuer}; the token ends in {me.expires_in_s / 3600:.1f} h")
+        print_line(f"issued by {me.issuer}; the token is valid for {_left(me.expires_in_s)}")
         return 0
 
     return run_with(common, work, patience_s=READING_S)
+
+
+def _left(seconds: float) -> str:
+    hours = seconds / 3_600
+    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.0f} days"
