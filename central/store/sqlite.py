@@ -15,7 +15,7 @@ from typing import Final
 from pilotage.proto.pilot_states import PilotState
 
 from . import sqlite_jobs, sqlite_pilots, sqlite_reads, sqlite_submissions
-from .errors import StoreBroken
+from .errors import StoreBroken, StoreError
 from .migrate import migrate, migrations
 from .queries import load
 from .records import (
@@ -79,7 +79,6 @@ async def open_sqlite(
 
 
 def _prepare(path: Path, at: float) -> tuple[Session, str]:
-    sql = load("sqlite")
     connection = sqlite3.connect(
         path,
         isolation_level=None,
@@ -87,6 +86,15 @@ def _prepare(path: Path, at: float) -> tuple[Session, str]:
         check_same_thread=False,  # it moves to the writer's thread and stays there
         cached_statements=256,
     )
+    try:
+        return _made_ready(connection, at)
+    except (sqlite3.Error, StoreError):
+        connection.close()
+        raise
+
+
+def _made_ready(connection: sqlite3.Connection, at: float) -> tuple[Session, str]:
+    sql = load("sqlite")
     for statement in (
         "set_page_size",
         "set_journal_mode",

@@ -16,7 +16,7 @@ from .errors import StoreBroken, StoreError, StoreFull
 
 QUEUE_MAX: Final = 4_096  # operations that wait or run; further callers wait until one is answered
 GROUP_ROWS_MAX: Final = 4_000  # a group is closed at the operation that reaches it
-CHECKPOINT_ROWS: Final = 8_000  # changed rows between two checkpoints; some 10 000 pages at most
+CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: some thousand pages
 
 # What an operation can bring about by its own data: SQLite's refusals, and values that it cannot
 # take (an integer above 2^63, half a surrogate pair).

@@ -10,7 +10,8 @@ INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session,
 SELECT ?1, ?2, ?3, round, last_attempt, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'Matched', 1, 1, ?13
   FROM job
  WHERE job_id = ?2 AND state = 'Waiting' AND epoch = ?3 - 1
-   AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+   AND EXISTS (SELECT 1 FROM submission AS u
+                WHERE u.submission_id = job.submission_id AND u.complete = 1)
     ON CONFLICT DO NOTHING;
 
 -- name: close_previous

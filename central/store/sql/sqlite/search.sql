@@ -49,9 +49,9 @@ SELECT j.job_id
     ON j.job_id BETWEEN max(z.value << 10, :after + 1) AND (z.value << 10) + 1023
  WHERE j.state IN (SELECT value FROM json_each(:states))
    AND (:include_deleted OR j.deleted = 0)
-   AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
    AND (:site IS NULL OR j.site_id = (SELECT site_id FROM site WHERE site = :site))
    AND (:submission_id IS NULL OR j.submission_id = :submission_id)
+   AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
    AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
    AND (:with_live OR j.state <> 'Waiting'
         OR NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1))

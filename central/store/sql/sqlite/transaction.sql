@@ -7,6 +7,5 @@ COMMIT;
 -- name: rollback
 ROLLBACK;
 
-
 -- name: checkpoint
 PRAGMA wal_checkpoint(PASSIVE);

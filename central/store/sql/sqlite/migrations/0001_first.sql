@@ -53,11 +53,11 @@ CREATE TABLE submission (
     key           TEXT NOT NULL,
     body_hash     TEXT NOT NULL,
     name          TEXT NOT NULL,
-    template      BLOB,
     job_name      TEXT, -- the template's: the name of its jobs that have none of their own
     at            REAL NOT NULL,
     complete      INTEGER NOT NULL CHECK (complete IN (0, 1)),
     ranges        TEXT NOT NULL DEFAULT '[]', -- JSON: [[first id, count], …]
+    template      BLOB, -- last, because what follows a long value is slow to reach
     UNIQUE (community, owner_id, key)
 );
 

@@ -1,0 +1,270 @@
+"""The writer: groups, what fails alone, what is full, what is broken."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
+from pilotage.central.store.sqlite_session import Session
+from pilotage.central.store.writer import CHECKPOINT_ROWS, Writer, translated
+
+T = TypeVar("T")
+
+
+class Recorded(Session):
+    """A session with one small table that counts its transactions and can be told to fail."""
+
+    def __init__(self, path: Path) -> None:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        connection.execute("CREATE TABLE thing (n INTEGER PRIMARY KEY, text TEXT)")
+        super().__init__(connection)
+        self.commits = 0
+        self.failures: dict[str, Exception] = {}
+        self.sql = Statements(self)
+
+    def things(self) -> list[int]:
+        return [row[0] for row in self.connection.execute("SELECT n FROM thing ORDER BY n")]
+
+
+class Statements(dict[str, str]):
+    """The statements of a transaction; a look-up is the moment at which one is run."""
+
+    def __init__(self, session: Recorded) -> None:
+        super().__init__(session.sql)
+        self._session = session
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._session.failures:
+            raise self._session.failures[name]
+        self._session.commits += name == "commit"
+        return super().__getitem__(name)
+
+
+class Told:
+    """The words that `fatal` was called with."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def __call__(self, why: str) -> None:
+        self.words.append(why)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path / "store.db")
+
+
+@pytest.fixture
+def fatal() -> Told:
+    return Told()
+
+
+@pytest.fixture
+async def writer(session: Recorded, fatal: Told) -> AsyncIterator[Writer[Recorded]]:
+    made = Writer(session, fatal=fatal)
+    yield made
+    await made.close()
+    session.connection.close()
+
+
+def put(n: int, text: str = "") -> Callable[[Recorded], int]:
+    def operation(session: Recorded) -> int:
+        session.connection.execute("INSERT INTO thing (n, text) VALUES (?, ?)", (n, text))
+        return n
+
+    return operation
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("told to")
+    error.sqlite_errorcode = code
+    return error
+
+
+async def outcome(call: Awaitable[T]) -> T | Exception:
+    try:
+        return await call
+    except (StoreError, ValueError, OverflowError) as why:
+        return why
+
+
+async def together(
+    writer: Writer[Recorded], *operations: Callable[[Recorded], int]
+) -> list[int | Exception]:
+    """Run operations as one group: they are queued while the writer is held up by another."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold_up(session: Recorded) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outcome(writer.run(hold_up)))
+        await asyncio.to_thread(entered.wait, 10)
+        calls = [tasks.create_task(outcome(writer.run(operation))) for operation in operations]
+        await asyncio.sleep(0)
+        go_on.set()
+    return [call.result() for call in calls]
+
+
+async def test_what_is_queued_meanwhile_shares_one_commit(
+    writer: Writer[Recorded], session: Recorded
+) -> None:
+    answers = await together(writer, *[put(n) for n in range(20)])
+
+    assert answers == list(range(20)) == session.things()
+    assert session.commits == 2  # the one that held up, and the group
+
+
+async def test_an_operation_that_fails_leaves_the_others_alone(
+    writer: Writer[Recorded], session: Recorded, fatal: Told
+) -> None:
+    def mistaken(session: Recorded) -> int:
+        put(50)(session)
+        raise ValueError("of its own")
+
+    answers = await together(
+        writer, put(1), put(1), put(2), mistaken, put(2**70), put(3, "half \ud800"), put(4)
+    )
+
+    assert session.things() == [1, 2, 4]
+    assert [answers[i] for i in (0, 2, 6)] == [1, 2, 4]
+    kinds = [type(answers[i]) for i in (1, 3, 4, 5)]
+    assert kinds == [StoreError, ValueError, OverflowError, UnicodeEncodeError]
+    assert fatal.words == []
+    assert await writer.run(put(5)) == 5
+
+
+async def test_a_full_store_refuses_and_goes_on_when_there_is_room(
+    writer: Writer[Recorded], session: Recorded, fatal: Told
+) -> None:
+    session.connection.execute("PRAGMA max_page_count = 10").fetchall()
+    answers = await together(writer, put(1), put(2, "x" * 100_000), put(3))
+    session.connection.execute("PRAGMA max_page_count = 1000000").fetchall()
+
+    assert session.things() == [1, 3]
+    assert isinstance(answers[1], StoreFull)
+    assert (answers[0], answers[2], fatal.words) == (1, 3, [])
+    assert await writer.run(put(2, "x" * 100_000)) == 2
+
+
+async def test_a_failed_sync_breaks_the_store_for_good(
+    writer: Writer[Recorded], session: Recorded, fatal: Told
+) -> None:
+    session.failures["commit"] = sqlite_error(sqlite3.SQLITE_IOERR_FSYNC)
+    answers = await together(writer, put(1), put(2))
+    session.failures.clear()
+
+    assert [type(answer) for answer in answers] == [StoreBroken, StoreBroken]
+    assert len(fatal.words) == 1
+    with pytest.raises(StoreBroken):
+        await writer.run(put(3))
+    assert session.things() == []
+
+
+async def test_a_failed_sync_of_a_checkpoint_breaks_the_store_too(
+    writer: Writer[Recorded], session: Recorded, fatal: Told
+) -> None:
+    session.failures["checkpoint"] = sqlite_error(sqlite3.SQLITE_IOERR_FSYNC)
+
+    def many(session: Recorded) -> None:
+        rows = [(n, "") for n in range(CHECKPOINT_ROWS)]
+        session.connection.executemany("INSERT INTO thing (n, text) VALUES (?, ?)", rows)
+
+    await writer.run(many)  # it is stored, the log has it
+    with pytest.raises(StoreBroken):
+        await writer.run(put(-1))
+
+    assert len(session.things()) == CHECKPOINT_ROWS
+    assert fatal.words == ["checkpoint: told to"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_mistake_in_the_writer_itself_answers_everybody(
+    writer: Writer[Recorded], fatal: Told
+) -> None:
+    def broken(session: Recorded) -> int:
+        raise SystemExit
+
+    answers = await together(writer, put(1), broken, put(2))
+
+    assert [type(answer) for answer in answers] == [StoreBroken] * 3
+    assert fatal.words == ["the writer thread has died"]
+    with pytest.raises(StoreBroken):
+        await writer.run(put(3))
+
+
+async def test_closing_finishes_what_is_queued_and_takes_nothing_more(
+    session: Recorded, fatal: Told
+) -> None:
+    writer = Writer[Recorded](session, fatal=fatal)
+    async with asyncio.TaskGroup() as tasks:
+        calls = [tasks.create_task(writer.run(put(n))) for n in range(10)]
+        await asyncio.sleep(0)
+        tasks.create_task(writer.close())
+    with pytest.raises(StoreError):
+        await writer.run(put(11))
+
+    assert [call.result() for call in calls] == list(range(10)) == session.things()
+    session.connection.close()
+
+
+async def test_a_caller_that_is_cancelled_disturbs_nobody(
+    writer: Writer[Recorded], session: Recorded
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        given_up = tasks.create_task(writer.run(put(1)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        kept = tasks.create_task(writer.run(put(2)))
+
+    assert kept.result() == 2
+    assert session.things() == [1, 2]
+
+
+async def test_a_full_queue_makes_callers_wait_for_an_answer(
+    session: Recorded, fatal: Told
+) -> None:
+    writer = Writer[Recorded](session, fatal=fatal, queue_max=2)
+    answers = await asyncio.gather(*[writer.run(put(n)) for n in range(30)])
+    await writer.close()
+
+    assert answers == list(range(30)) == session.things()
+    assert session.commits >= 15
+    session.connection.close()
+
+
+async def test_a_group_is_closed_when_it_has_enough_rows(session: Recorded, fatal: Told) -> None:
+    writer = Writer[Recorded](session, fatal=fatal, group_rows_max=4)
+    await together(writer, *[put(n) for n in range(20)])
+    await writer.close()
+
+    assert session.commits == 6
+    session.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (sqlite3.SQLITE_FULL, StoreFull),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, StoreFull),
+        (sqlite3.SQLITE_IOERR_WRITE, StoreBroken),
+        (sqlite3.SQLITE_CORRUPT, StoreBroken),
+        (sqlite3.SQLITE_READONLY, StoreBroken),
+        (sqlite3.SQLITE_BUSY, StoreBroken),
+        (sqlite3.SQLITE_CONSTRAINT_CHECK, StoreError),
+    ],
+)
+def test_errors_of_sqlite_have_a_meaning(code: int, told: type[StoreError]) -> None:
+    error = sqlite_error(code)
+
+    assert type(translated(error)) is told
+    assert translated(error).__cause__ is error
