@@ -56,7 +56,7 @@ def test_an_explanation_names_the_clause_that_alone_stands_in_the_way() -> None:
 
     assert headline(explanation(3, 0, site, cores)) == [
         "0 of 3 live offers fit",
-        "without `cores 8` alone 2 would fit",
+        "but for cores (8 wanted), 2 would fit",
     ]
     assert headline(explanation(3, 1, site, ahead=12)) == [
         "1 of 3 live offers fit",
