@@ -83,7 +83,7 @@ class RunningPilot:
 
 @dataclass
 class RunningCentral:
-    """A central in a folder, the pilots that were started for it, and the administrator's client."""
+    """A central in a folder, its pilots, and the client of its administrator."""
 
     folder: Path
     options: Mapping[str, str]
