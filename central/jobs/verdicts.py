@@ -15,7 +15,11 @@ from .leases import Lease, Phase
 WITHOUT_RESULT = frozenset(
     {How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED, How.INPUT, How.OTHER}
 )
-NEVER_STARTED = frozenset({How.DECLINED})
+# Ends that say nothing against the job, started or not.
+NO_LOSS = frozenset({How.DECLINED, How.DRAINED})
+# Losses although nothing was started: the next pilot may well meet the same, and without a bound
+# the job would go round for ever.
+LOSS_BEFORE_START = frozenset({How.INPUT, How.OTHER})
 
 _CARRIED_OUT = {
     Why.KILL: JobEvent.KILLED,
@@ -70,13 +74,13 @@ def _requeue(
     limits: Losses,
     how: How | None,
 ) -> Requeue:
-    lost = lease.started and how not in NEVER_STARTED and how is not How.DRAINED
+    lost = (lease.started or how in LOSS_BEFORE_START) and how not in NO_LOSS
     if lease.wanted is not None:
         event, close = _CARRIED_OUT[lease.wanted], True
         lost = False
     elif lost and lease.losses + 1 >= limits.lost_max:
         event, close = JobEvent.LOST_TOO_OFTEN, True
-        reason = f"lost_too_often: {lease.losses + 1} attempts were lost after their start"
+        reason = f"lost_too_often: {lease.losses + 1} attempts were lost, the last: {reason}"
     return Requeue(
         attempt_id=lease.attempt_id,
         job_id=lease.job,

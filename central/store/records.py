@@ -332,7 +332,7 @@ class Requeue(_Record, frozen=True):
     reason: str
     close: bool
     wanted: Why | None
-    lost: bool  # it had started: counts towards `lost_too_often`
+    lost: bool  # counts towards `lost_too_often`
     how: How | None = None
 
 

@@ -90,7 +90,10 @@ WITHOUT = """
    killed    no       0       kill       Killed   no
    killed    yes      0       hold       Held     no
    killed    yes      0       reschedule Waiting  no
-   input     yes      0       -          Waiting  yes
+   input     no       0       -          Waiting  yes
+   input     no       4       -          Held     yes
+   input     no       4       kill       Killed   no
+   lost      no       4       -          Waiting  no
    stale     yes      0       -          Waiting  yes
 """
 
