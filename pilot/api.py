@@ -114,11 +114,12 @@ class _Connection:
             self._kept = None
 
     def shut(self) -> None:
-        """End: whatever the thread waits for is cut off."""
+        """End: whatever the thread waits for is cut off, and then it closes what it has."""
         kept = self._kept
         if kept is not None and kept.sock is not None:  # pyright: ignore[reportUnnecessaryComparison]
             with contextlib.suppress(OSError):
                 kept.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.submit(self.close_kept)
         self._thread.shutdown(wait=False)
 
 
@@ -197,6 +198,7 @@ def _whole(response: http.client.HTTPResponse) -> HttpReply:
     body = response.read(REPLY_BYTES_MAX + 1)
     if len(body) > REPLY_BYTES_MAX:
         raise http.client.HTTPException("the answer is larger than any that a central gives")
+    _expect_whole(response)
     return HttpReply(response.status, body)
 
 
@@ -212,7 +214,15 @@ def _into(file: Path, response: http.client.HTTPResponse) -> Downloaded:
                 break
             digest.update(block)
             out.write(block)
+    _expect_whole(response)
     return Downloaded(response.status, digest.hexdigest())
+
+
+def _expect_whole(response: http.client.HTTPResponse) -> None:
+    """Raise if the connection broke in the middle: reading by blocks does not say so."""
+    left: Optional[int] = response.length
+    if left:
+        raise http.client.IncompleteRead(b"", left)
 
 
 def _is_dead(connection: http.client.HTTPConnection) -> bool:

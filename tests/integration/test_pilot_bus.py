@@ -13,7 +13,7 @@ from pilotage.pilot.clock import BootClock
 from pilotage.pilot.tasks import Tasks
 from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
-from tests.contract.bus.stages import SocketStage, eventually, stage
+from tests.contract.bus.stages import EmbeddedStage, MosquittoStage, eventually, stage
 from tests.services import mosquitto
 
 NO_MOSQUITTO = mosquitto.missing()
@@ -39,7 +39,7 @@ class Impatient:
 class Joined:
     """A pilot's bus and what was heard on either side."""
 
-    def __init__(self, bus: MqttBus, place: SocketStage) -> None:
+    def __init__(self, bus: MqttBus, place: EmbeddedStage | MosquittoStage) -> None:
         self.bus, self.place = bus, place
         self.central_heard: list[tuple[str, bytes]] = []
         self.pilot_heard: list[bytes] = []
@@ -60,7 +60,7 @@ class _Enough(Exception):
 async def joined(driver: str, folder: Path, *, password: str = PASSWORD) -> AsyncGenerator[Joined]:
     log: list[tuple[str, Any]] = []
     async with stage(driver, folder) as place:
-        assert isinstance(place, SocketStage)
+        assert isinstance(place, (EmbeddedStage, MosquittoStage))
         login = BrokerLogin(f"mqtt://127.0.0.1:{place.port}", PILOT, password)
         make = factory(BootClock(), Impatient(), lambda event, facts: log.append((event, facts)))
         bus = make(login, "", COMMUNITY, PILOT, b"gone")

@@ -1,0 +1,209 @@
+"""The pilot's HTTPS with the standard library against a server with every bad habit."""
+
+import asyncio
+import contextlib
+import datetime
+import hashlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Generator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from pilotage.pilot.api import Api, BadUrl, InsecureUrl
+from pilotage.pilot.ports import HttpReply, NoReply
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers with what it was asked; some paths have bad habits."""
+
+    protocol_version = "HTTP/1.1"
+    connections: set[tuple[str, int]]
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.connections.add(self.client_address)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/silence":
+            threading.Event().wait(3)
+        if self.path == "/cut":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if self.path == "/headers":
+            body = (self.headers.get("Authorization") or "none").encode()
+        self.send_response(503 if self.path == "/busy" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        # "Kept alive", and then closed without a word, as proxies do.
+        self.close_connection = self.path == "/then-close"
+
+    do_PUT = do_POST
+
+    def do_GET(self) -> None:
+        content = b"x" * 1_000_000
+        self.send_response(404 if self.path == "/absent" else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(content[:1_000] if self.path == "/half" else content)
+        self.close_connection = self.path == "/half"
+
+
+@contextlib.contextmanager
+def served(
+    tls: ssl.SSLContext | None = None,
+) -> Generator[tuple[int, set[tuple[str, int]]], None, None]:
+    connections: set[tuple[str, int]] = set()
+    handler = type("Handler", (_Handler,), {"connections": connections})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port, connections
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def api(url: str, ca_file: Path | None = None) -> Generator[Api, None, None]:
+    made = Api(url, ca_file=ca_file)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def post(to: Api, path: str, body: bytes = b"hi", timeout_s: float = 5.0) -> HttpReply:
+    return await to.post(path, body, token="word", timeout_s=timeout_s)
+
+
+async def test_messages_share_one_connection_and_carry_the_token() -> None:
+    with served() as (port, connections), api(f"http://127.0.0.1:{port}") as central:
+        replies = await asyncio.gather(*(post(central, "/echo", b"%d" % n) for n in range(5)))
+        token = await post(central, "/headers")
+
+    assert [reply.body for reply in replies] == [b"0", b"1", b"2", b"3", b"4"]
+    assert token.body == b"Bearer word"
+    assert len(connections) == 1
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_costs_no_error() -> None:
+    with served() as (port, connections), api(f"http://127.0.0.1:{port}") as central:
+        await post(central, "/then-close")
+        await asyncio.sleep(0.1)
+        reply = await post(central, "/echo")
+        await post(central, "/then-close")
+        again = await post(central, "/echo")  # at once, perhaps before the end is seen
+
+    assert (reply.body, again.body) == (b"hi", b"hi")
+    assert len(connections) == 3
+
+
+async def test_what_is_not_2xx_is_an_answer_and_what_is_cut_is_none() -> None:
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        busy = await post(central, "/busy")
+        with pytest.raises(NoReply):
+            await post(central, "/cut")
+        with pytest.raises(NoReply):
+            await post(central, "/silence", timeout_s=0.2)
+        after = await post(central, "/echo")
+
+    assert busy.status == 503
+    assert after.body == b"hi"
+
+
+async def test_nobody_there_is_no_reply() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    with api(f"http://127.0.0.1:{port}") as central, pytest.raises(NoReply, match="Refused"):
+        await post(central, "/echo")
+
+
+async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"abc" * 100_000)
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        whole = await central.upload("/echo", file, token="t")
+        small = await central.upload("/echo", b"small", token="t")
+        got = await central.download("/x", tmp_path / "got", token="t")
+        absent = await central.download("/absent", tmp_path / "absent", token="t")
+        with pytest.raises(NoReply):
+            await central.download("/half", tmp_path / "half", token="t")
+
+    assert (whole.body, small.body) == (file.read_bytes(), b"small")
+    assert got.sha256 == hashlib.sha256(b"x" * 1_000_000).hexdigest()
+    assert (tmp_path / "got").stat().st_size == 1_000_000
+    assert absent.status == 404 and not (tmp_path / "absent").exists()
+
+
+async def test_tls_is_verified_with_the_ca_that_was_given(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with served(tls) as (port, _):
+        with api(f"https://127.0.0.1:{port}", certificate) as central:
+            trusted = await post(central, "/echo")
+        with api(f"https://127.0.0.1:{port}") as central, pytest.raises(NoReply, match="VERIFY"):
+            await post(central, "/echo")
+
+    assert trusted.body == b"hi"
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://a"):
+        Api(url).close()
+    with pytest.raises(InsecureUrl, match="plain_http"):
+        Api("http://central.example:8443")
+    Api("http://central.example:8443", plain_http=True).close()
+    for url in ("central.example", "ftp://a", "https://"):
+        with pytest.raises(BadUrl):
+            Api(url)
+
+
+def self_signed(folder: Path) -> Path:
+    """Return a PEM file with a certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "central")])
+    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begun)
+        .not_valid_after(begun + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "central.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return pem
