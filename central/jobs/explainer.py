@@ -38,13 +38,10 @@ class Explainer:
         row = await self._queries.row(caller, job_id, Action.JOB_READ)
         spec = self._queue.classes[row.class_id].spec
         explained = self._explain(job_id if row.state is JobState.WAITING else None, spec)
-        notes = list(explained.notes)
-        if row.state is not JobState.WAITING:
-            notes.insert(
-                0,
-                f"the job does not wait: it is {row.state.value}"
-                + (f" ({row.reason})" if row.reason else ""),
-            )
+        notes = explained.notes
+        if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
+            why = f" ({row.reason})" if row.reason else ""
+            notes = [f"the job does not wait: it is {row.state.value}{why}"]
         return msgspec.structs.replace(explained, job=job_id, state=row.state.value, notes=notes)
 
     async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:

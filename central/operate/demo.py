@@ -111,7 +111,7 @@ def _show(console: Console, central: LocalCentral, stack: ExitStack, *, keep: bo
         f"{found.runs} runs, {found.events} events; {campaign.TRUE_INDEX} was put in "
         f"({found.sigmas:.1f} σ): {verdict}"
     )
-    _goodbye(console, folder, jobs, keep=keep)
+    _goodbye(console, central, jobs, keep=keep)
     return 0 if found.right else 1
 
 
@@ -159,7 +159,10 @@ def _watch(
             live.update(_table(client, counts, killed), refresh=True)
             time.sleep(REDRAW_S)
 
-        return campaign.wait(client, jobs, look)
+        counts = campaign.wait(client, jobs, look)
+    if not console.is_terminal:
+        console.print()  # in a pipe the table comes without the end of its last line
+    return counts
 
 
 def _kill_one(client: Client, pilots: list[LocalPilot]) -> str:
@@ -206,13 +209,15 @@ def _tell_faults(console: Console, client: Client, jobs: campaign.Submitted) -> 
         console.print(f"  {line}", markup=False)
 
 
-def _goodbye(console: Console, folder: Path, jobs: campaign.Submitted, *, keep: bool) -> None:
+def _goodbye(
+    console: Console, central: LocalCentral, jobs: campaign.Submitted, *, keep: bool
+) -> None:
     if not keep:
         console.print("Everything is stopped. `pilotage demo --keep` leaves it running.")
         return
     console.print("It goes on running. To look around:")
     job = jobs.failing_once.id
-    console.print(f"  export PILOTAGE_DATA={folder}", markup=False)
+    console.print(f"  export PILOTAGE_DATA={central.data}", markup=False)
     for words in (
         "summary --by site",
         f"status {job}",
@@ -222,4 +227,6 @@ def _goodbye(console: Console, folder: Path, jobs: campaign.Submitted, *, keep: 
         "submit -- echo hello",
     ):
         console.print(f"  pilotage {words}", markup=False)
-    console.print("To end it: kill the process that central.json in the data folder names.")
+    console.print("To end it:")
+    console.print("  pilotage pilot drain --all")
+    console.print(f"  kill {central.running.pid}   # once `pilotage pilot list` is empty")

@@ -37,6 +37,7 @@ LINES = [
     ("logs", 2, "requires an argument"),
     ("logs 1 --stream stdin", 2, "stdin"),
     ("pilot drain", 2, "drain which pilots?"),
+    ("pilot drain p1 --all", 2, "drain which pilots?"),
     ("pilot list --state Runing", 2, "did you mean 'Running'?"),
     ("pilot start --count 0", 2, "--count: expected `int` >= 1"),
     ("token issue x --valid-s 1", 2, "valid_s"),
