@@ -92,10 +92,9 @@ def test_outputs_beyond_the_limit_are_refused(tmp_path: Path) -> None:
         collect(tmp_path, [("*", True)], bytes_max=9)
 
 
-async def test_a_folder_is_made_empty_filled_read_and_removed(tmp_path: Path) -> None:
+async def test_a_folder_is_made_empty_filled_and_read(tmp_path: Path) -> None:
+    (Folders(tmp_path).make(6) / "work" / "left").write_text("of an earlier life")
     folders = Folders(tmp_path)
-    folder = folders.make(7)
-    (folder / "work" / "left").write_text("of an earlier life")
     folder = folders.make(7)
     (tmp_path / "source").write_text("content")
     await folders.unpack(tmp_path / "source", folder / "work", "in/put", False)
@@ -106,8 +105,23 @@ async def test_a_folder_is_made_empty_filled_read_and_removed(tmp_path: Path) ->
     assert folders.tail(folder, "stdout", 4, 3) == b"456"
     assert folders.tail(folder, "stdout", 20, 3) == b""
     assert (folders.size(folder, "stderr"), folders.tail(folder, "stderr", 0, 9)) == (0, b"")
+
+
+async def test_a_folder_is_used_again_with_nothing_left_in_it(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.make(7)
+    for name in ("stdout", "work/out", "tmp/scratch"):
+        (folder / name).write_text("mine")
+    (folder / "work" / "deep").mkdir()
+    (folder / "work" / "link").symlink_to(tmp_path)
+    (folder / "work").chmod(0o555)
     await folders.remove(7)
-    assert not folder.exists()
+
+    again = folders.make(8)
+
+    assert again == folder
+    assert sorted(path.name for path in again.rglob("*")) == ["tmp", "work"]
+    assert (again / "work").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) -> None:
@@ -120,7 +134,20 @@ def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) ->
     assert folders.tail(folder, "stderr", 0, 100) == b""
 
 
-async def test_a_folder_without_rights_is_removed_all_the_same(tmp_path: Path) -> None:
+async def test_a_folder_whose_part_was_replaced_is_not_used_again(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.make(7)
+    (folder / "work").rmdir()
+    (folder / "work").symlink_to(tmp_path)
+    await folders.remove(7)
+
+    again = folders.make(8)
+
+    assert not folder.exists()
+    assert again != folder and (again / "work").is_dir() and not (again / "work").is_symlink()
+
+
+async def test_folders_without_rights_are_no_obstacle(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folder = folders.make(7)
     (folder / "work" / "deep").mkdir()
@@ -130,4 +157,4 @@ async def test_a_folder_without_rights_is_removed_all_the_same(tmp_path: Path) -
 
     await folders.remove(7)
 
-    assert not folder.exists()
+    assert not list((folders.make(8) / "work").iterdir())
