@@ -191,7 +191,11 @@ class Agent:
         brain = Brain(
             Session(me.gen, me.session, me.beat_s),
             capacity,
-            Bounds(stop_at=now + wall_left_s - margin_s, idle_s=self._idle_s),
+            Bounds(
+                stop_at=now + wall_left_s - margin_s,
+                end_at=now + wall_left_s,
+                idle_s=self._idle_s,
+            ),
             self._ports.random.uniform,
             isolation=self._guard.isolation,
             now=now,
@@ -301,10 +305,9 @@ class Agent:
             try:
                 await self._line.renew()
             except Refused as why:
-                # Nothing of ours will be accepted now: what is held runs into its fences.
-                self._log("not_answered", {"path": "token", "why": str(why), "wait_s": 60})
-                await self._clock.sleep(60)
-                continue
+                # Nothing new will be given to us; what is held runs into its fences.
+                self._do(self._mind.drain(f"no new token: {why}", self._clock.now()))
+                return
             self._log("token_renewed", {"expires_in_s": self._line.expires_in_s})
 
     async def _look_at_scratch(self) -> None:

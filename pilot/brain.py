@@ -68,6 +68,7 @@ class Bounds:
     """When the pilot has to end by itself."""
 
     stop_at: float = math.inf  # CLOCK_BOOTTIME at which its payloads must be stopped
+    end_at: float = math.inf  # … and at which it ends, whatever is not answered by then
     idle_s: float = 0.0  # without any attempt; 0: for ever
 
 
@@ -237,7 +238,7 @@ class Brain:
         """Return when to call `tick` if nothing else happens."""
         if self._over:
             return math.inf
-        times = [math.inf if self._stopped_all else self._bounds.stop_at]
+        times = [self._bounds.end_at if self._stopped_all else self._bounds.stop_at]
         if self._idle and self._bounds.idle_s and not self._draining:
             times.append(self._idle_since + self._bounds.idle_s)
         asked = self._asks.open
@@ -407,6 +408,7 @@ class Brain:
             self._look_at_clock(now)
             # Starts and journal entries come before anything that is said.
             self._own[:0] = self._payloads.take()
+        if not self._over:
             self._plan_beat(now)
             self._plan_talk(now)
         return self._take()
@@ -423,6 +425,8 @@ class Brain:
         self._too_late = now > self._bounds.stop_at - WALL_MIN_S
         if now >= self._bounds.stop_at and not self._stopped_all:
             self._stop_all("the pilot's time is over", now)
+        if now >= self._bounds.end_at:
+            self._exit(EXIT_DONE, f"out of time, {len(self._reports)} reports not answered")
         asked = self._asks.open
         if asked is not None and now >= asked.first_sent + ASK_OPEN * self._lease_s:
             self._asks.give_up()

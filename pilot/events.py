@@ -13,7 +13,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "token_renewed": frozenset({"expires_in_s"}),
     "bus_up": frozenset({"url"}),
     "bus_down": frozenset({"url"}),
-    "bus_refused": frozenset({"url", "why"}),
+    "bus_refused": frozenset({"why"}),
     "no_bus": frozenset({"why"}),
     "assigned": frozenset({"job", "epoch"}),
     "declined": frozenset({"job", "epoch", "why"}),

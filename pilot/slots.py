@@ -14,8 +14,8 @@ class Free:
 
     @property
     def any(self) -> bool:
-        """Whether there is enough to offer."""
-        return self.cores > 0 and self.memory_mb > 0
+        """Whether there is anything to offer: some jobs ask for no memory."""
+        return self.cores > 0
 
 
 class Slots:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilotage.pilot.agent import Agent, Ports
+from pilotage.pilot.events import EVENTS
 from pilotage.pilot.ports import (
     Bus,
     Downloaded,
@@ -514,9 +515,13 @@ class FakePilot:
             journal=self.journal,
             workspace=self.workspace,
             probe=self.probe,
-            log=lambda event, facts: self.log.append((event, facts)),
+            log=self._note,
         )
         return Agent(ports, secret=self._secret, idle_s=self._idle_s)
+
+    def _note(self, event: str, facts: Mapping[str, object]) -> None:
+        assert facts.keys() == EVENTS[event], f"{event} is not as in the table of events"
+        self.log.append((event, facts))
 
     def _join(
         self, login: BrokerLogin, ca_pem: str, community: str, pilot: str, will: bytes

@@ -74,11 +74,17 @@ def assignment(name: str) -> Assignment:
 class Story:
     """A brain and the words for what happens to it."""
 
-    def __init__(self, *, stop_at: float = float("inf"), idle_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        stop_at: float = float("inf"),
+        end_at: float = float("inf"),
+        idle_s: float = 0.0,
+    ) -> None:
         self.brain = Brain(
             Session("g", SESSION, 40.0),
             Offer(cores=2, cores_free=2, memory_mb=4_000, memory_free_mb=4_000, wall_left_s=1e6),
-            Bounds(stop_at=stop_at, idle_s=idle_s),
+            Bounds(stop_at, end_at, idle_s),
             lambda low, high: low,
             now=0.0,
         )
@@ -209,7 +215,7 @@ def _plain(command: c.Command) -> str:
     if isinstance(command, c.KillAll):
         return "kill all"
     if isinstance(command, c.Follow):
-        return "follow " + "".join(sorted(letter(one) for one in command.attempt_ids))
+        return f"follow {''.join(sorted(letter(one) for one in command.attempt_ids))}".strip()
     if isinstance(command, (c.Forget, c.Abandon, c.UploadAgain)):
         word = {c.Forget: "forget", c.Abandon: "abandon", c.UploadAgain: "upload"}[type(command)]
         return f"{word} {letter(command.attempt_id)}"

@@ -411,6 +411,22 @@ DISOWNED = {
 
 # ends -------------------------------------------------------------------------------------------
 
+FOLLOWED = {
+    "output is sent live only while somebody follows": """
+    0     bus up            ask 1
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
+    0.2   started A         beat 1 [AB] closed 1
+    0.3   down follow A     follow A
+    0.4   down beat 1 follow=AB  fence A 96.2; fence B 96.2; follow AB
+    0.5   tick              A started 1
+    0.6   got
+    1.2   started B         beat 2 [AB] closed 1
+    1.3   down beat 2 follow=B  fence A 97.2; fence B 97.2; follow B
+    1.4   gone B 0          collect B outputs
+    1.4   collected B       journal B exited; follow; B ended exited 2 + ask 2
+    """,
+}
+
 ENDS = {
     "a pilot that drains asks no more, finishes, says goodbye and ends": """
     0     bus up            ask 1
@@ -458,7 +474,7 @@ ENDS = {
 }
 
 
-ALL = {**ASKS, **FENCES, **BEATS, **DECLINED, **STOPS, **REPORTS, **DISOWNED, **ENDS}
+ALL = {**ASKS, **FENCES, **BEATS, **DECLINED, **STOPS, **REPORTS, **DISOWNED, **FOLLOWED, **ENDS}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -508,6 +524,15 @@ def test_at_the_end_of_its_time_a_pilot_stops_its_payloads_as_drained() -> None:
     4000  tick              stop A 10
     4001  gone A signal killed  collect A
     4001  collected A       journal A drained; A ended drained 2
+    """)
+
+
+def test_when_its_time_is_over_it_ends_with_what_is_not_answered() -> None:
+    Story(stop_at=50, end_at=60).tell("""
+    0     bus up            ask 1
+    0.1   http 503
+    50    tick              https beat 1 [] closed 1 goodbye
+    60    tick              exit 0
     """)
 
 
