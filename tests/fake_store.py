@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pilotage.central.store.errors import (
-    BadSecret,
     KeyReused,
-    PilotNotFound,
     StoreError,
-    StoreFull,
 )
 from pilotage.central.store.protocol import CHUNK_MAX
 from pilotage.central.store.records import (
@@ -33,26 +30,22 @@ from pilotage.central.store.records import (
     Move,
     NewAttempt,
     NewJob,
-    NewSecret,
     NewSubmission,
     Note,
     Owner,
-    PilotRow,
     Progress,
-    Registration,
     Requeue,
     Search,
     Standing,
     Start,
     SubmissionRecord,
     TakeBack,
-    TokenRow,
     Want,
 )
 from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
-from pilotage.proto.pilot_states import FINAL as PILOT_FINAL
-from pilotage.proto.pilot_states import PilotState
+
+from .fake_store_pilots import FakePilots
 
 PROGRESS_MAX = 100
 SLICE = 16_384  # jobs that `waiting` yields at a time
@@ -77,14 +70,8 @@ class _Job:
 
 
 @dataclass
-class _Secret:
-    new: NewSecret
-    nonce: str | None = None
-
-
-@dataclass
 class _Data:
-    """What survives a restart."""
+    """What survives a restart, beside pilots and tokens."""
 
     generation: str = "fake-1"
     owners: dict[int, Owner] = field(default_factory=dict[int, Owner])
@@ -94,29 +81,23 @@ class _Data:
     attempts: dict[int, AttemptRow] = field(default_factory=dict[int, AttemptRow])
     evidence: list[Evidence] = field(default_factory=list[Evidence])
     notes: list[Note] = field(default_factory=list[Note])
-    secrets: dict[str, _Secret] = field(default_factory=dict[str, _Secret])
-    pilots: dict[str, PilotRow] = field(default_factory=dict[str, PilotRow])
-    tokens: dict[str, TokenRow] = field(default_factory=dict[str, TokenRow])
     next_submission: int = 1
     next_job: int = 1
     next_attempt: int = 1
 
 
-class FakeStore:
+class FakeStore(FakePilots):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
-        self.full = False
-        self._clock_wall = clock_wall
+        super().__init__(clock_wall=clock_wall)
         self._data = _Data()
-
-    async def synced(self) -> None:
-        """Stand for the sync to disk; a hook for tests."""
 
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
         again = type(self)(clock_wall=self._clock_wall)
         again._data = copy.deepcopy(self._data)
+        again._pilot_data = copy.deepcopy(self._pilot_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:
                 again._drop(record.submission_id)
@@ -128,10 +109,6 @@ class FakeStore:
 
     async def close(self) -> None:
         """Nothing is queued."""
-
-    def _begin_write(self) -> None:
-        if self.full:
-            raise StoreFull("the test says so")
 
     # -- interning ------------------------------------------------------------------------------
 
@@ -703,138 +680,6 @@ class FakeStore:
 
     async def owners(self) -> list[Owner]:
         return list(self._data.owners.values())
-
-    # -- pilots ---------------------------------------------------------------------------------
-
-    async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
-        self._begin_write()
-        names = [new.pilot for new in secrets]
-        hashes = [new.secret_hash for new in secrets]
-        if len({*names}) < len(names) or len({*hashes}) < len(hashes):
-            raise StoreError("a pilot or a secret comes twice")
-        if self._data.pilots.keys() & {*names} or self._data.secrets.keys() & {*hashes}:
-            raise StoreError("a pilot or a secret is known already")
-        for new in secrets:
-            self._data.secrets[new.secret_hash] = _Secret(new)
-            self._data.pilots[new.pilot] = PilotRow(
-                pilot=new.pilot,
-                community=new.community,
-                site=new.site,
-                element=new.element,
-                state=PilotState.SUBMITTED,
-                session=0,
-                nonce="",
-                renewal_hash="",
-                host="",
-                node=b"",
-                made_at=new.at,
-                registered_at=None,
-                ended_at=None,
-                reason="",
-            )
-        await self.synced()
-
-    async def register(self, registration: Registration) -> PilotRow:
-        self._begin_write()
-        secret = self._data.secrets.get(registration.secret_hash)
-        if secret is None:
-            raise BadSecret
-        row = self._data.pilots[secret.new.pilot]
-        if secret.nonce == registration.nonce:
-            row = msgspec.structs.replace(row, renewal_hash=registration.renewal_hash)
-        else:
-            row = self._first_time(registration, secret, row)
-        self._data.pilots[row.pilot] = row
-        await self.synced()
-        return row
-
-    def _first_time(self, registration: Registration, secret: _Secret, row: PilotRow) -> PilotRow:
-        if secret.nonce is not None or secret.new.expires_at <= registration.at:
-            raise BadSecret
-        if row.state not in (PilotState.SUBMITTED, PilotState.WAITING):
-            raise BadSecret
-        secret.nonce = registration.nonce
-        return msgspec.structs.replace(
-            row,
-            state=PilotState.RUNNING,
-            session=1,
-            nonce=registration.nonce,
-            renewal_hash=registration.renewal_hash,
-            host=registration.host,
-            node=registration.node,
-            registered_at=registration.at,
-        )
-
-    async def hello(self, pilot: str, nonce: str) -> PilotRow:
-        self._begin_write()
-        row = self._data.pilots.get(pilot)
-        if row is None or row.session == 0:
-            raise PilotNotFound(pilot)
-        if row.nonce != nonce:
-            row = msgspec.structs.replace(row, session=row.session + 1, nonce=nonce)
-            self._data.pilots[pilot] = row
-        await self.synced()
-        return row
-
-    async def pilot(self, pilot: str) -> PilotRow | None:
-        return self._data.pilots.get(pilot)
-
-    async def pilots(
-        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
-    ) -> list[PilotRow]:
-        found = [
-            row
-            for _, row in sorted(self._data.pilots.items())
-            if row.pilot > after
-            and community in (None, row.community)
-            and (not states or row.state in states)
-        ]
-        return found[:limit]
-
-    async def move_pilot(
-        self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
-    ) -> bool:
-        self._begin_write()
-        row = self._data.pilots.get(pilot)
-        won = row is not None and row.state is old
-        if row is not None and won:
-            ended_at = at if new in PILOT_FINAL else None
-            self._data.pilots[pilot] = msgspec.structs.replace(
-                row, state=new, ended_at=ended_at, reason=reason
-            )
-        await self.synced()
-        return won
-
-    # -- tokens ---------------------------------------------------------------------------------
-
-    async def add_token(self, token: TokenRow) -> None:
-        self._begin_write()
-        if token.jti in self._data.tokens:
-            raise StoreError(f"token {token.jti} is known already")
-        self._data.tokens[token.jti] = token
-        await self.synced()
-
-    async def revoke_token(self, jti: str, at: float) -> bool:
-        self._begin_write()
-        token = self._data.tokens.get(jti)
-        won = token is not None and token.revoked_at is None
-        if token is not None and won:
-            self._data.tokens[jti] = msgspec.structs.replace(token, revoked_at=at)
-        await self.synced()
-        return won
-
-    async def tokens(self, community: str | None) -> list[TokenRow]:
-        found = [one for one in self._data.tokens.values() if community in (None, one.community)]
-        return sorted(found, key=lambda one: (one.issued_at, one.jti))
-
-    async def revoked(self) -> list[tuple[str, float]]:
-        now = self._clock_wall()
-        found = [
-            (one.jti, one.expires_at)
-            for one in self._data.tokens.values()
-            if one.revoked_at is not None and one.expires_at > now
-        ]
-        return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
 def _check_chunk(jobs: Sequence[NewJob]) -> None:

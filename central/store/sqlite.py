@@ -6,7 +6,6 @@ functions on the writer's session; what is read over `sqlite_reads`.
 
 import asyncio
 import sqlite3
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -111,7 +110,7 @@ def _made_ready(connection: sqlite3.Connection, at: float) -> tuple[Session, str
     _require(connection, "get_foreign_keys", 1)
     migrate(connection, migrations("sqlite"), at)
     session = Session(connection)
-    session.run("make_generation", {"generation": uuid.uuid4().hex, "at": at})
+    session.run("make_generation", {"at": at})
     for (submission_id,) in session.rows("arriving_submissions"):
         while _drop_some(session, submission_id):
             pass

@@ -195,6 +195,9 @@ async def test_a_mistake_in_the_writer_itself_answers_everybody(
         raise SystemExit
 
     answers = await together(writer, put(1), broken, put(2))
+    for thread in threading.enumerate():
+        if thread.name == "store-writer":
+            await asyncio.to_thread(thread.join, 10)  # what it died of is shown in this test
 
     assert [type(answer) for answer in answers] == [StoreBroken] * 3
     assert fatal.words == ["the writer thread has died"]

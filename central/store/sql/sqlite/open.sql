@@ -42,7 +42,7 @@ PRAGMA synchronous;
 PRAGMA foreign_keys;
 
 -- name: make_generation
-INSERT INTO store (one, generation, made_at) VALUES (1, :generation, :at)
+INSERT INTO store (one, generation, made_at) VALUES (1, lower(hex(randomblob(16))), :at)
     ON CONFLICT DO NOTHING;
 
 -- name: get_generation

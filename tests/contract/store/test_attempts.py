@@ -1,0 +1,282 @@
+"""The contract of matches and of everything that becomes of an attempt."""
+
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import (
+    Evidence,
+    Progress,
+    Start,
+    TakeBack,
+)
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How, Output
+
+from .conftest import Reopen
+from .rows import (
+    USAGE,
+    a_move,
+    a_requeue,
+    a_want,
+    an_attempt,
+    an_end,
+    matched,
+    state_of,
+    waiting_jobs,
+)
+
+S = JobState
+
+
+# -- attempts -----------------------------------------------------------------------------------
+
+
+async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1, retries=2, queue_until=500.0, priority=7)
+    attempt_id = await store.reserve_attempts(1)
+    (body,) = await store.match([an_attempt(attempt_id, job_id)])
+    (live,) = await store.live_attempts()
+    standing = (await store.standing([job_id]))[job_id]
+    row = await store.job(job_id)
+
+    assert body is not None and (body.job_id, body.body, body.retries) == (job_id, b'{"i":0}', 2)
+    assert (live.attempt_id, live.job_id, live.epoch, live.round) == (attempt_id, job_id, 1, 1)
+    assert (live.live, live.started, live.community) == (True, False, "ctao")
+    assert (live.priority, live.retries, live.queue_until) == (7, 2, 500.0)
+    assert (live.pilot, live.session, live.ask, live.site) == ("pilot-1", 1, 4, "PIC")
+    assert (live.element, live.cores, live.memory_mb, live.wall_s) == ("slurm", 2, 4_000, 3_600.0)
+    assert (standing.state, standing.epoch, standing.live) == (S.MATCHED, 1, True)
+    assert (standing.attempt_id, standing.pilot, standing.site) == (attempt_id, "pilot-1", "PIC")
+    assert row is not None
+    assert (row.state, row.epoch, row.site, row.pilot) == (S.MATCHED, 1, "PIC", "pilot-1")
+
+
+async def test_a_match_at_another_epoch_or_state_gives_nothing(store: Store) -> None:
+    first, second, third = await waiting_jobs(store, 3)
+    await store.move([a_move(second, S.WAITING, S.HELD)])
+    bodies = await store.match(
+        [
+            an_attempt(1, first, epoch=2),
+            an_attempt(2, second),
+            an_attempt(3, third),
+            an_attempt(4, third),
+            an_attempt(5, third, epoch=2),
+            an_attempt(6, 99),
+        ]
+    )
+
+    assert [body is not None for body in bodies] == [False, False, True, False, False, False]
+    assert [live.attempt_id for live in await store.live_attempts()] == [3]
+
+
+async def test_attempt_ids_are_never_given_twice(store: Store, reopen: Reopen) -> None:
+    first = await store.reserve_attempts(10)
+    second = await store.reserve_attempts(1)
+    third = await (await reopen(store)).reserve_attempts(1)
+
+    assert (first, second, third) == (1, 11, 12)
+
+
+async def test_an_ordinary_life_leaves_its_history_in_the_attempt(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    outputs = [Output(name="out/a.dat", sha256="ab" * 32, size_bytes=5)]
+    won = await store.change(
+        [
+            Start(attempt_id=attempt_id, job_id=job_id, at=22.5, isolation="unshare"),
+            Progress(attempt_id=attempt_id, job_id=job_id, at=23.123456, status="10 %"),
+            Progress(attempt_id=attempt_id, job_id=job_id, at=24.0, status='90 % "ü"'),
+            an_end(attempt_id, job_id, outputs=outputs),
+        ]
+    )
+    (attempt,) = await store.attempts(job_id)
+    row = await store.job(job_id)
+
+    assert won == [True] * 4
+    assert (attempt.state, attempt.live, attempt.open) == (None, False, False)
+    assert (attempt.matched_at, attempt.started_at, attempt.ended_at) == (20.0, 22.5, 40.0)
+    assert (attempt.how, attempt.exit_code, attempt.isolation) == (How.EXITED, 0, "bwrap")
+    assert (attempt.usage, attempt.outputs) == (USAGE, tuple(outputs))
+    assert attempt.progress == ((23.123456, "10 %"), (24.0, '90 % "ü"'))
+    assert attempt.event == "succeeded"
+    assert row is not None
+    assert (row.state, row.exit_code, row.status) == (S.DONE, 0, '90 % "ü"')
+    assert (row.submitted_at, row.started_at, row.ended_at) == (10.0, 22.5, 40.0)
+
+
+async def test_progress_keeps_the_newest_hundred(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    steps = [
+        Progress(attempt_id=attempt_id, job_id=job_id, at=float(i), status=str(i))
+        for i in range(105)
+    ]
+    await store.change(steps)
+    (attempt,) = await store.attempts(job_id)
+
+    assert [status for _, status in attempt.progress] == [str(i) for i in range(5, 105)]
+
+
+async def test_an_end_without_a_start_brings_its_own(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    await store.change([an_end(await matched(store, job_id), job_id)])
+    (attempt,) = await store.attempts(job_id)
+
+    assert attempt.started_at == 21.0
+
+
+async def test_a_start_counts_once_and_progress_only_while_live(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    start = Start(attempt_id=attempt_id, job_id=job_id, at=22.0)
+    progress = Progress(attempt_id=attempt_id, job_id=job_id, at=23.0, status="half")
+    won = await store.change([start, start, progress, an_end(attempt_id, job_id), progress])
+
+    assert won == [True, False, True, True, False]
+
+
+async def test_a_result_counts_once(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    end = an_end(attempt_id, job_id)
+    other = an_end(attempt_id, job_id, epoch=2)
+    won = await store.change([other, end, end])
+
+    assert won == [False, True, False]
+
+
+async def test_changes_of_many_jobs_are_each_judged_by_themselves(store: Store) -> None:
+    ids = await waiting_jobs(store, 6)
+    attempts = {job_id: await matched(store, job_id) for job_id in ids[:5]}
+    one, two, three, four, five, six = ids
+    await store.want([a_want(attempts[two], two)])
+    won = await store.change(
+        [
+            an_end(attempts[five], five),
+            an_end(attempts[two], two),  # killed
+            an_end(attempts[one], one),
+            Start(attempt_id=attempts[three], job_id=three, at=22.0),
+            Start(attempt_id=attempts[one], job_id=six, at=22.0),  # of another job
+            a_requeue(attempts[four], four),
+        ]
+    )
+
+    assert won == [True, False, True, True, False, True]
+    assert [await state_of(store, i) for i in ids] == [
+        S.DONE,
+        S.MATCHED,
+        S.RUNNING,
+        S.WAITING,
+        S.DONE,
+        S.WAITING,
+    ]
+
+
+async def test_a_failed_payload_with_a_retry_left_waits_again(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    first = await matched(store, job_id)
+    await store.change([an_end(first, job_id, new=S.WAITING, failed=True)])
+    row = await store.job(job_id)
+    second = await matched(store, job_id, epoch=2, site="CSCS")
+
+    assert row is not None
+    assert (row.state, row.failures, row.epoch, row.exit_code) == (S.WAITING, 1, 1, 3)
+    assert (row.reason, row.ended_at, row.site) == ("exit code 3", None, "PIC")
+    assert [a.attempt_id for a in await store.attempts(job_id)] == [first, second]
+    assert (await store.standing([job_id]))[job_id].site == "CSCS"
+
+
+async def test_a_requeued_attempt_stays_open_until_the_next_match(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    first = await matched(store, job_id)
+    await store.change([a_requeue(first, job_id)])
+    (adrift,) = await store.live_attempts()
+    standing = (await store.standing([job_id]))[job_id]
+    await matched(store, job_id, epoch=2)
+    (late,) = await store.change([an_end(first, job_id)])
+    attempts = await store.attempts(job_id)
+
+    assert (adrift.attempt_id, adrift.live, adrift.losses) == (first, False, 1)
+    assert (standing.state, standing.epoch, standing.live) == (S.WAITING, 1, False)
+    assert (standing.attempt_id, standing.pilot, standing.losses) == (first, "pilot-1", 1)
+    assert not late
+    assert [(a.open, a.live) for a in attempts] == [(False, False), (True, True)]
+    assert [live.epoch for live in await store.live_attempts()] == [2]
+
+
+async def test_a_late_result_of_the_open_attempt_counts_though_the_job_waits(
+    store: Store,
+) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    await store.change([a_requeue(attempt_id, job_id)])
+    won = await store.change([an_end(attempt_id, job_id)])
+
+    assert won == [True]
+    assert await state_of(store, job_id) is S.DONE
+    assert await store.match([an_attempt(50, job_id, epoch=2)]) == [None]
+    assert await store.live_attempts() == []
+
+
+async def test_a_closed_requeue_lets_nothing_count(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    back = TakeBack(attempt_id=attempt_id, job_id=job_id, at=33.0)
+    await store.change([a_requeue(attempt_id, job_id, close=True, lost=False)])
+    won = await store.change([back, an_end(attempt_id, job_id)])
+    row = await store.job(job_id)
+
+    assert won == [False, False]
+    assert row is not None and (row.state, row.losses) == (S.WAITING, 0)
+    assert await store.live_attempts() == []
+
+
+async def test_a_beat_takes_the_job_back(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    await store.change([a_requeue(attempt_id, job_id)])
+    back = TakeBack(attempt_id=attempt_id, job_id=job_id, at=33.0)
+    won = await store.change([back, back])
+    (attempt,) = await store.attempts(job_id)
+
+    assert won == [True, False]
+    assert (attempt.state, attempt.started_at, attempt.ended_at) == (S.RUNNING, 33.0, None)
+    assert await state_of(store, job_id) is S.RUNNING
+    assert await store.match([an_attempt(50, job_id, epoch=2)]) == [None]
+    assert await store.change([an_end(attempt_id, job_id)]) == [True]
+    assert await state_of(store, job_id) is S.DONE
+
+
+async def test_a_beat_of_an_earlier_epoch_or_a_held_job_takes_nothing_back(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    old, held = await matched(store, first), await matched(store, second)
+    await store.change([a_requeue(old, first), a_requeue(held, second)])
+    await matched(store, first, epoch=2)
+    await store.move([a_move(second, S.WAITING, S.HELD, close=False)])
+    won = await store.change(
+        [
+            TakeBack(attempt_id=old, job_id=first, at=33.0),
+            TakeBack(attempt_id=held, job_id=second, at=33.0),
+        ]
+    )
+
+    assert won == [False, False]
+
+
+async def test_all_attempts_of_a_job_are_found_oldest_first(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    for epoch in range(1, 6):
+        attempt_id = await matched(store, job_id, epoch=epoch)
+        await store.change([a_requeue(attempt_id, job_id, epoch)])
+
+    assert [a.epoch for a in await store.attempts(job_id)] == [1, 2, 3, 4, 5]
+    assert await store.attempts(99) == []
+
+
+async def test_evidence_needs_no_job(store: Store) -> None:
+    kept = [
+        Evidence(job_id=99, epoch=3, at=1.0, pilot="pilot-1", why="gone", report=b"{}"),
+        Evidence(job_id=99, epoch=4, at=2.0, pilot="pilot-2", why="stale", report=b"{1}"),
+    ]
+    await store.keep_evidence(kept)
+
+    assert await store.evidence(99) == kept
+    assert await store.evidence(1) == []

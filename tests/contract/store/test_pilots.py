@@ -1,0 +1,187 @@
+"""The contract of pilots, their secrets, and tokens."""
+
+import msgspec
+import pytest
+
+from pilotage.central.store.errors import (
+    BadSecret,
+    PilotNotFound,
+    StoreError,
+)
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import (
+    NewSecret,
+    Registration,
+    TokenRow,
+)
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import PilotState
+
+from .conftest import NOW
+
+S = JobState
+
+
+# -- pilots -------------------------------------------------------------------------------------
+
+
+def a_secret(n: int, **fields: object) -> NewSecret:
+    plain = NewSecret(
+        secret_hash=f"hash-{n}",
+        pilot=f"pilot-{n}",
+        community="ctao",
+        site="PIC",
+        element="slurm",
+        expires_at=100.0,
+        made_by="ada",
+        at=1.0,
+    )
+    return msgspec.structs.replace(plain, **fields)
+
+
+def a_registration(n: int = 1, **fields: object) -> Registration:
+    plain = Registration(
+        secret_hash=f"hash-{n}",
+        nonce="nonce",
+        renewal_hash="renewal",
+        host="node1",
+        node=b'{"cores":8}',
+        at=2.0,
+    )
+    return msgspec.structs.replace(plain, **fields)
+
+
+async def test_a_secret_makes_a_pilot_that_is_submitted(store: Store) -> None:
+    await store.add_secrets([a_secret(1)])
+    row = await store.pilot("pilot-1")
+
+    assert row is not None
+    assert (row.state, row.session, row.registered_at) == (PilotState.SUBMITTED, 0, None)
+    assert (row.community, row.site, row.element, row.made_at) == ("ctao", "PIC", "slurm", 1.0)
+    assert await store.pilot("pilot-2") is None
+
+
+async def test_known_secrets_are_refused_together(store: Store) -> None:
+    await store.add_secrets([a_secret(1)])
+    with pytest.raises(StoreError):
+        await store.add_secrets([a_secret(2), a_secret(1)])
+
+    assert await store.pilot("pilot-2") is None
+
+
+async def test_registering_is_idempotent_by_nonce(store: Store) -> None:
+    await store.add_secrets([a_secret(1)])
+    first = await store.register(a_registration())
+    again = await store.register(a_registration(renewal_hash="newer", at=200.0))
+
+    assert (first.state, first.session, first.nonce) == (PilotState.RUNNING, 1, "nonce")
+    assert (first.host, first.node, first.registered_at) == ("node1", b'{"cores":8}', 2.0)
+    assert again == msgspec.structs.replace(first, renewal_hash="newer")
+    assert await store.pilot("pilot-1") == again
+
+
+async def test_a_secret_is_refused_when_unknown_used_expired_or_cancelled(store: Store) -> None:
+    await store.add_secrets([a_secret(1), a_secret(2), a_secret(3)])
+    await store.register(a_registration(1))
+    await store.move_pilot("pilot-3", PilotState.SUBMITTED, PilotState.ABORTED, 2.0, "")
+    for bad in (
+        a_registration(9),
+        a_registration(1, nonce="another"),
+        a_registration(2, at=100.0),
+        a_registration(3),
+    ):
+        with pytest.raises(BadSecret):
+            await store.register(bad)
+
+    row = await store.pilot("pilot-2")
+    assert row is not None and row.state is PilotState.SUBMITTED
+
+
+async def test_hello_opens_the_next_session_once_per_nonce(store: Store) -> None:
+    await store.add_secrets([a_secret(1), a_secret(2)])
+    await store.register(a_registration())
+    second = await store.hello("pilot-1", "n2")
+    again = await store.hello("pilot-1", "n2")
+    third = await store.hello("pilot-1", "n3")
+    for unknown in ("pilot-9", "pilot-2"):
+        with pytest.raises(PilotNotFound):
+            await store.hello(unknown, "n")
+
+    assert (second.session, again.session, third.session) == (2, 2, 3)
+    assert await store.pilot("pilot-1") == third
+
+
+async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:
+    await store.add_secrets([a_secret(1)])
+    await store.register(a_registration())
+    lost = ("pilot-1", PilotState.RUNNING, PilotState.LOST, 9.0, "silent")
+    won = [await store.move_pilot(*lost), await store.move_pilot(*lost)]
+    row = await store.pilot("pilot-1")
+    back = await store.move_pilot("pilot-1", PilotState.LOST, PilotState.RUNNING, 10.0, "")
+    after = await store.pilot("pilot-1")
+
+    assert won == [True, False] and back
+    assert row is not None and (row.ended_at, row.reason) == (9.0, "silent")
+    assert after is not None and (after.state, after.ended_at) == (PilotState.RUNNING, None)
+
+
+async def test_pilots_come_in_pages_by_community_and_state(store: Store) -> None:
+    secrets = [a_secret(n, community="ctao" if n < 5 else "lhcb") for n in range(1, 7)]
+    await store.add_secrets(secrets)
+    await store.register(a_registration(3))
+
+    async def names(community: str | None, *states: PilotState, after: str = "") -> list[str]:
+        page = await store.pilots(community, states=states, after=after, limit=3)
+        return [row.pilot for row in page]
+
+    assert await names(None) == ["pilot-1", "pilot-2", "pilot-3"]
+    assert await names(None, after="pilot-3") == ["pilot-4", "pilot-5", "pilot-6"]
+    assert await names("lhcb") == ["pilot-5", "pilot-6"]
+    assert await names("ctao", PilotState.RUNNING) == ["pilot-3"]
+    assert await names("ctao", PilotState.SUBMITTED, PilotState.DONE, after="pilot-2") == [
+        "pilot-4"
+    ]
+
+
+# -- tokens -------------------------------------------------------------------------------------
+
+
+def a_token(jti: str, **fields: object) -> TokenRow:
+    plain = TokenRow(
+        jti=jti,
+        issuer="local",
+        subject="ada",
+        name="Ada",
+        community="ctao",
+        groups=("sim", "ana"),
+        role="user",
+        issued_at=1.0,
+        expires_at=NOW + 100,
+        issued_by="root",
+    )
+    return msgspec.structs.replace(plain, **fields)
+
+
+async def test_a_token_is_revoked_once_and_named_until_it_expires(store: Store) -> None:
+    live, old = a_token("live"), a_token("old", expires_at=NOW - 1)
+    other = a_token("other", community="lhcb", groups=(), issued_at=0.5)
+    for token in (live, old, other):
+        await store.add_token(token)
+    won = [await store.revoke_token(jti, 5.0) for jti in ("live", "live", "old", "none")]
+
+    assert won == [True, False, True, False]
+    assert await store.revoked() == [("live", NOW + 100)]
+    assert await store.tokens("lhcb") == [other]
+    assert await store.tokens(None) == [
+        other,
+        msgspec.structs.replace(live, revoked_at=5.0),
+        msgspec.structs.replace(old, revoked_at=5.0),
+    ]
+
+
+async def test_a_token_is_added_once(store: Store) -> None:
+    await store.add_token(a_token("one"))
+    with pytest.raises(StoreError):
+        await store.add_token(a_token("one", subject="bob"))
+
+    assert await store.tokens(None) == [a_token("one")]
