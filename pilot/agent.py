@@ -15,25 +15,22 @@ from typing import Any, Optional, Union
 from pilotage.proto import topics
 from pilotage.proto.messages import (
     Assignment,
-    Attempt,
     Down,
-    Hello,
     LogChunk,
     Node,
     Offer,
-    Register,
     Registered,
-    Stream,
 )
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from . import commands as c
-from .brain import EXIT_DONE, Bounds, Brain, Reply, Session
-from .entries import Identity, KeptAssignment, KeptEnded
+from .brain import EXIT_DONE, Brain, Reply
+from .entries import KeptAssignment, KeptEnded
 from .events import Log
 from .files import Files, NotBrought
+from .introduction import introduce
 from .line import Line, Refused
-from .livelog import EVERY_S, Following, whole_characters
+from .pace import Bounds, Session
 from .ports import (
     Bus,
     BusFactory,
@@ -48,6 +45,7 @@ from .ports import (
     Workspace,
 )
 from .tasks import Tasks, time_limit
+from .watched import LiveOutput
 
 EXIT_REFUSED, EXIT_GUARD_GONE = 12, 13
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not
@@ -97,7 +95,7 @@ class Agent:
         self._me: Optional[Registered] = None
         self._attempts: dict[int, Assignment] = {}
         self._works: dict[int, asyncio.Task[Any]] = {}  # staging, collecting or uploading
-        self._following: dict[int, Following] = {}
+        self._live_output = LiveOutput(self._files, ports.workspace, ports.clock, self._send_chunk)
         self._over: deque[int] = deque()  # attempts whose folders are still there
         self._exit: Optional[c.Exit] = None
         self._guard_gone = False
@@ -122,10 +120,15 @@ class Agent:
         self._nudge, self._ended = asyncio.Event(), asyncio.Event()
         self._litter = asyncio.Event()
         try:
-            self._me = await self._introduce()
+            ports = self._ports
+            self._me = await introduce(
+                self._line, ports.journal, ports.random, self._secret, self._node()
+            )
         except Refused as why:
             self._log("pilot_ended", {"code": EXIT_REFUSED, "why": str(why)})
             return EXIT_REFUSED
+        facts = ("pilot", "community", "site", "element", "session", "gen")
+        self._log("registered", {name: getattr(self._me, name) for name in facts})
         with contextlib.suppress(_Over):
             await self._live(self._me)
         for attempt_id in self._over:
@@ -138,37 +141,6 @@ class Agent:
         return code
 
     # -- beginning ------------------------------------------------------------------------------
-
-    async def _introduce(self) -> Registered:
-        """Come back as whom the journal names, or register."""
-        journal = self._ports.journal
-        kept = journal.identity()
-        who = decode(Identity, kept) if kept is not None else None
-        if who is not None and who.pilot:
-            me = await self._line.hello(self._hello(who))
-        else:
-            if who is None:
-                who = Identity(self._ports.random.token())
-                journal.keep_identity(encode(who))
-            me = await self._line.register(
-                Register(secret=self._secret, nonce=who.nonce, node=self._node())
-            )
-        journal.keep_identity(encode(Identity(who.nonce, me.pilot, me.renewal_secret)))
-        facts = ("pilot", "community", "site", "element", "session", "gen")
-        self._log("registered", {name: getattr(me, name) for name in facts})
-        return me
-
-    def _hello(self, who: Identity) -> Hello:
-        journal = self._ports.journal
-        ended = (decode(KeptEnded, e).report for e in journal.ended().values())
-        held = (decode(KeptAssignment, e).assignment for e in journal.assignments().values())
-        left = {(one.job, one.epoch) for one in ended} | {(one.job, one.epoch) for one in held}
-        return Hello(
-            pilot=who.pilot,
-            renewal_secret=who.renewal_secret,
-            nonce=self._ports.random.token(),
-            unanswered=tuple(Attempt(job, epoch) for job, epoch in sorted(left)),
-        )
 
     def _node(self) -> Node:
         return replace(self._ports.probe.node(), isolation=self._guard.isolation)
@@ -384,7 +356,8 @@ class Agent:
         elif isinstance(command, c.Forget):
             self._forget(command.attempt_id)
         elif isinstance(command, c.Follow):
-            self._follow(command.attempt_ids)
+            watched = (self._attempts.get(one) for one in sorted(command.attempt_ids))
+            self._live_output.watch(tuple(one for one in watched if one is not None), self._tasks)
         elif isinstance(command, c.KillAll):
             for attempt_id in self._attempts:
                 self._guard.stop(attempt_id, 0.0)
@@ -445,7 +418,7 @@ class Agent:
 
     def _collect(self, command: c.Collect) -> None:
         assignment, now = command.assignment, self._clock.now()
-        watched = assignment.attempt_id in self._following
+        watched = self._live_output.watches(assignment.attempt_id)
         if not watched and self._files.left_nothing(assignment, outputs=command.outputs):
             self._do(self._mind.collected(assignment.attempt_id, (), now))
             return
@@ -454,8 +427,7 @@ class Agent:
 
     async def _take(self, command: c.Collect) -> None:
         attempt_id = command.assignment.attempt_id
-        if attempt_id in self._following:
-            await self._send_live(attempt_id, self._following[attempt_id], last=True)
+        await self._live_output.last(attempt_id)
         taken = await self._files.take(command.assignment, outputs=command.outputs)
         now = self._clock.now()
         self._do(
@@ -470,46 +442,11 @@ class Agent:
         lost = await self._files.again(command.attempt_id, token, command.missing)
         self._do(self._mind.uploaded(command.attempt_id, lost, self._clock.now()))
 
-    # -- live output ----------------------------------------------------------------------------
-
-    def _follow(self, attempt_ids: frozenset[int]) -> None:
-        for attempt_id in list(self._following):
-            if attempt_id not in attempt_ids:
-                del self._following[attempt_id]
-        for attempt_id in attempt_ids:
-            if attempt_id not in self._following:
-                self._following[attempt_id] = following = Following()
-                self._tasks.start(self._keep_sending(attempt_id, following), name="live output")
-
-    async def _keep_sending(self, attempt_id: int, following: Following) -> None:
-        while self._following.get(attempt_id) is following:
-            await self._send_live(attempt_id, following)
-            await self._clock.sleep(EVERY_S)
-
-    async def _send_live(
-        self, attempt_id: int, following: Following, *, last: bool = False
-    ) -> None:
-        assignment = self._attempts.get(attempt_id)
-        if assignment is None:
-            return
-        folder, workspace = self._files.make(attempt_id), self._ports.workspace
-        for stream in Stream:
-            now = self._clock.now()
-            size = workspace.size(folder, stream.value)
-            piece = following.next_range(stream, size, now)
-            if piece is None:
-                continue
-            offset, length = piece
-            data = whole_characters(workspace.tail(folder, stream.value, offset, length), last=last)
-            if not data:
-                continue
-            following.sent(stream, offset + len(data), len(data), now)
-            text = data.decode("utf-8", "replace")
-            chunk = LogChunk(assignment.job, assignment.epoch, stream, offset, text)
-            if self._bus is not None and self._bus.up:
-                self._publish(topics.Kind.LOG, encode(chunk))
-            else:
-                await self._line.log_chunk(chunk, assignment.token)
+    async def _send_chunk(self, assignment: Assignment, chunk: LogChunk) -> None:
+        if self._bus is not None and self._bus.up:
+            self._publish(topics.Kind.LOG, encode(chunk))
+        else:
+            await self._line.log_chunk(chunk, assignment.token)
 
     # -- names ----------------------------------------------------------------------------------
 

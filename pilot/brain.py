@@ -8,8 +8,6 @@ are P1–P8 of PROTOCOL.
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Optional, Union
 
 from pilotage.proto.messages import (
@@ -32,53 +30,32 @@ from .asks import Asks
 from .beats import Beats
 from .commands import Command, Exit, KillAll, PublishBeat, SendBeat, SendTurn, Tell
 from .holdings import FENCE, Holdings
+from .pace import (
+    ASK_OPEN,
+    BACK_OFF_MAX_S,
+    BACK_OFF_MIN_S,
+    BEAT_SPACING_MAX_S,
+    FIRST_BEAT_S,
+    GOODBYES_MAX,
+    IMPATIENCE_MAX_S,
+    TURN_TIMEOUT_MAX_S,
+    WALL_MIN_S,
+    WALL_UNLIMITED_S,
+    Bounds,
+    Refusal,
+    Session,
+    Uniform,
+    back_off_s,
+    impatience_s,
+    reask_s,
+    timeout_s,
+)
 from .payloads import Payloads
 from .ports import Ended
 from .reports import Reports
 from .slots import Free, Slots
 
-ASK_OPEN = 0.5  # of the lease: then an ask without an answer is closed
-REASK_S = 300.0  # ± 20 %, while wake-ups can reach us
-REASK_BUS_DOWN_S = 20.0  # ± 20 %, unless the central says another one
-REASK_BUS_DOWN_MIN_S, REASK_BUS_DOWN_MAX_S = 5.0, 60.0
-BACK_OFF_MIN_S, BACK_OFF_MAX_S = 1.0, 10.0
-IMPATIENCE_MAX_S = 10.0  # how long a beat waits for its answer before the next takes HTTPS
-TURN_TIMEOUT_MAX_S = 20.0
-TIMEOUT_MIN_S = 2.0
-BEAT_SPACING_MAX_S = 1.0  # payloads that start in a burst share one first beat
-FIRST_BEAT_S = 1.0  # after the first ask, which says the same
-GOODBYES_MAX = 3
-WALL_UNLIMITED_S = 31_536_000.0  # what is offered where no end is known
-WALL_MIN_S = 10.0  # with less time left nothing is asked for
-
 EXIT_DONE, EXIT_OLD_SESSION, EXIT_OTHER_STORE = 0, 10, 11
-
-
-@dataclass(frozen=True)
-class Session:
-    """Who we are for the central in this life."""
-
-    gen: str
-    session: int
-    beat_s: float  # H while nothing is held
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """When the pilot has to end by itself."""
-
-    stop_at: float = math.inf  # CLOCK_BOOTTIME at which its payloads must be stopped
-    end_at: float = math.inf  # … and at which it ends, whatever is not answered by then
-    idle_s: float = 0.0  # without any attempt; 0: for ever
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A request that was not answered with 2xx: `status` 0 stands for no answer at all."""
-
-    status: int
-    code: str = ""
-    message: str = ""
 
 
 Reply = Union[TurnReply, BeatAnswer, Refusal]
@@ -92,7 +69,7 @@ class Brain:
         me: Session,
         capacity: Offer,
         bounds: Bounds,
-        uniform: Callable[[float, float], float],
+        uniform: Uniform,
         *,
         isolation: str = "",
         now: float,
@@ -136,7 +113,7 @@ class Brain:
         """The connection to the bus came or went."""
         self._bus_up = up
         if not up and self._asks.parked:
-            self._asks.sooner(now + self._reask_s(0.0))
+            self._asks.sooner(now + reask_s(self._bus_up, 0.0, self._uniform))
         return self._commands(now)
 
     def scratch_changed(self, free_mb: int) -> None:
@@ -291,7 +268,7 @@ class Brain:
                 offered = Free(offered.cores - grant.cores, offered.memory_mb - grant.memory_mb)
             declined = declined or not booked
         if answer.parked:
-            again = now + self._reask_s(answer.retry_in_s)
+            again = now + reask_s(self._bus_up, answer.retry_in_s, self._uniform)
             self._asks.rest(offered, parked=True, next_at=again)
         elif not answer.assignments or declined:
             wait_s = answer.retry_in_s or self._uniform(BACK_OFF_MIN_S, BACK_OFF_MAX_S)
@@ -340,14 +317,14 @@ class Brain:
         if refusal.status == 410 or refusal.code == Code.OLD_SESSION.value:
             self._disowned(other_store=refusal.status == 410)
         elif isinstance(flying, Beat):
-            self._own.append(Tell("beat_refused", _facts(refusal)))
+            self._own.append(Tell("beat_refused", refusal.facts()))
             if flying.goodbye and self._goodbyes >= GOODBYES_MAX:
                 self._exit(EXIT_DONE, "drained, and nobody answered the goodbye")
         elif isinstance(flying, Turn) and refusal.status in (400, 413, 422):
-            self._own.append(Tell("turn_refused", _facts(refusal)))
+            self._own.append(Tell("turn_refused", refusal.facts()))
             self._unreadable(flying, refusal, now)
         else:
-            self._own.append(Tell("turn_refused", _facts(refusal)))
+            self._own.append(Tell("turn_refused", refusal.facts()))
             self._back_off(now)
 
     def _unreadable(self, turn: Turn, refusal: Refusal, now: float) -> None:
@@ -362,8 +339,7 @@ class Brain:
 
     def _back_off(self, now: float) -> None:
         self._failures += 1
-        most = min(BACK_OFF_MAX_S, 2.0 ** min(self._failures, 10))
-        self._next_try = now + self._uniform(BACK_OFF_MIN_S, most)
+        self._next_try = now + back_off_s(self._failures, self._uniform)
 
     def _disowned(self, *, other_store: bool) -> None:
         """Our past is gone, or another life of us speaks: nothing of ours may go on."""
@@ -454,7 +430,7 @@ class Brain:
         if reports or ask is not None:
             turn = Turn(gen=self._me.gen, session=self._me.session, reports=reports, ask=ask)
             self._flying = turn
-            self._own.append(SendTurn(turn, _timeout(TURN_TIMEOUT_MAX_S, self._lease_s / 6)))
+            self._own.append(SendTurn(turn, timeout_s(TURN_TIMEOUT_MAX_S, self._lease_s / 6)))
 
     def _ask(self, now: float) -> Optional[Ask]:
         if self._asks.open is not None:
@@ -479,7 +455,7 @@ class Brain:
     def _fly_beat(self, now: float, *, goodbye: bool = False) -> None:
         beat = self._beat(now, self._impatience_s, https=True, goodbye=goodbye)
         self._flying = beat
-        self._own.append(SendBeat(beat, _timeout(IMPATIENCE_MAX_S, self._impatience_s)))
+        self._own.append(SendBeat(beat, timeout_s(IMPATIENCE_MAX_S, self._impatience_s)))
 
     def _beat(
         self, now: float, next_in_s: float, *, https: bool = False, goodbye: bool = False
@@ -506,8 +482,7 @@ class Brain:
 
     @property
     def _impatience_s(self) -> float:
-        """10 s at a lease of 120 s, and in proportion below."""
-        return min(IMPATIENCE_MAX_S, self._lease_s / 12)
+        return impatience_s(self._lease_s)
 
     def _takes_bus(self, now: float) -> bool:
         return self._bus_up and not self._beats.overdue(self._impatience_s, now)
@@ -525,17 +500,3 @@ class Brain:
         if not self._draining and not self._too_late:
             due = min(due, self._asks.due_at(self._slots.free()))
         return due
-
-    def _reask_s(self, central_says_s: float) -> float:
-        if self._bus_up and not central_says_s:
-            return self._uniform(0.8 * REASK_S, 1.2 * REASK_S)
-        wanted = central_says_s or self._uniform(0.8, 1.2) * REASK_BUS_DOWN_S
-        return min(REASK_BUS_DOWN_MAX_S, max(REASK_BUS_DOWN_MIN_S, wanted))
-
-
-def _timeout(most: float, wanted: float) -> float:
-    return max(TIMEOUT_MIN_S, min(most, wanted))
-
-
-def _facts(refusal: Refusal) -> dict[str, object]:
-    return {"status": refusal.status, "code": refusal.code, "message": refusal.message}

@@ -7,9 +7,9 @@ from typing import Union
 
 from pilotage.proto.messages import Assignment, InputFile, Output, Stream
 
-from .brain import BACK_OFF_MAX_S, BACK_OFF_MIN_S
 from .events import Log
 from .line import may_pass, refusal
+from .pace import back_off_s
 from .payloads import OWN_OUTPUTS
 from .ports import Clock, Http, NoReply, Randomness, UnsafePath, Workspace
 
@@ -168,8 +168,7 @@ class Files:
             await self._wait(attempt_id, failures, why)
 
     async def _wait(self, attempt_id: int, failures: int, why: str) -> None:
-        most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
-        wait_s = self._random.uniform(BACK_OFF_MIN_S, most)
+        wait_s = back_off_s(failures, self._random.uniform)
         facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
         self._log("blob_not_moved", facts)
         await self._clock.sleep(wait_s)

@@ -17,8 +17,8 @@ from pilotage.proto.messages import (
 )
 from pilotage.proto.wire import BadMessage, decode, encode
 
-from .brain import BACK_OFF_MAX_S, BACK_OFF_MIN_S, Refusal
 from .events import Log
+from .pace import Refusal, back_off_s
 from .ports import Clock, Http, HttpReply, NoReply, Randomness
 
 T = TypeVar("T")
@@ -105,8 +105,7 @@ class Line:
             if not may_pass(reply.status):
                 raise Refused(path, reply)
             failures += 1
-            most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
-            wait_s = self._random.uniform(BACK_OFF_MIN_S, most)
+            wait_s = back_off_s(failures, self._random.uniform)
             why = f"{reply.status} {reply.code} {reply.message}"
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
             await self._clock.sleep(wait_s)

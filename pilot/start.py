@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
-import pilotage
 from pilotage.proto.messages import PROTOCOL
 
 from . import bus
@@ -25,6 +24,8 @@ from .probe import Caps, LocalNode
 from .settings import ISOLATIONS, BadSettings, Settings, load, read_secret
 from .workspace import Folders
 
+# Not by `import pilotage`: a pilot has no use for the face that submitters see.
+VERSION: str = sys.modules["pilotage"].__version__
 EXIT_USAGE, EXIT_IN_USE = 2, 14
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -39,7 +40,7 @@ def start(words: list[str]) -> int:
         words = words[1:]
     options = vars(_parser().parse_args(words))
     if options.pop("version"):
-        print(f"pilotage-pilot {pilotage.__version__} protocol {PROTOCOL}")
+        print(f"pilotage-pilot {VERSION} protocol {PROTOCOL}")
         return 0
     try:
         settings = load(options.pop("config") or "", os.environ, options)
@@ -132,7 +133,7 @@ async def _run(settings: Settings, secret: str, state: Path, api: Api) -> int:
             log=log,
         )
         facts: dict[str, Any] = {
-            "version": pilotage.__version__,
+            "version": VERSION,
             "protocol": PROTOCOL,
             "central": settings.central,
             "isolation": guard.isolation,

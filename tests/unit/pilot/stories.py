@@ -17,7 +17,8 @@ from collections.abc import Iterable
 
 from pilotage.pilot import commands as c
 from pilotage.pilot.beats import SESSION_SHIFT
-from pilotage.pilot.brain import Bounds, Brain, Refusal, Session
+from pilotage.pilot.brain import Brain
+from pilotage.pilot.pace import Bounds, Refusal, Session
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,
