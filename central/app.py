@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from pilotage.matcher import Matcher
 
-from .auth.callers import PilotCaller
 from .auth.tokens import Tokens
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
@@ -24,6 +23,7 @@ from .jobs.following import Following
 from .jobs.health import HealthService
 from .jobs.leases import LeaseTable
 from .jobs.logs import LiveLogs
+from .jobs.memory import Memory
 from .jobs.pilots import PilotService
 from .jobs.presence import Pilots
 from .jobs.queries import Queries
@@ -59,11 +59,12 @@ class Central:
     """A whole central: services for the faces, and the loops behind them."""
 
     services: Services
+    memory: Memory
     recovery: Recovery
     watch: Watch
     bridge: BusBridge
     health: HealthService
-    queue: Queue
+    pilots: PilotService
 
     async def recover(self) -> None:
         """Rebuild memory from the store; then requests may be answered."""
@@ -75,150 +76,100 @@ class Central:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
+            tasks.create_task(self.pilots.login_again())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     """Return a central on these drivers. `recover` comes next."""
-    store, clock, log = world.store, world.clock, world.log
-    leases, pilots, counters = LeaseTable(), Pilots(), Counters()
+    store, clock, log, lease = world.store, world.clock, world.log, settings.lease
     downlink = Downlink(world.bus)
-    matcher = Matcher(compatible=settings.matcher.compatible_os, keep_s=settings.lease.reserve_s)
-    queue = Queue(matcher, pilots, downlink, clock, term=TERM)
-    owners = Owners(store, settings.token.issuer)
-    feed = Feed(clock, store, owners)
-    live_logs = LiveLogs(leases, downlink)
-    aftermath = Aftermath(
-        store=store,
-        queue=queue,
-        leases=leases,
-        pilots=pilots,
-        counters=counters,
-        feed=feed,
-        logs=live_logs,
-        bus=world.bus,
-        clock=clock,
-        log=log,
-    )
+    memory = _memory(world, downlink, settings)
+    aftermath = Aftermath(store=store, memory=memory, bus=world.bus, clock=clock, log=log)
     dispatch = Dispatch(
         store=store,
-        queue=queue,
-        leases=leases,
-        pilots=pilots,
+        memory=memory,
         aftermath=aftermath,
         attempt_ids=AttemptIds(store),
         tokens=tokens,
         outbound=downlink,
-        logs=live_logs,
         blobs=world.blobs,
         clock=clock,
         log=log,
-        settings=settings.lease,
+        settings=lease,
         term=TERM,
     )
-    submissions = Submissions(
+    pilots = PilotService(
         store=store,
-        queue=queue,
-        owners=owners,
-        counters=counters,
+        memory=memory,
         aftermath=aftermath,
+        tokens=tokens,
+        outbound=downlink,
+        bus=world.bus,
         clock=clock,
+        randomness=world.randomness,
         log=log,
+        settings=lease,
     )
+    submissions = Submissions(store=store, memory=memory, aftermath=aftermath, clock=clock, log=log)
     queries = Queries(
-        store=store,
-        leases=leases,
-        owners=owners,
-        counters=counters,
-        blobs=world.blobs,
-        logs=live_logs,
-        clock=clock,
-        beat_s=settings.lease.lease_s / 3,
+        store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.lease_s / 3
     )
-    health = HealthService(
-        store=store, queue=queue, leases=leases, pilots=pilots, bus=world.bus, clock=clock
-    )
-    following = Following(queries, live_logs, leases)
+    following = Following(queries, memory.logs, memory.leases)
+    health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock)
     services = Services(
         submissions=submissions,
         queries=queries,
         control=Control(
-            store=store,
-            queue=queue,
-            owners=owners,
-            counters=counters,
-            aftermath=aftermath,
-            outbound=downlink,
-            clock=clock,
-            log=log,
+            store=store, memory=memory, aftermath=aftermath, outbound=downlink, clock=clock, log=log
         ),
-        pilots=PilotService(
-            store=store,
-            pilots=pilots,
-            leases=leases,
-            queue=queue,
-            counters=counters,
-            aftermath=aftermath,
-            tokens=tokens,
-            outbound=downlink,
-            bus=world.bus,
-            clock=clock,
-            randomness=world.randomness,
-            log=log,
-            settings=settings.lease,
-        ),
+        pilots=pilots,
         dispatch=dispatch,
-        sandbox=Sandbox(world.blobs, leases, settings.sandbox),
+        sandbox=Sandbox(world.blobs, memory.leases, settings.sandbox),
         logs=following,
-        feed=feed,
-        explainer=Explainer(
-            queue=queue,
-            pilots=pilots,
-            queries=queries,
-            owners=owners,
-            clock=clock,
-            silent_s=settings.lease.lease_s,
-        ),
+        feed=memory.feed,
+        explainer=Explainer(memory=memory, queries=queries, clock=clock, silent_s=lease.lease_s),
         tokens=tokens,
         health=health,
     )
-
-    def who(pilot: str) -> PilotCaller | None:
-        presence = pilots.find(pilot)
-        if presence is None:
-            return None
-        return PilotCaller(
-            pilot=pilot,
-            community=presence.community,
-            site=presence.site,
-            element=presence.element,
-        )
-
     return Central(
         services=services,
+        memory=memory,
         recovery=Recovery(
-            store=store,
-            queue=queue,
-            leases=leases,
-            pilots=pilots,
-            owners=owners,
-            counters=counters,
-            submissions=submissions,
-            clock=clock,
-            settings=settings.lease,
+            store=store, memory=memory, submissions=submissions, clock=clock, settings=lease
         ),
         watch=Watch(
             dispatch=dispatch,
             store=store,
-            queue=queue,
-            leases=leases,
-            pilots=pilots,
-            counters=counters,
+            memory=memory,
             aftermath=aftermath,
             clock=clock,
             log=log,
-            settings=settings.lease,
+            settings=lease,
         ),
-        bridge=BusBridge(world.bus, dispatch, following, who=who, clock=clock),
+        bridge=BusBridge(
+            world.bus,
+            dispatch,
+            following,
+            who=memory.pilots.caller,
+            clock=clock,
+            will=pilots.willed,
+        ),
         health=health,
-        queue=queue,
+        pilots=pilots,
+    )
+
+
+def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
+    """Return empty memory; `recover` fills it."""
+    leases, pilots = LeaseTable(), Pilots()
+    owners = Owners(world.store, settings.token.issuer)
+    matcher = Matcher(compatible=settings.matcher.compatible_os, keep_s=settings.lease.reserve_s)
+    return Memory(
+        queue=Queue(matcher, pilots, downlink, world.clock, term=TERM),
+        leases=leases,
+        pilots=pilots,
+        owners=owners,
+        counters=Counters(),
+        feed=Feed(world.clock, world.store, owners),
+        logs=LiveLogs(leases, downlink),
     )

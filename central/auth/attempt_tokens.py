@@ -57,6 +57,10 @@ class AttemptTokens:
             job=numbers[0], epoch=numbers[1], attempt_id=numbers[2], community=community
         )
 
+    def broker_password(self, community: str, pilot: str) -> str:
+        """Return a password that only we can derive; the word in front keeps it no token."""
+        return self._mac(f"broker:{community}:{pilot}".encode())
+
     def _mac(self, body: bytes) -> str:
         one = self._keyed.copy()
         one.update(body)

@@ -113,6 +113,10 @@ class Tokens:
         """Return an attempt's token, for blobs and logs and nothing else."""
         return self._attempts.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
 
+    def broker_password(self, community: str, pilot: str) -> str:
+        """Return a pilot's password on the bus: the same one after every restart."""
+        return self._attempts.broker_password(community, pilot)
+
     async def write_admin_token(
         self, path: Path, *, disk: Disk, community: str = "", groups: tuple[str, ...] = ()
     ) -> None:

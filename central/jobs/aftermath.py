@@ -13,12 +13,10 @@ from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.protocol import Store
 from ..store.records import Change, End, Progress, Requeue, Start, TakeBack, Want
-from .counters import Counters, Kind
-from .feed import Feed
-from .leases import Lease, LeaseTable, Phase
-from .logs import LiveLogs
-from .presence import Pilots, Presence
-from .queue import Queue
+from .counters import Kind
+from .leases import Lease, Phase
+from .memory import Memory
+from .presence import Presence
 from .verdicts import state_of
 
 # A job is counted at a site for what it did there; elsewhere it is nobody's.
@@ -39,18 +37,13 @@ class Aftermath:
         self,
         *,
         store: Store,
-        queue: Queue,
-        leases: LeaseTable,
-        pilots: Pilots,
-        counters: Counters,
-        feed: Feed,
-        logs: LiveLogs,
+        memory: Memory,
         bus: Bus,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._queue, self._leases, self._pilots = store, queue, leases, pilots
-        self._counters, self._feed, self._logs = counters, feed, logs
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._bus, self._clock, self._log = bus, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 

@@ -18,12 +18,11 @@ from ..store.errors import StoreFull
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Move, Standing, Want
 from .aftermath import Aftermath, counted
-from .counters import Counters
 from .intents import Unchanged, intent
+from .memory import Memory
 from .outbound import Outbound
 from .queries import search_of
-from .queue import Queue
-from .scope import Owners, Scope, scope
+from .scope import Scope, scope
 
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX = 1_000_000
@@ -47,16 +46,14 @@ class Control:
         self,
         *,
         store: Store,
-        queue: Queue,
-        owners: Owners,
-        counters: Counters,
+        memory: Memory,
         aftermath: Aftermath,
         outbound: Outbound,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._queue, self._owners = store, queue, owners
-        self._counters, self._aftermath, self._outbound = counters, aftermath, outbound
+        self._store, self._queue, self._owners = store, memory.queue, memory.owners
+        self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._clock, self._log = clock, log
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:

@@ -54,11 +54,10 @@ from ..store.records import (
 from . import verdicts
 from .aftermath import Aftermath
 from .attempt_ids import AttemptIds
-from .leases import Lease, LeaseTable, Phase, overdue
-from .logs import LiveLogs
+from .leases import Lease, Phase, overdue
+from .memory import Memory
 from .outbound import Outbound
-from .presence import Pilots, Presence
-from .queue import Queue
+from .presence import Presence
 from .rendering import body_of, job_of
 from .tokens import AttemptTokens
 
@@ -84,23 +83,21 @@ class Dispatch:
         self,
         *,
         store: Store,
-        queue: Queue,
-        leases: LeaseTable,
-        pilots: Pilots,
+        memory: Memory,
         aftermath: Aftermath,
         attempt_ids: AttemptIds,
         tokens: AttemptTokens,
         outbound: Outbound,
-        logs: LiveLogs,
         blobs: Blobs,
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
         term: int,
     ) -> None:
-        self._store, self._queue, self._leases, self._pilots = store, queue, leases, pilots
+        self._store, self._queue = store, memory.queue
+        self._leases, self._pilots = memory.leases, memory.pilots
         self._aftermath, self._attempt_ids, self._tokens = aftermath, attempt_ids, tokens
-        self._outbound, self._logs, self._blobs = outbound, logs, blobs
+        self._outbound, self._logs, self._blobs = outbound, memory.logs, blobs
         self._clock, self._log, self._settings, self._term = clock, log, settings, term
         self._losses = verdicts.Losses(settings.lost_max)
         self._asking: dict[str, asyncio.Event] = {}

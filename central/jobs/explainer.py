@@ -10,11 +10,9 @@ from pilotage.proto.job_states import JobState
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
-from .presence import Pilots
+from .memory import Memory
 from .queries import Queries
-from .queue import Queue
 from .rendering import check
-from .scope import Owners
 
 
 class Explainer:
@@ -23,15 +21,13 @@ class Explainer:
     def __init__(
         self,
         *,
-        queue: Queue,
-        pilots: Pilots,
+        memory: Memory,
         queries: Queries,
-        owners: Owners,
         clock: Clock,
         silent_s: float,
     ) -> None:
-        self._queue, self._pilots, self._queries = queue, pilots, queries
-        self._owners, self._clock, self._silent_s = owners, clock, silent_s
+        self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
+        self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Say why a job waits, or in which state it is."""

@@ -6,9 +6,7 @@ from pilotage.proto.pilot_states import PilotState
 
 from ..ports import Bus, Clock
 from ..store.protocol import Store
-from .leases import LeaseTable
-from .presence import Pilots
-from .queue import Queue
+from .memory import Memory
 
 
 class HealthService:
@@ -18,14 +16,12 @@ class HealthService:
         self,
         *,
         store: Store,
-        queue: Queue,
-        leases: LeaseTable,
-        pilots: Pilots,
+        memory: Memory,
         bus: Bus,
         clock: Clock,
     ) -> None:
-        self._store, self._queue, self._leases = store, queue, leases
-        self._pilots, self._bus, self._clock = pilots, bus, clock
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._pilots, self._bus, self._clock = memory.pilots, bus, clock
         self._since = clock.monotonic()
         self._ready = False
 

@@ -1,5 +1,6 @@
 """The life of pilots beside their work: secrets, registration, tokens, drain, lists."""
 
+import asyncio
 import hashlib
 import hmac
 
@@ -28,7 +29,7 @@ from pilotage.proto.messages import (
 from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller, User
+from ..auth.callers import Caller, PilotCaller, User
 from ..auth.policy import Action, Reach, reach
 from ..errors import Refused
 from ..observe.events import Log
@@ -39,13 +40,13 @@ from ..store.errors import PilotNotFound
 from ..store.protocol import Store
 from ..store.records import NewSecret, PilotRow, Registration
 from .aftermath import Aftermath
-from .counters import Counters
-from .leases import LeaseTable, Phase
+from .leases import Phase
+from .memory import Memory
 from .outbound import Outbound
-from .presence import Pilots, Presence
-from .queue import Queue
+from .presence import Presence
 from .tokens import PilotTokens
 
+LOGINS_A_BATCH = 200
 LIVING = (PilotState.RUNNING, PilotState.DRAINING)
 
 
@@ -56,10 +57,7 @@ class PilotService:
         self,
         *,
         store: Store,
-        pilots: Pilots,
-        leases: LeaseTable,
-        queue: Queue,
-        counters: Counters,
+        memory: Memory,
         aftermath: Aftermath,
         tokens: PilotTokens,
         outbound: Outbound,
@@ -69,8 +67,8 @@ class PilotService:
         log: Log,
         settings: LeaseSettings,
     ) -> None:
-        self._store, self._pilots, self._leases = store, pilots, leases
-        self._queue, self._counters, self._aftermath = queue, counters, aftermath
+        self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
+        self._queue, self._counters, self._aftermath = memory.queue, memory.counters, aftermath
         self._tokens, self._outbound, self._bus = tokens, outbound, bus
         self._clock, self._randomness, self._log = clock, randomness, log
         self._settings = settings
@@ -166,9 +164,24 @@ class PilotService:
         """Make a broker login; None where there is no bus: the pilot then beats over HTTPS."""
         if not self._bus.url:
             return None
-        password = self._randomness.token()
+        password = self._tokens.broker_password(row.community, row.pilot)
         await self._bus.add_login(row.community, row.pilot, password)
         return BrokerLogin(url=self._bus.url, user=row.pilot, password=password)
+
+    async def login_again(self) -> None:
+        """Give all pilots that may speak their broker logins again: the broker may be new."""
+        if not self._bus.url:
+            return
+        living = self._pilots.all()
+        for start in range(0, len(living), LOGINS_A_BATCH):
+            async with asyncio.TaskGroup() as tasks:
+                for one in living[start : start + LOGINS_A_BATCH]:
+                    password = self._tokens.broker_password(one.community, one.pilot)
+                    tasks.create_task(self._bus.add_login(one.community, one.pilot, password))
+
+    def willed(self, caller: PilotCaller) -> None:
+        """A last will withdraws the parked offer and ends nothing (PROTOCOL C6)."""
+        self._queue.matcher.withdraw(caller.pilot)
 
     # -- people ---------------------------------------------------------------------------------
 

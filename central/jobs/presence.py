@@ -6,6 +6,8 @@ from pilotage.matcher.types import LiveOffer
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
+from ..auth.callers import PilotCaller
+
 
 @dataclass(eq=False)
 class Presence:
@@ -61,6 +63,18 @@ class Pilots:
 
     def find(self, pilot: str) -> Presence | None:
         return self._pilots.get(pilot)
+
+    def caller(self, pilot: str) -> PilotCaller | None:
+        """Return what this pilot's token says, where the bus has checked who it is."""
+        presence = self._pilots.get(pilot)
+        if presence is None:
+            return None
+        return PilotCaller(
+            pilot=pilot,
+            community=presence.community,
+            site=presence.site,
+            element=presence.element,
+        )
 
     def forget(self, pilot: str) -> None:
         self._pilots.pop(pilot, None)

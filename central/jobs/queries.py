@@ -29,11 +29,10 @@ from ..ports import Blobs, Clock
 from ..store.errors import JobNotFound
 from ..store.protocol import Store
 from ..store.records import AttemptRow, JobRow, Search
-from .counters import Counters
-from .leases import LeaseTable, Phase
-from .logs import LiveLogs
+from .leases import Phase
+from .memory import Memory
 from .rendering import job_of
-from .scope import Owners, Scope, scope
+from .scope import Scope, scope
 
 KEPT = ".pilotage/"  # outputs that the pilot keeps beside those of the job
 _WANTED_MARKS = {
@@ -70,16 +69,13 @@ class Queries:
         self,
         *,
         store: Store,
-        leases: LeaseTable,
-        owners: Owners,
-        counters: Counters,
+        memory: Memory,
         blobs: Blobs,
-        logs: LiveLogs,
         clock: Clock,
         beat_s: float,
     ) -> None:
-        self._store, self._leases, self._owners = store, leases, owners
-        self._counters, self._blobs, self._logs = counters, blobs, logs
+        self._store, self._leases, self._owners = store, memory.leases, memory.owners
+        self._counters, self._blobs, self._logs = memory.counters, blobs, memory.logs
         self._clock, self._stalled_s = clock, 1.5 * beat_s
 
     async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:

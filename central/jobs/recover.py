@@ -10,12 +10,12 @@ from ..settings import LeaseSettings
 from ..store.protocol import Store
 from ..store.records import LiveAttempt, PilotRow
 from .aftermath import counted
-from .counters import Counters, Kind
-from .leases import Lease, LeaseTable, Phase
-from .presence import Pilots, Presence
-from .queue import Queue, class_info
+from .counters import Kind
+from .leases import Lease, Phase
+from .memory import Memory
+from .presence import Presence
+from .queue import class_info
 from .rendering import job_of
-from .scope import Owners
 from .submit import Submissions
 
 PAGE = 1_000
@@ -29,17 +29,13 @@ class Recovery:
         self,
         *,
         store: Store,
-        queue: Queue,
-        leases: LeaseTable,
-        pilots: Pilots,
-        owners: Owners,
-        counters: Counters,
+        memory: Memory,
         submissions: Submissions,
         clock: Clock,
         settings: LeaseSettings,
     ) -> None:
-        self._store, self._queue, self._leases = store, queue, leases
-        self._pilots, self._owners, self._counters = pilots, owners, counters
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
         self._submissions, self._clock, self._settings = submissions, clock, settings
 
     async def run(self) -> None:

@@ -20,10 +20,9 @@ from ..store.errors import KeyReused
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .aftermath import Aftermath
-from .counters import Counters
-from .queue import ClassInfo, Queue, class_info
+from .memory import Memory
+from .queue import ClassInfo, class_info
 from .rendering import check, decode_job, decode_parameters, names_in
-from .scope import Owners
 
 _encode = msgspec.json.encode
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
@@ -44,15 +43,18 @@ class Submissions:
         self,
         *,
         store: Store,
-        queue: Queue,
-        owners: Owners,
-        counters: Counters,
+        memory: Memory,
         aftermath: Aftermath,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._queue, self._owners = store, queue, owners
-        self._counters, self._aftermath, self._clock, self._log = counters, aftermath, clock, log
+        self._store, self._queue, self._owners = store, memory.queue, memory.owners
+        self._counters, self._aftermath, self._clock, self._log = (
+            memory.counters,
+            aftermath,
+            clock,
+            log,
+        )
         self._classes: dict[tuple[str, str, int, str, bytes, bytes], ClassInfo] = {}
         self._arriving: dict[tuple[str, int, str], asyncio.Event] = {}
 

@@ -15,3 +15,7 @@ class PilotTokens(Protocol):
     def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
         """Return a pilot's token and for how many seconds it is good."""
         ...
+
+    def broker_password(self, community: str, pilot: str) -> str:
+        """Return the pilot's password on the bus: the same one after every restart."""
+        ...

@@ -10,11 +10,9 @@ from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
-from .counters import Counters
 from .dispatch import Dispatch
-from .leases import LeaseTable, Phase
-from .presence import Pilots
-from .queue import Queue
+from .leases import Phase
+from .memory import Memory
 
 
 class Watch:
@@ -25,17 +23,14 @@ class Watch:
         *,
         dispatch: Dispatch,
         store: Store,
-        queue: Queue,
-        leases: LeaseTable,
-        pilots: Pilots,
-        counters: Counters,
+        memory: Memory,
         aftermath: Aftermath,
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
     ) -> None:
-        self._dispatch, self._store, self._queue = dispatch, store, queue
-        self._leases, self._pilots, self._counters = leases, pilots, counters
+        self._dispatch, self._store, self._queue = dispatch, store, memory.queue
+        self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
         self._settings = settings
 

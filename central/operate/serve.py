@@ -33,6 +33,7 @@ from .datadir import DataInUse, Running, announced, locked
 from .files import RealBlobs, RealDisk
 
 CONFIG_NAME = "pilotage.yaml"
+PORT_NAME = "bus.port"  # where the embedded broker listened the last time
 EXIT_BROKEN = 70  # the store failed in a way that only a restart mends
 
 
@@ -99,7 +100,7 @@ async def serve(
     began = clock.monotonic()
     bundle = pilot_bundle()
     store = await open_sqlite(place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log))
-    bus = _bus(settings, clock, randomness, log)
+    bus = _bus(place.data, settings, clock, randomness, log)
     disk = RealDisk()
     tokens = await open_tokens(
         place.data,
@@ -144,7 +145,7 @@ async def serve(
                     "central_started",
                     url=url,
                     bus=bus.url or "none",
-                    waiting=len(central.queue.matcher),
+                    waiting=len(central.memory.queue.matcher),
                     attempts=central.health.health().attempts,
                     took_s=round(clock.monotonic() - began, 3),
                 )
@@ -165,19 +166,12 @@ def _fatal(log: Log) -> Callable[[str], None]:
     return end
 
 
-def _bus(settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
+def _bus(data: Path, settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
     broker = settings.bus.broker
     if broker == "none":
         return SilentBus()
     if broker == "embedded":
-        return EmbeddedBus(
-            settings.bus.host,
-            settings.bus.port,
-            clock=clock,
-            randomness=randomness,
-            log=log,
-            queue_max=settings.bus.queue_max,
-        )
+        return _embedded(data / PORT_NAME, settings.bus, clock, randomness, log)
     return MosquittoBus(
         _address(settings.bus),
         clock=clock,
@@ -186,6 +180,32 @@ def _bus(settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> 
         queue_max=settings.bus.queue_max,
         public_url=settings.bus.url,
     )
+
+
+def _embedded(
+    kept: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log
+) -> EmbeddedBus:
+    """Start the broker where it was before a restart: the pilots that live know no other place."""
+
+    def at(port: int) -> EmbeddedBus:
+        return EmbeddedBus(
+            bus.host,
+            port,
+            clock=clock,
+            randomness=randomness,
+            log=log,
+            queue_max=bus.queue_max,
+            public_url=bus.url,
+        )
+
+    if bus.port:
+        return at(bus.port)
+    try:
+        broker = at(int(kept.read_text()))
+    except (OSError, ValueError):  # never started here, or somebody else has the port now
+        broker = at(0)
+    kept.write_text(str(urlsplit(broker.url).port or 0))
+    return broker
 
 
 def _address(bus: BusSettings) -> Address:
