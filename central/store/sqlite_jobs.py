@@ -133,13 +133,25 @@ def match(session: Session, attempts: Sequence[NewAttempt]) -> list[JobBody | No
 def change(session: Session, changes: Sequence[Change]) -> list[bool]:
     """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
     won = [False] * len(changes)
+    cursor = session.connection.cursor()
+    ended: dict[int, tuple[object, ...]] = {}  # rows of jobs that are still to be written
     for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
         one = changes[i]
+        if one.job_id in ended:  # this change looks at what the one before made of the job
+            _end_jobs(session, ended)
         statement, row = _attempt_row(one)
-        won[i] = session.run(statement, row).rowcount == 1
+        won[i] = cursor.execute(session.sql[statement], row).rowcount == 1
         if won[i] and isinstance(one, End | Requeue):
-            _end_job(session, one)
+            ended[one.job_id] = _job_row(one)
+    _end_jobs(session, ended)
     return won
+
+
+def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
+    """Write jobs' rows. Their attempts were live or adrift, so that they cannot but wait."""
+    if session.many("end_job", list(rows.values())) != len(rows):
+        raise StoreError(f"one of the jobs {list(rows)} does not wait, but its attempt was open")
+    rows.clear()
 
 
 def turn(
@@ -165,16 +177,20 @@ def _attempt_row(one: Change) -> tuple[str, Parameters]:
             return "take_back", msgspec.structs.asdict(one)
 
 
-def _end_job(session: Session, one: End | Requeue) -> None:
-    """Write the job's row. The attempt was live or adrift, so the job cannot but wait."""
+def _job_row(one: End | Requeue) -> tuple[object, ...]:
     failed = isinstance(one, End) and one.failed
     lost = isinstance(one, Requeue) and one.lost
     ended_at = one.at if one.new in FINAL else None
-    row = (one.job_id, one.new.value, one.epoch, one.attempt_id, failed, lost, one.reason, ended_at)
-    if session.run("end_job", row).rowcount != 1:
-        raise StoreError(
-            f"job {one.job_id} does not wait, but its attempt {one.attempt_id} is open"
-        )
+    return (
+        one.job_id,
+        one.new.value,
+        one.epoch,
+        one.attempt_id,
+        failed,
+        lost,
+        one.reason,
+        ended_at,
+    )
 
 
 def _end_row(one: End) -> tuple[object, ...]:

@@ -81,6 +81,11 @@ async def find(reader: Reader, search: Search, *, after: int, limit: int) -> lis
         if not classes:
             return []
         parameters["classes"] = json_list(classes)
+    if search.site:
+        site = await reader.one("get_site", {"site": search.site})
+        if site is None:
+            return []
+        parameters["site_id"] = site[0]
     if search.ids:
         found = await reader.rows("ids_given", {**parameters, "ids": json_list(search.ids)})
         return [row[0] for row in found]
@@ -99,7 +104,7 @@ def _parameters(search: Search, after: int, limit: int) -> dict[str, object]:
         "states": json_list(states) if states else None,
         "include_deleted": search.include_deleted,
         "classes": None,
-        "site": search.site or None,
+        "site_id": None,
         "submission_id": search.submission_id,
         "name": search.name or None,
     }

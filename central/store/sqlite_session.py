@@ -67,6 +67,8 @@ class Session:
 
     def many(self, statement: str, rows: Sequence[Parameters]) -> int:
         """Run a statement for each row; return how many rows changed in all."""
+        if not rows:
+            return 0
         return self.connection.executemany(self.sql[statement], rows).rowcount
 
     def reserve(self, name: str, count: int = 1) -> int:

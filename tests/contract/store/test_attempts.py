@@ -67,6 +67,20 @@ async def test_a_match_at_another_epoch_or_state_gives_nothing(store: Store) -> 
     assert [live.attempt_id for live in await store.live_attempts()] == [3]
 
 
+async def test_a_turn_changes_first_and_then_matches(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    attempt_id = await matched(store, first)
+    ended = an_end(attempt_id, first, new=S.WAITING, failed=True)
+    again = an_attempt(50, first, epoch=2)
+    won, bodies = await store.turn([ended, ended], [again, an_attempt(51, second, epoch=2)])
+
+    assert won == [True, False]
+    assert bodies[0] is not None and (bodies[0].job_id, bodies[0].failures) == (first, 1)
+    assert bodies[1] is None
+    assert await store.turn([], []) == ([], [])
+    assert await state_of(store, first) is S.MATCHED
+
+
 async def test_attempt_ids_are_never_given_twice(store: Store, reopen: Reopen) -> None:
     first = await store.reserve_attempts(10)
     second = await store.reserve_attempts(1)

@@ -49,7 +49,7 @@ SELECT j.job_id
     ON j.job_id BETWEEN max(z.value << 10, :after + 1) AND (z.value << 10) + 1023
  WHERE j.state IN (SELECT value FROM json_each(:states))
    AND (:include_deleted OR j.deleted = 0)
-   AND (:site IS NULL OR j.site_id = (SELECT site_id FROM site WHERE site = :site))
+   AND (:site_id IS NULL OR j.site_id = :site_id)
    AND (:submission_id IS NULL OR j.submission_id = :submission_id)
    AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
    AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
@@ -64,7 +64,7 @@ SELECT j.job_id
  CROSS JOIN job AS j ON j.job_id = l.job_id
  WHERE l.live = 1 AND l.job_id > :after
    AND l.state IN (SELECT value FROM json_each(:states))
-   AND (:site IS NULL OR l.site_id = (SELECT site_id FROM site WHERE site = :site))
+   AND (:site_id IS NULL OR l.site_id = :site_id)
    AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
    AND (:submission_id IS NULL OR j.submission_id = :submission_id)
  ORDER BY l.job_id
@@ -81,8 +81,7 @@ SELECT j.job_id
    AND (:states IS NULL OR coalesce(l.state, j.state) IN (SELECT value FROM json_each(:states)))
    AND (:include_deleted OR j.deleted = 0)
    AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
-   AND (:site IS NULL
-        OR coalesce(l.site_id, j.site_id) = (SELECT site_id FROM site WHERE site = :site))
+   AND (:site_id IS NULL OR coalesce(l.site_id, j.site_id) = :site_id)
    AND (:submission_id IS NULL OR j.submission_id = :submission_id)
    AND (:name IS NULL OR coalesce(b.name, u.job_name) = :name)
  GROUP BY j.job_id
@@ -99,8 +98,7 @@ SELECT j.job_id
    AND (:states IS NULL OR coalesce(l.state, j.state) IN (SELECT value FROM json_each(:states)))
    AND (:include_deleted OR j.deleted = 0)
    AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
-   AND (:site IS NULL
-        OR coalesce(l.site_id, j.site_id) = (SELECT site_id FROM site WHERE site = :site))
+   AND (:site_id IS NULL OR coalesce(l.site_id, j.site_id) = :site_id)
    AND (:submission_id IS NULL OR j.submission_id = :submission_id)
    AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
  ORDER BY b.job_id
@@ -124,8 +122,7 @@ SELECT found.value
                 OR coalesce(l.state, j.state) IN (SELECT value FROM json_each(:states)))
            AND (:include_deleted OR j.deleted = 0)
            AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
-           AND (:site IS NULL
-                OR coalesce(l.site_id, j.site_id) = (SELECT site_id FROM site WHERE site = :site))
+           AND (:site_id IS NULL OR coalesce(l.site_id, j.site_id) = :site_id)
          ORDER BY j.job_id
          LIMIT :limit)
     )) AS found
