@@ -52,7 +52,7 @@ from .pace import (
 )
 from .payloads import Payloads
 from .ports import Ended
-from .reports import Reports
+from .reports import A_TURN_MAX, Reports
 from .slots import Free, Slots
 
 EXIT_DONE, EXIT_OLD_SESSION, EXIT_OTHER_STORE = 0, 10, 11
@@ -310,7 +310,7 @@ class Brain:
         asked = self._asks.open
         if turn.ask is not None and asked is not None and asked.ask.n == turn.ask.n:
             self._next_try = later
-        if not self._reports.due(now):
+        if not self._reports.due(now, 1):
             self._one_by_one = False
 
     def _refused(self, flying: Optional[Union[Turn, Beat]], refusal: Refusal, now: float) -> None:
@@ -424,9 +424,8 @@ class Brain:
             return
         if now < self._next_try:
             return
-        reports, ask = self._reports.due(now), self._ask(now)
-        if self._one_by_one:
-            reports, ask = reports[:1], None if reports else ask
+        reports = self._reports.due(now, 1 if self._one_by_one else A_TURN_MAX)
+        ask = None if self._one_by_one and reports else self._ask(now)
         if reports or ask is not None:
             turn = Turn(gen=self._me.gen, session=self._me.session, reports=reports, ask=ask)
             self._flying = turn

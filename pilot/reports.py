@@ -45,7 +45,7 @@ class Reports:
     def get(self, attempt_id: int) -> Optional[Unanswered]:
         return self._newest.get(attempt_id)
 
-    def due(self, now: float, most: int = A_TURN_MAX) -> tuple[Report, ...]:
+    def due(self, now: float, most: int) -> tuple[Report, ...]:
         """Return what should be sent now, oldest first, each saying how long ago it happened."""
         ready = [one for one in self._newest.values() if one.due <= now and not one.uploading]
         return tuple(
