@@ -26,11 +26,11 @@ class Watch:
         self.staging: set[int] = set()
         self.asked = 0
         self.beats: list[int] = []
-        self.over = False
+        self.exits: list[int] = []
 
     def happen(self, words: list[str], now: float) -> None:
         for command in self.story.happen(words, now):
-            assert not self.over, "nothing comes after the end"
+            assert not self.exits, "nothing comes after the end"
             self._look(command)
 
     def _look(self, command: c.Command) -> None:
@@ -59,7 +59,7 @@ class Watch:
             self.kept.discard(command.attempt_id)
             self.ended.discard(command.attempt_id)
         elif isinstance(command, c.Exit):
-            self.over = True
+            self.exits.append(command.code)
 
     def _look_at_turn(self, turn: Turn) -> None:
         for report in turn.reports:
@@ -112,9 +112,9 @@ def test_promises_hold_in_random_histories(block: int) -> None:
                 watch.happen(words, now)
             except AssertionError as why:
                 raise AssertionError(f"seed {seed}: {words} at {now}: {why}") from why
-            if watch.over:
+            if watch.exits:
                 break
-        if not watch.over:
+        if not watch.exits:
             _comes_to_rest(watch, now, seed)
 
 
@@ -122,7 +122,7 @@ def _comes_to_rest(watch: Watch, now: float, seed: int) -> None:
     """With a central that answers again, the pilot drains and ends."""
     watch.happen(["drain"], now)
     for _ in range(2_000):
-        if watch.over:
+        if watch.exits:
             return
         for attempt_id in sorted(watch.alive):
             watch.alive.discard(attempt_id)
@@ -132,7 +132,7 @@ def _comes_to_rest(watch: Watch, now: float, seed: int) -> None:
                 watch.happen([word, JOBS[attempt_id - 1]], now)
         for attempt_id in sorted(watch.ended):
             watch.happen(["uploaded", JOBS[attempt_id - 1]], now)
-        if watch.over:
+        if watch.exits:
             return
         if watch.story.flying is not None:
             watch.happen(["got"], now)
