@@ -52,6 +52,11 @@ class EmbeddedBus:
         return self._connection.up
 
     @property
+    def port(self) -> int:
+        """Where the broker listens; with port 0 a free one."""
+        return self._address.port
+
+    @property
     def url(self) -> str:
         return self._public_url or self._address.url
 

@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
+from ..auth.signature import SignedFile
 from ..errors import Refused
 from ..services import Services
 from .answers import JSON, Answer, problem
@@ -27,7 +28,7 @@ AnyRequest = Request[Any, Any, Any]
 HotApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-async def no_bundle() -> bytes | None:
+async def no_bundle() -> SignedFile | None:
     """Have no pilot to give away."""
     return None
 
@@ -40,7 +41,7 @@ class Front:
         services: Services,
         *,
         version: str = "0",
-        bundle: Callable[[], Awaitable[bytes | None]] = no_bundle,
+        bundle: Callable[[], Awaitable[SignedFile | None]] = no_bundle,
     ) -> None:
         described = msgspec.json.encode(document(ROUTES, version=version))
         self.face = Face(services=services, bundle=bundle, openapi=described)

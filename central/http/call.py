@@ -15,6 +15,7 @@ from pilotage.proto.problems import Code
 
 from ..auth.callers import AttemptCaller, Caller, PilotCaller, User
 from ..auth.errors import Forbidden
+from ..auth.signature import SignedFile
 from ..decode import decode, invalid
 from ..errors import Refused
 from ..services import Services
@@ -33,7 +34,7 @@ class Face:
     """What all requests share."""
 
     services: Services
-    bundle: Callable[[], Awaitable[bytes | None]]  # the pilot's file
+    bundle: Callable[[], Awaitable[SignedFile | None]]  # the pilot's file
     openapi: bytes  # the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))

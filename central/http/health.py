@@ -4,6 +4,7 @@ from litestar.types import ASGIApp
 
 from pilotage.proto.problems import Code
 
+from ..auth.signature import SignedFile
 from ..errors import Refused
 from .answers import Answer, encoded
 from .call import Call
@@ -20,10 +21,22 @@ async def ready(call: Call) -> ASGIApp:
 
 
 async def bundle(call: Call) -> ASGIApp:
-    content = await call.face.bundle()
-    if content is None:
+    return Answer((await _signed(call)).content, media="application/zip")
+
+
+async def bundle_signature(call: Call) -> ASGIApp:
+    return Answer((await _signed(call)).signature, media="application/octet-stream")
+
+
+async def bundle_key(call: Call) -> ASGIApp:
+    return Answer((await _signed(call)).key_pem, media="application/x-pem-file")
+
+
+async def _signed(call: Call) -> SignedFile:
+    signed = await call.face.bundle()
+    if signed is None:
         raise Refused(Code.NOT_FOUND, "this central has no pilot.pyz")
-    return Answer(content, media="application/zip")
+    return signed
 
 
 async def openapi(call: Call) -> ASGIApp:

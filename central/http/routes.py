@@ -380,4 +380,22 @@ ROUTES: Final = (
         gives=bytes,
         gives_media="application/zip",
     ),
+    Route(
+        method="GET",
+        path="/pilot.pyz.sig",
+        action=_A.PUBLIC_READ,
+        does="Ed25519 signature of pilot.pyz, 64 bytes.",
+        handler=health.bundle_signature,
+        gives=bytes,
+        gives_media=BYTES,
+    ),
+    Route(
+        method="GET",
+        path="/pilot.pem",
+        action=_A.PUBLIC_READ,
+        does="Public key that verifies the signature of pilot.pyz.",
+        handler=health.bundle_key,
+        gives=bytes,
+        gives_media="application/x-pem-file",
+    ),
 )

@@ -8,6 +8,7 @@ from typing import Final
 
 import uvicorn
 
+from ..auth.signature import SignedFile
 from ..services import Services
 from .app import Front, no_bundle
 from .connection import LimitedConnection
@@ -28,7 +29,7 @@ class HttpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         version: str = "0",
-        bundle: Callable[[], Awaitable[bytes | None]] = no_bundle,
+        bundle: Callable[[], Awaitable[SignedFile | None]] = no_bundle,
         tls_certificate: str = "",
         tls_key: str = "",
         connections_max: int = CONNECTIONS_MAX,

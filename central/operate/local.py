@@ -48,7 +48,7 @@ def local_central(
 
     `options` are settings as `section.key`. Raises NotRunning.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = data / "central.log"
     words = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     with log.open("ab") as out:

@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import uvloop
 from pilotage import __version__
 
 from ..app import World, build
+from ..auth import signature
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..bus.address import Address
@@ -123,12 +125,13 @@ async def serve(
         log=log,
     )
     central = build(world, tokens, settings)
+    signer = signature.load(place.data, disk=disk)
     server = HttpServer(
         central.services,
         host=settings.http.host,
         port=settings.http.port,
         version=__version__,
-        bundle=lambda: asyncio.to_thread(bundle.read_bytes),
+        bundle=partial(asyncio.to_thread, lambda: signer.sign(bundle.read_bytes())),
         tls_certificate=settings.http.tls_certificate,
         tls_key=settings.http.tls_key,
         connections_max=settings.http.connections_max,
@@ -204,7 +207,7 @@ def _embedded(
         broker = at(int(kept.read_text()))
     except (OSError, ValueError):  # never started here, or somebody else has the port now
         broker = at(0)
-    kept.write_text(str(urlsplit(broker.url).port or 0))
+    kept.write_text(str(broker.port))
     return broker
 
 

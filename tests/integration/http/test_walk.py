@@ -4,6 +4,7 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.auth.policy import TABLE, Action, Reach, Who
+from pilotage.central.auth.signature import SignedFile
 from pilotage.central.http.app import Front
 from pilotage.central.http.routes import ROUTES, Route
 
@@ -12,8 +13,8 @@ from .requests import GOOD, Holder, good, holders
 from .stubs import World, build
 
 
-async def _bundle() -> bytes | None:
-    return b"PK"
+async def _bundle() -> SignedFile | None:
+    return SignedFile(content=b"PK", signature=b"s" * 64, key_pem=b"-----BEGIN")
 
 
 def _client(world: World) -> Client:

@@ -1,0 +1,69 @@
+"""The signature of the pilot's file: whoever fetches it can check that it is this central's.
+
+Ed25519 (RFC 8032) over the whole file, with a key of the data directory made for this alone. By
+hand: `openssl pkeyutl -verify -pubin -inkey pilot.pem -rawin -in pilot.pyz -sigfile pilot.pyz.sig`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from ..ports import Disk
+from .errors import BadKeyFile
+
+FILE: Final = "pilot-signing-key.pem"
+
+
+@dataclass(frozen=True)
+class SignedFile:
+    """The pilot's file with what proves where it comes from."""
+
+    content: bytes
+    signature: bytes  # 64 bytes
+    key_pem: bytes  # the public key (SubjectPublicKeyInfo)
+
+
+class FileSigner:
+    """Signs files with one key."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    def sign(self, content: bytes) -> SignedFile:
+        """Return the content with its signature."""
+        return SignedFile(
+            content=content,
+            signature=self._key.sign(content),
+            key_pem=self._key.public_key().public_bytes(
+                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+            ),
+        )
+
+
+def load(data: Path, *, disk: Disk) -> FileSigner:
+    """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    path = data / FILE
+    content = disk.read(path)
+    if content is None:
+        made = Ed25519PrivateKey.generate()
+        disk.write_secret(
+            path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+        return FileSigner(made)
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as why:
+        raise BadKeyFile(str(path), str(why)) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKeyFile(str(path), "it is not an Ed25519 key")
+    return FileSigner(key)
