@@ -12,7 +12,6 @@ The pilots need ctapipe, in an environment of its own: deploy/make-ctapipe-venv 
 """
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -20,6 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pilotage import Client, Input, Job, JobState, Need, OutputPattern
 from pilotage.central.client import JobHandle, as_completed
@@ -63,42 +64,42 @@ class Programs:
         """Return the template of the runs; `run` is its parameter."""
         script = self.scripts[0]
         words = (self._tool("python"), script.name, self.template.name, "{run}")
-        return job("run {run}", words, "run{run}.simtel.zst", (script, self.template))
+        return job("Simulation", words, "run{run}.simtel.zst", (script, self.template))
 
     def to_dl1(self, run: Input) -> Job:
         """Return the job that calibrates, cleans and parametrises the images of a run."""
         output = run.name.replace(".simtel.zst", ".dl1.h5")
-        return self._process(run, output, "--write-images", "--write-parameters")
+        return self._process("DL1", run, output, "--write-images", "--write-parameters")
 
     def to_dl2(self, dl1: Input) -> Job:
         """Return the job that reconstructs the showers of a DL1 file."""
-        return self._process(dl1, dl1.name.replace(".dl1.", ".dl2."), "--write-showers")
+        output = dl1.name.replace(".dl1.", ".dl2.")
+        return self._process("DL2", dl1, output, "--write-showers")
 
     def merge(self, files: Sequence[Input]) -> Job:
         """Return the job that makes one file of many."""
         words = (self._tool("ctapipe-merge"), "-q", *(file.name for file in files), "-o")
-        return job("merge", words, "merged.dl2.h5", files)
+        return job("Merge", words, "merged.dl2.h5", files)
 
     def report(self, merged: Input) -> Job:
         """Return the job that reads the merged file."""
         script = self.scripts[1]
         words = (self._tool("python"), script.name, merged.name)
-        return job("report", words, "report.json", (script, merged))
+        return job("Report", words, "report.json", (script, merged))
 
-    def _process(self, file: Input, output: str, *what: str) -> Job:
+    def _process(self, step: str, file: Input, output: str, *what: str) -> Job:
         tool = self._tool("ctapipe-process")
         words = (tool, "-q", "-c", self.config.name, "-i", file.name, *what, "-o")
-        return job(output, words, output, (self.config, file))
+        return job(step, words, output, (self.config, file))
 
     def _tool(self, name: str) -> str:
         return str(self.tools / name)
 
 
-def job(name: str, words: Sequence[str], output: str, inputs: Iterable[Input]) -> Job:
-    """Return a job whose last word is the file that it makes."""
+def job(step: str, words: Sequence[str], output: str, inputs: Iterable[Input]) -> Job:
+    """Return a job whose last word is the file that it makes. Its type is the step of the chain."""
     return Job(
-        name=name,
-        type="Analysis",
+        type=step,
         command=(*words, output),
         environment=ONE_THREAD,
         inputs=tuple(inputs),
@@ -119,7 +120,8 @@ def prepare(client: Client, tools: Path) -> Programs:
 def run_chain(client: Client, programs: Programs, runs: Sequence[int]) -> list[JobHandle]:
     """Run everything; return the handles of the jobs, the merge and the report last."""
     parameters = [{"run": run} for run in runs]
-    made = client.submit(template=programs.simulate(), parameters=parameters, name="runs").handles()
+    template = programs.simulate()
+    made = client.submit(template=template, parameters=parameters, name="prod6").handles()
     dl1 = [submit(client, programs.to_dl1(file)) for file in as_they_come(made)]
     dl2 = [submit(client, programs.to_dl2(file)) for file in as_they_come(dl1)]
     files = sorted(as_they_come(dl2), key=lambda file: file.name)
@@ -131,7 +133,7 @@ def run_chain(client: Client, programs: Programs, runs: Sequence[int]) -> list[J
 
 
 def submit(client: Client, job: Job) -> JobHandle:
-    return client.submit(job, name=job.name).handles()[0]
+    return client.submit(job, name=job.command[-1]).handles()[0]
 
 
 def as_they_come(jobs: Sequence[JobHandle]) -> Iterator[Input]:
@@ -142,13 +144,29 @@ def as_they_come(jobs: Sequence[JobHandle]) -> Iterator[Input]:
         if view.state is not JobState.DONE:
             said = b"".join(job.log(Stream.ERR)).decode(errors="replace")[-2_000:]
             state = view.state.value
-            raise ChainFailed(f"job {job.id} ({view.name}) is {state}: {view.reason}\n{said}")
-        print(f"{view.name:<14} by job {job.id} at {view.site}", flush=True)
+            raise ChainFailed(f"job {job.id} ({view.type}) is {state}: {view.reason}\n{said}")
         (kept,) = detail.outputs
+        print(f"{kept.name:<18} by job {job.id} at {view.site}", flush=True)
         yield Input(name=kept.name, sha256=kept.sha256, size_bytes=kept.size_bytes)
 
 
 # -- the answer ----------------------------------------------------------------------------------
+
+
+class Shower(msgspec.Struct):
+    """A simulated shower; directions are altitude and azimuth in degrees."""
+
+    observation: int
+    energy_tev: float
+    true_deg: tuple[float, float]
+    found_deg: tuple[float, float] | None
+
+
+class Report(msgspec.Struct):
+    """What ctapipe_report.py says of the merged file."""
+
+    observations: list[int]
+    showers: list[Shower]
 
 
 def apart_deg(one: Sequence[float], other: Sequence[float]) -> float:
@@ -158,22 +176,22 @@ def apart_deg(one: Sequence[float], other: Sequence[float]) -> float:
     return math.degrees(2 * math.asin(math.sqrt(math.sin((alt - alt2) / 2) ** 2 + across)))
 
 
-def judge(report: Path, runs: Sequence[int]) -> bool:
+def judge(report: Report, runs: Sequence[int]) -> bool:
     """Print what was found; return whether all runs are there and all directions right."""
-    content = json.loads(report.read_text(encoding="utf-8"))
-    observations = content["observations"]
-    print("The merged file holds observations", *observations)
-    right = sorted(observations) == list(runs) and len(content["showers"]) == len(runs)
-    for shower in content["showers"]:
-        true, found = shower["true_deg"], shower["found_deg"]
+    print("The merged file holds observations", *report.observations)
+    right = sorted(report.observations) == list(runs) and len(report.showers) == len(runs)
+    for shower in report.showers:
+        true, found = shower.true_deg, shower.found_deg
         apart = math.nan if found is None else apart_deg(true, found)
-        right = right and apart <= APART_MAX_DEG  # nothing is right about NaN
-        print(f"  {shower['observation']}: from {place(true)}, found {place(found)}", end="")
-        print(f", {apart:.2f}° apart")
+        right = right and apart <= APART_MAX_DEG  # never true of NaN
+        print(
+            f"  {shower.observation}: {1000 * shower.energy_tev:.0f} GeV from {place(true)}", end=""
+        )
+        print(f", found at {place(found)}, {apart:.2f}° apart")
     return right
 
 
-def place(direction: Sequence[float] | None) -> str:
+def place(direction: tuple[float, float] | None) -> str:
     if direction is None:
         return "nowhere"
     return f"altitude {direction[0]:.2f}° azimuth {direction[1]:.2f}°"
@@ -224,7 +242,8 @@ def main(chosen: argparse.Namespace) -> bool:
         if chosen.output:
             jobs[-2].download("merged.dl2.h5", chosen.output)
         with tempfile.TemporaryDirectory() as folder:
-            return judge(jobs[-1].download("report.json", folder), runs)
+            report = jobs[-1].download("report.json", folder).read_bytes()
+        return judge(msgspec.json.decode(report, type=Report), runs)
 
 
 if __name__ == "__main__":

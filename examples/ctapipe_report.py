@@ -17,13 +17,17 @@ FOUND = "/dl2/event/subarray/geometry/HillasReconstructor"
 
 
 def report(file: tables.File) -> dict[str, list[object]]:
-    """Return observation ids and showers; directions are altitude and azimuth in degrees."""
+    """Return observation ids and showers; directions are altitude and azimuth in degrees.
+
+    The found direction is None where the reconstruction gave up.
+    """
     found = {
         (row["obs_id"], row["event_id"]): (
             float(row["HillasReconstructor_alt"]),
             float(row["HillasReconstructor_az"]),
         )
         for row in file.get_node(FOUND)
+        if row["HillasReconstructor_is_valid"]
     }
     return {
         "observations": [int(row["obs_id"]) for row in file.get_node(OBSERVATIONS)],

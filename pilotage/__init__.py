@@ -9,7 +9,15 @@ TYPE_CHECKING = False  # not from `typing`: its import costs the guard process 0
 if TYPE_CHECKING:
     from typing import Any
 
-    from pilotage.central.client import AsyncClient, Client
+    from pilotage.central.client import (
+        AsyncClient,
+        Client,
+        LocalFile,
+        as_completed,
+        as_completed_async,
+        errors,
+    )
+    from pilotage.proto.api import JobFilter
     from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
     from pilotage.proto.job_states import JobState
 
@@ -20,11 +28,16 @@ __all__ = [
     "Client",
     "Input",
     "Job",
+    "JobFilter",
     "JobState",
+    "LocalFile",
     "Need",
     "OutputPattern",
     "Preference",
     "__version__",
+    "as_completed",
+    "as_completed_async",
+    "errors",
 ]
 
 _HOME_OF = {
@@ -32,10 +45,15 @@ _HOME_OF = {
     "Client": "pilotage.central.client",
     "Input": "pilotage.proto.job",
     "Job": "pilotage.proto.job",
+    "JobFilter": "pilotage.proto.api",
     "JobState": "pilotage.proto.job_states",
+    "LocalFile": "pilotage.central.client",
     "Need": "pilotage.proto.job",
     "OutputPattern": "pilotage.proto.job",
     "Preference": "pilotage.proto.job",
+    "as_completed": "pilotage.central.client",
+    "as_completed_async": "pilotage.central.client",
+    "errors": "pilotage.central.client",
 }
 
 

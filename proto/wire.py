@@ -79,7 +79,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
             "a number",
         )
         return float(value)
-    _expect(type(value) is kind, where, value, str(getattr(kind, "__name__", kind)))
+    _expect(type(value) is kind, where, value, _NAMES.get(kind, "another type"))
     return value
 
 
@@ -109,6 +109,7 @@ def _build_word(kind: Any, value: Any, where: str) -> Any:
 
 
 _REQUIRED = object()
+_NAMES: dict[Any, str] = {int: "an integer", str: "text", bool: "true or false"}
 
 
 @lru_cache(maxsize=128)

@@ -5,6 +5,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -75,7 +76,7 @@ def _distinct(bench: Rig) -> float:
     halves = [bodies[0::2], bodies[1::2]]
     with ThreadPoolExecutor(len(halves)) as senders:
         began = time.perf_counter()
-        list(senders.map(lambda half: _send_all(bench, half), halves))  # raises what they raise
+        list(senders.map(partial(_send_all, bench), halves))  # raises what they raise
         return DISTINCT / (time.perf_counter() - began)
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.fit import first_fitting, grant
@@ -21,8 +27,8 @@ PILOTS = ("p1", "p2", "p3", "p4")
 
 NEEDS = st.builds(
     Need,
-    sites=st.sampled_from([(), (), ("PIC",), ("PIC", "CSCS")]),
-    banned_sites=st.sampled_from([(), (), ("PIC",)]),
+    sites=st.sampled_from([(), (), (), ("PIC",), ("PIC", "CSCS")]),
+    banned_sites=st.sampled_from([(), (), (), ("PIC",)]),
     os=st.sampled_from(["", "", "el8", "el9"]),
     cores_min=st.sampled_from([1, 1, 2, 4]),
     cores_max=st.sampled_from([0, 0, 3, 8]),
@@ -33,19 +39,24 @@ NEEDS = st.builds(
     tags=st.sampled_from(["", "", "gpu", "~gpu", "gpu | cvmfs"]),
 )
 ALTERNATIVES = st.lists(NEEDS, min_size=1, max_size=3).map(tuple)
+# Few offers and many alike, so that what is remembered of one is used for the next.
+THERE = (
+    offer(),
+    offer(),
+    offer(cores_free=4, memory_free_mb=8000, scratch_free_mb=150),
+    offer(cores_free=1, memory_free_mb=3500),
+    offer(cores_free=2, memory_free_mb=999, wall_left_s=60.0),
+    offer(site="CSCS", os="el8", tags=frozenset(["gpu"])),
+    offer(site="CSCS", required_tags=frozenset(["gpu"]), scratch_free_mb=0),
+    offer(site="DESY", groups=frozenset(["sim"]), wall_left_s=59.9),
+    offer(owners=frozenset(["bob"])),
+    offer(community="lhcb"),
+    offer(cores_free=0),
+)
 OFFERS = st.builds(
-    offer,
+    lambda pilot, there: msgspec.structs.replace(there, pilot=pilot),
     st.sampled_from(PILOTS),
-    community=st.sampled_from(["ctao", "ctao", "ctao", "lhcb"]),
-    site=st.sampled_from(["PIC", "CSCS", "DESY"]),
-    os=st.sampled_from(["el8", "el9"]),
-    cores_free=st.integers(0, 8),
-    memory_free_mb=st.sampled_from([0, 999, 1000, 3500, 8000]),
-    wall_left_s=st.sampled_from([59.9, 60.0, 5000.0]),
-    scratch_free_mb=st.sampled_from([0, 100, 150]),
-    tags=st.sampled_from([frozenset[str](), frozenset(["gpu"]), frozenset(["cvmfs"])]),
-    required_tags=st.sampled_from([frozenset[str](), frozenset[str](), frozenset(["gpu"])]),
-    groups=st.sampled_from([frozenset[str](), frozenset(["sim"])]),
+    st.sampled_from(THERE),
 )
 JOBS = st.integers(1, 40) | st.integers(1020, 1030)  # on two pages of the ledger
 
@@ -72,6 +83,12 @@ class Machine(RuleBasedStateMachine):
         self.jobs: dict[int, Waiting] = {}
         self.parked: dict[str, tuple[LiveOffer, int]] = {}
         self.woken_until: dict[str, float] = {}
+
+    @initialize(needs=ALTERNATIVES)
+    def begin(self, needs: tuple[Need, ...]) -> None:
+        """Open with a class that fits nearly everywhere, and one that may not."""
+        self.make_a_class((Need(wall_s=60),), "sim")
+        self.make_a_class(needs, "sim")
 
     # -- the model ----------------------------------------------------------------------------
 
@@ -113,7 +130,6 @@ class Machine(RuleBasedStateMachine):
         self.specs[class_id] = spec(class_id, *needs, group=group)
         self.matcher.add_class(self.specs[class_id])
 
-    @precondition(lambda self: self.specs)
     @rule(data=st.data(), jobs=st.lists(JOBS, max_size=8), priority=st.integers(0, 10))
     def add(self, data: st.DataObject, jobs: list[int], priority: int) -> None:
         class_id = data.draw(st.sampled_from(sorted(self.specs)))
@@ -122,7 +138,6 @@ class Machine(RuleBasedStateMachine):
         for job in jobs:
             self.jobs.setdefault(job, Waiting(class_id, priority))
 
-    @precondition(lambda self: self.specs)
     @rule(data=st.data(), first=JOBS, count=st.integers(1, 200))
     def add_a_range(self, data: st.DataObject, first: int, count: int) -> None:
         self.add(data, list(range(first, first + count)), 5)
@@ -206,6 +221,19 @@ class Machine(RuleBasedStateMachine):
         self.matcher.withdraw(pilot)
         self.parked.pop(pilot, None)
         self.woken_until.pop(pilot, None)
+
+    @rule(data=st.data(), job=JOBS)
+    def submit(self, data: st.DataObject, job: int) -> None:
+        self.add(data, [job], 5)
+        self.wake()
+
+    @rule(there=OFFERS, jobs_max=st.integers(1, 3), ask=st.integers(1, 9))
+    def ask(self, there: LiveOffer, jobs_max: int, ask: int) -> None:
+        """What a pilot does: it asks, and is parked where nothing is found."""
+        self.withdraw(there.pilot)
+        self.match(there, jobs_max)
+        if self.best(there) is None:
+            self.park(there, ask)
 
     @rule()
     def wake(self) -> None:
