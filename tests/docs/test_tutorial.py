@@ -1,0 +1,56 @@
+"""What the pages for readers tell happens as they tell it, with real processes."""
+
+from pathlib import Path
+
+import pytest
+
+from ..tidy import tree
+from .walkthrough import Block, Walk, agrees, blocks, commands
+
+PAGES = ("docs/tutorial.md", "docs/python-api.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
+    walk = Walk(tree.ROOT / page, tmp_path)
+    try:
+        walk.go()
+    finally:
+        left = walk.close()
+
+    assert not left, "the page leaves these running"
+
+
+#     page             found             agrees
+SAYINGS = {
+    "the same": (["a b"], "a b\n", True),
+    "columns may be wider": (["id  name"], "id      name\n", True),
+    "a wildcard in a line": (["job … is Done"], "job 12 is Done\n", True),
+    "a wildcard does not leave its line": (["job … Done"], "job 1\nis Done\n", False),
+    "a wildcard for lines": (["first", "…", "last"], "first\n1\n2\nlast\n", True),
+    "and for none": (["first", "…", "last"], "first\nlast\n", True),
+    "a line too many": (["a"], "a\nb\n", False),
+    "a line too few": (["a", "b"], "a\n", False),
+    "signs are themselves": (["1 + (2)"], "1 + (2)\n", True),
+    "nothing": ([], "", True),
+}
+
+
+@pytest.mark.parametrize("name", SAYINGS)
+def test_a_page_and_what_was_found_are_compared(name: str) -> None:
+    said, found, expected = SAYINGS[name]
+
+    assert agrees(said, found) is expected
+
+
+def test_a_page_is_read_block_by_block() -> None:
+    page = (
+        "# T\n\n```console\n$ true\n$ false\nno\n# exit code 1\n```\n\n```yaml a.yaml\nb: 1\n```\n"
+    )
+    console, file = blocks(page)
+    first, second = commands(console)
+
+    assert console == Block("console", "", "$ true\n$ false\nno\n# exit code 1\n", 4)
+    assert file == Block("yaml", "a.yaml", "b: 1\n", 11)
+    assert (first.text, first.prints, first.code) == ("true", [], 0)
+    assert (second.text, second.prints, second.code, second.line) == ("false", ["no"], 1, 5)

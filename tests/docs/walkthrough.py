@@ -1,0 +1,245 @@
+"""Walk through a page as its reader would: type the commands, write the files, compare.
+
+What a fenced block is says its first line:
+
+    ```console          lines `$ command`, each with what it prints
+    ```python           run, block after block in one session; a ```text block behind it says what
+                        it prints
+    ```yaml NAME        the content of the file NAME; so with ```python NAME
+    ```sh               for the reader alone
+
+`…` stands for anything, on a line of its own for any lines, and columns may be wider than on the
+page. A command that ends in `&` goes on running; the walk goes on when it has said what the page
+says. A line `# exit code N` behind a command is its exit code, 0 where there is none.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from . import python_session
+
+BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE: Final = re.compile(r"^# exit code (\d+)$")
+BASH_MARK: Final = "--- end of command"
+START_S: Final = 20.0
+STOP_S: Final = 20.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    kind: str
+    name: str
+    text: str
+    line: int
+
+
+@dataclass
+class Command:
+    """A command of a console block, and what its page says of it."""
+
+    text: str
+    line: int
+    prints: list[str] = field(default_factory=list[str])
+    code: int = 0
+
+
+class Differs(AssertionError):
+    """A page says something else than what happens."""
+
+    def __init__(self, page: Path, line: int, what: str, said: Sequence[str], found: str) -> None:
+        expected = "\n".join(said)
+        super().__init__(f"{page.name}:{line}: {what}\n--- page\n{expected}\n--- found\n{found}")
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield the fenced blocks of a page."""
+    for found in BLOCK.finditer(text):
+        kind, name, body = found.groups()
+        yield Block(kind, name or "", body, text.count("\n", 0, found.start()) + 2)
+
+
+def commands(block: Block) -> list[Command]:
+    """Return the commands of a console block."""
+    found: list[Command] = []
+    for at, line in enumerate(block.text.splitlines(), block.line):
+        if line.startswith("$ "):
+            found.append(Command(line[2:], at))
+        elif code := CODE.match(line):
+            found[-1].code = int(code[1])
+        else:
+            found[-1].prints.append(line)
+    return found
+
+
+def agrees(said: Sequence[str], found: str) -> bool:
+    """Say whether what was found is what the page says."""
+    pattern = "".join(
+        r"(?:[^\n]*\n)*?" if line.strip() == "…" else _plain(line) + r"\n" for line in said
+    )
+    lines = "".join(_squeezed(line) + "\n" for line in found.splitlines())
+    return re.fullmatch(pattern, lines) is not None
+
+
+def _plain(line: str) -> str:
+    return r"[^\n]*".join(re.escape(part) for part in _squeezed(line).split("…"))
+
+
+def _squeezed(line: str) -> str:
+    return " ".join(line.split())
+
+
+class Walk:
+    """The shell and the Python of a reader, in a folder of their own."""
+
+    def __init__(self, page: Path, folder: Path) -> None:
+        self._page, self._folder = page, folder
+        self._environment = reader_environment(folder)
+        self._blocks = 0
+        self._background = 0
+        self._shell = self._start(["bash", "--norc", "--noprofile"])
+        self._python: subprocess.Popen[str] | None = None
+        self._patience_s = 0.0  # for what should end by itself, once the page is at its end
+
+    def go(self) -> None:
+        """Walk through the page. Raises Differs at the first line that is not true."""
+        found = list(blocks(self._page.read_text(encoding="utf-8")))
+        for at, block in enumerate(found):
+            if block.name:
+                (self._folder / block.name).write_text(block.text, encoding="utf-8")
+            elif block.kind == "console":
+                for command in commands(block):
+                    self._type(command)
+            elif block.kind == "python":
+                behind = found[at + 1] if at + 1 < len(found) else None
+                said = behind.text if behind is not None and behind.kind == "text" else ""
+                self._run(block, said.splitlines())
+        self._patience_s = STOP_S
+
+    def close(self) -> list[str]:
+        """End everything; return what was still running, which is nothing on a good page."""
+        for process in (self._shell, self._python):
+            if process is not None:
+                process.kill()
+                process.communicate()
+        until = time.monotonic() + self._patience_s
+        while (left := _living(self._folder)) and time.monotonic() < until:
+            time.sleep(0.05)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return list(left.values())
+
+    def _type(self, command: Command) -> None:
+        if command.text.endswith("&"):
+            self._leave_running(command)
+            return
+        code, printed = self._bash(command.text)
+        if code != command.code:
+            what = f"`{command.text}` ends with {code}, not {command.code}"
+            raise Differs(self._page, command.line, what, command.prints, printed)
+        if not agrees(command.prints, printed):
+            what = f"`{command.text}` prints something else"
+            raise Differs(self._page, command.line, what, command.prints, printed)
+
+    def _leave_running(self, command: Command) -> None:
+        """Start it and go on once it has said the first that the page says of it."""
+        self._background += 1
+        log = self._folder / f"background-{self._background}"
+        self._bash(f"{command.text[:-1]} > {log.name} 2>&1 &")
+        until = time.monotonic() + START_S
+        while not agrees([*command.prints, "…"], log.read_text() if log.exists() else ""):
+            if time.monotonic() > until:
+                what = f"`{command.text}` does not say this in {START_S:.0f} s"
+                raise Differs(self._page, command.line, what, command.prints, log.read_text())
+            time.sleep(0.02)
+
+    def _bash(self, text: str) -> tuple[int, str]:
+        """Have a line carried out by the shell that has seen all lines before it."""
+        (self._folder / ".command").write_text(text + "\n", encoding="utf-8")
+        printed = _say(
+            self._shell,
+            f""". ./.command < /dev/null; code=$?; echo; echo "{BASH_MARK} $code" """,
+            BASH_MARK,
+        )
+        text, _, last = printed.rpartition("\n" + BASH_MARK)
+        return int(last), text
+
+    def _run(self, block: Block, said: list[str]) -> None:
+        self._blocks += 1
+        module = f"page_block_{self._blocks}"
+        before = f"from page_block_{self._blocks - 1} import *\n" if self._blocks > 1 else ""
+        (self._folder / f"{module}.py").write_text(before + block.text, encoding="utf-8")
+        if self._python is None:
+            self._python = self._start([sys.executable, "-u", python_session.__file__])
+        printed = _say(self._python, module, python_session.MARK)
+        text, mark, _ = printed.rpartition(python_session.MARK)
+        if not mark or not agrees(said, text):
+            raise Differs(self._page, block.line, "this prints something else", said, printed)
+
+    def _start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self._folder,
+            env=self._environment,
+        )
+
+
+def reader_environment(folder: Path) -> Mapping[str, str]:
+    """Return the environment of somebody who has nothing yet, and a home in `folder`."""
+    (folder / "tmp").mkdir()
+    beside = Path(sys.executable).parent
+    return {
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "PATH": f"{beside}:{os.environ['PATH']}",
+        "LANG": "C.UTF-8",
+        "PILOTAGE_HTTP__PORT": "0",  # the usual one may be taken on the machine of a developer
+    }
+
+
+def _say(process: subprocess.Popen[str], line: str, mark: str) -> str:
+    """Say a line and return what comes back, up to and with the line of the mark."""
+    asked, answers = _pipes(process)
+    asked.write(line + "\n")
+    asked.flush()
+    heard: list[str] = []
+    for answer in answers:
+        heard.append(answer.rstrip("\n"))
+        if answer.startswith(mark):
+            break
+    return "\n".join(heard)
+
+
+def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
+    assert process.stdin is not None and process.stdout is not None
+    return process.stdin, process.stdout
+
+
+def _living(folder: Path) -> dict[int, str]:
+    """Return the processes whose home is `folder`, with their command lines."""
+    mark = b"\0HOME=" + bytes(folder) + b"\0"
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            environment = b"\0" + (entry / "environ").read_bytes()
+            if mark in environment:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                found[int(entry.name)] = b" ".join(words).decode(errors="replace")
+        except OSError:
+            continue  # it has ended, or is another user's
+    return found
