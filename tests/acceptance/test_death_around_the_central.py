@@ -1,0 +1,136 @@
+"""kill -9 of a pilot, of a guard and of the broker in the middle of one campaign."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiomqtt
+import msgspec
+import pytest
+
+from pilotage.proto import topics
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Beat
+from tests.services.mosquitto import Mosquitto, missing
+
+from .beacons import Beacons
+from .canaries import check_secrets
+from .running import SOON_S, RunningCentral, eventually, running_central
+
+LEASE_S = 6.0
+H = LEASE_S / 3
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
+
+
+@contextmanager
+def a_broker(folder: Path) -> Generator[tuple[Mosquitto, dict[str, str]]]:
+    """Start a broker; yield it and the settings of a central that uses it."""
+    broker = Mosquitto(folder, secrets.token_urlsafe())
+    password_file = folder / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(broker.password)
+    asyncio.run(broker.start())
+    try:
+        yield (
+            broker,
+            {
+                "bus.broker": f"mqtt://127.0.0.1:{broker.port}",
+                "bus.user": broker.user,
+                "bus.password_file": str(password_file),
+            },
+        )
+    finally:
+        broker.stop()
+
+
+def next_beat_after(broker: Mosquitto, act: Callable[[], int]) -> tuple[int, Beat]:
+    """Wait for a beat on the bus, do `act` at once, return what it returned and the next beat.
+
+    Beats come every H or right after a start; so a job of that moment can only stand in the next
+    one if a wake-up told its pilot to ask.
+    """
+
+    async def listen() -> tuple[int, Beat]:
+        async with (
+            asyncio.timeout(SOON_S),
+            aiomqtt.Client(
+                "127.0.0.1", broker.port, username=broker.user, password=broker.password
+            ) as client,
+        ):
+            await client.subscribe(topics.all_up())
+            acted: int | None = None
+            async for message in client.messages:
+                spoken = topics.parse_up(message.topic.value)
+                if spoken is None or spoken.kind is not topics.Kind.BEAT:
+                    continue
+                if acted is not None:
+                    assert isinstance(message.payload, bytes)
+                    return acted, msgspec.json.decode(message.payload, type=Beat)
+                acted = await asyncio.to_thread(act)
+        raise AssertionError("the broker went away")
+
+    return asyncio.run(listen())
+
+
+def running(central: RunningCentral, beacons: Beacons, job: Job, count: int) -> list[int]:
+    """Submit so many of a job and return their ids once all of them run."""
+    ids = list(central.client.submit([job] * count).ids())
+    eventually(lambda: all(beacons.running(one) for one in ids), what=f"the start of {ids}")
+    return ids
+
+
+def test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with (
+        a_broker(tmp_path_factory.mktemp("broker")) as (broker, options),
+        running_central(tmp_path, options | {"lease.lease_s": f"{LEASE_S:.0f}"}) as central,
+    ):
+        beacons, client = Beacons(tmp_path / "beacons"), central.client
+        lost_with_it = beacons.job(60.0, 0.2)  # a first attempt outlives its pilot
+        doomed = central.pilot("PIC", cores=2)
+        of_doomed = running(central, beacons, lost_with_it, 2)
+        guardless = central.pilot("CSCS", cores=2)
+        of_guardless = running(central, beacons, lost_with_it, 2)
+        steady = central.pilot("DESY-Zeuthen", cores=4)
+        (through_it_all,) = running(central, beacons, beacons.job(1.6 * LEASE_S), 1)
+        (to_be_killed,) = running(central, beacons, beacons.job(60.0), 1)
+        check_secrets(central, frozenset({broker.password}))
+        campaign = client.submit([beacons.job(0.2)] * 20)
+
+        doomed.kill9()
+        guardless.kill9_guard()
+        broker.kill()
+        all_told = [*of_doomed, *of_guardless, through_it_all, *campaign.ids()]
+        killed_at = max(one.last for one in beacons.attempts().values())
+        eventually(lambda: len(beacons.of(to_be_killed)) == 1 and steady.events("bus_down"))
+        client.kill([to_be_killed])
+        kill_acknowledged_at = max(one.last for one in beacons.attempts().values())
+        view = client.job(to_be_killed).wait(SOON_S)
+
+        assert view.state is JobState.KILLED
+        assert beacons.of(to_be_killed)[-1].last - kill_acknowledged_at <= 2 * H + 1.0
+        assert client.job(through_it_all).wait(SOON_S).epoch == 1, "beats did not go over HTTPS"
+        for job in of_doomed:
+            assert client.job(job).wait(SOON_S).epoch == 2
+            assert beacons.of(job)[1].began - killed_at <= LEASE_S + 10.0
+        assert guardless.process.wait(SOON_S) == 13
+
+        asyncio.run(broker.start())
+        eventually(lambda: len(steady.events("bus_up")) == 2, what="the pilot's way back")
+        eventually(lambda: client.pilot(steady.id).parked, what="a parked pilot")
+        job, beat = next_beat_after(broker, lambda: client.submit(beacons.job(0.5)).handles()[0].id)
+
+        assert [one.job for one in beat.holding] == [job], "the pilot was not woken"
+        assert client.job(job).wait(SOON_S).state is JobState.DONE
+        ended = {view.id: view for view in client.search() if view.state is JobState.DONE}
+        assert set(all_told) <= set(ended)
+        for job in all_told:
+            events = [one.event for one in client.history(job).occurrences]
+            assert events.count("exited") == 1
+        assert beacons.overlaps() == []
+        check_secrets(central, frozenset({broker.password}))
