@@ -110,7 +110,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         log=log,
         settings=lease,
     )
-    submissions = Submissions(store=store, memory=memory, aftermath=aftermath, clock=clock, log=log)
+    submissions = Submissions(store=store, memory=memory, clock=clock, log=log)
     queries = Queries(
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.lease_s / 3
     )

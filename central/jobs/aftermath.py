@@ -13,7 +13,6 @@ from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.protocol import Store
 from ..store.records import Change, End, Progress, Requeue, Start, TakeBack, Want
-from .counters import Kind
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
@@ -134,28 +133,8 @@ class Aftermath:
     def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:
         """Count and tell a move of an attempt's job."""
         self._counters.move(lease.kind, counted(old, lease.site), counted(new, lease.site))
-        self.tell(lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason)
-
-    def tell(
-        self,
-        kind: Kind,
-        job: int,
-        state: JobState,
-        *,
-        site: str = "",
-        pilot: str = "",
-        reason: str = "",
-    ) -> None:
-        """Tell followers that a job has moved."""
         self._feed.job(
-            community=kind.community,
-            owner=kind.owner,
-            group=kind.group,
-            job=job,
-            state=state,
-            site=site,
-            pilot=pilot,
-            reason=reason,
+            lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason
         )
 
     # -- jobs that were not to be had ------------------------------------------------------------

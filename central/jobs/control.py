@@ -54,7 +54,7 @@ class Control:
     ) -> None:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
-        self._clock, self._log = clock, log
+        self._feed, self._clock, self._log = memory.feed, clock, log
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
         """Do what is asked to each job; those that refuse are named, the others are done.
@@ -168,7 +168,7 @@ class Control:
             elif move.old is JobState.WAITING:
                 self._queue.take_out(job.job_id)
             self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
-            self._aftermath.tell(kind, job.job_id, move.new, reason=move.reason)
+            self._feed.job(kind, job.job_id, move.new, reason=move.reason)
         return again
 
     async def _wanted(self, wants: list[Want], tally: _Tally) -> list[int]:

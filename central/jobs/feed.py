@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
@@ -12,10 +13,37 @@ from ..auth.policy import Action
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.protocol import Store
+from .counters import Kind
 from .scope import Owners, scope
 
 KEPT = 10_000  # events that a follower who was cut off can catch up with
 BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees a gap
+
+
+class _Entry(NamedTuple):
+    """One event as it is kept: shown only to those who follow, since most events have no reader."""
+
+    seq: int
+    at: float
+    kind: Kind | None  # of the job; None: about a pilot
+    community: str
+    job: int | None
+    state: JobState | None
+    site: str
+    pilot: str
+    reason: str
+
+    def shown(self) -> Event:
+        return Event(
+            seq=self.seq,
+            at=shown(self.at),
+            kind="pilot" if self.kind is None else "job",
+            job=self.job,
+            state=self.state,
+            site=self.site,
+            pilot=self.pilot,
+            reason=self.reason,
+        )
 
 
 class Feed:
@@ -24,58 +52,35 @@ class Feed:
     def __init__(self, clock: Clock, store: Store, owners: Owners) -> None:
         self._clock, self._store, self._owners = clock, store, owners
         self._seq = 0
-        self._kept: deque[tuple[str, str, str, Event]] = deque(maxlen=KEPT)
+        self._kept: deque[_Entry] = deque(maxlen=KEPT)
         self._followers: set[_Follower] = set()
 
     def job(
         self,
-        *,
-        community: str,
-        owner: str,
-        group: str,
+        kind: Kind,
         job: int,
         state: JobState,
-        submission: int | None = None,
+        *,
         site: str = "",
         pilot: str = "",
         reason: str = "",
     ) -> None:
         """Say that a job has moved."""
+        at = self._clock.wall()
         self._publish(
-            community,
-            owner,
-            group,
-            Event(
-                seq=self._next(),
-                at=shown(self._clock.wall()),
-                kind="job",
-                job=job,
-                state=state,
-                submission=submission,
-                site=site,
-                pilot=pilot,
-                reason=reason,
-            ),
+            _Entry(self._next(), at, kind, kind.community, job, state, site, pilot, reason)
         )
 
     def pilot(self, *, community: str, pilot: str, site: str, reason: str) -> None:
         """Say that something happened to a pilot."""
-        event = Event(
-            seq=self._next(),
-            at=shown(self._clock.wall()),
-            kind="pilot",
-            site=site,
-            pilot=pilot,
-            reason=reason,
-        )
-        self._publish(community, "", "", event)
+        at = self._clock.wall()
+        self._publish(_Entry(self._next(), at, None, community, None, None, site, pilot, reason))
 
     def _next(self) -> int:
         self._seq += 1
         return self._seq
 
-    def _publish(self, community: str, owner: str, group: str, event: Event) -> None:
-        entry = (community, owner, group, event)
+    def _publish(self, entry: _Entry) -> None:
         self._kept.append(entry)
         for follower in self._followers:
             follower.offer(entry)
@@ -104,10 +109,12 @@ class Feed:
         """Yield events as they come, from `after` on; a `gap` event where some were missed."""
         follower = _Follower(community, owner, groups)
         if after is not None:
-            if self._kept and self._kept[0][3].seq > after + 1:
-                follower.missed = True
+            if (
+                after > self._seq or self._kept and self._kept[0].seq > after + 1
+            ):  # of a central that was restarted since
+                follower.miss()
             for entry in self._kept:
-                if entry[3].seq > after:
+                if entry.seq > after:
                     follower.offer(entry)
         self._followers.add(follower)
         try:
@@ -117,7 +124,7 @@ class Feed:
                     follower.missed = False
                     yield Event(seq=self._seq, at=shown(self._clock.wall()), kind="gap")
                 while follower.queue:
-                    yield follower.queue.popleft()
+                    yield follower.queue.popleft().shown()
                 follower.ready.clear()
         finally:
             self._followers.discard(follower)
@@ -132,19 +139,23 @@ class _Follower:
 
     def __init__(self, community: str, owner: str | None, groups: frozenset[str] | None) -> None:
         self._community, self._owner, self._groups = community, owner, groups
-        self.queue: deque[Event] = deque(maxlen=BEHIND_MAX)
+        self.queue: deque[_Entry] = deque(maxlen=BEHIND_MAX)
         self.missed = False
         self.ready = asyncio.Event()
 
-    def offer(self, entry: tuple[str, str, str, Event]) -> None:
-        community, owner, group, event = entry
-        if self._community and community != self._community:
+    def miss(self) -> None:
+        """Some events are gone for this follower."""
+        self.missed = True
+        self.ready.set()
+
+    def offer(self, entry: _Entry) -> None:
+        if self._community and entry.community != self._community:
             return
-        if event.kind == "job":
-            if self._owner is not None and owner != self._owner:
+        if entry.kind is not None:
+            if self._owner is not None and entry.kind.owner != self._owner:
                 return
-            if self._groups is not None and group not in self._groups:
+            if self._groups is not None and entry.kind.group not in self._groups:
                 return
         self.missed = self.missed or len(self.queue) == BEHIND_MAX
-        self.queue.append(event)
+        self.queue.append(entry)
         self.ready.set()

@@ -19,7 +19,6 @@ from ..ports import Clock
 from ..store.errors import KeyReused
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
-from .aftermath import Aftermath
 from .memory import Memory
 from .queue import ClassInfo, class_info
 from .rendering import check, decode_job, decode_parameters, names_in
@@ -44,17 +43,12 @@ class Submissions:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
-        self._counters, self._aftermath, self._clock, self._log = (
-            memory.counters,
-            aftermath,
-            clock,
-            log,
-        )
+        self._counters, self._feed = memory.counters, memory.feed
+        self._clock, self._log = clock, log
         self._classes: dict[tuple[str, str, int, str, bytes, bytes], ClassInfo] = {}
         self._arriving: dict[tuple[str, int, str], asyncio.Event] = {}
 
@@ -223,7 +217,7 @@ class Submissions:
             self._queue.add(info.spec.class_id, priority, range(first, first + count))
             self._counters.add(info.kind, "", JobState.WAITING, count)
             for job in range(first, first + min(count, FED_MAX - told)):
-                self._aftermath.tell(info.kind, job, JobState.WAITING)
+                self._feed.job(info.kind, job, JobState.WAITING)
             told += min(count, FED_MAX - told)
         for job, until in arrived.limits:
             self._queue.limit(job, until)

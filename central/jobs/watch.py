@@ -32,7 +32,7 @@ class Watch:
         self._dispatch, self._store, self._queue = dispatch, store, memory.queue
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
-        self._settings = settings
+        self._feed, self._settings = memory.feed, settings
 
     async def run(self) -> None:
         """Watch for ever. Ends only by cancellation."""
@@ -86,7 +86,7 @@ class Watch:
             self._counters.move(
                 kind, counted(move.old, standing.site), counted(move.new, standing.site)
             )
-            self._aftermath.tell(kind, move.job_id, move.new, reason=move.reason)
+            self._feed.job(kind, move.job_id, move.new, reason=move.reason)
 
     async def _silent_pilots(self) -> None:
         """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""

@@ -246,3 +246,20 @@ def test_a_thousand_parked_pilots_share_a_thousand_jobs() -> None:
     assert [pilot for pilot, _ in woken] == [f"p{number}" for number in range(1000)]
     assert len(matcher) == 1500
     assert matcher.wake(0.1) == []
+
+
+def test_the_time_of_an_offer_that_was_withdrawn_does_not_touch_the_next_one() -> None:
+    matcher = prepared()
+    matcher.park(offer("p1"), 1, 0.0)
+    matcher.add(1, 5, [1])
+    matcher.wake(0.0)
+    matcher.park(offer("p1", site="CSCS"), 2, 0.5)
+    assert pairs(matcher.wake(1.0)) == [("p1", 1)]
+
+    assert jobs(matcher, "p2", 2.5) == []
+    check(matcher)
+    assert pairs(matcher.wake(3.0)) == [("p1", 1)]
+    matcher.park(offer("p1"), 3, 3.5)
+    assert jobs(matcher, "p2", 9.0) == [1]
+    assert matcher.wake(9.0) == []
+    check(matcher)

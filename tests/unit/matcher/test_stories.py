@@ -3,6 +3,7 @@
 import pytest
 
 from pilotage.matcher import Matcher
+from pilotage.matcher.backlog import NOTES_MAX
 from pilotage.matcher.errors import BadTags, UnknownClass
 from pilotage.matcher.invariants import check
 from pilotage.proto.job import Need
@@ -178,3 +179,19 @@ def test_a_hundred_thousand_put_back_in_turn_stay_in_order_and_small() -> None:
 
     check(matcher)
     assert [match.job for match in matcher.match(offer(), 3, 0.0)] == [1, 2, 3]
+
+
+def test_an_offer_that_slept_through_thousands_of_changes_still_finds_the_best() -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1))
+    matcher.add_class(spec(2, Need(cores_min=2)))
+    assert matcher.match(offer(cores_free=1), 1, 0.0) == []
+    for job in range(1, 2 * NOTES_MAX):
+        matcher.add(2, 5, [job])
+        matcher.match(offer(cores_free=2), 1, 0.0)
+        matcher.confirm(job)
+        if job == 10:
+            matcher.add(1, 5, [1_000_000])
+
+    assert [match.job for match in matcher.match(offer(cores_free=1), 1, 0.0)] == [1_000_000]
+    check(matcher)
