@@ -22,9 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from pilotage import Client, Input, Job, JobState, Need, OutputPattern
-from pilotage.central.client import JobHandle, as_completed
-from pilotage.central.client.errors import ClientError, NoCentral
+from pilotage import Client, Input, Job, JobState, Need, OutputPattern, as_completed, errors
+from pilotage.central.client import JobHandle
 from pilotage.proto.messages import Stream
 from pilotage.proto.pilot_states import PilotState
 
@@ -249,8 +248,8 @@ def main(chosen: argparse.Namespace) -> bool:
 if __name__ == "__main__":
     try:
         good = main(options())
-    except NoCentral as why:
+    except errors.NoCentral as why:
         sys.exit(f"{why}\n{HOW_TO_START}")
-    except (ChainFailed, ClientError) as why:
+    except (ChainFailed, errors.ClientError) as why:
         sys.exit(str(why))
     sys.exit(not good)
