@@ -30,7 +30,6 @@ class Clause(Generic[W, H]):
     denies: Callable[[W, H], bool]
     wanted: Callable[[W], str]  # as a person reads it
     best: Callable[[W, Iterable[H]], str]  # the nearest of what some offers have
-    unit: str = ""  # of a number
     is_number: bool = False  # denied exactly where the wanted number is above the one that is had
     is_of_class: bool = False  # looks at the class and not at the need
 
@@ -119,7 +118,7 @@ def table(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
             wanted=str,
             best=_some_of,
         ),
-        _number("cores", "cores", lambda need: need.cores_min, lambda offer: offer.cores_free),
+        _number("cores", "", lambda need: need.cores_min, lambda offer: offer.cores_free),
         _number("memory", "MB", least_memory_mb, lambda offer: offer.memory_free_mb),
         _number("wall", "s", lambda need: need.wall_s, lambda offer: offer.wall_left_s),
         _number("scratch", "MB", lambda need: need.scratch_mb, lambda offer: offer.scratch_free_mb),
@@ -161,9 +160,8 @@ def _number(
         wants=lambda need, spec: wants(need),
         has=has,
         denies=lambda wanted, had: wanted > had,
-        wanted=lambda wanted: f"{wanted:g} {unit}" if wanted < 1e6 else f"{wanted:.0f} {unit}",
+        wanted=lambda wanted: f"{wanted:.0f} {unit}".rstrip(),
         best=lambda wanted, had: _most(had, unit),
-        unit=unit,
         is_number=True,
     )
 
@@ -178,7 +176,7 @@ def _not_accepted(wanted: str, had: frozenset[str]) -> bool:
 
 def _most(had: Iterable[float], unit: str) -> str:
     most = max(had, default=None)
-    return "" if most is None else f"{int(most)} {unit}"
+    return "" if most is None else f"{int(most)} {unit}".rstrip()
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -71,25 +71,27 @@ def explain(
 
 
 def _look(need: Need, spec: ClassSpec, offers: Sequence[LiveOffer], clauses: Clauses) -> _Look:
+    refusals = [0] * len(offers)  # by offer
+    hits: list[tuple[Clause[Any, Any], Any, list[tuple[int, Any]]]] = []
+    for clause in clauses:
+        wants = clause.wants(need, spec)
+        had = [clause.has(offer) for offer in offers]
+        refused = {it for it in set(had) if clause.denies(wants, it)}
+        if refused:
+            hits.append((clause, wants, [(at, it) for at, it in enumerate(had) if it in refused]))
+            for at, _ in hits[-1][2]:
+                refusals[at] += 1
     misses = [
-        _Miss(clause=clause, wants=clause.wants(need, spec), refused=[], alone=[])
-        for clause in clauses
+        _Miss(
+            clause=clause,
+            wants=wants,
+            refused=[it for _, it in found],
+            alone=[it for at, it in found if refusals[at] == 1],
+        )
+        for clause, wants, found in hits
     ]
-    fits: list[bool] = []
-    for offer in offers:
-        refusing = [
-            (miss, had)
-            for miss in misses
-            if miss.clause.denies(miss.wants, had := miss.clause.has(offer))
-        ]
-        fits.append(not refusing)
-        for miss, had in refusing:
-            miss.refused.append(had)
-        if len(refusing) == 1:
-            refusing[0][0].alone.append(refusing[0][1])
-    found = [miss for miss in misses if miss.refused]
-    found.sort(key=lambda miss: (-len(miss.alone), -len(miss.refused)))
-    return _Look(fits=fits, misses=found)
+    misses.sort(key=lambda miss: (-len(miss.alone), -len(miss.refused)))
+    return _Look(fits=[not count for count in refusals], misses=misses)
 
 
 def _nearness(look: _Look) -> tuple[int, int, int]:
@@ -161,8 +163,8 @@ def _of_misses(misses: Sequence[_Miss]) -> list[str]:
             continue
         name = miss.clause.name.replace("_", " ")
         if miss.clause.is_number:
-            most = max(miss.alone)
-            count = sum(had == most for had in miss.alone)
+            most = int(max(miss.alone))
+            count = sum(had >= most for had in miss.alone)
             best = miss.clause.best(miss.wants, miss.alone)
             notes.append(f"with {name} ≤ {best}: {_offers(count)}")
         else:

@@ -1,6 +1,7 @@
 """Parked offers: pilots that found nothing, and the best of them for a new job."""
 
 from bisect import bisect_left, insort
+from operator import le
 from typing import Any
 
 from .classes import JobClass
@@ -8,8 +9,10 @@ from .clauses import Clauses
 from .index import Index
 from .types import LiveOffer
 
+Numbers = tuple[float, ...]  # in the order of the table: cores, memory, …
+
 # Order of the free offers of one kind: the one that leaves least unused comes first.
-Size = tuple[int, int, float, str]
+Size = tuple[Numbers, str]
 
 
 class Kind:
@@ -34,19 +37,19 @@ class Kind:
 class ParkedOffer:
     """One parked offer: free, or woken for a while."""
 
-    __slots__ = ("ask", "doubted", "kind", "offer", "woken")
+    __slots__ = ("ask", "doubted", "kind", "numbers", "offer", "woken")
 
-    def __init__(self, offer: LiveOffer, ask: int, kind: Kind) -> None:
+    def __init__(self, offer: LiveOffer, ask: int, kind: Kind, numbers: Numbers) -> None:
         self.offer = offer
         self.ask = ask
         self.kind = kind
+        self.numbers = numbers
         self.woken = False
         self.doubted = 0  # running number of the doubt
 
     @property
     def size(self) -> Size:
-        offer = self.offer
-        return (offer.cores_free, offer.memory_free_mb, offer.wall_left_s, offer.pilot)
+        return (self.numbers, self.offer.pilot)
 
 
 class ParkedOffers:
@@ -68,10 +71,14 @@ class ParkedOffers:
     def add(self, offer: LiveOffer, ask: int) -> None:
         """Park an offer of a pilot that has none."""
         key = self._index.kind(offer)
-        parked = ParkedOffer(offer, ask, self.kinds.get(key) or Kind(key))
-        self.by_pilot[offer.pilot] = parked
-        self._free(parked)
-        insort(parked.kind.fresh, parked.size)
+        numbers = tuple([clause.has(offer) for clause in self._numbers])
+        kind = self.kinds.get(key)
+        if kind is None:
+            kind = self.kinds[key] = Kind(key)
+        parked = self.by_pilot[offer.pilot] = ParkedOffer(offer, ask, kind, numbers)
+        insort(kind.fresh, parked.size)
+        if self._index.best(offer) is not None:
+            self.unsettled[offer.pilot] = parked
 
     def remove(self, pilot: str) -> None:
         """Forget a pilot's offer, if there is one."""
@@ -86,50 +93,62 @@ class ParkedOffers:
 
     def doubt(self, parked: ParkedOffer) -> None:
         """Mark a woken offer as free again: it was woken and nothing came."""
-        parked.woken = False
         self._doubts += 1
         parked.doubted = self._doubts
-        self._free(parked)
+        parked.woken = False
+        parked.kind = self.kinds.setdefault(parked.kind.key, parked.kind)
         parked.kind.doubtful[parked.offer.pilot] = parked
+        self.unsettled[parked.offer.pilot] = parked
 
     def best_for(self, cls: JobClass) -> ParkedOffer | None:
         """Return the free offer that fits a class of jobs and leaves least unused."""
-        takers = [kind for kind in self.kinds.values() if self._accepts(kind, cls)]
-        fresh = [size for kind in takers if (size := self._smallest(kind, cls)) is not None]
+        takers = self._takers(cls)
+        fresh = [
+            size
+            for kind, demands in takers
+            for demand in demands
+            if (size := _smallest(kind.fresh, demand)) is not None
+        ]
         if fresh:
-            return self.by_pilot[min(fresh)[-1]]
-        doubtful = [found for kind in takers if (found := self._longest_untried(kind, cls))]
+            return self.by_pilot[min(fresh)[1]]
+        doubtful = [
+            parked
+            for kind, demands in takers
+            if (parked := next((it for it in kind.doubtful.values() if _meets(it, demands)), None))
+        ]
         return min(doubtful, key=lambda parked: parked.doubted, default=None)
 
-    def _accepts(self, kind: Kind, cls: JobClass) -> int:
-        """Return the needs of a class that take this kind of offer, numbers aside, as bits."""
-        if kind.rows_known != self._index.size:
-            kind.rows, kind.rows_known = self._index.accepting_kind(kind.key), self._index.size
-        return self._index.needs_among(kind.rows, cls)
+    def all_for(self, cls: JobClass) -> list[ParkedOffer]:
+        """Return all free offers that fit a class of jobs, the best first.
 
-    def _smallest(self, kind: Kind, cls: JobClass) -> Size | None:
-        fewest = min(need.cores_min for need in cls.spec.needs)
-        for at in range(bisect_left(kind.fresh, (fewest,)), len(kind.fresh)):
-            if self._suffices(self.by_pilot[kind.fresh[at][-1]], cls):
-                return kind.fresh[at]
-        return None
+        For many jobs of a class this is cheaper than to look for one after the other.
+        """
+        fresh: list[Size] = []
+        doubtful: list[ParkedOffer] = []
+        for kind, demands in self._takers(cls):
+            for size in kind.fresh:
+                if any(all(map(le, demand, size[0])) for demand in demands):
+                    fresh.append(size)
+            doubtful.extend(it for it in kind.doubtful.values() if _meets(it, demands))
+        fresh.sort()
+        doubtful.sort(key=lambda parked: parked.doubted)
+        return [*(self.by_pilot[pilot] for _, pilot in fresh), *doubtful]
 
-    def _longest_untried(self, kind: Kind, cls: JobClass) -> ParkedOffer | None:
-        return next((it for it in kind.doubtful.values() if self._suffices(it, cls)), None)
-
-    def _suffices(self, parked: ParkedOffer, cls: JobClass) -> bool:
-        """Whether there is a need that this kind takes and that no number refuses."""
-        takes = self._accepts(parked.kind, cls)
-        return any(
-            takes >> place & 1
-            and not any(clause.refuses(need, cls.spec, parked.offer) for clause in self._numbers)
-            for place, need in enumerate(cls.spec.needs)
-        )
-
-    def _free(self, parked: ParkedOffer) -> None:
-        """Put an offer among the free ones; whether it is fresh or doubtful the caller says."""
-        parked.kind = self.kinds.setdefault(parked.kind.key, parked.kind)
-        self.unsettled[parked.offer.pilot] = parked
+    def _takers(self, cls: JobClass) -> list[tuple[Kind, list[Numbers]]]:
+        """Return the kinds that take the class, numbers aside, with what it then demands."""
+        spec, size = cls.spec, self._index.size
+        demands = [
+            tuple([clause.wants(need, spec) for clause in self._numbers]) for need in spec.needs
+        ]
+        takers: list[tuple[Kind, list[Numbers]]] = []
+        for kind in self.kinds.values():
+            if kind.rows_known != size:
+                kind.rows, kind.rows_known = self._index.accepting_kind(kind.key), size
+            takes = self._index.needs_among(kind.rows, cls)
+            if takes:
+                its = [demand for place, demand in enumerate(demands) if takes >> place & 1]
+                takers.append((kind, its))
+        return takers
 
     def _take(self, parked: ParkedOffer) -> None:
         """Take an offer out of the free ones."""
@@ -139,3 +158,15 @@ class ParkedOffers:
             del kind.fresh[bisect_left(kind.fresh, parked.size)]
         if not kind:
             del self.kinds[kind.key]
+
+
+def _smallest(sizes: list[Size], demand: Numbers) -> Size | None:
+    """Return the first of the sizes that meets a demand."""
+    for at in range(bisect_left(sizes, ((demand[0],), "")), len(sizes)):
+        if all(map(le, demand, sizes[at][0])):
+            return sizes[at]
+    return None
+
+
+def _meets(parked: ParkedOffer, demands: list[Numbers]) -> bool:
+    return any(all(map(le, demand, parked.numbers)) for demand in demands)

@@ -1,14 +1,18 @@
 """Wake-ups: which parked pilot hears of which job, and for how long the job is kept for it."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from .backlog import Backlog
 from .classes import Entry
 from .index import Index
 from .parked import ParkedOffer, ParkedOffers
 from .types import Parked
+
+FEW: Final = 32  # jobs of a class for which offers are looked up one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +93,15 @@ class Wakes:
     def _serve(self, entries: list[Entry], woken: list[Parked], now: float) -> None:
         """Give each class offers until it has no job or there is no offer for it."""
         by_slot = self._backlog.classes.by_slot
+        lists: dict[int, Iterator[ParkedOffer]] = {}
         while entries and self._parked.kinds:
             cls = by_slot[heappop(entries)[1]]
-            parked = self._parked.best_for(cls)
+            if cls.waiting > FEW and cls.slot not in lists:
+                lists[cls.slot] = iter(self._parked.all_for(cls))
+            if cls.slot in lists:
+                parked = next((it for it in lists[cls.slot] if not it.woken), None)
+            else:
+                parked = self._parked.best_for(cls)
             if parked is None:
                 continue
             self._parked.wake(parked)

@@ -24,7 +24,7 @@ def test_each_clause_says_how_many_it_excludes_and_how_near_the_nearest_comes() 
     assert table == [
         ("memory", "32000 MB", 4, "16000 MB", 3),
         ("sites", "PIC or CSCS", 1, "DESY", 0),
-        ("cores", "1 cores", 1, "0 cores", 0),
+        ("cores", "1", 1, "0", 0),
         ("wall", "3600 s", 1, "600 s", 0),
     ]
     assert "with memory ≤ 16000 MB: 2 offers" in said.notes
