@@ -231,8 +231,8 @@ def _bury(pilot: LocalPilot) -> None:
     if pilot.process.poll() is None:
         pilot.process.kill()
     pilot.process.wait()
-    if guard:
-        eventually(lambda: not Path(f"/proc/{guard}").exists(), what="the guard's end")
+    if guard:  # a zombie, which has no command line, is only waiting for whoever adopted it
+        eventually(lambda: not _read(Path(f"/proc/{guard}/cmdline")), what="the guard's end")
 
 
 def _guard_of(pilot: int) -> int:
