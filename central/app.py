@@ -13,7 +13,9 @@ from .auth.tokens import Tokens
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
 from .jobs.aftermath import Aftermath
+from .jobs.asks import Asks
 from .jobs.attempt_ids import AttemptIds
+from .jobs.beats import Beats
 from .jobs.control import Control
 from .jobs.counters import Counters
 from .jobs.dispatch import Dispatch
@@ -29,6 +31,8 @@ from .jobs.presence import Pilots
 from .jobs.queries import Queries
 from .jobs.queue import Queue
 from .jobs.recover import Recovery
+from .jobs.reports import Reports
+from .jobs.requeues import Requeues
 from .jobs.sandbox import Sandbox
 from .jobs.scope import Owners
 from .jobs.submit import Submissions
@@ -36,7 +40,7 @@ from .jobs.watch import Watch
 from .observe.events import Log
 from .ports import Blobs, Bus, Clock, Randomness
 from .services import Services
-from .settings import Settings
+from .settings import LeaseSettings, Settings
 from .store.protocol import Store
 
 TERM = 1  # one leader on SQLite: whoever holds the data directory's lock
@@ -85,19 +89,10 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     downlink = Downlink(world.bus)
     memory = _memory(world, downlink, settings)
     aftermath = Aftermath(store=store, memory=memory, bus=world.bus, clock=clock, log=log)
-    dispatch = Dispatch(
-        store=store,
-        memory=memory,
-        aftermath=aftermath,
-        attempt_ids=AttemptIds(store),
-        tokens=tokens,
-        outbound=downlink,
-        blobs=world.blobs,
-        clock=clock,
-        log=log,
-        settings=lease,
-        term=TERM,
+    requeues = Requeues(
+        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
+    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease)
     pilots = PilotService(
         store=store,
         memory=memory,
@@ -138,7 +133,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             store=store, memory=memory, submissions=submissions, clock=clock, settings=lease
         ),
         watch=Watch(
-            dispatch=dispatch,
+            requeues=requeues,
             store=store,
             memory=memory,
             aftermath=aftermath,
@@ -156,6 +151,59 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         ),
         health=health,
         pilots=pilots,
+    )
+
+
+def _dispatch(
+    world: World,
+    memory: Memory,
+    aftermath: Aftermath,
+    requeues: Requeues,
+    tokens: Tokens,
+    downlink: Downlink,
+    lease: LeaseSettings,
+) -> Dispatch:
+    """Return what answers pilots."""
+    store, clock, log = world.store, world.clock, world.log
+    reports = Reports(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        blobs=world.blobs,
+        clock=clock,
+        log=log,
+        settings=lease,
+    )
+    asks = Asks(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        reports=reports,
+        requeues=requeues,
+        attempt_ids=AttemptIds(store),
+        tokens=tokens,
+        outbound=downlink,
+        clock=clock,
+        log=log,
+        settings=lease,
+    )
+    beats = Beats(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        requeues=requeues,
+        clock=clock,
+        settings=lease,
+    )
+    return Dispatch(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        reports=reports,
+        asks=asks,
+        beats=beats,
+        clock=clock,
+        term=TERM,
     )
 
 

@@ -35,9 +35,9 @@ class HttpSettings(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8470  # 0: a free one
     url: str = ""  # how others reach it; empty: http://host:port
     tls_certificate: str = ""  # PEM files; both or none
-    tls_key: str = ""
-    connections_max: Annotated[int, Meta(ge=16)] = 8_192
-    body_bytes_max: Annotated[int, Meta(ge=1_048_576)] = 268_435_456
+    tls_key: str = ""  # the certificate's key, PEM
+    connections_max: Annotated[int, Meta(ge=16)] = 8_192  # more are turned away
+    body_bytes_max: Annotated[int, Meta(ge=1_048_576)] = 268_435_456  # no effect yet: 256 MiB
 
 
 class BusSettings(_Section, frozen=True):
@@ -45,10 +45,10 @@ class BusSettings(_Section, frozen=True):
 
     broker: str = "embedded"  # embedded | none | mqtt://host:port | mqtts://host:port
     host: str = "127.0.0.1"  # where the embedded broker listens
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0  # of the embedded broker; 0: a free one
     user: str = ""  # of the central at an outside broker
-    password_file: str = ""
-    ca_file: str = ""
+    password_file: str = ""  # of that user; mode 0600
+    ca_file: str = ""  # authority of the outside broker's certificate; empty: the system's
     url: str = ""  # how pilots reach the broker; empty: as the central does
     queue_max: Annotated[int, Meta(ge=100)] = 20_000  # outbound messages; the oldest is dropped
 
@@ -61,26 +61,26 @@ class LeaseSettings(_Section, frozen=True):
     lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # attempts lost after their start: then Held
     silent_pilot_s: Seconds = 600.0  # a pilot that holds nothing is Lost after this
     poll_bus_down_s: Annotated[float, Meta(ge=1, le=60)] = 5.0  # how often parked pilots ask then
-    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0
+    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and how often while it is up
     watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # period of the lease watch
 
 
 class TokenSettings(_Section, frozen=True):
     """Who issues tokens and how long they live."""
 
-    issuer: str = "pilotage:local"
-    audience: str = "pilotage"
-    pilot_s: Seconds = 3_600.0
-    user_s: Seconds = 86_400.0
-    skew_s: Annotated[float, Meta(ge=0, le=300)] = 60.0
+    issuer: str = "pilotage:local"  # who our own tokens say that made them
+    audience: str = "pilotage"  # whom they are for
+    pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots fetch new ones
+    user_s: Seconds = 86_400.0  # no effect yet: a token lives as long as its request says
+    skew_s: Annotated[float, Meta(ge=0, le=300)] = 60.0  # no effect yet: 60 s
 
 
 class SandboxSettings(_Section, frozen=True):
     """Sizes of the files that travel with jobs."""
 
-    blob_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
-    log_kept_bytes: Annotated[int, Meta(ge=0)] = 1_000_000
-    log_rate_bytes_s: Annotated[int, Meta(ge=1_024)] = 64_000
+    blob_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824  # the largest file
+    log_kept_bytes: Annotated[int, Meta(ge=0)] = 1_000_000  # no effect yet: 1 MB
+    log_rate_bytes_s: Annotated[int, Meta(ge=1_024)] = 64_000  # no effect yet: 64 kB/s
 
 
 class MatcherSettings(_Section, frozen=True):
@@ -95,10 +95,12 @@ class CommunitySettings(_Section, frozen=True):
     """The community that the embedded issuer serves at first start."""
 
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")] = "local"
-    groups: tuple[str, ...] = ("users",)
+    groups: tuple[str, ...] = ("users",)  # the first is the default one
 
 
 class LogSettings(_Section, frozen=True):
+    """What is written to the log. `debug` adds two lines for each job; the others are one."""
+
     level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 

@@ -42,6 +42,7 @@ class Aftermath:
         log: Log,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._pilots = memory.pilots
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._bus, self._clock, self._log = bus, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
@@ -74,7 +75,7 @@ class Aftermath:
 
     def wanted(self, want: Want) -> Lease | None:
         """Something is wanted of a live attempt; return it."""
-        lease = self._leases.of_job(want.job_id) or self.pending.get(want.attempt_id)
+        lease = self.pending.get(want.attempt_id) or self._leases.of_job(want.job_id)
         if lease is None or lease.attempt_id != want.attempt_id:
             return None
         if lease.wanted is not Why.KILL:
@@ -150,6 +151,7 @@ class Aftermath:
     async def goodbye(self, presence: Presence) -> None:
         """The pilot has said that it ends."""
         await self.pilot_moved(presence, PilotEvent.GOODBYE, "said good-bye")
+        self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
         """Move a pilot along its table; one that has ended may speak no more."""

@@ -23,6 +23,13 @@ class Phase(enum.Enum):
     GONE = "gone"
 
 
+class Settling(enum.Enum):
+    """What is being written that ends the attempt."""
+
+    RESULT = "result"  # the pilot has reported the end
+    REQUEUE = "requeue"  # we end the lease without the pilot
+
+
 @dataclass(eq=False)
 class Lease:
     """One attempt as the dispatch keeps it."""
@@ -51,7 +58,7 @@ class Lease:
     deadline: float = 0.0
     renewed: float = 0.0
     phase: Phase = Phase.PENDING
-    settling: bool = False  # a change that ends it is being written
+    settling: Settling | None = None
 
 
 class LeaseTable:
@@ -105,6 +112,6 @@ class LeaseTable:
 
 def overdue(leases: Iterable[Lease], now: float) -> list[Lease]:
     """Return the live attempts whose lease is over, longest overdue first."""
-    late = [lease for lease in leases if not lease.settling and now >= lease.deadline]
+    late = [lease for lease in leases if lease.settling is None and now >= lease.deadline]
     late.sort(key=lambda lease: lease.deadline)
     return late

@@ -10,9 +10,9 @@ from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
-from .dispatch import Dispatch
 from .leases import Phase
 from .memory import Memory
+from .requeues import Requeues
 
 
 class Watch:
@@ -21,7 +21,7 @@ class Watch:
     def __init__(
         self,
         *,
-        dispatch: Dispatch,
+        requeues: Requeues,
         store: Store,
         memory: Memory,
         aftermath: Aftermath,
@@ -29,7 +29,7 @@ class Watch:
         log: Log,
         settings: LeaseSettings,
     ) -> None:
-        self._dispatch, self._store, self._queue = dispatch, store, memory.queue
+        self._requeues, self._store, self._queue = requeues, store, memory.queue
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
         self._feed, self._settings = memory.feed, settings
@@ -52,7 +52,7 @@ class Watch:
 
     async def once(self) -> None:
         """One pass."""
-        await self._dispatch.leases_over()
+        await self._requeues.leases_over()
         await self._queue_times()
         await self._silent_pilots()
         self._queue.wake()

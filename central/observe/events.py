@@ -9,25 +9,45 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
+# The line above each says what it means; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {
+    # requests are answered from here on
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
+    # a graceful stop has begun
     "central_stopping": frozenset({"why"}),
+    # jobs were accepted; they are on the disk
     "submitted": frozenset({"submission", "count", "owner"}),
+    # a job was given to a pilot
     "matched": frozenset({"job", "epoch", "pilot"}),
+    # a result was taken
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
+    # an attempt ended without a result
     "requeued": frozenset({"job", "epoch", "why", "state"}),
+    # a pilot that had been cut off is heard again, and its job had not been given away
     "taken_back": frozenset({"job", "epoch", "pilot"}),
+    # a report that does not count was kept: a result of an attempt that is over
     "evidence": frozenset({"job", "epoch", "pilot", "why"}),
+    # somebody killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
+    # a pilot began, or came back after a restart
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
+    # a pilot said good-bye, or was silent for too long
     "pilot_ended": frozenset({"pilot", "site", "state", "why"}),
+    # this process had slept: all deadlines were moved by so much
     "late_loop": frozenset({"late_s"}),
+    # the message bus is connected
     "bus_up": frozenset({"url"}),
+    # the message bus is away: beats go over HTTPS, and everything works, only slower
     "bus_down": frozenset({"url", "why"}),
+    # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
+    # the disk is full: nothing new is accepted until there is room
     "store_full": frozenset({"why"}),
+    # memory and disk may differ: the process ends, and its restart reads the disk
     "store_broken": frozenset({"why"}),
+    # something in the background failed; `error` says how
     "loop_failed": frozenset({"loop", "error"}),
+    # a token for the administrator was written into this file
     "first_token": frozenset({"file"}),
 }
 QUIET = frozenset({"matched", "attempt_ended"})  # only with log.level = debug: one line a job

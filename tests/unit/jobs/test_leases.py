@@ -1,6 +1,6 @@
 """The table of attempts in memory."""
 
-from pilotage.central.jobs.leases import LeaseTable, Phase, overdue
+from pilotage.central.jobs.leases import LeaseTable, Phase, Settling, overdue
 from tests.builders import a_lease
 
 
@@ -12,7 +12,7 @@ def test_overdue_leases_come_longest_overdue_first() -> None:
 
 def test_a_lease_whose_end_is_being_written_is_not_overdue_again() -> None:
     lease = a_lease(deadline=10.0)
-    lease.settling = True
+    lease.settling = Settling.RESULT
 
     assert overdue([lease], now=50.0) == []
 

@@ -1,0 +1,257 @@
+"""Requests for work: matched, written, answered (PROTOCOL C1, C2)."""
+
+import asyncio
+from collections.abc import Sequence
+
+from pilotage.matcher.types import LiveOffer, Match
+from pilotage.proto.messages import Ask, AskAnswer, Assignment, Grant
+from pilotage.proto.pilot_states import PilotState
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.errors import StoreFull
+from ..store.protocol import Store
+from ..store.records import Change, JobBody, NewAttempt
+from .aftermath import Aftermath
+from .attempt_ids import AttemptIds
+from .leases import Lease, Phase
+from .memory import Memory
+from .outbound import Outbound
+from .presence import Presence
+from .rendering import body_of, job_of
+from .reports import Judged, Reports
+from .requeues import Requeues
+from .tokens import AttemptTokens
+
+TOKEN_MARGIN_S = 4 * 3_600.0  # an attempt may pause for two hours and still upload its outputs
+
+
+class Asks:
+    """Answers one numbered ask after another of each pilot."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        reports: Reports,
+        requeues: Requeues,
+        attempt_ids: AttemptIds,
+        tokens: AttemptTokens,
+        outbound: Outbound,
+        clock: Clock,
+        log: Log,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._queue = store, memory.queue
+        self._leases, self._logs = memory.leases, memory.logs
+        self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
+        self._attempt_ids, self._tokens, self._outbound = attempt_ids, tokens, outbound
+        self._clock, self._log, self._settings = clock, log, settings
+        self._underway: dict[str, asyncio.Event] = {}
+
+    async def answer(
+        self, presence: Presence, ask: Ask | None, judged: Sequence[Judged]
+    ) -> AskAnswer | None:
+        """Write what the reports change together with the matches of the ask, and answer it.
+
+        A repeated ask gets the same attempts again, after their commit; an older one is stale.
+        """
+        if ask is None:
+            await self._write(judged, presence, [])
+            return None
+        if ask.n <= presence.ask:
+            await self._write(judged, presence, [])
+            return await self._again(presence, ask)
+        done = self._underway[presence.pilot] = asyncio.Event()
+        presence.ask, presence.offer = ask.n, ask.offer
+        try:
+            return await self._match(presence, ask, judged)
+        finally:
+            done.set()
+            if self._underway.get(presence.pilot) is done:
+                del self._underway[presence.pilot]
+
+    async def _again(self, presence: Presence, ask: Ask) -> AskAnswer:
+        if ask.n < presence.ask:
+            return AskAnswer(n=ask.n, stale=True)
+        underway = self._underway.get(presence.pilot)
+        if underway is not None:
+            await underway.wait()
+        return await self._repeat(presence, ask)
+
+    async def _match(self, presence: Presence, ask: Ask, judged: Sequence[Judged]) -> AskAnswer:
+        matcher = self._queue.matcher
+        matcher.withdraw(presence.pilot)
+        held = {(one.job, one.epoch) for one in ask.holding}
+        await self._requeues.give_back(presence, held, asked_before=ask.n)
+        if presence.drain or presence.state is not PilotState.RUNNING:
+            await self._write(judged, presence, [])
+            return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
+        offer = self._offer(presence, ask, held)
+        matches: list[Match] = []
+        if offer.cores_free > 0:
+            matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
+        assignments = await self._hand_out(presence, ask.n, matches, judged)
+        if assignments:
+            return AskAnswer(n=ask.n, assignments=tuple(assignments))
+        matcher.park(offer, ask.n, self._clock.monotonic())
+        return self._parked(ask.n)
+
+    def _offer(self, presence: Presence, ask: Ask, held: set[tuple[int, int]]) -> LiveOffer:
+        """Return what is free: the pilot's word, less what it was given and does not list."""
+        unknown = [
+            lease
+            for lease in self._leases.of_pilot(presence.pilot)
+            if lease.phase is Phase.LIVE
+            and lease.settling is None
+            and (lease.job, lease.epoch) not in held
+        ]
+        return presence.live_offer(
+            ask.offer,
+            cores_taken=sum(lease.cores for lease in unknown),
+            memory_taken_mb=sum(lease.memory_mb for lease in unknown),
+        )
+
+    def _parked(self, n: int) -> AskAnswer:
+        up = self._outbound.up
+        wait = self._settings.poll_parked_s if up else self._settings.poll_bus_down_s
+        return AskAnswer(n=n, parked=True, retry_in_s=wait)
+
+    async def _hand_out(
+        self, presence: Presence, n: int, matches: list[Match], judged: Sequence[Judged]
+    ) -> list[Assignment]:
+        """Write matches and return those that hold. Each is pending until its row is known."""
+        matcher = self._queue.matcher
+        leases: list[Lease] = []
+        try:
+            first = await self._attempt_ids.take(len(matches)) if matches else 0
+            leases = [self._lease(presence, n, match, first + i) for i, match in enumerate(matches)]
+            for lease in leases:
+                self._aftermath.pending[lease.attempt_id] = lease
+            bodies = await self._write(judged, presence, leases)
+        except StoreFull:
+            for match in matches:
+                matcher.put_back(match.job)
+            raise
+        finally:
+            for lease in leases:
+                self._aftermath.pending.pop(lease.attempt_id, None)
+        lost = [lease.job for lease, body in zip(leases, bodies, strict=True) if body is None]
+        for job in lost:
+            matcher.drop(job)
+        if lost:
+            await self._aftermath.read_again(lost)
+        return [
+            self._assign(presence, lease, body)
+            for lease, body in zip(leases, bodies, strict=True)
+            if body is not None
+        ]
+
+    async def _write(
+        self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
+    ) -> list[JobBody | None]:
+        """Write reports and matches in one transaction; return a body for each match that holds."""
+        changes: list[Change] = [one.change for one in judged if one.change is not None]
+        rows = [self._row(presence, lease) for lease in leases]
+        written, bodies = list[bool](), list[JobBody | None]()
+        try:
+            if changes or rows:
+                written, bodies = await self._store.turn(changes, rows)
+        finally:
+            self._reports.settled(judged)
+        await self._reports.follow(judged, written)
+        return bodies
+
+    def _lease(self, presence: Presence, n: int, match: Match, attempt_id: int) -> Lease:
+        return Lease(
+            attempt_id=attempt_id,
+            job=match.job,
+            epoch=self._queue.epoch(match.job) + 1,
+            class_id=match.class_id,
+            priority=match.priority,
+            kind=self._queue.classes[match.class_id].kind,
+            pilot=presence.pilot,
+            session=presence.session,
+            ask=n,
+            site=presence.site,
+            element=presence.element,
+            cores=match.cores,
+            memory_mb=match.memory_mb,
+            wall_s=match.wall_s,
+        )
+
+    def _row(self, presence: Presence, lease: Lease) -> NewAttempt:
+        return NewAttempt(
+            attempt_id=lease.attempt_id,
+            job_id=lease.job,
+            epoch=lease.epoch,
+            pilot=lease.pilot,
+            session=lease.session,
+            ask=lease.ask,
+            site=lease.site,
+            element=lease.element,
+            host=presence.host,
+            cores=lease.cores,
+            memory_mb=lease.memory_mb,
+            wall_s=lease.wall_s,
+            at=self._clock.wall(),
+        )
+
+    def _assign(self, presence: Presence, lease: Lease, body: JobBody) -> Assignment:
+        """The match is written: begin its lease and say what to run."""
+        now = self._clock.monotonic()
+        lease.deadline, lease.renewed = now + self._settings.lease_s, now
+        lease.phase = Phase.LIVE
+        lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
+        self._leases.put(lease)
+        self._queue.matched(lease.job)
+        self._aftermath.matched(lease)
+        self._log("matched", job=lease.job, epoch=lease.epoch, pilot=presence.pilot)
+        return self._assignment(lease, body)
+
+    def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
+        job = job_of(body.template, body.body)
+        lease.success_codes = job.success_codes
+        return Assignment(
+            job=lease.job,
+            epoch=lease.epoch,
+            attempt_id=lease.attempt_id,
+            lease_s=self._settings.lease_s,
+            token=self._tokens.attempt_token(
+                lease.job,
+                lease.epoch,
+                lease.attempt_id,
+                lease.kind.community,
+                lease.wall_s + TOKEN_MARGIN_S,
+            ),
+            grant=Grant(cores=lease.cores, memory_mb=lease.memory_mb, wall_s=lease.wall_s),
+            body=body_of(job, lease.kind.owner),
+            follow=self._logs.followed(lease.job),
+        )
+
+    async def _repeat(self, presence: Presence, ask: Ask) -> AskAnswer:
+        """Answer an ask that was answered before: what of it is still current."""
+        leases = [
+            lease
+            for lease in self._leases.of_pilot(presence.pilot)
+            if lease.ask == ask.n
+            and lease.session == presence.session
+            and lease.phase is Phase.LIVE
+            and lease.settling is None
+        ]
+        if leases:
+            bodies = await self._store.bodies([lease.job for lease in leases])
+            return AskAnswer(
+                n=ask.n,
+                assignments=tuple(
+                    self._assignment(lease, bodies[lease.job])
+                    for lease in leases
+                    if lease.job in bodies and lease.phase is Phase.LIVE
+                ),
+            )
+        if self._queue.matcher.parked_ask(presence.pilot) == ask.n:
+            return self._parked(ask.n)
+        return AskAnswer(n=ask.n, retry_in_s=1.0)

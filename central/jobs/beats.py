@@ -1,0 +1,87 @@
+"""Beats: what they renew, take back and give back (PROTOCOL C4–C6, C10)."""
+
+from pilotage.proto.messages import Attempt, Beat
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.protocol import Store
+from ..store.records import TakeBack
+from .aftermath import Aftermath
+from .leases import Lease, Phase, Settling
+from .memory import Memory
+from .presence import Presence
+from .requeues import Requeues
+
+
+class Beats:
+    """Renews what pilots list, and nothing else."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        requeues: Requeues,
+        clock: Clock,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._leases = store, memory.leases
+        self._aftermath, self._requeues = aftermath, requeues
+        self._clock, self._settings = clock, settings
+
+    async def take(self, presence: Presence, beat: Beat) -> list[Attempt]:
+        """Renew what the beat lists and is current; return what of it is stale.
+
+        Taking a beat again is harmless: it renews what is current, and what it does not hold of a
+        closed ask it never will. Raises Refused, UNAVAILABLE: the end of a listed lease is being
+        written, and only an unanswered beat leaves the pilot's fence where it is.
+        """
+        presence.beat = max(presence.beat, beat.n)
+        found = [
+            (one, self._current(presence, self._leases.find(one.job, one.epoch)))
+            for one in beat.holding
+        ]
+        if any(lease and lease.settling is Settling.REQUEUE for _, lease in found):
+            raise Refused(Code.UNAVAILABLE, "the end of a lease is being written: beat again")
+        stale = [one for one, lease in found if lease is None]
+        back = [lease for _, lease in found if lease is not None and lease.phase is Phase.OPEN]
+        for _, lease in found:
+            if lease is not None and lease.phase is Phase.LIVE:
+                self._renew(lease)
+        stale += await self._take_back(back)
+        held = {(one.job, one.epoch) for one in beat.holding}
+        await self._requeues.give_back(presence, held, asked_before=beat.closed + 1)
+        if beat.goodbye:
+            await self._aftermath.goodbye(presence)
+        return stale
+
+    @staticmethod
+    def _current(presence: Presence, lease: Lease | None) -> Lease | None:
+        return lease if lease is not None and lease.pilot == presence.pilot else None
+
+    def _renew(self, lease: Lease) -> None:
+        """Deadlines only ever move later."""
+        now = self._clock.monotonic()
+        lease.deadline = max(lease.deadline, now + self._settings.lease_s)
+        lease.renewed = now
+
+    async def _take_back(self, leases: list[Lease]) -> list[Attempt]:
+        """Give jobs that wait again back to the attempt that was cut off; return what came late."""
+        if not leases:
+            return []
+        at = self._clock.wall()
+        done = await self._store.change(
+            [TakeBack(attempt_id=one.attempt_id, job_id=one.job, at=at) for one in leases]
+        )
+        late: list[Attempt] = []
+        for lease, taken in zip(leases, done, strict=True):
+            if taken:
+                lease.phase, lease.started = Phase.LIVE, True
+                self._renew(lease)
+                self._aftermath.taken_back(lease)
+            else:
+                late.append(Attempt(lease.job, lease.epoch))
+        return late

@@ -1,0 +1,188 @@
+"""What pilots report: judged, written, answered (PROTOCOL C9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Answer, How, Report, ReportAnswer, What, Why
+
+from ..observe.events import Log
+from ..ports import Blobs, Clock
+from ..settings import LeaseSettings
+from ..store.protocol import Store
+from ..store.records import Change, Evidence, Move, Progress, Start
+from . import verdicts
+from .aftermath import Aftermath
+from .leases import Lease, Phase, Settling
+from .memory import Memory
+from .presence import Presence
+
+
+@dataclass
+class Judged:
+    """One report: its answer at once, or the change that must be written first."""
+
+    report: Report
+    answer: Answer | None = None
+    lease: Lease | None = None
+    change: Change | None = None
+    close: bool = False  # an open attempt that brings no result: only closed
+    missing: tuple[str, ...] = ()
+
+    def reply(self) -> ReportAnswer | None:
+        """Return what the pilot hears; None: it repeats the report, and it is judged anew."""
+        if self.answer is None:
+            return None
+        report = self.report
+        return ReportAnswer(
+            job=report.job,
+            epoch=report.epoch,
+            n=report.n,
+            answer=self.answer,
+            missing=self.missing,
+        )
+
+
+class Reports:
+    """Judges reports in memory; follows what was written of them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        blobs: Blobs,
+        clock: Clock,
+        log: Log,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._aftermath, self._blobs, self._clock, self._log = aftermath, blobs, clock, log
+        self._losses = verdicts.Losses(settings.lost_max)
+
+    async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[Judged]:
+        """Say of each report what it means. What ends an attempt is marked as settling."""
+        hashes = [out.sha256 for report in reports for out in report.outputs]
+        absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
+        return [await self._judge_one(presence, report, absent) for report in reports]
+
+    async def _judge_one(self, presence: Presence, report: Report, absent: set[str]) -> Judged:
+        lease = self._leases.find(report.job, report.epoch)
+        if lease is not None and lease.pilot != presence.pilot:
+            lease = None
+        if lease is None:
+            return await self._stranger(presence, report, "not the job's last open attempt")
+        if lease.settling is not None:
+            return Judged(report)  # being written by another request: the pilot repeats it
+        at = self._clock.wall() - max(0.0, report.ago_s)
+        if report.what is What.ENDED:
+            missing = tuple(sorted({out.sha256 for out in report.outputs} & absent))
+            if missing:
+                return Judged(report, Answer.MISSING, missing=missing)
+            return self._judge_ended(lease, report, at)
+        if lease.phase is not Phase.LIVE:
+            return Judged(report, Answer.STALE)
+        if report.what is What.STARTED:
+            if lease.started:
+                return Judged(report, Answer.ALREADY)
+            return Judged(
+                report,
+                lease=lease,
+                change=Start(
+                    attempt_id=lease.attempt_id,
+                    job_id=lease.job,
+                    at=at,
+                    isolation=report.isolation,
+                ),
+            )
+        return Judged(
+            report,
+            lease=lease,
+            change=Progress(
+                attempt_id=lease.attempt_id, job_id=lease.job, at=at, status=report.status
+            ),
+        )
+
+    def _judge_ended(self, lease: Lease, report: Report, at: float) -> Judged:
+        how = report.how or How.OTHER
+        no_result = how in verdicts.WITHOUT_RESULT or lease.wanted is Why.KILL
+        change: Change
+        if not no_result:
+            change = verdicts.result(lease, report, at=at)
+        elif lease.phase is Phase.LIVE:
+            change = verdicts.without_result(lease, report, at=at, limits=self._losses)
+        else:
+            return Judged(report, lease=lease, close=True)
+        lease.settling = Settling.RESULT
+        return Judged(report, lease=lease, change=change)
+
+    async def _stranger(self, presence: Presence, report: Report, why: str) -> Judged:
+        """Keep what does not count as evidence, and give an answer that ends its repetition."""
+        if report.what is not What.ENDED:
+            return Judged(report, Answer.STALE)
+        known = await self._store.attempts(report.job)
+        for attempt in known:
+            if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
+                if attempt.how is not None and not attempt.open:
+                    return Judged(report, Answer.ALREADY)
+        await self._store.keep_evidence(
+            [
+                Evidence(
+                    job_id=report.job,
+                    epoch=report.epoch,
+                    at=self._clock.wall(),
+                    pilot=presence.pilot,
+                    why=why,
+                    report=msgspec.json.encode(report),
+                )
+            ]
+        )
+        self._log("evidence", job=report.job, epoch=report.epoch, pilot=presence.pilot, why=why)
+        return Judged(report, Answer.STALE)
+
+    async def follow(self, judged: Sequence[Judged], written: Sequence[bool]) -> None:
+        """Let memory follow: one bool for each report that had a change, in order.
+
+        A report whose row had changed stays without an answer.
+        """
+        changed = [one for one in judged if one.change is not None]
+        for one, done in zip(changed, written, strict=True):
+            assert one.lease is not None and one.change is not None
+            if done:
+                one.answer = Answer.OK
+                self._aftermath.of_change(one.lease, one.change)
+        await self._close_open(judged)
+        if changed:
+            self._queue.wake()
+
+    def settled(self, judged: Sequence[Judged]) -> None:
+        """The write is over, well or not: others may judge these attempts again."""
+        for one in judged:
+            if one.change is not None and one.lease is not None:
+                one.lease.settling = None
+
+    async def _close_open(self, judged: Sequence[Judged]) -> None:
+        """Close open attempts whose jobs wait again, and that end without a result."""
+        closing = [one for one in judged if one.close]
+        if not closing:
+            return
+        closed = await self._store.move([self._close(one) for one in closing])
+        for one, done in zip(closing, closed, strict=True):
+            if done and one.lease is not None:
+                one.answer = Answer.OK
+                self._leases.forget(one.lease)
+
+    def _close(self, one: Judged) -> Move:
+        assert one.lease is not None
+        return Move(
+            job_id=one.lease.job,
+            old=JobState.WAITING,
+            new=JobState.WAITING,
+            at=self._clock.wall(),
+            event="closed",
+            who="pilot",
+            reason=(one.report.how or How.OTHER).value,
+        )

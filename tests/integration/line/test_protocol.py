@@ -1,0 +1,292 @@
+"""Single messages against the shipped central on fakes: races that stories do not hit by chance."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from pilotage.central.auth.callers import PilotCaller
+from pilotage.central.errors import Refused
+from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import (
+    Answer,
+    Ask,
+    Assignment,
+    Attempt,
+    Beat,
+    How,
+    Node,
+    Offer,
+    Register,
+    Report,
+    Turn,
+    TurnReply,
+    Usage,
+    What,
+    Why,
+)
+from pilotage.proto.problems import Code
+from tests import virtual
+from tests.fakes import FakeInstallation
+
+OFFER = Offer(cores=4, cores_free=4, memory_mb=8_000, memory_free_mb=8_000, wall_left_s=90_000)
+
+
+class Scene:
+    """A central, and a pilot that says exactly what a test lets it say."""
+
+    def __init__(self) -> None:
+        self.world = FakeInstallation()
+        self.caller = PilotCaller(pilot="", community="", site="", element="")
+        self.gen, self.session, self.ask_n, self.beat_n = "", 0, 0, 0
+
+    async def start(self) -> None:
+        await self.world.start()
+        services = self.world.central.services
+        made = await services.pilots.make_secrets(self.world.user(), SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        self.caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        self.gen, self.session = me.gen, me.session
+
+    async def submit(self, count: int = 1, **job: object) -> list[int]:
+        body = msgspec.json.encode(msgspec.structs.replace(Job(command=("run",)), **job))
+        made = await self.world.central.services.submissions.submit(
+            self.world.user(),
+            Submission(key=uuid.uuid4().hex, jobs=[msgspec.Raw(body)] * count),
+            body_hash="x",
+        )
+        return [job for one in made.ids for job in range(one.first, one.first + one.count)]
+
+    async def turn(self, *reports: Report, ask: Ask | None = None) -> TurnReply:
+        return await self.world.central.services.dispatch.turn(
+            self.caller, Turn(gen=self.gen, session=self.session, reports=reports, ask=ask)
+        )
+
+    async def ask(self, *, jobs_max: int = 1, holding: tuple[Attempt, ...] = ()) -> Assignment:
+        self.ask_n += 1
+        ask = Ask(n=self.ask_n, offer=OFFER, holding=holding, jobs_max=jobs_max)
+        reply = await self.turn(ask=ask)
+        assert reply.ask is not None
+        (assignment,) = reply.ask.assignments
+        return assignment
+
+    async def beat(self, *held: Attempt, closed: int | None = None) -> tuple[Attempt, ...]:
+        """Send a beat and return what of it is stale."""
+        self.beat_n += 1
+        answer = await self.world.central.services.dispatch.beat(
+            self.caller,
+            Beat(
+                gen=self.gen,
+                session=self.session,
+                n=self.beat_n,
+                closed=self.ask_n if closed is None else closed,
+                holding=held,
+            ),
+        )
+        return answer.stale
+
+    async def kill(self, job: int) -> None:
+        await self.world.central.services.control.act(
+            self.world.user(), Action(action=ActionName.KILL, ids=(job,))
+        )
+
+    async def state(self, job: int) -> JobState:
+        detail = await self.world.central.services.queries.job(self.world.user(), job)
+        return detail.view.state
+
+
+def scene(tell: Callable[[Scene], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        one = Scene()
+        await one.start()
+        try:
+            await tell(one)
+        finally:
+            await one.world.kill()
+
+    virtual.run(whole(), limit_s=100_000)
+
+
+def ended(one: Assignment, *, how: How = How.EXITED, exit_code: int | None = 0) -> Report:
+    return Report(
+        job=one.job,
+        epoch=one.epoch,
+        attempt_id=one.attempt_id,
+        n=2,
+        what=What.ENDED,
+        how=how,
+        exit_code=exit_code,
+        usage=Usage(wall_s=1.0),
+    )
+
+
+def of(one: Assignment) -> Attempt:
+    return Attempt(one.job, one.epoch)
+
+
+def test_a_beat_is_not_answered_while_the_end_of_its_lease_is_being_written() -> None:
+    """Answered, it would move the fence of a payload whose job is about to run elsewhere."""
+
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        held = await one.ask()
+        gate = asyncio.Event()
+        plain = one.world.store.synced
+
+        async def slow() -> None:
+            await gate.wait()
+
+        await asyncio.sleep(119.0)
+        one.world.store.synced = slow  # type: ignore[method-assign]
+        await asyncio.sleep(5.0)  # the watch begins to write the end of the lease
+        with pytest.raises(Refused) as refused:
+            await one.beat(of(held))
+
+        assert refused.value.code is Code.UNAVAILABLE
+        one.world.store.synced = plain  # type: ignore[method-assign]
+        gate.set()
+        await asyncio.sleep(1.0)
+        assert await one.state(job) is JobState.WAITING
+        assert await one.beat(of(held)) == ()  # taken back: nobody else had it yet
+        assert await one.state(job) is JobState.RUNNING
+
+    scene(tell)
+
+
+def test_a_repeated_ask_gets_the_same_attempt_and_an_older_one_is_stale() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(2)
+        first = await one.ask()
+        again = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER))
+        older = await one.turn(ask=Ask(n=0, offer=OFFER))
+
+        assert again.ask is not None and again.ask.assignments[0].epoch == first.epoch
+        assert again.ask.assignments[0].job == first.job
+        assert older.ask is not None and older.ask.stale
+
+    scene(tell)
+
+
+def test_an_attempt_that_a_later_ask_does_not_hold_is_given_back() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        first = await one.ask()
+        second = await one.ask(holding=())
+
+        assert (second.job, second.epoch) == (job, first.epoch + 1)
+
+    scene(tell)
+
+
+def test_a_beat_sent_before_the_reply_came_gives_nothing_back() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        await one.ask()
+        await one.beat(closed=0)
+
+        assert await one.state(job) is JobState.MATCHED
+
+    scene(tell)
+
+
+def test_a_result_after_an_acknowledged_kill_never_counts() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        held = await one.ask()
+        await one.kill(job)
+        stops = (await one.turn()).stop
+        reply = await one.turn(ended(held))
+
+        assert [(stop.job, stop.why) for stop in stops] == [(job, Why.KILL)]
+        assert reply.reports[0].answer is Answer.OK
+        assert await one.state(job) is JobState.KILLED
+        detail = await one.world.central.services.queries.job(one.world.user(), job)
+        assert detail.outputs == []
+
+    scene(tell)
+
+
+def test_a_late_result_of_the_last_epoch_counts_and_one_of_an_older_does_not() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        first = await one.ask()
+        await asyncio.sleep(200.0)
+        assert await one.state(job) is JobState.WAITING
+        late = await one.turn(ended(first))
+        twice = await one.turn(ended(first))
+
+        assert late.reports[0].answer is Answer.OK
+        assert await one.state(job) is JobState.DONE
+        assert twice.reports[0].answer is Answer.ALREADY
+
+        (other,) = await one.submit()
+        old = await one.ask()
+        await asyncio.sleep(200.0)
+        new = await one.ask()
+        stale = await one.turn(ended(old))
+
+        assert (new.job, new.epoch) == (other, old.epoch + 1)
+        assert stale.reports[0].answer is Answer.STALE
+        assert await one.state(other) is JobState.MATCHED
+        assert len(await one.world.store.evidence(other)) == 1
+
+    scene(tell)
+
+
+def test_a_full_store_takes_nothing_and_loses_nothing() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        one.world.store.full = True
+        with pytest.raises(Refused) as refused:
+            await one.ask()
+        one.world.store.full = False
+        one.ask_n += 1
+
+        assert refused.value.code is Code.STORE_FULL
+        assert (await one.ask()).job == job
+
+    scene(tell)
+
+
+def test_an_older_session_and_another_store_are_told_to_end() -> None:
+    async def tell(one: Scene) -> None:
+        one.session = 7
+        with pytest.raises(Refused) as old:
+            await one.beat()
+        one.session, one.gen = 1, "elsewhere"
+        with pytest.raises(Refused) as other:
+            await one.beat()
+
+        assert old.value.code is Code.OLD_SESSION
+        assert other.value.code is Code.OTHER_STORE
+
+    scene(tell)
+
+
+def test_five_attempts_lost_after_their_start_hold_the_job() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        for _ in range(5):
+            held = await one.ask()
+            await one.turn(
+                Report(
+                    job=job,
+                    epoch=held.epoch,
+                    attempt_id=held.attempt_id,
+                    n=1,
+                    what=What.STARTED,
+                )
+            )
+            await asyncio.sleep(200.0)
+
+        assert await one.state(job) is JobState.HELD
+
+    scene(tell)
