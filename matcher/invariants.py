@@ -95,17 +95,13 @@ def _needs_by_rule(matcher: Matcher, cls: JobClass, offer: LiveOffer) -> int:
 def _check_parked(matcher: Matcher) -> None:
     free: set[str] = set()
     for key, kind in matcher.parked.kinds.items():
-        assert kind and kind.key == key, "a kind without offers, or under another's key"
-        assert kind.fresh == sorted(kind.fresh), "order of the fresh offers"
-        fresh = [size[-1] for size in kind.fresh]
-        for pilot in (*fresh, *kind.doubtful):
-            parked = matcher.parked.by_pilot[pilot]
-            assert parked.kind is kind and not parked.woken and pilot not in free
-            assert matcher.index.kind(parked.offer) == key
-            free.add(pilot)
-        assert kind.fresh == [matcher.parked.by_pilot[pilot].size for pilot in fresh]
-        doubts = [parked.doubted for parked in kind.doubtful.values()]
-        assert doubts == sorted(doubts), "order of the doubtful offers"
+        assert kind.free and kind.key == key, "a kind without offers, or under another's key"
+        assert kind.free == sorted(kind.free), "order of the free offers"
+        for place in kind.free:
+            parked = matcher.parked.by_pilot[place[2]]
+            assert parked.kind is kind and not parked.woken and place[2] not in free
+            assert parked.place == place and matcher.index.kind(parked.offer) == key
+            free.add(place[2])
     for pilot, parked in matcher.parked.by_pilot.items():
         assert parked.woken == (pilot not in free), f"{pilot} is neither free nor woken, or both"
     assert set(matcher.parked.unsettled) <= free, "only free offers can be unsettled"

@@ -17,20 +17,18 @@ class Need(
 ):
     """What a job needs of a pilot. Every clause can refuse by itself, an empty one refuses none."""
 
-    sites: tuple[Word, ...] = ()
-    banned_sites: tuple[Word, ...] = ()
-    element: str = ""
+    sites: tuple[Word, ...] = ()  # any of these; empty: anywhere
+    banned_sites: tuple[Word, ...] = ()  # none of these
+    element: str = ""  # compute element of the site; empty: any
     os: str = ""  # el9, debian13 …; the compatibility table says which others will do
     architecture: str = ""  # x86_64, aarch64
     cores_min: Annotated[int, Meta(ge=1, le=4096)] = 1
     cores_max: Annotated[int, Meta(ge=0, le=4096)] = 0  # 0: as cores_min
-    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
-    memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400
-    scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    tags: Annotated[str, Meta(max_length=1024)] = (
-        ""  # boolean expression: cvmfs:ctao & (gpu | ~legacy)
-    )
+    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # in all, beside what each core adds
+    memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # for each core that it gets
+    wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400  # it is ended when it runs longer
+    scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # free disk of the node
+    tags: Annotated[str, Meta(max_length=1024)] = ""  # expression: cvmfs:ctao & (gpu | ~legacy)
 
 
 class Preference(
@@ -39,7 +37,7 @@ class Preference(
     """Sites that are better for a time; they raise rank and never exclude."""
 
     sites: tuple[Word, ...] = ()
-    for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
+    for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600  # how long, from the submission on
 
 
 class Input(
@@ -47,10 +45,10 @@ class Input(
 ):
     """A file of the input sandbox, uploaded before as a blob."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=1024)]
+    name: Annotated[str, Meta(min_length=1, max_length=1024)]  # path in the payload's folder
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     size_bytes: Count
-    unpack: bool = False
+    unpack: bool = False  # a tar archive: its members are laid there
 
 
 class OutputPattern(
@@ -58,8 +56,8 @@ class OutputPattern(
 ):
     """Files that are kept: a glob, relative to the payload's folder."""
 
-    pattern: Annotated[str, Meta(min_length=1, max_length=1024)]
-    required: bool = True
+    pattern: Annotated[str, Meta(min_length=1, max_length=1024)]  # `*` and `**` as in a shell
+    required: bool = True  # the attempt fails when nothing matches
 
 
 class Job(
@@ -67,24 +65,26 @@ class Job(
 ):
     """One job: a payload, and what it needs.
 
-    In a parametric submission `{name}` in the command, the environment's values, input and output
-    names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
+    In a parametric submission `{name}` in the name, the command, the environment's values, input
+    and output names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
     """
 
-    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]
+    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]  # no shell sees it
     name: Annotated[str, Meta(max_length=128)] = ""
-    type: Word = "User"
+    type: Word = "User"  # kind of job, for filters and summaries
     group: str = ""  # empty: the submitter's default group
-    environment: dict[str, str] = {}
-    image: Annotated[str, Meta(max_length=1024)] = ""
+    environment: dict[str, str] = {}  # in addition to a clean one
+    image: Annotated[str, Meta(max_length=1024)] = ""  # container image; no effect yet
     inputs: Annotated[tuple[Input, ...], Meta(max_length=10_000)] = ()
     outputs: Annotated[tuple[OutputPattern, ...], Meta(max_length=1_000)] = ()
-    success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)
-    retries: Annotated[int, Meta(ge=0, le=100)] = 0
+    success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)  # which codes are Done
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0  # how often a failed payload runs again
     queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # longest wait in the queue; 0: no limit
-    priority: Annotated[int, Meta(ge=0, le=10)] = 5
-    needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (Need(),)
-    preference: Preference | None = None
+    priority: Annotated[int, Meta(ge=0, le=10)] = 5  # higher runs earlier
+    needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
+        Need(),
+    )  # one must be met
+    preference: Preference | None = None  # no effect yet
 
 
 class Mark(str, enum.Enum):

@@ -6,27 +6,27 @@ import enum
 class Code(str, enum.Enum):
     """Stable words; a message for people comes beside them."""
 
-    MALFORMED = "malformed"
-    INVALID = "invalid"
-    TOO_LARGE = "too_large"
-    NO_TOKEN = "no_token"
-    BAD_TOKEN = "bad_token"
-    EXPIRED_TOKEN = "expired_token"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    NOT_ALLOWED = "method_not_allowed"
-    UNSUPPORTED = "unsupported_media_type"
-    KEY_REUSED = "key_reused"
-    COUNT_CHANGED = "count_changed"
-    ILLEGAL_STATE = "illegal_state"
-    OLD_SESSION = "old_session"
-    OTHER_STORE = "other_store"
-    OLD_PROTOCOL = "old_protocol"
-    NOT_LEADER = "not_leader"
-    TOO_MANY = "too_many_requests"
-    STORE_FULL = "store_full"
-    UNAVAILABLE = "unavailable"
-    INTERNAL = "internal"
+    MALFORMED = "malformed"  # this is not JSON, or not the expected kind of value: correct it
+    INVALID = "invalid"  # a field is missing, unknown or out of range: correct it
+    TOO_LARGE = "too_large"  # the request is larger than this central takes
+    NO_TOKEN = "no_token"  # this needs a token
+    BAD_TOKEN = "bad_token"  # the token or secret is forged, revoked or of another central
+    EXPIRED_TOKEN = "expired_token"  # the token's time is over: fetch a new one, then repeat
+    FORBIDDEN = "forbidden"  # the token is good, but its role does not reach this far
+    NOT_FOUND = "not_found"  # there is no such thing, or this token may not see it
+    NOT_ALLOWED = "method_not_allowed"  # this path has other methods
+    UNSUPPORTED = "unsupported_media_type"  # this path takes another kind of content
+    KEY_REUSED = "key_reused"  # the idempotency key belongs to a submission with another body
+    COUNT_CHANGED = "count_changed"  # another number of jobs matches than was expected: count again
+    ILLEGAL_STATE = "illegal_state"  # the state of the thing does not allow this
+    OLD_SESSION = "old_session"  # a newer life of this pilot has begun: end at once
+    OTHER_STORE = "other_store"  # the store was restored: what this pilot holds no longer counts
+    OLD_PROTOCOL = "old_protocol"  # this pilot speaks a protocol that is no longer served
+    NOT_LEADER = "not_leader"  # another process leads: repeat there
+    TOO_MANY = "too_many_requests"  # slow down, then repeat
+    STORE_FULL = "store_full"  # the disk is full: nothing new is accepted, nothing is lost; repeat
+    UNAVAILABLE = "unavailable"  # not now: repeat
+    INTERNAL = "internal"  # a bug: its traceback is in the central's log
 
 
 STATUS: dict[Code, int] = {

@@ -45,7 +45,8 @@ def names_in(job: Job) -> frozenset[str]:
 
 
 def _texts(job: Job) -> list[tuple[str, str]]:
-    texts = [(f"template.command[{i}]", word) for i, word in enumerate(job.command)]
+    texts = [("template.name", job.name)]
+    texts += [(f"template.command[{i}]", word) for i, word in enumerate(job.command)]
     texts += [(f"template.environment.{key}", value) for key, value in job.environment.items()]
     texts += [(f"template.inputs[{i}].name", one.name) for i, one in enumerate(job.inputs)]
     texts += [(f"template.outputs[{i}].pattern", one.pattern) for i, one in enumerate(job.outputs)]
@@ -57,10 +58,11 @@ def fill(template: Job, parameters: Parameters) -> Job:
     values = {name: str(value) for name, value in parameters.items()}
 
     def filled(text: str) -> str:
-        return text.format_map(values) if "{" in text or "}" in text else text
+        return filled_text(text, values)
 
     return msgspec.structs.replace(
         template,
+        name=filled(template.name),
         command=tuple(filled(word) for word in template.command),
         environment={key: filled(value) for key, value in template.environment.items()},
         inputs=tuple(
@@ -70,6 +72,11 @@ def fill(template: Job, parameters: Parameters) -> Job:
             msgspec.structs.replace(one, pattern=filled(one.pattern)) for one in template.outputs
         ),
     )
+
+
+def filled_text(text: str, values: Mapping[str, object]) -> str:
+    """Return a text of a template with its parameters in place."""
+    return text.format_map(values) if "{" in text or "}" in text else text
 
 
 def job_of(template: bytes | None, body: bytes) -> Job:

@@ -21,7 +21,14 @@ from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .memory import Memory
 from .queue import ClassInfo, class_info
-from .rendering import check, decode_job, decode_parameters, names_in
+from .rendering import (
+    Parameters,
+    check,
+    decode_job,
+    decode_parameters,
+    filled_text,
+    names_in,
+)
 
 _encode = msgspec.json.encode
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
@@ -306,9 +313,10 @@ class _Maker:
         info = await self._class(template, "template")
         class_id, priority, retries = info.spec.class_id, template.priority, template.retries
         until = self._service.until(template)
+        own_names = "{" in template.name or "}" in template.name
         rows: list[NewJob] = []
         for number, entry in enumerate(entries, start):
-            self._check_parameters(entry, number)
+            given = self._parameters(entry, number)
             rows.append(
                 NewJob(
                     class_id=class_id,
@@ -316,11 +324,12 @@ class _Maker:
                     priority=priority,
                     retries=retries,
                     queue_until=until,
+                    name=filled_text(template.name, given) if own_names else None,
                 )
             )
         return _Ready([info] * len(rows), rows)
 
-    def _check_parameters(self, entry: msgspec.Raw, number: int) -> None:
+    def _parameters(self, entry: msgspec.Raw, number: int) -> Parameters:
         try:
             given = decode_parameters(entry)
         except msgspec.DecodeError as why:
@@ -330,6 +339,7 @@ class _Maker:
             where = f"parameters[{number}]"
             lacking = ", ".join(sorted(self._names - given.keys()))
             raise Refused(Code.INVALID, f"{where}: the template also uses {lacking}", field=where)
+        return given
 
     def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
         try:

@@ -4,17 +4,18 @@ A new page is one function and one line in PAGES; `test_generated.py` then keeps
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, get_type_hints
 
-from pilotage.central.observe.events import EVENTS
+from pilotage.central.observe import events
 from pilotage.central.settings import Settings
-from pilotage.proto import job, job_states, pilot_states
+from pilotage.proto import job, job_states, messages, pilot_states
 from pilotage.proto.machine import mermaid
-from pilotage.proto.problems import STATUS
+from pilotage.proto.problems import STATUS, Code
 
-from . import command_line, structs
+from . import command_line, notes, pilot_messages, rights, routes, structs
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
@@ -68,18 +69,28 @@ def errors_page() -> str:
         Every error of the API has a body `{code, message, field}`: the code is stable, the message
         is for people, the field names the part of the request that is wrong, where there is one.
     """
-    rows = "".join(f"| `{code.value}` | {status} |\n" for code, status in STATUS.items())
-    table = "| code | HTTP status |\n|---|---|\n" + rows
+    meanings = notes.beside(Code)
+    rows = "".join(
+        f"| `{code.value}` | {status} | {meanings[code.name]} |\n"
+        for code, status in STATUS.items()
+    )
+    table = "| code | HTTP status | what it means, what to do |\n|---|---|---|\n" + rows
     return _page("Error codes", "proto/problems.py", text, table)
 
 
 def events_page() -> str:
-    text = "What the central writes to its log and counts, one line each as JSON."
+    text = """
+        What the central writes to its log, on standard error: one JSON object a line, with the time
+        `at`, the `event` and these fields. Events marked (debug) come for each job, and only with
+        `log.level: debug`.
+    """
+    meanings = notes.above(events)
     rows = (
-        f"| `{event}` | {', '.join(f'`{field}`' for field in sorted(fields))} |\n"
-        for event, fields in sorted(EVENTS.items())
+        f"| `{event}`{' (debug)' if event in events.QUIET else ''} | {meanings[event]} | "
+        f"{', '.join(f'`{field}`' for field in sorted(fields))} |\n"
+        for event, fields in sorted(events.EVENTS.items())
     )
-    table = "| event | fields |\n|---|---|\n" + "".join(rows)
+    table = "| event | meaning | fields |\n|---|---|---|\n" + "".join(rows)
     return _page("Events", "central/observe/events.py", text, table)
 
 
@@ -88,20 +99,59 @@ def command_line_page() -> str:
     return _page("Command line", "central/cli", text, *command_line.sections())
 
 
+def http_api_page() -> str:
+    text = "What the central answers, route by route. `tests/integration/http` walks through all."
+    return _page("HTTP API", "central/http/routes.py", text, *routes.sections())
+
+
+def pilot_messages_page() -> str:
+    text = "What pilots and the central say to each other over HTTPS and the bus, field by field."
+    return _page("Messages of pilots", "proto/messages.py", text, *pilot_messages.sections())
+
+
+def roles_page() -> str:
+    text = """
+        Who may do what: one table for all routes and services. A test walks through every route
+        with every kind of caller and compares.
+    """
+    return _page("Roles and rights", "central/auth/policy.py", text, *rights.sections())
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": command_line_page,
     "configuration.md": configuration_page,
     "errors.md": errors_page,
     "events.md": events_page,
+    "http-api.md": http_api_page,
     "job-description.md": job_description_page,
     "job-states.md": job_states_page,
+    "pilot-messages.md": pilot_messages_page,
     "pilot-states.md": pilot_states_page,
+    "roles.md": roles_page,
 }
 
 
 def _page(title: str, source: str, text: str, *sections: str) -> str:
     note = f"<!-- Written by `make docs` from {source}: change that file, not this one. -->"
-    return "\n\n".join([note, f"# {title}", inspect.cleandoc(text), "\n".join(sections)])
+    body = "\n".join(sections)
+    whole = "\n\n".join([note, f"# {title}", inspect.cleandoc(text), body])
+    return _linked(re.sub(r"\n{3,}", "\n\n", whole).rstrip("\n") + "\n")
+
+
+def _linked(page: str) -> str:
+    """Let links to what another page describes lead there."""
+    here = set(re.findall(r"^#+ (\w+)$", page.lower(), re.MULTILINE))
+    elsewhere = {
+        name.lower(): target
+        for module, target in ((job, "job-description.md"), (messages, "pilot-messages.md"))
+        for name in vars(module)
+    }
+
+    def lead(found: re.Match[str]) -> str:
+        word = found[1]
+        return found[0] if word in here else f"]({elsewhere[word]}#{word})"
+
+    return re.sub(r"\]\(#(\w+)\)", lead, page)
 
 
 def write() -> None:

@@ -1,25 +1,41 @@
-"""Pages about msgspec Structs: each field with its kind, its default and the comment beside it."""
+"""Pages about Structs and dataclasses: each field with kind, default and the comment beside it."""
 
 import ast
 import inspect
 import io
 import json
 import tokenize
+from enum import Enum
 from typing import Any
 
 import msgspec
 from msgspec import inspect as kinds
 
+from . import notes as remarks
 
-def table(struct: type[msgspec.Struct], *, prefix: str = "") -> str:
+
+def table(struct: type, *, prefix: str = "") -> str:
     """Return the fields of `struct` as a Markdown table, their names behind `prefix`."""
     notes = comments(struct)
     rows = ["| name | kind | default | |", "|---|---|---|---|"]
-    for field in msgspec.structs.fields(struct):
-        kind = words(kinds.type_info(field.type))
-        note = notes.get(field.name, "")
+    described = kinds.type_info(struct)
+    assert isinstance(described, (kinds.StructType, kinds.DataclassType))
+    for field in described.fields:
+        kind, note = words(field.type), notes.get(field.name, "")
         rows.append(f"| `{prefix}{field.encode_name}` | {kind} | {_default(field)} | {note} |")
     return "\n".join(rows) + "\n"
+
+
+def members(enum: type[Enum]) -> str:
+    """Return the words of an enum as a Markdown table, with the comment beside each."""
+    notes = remarks.beside(enum)
+    rows = (f"| `{one.value}` | {notes.get(one.name, '')} |\n" for one in enum)
+    return "| word | |\n|---|---|\n" + "".join(rows)
+
+
+def link(body: Any) -> str:
+    """Return a link to the description of `body`; its page is filled in where the link stands."""
+    return f"[{body.__name__}](#{body.__name__.lower()})"
 
 
 def description(struct: type) -> str:
@@ -64,8 +80,10 @@ def words(kind: kinds.Type) -> str:
             return f"mapping of {words(kind.key_type)} to {words(kind.value_type)}"
         case kinds.EnumType():
             return "one of " + ", ".join(f"`{member.value}`" for member in kind.cls)
-        case kinds.StructType():
-            return f"[{kind.cls.__name__}](#{kind.cls.__name__.lower()})"
+        case kinds.StructType() | kinds.DataclassType():
+            return link(kind.cls)
+        case kinds.RawType():
+            return "JSON"
         case kinds.UnionType():
             return " or ".join(words(part) for part in kind.types)
         case kinds.NoneType():
@@ -92,11 +110,11 @@ def _range(least: float | None, above: float | None, most: float | None) -> str:
     return (" " + " ".join(part for part in (low, high) if part)) if low or high else ""
 
 
-def _default(field: msgspec.structs.FieldInfo) -> str:
+def _default(field: kinds.Field) -> str:
     value: Any = field.default
     if value is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
-    if value is msgspec.NODEFAULT:
+    if field.required:
         return "**required**"
     plain = msgspec.to_builtins(value)
     if plain is None or plain == "":

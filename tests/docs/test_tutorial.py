@@ -22,7 +22,7 @@ def test_a_page_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
 
 
 #     page             found             agrees
-SAYINGS = {
+SAYINGS: dict[str, tuple[list[str], str, bool]] = {
     "the same": (["a b"], "a b\n", True),
     "columns may be wider": (["id  name"], "id      name\n", True),
     "a wildcard in a line": (["job … is Done"], "job 12 is Done\n", True),

@@ -11,6 +11,7 @@ SHA = "0" * 64
 
 def test_parameters_fill_command_environment_and_file_names() -> None:
     template = Job(
+        name="run {seed}",
         command=("run", "--seed={seed}", "{{literal}}"),
         environment={"SITE": "{site}"},
         outputs=(OutputPattern(pattern="out{seed}.h5"),),
@@ -18,6 +19,7 @@ def test_parameters_fill_command_environment_and_file_names() -> None:
     job = fill(template, {"seed": 3, "site": "PIC"})
 
     assert names_in(template) == {"seed", "site"}
+    assert job.name == "run 3"
     assert job.command == ("run", "--seed=3", "{literal}")
     assert job.environment == {"SITE": "PIC"}
     assert job.outputs[0].pattern == "out3.h5"
