@@ -1,0 +1,34 @@
+"""The page on what pilots and the central say to each other, field by field."""
+
+import inspect
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from pilotage.proto import messages
+
+from . import structs
+
+TEXT: Final = """
+    Each is a JSON object; a field with a default may be left out. When it is sent, how often it is
+    repeated and what its answer means is told in [the protocol](protocol.md). Ranges are checked by
+    the central (`proto/limits.py`).
+"""
+
+
+def sections() -> Iterator[str]:
+    """Yield the page below its title."""
+    yield inspect.cleandoc(TEXT) + "\n"
+    for name, thing in vars(messages).items():
+        if getattr(thing, "__module__", "") != messages.__name__ or name.startswith("_"):
+            continue
+        if inspect.isclass(thing) and issubclass(thing, Enum):
+            yield f"## {name}\n\n{structs.description(thing)}\n\n{structs.members(thing)}"
+        elif hasattr(thing, "__dataclass_fields__"):
+            yield _message(name, thing)
+
+
+def _message(name: str, thing: type[Any]) -> str:
+    own = structs.description(thing)
+    text = "" if own.startswith(f"{name}(") else f"{own}\n\n"  # dataclasses write one themselves
+    return f"## {name}\n\n{text}{structs.table(thing)}"
