@@ -18,8 +18,10 @@ Parameters = Mapping[str, str | int | float]
 _formatter = string.Formatter()
 _name = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
+Entry = dict[str, str | int | float]  # parameters as they are submitted
+
 decode_job = msgspec.json.Decoder(Job).decode
-decode_parameters = msgspec.json.Decoder(dict[str, str | int | float]).decode
+decode_parameters = msgspec.json.Decoder(Entry).decode
 
 
 def names_in(job: Job) -> frozenset[str]:

@@ -13,6 +13,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User
+from ..decode import decode
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
@@ -332,9 +333,8 @@ class _Maker:
     def _parameters(self, entry: msgspec.Raw, number: int) -> Parameters:
         try:
             given = decode_parameters(entry)
-        except msgspec.DecodeError as why:
-            where = f"parameters[{number}]"
-            raise Refused(Code.INVALID, f"{where}: {why}", field=where) from None
+        except msgspec.DecodeError:
+            given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
         if not self._names <= given.keys():
             where = f"parameters[{number}]"
             lacking = ", ".join(sorted(self._names - given.keys()))
@@ -344,10 +344,8 @@ class _Maker:
     def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
         try:
             return decode_job(entry)
-        except msgspec.DecodeError as why:
-            text = str(why)
-            inner = text.rpartition("`$")[2].rstrip("`") if "`$" in text else ""
-            raise Refused(Code.INVALID, f"{where}: {text}", field=where + inner) from None
+        except msgspec.DecodeError:
+            return decode(entry, Job, where=where)  # says what is wrong, and the nearest right name
 
     def _row(self, job: Job, info: ClassInfo, body: bytes, name: str | None) -> NewJob:
         return NewJob(
