@@ -117,7 +117,7 @@ def _check_keeps(matcher: Matcher, standing: dict[int, tuple[int, int]]) -> None
         assert matcher.parked.by_pilot[keep.pilot] is keep.parked
     ends = [keep.until for keep in wakes.running]
     assert ends == sorted(ends), "keeps end in the order in which they began"
-    ending = {id(keep.parked) for keep in wakes.running}
+    ending = {id(parked) for _, _, parked in wakes.resting}
     for parked in matcher.parked.by_pilot.values():
         assert not parked.woken or id(parked) in ending, "woken for ever"
     assert all(priority_of(mark) <= 10 for mark, _ in standing.values())

@@ -158,7 +158,7 @@ class Matcher:
         """Return the parked pilots to wake for jobs that wait, best fit first, one pilot per job.
 
         The job is kept for that pilot for `keep_s`; it is not pending. A pilot that was woken is
-        not woken again within that time.
+        not woken again within that time, nor within twice the time when it did not come, and so on.
         """
         return self.wakes.wake(now)
 

@@ -13,6 +13,7 @@ from .parked import ParkedOffer, ParkedOffers
 from .types import Parked
 
 FEW: Final = 32  # jobs of a class for which offers are looked up one by one
+DOUBLINGS_MAX: Final = 4  # of the rest of a pilot that does not come when it is woken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +44,8 @@ class Wakes:
         self._parked = parked
         self._keep_s = keep_s
         self.running: deque[Keep] = deque()  # in the order in which they end
+        self.resting: list[tuple[float, int, ParkedOffer]] = []  # woken ones, by the end, a heap
+        self._wakes = 0
         self.by_job: dict[int, Keep] = {}
         self.by_pilot: dict[str, Keep] = {}
 
@@ -52,8 +55,10 @@ class Wakes:
             keep = self.running.popleft()
             if self.by_job.get(keep.job) is keep:
                 self._release(keep)
-            if self._parked.by_pilot.get(keep.pilot) is keep.parked:
-                self._parked.doubt(keep.parked)
+        while self.resting and self.resting[0][0] <= now:
+            parked = heappop(self.resting)[2]
+            if self._parked.by_pilot.get(parked.offer.pilot) is parked:
+                self._parked.doubt(parked)
 
     def answered(self, pilot: str) -> None:
         """The pilot asks, or is gone: its job waits for anyone, so for this ask too."""
@@ -104,13 +109,20 @@ class Wakes:
                 parked = self._parked.best_for(cls)
             if parked is None:
                 continue
-            self._parked.wake(parked)
-            keep = Keep(self._backlog.keep(cls), parked, now + self._keep_s)
-            self.running.append(keep)
-            self.by_job[keep.job] = self.by_pilot[keep.pilot] = keep
-            woken.append(Parked(pilot=keep.pilot, ask=parked.ask, job=keep.job))
+            woken.append(self._wake(parked, self._backlog.keep(cls), now))
             if cls.entry is not None:
                 heappush(entries, cls.entry)
+
+    def _wake(self, parked: ParkedOffer, job: int, now: float) -> Parked:
+        """Keep a job for an offer. Who did not come before rests longer: it may be dead or deaf."""
+        self._parked.wake(parked)
+        keep = Keep(job, parked, now + self._keep_s)
+        self.running.append(keep)
+        self.by_job[job] = self.by_pilot[keep.pilot] = keep
+        self._wakes += 1
+        rest_s = self._keep_s * 2 ** min(parked.wakes, DOUBLINGS_MAX)
+        heappush(self.resting, (now + rest_s, self._wakes, parked))
+        return Parked(pilot=keep.pilot, ask=parked.ask, job=job)
 
     def _release(self, keep: Keep) -> None:
         del self.by_job[keep.job]

@@ -83,6 +83,7 @@ class Machine(RuleBasedStateMachine):
         self.jobs: dict[int, Waiting] = {}
         self.parked: dict[str, tuple[LiveOffer, int]] = {}
         self.woken_until: dict[str, float] = {}
+        self.wakes: dict[str, int] = {}
 
     @initialize(needs=ALTERNATIVES)
     def begin(self, needs: tuple[Need, ...]) -> None:
@@ -214,6 +215,7 @@ class Machine(RuleBasedStateMachine):
         self.matcher.park(there, ask, self.now)
         self.parked[there.pilot] = (there, ask)
         self.woken_until.pop(there.pilot, None)
+        self.wakes.pop(there.pilot, None)
 
     @rule(pilot=st.sampled_from(PILOTS))
     def withdraw(self, pilot: str) -> None:
@@ -221,6 +223,7 @@ class Machine(RuleBasedStateMachine):
         self.matcher.withdraw(pilot)
         self.parked.pop(pilot, None)
         self.woken_until.pop(pilot, None)
+        self.wakes.pop(pilot, None)
 
     @rule(data=st.data(), job=JOBS)
     def submit(self, data: st.DataObject, job: int) -> None:
@@ -246,7 +249,8 @@ class Machine(RuleBasedStateMachine):
             assert not its.pending and not its.kept_for
             assert self.place(one.job, there) is not None
             its.kept_for, its.kept_until = one.pilot, self.now + KEEP_S
-            self.woken_until[one.pilot] = its.kept_until
+            wakes = self.wakes[one.pilot] = self.wakes.get(one.pilot, 0) + 1
+            self.woken_until[one.pilot] = self.now + KEEP_S * 2 ** min(wakes - 1, 4)
         assert all(self.best(there) is None for there in free.values())
 
     @rule(pilot=st.sampled_from(PILOTS))
@@ -258,7 +262,7 @@ class Machine(RuleBasedStateMachine):
         )
         assert self.matcher.has_work(pilot, self.now) == expected
 
-    @rule(by_s=st.sampled_from([0.5, 1.0, 2.0]))
+    @rule(by_s=st.sampled_from([0.5, 1.0, 2.0, 9.0]))
     def time_passes(self, by_s: float) -> None:
         self.now += by_s
 
@@ -302,4 +306,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestMachine.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

@@ -121,6 +121,19 @@ def test_a_pilot_that_did_not_come_is_tried_after_those_that_were_not_woken() ->
     check(matcher)
 
 
+def test_a_pilot_that_does_not_come_is_woken_less_and_less_often_but_its_job_is_free() -> None:
+    matcher = prepared()
+    matcher.park(offer("deaf"), 1, 0.0)
+    matcher.add(1, 5, [1])
+
+    woken = [now for now in range(200) if matcher.wake(float(now))]
+
+    assert woken == [0, 2, 6, 14, 30, 62, 94, 126, 158, 190]
+    assert matcher.has_work("deaf", 195.0)
+    assert jobs(matcher, "p2", 195.0) == [1]
+    check(matcher)
+
+
 def test_a_pilot_that_asks_and_parks_again_may_be_woken_at_once() -> None:
     matcher = prepared()
     matcher.park(offer("p1"), 1, 0.0)
