@@ -53,11 +53,13 @@ THERE = (
     offer(community="lhcb"),
     offer(cores_free=0),
 )
-OFFERS = st.builds(
-    lambda pilot, there: msgspec.structs.replace(there, pilot=pilot),
-    st.sampled_from(PILOTS),
-    st.sampled_from(THERE),
-)
+
+
+def of_pilot(pilot: str, there: LiveOffer) -> LiveOffer:
+    return msgspec.structs.replace(there, pilot=pilot)
+
+
+OFFERS = st.builds(of_pilot, st.sampled_from(PILOTS), st.sampled_from(THERE))
 JOBS = st.integers(1, 40) | st.integers(1020, 1030)  # on two pages of the ledger
 
 
