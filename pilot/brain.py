@@ -111,7 +111,9 @@ class Brain:
 
     def bus_changed(self, up: bool, now: float) -> list[Command]:
         """The connection to the bus came or went."""
-        self._bus_up = up
+        came, self._bus_up = up and not self._bus_up, up
+        if came and self._asks.parked:  # a wake-up may have been lost: the beat's answer tells
+            self._beats.soon(now, min(BEAT_SPACING_MAX_S, self._period_s / 10))
         if not up and self._asks.parked:
             self._asks.sooner(now + reask_s(self._bus_up, 0.0, self._uniform))
         return self._commands(now)

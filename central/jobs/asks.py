@@ -98,6 +98,7 @@ class Asks:
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
         matcher.park(offer, ask.n, self._clock.monotonic())
+        self._queue.wake()  # for jobs that came while we wrote
         return self._parked(ask.n)
 
     def _offer(self, presence: Presence, ask: Ask, held: set[tuple[int, int]]) -> LiveOffer:

@@ -23,7 +23,7 @@ from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRe
 from .memory import Memory
 from .queue import ClassInfo, class_info
 from .rendering import (
-    Parameters,
+    Entry,
     check,
     decode_job,
     decode_parameters,
@@ -330,7 +330,7 @@ class _Maker:
             )
         return _Ready([info] * len(rows), rows)
 
-    def _parameters(self, entry: msgspec.Raw, number: int) -> Parameters:
+    def _parameters(self, entry: msgspec.Raw, number: int) -> Entry:
         try:
             given = decode_parameters(entry)
         except msgspec.DecodeError:

@@ -39,6 +39,12 @@ ASKS = {
     0.7   got A parked      journal A; start A fence 96.6
     0.8   down wake 1
     """,
+    "when the bus comes while an ask is parked, a beat finds out whether a wake-up was lost": """
+    0     tick              ask 1
+    0.1   got parked
+    0.2   bus up            beat 1 [] closed 1 parked 1
+    0.3   down beat 1 again  ask 2
+    """,
     "a wake-up that is faster than the reply which says parked is not lost": """
     0     bus up            ask 1
     0.1   down wake 1
