@@ -33,7 +33,7 @@ COMMANDS = (
     ("demo", "serve:demo", _CENTRAL, "Show it all: a central, pilots at four sites, a campaign."),
     ("bench", "serve:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
-    ("pilot", "pilots:app", _PILOTS, "Start, list, show and drain pilots."),
+    ("pilot", "pilots:app", _PILOTS, "Start, list, show and drain pilots; make secrets for them."),
     ("site", "sites:app", _PILOTS, "Show sites."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
 )

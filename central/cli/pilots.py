@@ -1,5 +1,7 @@
 """`pilotage pilot …`."""
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..client.client import AsyncClient
 
-app = App(name="pilot", help="Start, list, show and drain pilots.")
+app = App(name="pilot", help="Start, list, show and drain pilots; make secrets for them.")
 
 _SPEAKING = (PilotState.RUNNING, PilotState.DRAINING)
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
@@ -41,7 +43,8 @@ def start(
     common: Common = COMMON,
 ) -> int:
     """Start pilots on this machine. They run on until they are drained, or have been idle."""
-    secrets, central = _secrets(site, element, count, common)
+    request = _request({"site": site, "element": element, "count": count})
+    secrets, central = _secrets(request, common)
 
     from ..operate.pilot import PilotPlan, new_state_folder, start_all
 
@@ -68,12 +71,45 @@ def start(
     return _until_they_end(processes) if foreground else Exit.OK
 
 
-def _secrets(site: str, element: str, count: int, common: Common) -> tuple[list[Secret], str]:
-    """Return a one-use secret for each pilot, and the URL of the central that made them."""
+@app.command
+def secret(
+    *,
+    site: Annotated[str, Parameter(help="Site that the pilots belong to.")],
+    element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
+    count: Annotated[int, Parameter(help="How many pilots.")] = 1,
+    valid_s: Annotated[int, Parameter(help="How long each may be used.")] = 604_800,
+    save: Annotated[Path, Parameter(help="Folder for them: one file (0600) for each pilot.")],
+    common: Common = COMMON,
+) -> int:
+    """Make one-use secrets with which pilots on other machines register.
+
+    A file is for `pilot.pyz run --secret-file`; docs/operations/first-steps.md has the rest.
+    """
+    request = _request({"site": site, "element": element, "count": count, "valid_s": valid_s})
+    try:  # the folder comes first: secrets that cannot be written down must not be made
+        save.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as why:
+        raise UsageError(f"--save {save}: {why.strerror}") from None
+    for one in _secrets(request, common)[0]:
+        file = save / one.pilot
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(one.secret)
+        if common.json:
+            print_json({"pilot": one.pilot, "file": str(file)})
+        else:
+            print_line(f"{one.pilot}: {file}")
+    return Exit.OK
+
+
+def _request(wanted: dict[str, object]) -> SecretRequest:
     try:
-        request = msgspec.convert({"site": site, "element": element, "count": count}, SecretRequest)
+        return msgspec.convert(wanted, SecretRequest)
     except msgspec.ValidationError as why:
         raise UsageError(named(str(why))) from None
+
+
+def _secrets(request: SecretRequest, common: Common) -> tuple[list[Secret], str]:
+    """Return a one-use secret for each pilot, and the URL of the central that made them."""
     made: list[tuple[list[Secret], str]] = []
 
     async def work(client: "AsyncClient") -> int:

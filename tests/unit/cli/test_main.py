@@ -36,6 +36,8 @@ LINES = [
     ("whoami -- true", 2, "only submit and explain take a command"),
     ("logs", 2, "requires an argument"),
     ("logs 1 --stream stdin", 2, "stdin"),
+    ("pilot secret --save x", 2, "--site"),
+    ("pilot secret --site a/b --save tmp", 2, "--site: expected"),
     ("pilot drain", 2, "drain which pilots?"),
     ("pilot drain p1 --all", 2, "drain which pilots?"),
     ("pilot list --state Runing", 2, "did you mean 'Running'?"),

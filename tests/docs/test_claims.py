@@ -1,0 +1,66 @@
+"""Pages of our own hand name things that exist: files, tests, packages."""
+
+import re
+from typing import Final
+
+import pytest
+
+from ..tidy import tree
+
+ROOMS: Final = "central|matcher|pilot|proto|tests|deploy|docs|examples"
+FILE: Final = re.compile(rf"`((?:{ROOMS})(?:/[\w.-]+)+)`")
+TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+STEP: Final = re.compile(r"^    (\w)->>(\w): |^    (\w)-->>(\w): ", re.MULTILINE)
+PAGES: Final = [
+    name for name in tree.files() if name == "README.md" or re.match(r"docs/.*\.md$", name)
+]
+PACKAGES: Final = sorted(
+    {"/".join(name.split("/")[:2]) for name in tree.files() if re.match(r"central/\w+/", name)}
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    missing = [name for name in FILE.findall(tree.text(page)) if not (tree.ROOT / name).exists()]
+
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    missing = [
+        f"{file}::{test}"
+        for file, test in TEST.findall(tree.text(page))
+        if not (tree.ROOT / file).is_file() or f"def {test}(" not in tree.text(file)
+    ]
+
+    assert not missing
+
+
+def test_every_promise_has_a_test_or_says_later() -> None:
+    parts = re.split(r"^\*\*(P\d+) ", tree.text("docs/promises.md"), flags=re.MULTILINE)
+    promises = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    assert list(promises) == [f"P{n}" for n in range(1, 13)]
+    for name, text in promises.items():
+        assert "`tests/" in text or "Later:" in text, name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_map_of_the_central_shows_every_package(package: str) -> None:
+    assert f"| `{package}` |" in tree.text("docs/architecture.md")
+
+
+def test_the_drawing_of_a_job_speaks_of_its_participants_alone() -> None:
+    text = tree.text("docs/architecture.md")
+    known = set(re.findall(r"participant (\w) as", text))
+    speaking = {who for step in STEP.findall(text) for who in step if who}
+
+    assert speaking == known
+
+
+def test_every_page_is_on_the_map() -> None:
+    index = tree.text("docs/index.md")
+    off = [page for page in PAGES if page.startswith("docs/") and page[5:] not in index]
+
+    assert off == ["docs/index.md"]
