@@ -3,6 +3,7 @@
 import re
 import string
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -85,7 +86,15 @@ def job_of(template: bytes | None, body: bytes) -> Job:
     """Return a stored job, out of its submission's template and its own row."""
     if template is None:
         return decode_job(body)
-    return fill(decode_job(template), decode_parameters(body))
+    job, has_names = _template(template)
+    return fill(job, decode_parameters(body)) if has_names else job
+
+
+@lru_cache(maxsize=1_024)
+def _template(template: bytes) -> tuple[Job, bool]:
+    """Return a decoded template, and whether parameters or braces stand in it."""
+    job = decode_job(template)
+    return job, any("{" in text or "}" in text for _, text in _texts(job))
 
 
 def body_of(job: Job, owner: str) -> Body:

@@ -122,6 +122,7 @@ def test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once(
 
         asyncio.run(broker.start())
         eventually(lambda: len(steady.events("bus_up")) == 2, what="the pilot's way back")
+        eventually(lambda: client.health().bus.startswith("mqtt://"), what="the central's way back")
         eventually(lambda: client.pilot(steady.id).parked, what="a parked pilot")
         job, beat = next_beat_after(broker, lambda: client.submit(beacons.job(0.5)).handles()[0].id)
 

@@ -30,9 +30,9 @@ class Town:
     central: RunningCentral
     stack: ExitStack
 
-    def person(self, subject: str, **more: Any) -> Client:
+    def person(self, subject: str, role: Role = Role.USER) -> Client:
         """Return the client of somebody with a fresh token."""
-        wanted = TokenIssue(**{"subject": subject, "groups": ("users",), **more})
+        wanted = TokenIssue(subject=subject, role=role, groups=("users",))
         return self.with_token(self.central.client.issue_token(wanted).token)
 
     def with_token(self, token: str) -> Client:
