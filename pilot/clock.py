@@ -16,6 +16,11 @@ class BootClock:
         await asyncio.sleep(seconds)
 
 
+def wall() -> float:
+    """Seconds since 1970-01-01 UTC, for the times in the log."""
+    return time.time()
+
+
 class SystemRandomness:
     """Driver of ports.Randomness."""
 

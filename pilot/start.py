@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,7 +14,7 @@ from pilotage.proto.messages import PROTOCOL
 from . import bus
 from .agent import Agent, Ports
 from .api import Api, BadUrl, InsecureUrl
-from .clock import BootClock, SystemRandomness
+from .clock import BootClock, SystemRandomness, wall
 from .declared import DeclaredNode
 from .events import Log, json_lines
 from .guard_link import start_guard
@@ -110,7 +109,7 @@ def _lock(state: Path) -> int:
 async def _run(settings: Settings, secret: str, state: Path, api: Api) -> int:
     """Build the pilot from its real drivers and let it live."""
     clock, random = BootClock(), SystemRandomness()
-    log: Log = json_lines(sys.stderr, time.time)
+    log: Log = json_lines(sys.stderr, wall)
     rung = "" if settings.isolation == "auto" else settings.isolation
     guard = await start_guard(rung=rung, hidden=(state,))
     try:
