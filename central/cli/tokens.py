@@ -86,7 +86,7 @@ def list_tokens(*, common: Common = COMMON) -> int:
             return Exit.OK
         rows = (
             (t.jti, t.subject, t.community or "all", t.role, t.expires_at, "revoked" * t.revoked)
-            for t in found.tokens
+            for t in sorted(found.tokens, key=lambda one: (one.subject, one.issued_at))
         )
         print_table(("id", "subject", "community", "role", "until", ""), rows, empty="no tokens")
         return Exit.OK
