@@ -55,6 +55,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._virtual_s > self._until_s:
             raise TooLong(f"{self._virtual_s - START_S:.0f} s of virtual time have passed")
 
+    def lift_limit(self) -> None:
+        """Let the tasks that are left end, whatever the time."""
+        self._until_s = float("inf")
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Any, *args: Any
     ) -> Any:
@@ -76,6 +80,7 @@ def run(main: Coroutine[Any, Any, T], *, limit_s: float = 1e6) -> T:
         try:
             return loop.run_until_complete(task)
         finally:
+            loop.lift_limit()
             _cancel_all(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
     finally:

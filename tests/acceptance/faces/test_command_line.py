@@ -120,7 +120,7 @@ def test_a_job_that_fits_nowhere_is_explained_and_killed(shell: Shell) -> None:
 
     assert found["fitting"] == 0
     assert [one["clause"] for one in found["obstacles"]] == ["cores"]
-    assert "64 cores" in words
+    assert "64 wanted" in words
     shell.type("wait", job, "--timeout-s", "0.5", code=5)
     assert shell.ask("kill", job)[0]["done"] == 1
     assert shell.ask("wait", job, code=1) == [{"states": {"Killed": 1}}]
