@@ -25,10 +25,11 @@ WORK = (
 def run() -> tuple[str, list[Figure]]:
     """Measure; return the work and the figures."""
     with rig({"bus.broker": "none"}) as bench:
-        _parametric(bench, 2_000)  # warm
+        _send(bench, _parametric(2_000))  # warm
+        bodies = [_parametric(PARAMETRIC) for _ in range(3)]  # before anybody is timed
         neighbour = _Neighbour(bench)
         with neighbour:
-            parametric = max(_parametric(bench, PARAMETRIC) for _ in range(3))
+            parametric = PARAMETRIC / min(_send(bench, body) for body in bodies)
         distinct = _distinct(bench)
     name = "submit"
     return WORK, [
@@ -39,18 +40,22 @@ def run() -> tuple[str, list[Figure]]:
     ]
 
 
-def _parametric(bench: Rig, count: int) -> float:
-    body = msgspec.json.encode(
+def _parametric(count: int) -> bytes:
+    return msgspec.json.encode(
         {
             "key": uuid.uuid4().hex,
             "template": {"command": ["simulate", "--run={run}"], "needs": [{"cores_min": 2}]},
             "parameters": [{"run": number} for number in range(count)],
         }
     )
+
+
+def _send(bench: Rig, body: bytes) -> float:
+    """Return how many seconds the call took."""
     sender = bench.sender()
     began = time.perf_counter()
     sender.post("/v1/submissions", body)
-    return count / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 def _job(number: int) -> dict[str, object]:

@@ -96,6 +96,7 @@ class Connection:
         """Connect, and connect again, for ever; give every message to `inbound`."""
         failures = 0
         while True:
+            _end_if_cancelled()
             began = self._clock.monotonic()
             try:
                 await self._live(inbound)
@@ -112,6 +113,7 @@ class Connection:
         inbox = Inbox(self._queue_max, self.traffic)
         async with self._client(inbox) as client:
             await self._subscribe(client)
+            _end_if_cancelled()
             self._up = True
             self.traffic.connections += 1
             self._log("bus_up", url=self._address.url)
@@ -156,6 +158,7 @@ class Connection:
             while self._outbound:
                 topic, payload = self._outbound.popleft()
                 await client.publish(topic, payload, qos=0, timeout=self._patience.send_s)
+                _end_if_cancelled()
                 self.traffic.sent += 1
 
     async def _receive(self, client: aiomqtt.Client, inbox: Inbox, inbound: Inbound) -> None:
@@ -175,6 +178,17 @@ class Connection:
         except HANDLER_FAULTS as why:
             self.traffic.faults += 1
             self._log("refused", code="fault", message=str(why), where=message.topic.value)
+
+
+def _end_if_cancelled() -> None:
+    """Raise CancelledError if this task was cancelled and does not know it.
+
+    aiomqtt waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
+    together with the result: the central would then never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> str:

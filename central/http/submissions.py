@@ -11,7 +11,7 @@ from pilotage.proto.problems import Code
 from ..decode import decode
 from ..errors import Refused
 from .answers import JSON, encoded
-from .body import LARGE_MAX, Body
+from .body import LARGE_MAX, SMALL_MAX, Body
 from .call import Call
 
 NDJSON: Final = "application/x-ndjson"
@@ -23,12 +23,16 @@ async def submit(call: Call) -> ASGIApp:
     body = call.body(LARGE_MAX)
     if media == NDJSON:
         return await _submit_lines(call, body)
+    if body.length is not None and body.length <= SMALL_MAX:
+        return await _submit_whole(call, body)
     async with call.face.large:
-        submission = decode(await body.whole(), api.Submission)
-        done = await call.services.submissions.submit(
-            call.user(), submission, body_hash=body.sha256()
-        )
-        return encoded(done)
+        return await _submit_whole(call, body)
+
+
+async def _submit_whole(call: Call, body: Body) -> ASGIApp:
+    submission = decode(await body.whole(), api.Submission)
+    done = await call.services.submissions.submit(call.user(), submission, body_hash=body.sha256())
+    return encoded(done)
 
 
 async def _submit_lines(call: Call, body: Body) -> ASGIApp:

@@ -36,7 +36,7 @@ from .records import (
     Want,
 )
 
-CHUNK_MAX = 2_000  # rows a transaction of a bulk: others wait no longer than for one of these
+CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
 class Store(Protocol):
