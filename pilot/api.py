@@ -15,10 +15,10 @@ import select
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional, TypeVar, Union
+from typing import Any, Optional, TypeVar, Union
 
 from .ports import Downloaded, HttpReply, NoReply
 
@@ -47,13 +47,38 @@ class BadUrl(ValueError):
         super().__init__(f"{url!r} is not an address like https://central.example:8443")
 
 
+class _Plain(http.client.HTTPConnection):
+    """Sends head and body of a message in one piece, so that the central reads it in one."""
+
+    _held: Optional[list[bytes]] = None
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
+
+    def send_message(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a request whose body is at hand."""
+        held = self._held = []
+        try:
+            self.request(method, path, body, headers)
+        finally:
+            self._held = None
+        self.send(b"".join(held))
+
+
+class _Secure(_Plain, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
 class _Connection:
     """One kept-alive connection with its thread. Everything blocking happens there."""
 
-    def __init__(self, make: Callable[[float], http.client.HTTPConnection], name: str) -> None:
+    def __init__(self, make: Callable[[float], _Plain], name: str) -> None:
         self._make = make
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._kept: Optional[http.client.HTTPConnection] = None
+        self._kept: Optional[_Plain] = None
 
     async def run(self, act: Callable[[], T]) -> T:
         """Run `act` in the thread of this connection, after what is there already."""
@@ -100,7 +125,7 @@ class _Connection:
             connection.connect()
         connection.sock.settimeout(timeout_s)
         if isinstance(body, bytes):
-            connection.request(method, path, body, headers)
+            connection.send_message(method, path, body, headers)
         else:
             with open(body, "rb") as file:
                 length = str(os.fstat(file.fileno()).st_size)
@@ -177,12 +202,10 @@ class Api:
         self._messages.shut()
         self._blobs.shut()
 
-    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connection(self, timeout_s: float) -> _Plain:
         if self._tls is None:
-            return http.client.HTTPConnection(
-                self._host, self._port, timeout=timeout_s, blocksize=BLOCK_BYTES
-            )
-        return http.client.HTTPSConnection(
+            return _Plain(self._host, self._port, timeout=timeout_s, blocksize=BLOCK_BYTES)
+        return _Secure(
             self._host, self._port, timeout=timeout_s, context=self._tls, blocksize=BLOCK_BYTES
         )
 

@@ -38,6 +38,7 @@ from .pace import (
     FIRST_BEAT_S,
     GOODBYES_MAX,
     IMPATIENCE_MAX_S,
+    TOGETHER_S,
     TURN_TIMEOUT_MAX_S,
     WALL_MIN_S,
     WALL_UNLIMITED_S,
@@ -85,6 +86,7 @@ class Brain:
         self._flying: Optional[Union[Turn, Beat]] = None
         self._failures = 0
         self._next_try = -math.inf
+        self._turn_at = -math.inf  # when the last one was sent
         self._one_by_one = False  # the central could not read one of several items
         self._draining = False
         self._too_late = False  # to ask for anything
@@ -228,7 +230,7 @@ class Brain:
         if self._flying is None or self._takes_bus(beat_at):
             times.append(beat_at)
         if self._flying is None:
-            times.append(max(self._next_try, self._talk_due()))
+            times.append(max(self._talk_from(), self._talk_due()))
         return min(times)
 
     @property
@@ -424,13 +426,13 @@ class Brain:
             if now >= self._next_try:
                 self._say_goodbye(now)
             return
-        if now < self._next_try:
+        if now < self._talk_from():
             return
         reports = self._reports.due(now, 1 if self._one_by_one else A_TURN_MAX)
         ask = None if self._one_by_one and reports else self._ask(now)
         if reports or ask is not None:
             turn = Turn(gen=self._me.gen, session=self._me.session, reports=reports, ask=ask)
-            self._flying = turn
+            self._flying, self._turn_at = turn, now
             self._own.append(SendTurn(turn, timeout_s(TURN_TIMEOUT_MAX_S, self._lease_s / 6)))
 
     def _ask(self, now: float) -> Optional[Ask]:
@@ -492,6 +494,11 @@ class Brain:
         if self._drained or isinstance(self._flying, Beat):
             return math.inf  # the goodbye is the last one
         return self._beats.due(self._impatience_s)
+
+    def _talk_from(self) -> float:
+        """Return before when nothing is said: backing off, or waiting for another end to tell."""
+        together = self._turn_at + TOGETHER_S if self._slots.used else -math.inf
+        return max(self._next_try, together)
 
     def _talk_due(self) -> float:
         """Return when a request would have something to say, back-off apart."""

@@ -15,6 +15,7 @@ TIMEOUT_MIN_S = 2.0
 BEAT_SPACING_MAX_S = 1.0  # payloads that start in a burst share one first beat
 FIRST_BEAT_S = 1.0  # after the first ask, which says the same
 GOODBYES_MAX = 3
+TOGETHER_S = 0.005  # turns of a busy pilot are at least so far apart, and carry several ends each
 WALL_UNLIMITED_S = 31_536_000.0  # what is offered where no end is known
 WALL_MIN_S = 10.0  # with less time left nothing is asked for
 

@@ -32,6 +32,10 @@ class Slots:
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
         )
 
+    @property
+    def used(self) -> bool:
+        return bool(self._booked)
+
     def fits(self, grant: Grant) -> bool:
         """Say whether a grant fits into what is free now."""
         free = self.free()

@@ -5,6 +5,10 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Optional
 
+# After so long a task that still runs is cancelled again: asyncio.wait_for, on which aiomqtt
+# stands, loses a cancellation that comes together with its result (before Python 3.12).
+CANCEL_AGAIN_S = 2.0
+
 
 class Tasks:
     """A group of tasks that end together.
@@ -68,8 +72,15 @@ class Tasks:
             self._cancel_all()
         cancelled = isinstance(error, asyncio.CancelledError) and not self._cancelled_owner
         while self._running:
+            ending = cancelled or error is not None or self._first is not None
             try:
-                await asyncio.wait(tuple(self._running))
+                await asyncio.wait(
+                    tuple(self._running),
+                    timeout=CANCEL_AGAIN_S if ending else None,
+                    return_when=asyncio.ALL_COMPLETED if ending else asyncio.FIRST_COMPLETED,
+                )
+                if ending:
+                    self._cancel_all()
             except asyncio.CancelledError:
                 cancelled = cancelled or not self._cancelled_owner
                 self._cancel_all()

@@ -74,7 +74,7 @@ class Connection:
         self._greet = greet  # called each time the connection stands
         self._outbound: deque[tuple[str, bytes]] = deque()
         self._to_send = asyncio.Event()
-        self._up = False
+        self._up = self._ending = False
 
     @property
     def up(self) -> bool:
@@ -94,9 +94,18 @@ class Connection:
 
     async def run(self, inbound: Inbound) -> None:
         """Connect, and connect again, for ever; give every message to `inbound`."""
+        self._ending = False
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._connect_again(inbound))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._ending = True
+
+    async def _connect_again(self, inbound: Inbound) -> None:
         failures = 0
         while True:
-            _end_if_cancelled()
+            self._end_if_asked()
             began = self._clock.monotonic()
             try:
                 await self._live(inbound)
@@ -108,12 +117,21 @@ class Connection:
             longest_s = self._patience.longest_wait_s(failures)
             await self._clock.sleep(self._randomness.uniform(0.0, longest_s))
 
+    def _end_if_asked(self) -> None:
+        """Raise CancelledError where a cancellation may have been lost.
+
+        aiomqtt waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that
+        comes together with its result: the central would then never end.
+        """
+        if self._ending:
+            raise asyncio.CancelledError
+
     async def _live(self, inbound: Inbound) -> None:
         """Hold one connection until it breaks; it ends by an exception only."""
         inbox = Inbox(self._queue_max, self.traffic)
         async with self._client(inbox) as client:
             await self._subscribe(client)
-            _end_if_cancelled()
+            self._end_if_asked()
             self._up = True
             self.traffic.connections += 1
             self._log("bus_up", url=self._address.url)
@@ -158,7 +176,7 @@ class Connection:
             while self._outbound:
                 topic, payload = self._outbound.popleft()
                 await client.publish(topic, payload, qos=0, timeout=self._patience.send_s)
-                _end_if_cancelled()
+                self._end_if_asked()
                 self.traffic.sent += 1
 
     async def _receive(self, client: aiomqtt.Client, inbox: Inbox, inbound: Inbound) -> None:
@@ -178,17 +196,6 @@ class Connection:
         except HANDLER_FAULTS as why:
             self.traffic.faults += 1
             self._log("refused", code="fault", message=str(why), where=message.topic.value)
-
-
-def _end_if_cancelled() -> None:
-    """Raise CancelledError if this task was cancelled and does not know it.
-
-    aiomqtt waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
-    together with the result: the central would then never end.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> str:

@@ -122,7 +122,7 @@ class Door:
         self.broken = 0  # clients that ended otherwise than by good-bye
         self._server: asyncio.Server | None = None
         self._inside: dict[str, asyncio.StreamWriter] = {}
-        self._links = 0
+        self._links: set[asyncio.StreamWriter] = set()  # also of those that are not inside yet
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -134,13 +134,15 @@ class Door:
         """Stop listening, cut everybody off and wait until their handlers have ended."""
         if self._server is not None:
             self._server.close()
-        for user in list(self._inside):
-            self.cut(user)
+        for writer in self._links:
+            writer.transport.abort()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._empty.wait()
         except TimeoutError:
-            self._log("loop_failed", loop="bus door", error=f"{self._links} clients do not end")
+            self._log(
+                "loop_failed", loop="bus door", error=f"{len(self._links)} clients do not end"
+            )
 
     def cut(self, user: str) -> None:
         """End the connection of this user at once."""
@@ -149,10 +151,10 @@ class Door:
             writer.transport.abort()
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._links += 1
+        self._links.add(writer)
         self._empty.clear()
         try:
-            if self._links <= LINKS_MAX:
+            if len(self._links) <= LINKS_MAX:
                 await self._serve(reader, writer)
         except EntryRefused as why:
             writer.write(frames.refusal(why.code))
@@ -161,7 +163,7 @@ class Door:
             self.broken += 1
         finally:
             hang_up(writer)
-            self._links -= 1
+            self._links.discard(writer)
             if not self._links:
                 self._empty.set()
 

@@ -154,14 +154,16 @@ class Submissions:
             template=_encode(header.template) if header.template is not None else None,
             at=self._clock.wall(),
         )
-        known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
-        if known is not None:
-            return await self._repeated(known, chunks, body_hash, header.key)
         if second is None:
             record = await self._store.submit(new, ready.rows)
+            if record.at != new.at:
+                return _submitted(record, repeated=True)
             arrived = _Arrived()
             arrived.add(record.ranges[0][0], ready)
         else:
+            known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
+            if known is not None:
+                return await self._repeated(known, chunks, body_hash, header.key)
             record, arrived = await self._bulk(maker, new, ready, second, chunks, body_hash)
         self._queue_up(arrived)
         self._log(

@@ -69,10 +69,10 @@ class JsonLog:
         self._debug = debug
 
     def __call__(self, event: str, **fields: Any) -> None:
-        wrong = EVENTS[event].symmetric_difference(fields)
-        assert not wrong, f"event {event} has other fields: {sorted(wrong)}"
         if event in QUIET and not self._debug:
             return
+        wrong = EVENTS[event].symmetric_difference(fields)
+        assert not wrong, f"event {event} has other fields: {sorted(wrong)}"
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._out.write(msgspec.json.encode({"at": at, "event": event, **fields}) + b"\n")
         self._out.flush()

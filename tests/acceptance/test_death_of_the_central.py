@@ -62,6 +62,9 @@ def test_a_central_that_is_killed_again_and_again_loses_no_job_and_counts_none_t
         assert {view.state for view in views} == {JobState.DONE}
         assert {results(central.client, job) for job in acknowledged} == {1}
         assert beacons.overlaps() == []
+        for pilot in central.pilots:
+            last = lambda: pilot.events("bus_up", "bus_down")[-1]["event"]  # noqa: B023, E731
+            eventually(lambda: last() == "bus_up", what=f"the way of {pilot.id} back to the bus")  # noqa: B023
         assert {one.job for one in beacons.attempts().values() if one.ended} == set(acknowledged)
 
 

@@ -79,7 +79,7 @@ async def test_attempts_at_a_broker_that_is_gone_spread_out() -> None:
         address, ["#"], clock=clock, randomness=Highest(), log=no_log, patience=patience
     )
     connection.publish("t", b"x")
-    with pytest.raises(EOFError):
+    with pytest.raises(ExceptionGroup, match="unhandled"):
         await connection.run(lambda topic, payload: asyncio.sleep(0))
 
     assert clock.slept == [1, 2, 4, 5, 5, 5]
@@ -115,3 +115,21 @@ def test_pilots_are_told_the_public_address() -> None:
     bus.close()
 
     assert bus.url == "mqtt://central.example:1883"
+
+
+async def test_a_bus_that_is_stopped_while_it_connects_ends() -> None:
+    """aiomqtt can lose a cancellation that comes with an answer of the broker: at each moment of
+    the first 30 ms there must be an end."""
+
+    async def inbound(topic: str, payload: bytes) -> None:
+        pass
+
+    for step in range(60):
+        bus = EmbeddedBus(clock=RealClock(), randomness=RealRandomness(), log=no_log)
+        running = asyncio.get_running_loop().create_task(bus.run(inbound))
+        await asyncio.sleep(step * 0.0005)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5.0)
+        bus.close()
+
+        assert done, f"cancelled after {step * 0.5} ms, it runs on"

@@ -1,6 +1,7 @@
 """The task group and the time limit of Python 3.9, against what 3.11 promises of its own."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -146,3 +147,20 @@ async def test_a_cancellation_inside_a_limit_is_no_timeout() -> None:
         task.cancel()
 
     assert task.cancelled()
+
+
+async def test_a_task_that_loses_its_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pilotage.pilot.tasks.CANCEL_AGAIN_S", 0.01)
+
+    async def hard_of_hearing() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    with pytest.raises(KeyError):
+        async with time_limit(1.0), Tasks() as tasks:
+            tasks.start(hard_of_hearing())
+            await asyncio.sleep(0)
+            await _fail()
