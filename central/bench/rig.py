@@ -1,6 +1,7 @@
 """What benches run on: a real central, a real broker, real pilots; and a lean HTTP sender."""
 
 import http.client
+import secrets
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
@@ -20,6 +21,7 @@ from ..operate.local import (
     start_pilot,
     wait_for_pilots,
 )
+from ..operate.mosquitto import Mosquitto, missing
 from ..operate.pilot import PilotPlan
 
 NOOP = Job(command=("true",), needs=(Need(wall_s=60),))
@@ -54,16 +56,38 @@ class Rig:
 
 
 @contextmanager
-def rig(options: Mapping[str, str] | None = None) -> Generator[Rig]:
-    """Start a central in a temporary folder; everything is gone afterwards."""
+def rig(options: Mapping[str, str] | None = None, *, mosquitto: bool = False) -> Generator[Rig]:
+    """Start a central in a temporary folder; everything is gone afterwards.
+
+    With `mosquitto` beats travel over a broker of their own, where this machine has it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pilotage-bench-"))
     try:
         with ExitStack() as stack:
-            central = stack.enter_context(local_central(folder / "data", options or {}))
+            chosen = dict(options or {})
+            if mosquitto and not missing():
+                chosen |= _broker(folder, stack)
+            central = stack.enter_context(local_central(folder / "data", chosen))
             client = stack.enter_context(Client(data=central.data))
             yield Rig(central, client, stack)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _broker(folder: Path, stack: ExitStack) -> dict[str, str]:
+    """Start mosquitto; return the settings with which a central uses it."""
+    place = folder / "broker"
+    place.mkdir(mode=0o700)
+    password = secrets.token_urlsafe()
+    (place / "password").write_text(password)
+    broker = Mosquitto(place, password)
+    broker.start()
+    stack.callback(broker.stop)
+    return {
+        "bus.broker": f"mqtt://127.0.0.1:{broker.port}",
+        "bus.user": broker.user,
+        "bus.password_file": str(place / "password"),
+    }
 
 
 class Sender:
