@@ -135,7 +135,9 @@ def load(
     try:
         return msgspec.convert(tree, Settings, strict=True)
     except msgspec.ValidationError as why:
-        raise BadSetting(str(file) if file else "settings", str(why)) from None
+        what, _, place = str(why).partition(" - at `$.")
+        where = [str(file)] if file else []
+        raise BadSetting(": ".join([*where, place.rstrip("`")]), what) from None
 
 
 def _from_file(file: Path) -> dict[str, dict[str, Any]]:

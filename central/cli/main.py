@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from ..client.errors import ClientError
 from .exit_codes import Exit, UsageError, exit_code_of
 from .present import note
 
 _ROOM = "pilotage.central.cli"
+_TAKE_COMMANDS = ("submit", "explain")
 _JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
 
 # name, where it is, its group in the help, one line about it
@@ -70,6 +71,9 @@ def run(argv: Sequence[str]) -> int:
         elif payload:
             raise UsageError("only submit and explain take a command after `--`")
         return int(command(*bound.args, **bound.kwargs, **given) or Exit.OK)
+    except UnusedCliTokensError as why:
+        note(_too_much(tokens, why.unused_tokens or tokens))
+        return Exit.USAGE
     except CycloptsError as why:
         note(_one_line(why))
         return Exit.USAGE
@@ -100,6 +104,13 @@ def main() -> None:
 
 def _worth_saying(default: object) -> str | None:
     return None if default in (None, "", (), False) else str(getattr(default, "value", default))
+
+
+def _too_much(tokens: Sequence[str], unused: Sequence[str]) -> str:
+    said = f"{unused[0]!r} is too much in `{' '.join(tokens)}`"
+    if tokens[0] not in _TAKE_COMMANDS:
+        return said
+    return f"{said}: a command comes after `--`, as in {tokens[0]} -- …"
 
 
 def _one_line(error: CycloptsError) -> str:

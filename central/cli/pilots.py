@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -37,7 +37,10 @@ def start(
     tags: Annotated[tuple[str, ...], Parameter(help="Tag of the pilot; repeatable.")] = (),
     wall_s: Annotated[int, Parameter(help="How long it may run; 0: no limit.")] = 0,
     idle_s: Annotated[int, Parameter(help="It ends after so long without work; 0: never.")] = 0,
-    isolation: Annotated[str, Parameter(help="Rung of isolation; auto: the best.")] = "auto",
+    isolation: Annotated[
+        Literal["auto", "bubblewrap", "unshare", "session"],
+        Parameter(help="Rung of isolation; auto: the best that works."),
+    ] = "auto",
     count: Annotated[int, Parameter(help="How many pilots.")] = 1,
     foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
     common: Common = COMMON,

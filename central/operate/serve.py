@@ -1,6 +1,7 @@
 """`pilotage serve`: everything in one process, on real drivers."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -16,7 +17,7 @@ import uvloop
 
 from pilotage import __version__
 
-from ..app import World, build
+from ..app import Central, World, build
 from ..auth import signature
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
@@ -27,8 +28,9 @@ from ..bus.silent import SilentBus
 from ..http.server import HttpServer
 from ..observe.events import JsonLog, Log
 from ..ports import Bus, Clock, Randomness
-from ..settings import BadSetting, BusSettings, Settings, load
-from ..store.errors import NewerSchema
+from ..settings import BadSetting, BusSettings, HttpSettings, Settings, load
+from ..store.errors import StoreError
+from ..store.protocol import Store
 from ..store.sqlite import open_sqlite
 from .bundle import NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
@@ -65,9 +67,13 @@ def main(place: Place) -> int:
         settings = settings_of(place)
         with locked(place.data):
             return uvloop.run(_serve(place, settings))
-    except (BadSetting, DataInUse, BadKeyFile, NewerSchema, NoBundle, OSError) as why:
+    except (BadSetting, DataInUse, NotStarted, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
         return 2
+
+
+class NotStarted(Exception):
+    """Something that a central needs is not as it must be. Nothing was answered yet."""
 
 
 class _Stopped(Exception):
@@ -80,6 +86,7 @@ async def _serve(place: Place, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    refused: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(place, settings, log=log))
@@ -88,6 +95,10 @@ async def _serve(place: Place, settings: Settings) -> int:
             raise _Stopped
     except* _Stopped:
         pass
+    except* NotStarted as several:
+        refused += several.exceptions
+    if refused:
+        raise refused[0]
     return 0
 
 
@@ -98,11 +109,54 @@ async def serve(
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Run a central until cancelled. `ready` is told the URL once requests are answered."""
-    clock, randomness = SystemClock(), SystemRandomness()
+    """Run a central until cancelled. `ready` is told the URL once requests are answered.
+
+    Raises NotStarted.
+    """
+    clock = SystemClock()
     began = clock.monotonic()
-    bundle = pilot_bundle()
-    store = await open_sqlite(place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log))
+    try:
+        store = await open_sqlite(
+            place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log)
+        )
+    except (StoreError, OSError) as why:
+        raise NotStarted(str(why)) from why
+    try:  # from here on the store has threads, which would outlive a failure
+        try:
+            bus, central, server = await _open(place, settings, store, clock, log)
+        except (BadSetting, BadKeyFile, NoBundle, OSError) as why:
+            raise NotStarted(str(why)) from why
+        await central.recover()
+        _spare_the_collector()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(central.run())
+            tasks.create_task(server.run())
+            scheme = "https" if settings.http.tls_certificate else "http"
+            url = settings.http.url or f"{scheme}://{settings.http.host}:{server.port}"
+            with announced(place.data, Running(url=url, pid=os.getpid())):
+                log(
+                    "central_started",
+                    url=url,
+                    bus=bus.url or "none",
+                    waiting=len(central.memory.queue.matcher),
+                    attempts=central.health.health().attempts,
+                    took_s=round(clock.monotonic() - began, 3),
+                )
+                if ready is not None:
+                    await ready(url)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    central.health.set_ready(False)
+    finally:
+        await store.close()
+
+
+async def _open(
+    place: Place, settings: Settings, store: Store, clock: Clock, log: Log
+) -> tuple[Bus, Central, HttpServer]:
+    """Build a central on its real drivers; the port of the API is taken."""
+    randomness, bundle = SystemRandomness(), pilot_bundle()
     bus = _bus(place.data, settings, clock, randomness, log)
     disk = RealDisk()
     tokens = await open_tokens(
@@ -127,39 +181,39 @@ async def serve(
     )
     central = build(world, tokens, settings)
     signer = signature.load(place.data, disk=disk)
-    server = HttpServer(
-        central.services,
-        host=settings.http.host,
-        port=settings.http.port,
-        version=__version__,
-        bundle=partial(asyncio.to_thread, lambda: signer.sign(bundle.read_bytes())),
-        tls_certificate=settings.http.tls_certificate,
-        tls_key=settings.http.tls_key,
-        connections_max=settings.http.connections_max,
-    )
+    _check_tls(settings.http)
     try:
-        await central.recover()
-        _spare_the_collector()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(central.run())
-            tasks.create_task(server.run())
-            scheme = "https" if settings.http.tls_certificate else "http"
-            url = settings.http.url or f"{scheme}://{settings.http.host}:{server.port}"
-            with announced(place.data, Running(url=url, pid=os.getpid())):
-                log(
-                    "central_started",
-                    url=url,
-                    bus=bus.url or "none",
-                    waiting=len(central.memory.queue.matcher),
-                    attempts=central.health.health().attempts,
-                    took_s=round(clock.monotonic() - began, 3),
-                )
-                if ready is not None:
-                    await ready(url)
-                await asyncio.Event().wait()
-    finally:
-        central.health.set_ready(False)
-        await store.close()
+        server = HttpServer(
+            central.services,
+            host=settings.http.host,
+            port=settings.http.port,
+            version=__version__,
+            bundle=partial(asyncio.to_thread, lambda: signer.sign(bundle.read_bytes())),
+            tls_certificate=settings.http.tls_certificate,
+            tls_key=settings.http.tls_key,
+            connections_max=settings.http.connections_max,
+        )
+    except OSError as why:
+        if why.errno != errno.EADDRINUSE:
+            raise
+        taken = f"{settings.http.port} is taken on {settings.http.host}: is another central there?"
+        raise BadSetting("http.port", f"{taken} 0 takes a free one") from why
+    return bus, central, server
+
+
+def _check_tls(http: HttpSettings) -> None:
+    """Raise BadSetting if the files do not make a TLS server."""
+    if not http.tls_certificate and not http.tls_key:
+        return
+    if not http.tls_certificate or not http.tls_key:
+        raise BadSetting("http.tls_certificate, http.tls_key", "give both or none")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            http.tls_certificate, http.tls_key
+        )
+    except OSError as why:
+        files = f"{http.tls_certificate} and {http.tls_key}"
+        raise BadSetting("http.tls_certificate, http.tls_key", f"{files}: {why}") from None
 
 
 def _spare_the_collector() -> None:
