@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from pilotage.central.client import Client, SubmissionHandle
@@ -9,7 +10,7 @@ from pilotage.proto.api import JobView
 from pilotage.proto.job_states import FINAL, JobState
 
 from .beacons import Beacons
-from .running import SOON_S, eventually, running_central
+from .running import SOON_S, RunningPilot, eventually, running_central
 
 SUBMISSIONS, JOBS_EACH = 6, 10
 KILLS = 3
@@ -63,14 +64,17 @@ def test_a_central_that_is_killed_again_and_again_loses_no_job_and_counts_none_t
         assert {results(central.client, job) for job in acknowledged} == {1}
         assert beacons.overlaps() == []
         for pilot in central.pilots:
-            last = lambda: pilot.events("bus_up", "bus_down")[-1]["event"]  # noqa: B023, E731
-            eventually(lambda: last() == "bus_up", what=f"the way of {pilot.id} back to the bus")  # noqa: B023
+            eventually(partial(_on_the_bus, pilot), what=f"the way of {pilot.id} back to the bus")
         assert {one.job for one in beacons.attempts().values() if one.ended} == set(acknowledged)
 
 
 def results(client: Client, job: int) -> int:
     """Return how many results of a job count."""
     return [one.event for one in client.history(job).occurrences].count("exited")
+
+
+def _on_the_bus(pilot: RunningPilot) -> bool:
+    return bool(pilot.events("bus_up", "bus_down")[-1]["event"] == "bus_up")
 
 
 def _five_more_start(beacons: Beacons) -> None:
