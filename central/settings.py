@@ -37,7 +37,6 @@ class HttpSettings(_Section, frozen=True):
     tls_certificate: str = ""  # PEM files; both or none
     tls_key: str = ""  # the certificate's key, PEM
     connections_max: Annotated[int, Meta(ge=16)] = 8_192  # more are turned away
-    body_bytes_max: Annotated[int, Meta(ge=1_048_576)] = 268_435_456  # no effect yet: 256 MiB
 
 
 class BusSettings(_Section, frozen=True):
@@ -71,16 +70,12 @@ class TokenSettings(_Section, frozen=True):
     issuer: str = "pilotage:local"  # who our own tokens say that made them
     audience: str = "pilotage"  # whom they are for
     pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots fetch new ones
-    user_s: Seconds = 86_400.0  # no effect yet: a token lives as long as its request says
-    skew_s: Annotated[float, Meta(ge=0, le=300)] = 60.0  # no effect yet: 60 s
 
 
 class SandboxSettings(_Section, frozen=True):
     """Sizes of the files that travel with jobs."""
 
     blob_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824  # the largest file
-    log_kept_bytes: Annotated[int, Meta(ge=0)] = 1_000_000  # no effect yet: 1 MB
-    log_rate_bytes_s: Annotated[int, Meta(ge=1_024)] = 64_000  # no effect yet: 64 kB/s
 
 
 class MatcherSettings(_Section, frozen=True):

@@ -122,6 +122,12 @@ def check(job: Job, where: str) -> None:
         _check_path(one.name, f"{where}.inputs[{i}].name")
     for i, rule in enumerate(job.outputs):
         _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
+    if job.image:  # run without it, the job would not be what was asked for
+        raise Refused(
+            Code.INVALID,
+            f"{where}.image: {job.image!r}: pilots do not run container images yet; leave it out",
+            field=f"{where}.image",
+        )
     if "\0" in "".join(job.command) or not job.command[0]:
         raise Refused(
             Code.INVALID,

@@ -159,6 +159,7 @@ async def _open(
     randomness, bundle = SystemRandomness(), pilot_bundle()
     bus = _bus(place.data, settings, clock, randomness, log)
     disk = RealDisk()
+    first_start = disk.read(place.data / ADMIN_FILE) is None
     tokens = await open_tokens(
         place.data,
         store=store,
@@ -171,6 +172,8 @@ async def _open(
         groups=settings.community.groups,
         pilot_valid_s=settings.token.pilot_s,
     )
+    if first_start:
+        log("first_token", file=str(place.data / ADMIN_FILE))
     world = World(
         store=store,
         blobs=RealBlobs(place.data / "blobs"),

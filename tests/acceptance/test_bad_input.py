@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.proto.api import JOBS_A_SUBMISSION_MAX
 from pilotage.proto.messages import Problem
 
 from .running import SOON_S, RunningCentral, eventually, running_central
@@ -201,6 +202,18 @@ def test_too_large_a_body_is_refused_before_it_is_read(wire: Wire) -> None:
 
         assert answer.startswith(b"HTTP/1.1 413"), answer
         assert b'"too_large"' in answer
+    assert wire.kept() == before
+
+
+def test_one_job_too_many_and_none_is_kept(wire: Wire) -> None:
+    before = wire.kept()
+    template = {"key": "bad", "template": {"command": ["echo", "{i}"]}}
+    status, problem = wire.ask(
+        "POST", S, lines(template) + b'{"i":1}\n' * (JOBS_A_SUBMISSION_MAX + 1), media=NDJSON
+    )
+
+    assert (status, problem.code, problem.field) == (413, "too_large", "jobs")
+    assert "1000000 jobs" in problem.message
     assert wire.kept() == before
 
 

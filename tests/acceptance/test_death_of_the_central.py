@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from pilotage.central.client import Client, SubmissionHandle
 from pilotage.proto.api import JobView
+from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 
 from .beacons import Beacons
@@ -66,6 +68,29 @@ def test_a_central_that_is_killed_again_and_again_loses_no_job_and_counts_none_t
         for pilot in central.pilots:
             eventually(partial(_on_the_bus, pilot), what=f"the way of {pilot.id} back to the bus")
         assert {one.job for one in beacons.attempts().values() if one.ended} == set(acknowledged)
+
+
+def test_a_stream_of_jobs_that_is_cut_by_the_death_of_the_central_arrives_once(
+    tmp_path: Path,
+) -> None:
+    with running_central(tmp_path) as central:
+        client = central.client
+
+        def jobs() -> Iterator[Job]:
+            for number in range(12_000):
+                if number == 8_000:  # thousands are in the database by now, and none is visible
+                    central.kill9()
+                    central.restart()
+                    seen.append(client.summary().total)
+                yield Job(command=("true",), needs=(Need(sites=("NOWHERE",)),))
+
+        seen: list[int] = []
+        made = client.submit(jobs(), key="cut off")
+
+        assert seen == [0]
+        assert (made.count, made.repeated) == (12_000, False)
+        assert client.summary().total == 12_000
+        assert sum(1 for _ in client.search()) == 12_000
 
 
 def results(client: Client, job: int) -> int:

@@ -44,6 +44,7 @@ REFUSED = {
     ),
     "outputs[0].pattern": Job(command=("x",), outputs=(OutputPattern(pattern="/etc/*"),)),
     "command": Job(command=("a\0b",)),
+    "image": Job(command=("x",), image="ctao/ctapipe.sif"),
     "environment.PILOTAGE_JOB": Job(command=("x",), environment={"PILOTAGE_JOB": "1"}),
 }
 
