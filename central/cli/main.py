@@ -19,6 +19,8 @@ _JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
 COMMANDS = (
     ("submit", "submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
     ("status", "status:status", _JOBS, "Show jobs: by id, by filter, or those not finished."),
+    ("show", "show:show", _JOBS, "Show everything of one job."),
+    ("history", "show:history", _JOBS, "Show what happened to a job."),
     ("summary", "status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
     ("wait", "follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "follow:watch", _JOBS, "Watch jobs live, by site."),

@@ -106,6 +106,7 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
         reason = _why_failed(report)
         if event is JobEvent.RETRY and lease.wanted is Why.HOLD:
             event = JobEvent.HELD
+    usage = report.usage or Usage()
     return End(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
@@ -119,9 +120,10 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
         exit_code=report.exit_code,
         detail=report.detail,
         isolation=report.isolation,
-        usage=report.usage or Usage(),
+        usage=usage,
         outputs=report.outputs,
-        started_at=lease.started_at,
+        # `ended` implies `started`: where that was not reported, it is what the payload used.
+        started_at=lease.started_at or (at - usage.wall_s - usage.frozen_s),
     )
 
 

@@ -1,0 +1,67 @@
+"""`pilotage show` and `history`: everything of one job."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.proto.api import History, JobDetail
+
+from .exit_codes import Exit
+from .options import COMMON, READING_S, Common, run_with
+from .present import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+
+def show(job: int, /, *, common: Common = COMMON) -> int:
+    """Show one job: where it stands, what it runs, what it used and left."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.detail(job)
+        if common.json:
+            print_json(found)
+        else:
+            _print(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def history(job: int, /, *, common: Common = COMMON) -> int:
+    """Show what happened to a job, oldest first: by whom, when, in which attempt."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.history(job)
+        if common.json:
+            print_json(found)
+        else:
+            _print_history(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _print(found: JobDetail) -> None:
+    sections = {
+        "": msgspec.to_builtins(found.view),
+        "job.": msgspec.to_builtins(found.job),
+        "used.": {key: value for key, value in found.usage.items() if value},
+        "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},
+    }
+    for prefix, fields in sections.items():
+        for key, value in fields.items():
+            if value not in ("", None, (), [], {}):
+                print_line(f"{prefix}{key:<{24 - len(prefix)}} {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _print_history(found: History) -> None:
+    print_table(
+        ("at", "source", "event", "attempt#", "detail"),
+        [(one.at, one.source, one.event, one.epoch or "", one.detail) for one in found.occurrences],
+        empty=f"nothing is known of job {found.job}",
+    )
