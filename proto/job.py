@@ -74,7 +74,7 @@ class Job(
     type: Word = "User"  # kind of job, for filters and summaries
     group: str = ""  # empty: the submitter's default group
     environment: dict[str, str] = {}  # in addition to a clean one
-    image: Annotated[str, Meta(max_length=1024)] = ""  # container image; refused until pilots run them
+    image: Annotated[str, Meta(max_length=1024)] = ""  # refused until pilots run containers
     inputs: Annotated[tuple[Input, ...], Meta(max_length=10_000)] = ()
     outputs: Annotated[tuple[OutputPattern, ...], Meta(max_length=1_000)] = ()
     success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)  # which codes are Done
