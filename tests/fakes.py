@@ -65,6 +65,10 @@ class FakeInstallation:
         assert self._central is not None, "the central is down"
         return self._central
 
+    @property
+    def is_down(self) -> bool:
+        return self._central is None
+
     async def start(self) -> None:
         """Start a central on what the store holds."""
         self.store = self.store.reopened()
