@@ -1,6 +1,8 @@
 """Submissions as bytes: one JSON body for few jobs, lines for many or for an unknown number."""
 
+import asyncio
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, cast
 
@@ -32,62 +34,69 @@ class LineBody:
     """The submission as NDJSON, which can be sent again from the start.
 
     A list is simply encoded anew. What can be walked only once is kept in a temporary file as far
-    as it has been sent, so that a repeated request has the same bytes under the same key.
+    as it has been sent, so that a repeated request has the same bytes under the same key. It is
+    walked in a thread: it may block, or ask the same client for what it yields.
     """
 
     def __init__(
         self, header: Submission, items: Iterable[Item], on_progress: OnProgress | None = None
     ) -> None:
-        self._header, self._on_progress = header, on_progress
-        self._again = isinstance(items, Sequence)
-        self._items = items
-        self._rest: Iterator[Item] | None = None
+        self._header, self._items, self._on_progress = header, items, on_progress
+        self._fresh: Iterator[bytes] = iter(())
         self._kept: IO[bytes] | None = None
-        self._sent = 0
+        self._walking = threading.Lock()  # a request that was given up may still wait for an item
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the whole body, from the header on."""
         yield _ENCODE(self._header) + b"\n"
-        if self._again:
-            self._sent = 0
-            for chunk in self._encoded(iter(self._items)):
+        sent = 0
+        async for chunk in self._lines():
+            sent += chunk.count(b"\n")
+            if self._on_progress is not None:
+                self._on_progress(sent)
+            yield chunk
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        if isinstance(self._items, Sequence):
+            for chunk in _encoded(iter(self._items)):
                 yield chunk
             return
         if self._kept is None:
             # No `with` here: the file outlives this walk, and ends with `close`.
             spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
             self._kept = cast(IO[bytes], spool)
-            self._rest = iter(self._items)
-        self._kept.seek(0)
-        while kept := self._kept.read(_CHUNK_BYTES):
-            yield kept
-        assert self._rest is not None
-        for chunk in self._encoded(self._rest):
-            self._kept.write(chunk)
+            self._fresh = _encoded(iter(self._items))
+        offset = 0
+        while chunk := await asyncio.to_thread(self._after, self._kept, offset):
+            offset += len(chunk)
             yield chunk
 
+    def _after(self, kept: IO[bytes], offset: int) -> bytes:
+        """Return what comes after `offset`: what is kept already, else the next items."""
+        with self._walking:
+            kept.seek(offset)
+            chunk = kept.read(_CHUNK_BYTES)
+            if not chunk:
+                chunk = next(self._fresh, b"")
+                kept.write(chunk)
+            return chunk
+
     def close(self) -> None:
-        if self._kept is not None:
+        if self._kept is not None and self._walking.acquire(blocking=False):
             self._kept.close()
+            self._walking.release()
 
-    def _encoded(self, items: Iterator[Item]) -> Iterator[bytes]:
-        lines, size = bytearray(), 0
-        for item in items:
-            lines += _ENCODE(item)
-            lines += b"\n"
-            size += 1
-            if len(lines) >= _CHUNK_BYTES:
-                self._count(size)
-                yield bytes(lines)
-                lines, size = bytearray(), 0
-        if lines:
-            self._count(size)
+
+def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
+    lines = bytearray()
+    for item in items:
+        lines += _ENCODE(item)
+        lines += b"\n"
+        if len(lines) >= _CHUNK_BYTES:
             yield bytes(lines)
-
-    def _count(self, size: int) -> None:
-        self._sent += size
-        if self._on_progress is not None:
-            self._on_progress(self._sent)
+            lines = bytearray()
+    if lines:
+        yield bytes(lines)
 
 
 def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:

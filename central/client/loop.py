@@ -24,6 +24,9 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run to the end and return the result; an interrupt cancels what runs."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("a call-back of a blocking client cannot call it: it would wait")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()

@@ -102,3 +102,28 @@ def test_an_interrupt_ends_what_runs() -> None:
 
     assert ended.wait(2)
     timer.join()
+
+
+def test_what_is_submitted_may_be_asked_of_the_same_client() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1, 2, 3)
+    ranges = [IdRange(first=4, count=3)]
+    stub.always["POST /v1/submissions"] = ok(Submitted(submission=1, count=3, ids=ranges))
+    with blocking(stub) as client:
+        again = client.submit(Job(command=("redo", str(view.id))) for view in client.search())
+
+    assert again.count == 3
+    assert len(stub.got[-1].body.splitlines()) == 4
+
+
+def test_a_call_from_its_own_thread_is_refused_instead_of_waiting_for_ever() -> None:
+    stub = StubCentral()
+    ranges = [IdRange(first=1, count=1)]
+    stub.always["POST /v1/submissions"] = ok(Submitted(submission=1, count=1, ids=ranges))
+    with blocking(stub) as client:
+
+        def progress(_: int) -> None:
+            client.health()
+
+        with pytest.raises(RuntimeError, match="call-back"):
+            client.submit(iter([Job(command=("true",))]), progress=progress)
