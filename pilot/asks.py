@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Optional
 
+from pilotage.proto.limits import JOBS_A_TURN_MAX
 from pilotage.proto.messages import Ask, AskAnswer, Attempt, Offer
 
 from .slots import Free
@@ -39,7 +40,12 @@ class Asks:
         """Open the next ask. It replaces what was parked."""
         assert self.open is None, "one ask at a time"
         self.parked, self._offered = 0, None
-        ask = Ask(n=self.closed + 1, offer=offer, holding=holding, jobs_max=free.cores)
+        ask = Ask(
+            n=self.closed + 1,
+            offer=offer,
+            holding=holding,
+            jobs_max=min(free.cores, JOBS_A_TURN_MAX),  # a wide node asks again for the rest
+        )
         self.open = OpenAsk(ask, free, now)
         return self.open
 

@@ -81,10 +81,17 @@ class Story:
         stop_at: float = float("inf"),
         end_at: float = float("inf"),
         idle_s: float = 0.0,
+        cores: int = 2,
     ) -> None:
         self.brain = Brain(
             Session("g", SESSION, 40.0),
-            Offer(cores=2, cores_free=2, memory_mb=4_000, memory_free_mb=4_000, wall_left_s=1e6),
+            Offer(
+                cores=cores,
+                cores_free=cores,
+                memory_mb=4_000,
+                memory_free_mb=4_000,
+                wall_left_s=1e6,
+            ),
             Bounds(stop_at, end_at, idle_s),
             lambda low, high: low,
             now=0.0,

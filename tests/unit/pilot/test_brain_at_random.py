@@ -6,6 +6,7 @@ import random
 import pytest
 
 from pilotage.pilot import commands as c
+from pilotage.proto.limits import check
 from pilotage.proto.messages import Beat, Turn, What
 
 from .stories import JOBS, Story
@@ -17,8 +18,8 @@ STEPS = 150
 class Watch:
     """Looks at every command and remembers what must not happen twice, or too early."""
 
-    def __init__(self) -> None:
-        self.story = Story(idle_s=5_000)
+    def __init__(self, cores: int = 2) -> None:
+        self.story, self.cores = Story(idle_s=5_000, cores=cores), cores
         self.kept: set[int] = set()
         self.ended: set[int] = set()
         self.alive: set[int] = set()
@@ -34,6 +35,8 @@ class Watch:
             self._look(command)
 
     def _look(self, command: c.Command) -> None:
+        if isinstance(command, (c.SendTurn, c.SendBeat, c.PublishBeat)):
+            check(command.turn if isinstance(command, c.SendTurn) else command.beat)
         if isinstance(command, (c.SendTurn, c.SendBeat)):
             assert self.story.flying is None, "one request at a time"
             self.story.flying = command.turn if isinstance(command, c.SendTurn) else command.beat
@@ -48,7 +51,7 @@ class Watch:
             assert attempt_id in self.kept, "the journal comes first"
             self.staging.discard(attempt_id)
             self.alive.add(attempt_id)
-            assert len(self.alive) <= 2, "one payload a core"
+            assert len(self.alive) <= self.cores, "one payload a core"
         elif isinstance(command, c.Collect):
             self.collecting.add(command.assignment.attempt_id)
         elif isinstance(command, c.KeepEnded):
@@ -100,22 +103,32 @@ def _words(chance: random.Random, words: str) -> list[str]:
 @pytest.mark.parametrize("block", range(10))
 def test_promises_hold_in_random_histories(block: int) -> None:
     for seed in range(block * SEEDS, (block + 1) * SEEDS):
-        watch, chance, now = Watch(), random.Random(seed), 0.0
-        for _ in range(STEPS):
-            words = chance.choice(watch.choices(chance))
-            now += chance.choice([0.0, 0.01, 1.0, 10.0])
-            if words[0] in ("got", "http"):
-                watch.story.flying = watch.story.flying if words[0] == "got" else None
-            if words[0] == "gone":
-                watch.alive.discard(JOBS.index(words[1]) + 1)
-            try:
-                watch.happen(words, now)
-            except AssertionError as why:
-                raise AssertionError(f"seed {seed}: {words} at {now}: {why}") from why
-            if watch.exits:
-                break
-        if not watch.exits:
-            _comes_to_rest(watch, now, seed)
+        _play(Watch(), seed)
+
+
+def test_the_central_can_read_whatever_the_pilot_of_a_wide_node_says() -> None:
+    """`check` is the central's own rule; a turn that it refuses would be refused for ever."""
+    for seed in range(SEEDS):
+        _play(Watch(cores=300), seed)
+
+
+def _play(watch: Watch, seed: int) -> None:
+    chance, now = random.Random(seed), 0.0
+    for _ in range(STEPS):
+        words = chance.choice(watch.choices(chance))
+        now += chance.choice([0.0, 0.01, 1.0, 10.0])
+        if words[0] in ("got", "http"):
+            watch.story.flying = watch.story.flying if words[0] == "got" else None
+        if words[0] == "gone":
+            watch.alive.discard(JOBS.index(words[1]) + 1)
+        try:
+            watch.happen(words, now)
+        except AssertionError as why:
+            raise AssertionError(f"seed {seed}: {words} at {now}: {why}") from why
+        if watch.exits:
+            break
+    if not watch.exits:
+        _comes_to_rest(watch, now, seed)
 
 
 def _comes_to_rest(watch: Watch, now: float, seed: int) -> None:
