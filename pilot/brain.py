@@ -49,6 +49,7 @@ from .pace import (
     back_off_s,
     impatience_s,
     reask_s,
+    spread_s,
     timeout_s,
 )
 from .payloads import Payloads
@@ -275,7 +276,9 @@ class Brain:
             again = now + reask_s(self._bus_up, answer.retry_in_s, self._uniform)
             self._asks.rest(offered, parked=True, next_at=again)
         elif not answer.assignments or declined:
-            wait_s = answer.retry_in_s or self._uniform(BACK_OFF_MIN_S, BACK_OFF_MAX_S)
+            wait_s = self._uniform(BACK_OFF_MIN_S, BACK_OFF_MAX_S)
+            if answer.retry_in_s:
+                wait_s = spread_s(answer.retry_in_s, self._uniform)
             self._asks.rest(self._slots.free(), parked=False, next_at=now + wait_s)
 
     def _beat_answered(self, answer: BeatAnswer, now: float) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ASK_OPEN = 0.5  # of the lease: then an ask without an answer is closed
-REASK_S = 300.0  # ± 20 %, while wake-ups can reach us
-REASK_BUS_DOWN_S = 20.0  # ± 20 %, unless the central says another one
+REASK_S = 300.0  # while wake-ups can reach us, unless the central says another one
+REASK_BUS_DOWN_S = 20.0  # likewise, while they cannot
 REASK_BUS_DOWN_MIN_S, REASK_BUS_DOWN_MAX_S = 5.0, 60.0
+SPREAD = 0.2  # ±: many pilots that hear the same must not all speak at the same time
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 1.0, 10.0
 IMPATIENCE_MAX_S = 10.0  # how long a beat waits for its answer before the next takes HTTPS
 TURN_TIMEOUT_MAX_S = 20.0
@@ -60,10 +61,16 @@ def back_off_s(failures: int, uniform: Uniform) -> float:
 
 def reask_s(bus_up: bool, central_says_s: float, uniform: Uniform) -> float:
     """Return how long a parked ask waits for its wake-up before it asks again."""
-    if bus_up and not central_says_s:
-        return uniform(0.8 * REASK_S, 1.2 * REASK_S)
-    wanted = central_says_s or uniform(0.8, 1.2) * REASK_BUS_DOWN_S
-    return min(REASK_BUS_DOWN_MAX_S, max(REASK_BUS_DOWN_MIN_S, wanted))
+    if bus_up:
+        return spread_s(central_says_s or REASK_S, uniform)
+    least, most = REASK_BUS_DOWN_MIN_S, REASK_BUS_DOWN_MAX_S
+    wanted = min(most, max(least, central_says_s or REASK_BUS_DOWN_S))
+    return uniform(max(least, (1 - SPREAD) * wanted), min(most, (1 + SPREAD) * wanted))
+
+
+def spread_s(wanted: float, uniform: Uniform) -> float:
+    """Return about the wanted time."""
+    return uniform((1 - SPREAD) * wanted, (1 + SPREAD) * wanted)
 
 
 def impatience_s(lease_s: float) -> float:

@@ -62,15 +62,32 @@ ASKS = {
     240   tick              beat 3 [] closed 1 parked 1
     240.1 down beat 3       ask 2
     """,
+    "… or after the time that the central says, less 20 % as well": """
+    0     bus up            ask 1
+    0.1   got parked retry=20
+    1     tick              beat 1 [] closed 1 parked 1
+    1.1   down beat 1
+    16    tick
+    16.1  tick              ask 2
+    16.2  got parked retry=2
+    17.7  tick
+    17.8  tick              ask 3
+    """,
     "while the bus is down it asks again after the time that the central says, in 5 to 60 s": """
     0     tick              ask 1
-    0.1   got parked retry=9
-    9     tick              https beat 1 [] closed 1 parked 1
-    9.05  got
-    9.1   tick              ask 2
-    9.2   got parked retry=1
-    14    tick
-    14.2  tick              ask 3
+    0.1   got parked retry=10
+    1     tick              https beat 1 [] closed 1 parked 1
+    1.1   got
+    8     tick
+    8.1   tick              ask 2
+    8.2   got parked retry=1
+    13.1  tick
+    13.2  tick              ask 3
+    13.3  got parked retry=300
+    41    tick              https beat 2 [] closed 3 parked 3
+    41.1  got
+    61.2  tick
+    61.3  tick              ask 4
     """,
     "the bus going down brings the next ask nearer": """
     0     bus up            ask 1
@@ -105,7 +122,8 @@ ASKS = {
     "neither matched nor parked: ask again after the time that the central says": """
     0     bus up            ask 1
     0.1   got retry=0.5
-    0.6   tick              ask 2
+    0.4   tick
+    0.5   tick              ask 2
     """,
     "a reply that leaves the ask out does not bring it again at once": """
     0     bus up            ask 1
