@@ -23,6 +23,7 @@ PROTO = (
     "__init__",
     "ids",
     "job_states",
+    "limits",
     "machine",
     "messages",
     "pilot_states",
