@@ -41,6 +41,7 @@ def explain(
     spec: ClassSpec,
     offers: Sequence[LiveOffer],
     *,
+    priority: int,
     clauses: Clauses,
     backlog: Backlog,
     index: Index,
@@ -52,7 +53,7 @@ def explain(
     looks = [_look(need, spec, offers, clauses) for need in spec.needs]
     place = max(range(len(looks)), key=lambda at: (*_nearness(looks[at]), -at))
     fitting = [offer for at, offer in enumerate(offers) if any(look.fits[at] for look in looks)]
-    ahead = _ahead(job, spec, fitting, backlog, index)
+    ahead = _ahead(job, priority, fitting, backlog, index)
     notes = [
         *_of_the_queue(job, len(offers), len(fitting), ahead, backlog),
         *_of_alternatives(place, len(looks)),
@@ -120,13 +121,13 @@ def _state(job: int | None, backlog: Backlog) -> str:
 
 def _ahead(
     job: int | None,
-    spec: ClassSpec,
+    priority: int,
     fitting: Sequence[LiveOffer],
     backlog: Backlog,
     index: Index,
 ) -> int:
     """Count the waiting jobs that come first on the offers that fit."""
-    place = rank(USUAL_PRIORITY, _ID_MAX)
+    place = rank(priority, _ID_MAX)
     if job is not None and backlog.state(job) != ABSENT:
         place = rank(backlog.priority(job), job)
     rows = 0

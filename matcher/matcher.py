@@ -173,12 +173,27 @@ class Matcher:
     # -- explaining -----------------------------------------------------------------------------
 
     def explain(
-        self, job: int | None, spec: ClassSpec, offers: Sequence[LiveOffer], now: float
+        self,
+        job: int | None,
+        spec: ClassSpec,
+        offers: Sequence[LiveOffer],
+        now: float,
+        *,
+        priority: int = explain.USUAL_PRIORITY,
     ) -> Explanation:
-        """Say clause by clause how many of `offers` exclude the job, and the nearest miss."""
+        """Say clause by clause how many of `offers` exclude the job, and the nearest miss.
+
+        `priority` counts for a job that does not wait here.
+        """
         self.wakes.expire(now)
         return explain.explain(
-            job, spec, offers, clauses=self.clauses, backlog=self.backlog, index=self.index
+            job,
+            spec,
+            offers,
+            priority=priority,
+            clauses=self.clauses,
+            backlog=self.backlog,
+            index=self.index,
         )
 
     def misfits(self, need: Need, offer: LiveOffer) -> list[str]:

@@ -285,7 +285,8 @@ class Agent:
     async def _look_at_scratch(self) -> None:
         while True:
             await self._clock.sleep(SCRATCH_LOOK_S)
-            self._mind.scratch_changed(self._ports.probe.scratch_free_mb())
+            free_mb = self._ports.probe.scratch_free_mb()
+            self._do(self._mind.scratch_changed(free_mb, self._clock.now()))
 
     async def _bury_earlier_life(self) -> None:
         """Say `lost` for what an earlier life held and is seen dead; the rest ends by its lease."""

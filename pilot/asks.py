@@ -34,7 +34,9 @@ class Asks:
         """Return when a new ask is due: at once if something is free that was not offered."""
         if self.open is not None or not free.any:
             return math.inf
-        return self.next_at if free == self._offered else -math.inf
+        if self._offered is None or free.is_news_after(self._offered):
+            return -math.inf
+        return self.next_at
 
     def begin(self, offer: Offer, free: Free, holding: tuple[Attempt, ...], now: float) -> OpenAsk:
         """Open the next ask. It replaces what was parked."""

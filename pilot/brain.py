@@ -55,7 +55,7 @@ from .pace import (
 from .payloads import Payloads
 from .ports import Ended
 from .reports import A_TURN_MAX, Reports
-from .slots import Free, Slots
+from .slots import Slots
 
 EXIT_DONE, EXIT_OLD_SESSION, EXIT_OTHER_STORE = 0, 10, 11
 
@@ -77,11 +77,10 @@ class Brain:
         now: float,
     ) -> None:
         self._me, self._capacity, self._bounds, self._uniform = me, capacity, bounds, uniform
-        self._slots = Slots(capacity.cores, capacity.memory_mb)
+        self._slots = Slots(capacity.cores, capacity.memory_mb, capacity.scratch_free_mb)
         self._holdings, self._reports = Holdings(), Reports()
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
         self._asks, self._beats = Asks(), Beats(me.gen, me.session, now + FIRST_BEAT_S)
-        self._scratch_free_mb = capacity.scratch_free_mb
         self._term = 0
         self._bus_up = False
         self._flying: Optional[Union[Turn, Beat]] = None
@@ -121,9 +120,10 @@ class Brain:
             self._asks.sooner(now + reask_s(self._bus_up, 0.0, self._uniform))
         return self._commands(now)
 
-    def scratch_changed(self, free_mb: int) -> None:
-        """What the next offers say of the node's disk."""
-        self._scratch_free_mb = free_mb
+    def scratch_changed(self, free_mb: int, now: float) -> list[Command]:
+        """The node's disk was looked at."""
+        self._slots.scratch_mb = free_mb
+        return self._commands(now)
 
     def down(self, message: Down, now: float) -> list[Command]:
         """Something came over the bus."""
@@ -269,8 +269,7 @@ class Brain:
                 now=now,
             )
             if booked:
-                grant = assignment.grant
-                offered = Free(offered.cores - grant.cores, offered.memory_mb - grant.memory_mb)
+                offered = offered.less(assignment.grant)
             declined = declined or not booked
         if answer.parked:
             again = now + reask_s(self._bus_up, answer.retry_in_s, self._uniform)
@@ -449,7 +448,8 @@ class Brain:
             cores_free=free.cores,
             memory_free_mb=free.memory_mb,
             wall_left_s=min(WALL_UNLIMITED_S, self._bounds.stop_at - now),
-            scratch_free_mb=self._scratch_free_mb,
+            scratch_free_mb=free.scratch_mb,
+            scratch_mb=self._slots.scratch_mb,
         )
         return self._asks.begin(offer, free, self._holdings.listed(), now).ask
 

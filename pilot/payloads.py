@@ -104,7 +104,7 @@ class Payloads:
         if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
             return f"{max(0.0, fence - now):.1f} s to its fence"
         if not self._slots.fits(assignment.grant):
-            return "fits no more: cores or memory are taken"
+            return "fits no more: cores, memory or disk are taken"
         if assignment.grant.wall_s > wall_offered_s:
             return f"wants {assignment.grant.wall_s:.0f} s, {wall_offered_s:.0f} s were offered"
         return ""

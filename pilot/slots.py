@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pilotage.proto.messages import Grant
 
+SCRATCH_STEP_MB = 1_000
+
 
 @dataclass(frozen=True)
 class Free:
@@ -11,6 +13,24 @@ class Free:
 
     cores: int
     memory_mb: int
+    scratch_mb: int = 0
+
+    def less(self, grant: Grant) -> "Free":
+        """Return what is left beside a grant."""
+        return Free(
+            self.cores - grant.cores,
+            self.memory_mb - grant.memory_mb,
+            max(0, self.scratch_mb - grant.scratch_mb),
+        )
+
+    def is_news_after(self, offered: "Free") -> bool:
+        """Whether this is worth an ask after that was offered.
+
+        The disk's free space moves all the time: it is news once much more of it is free.
+        """
+        return (self.cores, self.memory_mb) != (offered.cores, offered.memory_mb) or (
+            self.scratch_mb >= offered.scratch_mb + SCRATCH_STEP_MB
+        )
 
     @property
     def any(self) -> bool:
@@ -19,10 +39,15 @@ class Free:
 
 
 class Slots:
-    """Cores and memory of the node. Never oversubscribed: a booking that does not fit is a bug."""
+    """Cores, memory and disk of the node. A booking that does not fit is a bug.
 
-    def __init__(self, cores: int, memory_mb: int) -> None:
+    What payloads have written is in `scratch_mb` already, and their whole booking is taken off it
+    again: others use the same disk, so only what is free beside all bookings is sure.
+    """
+
+    def __init__(self, cores: int, memory_mb: int, scratch_mb: int) -> None:
         self.cores, self.memory_mb = cores, memory_mb
+        self.scratch_mb = scratch_mb  # what the disk has free now; it is measured again and again
         self._booked: dict[int, Grant] = {}
 
     def free(self) -> Free:
@@ -30,6 +55,7 @@ class Slots:
         return Free(
             self.cores - sum(grant.cores for grant in self._booked.values()),
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
+            max(0, self.scratch_mb - sum(grant.scratch_mb for grant in self._booked.values())),
         )
 
     @property
@@ -39,7 +65,11 @@ class Slots:
     def fits(self, grant: Grant) -> bool:
         """Say whether a grant fits into what is free now."""
         free = self.free()
-        return grant.cores <= free.cores and grant.memory_mb <= free.memory_mb
+        return (
+            grant.cores <= free.cores
+            and grant.memory_mb <= free.memory_mb
+            and grant.scratch_mb <= free.scratch_mb
+        )
 
     def book(self, attempt_id: int, grant: Grant) -> None:
         """Set the grant aside for an attempt."""

@@ -164,6 +164,7 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "memory_free_mb": _MB,
         "wall_left_s": _DURATION,
         "scratch_free_mb": _MB,
+        "scratch_mb": _MB,
         "gpus_free": _whole(0, 1_024),
         "gpu_model": _name(256),
         "gpu_memory_mb": _MB,

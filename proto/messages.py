@@ -109,6 +109,7 @@ class Offer:
     groups: tuple[str, ...] = ()  # only jobs of these groups; empty: of all
     owners: tuple[str, ...] = ()  # only jobs of these owners; empty: of all
     node: Optional[Node] = None
+    scratch_mb: int = 0  # of the disk what nothing has written to yet, taken or not
 
 
 @dataclass(frozen=True)

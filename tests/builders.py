@@ -38,6 +38,7 @@ def a_lease(
         element="ce1",
         cores=1,
         memory_mb=1_000,
+        scratch_mb=0,
         wall_s=600.0,
         retries=retries,
         failures=failures,

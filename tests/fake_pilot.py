@@ -354,6 +354,7 @@ class FakeProbe:
     host: str = "wn1"
     cores_all: int = 1
     memory_all_mb: int = 4_000
+    scratch_mb: int = 10_000
     wall_s: float = 1e6
     os: str = "debian13"
     architecture: str = "x86_64"
@@ -376,7 +377,7 @@ class FakeProbe:
         return self.memory_all_mb
 
     def scratch_free_mb(self) -> int:
-        return 10_000
+        return self.scratch_mb
 
     def wall_left_s(self) -> float:
         return self.wall_s

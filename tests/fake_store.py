@@ -113,7 +113,7 @@ class FakeStore(FakePilots):
     # -- interning ------------------------------------------------------------------------------
 
     async def owner(self, owner: Owner) -> Owner:
-        self._begin_write()
+        self.begin_write()
         identity = (owner.community, owner.issuer, owner.subject)
         owners = self._data.owners
         for known in owners.values():
@@ -127,7 +127,7 @@ class FakeStore(FakePilots):
         return owner
 
     async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
-        self._begin_write()
+        self.begin_write()
         classes = self._data.classes
         ids: list[int] = []
         for one in wanted:
@@ -146,7 +146,7 @@ class FakeStore(FakePilots):
     # -- submission -----------------------------------------------------------------------------
 
     async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
-        self._begin_write()
+        self.begin_write()
         known = self._by_key(new.community, new.owner_id, new.key)
         if known is not None and known.body_hash != new.body_hash:
             raise KeyReused(new.key)
@@ -156,30 +156,32 @@ class FakeStore(FakePilots):
             if jobs:
                 self._append(known.submission_id, jobs)
             known = self._finish(known.submission_id, new.body_hash)
+            await self.synced()
+            return known
         await self.synced()
-        return known
+        return msgspec.structs.replace(known, repeated=True)
 
     async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
-        self._begin_write()
+        self.begin_write()
         record = self._by_key(new.community, new.owner_id, new.key) or self._open(new)
         await self.synced()
         return record
 
     async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
-        self._begin_write()
+        self.begin_write()
         _check_chunk(jobs)
         first = self._append(submission_id, jobs)
         await self.synced()
         return first
 
     async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:
-        self._begin_write()
+        self.begin_write()
         record = self._finish(submission_id, body_hash)
         await self.synced()
         return record
 
     async def drop_submission(self, submission_id: int) -> None:
-        self._begin_write()
+        self.begin_write()
         self._drop(submission_id)
         await self.synced()
 
@@ -312,7 +314,7 @@ class FakeStore(FakePilots):
         )
 
     async def move(self, moves: Sequence[Move]) -> list[bool]:
-        self._begin_write()
+        self.begin_write()
         if any(one.new in ACTIVE for one in moves):
             raise StoreError("a job is Matched or Running through its attempt only")
         won = [self._move(one) for one in moves]
@@ -327,13 +329,14 @@ class FakeStore(FakePilots):
         job.ended_at = move.at if move.new in FINAL else None
         if move.new_round:
             job.round, job.failures, job.losses = job.round + 1, 0, 0
+            job.new = msgspec.structs.replace(job.new, queue_until=None)
         if move.close:
             self._close(job)
         self._note(job.job_id, move.at, move.who, move.event, move.reason)
         return True
 
     async def want(self, wants: Sequence[Want]) -> list[bool]:
-        self._begin_write()
+        self.begin_write()
         won = [self._want(one) for one in wants]
         await self.synced()
         return won
@@ -347,7 +350,7 @@ class FakeStore(FakePilots):
         return True
 
     async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
-        self._begin_write()
+        self.begin_write()
         won: list[bool] = []
         for job_id in job_ids:
             job = self._visible(job_id)
@@ -361,7 +364,7 @@ class FakeStore(FakePilots):
     async def set_priority(
         self, job_ids: Sequence[int], priority: int, at: float, who: str
     ) -> list[bool]:
-        self._begin_write()
+        self.begin_write()
         won: list[bool] = []
         for job_id in job_ids:
             job = self._visible(job_id)
@@ -474,14 +477,14 @@ class FakeStore(FakePilots):
     # -- attempts -------------------------------------------------------------------------------
 
     async def reserve_attempts(self, count: int) -> int:
-        self._begin_write()
+        self.begin_write()
         first = self._data.next_attempt
         self._data.next_attempt += count
         await self.synced()
         return first
 
     async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
-        self._begin_write()
+        self.begin_write()
         found = [self._match(one) for one in attempts]
         await self.synced()
         return found
@@ -520,13 +523,13 @@ class FakeStore(FakePilots):
     async def turn(
         self, changes: Sequence[Change], attempts: Sequence[NewAttempt]
     ) -> tuple[list[bool], list[JobBody | None]]:
-        self._begin_write()
+        self.begin_write()
         won, found = [self._change(one) for one in changes], [self._match(one) for one in attempts]
         await self.synced()
         return won, found
 
     async def change(self, changes: Sequence[Change]) -> list[bool]:
-        self._begin_write()
+        self.begin_write()
         won = [self._change(one) for one in changes]
         await self.synced()
         return won
@@ -624,7 +627,7 @@ class FakeStore(FakePilots):
         job.ended_at = change.at if change.new in FINAL else None
 
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
-        self._begin_write()
+        self.begin_write()
         self._data.evidence.extend(evidence)
         await self.synced()
 

@@ -38,14 +38,14 @@ class FakePilots:
     async def synced(self) -> None:
         """Stand for the sync to disk; a hook for tests."""
 
-    def _begin_write(self) -> None:
+    def begin_write(self) -> None:
         if self.full:
             raise StoreFull("the test says so")
 
     # -- pilots ---------------------------------------------------------------------------------
 
     async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
-        self._begin_write()
+        self.begin_write()
         names = [new.pilot for new in secrets]
         hashes = [new.secret_hash for new in secrets]
         if len({*names}) < len(names) or len({*hashes}) < len(hashes):
@@ -73,7 +73,7 @@ class FakePilots:
         await self.synced()
 
     async def register(self, registration: Registration) -> PilotRow:
-        self._begin_write()
+        self.begin_write()
         secret = self._pilot_data.secrets.get(registration.secret_hash)
         if secret is None:
             raise BadSecret
@@ -104,7 +104,7 @@ class FakePilots:
         )
 
     async def hello(self, pilot: str, nonce: str) -> PilotRow:
-        self._begin_write()
+        self.begin_write()
         row = self._pilot_data.pilots.get(pilot)
         if row is None or row.session == 0:
             raise PilotNotFound(pilot)
@@ -132,7 +132,7 @@ class FakePilots:
     async def move_pilot(
         self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
     ) -> bool:
-        self._begin_write()
+        self.begin_write()
         row = self._pilot_data.pilots.get(pilot)
         won = row is not None and row.state is old
         if row is not None and won:
@@ -146,14 +146,14 @@ class FakePilots:
     # -- tokens ---------------------------------------------------------------------------------
 
     async def add_token(self, token: TokenRow) -> None:
-        self._begin_write()
+        self.begin_write()
         if token.jti in self._pilot_data.tokens:
             raise StoreError(f"token {token.jti} is known already")
         self._pilot_data.tokens[token.jti] = token
         await self.synced()
 
     async def revoke_token(self, jti: str, at: float) -> bool:
-        self._begin_write()
+        self.begin_write()
         token = self._pilot_data.tokens.get(jti)
         won = token is not None and token.revoked_at is None
         if token is not None and won:

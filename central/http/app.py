@@ -46,7 +46,7 @@ class Front:
         described = msgspec.json.encode(document(ROUTES, version=version))
         self.face = Face(services=services, bundle=bundle, openapi=described)
         self._hot: dict[str, HotApp] = {
-            route.path: hot_app(services, route.takes, route.hot)
+            route.path: hot_app(services, route.action, route.takes, route.hot)
             for route in ROUTES
             if route.hot is not None and route.takes is not None
         }

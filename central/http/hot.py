@@ -55,14 +55,14 @@ async def beat(services: Services, caller: PilotCaller, message: Beat) -> BeatAn
 
 
 def hot_app(
-    services: Services, takes: type[Any], answer: Hot
+    services: Services, action: Action, takes: type[Any], answer: Hot
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """Return the ASGI function of one hot route."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
         try:
-            caller = allowed_caller(services.tokens, Action.PILOT_WORK, headers)
+            caller = allowed_caller(services.tokens, action, headers)
             if not isinstance(caller, PilotCaller):
                 raise Forbidden("this is for pilots")
             media(header(headers, b"content-type"), JSON)

@@ -5,6 +5,7 @@ The store is the record; everything here can be rebuilt from it (`recover`).
 
 from collections.abc import Sequence
 
+from pilotage.proto.job_states import FINAL as JOB_FINAL
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Why
 from pilotage.proto.pilot_states import FINAL, PilotEvent, next_state
@@ -103,6 +104,8 @@ class Aftermath:
             lease.phase = Phase.OPEN
         if change.new is JobState.WAITING:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
+        if change.new in JOB_FINAL:
+            self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(
@@ -120,6 +123,8 @@ class Aftermath:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
         elif old is JobState.WAITING:
             self._queue.take_out(lease.job)
+        if change.new in JOB_FINAL:
+            self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(

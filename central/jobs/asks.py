@@ -10,7 +10,7 @@ from pilotage.proto.pilot_states import PilotState
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import LeaseSettings
-from ..store.errors import StoreFull
+from ..store.errors import StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.records import Change, JobBody, NewAttempt
 from .aftermath import Aftermath
@@ -59,6 +59,13 @@ class Asks:
 
         A repeated ask gets the same attempts again, after their commit; an older one is stale.
         """
+        answer = await self._answer(presence, ask, judged)
+        await self._reports.close_open(judged)
+        return answer
+
+    async def _answer(
+        self, presence: Presence, ask: Ask | None, judged: Sequence[Judged]
+    ) -> AskAnswer | None:
         if ask is None:
             await self._write(judged, presence, [])
             return None
@@ -85,12 +92,14 @@ class Asks:
     async def _match(self, presence: Presence, ask: Ask, judged: Sequence[Judged]) -> AskAnswer:
         matcher = self._queue.matcher
         matcher.withdraw(presence.pilot)
-        held = {(one.job, one.epoch) for one in ask.holding}
-        await self._requeues.give_back(presence, held, asked_before=ask.n)
+        # What the pilot holds, and what it says in the same breath has ended: neither is in doubt.
+        known = {(one.job, one.epoch) for one in ask.holding}
+        known |= {(one.report.job, one.report.epoch) for one in judged if one.ends}
+        await self._requeues.give_back(presence, known, asked_before=ask.n)
         if presence.drain or presence.state is not PilotState.RUNNING:
             await self._write(judged, presence, [])
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
-        offer = self._offer(presence, ask, held)
+        offer = self._offer(presence, ask, known)
         matches: list[Match] = []
         if offer.cores_free > 0:
             matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
@@ -101,19 +110,20 @@ class Asks:
         self._queue.wake()  # for jobs that came while we wrote
         return self._parked(ask.n)
 
-    def _offer(self, presence: Presence, ask: Ask, held: set[tuple[int, int]]) -> LiveOffer:
+    def _offer(self, presence: Presence, ask: Ask, known: set[tuple[int, int]]) -> LiveOffer:
         """Return what is free: the pilot's word, less what it was given and does not list."""
         unknown = [
             lease
             for lease in self._leases.of_pilot(presence.pilot)
             if lease.phase is Phase.LIVE
             and lease.settling is None
-            and (lease.job, lease.epoch) not in held
+            and (lease.job, lease.epoch) not in known
         ]
         return presence.live_offer(
             ask.offer,
             cores_taken=sum(lease.cores for lease in unknown),
             memory_taken_mb=sum(lease.memory_mb for lease in unknown),
+            scratch_taken_mb=sum(lease.scratch_mb for lease in unknown),
         )
 
     def _parked(self, n: int) -> AskAnswer:
@@ -137,6 +147,11 @@ class Asks:
             for match in matches:
                 matcher.put_back(match.job)
             raise
+        except StoreError:  # whether they are written is not known: ask (PROTOCOL C1)
+            for match in matches:
+                matcher.drop(match.job)
+            await self._aftermath.read_again([match.job for match in matches])
+            raise
         finally:
             for lease in leases:
                 self._aftermath.pending.pop(lease.attempt_id, None)
@@ -158,12 +173,10 @@ class Asks:
         changes: list[Change] = [one.change for one in judged if one.change is not None]
         rows = [self._row(presence, lease) for lease in leases]
         written, bodies = list[bool](), list[JobBody | None]()
-        try:
+        with self._reports.settling(judged):
             if changes or rows:
                 written, bodies = await self._store.turn(changes, rows)
-        finally:
-            self._reports.settled(judged)
-        await self._reports.follow(judged, written)
+        self._reports.follow(judged, written)
         return bodies
 
     def _lease(self, presence: Presence, n: int, match: Match, attempt_id: int) -> Lease:
@@ -181,6 +194,7 @@ class Asks:
             element=presence.element,
             cores=match.cores,
             memory_mb=match.memory_mb,
+            scratch_mb=match.scratch_mb,
             wall_s=match.wall_s,
         )
 
@@ -197,6 +211,7 @@ class Asks:
             host=presence.host,
             cores=lease.cores,
             memory_mb=lease.memory_mb,
+            scratch_mb=lease.scratch_mb,
             wall_s=lease.wall_s,
             at=self._clock.wall(),
         )
@@ -228,7 +243,12 @@ class Asks:
                 lease.kind.community,
                 lease.wall_s + TOKEN_MARGIN_S,
             ),
-            grant=Grant(cores=lease.cores, memory_mb=lease.memory_mb, wall_s=lease.wall_s),
+            grant=Grant(
+                cores=lease.cores,
+                memory_mb=lease.memory_mb,
+                wall_s=lease.wall_s,
+                scratch_mb=lease.scratch_mb,
+            ),
             body=body_of(job, lease.kind.owner),
             follow=self._logs.followed(lease.job),
         )

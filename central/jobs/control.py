@@ -163,6 +163,8 @@ class Control:
             tally.done += 1
             kind = self._queue.classes[job.class_id].kind
             self._aftermath.closed(job.job_id)
+            if move.new_round or move.new in FINAL:
+                self._queue.lift(job.job_id)
             if move.new is JobState.WAITING:
                 self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
             elif move.old is JobState.WAITING:

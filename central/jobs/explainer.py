@@ -10,9 +10,9 @@ from pilotage.proto.job_states import JobState
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
+from .checking import check, community_of, group_of
 from .memory import Memory
 from .queries import Queries
-from .rendering import check
 
 
 class Explainer:
@@ -33,7 +33,8 @@ class Explainer:
         """Say why a job waits, or in which state it is."""
         row = await self._queries.row(caller, job_id, Action.JOB_READ)
         spec = self._queue.classes[row.class_id].spec
-        explained = self._explain(job_id if row.state is JobState.WAITING else None, spec)
+        waiting = job_id if row.state is JobState.WAITING else None
+        explained = self._explain(waiting, spec, row.priority)
         notes = explained.notes
         if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
             why = f" ({row.reason})" if row.reason else ""
@@ -46,18 +47,20 @@ class Explainer:
         check(job, "job")
         spec = ClassSpec(
             class_id=0,
-            community=caller.community,
-            group=job.group or (caller.groups[0] if caller.groups else ""),
+            community=community_of(caller),
+            group=group_of(caller, job, "job"),
             owner=self._owners.word(caller.issuer, caller.subject),
             type=job.type,
             needs=job.needs,
             preference=job.preference,
         )
-        return msgspec.structs.replace(self._explain(None, spec), state="not submitted")
+        explained = self._explain(None, spec, job.priority)
+        return msgspec.structs.replace(explained, state="not submitted")
 
-    def _explain(self, job: int | None, spec: ClassSpec) -> Explanation:
+    def _explain(self, job: int | None, spec: ClassSpec, priority: int) -> Explanation:
         offers = [offer for offer in self.offers() if offer.community == spec.community]
-        return self._queue.matcher.explain(job, spec, offers, self._clock.monotonic())
+        now = self._clock.monotonic()
+        return self._queue.matcher.explain(job, spec, offers, now, priority=priority)
 
     def offers(self) -> list[LiveOffer]:
         """Return what every living pilot could offer if it were empty."""
@@ -67,9 +70,12 @@ class Explainer:
             if presence.offer is None or presence.drain or silent > self._silent_s:
                 continue
             whole = msgspec.structs.replace(
-                presence.live_offer(presence.offer, cores_taken=0, memory_taken_mb=0),
+                presence.live_offer(
+                    presence.offer, cores_taken=0, memory_taken_mb=0, scratch_taken_mb=0
+                ),
                 cores_free=presence.offer.cores,
                 memory_free_mb=presence.offer.memory_mb,
+                scratch_free_mb=max(presence.offer.scratch_mb, presence.offer.scratch_free_mb),
             )
             offers.append(whole)
         return offers

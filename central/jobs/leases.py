@@ -47,6 +47,7 @@ class Lease:
     element: str
     cores: int
     memory_mb: int
+    scratch_mb: int
     wall_s: float
     success_codes: tuple[int, ...] = (0,)
     retries: int = 0

@@ -31,7 +31,9 @@ class Presence:
     def host(self) -> str:
         return self.node.host
 
-    def live_offer(self, offer: Offer, *, cores_taken: int, memory_taken_mb: int) -> LiveOffer:
+    def live_offer(
+        self, offer: Offer, *, cores_taken: int, memory_taken_mb: int, scratch_taken_mb: int
+    ) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
         return LiveOffer(
             pilot=self.pilot,
@@ -44,7 +46,7 @@ class Presence:
             cores_free=max(0, offer.cores_free - cores_taken),
             memory_free_mb=max(0, offer.memory_free_mb - memory_taken_mb),
             wall_left_s=offer.wall_left_s,
-            scratch_free_mb=offer.scratch_free_mb,
+            scratch_free_mb=max(0, offer.scratch_free_mb - scratch_taken_mb),
             tags=frozenset(offer.tags),
             required_tags=frozenset(offer.required_tags),
             groups=frozenset(offer.groups),

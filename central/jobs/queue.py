@@ -52,6 +52,7 @@ class Queue:
         self.classes: dict[int, ClassInfo] = {}
         self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
+        self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
         self._until: list[tuple[float, int]] = []
 
     def learn(self, info: ClassInfo) -> None:
@@ -69,10 +70,17 @@ class Queue:
             self._epochs[job] = epoch
         if job not in self.matcher:
             self.matcher.add(class_id, priority, (job,))
+        if job in self._limits:
+            heapq.heappush(self._until, (self._limits[job], job))
 
     def limit(self, job: int, until: float) -> None:
-        """Give the job up when it still waits at `until` (wall clock)."""
+        """Give the job up when it waits at `until` (wall clock) or after."""
+        self._limits[job] = until
         heapq.heappush(self._until, (until, job))
+
+    def lift(self, job: int) -> None:
+        """The job has ended, or begins a new round: its queue time is over."""
+        self._limits.pop(job, None)
 
     def take_out(self, job: int) -> None:
         """The job waits no more."""
@@ -89,13 +97,16 @@ class Queue:
         self._epochs.pop(job, None)
 
     def expired(self, at: float) -> list[int]:
-        """Return the jobs whose queue time is over and that still wait."""
+        """Return the jobs whose queue time is over and that still wait.
+
+        Each comes once: whoever cannot give it up says `limit` again.
+        """
         over: list[int] = []
         while self._until and self._until[0][0] <= at:
-            _, job = heapq.heappop(self._until)
-            if job in self.matcher:
+            until, job = heapq.heappop(self._until)
+            if self._limits.get(job) == until and job in self.matcher:
                 over.append(job)
-        return over
+        return list(dict.fromkeys(over))
 
     def wake(self) -> None:
         """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""

@@ -75,6 +75,8 @@ class Recovery:
                 body = bodies[row.job_id]
                 lease.success_codes = job_of(body.template, body.body).success_codes
                 self._leases.put(lease)
+                if row.queue_until is not None:
+                    self._queue.limit(row.job_id, row.queue_until)
                 presence = self._pilots.find(row.pilot)
                 if presence is not None and presence.session == row.session:
                     presence.ask = max(presence.ask, row.ask)
@@ -95,6 +97,7 @@ class Recovery:
             element=row.element,
             cores=row.cores,
             memory_mb=row.memory_mb,
+            scratch_mb=row.scratch_mb,
             wall_s=row.wall_s,
             retries=row.retries,
             failures=row.failures,

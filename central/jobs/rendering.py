@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from pilotage.matcher.tagexpr import BadTags, parse
-from pilotage.proto.job import Job, Need
+from pilotage.proto.job import Job
 from pilotage.proto.messages import Body, InputFile, OutputRule
 from pilotage.proto.problems import Code
 
@@ -112,63 +111,3 @@ def body_of(job: Job, owner: str) -> Body:
         name=job.name,
         owner=owner,
     )
-
-
-def check(job: Job, where: str) -> None:
-    """Refuse what the types cannot: clauses that contradict each other, paths that lead out."""
-    for i, need in enumerate(job.needs):
-        _check_need(need, f"{where}.needs[{i}]")
-    for i, one in enumerate(job.inputs):
-        _check_path(one.name, f"{where}.inputs[{i}].name")
-    for i, rule in enumerate(job.outputs):
-        _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
-    if job.image:  # run without it, the job would not be what was asked for
-        raise Refused(
-            Code.INVALID,
-            f"{where}.image: {job.image!r}: pilots do not run container images yet; leave it out",
-            field=f"{where}.image",
-        )
-    if "\0" in "".join(job.command) or not job.command[0]:
-        raise Refused(
-            Code.INVALID,
-            f"{where}.command: words must not hold NUL and the first must not be empty",
-            field=f"{where}.command",
-        )
-    for key, value in job.environment.items():
-        if not _name.match(key) or "\0" in value or key.startswith("PILOTAGE_"):
-            raise Refused(
-                Code.INVALID,
-                f"{where}.environment: {key!r} is not a usable variable name "
-                "(letters, digits, _; PILOTAGE_ is ours)",
-                field=f"{where}.environment.{key}",
-            )
-
-
-def _check_need(need: Need, where: str) -> None:
-    if need.cores_max and need.cores_max < need.cores_min:
-        raise Refused(
-            Code.INVALID,
-            f"{where}.cores_max: {need.cores_max} is less than cores_min {need.cores_min}",
-            field=f"{where}.cores_max",
-        )
-    try:
-        parse(need.tags)
-    except BadTags as why:
-        raise Refused(Code.INVALID, f"{where}.tags: {why}", field=f"{where}.tags") from None
-    both = set(need.sites) & set(need.banned_sites)
-    if both:
-        raise Refused(
-            Code.INVALID,
-            f"{where}.banned_sites: {', '.join(sorted(both))} is also in sites",
-            field=f"{where}.banned_sites",
-        )
-
-
-def _check_path(text: str, where: str) -> None:
-    parts = text.split("/")
-    if text.startswith("/") or ".." in parts or "\0" in text or parts[0] == ".pilotage":
-        raise Refused(
-            Code.INVALID,
-            f"{where}: {text!r} must be a path inside the job's folder, without '..'",
-            field=where,
-        )

@@ -1,6 +1,7 @@
 """What pilots report: judged, written, answered (PROTOCOL C9)."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -11,8 +12,9 @@ from pilotage.proto.messages import Answer, How, Report, ReportAnswer, What, Why
 from ..observe.events import Log
 from ..ports import Blobs, Clock
 from ..settings import LeaseSettings
+from ..store.errors import StoreFull
 from ..store.protocol import Store
-from ..store.records import Change, Evidence, Move, Progress, Start
+from ..store.records import Change, End, Evidence, Move, Progress, Requeue, Start
 from . import verdicts
 from .aftermath import Aftermath
 from .leases import Lease, Phase, Settling
@@ -30,6 +32,11 @@ class Judged:
     change: Change | None = None
     close: bool = False  # an open attempt that brings no result: only closed
     missing: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether its change ends the attempt."""
+        return isinstance(self.change, End | Requeue)
 
     def reply(self) -> ReportAnswer | None:
         """Return what the pilot hears; None: it repeats the report, and it is judged anew."""
@@ -64,7 +71,7 @@ class Reports:
         self._losses = verdicts.Losses(settings.lost_max)
 
     async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[Judged]:
-        """Say of each report what it means. What ends an attempt is marked as settling."""
+        """Say of each report what it means; nothing is changed by that."""
         hashes = [out.sha256 for report in reports for out in report.outputs]
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
         return [await self._judge_one(presence, report, absent) for report in reports]
@@ -116,7 +123,6 @@ class Reports:
             change = verdicts.without_result(lease, report, at=at, limits=self._losses)
         else:
             return Judged(report, lease=lease, close=True)
-        lease.settling = Settling.RESULT
         return Judged(report, lease=lease, change=change)
 
     async def _stranger(self, presence: Presence, report: Report, why: str) -> Judged:
@@ -143,7 +149,7 @@ class Reports:
         self._log("evidence", job=report.job, epoch=report.epoch, pilot=presence.pilot, why=why)
         return Judged(report, Answer.STALE)
 
-    async def follow(self, judged: Sequence[Judged], written: Sequence[bool]) -> None:
+    def follow(self, judged: Sequence[Judged], written: Sequence[bool]) -> None:
         """Let memory follow: one bool for each report that had a change, in order.
 
         A report whose row had changed stays without an answer.
@@ -154,22 +160,34 @@ class Reports:
             if done:
                 one.answer = Answer.OK
                 self._aftermath.of_change(one.lease, one.change)
-        await self._close_open(judged)
         if changed:
             self._queue.wake()
 
-    def settled(self, judged: Sequence[Judged]) -> None:
-        """The write is over, well or not: others may judge these attempts again."""
-        for one in judged:
-            if one.change is not None and one.lease is not None:
-                one.lease.settling = None
+    @contextmanager
+    def settling(self, judged: Sequence[Judged]) -> Generator[None]:
+        """While the ends of attempts are being written, nobody else ends them."""
+        leases = [one.lease for one in judged if one.ends and one.lease is not None]
+        mine = [lease for lease in leases if lease.settling is None]
+        for lease in mine:
+            lease.settling = Settling.RESULT
+        try:
+            yield
+        finally:
+            for lease in mine:
+                lease.settling = None
 
-    async def _close_open(self, judged: Sequence[Judged]) -> None:
-        """Close open attempts whose jobs wait again, and that end without a result."""
+    async def close_open(self, judged: Sequence[Judged]) -> None:
+        """Close open attempts whose jobs wait again, and that end without a result.
+
+        Where the store is full they stay as they are, without an answer.
+        """
         closing = [one for one in judged if one.close]
         if not closing:
             return
-        closed = await self._store.move([self._close(one) for one in closing])
+        try:
+            closed = await self._store.move([self._close(one) for one in closing])
+        except StoreFull:
+            return
         for one, done in zip(closing, closed, strict=True):
             if done and one.lease is not None:
                 one.answer = Answer.OK

@@ -20,11 +20,11 @@ from ..ports import Clock
 from ..store.errors import KeyReused
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
+from .checking import check, community_of, group_of
 from .memory import Memory
 from .queue import ClassInfo, class_info
 from .rendering import (
     Entry,
-    check,
     decode_job,
     decode_parameters,
     filled_text,
@@ -119,9 +119,7 @@ class Submissions:
         chunks: AsyncIterator[Sequence[msgspec.Raw]],
         body_hash: Callable[[], str],
     ) -> Submitted:
-        if not caller.community:
-            raise Refused(Code.FORBIDDEN, "your token names no community: jobs belong to one")
-        owner = await self._owners.get(caller.community, caller)
+        owner = await self._owners.get(community_of(caller), caller)
         maker = _Maker(self, caller, owner, header)
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # the same key is being written: wait for the first
@@ -156,7 +154,7 @@ class Submissions:
         )
         if second is None:
             record = await self._store.submit(new, ready.rows)
-            if record.at != new.at:
+            if record.repeated:
                 return _submitted(record, repeated=True)
             arrived = _Arrived()
             arrived.add(record.ranges[0][0], ready)
@@ -360,19 +358,10 @@ class _Maker:
         )
 
     async def _class(self, job: Job, where: str) -> ClassInfo:
-        groups = self._caller.groups
-        group = job.group or (groups[0] if groups else "")
-        if group not in groups:
-            raise Refused(
-                Code.FORBIDDEN,
-                f"{where}.group: you may not submit for {group!r}; your groups are "
-                f"{', '.join(groups) or 'none'}",
-                field=f"{where}.group",
-            )
         return await self._service.class_of(
             JobClass(
                 community=self.owner.community,
-                group=group,
+                group=group_of(self._caller, job, where),
                 owner_id=self.owner.owner_id,
                 type=job.type,
                 needs=_encode(job.needs),

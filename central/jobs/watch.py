@@ -62,25 +62,22 @@ class Watch:
         jobs = self._queue.expired(at)
         if not jobs:
             return
-        event = JobEvent.QUEUE_TIME_OVER
-        moves = [
-            Move(
-                job_id=job,
-                old=JobState.WAITING,
-                new=next_state(JobState.WAITING, event),
-                at=at,
-                event=event.value,
-                who="central",
-                reason="waited longer than its queue_s",
-            )
-            for job in jobs
-        ]
+        try:
+            await self._give_up(jobs, at)
+        except StoreFull:
+            for job in jobs:
+                self._queue.limit(job, at)  # again in the next pass
+            raise
+
+    async def _give_up(self, jobs: list[int], at: float) -> None:
+        moves = [given_up(job, at) for job in jobs]
         standings = await self._store.standing(jobs)
         for move, done in zip(moves, await self._store.move(moves), strict=True):
             standing = standings.get(move.job_id)
             if not done or standing is None:
                 continue
             self._queue.take_out(move.job_id)
+            self._queue.lift(move.job_id)
             self._aftermath.closed(move.job_id)
             kind = self._queue.classes[standing.class_id].kind
             self._counters.move(
@@ -106,3 +103,17 @@ class Watch:
                 await self._aftermath.pilot_moved(
                     presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
                 )
+
+
+def given_up(job: int, at: float) -> Move:
+    """Return what the end of its queue time does to a job that waits."""
+    event = JobEvent.QUEUE_TIME_OVER
+    return Move(
+        job_id=job,
+        old=JobState.WAITING,
+        new=next_state(JobState.WAITING, event),
+        at=at,
+        event=event.value,
+        who="central",
+        reason="waited longer than its queue_s",
+    )

@@ -66,8 +66,8 @@ class Store(Protocol):
     async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
         """Store a complete submission of at most CHUNK_MAX jobs in one transaction.
 
-        A known (community, owner, key) with the same body returns the first submission (compare
-        `at` or `ranges`); with another body raises KeyReused.
+        A known (community, owner, key) with the same body returns the first submission, `repeated`;
+        with another body raises KeyReused.
         """
         ...
 

@@ -65,6 +65,7 @@ class SubmissionRecord(_Record, frozen=True):
     at: float
     complete: bool
     ranges: tuple[tuple[int, int], ...]  # (first id, count), in the order of the jobs
+    repeated: bool = False  # `submit` found the key known: this is the first one
 
 
 class NewJob(_Record, frozen=True):
@@ -160,7 +161,7 @@ class Move(_Record, frozen=True):
     who: str  # a subject, or "central"
     reason: str = ""
     close: bool = True
-    new_round: bool = False  # a reschedule of a final job: failures and losses start anew
+    new_round: bool = False  # of a final job: failures, losses start anew, no queue time any more
 
 
 class Want(_Record, frozen=True):
@@ -220,6 +221,7 @@ class NewAttempt(_Record, frozen=True):
     host: str
     cores: int
     memory_mb: int
+    scratch_mb: int
     wall_s: float
     at: float
 
@@ -239,6 +241,7 @@ class AttemptRow(_Record, frozen=True):
     host: str
     cores: int
     memory_mb: int
+    scratch_mb: int
     wall_s: float
     state: JobState | None  # Matched or Running while live, None afterwards
     live: bool
@@ -278,6 +281,7 @@ class LiveAttempt(_Record, frozen=True):
     element: str
     cores: int
     memory_mb: int
+    scratch_mb: int
     wall_s: float
     started: bool
     wanted: Why | None

@@ -116,6 +116,7 @@ def match(session: Session, attempts: Sequence[NewAttempt]) -> list[JobBody | No
                 one.host,
                 one.cores,
                 one.memory_mb,
+                one.scratch_mb,
                 one.wall_s,
                 one.at,
             )

@@ -160,6 +160,7 @@ def attempt_of(row: Row) -> AttemptRow:
         progress=() if row[26] is None else _progress.decode(row[26]),
         event=row[27],
         reason=row[28],
+        scratch_mb=row[29],
     )
 
 
@@ -188,6 +189,7 @@ def live_attempt_of(row: Row) -> LiveAttempt:
         community=row[20],
         matched_at=row[21],
         live=bool(row[22]),
+        scratch_mb=row[23],
     )
 
 

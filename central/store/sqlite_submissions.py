@@ -49,7 +49,7 @@ def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> Subm
         record = submission_of(known)
         if record.body_hash != new.body_hash:
             raise KeyReused(new.key)
-        return record
+        return msgspec.structs.replace(record, repeated=True)
     record = begin(session, new)
     if jobs:
         append(session, record.submission_id, jobs)

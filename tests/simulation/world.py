@@ -47,7 +47,7 @@ class World:
     seed: int
     faults: frozenset[str]
     chance: random.Random
-    installation: FakeInstallation
+    installation: "_Installation"
     jobs: list[int] = field(default_factory=list[int])
     killed: set[int] = field(default_factory=set[int])
     guards: list[FakeGuard] = field(default_factory=list[FakeGuard])

@@ -82,6 +82,7 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
         "host": "node1",
         "cores": 2,
         "memory_mb": 4_000,
+        "scratch_mb": 80_000,
         "wall_s": 3_600.0,
         "at": 20.0,
     }

@@ -135,7 +135,7 @@ async def test_the_same_key_and_body_gives_the_first_submission(store: Store) ->
     first = await submitted(store, kind, 2)
     again = await store.submit(a_submission(kind, at=99.0), some_jobs(kind, 2))
 
-    assert again == first
+    assert again == msgspec.structs.replace(first, repeated=True)
     assert await store.ids(Search(), limit=10) == [1, 2]
 
 
@@ -228,7 +228,7 @@ async def test_a_dropped_submission_frees_its_key_but_never_its_ids(
     kind = await a_class(store)
     begun = await store.begin_submission(a_submission(kind))
     for _ in range(2):
-        await store.add_jobs(begun.submission_id, some_jobs(kind, 1_500))
+        await store.add_jobs(begun.submission_id, some_jobs(kind, CHUNK_MAX))
     await store.drop_submission(begun.submission_id)
     await store.drop_submission(begun.submission_id)
     assert await store.submission(begun.submission_id) is None
@@ -238,8 +238,8 @@ async def test_a_dropped_submission_frees_its_key_but_never_its_ids(
     record = await submitted(again, kind, 2)
 
     assert record.submission_id == begun.submission_id + 1
-    assert record.ranges == ((3_001, 2),)
-    assert await again.ids(Search(), limit=10) == [3_001, 3_002]
+    assert record.ranges == ((2_001, 2),)
+    assert await again.ids(Search(), limit=10) == [2_001, 2_002]
 
 
 async def test_a_finished_submission_is_not_dropped_and_takes_no_more(store: Store) -> None:

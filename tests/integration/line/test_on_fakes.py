@@ -11,7 +11,7 @@ from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from tests import virtual
-from tests.fake_pilot import FakePilot, Script
+from tests.fake_pilot import FakePilot, FakeProbe, Script
 from tests.fakes import FakeInstallation
 
 
@@ -44,15 +44,16 @@ def story(
     *,
     script: Callable[[Assignment], Script],
     limit_s: float = 20_000.0,
+    node: FakeProbe | None = None,
 ) -> None:
-    """Run a central and two pilots while `tell` says what happens."""
+    """Run a central and two pilots while `tell` says what happens; with a `node`, one pilot."""
 
     async def whole() -> None:
         world = FakeInstallation()
         await world.start()
         lives: list[asyncio.Task[int]] = []
-        for site in ("PIC", "CSCS"):
-            pilot = await world.pilot(site, script=script)
+        for site in ("PIC", "CSCS") if node is None else ("PIC",):
+            pilot = await world.pilot(site, script=script, probe=node)
             lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
         telling = asyncio.get_running_loop().create_task(_as_coroutine(tell(world)))
         await asyncio.wait([telling, *lives], return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +97,20 @@ def test_twenty_jobs_run_once_each() -> None:
         assert await until_all_end(world) == {JobState.DONE: 20}
 
     story(tell, script=lasts(30.0))
+
+
+def test_two_jobs_that_need_most_of_the_disk_run_one_after_the_other() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        jobs = await submit(world, submission(2, needs=(Need(wall_s=3_600, scratch_mb=80_000),)))
+        await asyncio.sleep(100.0)
+        explained = await world.central.services.explainer.job(world.user(), jobs[1])
+
+        assert await states(world) == {JobState.RUNNING: 1, JobState.WAITING: 1}
+        assert (explained.offers, explained.fitting) == (1, 1), "the disk is taken, not too small"
+        assert await until_all_end(world) == {JobState.DONE: 2}
+        assert not [facts for event, facts in world.pilots[0].log if event == "declined"]
+
+    story(tell, script=lasts(200.0), node=FakeProbe(cores_all=2, scratch_mb=100_000))
 
 
 def test_a_central_that_is_killed_and_comes_back_loses_nothing() -> None:

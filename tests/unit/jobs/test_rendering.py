@@ -3,7 +3,8 @@
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.rendering import check, fill, names_in
+from pilotage.central.jobs.checking import check
+from pilotage.central.jobs.rendering import fill, names_in
 from pilotage.proto.job import Input, Job, Need, OutputPattern
 
 SHA = "0" * 64

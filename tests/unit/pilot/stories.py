@@ -10,6 +10,7 @@ does. `uniform` always gives its low end, so a back-off is 1 s, a re-ask 240 s a
 
     A to F   one core          X   three cores          I   one core, with input
     W        wants more wall time than is offered       S   a lease of 15 s
+    G        one core and 80 GB of the disk, which has 100 GB free at first
 """
 
 import dataclasses
@@ -44,7 +45,7 @@ from pilotage.proto.messages import (
 
 SESSION = 3
 LEASE_S = 120.0
-JOBS = "ABCDEFXIWS"
+JOBS = "ABCDEFXIWSG"
 
 
 def job_of(letter: str) -> int:
@@ -67,7 +68,12 @@ def assignment(name: str) -> Assignment:
         attempt_id=job_of(name),
         lease_s=15.0 if name == "S" else LEASE_S,
         token="t",
-        grant=Grant(3 if name == "X" else 1, 500, 1e8 if name == "W" else 3_600),
+        grant=Grant(
+            cores=3 if name == "X" else 1,
+            memory_mb=500,
+            wall_s=1e8 if name == "W" else 3_600,
+            scratch_mb=80_000 if name == "G" else 0,
+        ),
         body=Body(command=("true",), inputs=inputs),
     )
 
@@ -91,6 +97,7 @@ class Story:
                 memory_mb=4_000,
                 memory_free_mb=4_000,
                 wall_left_s=1e6,
+                scratch_free_mb=100_000,
             ),
             Bounds(stop_at, end_at, idle_s),
             lambda low, high: low,
@@ -128,6 +135,8 @@ class Story:
             return brain.down(_down(rest), now)
         if word == "drain":
             return brain.drain("told to", now)
+        if word == "disk":
+            return brain.scratch_changed(int(rest[0]), now)
         if word == "hurry":
             return brain.hurry("told to", now)
         if word == "restored":

@@ -112,6 +112,13 @@ ASKS = {
     0.1   got A             journal A; start A fence 96; ask 2
     0.2   got parked
     """,
+    "much more room on the disk is offered at once, a little more or less is not": """
+    0     bus up            ask 1
+    0.1   got parked
+    0.2   disk 100999
+    0.3   disk 50000
+    0.4   disk 101000       ask 2
+    """,
     "nothing is asked while nothing is free": """
     0     bus up            ask 1
     0.1   got A B           journal A; journal B; start A fence 96; start B fence 96

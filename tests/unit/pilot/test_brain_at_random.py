@@ -76,6 +76,7 @@ class Watch:
         """Return what may happen next."""
         job = chance.choice(JOBS)
         may = [["tick"], ["bus", chance.choice(["up", "down"])], ["down", "stop", job]]
+        may.append(["disk", str(chance.randint(0, 200_000))])
         may.append(["down", "wake", str(chance.randint(0, 5))])
         may.append(["down", "beat", str(chance.randint(1, 9)), *_words(chance, "stale stop")])
         if isinstance(self.story.flying, Beat):

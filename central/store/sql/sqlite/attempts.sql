@@ -2,12 +2,14 @@
 
 -- name: insert_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 pilot, ?5 session, ?6 ask, ?7 site, ?8 element, ?9 host,
--- ?10 cores, ?11 memory_mb, ?12 wall_s, ?13 at.
+-- ?10 cores, ?11 memory_mb, ?12 scratch_mb, ?13 wall_s, ?14 at.
 -- Compare-and-set (PROTOCOL C1): Waiting at the epoch before. The unique index on the job of a
 -- live attempt refuses a second one.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
-                     element, host, cores, memory_mb, wall_s, state, live, open, matched_at)
-SELECT ?1, ?2, ?3, round, last_attempt, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'Matched', 1, 1, ?13
+                     element, host, cores, memory_mb, scratch_mb, wall_s, state, live, open,
+                     matched_at)
+SELECT ?1, ?2, ?3, round, last_attempt, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'Matched', 1, 1,
+       ?14
   FROM job
  WHERE job_id = ?2 AND state = 'Waiting' AND epoch = ?3 - 1
    AND EXISTS (SELECT 1 FROM submission AS u
@@ -92,14 +94,15 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.cores, a.memory_mb, a.wall_s, a.state, a.live, a.open, a.wanted, a.matched_at,
        a.started_at, a.ended_at, a.how, a.exit_code, a.detail, a.isolation, a.usage, a.outputs,
-       a.progress, a.event, a.reason
+       a.progress, a.event, a.reason, a.scratch_mb
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.epoch;
 
 -- name: live_attempts
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot, a.session, a.ask,
        s.site, a.element, a.cores, a.memory_mb, a.wall_s, a.started_at IS NOT NULL, a.wanted,
-       j.retries, j.failures, j.losses, j.queue_until, c.community, a.matched_at, a.live
+       j.retries, j.failures, j.losses, j.queue_until, c.community, a.matched_at, a.live,
+       a.scratch_mb
   FROM (SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_live WHERE live = 1
         UNION ALL
         SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_adrift

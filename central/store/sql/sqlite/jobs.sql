@@ -14,7 +14,8 @@ SELECT j.job_id, coalesce(l.state, j.state), coalesce(l.epoch, j.epoch), j.round
 UPDATE job
    SET state = :new, reason = :reason, ended_at = :ended_at, round = round + :new_round,
        failures = CASE WHEN :new_round THEN 0 ELSE failures END,
-       losses = CASE WHEN :new_round THEN 0 ELSE losses END
+       losses = CASE WHEN :new_round THEN 0 ELSE losses END,
+       queue_until = CASE WHEN :new_round THEN NULL ELSE queue_until END
  WHERE job_id = :job_id AND state = :old AND deleted = 0
    AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = :job_id AND l.live = 1)
    AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);

@@ -135,6 +135,7 @@ CREATE TABLE attempt (
     host       TEXT NOT NULL,
     cores      INTEGER NOT NULL,
     memory_mb  INTEGER NOT NULL,
+    scratch_mb INTEGER NOT NULL,
     wall_s     REAL NOT NULL,
     state      TEXT,
     live       INTEGER NOT NULL,
