@@ -107,7 +107,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     )
     submissions = Submissions(store=store, memory=memory, clock=clock, log=log)
     queries = Queries(
-        store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.lease_s / 3
+        store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
     )
     following = Following(queries, memory.logs, memory.leases)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock)

@@ -63,6 +63,11 @@ class LeaseSettings(_Section, frozen=True):
     poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and how often while it is up
     watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # period of the lease watch
 
+    @property
+    def beat_s(self) -> float:
+        """Return H, how often a pilot beats."""
+        return self.lease_s / 3
+
 
 class TokenSettings(_Section, frozen=True):
     """Who issues tokens and how long they live."""

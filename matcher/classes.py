@@ -2,13 +2,15 @@
 
 from typing import Final
 
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
+
 from .errors import UnknownClass
 from .ledger import WAITING, Ledger, mark_of
 from .queues import Queue
 from .types import ClassSpec
 
-PRIORITY_MAX: Final = 10
-_ID_BITS: Final = 53
+_ID_BITS: Final = ID_MAX.bit_length()
 
 # The order of the head of a class among all heads, smaller first, and the slot of the class.
 # An entry is made once for each head and shared, so that "is it the present one" is an identity.
@@ -42,7 +44,7 @@ class JobClass:
         """Return the queue of a priority, made on first use."""
         queue = self.queues.get(priority)
         if queue is None:
-            assert 0 <= priority <= PRIORITY_MAX, f"no such priority: {priority}"
+            assert PRIORITY_MIN <= priority <= PRIORITY_MAX, f"no such priority: {priority}"
             mark = mark_of(WAITING, priority)
             queue = self.queues[priority] = Queue(self._ledger, self.slot, mark)
         return queue

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.proto.api import Explanation, Obstacle
+from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import Need
 from pilotage.proto.job_states import JobState
 
@@ -16,8 +17,6 @@ from .index import Index
 from .ledger import ABSENT, KEPT, PENDING
 from .types import ClassSpec, LiveOffer
 
-USUAL_PRIORITY: Final = 5  # of a job that is not handed in yet
-_ID_MAX: Final = (1 << 53) - 1
 
 
 class _Miss(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +126,7 @@ def _ahead(
     index: Index,
 ) -> int:
     """Count the waiting jobs that come first on the offers that fit."""
-    place = rank(priority, _ID_MAX)
+    place = rank(priority, ID_MAX)
     if job is not None and backlog.state(job) != ABSENT:
         place = rank(backlog.priority(job), job)
     rows = 0

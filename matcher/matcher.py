@@ -179,7 +179,7 @@ class Matcher:
         offers: Sequence[LiveOffer],
         now: float,
         *,
-        priority: int = explain.USUAL_PRIORITY,
+        priority: int = PRIORITY_DEFAULT,
     ) -> Explanation:
         """Say clause by clause how many of `offers` exclude the job, and the nearest miss.
 

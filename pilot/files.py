@@ -13,7 +13,6 @@ from .pace import back_off_s
 from .payloads import OWN_OUTPUTS
 from .ports import Clock, Http, NoReply, Randomness, UnsafePath, Workspace
 
-KEPT_BYTES = 1_000_000  # of each stream, from its end
 PATIENCE_S = 600.0  # how long the input may take to come
 Content = Union[Path, bytes]
 

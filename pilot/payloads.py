@@ -7,6 +7,7 @@ import dataclasses
 import math
 
 from pilotage.proto.messages import (
+    KEPT_FOLDER,
     Answer,
     Assignment,
     Attempt,
@@ -41,7 +42,7 @@ from .slots import Slots
 GRACE_S = 10.0  # between the soft signal and SIGKILL
 STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
 STOPS_MAX = 10_000
-OWN_OUTPUTS = ".pilotage/"  # the kept streams; losing one spoils no result
+OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; losing one spoils no result
 
 # What the guard says when it ended a payload by itself. A limit that was passed has its own word
 # in `detail`; the fence's SIGKILL comes only after hours without an answer.

@@ -90,7 +90,7 @@ class JobView(_Out, frozen=True):
     marks: tuple[Mark, ...] = ()
     reason: str = ""
     status: str = ""  # the application's own word
-    priority: int = 5
+    priority: int = PRIORITY_DEFAULT
     epoch: int = 0
     round: int = 1
     failures: int = 0  # of the payload; counted against `retries`
@@ -182,7 +182,7 @@ class Action(_In, frozen=True):
     ids: Annotated[tuple[int, ...], Meta(max_length=100_000)] = ()
     filter: JobFilter | None = None
     expected: Count | None = None
-    priority: Annotated[int, Meta(ge=0, le=10)] | None = None
+    priority: Priority | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
 
 

@@ -1,11 +1,16 @@
 """What a submitter asks for. Unknown fields are refused by name."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+PRIORITY_MIN: Final = 0
+PRIORITY_MAX: Final = 10
+PRIORITY_DEFAULT: Final = 5
+
+Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -80,7 +85,7 @@ class Job(
     success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)  # which codes are Done
     retries: Annotated[int, Meta(ge=0, le=100)] = 0  # how often a failed payload runs again
     queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # longest wait in the queue; 0: no limit
-    priority: Annotated[int, Meta(ge=0, le=10)] = 5  # higher runs earlier
+    priority: Priority = PRIORITY_DEFAULT  # higher runs earlier
     needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
         Need(),
     )  # one must be met

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
+KEPT_FOLDER = ".pilotage"  # of the outputs: the ends of both streams, which jobs may not name
+KEPT_BYTES = 1_000_000  # of each stream, from its end
 
 
 class How(str, enum.Enum):

@@ -53,7 +53,9 @@ TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
 }
 
 START: Final = PilotState.SUBMITTED
-FINAL: Final = frozenset({PilotState.DONE, PilotState.FAILED, PilotState.ABORTED, PilotState.LOST})
+FINAL: Final = frozenset({PilotState.DONE, PilotState.FAILED, PilotState.ABORTED})
+LIVING: Final = (PilotState.RUNNING, PilotState.DRAINING)
+SPEAKING: Final = (*LIVING, PilotState.LOST)  # whose session may still be heard
 
 
 def next_state(state: PilotState, event: PilotEvent) -> PilotState:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.job import Job
+from pilotage.proto.job import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, Job
 
 from ..client.files import LocalFile
 from ..client.job_file import Draft
@@ -34,7 +34,9 @@ class JobOptions:
     ] = ()
     output: Annotated[tuple[str, ...], Parameter(help="Files to keep, as a glob; repeatable.")] = ()
     retries: Annotated[int, Parameter(help="How often to run it again when it fails.")] = 0
-    priority: Annotated[int, Parameter(help="0 to 10; higher runs earlier.")] = 5
+    priority: Annotated[
+        int, Parameter(help=f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
+    ] = PRIORITY_DEFAULT
     env: Annotated[tuple[str, ...], Parameter(help="KEY=VALUE for its environment.")] = ()
     queue_s: Annotated[int, Parameter(help="Longest wait in the queue; 0: no limit.")] = 0
 

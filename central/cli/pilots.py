@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from pilotage.proto.api import PilotView, Secret, SecretRequest
-from pilotage.proto.pilot_states import FINAL, PilotState
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 
 from ..client.nearest import unknown
 from .exit_codes import Exit, UsageError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 app = App(name="pilot", help="Start, list, show and drain pilots; make secrets for them.")
 
-_SPEAKING = (PilotState.RUNNING, PilotState.DRAINING)
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
 
 
@@ -145,7 +144,7 @@ def list_pilots(
     """List pilots: those that live, unless told otherwise. With --json one on each line."""
     states = tuple(_state(word) for word in state)
     if not states and not all:
-        states = tuple(one for one in PilotState if one not in FINAL)
+        states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
 
     async def work(client: "AsyncClient") -> int:
         rows: list[tuple[object, ...]] = []
@@ -190,7 +189,7 @@ def drain(
         raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
 
     async def work(client: "AsyncClient") -> int:
-        names = pilots or [one.id async for one in client.pilots(states=_SPEAKING, site=site)]
+        names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
         for pilot in names:
             await client.drain(pilot)
             if common.json:

@@ -9,11 +9,10 @@ from typing import Protocol
 
 from pilotage.proto.api import JobDetail
 from pilotage.proto.job_states import ACTIVE, FINAL
-from pilotage.proto.messages import Stream
+from pilotage.proto.messages import KEPT_BYTES, Stream
 
 from .pace import Pace, pauses
 
-_KEPT_BYTES = 1_000_000  # of each stream, with the result
 _LOOK_LONGEST_S = 1.0
 
 
@@ -36,7 +35,7 @@ async def follow(
         if view.state in ACTIVE and view.epoch != shown:
             seen = bytearray()
             async for piece in source.pieces(job, stream, follow=True):
-                seen += piece[: _KEPT_BYTES - len(seen)]
+                seen += piece[: KEPT_BYTES - len(seen)]
                 yield piece
             async for piece in _rest(source, job, stream, bytes(seen)):
                 yield piece

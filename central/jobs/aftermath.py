@@ -5,10 +5,9 @@ The store is the record; everything here can be rebuilt from it (`recover`).
 
 from collections.abc import Sequence
 
-from pilotage.proto.job_states import FINAL as JOB_FINAL
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Why
-from pilotage.proto.pilot_states import FINAL, PilotEvent, next_state
+from pilotage.proto.pilot_states import LIVING, PilotEvent, next_state
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
@@ -104,7 +103,7 @@ class Aftermath:
             lease.phase = Phase.OPEN
         if change.new is JobState.WAITING:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
-        if change.new in JOB_FINAL:
+        if change.new in FINAL:
             self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
@@ -123,7 +122,7 @@ class Aftermath:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
         elif old is JobState.WAITING:
             self._queue.take_out(lease.job)
-        if change.new in JOB_FINAL:
+        if change.new in FINAL:
             self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
@@ -164,7 +163,7 @@ class Aftermath:
         if not await self._store.move_pilot(presence.pilot, old, new, self._clock.wall(), reason):
             return
         presence.state = new
-        if new in FINAL:
+        if new not in LIVING:
             self._queue.matcher.withdraw(presence.pilot)
             self._log(
                 "pilot_ended",

@@ -87,7 +87,7 @@ def _check_need(need: Need, where: str) -> None:
 
 def _check_path(text: str, where: str) -> None:
     parts = text.split("/")
-    if text.startswith("/") or ".." in parts or "\0" in text or parts[0] == ".pilotage":
+    if text.startswith("/") or ".." in parts or "\0" in text or parts[0] == KEPT_FOLDER:
         raise Refused(
             Code.INVALID,
             f"{where}: {text!r} must be a path inside the job's folder, without '..'",

@@ -65,7 +65,11 @@ class Control:
         assert isinstance(caller, User)
         bounds = scope(caller, policy.Action.JOB_CONTROL, self._owners)
         if action.action is ActionName.PRIORITY and action.priority is None:
-            raise Refused(Code.INVALID, "give the new priority, 0 to 10", field="priority")
+            raise Refused(
+                Code.INVALID,
+                f"give the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
+                field="priority",
+            )
         ids = await self._ids(action, bounds)
         who = self._owners.word(caller.issuer, caller.subject)
         tally = _Tally()

@@ -91,6 +91,8 @@ class Dispatch:
         presence.heard = self._clock.monotonic()
         if presence.state is PilotState.LOST:
             await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
+            if presence.drain:
+                await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "as before")
         return presence
 
     def _stops(self, presence: Presence) -> list[Stop]:

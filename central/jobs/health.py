@@ -2,7 +2,7 @@
 
 from pilotage import __version__
 from pilotage.proto.api import Health
-from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.pilot_states import LIVING
 
 from ..ports import Bus, Clock
 from ..store.protocol import Store
@@ -33,7 +33,6 @@ class HealthService:
         return self._ready
 
     def health(self) -> Health:
-        living = (PilotState.RUNNING, PilotState.DRAINING)
         bus = self._bus.url if self._bus.up else "down"
         return Health(
             status="ready" if self._ready else "not ready",
@@ -41,7 +40,7 @@ class HealthService:
             gen=self._store.generation,
             jobs_waiting=len(self._queue.matcher),
             attempts=self._leases.live_count(),
-            pilots=sum(1 for one in self._pilots.all() if one.state in living),
+            pilots=sum(1 for one in self._pilots.all() if one.state in LIVING),
             bus=bus if self._bus.url else "none",
             uptime_s=round(self._clock.monotonic() - self._since, 1),
         )

@@ -26,7 +26,7 @@ from pilotage.proto.messages import (
     TokenReply,
     TokenRequest,
 )
-from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import Caller, PilotCaller, User
@@ -47,7 +47,6 @@ from .presence import Presence
 from .tokens import PilotTokens
 
 LOGINS_A_BATCH = 200
-LIVING = (PilotState.RUNNING, PilotState.DRAINING)
 
 
 class PilotService:
@@ -112,7 +111,7 @@ class PilotService:
         row = await self._store.pilot(pilot)
         if row is None or not _same(row.renewal_hash, hashed(renewal_secret)):
             raise Refused(Code.BAD_TOKEN, "this renewal secret is not this pilot's")
-        if row.state in FINAL and row.state is not PilotState.LOST:
+        if row.state in FINAL:
             raise Refused(Code.OLD_SESSION, f"pilot {pilot} has ended: {row.reason}")
         return row
 
@@ -157,7 +156,7 @@ class PilotService:
             expires_in_s=expires_in_s,
             renewal_secret=renewal,
             broker=await self._login(row),
-            beat_s=self._settings.lease_s / 3,
+            beat_s=self._settings.beat_s,
         )
 
     async def _login(self, row: PilotRow) -> BrokerLogin | None:

@@ -34,7 +34,7 @@ from .memory import Memory
 from .rendering import job_of
 from .scope import Scope, scope
 
-KEPT = ".pilotage/"  # outputs that the pilot keeps beside those of the job
+KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
 _WANTED_MARKS = {
     Why.KILL: Mark.KILLING,
     Why.HOLD: Mark.HOLDING,

@@ -3,7 +3,7 @@
 import msgspec
 
 from pilotage.proto.messages import Node
-from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.pilot_states import SPEAKING, PilotState
 
 from ..ports import Clock
 from ..settings import LeaseSettings
@@ -19,7 +19,6 @@ from .rendering import job_of
 from .submit import Submissions
 
 PAGE = 1_000
-SPEAKING = (PilotState.RUNNING, PilotState.DRAINING, PilotState.LOST)
 
 
 class Recovery:

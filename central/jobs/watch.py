@@ -1,7 +1,7 @@
 """The loops that look after what silence and time call for."""
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
-from pilotage.proto.pilot_states import PilotEvent, PilotState
+from pilotage.proto.pilot_states import LIVING, PilotEvent
 
 from ..observe.events import Log
 from ..ports import Clock
@@ -88,10 +88,9 @@ class Watch:
     async def _silent_pilots(self) -> None:
         """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
         now = self._clock.monotonic()
-        beat = self._settings.lease_s / 3
         for presence in self._pilots.all():
             silent = now - presence.heard
-            if silent > 2 * beat:
+            if silent > 2 * self._settings.beat_s:
                 self._queue.matcher.withdraw(presence.pilot)
             holds = any(
                 lease.phase is Phase.LIVE for lease in self._leases.of_pilot(presence.pilot)
@@ -99,7 +98,7 @@ class Watch:
             limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
             if silent <= limit or holds:
                 continue
-            if presence.state in (PilotState.RUNNING, PilotState.DRAINING):
+            if presence.state in LIVING:
                 await self._aftermath.pilot_moved(
                     presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
                 )

@@ -7,6 +7,7 @@ Running, and the job's row is not touched. So a job's row is written once, at th
 
 import msgspec
 
+from pilotage.proto.job import PRIORITY_DEFAULT
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
@@ -73,7 +74,7 @@ class NewJob(_Record, frozen=True):
 
     class_id: int
     body: bytes
-    priority: int = 5
+    priority: int = PRIORITY_DEFAULT
     retries: int = 0
     queue_until: float | None = None  # wall clock
     name: str | None = None  # None: the template's

@@ -10,10 +10,11 @@ import aiomqtt
 import msgspec
 import pytest
 
+from pilotage.central.bus import dynsec
 from pilotage.proto import topics
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Beat
+from pilotage.proto.messages import Down
 from tests.services.mosquitto import Mosquitto, missing
 
 from .beacons import Beacons
@@ -22,6 +23,7 @@ from .running import SOON_S, RunningCentral, eventually, running_central
 
 LEASE_S = 6.0
 H = LEASE_S / 3
+OBSERVER = "observer"
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
 
@@ -35,6 +37,7 @@ def a_broker(folder: Path) -> Generator[tuple[Mosquitto, dict[str, str]]]:
     password_file.write_text(broker.password)
     asyncio.run(broker.start())
     try:
+        asyncio.run(_let_observer_in(broker))
         yield (
             broker,
             {
@@ -47,31 +50,52 @@ def a_broker(folder: Path) -> Generator[tuple[Mosquitto, dict[str, str]]]:
         broker.stop()
 
 
-def next_beat_after(broker: Mosquitto, act: Callable[[], int]) -> tuple[int, Beat]:
-    """Wait for a beat on the bus, do `act` at once, return what it returned and the next beat.
+async def _let_observer_in(broker: Mosquitto) -> None:
+    """Make a login that may read what pilots and central say. The central does not run yet: a
+    second client under its name would push it out."""
+    acls = [
+        {"acltype": kind, "topic": "pilotage/#", "allow": True}
+        for kind in ("publishClientReceive", "subscribePattern")
+    ]
+    commands = [
+        {"command": "createRole", "rolename": OBSERVER, "acls": acls},
+        {
+            "command": "createClient",
+            "username": OBSERVER,
+            "password": broker.password,
+            "roles": [{"rolename": OBSERVER}],
+        },
+    ]
+    async with asyncio.timeout(SOON_S), _client(broker, broker.user) as client:
+        await client.subscribe(dynsec.RESPONSE)
+        await client.publish(dynsec.CONTROL, dynsec.encode(commands), qos=1)
+        answer = await anext(aiter(client.messages))
+        assert isinstance(answer.payload, bytes)
+        assert not any(one.error for one in dynsec.decode(answer.payload)), answer.payload
 
-    Beats come every H or right after a start; so a job of that moment can only stand in the next
-    one if a wake-up told its pilot to ask.
-    """
 
-    async def listen() -> tuple[int, Beat]:
-        async with (
-            asyncio.timeout(SOON_S),
-            aiomqtt.Client(
-                "127.0.0.1", broker.port, username=broker.user, password=broker.password
-            ) as client,
-        ):
-            await client.subscribe(topics.all_up())
-            acted: int | None = None
+def _client(broker: Mosquitto, user: str) -> aiomqtt.Client:
+    return aiomqtt.Client("127.0.0.1", broker.port, username=user, password=broker.password)
+
+
+def heard_on_the_bus(broker: Mosquitto, act: Callable[[], object]) -> list[tuple[str, bytes]]:
+    """Return topic and content of what is said on the bus while `act` runs."""
+
+    async def listen() -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = []
+
+        async def write_down(client: aiomqtt.Client) -> None:
             async for message in client.messages:
-                spoken = topics.parse_up(message.topic.value)
-                if spoken is None or spoken.kind is not topics.Kind.BEAT:
-                    continue
-                if acted is not None:
-                    assert isinstance(message.payload, bytes)
-                    return acted, msgspec.json.decode(message.payload, type=Beat)
-                acted = await asyncio.to_thread(act)
-        raise AssertionError("the broker went away")
+                assert isinstance(message.payload, bytes)
+                found.append((message.topic.value, message.payload))
+
+        async with asyncio.timeout(SOON_S), _client(broker, OBSERVER) as client:
+            await client.subscribe("pilotage/#")
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(write_down(client))
+                await asyncio.to_thread(act)
+                writing.cancel()
+        return found
 
     return asyncio.run(listen())
 
@@ -124,10 +148,14 @@ def test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once(
         eventually(lambda: len(steady.events("bus_up")) == 2, what="the pilot's way back")
         eventually(lambda: client.health().bus.startswith("mqtt://"), what="the central's way back")
         eventually(lambda: client.pilot(steady.id).parked, what="a parked pilot")
-        job, beat = next_beat_after(broker, lambda: client.submit(beacons.job(0.5)).handles()[0].id)
+        heard = heard_on_the_bus(
+            broker, lambda: client.submit(beacons.job(1.2 * H)).handles()[0].wait(SOON_S)
+        )
+        downs = [one for topic, one in heard if topic == topics.down("local", steady.id)]
+        beats = [topic for topic, _ in heard if topic.endswith("/up/beat")]
 
-        assert [one.job for one in beat.holding] == [job], "the pilot was not woken"
-        assert client.job(job).wait(SOON_S).state is JobState.DONE
+        assert any(msgspec.json.decode(one, type=Down).wake for one in downs), heard
+        assert beats
         ended = {view.id: view for view in client.search() if view.state is JobState.DONE}
         assert set(all_told) <= set(ended)
         for job in all_told:
