@@ -1,7 +1,7 @@
 """Why a job waits: clause by clause, by the same rule that matches."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,6 @@ from .clauses import Clause, Clauses
 from .index import Index
 from .ledger import ABSENT, KEPT, PENDING
 from .types import ClassSpec, LiveOffer
-
 
 
 class _Miss(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from pilotage.proto.api import Explanation
-from pilotage.proto.job import Need
+from pilotage.proto.job import PRIORITY_DEFAULT, Need
 
 from . import clauses, explain, fit
 from .backlog import Backlog

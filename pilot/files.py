@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
-from pilotage.proto.messages import Assignment, InputFile, Output, Stream
+from pilotage.proto.messages import KEPT_BYTES, Assignment, InputFile, Output, Stream
 
 from .events import Log
 from .line import may_pass, refusal

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from .claims import Role
-from .job import Count, Job, Mark
+from .job import PRIORITY_DEFAULT, Count, Job, Mark, Priority
 from .job_states import JobState
 from .pilot_states import PilotState
 

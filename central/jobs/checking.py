@@ -4,6 +4,7 @@ import re
 
 from pilotage.matcher.tagexpr import BadTags, parse
 from pilotage.proto.job import Job, Need
+from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User

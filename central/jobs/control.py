@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pilotage.proto.api import Action, ActionName, ActionRefusal, ActionReply, JobFilter
+from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.messages import Stop

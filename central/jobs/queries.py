@@ -18,7 +18,7 @@ from pilotage.proto.api import (
     SummaryBy,
 )
 from pilotage.proto.job import Mark
-from pilotage.proto.messages import Stream, Why
+from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.problems import Code
 
 from ..auth.callers import Caller
