@@ -1,4 +1,4 @@
-"""Which ask is open, parked or closed (PROTOCOL P1), and when the next one is due."""
+"""Which ask is open, parked or closed (PROTOCOL P1), and when the next one is due. Pure."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Numbered beats: which were sent, what they listed, and over which wire the next one goes."""
+"""Numbered beats: which were sent, what they listed, and over which wire the next one goes.
+
+Pure.
+"""
 
 import math
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ Every method takes the reading of CLOCK_BOOTTIME at which something happened and
 to be carried out in their order. `due` says when to call `tick` if nothing happens before. One
 request at a time is on the way to the central; its reply comes back through `replied`. The rules
 are P1–P8 of PROTOCOL.
+
+Pure.
 """
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""What the brain wants done: one small value per act, carried out by the agent in their order."""
+"""What the brain wants done: one small value per act, carried out by the agent in their order.
+
+Pure.
+"""
 
 from dataclasses import dataclass, field
 from typing import Union

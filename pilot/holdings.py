@@ -1,4 +1,4 @@
-"""The attempts that we hold, where each stands, and their fences (PROTOCOL P2)."""
+"""The attempts that we hold, where each stands, and their fences (PROTOCOL P2). Pure."""
 
 import enum
 from collections.abc import Iterable

@@ -1,4 +1,7 @@
-"""Live output of payloads: only while somebody follows, at most 64 kB/s a job, gaps by offset."""
+"""Live output of payloads: only while somebody follows, at most 64 kB/s a job, gaps by offset.
+
+Pure.
+"""
 
 import math
 from dataclasses import dataclass, field

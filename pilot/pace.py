@@ -1,4 +1,4 @@
-"""How long a pilot waits for what, and the values that its mind is given."""
+"""How long a pilot waits for what, and the values that its mind is given. Pure."""
 
 import math
 from collections.abc import Callable

@@ -1,6 +1,8 @@
 """The life of every attempt on this node, from its assignment to the answer to its last report.
 
 Decides only: what to do comes out as commands. Rules P3, P5, P6 and P7 of PROTOCOL live here.
+
+Pure.
 """
 
 import dataclasses

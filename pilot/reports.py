@@ -1,4 +1,4 @@
-"""The newest report of each attempt, numbered, repeated until the central has answered it."""
+"""The newest report of each attempt, numbered, repeated until the central has answered it. Pure."""
 
 import dataclasses
 import math

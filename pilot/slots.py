@@ -1,4 +1,4 @@
-"""What of the node is booked by which attempt, and what is free to be offered."""
+"""What of the node is booked by which attempt, and what is free to be offered. Pure."""
 
 from dataclasses import dataclass
 
