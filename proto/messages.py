@@ -1,4 +1,4 @@
-"""What pilots and the central say to each other (DESIGN: the pilot protocol, version 1).
+"""What pilots and the central say to each other (docs/protocol.md), version 1.
 
 Frozen stdlib dataclasses, because a pilot has no compiled packages. `proto.wire` turns them into
 JSON and back on a pilot; msgspec decodes the same classes on the central, where `proto.limits`

@@ -21,7 +21,7 @@ from .beacons import Beacons
 from .canaries import check_secrets
 from .running import SOON_S, RunningCentral, eventually, running_central
 
-LEASE_S = 6.0
+LEASE_S = 5.0
 H = LEASE_S / 3
 OBSERVER = "observer"
 
@@ -121,7 +121,7 @@ def test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once(
         guardless = central.pilot("CSCS", cores=2)
         of_guardless = running(central, beacons, lost_with_it, 2)
         steady = central.pilot("DESY-Zeuthen", cores=4)
-        (through_it_all,) = running(central, beacons, beacons.job(1.6 * LEASE_S), 1)
+        (through_it_all,) = running(central, beacons, beacons.job(1.5 * LEASE_S), 1)
         (to_be_killed,) = running(central, beacons, beacons.job(60.0), 1)
         check_secrets(central, frozenset({broker.password}))
         campaign = client.submit([beacons.job(0.2)] * 20)
@@ -139,12 +139,12 @@ def test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once(
         assert view.state is JobState.KILLED
         assert beacons.of(to_be_killed)[-1].last - kill_acknowledged_at <= 2 * H + 1.0
         assert client.job(through_it_all).wait(SOON_S).epoch == 1, "beats did not go over HTTPS"
+        asyncio.run(broker.start())
         for job in of_doomed:
             assert client.job(job).wait(SOON_S).epoch == 2
             assert beacons.of(job)[1].began - killed_at <= LEASE_S + 10.0
         assert guardless.process.wait(SOON_S) == 13
 
-        asyncio.run(broker.start())
         eventually(lambda: len(steady.events("bus_up")) == 2, what="the pilot's way back")
         eventually(lambda: client.health().bus.startswith("mqtt://"), what="the central's way back")
         eventually(lambda: client.pilot(steady.id).parked, what="a parked pilot")
