@@ -29,7 +29,7 @@ class Patience:
     send_s: float = 10.0
     keepalive_s: int = 30
     back_off_first_s: float = 0.5
-    back_off_max_s: float = 30.0
+    back_off_max_s: float = 5.0  # one central knocks at its broker, and all its wake-ups wait
 
     def longest_wait_s(self, failures: int) -> float:
         """Return the upper end of the wait after so many failures in a row."""
