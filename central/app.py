@@ -16,6 +16,7 @@ from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
 from .jobs.attempt_ids import AttemptIds
 from .jobs.beats import Beats
+from .jobs.classes import Classes
 from .jobs.control import Control
 from .jobs.counters import Counters
 from .jobs.dispatch import Dispatch
@@ -129,9 +130,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     return Central(
         services=services,
         memory=memory,
-        recovery=Recovery(
-            store=store, memory=memory, submissions=submissions, clock=clock, settings=lease
-        ),
+        recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease),
         watch=Watch(
             requeues=requeues,
             store=store,
@@ -147,6 +146,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             following,
             who=memory.pilots.caller,
             clock=clock,
+            log=log,
             will=pilots.willed,
         ),
         health=health,
@@ -217,6 +217,7 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
         leases=leases,
         pilots=pilots,
         owners=owners,
+        classes=Classes(world.store, owners),
         counters=Counters(),
         feed=Feed(world.clock, world.store, owners),
         logs=LiveLogs(leases, downlink),

@@ -29,12 +29,14 @@ class LiveLogs:
         if lease is None or chunk.job not in self._followers:
             return
         for follower in self._followers[chunk.job]:
-            follower.offer(chunk)
+            if follower.epoch == chunk.epoch:
+                follower.offer(chunk)
 
     def ended(self, job: int, epoch: int) -> None:
         """No more output comes of this attempt."""
         for follower in self._followers.get(job, ()):
-            follower.end()
+            if follower.epoch == epoch:
+                follower.end()
 
     async def live(self, job: int, stream: Stream) -> AsyncIterator[bytes]:
         """Yield a running attempt's output from its beginning as it comes, until it ends.
@@ -44,7 +46,7 @@ class LiveLogs:
         lease = self._leases.of_job(job)
         if lease is None or lease.phase is not Phase.LIVE:
             return
-        follower = _Follower(stream)
+        follower = _Follower(lease.epoch, stream)
         self._followers[job].add(follower)
         attempt = Attempt(lease.job, lease.epoch)
         self._outbound.follow(lease.kind.community, lease.pilot, attempt)
@@ -58,10 +60,10 @@ class LiveLogs:
 
 
 class _Follower:
-    """One reader of one stream."""
+    """One reader of one stream of one attempt."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, epoch: int, stream: Stream) -> None:
+        self.epoch, self._stream = epoch, stream
         self._chunks: deque[LogChunk] = deque(maxlen=BEHIND_MAX)
         self._ready = asyncio.Event()
         self._over = False

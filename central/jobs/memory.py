@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .classes import Classes
 from .counters import Counters
 from .feed import Feed
 from .leases import LeaseTable
@@ -19,6 +20,7 @@ class Memory:
     leases: LeaseTable
     pilots: Pilots
     owners: Owners
+    classes: Classes
     counters: Counters
     feed: Feed
     logs: LiveLogs

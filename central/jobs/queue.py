@@ -2,44 +2,13 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import msgspec
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.types import ClassSpec
-from pilotage.proto.job import Need, Preference
 
 from ..ports import Clock
-from ..store.records import JobClass
-from .counters import Kind
+from .classes import ClassInfo
 from .outbound import Outbound
 from .presence import Pilots
-
-_needs = msgspec.json.Decoder(tuple[Need, ...]).decode
-_preference = msgspec.json.Decoder(Preference | None).decode
-
-
-@dataclass(frozen=True)
-class ClassInfo:
-    """A class of jobs as the services see it."""
-
-    spec: ClassSpec
-    kind: Kind
-
-
-def class_info(row: JobClass, owner: str) -> ClassInfo:
-    """Return a stored class, decoded."""
-    spec = ClassSpec(
-        class_id=row.class_id,
-        community=row.community,
-        group=row.group,
-        owner=owner,
-        type=row.type,
-        needs=_needs(row.needs),
-        preference=_preference(row.preference),
-    )
-    return ClassInfo(spec, Kind(row.community, row.group, owner, row.type))
 
 
 class Queue:

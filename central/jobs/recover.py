@@ -14,9 +14,7 @@ from .counters import Kind
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
-from .queue import class_info
 from .rendering import job_of
-from .submit import Submissions
 
 PAGE = 1_000
 
@@ -29,22 +27,19 @@ class Recovery:
         *,
         store: Store,
         memory: Memory,
-        submissions: Submissions,
         clock: Clock,
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
-        self._submissions, self._clock, self._settings = submissions, clock, settings
+        self._classes, self._clock, self._settings = memory.classes, clock, settings
 
     async def run(self) -> None:
         """Rebuild everything. Call once, before anybody is answered."""
         for owner in await self._store.owners():
             self._owners.learn(owner)
         for row in await self._store.all_classes():
-            info = class_info(row, self._owners.by_id(row.owner_id))
-            self._queue.learn(info)
-            self._submissions.learn(row, info)
+            self._queue.learn(self._classes.learn(row))
         await self._pilots_again()
         await self._attempts_again()
         await self._queue_again()

@@ -81,7 +81,7 @@ class Reports:
         if lease is not None and lease.pilot != presence.pilot:
             lease = None
         if lease is None:
-            return await self._stranger(presence, report, "not the job's last open attempt")
+            return await self._stranger(presence, report)
         if lease.settling is not None:
             return Judged(report)  # being written by another request: the pilot repeats it
         at = self._clock.wall() - max(0.0, report.ago_s)
@@ -125,7 +125,7 @@ class Reports:
             return Judged(report, lease=lease, close=True)
         return Judged(report, lease=lease, change=change)
 
-    async def _stranger(self, presence: Presence, report: Report, why: str) -> Judged:
+    async def _stranger(self, presence: Presence, report: Report) -> Judged:
         """Keep what does not count as evidence, and give an answer that ends its repetition."""
         if report.what is not What.ENDED:
             return Judged(report, Answer.STALE)
@@ -134,6 +134,7 @@ class Reports:
             if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
                 if attempt.how is not None and not attempt.open:
                     return Judged(report, Answer.ALREADY)
+        why = "not the job's last open attempt"
         await self._store.keep_evidence(
             [
                 Evidence(

@@ -1,0 +1,165 @@
+"""Entries of one submission: checked, turned into rows, and kept as runs once they are stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from pilotage.proto.api import Submission
+from pilotage.proto.job import Job
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..decode import decode
+from ..errors import Refused
+from ..store.records import JobClass, NewJob, Owner
+from .checking import check, group_of
+from .classes import Classes, ClassInfo
+from .queue import Queue
+from .rendering import Entry, decode_job, decode_parameters, filled_text, names_in
+
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Checked jobs, as they will be stored: the class of each, and its row."""
+
+    infos: Sequence[ClassInfo]
+    rows: Sequence[NewJob]
+
+
+class Arrived:
+    """What is stored of a submission so far, in runs of jobs that are alike."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[ClassInfo, int, int, int]] = []  # class, priority, first id, count
+        self.limits: list[tuple[int, float]] = []
+
+    def add(self, first: int, ready: Ready) -> None:
+        """Note that these jobs have consecutive ids from `first` on."""
+        start = 0
+        for (_, priority), alike in groupby(zip(ready.infos, ready.rows, strict=True), _alike):
+            count = sum(1 for _ in alike)
+            self._join(ready.infos[start], priority, first + start, count)
+            start += count
+        self.limits += [
+            (job, row.queue_until)
+            for job, row in enumerate(ready.rows, first)
+            if row.queue_until is not None
+        ]
+
+    def _join(self, info: ClassInfo, priority: int, first: int, count: int) -> None:
+        if self.runs:
+            before, its_priority, its_first, its_count = self.runs[-1]
+            if before is info and its_priority == priority and its_first + its_count == first:
+                self.runs[-1] = (info, priority, its_first, its_count + count)
+                return
+        self.runs.append((info, priority, first, count))
+
+
+def _alike(pair: tuple[ClassInfo, NewJob]) -> tuple[int, int]:
+    return id(pair[0]), pair[1].priority
+
+
+class Maker:
+    """Turns entries of one submission into checked rows."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        classes: Classes,
+        caller: User,
+        owner: Owner,
+        header: Submission,
+        at: float,
+    ) -> None:
+        self._queue, self._classes, self._caller = queue, classes, caller
+        self.owner, self._at = owner, at
+        self._template = header.template
+        self._names: frozenset[str] = frozenset()
+        if self._template is not None:
+            check(self._template, "template")
+            self._names = names_in(self._template)
+
+    async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> Ready:
+        """Return the rows of these entries. Raises Refused naming the entry and field."""
+        if self._template is not None:
+            return await self._filled(self._template, entries, start)
+        infos: list[ClassInfo] = []
+        rows: list[NewJob] = []
+        for number, entry in enumerate(entries, start):
+            where = f"jobs[{number}]"
+            job = self._decoded(entry, where)
+            check(job, where)
+            infos.append(await self._class(job, where))
+            rows.append(self._row(job, infos[-1], bytes(entry), job.name or None))
+        return Ready(infos, rows)
+
+    async def _filled(self, template: Job, entries: Sequence[msgspec.Raw], start: int) -> Ready:
+        """The jobs of a template differ in their parameters alone."""
+        info = await self._class(template, "template")
+        class_id, priority, retries = info.spec.class_id, template.priority, template.retries
+        until = self._until(template)
+        own_names = "{" in template.name or "}" in template.name
+        rows: list[NewJob] = []
+        for number, entry in enumerate(entries, start):
+            given = self._parameters(entry, number)
+            rows.append(
+                NewJob(
+                    class_id=class_id,
+                    body=bytes(entry),
+                    priority=priority,
+                    retries=retries,
+                    queue_until=until,
+                    name=filled_text(template.name, given) if own_names else None,
+                )
+            )
+        return Ready([info] * len(rows), rows)
+
+    def _parameters(self, entry: msgspec.Raw, number: int) -> Entry:
+        try:
+            given = decode_parameters(entry)
+        except msgspec.DecodeError:
+            given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
+        if not self._names <= given.keys():
+            where = f"parameters[{number}]"
+            lacking = ", ".join(sorted(self._names - given.keys()))
+            raise Refused(Code.INVALID, f"{where}: the template also uses {lacking}", field=where)
+        return given
+
+    def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
+        try:
+            return decode_job(entry)
+        except msgspec.DecodeError:
+            return decode(entry, Job, where=where)  # says what is wrong, and the nearest right name
+
+    def _row(self, job: Job, info: ClassInfo, body: bytes, name: str | None) -> NewJob:
+        return NewJob(
+            class_id=info.spec.class_id,
+            body=body,
+            priority=job.priority,
+            retries=job.retries,
+            queue_until=self._until(job),
+            name=name,
+        )
+
+    async def _class(self, job: Job, where: str) -> ClassInfo:
+        row = JobClass(
+            community=self.owner.community,
+            group=group_of(self._caller, job, where),
+            owner_id=self.owner.owner_id,
+            type=job.type,
+            needs=_encode(job.needs),
+            preference=_encode(job.preference),
+        )
+        known = self._classes.find(row)
+        if known is None:
+            known = await self._classes.store(row)
+            self._queue.learn(known)
+        return known
+
+    def _until(self, job: Job) -> float | None:
+        """Return when the job's time in the queue is over (wall clock)."""
+        return self._at + job.queue_s if job.queue_s else None
