@@ -70,6 +70,7 @@ class Maker:
         self,
         queue: Queue,
         classes: Classes,
+        *,
         caller: User,
         owner: Owner,
         header: Submission,

@@ -17,6 +17,7 @@ from ..store.errors import KeyReused
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import NewSubmission, SubmissionRecord
 from .checking import community_of
+from .intake import Arrived, Maker, Ready
 from .memory import Memory
 
 _encode = msgspec.json.encode
@@ -96,7 +97,14 @@ class Submissions:
         body_hash: Callable[[], str],
     ) -> Submitted:
         owner = await self._owners.get(community_of(caller), caller)
-        maker = Maker(self._queue, self._classes, caller, owner, header, self._clock.wall())
+        maker = Maker(
+            self._queue,
+            self._classes,
+            caller=caller,
+            owner=owner,
+            header=header,
+            at=self._clock.wall(),
+        )
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # the same key is being written: wait for the first
             await self._arriving[key].wait()
