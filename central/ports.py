@@ -56,23 +56,12 @@ class Blobs(Protocol):
         """Return the number of bytes, or None where it is not here."""
         ...
 
-    def read(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from `offset` on. Raises BlobNotFound at the first step."""
+    def read(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield the bytes. Raises BlobNotFound at the first step."""
         ...
 
 
 Inbound = Callable[[str, bytes], Awaitable[None]]  # topic, payload
-
-
-class BusLogin(Protocol):
-    """What a pilot needs to reach the bus."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def password(self) -> str: ...
 
 
 class Bus(Protocol):
@@ -89,6 +78,10 @@ class Bus(Protocol):
     @property
     def url(self) -> str:
         """Where pilots reach the broker: mqtt://host:port."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Return how many messages became what since the start, for the log."""
         ...
 
     def publish(self, topic: str, payload: bytes) -> None:

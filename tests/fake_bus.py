@@ -161,6 +161,9 @@ class FakeBus:
     def url(self) -> str:
         return "mqtt://fake:1883"
 
+    def counts(self) -> dict[str, int]:
+        return {"faults": self.faults}
+
     def publish(self, topic: str, payload: bytes) -> None:
         if self._link is not None:
             self._link.publish(topic, payload)

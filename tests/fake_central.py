@@ -114,9 +114,9 @@ class FakeBlobs:
         content = self.blobs.get(sha256)
         return None if content is None else len(content)
 
-    async def read(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, sha256: str) -> AsyncIterator[bytes]:
         content = self.blobs.get(sha256)
         if content is None:
             raise BlobNotFound(sha256)
-        for start in range(offset, len(content), PART_BYTES):
+        for start in range(0, len(content), PART_BYTES):
             yield content[start : start + PART_BYTES]

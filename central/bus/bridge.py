@@ -6,6 +6,7 @@ own, so the topic says who speaks.
 """
 
 import asyncio
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from pilotage.proto.problems import Code
 from ..auth.callers import PilotCaller
 from ..decode import decode
 from ..errors import Refused
+from ..observe.events import Log
 from ..ports import Bus, Clock
 from .downlink import Downlink
 
 Message = TypeVar("Message", Beat, LogChunk)
 
 BEAT_USEFUL_S = 10.0  # then the pilot has asked over HTTP
+TOLD_EVERY_S = 60.0
 
 
 class Beats(Protocol):
@@ -74,13 +77,14 @@ class BusBridge:
         *,
         who: Who,
         clock: Clock,
+        log: Log,
         will: Callable[[PilotCaller], None] | None = None,
         workers: int = 4,
         waiting_max: int = 10_000,
     ) -> None:
         self.heard = Heard()
         self._bus, self._dispatch, self._logs = bus, dispatch, logs
-        self._who, self._clock, self._will = who, clock, will
+        self._who, self._clock, self._log, self._will = who, clock, log, will
         self._workers, self._waiting_max = workers, waiting_max
         self._down = Downlink(bus)
         # One beat a pilot: the newest says all, and a pilot that floods pushes out only itself.
@@ -94,6 +98,7 @@ class BusBridge:
             for _ in range(self._workers):
                 tasks.create_task(self._answer_beats())
             tasks.create_task(self._hand_on_chunks())
+            tasks.create_task(self._tell_traffic())
             tasks.create_task(self._bus.run(self.inbound))
 
     async def inbound(self, topic: str, payload: bytes) -> None:
@@ -176,6 +181,17 @@ class BusBridge:
                 await self._logs.chunk(waiting.caller, chunk)
             except Refused:
                 self.heard.refused += 1
+
+    async def _tell_traffic(self) -> None:
+        """Log what moved on the bus: one that dies shows by what grows, and by what does not."""
+        told: dict[str, int] = {}
+        while True:
+            await self._clock.sleep(TOLD_EVERY_S)
+            counts = {**dataclasses.asdict(self.heard), **self._bus.counts()}
+            moved = {name: count for name, count in counts.items() if count != told.get(name, 0)}
+            if moved:
+                self._log("bus_traffic", counts=moved)
+            told = counts
 
     def _read(self, payload: bytes, kind: type[Message]) -> Message | None:
         """Return the message, or None for what no honest pilot says."""

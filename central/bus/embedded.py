@@ -3,13 +3,15 @@
 Measured: amqtt is for some tens of pilots. Beyond that `mosquitto.py` is the driver.
 """
 
+import dataclasses
+
 from pilotage.proto import topics
 
 from ..observe.events import Log
 from ..ports import Clock, Inbound, Randomness
 from .address import Address, Patience
 from .broker import listen, serving
-from .connection import Connection, Traffic
+from .connection import Connection
 from .door import Door
 from .logins import Logins
 
@@ -60,10 +62,9 @@ class EmbeddedBus:
     def url(self) -> str:
         return self._public_url or self._address.url
 
-    @property
-    def traffic(self) -> Traffic:
-        """What became of the messages so far."""
-        return self._connection.traffic
+    def counts(self) -> dict[str, int]:
+        broken = self._door.broken if self._door is not None else 0
+        return {**dataclasses.asdict(self._connection.traffic), "broken": broken}
 
     def publish(self, topic: str, payload: bytes) -> None:
         self._connection.publish(topic, payload)

@@ -5,6 +5,7 @@ plug-in; what it lacks for the pilots' topics it gives itself at the first conne
 """
 
 import asyncio
+import dataclasses
 from collections import OrderedDict
 
 from pilotage.proto import topics
@@ -13,7 +14,7 @@ from ..observe.events import Log
 from ..ports import Clock, Inbound, Randomness
 from . import dynsec
 from .address import Address, Patience
-from .connection import Connection, Traffic
+from .connection import Connection
 from .dynsec import Login, Response
 from .errors import BusError
 from .logins import check_names
@@ -72,10 +73,8 @@ class MosquittoBus:
     def url(self) -> str:
         return self._public_url or self._address.url
 
-    @property
-    def traffic(self) -> Traffic:
-        """What became of the messages so far."""
-        return self._connection.traffic
+    def counts(self) -> dict[str, int]:
+        return dataclasses.asdict(self._connection.traffic)
 
     def publish(self, topic: str, payload: bytes) -> None:
         self._connection.publish(topic, payload)

@@ -16,6 +16,9 @@ class SilentBus:
     def url(self) -> str:
         return ""
 
+    def counts(self) -> dict[str, int]:
+        return {}
+
     def publish(self, topic: str, payload: bytes) -> None:
         pass
 

@@ -39,6 +39,9 @@ EVENTS: dict[str, frozenset[str]] = {
     "bus_up": frozenset({"url"}),
     # the message bus is away: beats go over HTTPS, and everything works, only slower
     "bus_down": frozenset({"url", "why"}),
+    # what moved on the bus in the last minute: the counters that changed, as they stand since the
+    # start; `answered` that stays behind `beats`, and any `dropped` or `lost`, tell of a sick bus
+    "bus_traffic": frozenset({"counts"}),
     # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
     # the disk is full: nothing new is accepted until there is room

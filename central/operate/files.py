@@ -89,14 +89,13 @@ class RealBlobs:
         """Return the number of bytes, or None where it is not here."""
         return await asyncio.to_thread(_size, self._path(sha256))
 
-    async def read(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from `offset` on. Raises BlobNotFound at the first step."""
+    async def read(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield the bytes. Raises BlobNotFound at the first step."""
         try:
             file = await asyncio.to_thread(self._path(sha256).open, "rb")
         except FileNotFoundError:
             raise BlobNotFound(sha256) from None
         try:
-            await asyncio.to_thread(file.seek, offset)
             while part := await asyncio.to_thread(file.read, PART_BYTES):
                 yield part
         finally:

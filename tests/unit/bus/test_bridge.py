@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
 
 from pilotage.central.auth.callers import PilotCaller
-from pilotage.central.bus.bridge import BEAT_USEFUL_S, BusBridge
+from pilotage.central.bus.bridge import BEAT_USEFUL_S, TOLD_EVERY_S, BusBridge
 from pilotage.central.bus.downlink import Downlink
 from pilotage.central.errors import Refused
+from pilotage.central.observe.events import no_log
 from pilotage.proto import topics, wire
 from pilotage.proto.messages import (
     Attempt,
@@ -37,6 +39,12 @@ class HandClock:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self._moved = asyncio.Event()
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def monotonic(self) -> float:
         return self.now
@@ -45,7 +53,9 @@ class HandClock:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        until = self.now + seconds
+        while self.now < until:
+            await self._moved.wait()
 
 
 class Dispatch:
@@ -88,6 +98,7 @@ class World:
             self.logs,
             who=self.known.get,
             clock=self.clock,
+            log=self.log,
             will=lambda caller: self.gone.append(caller.pilot),
             workers=workers,
             waiting_max=waiting_max,
@@ -96,10 +107,15 @@ class World:
             self.broker, "ctao", "p1", BrokerLogin(url="", user="p1", password="w")
         )
         self.down: list[Down] = []
+        self.told: list[dict[str, int]] = []
         self.changes: list[bool] = []
 
     async def hear(self, payload: bytes) -> None:
         self.down.append(wire.decode(Down, payload))
+
+    def log(self, event: str, **fields: Any) -> None:
+        no_log(event, **fields)
+        self.told.append(fields["counts"])
 
     async def settle(self) -> None:
         """Let everything run that can: there are no sockets to wait for."""
@@ -308,3 +324,19 @@ async def test_a_broker_that_loses_and_doubles_does_so_as_told() -> None:
 
 def test_an_answer_is_small() -> None:
     assert len(msgspec.json.encode(Down(beat=BeatAnswer(n=10**6, term=10)))) < 300
+
+
+async def test_what_moved_on_the_bus_is_told_each_minute_and_nothing_where_nothing_did() -> None:
+    async with running(World()) as world:
+        for payload in (wire.encode(BEAT), b"garbage"):
+            world.say(Kind.BEAT, payload)
+            await world.settle()
+        for _ in range(2):
+            world.clock.move(TOLD_EVERY_S)
+            await world.settle()
+        world.say(Kind.WILL, b"")
+        await world.settle()
+        world.clock.move(TOLD_EVERY_S)
+        await world.settle()
+
+        assert world.told == [{"beats": 2, "answered": 1, "garbage": 1}, {"wills": 1}]
