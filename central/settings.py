@@ -99,9 +99,9 @@ class CommunitySettings(_Section, frozen=True):
 
 
 class LogSettings(_Section, frozen=True):
-    """What is written to the log. `debug` adds two lines for each job; the others are one."""
+    """What is written to the log. `debug` adds two lines for each job."""
 
-    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    level: Annotated[str, Meta(pattern="^(debug|info)$")] = "info"
 
 
 class Settings(_Section, frozen=True):

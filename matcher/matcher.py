@@ -44,9 +44,6 @@ class Matcher:
                 parse(need.tags)
             self.index.add(self.backlog.classes.add(spec))
 
-    def knows_class(self, class_id: int) -> bool:
-        return class_id in self.backlog.classes
-
     def add(self, class_id: int, priority: int, jobs: Iterable[int]) -> None:
         """Queue jobs. They take the place that their ids give them: older first.
 

@@ -241,8 +241,10 @@ class Agent:
             facts = {k: getattr(news.ended, k) for k in ("exit_code", "signal", "why")}
             self._log("payload_ended", {**name, **facts})
             self._do(brain.gone(news.ended, now))
-        else:
-            self._log("payload_frozen" if news.frozen else "payload_thawed", name)
+        elif news.frozen:
+            self._log("payload_frozen", name)
+        elif news.thawed:
+            self._log("payload_thawed", name)
 
     async def _hear_bus(self, payload: bytes) -> None:
         try:

@@ -365,7 +365,6 @@ class Event(_Out, frozen=True):
     kind: str  # job | pilot | gap
     job: int | None = None
     state: JobState | None = None
-    submission: int | None = None
     site: str = ""
     pilot: str = ""
     reason: str = ""

@@ -3,7 +3,6 @@
 Those that a peer should hear of are refusals as well: services let them through.
 """
 
-from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -52,14 +51,6 @@ class BadSecret(Refused, StoreError):
     def __init__(self) -> None:
         message = "this bootstrap secret is unknown, expired or used"
         super().__init__(Code.BAD_TOKEN, message, field="secret")
-
-
-class StaleState(StoreError):
-    """The row changed between the read and the write. Read again, then decide again."""
-
-    def __init__(self, job_id: int, expected: JobState) -> None:
-        super().__init__(f"job {job_id} is no longer {expected.value}: another writer moved it")
-        self.job_id, self.expected = job_id, expected
 
 
 class NewerSchema(StoreError):

@@ -133,7 +133,7 @@ def event_line(event: Event) -> bytes:
 
 
 def moved(seq: int, job: int, state: JobState) -> bytes:
-    return event_line(Event(seq=seq, at="", kind="job", job=job, state=state, submission=1))
+    return event_line(Event(seq=seq, at="", kind="job", job=job, state=state))
 
 
 def view(id: int, state: JobState, *, epoch: int = 0) -> JobView:

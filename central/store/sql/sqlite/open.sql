@@ -51,9 +51,6 @@ SELECT generation FROM store WHERE one = 1;
 -- name: arriving_submissions
 SELECT submission_id FROM submission WHERE complete = 0;
 
--- name: get_table
-SELECT name FROM sqlite_schema WHERE type = 'table' AND name = :name;
-
 -- name: make_migrations
 CREATE TABLE IF NOT EXISTS migration (
     number   INTEGER PRIMARY KEY,
