@@ -39,8 +39,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "bus_up": frozenset({"url"}),
     # the message bus is away: beats go over HTTPS, and everything works, only slower
     "bus_down": frozenset({"url", "why"}),
-    # what moved on the bus in the last minute: the counters that changed, as they stand since the
-    # start; `answered` that stays behind `beats`, and any `dropped` or `lost`, tell of a sick bus
+    # the counters of the bus that changed within a minute, counted from the start of the central
     "bus_traffic": frozenset({"counts"}),
     # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
