@@ -16,10 +16,10 @@ from pathlib import Path
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
-with LocalCluster(folder / "server") as cluster:
+with LocalCluster(str(folder / "server")) as cluster:
     cluster.start_worker(WorkerConfig(cores=2))
     client = cluster.client()
-    job = Job(default_workdir=folder / "work")
+    job = Job(default_workdir=str(folder / "work"))
     for _ in range(count):
         job.program(["true"], stdout=None, stderr=None)
     began = time.perf_counter()
