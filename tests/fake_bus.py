@@ -85,7 +85,7 @@ class FakeBroker:
         self.fate: Fate = lambda topic, payload: 1
         self.delivered = 0
         self._links: dict[str, Link] = {}
-        self._changes: set[asyncio.Event] = set()
+        self._changes: dict[asyncio.Event, None] = {}  # in order, so that runs repeat
 
     def connect(self, user: str, password: str, *, will: tuple[str, bytes] | None = None) -> Link:
         """Let a client in; an older connection of the same user ends. Raises NotLetIn."""
@@ -133,16 +133,16 @@ class FakeBroker:
 
     def changed(self) -> None:
         """Tell those who wait outside that it may be worth another try."""
-        for event in self._changes:
+        for event in list(self._changes):
             event.set()
 
     async def wait_for_change(self) -> None:
         event = asyncio.Event()
-        self._changes.add(event)
+        self._changes[event] = None
         try:
             await event.wait()
         finally:
-            self._changes.discard(event)
+            self._changes.pop(event, None)
 
 
 class FakeBus:

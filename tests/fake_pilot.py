@@ -111,7 +111,7 @@ class FakeGuard:
         self._clock, self._workspace, self._script = clock, workspace, script
         self._isolation = isolation
         self._payloads: dict[int, _Payload] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
         self._news: asyncio.Queue[GuardNews | None] = asyncio.Queue(maxsize=10_000)
         self._dead = False
         self.started: list[int] = []  # attempts, in order
@@ -139,8 +139,8 @@ class FakeGuard:
         )
         self._payloads[attempt_id] = payload
         task = asyncio.get_running_loop().create_task(self._run(payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def fence(self, attempt_id: int, fence: float) -> None:
         payload = self._payloads.get(attempt_id)
@@ -170,7 +170,7 @@ class FakeGuard:
     def die(self) -> None:
         """The guard is killed, and its payloads with it."""
         self._dead = True
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         self._payloads.clear()
         self._news.put_nowait(None)
@@ -441,7 +441,7 @@ class FakeBus:
         self._starts_up = starts_up
         self._inbound: Callable[[bytes], Awaitable[None]] | None = None
         self._changed: Callable[[bool], None] | None = None
-        self._hearing: set[asyncio.Task[None]] = set()
+        self._hearing: dict[asyncio.Task[None], None] = {}
 
     @property
     def up(self) -> bool:
@@ -471,8 +471,8 @@ class FakeBus:
     def inject(self, payload: bytes) -> None:
         """The same as `hear`, from where nothing can be awaited."""
         task = asyncio.get_running_loop().create_task(self.hear(payload))
-        self._hearing.add(task)
-        task.add_done_callback(self._hearing.discard)
+        self._hearing[task] = None
+        task.add_done_callback(lambda done: self._hearing.pop(done, None))
 
     async def hear(self, payload: bytes) -> None:
         """Something comes on our `down` topic; lost while the bus is down."""
