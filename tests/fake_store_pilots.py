@@ -118,7 +118,13 @@ class FakePilots:
         return self._pilot_data.pilots.get(pilot)
 
     async def pilots(
-        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
+        self,
+        community: str | None,
+        *,
+        states: Sequence[PilotState],
+        after: str,
+        limit: int,
+        site: str = "",
     ) -> list[PilotRow]:
         found = [
             row
@@ -126,6 +132,7 @@ class FakePilots:
             if row.pilot > after
             and community in (None, row.community)
             and (not states or row.state in states)
+            and site in ("", row.site)
         ]
         return found[:limit]
 

@@ -227,10 +227,10 @@ class PilotService:
     ) -> PilotPage:
         """Return pilots in order of their name."""
         rows = await self._store.pilots(
-            self._community(caller), states=states, after=after, limit=limit
+            self._community(caller), states=states, site=site, after=after, limit=limit
         )
         return PilotPage(
-            pilots=[self._view(row) for row in rows if not site or row.site == site],
+            pilots=[self._view(row) for row in rows],
             after=rows[-1].pilot if len(rows) == limit else None,
         )
 

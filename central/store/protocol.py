@@ -206,9 +206,15 @@ class Store(Protocol):
     async def pilot(self, pilot: str) -> PilotRow | None: ...
 
     async def pilots(
-        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
+        self,
+        community: str | None,
+        *,
+        states: Sequence[PilotState],
+        after: str,
+        limit: int,
+        site: str = "",
     ) -> list[PilotRow]:
-        """Return pilots in order of their name; no states: all."""
+        """Return pilots in order of their name; no states, no site: all."""
         ...
 
     async def move_pilot(

@@ -316,10 +316,17 @@ class SqliteStore:
         return None if found is None else pilot_of(found)
 
     async def pilots(
-        self, community: str | None, *, states: Sequence[PilotState], after: str, limit: int
+        self,
+        community: str | None,
+        *,
+        states: Sequence[PilotState],
+        after: str,
+        limit: int,
+        site: str = "",
     ) -> list[PilotRow]:
         fields = {
             "community": community,
+            "site": site,
             "states": json_list([state.value for state in states]) if states else None,
             "after": after,
             "limit": limit,

@@ -126,18 +126,24 @@ async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:
 
 
 async def test_pilots_come_in_pages_by_community_and_state(store: Store) -> None:
-    secrets = [a_secret(n, community="ctao" if n < 5 else "lhcb") for n in range(1, 7)]
+    secrets = [
+        a_secret(n, community="ctao" if n < 5 else "lhcb", site="CSCS" if n == 6 else "PIC")
+        for n in range(1, 7)
+    ]
     await store.add_secrets(secrets)
     await store.register(a_registration(3))
 
-    async def names(community: str | None, *states: PilotState, after: str = "") -> list[str]:
-        page = await store.pilots(community, states=states, after=after, limit=3)
+    async def names(
+        community: str | None, *states: PilotState, after: str = "", site: str = ""
+    ) -> list[str]:
+        page = await store.pilots(community, states=states, after=after, limit=3, site=site)
         return [row.pilot for row in page]
 
     assert await names(None) == ["pilot-1", "pilot-2", "pilot-3"]
     assert await names(None, after="pilot-3") == ["pilot-4", "pilot-5", "pilot-6"]
     assert await names("lhcb") == ["pilot-5", "pilot-6"]
     assert await names("ctao", PilotState.RUNNING) == ["pilot-3"]
+    assert await names(None, site="CSCS") == ["pilot-6"]
     assert await names("ctao", PilotState.SUBMITTED, PilotState.DONE, after="pilot-2") == [
         "pilot-4"
     ]

@@ -37,6 +37,7 @@ SELECT pilot, community, site, element, state, session, nonce, renewal_hash, hos
   FROM pilot
  WHERE pilot > :after
    AND (:community IS NULL OR community = :community)
+   AND (:site = '' OR site = :site)
    AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
  ORDER BY pilot
  LIMIT :limit;
