@@ -303,6 +303,7 @@ class TokenView(_Out, frozen=True):
     jti: str
     subject: str
     community: str
+    groups: list[str]
     role: Role
     issued_at: str
     expires_at: str

@@ -48,11 +48,12 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Grant
         raise Forbidden(
             f"a {caller.role.value} has less than the role {wanted.role.value}", field="$.role"
         )
+    community = _community(caller, wanted)
     return Granted(
         subject=wanted.subject,
         name=wanted.name,
-        community=_community(caller, wanted),
-        groups=_groups(caller, wanted, reach),
+        community=community,
+        groups=_groups(caller, wanted, reach, community),
         role=wanted.role,
         expires_at=min(now + wanted.valid_s, caller.expires_at),
     )
@@ -67,9 +68,13 @@ def _community(caller: User, wanted: TokenIssue) -> str:
     return community
 
 
-def _groups(caller: User, wanted: TokenIssue, reach: Reach) -> tuple[str, ...]:
+def _groups(caller: User, wanted: TokenIssue, reach: Reach, community: str) -> tuple[str, ...]:
+    """Return the groups of the new token; where none are named, the caller's own: without a group
+    nobody submits. Groups of one community mean nothing in another."""
     if reach >= Reach.COMMUNITY:
-        return wanted.groups
+        # A manager's groups narrow what they reach: none are added to what was asked for.
+        inherits = community == caller.community and wanted.role is not Role.MANAGER
+        return wanted.groups or (caller.groups if inherits else ())
     beyond = [group for group in wanted.groups if group not in caller.groups]
     if beyond:
         raise Forbidden(f"your token has not the group {beyond[0]!r}", field="$.groups")

@@ -257,6 +257,7 @@ def _view(row: TokenRow) -> api.TokenView:
         jti=row.jti,
         subject=row.subject,
         community=row.community,
+        groups=list(row.groups),
         role=Role(row.role),
         issued_at=shown(row.issued_at),
         expires_at=shown(row.expires_at),

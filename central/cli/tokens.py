@@ -28,7 +28,9 @@ def issue(
     *,
     role: Annotated[Role, Parameter(help="What the person may do.")] = Role.USER,
     community: Annotated[str, Parameter(help="Community; else the issuer's own.")] = "",
-    group: Annotated[tuple[str, ...], Parameter(help="Group to submit for; repeatable.")] = (),
+    group: Annotated[
+        tuple[str, ...], Parameter(help="Group to submit for; repeatable. Else your own.")
+    ] = (),
     name: Annotated[str, Parameter(help="Name for display.")] = "",
     valid_s: Annotated[int, Parameter(help="How long it is valid.")] = 86_400,
     save: Annotated[
@@ -70,6 +72,8 @@ def issue(
         if not common.json:
             view = issued.view
             note(f"{view.role.value} {view.subject}, until {view.expires_at}, id {view.jti}")
+            groups = ", ".join(view.groups) or "none"
+            note(f"community {view.community or 'all'}, groups {groups}")
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

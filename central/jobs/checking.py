@@ -25,7 +25,13 @@ def group_of(caller: User, job: Job, where: str) -> str:
 
     Raises Refused, FORBIDDEN, for a group that is not the caller's.
     """
-    group = job.group or (caller.groups[0] if caller.groups else "")
+    if not caller.groups:
+        raise Refused(
+            Code.FORBIDDEN,
+            "your token names no group, and jobs belong to one: ask for a token with --group",
+            field=f"{where}.group",
+        )
+    group = job.group or caller.groups[0]
     if group not in caller.groups:
         raise Refused(
             Code.FORBIDDEN,

@@ -47,9 +47,11 @@ TEXT: Final = """
     ## Tokens
 
     A token names a person by issuer and subject, a community, groups and one role. Nobody hands out
-    more than they have: not a stronger role, not another community, not other groups. `pilotage
-    token issue NAME --role user --save FILE` makes one, `pilotage token list` shows them without
-    their secrets, `pilotage token revoke ID` makes one worthless at once.
+    more than they have: not a stronger role, not another community, not other groups. Jobs belong
+    to a group, so a token that is made without naming groups has those of its maker; a manager's
+    has none, which is the whole community. `pilotage token issue NAME --role user --save FILE`
+    makes one, `pilotage token list` shows them without their secrets, `pilotage token revoke ID`
+    makes one worthless at once.
 
     A file that was uploaded is read by whoever knows its SHA-256: the hash is in nobody's hands but
     of those who have the file, or may see the job that names it.

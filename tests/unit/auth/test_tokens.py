@@ -332,6 +332,39 @@ async def test_a_manager_of_groups_hands_out_these_groups_and_never_none() -> No
     assert caller.groups == ("mc",)
 
 
+#     wanted                                        groups of the token
+INHERITED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({}, ("dl1", "mc")),
+    ({"role": Role.OPERATOR}, ("dl1", "mc")),
+    ({"groups": ("mc",)}, ("mc",)),
+    ({"role": Role.MANAGER}, ()),  # the whole community
+]
+
+
+@pytest.mark.parametrize(("wanted", "groups"), INHERITED)
+async def test_a_token_without_groups_has_those_of_who_made_it(
+    wanted: dict[str, Any], groups: tuple[str, ...]
+) -> None:
+    issuer = await make_issuer()
+    admin = person(Role.ADMIN, groups=("dl1", "mc"))
+
+    made = await issuer.tokens.issue(admin, api.TokenIssue(subject="bob", **wanted))
+    caller = issuer.tokens.caller(made.token)
+
+    assert isinstance(caller, User)
+    assert caller.groups == groups
+    assert tuple(made.view.groups) == groups
+
+
+async def test_a_token_for_another_community_has_no_groups_of_this_one() -> None:
+    issuer = await make_issuer()
+    wanted = api.TokenIssue(subject="eve", community="lhcb")
+
+    made = await issuer.tokens.issue(person(Role.ADMIN, community="", groups=("dl1",)), wanted)
+
+    assert made.view.groups == []
+
+
 async def test_a_full_store_gives_no_token() -> None:
     issuer = await make_issuer()
     issuer.store.full = True
