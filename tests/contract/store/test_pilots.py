@@ -121,7 +121,8 @@ async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:
     after = await store.pilot("pilot-1")
 
     assert won == [True, False] and back
-    assert row is not None and (row.ended_at, row.reason) == (9.0, "silent")
+    # A lost pilot may come back: it has not ended.
+    assert row is not None and (row.ended_at, row.reason) == (None, "silent")
     assert after is not None and (after.state, after.ended_at) == (PilotState.RUNNING, None)
 
 
