@@ -124,7 +124,7 @@ class Brain:
 
     def scratch_changed(self, free_mb: int, now: float) -> list[Command]:
         """The node's disk was looked at."""
-        self._slots.scratch_mb = free_mb
+        self._slots.scratch_measured(free_mb)
         return self._commands(now)
 
     def down(self, message: Down, now: float) -> list[Command]:

@@ -41,21 +41,29 @@ class Free:
 class Slots:
     """Cores, memory and disk of the node. A booking that does not fit is a bug.
 
-    What payloads have written is in `scratch_mb` already, and their whole booking is taken off it
-    again: others use the same disk, so only what is free beside all bookings is sure.
+    Bookings are taken off what the disk had free without payloads, so that what these have written
+    does not count twice. Others use the same disk: never more is free than it says.
     """
 
     def __init__(self, cores: int, memory_mb: int, scratch_mb: int) -> None:
         self.cores, self.memory_mb = cores, memory_mb
-        self.scratch_mb = scratch_mb  # what the disk has free now; it is measured again and again
+        self.scratch_mb = scratch_mb  # what the disk has free now
+        self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
         self._booked: dict[int, Grant] = {}
+
+    def scratch_measured(self, free_mb: int) -> None:
+        """Take note of what the disk has free now."""
+        self.scratch_mb = free_mb
+        whole_mb = max(self._scratch_whole_mb, free_mb)  # others may have made room
+        self._scratch_whole_mb = whole_mb if self._booked else free_mb
 
     def free(self) -> Free:
         """Return what is not booked."""
+        beside_mb = self._scratch_whole_mb - sum(one.scratch_mb for one in self._booked.values())
         return Free(
             self.cores - sum(grant.cores for grant in self._booked.values()),
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
-            max(0, self.scratch_mb - sum(grant.scratch_mb for grant in self._booked.values())),
+            max(0, min(self.scratch_mb, beside_mb)),
         )
 
     @property

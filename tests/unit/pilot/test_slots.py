@@ -19,14 +19,36 @@ def test_cores_memory_and_disk_are_booked_and_given_back() -> None:
     assert slots.free() == Free(4, 8_000, 100_000)
 
 
-def test_a_disk_that_others_fill_leaves_nothing_beside_what_is_booked() -> None:
-    slots = Slots(4, 8_000, 100_000)
-    slots.book(1, BIG)
-    slots.scratch_mb = 70_000
+#   what the disk has free in turn, the booking of 80,000 held from the first to the last; → offered
+DISK = """
+    what a payload has written counts once                100000 60000       20000
+    a payload that writes more than it booked             100000 15000       15000
+    a disk that others have filled                        100000 5000        5000
+    room that others have made                            100000 130000      50000
+    that room, used again                                 100000 130000 40000   40000
+"""
 
-    assert slots.free().scratch_mb == 0
-    assert slots.fits(Grant(cores=1, memory_mb=1, wall_s=60))
-    assert not slots.fits(Grant(cores=1, memory_mb=1, wall_s=60, scratch_mb=1))
+
+def test_of_the_disk_the_rest_beside_all_bookings_is_free_and_never_more_than_there_is() -> None:
+    for row in DISK.strip().splitlines():
+        name, numbers = row[:54].strip(), [int(word) for word in row[54:].split()]
+        first, *measured, offered = numbers
+        slots = Slots(4, 8_000, first)
+        slots.book(1, BIG)
+        for free_mb in measured:
+            slots.scratch_measured(free_mb)
+
+        assert slots.free().scratch_mb == offered, name
+
+
+def test_without_payloads_the_disk_is_taken_as_it_is_found() -> None:
+    slots = Slots(4, 8_000, 100_000)
+    slots.scratch_measured(40_000)
+    slots.book(1, SMALL)
+    slots.scratch_measured(40_000)
+
+    assert slots.free().scratch_mb == 20_000
+    assert slots.fits(SMALL) and not slots.fits(BIG)
 
 
 #    cores, memory and disk that were offered, the same now, and whether that is worth an ask
