@@ -1,5 +1,6 @@
 """`pilotage pilot …`."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,11 +11,13 @@ from cyclopts import App, Parameter
 from pilotage.proto.api import PilotView, Secret, SecretRequest
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 
+from ..client.errors import TimedOut
 from ..client.nearest import unknown
+from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
 from .job_options import named
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import print_json, print_line, print_table
+from .present import note, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 app = App(name="pilot", help="Start, list, show and drain pilots; make secrets for them.")
 
+_SILENT_S = 120.0
+_LOOK_LONGEST_S = 1.0
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
 
 
@@ -182,9 +187,15 @@ def drain(
     *pilots: str,
     site: Annotated[str, Parameter(help="All that live at this site.")] = "",
     all: Annotated[bool, Parameter(help="All that live.")] = False,
+    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
     common: Common = COMMON,
 ) -> int:
-    """Let pilots finish what they hold, and ask for nothing more; then they end."""
+    """Let pilots finish what they hold, and ask for nothing more; then they end.
+
+    One that has died says nothing more: --wait waits for it until the central calls it Lost, or
+    until it has been silent for two minutes.
+    """
     if bool(pilots) + bool(site) + all != 1:
         raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
 
@@ -196,9 +207,31 @@ def drain(
                 print_json({"pilot": pilot, "draining": True})
             else:
                 print_line(f"{pilot}: draining")
+        if not pilots and not common.json:
+            note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} told to end")
+        if wait:
+            await _ended(client, set(names), timeout_s)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
+
+
+async def _ended(client: "AsyncClient", names: set[str], timeout_s: float | None) -> None:
+    """Return when none of these pilots lives; say of which nothing is heard."""
+    living: list[PilotView] = []
+    silent: list[PilotView] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            for rest_s in pauses(RealPace(), longest_s=_LOOK_LONGEST_S):
+                living = [one async for one in client.pilots(states=LIVING) if one.id in names]
+                silent = [one for one in living if (one.silent_s or 0) > _SILENT_S]
+                if len(silent) == len(living):
+                    break
+                await asyncio.sleep(rest_s)
+    except TimeoutError:
+        raise TimedOut("pilots", timeout_s or 0, len(living)) from None
+    for one in silent:
+        note(f"{one.id}: silent for {one.silent_s:.0f} s, not waited for")
 
 
 def _state(word: str) -> PilotState:
@@ -215,9 +248,10 @@ def _row(pilot: PilotView) -> tuple[object, ...]:
         pilot.site,
         pilot.element,
         pilot.state.value + (" (parked)" if pilot.parked else ""),
-        pilot.host or "-",
-        pilot.cores,
-        pilot.cores_free,
+        pilot.host or ("secret not used yet" if pilot.state is PilotState.SUBMITTED else "-"),
+        # Nothing is known of its cores before it asks: neither now nor after a restart.
+        pilot.cores or "-",
+        pilot.cores_free if pilot.cores else "-",
         pilot.attempts,
         silent,
     )

@@ -141,11 +141,16 @@ def result(job: JobHandle) -> Result:
         return Result(**json.loads(file.read_text(encoding="utf-8")))
 
 
+def counted(count: int, what: str) -> str:
+    """Return `1 job` or `2 jobs`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def why_it_waits(explanation: Explanation) -> list[str]:
     """Return an explanation in lines for people."""
     lines = [
-        f"{explanation.fitting} of {explanation.offers} live offers fit; "
-        f"{explanation.ahead} jobs stand before it"
+        f"{explanation.fitting} of {counted(explanation.offers, 'live offer')} fit; "
+        f"{counted(explanation.ahead, 'job')} before it"
     ]
     for one in explanation.obstacles:
         best = f", the best has {one.best}" if one.best else ""

@@ -3,22 +3,23 @@
 It needs Python alone. What else is missing on the machine it says in a line, and goes on without.
 """
 
+import shlex
 import shutil
+import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 
 from ..client import Client
 from . import campaign
+from .campaign import counted
+from .demo_watch import Watch
 from .local import (
     LocalCentral,
     LocalPilot,
@@ -31,7 +32,7 @@ from .local import (
 from .pilot import PilotPlan
 
 LEASE_S = 15
-REDRAW_S = 0.4
+SILENT_PILOT_S = 30  # the killed pilot is out of the lists after this
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def main(*, keep: bool = False, data: Path | None = None) -> int:
     folder = data or Path(tempfile.mkdtemp(prefix="pilotage-demo-"))
     try:
         with ExitStack() as stack:
-            settings = {"lease.lease_s": str(LEASE_S)}
+            settings = {
+                "lease.lease_s": str(LEASE_S),
+                "lease.silent_pilot_s": str(SILENT_PILOT_S),
+            }
             central = stack.enter_context(local_central(folder, settings, keep=keep))
             return _show(console, central, stack, keep=keep)
     except (DemoFailed, NotRunning, KeyboardInterrupt) as why:
@@ -87,19 +91,24 @@ def _show(console: Console, central: LocalCentral, stack: ExitStack, *, keep: bo
         stack.callback(_end_pilots, pilots)
     isolations = sorted({pilot.isolation for pilot in client.pilots(states=[PilotState.RUNNING])})
     console.print(
-        f"[bold]{len(pilots)} pilots[/] registered; payloads run in: {', '.join(isolations)}"
+        f"[bold]{counted(len(pilots), 'pilot')}[/] registered; "
+        f"payloads run in: {', '.join(isolations)}"
     )
     if isolations == ["session"]:
         console.print("  No namespaces here: payloads run in plain sessions.")
     jobs = campaign.submit(client)
     console.print(
-        f"[bold]{len(jobs.runs) + 2} jobs[/] submitted: {len(jobs.runs)} runs, one that fails "
+        f"[bold]{counted(len(jobs.runs) + 2, 'job')}[/] submitted: "
+        f"{counted(len(jobs.runs), 'run')}, one that fails "
         "once, one that fits no pilot"
     )
-    counts = _watch(console, client, jobs, pilots)
+    watch = Watch(console, client, pilots, kill_at=len(jobs.runs) // 4)
+    counts = watch.run(jobs)
     if counts.get(JobState.DONE, 0) != len(jobs.all_that_can_run):
         raise DemoFailed(f"not all jobs are Done: {counts}")
-    _tell_faults(console, client, jobs)
+    if watch.killed is not None:
+        console.print(watch.killed.fate(list(client.search())))
+    _tell_faults(console, jobs)
     merged = campaign.merge(client, jobs)
     view = merged.wait(60)
     if view.state is not JobState.DONE:
@@ -138,72 +147,15 @@ def _end_pilots(pilots: list[LocalPilot]) -> None:
         end(pilot.process)
 
 
-# -- what a person sees -------------------------------------------------------------------------
+# -- what a person reads afterwards -------------------------------------------------------------
 
 
-def _watch(
-    console: Console,
-    client: Client,
-    jobs: campaign.Submitted,
-    pilots: list[LocalPilot],
-) -> dict[JobState, int]:
-    """Show progress by site; kill one pilot on the way."""
-    killed = ""
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-
-        def look(counts: dict[JobState, int]) -> None:
-            nonlocal killed
-            done = counts.get(JobState.DONE, 0)
-            if not killed and done >= len(jobs.runs) // 4:
-                killed = _kill_one(client, pilots)
-            live.update(_table(client, counts, killed), refresh=True)
-            time.sleep(REDRAW_S)
-
-        counts = campaign.wait(client, jobs, look)
-    if not console.is_terminal:
-        console.print()  # in a pipe the table comes without the end of its last line
-    return counts
-
-
-def _kill_one(client: Client, pilots: list[LocalPilot]) -> str:
-    """kill -9 the pilot that holds most; its jobs must run elsewhere."""
-    held = [pilot for pilot in client.pilots(states=[PilotState.RUNNING]) if pilot.attempts]
-    if not held:
-        return ""
-    victim = max(held, key=lambda pilot: pilot.attempts)
-    process = next(pilot.process for pilot in pilots if pilot.id == victim.id)
-    process.kill()
-    process.wait()
-    return f"{victim.id} ({victim.attempts} jobs on it)"
-
-
-def _table(client: Client, counts: dict[JobState, int], killed: str) -> Table:
-    table = Table(title=_headline(counts, killed), title_justify="left", min_width=64)
-    for column in ("site", "pilots", "cores", "running", "done", "failed"):
-        table.add_column(column, justify="left" if column == "site" else "right")
-    for site in client.sites().sites:
-        cells = (site.pilots, site.cores, site.running, site.done, site.failed)
-        table.add_row(site.site, *(str(cell) for cell in cells))
-    return table
-
-
-def _headline(counts: dict[JobState, int], killed: str) -> str:
-    states = ", ".join(f"{count} {state.value}" for state, count in sorted(counts.items()))
-    return states + (f"\nkill -9 of pilot {killed}" if killed else "")
-
-
-def _tell_faults(console: Console, client: Client, jobs: campaign.Submitted) -> None:
+def _tell_faults(console: Console, jobs: campaign.Submitted) -> None:
     failed = jobs.failing_once.view()
     console.print(
         f"Job {failed.id} failed once and was retried: "
         f"attempt {failed.epoch} is {failed.state.value}"
     )
-    again = [job for job in client.search() if job.losses > 0]
-    if again:
-        console.print(
-            f"{len(again)} jobs of the killed pilot ran elsewhere after its lease, e.g. job "
-            f"{again[0].id}: attempt {again[0].epoch} at {again[0].site}"
-        )
     console.print(f"Job {jobs.fitting_nowhere.id} waits, and this is why:")
     for line in campaign.why_it_waits(jobs.fitting_nowhere.explain()):
         console.print(f"  {line}", markup=False)
@@ -216,17 +168,32 @@ def _goodbye(
         console.print("Everything is stopped. `pilotage demo --keep` leaves it running.")
         return
     console.print("It goes on running. To look around:")
-    job = jobs.failing_once.id
-    console.print(f"  export PILOTAGE_DATA={central.data}", markup=False)
-    for words in (
-        "summary --by site",
-        f"status {job}",
-        f"logs {job}",
-        f"explain {jobs.fitting_nowhere.id}",
-        "pilot list",
-        "submit -- echo hello",
+    pilotage, job = command(), jobs.failing_once.id
+    console.print(f"  export PILOTAGE_DATA={shlex.quote(str(central.data))}", markup=False)
+    for words, what in (
+        ("summary --by site", ""),
+        (f"status {job}", ""),
+        (f"history {job}", "the attempt that failed, and the next one"),
+        (f"logs {job}", ""),
+        (f"explain {jobs.fitting_nowhere.id}", "why it waits"),
+        ("pilot list", ""),
+        ("submit --wait -- echo hello", ""),
     ):
-        console.print(f"  pilotage {words}", markup=False)
+        note = f"   # {what}" if what else ""
+        console.print(f"  {pilotage} {words}{note}", markup=False, soft_wrap=True)
     console.print("To end it:")
-    console.print("  pilotage pilot drain --all")
-    console.print(f"  kill {central.running.pid}   # once `pilotage pilot list` is empty")
+    for words in (
+        f"{pilotage} pilot drain --all --wait",
+        f"kill {central.running.pid}",
+        f"rm -r {shlex.quote(str(central.data))}",
+    ):
+        console.print(f"  {words}", markup=False, soft_wrap=True)
+
+
+def command() -> str:
+    """Return what to type for `pilotage`: its path, where the shell would not find it."""
+    if shutil.which("pilotage"):
+        return "pilotage"
+    called = Path(sys.argv[0])
+    script = called if called.name == "pilotage" else Path(sys.executable).with_name("pilotage")
+    return shlex.quote(str(script))

@@ -172,3 +172,15 @@ def test_pilots_sites_and_tokens_are_shown(shell: Shell, site: Site, tmp_path: P
     assert json.loads(saved.read_text())["url"] == site.central.url
     assert "bob" in shell.type("token", "list")
     assert shell.ask("whoami")[0]["subject"] == "admin"
+
+
+def test_a_secret_that_nobody_has_used_is_listed_as_that_and_drain_does_not_wait_for_it(
+    shell: Shell,
+) -> None:
+    shell.type("pilot", "secret", "--site", "ELSEWHERE", "--save", "secrets")
+    listed = shell.type("pilot", "list", "--site", "ELSEWHERE").splitlines()
+
+    assert len(listed) == 2
+    assert "Submitted  secret not used yet      -     -" in listed[1]
+    assert shell.type("pilot", "drain", "--site", "ELSEWHERE", "--wait") == ""
+    assert "0 pilots told to end" in shell.said
