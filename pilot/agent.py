@@ -92,6 +92,7 @@ class Agent:
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._brain: Optional[Brain] = None
         self._bus: Optional[Bus] = None
+        self._on_bus: Optional[asyncio.Task[Any]] = None
         self._me: Optional[Registered] = None
         self._attempts: dict[int, Assignment] = {}
         self._works: dict[int, asyncio.Task[Any]] = {}  # staging, collecting or uploading
@@ -202,7 +203,8 @@ class Agent:
         if self._bus is None:
             self._log("no_bus", {"why": "no login" if me.broker is None else "no client here"})
             return
-        tasks.start(self._bus.run(self._hear_bus, self._bus_changed), name="bus")
+        running = self._bus.run(self._hear_bus, self._bus_changed)
+        self._on_bus = tasks.start(running, name="bus")
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -255,8 +257,6 @@ class Agent:
         self._do(self._mind.down(message, self._clock.now()))
 
     def _bus_changed(self, up: bool) -> None:
-        assert self._me is not None and self._me.broker is not None
-        self._log("bus_up" if up else "bus_down", {"url": self._me.broker.url})
         self._do(self._mind.bus_changed(up, self._clock.now()))
 
     async def _keep_time(self) -> None:
@@ -335,6 +335,8 @@ class Agent:
 
     def _carry_out(self, command: c.Command) -> None:
         if isinstance(command, (c.SendTurn, c.SendBeat)):
+            if isinstance(command, c.SendBeat) and command.beat.goodbye:
+                self._leave_bus()
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.Kind.BEAT, encode(command.beat))
@@ -369,6 +371,11 @@ class Agent:
             self._ended.set()
         else:
             self._log(command.event, command.facts)
+
+    def _leave_bus(self) -> None:
+        """Go before the goodbye is heard: then the central takes our login away."""
+        if self._on_bus is not None:
+            self._on_bus.cancel()
 
     def _publish(self, kind: topics.Kind, payload: bytes) -> None:
         assert self._me is not None

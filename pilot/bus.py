@@ -16,6 +16,7 @@ from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
 
 from .events import Log
+from .pace import Uniform
 from .ports import BusFactory, Clock, Randomness
 from .tasks import Tasks, time_limit
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 30
 PATIENCE_S = 10.0  # for connecting, subscribing and each publication
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.5, 30.0
-STAYED_S = 10.0  # a connection that lived as long was a good one
+STAYED_S = 10.0  # a connection that was up for as long was a good one
 OUTGOING_MAX = 1_000  # when full, the oldest is dropped
 INCOMING_MAX = 1_000
 
@@ -63,6 +64,8 @@ class MqttBus:
         self._outgoing: deque[tuple[str, bytes]] = deque(maxlen=OUTGOING_MAX)
         self._waiting: Optional[asyncio.Event] = None
         self._up = False
+        self._up_since = 0.0
+        self._leaving = False
 
     @property
     def up(self) -> bool:
@@ -81,18 +84,28 @@ class MqttBus:
         self._waiting = asyncio.Event()
         failures = 0
         while True:
-            since = self._clock.now()
+            stayed = False
             try:
                 await self._connected(inbound, changed)
             except (aiomqtt.MqttError, OSError, asyncio.TimeoutError, NotSubscribed) as why:
-                self._log("bus_refused", {"why": f"{type(why).__name__}: {why}"})
+                if self._leaving:  # the broker was faster; our own end is what counts
+                    raise asyncio.CancelledError from why
+                stayed = self._up and self._clock.now() - self._up_since > STAYED_S
+                self._say_why(why)
             finally:
                 if self._up:
                     self._up = False
                     changed(False)
-            failures = 1 if self._clock.now() - since > STAYED_S else failures + 1
-            most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
-            await self._clock.sleep(self._random.uniform(BACK_OFF_MIN_S, most))
+            failures = 0 if stayed else failures + 1
+            await self._clock.sleep(back_off_s(failures, self._random.uniform))
+
+    def _say_why(self, why: BaseException) -> None:
+        """Log the end of a connection, or that there was none."""
+        reason = f"{type(why).__name__}: {why.__cause__ or why}"
+        if self._up:
+            self._log("bus_down", {"url": self._login.url, "why": reason})
+        else:
+            self._log("bus_refused", {"why": reason})
 
     async def _connected(
         self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
@@ -120,12 +133,17 @@ class MqttBus:
             if any(_refused(code) for code in granted):
                 raise NotSubscribed(f"{self._down} was refused by {self._login.url}")
             self._outgoing.clear()  # what is older was meant for a connection that has gone
-            self._up = True
+            self._up, self._up_since = True, self._clock.now()
+            self._log("bus_up", {"url": self._login.url})
             changed(True)
-            async with Tasks() as tasks:
-                tasks.start(self._send(client), name="bus out")
-                async for message in client.messages:
-                    await inbound(bytes(message.payload))
+            try:
+                async with Tasks() as tasks:
+                    tasks.start(self._send(client), name="bus out")
+                    async for message in client.messages:
+                        await inbound(bytes(message.payload))
+            except asyncio.CancelledError:
+                self._leaving = True
+                raise
 
     async def _send(self, client: "aiomqtt.Client") -> None:
         assert self._waiting is not None
@@ -149,6 +167,12 @@ def factory(clock: Clock, random: Randomness, log: Log) -> BusFactory:
         return MqttBus(login, ca_pem, community, pilot, will, clock=clock, random=random, log=log)
 
     return make
+
+
+def back_off_s(failures: int, uniform: Uniform) -> float:
+    """Return how long to wait after so many failures in a row, none after a good connection."""
+    most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
+    return uniform(BACK_OFF_MIN_S, most)
 
 
 def _refused(code: object) -> bool:

@@ -12,7 +12,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "not_answered": frozenset({"path", "why", "wait_s"}),
     "token_renewed": frozenset({"expires_in_s"}),
     "bus_up": frozenset({"url"}),
-    "bus_down": frozenset({"url"}),
+    "bus_down": frozenset({"url", "why"}),
     "bus_refused": frozenset({"why"}),
     "no_bus": frozenset({"why"}),
     "assigned": frozenset({"job", "epoch"}),

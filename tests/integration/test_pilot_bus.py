@@ -27,20 +27,41 @@ DOWN = topics.down(COMMUNITY, PILOT)
 
 
 class Impatient:
-    """Randomness that always takes the low end."""
+    """Randomness that always takes the low end, and notes the high one."""
+
+    def __init__(self) -> None:
+        self.most: list[float] = []
 
     def token(self) -> str:
         return "t"
 
     def uniform(self, low: float, high: float) -> float:
+        self.most.append(high)
         return low
+
+
+class Leaping(BootClock):
+    """A clock that can be set ahead."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
 
 
 class Joined:
     """A pilot's bus and what was heard on either side."""
 
-    def __init__(self, bus: MqttBus, place: EmbeddedStage | MosquittoStage) -> None:
-        self.bus, self.place = bus, place
+    def __init__(self, place: EmbeddedStage | MosquittoStage) -> None:
+        self.place = place
+        self.clock, self.random = Leaping(), Impatient()
+        self.log: list[tuple[str, Any]] = []
+        make = factory(self.clock, self.random, lambda *entry: self.log.append(entry))
+        self.url = f"mqtt://127.0.0.1:{place.port}"
+        bus = make(BrokerLogin(self.url, PILOT, PASSWORD), "", COMMUNITY, PILOT, b"gone")
+        assert isinstance(bus, MqttBus)
+        self.bus = bus
+        self.running: asyncio.Task[None] | None = None
         self.central_heard: list[tuple[str, bytes]] = []
         self.pilot_heard: list[bytes] = []
         self.changes: list[bool] = []
@@ -57,21 +78,17 @@ class _Enough(Exception):
 
 
 @asynccontextmanager
-async def joined(driver: str, folder: Path, *, password: str = PASSWORD) -> AsyncGenerator[Joined]:
-    log: list[tuple[str, Any]] = []
+async def joined(driver: str, folder: Path, *, login: str = PASSWORD) -> AsyncGenerator[Joined]:
+    """Join a pilot's bus and the central's, which lets the pilot in with the password `login`."""
     async with stage(driver, folder) as place:
         assert isinstance(place, (EmbeddedStage, MosquittoStage))
-        login = BrokerLogin(f"mqtt://127.0.0.1:{place.port}", PILOT, password)
-        make = factory(BootClock(), Impatient(), lambda event, facts: log.append((event, facts)))
-        bus = make(login, "", COMMUNITY, PILOT, b"gone")
-        assert isinstance(bus, MqttBus)
-        both = Joined(bus, place)
+        both = Joined(place)
         try:
             async with Tasks() as tasks:
                 tasks.start(place.bus.run(both.at_central))
                 await eventually(lambda: place.bus.up, "the central's bus is up")
-                await place.bus.add_login(COMMUNITY, PILOT, PASSWORD)
-                tasks.start(bus.run(both.at_pilot, both.changes.append))
+                await place.bus.add_login(COMMUNITY, PILOT, login)
+                both.running = tasks.start(both.bus.run(both.at_pilot, both.changes.append))
                 yield both
                 raise _Enough
         except _Enough:
@@ -89,6 +106,7 @@ async def test_beats_go_up_and_hints_come_down(driver: str, tmp_path: Path) -> N
     assert both.central_heard[0] == (BEAT, b"beat")
     assert both.pilot_heard == [b"wake"]
     assert both.changes == [True, False]
+    assert both.log == [("bus_up", {"url": both.url})], "our own end is no news"
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -98,6 +116,7 @@ async def test_a_broken_connection_is_said_and_heals(driver: str, tmp_path: Path
         await both.place.crash()
         await eventually(lambda: both.changes[-1] is False, "the cut was said")
         both.bus.publish(BEAT, b"lost")
+        (_, said) = both.log[1]
         await both.place.recover()
         await eventually(lambda: both.bus.up and both.place.bus.up, "the bus is up again")
         both.bus.publish(BEAT, b"beat")
@@ -105,14 +124,48 @@ async def test_a_broken_connection_is_said_and_heals(driver: str, tmp_path: Path
 
     assert (BEAT, b"lost") not in both.central_heard
     assert both.changes[:3] == [True, False, True]
+    assert [event for event, _ in both.log if event != "bus_refused"] == [
+        "bus_up",
+        "bus_down",
+        "bus_up",
+    ]
+    assert said["url"] == both.url and said["why"]
+
+
+@pytest.mark.parametrize(("up_for_s", "most_s"), [(0.0, 2.0), (60.0, 1.0)])
+async def test_after_a_connection_that_had_stayed_the_first_wait_is_short(
+    up_for_s: float, most_s: float, tmp_path: Path
+) -> None:
+    async with joined("embedded", tmp_path) as both:
+        await eventually(lambda: both.bus.up, "the pilot's bus is up")
+        both.clock.ahead_s = up_for_s
+        await both.place.crash()
+        await eventually(lambda: bool(both.random.most), "the cut was seen")
+
+    assert both.random.most[0] == most_s
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_pilot_that_leaves_and_is_cut_off_meanwhile_says_nothing(
+    driver: str, tmp_path: Path
+) -> None:
+    async with joined(driver, tmp_path) as both:
+        await eventually(lambda: both.bus.up, "the pilot's bus is up")
+        assert both.running is not None
+        both.running.cancel()
+        await both.place.bus.remove_login(COMMUNITY, PILOT)
+        await eventually(both.running.done, "it has left")
+
+    assert [event for event, _ in both.log] == ["bus_up"]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_login_that_is_refused_is_never_up_and_never_an_error(
     driver: str, tmp_path: Path
 ) -> None:
-    async with joined(driver, tmp_path, password="wrong") as both:
+    async with joined(driver, tmp_path, login="another") as both:
         await asyncio.sleep(0.5)
 
     assert both.changes == []
+    assert {event for event, _ in both.log} == {"bus_refused"}
     assert not both.bus.up
