@@ -51,7 +51,12 @@ def a_lease(
 
 
 def an_ended(
-    *, job: int = 7, epoch: int = 1, how: How = How.EXITED, exit_code: int | None = 0
+    *,
+    job: int = 7,
+    epoch: int = 1,
+    how: How = How.EXITED,
+    exit_code: int | None = 0,
+    detail: str = "",
 ) -> Report:
     """Return a pilot's last report of an attempt."""
     return Report(
@@ -62,6 +67,7 @@ def an_ended(
         what=What.ENDED,
         how=how,
         exit_code=exit_code,
+        detail=detail,
         usage=Usage(wall_s=1.0),
     )
 

@@ -79,7 +79,7 @@ class Aftermath:
         if lease is None or lease.attempt_id != want.attempt_id:
             return None
         if lease.wanted is not Why.KILL:
-            lease.wanted = want.wanted
+            lease.wanted, lease.wanted_reason = want.wanted, want.reason
         return lease
 
     def closed(self, job: int) -> None:

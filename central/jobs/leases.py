@@ -56,6 +56,7 @@ class Lease:
     started: bool = False
     started_at: float | None = None
     wanted: Why | None = None
+    wanted_reason: str = ""  # the words of the person who wants it
     deadline: float = 0.0
     renewed: float = 0.0
     phase: Phase = Phase.PENDING

@@ -98,6 +98,7 @@ class Recovery:
             losses=row.losses,
             started=row.started,
             wanted=row.wanted,
+            wanted_reason=row.reason if row.wanted is not None else "",
             deadline=now + self._settings.lease_s,
             renewed=now,
             phase=Phase.LIVE if row.live else Phase.OPEN,

@@ -78,6 +78,8 @@ def _requeue(
     if lease.wanted is not None:
         event, close = _CARRIED_OUT[lease.wanted], True
         lost = False
+        # Why a person wanted it says more than the signal that ended the payload.
+        reason = lease.wanted_reason or ("" if how is How.KILLED else reason)
     elif lost and lease.losses + 1 >= limits.lost_max:
         event, close = JobEvent.LOST_TOO_OFTEN, True
         reason = f"lost_too_often: {lease.losses + 1} attempts were lost, the last: {reason}"
@@ -103,7 +105,7 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
         event, reason = JobEvent.SUCCEEDED, ""
     else:
         event = JobEvent.RETRY if lease.failures < lease.retries else JobEvent.PAYLOAD_FAILED
-        reason = _why_failed(report)
+        reason = _why_failed(lease, report)
         if event is JobEvent.RETRY and lease.wanted is Why.HOLD:
             event = JobEvent.HELD
     usage = report.usage or Usage()
@@ -127,8 +129,11 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
     )
 
 
-def _why_failed(report: Report) -> str:
+def _why_failed(lease: Lease, report: Report) -> str:
     how = report.how or How.OTHER
     if how is How.EXITED:
         return f"exit code {report.exit_code}"
-    return f"{how.value}: {report.detail}" if report.detail else how.value
+    if how is How.WALL:
+        return f"ran longer than its wall_s of {lease.wall_s:g} s"
+    told = report.detail not in ("", how.value)
+    return f"{how.value}: {report.detail}" if told else how.value

@@ -293,6 +293,7 @@ class LiveAttempt(_Record, frozen=True):
     community: str
     matched_at: float
     live: bool = True
+    reason: str = ""  # of what is wanted
 
 
 class Start(_Record, frozen=True):

@@ -190,6 +190,7 @@ def live_attempt_of(row: Row) -> LiveAttempt:
         matched_at=row[21],
         live=bool(row[22]),
         scratch_mb=row[23],
+        reason=row[24],
     )
 
 

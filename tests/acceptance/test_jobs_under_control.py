@@ -62,7 +62,7 @@ def test_a_kill_reaches_a_running_payload_within_two_beats(
     view = job.wait(SOON_S)
 
     assert said["done"] == 1
-    assert view.state is JobState.KILLED
+    assert (view.state, view.reason) == (JobState.KILLED, "not needed")
     assert beacons.of(job.id)[-1].last - asked_at < 2 * BEAT_S
     assert "not needed" in [one.detail for one in job.history().occurrences]
     assert "exited" not in events(job)

@@ -141,8 +141,10 @@ async def test_a_wanted_kill_is_never_overwritten(store: Store) -> None:
     wants = [a_want(attempt_id, job_id, why) for why in (Why.HOLD, Why.KILL, Why.HOLD, Why.KILL)]
     won = [(await store.want([want]))[0] for want in wants]
     row = await store.job(job_id)
+    (live,) = await store.live_attempts()
 
     assert won == [True, True, False, False]
+    assert (live.wanted, live.reason) == (Why.KILL, "enough")
     assert row is not None
     assert (row.state, row.wanted, row.reason) == (S.MATCHED, Why.KILL, "enough")
     assert [note.event for note in await store.notes(job_id)] == ["hold", "kill"]

@@ -112,3 +112,32 @@ def test_an_end_without_result_closes_the_attempt(line: str) -> None:
     assert change.new is JobState(state)
     assert change.lost is (lost == "yes")
     assert change.close
+
+
+#  how       detail       wanted_reason  →  reason
+REASONS = """
+   killed    signal_15    not_needed        not_needed
+   killed    signal_15    -
+   lost      gone         not_needed        not_needed
+   lost      gone         -                 gone
+"""
+
+
+@pytest.mark.parametrize("line", REASONS.strip().splitlines())
+def test_why_a_person_wanted_the_end_is_the_reason_of_the_job(line: str) -> None:
+    how, detail, wanted_reason, *reason = line.split()
+    lease = a_lease(wanted=Why.KILL)
+    lease.wanted_reason = wanted_reason.strip("-")
+    report = an_ended(how=How(how), detail=detail)
+
+    change = verdicts.without_result(lease, report, at=1.0, limits=LIMITS)
+
+    assert [change.reason] == (reason or [""])
+    silent = verdicts.lease_over(lease, at=1.0, silent_s=121.0, limits=LIMITS)
+    assert silent.reason == (lease.wanted_reason or "no beat for 121 s")
+
+
+def test_a_payload_that_ran_too_long_is_told_its_limit() -> None:
+    change = verdicts.result(a_lease(), an_ended(how=How.WALL, detail="wall"), at=1.0)
+
+    assert change.reason == "ran longer than its wall_s of 600 s"

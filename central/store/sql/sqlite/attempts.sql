@@ -102,7 +102,7 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.si
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot, a.session, a.ask,
        s.site, a.element, a.cores, a.memory_mb, a.wall_s, a.started_at IS NOT NULL, a.wanted,
        j.retries, j.failures, j.losses, j.queue_until, c.community, a.matched_at, a.live,
-       a.scratch_mb
+       a.scratch_mb, a.reason
   FROM (SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_live WHERE live = 1
         UNION ALL
         SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_adrift
