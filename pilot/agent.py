@@ -13,14 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 from pilotage.proto import topics
-from pilotage.proto.messages import (
-    Assignment,
-    Down,
-    LogChunk,
-    Node,
-    Offer,
-    Registered,
-)
+from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Offer, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from . import commands as c
@@ -28,9 +21,9 @@ from .brain import EXIT_DONE, Brain, Reply
 from .entries import KeptAssignment, KeptEnded
 from .events import Log
 from .files import Files, NotBrought
-from .introduction import introduce
+from .introduction import Introduction
 from .line import Line, Refused
-from .pace import Bounds, Session
+from .pace import WALL_UNLIMITED_S, Bounds, Session
 from .ports import (
     Bus,
     BusFactory,
@@ -47,10 +40,11 @@ from .ports import (
 from .tasks import Tasks, time_limit
 from .watched import LiveOutput
 
-EXIT_REFUSED, EXIT_GUARD_GONE = 12, 13
+EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not
 SCRATCH_LOOK_S = 30.0
 RENEW_AT = 0.5  # of a token's life
+UNANSWERED_S = 900.0  # then a pilot that nobody has answered yet gives up
 SEEN_DEAD_LOOKS = 10  # one a second: the payloads of an earlier life may still be on their way out
 
 
@@ -82,12 +76,21 @@ class Agent:
     """One pilot process. `run` returns its exit code."""
 
     def __init__(
-        self, ports: Ports, *, secret: str, idle_s: float = 0.0, stop_margin_s: float = 60.0
+        self,
+        ports: Ports,
+        *,
+        secret: str,
+        central: str = "",
+        idle_s: float = 0.0,
+        stop_margin_s: float = 60.0,
+        unanswered_s: float = UNANSWERED_S,
     ) -> None:
-        self._ports, self._secret = ports, secret
+        self._ports, self._secret, self._central = ports, secret, central
         self._idle_s, self._stop_margin_s = idle_s, stop_margin_s
+        self._unanswered_s = unanswered_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._line = Line(ports.http, ports.clock, ports.random, ports.log)
+        self._introduction = Introduction(self._line, ports.journal, ports.random)
         self._files = Files(ports.http, ports.workspace, ports.clock, ports.random, ports.log)
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._brain: Optional[Brain] = None
@@ -102,6 +105,7 @@ class Agent:
         self._guard_gone = False
         self._signals = 0
         self._timer_at = 0.0
+        self._since = 0.0  # when this life began
 
     # -- from outside ---------------------------------------------------------------------------
 
@@ -110,7 +114,9 @@ class Agent:
         self._signals += 1
         brain = self._brain
         if brain is None:
-            return  # `run` looks at the count once it has a brain
+            # `run` looks at the count, also if the answer comes at this very moment.
+            self._introduction.call_off()
+            return
         now = self._clock.now()
         self._do(brain.drain(why, now) if self._signals == 1 else brain.hurry(why, now))
 
@@ -120,14 +126,14 @@ class Agent:
         self._requests: asyncio.Queue[Union[c.SendTurn, c.SendBeat]] = asyncio.Queue(maxsize=1)
         self._nudge, self._ended = asyncio.Event(), asyncio.Event()
         self._litter = asyncio.Event()
+        self._since = self._clock.now()
         try:
-            ports = self._ports
-            self._me = await introduce(
-                self._line, ports.journal, ports.random, self._secret, self._node()
-            )
+            within_s = self._patience_s()
+            self._me = await self._introduction.run(self._secret, self._node(), within_s)
         except Refused as why:
-            self._log("pilot_ended", {"code": EXIT_REFUSED, "why": str(why)})
-            return EXIT_REFUSED
+            return self._end(EXIT_REFUSED, str(why))
+        if self._me is None:
+            return self._end(*self._unknown())
         facts = ("pilot", "community", "site", "element", "session", "gen")
         self._log("registered", {name: getattr(self._me, name) for name in facts})
         with contextlib.suppress(_Over):
@@ -138,10 +144,31 @@ class Agent:
         code = self._exit.code
         if code == EXIT_DONE and self._guard_gone:
             code = EXIT_GUARD_GONE
-        self._log("pilot_ended", {"code": code, "why": self._exit.why})
+        return self._end(code, self._exit.why)
+
+    @property
+    def left_nothing(self) -> bool:
+        """Whether all that a next life could say has been said."""
+        journal = self._ports.journal
+        return self._me is not None and not journal.assignments() and not journal.ended()
+
+    def _end(self, code: int, why: str) -> int:
+        self._log("pilot_ended", {"code": code, "why": why})
         return code
 
     # -- beginning ------------------------------------------------------------------------------
+
+    def _patience_s(self) -> float:
+        """Return for how long the first word is said."""
+        wall_left_s = min(WALL_UNLIMITED_S, self._ports.probe.wall_left_s())
+        return min([wall_left_s, *(one for one in (self._idle_s, self._unanswered_s) if one)])
+
+    def _unknown(self) -> tuple[int, str]:
+        """Return how a pilot ends that nobody knows: it holds nothing."""
+        if self._signals:
+            return EXIT_DONE, "told to end before the central knew us"
+        waited_s = self._clock.now() - self._since
+        return EXIT_UNANSWERED, self._introduction.failure(self._central, waited_s)
 
     def _node(self) -> Node:
         return replace(self._ports.probe.node(), isolation=self._guard.isolation)
@@ -168,6 +195,7 @@ class Agent:
                 stop_at=now + wall_left_s - margin_s,
                 end_at=now + wall_left_s,
                 idle_s=self._idle_s,
+                idle_since=self._since,
             ),
             self._ports.random.uniform,
             isolation=self._guard.isolation,
@@ -335,8 +363,8 @@ class Agent:
 
     def _carry_out(self, command: c.Command) -> None:
         if isinstance(command, (c.SendTurn, c.SendBeat)):
-            if isinstance(command, c.SendBeat) and command.beat.goodbye:
-                self._leave_bus()
+            if isinstance(command, c.SendBeat) and command.beat.goodbye and self._on_bus:
+                self._on_bus.cancel()  # once it is heard, the central takes our login away
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.Kind.BEAT, encode(command.beat))
@@ -371,11 +399,6 @@ class Agent:
             self._ended.set()
         else:
             self._log(command.event, command.facts)
-
-    def _leave_bus(self) -> None:
-        """Go before the goodbye is heard: then the central takes our login away."""
-        if self._on_bus is not None:
-            self._on_bus.cancel()
 
     def _publish(self, kind: topics.Kind, payload: bytes) -> None:
         assert self._me is not None

@@ -94,7 +94,7 @@ class Brain:
         self._too_late = False  # to ask for anything
         self._stopped_all = False
         self._goodbyes = 0
-        self._idle_since = now
+        self._idle_since = min(now, bounds.idle_since)
         self._over = False
         self._own: list[Command] = []
 

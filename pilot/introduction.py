@@ -1,11 +1,49 @@
 """A pilot's first word: as whom the journal knows it, or as whom its secret makes it."""
 
+import asyncio
+from typing import Optional
+
 from pilotage.proto.messages import Attempt, Hello, Node, Register, Registered
 from pilotage.proto.wire import decode, encode
 
 from .entries import Identity, KeptAssignment, KeptEnded
 from .line import Line
 from .ports import Journal, Randomness
+from .tasks import Tasks
+
+
+class Introduction:
+    """Says the first word until it is answered, called off, or has waited for too long."""
+
+    def __init__(self, line: Line, journal: Journal, random: Randomness) -> None:
+        self._line, self._journal, self._random = line, journal, random
+        self._saying: Optional[asyncio.Task[Registered]] = None
+        self._called_off = False
+
+    def call_off(self) -> None:
+        """End `run`, in the middle of a request too."""
+        self._called_off = True
+        if self._saying is not None:
+            self._saying.cancel()
+
+    async def run(self, secret: str, node: Node, within_s: float) -> Optional[Registered]:
+        """Return who we are, or None if that was not to be had. Raises Refused."""
+        async with Tasks() as tasks:
+            first_word = introduce(self._line, self._journal, self._random, secret, node)
+            self._saying = tasks.start(first_word, name="introduction")
+            if not self._called_off:
+                await asyncio.wait((self._saying,), timeout=within_s)
+            self._saying.cancel()
+        return None if self._saying.cancelled() else self._saying.result()
+
+    def failure(self, central: str, waited_s: float) -> str:
+        """Say what became of the first word, once nothing has."""
+        last = self._line.last_refusal
+        if last is None or not last.status:
+            why = f" ({last.message})" if last is not None else ""
+            return f"nobody has answered at {central} for {waited_s:.0f} s{why}"
+        said = f"{last.status} {last.code} {last.message}".strip()
+        return f"{central} has not let us in for {waited_s:.0f} s: {said}"
 
 
 async def introduce(

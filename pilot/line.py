@@ -42,6 +42,7 @@ class Line:
         self._http, self._clock, self._random, self._log = http, clock, random, log
         self._pilot, self._renewal_secret = "", ""
         self.token, self.expires_in_s = "", 0.0
+        self.last_refusal: Optional[Refusal] = None  # of what is said until it is answered
 
     async def register(self, message: Register) -> Registered:
         """Say who we are, until answered. Raises Refused."""
@@ -104,7 +105,7 @@ class Line:
                 return reply
             if not may_pass(reply.status):
                 raise Refused(path, reply)
-            failures += 1
+            failures, self.last_refusal = failures + 1, reply
             wait_s = back_off_s(failures, self._random.uniform)
             why = f"{reply.status} {reply.code} {reply.message}"
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})

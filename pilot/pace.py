@@ -39,6 +39,7 @@ class Bounds:
     stop_at: float = math.inf  # CLOCK_BOOTTIME at which its payloads must be stopped
     end_at: float = math.inf  # … and at which it ends, whatever is not answered by then
     idle_s: float = 0.0  # without any attempt; 0: for ever
+    idle_since: float = math.inf  # when that began, if before the mind was there
 
 
 @dataclass(frozen=True)

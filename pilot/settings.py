@@ -36,16 +36,18 @@ class Settings:
     wall_s: float = 0.0  # how long the pilot may live
     stop_margin_s: float = 60.0  # before that, payloads must have stopped
     idle_s: float = 0.0  # end after so long without any work
+    unanswered_s: float = 900.0  # end when the central has not let us in for so long; 0: never
+    remove_state: bool = False  # a pilot that has ended well leaves nothing behind
     isolation: str = "auto"
     os: str = ""  # instead of what is found, for demonstrations
     architecture: str = ""
 
     def __post_init__(self) -> None:
         if not self.central:
-            raise BadSettings("central: the address of the central is not set")
+            raise BadSettings("--central URL is needed")
         if self.isolation not in ISOLATIONS:
             raise BadSettings(f"isolation: {self.isolation!r} is none of {', '.join(ISOLATIONS)}")
-        for name in ("cores", "memory_mb", "wall_s", "stop_margin_s", "idle_s"):
+        for name in ("cores", "memory_mb", "wall_s", "stop_margin_s", "idle_s", "unanswered_s"):
             if getattr(self, name) < 0:
                 raise BadSettings(f"{name}: {getattr(self, name)} is negative")
 

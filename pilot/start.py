@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pilotage.proto.messages import PROTOCOL
 from . import bus
 from .agent import Agent, Ports
 from .api import Api, BadUrl, InsecureUrl
+from .brain import EXIT_DONE
 from .clock import BootClock, SystemRandomness, wall
 from .declared import DeclaredNode
 from .events import Log, json_lines
@@ -54,7 +56,10 @@ def start(words: list[str]) -> int:
         print(f"pilot: {why}", file=sys.stderr)
         return EXIT_IN_USE
     try:
-        return asyncio.run(_run(settings, secret, state, api))
+        code, left_nothing = asyncio.run(_run(settings, secret, state, api))
+        if settings.remove_state and code == EXIT_DONE and left_nothing:
+            shutil.rmtree(state, ignore_errors=True)
+        return code
     finally:
         api.close()
         os.close(lock)
@@ -62,24 +67,32 @@ def start(words: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="pilot.pyz", description="Run jobs of a pilotage central on this machine."
+        prog="pilot.pyz run", description="Run jobs of a pilotage central on this machine."
     )
-    parser.add_argument("--version", action="store_true")
-    parser.add_argument("--config", metavar="FILE", help="JSON file with settings")
-    parser.add_argument("--central", metavar="URL")
-    parser.add_argument("--secret-file", metavar="FILE", help="mode 0600, or - for stdin")
-    parser.add_argument("--state-dir", metavar="DIR")
-    parser.add_argument("--ca", metavar="FILE", help="CA certificates of the central")
-    parser.add_argument("--plain-http", action="store_true", default=None)
-    parser.add_argument("--cores", type=int, metavar="N")
-    parser.add_argument("--memory-mb", type=int, metavar="M")
-    parser.add_argument("--tags", metavar="A,B")
-    parser.add_argument("--wall-s", type=float, metavar="S", help="how long the pilot may live")
-    parser.add_argument("--stop-margin-s", type=float, metavar="S")
-    parser.add_argument("--idle-s", type=float, metavar="S", help="end after so long without work")
-    parser.add_argument("--isolation", choices=ISOLATIONS)
-    parser.add_argument("--os", metavar="NAME", help="instead of what is found")
-    parser.add_argument("--architecture", metavar="NAME", help="instead of what is found")
+    add = parser.add_argument
+    add("--version", action="store_true", help="print versions of pilot and protocol, and end")
+    add("--config", metavar="FILE", help="JSON file with settings, named as the options are")
+    add("--central", metavar="URL", help="address of the central, https://host:port; needed")
+    add("--secret-file", metavar="FILE", help="one-use secret: file of mode 0600, or - for stdin")
+    add("--state-dir", metavar="DIR", help="what outlives a restart, and payloads (./pilot-state)")
+    remove = "remove DIR with all that is in it after a good end; nothing else may be kept there"
+    add("--remove-state", action="store_true", default=None, help=remove)
+    add("--ca", metavar="FILE", help="CA certificates of the central, instead of the system's")
+    plain = "allow http:// to other machines, where the network is trusted"
+    add("--plain-http", action="store_true", default=None, help=plain)
+    add("--cores", type=int, metavar="N", help="cores to offer; 0: all that it finds")
+    add("--memory-mb", type=int, metavar="M", help="memory to offer; 0: all that it finds")
+    add("--tags", metavar="A,B", help="words that jobs may ask for")
+    add("--wall-s", type=float, metavar="S", help="how long the pilot may live; 0: as it finds")
+    margin = "payloads are stopped so long before the end of that time (60)"
+    add("--stop-margin-s", type=float, metavar="S", help=margin)
+    add("--idle-s", type=float, metavar="S", help="end after so long without work; 0: never (0)")
+    unanswered = "end when the central has not let us in for so long; 0: never (900)"
+    add("--unanswered-s", type=float, metavar="S", help=unanswered)
+    rungs = "how payloads are kept apart; auto: the best that works here (auto)"
+    add("--isolation", choices=ISOLATIONS, help=rungs)
+    add("--os", metavar="NAME", help="operating system to offer, instead of what is found")
+    add("--architecture", metavar="NAME", help="architecture to offer, instead of what is found")
     return parser
 
 
@@ -106,8 +119,8 @@ def _lock(state: Path) -> int:
     return handle
 
 
-async def _run(settings: Settings, secret: str, state: Path, api: Api) -> int:
-    """Build the pilot from its real drivers and let it live."""
+async def _run(settings: Settings, secret: str, state: Path, api: Api) -> tuple[int, bool]:
+    """Let a pilot of real drivers live; return its exit code and whether it left nothing."""
     clock, random = BootClock(), SystemRandomness()
     log: Log = json_lines(sys.stderr, wall)
     rung = "" if settings.isolation == "auto" else settings.isolation
@@ -142,12 +155,14 @@ async def _run(settings: Settings, secret: str, state: Path, api: Api) -> int:
         agent = Agent(
             ports,
             secret=secret,
+            central=settings.central,
             idle_s=settings.idle_s,
             stop_margin_s=settings.stop_margin_s,
+            unanswered_s=settings.unanswered_s,
         )
         loop = asyncio.get_running_loop()
         for number in DRAIN_SIGNALS:
             loop.add_signal_handler(number, agent.drain, number.name)
-        return await agent.run()
+        return await agent.run(), agent.left_nothing
     finally:
         await guard.close()

@@ -518,7 +518,8 @@ class FakePilot:
             probe=self.probe,
             log=self._note,
         )
-        return Agent(ports, secret=self._secret, idle_s=self._idle_s)
+        central = "https://central.example"
+        return Agent(ports, secret=self._secret, central=central, idle_s=self._idle_s)
 
     def _note(self, event: str, facts: Mapping[str, object]) -> None:
         assert facts.keys() == EVENTS[event], f"{event} is not as in the table of events"

@@ -27,6 +27,7 @@ class PilotPlan:
     os: str = ""
     architecture: str = ""
     ca: str = ""
+    remove_state: bool = False  # by the pilot itself, when it has ended well
     python: str = field(default_factory=lambda: sys.executable)
 
 
@@ -50,7 +51,7 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
     for name, value in options.items():
         if value:
             words += [name, value]
-    return words
+    return [*words, "--remove-state"] if plan.remove_state else words
 
 
 def start(plan: PilotPlan) -> subprocess.Popen[bytes]:

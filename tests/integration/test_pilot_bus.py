@@ -1,7 +1,7 @@
 """The pilot's end of the bus against real brokers: beats up, hints down, cuts that heal."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Joined:
         self.place = place
         self.clock, self.random = Leaping(), Impatient()
         self.log: list[tuple[str, Any]] = []
-        make = factory(self.clock, self.random, lambda *entry: self.log.append(entry))
+        make = factory(self.clock, self.random, self._note)
         self.url = f"mqtt://127.0.0.1:{place.port}"
         bus = make(BrokerLogin(self.url, PILOT, PASSWORD), "", COMMUNITY, PILOT, b"gone")
         assert isinstance(bus, MqttBus)
@@ -65,6 +65,9 @@ class Joined:
         self.central_heard: list[tuple[str, bytes]] = []
         self.pilot_heard: list[bytes] = []
         self.changes: list[bool] = []
+
+    def _note(self, event: str, facts: Mapping[str, object]) -> None:
+        self.log.append((event, facts))
 
     async def at_central(self, topic: str, payload: bytes) -> None:
         self.central_heard.append((topic, payload))

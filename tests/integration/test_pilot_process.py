@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,9 @@ from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from pilotage.pilot.__main__ import main
 from pilotage.proto.messages import Attempt, How, InputFile, OutputRule
 from tests.scripted_central import ABC, Central, assignment
 
@@ -135,3 +139,77 @@ def test_a_killed_pilot_comes_back_from_its_journal_and_calls_its_payload_lost(
     assert code == 0
     assert central.hellos[0].unanswered == (Attempt(1, 1),)
     assert central.ended[Attempt(1, 1)].how is How.LOST
+
+
+@contextlib.contextmanager
+def deaf(how: str) -> Generator[str, None, None]:
+    """An address where nobody listens, connects or answers."""
+    with contextlib.ExitStack() as sockets:
+        server = sockets.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        if how != "nobody listens":
+            server.listen(0 if how == "nobody lets in" else 10)
+        for _ in range(3 if how == "nobody lets in" else 0):  # the queue at the door is full
+            client = sockets.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("how", ["nobody listens", "nobody lets in", "nobody answers"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_pilot_that_nobody_knows_yet_ends_on_a_signal(
+    how: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    with deaf(how) as url, pilot(url, tmp_path, "--remove-state") as process:
+        until(lambda: "pilot_started" in events(tmp_path))
+        time.sleep(0.3)
+        process.send_signal(number)
+        code = process.wait(5.0)
+
+    assert code == 0
+    assert events(tmp_path)[-1] == "pilot_ended"
+    assert (tmp_path / "pilot").is_dir(), "it has not ended well: nobody answered"
+
+
+def test_a_pilot_that_nobody_answers_says_where_and_ends_with_its_own_code(tmp_path: Path) -> None:
+    with deaf("nobody listens") as url, pilot(url, tmp_path, "--unanswered-s", "0.5") as process:
+        code = process.wait(SOON_S)
+
+    last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
+    assert (code, last["event"], last["code"]) == (15, "pilot_ended", 15)
+    assert f"nobody has answered at {url}" in last["why"]
+
+
+@pytest.mark.parametrize("options", [("--remove-state",), ()])
+def test_a_pilot_that_ends_well_removes_its_state_if_it_was_told_to(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    central = Central()
+    central.queue.append(assignment(1, "true"))
+    idle = ("--idle-s", "0.3")
+
+    with served(central) as url, pilot(url, tmp_path, *idle, *options) as process:
+        code = process.wait(SOON_S)
+
+    assert code == 0
+    assert central.ended[Attempt(1, 1)].how is How.EXITED
+    assert (tmp_path / "pilot").exists() is not bool(options)
+
+
+def test_without_the_address_of_a_central_the_option_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotage.pilot"], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert (done.returncode, done.stderr) == (2, "pilot: --central URL is needed\n")
+
+
+def test_the_help_has_a_word_on_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    lines = capsys.readouterr().out.replace("\n                        ", "  ").splitlines()
+    options = [line for line in lines if line.startswith("  -")]
+
+    assert len(options) > 15
+    assert [line for line in options if "  " not in line.strip()] == []

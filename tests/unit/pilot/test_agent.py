@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
+from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import (
     Attempt,
     Beat,
@@ -11,11 +14,13 @@ from pilotage.proto.messages import (
     InputFile,
     LogChunk,
     OutputRule,
+    Problem,
     Wake,
     What,
 )
 from pilotage.proto.wire import decode, encode
 from tests import virtual
+from tests.fake_pilot import Central as CentralOf
 from tests.fake_pilot import FakePilot, Script, script_of
 from tests.scripted_central import ABC, LEASE_S, Central, assignment
 
@@ -281,6 +286,101 @@ def test_a_pilot_that_died_before_the_answer_registers_with_the_same_nonce() -> 
     virtual.run(story())
 
     assert len({one.nonce for one in central.registers}) == 1
+
+
+async def not_answering(method: str, path: str, body: bytes, token: str) -> HttpReply:
+    await asyncio.sleep(1e6)
+    raise AssertionError("the pilot has waited for ever")
+
+
+async def not_ready(method: str, path: str, body: bytes, token: str) -> HttpReply:
+    return HttpReply(503, encode(Problem("not_leader", "another one leads")))
+
+
+# What the central does, after how long the pilot is told to end
+TOLD: dict[str, tuple[CentralOf, float]] = {
+    "before its first word is on the way": (not_answering, 0.0),
+    "while a request is on the way": (not_answering, 5.0),
+    "while it backs off": (not_ready, 30.0),
+}
+
+
+@pytest.mark.parametrize("when", TOLD)
+def test_a_pilot_that_nobody_knows_yet_ends_at_once_when_told_to(when: str) -> None:
+    central, after_s = TOLD[when]
+    pilot = FakePilot(central)
+
+    async def story() -> tuple[int, float]:
+        agent = pilot.agent()
+        running = asyncio.get_running_loop().create_task(agent.run())
+        await asyncio.sleep(after_s)
+        agent.drain("SIGTERM")
+        return await running, virtual.now() - virtual.START_S
+
+    code, ended_s = virtual.run(story())
+
+    assert (code, ended_s) == (0, after_s)
+    assert pilot.log[-1] == (
+        "pilot_ended",
+        {"code": 0, "why": "told to end before the central knew us"},
+    )
+
+
+# What the central does, --idle-s, how long the pilot lives, and what it says of its end
+GIVEN_UP: tuple[tuple[CentralOf, float, float, str], ...] = (
+    (not_answering, 0.0, 900.0, "nobody has answered at https://central.example for 900 s"),
+    (not_answering, 60.0, 60.0, "nobody has answered at https://central.example for 60 s"),
+    (not_ready, 0.0, 900.0, "https://central.example has not let us in for 900 s: 503 not_leader"),
+)
+
+
+@pytest.mark.parametrize(("central", "idle_s", "lives_s", "why"), GIVEN_UP)
+def test_a_pilot_that_nobody_lets_in_gives_up(
+    central: CentralOf, idle_s: float, lives_s: float, why: str
+) -> None:
+    pilot = FakePilot(central, idle_s=idle_s)
+
+    async def story() -> tuple[int, float]:
+        code = await pilot.agent().run()
+        return code, virtual.now() - virtual.START_S
+
+    code, ended_s = virtual.run(story())
+    event, facts = pilot.log[-1]
+
+    assert (code, ended_s) == (15, lives_s)
+    assert (event, facts["code"]) == ("pilot_ended", 15)
+    assert str(facts["why"]).startswith(why)
+
+
+def test_without_work_the_time_before_the_registration_counts() -> None:
+    pilot = FakePilot(Central(), idle_s=300.0)
+
+    async def story() -> tuple[int, float]:
+        pilot.http.cut = True
+        running = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await asyncio.sleep(200.0)
+        pilot.http.cut = False
+        code = await running
+        return code, virtual.now() - virtual.START_S
+
+    code, ended_s = virtual.run(story())
+
+    assert code == 0 and 300.0 <= ended_s < 301.0
+
+
+def test_a_pilot_leaves_the_bus_before_its_goodbye_is_heard() -> None:
+    central, bus_up = Central(), list[bool]()
+
+    async def heard(method: str, path: str, body: bytes, token: str) -> HttpReply:
+        if path == "/v1/beat" and decode(Beat, body).goodbye:
+            assert pilot.bus is not None
+            bus_up.append(pilot.bus.up)
+        return await central(method, path, body, token)
+
+    pilot = FakePilot(heard, bus_sent=lambda topic, payload: None, idle_s=10.0)
+    code = virtual.run(pilot.agent().run())
+
+    assert (code, bus_up) == (0, [False])
 
 
 def test_live_output_flows_only_while_somebody_follows() -> None:
