@@ -133,6 +133,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease),
         watch=Watch(
             requeues=requeues,
+            submissions=submissions,
             store=store,
             memory=memory,
             aftermath=aftermath,

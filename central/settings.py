@@ -13,6 +13,8 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from pilotage.proto.wording import complaint
+
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 
 
@@ -58,6 +60,7 @@ class LeaseSettings(_Section, frozen=True):
     lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L; beats come every L/3
     reserve_s: Seconds = 2.0  # a job is kept for the pilot that was woken for it
     lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # attempts lost after their start: then Held
+    matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100  # a lost job so often matched: Held
     silent_pilot_s: Seconds = 600.0  # a pilot that holds nothing is Lost after this
     poll_bus_down_s: Annotated[float, Meta(ge=1, le=60)] = 5.0  # how often parked pilots ask then
     poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and how often while it is up
@@ -94,14 +97,14 @@ class MatcherSettings(_Section, frozen=True):
 class CommunitySettings(_Section, frozen=True):
     """The community that the embedded issuer serves at first start."""
 
-    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")] = "local"
+    name: Annotated[str, Meta(pattern=whole("[a-z0-9][a-z0-9-]{0,31}"))] = "local"
     groups: tuple[str, ...] = ("users",)  # the first is the default one
 
 
 class LogSettings(_Section, frozen=True):
     """What is written to the log. `debug` adds two lines for each job."""
 
-    level: Annotated[str, Meta(pattern="^(debug|info)$")] = "info"
+    level: Annotated[str, Meta(pattern=whole("(debug|info)"))] = "info"
 
 
 class Settings(_Section, frozen=True):
@@ -135,9 +138,9 @@ def load(
     try:
         return msgspec.convert(tree, Settings, strict=True)
     except msgspec.ValidationError as why:
-        what, _, place = str(why).partition(" - at `$.")
+        found = complaint(why, Settings)
         where = [str(file)] if file else []
-        raise BadSetting(": ".join([*where, place.rstrip("`")]), what) from None
+        raise BadSetting(": ".join([*where, found.path[2:]]), found.message) from None
 
 
 def _from_file(file: Path) -> dict[str, dict[str, Any]]:
@@ -146,7 +149,7 @@ def _from_file(file: Path) -> dict[str, dict[str, Any]]:
     except OSError as why:
         raise BadSetting(str(file), f"cannot be read: {why.strerror}") from None
     except yaml.YAMLError as why:
-        raise BadSetting(str(file), f"is not YAML: {why}") from None
+        raise BadSetting(str(file), f"is not YAML: {' '.join(str(why).split())}") from None
     if not isinstance(found, dict):
         raise BadSetting(str(file), "must hold sections, each with its keys")
     tree: dict[str, dict[str, Any]] = {}

@@ -58,6 +58,7 @@ class Heard:
     replaced: int = 0  # a newer beat of the same pilot came before its turn
     dropped: int = 0  # the queue was full, or the wait too long
     refused: int = 0  # by the service
+    failed: int = 0  # by a fault of ours, which the log tells
 
 
 class _Waiting(NamedTuple):
@@ -168,6 +169,10 @@ class BusBridge:
                 old_session=why.code is Code.OLD_SESSION,
                 other_store=why.code is Code.OTHER_STORE,
             )
+        except Exception as why:  # one pilot's beat, as over HTTP: it must not end all of us
+            self.heard.failed += 1
+            self._log("loop_failed", loop=f"beat of {caller.pilot}", error=repr(why))
+            return
         self._down.beat(caller.community, caller.pilot, answer)
         self.heard.answered += 1
 

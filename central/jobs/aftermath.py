@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Why
-from pilotage.proto.pilot_states import LIVING, PilotEvent, next_state
+from pilotage.proto.pilot_states import LIVING, SPEAKING, PilotEvent, next_state
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
@@ -153,8 +153,9 @@ class Aftermath:
     # -- pilots ---------------------------------------------------------------------------------
 
     async def goodbye(self, presence: Presence) -> None:
-        """The pilot has said that it ends."""
-        await self.pilot_moved(presence, PilotEvent.GOODBYE, "said good-bye")
+        """The pilot has said that it ends; it may say so again before the first is written."""
+        if presence.state in SPEAKING:
+            await self.pilot_moved(presence, PilotEvent.GOODBYE, "said good-bye")
         self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:

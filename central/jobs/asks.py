@@ -155,16 +155,19 @@ class Asks:
         finally:
             for lease in leases:
                 self._aftermath.pending.pop(lease.attempt_id, None)
+        # What holds is a lease before anything else is awaited: a kill that is acknowledged
+        # meanwhile must find it.
+        assignments = [
+            self._assign(presence, lease, body)
+            for lease, body in zip(leases, bodies, strict=True)
+            if body is not None
+        ]
         lost = [lease.job for lease, body in zip(leases, bodies, strict=True) if body is None]
         for job in lost:
             matcher.drop(job)
         if lost:
             await self._aftermath.read_again(lost)
-        return [
-            self._assign(presence, lease, body)
-            for lease, body in zip(leases, bodies, strict=True)
-            if body is not None
-        ]
+        return assignments
 
     async def _write(
         self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]

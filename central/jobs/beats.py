@@ -82,6 +82,8 @@ class Beats:
                 lease.phase, lease.started = Phase.LIVE, True
                 self._renew(lease)
                 self._aftermath.taken_back(lease)
+            elif lease.phase is Phase.LIVE:  # the same beat came by another way and was first
+                self._renew(lease)
             else:
                 late.append(Attempt(lease.job, lease.epoch))
         return late

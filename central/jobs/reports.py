@@ -68,7 +68,7 @@ class Reports:
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._aftermath, self._blobs, self._clock, self._log = aftermath, blobs, clock, log
-        self._losses = verdicts.Losses(settings.lost_max)
+        self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[Judged]:
         """Say of each report what it means; nothing is changed by that."""

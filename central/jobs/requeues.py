@@ -27,7 +27,7 @@ class Requeues:
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._aftermath, self._clock = aftermath, clock
-        self._losses = verdicts.Losses(settings.lost_max)
+        self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def leases_over(self) -> None:
         """Requeue what is overdue."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -13,12 +14,14 @@ from ..auth.callers import User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import KeyReused
+from ..store.errors import KeyReused, StoreError
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import NewSubmission, SubmissionRecord
 from .checking import community_of
 from .intake import Arrived, Maker, Ready
 from .memory import Memory
+
+_Key = tuple[str, int, str]  # community, owner, the submission's own key
 
 _encode = msgspec.json.encode
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
@@ -39,7 +42,8 @@ class Submissions:
         self._counters, self._feed = memory.counters, memory.feed
         self._clock, self._log = clock, log
         self._classes = memory.classes
-        self._arriving: dict[tuple[str, int, str], asyncio.Event] = {}
+        self._arriving: dict[_Key, asyncio.Event] = {}
+        self._leftovers: dict[_Key, int] = {}  # begun, failed, and not yet dropped
 
     async def submit(self, caller: User, body: Submission, *, body_hash: str) -> Submitted:
         """Store all jobs of one request, or none.
@@ -110,6 +114,7 @@ class Submissions:
             await self._arriving[key].wait()
         done = self._arriving[key] = asyncio.Event()
         try:
+            await self._drop(key)
             return await self._write(maker, header, chunks, body_hash)
         finally:
             done.set()
@@ -185,9 +190,26 @@ class Submissions:
                 following = await anext(chunks, None)
             record = await self._store.finish_submission(record.submission_id, body_hash())
         except BaseException:
-            await asyncio.shield(self._store.drop_submission(record.submission_id))
+            key = (new.community, new.owner_id, new.key)
+            self._leftovers[key] = record.submission_id
+            with suppress(StoreError):  # full, still: its key or the next look drops it
+                await asyncio.shield(self._drop(key))
             raise
         return record, arrived
+
+    async def drop_leftovers(self) -> None:
+        """Drop what submissions left that failed when nothing could be written.
+
+        Raises StoreFull while that is still so.
+        """
+        for key in list(self._leftovers):
+            if key not in self._arriving:
+                await self._drop(key)
+
+    async def _drop(self, key: _Key) -> None:
+        if key in self._leftovers:
+            await self._store.drop_submission(self._leftovers[key])
+            self._leftovers.pop(key, None)
 
     async def _repeated(
         self,

@@ -38,9 +38,10 @@ def state_of(lease: Lease) -> JobState:
 
 @dataclass(frozen=True)
 class Losses:
-    """How many lost attempts a job may have before it is held."""
+    """How often a job may be lost before it is held: after a start, and ever."""
 
     lost_max: int
+    matched_max: int
 
 
 def lease_over(
@@ -83,6 +84,10 @@ def _requeue(
     elif lost and lease.losses + 1 >= limits.lost_max:
         event, close = JobEvent.LOST_TOO_OFTEN, True
         reason = f"lost_too_often: {lease.losses + 1} attempts were lost, the last: {reason}"
+    elif how not in WITHOUT_RESULT - LOSS_BEFORE_START and lease.epoch >= limits.matched_max:
+        # Each pilot that takes it vanishes before it can say that it started.
+        event, close = JobEvent.LOST_TOO_OFTEN, True
+        reason = f"lost_too_often: matched {lease.epoch} times, the last: {reason}"
     return Requeue(
         attempt_id=lease.attempt_id,
         job_id=lease.job,

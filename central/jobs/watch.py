@@ -13,15 +13,17 @@ from .aftermath import Aftermath, counted
 from .leases import Phase
 from .memory import Memory
 from .requeues import Requeues
+from .submit import Submissions
 
 
 class Watch:
-    """Leases, queue times, silent pilots: one pass each `watch_s`."""
+    """Leases, queue times, silent pilots, leftovers: one pass each `watch_s`."""
 
     def __init__(
         self,
         *,
         requeues: Requeues,
+        submissions: Submissions,
         store: Store,
         memory: Memory,
         aftermath: Aftermath,
@@ -29,7 +31,8 @@ class Watch:
         log: Log,
         settings: LeaseSettings,
     ) -> None:
-        self._requeues, self._store, self._queue = requeues, store, memory.queue
+        self._requeues, self._submissions = requeues, submissions
+        self._store, self._queue = store, memory.queue
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
         self._feed, self._settings = memory.feed, settings
@@ -55,6 +58,7 @@ class Watch:
         await self._requeues.leases_over()
         await self._queue_times()
         await self._silent_pilots()
+        await self._submissions.drop_leftovers()
         self._queue.wake()
 
     async def _queue_times(self) -> None:

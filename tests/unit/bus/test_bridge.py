@@ -1,6 +1,7 @@
 """The bus as a face: who is asked what, what is answered, and what becomes of garbage."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -63,7 +64,7 @@ class Dispatch:
 
     def __init__(self) -> None:
         self.asked: list[tuple[PilotCaller, Beat]] = []
-        self.refusal: Refused | None = None
+        self.refusal: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -108,6 +109,7 @@ class World:
         )
         self.down: list[Down] = []
         self.told: list[dict[str, int]] = []
+        self.failed: list[str] = []
         self.changes: list[bool] = []
 
     async def hear(self, payload: bytes) -> None:
@@ -115,7 +117,10 @@ class World:
 
     def log(self, event: str, **fields: Any) -> None:
         no_log(event, **fields)
-        self.told.append(fields["counts"])
+        if event == "bus_traffic":
+            self.told.append(fields["counts"])
+        else:
+            self.failed.append(fields["error"])
 
     async def settle(self) -> None:
         """Let everything run that can: there are no sockets to wait for."""
@@ -148,6 +153,19 @@ async def test_a_beat_is_answered_to_its_pilot() -> None:
 
         assert world.dispatch.asked == [(CALLER, BEAT)]
         assert world.down == [Down(beat=BeatAnswer(n=7, term=3))]
+
+
+async def test_a_fault_of_ours_in_one_beat_ends_nothing() -> None:
+    async with running(World()) as world:
+        world.dispatch.refusal = KeyError("a bug")
+        world.say(Kind.BEAT, wire.encode(BEAT))
+        await world.settle()
+        world.dispatch.refusal = None
+        world.say(Kind.BEAT, wire.encode(dataclasses.replace(BEAT, n=8)))
+        await world.settle()
+
+        assert world.failed == ["KeyError('a bug')"]
+        assert (world.bridge.heard.failed, world.bridge.heard.answered) == (1, 1)
 
 
 @pytest.mark.parametrize(

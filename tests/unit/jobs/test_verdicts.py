@@ -8,7 +8,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Why
 from tests.builders import a_lease, an_ended
 
-LIMITS = verdicts.Losses(lost_max=5)
+LIMITS = verdicts.Losses(lost_max=5, matched_max=100)
 
 # An attempt whose lease is over:
 #  started  wanted      losses before   →  state    closed  counts as lost
@@ -39,6 +39,20 @@ def test_the_end_of_a_lease_moves_the_job_as_the_table_says(line: str) -> None:
     assert change.close is (closed == "yes")
     assert change.lost is (lost == "yes")
     assert change.wanted is lease.wanted
+
+
+def test_a_job_that_no_pilot_lives_to_start_is_held_in_the_end() -> None:
+    lost = [
+        verdicts.lease_over(a_lease(epoch=epoch), at=1.0, silent_s=121.0, limits=LIMITS)
+        for epoch in (99, 100)
+    ]
+    drained = verdicts.without_result(
+        a_lease(epoch=100), an_ended(how=How.DRAINED, exit_code=None), at=1.0, limits=LIMITS
+    )
+
+    assert [change.new for change in lost] == [JobState.WAITING, JobState.HELD]
+    assert lost[1].reason == "lost_too_often: matched 100 times, the last: no beat for 121 s"
+    assert drained.new is JobState.WAITING
 
 
 # A report `ended` that brings a result:

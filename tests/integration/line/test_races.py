@@ -1,0 +1,138 @@
+"""Two things at once, at the one moment where it matters: nobody is told what is not so."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.jobs.leases import Phase
+from pilotage.central.store.protocol import CHUNK_MAX
+from pilotage.central.store.records import Change, JobBody, NewAttempt, NewJob, Standing
+from pilotage.proto.api import Submission, Submitted
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Ask, Beat, How
+from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.problems import Code
+from tests.fake_bus import FakeBus
+from tests.integration.line.test_protocol import OFFER, Scene, ended, of, scene
+
+
+def test_a_kill_while_another_match_is_read_again_reaches_the_pilot() -> None:
+    async def tell(one: Scene) -> None:
+        first, second = await one.submit(2)
+        store = one.world.store
+        turn, standing = store.turn, store.standing
+
+        async def beaten(
+            changes: Sequence[Change], rows: Sequence[NewAttempt]
+        ) -> tuple[list[bool], list[JobBody | None]]:
+            store.turn = turn  # type: ignore[method-assign]
+            await one.kill(first)  # before the match is written
+            result = await turn(changes, rows)
+            store.standing = slow  # type: ignore[method-assign]
+            return result
+
+        async def slow(jobs: Sequence[int]) -> dict[int, Standing]:
+            store.standing = standing  # type: ignore[method-assign]
+            await one.kill(second)  # after its match is written
+            return await standing(jobs)
+
+        store.turn = beaten  # type: ignore[method-assign]
+        one.ask_n += 1
+        reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER, jobs_max=2))
+        assert reply.ask is not None
+        (got,) = reply.ask.assignments
+        stopped = [stop.job for stop in (await one.turn()).stop]
+        await one.turn(ended(got, how=How.KILLED, exit_code=None))
+
+        assert (got.job, stopped) == (second, [second])
+        assert await one.state(second) is JobState.KILLED
+
+    scene(tell)
+
+
+def test_the_same_beat_by_two_ways_takes_a_job_back_once_and_is_stale_by_none() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        got = await one.ask()
+        await asyncio.sleep(130.0)
+        assert await one.state(job) is JobState.WAITING
+        plain = one.world.store.synced
+
+        async def slow() -> None:
+            await asyncio.sleep(0.02)
+
+        one.world.store.synced = slow  # type: ignore[method-assign]
+        stale = await asyncio.gather(one.beat(of(got)), one.beat(of(got)))
+        one.world.store.synced = plain  # type: ignore[method-assign]
+        lease = one.world.central.memory.leases.of_job(job)
+
+        assert stale == [(), ()]
+        assert lease is not None and lease.phase is Phase.LIVE
+        assert await one.state(job) is JobState.RUNNING
+
+    scene(tell)
+
+
+def test_a_pilot_that_says_good_bye_twice_has_said_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow(_bus: FakeBus, _community: str, _pilot: str) -> None:
+        await asyncio.sleep(1.0)  # a broker may take its time
+
+    monkeypatch.setattr(FakeBus, "remove_login", slow)
+
+    async def tell(one: Scene) -> None:
+        dispatch = one.world.central.services.dispatch
+
+        async def goodbye(n: int) -> None:
+            await asyncio.sleep(0.1 * n)
+            await dispatch.beat(
+                one.caller, Beat(gen=one.gen, session=one.session, n=n, goodbye=True)
+            )
+
+        await asyncio.gather(goodbye(1), goodbye(2))
+        row = await one.world.store.pilot(one.caller.pilot)
+        assert row is not None and row.state is PilotState.DONE
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_a_submission_that_no_store_had_room_for_may_be_made_again(by_key: bool) -> None:
+    """Not even dropping the half of it was possible: its key is not spent, and its rows go."""
+
+    async def tell(one: Scene) -> None:
+        store = one.world.store
+        plain = store.add_jobs
+        body = msgspec.Raw(msgspec.json.encode(Job(command=("run",))))
+        jobs = [body] * (3 * CHUNK_MAX)
+
+        async def submit() -> Submitted:
+            return await one.world.central.services.submissions.submit(
+                one.world.user(), Submission(key="k", jobs=jobs), body_hash="h"
+            )
+
+        written: list[int] = []
+
+        async def second_finds_it_full(submission: int, rows: Sequence[NewJob]) -> int:
+            store.full = bool(written)
+            written.append(await plain(submission, rows))
+            return written[-1]
+
+        store.add_jobs = second_finds_it_full  # type: ignore[method-assign]
+        with pytest.raises(Refused) as refused:
+            await submit()
+        assert refused.value.code is Code.STORE_FULL
+        store.full, store.add_jobs = False, plain  # type: ignore[method-assign]
+        if not by_key:
+            await asyncio.sleep(5.0)  # the watch drops it
+        made = await submit()
+
+        assert (made.count, made.repeated) == (3 * CHUNK_MAX, False)
+        assert (await submit()).repeated
+
+    scene(tell)
