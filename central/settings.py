@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from pilotage.proto.patterns import whole
 from pilotage.proto.wording import complaint
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]

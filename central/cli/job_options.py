@@ -8,6 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.job import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, Job
+from pilotage.proto.wording import complaint, steps
 
 from ..client.files import LocalFile
 from ..client.job_file import Draft
@@ -82,7 +83,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
     except msgspec.ValidationError as why:
-        raise UsageError(named(str(why))) from None
+        raise UsageError(named(why, Job)) from None
 
 
 def refuse_with_file(options: JobOptions) -> None:
@@ -110,10 +111,15 @@ def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
     return tuple(LocalFile(path) for path in paths)
 
 
-def named(message: str) -> str:
-    """Return a msgspec message in terms of options."""
-    what, _, place = message.partition(" - at `$")
-    steps: list[Any] = [step.split("[")[0] for step in place.rstrip("`").split(".")]
-    field = next((step for step in reversed(steps) if step), "")
-    option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
-    return f"{option}: {what[:1].lower()}{what[1:]}" if field else what
+def named(why: msgspec.ValidationError, kind: Any) -> str:
+    """Return what is wrong with a `kind` in terms of options."""
+    found = complaint(why, kind)
+    option = option_of(found.path)
+    return f"{option}: {found.message}" if option else found.message
+
+
+def option_of(path: str) -> str:
+    """Return the option that stands for a part of a request, empty where there is none."""
+    words = [step for step in steps(path) if not step.isdigit()]
+    field = next((step for step in reversed(words) if step != "..."), "")
+    return _OPTION_OF.get(field, "--" + field.replace("_", "-")) if field else ""

@@ -49,7 +49,10 @@ def start(
     foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
     common: Common = COMMON,
 ) -> int:
-    """Start pilots on this machine. They run on until they are drained, or have been idle."""
+    """Start pilots on this machine. They run on until they are drained, or have been idle.
+
+    The folder of a pilot, with its log, goes when it ends well.
+    """
     request = _request({"site": site, "element": element, "count": count})
     secrets, central = _secrets(request, common)
 
@@ -66,6 +69,7 @@ def start(
             wall_s=wall_s,
             idle_s=idle_s,
             isolation=isolation,
+            remove_state=True,
         )
         for one in secrets
     ]
@@ -112,7 +116,7 @@ def _request(wanted: dict[str, object]) -> SecretRequest:
     try:
         return msgspec.convert(wanted, SecretRequest)
     except msgspec.ValidationError as why:
-        raise UsageError(named(str(why))) from None
+        raise UsageError(named(why, SecretRequest)) from None
 
 
 def _secrets(request: SecretRequest, common: Common) -> tuple[list[Secret], str]:

@@ -1,18 +1,23 @@
 """`pilotage submit`."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.job import Job
+from pilotage.proto.wording import complaint
 
 from ..client.bodies import STREAM_ABOVE
+from ..client.errors import BadJobFile, Refused
 from .exit_codes import Exit, UsageError
-from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, option_of, refuse_with_file
 from .options import CHANGING_S, COMMON, Common, run_with
 from .present import jobs_in_words, print_json, print_line
 from .progress import bar
@@ -58,7 +63,10 @@ def submit(
     plan = _plan(file, job, array, payload)
 
     async def work(client: "AsyncClient") -> int:
-        handle = await plan(client, key)
+        try:
+            handle = await plan.submit(client, key)
+        except Refused as why:
+            raise in_place(why, plan.told) from None
         _report(handle, common)
         if follow:
             await _follow(handle)
@@ -70,7 +78,12 @@ def submit(
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-Plan = Callable[["AsyncClient", str], Any]
+@dataclass(frozen=True)
+class Plan:
+    """What submits the jobs, and what tells a refusal by the place that a person knows."""
+
+    submit: Callable[["AsyncClient", str], Awaitable["AsyncSubmissionHandle"]]
+    told: Callable[[str, str], str]  # path in the submission, what is wrong with it
 
 
 def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ...] | None) -> Plan:
@@ -82,18 +95,69 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
             raise UsageError("nothing to submit: give a job file, or a command after `--`")
         draft = draft_of(job, payload)
         numbers = parse_array(array) if array else None
-        return lambda client, key: _submit_command(client, draft, numbers, job, key)
+        if numbers is not None:
+            _check_names(draft.job)
+        return Plan(lambda client, key: _submit_command(client, draft, numbers, job, key), _option)
     if array:
         raise UsageError("--array is for a command after `--`; a file has `parameters:`")
     refuse_with_file(job)
     if not file.exists():
         raise UsageError(f"there is no file {file}: a command comes after `--`, as in -- {file}")
     if file.suffix == ".ndjson":
-        return lambda client, key: _submit_lines(client, file, job, key)
+        return Plan(
+            lambda client, key: _submit_lines(client, file, job, key),
+            lambda path, why: _line_told(file, path, why),
+        )
     from ..client.job_file import read_job_file
 
     read = read_job_file(file)
-    return lambda client, key: _submit_file(client, read, job, key)
+    return Plan(
+        lambda client, key: _submit_file(client, read, job, key),
+        lambda path, why: str(read.wrong(path, why) or why),
+    )
+
+
+def in_place(refused: Refused, told: Callable[[str, str], str]) -> Refused:
+    """Return the central's refusal of a part of the submission, told by its place."""
+    path = refused.field.removeprefix("$.")
+    if not path.startswith(("jobs[", "parameters[", "template")):
+        return refused
+    why = refused.message.removeprefix("$.").removeprefix(path).lstrip(": ")
+    return type(refused)(refused.code, told(path, why), status=refused.status)
+
+
+def _option(path: str, why: str) -> str:
+    """Tell what is wrong with a part of the one job by the option that stands for it."""
+    inside = path.partition(".")[2]
+    option = option_of(f"$.{inside}") if inside else ""
+    if option == "--group" and "--group" in why:
+        return why
+    return f"{option.replace('--command', 'the command')}: {why}" if option else why
+
+
+def _line_told(file: Path, path: str, why: str) -> str:
+    """Tell what is wrong with a job of an .ndjson file by its line there."""
+    index, _, inside = path.removeprefix("jobs[").partition("]")
+    with file.open("rb") as stream:
+        numbers = (n for n, line in enumerate(stream, 1) if line.strip())
+        number = next(islice(numbers, int(index), None), None) if index.isdigit() else None
+    place = str(file) if number is None else f"{file}:{number}"
+    return ": ".join(part for part in (place, inside.lstrip("."), why) if part)
+
+
+def _check_names(job: Job) -> None:
+    """Refuse parameters that an array does not have."""
+    texts = (*job.command, job.name, *job.environment.values(), *(o.pattern for o in job.outputs))
+    try:
+        names = {name for text in texts for _, name, _, _ in Formatter().parse(text)}
+    except ValueError:
+        return  # unmatched braces: the central says which
+    others = sorted(name for name in names if name is not None and name != "index")
+    if others:
+        raise UsageError(
+            f"{{{others[0]}}} in the command: an array has the parameter {{index}} alone;"
+            " write {{ and }} for braces"
+        )
 
 
 def parse_array(text: str) -> range:
@@ -153,7 +217,7 @@ async def _submit_lines(
         jobs = (line.strip() for line in stream)
         with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
             return await client.submit(
-                _decoded(jobs),
+                _decoded(jobs, file),
                 key=key or None,
                 name=options.name,
                 group=options.group,
@@ -161,15 +225,19 @@ async def _submit_lines(
             )
 
 
-def _decoded(lines: Iterator[bytes]) -> Iterator[Job]:
+def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
     decode = msgspec.json.Decoder(Job).decode
     for n, line in enumerate(lines, 1):
         if not line:
             continue
         try:
             yield decode(line)
+        except msgspec.ValidationError as why:
+            found = complaint(why, Job, line)
+            field = found.path.removeprefix("$").removeprefix(".")
+            raise BadJobFile(str(file), n, field, found.message) from None
         except msgspec.DecodeError as why:
-            raise UsageError(f"line {n}: {why}") from None
+            raise BadJobFile(str(file), n, "", f"not JSON: {why}") from None
 
 
 async def _complete(client: "AsyncClient", draft: "Draft") -> Job:

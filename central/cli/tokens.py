@@ -12,6 +12,7 @@ from pilotage.proto.claims import Role
 
 from ..client.credentials import Kept
 from .exit_codes import Exit, UsageError
+from .job_options import named
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, print_json, print_line, print_table
 
@@ -55,7 +56,7 @@ def issue(
             TokenIssue,
         )
     except msgspec.ValidationError as why:
-        raise UsageError(str(why)) from None
+        raise UsageError(named(why, TokenIssue)) from None
 
     async def work(client: "AsyncClient") -> int:
         # The file comes first: a token that cannot be written down must not be issued.

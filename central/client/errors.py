@@ -89,7 +89,11 @@ class Refused(ClientError):
     """
 
     def __init__(self, code: str, message: str, field: str = "", status: int = 0) -> None:
-        super().__init__(f"{field}: {message}" if field and field not in message else message)
+        # One of many things must be told apart; else a message is a sentence of its own.
+        place = field.removeprefix("$.")
+        many = "[" in place or place.startswith("line ")
+        said = f"{place}: {message}" if many and place not in message else message
+        super().__init__(said.removeprefix("$."))
         self.code, self.message, self.field, self.status = code, message, field, status
 
 

@@ -5,15 +5,15 @@ form it allows what people write: `needs` as one mapping, outputs as bare patter
 beside the file, numbers in a command.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
+from pilotage.proto.wording import MISSING, complaint, steps
 
 from .bodies import Parameters
 from .errors import BadJobFile
@@ -24,8 +24,6 @@ from .yaml_text import as_list, as_mapping, line_of, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group")
 _INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
-_AT = re.compile(r"^(?P<what>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
-_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+|\.\.\.)\]")
 _SHAPES: dict[str, type[msgspec.Struct]] = {
     "needs": Need,
     "outputs": OutputPattern,
@@ -55,6 +53,22 @@ class JobFile:
     name: str = ""
     key: str = ""
     group: str = ""
+    text: str = field(default="", repr=False)
+    where: str = ""
+
+    def wrong(self, path: str, message: str) -> BadJobFile | None:
+        """Return what the central says of a part of the submission, told with the file's line;
+        None where it speaks of nothing in here. `path` is as in `jobs[3].needs[0].tags`."""
+        place = place_of(path)
+        if not place or place[0] not in ("jobs", "template", "parameters"):
+            return None
+        if place[0] == "jobs":
+            found = load(self.text, self.where)
+            if as_list(found) is not None:
+                place = place[1:]
+            elif "jobs" not in found:
+                place = place[2:]
+        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
 
 
 def read_job_file(path: Path) -> JobFile:
@@ -69,7 +83,7 @@ def read_job_file(path: Path) -> JobFile:
 
 def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
     """Return the jobs in `text`; relative paths of inputs begin at `folder`."""
-    return _Reader(text, where, folder).read()
+    return replace(_Reader(text, where, folder).read(), text=text, where=where)
 
 
 class _Reader:
@@ -119,7 +133,7 @@ class _Reader:
         try:
             return Draft(msgspec.convert(job, Job), files)
         except msgspec.ValidationError as why:
-            raise self._from_msgspec(str(why), path) from None
+            raise self._from_msgspec(why, path) from None
 
     def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
         """Return the job in the form of `proto.job`, apart from local inputs."""
@@ -127,6 +141,8 @@ class _Reader:
         job = dict(found)
         if isinstance(job.get("command"), str):
             raise self._wrong((*path, "command"), "expected a list of words: [echo, hello]")
+        for key in ("command", "environment", "outputs"):
+            self._check_braces(job.get(key), (*path, key), lists=key != "outputs")
         for key in ("command", "environment"):
             if key in job:
                 job[key] = self._as_written(job[key], (*path, key))
@@ -138,6 +154,17 @@ class _Reader:
         for key, shape in _SHAPES.items():
             self._check_inside(job.get(key), (*path, key), shape)
         return job
+
+    def _check_braces(self, found: Any, path: Place, *, lists: bool) -> None:
+        """Refuse `[echo, {n}]`: to YAML that is a mapping, and was meant as a parameter."""
+        mapping = as_mapping(found)
+        pairs = enumerate(as_list(found) or ()) if mapping is None else mapping.items()
+        for step, value in pairs:
+            inner = as_mapping(value)
+            bare = inner is not None and all(one is None for one in inner.values())
+            if inner is not None and (lists or bare):
+                word = "{" + ", ".join(str(key) for key in inner) + "}"
+                raise self._wrong((*path, step), f"quote it: '{word}' is a mapping in YAML")
 
     def _check_inside(self, found: Any, path: Place, shape: type[msgspec.Struct]) -> None:
         mapping = as_mapping(found)
@@ -227,20 +254,26 @@ class _Reader:
             raise self._wrong((key,), "expected text")
         return value
 
-    def _from_msgspec(self, message: str, path: Place) -> BadJobFile:
-        matched = _AT.match(message)
-        what, inner = (matched["what"], matched["path"]) if matched else (message, "")
-        steps: list[str | int] = []
-        for name, index in _STEP.findall(inner):
-            if index == "...":
-                break  # somewhere in a mapping
-            steps.append(name if name else int(index))
-        what = what.replace("Object missing required field", "a job needs the key")
-        return self._wrong((*path, *steps), what[:1].lower() + what[1:])
+    def _from_msgspec(self, why: msgspec.ValidationError, path: Place) -> BadJobFile:
+        found = complaint(why, Job)
+        place = (*path, *place_of(found.path))
+        if found.message == MISSING:
+            return self._wrong(place[:-1], f"the key `{place[-1]}` is missing")
+        return self._wrong(place, found.message)
 
     def _wrong(self, path: Place, message: str, *, field: str | None = None) -> BadJobFile:
         shown = _shown(path) if field is None else field
         return BadJobFile(self._where, line_of(self._text, path), shown, message)
+
+
+def place_of(path: str) -> Place:
+    """Return the steps of a path such as `$.jobs[3].needs[0].tags`, as far as it is exact."""
+    place: list[str | int] = []
+    for step in steps(path if path.startswith("$") else f"$.{path}"):
+        if step == "...":
+            break  # somewhere in a mapping
+        place.append(int(step) if step.isdigit() else step)
+    return tuple(place)
 
 
 def _fields(shape: type[msgspec.Struct]) -> tuple[str, ...]:

@@ -23,14 +23,14 @@ TABLE: list[tuple[type[Any], str, Code, str, str]] = [
         '{"jobs":[{"command":["a"]},{"command":["a"],"needs":[{"cores_min":"x"}]}]}',
         Code.INVALID,
         "$.jobs[1].needs[0].cores_min",
-        'Expected `int`, got `str`, found "x"',
+        'expected a whole number from 1 to 4096, got text, found "x"',
     ),
     (
         Jobs,
         '{"jobs":[{"command":["a"],"needs":[{"cores_min":0}]}]}',
         Code.INVALID,
         "$.jobs[0].needs[0].cores_min",
-        "Expected `int` >= 1, found 0",
+        "expected a whole number from 1 to 4096, found 0",
     ),
     (
         Jobs,
@@ -48,12 +48,12 @@ TABLE: list[tuple[type[Any], str, Code, str, str]] = [
     ),
     (Jobs, '{"jobs":[{}]}', Code.INVALID, "$.jobs[0].command", "is required and missing"),
     (Jobs, '{"job":[]}', Code.INVALID, "$.job", "did you mean 'jobs'?"),
-    (Jobs, "[]", Code.INVALID, "$", "Expected `object`, got `array`"),
+    (Jobs, "[]", Code.INVALID, "$", "expected a mapping, got a list"),
     (Jobs, '{"jobs":', Code.MALFORMED, "$", "is not JSON"),
     (Jobs, "", Code.MALFORMED, "$", "is not JSON"),
     (Jobs, "\x00", Code.MALFORMED, "$", "is not JSON"),
     (api.Action, '{"action":"kil"}', Code.INVALID, "$.action", "one of kill hold release"),
-    (messages.Turn, '{"gen":1}', Code.INVALID, "$.gen", "Expected `str`, got `int`"),
+    (messages.Turn, '{"gen":1}', Code.INVALID, "$.gen", "expected text, got a whole number"),
     (messages.Usage, '{"wall_s":1e999}', Code.INVALID, "$.wall_s", "out of range"),
 ]
 

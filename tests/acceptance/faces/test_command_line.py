@@ -184,3 +184,41 @@ def test_a_secret_that_nobody_has_used_is_listed_as_that_and_drain_does_not_wait
     assert "Submitted  secret not used yet      -     -" in listed[1]
     assert shell.type("pilot", "drain", "--site", "ELSEWHERE", "--wait") == ""
     assert "0 pilots told to end" in shell.said
+
+
+YAML_PLACE = """name: places
+template:
+  command: [echo, '{seed}']
+  needs: {tags: 'gpu &'}
+parameters:
+  - seed: 1
+  - sed: 2
+"""
+
+
+def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: Path) -> None:
+    def said(*words: str, code: int = 3) -> str:
+        shell.type("submit", *words, code=code)
+        return shell.said
+
+    (tmp_path / "a.yaml").write_text(YAML_PLACE)
+    assert "pilotage: a.yaml:4: template.needs[0].tags: " in said("a.yaml")
+    (tmp_path / "b.yaml").write_text(YAML_PLACE.replace("gpu &", "gpu"))
+    assert (
+        "pilotage: b.yaml:7: parameters[1]: the template also uses seed; this entry has sed: "
+        "did you mean 'seed' by 'sed'?" in said("b.yaml")
+    )
+    (tmp_path / "c.yaml").write_text("command: ['true']\ngroup: others\n")
+    assert "pilotage: c.yaml:2: group: you may not submit for 'others'" in said("c.yaml")
+    line = '{"command":["true"]}\n\n'
+    (tmp_path / "d.ndjson").write_text(line + '{"command":["true"],"needs":[{"tags":"a &"}]}\n')
+    assert "pilotage: d.ndjson:3: needs[0].tags: " in said("d.ndjson")
+    (tmp_path / "e.ndjson").write_text(line + '{"comand":["true"]}\n')
+    assert "e.ndjson:3: comand: there is no field 'comand'; did you mean 'command'?" in said(
+        "e.ndjson", code=2
+    )
+    assert "pilotage: --tags: " in said("--tags", "a &", "--", "true")
+    assert "pilotage: --group: you may not submit" in said("--group", "x", "--", "true")
+    assert "{seed} in the command: an array has the parameter {index}" in said(
+        "--array", "2", "--", "echo", "{seed}", code=2
+    )

@@ -9,10 +9,10 @@ from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_f
 from pilotage.central.cli.submit import parse_array
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
-    "cores": (JobOptions(cores=0), "--cores: expected `int` >= 1"),
+    "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096"),
     "wall": (JobOptions(wall_s=-1), "--wall-s: expected"),
     "memory": (JobOptions(memory_mb=-1), "--memory-mb: expected"),
-    "priority": (JobOptions(priority=11), "--priority: expected `int` <= 10"),
+    "priority": (JobOptions(priority=11), "--priority: expected a whole number from 0 to 10"),
     "site": (JobOptions(site=("a b",)), "--site: expected"),
     "output": (JobOptions(output=("",)), "--output: expected"),
     "type": (JobOptions(type=""), "--type: expected"),

@@ -35,18 +35,29 @@ WRONG = {
     ),
     "a wrong type": (
         "command: [a]\nneeds:\n  cores_min: many\n",
-        "f.yaml:3: needs[0].cores_min: expected `int`, got `str`",
+        "f.yaml:3: needs[0].cores_min: expected a whole number from 1 to 4096, got text",
     ),
     "a value out of range": (
         "command: [a]\nretries: 101\n",
-        "f.yaml:2: retries: expected `int` <= 100",
+        "f.yaml:2: retries: expected a whole number from 0 to 100",
     ),
     "a command that is a text": (
         "name: x\ncommand: echo hi\n",
         "f.yaml:2: command: expected a list",
     ),
-    "no command": ("jobs:\n- command: [a]\n- name: b\n", "f.yaml:3: jobs[1]: a job needs the key"),
+    "no command": (
+        "jobs:\n- command: [a]\n- name: b\n",
+        "f.yaml:3: jobs[1]: the key `command` is missing",
+    ),
     "a key twice": ("command: [a]\nname: x\nname: y\n", "f.yaml:3: the key 'name' comes twice"),
+    "braces without quotes": (
+        "command: [echo, {a}]\n",
+        "f.yaml:1: command[1]: quote it: '{a}' is a mapping in YAML",
+    ),
+    "braces without quotes in an output": (
+        "command: [a]\noutputs: [{n}]\n",
+        "f.yaml:2: outputs[0]: quote it: '{n}' is a mapping in YAML",
+    ),
     "no YAML": ("command: [a\n", "f.yaml:2: did not find expected"),
     "nothing": ("", "f.yaml: a job file holds"),
     "a word": ("hello", "f.yaml:1: a job file holds"),

@@ -1,0 +1,192 @@
+"""What is wrong with a message, in words for people who know no types. Pure.
+
+The decoder says "Expected `int` <= 10 - at `$.priority`"; a person wants to read "priority:
+expected a whole number from 0 to 10". The central and its clients say it in the same words.
+"""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from .patterns import whole
+
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<path>\$.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
+_EXPECTED = re.compile(r"^Expected `(?P<right>[^`]*)`(?P<rule>.*?)(?:, got `(?P<got>[^`]*)`)?$")
+_RULE = re.compile(r"^ ?(?P<of>of length )?(?P<sign>>=|<=|>|<) (?P<bound>[0-9.e+-]+)$")
+_CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_SHOWN_MAX = 80
+
+MISSING: Final = "is required and missing"
+
+_NOUNS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+_SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+# The patterns of our messages, as one would say them.
+_PATTERNS: Final = {
+    whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"): "letters, digits and . _ : / @ + - only",
+    whole("[A-Za-z0-9][A-Za-z0-9._-]*"): "letters, digits and . _ - only",
+    whole("([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"): "at most 64 letters, digits and . _ - only",
+    whole("[0-9a-f]{64}"): "64 hexadecimal digits",
+    whole("[a-z0-9][a-z0-9-]{0,31}"): "small letters, digits and - only, at most 32",
+}
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with one part of a message."""
+
+    path: str  # `$.needs[0].tags`
+    message: str
+
+
+def complaint(why: object, kind: Any, data: bytes | memoryview | msgspec.Raw = b"") -> Complaint:
+    """Return what the decoder says of a `kind` in words; `data`, where known, adds the value."""
+    found = _WHERE.match(str(why))
+    what = found["what"] if found else str(why)
+    path = (found["path"] if found else None) or "$"
+    unknown = _UNKNOWN.search(what)
+    if unknown is not None:
+        return _unknown_field(unknown["name"], path, kind)
+    missing = _MISSING.search(what)
+    if missing is not None:
+        return Complaint(f"{path}.{missing['name']}", MISSING)
+    here = _at(kind, path)
+    value = _value_at(data, path)
+    shown = "" if value is None else f", found {value}"
+    return Complaint(path, f"{_sentence(what, here)}{_words_of(here)}{shown}")
+
+
+def steps(path: str) -> list[str]:
+    """Return the names and indices of a path."""
+    return [name or index for name, index in _STEP.findall(path)]
+
+
+def short(text: str) -> str:
+    """Return a text that fits into a message."""
+    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
+
+
+def _sentence(what: str, here: inspect.Type) -> str:
+    found = _EXPECTED.match(what)
+    if found is None:
+        return what.replace("Invalid enum value", "unknown word")
+    right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"])
+    got = f", got {_noun(found['got'])}" if found["got"] else ""
+    return f"expected {right}{got}"
+
+
+def _range(here: inspect.Type) -> str:
+    """Return what a number may be, where both ends are known."""
+    for arm in _arms(here):
+        if isinstance(arm, inspect.IntType) and arm.ge is not None and arm.le is not None:
+            return f"a whole number from {arm.ge} to {arm.le}"
+        if isinstance(arm, inspect.FloatType) and arm.ge is not None and arm.le is not None:
+            return f"a number from {_plain(arm.ge)} to {_plain(arm.le)}"
+    return ""
+
+
+def _plain(number: float) -> str:
+    return str(number).removesuffix(".0")
+
+
+def _rule(rule: str, right: str) -> str:
+    if not rule:
+        return ""
+    if rule.startswith(" matching regex "):
+        pattern = rule.removeprefix(" matching regex ").strip("'\"").replace("\\\\", "\\")
+        choice = _CHOICE.fullmatch(pattern)
+        if choice:
+            return f": {choice[1].replace('|', ' or ')}"
+        return f" of {_PATTERNS.get(pattern, f'the form {pattern}')}"
+    found = _RULE.match(rule)
+    if found is None:
+        return rule
+    bound = f"{_SIGNS[found['sign']]} {found['bound'].removesuffix('.0')}"
+    if not found["of"]:
+        return f", {bound}"
+    one = found["bound"] == "1"
+    unit = ("entry" if one else "entries") if right == "array" else f"character{'s' * (not one)}"
+    return f" of {bound} {unit}"
+
+
+def _noun(kinds: str) -> str:
+    words = kinds.split(" | ")
+    if "float" in words and "int" in words:
+        words.remove("int")
+    return " or ".join(_NOUNS.get(one, one) for one in words)
+
+
+def _unknown_field(name: str, path: str, kind: Any) -> Complaint:
+    holder = _object(_at(kind, path))
+    known = [one.encode_name for one in holder.fields] if holder is not None else []
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    right = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    said = f"there is no field {short(name)!r}; {right}"
+    return Complaint(f"{path}.{short(name)}", said)
+
+
+def _value_at(data: bytes | memoryview | msgspec.Raw, path: str) -> str | None:
+    """Return the JSON at `path`, shortened, or None where the path says too little."""
+    value: Any = data
+    if not bytes(data):
+        return None
+    for step in steps(path):
+        try:
+            if step.isdigit():
+                value = msgspec.json.decode(value, type=list[msgspec.Raw])[int(step)]
+            else:
+                value = msgspec.json.decode(value, type=dict[str, msgspec.Raw])[step]
+        except (msgspec.DecodeError, LookupError):
+            return None
+    return short(bytes(value).decode(errors="replace"))
+
+
+def _words_of(here: inspect.Type) -> str:
+    """Return the words of an enum, as an addition to a message."""
+    enums = [arm for arm in _arms(here) if isinstance(arm, inspect.EnumType)]
+    return ", one of " + " ".join(str(word.value) for word in enums[0].cls) if enums else ""
+
+
+def _at(kind: Any, path: str) -> inspect.Type:
+    here = inspect.type_info(kind)
+    for step in steps(path):
+        here = _inside(here, step)
+    return here
+
+
+def _inside(here: inspect.Type, step: str) -> inspect.Type:
+    for arm in _arms(here):
+        if isinstance(arm, inspect.StructType | inspect.DataclassType):
+            for one in arm.fields:
+                if one.encode_name == step:
+                    return one.type
+        if isinstance(arm, inspect.ListType | inspect.VarTupleType):
+            return arm.item_type
+        if isinstance(arm, inspect.DictType):
+            return arm.value_type
+    return inspect.AnyType()
+
+
+def _object(here: inspect.Type) -> inspect.StructType | inspect.DataclassType | None:
+    for arm in _arms(here):
+        if isinstance(arm, inspect.StructType | inspect.DataclassType):
+            return arm
+    return None
+
+
+def _arms(here: inspect.Type) -> tuple[inspect.Type, ...]:
+    return here.types if isinstance(here, inspect.UnionType) else (here,)
