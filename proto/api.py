@@ -7,12 +7,20 @@ import msgspec
 from msgspec import Meta
 
 from .claims import Role
+from .ids import ID_MAX
 from .job import PRIORITY_DEFAULT, Count, Job, Mark, Priority
 from .job_states import JobState
+from .patterns import whole
 from .pilot_states import PilotState
 
 JOBS_A_SUBMISSION_MAX = 1_000_000
 PAGE_MAX = 1_000
+
+COMMUNITY_OR_NONE = "([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"  # it is a word of bus topics too
+
+Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
+SiteWord = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
+SEALED_SHA256 = "0" * 64  # in a sealed JobDetail, in place of a hash
 
 
 class _In(
@@ -66,8 +74,8 @@ class JobFilter(_In, frozen=True):
     """Which jobs. All clauses must hold; an empty one holds for all."""
 
     states: tuple[JobState, ...] = ()
-    ids: Annotated[tuple[int, ...], Meta(max_length=10_000)] = ()
-    submission: int | None = None
+    ids: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
+    submission: Id | None = None
     owner: str = ""
     group: str = ""
     type: str = ""
@@ -138,12 +146,17 @@ class Outputs(_Out, frozen=True):
 
 
 class JobDetail(_Out, frozen=True):
-    """Everything of one job."""
+    """Everything of one job.
+
+    Sealed for who may not read its outputs: each hash is 64 zeros, each value of its environment
+    is empty.
+    """
 
     view: JobView
     job: Job
     outputs: list[OutputView] = []
     usage: dict[str, float] = {}
+    sealed: bool = False
 
 
 class SummaryBy(str, enum.Enum):
@@ -179,7 +192,7 @@ class Action(_In, frozen=True):
     that match when the request is read; another count is refused and nothing is done."""
 
     action: ActionName
-    ids: Annotated[tuple[int, ...], Meta(max_length=100_000)] = ()
+    ids: Annotated[tuple[Id, ...], Meta(max_length=100_000)] = ()
     filter: JobFilter | None = None
     expected: Count | None = None
     priority: Priority | None = None
@@ -269,9 +282,9 @@ class Sites(_Out, frozen=True):
 class SecretRequest(_In, frozen=True):
     """Make one-use secrets with which pilots register."""
 
-    site: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-    element: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = "local"
-    community: str = ""
+    site: SiteWord
+    element: SiteWord = "local"
+    community: Annotated[str, Meta(pattern=whole(COMMUNITY_OR_NONE))] = ""
     count: Annotated[int, Meta(ge=1, le=1_000)] = 1
     valid_s: Annotated[int, Meta(ge=60, le=2_592_000)] = 604_800
 

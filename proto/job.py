@@ -6,6 +6,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from .patterns import whole
+
 PRIORITY_MIN: Final = 0
 PRIORITY_MAX: Final = 10
 PRIORITY_DEFAULT: Final = 5
@@ -14,7 +16,7 @@ Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
+Word = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"), max_length=128)]
 
 
 class Need(
@@ -51,7 +53,7 @@ class Input(
     """A file of the input sandbox, uploaded before as a blob."""
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]  # path in the payload's folder
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
     size_bytes: Count
     unpack: bool = False  # a tar archive: its members are laid there
 

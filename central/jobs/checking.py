@@ -1,16 +1,20 @@
 """What is refused of a job before anything is stored, beyond what the types refuse. Pure."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 from pilotage.matcher.tagexpr import BadTags, parse
 from pilotage.proto.job import Job, Need
 from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.problems import Code
+from pilotage.proto.wording import short
 
 from ..auth.callers import User
 from ..errors import Refused
 
-_name = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+NUL: Final = b"u0000"  # stands in JSON whose texts hold NUL, and seldom in any other
 
 
 def community_of(caller: User) -> str:
@@ -56,20 +60,34 @@ def check(job: Job, where: str) -> None:
             f"{where}.image: {job.image!r}: pilots do not run container images yet; leave it out",
             field=f"{where}.image",
         )
-    if "\0" in "".join(job.command) or not job.command[0]:
+    if not job.command[0]:
         raise Refused(
             Code.INVALID,
-            f"{where}.command: words must not hold NUL and the first must not be empty",
-            field=f"{where}.command",
+            f"{where}.command[0]: the first word names the program and must not be empty",
+            field=f"{where}.command[0]",
         )
-    for key, value in job.environment.items():
-        if not _name.match(key) or "\0" in value or key.startswith("PILOTAGE_"):
+    for key in job.environment:
+        if not _name.fullmatch(key) or key.startswith("PILOTAGE_"):
             raise Refused(
                 Code.INVALID,
                 f"{where}.environment: {key!r} is not a usable variable name "
                 "(letters, digits, _; PILOTAGE_ is ours)",
                 field=f"{where}.environment.{key}",
             )
+
+
+def check_characters(value: object, where: str) -> None:
+    """Refuse NUL in every text: no process starts with it, and no file is named so."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Refused(Code.INVALID, f"{where}: {short(value)!r} must not hold NUL", field=where)
+    elif isinstance(value, Mapping):
+        for key, one in cast(Mapping[str, object], value).items():
+            check_characters(key, where)
+            check_characters(one, f"{where}.{key}")
+    elif isinstance(value, Sequence):
+        for place, one in enumerate(cast(Sequence[object], value)):
+            check_characters(one, f"{where}[{place}]")
 
 
 def _check_need(need: Need, where: str) -> None:
@@ -94,7 +112,7 @@ def _check_need(need: Need, where: str) -> None:
 
 def _check_path(text: str, where: str) -> None:
     parts = text.split("/")
-    if text.startswith("/") or ".." in parts or "\0" in text or parts[0] == KEPT_FOLDER:
+    if text.startswith("/") or ".." in parts or parts[0] == KEPT_FOLDER:
         raise Refused(
             Code.INVALID,
             f"{where}: {text!r} must be a path inside the job's folder, without '..'",

@@ -10,7 +10,7 @@ from pilotage.proto.job_states import JobState
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
-from .checking import check, community_of, group_of
+from .checking import check, check_characters, community_of, group_of
 from .memory import Memory
 from .queries import Queries
 
@@ -45,6 +45,7 @@ class Explainer:
         """Say what would become of a job. Raises Refused where it could not be submitted."""
         assert isinstance(caller, User)
         check(job, "job")
+        check_characters(msgspec.to_builtins(job), "job")
         spec = ClassSpec(
             class_id=0,
             community=community_of(caller),

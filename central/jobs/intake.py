@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import groupby
 
 import msgspec
@@ -9,15 +10,17 @@ import msgspec
 from pilotage.proto.api import Submission
 from pilotage.proto.job import Job
 from pilotage.proto.problems import Code
+from pilotage.proto.wording import short
 
 from ..auth.callers import User
 from ..decode import decode
 from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
-from .checking import check, group_of
+from .checking import NUL, check, check_characters, group_of
 from .classes import Classes, ClassInfo
 from .queue import Queue
-from .rendering import Entry, decode_job, decode_parameters, filled_text, names_in
+from .rendering import Entry, decode_job, decode_parameters, filled_text, uses_in
+from .sizes import FilledSizes, check_size
 
 _encode = msgspec.json.encode
 
@@ -63,6 +66,16 @@ def _alike(pair: tuple[ClassInfo, NewJob]) -> tuple[int, int]:
     return id(pair[0]), pair[1].priority
 
 
+def lacking(names: frozenset[str], given: Entry) -> str:
+    """Return which parameters of the template an entry has not, and which it has instead."""
+    absent = sorted(names - given.keys())
+    surplus = sorted(given.keys() - names)
+    said = f"the template also uses {', '.join(absent)}; this entry has "
+    said += ", ".join(short(name) for name in given) or "nothing"
+    near = [close for name in absent for close in get_close_matches(name, surplus, n=1)]
+    return f"{said}: did you mean {absent[0]!r} by {near[0]!r}?" if near else said
+
+
 class Maker:
     """Turns entries of one submission into checked rows."""
 
@@ -79,10 +92,11 @@ class Maker:
         self._queue, self._classes, self._caller = queue, classes, caller
         self.owner, self._at = owner, at
         self._template = header.template
-        self._names: frozenset[str] = frozenset()
         if self._template is not None:
             check(self._template, "template")
-            self._names = names_in(self._template)
+            check_characters(msgspec.to_builtins(self._template), "template")
+            uses = uses_in(self._template)
+            self._names, self._sizes = frozenset(uses), FilledSizes(self._template, uses)
 
     async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> Ready:
         """Return the rows of these entries. Raises Refused naming the entry and field."""
@@ -92,10 +106,14 @@ class Maker:
         rows: list[NewJob] = []
         for number, entry in enumerate(entries, start):
             where = f"jobs[{number}]"
+            body = bytes(entry)
+            check_size(body, where)
             job = self._decoded(entry, where)
             check(job, where)
+            if NUL in body:
+                check_characters(msgspec.to_builtins(job), where)
             infos.append(await self._class(job, where))
-            rows.append(self._row(job, infos[-1], bytes(entry), job.name or None))
+            rows.append(self._row(job, infos[-1], body, job.name or None))
         return Ready(infos, rows)
 
     async def _filled(self, template: Job, entries: Sequence[msgspec.Raw], start: int) -> Ready:
@@ -103,14 +121,20 @@ class Maker:
         info = await self._class(template, "template")
         class_id, priority, retries = info.spec.class_id, template.priority, template.retries
         until = self._until(template)
+        fits_max = self._sizes.fits_max
         own_names = "{" in template.name or "}" in template.name
         rows: list[NewJob] = []
         for number, entry in enumerate(entries, start):
+            body = bytes(entry)
             given = self._parameters(entry, number)
+            if len(body) > fits_max:
+                self._sizes.check(body, given, f"parameters[{number}]")
+            if NUL in body:
+                check_characters(given, f"parameters[{number}]")
             rows.append(
                 NewJob(
                     class_id=class_id,
-                    body=bytes(entry),
+                    body=body,
                     priority=priority,
                     retries=retries,
                     queue_until=until,
@@ -126,8 +150,8 @@ class Maker:
             given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
         if not self._names <= given.keys():
             where = f"parameters[{number}]"
-            lacking = ", ".join(sorted(self._names - given.keys()))
-            raise Refused(Code.INVALID, f"{where}: the template also uses {lacking}", field=where)
+            said = lacking(self._names, given)
+            raise Refused(Code.INVALID, f"{where}: {said}", field=where)
         return given
 
     def _decoded(self, entry: msgspec.Raw, where: str) -> Job:

@@ -14,7 +14,7 @@ from .counters import Kind
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
-from .rendering import job_of
+from .rendering import success_codes_of
 
 PAGE = 1_000
 
@@ -67,7 +67,7 @@ class Recovery:
             for row in page:
                 lease = self._lease(row)
                 body = bodies[row.job_id]
-                lease.success_codes = job_of(body.template, body.body).success_codes
+                lease.success_codes = success_codes_of(body.template, body.body)
                 self._leases.put(lease)
                 if row.queue_until is not None:
                     self._queue.limit(row.job_id, row.queue_until)

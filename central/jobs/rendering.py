@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -16,17 +17,25 @@ from ..errors import Refused
 Parameters = Mapping[str, str | int | float]
 
 _formatter = string.Formatter()
-_name = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 Entry = dict[str, str | int | float]  # parameters as they are submitted
 
+
+class _Codes(msgspec.Struct):
+    """What of a stored job says how its exit code is read."""
+
+    success_codes: tuple[int, ...] = (0,)
+
+
+_decode_codes = msgspec.json.Decoder(_Codes).decode
 decode_job = msgspec.json.Decoder(Job).decode
 decode_parameters = msgspec.json.Decoder(Entry).decode
 
 
-def names_in(job: Job) -> frozenset[str]:
-    """Return the parameters that the template uses. Raises Refused for unmatched braces."""
-    names: set[str] = set()
+def uses_in(job: Job) -> Counter[str]:
+    """Return how often the template uses each parameter. Raises Refused for unmatched braces."""
+    uses: Counter[str] = Counter()
     for where, text in _texts(job):
         try:
             parts = list(_formatter.parse(text))
@@ -35,15 +44,15 @@ def names_in(job: Job) -> frozenset[str]:
         for _, name, spec, conversion in parts:
             if name is None:
                 continue
-            if spec or conversion or not _name.match(name):
+            if spec or conversion or not _name.fullmatch(name):
                 raise Refused(
                     Code.INVALID,
                     f"{where}: {{{name}}} is not the name of a parameter (letters, digits, _); "
                     "write {{ and }} for braces",
                     field=where,
                 )
-            names.add(name)
-    return frozenset(names)
+            uses[name] += 1
+    return uses
 
 
 def _texts(job: Job) -> list[tuple[str, str]]:
@@ -87,6 +96,11 @@ def job_of(template: bytes | None, body: bytes) -> Job:
         return decode_job(body)
     job, has_names = _template(template)
     return fill(job, decode_parameters(body)) if has_names else job
+
+
+def success_codes_of(template: bytes | None, body: bytes) -> tuple[int, ...]:
+    """Return which codes make a stored job Done. No parameter is filled in for it."""
+    return _decode_codes(body if template is None else template).success_codes
 
 
 @lru_cache(maxsize=1_024)

@@ -1,0 +1,61 @@
+"""How large a job may be, its parameters in place; known without filling them in. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.job import Job
+from pilotage.proto.problems import Code
+from pilotage.proto.wording import short
+
+from ..errors import Refused
+
+FILLED_BYTES_MAX: Final = 1 << 20  # of one job as JSON
+_NUMBER_GROWS: Final = 24  # characters that a number may gain: 1e9 is filled in as 1000000000.0
+
+_encode = msgspec.json.encode
+
+
+def check_size(body: bytes, where: str) -> None:
+    """Refuse a job, or an entry of parameters, that is too large as it was sent."""
+    if len(body) > FILLED_BYTES_MAX:
+        raise Refused(
+            Code.INVALID,
+            f"{where} has {len(body)} bytes, found {short(body[:100].decode(errors='replace'))}; "
+            f"at most {FILLED_BYTES_MAX} are right: upload what is large as an input",
+            field=where,
+        )
+
+
+class FilledSizes:
+    """The sizes of the jobs that parameters make of one template."""
+
+    def __init__(self, template: Job, uses: Mapping[str, int]) -> None:
+        """`uses`: how often each parameter stands in the template."""
+        self._uses = uses
+        encoded = _encode(template)
+        check_size(encoded, "template")
+        in_braces = sum((len(name) + 2) * count for name, count in uses.items())
+        self._literal = len(encoded) - in_braces
+        # No value is longer than its entry, so that an entry up to here fits without a look at it.
+        free, count = FILLED_BYTES_MAX - self._literal, sum(uses.values())
+        self.fits_max = free // count - _NUMBER_GROWS if count else FILLED_BYTES_MAX
+
+    def check(self, entry: bytes, given: Mapping[str, str | int | float], where: str) -> None:
+        """Refuse the parameters with which the job would be too large."""
+        check_size(entry, where)
+        takes = {
+            name: count * (len(_encode(str(given[name]))) - 2)  # without the quotes
+            for name, count in self._uses.items()
+        }
+        size = self._literal + sum(takes.values())
+        if size > FILLED_BYTES_MAX:
+            name = max(takes, key=lambda one: takes[one])
+            raise Refused(
+                Code.INVALID,
+                f"{where}.{name} stands {self._uses[name]} times in the template, found "
+                f"{short(str(given[name]))!r}: the job would have {size} bytes, at most "
+                f"{FILLED_BYTES_MAX} are right",
+                field=f"{where}.{name}",
+            )

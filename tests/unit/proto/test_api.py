@@ -1,0 +1,54 @@
+"""What the types of requests refuse: numbers no store holds, words with a line end."""
+
+import json
+import re
+
+import msgspec
+import pytest
+
+from pilotage.proto import api
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.job import Job
+from pilotage.proto.patterns import whole
+
+REFUSED = {
+    "a filter's id": (api.JobFilter, {"ids": [ID_MAX + 1]}),
+    "a filter's id below zero": (api.JobFilter, {"ids": [-1]}),
+    "a filter's submission": (api.JobFilter, {"submission": 2**63}),
+    "an action's id": (api.Action, {"action": "kill", "ids": [10**30]}),
+    "a type with a line end": (Job, {"command": ["x"], "type": "a\n"}),
+    "a needed site with a line end": (Job, {"command": ["x"], "needs": [{"sites": ["a\n"]}]}),
+    "a hash with a line end": (
+        Job,
+        {"command": ["x"], "inputs": [{"name": "a", "sha256": "0" * 64 + "\n", "size_bytes": 1}]},
+    ),
+    "a pilot's site with a line end": (api.SecretRequest, {"site": "ab\n"}),
+    "a pilot's element with a line end": (api.SecretRequest, {"site": "a", "element": "b\n"}),
+    "a community that is no word of topics": (
+        api.SecretRequest,
+        {"site": "a", "community": "c/+/#"},
+    ),
+    "a community with a line end": (api.SecretRequest, {"site": "a", "community": "c\n"}),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_by_its_type(what: str) -> None:
+    kind, given = REFUSED[what]
+
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(json.dumps(given), type=kind)
+
+
+def test_the_largest_id_and_no_community_are_taken() -> None:
+    assert msgspec.convert({"submission": ID_MAX}, api.JobFilter).submission == ID_MAX
+    assert msgspec.convert({"site": "a"}, api.SecretRequest).community == ""
+    assert msgspec.convert({"site": "a", "community": ""}, api.SecretRequest).community == ""
+
+
+def test_no_pattern_of_a_request_lets_a_line_end_through() -> None:
+    _, parts = msgspec.json.schema_components([Job, api.Action, api.SecretRequest, api.TokenIssue])
+    patterns = set(re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(parts)))
+
+    assert len(patterns) >= 3
+    assert all(json.loads(f'"{pattern}"').endswith(whole("")[1:]) for pattern in patterns)
