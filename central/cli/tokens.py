@@ -1,8 +1,10 @@
 """`pilotage token …`."""
 
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 from cyclopts import App, Parameter
@@ -64,7 +66,8 @@ def issue(
         issued = await client.issue_token(request)
         if place is not None:
             with os.fdopen(place, "wb") as stream:
-                stream.write(msgspec.json.encode(Kept(url=client.url, token=issued.token)))
+                kept = Kept(url=for_others(client.url), token=issued.token)
+                stream.write(msgspec.json.encode(kept))
             print_json(issued.view) if common.json else note(f"saved to {save}")
         elif common.json:
             print_json(issued)
@@ -115,6 +118,16 @@ def revoke(*ids: str, common: Common = COMMON) -> int:
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
+
+
+def for_others(url: str) -> str:
+    """Return a URL that also means something elsewhere: `0.0.0.0` is every address of this
+    machine to this machine alone."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("0.0.0.0", "::"):
+        return url
+    port = f":{parts.port}" if parts.port else ""
+    return parts._replace(netloc=f"{socket.gethostname()}{port}").geturl()
 
 
 def _new_secret_file(path: Path) -> int:

@@ -13,6 +13,8 @@ import msgspec
 EVENTS: dict[str, frozenset[str]] = {
     # requests are answered from here on
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
+    # the API can be reached from other machines and is not encrypted: it carries tokens
+    "plain_http": frozenset({"host", "why"}),
     # a graceful stop has begun
     "central_stopping": frozenset({"why"}),
     # jobs were accepted; they are on the disk

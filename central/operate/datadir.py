@@ -16,6 +16,13 @@ class DataInUse(Exception):
         super().__init__(f"another central runs on {data}: stop it, or take another --data")
 
 
+class NoData(Exception):
+    """The data directory cannot be made or written."""
+
+    def __init__(self, data: Path, why: OSError) -> None:
+        super().__init__(f"--data {data}: cannot be written: {why.strerror}")
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """What `central.json` tells programs on this machine about the central that runs here."""
 
@@ -31,9 +38,13 @@ def default_data() -> Path:
 
 @contextmanager
 def locked(data: Path) -> Generator[None]:
-    """Hold the data directory for this process alone. Raises DataInUse."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data / "lock").open("w") as file:
+    """Hold the data directory for this process alone. Raises DataInUse, NoData."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data / "lock").open("w")
+    except OSError as why:
+        raise NoData(data, why) from why
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

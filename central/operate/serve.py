@@ -1,9 +1,9 @@
 """`pilotage serve`: everything in one process, on real drivers."""
 
 import asyncio
-import errno
 import gc
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -34,11 +34,14 @@ from ..store.protocol import Store
 from ..store.sqlite import open_sqlite
 from .bundle import NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
-from .datadir import DataInUse, Running, announced, locked
+from .datadir import DataInUse, NoData, Running, announced, locked
 from .files import RealBlobs, RealDisk
+from .listening import readable_by_others, refusal, url_of
 
 CONFIG_NAME = "pilotage.yaml"
 PORT_NAME = "bus.port"  # where the embedded broker listened the last time
+FILES_BESIDE = 1_024  # the store, the broker and its connections, blobs
+PLAIN = "no TLS: whoever is on the network can read tokens; see http.tls_certificate and http.url"
 EXIT_BROKEN = 70  # the store failed in a way that only a restart mends
 
 
@@ -65,11 +68,24 @@ def main(place: Place) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     try:
         settings = settings_of(place)
+        allow_files(settings.http.connections_max)
         with locked(place.data):
             return uvloop.run(_serve(place, settings))
-    except (BadSetting, DataInUse, NotStarted, OSError) as why:
+    except (BadSetting, DataInUse, NoData, NotStarted, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
         return 2
+
+
+def allow_files(connections_max: int) -> None:
+    """Raise our limit of open files as far as we may, if the connections need it.
+
+    1024 is what many systems give; at the limit the server cannot accept, nor the store open.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class NotStarted(Exception):
@@ -131,8 +147,9 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run())
             tasks.create_task(server.run())
-            scheme = "https" if settings.http.tls_certificate else "http"
-            url = settings.http.url or f"{scheme}://{settings.http.host}:{server.port}"
+            url = url_of(settings.http, server.port)
+            if readable_by_others(settings.http):
+                log("plain_http", host=settings.http.host, why=PLAIN)
             with announced(place.data, Running(url=url, pid=os.getpid())):
                 log(
                     "central_started",
@@ -195,12 +212,10 @@ async def _open(
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,
             connections_max=settings.http.connections_max,
+            spool_dir=place.data,
         )
     except OSError as why:
-        if why.errno != errno.EADDRINUSE:
-            raise
-        taken = f"{settings.http.port} is taken on {settings.http.host}: is another central there?"
-        raise BadSetting("http.port", f"{taken} 0 takes a free one") from why
+        raise refusal(why, settings.http) from why
     return bus, central, server
 
 
