@@ -27,18 +27,18 @@ def test_a_kill_while_another_match_is_read_again_reaches_the_pilot() -> None:
         turn, standing = store.turn, store.standing
 
         async def beaten(
-            changes: Sequence[Change], rows: Sequence[NewAttempt]
+            changes: Sequence[Change], attempts: Sequence[NewAttempt]
         ) -> tuple[list[bool], list[JobBody | None]]:
             store.turn = turn  # type: ignore[method-assign]
             await one.kill(first)  # before the match is written
-            result = await turn(changes, rows)
+            result = await turn(changes, attempts)
             store.standing = slow  # type: ignore[method-assign]
             return result
 
-        async def slow(jobs: Sequence[int]) -> dict[int, Standing]:
+        async def slow(job_ids: Sequence[int]) -> dict[int, Standing]:
             store.standing = standing  # type: ignore[method-assign]
             await one.kill(second)  # after its match is written
-            return await standing(jobs)
+            return await standing(job_ids)
 
         store.turn = beaten  # type: ignore[method-assign]
         one.ask_n += 1
@@ -70,7 +70,7 @@ def test_the_same_beat_by_two_ways_takes_a_job_back_once_and_is_stale_by_none() 
         one.world.store.synced = plain  # type: ignore[method-assign]
         lease = one.world.central.memory.leases.of_job(job)
 
-        assert stale == [(), ()]
+        assert [len(late) for late in stale] == [0, 0]
         assert lease is not None and lease.phase is Phase.LIVE
         assert await one.state(job) is JobState.RUNNING
 
@@ -118,9 +118,9 @@ def test_a_submission_that_no_store_had_room_for_may_be_made_again(by_key: bool)
 
         written: list[int] = []
 
-        async def second_finds_it_full(submission: int, rows: Sequence[NewJob]) -> int:
+        async def second_finds_it_full(submission_id: int, jobs: Sequence[NewJob]) -> int:
             store.full = bool(written)
-            written.append(await plain(submission, rows))
+            written.append(await plain(submission_id, jobs))
             return written[-1]
 
         store.add_jobs = second_finds_it_full  # type: ignore[method-assign]
