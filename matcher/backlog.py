@@ -36,6 +36,11 @@ class Improved:
             del self.slots[: NOTES_MAX // 2]
         self.slots.append(slot)
 
+    def forget(self) -> None:
+        """Forget all notes: the slots in them mean nothing any more."""
+        self.first = self.end
+        self.slots.clear()
+
     def since(self, number: int) -> list[int] | None:
         """Return the notes from this number on, or None if some are gone."""
         return None if number < self.first else self.slots[number - self.first :]
@@ -59,6 +64,12 @@ class Backlog:
     def add_class(self, spec: ClassSpec) -> JobClass:
         return self.classes.add(spec)
 
+    def renumber(self) -> None:
+        """Give all classes new slots, without the empty ones."""
+        new = self.classes.renumber()
+        self.roused = {slot for old in self.roused if (slot := new[old]) is not None}
+        self.improved.forget()
+
     def state(self, job: int) -> int:
         return state_of(self._ledger.mark(job))
 
@@ -77,6 +88,7 @@ class Backlog:
         if new:
             queue.extend(new)
             self.waiting += len(new)
+            cls.here += len(new)
             self._came(cls, priority, len(new))
 
     def take(self, cls: JobClass) -> int:
@@ -106,6 +118,7 @@ class Backlog:
         mark = self._ledger.mark(job)
         cls = self.class_of(job)
         self._ledger.erase(job)
+        cls.here -= 1
         if state_of(mark) != PENDING:
             self.waiting -= 1
         if state_of(mark) == WAITING:

@@ -29,14 +29,15 @@ def job_of(rank_: int) -> int:
 class JobClass:
     """One class: its queues, and the entry of its best job."""
 
-    __slots__ = ("_ledger", "_levels", "entry", "queues", "slot", "spec", "waiting")
+    __slots__ = ("_ledger", "_levels", "entry", "here", "queues", "slot", "spec", "waiting")
 
     def __init__(self, spec: ClassSpec, slot: int, ledger: Ledger) -> None:
         self.spec = spec
         self.slot = slot
         self.queues: dict[int, Queue] = {}  # by priority
         self.entry: Entry | None = None
-        self.waiting = 0
+        self.waiting = 0  # within reach
+        self.here = 0  # kept and pending ones too
         self._ledger = ledger
         self._levels = 0  # a bit for each priority at which jobs wait
 
@@ -67,6 +68,14 @@ class JobClass:
         if self.entry is not None and self.entry[0] == rank(priority, job):
             self._look()
 
+    def renumber(self, slot: int) -> None:
+        """Take another slot; the ledger is told too."""
+        self.slot = slot
+        for queue in self.queues.values():
+            queue.renumber(slot)
+        if self.entry is not None:
+            self.entry = (self.entry[0], slot)
+
     def before(self, rank_: int) -> int:
         """Return how many jobs wait here that come before this place in the order."""
         own = PRIORITY_MAX - (rank_ >> _ID_BITS)
@@ -88,7 +97,10 @@ class JobClass:
 
 
 class Classes:
-    """All known classes, by id and by slot. A slot is never used again."""
+    """All known classes, by id and by slot.
+
+    A slot is not used again until `renumber` gives all classes new ones; it is empty until then.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -104,6 +116,31 @@ class Classes:
         self._by_id[spec.class_id] = added
         self.by_slot.append(added)
         return added
+
+    def forget(self, class_id: int) -> bool:
+        """Forget a class of which no job is here. False if some is, or if it is not known."""
+        cls = self._by_id.get(class_id)
+        if cls is None or cls.here:
+            return False
+        del self._by_id[class_id]
+        return True
+
+    @property
+    def empty_slots(self) -> int:
+        return len(self.by_slot) - len(self._by_id)
+
+    def renumber(self) -> list[int | None]:
+        """Give all classes new slots in the old order; return the new one of each old slot."""
+        new: list[int | None] = [None] * len(self.by_slot)
+        self.by_slot = [cls for cls in self.by_slot if self._by_id.get(cls.spec.class_id) is cls]
+        for slot, cls in enumerate(self.by_slot):
+            new[cls.slot] = slot
+            cls.renumber(slot)
+        self._ledger.renumber([slot or 0 for slot in new])  # no job is in a slot without a class
+        return new
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def get(self, class_id: int) -> JobClass:
         """Return a class. Raises UnknownClass."""

@@ -21,7 +21,9 @@ class Facet:
     def __init__(self, clause: Clause[Any, Any]) -> None:
         self._clause = clause
         self._wants: list[Any] = []  # by row
-        self._alike: dict[Any, int] = {}  # what is wanted → rows that want it
+        # What is wanted → the first row that wants it, and from there on the rows that do. Most
+        # of what seldom is wanted is so by one row or by neighbours, and takes hardly any room.
+        self._alike: dict[Any, tuple[int, int]] = {}
         self._demands: list[float] = []  # of a number: what is wanted, each once, rising
         self._known: dict[Any, tuple[int, int]] = {}  # key → how many rows were asked, the answer
 
@@ -31,11 +33,15 @@ class Facet:
 
     def add(self, wants: Any) -> None:
         """Add the next row."""
-        if wants not in self._alike:
-            self._alike[wants] = 0
+        row = len(self._wants)
+        found = self._alike.get(wants)
+        if found is None:
+            self._alike[wants] = (row, 1)
             if self.is_number:
                 insort(self._demands, wants)
-        self._alike[wants] |= 1 << len(self._wants)
+        else:
+            first, alike = found
+            self._alike[wants] = (first, alike | 1 << row - first)
         self._wants.append(wants)
 
     def key(self, offer: LiveOffer) -> Any:
@@ -57,14 +63,16 @@ class Facet:
         denies = self._clause.denies
         if asked < 0:
             rows = 0
-            for wants, alike in self._alike.items():
+            for wants, (first, alike) in self._alike.items():
                 if not denies(wants, key):
-                    rows |= alike
+                    rows |= alike << first
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
         else:
-            for row in range(asked, len(self._wants)):
-                if not denies(self._wants[row], key):
-                    rows |= 1 << row
+            new = 0
+            for place, wants in enumerate(self._wants[asked:]):
+                if not denies(wants, key):
+                    new |= 1 << place
+            rows |= new << asked
         self._known[key] = (len(self._wants), rows)
         return rows

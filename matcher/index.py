@@ -42,12 +42,21 @@ class Index:
         self._backlog = backlog
         # Numbers last: what stands for them in a key has to be looked up.
         self._clauses = tuple(sorted(clauses, key=lambda clause: clause.is_number))
-        self._facets = [Facet(clause) for clause in self._clauses]
-        self._numbers = [facet for facet in self._facets if facet.is_number]
         self._words = [clause.has for clause in self._clauses if not clause.is_number]
+        self._facets: list[Facet] = []
+        self._numbers: list[Facet] = []
         self._row_class: list[JobClass] = []
         self._first_row: list[int] = []  # by slot
         self._shortlists: dict[tuple[Any, ...], Shortlist] = {}
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Take up all classes of the backlog anew: their slots have changed."""
+        self._facets = [Facet(clause) for clause in self._clauses]
+        self._numbers = [facet for facet in self._facets if facet.is_number]
+        self._row_class, self._first_row, self._shortlists = [], [], {}
+        for cls in self._backlog.classes.by_slot:
+            self.add(cls)
 
     def add(self, cls: JobClass) -> None:
         """Take up a class: one row for each alternative."""

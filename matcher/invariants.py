@@ -51,6 +51,8 @@ def _check_queues(backlog: Backlog, standing: dict[int, tuple[int, int]]) -> Non
             waiting += len(jobs)
             entry = (rank(priority, jobs[0]), cls.slot) if jobs else entry
         assert cls.waiting == waiting, f"{cls.spec.class_id}: {cls.waiting} != {waiting}"
+        here = sum(slot == cls.slot for _, slot in standing.values())
+        assert cls.here == here, f"{cls.spec.class_id}: {cls.here} jobs counted, {here} are here"
         assert cls.entry == entry, f"{cls.spec.class_id}: {cls.entry} != {entry}"
 
 

@@ -6,6 +6,7 @@ truth about a job is here, and an entry of a queue counts if the ledger agrees w
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 PAGE_BITS: Final = 10
@@ -81,6 +82,11 @@ class Ledger:
         page.count -= 1
         if not page.count:
             del self.pages[number]
+
+    def renumber(self, slots: Sequence[int]) -> None:
+        """Give each class its new slot: `slots` has it at the place of the old one."""
+        for page in self.pages.values():
+            page.slots = array("I", [slots[old] for old in page.slots])
 
     def enter(self, jobs: "array[int]", slot: int, mark: int) -> "array[int]":
         """Write down jobs, given in rising order, and return those that were not here before."""

@@ -1,6 +1,7 @@
 """`Matcher`: the only class of this room that outsiders use."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from .parked import ParkedOffers
 from .tagexpr import parse
 from .types import ClassSpec, LiveOffer, Match, Parked
 from .wakes import Wakes
+
+SLACK: Final = 64  # forgotten classes that are not worth a new index
 
 
 class Matcher:
@@ -43,6 +46,28 @@ class Matcher:
             for need in spec.needs:
                 parse(need.tags)
             self.index.add(self.backlog.classes.add(spec))
+
+    def forget_class(self, class_id: int) -> bool:
+        """Forget a class of which no job waits or is pending; False if some is.
+
+        It may be added again. Its room is given back once there are more such than others.
+        """
+        classes = self.backlog.classes
+        if not classes.forget(class_id):
+            return False
+        if classes.empty_slots > len(classes) + SLACK:
+            self.compact()
+        return True
+
+    def compact(self) -> None:
+        """Give back the room of forgotten classes."""
+        self.backlog.renumber()
+        self.index.rebuild()
+        self.parked.renumber()
+
+    def is_idle(self, class_id: int) -> bool:
+        """Whether no job of the class is here. Raises UnknownClass."""
+        return not self.backlog.classes.get(class_id).here
 
     def add(self, class_id: int, priority: int, jobs: Iterable[int]) -> None:
         """Queue jobs. They take the place that their ids give them: older first.

@@ -73,6 +73,11 @@ class ParkedOffers:
         if parked is not None and not parked.woken:
             self._take(parked)
 
+    def renumber(self) -> None:
+        """The rows of the index have changed: look again which of them accept each kind."""
+        for parked in self.by_pilot.values():
+            parked.kind.rows = parked.kind.rows_known = 0
+
     def wake(self, parked: ParkedOffer) -> None:
         """Mark a free offer as woken."""
         self._take(parked)

@@ -37,6 +37,10 @@ class Queue:
         """The number of entries, dead ones included."""
         return len(self._row) - self._head + len(self._late)
 
+    def renumber(self, slot: int) -> None:
+        """The class has another slot; the ledger is told too."""
+        self._slot = slot
+
     def extend(self, jobs: "array[int]") -> None:
         """Add jobs, in rising order, that the ledger has entered here."""
         self.waiting += len(jobs)

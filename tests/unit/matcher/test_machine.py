@@ -82,6 +82,7 @@ class Machine(RuleBasedStateMachine):
         self.matcher = Matcher(compatible={"el9": ("el8",)}, keep_s=KEEP_S)
         self.now = 0.0
         self.specs: dict[int, ClassSpec] = {}
+        self.classes = 0
         self.jobs: dict[int, Waiting] = {}
         self.parked: dict[str, tuple[LiveOffer, int]] = {}
         self.woken_until: dict[str, float] = {}
@@ -129,9 +130,25 @@ class Machine(RuleBasedStateMachine):
 
     @rule(needs=ALTERNATIVES, group=st.sampled_from(["sim", "dpps"]))
     def make_a_class(self, needs: tuple[Need, ...], group: str) -> None:
-        class_id = len(self.specs) + 1
+        self.classes += 1
+        class_id = self.classes
         self.specs[class_id] = spec(class_id, *needs, group=group)
         self.matcher.add_class(self.specs[class_id])
+
+    @precondition(lambda self: len(self.specs) > 1)
+    @rule(data=st.data(), again=st.booleans(), compact=st.booleans())
+    def forget_a_class(self, data: st.DataObject, again: bool, compact: bool) -> None:
+        class_id = data.draw(st.sampled_from(sorted(self.specs)))
+        idle = all(its.class_id != class_id for its in self.jobs.values())
+
+        assert self.matcher.is_idle(class_id) == idle
+        assert self.matcher.forget_class(class_id) == idle
+        if again:
+            self.matcher.add_class(self.specs[class_id])
+        elif idle:
+            del self.specs[class_id]
+        if compact:
+            self.matcher.compact()
 
     @rule(data=st.data(), jobs=st.lists(JOBS, max_size=8), priority=st.integers(0, 10))
     def add(self, data: st.DataObject, jobs: list[int], priority: int) -> None:
