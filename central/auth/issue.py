@@ -61,7 +61,9 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Grant
 
 def _community(caller: User, wanted: TokenIssue) -> str:
     if caller.community and wanted.community not in ("", caller.community):
-        raise Forbidden(f"your token is of {caller.community!r} only", field="$.community")
+        raise Forbidden(
+            f"your token is of the community {caller.community!r} only", field="$.community"
+        )
     community = wanted.community or caller.community
     if not community and wanted.role not in _WIDE:
         raise Refused(Code.INVALID, f"a {wanted.role.value} needs a community", field="$.community")

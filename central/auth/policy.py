@@ -17,7 +17,7 @@ class Reach(enum.IntEnum):
     """How far a right goes. A greater one includes the lesser."""
 
     NONE = 0
-    OWN = 1  # what is the caller's: own jobs, own tokens, the pilot's own attempts
+    OWN = 1  # what is the caller's within the token's groups; the pilot's own attempts
     GROUP = 2  # the groups of the caller's token
     COMMUNITY = 3  # the community of the caller's token
     ALL = 4  # whatever there is

@@ -243,13 +243,19 @@ async def open_tokens(
 
 
 def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
-    if (row.issuer, row.subject) == (caller.issuer, caller.subject):
-        return True
+    """Say whether this token is there for the caller. One that is wider than the caller's is not.
+
+    Under the caller's own name neither: a manager may have written it into the caller's token.
+    """
     if not covers(caller.role, Role(row.role)):
-        return False  # what one could not have issued
+        return False
+    if reach >= Reach.COMMUNITY:
+        return True
+    if not set[str](row.groups) <= set[str](caller.groups):
+        return False
     if reach is Reach.GROUP:
-        return bool(row.groups) and set[str](row.groups) <= set[str](caller.groups)
-    return reach >= Reach.COMMUNITY
+        return bool(row.groups)
+    return (row.issuer, row.subject) == (caller.issuer, caller.subject)
 
 
 def _view(row: TokenRow) -> api.TokenView:

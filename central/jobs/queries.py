@@ -33,8 +33,10 @@ from .leases import Phase
 from .memory import Memory
 from .rendering import job_of
 from .scope import Scope, scope
+from .sealing import sealed
 
 KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
+_NO_GROUP = ("",)  # for the store, where () is any group
 _WANTED_MARKS = {
     Why.KILL: Mark.KILLING,
     Why.HOLD: Mark.HOLDING,
@@ -44,9 +46,11 @@ _WANTED_MARKS = {
 
 def search_of(wanted: JobFilter, bounds: Scope) -> Search:
     """Return a filter in terms of the store, cut to what the caller may see."""
-    groups = tuple(sorted(bounds.groups)) if bounds.groups is not None else ()
+    groups: tuple[str, ...] = ()
+    if bounds.groups is not None:
+        groups = tuple(sorted(bounds.groups)) or _NO_GROUP
     if wanted.group:
-        groups = (wanted.group,) if not groups or wanted.group in groups else ("",)
+        groups = (wanted.group,) if not groups or wanted.group in groups else _NO_GROUP
     return Search(
         community=bounds.community or None,
         owner_id=bounds.owner_id,
@@ -97,17 +101,19 @@ class Queries:
         )
 
     async def job(self, caller: Caller, job_id: int) -> JobDetail:
-        """Return everything of one job."""
+        """Return everything of one job; what opens its files and secrets only with JOB_OUTPUT."""
         row = await self.row(caller, job_id, Action.JOB_READ)
         body = (await self._store.bodies([job_id]))[job_id]
         attempts = await self._store.attempts(job_id)
         usage = attempts[-1].usage if attempts else None
-        return JobDetail(
+        detail = JobDetail(
             view=self.view(row),
             job=job_of(body.template, body.body),
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
         )
+        opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
+        return detail if opens else sealed(detail)
 
     async def history(self, caller: Caller, job_id: int) -> History:
         """Return what happened to a job, oldest first."""

@@ -16,7 +16,7 @@ class Sandbox:
     """Blobs, for those who may hold them.
 
     Whoever knows the SHA-256 of a file may read it: the hash is in nobody's hands but of those who
-    have the file or the job that names it.
+    have the file, or may read the outputs of a job that names it.
     """
 
     def __init__(self, blobs: Blobs, leases: LeaseTable, settings: SandboxSettings) -> None:

@@ -79,14 +79,24 @@ class Scope:
 
 
 def scope(caller: Caller, action: Action, owners: Owners) -> Scope:
-    """Return how far `caller` may go with `action` on jobs; the route has asked the policy."""
+    """Return how far `caller` may go with `action` on jobs; without the right that is nowhere.
+
+    What is one's own lies in the token's groups too: a name alone opens nothing, since whoever
+    issues tokens of their groups may write any name into them.
+    """
     assert isinstance(caller, User), "only people act on jobs"
     right = reach(caller, action)
     known = owners.find(caller.community, caller)
     own = right is Reach.OWN
     return Scope(
         community=caller.community if right is not Reach.ALL else "",
-        groups=frozenset(caller.groups) if right is Reach.GROUP else None,
+        groups=_groups(caller, right),
         owner=owners.word(caller.issuer, caller.subject) if own else None,
         owner_id=(known.owner_id if known else -1) if own else None,
     )
+
+
+def _groups(caller: User, right: Reach) -> frozenset[str] | None:
+    if right >= Reach.COMMUNITY:
+        return None
+    return frozenset(caller.groups) if right is not Reach.NONE else frozenset()

@@ -1,5 +1,6 @@
 """Tokens of different people: what each may see and do, and when a token is worth nothing."""
 
+import hashlib
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from pilotage.central.client import Client, errors
-from pilotage.proto.api import JobFilter, SummaryBy, TokenIssue
+from pilotage.proto.api import SEALED_SHA256, JobFilter, SummaryBy, TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
@@ -30,9 +31,11 @@ class Town:
     central: RunningCentral
     stack: ExitStack
 
-    def person(self, subject: str, role: Role = Role.USER) -> Client:
+    def person(
+        self, subject: str, role: Role = Role.USER, groups: tuple[str, ...] = ("users",)
+    ) -> Client:
         """Return the client of somebody with a fresh token."""
-        wanted = TokenIssue(subject=subject, role=role, groups=("users",))
+        wanted = TokenIssue(subject=subject, role=role, groups=groups)
         return self.with_token(self.central.client.issue_token(wanted).token)
 
     def with_token(self, token: str) -> Client:
@@ -106,6 +109,59 @@ def test_a_role_reaches_as_far_as_it_says(town: Town) -> None:
         eve.issue_token(TokenIssue(subject="eve", role=Role.ADMIN))
     with pytest.raises(errors.Forbidden, match="group"):
         eve.submit(NOWHERE, group="others")
+
+
+def test_a_manager_gains_nothing_by_the_name_in_a_token(town: Town) -> None:
+    zoe = town.person("zoe", groups=("beta",))
+    manager = town.person("max", role=Role.MANAGER, groups=("alpha",))
+    boss = TokenIssue(subject="boss", role=Role.OPERATOR, groups=("alpha",))
+    operator = town.central.client.issue_token(boss)
+    (job,) = zoe.submit(msgspec.structs.replace(NOWHERE, environment={"PASSWORD": "x"})).ids()
+
+    as_zoe = town.with_token(manager.issue_token(TokenIssue(subject="zoe")).token)
+    as_boss = town.with_token(manager.issue_token(TokenIssue(subject="boss")).token)
+
+    for look in (as_zoe.detail, as_zoe.history, as_zoe.outputs, as_zoe.explain):
+        with pytest.raises(errors.NotFound):
+            look(job)
+    assert list(as_zoe.search()) == []
+    assert list(as_zoe.search(JobFilter(group="beta"))) == []
+    assert as_zoe.summary(SummaryBy.GROUP).total == 0
+    assert as_zoe.kill([job]).refused[0].code == "not_found"
+    assert [view.role for view in as_boss.tokens().tokens] == [Role.USER]
+    with pytest.raises(errors.NotFound):
+        as_boss.revoke_token(operator.view.jti)
+    assert town.with_token(operator.token).whoami().role is Role.OPERATOR
+    assert zoe.detail(job).job.environment == {"PASSWORD": "x"}
+
+
+def test_a_token_that_names_no_group_reaches_no_job(town: Town) -> None:
+    (job,) = town.person("uma").submit(NOWHERE).ids()
+    bare = town.with_token(town.signed(sub="uma", groups=[]))
+
+    assert list(bare.search()) == []
+    assert bare.summary(SummaryBy.GROUP).total == 0
+    with pytest.raises(errors.NotFound):
+        bare.detail(job)
+
+
+def test_a_reader_sees_a_job_without_what_opens_its_files_and_secrets(
+    town: Town, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"not for everybody")
+    ida, reader = town.person("ida"), town.person("rita", role=Role.READER)
+    wanted = msgspec.structs.replace(NOWHERE, environment={"PASSWORD": "x"})
+    (job,) = ida.submit(msgspec.structs.replace(wanted, inputs=tuple(ida.upload([secret])))).ids()
+
+    hers, shown = ida.detail(job), reader.detail(job)
+
+    assert (hers.sealed, shown.sealed) == (False, True)
+    assert hers.job.environment == {"PASSWORD": "x"}
+    assert shown.job.environment == {"PASSWORD": ""}
+    assert hers.job.inputs[0].sha256 == hashlib.sha256(b"not for everybody").hexdigest()
+    assert [(one.name, one.sha256) for one in shown.job.inputs] == [("secret", SEALED_SHA256)]
+    assert shown.job.command == hers.job.command
 
 
 def test_another_community_is_another_world(town: Town) -> None:

@@ -8,7 +8,8 @@ from pilotage.central.auth.policy import TABLE, Action, Reach, Who
 from pilotage.central.http.routes import ROUTES
 
 ROLES: Final = {
-    Who.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs",
+    Who.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, no "
+    "hashes of files and no values of environment variables",
     Who.USER: "submits jobs, and does with the own ones whatever can be done",
     Who.MANAGER: "the same for the jobs of the token's groups, or of the whole community where it "
     "names none",
@@ -21,7 +22,8 @@ ROLES: Final = {
 }
 REACHES: Final = {
     Reach.NONE: "not at all",
-    Reach.OWN: "what is the caller's: own jobs, own tokens; a pilot's or attempt's own work",
+    Reach.OWN: "what is the caller's within the groups of the token: own jobs, own tokens; a "
+    "pilot's or attempt's own work",
     Reach.GROUP: "the groups that the caller's token names",
     Reach.COMMUNITY: "the community of the caller's token",
     Reach.ALL: "whatever there is; no further than its community, if the token names one",
@@ -53,8 +55,22 @@ TEXT: Final = """
     makes one, `pilotage token list` shows them without their secrets, `pilotage token revoke ID`
     makes one worthless at once.
 
-    A file that was uploaded is read by whoever knows its SHA-256: the hash is in nobody's hands but
-    of those who have the file, or may see the job that names it.
+    The name in a token opens nothing by itself, for a manager may write any name into a token of
+    the manager's groups. So a user's token reaches the jobs that are that user's *and* of one of
+    its groups, and nobody lists or revokes a token that reaches further than the one at hand, not
+    even one of the same name. Whoever leaves a group leaves the jobs there behind with the next
+    token: they run on, and are in the hands of the group's managers, the operators and the admins.
+    A lost manager's token is revoked with another manager's token, or by an admin. What is done
+    with a token is shown under its name; who issued it is in the central's store.
+
+    ## Files and secrets
+
+    A file that was uploaded is read by whoever knows its SHA-256 and has `blob_read`: to know the
+    hash counts as to have the content. So hashes are shown only to those who may read the job's
+    outputs (`job_output`), as are the values of its environment, where passwords are put. Others
+    who see the job, which are readers, get its detail `sealed`: names and sizes of files, with 64
+    zeros for each hash, and names of variables with empty values. The command line is shown whole:
+    no secret belongs there.
 """
 
 

@@ -260,8 +260,9 @@ async def test_lists_show_what_the_caller_may_see() -> None:
     assert await seen(person(Role.ADMIN, subject="chief")) == {"ada", "bob"}
     assert await seen(person(Role.MANAGER, subject="chief")) == {"ada", "bob"}
     assert await seen(person(Role.MANAGER, subject="chief", groups=("dl1",))) == {"ada"}
-    assert await seen(person(Role.USER)) == {"ada"}
-    assert await seen(person(Role.USER, subject="eve")) == set()
+    assert await seen(person(Role.USER, groups=("dl1",))) == {"ada"}
+    assert await seen(person(Role.USER, groups=("mc",))) == set()
+    assert await seen(person(Role.USER, subject="eve", groups=("dl1",))) == set()
 
 
 async def test_nobody_revokes_what_they_do_not_see() -> None:
@@ -271,6 +272,47 @@ async def test_nobody_revokes_what_they_do_not_see() -> None:
     for caller in (person(Role.USER), person(Role.MANAGER), person(Role.ADMIN)):
         with pytest.raises(TokenNotFound):
             await issuer.tokens.revoke(caller, admin)
+
+
+#    role that somebody has   its groups
+WIDER: list[tuple[Role, tuple[str, ...]]] = [
+    (Role.ADMIN, ("mc",)),
+    (Role.OPERATOR, ("mc",)),
+    (Role.READER, ("mc",)),
+    (Role.MANAGER, ()),
+    (Role.USER, ("mc", "dl1")),
+]
+
+
+@pytest.mark.parametrize(("role", "groups"), WIDER)
+async def test_a_token_in_the_name_of_somebody_reaches_none_of_their_wider_tokens(
+    role: Role, groups: tuple[str, ...]
+) -> None:
+    issuer = await make_issuer()
+    wanted = api.TokenIssue(subject="boss", community="ctao", role=role, groups=groups)
+    theirs = await issuer.tokens.issue(issuer.admin, wanted)
+    manager = person(Role.MANAGER, subject="chief", groups=("mc",))
+    made = await issuer.tokens.issue(manager, api.TokenIssue(subject="boss"))
+    pretender = issuer.tokens.caller(made.token)
+    assert isinstance(pretender, User)
+
+    assert [one.jti for one in (await issuer.tokens.list(pretender)).tokens] == [made.view.jti]
+    with pytest.raises(TokenNotFound):
+        await issuer.tokens.revoke(pretender, theirs.view.jti)
+    assert verdict(issuer, theirs.token) == GOOD
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
+async def test_who_may_see_tokens_sees_and_revokes_the_one_at_hand(role: Role) -> None:
+    issuer = await make_issuer()
+    wanted = api.TokenIssue(subject="ada", community="ctao", role=role, groups=("mc",))
+    made = await issuer.tokens.issue(issuer.admin, wanted)
+    caller = issuer.tokens.caller(made.token)
+    assert isinstance(caller, User)
+
+    assert [one.jti for one in (await issuer.tokens.list(caller)).tokens] == [made.view.jti]
+    await issuer.tokens.revoke(caller, made.view.jti)
+    assert verdict(issuer, made.token) == BAD
 
 
 #     giver                                        wanted                                 field
