@@ -7,6 +7,7 @@ own, so the topic says who speaks.
 
 import asyncio
 import dataclasses
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -171,7 +172,11 @@ class BusBridge:
             )
         except Exception as why:  # one pilot's beat, as over HTTP: it must not end all of us
             self.heard.failed += 1
-            self._log("loop_failed", loop=f"beat of {caller.pilot}", error=repr(why))
+            self._log(
+                "loop_failed",
+                loop=f"beat of {caller.pilot}",
+                error="".join(traceback.format_exception(why)),
+            )
             return
         self._down.beat(caller.community, caller.pilot, answer)
         self.heard.answered += 1

@@ -11,6 +11,10 @@ PRODUCT: Final = tree.ROOMS
 # file → function that may catch everything: it supervises background work, and logs the traceback.
 SUPERVISORS: Final = {
     "central/supervise.py": {"supervised"},
+    "central/bus/bridge.py": {
+        "_answer"
+    },  # one pilot's message, as the HTTP server does for requests
+    "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
 }
 
 # Files that ask the operating system for time and chance: drivers, and what people run.
