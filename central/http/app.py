@@ -1,6 +1,7 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -42,9 +43,10 @@ class Front:
         *,
         version: str = "0",
         bundle: Callable[[], Awaitable[SignedFile | None]] = no_bundle,
+        spool_dir: Path | None = None,
     ) -> None:
         described = msgspec.json.encode(document(ROUTES, version=version))
-        self.face = Face(services=services, bundle=bundle, openapi=described)
+        self.face = Face(services, bundle, described, spool_dir=spool_dir)
         self._hot: dict[str, HotApp] = {
             route.path: hot_app(services, route.action, route.takes, route.hot)
             for route in ROUTES

@@ -15,6 +15,8 @@ SMALL_MAX: Final = 1 << 20
 LARGE_MAX: Final = 256 << 20  # submissions and blobs
 LINE_MAX: Final = 1 << 20
 PART_S: Final = 60.0  # the longest silence within a body
+BODY_S: Final = 60.0  # what we wait for a body in all, and a second more for every ...
+RATE_MIN: Final = 16_384  # ... bytes that came
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -31,7 +33,7 @@ class Body:
     """The body of one request. It is read once, as parts, as lines or whole."""
 
     def __init__(self, receive: Receive, headers: RawHeaders, *, size_max: int) -> None:
-        self._receive, self._size_max = receive, size_max
+        self._incoming, self._size_max = _Incoming(receive), size_max
         self._hash = hashlib.sha256()
         self._size = 0
         declared = header(headers, b"content-length")
@@ -47,7 +49,7 @@ class Body:
         """Yield the bytes as they come. Raises Refused: too large, cut off, too slow."""
         more = True
         while more:
-            part, more = await _next(self._receive)
+            part, more = await self._incoming.part()
             self._size += len(part)
             if self._size > self._size_max:
                 raise _too_large(self._size_max)
@@ -77,30 +79,47 @@ class Body:
 
 async def read_small(receive: Receive, headers: RawHeaders, size_max: int = SMALL_MAX) -> bytes:
     """Return the body of a pilot's message: nearly always it is there already, in one piece."""
-    part, more = await _next(receive)
+    incoming = _Incoming(receive)
+    part, more = await incoming.part()
     if len(part) > size_max:
         raise _too_large(size_max)
     if not more:
         return part
     read = bytearray(part)
     while more:
-        part, more = await _next(receive)
+        part, more = await incoming.part()
         read += part
         if len(read) > size_max:
             raise _too_large(size_max)
     return bytes(read)
 
 
-async def _next(receive: Receive) -> tuple[bytes, bool]:
-    try:
-        async with asyncio.timeout(PART_S):
-            message = await receive()
-    except TimeoutError:
-        why = f"nothing more of the body came within {PART_S:g} s"
-        raise Refused(Code.UNAVAILABLE, why) from None
-    if message["type"] != "http.request":
-        raise Refused(Code.MALFORMED, "the connection ended before the body did")
-    return message.get("body", b""), message.get("more_body", False)
+class _Incoming:
+    """The parts of a body, and how long we wait for them.
+
+    A body that drips would hold its connection for ever. Only our waiting counts: whoever takes
+    the parts may be slow.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left_s = BODY_S
+
+    async def part(self) -> tuple[bytes, bool]:
+        """Return the next part, and whether more come. Raises Refused: cut off, too slow."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(min(PART_S, self._left_s)):
+                message = await self._receive()
+        except TimeoutError:
+            why = f"the body comes too slowly: {RATE_MIN} bytes/s are the least"
+            raise Refused(Code.UNAVAILABLE, why) from None
+        if message["type"] != "http.request":
+            raise Refused(Code.MALFORMED, "the connection ended before the body did")
+        part = message.get("body", b"")
+        self._left_s += len(part) / RATE_MIN - (loop.time() - began)
+        return part, message.get("more_body", False)
 
 
 def _check_line(line: bytes, number: int) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 import msgspec
 from litestar.types import ASGIApp, Receive, Scope
@@ -24,9 +26,10 @@ from .body import SMALL_MAX, Body, header
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
+Owner: TypeAlias = tuple[str, str, str]  # issuer, subject, community
 
 QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and the rest
-LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait unread
+LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait on the disk
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,19 @@ class Face:
     bundle: Callable[[], Awaitable[SignedFile | None]]  # the pilot's file
     openapi: bytes  # the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    spool_dir: Path | None = None  # where large bodies wait; without one, where the system says
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
+    _turns: WeakValueDictionary[Owner, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary[Owner, asyncio.Lock]
+    )
+
+    def turn(self, user: User) -> asyncio.Lock:
+        """Return the lock of a user's large bodies: one is on the disk, others wait unread."""
+        owner = (user.issuer, user.subject, user.community)
+        lock = self._turns.get(owner)
+        if lock is None:  # it is gone when nobody holds it or waits for it
+            lock = self._turns[owner] = asyncio.Lock()
+        return lock
 
 
 class Call:

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-HEAD_MAX: Final = 65_536  # bytes of request line and headers; what was read with them included
-HEAD_S: Final = 30.0  # from the opening of a connection to its first whole head
+HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; a read more or less
+HEAD_S: Final = 30.0  # from the opening, or the first byte of a later head, to a whole head
 _PROBLEM: Final = (
     b'{"code":"too_large","message":"request line and headers have more than %d bytes",'
     b'"field":""}' % HEAD_MAX
@@ -48,48 +48,70 @@ class _JoinedWrites:
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """Closes on a head that is too long, or that does not come."""
+    """Closes on a head or trailers that are too long, and on a head that does not come."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._in_head = True
-        self._head_bytes = self._heads = 0
+        self._moved = False  # whether the last read held a part of a body, or ended head or message
+        self._still_bytes = 0  # of all reads since one that moved: the parser may hold them
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         joined = _JoinedWrites(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, joined))
-        self._head_timer = self.loop.call_later(HEAD_S, transport.close)
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_in_head, heads = self._in_head, self._heads
+        self._moved = False
         super().data_received(data)
-        if not (was_in_head and self._in_head) or self._heads != heads:
-            return  # a body, or a request that came whole in one piece
-        self._head_bytes += len(data)
-        if self._head_bytes > HEAD_MAX and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        self._still_bytes = 0 if self._moved else self._still_bytes + len(data)
+        if self._still_bytes > HEAD_MAX:
+            self._refuse()
+        elif self._head_timer is None and not self._has_request():
+            # The server's own timer for idle connections ended with the first byte of whatever
+            # this is: the next head, or the rest of a body that nobody waits for.
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_bytes = 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer would join the headers of a request that is under way
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._heads += 1
+        self._in_head, self._moved = False, True
         self._stop_timer()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_head = True
-        self._head_bytes = 0
+        self._in_head = self._moved = True
+
+    def _has_request(self) -> bool:
+        # uvicorn sets it with the first whole head; before that it is None, whatever its type says
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return cycle is not None and not cycle.response_complete
+
+    def _refuse(self) -> None:
+        if self._in_head and not self._has_request():  # else it would be taken for another's answer
+            self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

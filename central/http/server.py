@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -35,8 +36,9 @@ class HttpServer:
         connections_max: int = CONNECTIONS_MAX,
         keep_alive_s: int = KEEP_ALIVE_S,
         stop_s: int = STOP_S,
+        spool_dir: Path | None = None,
     ) -> None:
-        self.front = Front(services, version=version, bundle=bundle)
+        self.front = Front(services, version=version, bundle=bundle, spool_dir=spool_dir)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._port = int(self._socket.getsockname()[1])

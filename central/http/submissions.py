@@ -13,6 +13,7 @@ from ..errors import Refused
 from .answers import JSON, encoded
 from .body import LARGE_MAX, SMALL_MAX, Body
 from .call import Call
+from .spool import spooled
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -24,13 +25,19 @@ async def submit(call: Call) -> ASGIApp:
     if media == NDJSON:
         return await _submit_lines(call, body)
     if body.length is not None and body.length <= SMALL_MAX:
-        return await _submit_whole(call, body)
-    async with call.face.large:
-        return await _submit_whole(call, body)
+        return await _submit_whole(call, body, await body.whole())
+    user = call.user()
+    # The slots in memory are for bodies that have come: a slow one holds up its owner alone.
+    async with (
+        call.face.turn(user),
+        spooled(body.parts(), call.face.spool_dir) as spool,
+        call.face.large,
+    ):
+        return await _submit_whole(call, body, await spool.whole())
 
 
-async def _submit_whole(call: Call, body: Body) -> ASGIApp:
-    submission = decode(await body.whole(), api.Submission)
+async def _submit_whole(call: Call, body: Body, content: bytes) -> ASGIApp:
+    submission = decode(content, api.Submission)
     done = await call.services.submissions.submit(call.user(), submission, body_hash=body.sha256())
     return encoded(done)
 

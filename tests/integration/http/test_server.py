@@ -1,15 +1,19 @@
 """The server on a real socket: limits, streams, and how it ends."""
 
 import asyncio
+import hashlib
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 import pytest
 
+from pilotage.central.http import body as bodies
 from pilotage.central.http import connection, events
+from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
 from pilotage.central.http.server import HttpServer
 from pilotage.proto import api
@@ -183,6 +187,110 @@ async def test_a_head_that_does_not_come_closes_the_connection(
     async with running() as it:
         assert await it.raw(b"GET /health HTTP/1.1\r\n") == b""
         assert await it.raw() == b""
+
+
+async def test_a_later_head_that_does_not_come_closes_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    async with running() as it:
+        whole = b"GET /health HTTP/1.1\r\n\r\n"
+        got = await it.raw(whole, b"GET /health HTTP/1.1\r\n", b"x: ", b"y", pause_s=0.02)
+
+        assert got.count(b"HTTP/1.1") == got.count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_kept_connection_without_a_head_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.05)
+    async with running() as it:
+        kept, last = b"GET /health HTTP/1.1\r\n", b"connection: close\r\n\r\n"
+        got = await it.raw(kept + b"\r\n", kept + b"\r\n", kept + last, pause_s=0.15)
+
+        assert got.count(b"HTTP/1.1 200") == 3
+
+
+async def test_the_rest_of_a_body_that_was_answered_early_has_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    async with running() as it:
+        head = b"POST /v1/submissions HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"
+        got = await it.raw(head, b"a", b"a", b"a", pause_s=0.02)
+
+        assert got.startswith(b"HTTP/1.1 401")
+
+
+#                what comes after the last chunk began
+ENDLESS = {
+    "trailers": (b"0\r\n", b"name: value\r\n" * 2_000),
+    "one trailer": (b"0\r\nname: ", b"a" * 24_000),
+    "a trailer's name": (b"0\r\n", b"a" * 24_000),
+    "a chunk's extension": (b"1;", b"a" * 24_000),
+}
+
+
+@pytest.mark.parametrize(("begin", "more"), ENDLESS.values(), ids=ENDLESS)
+async def test_what_never_ends_after_a_body_closes_the_connection(
+    begin: bytes, more: bytes
+) -> None:
+    async with running() as it:
+        head = b"POST /v1/pilots/register HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+        try:
+            got = await it.raw(head, begin, *[more] * 8, pause_s=0.02)
+        except ConnectionError:  # we were still sending
+            got = b""
+        await until(lambda: it.server.connections == 0)
+
+        assert got == b""
+
+
+async def test_trailers_are_no_headers() -> None:
+    async with running() as it:
+        head = b"GET /v1/whoami HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n"
+        trailer = f"authorization: {it.bearer('admin')['authorization']}\r\n"
+        got = await it.raw(head + b"\r\n0\r\n" + trailer.encode() + b"\r\n")
+
+        assert got.startswith(b"HTTP/1.1 401")
+
+
+DRIPPED = {"/v1/pilots/register": "anonymous", "/v1/submissions": "user", "/v1/beat": "pilot"}
+
+
+@pytest.mark.parametrize(("path", "who"), DRIPPED.items(), ids=DRIPPED)
+async def test_a_body_that_drips_has_its_time(
+    path: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
+    async with running() as it:
+        head = f"POST {path} HTTP/1.1\r\ncontent-length: 1000\r\n"
+        head += f"authorization: {it.bearer(who)['authorization']}\r\n\r\n"
+        got = await it.raw(head.encode(), *[b"a"] * 10, pause_s=0.03)
+
+        assert got.startswith(b"HTTP/1.1 503")
+
+
+async def test_large_bodies_that_do_not_come_hold_up_their_owner_alone() -> None:
+    async with running() as it:
+        head = "POST /v1/submissions HTTP/1.1\r\ntransfer-encoding: chunked\r\n"
+        head += f"authorization: {it.bearer('user')['authorization']}\r\n\r\n1\r\n{{\r\n"
+        slow = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(5)]
+        for _, writer in slow:
+            writer.write(head.encode())
+        await until(lambda: it.server.connections == len(slow))
+        await asyncio.sleep(0.05)
+        content = msgspec.json.encode({"key": "k", "jobs": ["a" * 1_000] * 3_000})
+        reply = await it.http.post(
+            "/v1/submissions",
+            content=content,
+            headers=it.bearer("manager") | {"content-type": JSON},
+        )
+        for _, writer in slow:
+            writer.close()
+
+        assert (reply.status_code, reply.json()["count"]) == (200, 3_000)
+        ((_, _, (_, body_hash)),) = it.world.stub.asked
+        assert body_hash == hashlib.sha256(content).hexdigest()
 
 
 async def test_a_long_body_is_no_long_head() -> None:
