@@ -113,7 +113,7 @@ def _act(
 
     async def work(client: "AsyncClient") -> int:
         if ids:
-            return _report(action, await client.act(action, ids, reason=reason), common)
+            return report(action, await client.act(action, ids, reason=reason), common)
         found = await with_me(client, chosen)
         matching = [view.id async for view in client.search(found)]
         if not matching:
@@ -123,7 +123,7 @@ def _act(
             count = jobs_in_words(len(matching))
             _ask(f"{action.value} all {count} that match ({shown(chosen)})?")
         reply = await _act_on_all(client, action, found, matching, reason)
-        return _report(action, reply, common, by_filter=True)
+        return report(action, reply, common, by_filter=True)
 
     return run_with(common, work, patience_s=CHANGING_S)
 
@@ -162,10 +162,15 @@ def _ask(question: str) -> None:
         raise UsageError("nothing was done")
 
 
-def _report(
+def report(
     action: ActionName, reply: ActionReply, common: Common, *, by_filter: bool = False
 ) -> int:
     """Print what was done. A job that ended while a filter was being read is no refusal."""
+    serious = [
+        refusal
+        for refusal in reply.refused
+        if not (by_filter and refusal.code == Code.ILLEGAL_STATE.value)
+    ]
     if common.json:
         print_json(reply)
     else:
@@ -173,13 +178,11 @@ def _report(
         if reply.unchanged:
             words += f", {number(reply.unchanged)} unchanged"
         print_line(words)
-        for refusal in reply.refused[:_REFUSALS_SHOWN]:
+        if len(serious) < len(reply.refused):
+            ended = "ended" if action in (ActionName.KILL, ActionName.HOLD) else "moved on"
+            note(f"{number(len(reply.refused) - len(serious))} had {ended} meanwhile")
+        for refusal in serious[:_REFUSALS_SHOWN]:
             note(refusal.message)
-        if len(reply.refused) > _REFUSALS_SHOWN:
-            note(f"and {number(len(reply.refused) - _REFUSALS_SHOWN)} more were refused")
-    serious = [
-        refusal
-        for refusal in reply.refused
-        if not (by_filter and refusal.code == Code.ILLEGAL_STATE.value)
-    ]
+        if len(serious) > _REFUSALS_SHOWN:
+            note(f"and {number(len(serious) - _REFUSALS_SHOWN)} more were refused")
     return Exit.REFUSED if serious else Exit.OK

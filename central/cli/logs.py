@@ -11,7 +11,7 @@ from pilotage.proto.messages import Stream
 
 from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
-from .present import print_json, print_line, print_table
+from .present import note, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -57,12 +57,15 @@ def output(
 
     async def work(client: "AsyncClient") -> int:
         kept = (await client.outputs(job)).outputs
+        if not kept and not names and not common.json:
+            note(f"job {job} kept no files")
+            return Exit.OK
         if not names and not all and to is None:
             if common.json:
                 print_json(kept)
             else:
                 rows = ((one.name, one.size_bytes, one.sha256[:16], one.epoch) for one in kept)
-                print_table(("name", "bytes#", "sha256", "try#"), rows, empty="no outputs")
+                print_table(("name", "bytes#", "sha256", "try#"), rows, empty="")
             return Exit.OK
         wanted = names or tuple(one.name for one in kept)
         target = _target(to, a_file=len(names) == 1)

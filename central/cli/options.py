@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ..client.errors import NoneRuns
+from ..client.pace import RealPace, pauses
 from .present import note
 
 if TYPE_CHECKING:
@@ -51,13 +53,36 @@ def run_with(
             said.add(why)
             note(f"no answer yet ({why}): trying again")
 
-    async def within() -> int:
-        async with AsyncClient(
+    def opened() -> AsyncClient:
+        return AsyncClient(
             common.url,
             data=common.data,
             patience_s=patience_s if common.patience_s is None else common.patience_s,
             on_retry=on_retry,
-        ) as client:
+        )
+
+    async def within() -> int:
+        async with await _patiently(opened, common.patience_s or 0, on_retry) as client:
             return await work(client)
 
     return asyncio.run(within())
+
+
+async def _patiently(
+    opened: "Callable[[], AsyncClient]", patience_s: float, on_retry: Callable[[str, float], None]
+) -> "AsyncClient":
+    """Return the client, once the central that it is for runs: it may be restarting.
+
+    Only who asks for patience gets it here; to others it matters more that nothing runs.
+    """
+    pace = RealPace()
+    until = pace.monotonic() + patience_s
+    for pause_s in pauses(pace, longest_s=1.0):
+        try:
+            return opened()
+        except NoneRuns:
+            if pace.monotonic() + pause_s > until:
+                raise
+        on_retry("no central runs", pause_s)
+        await pace.sleep(pause_s)
+    raise AssertionError  # the pauses never end

@@ -9,7 +9,7 @@ from typing import IO, cast
 import msgspec
 
 from pilotage.proto.api import Submission
-from pilotage.proto.job import Job
+from pilotage.proto.job import Job, Need
 
 JobLike = Job | Mapping[str, object]
 Parameters = Mapping[str, str | int | float]
@@ -24,7 +24,7 @@ _ENCODE = msgspec.json.Encoder().encode
 
 def whole_body(header: Submission, items: Sequence[Item]) -> bytes:
     """Return the submission as one JSON object."""
-    raw = [msgspec.Raw(_ENCODE(item)) for item in items]
+    raw = [msgspec.Raw(_ENCODE(_shaped(item))) for item in items]
     if header.template is None:
         return _ENCODE(msgspec.structs.replace(header, jobs=raw))
     return _ENCODE(msgspec.structs.replace(header, parameters=raw))
@@ -90,13 +90,25 @@ class LineBody:
 def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
     lines = bytearray()
     for item in items:
-        lines += _ENCODE(item)
+        lines += _ENCODE(_shaped(item))
         lines += b"\n"
         if len(lines) >= _CHUNK_BYTES:
             yield bytes(lines)
             lines = bytearray()
     if lines:
         yield bytes(lines)
+
+
+def _shaped(item: Item) -> Item:
+    """Return the job as it is, or raise TypeError for what is most often written in a wrong shape:
+    neither is checked when a Job is made."""
+    if isinstance(item, Job):
+        command, needs = cast(object, item.command), cast(object, item.needs)
+        if isinstance(command, str):
+            raise TypeError("command: expected a list of words: ['echo', 'hello']")
+        if isinstance(needs, Need):
+            raise TypeError("needs: expected a list of needs: [Need(...)]")
+    return item
 
 
 def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:
@@ -125,7 +137,7 @@ def submission(
         raise ValueError("submit takes either jobs, or a template and its parameters")
     if template is not None:
         whole = next(with_group([template], group)) if group else template
-        made = Submission(key=key, name=name, template=cast(Job, whole))
+        made = Submission(key=key, name=name, template=cast(Job, _shaped(whole)))
         return made, cast(Iterable[Item], parameters)
     items: Iterable[Item]
     if isinstance(jobs, (Job, Mapping)):

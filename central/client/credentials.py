@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .errors import NoCentral, UnreadableCredentials, UnsafeCredentials
+from .errors import NoCentral, NoneRuns, UnreadableCredentials, UnsafeCredentials
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +73,7 @@ def find_connection(
     target = url or (None if data else environment.get("PILOTAGE_URL") or kept.url)
     if not target:
         target = running.url if running else _no_central(folder)
-    target = _checked_url(target)
+    target = _as_known(_checked_url(target), kept.url, running.url if running else "")
     if not token:
         token = _found_token(environment, target, kept, running, folder)
     return Connection(target, token, environment.get("PILOTAGE_CA_FILE", ""))
@@ -146,6 +148,22 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _as_known(target: str, *known: str) -> str:
+    """Return the URL under which we know this central, if only one of the two says `localhost`.
+
+    To a person that is the same place. To the system it may be ::1 or 127.0.0.1, and somebody else
+    may listen on the other one: so the token goes to the very address that it was kept for.
+    """
+    scheme, host, port = _place(target)
+    for url in filter(None, known):
+        its_scheme, its_host, its_port = _place(url)
+        one_is_a_name = "localhost" in (host, its_host)
+        if (its_scheme, its_port) == (scheme, port) and one_is_a_name:
+            if host in _LOOPBACK and its_host in _LOOPBACK:
+                return url.rstrip("/")
+    return target
+
+
 def _same(one: str, other: str) -> bool:
     # Names are compared, not addresses: localhost may be ::1, where somebody else may listen.
     return _place(one) == _place(other)
@@ -173,7 +191,7 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 
 def _no_central(folder: Path) -> str:
-    raise NoCentral(
+    raise NoneRuns(
         f"no central runs on {folder}, and neither --url nor PILOTAGE_URL names another:"
         " start one with `pilotage serve`"
     )

@@ -24,6 +24,10 @@ class NoCentral(ClientError):
     """Nobody said where the central is, or the local one is not running."""
 
 
+class NoneRuns(NoCentral):
+    """No central runs on this machine's data directory now; one that restarts is there soon."""
+
+
 class UnsafeCredentials(ClientError):
     """A file with a token can be read by others. Nothing was sent; chmod it and renew the token."""
 

@@ -222,3 +222,11 @@ def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: P
     assert "{seed} in the command: an array has the parameter {index}" in said(
         "--array", "2", "--", "echo", "{seed}", code=2
     )
+
+
+def test_a_job_that_kept_nothing_says_so(shell: Shell) -> None:
+    job = str(shell.ask("submit", "--wait", "--", "true")[0]["ids"][0]["first"])
+
+    assert shell.type("output", job) == ""
+    assert shell.said == f"pilotage: job {job} kept no files\n"
+    assert shell.ask("output", job) == [[]]

@@ -132,3 +132,14 @@ def test_a_command_loads_only_what_it_needs() -> None:
     )
 
     assert found.stdout.split() == []
+
+
+def test_patience_also_waits_for_a_central_that_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert run(["status", "--data", str(tmp_path), "--patience-s", "0.5"]) == 4
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "pilotage: no answer yet (no central runs): trying again"
+    assert "start one with `pilotage serve`" in said[1]

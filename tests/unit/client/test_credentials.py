@@ -78,6 +78,17 @@ def test_a_token_goes_only_to_the_central_that_it_was_kept_for(home: Home) -> No
     assert found(home, url=REMOTE + ":443/") == (REMOTE + ":443", "kept")
 
 
+def test_localhost_is_the_address_that_the_token_was_kept_for(home: Home) -> None:
+    home.run_central()
+
+    assert found(home, url="http://localhost:8123") == (LOCAL, "admin")
+    assert found(home, url="http://localhost:8124") == ("http://localhost:8124", "")
+    assert found(home, url="http://[::1]:8123") == ("http://[::1]:8123", "")
+    home.keep("http://localhost:9000", "kept")
+    assert found(home, url="http://127.0.0.1:9000") == ("http://localhost:9000", "kept")
+    assert found(home, url="http://localhost.example.org:9000")[1] == ""
+
+
 def test_a_named_data_directory_wins_over_the_environment(home: Home) -> None:
     home.run_central()
     home.keep(REMOTE, "kept")

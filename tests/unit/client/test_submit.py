@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pilotage.central.client.errors import Invalid, KeyReused, Unreachable
 from pilotage.proto.api import IdRange, Submitted
-from pilotage.proto.job import Job
+from pilotage.proto.job import Job, Need
 
 from .stub_central import StubCentral, lost, not_there, ok, problem
 
@@ -109,6 +110,28 @@ async def test_a_refused_submission_is_not_repeated() -> None:
 
     assert caught.value.field == "jobs[0].retries"
     assert len(stub.got) == 1
+
+
+#     what is written in a wrong shape, what is said
+MISSHAPEN = [
+    ({"command": "echo hi"}, "command: expected a list of words"),
+    ({"command": ("a",), "needs": Need(cores_min=2)}, "needs: expected a list of needs"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), MISSHAPEN)
+async def test_a_job_in_a_wrong_shape_is_not_sent(fields: dict[str, Any], said: str) -> None:
+    stub = central()
+    job = Job(**fields)
+    async with stub.client() as client:
+        with pytest.raises(TypeError, match=said):
+            await client.submit(job)
+        with pytest.raises(TypeError, match=said):
+            await client.submit(template=job, parameters=[{"n": 1}])
+        with pytest.raises(TypeError, match=said):
+            await client.submit(iter([job]))
+
+    assert stub.got == [] or all(one.method != "POST" for one in stub.got)
 
 
 async def test_a_key_with_another_body_is_told_apart() -> None:
