@@ -10,6 +10,13 @@ from .answers import Answer, encoded
 from .call import Call
 
 
+ENTRANCE = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.pyz"}
+
+
+async def entrance(call: Call) -> ASGIApp:
+    return encoded(ENTRANCE)
+
+
 async def health(call: Call) -> ASGIApp:
     return encoded(call.services.health.health())
 

@@ -349,6 +349,14 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/",
+        action=_A.PUBLIC_READ,
+        does="Where to look first.",
+        handler=health.entrance,
+        gives=dict[str, str],
+    ),
+    Route(
+        method="GET",
         path="/health",
         action=_A.PUBLIC_READ,
         does="How the central is.",

@@ -67,8 +67,10 @@ def _order() -> Sequence[str]:
 def _part(route: Route) -> str:
     if route.action in _OPERATORS:
         return "Pilots and sites"
+    if not route.path.startswith("/v1"):
+        return "For everybody"
     word = re.findall(r"\w+", route.path.removeprefix("/v1"))[0]
-    return _PARTS.get(word, "For everybody") if route.path.startswith("/v1") else "For everybody"
+    return _PARTS.get(word, "For everybody")
 
 
 def _route(route: Route) -> str:

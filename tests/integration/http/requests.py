@@ -59,6 +59,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
     ("GET", "/.well-known/jwks.json"): ("", b""),
+    ("GET", "/"): ("", b""),
     ("GET", "/health"): ("", b""),
     ("GET", "/ready"): ("", b""),
     ("GET", "/openapi.json"): ("", b""),
