@@ -72,8 +72,10 @@ def lacking(names: frozenset[str], given: Entry) -> str:
     surplus = sorted(given.keys() - names)
     said = f"the template also uses {', '.join(absent)}; this entry has "
     said += ", ".join(short(name) for name in given) or "nothing"
-    near = [close for name in absent for close in get_close_matches(name, surplus, n=1)]
-    return f"{said}: did you mean {absent[0]!r} by {near[0]!r}?" if near else said
+    for name in absent:
+        for close in get_close_matches(name, surplus, n=1):
+            return f"{said}: did you mean {name!r} by {close!r}?"
+    return said
 
 
 class Maker:
