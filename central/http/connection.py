@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; a read more or less
 HEAD_S: Final = 30.0  # from the opening, or the first byte of a later head, to a whole head
+TAKE_S: Final = 60.0  # a peer that takes nothing of an answer for this long is cut off
 _PROBLEM: Final = (
     b'{"code":"too_large","message":"request line and headers have more than %d bytes",'
     b'"field":""}' % HEAD_MAX
@@ -20,13 +21,15 @@ _TOO_LARGE: Final = (
 class _JoinedWrites:
     """A transport that sends head and body of an answer in one piece: one system call, one packet.
 
-    What is written waits for the rest of the loop's turn, no longer. Everything else is the
-    transport's own.
+    What is written waits for the rest of the loop's turn, no longer. What a peer does not take
+    keeps a transport open even when we have closed it; so that ends after TAKE_S.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self._held: list[bytes] = []
+        self._written_bytes = self._taken_bytes = 0  # in all; taken when the watch began
+        self._watch: asyncio.TimerHandle | None = None
         self.get_extra_info = transport.get_extra_info
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
@@ -40,11 +43,33 @@ class _JoinedWrites:
     def close(self) -> None:
         self._flush()
         self._transport.close()
+        self.watch()
+
+    def watch(self) -> None:
+        """Cut the peer off if it takes nothing for TAKE_S while something is unsent."""
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes and self._watch is None:
+            self._taken_bytes = self._written_bytes - unsent_bytes
+            self._watch = self._loop.call_later(TAKE_S, self._look)
+
+    def end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._written_bytes - self._transport.get_write_buffer_size() > self._taken_bytes:
+            self.watch()  # slow is not gone
+        else:
+            self._transport.abort()
 
     def _flush(self) -> None:
         held, self._held = self._held, []
         if held and not self._transport.is_closing():
-            self._transport.write(b"".join(held))
+            joined = b"".join(held)
+            self._written_bytes += len(joined)
+            self._transport.write(joined)
 
 
 class LimitedConnection(HttpToolsProtocol):
@@ -58,12 +83,13 @@ class LimitedConnection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        joined = _JoinedWrites(transport, self.loop)
-        super().connection_made(cast(asyncio.Transport, joined))
+        self._joined = _JoinedWrites(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._joined))
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._joined.end_watch()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -99,6 +125,10 @@ class LimitedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head = self._moved = True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._joined.watch()
 
     def _has_request(self) -> bool:
         # uvicorn sets it with the first whole head; before that it is None, whatever its type says

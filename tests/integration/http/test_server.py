@@ -313,6 +313,31 @@ async def test_a_request_that_comes_whole_in_one_read_is_no_long_head() -> None:
         assert got.startswith(b"HTTP/1.1 200")
 
 
+async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TAKE_S", 0.1)
+    async with running() as it:
+        _, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=1_024)
+        await until(lambda: it.server.connections == 1)
+        writer.write(b"GET /openapi.json HTTP/1.1\r\n\r\n" * 1_000)
+        await until(lambda: it.server.connections == 0)
+        writer.close()
+
+
+async def test_a_peer_that_takes_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TAKE_S", 0.2)
+    async with running() as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=65_536)
+        ask = b"GET /openapi.json HTTP/1.1\r\n"
+        writer.write((ask + b"\r\n") * 200 + ask + b"connection: close\r\n\r\n")
+        got = 0
+        while part := await reader.read(1 << 18):
+            got += part.count(b"HTTP/1.1 200 OK")
+            await asyncio.sleep(0.01)
+        writer.close()
+
+        assert got >= 200  # one may lie across two parts
+
+
 async def test_what_is_not_http_is_refused() -> None:
     async with running() as it:
         assert (await it.raw(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
