@@ -24,6 +24,7 @@ from .jobs.explainer import Explainer
 from .jobs.feed import Feed
 from .jobs.following import Following
 from .jobs.health import HealthService
+from .jobs.idle import IdleClasses
 from .jobs.leases import LeaseTable
 from .jobs.logs import LiveLogs
 from .jobs.memory import Memory
@@ -111,19 +112,28 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
     )
     following = Following(queries, memory.logs, memory.leases)
+    idle = IdleClasses(memory, clock)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock)
     services = Services(
         submissions=submissions,
         queries=queries,
         control=Control(
-            store=store, memory=memory, aftermath=aftermath, outbound=downlink, clock=clock, log=log
+            store=store,
+            memory=memory,
+            idle=idle,
+            aftermath=aftermath,
+            outbound=downlink,
+            clock=clock,
+            log=log,
         ),
         pilots=pilots,
         dispatch=dispatch,
         sandbox=Sandbox(world.blobs, memory.leases, settings.sandbox),
         logs=following,
         feed=memory.feed,
-        explainer=Explainer(memory=memory, queries=queries, clock=clock, silent_s=lease.lease_s),
+        explainer=Explainer(
+            memory=memory, idle=idle, queries=queries, clock=clock, silent_s=lease.lease_s
+        ),
         tokens=tokens,
         health=health,
     )
@@ -136,6 +146,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             submissions=submissions,
             store=store,
             memory=memory,
+            idle=idle,
             aftermath=aftermath,
             clock=clock,
             log=log,
@@ -218,7 +229,7 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
         leases=leases,
         pilots=pilots,
         owners=owners,
-        classes=Classes(world.store, owners),
+        classes=Classes(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
         counters=Counters(),
         feed=Feed(world.clock, world.store, owners),
         logs=LiveLogs(leases, downlink),

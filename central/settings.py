@@ -88,11 +88,15 @@ class SandboxSettings(_Section, frozen=True):
 
 
 class MatcherSettings(_Section, frozen=True):
-    """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs."""
+    """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs.
+
+    Jobs of one owner that differ in group, type, needs or preference are of different classes.
+    """
 
     compatible_os: dict[str, tuple[str, ...]] = msgspec.field(
         default_factory=lambda: {"el9": ("el8",), "debian13": ("debian12",)}
     )
+    classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
 
 
 class CommunitySettings(_Section, frozen=True):

@@ -66,8 +66,9 @@ class Matcher:
         self.parked.renumber()
 
     def is_idle(self, class_id: int) -> bool:
-        """Whether no job of the class is here. Raises UnknownClass."""
-        return not self.backlog.classes.get(class_id).here
+        """Whether no job of the class waits or is pending here."""
+        classes = self.backlog.classes
+        return class_id not in classes or not classes.get(class_id).here
 
     def add(self, class_id: int, priority: int, jobs: Iterable[int]) -> None:
         """Queue jobs. They take the place that their ids give them: older first.

@@ -61,7 +61,14 @@ class Input(
 class OutputPattern(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Files that are kept: a glob, relative to the payload's folder."""
+    """Files that are kept: a glob, relative to the payload's folder.
+
+    `*`, `?` and `[abc]` stay inside one part of a path, `**` spans folders. A link counts as the
+    file that it leads to, if that is inside the folder. At most 998 files of a job are kept, and
+    their paths must be UTF-8 without control characters, at most 1,024 characters long. A job of
+    which more match, or a file with another name, fails and says so: nothing is left out silently.
+    What no pattern matches may have any name. Folders that cannot be opened are passed over.
+    """
 
     pattern: Annotated[str, Meta(min_length=1, max_length=1024)]  # `*` and `**` as in a shell
     required: bool = True  # the attempt fails when nothing matches
@@ -74,6 +81,9 @@ class Job(
 
     In a parametric submission `{name}` in the name, the command, the environment's values, input
     and output names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
+
+    With its parameters in place a job has at most 1 MiB as JSON; what is larger is an input. No
+    text of it holds NUL.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]  # no shell sees it

@@ -678,8 +678,13 @@ class FakeStore(FakePilots):
             community=self._data.classes[new.class_id].community,
         )
 
-    async def all_classes(self) -> list[JobClass]:
-        return list(self._data.classes.values())
+    async def live_classes(self) -> list[JobClass]:
+        states = {*ACTIVE, JobState.WAITING}
+        live = {job.new.class_id for job in self._all_visible() if self._state(job) in states}
+        return [one for class_id, one in self._data.classes.items() if class_id in live]
+
+    async def classes_given(self, class_ids: Sequence[int]) -> list[JobClass]:
+        return [one for class_id, one in self._data.classes.items() if class_id in class_ids]
 
     async def owners(self) -> list[Owner]:
         return list(self._data.owners.values())

@@ -19,11 +19,13 @@ from .leases import Lease, Phase
 from .memory import Memory
 from .outbound import Outbound
 from .presence import Presence
-from .rendering import body_of, job_of
+from .rendering import body_of, job_of, size_at_most
 from .reports import Judged, Reports
 from .requeues import Requeues
+from .sizes import FILLED_BYTES_MAX
 from .tokens import AttemptTokens
 
+BODIES_BYTES_MAX = 16 << 20  # of one answer; a pilot takes four times as much
 TOKEN_MARGIN_S = 4 * 3_600.0  # an attempt may pause for two hours and still upload its outputs
 
 
@@ -103,6 +105,7 @@ class Asks:
         matches: list[Match] = []
         if offer.cores_free > 0:
             matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
+            matches = await self._that_fit(matches)
         assignments = await self._hand_out(presence, ask.n, matches, judged)
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
@@ -130,6 +133,25 @@ class Asks:
         up = self._outbound.up
         wait = self._settings.poll_parked_s if up else self._settings.poll_bus_down_s
         return AskAnswer(n=n, parked=True, retry_in_s=wait)
+
+    async def _that_fit(self, matches: list[Match]) -> list[Match]:
+        """Return the first matches, as many as one answer has room for; the others wait again."""
+        if len(matches) * FILLED_BYTES_MAX <= BODIES_BYTES_MAX:
+            return matches
+        count = 0
+        try:
+            bodies = await self._store.bodies([match.job for match in matches])
+            left = BODIES_BYTES_MAX
+            for match in matches:
+                body = bodies.get(match.job)  # where it has none, the write will say so
+                left -= size_at_most(body.template, body.body) if body is not None else 0
+                if left < 0:
+                    break
+                count += 1
+        finally:
+            for match in matches[count:]:
+                self._queue.matcher.put_back(match.job)
+        return matches[:count]
 
     async def _hand_out(
         self, presence: Presence, n: int, matches: list[Match], judged: Sequence[Judged]

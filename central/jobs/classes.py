@@ -1,12 +1,16 @@
 """Classes of jobs: equal needs of the same owner are interned, stored once, matched as one."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from pilotage.matcher.types import ClassSpec
 from pilotage.proto.job import Need, Preference
+from pilotage.proto.problems import Code
 
+from ..errors import Refused
 from ..store.protocol import Store
 from ..store.records import JobClass
 from .counters import Kind
@@ -23,6 +27,11 @@ class ClassInfo:
 
     spec: ClassSpec
     kind: Kind
+    key: Key
+
+    @property
+    def owner_id(self) -> int:
+        return self.key[2]
 
 
 def class_info(row: JobClass, owner: str) -> ClassInfo:
@@ -36,29 +45,61 @@ def class_info(row: JobClass, owner: str) -> ClassInfo:
         needs=_needs(row.needs),
         preference=_preference(row.preference),
     )
-    return ClassInfo(spec, Kind(row.community, row.group, owner, row.type))
+    return ClassInfo(spec, Kind(row.community, row.group, owner, row.type), _key(row))
 
 
 class Classes:
-    """All classes that are known, by what makes them equal."""
+    """The classes of jobs that wait or run, by what makes them equal.
 
-    def __init__(self, store: Store, owners: Owners) -> None:
-        self._store, self._owners = store, owners
+    Those of which no job is left are forgotten after a while (`idle`), and read again for whoever
+    asks: neither memory nor the search for work grows with all that ever was submitted.
+    """
+
+    def __init__(self, store: Store, owners: Owners, *, an_owner_max: int) -> None:
+        self._store, self._owners, self._max = store, owners, an_owner_max
         self._known: dict[Key, ClassInfo] = {}
+        self._of_owner: Counter[int] = Counter()
 
     def learn(self, row: JobClass) -> ClassInfo:
         """Make a stored class known and return it."""
-        made = self._known[_key(row)] = class_info(row, self._owners.by_id(row.owner_id))
+        made = class_info(row, self._owners.by_id(row.owner_id))
+        self.keep(made)
         return made
+
+    def keep(self, info: ClassInfo) -> None:
+        """Make a class known that may have been forgotten since."""
+        if info.key not in self._known:
+            self._of_owner[info.owner_id] += 1
+        self._known[info.key] = info
+
+    def forget(self, info: ClassInfo) -> None:
+        """Forget a class, if it is known."""
+        if self._known.pop(info.key, None) is not None:
+            self._of_owner[info.owner_id] -= 1
+            if not self._of_owner[info.owner_id]:
+                del self._of_owner[info.owner_id]
 
     def find(self, row: JobClass) -> ClassInfo | None:
         """Return the class with these needs, if it is known."""
         return self._known.get(_key(row))
 
     async def store(self, row: JobClass) -> ClassInfo:
-        """Store a new class and return it."""
+        """Store a new class and return it. Raises Refused where the owner has too many."""
+        if self._of_owner[row.owner_id] >= self._max:
+            raise Refused(
+                Code.TOO_LARGE,
+                f"your jobs that wait or run are of {self._max} kinds already, and no more are "
+                "taken: jobs are of one kind when group, type, needs and preference are equal; use "
+                "fewer, or wait some minutes after others have ended",
+                field="jobs",
+            )
         class_id = (await self._store.classes([row]))[0]
         return self.learn(msgspec.structs.replace(row, class_id=class_id))
+
+    async def read(self, class_ids: Sequence[int]) -> list[ClassInfo]:
+        """Return stored classes, decoded; they do not count as known for it."""
+        rows = await self._store.classes_given(class_ids)
+        return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]
 
 
 def _key(row: JobClass) -> Key:

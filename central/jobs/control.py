@@ -19,6 +19,7 @@ from ..store.errors import StoreFull
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Move, Standing, Want
 from .aftermath import Aftermath, counted
+from .idle import IdleClasses
 from .intents import Unchanged, intent
 from .memory import Memory
 from .outbound import Outbound
@@ -48,6 +49,7 @@ class Control:
         *,
         store: Store,
         memory: Memory,
+        idle: IdleClasses,
         aftermath: Aftermath,
         outbound: Outbound,
         clock: Clock,
@@ -56,6 +58,7 @@ class Control:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._feed, self._clock, self._log = memory.feed, clock, log
+        self._idle = idle
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
         """Do what is asked to each job; those that refuse are named, the others are done.
@@ -113,6 +116,7 @@ class Control:
         left = list(ids)
         for _ in range(TRIES):
             standings = await self._store.standing(left)
+            await self._idle.load(one.class_id for one in standings.values())
             inside: list[Standing] = []
             for job in left:
                 standing = standings.get(job)

@@ -11,6 +11,7 @@ from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
 from .checking import check, check_characters, community_of, group_of
+from .idle import IdleClasses
 from .memory import Memory
 from .queries import Queries
 
@@ -22,16 +23,19 @@ class Explainer:
         self,
         *,
         memory: Memory,
+        idle: IdleClasses,
         queries: Queries,
         clock: Clock,
         silent_s: float,
     ) -> None:
         self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
+        self._idle = idle
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Say why a job waits, or in which state it is."""
         row = await self._queries.row(caller, job_id, Action.JOB_READ)
+        await self._idle.load([row.class_id])
         spec = self._queue.classes[row.class_id].spec
         waiting = job_id if row.state is JobState.WAITING else None
         explained = self._explain(waiting, spec, row.priority)

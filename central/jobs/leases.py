@@ -100,6 +100,10 @@ class LeaseTable:
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
 
+    def class_ids(self) -> set[int]:
+        """Return the classes of all attempts that are here."""
+        return {lease.class_id for lease in self._by_job.values()}
+
     def live(self) -> Iterator[Lease]:
         return (lease for lease in self._by_job.values() if lease.phase is Phase.LIVE)
 

@@ -18,19 +18,24 @@ class Queue:
         self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
     ) -> None:
         self.matcher = matcher
-        self.classes: dict[int, ClassInfo] = {}
+        self.classes: dict[int, ClassInfo] = {}  # of jobs that wait or run, and some others
         self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
         self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
         self._until: list[tuple[float, int]] = []
 
     def learn(self, info: ClassInfo) -> None:
-        """Make a class known."""
+        """Make a class known; the matcher hears of it with its first job."""
         self.classes[info.spec.class_id] = info
-        self.matcher.add_class(info.spec)
+
+    def forget_class(self, class_id: int) -> None:
+        """Forget a class of which no job waits."""
+        del self.classes[class_id]
+        self.matcher.forget_class(class_id)
 
     def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
         """Queue new jobs. Call `wake` when all are in."""
+        self.matcher.add_class(self.classes[class_id].spec)
         self.matcher.add(class_id, priority, jobs)
 
     def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
@@ -38,7 +43,7 @@ class Queue:
         if epoch:
             self._epochs[job] = epoch
         if job not in self.matcher:
-            self.matcher.add(class_id, priority, (job,))
+            self.add(class_id, priority, (job,))
         if job in self._limits:
             heapq.heappush(self._until, (self._limits[job], job))
 

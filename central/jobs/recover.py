@@ -38,7 +38,7 @@ class Recovery:
         """Rebuild everything. Call once, before anybody is answered."""
         for owner in await self._store.owners():
             self._owners.learn(owner)
-        for row in await self._store.all_classes():
+        for row in await self._store.live_classes():
             self._queue.learn(self._classes.learn(row))
         await self._pilots_again()
         await self._attempts_again()

@@ -13,6 +13,7 @@ from pilotage.proto.messages import Body, InputFile, OutputRule
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from .sizes import FilledSizes
 
 Parameters = Mapping[str, str | int | float]
 
@@ -108,6 +109,19 @@ def _template(template: bytes) -> tuple[Job, bool]:
     """Return a decoded template, and whether parameters or braces stand in it."""
     job = decode_job(template)
     return job, any("{" in text or "}" in text for _, text in _texts(job))
+
+
+def size_at_most(template: bytes | None, body: bytes) -> int:
+    """Return a bound on the bytes of a stored job, its parameters in place, without filling it."""
+    if template is None:
+        return len(body)
+    return _sizes(template).at_most(body)
+
+
+@lru_cache(maxsize=1_024)
+def _sizes(template: bytes) -> FilledSizes:
+    job = decode_job(template)
+    return FilledSizes(job, uses_in(job))
 
 
 def body_of(job: Job, owner: str) -> Body:

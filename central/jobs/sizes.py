@@ -33,14 +33,19 @@ class FilledSizes:
 
     def __init__(self, template: Job, uses: Mapping[str, int]) -> None:
         """`uses`: how often each parameter stands in the template."""
-        self._uses = uses
+        self._uses, self._count = uses, sum(uses.values())
         encoded = _encode(template)
         check_size(encoded, "template")
         in_braces = sum((len(name) + 2) * count for name, count in uses.items())
         self._literal = len(encoded) - in_braces
         # No value is longer than its entry, so that an entry up to here fits without a look at it.
-        free, count = FILLED_BYTES_MAX - self._literal, sum(uses.values())
-        self.fits_max = free // count - _NUMBER_GROWS if count else FILLED_BYTES_MAX
+        free = FILLED_BYTES_MAX - self._literal
+        self.fits_max = free // self._count - _NUMBER_GROWS if self._count else FILLED_BYTES_MAX
+
+    def at_most(self, entry: bytes) -> int:
+        """Return a bound on the bytes of the job, for parameters that were checked."""
+        most = self._literal + self._count * (len(entry) + _NUMBER_GROWS)
+        return min(most, FILLED_BYTES_MAX)
 
     def check(self, entry: bytes, given: Mapping[str, str | int | float], where: str) -> None:
         """Refuse the parameters with which the job would be too large."""

@@ -228,6 +228,8 @@ class Submissions:
         """The jobs are durable: let them be matched."""
         told = 0
         for info, priority, first, count in arrived.runs:
+            self._classes.keep(info)  # a long submission outlives its place among the idle ones
+            self._queue.learn(info)
             self._queue.add(info.spec.class_id, priority, range(first, first + count))
             self._counters.add(info.kind, "", JobState.WAITING, count)
             for job in range(first, first + min(count, FED_MAX - told)):

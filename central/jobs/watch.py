@@ -10,6 +10,7 @@ from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
+from .idle import IdleClasses
 from .leases import Phase
 from .memory import Memory
 from .requeues import Requeues
@@ -17,7 +18,7 @@ from .submit import Submissions
 
 
 class Watch:
-    """Leases, queue times, silent pilots, leftovers: one pass each `watch_s`."""
+    """Leases, queue times, silent pilots, leftovers, idle classes: one pass each `watch_s`."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Watch:
         submissions: Submissions,
         store: Store,
         memory: Memory,
+        idle: IdleClasses,
         aftermath: Aftermath,
         clock: Clock,
         log: Log,
@@ -35,7 +37,7 @@ class Watch:
         self._store, self._queue = store, memory.queue
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
-        self._feed, self._settings = memory.feed, settings
+        self._feed, self._idle, self._settings = memory.feed, idle, settings
 
     async def run(self) -> None:
         """Watch for ever. Ends only by cancellation."""
@@ -59,6 +61,7 @@ class Watch:
         await self._queue_times()
         await self._silent_pilots()
         await self._submissions.drop_leftovers()
+        self._idle.sweep()
         self._queue.wake()
 
     async def _queue_times(self) -> None:

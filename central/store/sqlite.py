@@ -293,8 +293,12 @@ class SqliteStore:
     async def live_attempts(self) -> list[LiveAttempt]:
         return [live_attempt_of(row) for row in await self._reader.rows("live_attempts", {})]
 
-    async def all_classes(self) -> list[JobClass]:
-        return [class_of(row) for row in await self._reader.rows("all_classes", {})]
+    async def live_classes(self) -> list[JobClass]:
+        return [class_of(row) for row in await self._reader.rows("live_classes", {})]
+
+    async def classes_given(self, class_ids: Sequence[int]) -> list[JobClass]:
+        given = {"ids": json_list(class_ids)}
+        return [class_of(row) for row in await self._reader.rows("classes_given", given)]
 
     async def owners(self) -> list[Owner]:
         return [owner_of(row) for row in await self._reader.rows("all_owners", {})]

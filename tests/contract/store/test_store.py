@@ -109,10 +109,24 @@ async def test_equal_classes_are_one_and_every_field_tells_them_apart(store: Sto
 
     assert len(set(ids)) == 6 and ids[-1] == ids[0]
     assert again == ids[:-1]
-    assert await store.all_classes() == [
+    assert await store.live_classes() == []
+    assert await store.classes_given([*again, 99]) == [
         msgspec.structs.replace(one, class_id=class_id)
         for class_id, one in zip(again, wanted, strict=True)
     ]
+
+
+async def test_a_class_is_live_while_a_job_of_it_waits_or_is_with_a_pilot(store: Store) -> None:
+    kept, ended = await a_class(store, type="A"), await a_class(store, type="B")
+    await submitted(store, kept, 2)
+    await submitted(store, ended, 1, key="other")
+    both = await store.live_classes()
+    await matched(store, 1)
+    await store.move([a_move(2, S.WAITING, S.KILLED), a_move(3, S.WAITING, S.KILLED)])
+
+    assert both == [kept, ended]
+    assert await store.live_classes() == [kept]
+    assert await store.classes_given([ended.class_id]) == [ended]
 
 
 # -- submission ---------------------------------------------------------------------------------

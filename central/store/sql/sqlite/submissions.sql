@@ -25,8 +25,15 @@ SELECT class_id FROM class
  WHERE owner_id = :owner_id AND community = :community AND group_name = :group
    AND type = :type AND needs = :needs AND preference = :preference;
 
--- name: all_classes
+-- name: live_classes
+-- A job that is matched or runs is Waiting by its own word.
 SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
+ WHERE class_id IN (SELECT class_id FROM zone WHERE state = 'Waiting' AND jobs > 0)
+ ORDER BY class_id;
+
+-- name: classes_given
+SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
+ WHERE class_id IN (SELECT value FROM json_each(:ids))
  ORDER BY class_id;
 
 -- name: insert_site

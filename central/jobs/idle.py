@@ -1,0 +1,45 @@
+"""Classes of which no job waits or runs: forgotten after a while, read again when asked for."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from ..ports import Clock
+from .memory import Memory
+
+KEEP_S: Final = 300.0  # longer than it takes from a look at a job to its way back into the queue
+SWEEP_S: Final = 60.0
+
+
+class IdleClasses:
+    """Keeps in memory the classes that are used, and no others for long."""
+
+    def __init__(self, memory: Memory, clock: Clock) -> None:
+        self._queue, self._classes, self._leases = memory.queue, memory.classes, memory.leases
+        self._clock = clock
+        self._since: dict[int, float] = {}  # classes that were idle in the last sweep
+        self._swept = clock.monotonic()
+
+    async def load(self, class_ids: Iterable[int]) -> None:
+        """Make classes known, for some minutes at least."""
+        wanted = set(class_ids)
+        absent = sorted(wanted - self._queue.classes.keys())
+        if absent:
+            for info in await self._classes.read(absent):
+                self._queue.learn(info)
+        now = self._clock.monotonic()
+        self._since.update(dict.fromkeys(wanted, now))
+
+    def sweep(self) -> None:
+        """Forget what has been idle for long."""
+        now = self._clock.monotonic()
+        if now < self._swept + SWEEP_S:
+            return
+        self._swept = now
+        leased, matcher = self._leases.class_ids(), self._queue.matcher
+        for class_id, info in list(self._queue.classes.items()):
+            if class_id in leased or not matcher.is_idle(class_id):
+                self._since.pop(class_id, None)
+            elif now >= self._since.setdefault(class_id, now) + KEEP_S:
+                del self._since[class_id]
+                self._queue.forget_class(class_id)
+                self._classes.forget(info)

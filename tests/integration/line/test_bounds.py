@@ -1,0 +1,209 @@
+"""What one submitter may ask for without harm to the others: sizes, kinds of jobs."""
+
+import asyncio
+import dataclasses
+import json
+import uuid
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.jobs.asks import BODIES_BYTES_MAX
+from pilotage.central.jobs.idle import KEEP_S, SWEEP_S
+from pilotage.central.settings import MatcherSettings
+from pilotage.proto.api import Action, ActionName, Submission, Submitted
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Ask, Assignment
+from pilotage.proto.problems import Code
+from tests.integration.line.test_protocol import OFFER, Scene, ended, of, scene
+
+MIB = 1 << 20
+FORGOTTEN_S = KEEP_S + 3 * SWEEP_S
+MANY = dataclasses.replace(OFFER, cores=64, cores_free=64)
+
+
+async def parametric(one: Scene, template: Job, *entries: Mapping[str, str | int]) -> Submitted:
+    rows = [msgspec.Raw(json.dumps(entry).encode()) for entry in entries]
+    return await one.world.central.services.submissions.submit(
+        one.world.user(),
+        Submission(key=uuid.uuid4().hex, template=template, parameters=rows),
+        body_hash="x",
+    )
+
+
+async def ask_many(one: Scene, *held: Assignment) -> tuple[Assignment, ...]:
+    one.ask_n += 1
+    holding = tuple(of(got) for got in held)
+    free = dataclasses.replace(MANY, cores_free=64 - len(held))
+    reply = await one.turn(ask=Ask(n=one.ask_n, offer=free, jobs_max=64, holding=holding))
+    assert reply.ask is not None
+    return reply.ask.assignments
+
+
+async def act(one: Scene, action: ActionName, *jobs: int) -> None:
+    await one.world.central.services.control.act(
+        one.world.user(), Action(action=action, ids=tuple(jobs))
+    )
+
+
+# -- bytes --------------------------------------------------------------------------------------
+
+
+def test_a_template_that_makes_gigabytes_of_little_is_refused_unfilled() -> None:
+    async def tell(one: Scene) -> None:
+        with pytest.raises(Refused) as refused:
+            await parametric(one, Job(command=("{x}" * 1_200,)), {"x": 1}, {"x": "a" * 1_000_000})
+
+        assert (refused.value.code, refused.value.field) == (Code.INVALID, "parameters[1].x")
+
+    scene(tell)
+
+
+def test_nul_in_parameters_and_jobs_is_refused_by_field() -> None:
+    async def tell(one: Scene) -> None:
+        with pytest.raises(Refused) as of_parameters:
+            await parametric(one, Job(command=("run", "{x}")), {"x": 1}, {"x": "a\0b"})
+        with pytest.raises(Refused) as of_a_job:
+            await one.submit(name="a\0b")
+        told = await parametric(one, Job(command=("run", "{x}")), {"x": "\\u0000"})
+
+        assert of_parameters.value.field == "parameters[1].x"
+        assert of_a_job.value.field == "jobs[0].name"
+        assert told.count == 1  # six characters that are no NUL
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("by_template", [False, True])
+def test_large_jobs_are_handed_out_by_as_many_as_an_answer_carries(by_template: bool) -> None:
+    async def tell(one: Scene) -> None:
+        text = "a" * (MIB - 1_000)
+        if by_template:
+            await parametric(one, Job(command=("{x}",)), *[{"x": text}] * 40)
+        else:
+            await one.submit(40, command=(text,))
+        (small,) = await one.submit()
+        got: list[Assignment] = []
+        rounds: list[int] = []
+        while fresh := await ask_many(one, *got):
+            size = sum(len(msgspec.json.encode(each.body)) for each in fresh)
+            assert size <= BODIES_BYTES_MAX
+            rounds.append(len(fresh))
+            got += fresh
+
+        assert rounds == [16, 16, 9]
+        assert [each.epoch for each in got] == [1] * 41  # none was matched in vain
+        assert got[-1].job == small
+
+    scene(tell)
+
+
+def test_many_small_jobs_are_handed_out_at_once() -> None:
+    async def tell(one: Scene) -> None:
+        await parametric(one, Job(command=("run", "{x}")), *[{"x": n} for n in range(64)])
+
+        assert len(await ask_many(one)) == 64
+
+    scene(tell)
+
+
+def test_leases_are_rebuilt_without_filling_anything_in() -> None:
+    async def tell(one: Scene) -> None:
+        await parametric(one, Job(command=("{x}",), success_codes=(0, 3)), {"x": 1})
+        got = await one.ask()
+        await one.world.kill()
+        await one.world.start()
+        lease = one.world.central.memory.leases.of_job(got.job)
+
+        assert lease is not None and lease.success_codes == (0, 3)
+
+    scene(tell)
+
+
+# -- classes ------------------------------------------------------------------------------------
+
+
+async def limited(one: Scene, kinds_max: int) -> None:
+    """Start the central again with another limit."""
+    await one.world.kill()
+    few = MatcherSettings(classes_an_owner_max=kinds_max)
+    one.world.settings = msgspec.structs.replace(one.world.settings, matcher=few)
+    await one.world.start()
+
+
+async def kinds(one: Scene, first: int, count: int) -> list[int]:
+    jobs = [
+        msgspec.Raw(msgspec.json.encode(Job(command=("run",), type=f"t{number}")))
+        for number in range(first, first + count)
+    ]
+    made = await one.world.central.services.submissions.submit(
+        one.world.user(), Submission(key=uuid.uuid4().hex, jobs=jobs), body_hash="x"
+    )
+    return [job for ids in made.ids for job in range(ids.first, ids.first + ids.count)]
+
+
+def test_an_owner_has_so_many_kinds_of_jobs_and_more_once_some_have_ended() -> None:
+    async def tell(one: Scene) -> None:
+        await limited(one, 20)
+        with pytest.raises(Refused) as at_once:
+            await kinds(one, 0, 21)
+        await asyncio.sleep(FORGOTTEN_S)
+        jobs = await kinds(one, 100, 20)
+        await kinds(one, 110, 5)  # of kinds that are there already
+        with pytest.raises(Refused) as one_more:
+            await kinds(one, 200, 1)
+        await act(one, ActionName.KILL, *jobs[:10])
+        await asyncio.sleep(FORGOTTEN_S)
+        await kinds(one, 200, 10)
+
+        assert at_once.value.code is Code.TOO_LARGE
+        assert "group, type, needs and preference" in one_more.value.message
+
+    scene(tell)
+
+
+def test_a_class_is_forgotten_when_no_job_of_it_waits_or_runs_and_read_again_when_needed() -> None:
+    async def tell(one: Scene) -> None:
+        waiting, held, running = await kinds(one, 0, 3)
+        await act(one, ActionName.HOLD, held)
+        await act(one, ActionName.HOLD, waiting)
+        got = await one.ask()
+        await act(one, ActionName.RELEASE, waiting)
+        queue = one.world.central.memory.queue
+        for _ in range(int(FORGOTTEN_S // 30)):
+            await asyncio.sleep(30.0)
+            await one.beat(of(got))
+        classes = len(queue.classes)
+        await one.world.central.services.explainer.job(one.world.user(), held)
+        await act(one, ActionName.RELEASE, held)
+        await one.turn(ended(got))
+        again = [(await one.ask()).job, (await one.ask(holding=())).job]
+
+        assert got.job == running
+        assert classes == 2
+        assert again[0] == waiting and again[1] in (waiting, held)
+        assert await one.state(running) is JobState.DONE
+
+    scene(tell)
+
+
+def test_a_start_knows_the_classes_of_live_jobs_alone() -> None:
+    async def tell(one: Scene) -> None:
+        waiting, dead, running, held = await kinds(one, 0, 4)
+        await act(one, ActionName.KILL, dead)
+        await act(one, ActionName.HOLD, held, waiting)
+        got = await one.ask()
+        await act(one, ActionName.RELEASE, waiting)
+        await one.world.kill()
+        await one.world.start()
+        classes = len(one.world.central.memory.queue.classes)
+        await act(one, ActionName.RELEASE, held)
+
+        assert got.job == running
+        assert classes == 2
+        assert await one.state(held) is JobState.WAITING
+
+    scene(tell)
