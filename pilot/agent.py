@@ -18,9 +18,10 @@ from pilotage.proto.wire import BadMessage, decode, encode
 
 from . import commands as c
 from .brain import EXIT_DONE, Brain, Reply
+from .contain import WorkFailed, contained
 from .entries import KeptAssignment, KeptEnded
 from .events import Log
-from .files import Files, NotBrought
+from .files import Files, NotBrought, Taken, Useless
 from .introduction import Introduction
 from .line import Line, Refused
 from .pace import WALL_UNLIMITED_S, Bounds, Session
@@ -139,7 +140,7 @@ class Agent:
         with contextlib.suppress(_Over):
             await self._live(self._me)
         for attempt_id in self._over:
-            await self._files.remove(attempt_id)
+            await self._remove(attempt_id)
         assert self._exit is not None
         code = self._exit.code
         if code == EXIT_DONE and self._guard_gone:
@@ -342,8 +343,12 @@ class Agent:
             await self._litter.wait()
             self._litter.clear()
             while self._over:
-                await self._files.remove(self._over[0])
+                await self._remove(self._over[0])
                 self._over.popleft()
+
+    async def _remove(self, attempt_id: int) -> None:
+        with contextlib.suppress(WorkFailed):  # it is in the log, and what is left is only litter
+            await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -420,8 +425,12 @@ class Agent:
 
     def _start(self, command: c.StartPayload) -> None:
         assignment = command.assignment
-        folder = self._files.make(assignment.attempt_id)
-        self._guard.start(assignment, folder, command.fence)
+        try:
+            folder = self._files.make(assignment.attempt_id)
+            self._guard.start(assignment, folder, command.fence)
+        except OSError as why:  # a disk that another payload has filled
+            said = f"its folder cannot be made: {why}"
+            self._do(self._mind.not_started(assignment.attempt_id, said, self._clock.now()))
 
     def _forget(self, attempt_id: int) -> None:
         self._abandon(attempt_id)
@@ -443,9 +452,11 @@ class Agent:
     async def _stage(self, assignment: Assignment) -> None:
         attempt_id = assignment.attempt_id
         try:
-            await self._files.bring(assignment)
-        except NotBrought as why:
-            self._do(self._mind.staging_failed(attempt_id, str(why), self._clock.now()))
+            bringing = self._files.bring(assignment)
+            await contained(bringing, self._log, attempt_id, "staging", known=(NotBrought,))
+        except (NotBrought, WorkFailed) as why:
+            now, useless = self._clock.now(), isinstance(why, Useless)
+            self._do(self._mind.staging_failed(attempt_id, str(why), now, useless=useless))
             return
         self._do(self._mind.staged(attempt_id, self._clock.now()))
 
@@ -460,8 +471,14 @@ class Agent:
 
     async def _take(self, command: c.Collect) -> None:
         attempt_id = command.assignment.attempt_id
-        await self._live_output.last(attempt_id)
-        taken = await self._files.take(command.assignment, outputs=command.outputs)
+        with contextlib.suppress(WorkFailed):  # lost pieces show as a gap
+            last = self._live_output.last(attempt_id)
+            await contained(last, self._log, attempt_id, "live output")
+        try:
+            taking = self._files.take(command.assignment, outputs=command.outputs)
+            taken = await contained(taking, self._log, attempt_id, "collecting")
+        except WorkFailed as why:
+            taken = Taken(failure=f"outputs cannot be kept: {why}")
         now = self._clock.now()
         self._do(
             self._mind.collected(
@@ -472,7 +489,11 @@ class Agent:
     async def _upload_again(self, command: c.UploadAgain) -> None:
         assignment = self._attempts.get(command.attempt_id)
         token = assignment.token if assignment is not None else self._line.token
-        lost = await self._files.again(command.attempt_id, token, command.missing)
+        try:
+            again = self._files.again(command.attempt_id, token, command.missing)
+            lost = await contained(again, self._log, command.attempt_id, "uploading again")
+        except WorkFailed:
+            lost = frozenset(command.missing)
         self._do(self._mind.uploaded(command.attempt_id, lost, self._clock.now()))
 
     async def _send_chunk(self, assignment: Assignment, chunk: LogChunk) -> None:

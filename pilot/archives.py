@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -16,13 +17,52 @@ from .ports import TooLarge, UnsafePath
 MEMBERS_MAX = 100_000
 BYTES_MAX = 50_000_000_000
 NAME_MAX = 1024
+HEADER_MAX = 1 << 20  # bytes of a header that tells of the next one: it is read as a whole
 _BLOCK = 1 << 20
+
+# All that a broken archive makes of the modules that read it.
+_BROKEN: tuple[type[Exception], ...] = (
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    ValueError,  # of int(), of a text that is not UTF-8, of a closed stream
+    OverflowError,
+    LookupError,
+    AttributeError,  # of tarfile, where a header is not what the one before it promised
+    RecursionError,  # tarfile goes one deeper for each header about another header
+)
+with contextlib.suppress(ImportError):  # a Python may be built without it, and without lzma then
+    import lzma
+
+    _BROKEN += (lzma.LZMAError,)
+
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose size is looked at before tarfile believes it."""
+
+    @classmethod
+    def frombuf(cls, buf: "bytes | bytearray", encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0:
+            raise UnsafePath("the archive cannot be read: a member of less than no bytes")
+        if member.type in _HEADERS and member.size > HEADER_MAX:
+            raise TooLarge(f"the archive has a header of {member.size} bytes")
+        return member
 
 
 def safe_path(root: Path, name: str) -> Path:
     """Return where the file `name` belongs below `root`. Raises UnsafePath."""
     parts = name.split("/")
-    if not name or len(name) > NAME_MAX or "\0" in name or name.startswith("/") or ".." in parts:
+    bad = not name or len(name) > NAME_MAX or not _has_bytes(name)
+    if bad or name.startswith("/") or ".." in parts:
         raise UnsafePath(f"{name[:80]!r} is no relative path inside the folder")
     path = root.joinpath(*[part for part in parts if part not in ("", ".")])
     if path == root:
@@ -32,9 +72,19 @@ def safe_path(root: Path, name: str) -> Path:
     return path
 
 
+def _has_bytes(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
 def is_inside(path: Path, root: Path) -> bool:
     """Whether the real place of `path`, links followed, is `root` or below it."""
-    real, base = os.path.realpath(path), os.path.realpath(root)
+    try:
+        real, base = os.path.realpath(path), os.path.realpath(root)
+    except (RecursionError, ValueError):  # a chain of thousands of links, a name without bytes
+        return False
     return real == base or real.startswith(base + os.sep)
 
 
@@ -55,16 +105,24 @@ def extract(
     links: list[Path] = []
     bytes_left = bytes_max
     try:
-        with tarfile.open(archive, mode="r:*") as tar:
+        with tarfile.open(archive, mode="r:*", tarinfo=_Member) as tar:
             for number, member in enumerate(tar):
                 if number >= members_max:
                     raise TooLarge(f"the archive has more than {members_max} members")
+                if member.size < 0:  # said by a header about it
+                    raise UnsafePath(f"{member.name[:80]!r} has less than no bytes")
                 bytes_left -= member.size if member.isreg() else 0
                 if bytes_left < 0:
                     raise TooLarge(f"the archive unpacks to more than {bytes_max} bytes")
                 _lay_member(tar, member, root, links)
-    except (tarfile.TarError, EOFError, UnicodeError) as why:
+    except UnsafePath:
+        raise
+    except _BROKEN as why:
         raise UnsafePath(f"the archive cannot be read: {why}") from None
+    except OSError as why:
+        if why.errno is not None or isinstance(why, TooLarge):
+            raise
+        raise UnsafePath(f"the archive cannot be read: {why}") from None  # of bz2 and gzip
     finally:
         # Only now are all links there: one that looked harmless may lead out through a later one.
         bad = _unlink_leading_out(links, root)

@@ -158,8 +158,11 @@ class Brain:
         self._payloads.staged(attempt_id)
         return self._commands(now)
 
-    def staging_failed(self, attempt_id: int, why: str, now: float) -> list[Command]:
-        self._payloads.staging_failed(attempt_id, why, now)
+    def staging_failed(
+        self, attempt_id: int, why: str, now: float, *, useless: bool = False
+    ) -> list[Command]:
+        """Its input cannot be brought, or has come and is `useless`, here and anywhere."""
+        self._payloads.staging_failed(attempt_id, why, now, useless=useless)
         return self._commands(now)
 
     def started(self, attempt_id: int, now: float) -> list[Command]:
@@ -340,7 +343,7 @@ class Brain:
             self._one_by_one = True
         elif turn.reports:
             why = f"{refusal.status} {refusal.code}: {refusal.message}"
-            self._payloads.unreadable(turn.reports[0].attempt_id, why)
+            self._payloads.unreadable(turn.reports[0].attempt_id, why, now, leaving=self._draining)
         else:
             self._asks.give_up()
             self._back_off(now)

@@ -25,6 +25,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "ended": frozenset({"job", "epoch", "how"}),
     "stale": frozenset({"job", "epoch"}),
     "report_dropped": frozenset({"job", "epoch", "why"}),
+    "end_refused": frozenset({"job", "epoch", "why"}),
+    "work_failed": frozenset({"attempt_id", "work", "why", "traceback"}),
     "turn_refused": frozenset({"status", "code", "message"}),
     "beat_refused": frozenset({"status", "code", "message"}),
     "blob_not_moved": frozenset({"attempt_id", "why", "wait_s"}),

@@ -11,14 +11,18 @@ from .events import Log
 from .line import may_pass, refusal
 from .pace import back_off_s
 from .payloads import OWN_OUTPUTS
-from .ports import Clock, Http, NoReply, Randomness, UnsafePath, Workspace
+from .ports import Clock, Http, NoReply, Randomness, TooLarge, UnsafePath, Workspace
 
 PATIENCE_S = 600.0  # how long the input may take to come
 Content = Union[Path, bytes]
 
 
 class NotBrought(Exception):
-    """Input that is not there, is not what was promised, or would not lie in the folder."""
+    """Input that is not there, is not what was promised, or finds no room in the folder."""
+
+
+class Useless(NotBrought):
+    """Input that came as it was sent, and would lie in no folder: another node helps nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,17 @@ class Files:
         await self._workspace.remove(attempt_id)
 
     async def bring(self, assignment: Assignment) -> None:
-        """Lay all input files into the payload's folder. Raises NotBrought."""
+        """Lay all input files into the payload's folder. Raises NotBrought, Useless."""
         folder = self.make(assignment.attempt_id)
         for number, file in enumerate(assignment.body.inputs):
             fetched = folder / f"input-{number}"
             await self._fetch(assignment, file, fetched)
             try:
                 await self._workspace.unpack(fetched, folder / "work", file.name, file.unpack)
-            except (UnsafePath, OSError) as why:
-                raise NotBrought(f"{file.name}: {why}") from why
+            except (UnsafePath, TooLarge) as why:
+                raise Useless(f"input {file.name!r}: {why}") from why
+            except OSError as why:
+                raise NotBrought(f"input {file.name!r}: {why}") from why
 
     async def _fetch(self, assignment: Assignment, file: InputFile, to: Path) -> None:
         """GET until it is here. Raises NotBrought."""

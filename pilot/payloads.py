@@ -38,11 +38,13 @@ from .commands import (
 )
 from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase
 from .ports import Ended
-from .reports import Reports
+from .reports import Reports, fitting
 from .slots import Slots
+from .texts import names
 
 GRACE_S = 10.0  # between the soft signal and SIGKILL
 STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
+REFUSED_AGAIN_S = 600.0  # an end that cannot be told: a central that was mended may take it
 STOPS_MAX = 10_000
 OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; losing one spoils no result
 
@@ -123,11 +125,13 @@ class Payloads:
         if holding is not None and holding.phase is Phase.STAGING:
             self._start(holding)
 
-    def staging_failed(self, attempt_id: int, why: str, now: float) -> None:
-        """Its input cannot be brought."""
+    def staging_failed(
+        self, attempt_id: int, why: str, now: float, *, useless: bool = False
+    ) -> None:
+        """Its input cannot be brought; what came and is `useless` fails the job, not the node."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is Phase.STAGING:
-            self._end(holding, How.INPUT, now, detail=why)
+            self._end(holding, How.NO_START if useless else How.INPUT, now, detail=why)
 
     def started(self, attempt_id: int, now: float) -> None:
         """The guard has started it."""
@@ -187,7 +191,7 @@ class Payloads:
         if failure and how is How.EXITED:
             how, detail = How.OUTPUT, failure
         elif absent and succeeded:
-            how, detail = How.OUTPUT, "no file matches " + ", ".join(absent)
+            how, detail = How.OUTPUT, "no file matches " + names(absent)
         self._end(holding, how, now, detail=detail, outputs=outputs)
 
     def lost(self, attempt_id: int, now: float) -> None:
@@ -244,7 +248,7 @@ class Payloads:
             usage=gone.usage if gone is not None else None,
             outputs=outputs,
         )
-        self._reports.put(report, at=now, due=now)
+        report = self._reports.put(report, at=now, due=now)
         self._out.append(KeepEnded(report, now))
         self._unfollow(holding.attempt_id)
 
@@ -345,28 +349,39 @@ class Payloads:
         if not gone:
             return
         spoilt = [one.name for one in gone if not one.name.startswith(OWN_OUTPUTS)]
-        unanswered.report = dataclasses.replace(
-            unanswered.report,
-            n=self._reports.number(attempt_id),
-            outputs=tuple(one for one in unanswered.report.outputs if one not in gone),
-            how=How.OUTPUT if spoilt else unanswered.report.how,
-            detail="lost before they were stored: " + ", ".join(spoilt)
-            if spoilt
-            else unanswered.report.detail,
+        unanswered.report = fitting(
+            dataclasses.replace(
+                unanswered.report,
+                n=self._reports.number(attempt_id),
+                outputs=tuple(one for one in unanswered.report.outputs if one not in gone),
+                how=How.OUTPUT if spoilt else unanswered.report.how,
+                detail="lost before they were stored: " + names(spoilt)
+                if spoilt
+                else unanswered.report.detail,
+            )
         )
         self._out.append(KeepEnded(unanswered.report, unanswered.at))
 
-    def unreadable(self, attempt_id: int, why: str) -> None:
-        """The central refused the report: once more without outputs, then it is dropped."""
+    def unreadable(self, attempt_id: int, why: str, now: float, *, leaving: bool) -> None:
+        """The central refused the report: once more without what varies.
+
+        An end that is refused even so stays held, and is told again later: an attempt that we list
+        no more would be given to the next pilot, and end there in the same way. Only a pilot that
+        is `leaving`, and takes nothing more, lets go of it.
+        """
         holding = self._holdings.by_id(attempt_id)
         unanswered = self._reports.get(attempt_id)
         if holding is None or unanswered is None or self._reports.simplify(attempt_id):
             return
-        self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
-        if unanswered.report.what is What.ENDED:
+        if unanswered.report.what is not What.ENDED:
+            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+            self._reports.drop(attempt_id)
+        elif leaving:
+            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
             self._over(holding)
         else:
-            self._reports.drop(attempt_id)
+            self._out.append(Tell("end_refused", {**_name(holding), "why": why}))
+            unanswered.due = now + REFUSED_AGAIN_S
 
     def _over(self, holding: Holding) -> None:
         self._slots.release(holding.attempt_id)

@@ -7,6 +7,10 @@ from typing import Optional
 
 from pilotage.proto.messages import How, Report
 
+from .texts import fit
+
+# The words of a report whose full form was refused, so that nothing is left to refuse.
+UNREADABLE = "the central refused the full report; the log of the pilot has the reason"
 A_TURN_MAX = 100  # reports in one request
 
 
@@ -36,11 +40,17 @@ class Reports:
         self._numbers[attempt_id] = self._numbers.get(attempt_id, 0) + 1
         return self._numbers[attempt_id]
 
-    def put(self, report: Report, *, at: float, due: float) -> None:
-        """Send this until it is answered."""
+    def put(self, report: Report, *, at: float, due: float) -> Report:
+        """Send this until it is answered; return it as it is sent.
+
+        Its texts are made to fit here, for all reports: one that is refused for a word would be
+        lost, and its job would run again for ever.
+        """
+        report = fitting(report)
         known = self._numbers.get(report.attempt_id, 0)
         self._numbers[report.attempt_id] = max(known, report.n)
         self._newest[report.attempt_id] = Unanswered(report, at, due)
+        return report
 
     def get(self, attempt_id: int) -> Optional[Unanswered]:
         return self._newest.get(attempt_id)
@@ -78,13 +88,24 @@ class Reports:
         self._numbers.pop(attempt_id, None)
 
     def simplify(self, attempt_id: int) -> Optional[Report]:
-        """The central cannot read it: leave its outputs out; None when that has been tried."""
+        """The central cannot read it: leave out what varies; None when that has been tried."""
         one = self._newest.get(attempt_id)
         if one is None or one.refused:
             return None
         one.refused = True
         if one.report.how is not None:
             one.report = dataclasses.replace(
-                one.report, outputs=(), how=How.UNREADABLE_REPORT, n=self.number(attempt_id)
+                one.report,
+                outputs=(),
+                how=How.UNREADABLE_REPORT,
+                n=self.number(attempt_id),
+                detail=UNREADABLE,
+                status="",
+                usage=None,
             )
         return one.report
+
+
+def fitting(report: Report) -> Report:
+    """Return the report with texts that no central refuses."""
+    return dataclasses.replace(report, detail=fit(report.detail), status=fit(report.status))

@@ -9,23 +9,22 @@ journal, which on a busy node costs a short payload more than all else.
 """
 
 import asyncio
-import contextlib
-import fnmatch
 import hashlib
 import os
-import re
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pilotage.proto.messages import Output
+from pilotage.proto.limits import OUTPUTS_MAX, OutOfRange, check
+from pilotage.proto.messages import Output, Stream
 
 from . import archives
+from .globs import compile_glob
 from .ports import TooLarge, UnsafePath
+from .removal import HEAP, remove
 
-OUTPUT_FILES_MAX = 10_000
+OUTPUT_FILES_MAX = OUTPUTS_MAX - len(Stream)  # a report names the kept streams beside them
 OUTPUT_BYTES_MAX = 50_000_000_000
 SPARES_MAX = 256  # emptied folders that are kept
 WALKED_MAX = 1_000_000  # files that are looked at for outputs
@@ -43,6 +42,8 @@ class Folders:
         self._spares: list[Path] = []
         self._made = 0
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self._root.glob(HEAP + "*"):  # an earlier life was cut while it removed
+            remove(left)
 
     def make(self, attempt_id: int) -> Path:
         folder = self._spares.pop() if self._spares else self._new()
@@ -55,7 +56,8 @@ class Folders:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:  # of an earlier life
-            _remove(folder)
+            if not remove(folder):
+                return self._new()
             folder.mkdir(mode=0o700)
         for part in _PARTS:
             (folder / part).mkdir(mode=0o700)
@@ -91,7 +93,7 @@ class Folders:
     def size(self, folder: Path, stream: str) -> int:
         try:
             return (folder / stream).lstat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     async def remove(self, attempt_id: int) -> None:
@@ -102,7 +104,7 @@ class Folders:
         if await loop.run_in_executor(None, _emptied, folder) and len(self._spares) < SPARES_MAX:
             self._spares.append(folder)
         else:
-            await loop.run_in_executor(None, _remove, folder)
+            await loop.run_in_executor(None, remove, folder)
 
 
 def collect(
@@ -111,7 +113,7 @@ def collect(
     """Return the files below `work` that match a pattern, hashed, and what matched none.
 
     A link counts as the file that it leads to, as long as that is inside. Raises UnsafePath for
-    a pattern that is not relative, TooLarge.
+    a pattern that is not relative or a file that matches and whose name cannot be told, TooLarge.
     """
     rules = [(pattern, required, compile_glob(pattern)) for pattern, required in patterns]
     used: set[str] = set()
@@ -120,9 +122,10 @@ def collect(
         hits = [pattern for pattern, _, rule in rules if rule.fullmatch(name)]
         if hits:
             used.update(hits)
+            _check_name(name)
             chosen.append((name, path, path.stat().st_size))
     if len(chosen) > OUTPUT_FILES_MAX:
-        raise TooLarge(f"{len(chosen)} output files, at most {OUTPUT_FILES_MAX} may be kept")
+        raise TooLarge(f"{len(chosen)} output files match; at most {OUTPUT_FILES_MAX} can be kept")
     total = sum(size for _, _, size in chosen)
     if total > bytes_max:
         raise TooLarge(f"the outputs have {total} bytes, at most {bytes_max} may be kept")
@@ -131,55 +134,58 @@ def collect(
 
 
 def walk(work: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every regular file below `work` with its relative name, in the order of the names."""
-    seen = 0
-    for folder, folders, names in os.walk(work):  # does not enter linked folders
-        folders.sort()
+    """Yield every regular file below `work` with its relative name, in the order of the names.
+
+    A folder that cannot be opened, because of its mode or because its path is too long for the
+    system, is passed over. A payload decides how deep folders are, so there is no recursion.
+    """
+    left, seen = [""], 0
+    while left:
+        prefix = left.pop()
+        names, folders = _entries(work / prefix, WALKED_MAX - seen)
+        seen += len(names) + len(folders)
         for name in sorted(names):
-            seen += 1
-            if seen > WALKED_MAX:
-                raise TooLarge(f"more than {WALKED_MAX} files in the folder")
-            path = Path(folder, name)
+            path = Path(work, prefix, name)
             if _is_file_inside(path, work):
-                yield path.relative_to(work).as_posix(), path
+                yield prefix + name, path
+        left.extend(prefix + name + "/" for name in sorted(folders, reverse=True))
 
 
-def compile_glob(pattern: str) -> "re.Pattern[str]":
-    """Return the glob as an expression on relative names: `**` spans folders, `*` does not."""
-    parts = pattern.split("/")
-    if not pattern or pattern.startswith("/") or ".." in parts:
-        raise UnsafePath(f"the pattern {pattern[:80]!r} is not relative to the folder")
-    parts = [part for part in parts if part not in ("", ".")]
-    text = ""
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        if part == "**":
-            text += ".*" if last else "(?:[^/]+/)*"
-        else:
-            text += _segment(part) + ("" if last else "/")
-    return re.compile(text, re.DOTALL)
+def _entries(folder: Path, most: int) -> tuple[list[str], list[str]]:
+    """Return the names in a folder: what is no folder, and what is."""
+    names: list[str] = []
+    folders: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                inner = entry.is_dir(follow_symlinks=False)  # linked ones are not entered
+                (folders if inner else names).append(entry.name)
+                if len(names) + len(folders) > most:
+                    raise TooLarge(f"more than {WALKED_MAX} files in the folder")
+    except TooLarge:
+        raise
+    except OSError:
+        pass
+    return names, folders
 
 
-def _segment(glob: str) -> str:
-    """Return one part of a path as an expression whose wildcards stay inside the part."""
-    out = ""
-    for piece in re.split(r"(\*+|\?|\[[!^]?\]?[^]]*\])", glob):
-        if piece.startswith("*"):
-            out += "[^/]*"
-        elif piece == "?":
-            out += "[^/]"
-        elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-            out += "(?!/)" + fnmatch.translate(piece)[4:-3]
-        else:
-            out += re.escape(piece)
-    return out
+def _check_name(name: str) -> None:
+    """Raise UnsafePath, with the name made readable, where a report could not carry it."""
+    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if shown != name:
+        raise UnsafePath(f"the name of the output file '{shown[:200]}' is not UTF-8")
+    try:
+        check(Output(name, "0" * 64, 0))
+    except OutOfRange as why:
+        shown = repr(name if len(name) <= 200 else name[:200] + "...")
+        raise UnsafePath(f"the name of the output file {shown} will not do: {why.right}") from None
 
 
 def _is_file_inside(path: Path, work: Path) -> bool:
     try:
         mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            return archives.is_inside(path, work) and stat.S_ISREG(path.stat().st_mode)
+        if stat.S_ISLNK(mode):  # the system goes first: it gives up on chains of links
+            return stat.S_ISREG(path.stat().st_mode) and archives.is_inside(path, work)
     except OSError:
         return False
     return stat.S_ISREG(mode)
@@ -199,37 +205,25 @@ def _hashed(name: str, path: Path) -> Output:
 def _emptied(folder: Path) -> bool:
     """Empty a folder; False where a payload has left anything that does not go quietly."""
     try:
-        for entry in os.scandir(folder):
-            if entry.name not in _PARTS:
-                _discard(entry)
         for part in _PARTS:
             mode = (folder / part).lstat().st_mode
             if not stat.S_ISDIR(mode):
                 return False
             if stat.S_IMODE(mode) != 0o700:
                 os.chmod(folder / part, 0o700)
-            for entry in os.scandir(folder / part):
-                _discard(entry)
+        left = [entry for entry in os.scandir(folder) if entry.name not in _PARTS]
+        for part in _PARTS:
+            left.extend(os.scandir(folder / part))
+    except OSError:
+        return False
+    return all(_discarded(entry) for entry in left)
+
+
+def _discarded(entry: "os.DirEntry[str]") -> bool:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return remove(Path(entry.path))
+        os.unlink(entry.path)
     except OSError:
         return False
     return True
-
-
-def _discard(entry: "os.DirEntry[str]") -> None:
-    if entry.is_dir(follow_symlinks=False):
-        shutil.rmtree(entry.path)
-    else:
-        os.unlink(entry.path)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder with all that a payload may have done to its modes."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except OSError:
-        for inner, _, _ in os.walk(folder):  # from the top: a folder is entered after its chmod
-            with contextlib.suppress(OSError):
-                os.chmod(inner, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,7 @@ class How(str, enum.Enum):
     SIGNALLED = "signalled"  # the payload died of a signal that was not ours
     WALL = "wall"  # it ran longer than its need said
     OUTPUT = "output"  # a required output is missing, or outputs are too large
-    NO_START = "no_start"  # the payload could not be started; `detail` says why
+    NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
     INPUT = "input"  # its input could not be brought
     KILLED = "killed"  # stopped because the central wanted it
     DRAINED = "drained"  # stopped because the pilot had to go: costs no retry

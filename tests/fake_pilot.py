@@ -303,23 +303,32 @@ class FakeJournal:
 
 
 class FakeWorkspace:
-    """Folders as a table of paths."""
+    """Folders as a table of paths. `breaks` are methods that fail, once, as nobody foresaw."""
 
     def __init__(self) -> None:
         self.files: dict[Path, bytes] = {}
+        self.breaks: dict[str, Exception] = {}
+
+    def _break(self, method: str) -> None:
+        broken = self.breaks.pop(method, None)
+        if broken is not None:
+            raise broken
 
     def write(self, path: Path, content: bytes) -> None:
         self.files[path] = content
 
     def make(self, attempt_id: int) -> Path:
+        self._break("make")
         return self._folder(attempt_id)
 
     async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
+        self._break("unpack")
         self.write(into / name, self.files[file])
 
     async def collect(
         self, work: Path, patterns: tuple[tuple[str, bool], ...]
     ) -> tuple[list[tuple[Output, Path]], list[str]]:
+        self._break("collect")
         names = {str(p.relative_to(work)): p for p in self.files if work in p.parents}
         found: dict[str, tuple[Output, Path]] = {}
         absent: list[str] = []
@@ -340,6 +349,7 @@ class FakeWorkspace:
         return len(self.files.get(folder / stream, b""))
 
     async def remove(self, attempt_id: int) -> None:
+        self._break("remove")
         folder = self._folder(attempt_id)
         self.files = {p: c for p, c in self.files.items() if folder not in p.parents}
 

@@ -154,6 +154,8 @@ class Story:
             return brain.staged(attempt_id, now)
         if word == "staging-failed":
             return brain.staging_failed(attempt_id, "no such blob", now)
+        if word == "staging-useless":
+            return brain.staging_failed(attempt_id, "no archive", now, useless=True)
         if word == "gone":
             code = None if rest[1] == "signal" else int(rest[1])
             why = rest[2] if len(rest) > 2 else ""

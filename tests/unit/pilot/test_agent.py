@@ -21,14 +21,14 @@ from pilotage.proto.messages import (
 from pilotage.proto.wire import decode, encode
 from tests import virtual
 from tests.fake_pilot import Central as CentralOf
-from tests.fake_pilot import FakePilot, Script, script_of
+from tests.fake_pilot import FakePilot, FakeProbe, Script, script_of
 from tests.scripted_central import ABC, LEASE_S, Central, assignment
 
 Story = Callable[[Central, FakePilot], Awaitable[None]]
 
 
 def live(
-    story: Story, *, script: Script | None = None, bus: bool = True
+    story: Story, *, script: Script | None = None, bus: bool = True, cores: int = 1
 ) -> tuple[Central, FakePilot, int]:
     """Run a pilot beside a story; when the story ends, the pilot is asked to end."""
     central = Central()
@@ -43,6 +43,7 @@ def live(
 
     pilot = FakePilot(
         central,
+        probe=FakeProbe(cores_all=cores),
         script=script_of if script is None else lambda _: script,
         bus_sent=sent if bus else None,
     )
@@ -163,7 +164,7 @@ def test_a_required_output_that_is_missing_fails_the_attempt_by_name() -> None:
     central, _, _ = live(story)
 
     ended = central.ended[Attempt(1, 1)]
-    assert (ended.how, ended.detail) == (How.OUTPUT, "no file matches *.dat")
+    assert (ended.how, ended.detail) == (How.OUTPUT, "no file matches '*.dat'")
 
 
 def test_input_is_laid_out_before_the_start_or_the_attempt_ends_as_input() -> None:

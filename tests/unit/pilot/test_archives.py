@@ -1,10 +1,12 @@
 """Hostile and ordinary tar archives: members land inside the folder, or not at all."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
 import os
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -173,3 +175,80 @@ def test_an_input_is_laid_in_folders_of_its_name_and_can_be_run(tmp_path: Path) 
     laid = tmp_path / "work" / "a" / "b c" / "d"
     assert laid.read_text() == "content"
     assert os.access(laid, os.X_OK)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a/\udfff\ud800"])
+def test_a_name_without_bytes_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsafePath):
+        lay(tmp_path / "source", tmp_path, name)
+
+
+@pytest.mark.parametrize("compression", PACK)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mutated_archive_is_laid_out_or_refused_and_nothing_else(
+    tmp_path: Path, compression: str, seed: int
+) -> None:
+    chance = random.Random(f"{compression} {seed}")
+    for number in range(60):
+        archive = tmp_path / f"{number}.tar"
+        archive.write_bytes(_mutated(chance, PACK[compression]))
+        (tmp_path / f"{number}").mkdir()
+        with contextlib.suppress(UnsafePath, TooLarge):
+            extract(archive, tmp_path / f"{number}")
+
+
+def _mutated(chance: random.Random, pack: Callable[[bytes], bytes]) -> bytes:
+    """Return an archive in which some bytes are others, or whose end is missing."""
+    kind = chance.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        for name in ("a", "d/b", "x" * 90 + "/" + "y" * 90, "é/ü"):
+            member = tarfile.TarInfo(name)
+            member.size = 2000
+            member.pax_headers = {"k": "v" * chance.randrange(300), "mtime": "1.5"}
+            tar.addfile(member, io.BytesIO(chance.randbytes(2000)))
+    plain, packed_later = bytearray(buffer.getvalue()), chance.random() < 0.5
+    data = plain if packed_later else bytearray(pack(bytes(plain)))
+    for _ in range(chance.randrange(1, 6)):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    if chance.random() < 0.2:
+        del data[chance.randrange(len(data)) :]
+    return pack(bytes(data)) if packed_later else bytes(data)
+
+
+def _header(kind: bytes, size: bytes) -> bytes:
+    """Return a member's header with this size and the right sum."""
+    block = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    block[124:136], block[156:157], block[148:156] = size, kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("kind", [b"0", b"L", b"x", b"5"])
+def test_a_member_of_less_than_no_bytes_is_refused(tmp_path: Path, kind: bytes) -> None:
+    size = b"\xff" * 10 + b"\xfc\x00"  # -1024 in base 256: the next header would be this one again
+    (tmp_path / "a.tar").write_bytes(_header(kind, size) + bytes(10_240))
+
+    with pytest.raises(UnsafePath, match="less than no bytes"):
+        extract(tmp_path / "a.tar", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g", b"X"])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(_header(kind, b"77777777777\0") + bytes(10_240))
+
+    with pytest.raises(TooLarge, match="a header of 8589934591 bytes"):
+        extract(tmp_path / "a.tar", tmp_path)
+
+
+def test_a_chain_of_links_longer_than_python_recurses_is_refused_and_breaks_nothing(
+    tmp_path: Path,
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    story = "; ".join(f"link l{number} -> l{number + 1}" for number in range(1100))
+    archive = _archive(tmp_path / "a.tar", story)
+
+    with contextlib.suppress(UnsafePath):
+        extract(archive, work)
+    assert all(not os.readlink(path).startswith("/") for path in work.iterdir())

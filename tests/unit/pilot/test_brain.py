@@ -353,7 +353,7 @@ REPORTS = {
     0.9   uploaded A        A ended exited 2
     1     got answer=already  forget A
     """,
-    "a report that the central cannot read goes once more without outputs, then it is dropped": """
+    "an end that the central cannot read goes once more in fixed words, then it stays held": """
     0     bus up            ask 1
     0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
     0.2   started A         beat 1 [AB] closed 1
@@ -361,7 +361,24 @@ REPORTS = {
     0.3   collected A       journal A exited; A ended exited 2 + ask 2
     0.4   http 422 invalid  A ended exited 2
     0.5   http 422 invalid  A ended unreadable_report 3
-    0.6   http 422 invalid  forget A; ask 2
+    0.6   http 422 invalid  ask 2
+    0.7   got parked
+    600   tick              https beat 2 [AB] closed 2 parked 2
+    600.1 got               fence B 696; ask 3
+    600.2 got parked
+    600.7 tick              A ended unreadable_report 3
+    600.8 got answer=ok     forget A
+    """,
+    "a pilot that is leaving lets go of an end that the central cannot read": """
+    0     bus up            ask 1
+    0.1   got A B           journal A; journal B; start A fence 96; start B fence 96
+    0.2   started A         beat 1 [AB] closed 1
+    0.3   gone A 0          collect A outputs
+    0.3   collected A       journal A exited; A ended exited 2 + ask 2
+    0.35  drain
+    0.4   http 422 invalid  A ended exited 2
+    0.5   http 422 invalid  A ended unreadable_report 3
+    0.6   http 422 invalid  forget A
     """,
     "a report that was left out of the reply is repeated, and not at once": """
     0     bus up            ask 1
@@ -375,6 +392,11 @@ REPORTS = {
     0     restored A
     0     tick              A ended 4 + ask 1
     0.1   got parked        forget A
+    """,
+    "input that came and cannot be used will be no better on another node: it is no start": """
+    0     bus up            ask 1
+    0.1   got I A           journal I; journal A; stage I; start A fence 96
+    0.2   staging-useless I  journal I no_start; I ended no_start 1 + ask 2
     """,
     "input that cannot be brought, a payload that does not start": """
     0     bus up            ask 1

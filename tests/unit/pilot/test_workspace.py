@@ -2,12 +2,18 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from pilotage.pilot.globs import compile_glob
 from pilotage.pilot.ports import TooLarge, UnsafePath
-from pilotage.pilot.workspace import Folders, collect, compile_glob
+from pilotage.pilot.removal import remove
+from pilotage.pilot.workspace import OUTPUT_FILES_MAX, Folders, collect, walk
+from pilotage.proto.job import OutputPattern
+
+from .test_removal import deep
 
 FILES = "a.root b.log sub/a.root sub/deep/c.root .hidden/x we[i]rd.txt a*b"
 
@@ -42,12 +48,6 @@ def test_a_pattern_matches(line: str) -> None:
     assert [name for name in FILES.split() if rule.fullmatch(name)] == [
         name for name in expected if name != "-"
     ]
-
-
-@pytest.mark.parametrize("pattern", ["", "/etc/*", "../*", "a/../../b"])
-def test_a_pattern_that_leads_out_is_refused(pattern: str) -> None:
-    with pytest.raises(UnsafePath):
-        compile_glob(pattern)
 
 
 def test_outputs_are_hashed_and_absent_ones_are_named(tmp_path: Path) -> None:
@@ -158,3 +158,91 @@ async def test_folders_without_rights_are_no_obstacle(tmp_path: Path) -> None:
     await folders.remove(7)
 
     assert not list((folders.make(8) / "work").iterdir())
+
+
+def test_a_name_that_is_not_utf8_fails_the_outputs_where_a_pattern_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / os.fsdecode(b"\xff\xfe.txt")).write_bytes(b"x")
+    (tmp_path / "a.root").write_bytes(b"x")
+
+    found, _ = collect(tmp_path, [("*.root", True)])
+
+    assert [output.name for output, _ in found] == ["a.root"]
+    with pytest.raises(UnsafePath, match=re.escape(r"'\xff\xfe.txt' is not UTF-8")):
+        collect(tmp_path, [("*.txt", False)])
+
+
+def test_a_name_that_no_report_can_carry_fails_the_outputs_readably(tmp_path: Path) -> None:
+    (tmp_path / "a\nb").write_bytes(b"x")
+    long = tmp_path / ("x" * 250) / ("x" * 250) / ("x" * 250) / ("x" * 250)
+    long.mkdir(parents=True)
+    (long / ("y" * 50)).write_bytes(b"x")
+
+    with pytest.raises(UnsafePath, match=re.escape(r"'a\nb' will not do: 1 to 1024 characters")):
+        collect(tmp_path, [("*", True)])
+    with pytest.raises(UnsafePath, match=r"xxx\.\.\.' will not do"):
+        collect(tmp_path, [("**/y*", True)])
+
+
+def test_too_many_outputs_are_counted(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / str(number)).touch()
+
+    with pytest.raises(TooLarge, match="1500 output files match; at most 998 can be kept"):
+        collect(tmp_path, [("*", True)])
+
+
+def test_the_description_of_jobs_tells_how_many_files_are_kept() -> None:
+    assert f"At most {OUTPUT_FILES_MAX} files" in (OutputPattern.__doc__ or "")
+
+
+def test_outputs_are_looked_for_in_folders_of_any_depth(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    deep(work)
+    (work / "a").write_bytes(b"x")
+
+    found, absent = collect(work, [("a", True), ("nothing/**", True)])
+    remove(work)  # pytest itself could not
+
+    assert [output.name for output, _ in found] == ["a"] and absent == ["nothing/**"]
+
+
+def test_a_long_chain_of_links_is_no_output(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"l{number}").symlink_to(f"l{number + 1}")
+
+    assert collect(tmp_path, [("**", False)]) == ([], [])
+
+
+def test_files_come_in_the_order_of_their_names_before_those_of_inner_folders(
+    tmp_path: Path,
+) -> None:
+    for name in ("b/z", "b/a/c", "a", "c/x", "d"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert [name for name, _ in walk(tmp_path)] == ["a", "d", "b/z", "b/a/c", "c/x"]
+
+
+async def test_a_folder_with_deep_ones_inside_is_emptied_and_used_again(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.make(7)
+    deep(folder / "work")
+    deep(folder)
+
+    await folders.remove(7)
+
+    assert folders.make(8) == folder
+    assert sorted(path.name for path in (tmp_path / "attempts").rglob("*")) == ["1", "tmp", "work"]
+
+
+def test_what_an_earlier_life_was_removing_goes_at_the_start(tmp_path: Path) -> None:
+    left = tmp_path / "attempts" / "gone-1-1" / "1"
+    left.mkdir(parents=True)
+    deep(left)
+
+    Folders(tmp_path)
+
+    assert not list((tmp_path / "attempts").iterdir())

@@ -1,0 +1,76 @@
+"""Takes away what a payload has left, however deep it is and whatever its modes are.
+
+No path into a tree can be trusted to be short enough for a system call, and no tree to be flat
+enough for recursion or for one open file per level. So every folder that is found is first moved
+to the top, then emptied there: two folders are open at a time.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Optional, Union
+
+_MODE = 0o700
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_numbers = count()  # of heaps and of what lies in them: no name comes twice in one process
+
+HEAP = "gone-"  # begins the name of a folder that holds what is being removed
+
+
+def remove(path: Path) -> bool:
+    """Remove whatever stands at `path`; say whether nothing is left of it. Raises no OSError."""
+    try:
+        if not os.path.lexists(path):
+            return True
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            path.unlink()
+            return True
+        heap = path.parent / f"{HEAP}{os.getpid()}-{next(_numbers)}"
+        heap.mkdir(mode=_MODE)
+        with _open(heap) as top:
+            os.chmod(path, _MODE)  # to move a folder changes what it says of its parent
+            os.rename(path, f"{next(_numbers)}", dst_dir_fd=top)
+            while _sweep(top):
+                pass
+        heap.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _sweep(top: int) -> bool:
+    """Empty and remove the folders in the heap; say whether others have come from inside them."""
+    found = False
+    for name in os.listdir(top):
+        with _open(name, top) as folder:
+            found = _empty(folder, top) or found
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=top)
+    return found
+
+
+def _empty(folder: int, top: int) -> bool:
+    """Unlink the files of a folder, move its folders up; say whether there were any."""
+    moved = False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # what cannot be removed shows at the end
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.name, _MODE, dir_fd=folder)
+                    os.rename(entry.name, f"{next(_numbers)}", src_dir_fd=folder, dst_dir_fd=top)
+                    moved = True
+                else:
+                    os.unlink(entry.name, dir_fd=folder)
+    return moved
+
+
+@contextlib.contextmanager
+def _open(name: Union[str, Path], folder: Optional[int] = None) -> Iterator[int]:
+    handle = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
