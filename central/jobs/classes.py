@@ -79,22 +79,34 @@ class Classes:
             if not self._of_owner[info.owner_id]:
                 del self._of_owner[info.owner_id]
 
-    def find(self, row: JobClass) -> ClassInfo | None:
-        """Return the class with these needs, if it is known."""
-        return self._known.get(_key(row))
+    async def intern(self, rows: Sequence[JobClass]) -> tuple[list[ClassInfo], list[ClassInfo]]:
+        """Return the class of each row, and those of them that are new: they are stored.
 
-    async def store(self, row: JobClass) -> ClassInfo:
-        """Store a new class and return it. Raises Refused where the owner has too many."""
-        if self._of_owner[row.owner_id] >= self._max:
+        Raises Refused, with nothing stored, where all in one are of too many for one owner.
+        """
+        known = [self._known.get(_key(row)) for row in rows]
+        infos = [info for info in known if info is not None]
+        if len(infos) == len(rows):
+            return infos, []
+        absent = {_key(row): row for row, info in zip(rows, known, strict=True) if info is None}
+        self._check_room(rows[0].owner_id, len(absent))
+        ids = await self._store.classes(list(absent.values()))
+        new = {
+            key: self.learn(msgspec.structs.replace(row, class_id=class_id))
+            for class_id, (key, row) in zip(ids, absent.items(), strict=True)
+        }
+        infos = [info or new[_key(row)] for row, info in zip(rows, known, strict=True)]
+        return infos, list(new.values())
+
+    def _check_room(self, owner_id: int, count: int) -> None:
+        if self._of_owner[owner_id] + count > self._max:
             raise Refused(
                 Code.TOO_LARGE,
-                f"your jobs that wait or run are of {self._max} kinds already, and no more are "
-                "taken: jobs are of one kind when group, type, needs and preference are equal; use "
-                "fewer, or wait some minutes after others have ended",
+                f"with these, your jobs that wait or run are of more than {self._max} kinds, and "
+                "no more are taken: jobs are of one kind when group, type, needs and preference "
+                "are equal; use fewer, or wait some minutes after others have ended",
                 field="jobs",
             )
-        class_id = (await self._store.classes([row]))[0]
-        return self.learn(msgspec.structs.replace(row, class_id=class_id))
 
     async def read(self, class_ids: Sequence[int]) -> list[ClassInfo]:
         """Return stored classes, decoded; they do not count as known for it."""

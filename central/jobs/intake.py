@@ -18,7 +18,6 @@ from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
 from .checking import NUL, check, check_characters, group_of
 from .classes import Classes, ClassInfo
-from .queue import Queue
 from .rendering import Entry, decode_job, decode_parameters, filled_text, uses_in
 from .sizes import FilledSizes, check_size
 
@@ -83,7 +82,6 @@ class Maker:
 
     def __init__(
         self,
-        queue: Queue,
         classes: Classes,
         *,
         caller: User,
@@ -91,7 +89,8 @@ class Maker:
         header: Submission,
         at: float,
     ) -> None:
-        self._queue, self._classes, self._caller = queue, classes, caller
+        self._classes, self._caller = classes, caller
+        self.fresh: list[ClassInfo] = []  # classes that nobody knew before
         self.owner, self._at = owner, at
         self._template = header.template
         if self._template is not None:
@@ -104,8 +103,9 @@ class Maker:
         """Return the rows of these entries. Raises Refused naming the entry and field."""
         if self._template is not None:
             return await self._filled(self._template, entries, start)
-        infos: list[ClassInfo] = []
-        rows: list[NewJob] = []
+        jobs: list[Job] = []
+        bodies: list[bytes] = []
+        classes: list[JobClass] = []
         for number, entry in enumerate(entries, start):
             where = f"jobs[{number}]"
             body = bytes(entry)
@@ -114,13 +114,15 @@ class Maker:
             check(job, where)
             if NUL in body:
                 check_characters(msgspec.to_builtins(job), where)
-            infos.append(await self._class(job, where))
-            rows.append(self._row(job, infos[-1], body, job.name or None))
-        return Ready(infos, rows)
+            classes.append(self._class(job, where))
+            jobs.append(job)
+            bodies.append(body)
+        infos = await self._interned(classes)
+        return Ready(infos, list(map(self._row, jobs, infos, bodies)))
 
     async def _filled(self, template: Job, entries: Sequence[msgspec.Raw], start: int) -> Ready:
         """The jobs of a template differ in their parameters alone."""
-        info = await self._class(template, "template")
+        (info,) = await self._interned([self._class(template, "template")])
         class_id, priority, retries = info.spec.class_id, template.priority, template.retries
         until = self._until(template)
         fits_max = self._sizes.fits_max
@@ -162,18 +164,18 @@ class Maker:
         except msgspec.DecodeError:
             return decode(entry, Job, where=where)  # says what is wrong, and the nearest right name
 
-    def _row(self, job: Job, info: ClassInfo, body: bytes, name: str | None) -> NewJob:
+    def _row(self, job: Job, info: ClassInfo, body: bytes) -> NewJob:
         return NewJob(
             class_id=info.spec.class_id,
             body=body,
             priority=job.priority,
             retries=job.retries,
             queue_until=self._until(job),
-            name=name,
+            name=job.name or None,
         )
 
-    async def _class(self, job: Job, where: str) -> ClassInfo:
-        row = JobClass(
+    def _class(self, job: Job, where: str) -> JobClass:
+        return JobClass(
             community=self.owner.community,
             group=group_of(self._caller, job, where),
             owner_id=self.owner.owner_id,
@@ -181,11 +183,11 @@ class Maker:
             needs=_encode(job.needs),
             preference=_encode(job.preference),
         )
-        known = self._classes.find(row)
-        if known is None:
-            known = await self._classes.store(row)
-            self._queue.learn(known)
-        return known
+
+    async def _interned(self, rows: Sequence[JobClass]) -> list[ClassInfo]:
+        infos, new = await self._classes.intern(rows)
+        self.fresh += new
+        return infos
 
     def _until(self, job: Job) -> float | None:
         """Return when the job's time in the queue is over (wall clock)."""

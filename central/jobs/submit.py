@@ -102,7 +102,6 @@ class Submissions:
     ) -> Submitted:
         owner = await self._owners.get(community_of(caller), caller)
         maker = Maker(
-            self._queue,
             self._classes,
             caller=caller,
             owner=owner,
@@ -117,6 +116,9 @@ class Submissions:
             await self._drop(key)
             return await self._write(maker, header, chunks, body_hash)
         finally:
+            for info in maker.fresh:
+                if info.spec.class_id not in self._queue.classes:  # no job of it came
+                    self._classes.forget(info)
             done.set()
             del self._arriving[key]
 

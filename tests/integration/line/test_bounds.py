@@ -149,8 +149,7 @@ def test_an_owner_has_so_many_kinds_of_jobs_and_more_once_some_have_ended() -> N
     async def tell(one: Scene) -> None:
         await limited(one, 20)
         with pytest.raises(Refused) as at_once:
-            await kinds(one, 0, 21)
-        await asyncio.sleep(FORGOTTEN_S)
+            await kinds(one, 0, 21)  # leaves nothing behind
         jobs = await kinds(one, 100, 20)
         await kinds(one, 110, 5)  # of kinds that are there already
         with pytest.raises(Refused) as one_more:
@@ -205,5 +204,18 @@ def test_a_start_knows_the_classes_of_live_jobs_alone() -> None:
         assert got.job == running
         assert classes == 2
         assert await one.state(held) is JobState.WAITING
+
+    scene(tell)
+
+
+def test_a_long_submission_of_too_many_kinds_leaves_room_for_the_next() -> None:
+    async def tell(one: Scene) -> None:
+        with pytest.raises(Refused) as refused:
+            await kinds(one, 0, 2_500)
+        jobs = await kinds(one, 3_000, 1_500)
+
+        assert refused.value.code is Code.TOO_LARGE
+        assert len(jobs) == 1_500
+        assert len(one.world.central.memory.queue.classes) == 1_500
 
     scene(tell)
