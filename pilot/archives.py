@@ -5,6 +5,7 @@ whose real path lies inside, which no link can talk around: nobody else writes t
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import tarfile
@@ -20,10 +21,20 @@ NAME_MAX = 1024
 HEADER_MAX = 1 << 20  # bytes of a header that tells of the next one: it is read as a whole
 _BLOCK = 1 << 20
 
+
+def _lzma_errors() -> tuple[type[Exception], ...]:
+    try:
+        from lzma import LZMAError
+    except ImportError:  # a Python that was built without: tarfile says so where it needs it
+        return ()
+    return (LZMAError,)
+
+
 # All that a broken archive makes of the modules that read it.
 _BROKEN: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zlib.error,
+    *_lzma_errors(),
     EOFError,
     ValueError,  # of int(), of a text that is not UTF-8, of a closed stream
     OverflowError,
@@ -31,11 +42,6 @@ _BROKEN: tuple[type[Exception], ...] = (
     AttributeError,  # of tarfile, where a header is not what the one before it promised
     RecursionError,  # tarfile goes one deeper for each header about another header
 )
-with contextlib.suppress(ImportError):  # a Python may be built without it, and without lzma then
-    import lzma
-
-    _BROKEN += (lzma.LZMAError,)
-
 _HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -174,6 +180,10 @@ def _clear(root: Path, name: str) -> Path:
             path.unlink()
     except (NotADirectoryError, FileExistsError, IsADirectoryError, PermissionError) as why:
         raise UnsafePath(f"{name[:80]!r} stands in the place of another: {why}") from None
+    except OSError as why:
+        if why.errno == errno.ENAMETOOLONG:
+            raise UnsafePath(f"{name[:80]!r} has a part that is too long") from None
+        raise
     return path
 
 

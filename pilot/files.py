@@ -114,7 +114,9 @@ class Files:
             rules = tuple((rule.pattern, rule.required) for rule in assignment.body.outputs)
             try:
                 files, absent = await self._workspace.collect(folder / "work", rules)
-            except (UnsafePath, OSError) as why:
+            except (UnsafePath, TooLarge) as why:
+                return Taken(failure=str(why))
+            except OSError as why:
                 return Taken(failure=f"outputs cannot be read: {why}")
             found.extend(files)
         kept: list[Output] = []

@@ -8,7 +8,7 @@ to the top, then emptied there: two folders are open at a time.
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import count
 from pathlib import Path
 from typing import Optional, Union
@@ -68,7 +68,7 @@ def _empty(folder: int, top: int) -> bool:
 
 
 @contextlib.contextmanager
-def _open(name: Union[str, Path], folder: Optional[int] = None) -> Iterator[int]:
+def _open(name: Union[str, Path], folder: Optional[int] = None) -> Generator[int, None, None]:
     handle = os.open(name, _FOLDER, dir_fd=folder)
     try:
         yield handle

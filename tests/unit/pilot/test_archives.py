@@ -157,7 +157,9 @@ def test_a_torn_archive_is_refused(tmp_path: Path) -> None:
         extract(archive, tmp_path / "work")
 
 
-@pytest.mark.parametrize("name", ["", "/a", "..", "a/../b", "a/..", "a\0b", ".", "x" * 2000])
+@pytest.mark.parametrize(
+    "name", ["", "/a", "..", "a/../b", "a/..", "a\0b", ".", "x" * 2000, "x" * 1000]
+)
 def test_an_input_with_an_unsafe_name_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "source").write_text("content")
     (tmp_path / "work").mkdir()

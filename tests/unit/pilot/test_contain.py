@@ -109,17 +109,18 @@ def test_a_pattern_with_nul_fails_the_attempt_readably() -> None:
 async def test_cancellation_goes_through_and_what_is_known_comes_as_it_is() -> None:
     logged: list[str] = []
 
+    def log(event: str, facts: Mapping[str, object]) -> None:
+        logged.append(event)
+
     async def work(error: BaseException) -> None:
         raise error
 
     with pytest.raises(asyncio.CancelledError):
-        await contained(
-            work(asyncio.CancelledError()), lambda *told: logged.append(told[0]), 1, "w"
-        )
+        await contained(work(asyncio.CancelledError()), log, 1, "w")
     with pytest.raises(KeyError):
         known = (KeyError,)
-        await contained(work(KeyError()), lambda *told: logged.append(told[0]), 1, "w", known=known)
+        await contained(work(KeyError()), log, 1, "w", known=known)
     assert not logged
     with pytest.raises(WorkFailed, match="ValueError: odd"):
-        await contained(work(ValueError("odd")), lambda *told: logged.append(told[0]), 1, "w")
+        await contained(work(ValueError("odd")), log, 1, "w")
     assert logged == ["work_failed"]
