@@ -21,6 +21,8 @@ from .classes import Classes, ClassInfo
 from .rendering import Entry, decode_job, decode_parameters, filled_text, uses_in
 from .sizes import FilledSizes, check_size
 
+SHORT = 4_096  # bytes of an entry of parameters as most are
+
 _encode = msgspec.json.encode
 
 
@@ -125,15 +127,14 @@ class Maker:
         (info,) = await self._interned([self._class(template, "template")])
         class_id, priority, retries = info.spec.class_id, template.priority, template.retries
         until = self._until(template)
-        fits_max = self._sizes.fits_max
+        bodies = list(map(bytes, entries))
+        suspect = self._suspect(bodies)
         own_names = "{" in template.name or "}" in template.name
         rows: list[NewJob] = []
-        for number, entry in enumerate(entries, start):
-            body = bytes(entry)
-            given = self._parameters(entry, number)
-            if len(body) > fits_max:
+        for number, body in enumerate(bodies, start):
+            given = self._parameters(body, number)
+            if suspect:
                 self._sizes.check(body, given, f"parameters[{number}]")
-            if NUL in body:
                 check_characters(given, f"parameters[{number}]")
             rows.append(
                 NewJob(
@@ -147,7 +148,12 @@ class Maker:
             )
         return Ready([info] * len(rows), rows)
 
-    def _parameters(self, entry: msgspec.Raw, number: int) -> Entry:
+    def _suspect(self, bodies: Sequence[bytes]) -> bool:
+        """Whether a look at each entry is worth its time; else all are short and hold no NUL."""
+        largest = max(map(len, bodies))
+        return largest > min(self._sizes.fits_max, SHORT) or NUL in b"".join(bodies)
+
+    def _parameters(self, entry: bytes, number: int) -> Entry:
         try:
             given = decode_parameters(entry)
         except msgspec.DecodeError:
