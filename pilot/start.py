@@ -22,8 +22,9 @@ from .events import Log, json_lines
 from .guard_link import start_guard
 from .journal import FileJournal
 from .probe import Caps, LocalNode
+from .removal import remove
 from .settings import ISOLATIONS, BadSettings, Settings, load, read_secret
-from .workspace import Folders
+from .workspace import ATTEMPTS, Folders
 
 # Not by `import pilotage`: a pilot has no use for the face that submitters see.
 VERSION: str = sys.modules["pilotage"].__version__
@@ -58,6 +59,7 @@ def start(words: list[str]) -> int:
     try:
         code, left_nothing = asyncio.run(_run(settings, secret, state, api))
         if settings.remove_state and code == EXIT_DONE and left_nothing:
+            remove(state / ATTEMPTS)  # what payloads have left may be deeper than rmtree can go
             shutil.rmtree(state, ignore_errors=True)
         return code
     finally:

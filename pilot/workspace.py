@@ -24,6 +24,7 @@ from .globs import compile_glob
 from .ports import TooLarge, UnsafePath
 from .removal import HEAP, remove
 
+ATTEMPTS = "attempts"
 OUTPUT_FILES_MAX = OUTPUTS_MAX - len(Stream)  # a report names the kept streams beside them
 OUTPUT_BYTES_MAX = 50_000_000_000
 SPARES_MAX = 256  # emptied folders that are kept
@@ -36,7 +37,7 @@ class Folders:
     """Driver of ports.Workspace, below `state`/attempts."""
 
     def __init__(self, state: Path, *, output_bytes_max: int = OUTPUT_BYTES_MAX) -> None:
-        self._root = state / "attempts"
+        self._root = state / ATTEMPTS
         self._output_bytes_max = output_bytes_max
         self._used: dict[int, Path] = {}
         self._spares: list[Path] = []
