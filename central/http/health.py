@@ -9,7 +9,6 @@ from ..errors import Refused
 from .answers import Answer, encoded
 from .call import Call
 
-
 ENTRANCE = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.pyz"}
 
 

@@ -24,6 +24,7 @@ from .memory import Memory
 _Key = tuple[str, int, str]  # community, owner, the submission's own key
 
 _encode = msgspec.json.encode
+CHUNK_BYTES = 4 << 20  # of lines that one submission holds in memory
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 
@@ -81,11 +82,13 @@ class Submissions:
 
         async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
             chunk: list[msgspec.Raw] = []
+            size = 0
             async for line in lines:
                 chunk.append(msgspec.Raw(line))
-                if len(chunk) == CHUNK_MAX:
+                size += len(line)
+                if len(chunk) == CHUNK_MAX or size >= CHUNK_BYTES:
                     yield chunk
-                    chunk = []
+                    chunk, size = [], 0
             if chunk:
                 yield chunk
 
@@ -133,7 +136,7 @@ class Submissions:
         if not first:
             raise Refused(Code.INVALID, "there are no jobs in this submission", field="jobs")
         ready = await maker.ready(first, start=0)
-        second = await anext(chunks, None) if len(first) == CHUNK_MAX else None
+        second = await anext(chunks, None)
         new = NewSubmission(
             community=maker.owner.community,
             owner_id=maker.owner.owner_id,

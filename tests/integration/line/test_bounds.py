@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -12,7 +12,9 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.asks import BODIES_BYTES_MAX
 from pilotage.central.jobs.idle import KEEP_S, SWEEP_S
+from pilotage.central.jobs.submit import CHUNK_BYTES
 from pilotage.central.settings import MatcherSettings
+from pilotage.central.store.records import NewJob
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
@@ -217,5 +219,30 @@ def test_a_long_submission_of_too_many_kinds_leaves_room_for_the_next() -> None:
         assert refused.value.code is Code.TOO_LARGE
         assert len(jobs) == 1_500
         assert len(one.world.central.memory.queue.classes) == 1_500
+
+    scene(tell)
+
+
+def test_lines_of_a_submission_are_stored_before_many_megabytes_of_them_are_in_memory() -> None:
+    async def tell(one: Scene) -> None:
+        line = msgspec.json.encode(Job(command=("a" * (MIB // 2),)))
+        store, sizes = one.world.store, list[int]()
+        plain = store.add_jobs
+
+        async def seen(submission_id: int, jobs: Sequence[NewJob]) -> int:
+            sizes.append(sum(len(job.body) for job in jobs))
+            return await plain(submission_id, jobs)
+
+        async def lines() -> AsyncIterator[bytes]:
+            for _ in range(40):
+                yield line
+
+        store.add_jobs = seen  # type: ignore[method-assign]
+        made = await one.world.central.services.submissions.stream(
+            one.world.user(), Submission(key="lines"), lines(), lambda: "x"
+        )
+
+        assert made.count == 40
+        assert max(sizes) < CHUNK_BYTES + MIB
 
     scene(tell)
