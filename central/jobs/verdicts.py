@@ -129,9 +129,15 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
         isolation=report.isolation,
         usage=usage,
         outputs=report.outputs,
-        # `ended` implies `started`: where that was not reported, it is what the payload used.
-        started_at=lease.started_at or (at - usage.wall_s - usage.frozen_s),
+        started_at=_started_at(lease, report, ended_at=at, usage=usage),
     )
+
+
+def _started_at(lease: Lease, report: Report, *, ended_at: float, usage: Usage) -> float | None:
+    """`ended` implies `started`: where that was not reported, it is what the payload used."""
+    if report.how is How.NO_START:
+        return lease.started_at
+    return lease.started_at or (ended_at - usage.wall_s - usage.frozen_s)
 
 
 def _why_failed(lease: Lease, report: Report) -> str:
