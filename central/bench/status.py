@@ -82,6 +82,7 @@ def _command_ms(bench: Rig, words: tuple[str, ...]) -> list[float]:
             ],
             check=True,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         times.append((time.perf_counter() - began) * 1_000)
     return times
