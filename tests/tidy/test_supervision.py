@@ -10,7 +10,6 @@ PRODUCT: Final = tree.ROOMS
 
 # file → function that may catch everything: it supervises background work, and logs the traceback.
 SUPERVISORS: Final = {
-    "central/supervise.py": {"supervised"},
     "central/bus/bridge.py": {
         "_answer"
     },  # one pilot's message, as the HTTP server does for requests
