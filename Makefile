@@ -16,14 +16,14 @@ export PYTHONSAFEPATH := 1
 CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
           check-dependencies check-tidy
 
-.PHONY: help dev check quick test long demo bench load simulate pilot docs \
-        packages-run packages-test ctapipe $(CHECKS)
+.PHONY: help dev check quick test long demo bench soak load simulate quality pilot docs \
+        packages-run packages-test compiled ctapipe $(CHECKS)
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
 	    printf '  make %-9s %s\n' "$$name" "$$what"; done
 
-dev: .venv/ready-dev packages-test ## set up for development: .venv with all tools, Debian packages where it may
+dev: compiled packages-test ## set up for development: .venv with all tools, Debian packages where it may
 	@echo "Ready: . .venv/bin/activate, or call .venv/bin/pilotage"
 
 check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
@@ -32,23 +32,29 @@ check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 quick: check ## check and unit tests, in less than 90 seconds
 	$(PYTEST) tests/unit -m "not long"
 
-test: check packages-test ctapipe ## the gate: check and all tests but the long ones
+test: check compiled packages-test ctapipe ## the gate: check and all tests but the long ones
 	$(PYTEST) $(TESTS) --ignore=tests/tidy -m "not long" --durations=10
 
-long: .venv/ready-dev packages-test ## full fault campaigns and large benches (hours)
+long: compiled packages-test ## full fault campaigns and large benches (hours)
 	$(PYTEST) $(TESTS) -m long --durations=10
 
 demo: .venv/ready-run packages-run ## watch a campaign run on pilots at four sites
 	$(BIN)/pilotage demo
 
-bench: .venv/ready-run packages-run ## measure everything, write docs/performance.md
+bench: compiled packages-run ## measure everything, write docs/performance.md
 	$(BIN)/pilotage bench all --write docs/performance.md
 
-load: .venv/ready-dev packages-test ## load tests, compared with the last committed results
-	$(PYTEST) tests/load
+soak: compiled packages-run ## an hour of mixed load: memory and open files must not grow
+	$(PYTHON_RUN) -m pilotage.central.bench.soak 60 docs/performance.md
+
+load: compiled packages-test ## load tests, compared with the last committed results
+	$(PYTEST) tests/load -s
 
 simulate: .venv/ready-dev ## seeded simulation of central and pilots: SEEDS=how many SEED=first
 	$(PYTHON_RUN) -m tests.simulation --seeds $(SEEDS) --seed $(SEED)
+
+quality: .venv/ready-dev ## simulate a week of scheduling, write docs/scheduling.md and its pictures
+	$(PYTHON_RUN) -m tests.simulation.quality --write docs/scheduling.md
 
 pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
 	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz
@@ -98,6 +104,10 @@ check-tidy:
 	@echo "Installing pilotage and the tools of its developers into .venv (once)."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch .venv/ready-run $@
+
+# The matcher runs without as well, at about half the speed; who edits it runs what is written.
+compiled: .venv/ready-dev packages-test
+	@$(PYTHON_RUN) deploy/matcher/compile.py
 
 packages-run:
 	@deploy/debian-packages run

@@ -5,20 +5,26 @@ drivers, tests give fakes.
 """
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+import math
+from dataclasses import dataclass, replace
 
 from pilotage.matcher import Matcher
 
 from .auth.tokens import Tokens
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
+from .factory.view import ElementsView
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
 from .jobs.attempt_ids import AttemptIds
 from .jobs.beats import Beats
+from .jobs.blob_sweep import BlobSweep
+from .jobs.checkpoints import Checkpoints
 from .jobs.classes import Classes
 from .jobs.control import Control
 from .jobs.counters import Counters
+from .jobs.counts import CountsLoop
 from .jobs.dispatch import Dispatch
 from .jobs.explainer import Explainer
 from .jobs.feed import Feed
@@ -26,26 +32,38 @@ from .jobs.following import Following
 from .jobs.health import HealthService
 from .jobs.idle import IdleClasses
 from .jobs.leases import LeaseTable
+from .jobs.levels import UsedShares
 from .jobs.logs import LiveLogs
+from .jobs.looking import Looking
 from .jobs.memory import Memory
+from .jobs.metrics import MetricsService, Readings, Times, no_readings
+from .jobs.pilot_logs import LogRoom, PilotLogService
 from .jobs.pilots import PilotService
 from .jobs.presence import Pilots
+from .jobs.probe import StoreProbe
 from .jobs.queries import Queries
 from .jobs.queue import Queue
 from .jobs.recover import Recovery
 from .jobs.reports import Reports
 from .jobs.requeues import Requeues
+from .jobs.retention import Retention
 from .jobs.sandbox import Sandbox
 from .jobs.scope import Owners
+from .jobs.series import SeriesService
 from .jobs.submit import Submissions
+from .jobs.tally import Tally
+from .jobs.wall import Wall
 from .jobs.watch import Watch
+from .observe.counting import CountingLog, counting
 from .observe.events import Log
 from .ports import Blobs, Bus, Clock, Randomness
 from .services import Services
-from .settings import LeaseSettings, Settings
+from .settings import LeaseSettings, RetentionSettings, Settings
+from .store.errors import StoreError
 from .store.protocol import Store
 
 TERM = 1  # one leader on SQLite: whoever holds the data directory's lock
+STOP_S = 5.0  # what is still written at the end may take so long
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class World:
     clock: Clock
     randomness: Randomness
     log: Log
+    readings: Readings = no_readings  # what the metrics say of the machine
 
 
 @dataclass(frozen=True)
@@ -68,55 +87,79 @@ class Central:
     memory: Memory
     recovery: Recovery
     watch: Watch
+    used: UsedShares
+    counts: CountsLoop
+    probe: StoreProbe
+    retention: Retention
     bridge: BusBridge
     health: HealthService
+    metrics: MetricsService
+    clock: Clock
     pilots: PilotService
+    elements: ElementsView
 
-    async def recover(self) -> None:
-        """Rebuild memory from the store; then requests may be answered."""
-        await self.recovery.run()
+    async def recover(self, jobs_s: float = math.inf) -> bool:
+        """Rebuild memory from the store; then requests may be answered.
+
+        False: of the waiting jobs so many came within `jobs_s` that `load` has the rest to do.
+        """
+        began = self.clock.monotonic()
+        whole = await self.recovery.first(jobs_s)
+        self.metrics.start_s = self.clock.monotonic() - began
         self.health.set_ready(True)
+        return whole
+
+    async def load(self) -> None:
+        """Queue the waiting jobs that `recover` left, while requests are answered."""
+        await self.recovery.rest()
+
+    async def stop(self) -> None:
+        """Keep what the store does not know yet, as far as it can."""
+        self.health.set_ready(False)
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self.used.keep()
+                await self.counts.keep()
 
     async def run(self) -> None:
         """Run the loops, for ever. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
+            tasks.create_task(self.counts.run())
+            tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     """Return a central on these drivers. `recover` comes next."""
-    store, clock, log, lease = world.store, world.clock, world.log, settings.lease
+    log, times = counting(world.log), Times()
+    world = replace(world, log=log)
+    store, clock, lease = world.store, world.clock, settings.lease
     downlink = Downlink(world.bus)
     memory = _memory(world, downlink, settings)
     aftermath = Aftermath(store=store, memory=memory, bus=world.bus, clock=clock, log=log)
     requeues = Requeues(
         store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
-    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease)
-    pilots = PilotService(
-        store=store,
-        memory=memory,
-        aftermath=aftermath,
-        tokens=tokens,
-        outbound=downlink,
-        bus=world.bus,
-        clock=clock,
-        randomness=world.randomness,
-        log=log,
-        settings=lease,
-    )
+    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease, times)
+    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease)
     submissions = Submissions(store=store, memory=memory, clock=clock, log=log)
     queries = Queries(
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
     )
     following = Following(queries, memory.logs, memory.leases)
     idle = IdleClasses(memory, clock)
-    health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock)
+    wall = Wall(clock, log)
+    used = UsedShares(store, memory.queue, clock, wall)
+    probe = StoreProbe(log)
+    health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
+    metrics = _metrics(world, memory, log, lease, times, probe, health)
+    elements = ElementsView(clock)
     services = Services(
         submissions=submissions,
         queries=queries,
+        looking=Looking(store, queries, memory.logs, world.blobs),
         control=Control(
             store=store,
             memory=memory,
@@ -127,20 +170,29 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             log=log,
         ),
         pilots=pilots,
+        elements=elements,
+        pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
         sandbox=Sandbox(world.blobs, memory.leases, settings.sandbox),
         logs=following,
         feed=memory.feed,
         explainer=Explainer(
-            memory=memory, idle=idle, queries=queries, clock=clock, silent_s=lease.lease_s
+            memory=memory,
+            idle=idle,
+            queries=queries,
+            pilots=pilots,
+            clock=clock,
+            silent_s=lease.lease_s,
         ),
+        series=SeriesService(store, memory.owners, clock),
         tokens=tokens,
         health=health,
+        metrics=metrics,
     )
     return Central(
         services=services,
         memory=memory,
-        recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease),
+        recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=Watch(
             requeues=requeues,
             submissions=submissions,
@@ -151,7 +203,14 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             clock=clock,
             log=log,
             settings=lease,
+            used=used,
+            times=times,
+            probe=probe,
         ),
+        used=used,
+        counts=CountsLoop(store, memory, clock, probe, wall),
+        probe=probe,
+        retention=_retention(world, memory, aftermath, wall, probe, settings.retention),
         bridge=BusBridge(
             world.bus,
             dispatch,
@@ -162,7 +221,33 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             will=pilots.willed,
         ),
         health=health,
+        metrics=metrics,
+        clock=clock,
         pilots=pilots,
+        elements=elements,
+    )
+
+
+def _pilots(
+    world: World,
+    memory: Memory,
+    aftermath: Aftermath,
+    tokens: Tokens,
+    downlink: Downlink,
+    lease: LeaseSettings,
+) -> PilotService:
+    """Return what registers pilots and shows them."""
+    return PilotService(
+        store=world.store,
+        memory=memory,
+        aftermath=aftermath,
+        tokens=tokens,
+        outbound=downlink,
+        bus=world.bus,
+        clock=world.clock,
+        randomness=world.randomness,
+        log=world.log,
+        settings=lease,
     )
 
 
@@ -174,6 +259,7 @@ def _dispatch(
     tokens: Tokens,
     downlink: Downlink,
     lease: LeaseSettings,
+    times: Times,
 ) -> Dispatch:
     """Return what answers pilots."""
     store, clock, log = world.store, world.clock, world.log
@@ -193,6 +279,7 @@ def _dispatch(
         reports=reports,
         requeues=requeues,
         attempt_ids=AttemptIds(store),
+        checkpoints=Checkpoints(store, world.blobs, log),
         tokens=tokens,
         outbound=downlink,
         clock=clock,
@@ -216,6 +303,70 @@ def _dispatch(
         beats=beats,
         clock=clock,
         term=TERM,
+        turn_s=times.turn,
+    )
+
+
+def _pilot_logs(
+    world: World, memory: Memory, queries: Queries, settings: RetentionSettings
+) -> PilotLogService:
+    """Return what keeps the logs of pilots."""
+    return PilotLogService(
+        store=world.store,
+        memory=memory,
+        queries=queries,
+        room=LogRoom(world.store, world.clock, settings),
+        clock=world.clock,
+        settings=settings,
+    )
+
+
+def _retention(
+    world: World,
+    memory: Memory,
+    aftermath: Aftermath,
+    wall: Wall,
+    probe: StoreProbe,
+    settings: RetentionSettings,
+) -> Retention:
+    """Return what lets old things go."""
+    blobs = BlobSweep(world.store, world.blobs, world.clock, hold_s=settings.blob_hold_s)
+    return Retention(
+        store=world.store,
+        memory=memory,
+        aftermath=aftermath,
+        blobs=blobs,
+        logs=LogRoom(world.store, world.clock, settings),
+        clock=world.clock,
+        log=world.log,
+        wall=wall,
+        probe=probe,
+        settings=settings,
+    )
+
+
+def _metrics(
+    world: World,
+    memory: Memory,
+    log: CountingLog,
+    lease: LeaseSettings,
+    times: Times,
+    probe: StoreProbe,
+    health: HealthService,
+) -> MetricsService:
+    """Return what collects the metrics."""
+    return MetricsService(
+        store=world.store,
+        memory=memory,
+        bus=world.bus,
+        clock=world.clock,
+        log=log,
+        settings=lease,
+        times=times,
+        probe=probe,
+        health=health,
+        readings=world.readings,
+        term=TERM,
     )
 
 
@@ -223,7 +374,7 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
     """Return empty memory; `recover` fills it."""
     leases, pilots = LeaseTable(), Pilots()
     owners = Owners(world.store, settings.token.issuer)
-    matcher = Matcher(compatible=settings.matcher.compatible_os, keep_s=settings.lease.reserve_s)
+    matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
     return Memory(
         queue=Queue(matcher, pilots, downlink, world.clock, term=TERM),
         leases=leases,
@@ -231,6 +382,7 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
         owners=owners,
         classes=Classes(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
         counters=Counters(),
+        tally=Tally(),
         feed=Feed(world.clock, world.store, owners),
         logs=LiveLogs(leases, downlink),
     )

@@ -49,7 +49,10 @@ class Blobs(Protocol):
         ...
 
     async def missing(self, hashes: list[str]) -> list[str]:
-        """Return those of `hashes` that are not here."""
+        """Return those of `hashes` that are not here; the others are touched.
+
+        Whoever asks is about to name them, so they stay for the time of the hold.
+        """
         ...
 
     async def size(self, sha256: str) -> int | None:
@@ -58,6 +61,14 @@ class Blobs(Protocol):
 
     def read(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield the bytes. Raises BlobNotFound at the first step."""
+        ...
+
+    def untouched(self, before: float) -> AsyncIterator[list[str]]:
+        """Yield hashes of blobs that were neither stored nor asked for since `before`."""
+        ...
+
+    async def remove(self, hashes: list[str], before: float) -> int:
+        """Remove those that are still untouched since `before`; return how many."""
         ...
 
 

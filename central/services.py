@@ -3,7 +3,7 @@
 `app.py` joins the real ones; tests join stubs. Every method may raise `errors.Refused`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,9 +49,18 @@ class Queries(Protocol):
         ...
 
 
+class Looking(Protocol):
+    async def curve(self, caller: User, job_id: int, epoch: int | None, /) -> api.Curve: ...
+
+    async def peek(
+        self, caller: User, job_id: int, /, *, bytes_max: int, wait_s: float
+    ) -> api.Peek: ...
+
+
 class Explainer(Protocol):
     async def job(self, caller: User, job_id: int, /) -> api.Explanation: ...
     async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation: ...
+    async def pilot(self, caller: User, pilot: str, /) -> api.OfferExplanation: ...
 
 
 class Control(Protocol):
@@ -71,6 +80,16 @@ class Pilots(Protocol):
     async def get(self, caller: User, pilot: str, /) -> api.PilotView: ...
     async def drain(self, caller: User, pilot: str, /) -> None: ...
     async def sites(self, caller: User, /) -> api.Sites: ...
+
+
+class PilotLogs(Protocol):
+    async def keep(self, caller: PilotCaller, m: messages.PilotLog, /) -> messages.PilotLogKept: ...
+
+    async def read(
+        self, caller: User, wanted: api.PilotLogFilter, after: int | None, limit: int, /
+    ) -> api.PilotLogPage:
+        """Return lines after a place; without one those from `since` on, or else the newest."""
+        ...
 
 
 class Dispatch(Protocol):
@@ -111,13 +130,47 @@ class LiveLogs(Protocol):
 
 class Feed(Protocol):
     def subscribe(
-        self, caller: User, /, *, submission: int | None, after: int | None
-    ) -> AsyncIterator[api.Event]: ...
+        self,
+        caller: User,
+        /,
+        *,
+        submission: int | None,
+        after: int | None,
+        encode: Callable[[api.Event], bytes],
+    ) -> AsyncIterator[bytes]: ...
+
+
+class Series(Protocol):
+    async def series(
+        self,
+        caller: User,
+        /,
+        *,
+        step_s: int,
+        since: float | None,
+        by: api.SeriesBy,
+        site: str,
+        type: str,
+    ) -> api.Series: ...
+
+    async def accounts(
+        self, caller: User, /, *, by: api.AccountsBy, since: float | None, until: float | None
+    ) -> api.Accounts: ...
+
+
+class Elements(Protocol):
+    async def elements(self, caller: User, /) -> api.Elements: ...
 
 
 class Health(Protocol):
     def health(self) -> api.Health: ...
-    def ready(self) -> bool: ...
+    def ready(self) -> api.Readiness: ...
+
+
+class Metrics(Protocol):
+    async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
+        """Return all metrics; `requests` are those that a face has counted."""
+        ...
 
 
 class Tokens(Protocol):
@@ -135,12 +188,17 @@ class Services:
 
     submissions: Submissions
     queries: Queries
+    looking: Looking
     control: Control
     pilots: Pilots
+    elements: Elements
+    pilot_logs: PilotLogs
     dispatch: Dispatch
     sandbox: Sandbox
     logs: LiveLogs
     feed: Feed
     explainer: Explainer
+    series: Series
     tokens: Tokens
     health: Health
+    metrics: Metrics

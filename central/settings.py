@@ -5,18 +5,29 @@ the data directory), variables `PILOTAGE_SECTION__KEY`, options `--set section.k
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import yaml
 from msgspec import Meta
 
+from pilotage.matcher.rules import Rules, RunningLimit, StartLimit, Weight, Where
+from pilotage.proto.job import Word
 from pilotage.proto.patterns import whole
-from pilotage.proto.wording import complaint
+from pilotage.proto.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.wording import Complaint, as_json, complaint, steps
 
+_OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that are started from here
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+
+# COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER; owners that another issuer names have its URL behind @.
+_SHARE = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:@+%-]{0,127}"
+    r"(/[^/\x00-\x20\x7f-\xa0]([^/\x00-\x1f\x7f-\x9f]{0,126}[^/\x00-\x20\x7f-\xa0])?"
+    r"(@https?://[^\s]{1,256})?)?"
+)
 
 
 class BadSetting(ValueError):
@@ -40,6 +51,7 @@ class HttpSettings(_Section, frozen=True):
     tls_certificate: str = ""  # PEM files; both or none
     tls_key: str = ""  # the certificate's key, PEM
     connections_max: Annotated[int, Meta(ge=16)] = 8_192  # more are turned away
+    strangers_max: Annotated[int, Meta(ge=0)] = 0  # of one address, no good token; 0: a quarter
 
 
 class BusSettings(_Section, frozen=True):
@@ -90,20 +102,105 @@ class SandboxSettings(_Section, frozen=True):
 class MatcherSettings(_Section, frozen=True):
     """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs.
 
+    The table is one-way, and nothing follows from two rows: an el9 pilot runs el7 jobs only if its
+    own row says so. A family without a version, as in `rocky: [el]`, stands for all its versions.
+
     Jobs of one owner that differ in group, type, needs or preference are of different classes.
     """
 
-    compatible_os: dict[str, tuple[str, ...]] = msgspec.field(
+    compatible: dict[Word, tuple[Word, ...]] = msgspec.field(
         default_factory=lambda: {"el9": ("el8",), "debian13": ("debian12",)}
-    )
+    )  # platform of a pilot → platforms whose jobs it also runs
     classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
+    shares: dict[str, Weight] = {}  # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; else 1
+    half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = 604_800.0  # then use counts half
+    running: tuple[RunningLimit, ...] = ()  # jobs that run at once at a site or an element
+    starts: tuple[StartLimit, ...] = ()  # how fast jobs start at a site or an element
+    banned: tuple[Where, ...] = ()  # sites and site/element that run only jobs of the type Test
+    wide_cores: Annotated[int, Meta(ge=1, le=4_096)] = 8  # more cores are a scarce demand
+    large_memory_per_core_mb: Annotated[int, Meta(ge=1)] = 4_000  # more memory is a scarce demand
+    long_wall_s: Seconds = 86_400.0  # more time is a scarce demand
+    ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0  # scarce demands go so far before turn
+    reserve_after_s: Seconds = 600.0  # a class for several cores that waits so long reserves pilots
+
+    def rules(self, *, keep_s: float) -> Rules:
+        """Return what the matcher is told."""
+        return Rules(
+            compatible=dict(self.compatible),
+            keep_s=keep_s,
+            shares=dict(self.shares),
+            half_life_s=self.half_life_s,
+            running=self.running,
+            starts=self.starts,
+            banned=frozenset(self.banned),
+            wide_cores=self.wide_cores,
+            large_memory_per_core_mb=self.large_memory_per_core_mb,
+            long_wall_s=self.long_wall_s,
+            ahead_core_s=self.ahead_core_s,
+            reserve_after_s=self.reserve_after_s,
+        )
+
+    def __post_init__(self) -> None:
+        for path in self.shares:
+            if not _SHARE.fullmatch(path):
+                raise ValueError(
+                    f"shares.{path}: expected COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER, "
+                    "as in local/users: of one community the groups have shares, of one group the "
+                    "owners"
+                )
+        _check_limits("running", self.running)
+        _check_limits("starts", self.starts)
+        for platform, others in self.compatible.items():
+            if platform in others or len(set(others)) < len(others):
+                raise ValueError(f"compatible.{platform}: each other platform stands there once")
+
+
+def _check_limits(key: str, limits: Sequence[RunningLimit | StartLimit]) -> None:
+    seen: set[tuple[str, str, str]] = set()
+    for one in limits:
+        same = (one.where, one.by, one.value)
+        if same in seen:
+            raise ValueError(f"{key}: at {one.where} the {one.by} {one.value!r} has two limits")
+        seen.add(same)
+
+
+class KeptDays(_Section, frozen=True):
+    """For how many days a job is kept after its end; 0: for ever."""
+
+    done_days: Annotated[float, Meta(ge=0, le=36_500)] = 180.0
+    failed_days: Annotated[float, Meta(ge=0, le=36_500)] = 180.0
+    killed_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0
+    deleted_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # if that is shorter
+
+
+class RetentionSettings(KeptDays, frozen=True):
+    """How long the central keeps what is over. Series and accounts outlive the jobs."""
+
+    communities: dict[Word, KeptDays] = {}  # communities with days of their own, all four of them
+    evidence_days: Annotated[float, Meta(ge=0, le=36_500)] = 400.0  # of reports that did not count
+    pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # of pilots that have ended
+    pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # of what pilots have logged
+    pilot_log_mb: Annotated[float, Meta(gt=0)] = 2_000.0  # of all pilots; the oldest goes first
+    pilot_log_mb_a_pilot: Annotated[float, Meta(gt=0)] = 4.0  # likewise, of each
+    lost_pilot_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a lost one is given up after that
+    round_s: Annotated[float, Meta(ge=1, le=86_400)] = 3_600.0  # from one round to the next
+    blob_hold_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a file that nothing names stays
 
 
 class CommunitySettings(_Section, frozen=True):
     """The community that the embedded issuer serves at first start."""
 
     name: Annotated[str, Meta(pattern=whole("[a-z0-9][a-z0-9-]{0,31}"))] = "local"
-    groups: tuple[str, ...] = ("users",)  # the first is the default one
+    groups: Annotated[tuple[Word, ...], Meta(min_length=1)] = ("users",)  # the first: by default
+
+
+class FactorySettings(_Section, frozen=True):
+    """Pilots that the central submits to the elements of sites: docs/operations/sites.md."""
+
+    sites: str = ""  # folder of the sites' files; empty: `sites` in the data directory
+    every_s: Seconds = 15.0  # from the end of one round to the next
+    submit_max: Annotated[int, Meta(ge=0, le=100_000)] = 500  # pilots in one round
+    pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # that live at once, at all sites
 
 
 class LogSettings(_Section, frozen=True):
@@ -122,6 +219,8 @@ class Settings(_Section, frozen=True):
     sandbox: SandboxSettings = SandboxSettings()
     matcher: MatcherSettings = MatcherSettings()
     community: CommunitySettings = CommunitySettings()
+    retention: RetentionSettings = RetentionSettings()
+    factory: FactorySettings = FactorySettings()
     log: LogSettings = LogSettings()
 
 
@@ -132,53 +231,84 @@ def load(
     file: Path | None, environment: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Settings:
     """Return the settings out of all three sources, or raise BadSetting for the first wrong one."""
-    tree: dict[str, dict[str, Any]] = _from_file(file) if file is not None else {}
+    given = _Given(file)
     for name, text in environment.items():
-        if name.startswith("PILOTAGE_") and "__" in name:
+        if name.startswith("PILOTAGE_") and "__" in name and not name.startswith(_OF_PILOTS):
             section, _, key = name.removeprefix("PILOTAGE_").lower().partition("__")
-            _put(tree, section, key, text, where=name)
+            given.put(section, key, text, where=name)
     for dotted, text in (options or {}).items():
         section, _, key = dotted.partition(".")
-        _put(tree, section, key, text, where=f"--set {dotted}")
+        given.put(section, key, text, where=f"--set {dotted}")
     try:
-        return msgspec.convert(tree, Settings, strict=True)
+        return msgspec.convert(given.tree, Settings, strict=True)
     except msgspec.ValidationError as why:
-        found = complaint(why, Settings)
-        where = [str(file)] if file else []
-        raise BadSetting(": ".join([*where, found.path[2:]]), found.message) from None
+        found = complaint(why, Settings, as_json(given.tree))
+        raise BadSetting(given.place(found), found.message) from None
 
 
-def _from_file(file: Path) -> dict[str, dict[str, Any]]:
+class _Given:
+    """What was set, section by section, and by what."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.tree: dict[str, dict[str, Any]] = {}
+        self._set_by: dict[tuple[str, str], str] = {}  # other than the file
+        self._file = file
+        self._text = _text_of(file) if file is not None else ""
+        if file is not None:
+            self._take(file)
+
+    def _take(self, file: Path) -> None:
+        try:
+            found: Any = load_strictly(self._text) or {}
+        except NotYaml as why:
+            where = str(file) if why.line is None else f"{file}:{why.line}"
+            raise BadSetting(where, why.why) from None
+        if not isinstance(found, dict):
+            raise BadSetting(str(file), "must hold sections, each with its keys")
+        for section, keys in _items(found):
+            if not isinstance(keys, dict):
+                raise BadSetting(f"{self._line((section,))}: {section}", "must hold keys")
+            for key, value in _items(keys):
+                _known(section, key, where=self._line((section, key)))
+                self.tree.setdefault(section, {})[key] = value
+
+    def put(self, section: str, key: str, text: str, *, where: str) -> None:
+        """Set one value from text: read as YAML, so that numbers and lists are themselves."""
+        kind = _known(section, key, where=where)
+        try:
+            value = text if kind is str else load_strictly(text)
+        except NotYaml as why:
+            raise BadSetting(where, f"cannot read {text!r}: {why.why}") from None
+        self.tree.setdefault(section, {})[key] = value
+        self._set_by[section, key] = where
+
+    def place(self, found: Complaint) -> str:
+        """Return where a complaint is about: the line of the file, the variable or the option."""
+        place: list[str | int] = [int(one) if one.isdigit() else one for one in steps(found.path)]
+        if len(place) == 1:  # of several keys together; the message begins with the key
+            place += re.findall(r"^\w+", found.message)
+        key = tuple(map(str, place[:2]))
+        set_by = self._set_by.get((key[0], key[1])) if len(key) == 2 else None
+        if set_by and set_by == f"--set {found.path[2:]}":
+            return set_by
+        return f"{set_by or self._line(tuple(place))}: {found.path[2:]}"
+
+    def _line(self, place: Place) -> str:
+        line = line_of(self._text, place) if self._text else None
+        return str(self._file) if line is None else f"{self._file}:{line}"
+
+
+def _text_of(file: Path) -> str:
     try:
-        found: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return file.read_text(encoding="utf-8")
     except OSError as why:
         raise BadSetting(str(file), f"cannot be read: {why.strerror}") from None
-    except yaml.YAMLError as why:
-        raise BadSetting(str(file), f"is not YAML: {' '.join(str(why).split())}") from None
-    if not isinstance(found, dict):
-        raise BadSetting(str(file), "must hold sections, each with its keys")
-    tree: dict[str, dict[str, Any]] = {}
-    for section, keys in _items(found):
-        if not isinstance(keys, dict):
-            raise BadSetting(f"{file}: {section}", "must hold keys")
-        for key, value in _items(keys):
-            _known(section, key, where=str(file))
-            tree.setdefault(section, {})[key] = value
-    return tree
+    except UnicodeDecodeError:
+        raise BadSetting(str(file), "is not UTF-8 text") from None
 
 
 def _items(mapping: Any) -> list[tuple[str, Any]]:
     return [(str(key), value) for key, value in mapping.items()]
-
-
-def _put(tree: dict[str, dict[str, Any]], section: str, key: str, text: str, *, where: str) -> None:
-    """Set one value from text: read as YAML, so that numbers and lists are themselves."""
-    kind = _known(section, key, where=where)
-    try:
-        value = text if kind is str else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise BadSetting(where, f"cannot read {text!r}") from None
-    tree.setdefault(section, {})[key] = value
 
 
 def _known(section: str, key: str, *, where: str) -> Any:

@@ -1,58 +1,28 @@
 """The backlog: every job that is here, and each way in which one comes, moves and goes.
 
-Ledger, queues and classes are changed here and nowhere else. Two things are noted for others:
-whose best job became a better one (the index looks it up) and who had none before (parked offers
-are looked up for those).
+Ledger, queues and classes are changed here and nowhere else. Which class had no waiting job before
+is noted: parked offers are looked up for those.
 """
 
 from array import array
 from collections.abc import Iterable
-from typing import Final
 
 from .classes import Classes, JobClass, job_of
 from .ledger import KEPT, PENDING, WAITING, Ledger, mark_of, priority_of, state_of
+from .shares import Shares
 from .types import ClassSpec
-
-NOTES_MAX: Final = 4096
-
-
-class Improved:
-    """The last few thousand slots whose best job became a better one, numbered through."""
-
-    __slots__ = ("first", "slots")
-
-    def __init__(self) -> None:
-        self.first = 0  # number of the oldest note that is still here
-        self.slots: list[int] = []
-
-    @property
-    def end(self) -> int:
-        """Number of the next note."""
-        return self.first + len(self.slots)
-
-    def note(self, slot: int) -> None:
-        if len(self.slots) >= NOTES_MAX:
-            self.first += NOTES_MAX // 2
-            del self.slots[: NOTES_MAX // 2]
-        self.slots.append(slot)
-
-    def forget(self) -> None:
-        """Forget all notes: the slots in them mean nothing any more."""
-        self.first = self.end
-        self.slots.clear()
-
-    def since(self, number: int) -> list[int] | None:
-        """Return the notes from this number on, or None if some are gone."""
-        return None if number < self.first else self.slots[number - self.first :]
+from .wide import Wide
 
 
 class Backlog:
     """Jobs that wait, are kept for a woken pilot, or are pending."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: Shares) -> None:
         self._ledger = Ledger()
-        self.classes = Classes(self._ledger)
-        self.improved = Improved()
+        self.shares = shares
+        self.classes = Classes()
+        self.wide = Wide()
+        self.now = 0.0  # the caller's clock, as far as it was told
         self.roused: set[int] = set()  # slots of classes in which no job waited before
         self.waiting = 0  # kept ones included
 
@@ -62,13 +32,7 @@ class Backlog:
         return self._ledger
 
     def add_class(self, spec: ClassSpec) -> JobClass:
-        return self.classes.add(spec)
-
-    def renumber(self) -> None:
-        """Give all classes new slots, without the empty ones."""
-        new = self.classes.renumber()
-        self.roused = {slot for old in self.roused if (slot := new[old]) is not None}
-        self.improved.forget()
+        return self.classes.add(spec, self.shares.owner(spec.community, spec.group, spec.owner))
 
     def state(self, job: int) -> int:
         return state_of(self._ledger.mark(job))
@@ -86,7 +50,12 @@ class Backlog:
         queue = cls.queue(priority)
         new = self._ledger.enter(_rising(jobs), cls.slot, mark_of(WAITING, priority))
         if new:
-            queue.extend(new)
+            if cls.arrivals is not None:
+                cls.arrivals.came(new[-1], self.now)
+            if len(new) == 1:
+                queue.push(new[0])
+            else:
+                queue.extend(new)
             self.waiting += len(new)
             cls.here += len(new)
             self._came(cls, priority, len(new))
@@ -94,7 +63,12 @@ class Backlog:
     def take(self, cls: JobClass) -> int:
         """Take the best job of a class; it is pending."""
         self.waiting -= 1
-        return self._draw(cls, PENDING)
+        job = self._draw(cls, PENDING)
+        if cls.is_wide:
+            cls.served_at = self.now
+            if cls.waiting:
+                self.wide.put_last(cls)
+        return job
 
     def keep(self, cls: JobClass) -> int:
         """Take the best job of a class out of its queue; it waits on, out of reach."""
@@ -113,6 +87,12 @@ class Backlog:
         self.waiting += 1
         self._requeue(job, priority_of(mark))
 
+    def confirm(self, job: int) -> None:
+        """Forget a pending job."""
+        cls = self.classes.by_slot[self._ledger.slot(job)]
+        self._ledger.erase(job)
+        cls.here -= 1
+
     def forget(self, job: int) -> None:
         """Forget a job that is here, whatever it does."""
         mark = self._ledger.mark(job)
@@ -122,7 +102,7 @@ class Backlog:
         if state_of(mark) != PENDING:
             self.waiting -= 1
         if state_of(mark) == WAITING:
-            cls.left(priority_of(mark), job)
+            self._left(cls, priority_of(mark), job)
 
     def set_priority(self, job: int, priority: int) -> None:
         """Change the priority of a job that is here; a pending one comes back with it."""
@@ -133,16 +113,19 @@ class Backlog:
         queue = cls.queue(priority)
         self._ledger.write(job, mark_of(state_of(mark), priority))
         if state_of(mark) == WAITING:
-            cls.left(priority_of(mark), job)
+            cls.left(priority_of(mark), job)  # no idling for the owner in between
             queue.push(job)
-            self._came(cls, priority, 1)
+            if not cls.waiting:
+                self.roused.add(cls.slot)
+            cls.came(priority, 1)
 
     def _draw(self, cls: JobClass, state: int) -> int:
         assert cls.entry is not None, "a class without waiting jobs was chosen"
-        job = job_of(cls.entry[0])
-        priority = self.priority(job)
+        job, priority = job_of(cls.entry[0]), cls.best_priority
         self._ledger.write(job, mark_of(state, priority))
         cls.left(priority, job)
+        if not cls.waiting:
+            self._ran_out(cls)
         return job
 
     def _requeue(self, job: int, priority: int) -> None:
@@ -154,12 +137,25 @@ class Backlog:
     def _came(self, cls: JobClass, priority: int, count: int) -> None:
         if not cls.waiting:
             self.roused.add(cls.slot)
-        if cls.came(priority, count):
-            self.improved.note(cls.slot)
+            self.shares.woke(cls.owner, self.now)
+            if cls.is_wide:
+                self.wide.add(cls, self.now)
+        cls.came(priority, count)
+
+    def _left(self, cls: JobClass, priority: int, job: int) -> None:
+        cls.left(priority, job)
+        if not cls.waiting:
+            self._ran_out(cls)
+
+    def _ran_out(self, cls: JobClass) -> None:
+        self.shares.slept(cls.owner)
+        if cls.is_wide:
+            self.wide.remove(cls)
 
 
 def _rising(jobs: Iterable[int]) -> "array[int]":
     """Return jobs in rising order, each once."""
-    if isinstance(jobs, range) and jobs.step == 1:
+    is_run = isinstance(jobs, range) and jobs.step == 1
+    if is_run or (isinstance(jobs, tuple) and len(jobs) == 1):
         return array("q", jobs)
     return array("q", sorted(set(jobs)))

@@ -1,13 +1,15 @@
 """Classes: jobs that are matched as one, with a queue for each priority."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
 
+from .arrivals import Arrivals
 from .errors import UnknownClass
-from .ledger import WAITING, Ledger, mark_of
 from .queues import Queue
+from .shares import Node
 from .types import ClassSpec
 
 _ID_BITS: Final = ID_MAX.bit_length()
@@ -26,19 +28,61 @@ def job_of(rank_: int) -> int:
     return rank_ & ((1 << _ID_BITS) - 1)
 
 
+class Watcher(Protocol):
+    """Who has to know when the best job of a class becomes another one, and who is hungry."""
+
+    def changed(self, cls: "JobClass", old: Entry | None) -> None: ...
+
+    def hungers(self, cls: "JobClass") -> None: ...
+
+
 class JobClass:
     """One class: its queues, and the entry of its best job."""
 
-    __slots__ = ("_ledger", "_levels", "entry", "here", "queues", "slot", "spec", "waiting")
+    __slots__ = (
+        "_levels",
+        "arrivals",
+        "entry",
+        "here",
+        "first_row",
+        "is_hungry",
+        "is_wide",
+        "needs",
+        "owner",
+        "prefers_until",
+        "queues",
+        "ripens",
+        "served_at",
+        "slot",
+        "spec",
+        "timer",
+        "waiting",
+        "waits_since",
+        "watcher",
+        "wide_order",
+    )
 
-    def __init__(self, spec: ClassSpec, slot: int, ledger: Ledger) -> None:
+    def __init__(self, spec: ClassSpec, slot: int, owner: Node) -> None:
         self.spec = spec
         self.slot = slot
+        self.owner = owner
+        self.is_wide = any(need.cores_min > 1 or need.whole_node for need in spec.needs)
+        self.waits_since = 0.0  # of a wide class: jobs of it wait without a break
+        self.wide_order = 0  # among wide classes that wait: the lowest was served longest ago
+        self.ripens = False  # it is noted when it began to wait
+        self.is_hungry = False  # they have waited for so long that they may reserve
+        self.served_at = float("-inf")  # of a wide class: a job of it was matched
+        preference = spec.preference
+        self.arrivals = Arrivals(preference.for_s) if preference and preference.sites else None
+        self.watcher: Watcher | None = None
+        self.first_row = 0  # in the index
+        self.needs = (1 << len(spec.needs)) - 1  # a bit for each
+        self.timer = 0.0  # when the index looks whether that is over
+        self.prefers_until = 0.0  # the best job would rather run at its preferred sites until then
         self.queues: dict[int, Queue] = {}  # by priority
         self.entry: Entry | None = None
         self.waiting = 0  # within reach
         self.here = 0  # kept and pending ones too
-        self._ledger = ledger
         self._levels = 0  # a bit for each priority at which jobs wait
 
     def queue(self, priority: int) -> Queue:
@@ -46,35 +90,36 @@ class JobClass:
         queue = self.queues.get(priority)
         if queue is None:
             assert PRIORITY_MIN <= priority <= PRIORITY_MAX, f"no such priority: {priority}"
-            mark = mark_of(WAITING, priority)
-            queue = self.queues[priority] = Queue(self._ledger, self.slot, mark)
+            queue = self.queues[priority] = Queue()
         return queue
 
-    def came(self, priority: int, count: int) -> bool:
-        """Look again after jobs came to a queue. True if the best job is now a better one."""
+    def came(self, priority: int, count: int) -> None:
+        """Look again after jobs came to a queue."""
         self.waiting += count
         self._levels |= 1 << priority
-        old = self.entry
         self._look()
-        return self.entry is not None and (old is None or self.entry[0] < old[0])
 
     def left(self, priority: int, job: int) -> None:
         """Look again after a job left a queue."""
         self.waiting -= 1
         queue = self.queues[priority]
-        queue.leave()
+        queue.leave(job)
         if not queue.waiting:
             self._levels &= ~(1 << priority)
-        if self.entry is not None and self.entry[0] == rank(priority, job):
+        entry = self.entry
+        if entry is not None and entry[0] == (PRIORITY_MAX - priority) << _ID_BITS | job:
             self._look()
 
-    def renumber(self, slot: int) -> None:
-        """Take another slot; the ledger is told too."""
-        self.slot = slot
-        for queue in self.queues.values():
-            queue.renumber(slot)
-        if self.entry is not None:
-            self.entry = (self.entry[0], slot)
+    def hunger(self, is_hungry: bool) -> None:
+        """Say whether jobs of a wide class have waited for long."""
+        self.is_hungry = is_hungry
+        if self.watcher is not None:
+            self.watcher.hungers(self)
+
+    @property
+    def best_priority(self) -> int:
+        """The priority of the best job; there is one."""
+        return self._levels.bit_length() - 1
 
     def before(self, rank_: int) -> int:
         """Return how many jobs wait here that come before this place in the order."""
@@ -85,66 +130,71 @@ class JobClass:
         return ahead
 
     def _look(self) -> None:
-        if not self._levels:
-            self.entry = None
-            return
-        priority = self._levels.bit_length() - 1
-        job = self.queues[priority].head()
-        assert job is not None, "a queue that counts waiting jobs has a head"
-        found = rank(priority, job)
-        if self.entry is None or self.entry[0] != found:
+        """Find the best job anew, and tell if it is another one."""
+        old = self.entry
+        if self._levels:
+            priority = self._levels.bit_length() - 1
+            job = self.queues[priority].head()
+            assert job is not None, "a queue that counts waiting jobs has a head"
+            found = (PRIORITY_MAX - priority) << _ID_BITS | job
+            if old is not None and old[0] == found:
+                return
             self.entry = (found, self.slot)
+            if self.arrivals is not None:
+                self.prefers_until = self.arrivals.prefers_until(job)
+        else:
+            if old is None:
+                return
+            self.entry = None
+        if self.watcher is not None:
+            self.watcher.changed(self, old)
 
 
 class Classes:
-    """All known classes, by id and by slot.
+    """All known classes, by id and by slot. The slot of a forgotten class is given to a new one."""
 
-    A slot is not used again until `renumber` gives all classes new ones; it is empty until then.
-    """
+    def __init__(self) -> None:
+        self.by_id: dict[int, JobClass] = {}
+        self.by_slot: list[JobClass] = []  # forgotten ones too, as long as nobody has their slot
+        self._free: list[int] = []
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._by_id: dict[int, JobClass] = {}
-        self.by_slot: list[JobClass] = []
+    def __contains__(self, which: object) -> bool:
+        """Whether a class is known, by itself or by its id."""
+        if isinstance(which, JobClass):
+            return self.by_id.get(which.spec.class_id) is which
+        return which in self.by_id
 
-    def __contains__(self, class_id: int) -> bool:
-        return class_id in self._by_id
-
-    def add(self, spec: ClassSpec) -> JobClass:
+    def add(self, spec: ClassSpec, owner: Node) -> JobClass:
         """Make a class that is not known yet."""
-        added = JobClass(spec, len(self.by_slot), self._ledger)
-        self._by_id[spec.class_id] = added
-        self.by_slot.append(added)
+        slot = self._free.pop() if self._free else len(self.by_slot)
+        added = self.by_id[spec.class_id] = JobClass(spec, slot, owner)
+        owner.users += 1
+        self.by_slot[slot : slot + 1] = [added]
         return added
 
-    def forget(self, class_id: int) -> bool:
-        """Forget a class of which no job is here. False if some is, or if it is not known."""
-        cls = self._by_id.get(class_id)
+    def forget(self, class_id: int) -> JobClass | None:
+        """Forget a class of which no job is here, and return it. None if some is, or is unknown."""
+        cls = self.by_id.get(class_id)
         if cls is None or cls.here:
-            return False
-        del self._by_id[class_id]
-        return True
-
-    @property
-    def empty_slots(self) -> int:
-        return len(self.by_slot) - len(self._by_id)
-
-    def renumber(self) -> list[int | None]:
-        """Give all classes new slots in the old order; return the new one of each old slot."""
-        new: list[int | None] = [None] * len(self.by_slot)
-        self.by_slot = [cls for cls in self.by_slot if self._by_id.get(cls.spec.class_id) is cls]
-        for slot, cls in enumerate(self.by_slot):
-            new[cls.slot] = slot
-            cls.renumber(slot)
-        self._ledger.renumber([slot or 0 for slot in new])  # no job is in a slot without a class
-        return new
+            return None
+        del self.by_id[class_id]
+        cls.owner.users -= 1
+        self._free.append(cls.slot)
+        return cls
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.by_id)
+
+    def find(self, class_id: int) -> JobClass | None:
+        return self.by_id.get(class_id)
+
+    def all(self) -> Iterable[JobClass]:
+        """Return all that are known, none that was forgotten."""
+        return self.by_id.values()
 
     def get(self, class_id: int) -> JobClass:
         """Return a class. Raises UnknownClass."""
         try:
-            return self._by_id[class_id]
+            return self.by_id[class_id]
         except KeyError:
             raise UnknownClass(class_id) from None

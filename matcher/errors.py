@@ -1,5 +1,9 @@
 """What can go wrong in the matcher."""
 
+from typing import Final
+
+_SHOWN_MAX: Final = 60
+
 
 class MatcherError(Exception):
     """Base of the errors of this room."""
@@ -9,8 +13,17 @@ class BadTags(MatcherError):
     """A tag expression does not read. The submitter has to correct it; `position` counts from 1."""
 
     def __init__(self, text: str, position: int, problem: str) -> None:
-        super().__init__(f"tags {text!r}, position {position}: {problem}")
+        super().__init__(f"tags {_around(text, position)!r}, position {position}: {problem}")
         self.text, self.position, self.problem = text, position, problem
+
+
+def _around(text: str, position: int) -> str:
+    """Return a text that fits into a message: where it is long, the part around a position."""
+    if len(text) <= _SHOWN_MAX:
+        return text
+    start = max(0, min(position - 1 - _SHOWN_MAX // 2, len(text) - _SHOWN_MAX))
+    end = start + _SHOWN_MAX
+    return "..." * (start > 0) + text[start:end] + "..." * (end < len(text))
 
 
 class UnknownClass(MatcherError):

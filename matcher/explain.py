@@ -1,151 +1,210 @@
 """Why a job waits: clause by clause, by the same rule that matches."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
 from pilotage.proto.api import Explanation, Obstacle
 from pilotage.proto.ids import ID_MAX
-from pilotage.proto.job import Need
+from pilotage.proto.job import PRIORITY_MIN
 from pilotage.proto.job_states import JobState
 
-from .backlog import Backlog
+from . import holds
 from .classes import rank
-from .clauses import Clause, Clauses
 from .index import Index
-from .ledger import ABSENT, KEPT, PENDING
+from .known import Known
+from .ledger import ABSENT, KEPT, PENDING, WAITING
+from .looks import Look, Miss, Offers
+from .meant import meant
+from .room import Free, Room, look_at_room
+from .turn import Turn, turn
 from .types import ClassSpec, LiveOffer
 
-
-class _Miss(msgspec.Struct, frozen=True, kw_only=True):
-    """One clause that refuses some of the offers."""
-
-    clause: Clause[Any, Any]
-    wants: Any
-    refused: list[Any]  # what the offers have that it refuses, one for each
-    alone: list[Any]  # and of those that nothing else refuses
+SAMPLE_MAX: Final = 512  # of the fitting offers that are asked which jobs come before
+TURNS_MAX: Final = 128  # of those with room that are asked whose turn it is
+QUESTIONS_MAX: Final = 10_000  # to single needs, after which no more offers are looked at
 
 
-class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One need against all offers."""
+class _Turns(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose turn it is on some offers."""
 
-    fits: list[bool]  # by offer
-    misses: list[_Miss]
+    asked: int
+    its: int  # on so many it is the job's
+    others: int  # on so many it is another's
+    is_now: bool  # of offers as they are; else as they would be with nothing on them
 
 
 def explain(
     job: int | None,
     spec: ClassSpec,
     offers: Sequence[LiveOffer],
+    known: Known,
     *,
     priority: int,
-    clauses: Clauses,
-    backlog: Backlog,
-    index: Index,
+    free: Free | None = None,
 ) -> Explanation:
-    """Return which clauses exclude how many of the offers, and what would help.
+    """Return which clauses exclude how many of the offers, what holds the job, what would help.
 
-    Of several needs the one that comes nearest is shown.
+    Of several needs the one that comes nearest is shown. Where `free` says what of an offer is free
+    now, `offers` are what they would be with nothing on them.
     """
-    looks = [_look(need, spec, offers, clauses) for need in spec.needs]
+    backlog = known.backlog
+    state = ABSENT if job is None else backlog.state(job)
+    asked = Offers(offers)
+    looks = [asked.look(need, spec, known.clauses) for need in spec.needs]
     place = max(range(len(looks)), key=lambda at: (*_nearness(looks[at]), -at))
-    fitting = [offer for at, offer in enumerate(offers) if any(look.fits[at] for look in looks)]
-    ahead = _ahead(job, priority, fitting, backlog, index)
+    fits = 0
+    for look in looks:
+        fits |= look.fitting
+    fitting = asked.of(fits)
+    if state == WAITING and job is not None:
+        priority = backlog.priority(job)
+    held, limits = holds.by_limits(spec, fitting, known.limits, backlog.now)
+    groups, owners, shares = holds.by_shares(spec, known.shares, backlog.now)
+    room = look_at_room(spec, offers, looks, known.clauses, free)
+    candidates = (room.enough or fitting) if state in (ABSENT, WAITING) else ()
+    turns = _turns(job, spec, candidates, known, is_now=bool(room.enough))
+    is_its = bool(turns.asked) and turns.its == turns.asked
     notes = [
-        *_of_the_queue(job, len(offers), len(fitting), ahead, backlog),
+        *_of_the_queue(state, offers),
+        *_of_room(room, len(fitting)),
+        *_of_turns(turns, room, len(fitting), is_here=state == WAITING),
+        *_of_priority(priority, fitting),
+        *holds.reservation(spec, known.reservations, backlog),
+        *limits,
+        *(shares if fitting else ()),
+        *holds.by_preference(job, spec, offers, fitting, backlog, is_its=is_its),
         *_of_alternatives(place, len(looks)),
+        *meant(spec.needs[place], looks[place].misses, offers),
         *_of_misses(looks[place].misses),
-        *_of_busy(spec.needs[place], looks[place], offers),
     ]
     return Explanation(
         job=job,
-        state=_state(job, backlog),
+        state=_state(state),
         offers=len(offers),
         fitting=len(fitting),
         obstacles=[_obstacle(miss) for miss in looks[place].misses],
-        ahead=ahead,
-        notes=notes,
+        ahead=_ahead(job, spec, priority, fitting, known),
+        notes=notes if state != PENDING else ["it is being handed to a pilot"],
+        groups_ahead=groups,
+        owners_ahead=owners,
+        held=held,
+        with_room=len(room.enough),
+        next_on=turns.its if turns.is_now else 0,
     )
 
 
-def _look(need: Need, spec: ClassSpec, offers: Sequence[LiveOffer], clauses: Clauses) -> _Look:
-    refusals = [0] * len(offers)  # by offer
-    hits: list[tuple[Clause[Any, Any], Any, list[tuple[int, Any]]]] = []
-    for clause in clauses:
-        wants = clause.wants(need, spec)
-        had = [clause.has(offer) for offer in offers]
-        refused = {it for it in set(had) if clause.denies(wants, it)}
-        if refused:
-            hits.append((clause, wants, [(at, it) for at, it in enumerate(had) if it in refused]))
-            for at, _ in hits[-1][2]:
-                refusals[at] += 1
-    misses = [
-        _Miss(
-            clause=clause,
-            wants=wants,
-            refused=[it for _, it in found],
-            alone=[it for at, it in found if refusals[at] == 1],
-        )
-        for clause, wants, found in hits
-    ]
-    misses.sort(key=lambda miss: (-len(miss.alone), -len(miss.refused)))
-    return _Look(fits=[not count for count in refusals], misses=misses)
-
-
-def _nearness(look: _Look) -> tuple[int, int, int]:
+def _nearness(look: Look) -> tuple[int, int, int]:
     """Return how near a need is to being met: the more fit, the more nearly do, the better."""
     near = sum(len(miss.alone) for miss in look.misses)
-    return sum(look.fits), near, -sum(len(miss.refused) for miss in look.misses)
+    return look.fitting.bit_count(), near, -sum(miss.excludes for miss in look.misses)
 
 
-def _obstacle(miss: _Miss) -> Obstacle:
+def _obstacle(miss: Miss) -> Obstacle:
     return Obstacle(
         clause=miss.clause.name,
         wanted=miss.clause.wanted(miss.wants),
-        excludes=len(miss.refused),
-        best=miss.clause.best(miss.wants, miss.alone or miss.refused),
+        excludes=miss.excludes,
+        best=miss.clause.best(miss.wants, miss.nearest),
         would_fit=len(miss.alone),
     )
 
 
-def _state(job: int | None, backlog: Backlog) -> str:
+def _state(state: int) -> str:
     """Return the job's state as far as it is known here: empty where it is not."""
-    state = ABSENT if job is None else backlog.state(job)
     if state == ABSENT:
         return ""
     return str((JobState.MATCHED if state == PENDING else JobState.WAITING).value)
 
 
 def _ahead(
-    job: int | None,
-    priority: int,
-    fitting: Sequence[LiveOffer],
-    backlog: Backlog,
-    index: Index,
+    job: int | None, spec: ClassSpec, priority: int, fitting: Sequence[LiveOffer], known: Known
 ) -> int:
-    """Count the waiting jobs that come first on the offers that fit."""
-    place = rank(priority, ID_MAX)
-    if job is not None and backlog.state(job) != ABSENT:
-        place = rank(backlog.priority(job), job)
-    rows = 0
-    for key in {index.key(offer) for offer in fitting}:
-        rows |= index.accepting(key)
-    return sum(cls.before(place) for cls in index.classes_of(rows))
+    """Count the owner's jobs that come first on the offers that fit: on some hundred of them."""
+    index = known.indexes.of(spec.community)
+    owner = known.shares.find(spec.community, spec.group, spec.owner)
+    if index is None or owner is None or not fitting:
+        return 0
+    is_here = job is not None and known.backlog.state(job) != ABSENT
+    place = rank(priority, job if is_here and job is not None else ID_MAX)
+    rows, all_rows = 0, index.rows_of_owner(owner)
+    for offer in _sample(fitting, SAMPLE_MAX, index):
+        rows |= index.startable(offer, closed=True) & all_rows
+        if rows == all_rows:
+            break
+    return sum(other.before(place) for other in index.classes_of(rows))
 
 
-def _of_the_queue(
-    job: int | None, offers: int, fitting: int, ahead: int, backlog: Backlog
-) -> list[str]:
-    if job is not None and backlog.state(job) == PENDING:
-        return ["it is being handed to a pilot"]
-    if job is not None and backlog.state(job) == KEPT:
+def _sample(offers: Sequence[LiveOffer], most: int, index: Index | None) -> Iterator[LiveOffer]:
+    """Yield some offers of all over the list, but the fewer the more each of them costs.
+
+    It costs much where very many jobs ask for things that only they themselves can answer for.
+    """
+    before = index.questions if index is not None else 0
+    for offer in offers[:: len(offers) // most + 1]:
+        yield offer
+        if index is not None and index.questions - before > QUESTIONS_MAX:
+            return
+
+
+def _turns(
+    job: int | None, spec: ClassSpec, offers: Sequence[LiveOffer], known: Known, *, is_now: bool
+) -> _Turns:
+    """Ask some offers whose turn it is there."""
+    index = known.indexes.of(spec.community)
+    looked = _sample(offers, TURNS_MAX, index)
+    found = [turn(job, spec, offer, known) for offer in looked]
+    return _Turns(
+        asked=len(found),
+        its=found.count(Turn.ITS),
+        others=found.count(Turn.OTHERS),
+        is_now=is_now,
+    )
+
+
+def _of_the_queue(state: int, offers: Sequence[LiveOffer]) -> list[str]:
+    if state == KEPT:
         return ["it is kept for a pilot that was woken for it"]
-    if not offers:
-        return ["no pilot offers anything now"]
-    if fitting and not ahead:
-        return ["it is the next for the offers that fit"]
-    return []
+    return [] if offers else ["no pilot offers anything now"]
+
+
+def _of_room(room: Room, fitting: int) -> list[str]:
+    """Tell offers that are too small from those on which other jobs are."""
+    if room.enough or not fitting:
+        return []
+    if fitting == 1:
+        lacks = ", ".join(room.lacks)
+        return [
+            f"the 1 offer that fits has too little free now: {lacks}; "
+            "it waits for jobs there to end"
+        ]
+    looked = "" if room.asked == fitting else f" (of {room.asked} that were looked at)"
+    lacks = ", ".join(room.lacks)
+    return [
+        f"none of the {fitting} offers that fit has enough free now{looked}: too little {lacks}; "
+        "it waits for jobs there to end"
+    ]
+
+
+def _of_turns(turns: _Turns, room: Room, fitting: int, *, is_here: bool) -> list[str]:
+    """Say on which offers it is the job's turn, and where others come first."""
+    if not turns.its:
+        if not turns.is_now or not turns.others:
+            return []
+        return [f"other jobs {'come first' if is_here else 'wait too'} where there is room now"]
+    if not turns.is_now:
+        if turns.its < turns.asked:
+            return []
+        return ["it is the next when there is room" if is_here else "nothing else waits for room"]
+    if turns.its < turns.asked:
+        looked = "" if turns.asked == len(room.enough) else ", as far as looked at"
+        which = f"{turns.its} of the {turns.asked} with room now{looked}"
+    else:
+        which = "the offers that fit" if len(room.enough) == fitting else "those with room now"
+    if is_here:
+        return [f"it is the next for {which}"]
+    return [f"nothing else waits for {which}: it would start there at once"]
 
 
 def _of_alternatives(place: int, count: int) -> list[str]:
@@ -154,29 +213,22 @@ def _of_alternatives(place: int, count: int) -> list[str]:
     return [f"of its {count} alternative needs the nearest is shown: number {place + 1}"]
 
 
-def _of_misses(misses: Sequence[_Miss]) -> list[str]:
+def _of_misses(misses: Sequence[Miss]) -> list[str]:
     """Say for each clause that stands alone in the way how it would have to be."""
     notes: list[str] = []
     for miss in misses:
         if not miss.alone:
             continue
-        name = miss.clause.name.replace("_", " ")
-        if miss.clause.is_number:
-            most = int(max(miss.alone))
-            count = sum(had >= most for had in miss.alone)
-            best = miss.clause.best(miss.wants, miss.alone)
-            notes.append(f"with {name} ≤ {best}: {_offers(count)}")
-        else:
-            notes.append(f"without its demand on {name}: {_offers(len(miss.alone))}")
+        notes.extend(
+            f"{how}: {_offers(count)}" for how, count in miss.clause.eased(miss.wants, miss.alone)
+        )
     return notes
 
 
-def _of_busy(need: Need, look: _Look, offers: Sequence[LiveOffer]) -> list[str]:
-    """Tell machines that are too small from those that are only taken."""
-    if any(look.fits):
+def _of_priority(priority: int, fitting: Sequence[LiveOffer]) -> list[str]:
+    if priority > PRIORITY_MIN or not fitting:
         return []
-    busy = sum(offer.cores_free < need.cores_min <= offer.cores for offer in offers)
-    return [f"wide enough, but taken by other jobs: {_offers(busy)}"] if busy else []
+    return [f"its priority is {PRIORITY_MIN}: it comes after all other jobs that fit, whoever's"]
 
 
 def _offers(count: int) -> str:

@@ -1,78 +1,137 @@
 """Facets: for each clause, which rows accept what an offer has, as bits of one integer.
 
 A row is one alternative of one class. What many rows want alike is asked once, and what many
-offers have alike is answered from memory. The clause itself gives every answer.
+offers have alike is answered from memory: rows that are new since are added to the answer. The
+clause itself gives every answer, or the words that rows say (`worded`), which is the same.
 """
 
-from bisect import bisect_right, insort
+from abc import ABC, abstractmethod
+from array import array
+from itertools import chain
 from typing import Any, Final
 
-from .clauses import Clause
-from .types import LiveOffer
+from pilotage.proto.job import Need
 
-KNOWN_MAX: Final = 4096  # answers that a facet keeps
+from .clause import Clause
+from .fit import NOBODYS
+from .weights import weight
+from .words import FEW_MAX, bits
+
+KNOWN_MAX: Final = 4_096  # answers that a facet keeps
+KNOWN_BYTES_MAX: Final = 64 << 20  # that their rows may take
+KEYS_BYTES_MAX: Final = 8 << 20  # that what offers said may take: pilots choose it
+NEW_MAX: Final = 32  # rows of which each is asked, where words would say it of all
 
 
-class Facet:
+class Facet(ABC):
     """One clause over all rows."""
 
-    __slots__ = ("_alike", "_clause", "_demands", "_known", "_wants")
+    __slots__ = ("_keys_bytes", "answers", "asks", "clause", "questions", "wants")
 
     def __init__(self, clause: Clause[Any, Any]) -> None:
-        self._clause = clause
-        self._wants: list[Any] = []  # by row
-        # What is wanted → the first row that wants it, and from there on the rows that do. Most
-        # of what seldom is wanted is so by one row or by neighbours, and takes hardly any room.
-        self._alike: dict[Any, tuple[int, int]] = {}
-        self._demands: list[float] = []  # of a number: what is wanted, each once, rising
-        self._known: dict[Any, tuple[int, int]] = {}  # key → how many rows were asked, the answer
-
-    @property
-    def is_number(self) -> bool:
-        return self._clause.is_number
+        self.clause = clause
+        self.asks = clause.idle is None  # whether any row may refuse anything
+        self.wants: list[Any] = []  # by row
+        self.answers: dict[Any, tuple[int, int]] = {}  # key → how many rows were asked, the answer
+        self._keys_bytes = 0
+        self.questions = 0  # how often the clause was asked
 
     def add(self, wants: Any) -> None:
         """Add the next row."""
-        row = len(self._wants)
-        found = self._alike.get(wants)
-        if found is None:
-            self._alike[wants] = (row, 1)
-            if self.is_number:
-                insort(self._demands, wants)
-        else:
-            first, alike = found
-            self._alike[wants] = (first, alike | 1 << row - first)
-        self._wants.append(wants)
-
-    def key(self, offer: LiveOffer) -> Any:
-        """Return what stands for the offer: all offers with the same key get the same answer.
-
-        Of a number only matters which demands it meets: the highest of them stands for it.
-        """
-        had = self._clause.has(offer)
-        if not self._clause.is_number:
-            return had
-        at = bisect_right(self._demands, had)
-        return self._demands[at - 1] if at else -1
+        row = len(self.wants)
+        self.wants.append(wants)
+        if not self.asks and wants != self.clause.idle:
+            self.asks = True
+        self._take_up(row, wants)
 
     def accepting(self, key: Any) -> int:
         """Return the rows that accept an offer with this key, as bits."""
-        asked, rows = self._known.get(key, (-1, 0))
-        if asked == len(self._wants):
-            return rows
-        denies = self._clause.denies
-        if asked < 0:
-            rows = 0
-            for wants, (first, alike) in self._alike.items():
-                if not denies(wants, key):
-                    rows |= alike << first
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-        else:
-            new = 0
-            for place, wants in enumerate(self._wants[asked:]):
-                if not denies(wants, key):
-                    new |= 1 << place
-            rows |= new << asked
-        self._known[key] = (len(self._wants), rows)
+        size, key = len(self.wants), self._told(key)
+        asked, rows = self.answers.get(key, (0, 0))
+        if asked != size:
+            if not asked:
+                self._make_room(weight((key,)), size)
+            rows = self._answer(key, asked, rows)
+            self.answers[key] = (size, rows)
         return rows
+
+    def _make_room(self, key_bytes: int, size: int) -> None:
+        """One more answer comes: forget all where they would become too many."""
+        self._keys_bytes += key_bytes
+        most = min(KNOWN_MAX, KNOWN_BYTES_MAX // (size // 8 + 1))
+        if len(self.answers) >= most or self._keys_bytes > KEYS_BYTES_MAX:
+            self.answers.clear()
+            self._keys_bytes = key_bytes
+
+    def _told(self, key: Any) -> Any:
+        """Return what of a key makes a difference to any row."""
+        return key
+
+    @abstractmethod
+    def _take_up(self, row: int, wants: Any) -> None:
+        """Note what a new row wants."""
+
+    @abstractmethod
+    def _answer(self, key: Any, asked: int, rows: int) -> int:
+        """Return the rows that accept this key; of so many of them these are known to do so."""
+
+    def _one_by_one(self, key: Any, asked: int, rows: int) -> int:
+        denies, new = self.clause.denies, self.wants[asked:]
+        self.questions += len(new)
+        accept = bits([at for at, wants in enumerate(new) if not denies(wants, key)], len(new))
+        return rows | accept << asked
+
+    def check(self) -> None:
+        """Raise AssertionError where an answer is not the clause's: for checks."""
+        for key, (asked, rows) in self.answers.items():
+            answers = [not self.clause.denies(wants, key) for wants in self.wants[:asked]]
+            exact = sum(answer << row for row, answer in enumerate(answers))
+            assert rows == exact, f"{self.clause.name}: {key}"
+
+
+class ByDemand(Facet):
+    """Each different thing that is wanted is asked once."""
+
+    __slots__ = ("_few", "_many", "_usual")
+
+    def __init__(self, clause: Clause[Any, Any]) -> None:
+        super().__init__(clause)
+        # What a need wants that does not say anything of it: the rows that are in no other set.
+        self._usual = clause.wants(Need(), NOBODYS)
+        # What else is wanted → the rows that want it: one by one while they are few, for bits of
+        # rows that lie far apart take more room; then the first of them, and all as bits from it.
+        self._few: dict[Any, array[int]] = {}
+        self._many: dict[Any, tuple[int, int]] = {}
+
+    def _take_up(self, row: int, wants: Any) -> None:
+        if wants is self._usual or wants == self._usual:
+            return
+        many = self._many.get(wants)
+        if many is not None:
+            first, alike = many
+            self._many[wants] = (first, alike | 1 << row - first)
+            return
+        few = self._few.get(wants)
+        if few is None:
+            self._few[wants] = array("I", (row,))
+        elif len(few) < FEW_MAX:
+            few.append(row)
+        else:
+            del self._few[wants]
+            few.append(row)
+            self._many[wants] = (few[0], bits(few, row + 1) >> few[0])
+
+    def _answer(self, key: Any, asked: int, rows: int) -> int:
+        size = len(self.wants)
+        if size - asked <= len(self._few) + len(self._many):
+            return self._one_by_one(key, asked, rows)
+        self.questions += len(self._few) + len(self._many)
+        denies = self.clause.denies
+        usual_is_denied = denies(self._usual, key)
+        # The rows that get another answer than the usual ones.
+        few = [its for wants, its in self._few.items() if denies(wants, key) != usual_is_denied]
+        unlike = bits(chain.from_iterable(few), size)
+        for wants, (first, alike) in self._many.items():
+            if denies(wants, key) != usual_is_denied:
+                unlike |= alike << first
+        return unlike if usual_is_denied else (1 << size) - 1 ^ unlike

@@ -4,7 +4,7 @@ import msgspec
 
 from pilotage.proto.job import Need
 
-from .clauses import Clauses
+from .clause import Clauses
 from .types import ClassSpec, LiveOffer
 
 
@@ -13,6 +13,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     cores: int
     memory_mb: int
+    scratch_mb: int = 0
+    gpus: int = 0
 
 
 def misfits(
@@ -40,15 +42,32 @@ def first_fitting(spec: ClassSpec, offer: LiveOffer, *, clauses: Clauses) -> int
 
 
 def grant(need: Need, offer: LiveOffer) -> Grant:
-    """Return what a fitting job gets: as many cores as it can use, as far as the memory goes."""
+    """Return what a fitting job gets: as much as it can use of cores and GPUs.
+
+    Memory per core bounds the cores. Who asks for a whole node gets all cores, memory and GPUs; of
+    the disk, whose free space moves by itself, what was asked for.
+    """
+    if need.whole_node:
+        return Grant(
+            cores=offer.cores_free,
+            memory_mb=offer.memory_free_mb,
+            scratch_mb=need.scratch_mb,
+            gpus=offer.gpus_free,
+        )
     cores = need.cores_min
     if need.cores_max > cores:
         cores = min(need.cores_max, offer.cores_free)
         if need.memory_per_core_mb:
             room_mb = offer.memory_free_mb - need.memory_mb
             cores = min(cores, room_mb // need.memory_per_core_mb)
+    gpus = max(need.gpus_min, min(need.gpus_max, offer.gpus_free))
     assert cores >= need.cores_min, "only a fitting job is granted anything"
-    return Grant(cores=cores, memory_mb=need.memory_mb + need.memory_per_core_mb * cores)
+    return Grant(
+        cores=cores,
+        memory_mb=need.memory_mb + need.memory_per_core_mb * cores,
+        scratch_mb=need.scratch_mb,
+        gpus=gpus,
+    )
 
 
 NOBODYS = ClassSpec(class_id=0, community="", group="", owner="", type="", needs=())

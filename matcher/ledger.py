@@ -1,12 +1,11 @@
 """Where each job stands: its class and one byte, in pages of neighbouring ids.
 
 Ids come from a counter, so that neighbours arrive together. A page costs 5 bytes a job; the only
-truth about a job is here, and an entry of a queue counts if the ledger agrees with it.
+truth about a job's state is here.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
 from typing import Final
 
 PAGE_BITS: Final = 10
@@ -62,14 +61,6 @@ class Ledger:
         """Return the slot of the class of a job that is here."""
         return self.pages[job >> PAGE_BITS].slots[job & PAGE_MASK]
 
-    def agrees(self, job: int, slot: int, mark: int) -> bool:
-        """Whether the job has this mark in this class."""
-        page = self.pages.get(job >> PAGE_BITS)
-        if page is None:
-            return False
-        place = job & PAGE_MASK
-        return page.marks[place] == mark and page.slots[place] == slot
-
     def write(self, job: int, mark: int) -> None:
         """Change the mark of a job that is here."""
         self.pages[job >> PAGE_BITS].marks[job & PAGE_MASK] = mark
@@ -83,13 +74,22 @@ class Ledger:
         if not page.count:
             del self.pages[number]
 
-    def renumber(self, slots: Sequence[int]) -> None:
-        """Give each class its new slot: `slots` has it at the place of the old one."""
-        for page in self.pages.values():
-            page.slots = array("I", [slots[old] for old in page.slots])
+    def _enter_one(self, job: int, slot: int, mark: int) -> bool:
+        page = self.pages.get(job >> PAGE_BITS)
+        if page is None:
+            page = self.pages[job >> PAGE_BITS] = Page()
+        place = job & PAGE_MASK
+        if page.marks[place] != ABSENT:
+            return False
+        page.marks[place] = mark
+        page.slots[place] = slot
+        page.count += 1
+        return True
 
     def enter(self, jobs: "array[int]", slot: int, mark: int) -> "array[int]":
         """Write down jobs, given in rising order, and return those that were not here before."""
+        if len(jobs) == 1:
+            return jobs if self._enter_one(jobs[0], slot, mark) else jobs[:0]
         new: array[int] = array("q")
         start = 0
         while start < len(jobs):

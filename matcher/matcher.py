@@ -1,23 +1,31 @@
 """`Matcher`: the only class of this room that outsiders use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Explanation
-from pilotage.proto.job import PRIORITY_DEFAULT, Need
+from pilotage.proto.api import Explanation, OfferExplanation
+from pilotage.proto.job import PRIORITY_DEFAULT
 
-from . import clauses, explain, fit
+from . import clauses, explain, explain_offer, fit
+from .attempts import Attempts, Out
 from .backlog import Backlog
 from .classes import JobClass
-from .index import Index
+from .indexes import Indexes
+from .known import Known
 from .ledger import ABSENT, PENDING
+from .limits import Kind, Limit, Limits
 from .parked import ParkedOffers
+from .reserve import Reservations
+from .room import Free
+from .rules import DEFAULT_RULES, Rules
+from .shares import Shares
 from .tagexpr import parse
-from .types import ClassSpec, LiveOffer, Match, Parked
+from .types import ClassSpec, LiveOffer, Match, Parked, Running
 from .wakes import Wakes
 
+_NO_LIMITS: Final[tuple[Limit, ...]] = ()
 SLACK: Final = 64  # forgotten classes that are not worth a new index
 
 
@@ -26,17 +34,36 @@ class Matcher:
 
     `now` is a reading of the caller's monotonic clock, in seconds. Jobs are integers; a job is in
     one of three places: waiting, pending (matched, its row not known to be written), or not here.
+
+    Order of calls. At a start: `restore`, `add_class` for every class, `running` for what is
+    active, `add` for what waits, then `begin`, once. After that: `add_class` before the first `add`
+    of a class; after `match`, for each job, one of `confirm`, `drop` and `put_back`; after
+    `confirm`, when the attempt has ended, `ended`. An offer for which `match` found nothing may be
+    parked, and `withdraw` or the pilot's next `park` ends that. `wake` when jobs have come, and
+    each second: it ends what is over. `forget_class` when `is_idle` says so. All may come twice:
+    what does not apply any more is left alone.
     """
 
-    def __init__(
-        self, *, compatible: dict[str, tuple[str, ...]] | None = None, keep_s: float = 2.0
-    ):
-        """`compatible`: platform of an offer → platforms whose jobs it also runs."""
-        self.clauses = clauses.table(compatible or {})
-        self.backlog = Backlog()
-        self.index = Index(self.backlog, self.clauses)
-        self.parked = ParkedOffers(self.index, self.clauses)
-        self.wakes = Wakes(self.backlog, self.index, self.parked, keep_s=keep_s)
+    def __init__(self, rules: Rules = DEFAULT_RULES) -> None:
+        self.rules = rules
+        self.clauses = clauses.table(rules.compatible)
+        self.shares = Shares(rules.shares, rules.half_life_s, rules.ahead_core_s)
+        self.limits = Limits(rules)
+        self.attempts = Attempts(self.shares, self.limits)
+        self.backlog = Backlog(self.shares)
+        self.index = Indexes(self.backlog, self.clauses, self.shares, self.limits, rules)
+        self._forgotten = 0  # classes since owners were looked through
+        self.parked = ParkedOffers(self.index, self.limits, self.clauses)
+        self.reservations = Reservations(
+            self.backlog,
+            self.index,
+            self.attempts,
+            self.clauses,
+            self.limits,
+            self.shares,
+            rules,
+        )
+        self.wakes = Wakes(self.backlog, self.index, self.parked, self.limits, keep_s=rules.keep_s)
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -45,25 +72,31 @@ class Matcher:
         if spec.class_id not in self.backlog.classes:
             for need in spec.needs:
                 parse(need.tags)
-            self.index.add(self.backlog.classes.add(spec))
+            self.index.add(self.backlog.add_class(spec))
 
     def forget_class(self, class_id: int) -> bool:
         """Forget a class of which no job waits or is pending; False if some is.
 
         It may be added again. Its room is given back once there are more such than others.
         """
-        classes = self.backlog.classes
-        if not classes.forget(class_id):
+        cls = self.backlog.classes.forget(class_id)
+        if cls is None:
             return False
-        if classes.empty_slots > len(classes) + SLACK:
-            self.compact()
+        self.index.forget(cls)
+        self._forgotten += 1
+        if self._forgotten > len(self.backlog.classes) + SLACK:
+            self._prune()
         return True
 
     def compact(self) -> None:
-        """Give back the room of forgotten classes."""
-        self.backlog.renumber()
-        self.index.rebuild()
-        self.parked.renumber()
+        """Give back the room of forgotten classes at once."""
+        self._prune()
+        self.index.compact()
+
+    def _prune(self) -> None:
+        """Forget owners of whom nothing is here."""
+        self._forgotten = 0
+        self.shares.prune()
 
     def is_idle(self, class_id: int) -> bool:
         """Whether no job of the class waits or is pending here."""
@@ -76,12 +109,13 @@ class Matcher:
         Jobs that wait or are pending here already are left alone. Raises UnknownClass.
         """
         self.backlog.add(class_id, priority, jobs)
+        self.shares.came(self.backlog.classes.get(class_id).owner, self.backlog.now)
 
     def remove(self, job: int) -> bool:
         """Take a waiting job out; False if it does not wait here (a pending one is not touched)."""
         if self.backlog.state(job) in (ABSENT, PENDING):
             return False
-        self.wakes.job_gone(job)
+        self.wakes.job_gone(job, self.backlog.now)
         self.backlog.forget(job)
         return True
 
@@ -90,6 +124,7 @@ class Matcher:
         if self.backlog.state(job) == ABSENT:
             return False
         self.backlog.set_priority(job, priority)
+        self.shares.came(self.backlog.class_of(job).owner, self.backlog.now)
         return True
 
     def __contains__(self, job: int) -> bool:
@@ -107,69 +142,203 @@ class Matcher:
 
         They are pending until they are confirmed, dropped or put back.
         """
-        self.wakes.expire(now)
-        self.wakes.answered(offer.pilot)
+        self._at(now)
+        if self.wakes.by_pilot:
+            self.wakes.answered(offer.pilot, now)
         matches: list[Match] = []
-        while len(matches) < jobs_max and (cls := self.index.best(offer)) is not None:
-            match = self._hand_out(cls, offer)
-            matches.append(match)
-            offer = msgspec.structs.replace(
-                offer,
-                cores_free=offer.cores_free - match.cores,
-                memory_free_mb=offer.memory_free_mb - match.memory_mb,
-                scratch_free_mb=offer.scratch_free_mb - match.scratch_mb,
-            )
+        if self.reservations.by_class:
+            return self._match_reserved(offer, jobs_max, matches)
+        self._fill(offer, jobs_max, matches)
+        if self.reservations.is_time(offer.community):
+            self.reservations.consider(rest(offer, matches))
         return matches
 
     def confirm(self, job: int) -> None:
-        """The match is written. A job that is not pending is left alone."""
-        if self.backlog.state(job) == PENDING:
-            self.backlog.forget(job)
+        """The match is written: an attempt runs, until `ended`. Others than pending are left."""
+        if self.attempts.confirm(job):
+            self.backlog.confirm(job)
+
+    def ended(self, job: int, used_core_s: float | None = None) -> None:
+        """The attempt has ended: limits are released, use is what was really used, where known.
+
+        A job without a running attempt is left alone.
+        """
+        self.attempts.end(job, used_core_s, self.backlog.now)
+
+    def running(self, one: Running, now: float) -> None:
+        """Take up an attempt that is active already: after a start, or when a job is taken back.
+
+        It was matched `age_s` ago. Its class must be known. Raises UnknownClass.
+        """
+        self._at(now)
+        cls = self.backlog.classes.get(one.class_id)
+        if self.backlog.state(one.job) == PENDING:  # that match is lost: to drop it is no more
+            self.attempts.undo(one.job, now)
+            self.backlog.forget(one.job)
+        place = self.limits.place(one.site, one.element)
+        taken: tuple[Limit, ...] = ()
+        if place is not None:
+            needs = range(len(cls.spec.needs))  # by which of them it runs is not known
+            kinds = frozenset[Kind]().union(*[self.index.kinds_of(cls, need) for need in needs])
+            taken = self.limits.take_running(place, kinds)
+        out = Out(
+            owner=cls.owner,
+            class_id=one.class_id,
+            pilot=one.pilot,
+            site=one.site,
+            element=one.element,
+            cores=one.cores,
+            memory_mb=one.memory_mb,
+            scratch_mb=one.scratch_mb,
+            wall_s=one.wall_s,
+            at=now - one.age_s,
+            limits=taken,
+            gpus=one.gpus,
+            charged_cores=one.charged_cores,
+            is_running=True,
+        )
+        self.attempts.begin(one.job, out)
+
+    def begin(self, now: float) -> None:
+        """All that is known of before is told. Rates begin empty: earlier starts are not known."""
+        self._at(now)
+        self.limits.empty_rates(now)
+        self.shares.begin(now)
+
+    def levels(self, now: float) -> dict[str, float]:
+        """Return what groups and owners have used by their shares, without what is running."""
+        return self.shares.settled(now)
+
+    def restore(self, levels: Mapping[str, float], at: float) -> None:
+        """Take over what `levels` returned at a time, before anything runs or waits."""
+        self.shares.restore(levels, at)
 
     def drop(self, job: int) -> None:
         """The job was not to be had: forget it; the caller reads it again."""
-        self.confirm(job)
+        if self.backlog.state(job) == PENDING:
+            self.attempts.undo(job, self.backlog.now)
+            self.backlog.forget(job)
 
     def put_back(self, job: int) -> None:
         """The match was not written: the job waits again, in its old place.
 
-        A job that is not pending is left alone.
+        Share and limits are as before too. A job that is not pending is left alone.
         """
         if self.backlog.state(job) == PENDING:
+            self.attempts.undo(job, self.backlog.now)
             self.backlog.put_back(job)
 
-    def _hand_out(self, cls: JobClass, offer: LiveOffer) -> Match:
-        """Take the best job of a class that fits."""
-        needs = cls.spec.needs
-        place = 0
-        if len(needs) > 1:
-            found = fit.first_fitting(cls.spec, offer, clauses=self.clauses)
-            assert found is not None, "the index and the rule disagree"
-            place = found
-        need = needs[place]
+    def _at(self, now: float) -> None:
+        """Take a reading of the caller's clock, and end what is over."""
+        self.backlog.now = now
+        if self.wakes.running or self.wakes.resting:
+            self.wakes.expire(now)
+
+    def _fill(self, offer: LiveOffer, jobs_max: int, matches: list[Match]) -> None:
+        """Hand out what fits, best first."""
+        index = self.index.of(offer.community)
+        if index is None:
+            return
+        while len(matches) < jobs_max and (found := index.best(offer)) is not None:
+            match = self._hand_out(*found, offer)
+            matches.append(match)
+            if len(matches) < jobs_max:
+                offer = less(offer, match)
+
+    def _match_reserved(self, offer: LiveOffer, jobs_max: int, matches: list[Match]) -> list[Match]:
+        """Match while some offer is reserved, maybe this one."""
+        self.reservations.review()
+        held = self.reservations.of(offer)
+        if held is not None and jobs_max > 0:
+            cls = self.backlog.classes.get(held.class_id)
+            place = self.index.place_for(cls, offer)
+            if place is not None:
+                is_due = self.reservations.is_due(held, offer)
+                self.reservations.end(held)
+                held = None
+                if is_due:
+                    matches.append(self._hand_out(cls, place, offer))
+                    offer = less(offer, matches[-1])
+        if held is not None:
+            spare = self.reservations.spare(held, offer)
+            before = len(matches)
+            if spare.cores_free > 0:
+                self._fill(spare, jobs_max, matches)
+            offer = rest(offer, matches[before:])
+            self._fill(self.reservations.until(held, offer), jobs_max, matches)
+        else:
+            before = len(matches)
+            self._fill(offer, jobs_max, matches)
+            if self.reservations.is_time(offer.community):
+                self.reservations.consider(rest(offer, matches[before:]))
+        if self.reservations.ended:
+            self._unreserve()
+        return matches
+
+    def _unreserve(self) -> None:
+        """Parked offers that are reserved no more are whole again."""
+        for pilot in self.reservations.ended:
+            self.parked.reshape(pilot, None)
+        self.reservations.ended.clear()
+
+    def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer) -> Match:
+        """Take the best job of a class for one of its needs, and charge its owner."""
+        need, spec = cls.spec.needs[place], cls.spec
         grant = fit.grant(need, offer)
+        priority = cls.best_priority
         job = self.backlog.take(cls)
+        now, taken = self.backlog.now, _NO_LIMITS
+        self.shares.serve(cls.owner)
+        if self.limits.any:
+            taken = self._take_limits(cls, place, offer)
+        out = Out(
+            cls.owner,
+            spec.class_id,
+            offer.pilot,
+            offer.site,
+            offer.element,
+            grant.cores,
+            grant.memory_mb,
+            grant.scratch_mb,
+            need.wall_s,
+            now,
+            taken,
+            grant.gpus,
+            self.attempts.charged_cores(offer, grant.cores, grant.memory_mb, grant.gpus),
+        )
+        self.attempts.begin(job, out)
         return Match(
             job=job,
-            class_id=cls.spec.class_id,
-            priority=self.backlog.priority(job),
+            class_id=spec.class_id,
+            priority=priority,
             cores=grant.cores,
             memory_mb=grant.memory_mb,
             wall_s=need.wall_s,
-            scratch_mb=need.scratch_mb,
+            scratch_mb=grant.scratch_mb,
+            gpus=grant.gpus,
+            charged_cores=out.charged_cores,
         )
+
+    def _take_limits(self, cls: JobClass, need: int, offer: LiveOffer) -> tuple[Limit, ...]:
+        place = self.limits.place(offer.site, offer.element)
+        assert place is not None, "each offer has a place where there are limits"
+        return self.limits.take(place, self.index.kinds_of(cls, need), self.backlog.now)
 
     # -- parked offers --------------------------------------------------------------------------
 
     def park(self, offer: LiveOffer, ask: int, now: float) -> None:
         """Keep an offer that found nothing. Replaces the pilot's older one."""
-        self.wakes.expire(now)
+        self._at(now)
         self.withdraw(offer.pilot)
         self.parked.add(offer, ask)
+        held = self.reservations.by_pilot.get(offer.pilot)
+        if held is not None and (spare := self.reservations.spare(held, offer)) != offer:
+            until = self.reservations.until(held, offer)
+            self.parked.reshape(offer.pilot, until, spare if spare.cores_free > 0 else None)
 
     def withdraw(self, pilot: str) -> None:
         """The offer stands no more: a newer ask, drain, or silence."""
-        self.wakes.answered(pilot)
+        self.wakes.answered(pilot, self.backlog.now)
         self.parked.remove(pilot)
 
     def parked_ask(self, pilot: str) -> int:
@@ -183,15 +352,24 @@ class Matcher:
         The job is kept for that pilot for `keep_s`; it is not pending. A pilot that was woken is
         not woken again within that time, nor within twice the time when it did not come, and so on.
         """
+        self._at(now)
+        self.reservations.review()
+        self._unreserve()
         return self.wakes.wake(now)
 
     def has_work(self, pilot: str, now: float) -> bool:
         """Whether a waiting job would fit this pilot's parked offer."""
-        self.wakes.expire(now)
+        self._at(now)
         parked = self.parked.by_pilot.get(pilot)
         if parked is None:
             return False
-        return pilot in self.wakes.by_pilot or self.index.best(parked.offer) is not None
+        return pilot in self.wakes.by_pilot or self.parked.work_for(parked) is not None
+
+    # -- for others -----------------------------------------------------------------------------
+
+    def waiting(self) -> list[tuple[ClassSpec, int]]:
+        """Return each class of which jobs wait, and how many of them."""
+        return [(cls.spec, cls.waiting) for cls in self.backlog.classes.all() if cls.waiting]
 
     # -- explaining -----------------------------------------------------------------------------
 
@@ -203,22 +381,52 @@ class Matcher:
         now: float,
         *,
         priority: int = PRIORITY_DEFAULT,
+        free: Free | None = None,
     ) -> Explanation:
         """Say clause by clause how many of `offers` exclude the job, and the nearest miss.
 
-        `priority` counts for a job that does not wait here.
+        `priority` counts for a job that does not wait here. Where `free` is given, the offers are
+        what they would be with nothing on them, and it says what one of them is now.
         """
-        self.wakes.expire(now)
-        return explain.explain(
-            job,
-            spec,
-            offers,
-            priority=priority,
+        self._at(now)
+        return explain.explain(job, spec, offers, self._known, priority=priority, free=free)
+
+    def explain_offer(
+        self, offer: LiveOffer, now: float, *, empty: LiveOffer | None = None
+    ) -> OfferExplanation:
+        """Say clause by clause how many waiting jobs an offer cannot run, and what holds it.
+
+        `empty`: what it would be with nothing on it.
+        """
+        self._at(now)
+        return explain_offer.explain_offer(offer, self._known, empty=empty)
+
+    @property
+    def _known(self) -> Known:
+        return Known(
             clauses=self.clauses,
             backlog=self.backlog,
-            index=self.index,
+            indexes=self.index,
+            shares=self.shares,
+            limits=self.limits,
+            reservations=self.reservations,
+            kept_for=self.wakes.by_pilot,
         )
 
-    def misfits(self, need: Need, offer: LiveOffer) -> list[str]:
-        """Return the names of the clauses that refuse; the exact rule."""
-        return fit.misfits(need, offer, clauses=self.clauses)
+
+def less(offer: LiveOffer, match: Match) -> LiveOffer:
+    """Return what is left of an offer after a match."""
+    return msgspec.structs.replace(
+        offer,
+        cores_free=offer.cores_free - match.cores,
+        memory_free_mb=offer.memory_free_mb - match.memory_mb,
+        scratch_free_mb=offer.scratch_free_mb - match.scratch_mb,
+        gpus_free=offer.gpus_free - match.gpus,
+    )
+
+
+def rest(offer: LiveOffer, matches: Iterable[Match]) -> LiveOffer:
+    """Return what is left of an offer after some matches."""
+    for match in matches:
+        offer = less(offer, match)
+    return offer

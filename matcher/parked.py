@@ -1,40 +1,46 @@
 """Parked offers: pilots that found nothing, and the best of them for a new job."""
 
 from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import chain
 from operator import le
-from typing import Any
+from typing import Final
 
 from .classes import JobClass
 from .clauses import Clauses
-from .index import Index
+from .index import Found
+from .indexes import Indexes
+from .kinds import Kind, Kinds, Numbers, Standing, Takers
+from .limits import Limits, Place
+from .platforms import ANY
 from .types import LiveOffer
 
-Numbers = tuple[float, ...]  # in the order of the table: cores, memory, …
-
-# Order of the free offers of one kind. Those that were woken least often without an answer come
-# first, so that a dead pilot does not draw every job; then those that leave least unused.
-Place = tuple[int, Numbers, str]
-
-
-class Kind:
-    """Free offers that differ in numbers alone."""
-
-    __slots__ = ("free", "key", "rows", "rows_known")
-
-    def __init__(self, key: tuple[Any, ...]) -> None:
-        self.key = key
-        self.free: list[Place] = []
-        self.rows = 0  # that accept this kind, numbers aside
-        self.rows_known = 0
+FEW: Final = 16  # sites or kinds of which each is looked through by itself
+SLACK: Final = 1_024  # kinds of offers that are gone and are not worth a sweep
 
 
 class ParkedOffer:
     """One parked offer: free, or woken for a while."""
 
-    __slots__ = ("ask", "kind", "numbers", "offer", "wakes", "woken")
+    __slots__ = (
+        "ask",
+        "kind",
+        "numbers",
+        "offer",
+        "spare",
+        "spare_numbers",
+        "wakes",
+        "whole",
+        "woken",
+    )
 
     def __init__(self, offer: LiveOffer, ask: int, kind: Kind, numbers: Numbers) -> None:
-        self.offer = offer
+        self.whole = offer  # as it was parked
+        self.offer = offer  # as it counts now: less, while it is reserved
+        self.spare: LiveOffer | None = None  # and it counts as this too: as what may be had longer
+        self.spare_numbers: Numbers = ()
         self.ask = ask
         self.kind = kind
         self.numbers = numbers
@@ -42,41 +48,126 @@ class ParkedOffer:
         self.wakes = 0  # that were not answered
 
     @property
-    def place(self) -> Place:
+    def shapes(self) -> tuple[LiveOffer, ...]:
+        """What it counts as: a job fits that fits one of them."""
+        return (self.offer,) if self.spare is None else (self.offer, self.spare)
+
+    def meets(self, demand: Numbers) -> bool:
+        """Whether its numbers meet a demand."""
+        if all(map(le, demand, self.numbers)):
+            return True
+        return self.spare is not None and all(map(le, demand, self.spare_numbers))
+
+    @property
+    def standing(self) -> Standing:
         return (self.wakes, self.numbers, self.offer.pilot)
+
+
+class Free:
+    """The free offers in their order: all, and those of each site."""
+
+    def __init__(self) -> None:
+        # By how often they were woken and by cores, so that no row is long.
+        self._levels: dict[tuple[int, float], list[Standing]] = {}
+        self._rising: list[tuple[int, float]] = []
+        self._sites: dict[str, list[Standing]] = {}
+
+    def put(self, standing: Standing, site: str) -> None:
+        level = (standing[0], standing[1][0])
+        row = self._levels.get(level)
+        if row is None:
+            row = self._levels[level] = []
+            insort(self._rising, level)
+        insort(row, standing)
+        insort(self._sites.setdefault(site, []), standing)
+
+    def take(self, standing: Standing, site: str) -> None:
+        level = (standing[0], standing[1][0])
+        row, its = self._levels[level], self._sites[site]
+        del row[bisect_left(row, standing)]
+        if not row:
+            del self._levels[level], self._rising[bisect_left(self._rising, level)]
+        del its[bisect_left(its, standing)]
+        if not its:
+            del self._sites[site]
+
+    def all(self, cores: float) -> Iterator[Standing]:
+        """Yield those with so many cores or more in order, as long as nothing changes."""
+        for level in self._rising:
+            if level[1] >= cores:
+                yield from self._levels[level]
+
+    def of_site(self, site: str) -> list[Standing]:
+        return self._sites.get(site, [])
 
 
 class ParkedOffers:
     """The parked offers by pilot, and the free ones by kind."""
 
-    def __init__(self, index: Index, clauses: Clauses) -> None:
-        self._index = index
+    def __init__(self, index: Indexes, limits: Limits, clauses: Clauses) -> None:
+        self._index, self._limits = index, limits
         self._numbers = tuple(clause for clause in clauses if clause.is_number)
         self.by_pilot: dict[str, ParkedOffer] = {}
-        self.kinds: dict[tuple[Any, ...], Kind] = {}  # those with free offers
+        self.kinds: dict[tuple[object, ...], Kind] = {}  # those with free offers
+        self.free = Free()
+        self._known = Kinds(index.kind_clauses, self._numbers)
         # Free offers of which it is not known that no waiting job fits them.
         self.unsettled: dict[str, ParkedOffer] = {}
 
     def add(self, offer: LiveOffer, ask: int) -> None:
         """Park an offer of a pilot that has none."""
-        key = self._index.kind(offer)
-        numbers = tuple([clause.has(offer) for clause in self._numbers])
-        parked = ParkedOffer(offer, ask, self.kinds.get(key) or Kind(key), numbers)
+        parked = ParkedOffer(offer, ask, self._kind(offer), self._numbers_of(offer))
         self.by_pilot[offer.pilot] = parked
         self._put(parked)
-        if self._index.best(offer) is not None:
+        if self.work_for(parked) is not None:
             self.unsettled[offer.pilot] = parked
+        if len(self._known) > 2 * len(self.by_pilot) + SLACK or self._known.are_heavy:
+            self._known.keep(parked.kind for parked in self.by_pilot.values())
+
+    def work_for(self, parked: ParkedOffer) -> Found | None:
+        """Return a class with a job that a parked offer could run, and which need; or None."""
+        for shape in parked.shapes:
+            found = self._index.best(shape)
+            if found is not None:
+                return found
+        return None
+
+    def reshape(self, pilot: str, offer: LiveOffer | None, spare: LiveOffer | None = None) -> None:
+        """Let a pilot's parked offer count as another one; None: as it was parked.
+
+        `spare`: it counts as that too. That has no more of anything but time.
+        """
+        parked = self.by_pilot.get(pilot)
+        if parked is None or (offer is None and parked.offer is parked.whole):
+            return
+        if not parked.woken:
+            self._take(parked)
+        parked.offer = offer if offer is not None else parked.whole
+        parked.spare = spare
+        parked.spare_numbers = () if spare is None else self._numbers_of(spare)
+        parked.kind, parked.numbers = self._kind(parked.offer), self._numbers_of(parked.offer)
+        if not parked.woken:
+            self._put(parked)
+            self.unsettled[pilot] = parked
+
+    def _kind(self, offer: LiveOffer) -> Kind:
+        key = facts = self._index.kind(offer)
+        if self._limits.any:
+            key = (*key, offer.element)  # no clause may tell elements apart, but limits do
+        kind = self._known.find(key)
+        if kind is None:
+            kind = Kind(key, facts, offer.site, self._limits.place(offer.site, offer.element))
+            self._known.add(kind)
+        return kind
+
+    def _numbers_of(self, offer: LiveOffer) -> Numbers:
+        return tuple([clause.has(offer) for clause in self._numbers])
 
     def remove(self, pilot: str) -> None:
         """Forget a pilot's offer, if there is one."""
         parked = self.by_pilot.pop(pilot, None)
         if parked is not None and not parked.woken:
             self._take(parked)
-
-    def renumber(self) -> None:
-        """The rows of the index have changed: look again which of them accept each kind."""
-        for parked in self.by_pilot.values():
-            parked.kind.rows = parked.kind.rows_known = 0
 
     def wake(self, parked: ParkedOffer) -> None:
         """Mark a free offer as woken."""
@@ -90,70 +181,141 @@ class ParkedOffers:
         self._put(parked)
         self.unsettled[parked.offer.pilot] = parked
 
-    def best_for(self, cls: JobClass) -> ParkedOffer | None:
-        """Return the free offer that fits a class of jobs best, or None."""
-        places = [
-            place
-            for kind, demands in self._takers(cls)
-            for demand in demands
-            if (place := _first(kind.free, demand)) is not None
-        ]
-        return self.by_pilot[min(places)[2]] if places else None
+    def free_at(self, place: Place) -> deque[str]:
+        """Return the pilots with free offers at a place."""
+        kinds = [kind for kind in self.kinds.values() if kind.place is place]
+        return deque(standing[2] for kind in kinds for standing in kind.free)
 
-    def all_for(self, cls: JobClass) -> list[ParkedOffer]:
-        """Return all free offers that fit a class of jobs, the best first.
+    def unsettle(self, pilot: str) -> None:
+        """What is free of a pilot may have work."""
+        parked = self.by_pilot.get(pilot)
+        if parked is not None and not parked.woken:
+            self.unsettled[pilot] = parked
 
-        For many jobs of a class this is cheaper than to look for one after the other.
+    # -- the best -------------------------------------------------------------------------------
+
+    def best_for(self, cls: JobClass, now: float) -> ParkedOffer | None:
+        """Return the free offer that fits a class of jobs best, or None.
+
+        As long as it counts, offers of preferred sites come before all others.
         """
-        places = [
-            place
-            for kind, demands in self._takers(cls)
-            for place in kind.free
-            if any(all(map(le, demand, place[1])) for demand in demands)
-        ]
-        places.sort()
-        return [self.by_pilot[pilot] for _, _, pilot in places]
+        takers = self._known.takers(cls)
+        if not takers.kinds:
+            return None
+        preference = cls.spec.preference
+        if preference is not None and cls.prefers_until > now:
+            preferred = [self.free.of_site(site) for site in preference.sites]
+            found = self._best_of(preferred, takers, cls, now)
+            if found is not None:
+                return found
+        rows = self._rows_of(takers)
+        if rows is None:
+            return next(self._of(self.free.all(takers.lowest), takers, cls, now), None)
+        return self._best_of(rows, takers, cls, now)
 
-    def _takers(self, cls: JobClass) -> list[tuple[Kind, list[Numbers]]]:
-        """Return the kinds that take the class, numbers aside, with what it then demands."""
-        spec, size = cls.spec, self._index.size
-        demands = [
-            tuple([clause.wants(need, spec) for clause in self._numbers]) for need in spec.needs
-        ]
-        takers: list[tuple[Kind, list[Numbers]]] = []
-        for kind in self.kinds.values():
-            if kind.rows_known != size:
-                kind.rows, kind.rows_known = self._index.accepting_kind(kind.key), size
-            takes = self._index.needs_among(kind.rows, cls)
-            if takes:
-                its = [demand for place, demand in enumerate(demands) if takes >> place & 1]
-                takers.append((kind, its))
-        return takers
+    def _rows_of(self, takers: Takers) -> list[list[Standing]] | None:
+        """Return few rows in which all offers are that take a class; None: in too many."""
+        if takers.sites is not None and len(takers.sites) <= FEW:
+            return [row for site in (*takers.sites, ANY) if (row := self.free.of_site(site))]
+        if takers.kinds.bit_count() <= FEW:
+            return [kind.free for kind in self._known.some(takers.kinds) if kind.free]
+        return None
+
+    def _best_of(
+        self, rows: list[list[Standing]], takers: Takers, cls: JobClass, now: float
+    ) -> ParkedOffer | None:
+        """Return the first offer of all rows that fits: no row is read further than the best."""
+        by_pilot, kinds, best = self.by_pilot, takers.kinds, None
+        demand = takers.demands[0] if len(takers.needs) == 1 and not self._limits.any else None
+        least = (0, (takers.lowest,), "")
+        for row in rows:
+            for at in range(bisect_left(row, least), len(row)):
+                standing = row[at]
+                if best is not None and standing > best:
+                    break
+                parked = by_pilot[standing[2]]
+                if kinds >> parked.kind.serial & 1 and (
+                    all(map(le, demand, standing[1])) or (parked.spare and parked.meets(demand))
+                    if demand is not None
+                    else self._fits(parked, takers, cls, now)
+                ):
+                    best = standing
+                    break
+        return by_pilot[best[2]] if best is not None else None
+
+    def all_for(self, cls: JobClass, now: float) -> Iterator[ParkedOffer]:
+        """Yield the free offers that fit a class of jobs, the best first.
+
+        What was woken meanwhile, or comes twice, is for the caller to pass over.
+        """
+        takers = self._known.takers(cls)
+        preference = cls.spec.preference
+        if preference is None or cls.prefers_until <= now:
+            return self._anywhere(takers, cls, now)
+        rows = [self.free.of_site(site) for site in preference.sites]
+        preferred = self._of(_ordered(rows, takers), takers, cls, now)
+        return chain(preferred, self._anywhere(takers, cls, now))
+
+    def _anywhere(self, takers: Takers, cls: JobClass, now: float) -> Iterator[ParkedOffer]:
+        rows = self._rows_of(takers)
+        if rows is None:
+            return self._of(list(self.free.all(takers.lowest)), takers, cls, now)
+        return self._of(_ordered(rows, takers), takers, cls, now)
+
+    def _of(
+        self, standings: Iterable[Standing], takers: Takers, cls: JobClass, now: float
+    ) -> Iterator[ParkedOffer]:
+        """Yield what fits."""
+        by_pilot, kinds = self.by_pilot, takers.kinds
+        if len(takers.needs) == 1 and not self._limits.any:  # as below, for what is usual
+            (demand,) = takers.demands
+            for standing in standings:
+                parked = by_pilot[standing[2]]
+                if kinds >> parked.kind.serial & 1 and parked.meets(demand):
+                    yield parked
+            return
+        for standing in standings:
+            parked = by_pilot[standing[2]]
+            if kinds >> parked.kind.serial & 1 and self._fits(parked, takers, cls, now):
+                yield parked
+
+    def _fits(self, parked: ParkedOffer, takers: Takers, cls: JobClass, now: float) -> bool:
+        kind, closed = parked.kind, 0
+        if kind.place is not None and (shut := kind.place.look(now)):
+            closed = self._index.closed_needs(shut, cls)
+        for place, kinds in enumerate(takers.needs):
+            if kinds >> kind.serial & 1 and not closed >> place & 1:
+                if parked.meets(takers.demands[place]):
+                    return True
+        return False
+
+    def needs_met(self, parked: ParkedOffer, cls: JobClass) -> int:
+        """Return which needs of a class an offer meets, limits aside, as bits: for checks."""
+        takers, met = self._known.takers(cls), 0
+        for place, (kinds, demand) in enumerate(zip(takers.needs, takers.demands, strict=True)):
+            if kinds >> parked.kind.serial & 1 and parked.meets(demand):
+                met |= 1 << place
+        return met
+
+    # -- who is free ----------------------------------------------------------------------------
 
     def _put(self, parked: ParkedOffer) -> None:
         """Put an offer among the free ones."""
-        parked.kind = self.kinds.setdefault(parked.kind.key, parked.kind)
-        insort(parked.kind.free, parked.place)
+        self.kinds[parked.kind.key] = parked.kind
+        insort(parked.kind.free, parked.standing)
+        self.free.put(parked.standing, parked.offer.site)
 
     def _take(self, parked: ParkedOffer) -> None:
         """Take an offer out of the free ones."""
         free = parked.kind.free
-        del free[bisect_left(free, parked.place)]
+        del free[bisect_left(free, parked.standing)]
         if not free:
             del self.kinds[parked.kind.key]
+        self.free.take(parked.standing, parked.offer.site)
         self.unsettled.pop(parked.offer.pilot, None)
 
 
-def _first(places: list[Place], demand: Numbers) -> Place | None:
-    """Return the first place whose offer meets a demand."""
-    at, wakes = 0, -1
-    while at < len(places):
-        place = places[at]
-        if place[0] != wakes:  # of those woken as often, the first with as many cores
-            wakes = place[0]
-            at = bisect_left(places, (wakes, demand[:1], ""), at)
-        elif all(map(le, demand, place[1])):
-            return place
-        else:
-            at += 1
-    return None
+def _ordered(rows: list[list[Standing]], takers: Takers) -> Iterable[Standing]:
+    """Return what is now in several rows in order, from the first with enough cores on."""
+    least = (0, (takers.lowest,), "")
+    return merge(*[row[bisect_left(row, least) :] for row in rows])

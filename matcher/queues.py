@@ -1,111 +1,100 @@
 """The queue of one class at one priority: job ids in rising order, in 8 bytes each.
 
-Nothing is taken out of the middle. The ledger says which entries still count; what does not is
-stepped over when it comes to the head, and swept out when it is more than half.
+They lie in blocks of some thousand, so that a job may come or go anywhere and only its block is
+moved. Nobody waits for a sweep: nothing that has left is kept.
 """
 
 from array import array
-from bisect import bisect_left
-from heapq import heapify, heappop, heappush
+from bisect import bisect_left, bisect_right
 from typing import Final
 
-from .ledger import PAGE_BITS, PAGE_MASK, Ledger
-
-SLACK: Final = 64  # entries that are not worth sweeping
-TRIM: Final = 4096  # ids before the head after which their room is given back
+BLOCK: Final = 2_048  # ids; half of them after a block was split
 
 
 class Queue:
-    """A row of ids that were added in order, with a head, and a heap of those that came late.
+    """Ids in order. Of the first block those before the head have left already."""
 
-    Late is a job that was put back, or that is older than the last of the row. An id may have
-    more than one entry; it counts once, since the ledger is changed when the job is taken.
-    """
+    __slots__ = ("_blocks", "_firsts", "_head", "waiting")
 
-    __slots__ = ("_head", "_late", "_ledger", "_mark", "_row", "_slot", "waiting")
-
-    def __init__(self, ledger: Ledger, slot: int, mark: int) -> None:
-        self._ledger = ledger
-        self._slot = slot
-        self._mark = mark  # of the jobs that wait in this queue
-        self._row: array[int] = array("q")
+    def __init__(self) -> None:
+        self._blocks: list[array[int]] = []  # none is empty
+        self._firsts: list[int] = []  # of each block: none of its ids is smaller
         self._head = 0
-        self._late: list[int] = []
         self.waiting = 0
 
-    def __len__(self) -> int:
-        """The number of entries, dead ones included."""
-        return len(self._row) - self._head + len(self._late)
-
-    def renumber(self, slot: int) -> None:
-        """The class has another slot; the ledger is told too."""
-        self._slot = slot
-
     def extend(self, jobs: "array[int]") -> None:
-        """Add jobs, in rising order, that the ledger has entered here."""
-        self.waiting += len(jobs)
-        split = bisect_left(jobs, self._row[-1]) if self._row else 0
-        if split:
-            self._late.extend(jobs[:split])
-            heapify(self._late)
-        self._row.extend(jobs[split:])
-        self._tidy()
+        """Add jobs that are not here, in rising order."""
+        split = bisect_left(jobs, self._blocks[-1][-1]) if self._blocks else 0
+        if split > BLOCK:  # so many among those that are here: begin anew
+            jobs, split = array("q", sorted([*self.ids(), *jobs])), 0
+            self._blocks, self._firsts, self._head, self.waiting = [], [], 0, 0
+        for job in jobs[:split]:
+            self.push(job)
+        self.waiting += len(jobs) - split
+        start = split
+        if self._blocks and len(self._blocks[-1]) < BLOCK:
+            start += BLOCK - len(self._blocks[-1])
+            self._blocks[-1].extend(jobs[split:start])
+        for at in range(start, len(jobs), BLOCK):
+            self._firsts.append(jobs[at])
+            self._blocks.append(jobs[at : at + BLOCK])
 
     def push(self, job: int) -> None:
-        """Add a job in the place that its id gives it."""
+        """Add a job that is not here in the place that its id gives it."""
         self.waiting += 1
-        if not self._row or job > self._row[-1]:
-            self._row.append(job)
-        else:
-            heappush(self._late, job)
-            self._tidy()
+        at = max(0, bisect_right(self._firsts, job) - 1)
+        if not self._blocks or (job > self._blocks[-1][-1] and len(self._blocks[-1]) >= BLOCK):
+            self._firsts.append(job)
+            self._blocks.append(array("q", (job,)))
+            return
+        block = self._blocks[at]
+        if at == 0:
+            self._trim()
+            self._firsts[0] = min(self._firsts[0], job)
+        block.insert(bisect_left(block, job), job)
+        if len(block) > BLOCK:
+            self._blocks[at : at + 1] = [block[: BLOCK // 2], block[BLOCK // 2 :]]
+            self._firsts.insert(at + 1, block[BLOCK // 2])
 
-    def leave(self) -> None:
-        """Note that a job left: the ledger was changed, its entry is dead."""
+    def leave(self, job: int) -> None:
+        """Take a job out that is here."""
         self.waiting -= 1
-        self._tidy()
+        first = self._blocks[0]
+        if first[self._head] == job:
+            self._head += 1
+            if self._head == len(first):
+                self._drop(0)
+            return
+        at = bisect_right(self._firsts, job) - 1
+        block = self._blocks[at]
+        place = bisect_left(block, job)
+        assert block[place] == job, "only a job that is here leaves"
+        del block[place]
+        if len(block) == (0 if at else self._head):
+            self._drop(at)
 
     def head(self) -> int | None:
-        """Return the oldest waiting job: the smaller of the row's head and the heap's top."""
-        pages, slot, mark = self._ledger.pages, self._slot, self._mark
-        row, late = self._row, self._late
-        at, end = self._head, len(row)
-        while at < end:
-            job = row[at]
-            page = pages.get(job >> PAGE_BITS)
-            place = job & PAGE_MASK
-            if page is not None and page.marks[place] == mark and page.slots[place] == slot:
-                break
-            at += 1
-        if at > TRIM and at > end >> 1:
-            del row[:at]
-            end -= at
-            at = 0
-        self._head = at
-        while late and not self._ledger.agrees(late[0], slot, mark):
-            heappop(late)
-        if not late:
-            return row[at] if at < end else None
-        return min(late[0], row[at]) if at < end else late[0]
+        """Return the oldest job."""
+        return self._blocks[0][self._head] if self._blocks else None
 
     def older_than(self, job: int) -> int:
         """Return how many jobs wait here that are older."""
-        if len(self) == self.waiting:
-            in_row = bisect_left(self._row, job, self._head) - self._head
-            return in_row + sum(late < job for late in self._late)
-        return bisect_left(self.ids(), job)
+        at = bisect_right(self._firsts, job) - 1
+        if at < 0:
+            return 0
+        before = sum([len(block) for block in self._blocks[:at]])
+        return max(0, before + bisect_left(self._blocks[at], job) - self._head)
 
     def ids(self) -> list[int]:
         """Return the jobs that wait here, oldest first."""
-        agrees, slot, mark = self._ledger.agrees, self._slot, self._mark
-        entries = {*self._row[self._head :], *self._late}
-        return sorted(job for job in entries if agrees(job, slot, mark))
+        return [job for block in self._blocks for job in block][self._head :]
 
-    def _tidy(self) -> None:
-        """Sweep when dead or late entries are more than half: constant work for each that came."""
-        row = len(self._row) - self._head
-        late = len(self._late)
-        if row + late > 2 * self.waiting + SLACK or late > row + SLACK:
-            self._row = array("q", self.ids())
+    def _trim(self) -> None:
+        """Give back what has left at the head."""
+        del self._blocks[0][: self._head]
+        self._head = 0
+
+    def _drop(self, at: int) -> None:
+        del self._blocks[at], self._firsts[at]
+        if at == 0:
             self._head = 0
-            self._late = []

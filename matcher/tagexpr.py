@@ -8,18 +8,32 @@ An empty expression holds everywhere.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import UnionType
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import BadTags
+from .tagchoices import Choices, all_of, any_of, one_tag, told
 
-__all__ = ["BadTags", "TagExpression", "parse"]
+__all__ = ["EVERY_TAG", "BadTags", "TagExpression", "count", "parse"]
 
 DEPTH_MAX: Final = 32  # of nested brackets and negations: bounds the recursion
 
 _TOKEN = re.compile(r"(?P<tag>[A-Za-z0-9][A-Za-z0-9._:/@+-]*)|(?P<sign>[&|~()])|(?P<other>\S)")
+
+
+_WORDS_FOR_SIGNS: Final = {"and": "&", "or": "|", "not": "~"}
+
+
+class _EveryTag(frozenset[str]):
+    """The tags of an offer that says it has all of them."""
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+
+EVERY_TAG: Final = _EveryTag()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,9 @@ class _Tag:
 
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset() if negated else frozenset((self.name,))
+
+    def choices(self, negated: bool) -> Choices:
+        return one_tag(self.name, negated)
 
     def __str__(self) -> str:
         return self.name
@@ -46,6 +63,9 @@ class _Not:
     def named(self, negated: bool) -> frozenset[str]:
         return self.part.named(not negated)
 
+    def choices(self, negated: bool) -> Choices:
+        return self.part.choices(not negated)
+
     def __str__(self) -> str:
         return "~" + _enclosed(self.part, _All | _Any)
 
@@ -60,6 +80,10 @@ class _All:
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset[str]().union(*(part.named(negated) for part in self.parts))
 
+    def choices(self, negated: bool) -> Choices:
+        parts = [part.choices(negated) for part in self.parts]
+        return any_of(parts) if negated else all_of(parts)
+
     def __str__(self) -> str:
         return " & ".join(_enclosed(part, _Any) for part in self.parts)
 
@@ -73,6 +97,10 @@ class _Any:
 
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset[str]().union(*(part.named(negated) for part in self.parts))
+
+    def choices(self, negated: bool) -> Choices:
+        parts = [part.choices(negated) for part in self.parts]
+        return all_of(parts) if negated else any_of(parts)
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.parts))
@@ -93,7 +121,21 @@ class TagExpression:
     """
 
     root: _Node
-    named: frozenset[str]
+    named: frozenset[str] = field(compare=False)
+    hashed: int = field(compare=False)  # it is a key, and may be long
+
+    def __hash__(self) -> int:
+        return self.hashed
+
+    @property
+    def choices(self) -> Choices:
+        """What it comes to, as far as that is short. It is worked out each time."""
+        return told(self.root.choices(False))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Return all tags in it, negated or not."""
+        return self.named | self.root.named(True)
 
     def holds(self, tags: frozenset[str]) -> bool:
         """Whether an offer with exactly these tags will do."""
@@ -103,8 +145,7 @@ class TagExpression:
         return str(self.root)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     text: str
     position: int  # counts from 1
     is_tag: bool
@@ -123,7 +164,9 @@ class _Reader:
         for found in _TOKEN.finditer(self._text):
             position = found.start() + 1
             if found["other"] is not None:
-                raise BadTags(self._text, position, f"{found['other']!r} is no part of a tag")
+                hint = {"!": ": not is written '~'", ",": ": and is written '&'"}
+                why = f"{found['other']!r} is no part of a tag{hint.get(found['other'], '')}"
+                raise BadTags(self._text, position, why)
             tokens.append(_Token(found[0], position, found["tag"] is not None))
         return tokens
 
@@ -133,11 +176,20 @@ class _Reader:
         node = self._any(0)
         if self._next < len(self._tokens):
             token = self._tokens[self._next]
-            hint = (
-                "a bracket closes that none opened" if token.text == ")" else "'&' or '|' expected"
-            )
-            raise BadTags(self._text, token.position, f"{hint} before {token.text!r}")
+            raise BadTags(self._text, token.position, self._left_over(token))
         return node
+
+    def _left_over(self, token: _Token) -> str:
+        """Say why a token cannot stand behind what was read."""
+        if token.text == ")":
+            return "a bracket closes that none opened before ')'"
+        for one in (token, self._tokens[self._next - 1]):
+            sign = _WORDS_FOR_SIGNS.get(one.text.lower())
+            if sign is not None:
+                return (
+                    f"'&' or '|' expected before {token.text!r}: {one.text!r} is written {sign!r}"
+                )
+        return f"'&' or '|' expected before {token.text!r}"
 
     def _skip(self, sign: str) -> bool:
         """Step over the next token if it is this sign."""
@@ -172,13 +224,22 @@ class _Reader:
                 raise BadTags(self._text, token.position, "this bracket is not closed")
             return node
         if not token.is_tag:
-            raise BadTags(self._text, token.position, f"a tag is expected, not {token.text!r}")
+            before = self._tokens[self._next - 1].text if self._next else ""
+            twice = token.text in ("&", "|") and token.text == before
+            hint = f": {before!r} is written once" if twice else ""
+            why = f"a tag is expected, not {token.text!r}{hint}"
+            raise BadTags(self._text, token.position, why)
         self._next += 1
         return _Tag(token.text)
+
+
+def count(text: str) -> int:
+    """Return how many tags an expression names, each as often as it does."""
+    return sum(found["tag"] is not None for found in _TOKEN.finditer(text))
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> TagExpression:
     """Read an expression. Raises BadTags with the position of the first problem."""
     root = _Reader(text).read()
-    return TagExpression(root, root.named(False))
+    return TagExpression(root, root.named(False), hash(root))

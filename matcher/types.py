@@ -4,6 +4,8 @@ import msgspec
 
 from pilotage.proto.job import Need, Preference
 
+from .versions import Version
+
 
 class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that are matched as one."""
@@ -15,6 +17,21 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     needs: tuple[Need, ...]
     preference: Preference | None = None
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
+    """What few jobs ask of a node: kept in one piece, so that the others do not pay for it.
+
+    What is not known is zero or empty and meets no demand.
+    """
+
+    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
+    glibc: Version = ()
+    user_namespaces: bool = False
+    gpu_vendor: str = ""
+    gpu_memory_mb: int = 0  # of each
+    gpu_compute_capability: Version = ()
+    gpu_driver: Version = ()
 
 
 class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +53,30 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
     required_tags: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    gpus: int = 0
+    gpus_free: int = 0
+    core_work_left_hs23_s: float = 0.0  # CPU work left on each core; 0 where it is not known
+    node: NodeFacts = NodeFacts()
+
+    @property
+    def tags_had(self) -> frozenset[str]:
+        """What it is tagged with: a tag that it requires it also has."""
+        return self.tags | self.required_tags if self.required_tags else self.tags
+
+    @property
+    def whole_memory_per_core_mb(self) -> float:
+        """The memory of each core where nothing is taken, -1 where something is."""
+        if self.cores_free < self.cores or self.cores_free <= 0:
+            return -1.0
+        return self.memory_free_mb / self.cores_free
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is pending for an offer until it is confirmed, dropped or put back."""
+    """A job that is pending for an offer until it is confirmed, dropped or put back.
+
+    Cores, memory, scratch and GPUs are what it was granted.
+    """
 
     job: int
     class_id: int
@@ -48,6 +85,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int
     wall_s: int
     scratch_mb: int
+    gpus: int = 0
+    charged_cores: float = 0.0  # what its owner is charged with: say it to `Running` again
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,3 +95,20 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     pilot: str
     ask: int
     job: int
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that is active when a matcher is rebuilt."""
+
+    job: int
+    class_id: int
+    site: str
+    element: str
+    cores: int
+    wall_s: float
+    age_s: float = 0.0  # since it was matched
+    pilot: str = ""
+    memory_mb: int = 0
+    scratch_mb: int = 0
+    gpus: int = 0
+    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`

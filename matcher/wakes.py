@@ -7,22 +7,25 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from .backlog import Backlog
-from .classes import Entry
-from .index import Index
+from .classes import Entry, JobClass
+from .indexes import Indexes
+from .limits import Limit, Limits, Place
 from .parked import ParkedOffer, ParkedOffers
 from .types import Parked
 
 FEW: Final = 32  # jobs of a class for which offers are looked up one by one
+OPENED_MAX: Final = 64  # offers of a place that are looked at in one call
 DOUBLINGS_MAX: Final = 4  # of the rest of a pilot that does not come when it is woken
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Keep:
     """A job that is kept for a woken pilot until a moment of the caller's clock."""
 
     job: int
     parked: ParkedOffer
     until: float
+    limits: tuple[Limit, ...]  # that count it as if it ran
 
     @property
     def pilot(self) -> str:
@@ -37,14 +40,23 @@ class Wakes:
     """
 
     def __init__(
-        self, backlog: Backlog, index: Index, parked: ParkedOffers, *, keep_s: float
+        self,
+        backlog: Backlog,
+        index: Indexes,
+        parked: ParkedOffers,
+        limits: Limits,
+        *,
+        keep_s: float,
     ) -> None:
         self._backlog = backlog
+        self._limits = limits
         self._index = index
         self._parked = parked
         self._keep_s = keep_s
         self.running: deque[Keep] = deque()  # in the order in which they end
         self.resting: list[tuple[float, int, ParkedOffer]] = []  # woken ones, by the end, a heap
+        self.opening: dict[Place, deque[str]] = {}  # where jobs may start again: pilots to look at
+        self._again: set[Place] = set()  # where they may so once more, since that began
         self._wakes = 0
         self.by_job: dict[int, Keep] = {}
         self.by_pilot: dict[str, Keep] = {}
@@ -54,42 +66,70 @@ class Wakes:
         while self.running and self.running[0].until <= now:
             keep = self.running.popleft()
             if self.by_job.get(keep.job) is keep:
-                self._release(keep)
+                self._release(keep, now)
         while self.resting and self.resting[0][0] <= now:
             parked = heappop(self.resting)[2]
             if self._parked.by_pilot.get(parked.offer.pilot) is parked:
                 self._parked.doubt(parked)
 
-    def answered(self, pilot: str) -> None:
+    def answered(self, pilot: str, now: float) -> None:
         """The pilot asks, or is gone: its job waits for anyone, so for this ask too."""
         keep = self.by_pilot.get(pilot)
         if keep is not None:
-            self._release(keep)
+            self._release(keep, now)
 
-    def job_gone(self, job: int) -> None:
+    def job_gone(self, job: int, now: float) -> None:
         """A job that may have been kept is here no more."""
         keep = self.by_job.pop(job, None)
         if keep is not None:
             del self.by_pilot[keep.pilot]
+            self._limits.give_back(keep.limits, now, started=False)
 
     def wake(self, now: float) -> list[Parked]:
         """Keep waiting jobs for free parked offers that fit, best job first, one for each."""
-        self.expire(now)
+        self._reopen(now)
         woken: list[Parked] = []
         while classes := self._to_look_at():
             self._serve(classes, woken, now)
         return woken
 
+    def _reopen(self, now: float) -> None:
+        """Where a limit lets jobs start again, no offer is known to have nothing.
+
+        There may be thousands of them, and mostly there is room for one: each call looks at some.
+        """
+        if not self._limits.any:
+            return
+        self._limits.refill(now)
+        for place in self._limits.opened:
+            place.doubt()
+            if place in self.opening:
+                self._again.add(place)
+            else:
+                self.opening[place] = self._parked.free_at(place)
+        self._limits.opened.clear()
+        for place, pilots in list(self.opening.items()):
+            for _ in range(min(OPENED_MAX, len(pilots))):
+                self._parked.unsettle(pilots.popleft())
+            if not pilots:
+                del self.opening[place]
+                if place in self._again:
+                    self._again.discard(place)
+                    self._limits.opened.add(place)
+
     def _to_look_at(self) -> list[Entry]:
         """Return the best jobs of classes that may fit a free offer, as a heap."""
-        slots = set(self._backlog.roused)
-        self._backlog.roused.clear()
+        roused = self._backlog.roused
+        if not roused and not self._parked.unsettled:
+            return []
+        slots = set(roused)
+        roused.clear()
         for pilot, parked in list(self._parked.unsettled.items()):
-            best = self._index.best(parked.offer)
+            best = self._parked.work_for(parked)
             if best is None:
                 del self._parked.unsettled[pilot]
             else:
-                slots.add(best.slot)
+                slots.add(best[0].slot)
         by_slot = self._backlog.classes.by_slot
         entries = [entry for slot in slots if (entry := by_slot[slot].entry) is not None]
         heapify(entries)
@@ -101,22 +141,24 @@ class Wakes:
         lists: dict[int, Iterator[ParkedOffer]] = {}
         while entries and self._parked.kinds:
             cls = by_slot[heappop(entries)[1]]
-            if cls.waiting > FEW and cls.slot not in lists:
-                lists[cls.slot] = iter(self._parked.all_for(cls))
+            if cls.waiting > FEW and cls.slot not in lists and not self._limits.any:
+                lists[cls.slot] = self._parked.all_for(cls, now)
             if cls.slot in lists:
                 parked = next((it for it in lists[cls.slot] if not it.woken), None)
             else:
-                parked = self._parked.best_for(cls)
+                parked = self._parked.best_for(cls, now)
             if parked is None:
                 continue
-            woken.append(self._wake(parked, self._backlog.keep(cls), now))
+            woken.append(self._wake(parked, cls, now))
             if cls.entry is not None:
                 heappush(entries, cls.entry)
 
-    def _wake(self, parked: ParkedOffer, job: int, now: float) -> Parked:
+    def _wake(self, parked: ParkedOffer, cls: JobClass, now: float) -> Parked:
         """Keep a job for an offer. Who did not come before rests longer: it may be dead or deaf."""
+        limits = self._take_limits(parked, cls, now)
+        job = self._backlog.keep(cls)
         self._parked.wake(parked)
-        keep = Keep(job, parked, now + self._keep_s)
+        keep = Keep(job, parked, now + self._keep_s, limits)
         self.running.append(keep)
         self.by_job[job] = self.by_pilot[keep.pilot] = keep
         self._wakes += 1
@@ -124,7 +166,20 @@ class Wakes:
         heappush(self.resting, (now + rest_s, self._wakes, parked))
         return Parked(pilot=keep.pilot, ask=parked.ask, job=job)
 
-    def _release(self, keep: Keep) -> None:
+    def _take_limits(self, parked: ParkedOffer, cls: JobClass, now: float) -> tuple[Limit, ...]:
+        """Count a kept job as started, so that one free place wakes one pilot."""
+        offer = parked.offer
+        place = self._limits.place(offer.site, offer.element)
+        if place is None:
+            return ()
+        for shape in parked.shapes:
+            first = self._index.place_for(cls, shape)
+            if first is not None:
+                return self._limits.take(place, self._index.kinds_of(cls, first), now)
+        raise AssertionError("a job is kept for an offer that it fits")
+
+    def _release(self, keep: Keep, now: float) -> None:
         del self.by_job[keep.job]
         del self.by_pilot[keep.pilot]
+        self._limits.give_back(keep.limits, now, started=False)
         self._backlog.release(keep.job)

@@ -1,4 +1,6 @@
-"""`pilot.pyz run` and `pilot.pyz guard FD`: the pilot as a program.
+"""`pilot.pyz run`, `detect` and `guard FD`: the pilot as a program.
+
+`once` before another word: this file lies in a folder of its own and goes when the program ends.
 
 0   drained, idle or out of time, everything told; or told to end before the central knew us
 2   wrong options or settings
@@ -24,15 +26,40 @@ def main(argv: Optional[list[str]] = None) -> int:
 
         guard(int(words[1]))
         return 0
-    from .start import start
-
-    code = start(words)
-    if argv is None:
+    once = words[:1] == ["once"]
+    words = words[once:]
+    try:
+        code = _run(words, hide_code=once)
+    finally:
+        if once:
+            _remove_code()
+    if argv is None and words[:1] != ["detect"]:
         # A thread may still wait for a name server or a handshake: it must not hold us up.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _run(words: list[str], *, hide_code: bool) -> int:
+    if words[:1] == ["detect"]:
+        from .survey import survey
+
+        return survey(words[1:])
+    from .start import start
+
+    return start(words, hide_code=hide_code)
+
+
+def _remove_code() -> None:
+    """Remove the file that we run from, and its folder if nothing else is there."""
+    from .itself import root
+
+    for remove, path in ((os.unlink, root()), (os.rmdir, root().parent)):
+        try:
+            remove(path)
+        except OSError:
+            return
 
 
 if __name__ == "__main__":

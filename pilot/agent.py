@@ -7,23 +7,26 @@ between a wake-up and the next request, or an assignment and its start, waits fo
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 from pilotage.proto import topics
-from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Offer, Registered
+from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from . import commands as c
 from .brain import EXIT_DONE, Brain, Reply
-from .contain import WorkFailed, contained
+from .capacity import capacity
+from .declared import ANYONE, Accepts
+from .devices import Devices
 from .entries import KeptAssignment, KeptEnded
+from .errands import Errands
 from .events import Log
-from .files import Files, NotBrought, Taken, Useless
+from .files import Files
 from .introduction import Introduction
 from .line import Line, Refused
+from .logship import LogShip
 from .pace import WALL_UNLIMITED_S, Bounds, Session
 from .ports import (
     Bus,
@@ -35,7 +38,9 @@ from .ports import (
     Http,
     Journal,
     NodeProbe,
+    Outfitter,
     Randomness,
+    Untold,
     Workspace,
 )
 from .tasks import Tasks, time_limit
@@ -44,6 +49,7 @@ from .watched import LiveOutput
 EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not
 SCRATCH_LOOK_S = 30.0
+TIME_LOOK_S = 900.0  # a batch system's limits are changed rarely, and thousands of us ask
 RENEW_AT = 0.5  # of a token's life
 UNANSWERED_S = 900.0  # then a pilot that nobody has answered yet gives up
 SEEN_DEAD_LOOKS = 10  # one a second: the payloads of an earlier life may still be on their way out
@@ -62,6 +68,8 @@ class Ports:
     workspace: Workspace
     probe: NodeProbe
     log: Log
+    outfitter: Optional[Outfitter] = None  # None: payloads get nothing but the node's own files
+    untold: Optional[Untold] = None  # None: the central hears nothing of our log
 
 
 # Whatever stands in the journal is durable before one of these: assignments before their start,
@@ -85,28 +93,34 @@ class Agent:
         idle_s: float = 0.0,
         stop_margin_s: float = 60.0,
         unanswered_s: float = UNANSWERED_S,
+        time_look_s: float = TIME_LOOK_S,
+        accepts: Accepts = ANYONE,
     ) -> None:
         self._ports, self._secret, self._central = ports, secret, central
         self._idle_s, self._stop_margin_s = idle_s, stop_margin_s
-        self._unanswered_s = unanswered_s
+        self._unanswered_s, self._accepts = unanswered_s, accepts
+        self._time_look_s = time_look_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._line = Line(ports.http, ports.clock, ports.random, ports.log)
         self._introduction = Introduction(self._line, ports.journal, ports.random)
         self._files = Files(ports.http, ports.workspace, ports.clock, ports.random, ports.log)
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
+        self._ship: Optional[LogShip] = None
+        if ports.untold is not None:
+            self._ship = LogShip(ports.untold, self._line, self._clock, self._log, self._secrets)
         self._brain: Optional[Brain] = None
         self._bus: Optional[Bus] = None
         self._on_bus: Optional[asyncio.Task[Any]] = None
         self._me: Optional[Registered] = None
         self._attempts: dict[int, Assignment] = {}
-        self._works: dict[int, asyncio.Task[Any]] = {}  # staging, collecting or uploading
+        self._devices = Devices(ports.probe.gpus())
         self._live_output = LiveOutput(self._files, ports.workspace, ports.clock, self._send_chunk)
-        self._over: deque[int] = deque()  # attempts whose folders are still there
         self._exit: Optional[c.Exit] = None
         self._guard_gone = False
         self._signals = 0
         self._timer_at = 0.0
         self._since = 0.0  # when this life began
+        self._margin_s = stop_margin_s
 
     # -- from outside ---------------------------------------------------------------------------
 
@@ -119,14 +133,15 @@ class Agent:
             self._introduction.call_off()
             return
         now = self._clock.now()
+        if self._signals == 1:
+            self._guard.warn()  # whoever sends a signal may soon send the last one
         self._do(brain.drain(why, now) if self._signals == 1 else brain.hurry(why, now))
 
     async def run(self) -> int:
         """Live: register or come back, work until the end, return the exit code."""
         # Made here, because in Python 3.9 they belong to the loop that is current.
         self._requests: asyncio.Queue[Union[c.SendTurn, c.SendBeat]] = asyncio.Queue(maxsize=1)
-        self._nudge, self._ended = asyncio.Event(), asyncio.Event()
-        self._litter = asyncio.Event()
+        self._nudge, self._ended, self._spoken = (asyncio.Event() for _ in range(3))
         self._since = self._clock.now()
         try:
             within_s = self._patience_s()
@@ -139,13 +154,15 @@ class Agent:
         self._log("registered", {name: getattr(self._me, name) for name in facts})
         with contextlib.suppress(_Over):
             await self._live(self._me)
-        for attempt_id in self._over:
-            await self._remove(attempt_id)
+        await self._errands.remove_all()
         assert self._exit is not None
         code = self._exit.code
         if code == EXIT_DONE and self._guard_gone:
             code = EXIT_GUARD_GONE
-        return self._end(code, self._exit.why)
+        self._end(code, self._exit.why)
+        if self._ship is not None:
+            await self._ship.last(self._me.gen, self._me.session)
+        return code
 
     @property
     def left_nothing(self) -> bool:
@@ -177,27 +194,12 @@ class Agent:
     def _wake_up(self, me: Registered) -> Brain:
         """Make the brain: what the node has, when it must end, what an earlier life left."""
         probe, now = self._ports.probe, self._clock.now()
-        capacity = Offer(
-            cores=probe.cores(),
-            cores_free=probe.cores(),
-            memory_mb=probe.memory_mb(),
-            memory_free_mb=probe.memory_mb(),
-            wall_left_s=probe.wall_left_s(),
-            scratch_free_mb=probe.scratch_free_mb(),
-            tags=probe.tags(),
-            node=self._node(),
-        )
         wall_left_s = probe.wall_left_s()
-        margin_s = min(self._stop_margin_s, wall_left_s / 10)
+        self._margin_s = min(self._stop_margin_s, wall_left_s / 10)
         brain = Brain(
             Session(me.gen, me.session, me.beat_s),
-            capacity,
-            Bounds(
-                stop_at=now + wall_left_s - margin_s,
-                end_at=now + wall_left_s,
-                idle_s=self._idle_s,
-                idle_since=self._since,
-            ),
+            capacity(probe, self._node(), self._accepts),
+            self._bounds(wall_left_s, now),
             self._ports.random.uniform,
             isolation=self._guard.isolation,
             now=now,
@@ -207,21 +209,41 @@ class Agent:
             brain.restored(kept.report, kept.at if kept.boot_id == self._boot_id else now)
         return brain
 
+    def _bounds(self, wall_left_s: float, now: float) -> Bounds:
+        self._guard.ends(now + wall_left_s - self._margin_s)
+        return Bounds(
+            stop_at=now + wall_left_s - self._margin_s,
+            end_at=now + wall_left_s,
+            idle_s=self._idle_s,
+            idle_since=self._since,
+        )
+
     async def _live(self, me: Registered) -> None:
         async with Tasks() as tasks:
             self._tasks = tasks
+            self._errands = Errands(
+                self._files,
+                self._live_output,
+                self._log,
+                tasks,
+                self._tell,
+                self._ports.outfitter,
+            )
             self._brain = self._wake_up(me)
             tasks.start(self._talk(), name="talk")
             tasks.start(self._hear_guard(), name="guard")
             tasks.start(self._renew_tokens(), name="tokens")
             tasks.start(self._look_at_scratch(), name="scratch")
+            tasks.start(self._look_at_time_left(), name="time left")
             tasks.start(self._bury_earlier_life(), name="earlier life")
             self._join_bus(me, tasks)
             self._do(self._brain.tick(self._clock.now()))
             for _ in range(self._signals):
                 self._do(self._brain.drain("asked to", self._clock.now()))
             tasks.start(self._keep_time(), name="time")
-            tasks.start(self._tidy_up(), name="tidy")
+            tasks.start(self._errands.tidy_up(), name="tidy")
+            if self._ship is not None:
+                tasks.start(self._ship.run(me.gen, me.session), name="log")
             await self._ended.wait()
             raise _Over
 
@@ -232,8 +254,12 @@ class Agent:
         if self._bus is None:
             self._log("no_bus", {"why": "no login" if me.broker is None else "no client here"})
             return
-        running = self._bus.run(self._hear_bus, self._bus_changed)
-        self._on_bus = tasks.start(running, name="bus")
+        self._on_bus = tasks.start(self._on_the_bus(self._bus), name="bus")
+
+    async def _on_the_bus(self, joined: Bus) -> None:
+        # Its library takes a tenth of a second to come, which the first ask does not wait for.
+        await self._spoken.wait()
+        await joined.run(self._hear_bus, self._bus_changed)
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -247,6 +273,8 @@ class Agent:
             else:
                 reply = await self._line.beat(request.beat, request.timeout_s)
             self._do(self._mind.replied(reply, self._clock.now()))
+            self._spoken.set()
+            self._make_ready()
 
     async def _hear_guard(self) -> None:
         while True:
@@ -262,6 +290,8 @@ class Agent:
     def _heard(self, news: GuardNews) -> None:
         brain, now, attempt_id = self._mind, self._clock.now(), news.attempt_id
         name = self._name(attempt_id)
+        if news.not_started or news.ended is not None:
+            self._devices.take_back(attempt_id)  # before the brain may start another with them
         if news.started:
             self._log("payload_started", name)
             self._do(brain.started(attempt_id, now))
@@ -269,13 +299,15 @@ class Agent:
             self._log("payload_not_started", {**name, "why": news.not_started})
             self._do(brain.not_started(attempt_id, news.not_started, now))
         elif news.ended is not None:
-            facts = {k: getattr(news.ended, k) for k in ("exit_code", "signal", "why")}
+            facts = {k: getattr(news.ended, k) for k in ("exit_code", "signal", "why", "detail")}
             self._log("payload_ended", {**name, **facts})
             self._do(brain.gone(news.ended, now))
         elif news.frozen:
             self._log("payload_frozen", name)
         elif news.thawed:
             self._log("payload_thawed", name)
+        elif news.stuck:
+            self._log("payload_stuck", {**name, "why": news.stuck})
 
     async def _hear_bus(self, payload: bytes) -> None:
         try:
@@ -319,6 +351,15 @@ class Agent:
             free_mb = self._ports.probe.scratch_free_mb()
             self._do(self._mind.scratch_changed(free_mb, self._clock.now()))
 
+    async def _look_at_time_left(self) -> None:
+        while self._time_look_s:
+            await self._clock.sleep(self._time_look_s)
+            wall_left_s = await self._ports.probe.time_left_again()
+            if wall_left_s is not None:
+                self._log("time_left", {"wall_left_s": round(wall_left_s)})
+                now = self._clock.now()
+                self._do(self._mind.bounds_changed(self._bounds(wall_left_s, now), now))
+
     async def _bury_earlier_life(self) -> None:
         """Say `lost` for what an earlier life held and is seen dead; the rest ends by its lease."""
         journal = self._ports.journal
@@ -328,7 +369,7 @@ class Agent:
                 await self._clock.sleep(1)
             for attempt_id, entry in list(left.items()):
                 kept = decode(KeptAssignment, entry)
-                if self._guard.seen_dead(attempt_id, kept.boot_id, kept.pid_namespace):
+                if self._guard.seen_dead(attempt_id, kept.boot_id, kept.pid_namespace, kept.guard):
                     del left[attempt_id]
                     now = self._clock.now()
                     self._do(self._mind.restored_dead(kept.assignment, now))
@@ -337,18 +378,11 @@ class Agent:
         for attempt_id in left:
             self._forget(attempt_id)
 
-    async def _tidy_up(self) -> None:
-        """Remove the folders of attempts that are over, off the path of what is urgent."""
-        while True:
-            await self._litter.wait()
-            self._litter.clear()
-            while self._over:
-                await self._remove(self._over[0])
-                self._over.popleft()
-
-    async def _remove(self, attempt_id: int) -> None:
-        with contextlib.suppress(WorkFailed):  # it is in the log, and what is left is only litter
-            await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
+    def _make_ready(self) -> None:
+        """Where there is nothing to do, prepare for the next payload: it starts the sooner."""
+        if self._mind.is_idle:
+            with contextlib.suppress(OSError):  # a full disk; the start will say so
+                self._guard.prepare(self._ports.workspace.ahead())
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -356,6 +390,10 @@ class Agent:
     def _mind(self) -> Brain:
         assert self._brain is not None, "there is no brain before the introduction"
         return self._brain
+
+    def _tell(self, say: Callable[[Brain, float], list[c.Command]]) -> None:
+        """Say something to the brain, and carry out what it then wants."""
+        self._do(say(self._mind, self._clock.now()))
 
     def _do(self, commands: list[c.Command]) -> None:
         """Carry out what the brain wants, in its order."""
@@ -384,18 +422,21 @@ class Agent:
         elif isinstance(command, c.StopPayload):
             self._guard.stop(command.attempt_id, command.grace_s)
         elif isinstance(command, c.Collect):
-            self._collect(command)
+            self._errands.collect(command)
         elif isinstance(command, c.Stage):
-            self._work(command.assignment.attempt_id, self._stage(command.assignment))
+            self._errands.stage(command.assignment)
         elif isinstance(command, c.UploadAgain):
-            self._work(command.attempt_id, self._upload_again(command))
+            assignment = self._attempts.get(command.attempt_id)
+            token = assignment.token if assignment is not None else self._line.token
+            self._errands.upload_again(command, token)
         elif isinstance(command, c.Abandon):
-            self._abandon(command.attempt_id)
+            self._errands.abandon(command.attempt_id)
         elif isinstance(command, c.Forget):
             self._forget(command.attempt_id)
         elif isinstance(command, c.Follow):
             watched = (self._attempts.get(one) for one in sorted(command.attempt_ids))
-            self._live_output.watch(tuple(one for one in watched if one is not None), self._tasks)
+            known = tuple(one for one in watched if one is not None)
+            self._live_output.watch(known, self._tasks, anew=command.anew)
         elif isinstance(command, c.KillAll):
             for attempt_id in self._attempts:
                 self._guard.stop(attempt_id, 0.0)
@@ -412,8 +453,10 @@ class Agent:
 
     def _keep_assignment(self, assignment: Assignment) -> None:
         self._attempts[assignment.attempt_id] = assignment
-        kept = KeptAssignment(self._boot_id, self._pid_namespace, assignment)
+        kept = KeptAssignment(self._boot_id, self._pid_namespace, assignment, self._guard.life)
         self._ports.journal.keep_assignment(assignment.attempt_id, encode(kept))
+        if self._ports.untold is not None:
+            self._ports.untold.about(assignment.job, assignment.epoch, assignment.attempt_id)
         self._log("assigned", {"job": assignment.job, "epoch": assignment.epoch})
 
     def _keep_ended(self, command: c.KeepEnded) -> None:
@@ -427,80 +470,33 @@ class Agent:
         assignment = command.assignment
         try:
             folder = self._files.make(assignment.attempt_id)
-            self._guard.start(assignment, folder, command.fence)
+            outfit = self._errands.outfit(assignment.attempt_id)
+            self._guard.start(self._devices.give(assignment), folder, command.fence, outfit)
         except OSError as why:  # a disk that another payload has filled
+            self._devices.take_back(assignment.attempt_id)
             said = f"its folder cannot be made: {why}"
             self._do(self._mind.not_started(assignment.attempt_id, said, self._clock.now()))
 
     def _forget(self, attempt_id: int) -> None:
-        self._abandon(attempt_id)
+        self._errands.over(attempt_id)
         self._ports.journal.forget(attempt_id)
-        self._over.append(attempt_id)
-        self._litter.set()
         self._attempts.pop(attempt_id, None)
-
-    # -- files ----------------------------------------------------------------------------------
-
-    def _work(self, attempt_id: int, work: Coroutine[Any, Any, None]) -> None:
-        self._works[attempt_id] = self._tasks.start(work, name=f"attempt {attempt_id}")
-
-    def _abandon(self, attempt_id: int) -> None:
-        task = self._works.pop(attempt_id, None)
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-
-    async def _stage(self, assignment: Assignment) -> None:
-        attempt_id = assignment.attempt_id
-        try:
-            bringing = self._files.bring(assignment)
-            await contained(bringing, self._log, attempt_id, "staging", known=(NotBrought,))
-        except (NotBrought, WorkFailed) as why:
-            now, useless = self._clock.now(), isinstance(why, Useless)
-            self._do(self._mind.staging_failed(attempt_id, str(why), now, useless=useless))
-            return
-        self._do(self._mind.staged(attempt_id, self._clock.now()))
-
-    def _collect(self, command: c.Collect) -> None:
-        assignment, now = command.assignment, self._clock.now()
-        watched = self._live_output.watches(assignment.attempt_id)
-        if not watched and self._files.left_nothing(assignment, outputs=command.outputs):
-            self._do(self._mind.collected(assignment.attempt_id, (), now))
-            return
-        self._work(assignment.attempt_id, self._take(command))
-        self._do(self._mind.tick(now))
-
-    async def _take(self, command: c.Collect) -> None:
-        attempt_id = command.assignment.attempt_id
-        with contextlib.suppress(WorkFailed):  # lost pieces show as a gap
-            last = self._live_output.last(attempt_id)
-            await contained(last, self._log, attempt_id, "live output")
-        try:
-            taking = self._files.take(command.assignment, outputs=command.outputs)
-            taken = await contained(taking, self._log, attempt_id, "collecting")
-        except WorkFailed as why:
-            taken = Taken(failure=f"outputs cannot be kept: {why}")
-        now = self._clock.now()
-        self._do(
-            self._mind.collected(
-                attempt_id, taken.outputs, now, absent=taken.absent, failure=taken.failure
-            )
-        )
-
-    async def _upload_again(self, command: c.UploadAgain) -> None:
-        assignment = self._attempts.get(command.attempt_id)
-        token = assignment.token if assignment is not None else self._line.token
-        try:
-            again = self._files.again(command.attempt_id, token, command.missing)
-            lost = await contained(again, self._log, command.attempt_id, "uploading again")
-        except WorkFailed:
-            lost = frozenset(command.missing)
-        self._do(self._mind.uploaded(command.attempt_id, lost, self._clock.now()))
 
     async def _send_chunk(self, assignment: Assignment, chunk: LogChunk) -> None:
         if self._bus is not None and self._bus.up:
             self._publish(topics.Kind.LOG, encode(chunk))
         else:
             await self._line.log_chunk(chunk, assignment.token)
+
+    def _secrets(self) -> Iterator[str]:
+        """Yield what must stand in no log."""
+        yield self._secret
+        yield self._line.token
+        if self._me is not None:
+            yield self._me.renewal_secret
+            yield self._me.broker.password if self._me.broker is not None else ""
+        for assignment in self._attempts.values():
+            yield assignment.token
 
     # -- names ----------------------------------------------------------------------------------
 
@@ -514,5 +510,7 @@ class Agent:
         return frozenset(
             attempt_id
             for attempt_id in self._attempts
-            if self._guard.seen_dead(attempt_id, self._boot_id, self._pid_namespace)
+            if self._guard.seen_dead(
+                attempt_id, self._boot_id, self._pid_namespace, self._guard.life
+            )
         )

@@ -37,11 +37,13 @@ from .pace import (
     BACK_OFF_MAX_S,
     BACK_OFF_MIN_S,
     BEAT_SPACING_MAX_S,
+    BOUNDS_STEP_S,
     FIRST_BEAT_S,
     GOODBYES_MAX,
     IMPATIENCE_MAX_S,
     TOGETHER_S,
     TURN_TIMEOUT_MAX_S,
+    WALL_LATE_S,
     WALL_MIN_S,
     WALL_UNLIMITED_S,
     Bounds,
@@ -79,7 +81,9 @@ class Brain:
         now: float,
     ) -> None:
         self._me, self._capacity, self._bounds, self._uniform = me, capacity, bounds, uniform
-        self._slots = Slots(capacity.cores, capacity.memory_mb, capacity.scratch_free_mb)
+        self._slots = Slots(
+            capacity.cores, capacity.memory_mb, capacity.scratch_free_mb, capacity.gpus
+        )
         self._holdings, self._reports = Holdings(), Reports()
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
         self._asks, self._beats = Asks(), Beats(me.gen, me.session, now + FIRST_BEAT_S)
@@ -96,7 +100,13 @@ class Brain:
         self._goodbyes = 0
         self._idle_since = min(now, bounds.idle_since)
         self._over = False
+        self._now = now  # when we were last told something
         self._own: list[Command] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing and waits for a wake-up."""
+        return bool(self._asks.parked) and not self._slots.used and not self._draining
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -127,6 +137,16 @@ class Brain:
         self._slots.scratch_measured(free_mb)
         return self._commands(now)
 
+    def bounds_changed(self, bounds: Bounds, now: float) -> list[Command]:
+        """The time that is left is another one than was thought: offer that."""
+        earlier_s = self._bounds.stop_at - bounds.stop_at
+        self._bounds = bounds
+        if earlier_s >= BOUNDS_STEP_S:
+            self._asks.give_up()  # it offers too much: what it still brings is not taken
+        if abs(earlier_s) >= BOUNDS_STEP_S:
+            self._asks.sooner(now)
+        return self._commands(now)
+
     def down(self, message: Down, now: float) -> list[Command]:
         """Something came over the bus."""
         if message.beat is not None:
@@ -154,15 +174,16 @@ class Brain:
             self._turn_answered(flying, reply, now)
         return self._commands(now)
 
-    def staged(self, attempt_id: int, now: float) -> list[Command]:
-        self._payloads.staged(attempt_id)
+    def staged(self, attempt_id: int, now: float, isolation: str = "") -> list[Command]:
+        """All is in place for a payload. `isolation`: the rung of its image."""
+        self._payloads.staged(attempt_id, isolation, self._wall_left_s(now), now)
         return self._commands(now)
 
     def staging_failed(
-        self, attempt_id: int, why: str, now: float, *, useless: bool = False
+        self, attempt_id: int, why: str, now: float, how: How = How.INPUT
     ) -> list[Command]:
-        """Its input cannot be brought, or has come and is `useless`, here and anywhere."""
-        self._payloads.staging_failed(attempt_id, why, now, useless=useless)
+        """Something is missing, or has come and is useless, here and anywhere (NO_START)."""
+        self._payloads.staging_failed(attempt_id, why, now, how)
         return self._commands(now)
 
     def started(self, attempt_id: int, now: float) -> list[Command]:
@@ -189,9 +210,21 @@ class Brain:
         *,
         absent: tuple[str, ...] = (),
         failure: str = "",
+        note: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
     ) -> list[Command]:
         """What a payload left is uploaded, or cannot be."""
-        self._payloads.collected(attempt_id, outputs, absent, failure, now)
+        self._payloads.collected(
+            attempt_id,
+            outputs,
+            absent,
+            failure,
+            now,
+            note=note,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+        )
         return self._commands(now)
 
     def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> list[Command]:
@@ -231,8 +264,9 @@ class Brain:
         asked = self._asks.open
         if asked is not None:
             times.append(asked.first_sent + ASK_OPEN * self._lease_s)
-        # A beat that is overdue can only leave over HTTPS, once that is free.
-        beat_at = self._beat_due()
+        # A beat that is overdue can only leave over HTTPS, once that is free. Whoever slept until
+        # now may find one that has become so.
+        beat_at = max(self._beat_due(), self._now)
         if self._flying is None or self._takes_bus(beat_at):
             times.append(beat_at)
         if self._flying is None:
@@ -270,7 +304,7 @@ class Brain:
             booked = self._payloads.arrive(
                 assignment,
                 fence=asked.first_sent + FENCE * assignment.lease_s,
-                wall_offered_s=asked.ask.offer.wall_left_s,
+                wall_left_s=min(asked.ask.offer.wall_left_s, self._wall_left_s(now)),
                 now=now,
             )
             if booked:
@@ -391,6 +425,7 @@ class Brain:
     # -- what to say next -----------------------------------------------------------------------
 
     def _commands(self, now: float) -> list[Command]:
+        self._now = now
         if not self._over:
             self._look_at_clock(now)
             # Starts and journal entries come before anything that is said.
@@ -455,6 +490,7 @@ class Brain:
             wall_left_s=min(WALL_UNLIMITED_S, self._bounds.stop_at - now),
             scratch_free_mb=free.scratch_mb,
             scratch_mb=self._slots.scratch_mb,
+            gpus_free=free.gpus,
         )
         return self._asks.begin(offer, free, self._holdings.listed(), now).ask
 
@@ -482,6 +518,11 @@ class Brain:
         )
 
     # -- when -----------------------------------------------------------------------------------
+
+    def _wall_left_s(self, now: float) -> float:
+        """Return how long a payload may be granted that starts now: an answer may come late."""
+        left_s = self._bounds.stop_at - now
+        return left_s + WALL_LATE_S if left_s > 0 else left_s
 
     @property
     def _lease_s(self) -> float:

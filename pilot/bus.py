@@ -4,6 +4,7 @@ aiomqtt is imported when a bus is made, so that a pilot without it works, only s
 """
 
 import asyncio
+import importlib
 import importlib.util
 import socket
 import ssl
@@ -16,6 +17,7 @@ from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
 
 from .events import Log
+from .heap import give_back
 from .pace import Uniform
 from .ports import BusFactory, Clock, Randomness
 from .tasks import Tasks, time_limit
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 30
 PATIENCE_S = 10.0  # for connecting, subscribing and each publication
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.5, 30.0
+SPREAD_S = 10.0  # all pilots lose a good connection at once, when their broker restarts
 STAYED_S = 10.0  # a connection that was up for as long was a good one
 OUTGOING_MAX = 1_000  # when full, the oldest is dropped
 INCOMING_MAX = 1_000
@@ -79,6 +82,7 @@ class MqttBus:
     async def run(
         self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
     ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, _read_library)
         import aiomqtt
 
         self._waiting = asyncio.Event()
@@ -169,9 +173,15 @@ def factory(clock: Clock, random: Randomness, log: Log) -> BusFactory:
     return make
 
 
+def _read_library() -> None:
+    """Import what a connection needs: beside the loop, in which payloads start meanwhile."""
+    importlib.import_module("aiomqtt")
+    give_back()
+
+
 def back_off_s(failures: int, uniform: Uniform) -> float:
     """Return how long to wait after so many failures in a row, none after a good connection."""
-    most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10))
+    most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10)) if failures else SPREAD_S
     return uniform(BACK_OFF_MIN_S, most)
 
 

@@ -88,10 +88,14 @@ class StopPayload:
 
 @dataclass(frozen=True)
 class Collect:
-    """Upload what the payload left: its streams and, if wanted, its outputs; then `collected`."""
+    """Upload what the payload left: its streams and, if wanted, its outputs; then `collected`.
+
+    With `checkpoint` its checkpoint too; without, it goes only if the outputs fail the attempt.
+    """
 
     assignment: Assignment
     outputs: bool
+    checkpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,13 @@ class UploadAgain:
 
 @dataclass(frozen=True)
 class Follow:
-    """These attempts, and no others, are watched by somebody: send their output live."""
+    """These attempts, and no others, are watched by somebody: send their output live.
+
+    Of `anew` from the beginning, whatever was sent: somebody has come who has not seen it.
+    """
 
     attempt_ids: frozenset[int]
+    anew: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from pilotage.proto.messages import Assignment, Report
 @dataclass(frozen=True)
 class Identity:
     """Who we are. The nonce is written before the first word, so that a repeated registration of
-    a pilot that died in between is the same registration."""
+    a pilot that died in between is the same registration. So is the session that a life opens: a
+    late copy of what it said names an older one than what the next life says."""
 
     nonce: str
     pilot: str = ""
     renewal_secret: str = ""
+    session: int = 0  # the last one that was opened, or was to be; 0: not known
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class KeptAssignment:
     boot_id: str
     pid_namespace: str
     assignment: Assignment
+    guard: str = ""  # the word that all processes of its guard have in their environment
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,16 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
-from pilotage.proto.messages import KEPT_BYTES, Assignment, InputFile, Output, Stream
+from pilotage.proto.messages import (
+    CHECKPOINT_FILE,
+    KEPT_BYTES,
+    Assignment,
+    InputFile,
+    Output,
+    Stream,
+)
 
 from .events import Log
 from .line import may_pass, refusal
@@ -32,6 +39,8 @@ class Taken:
     outputs: tuple[Output, ...] = ()
     absent: tuple[str, ...] = ()  # required patterns that matched nothing
     failure: str = ""
+    note: str = ""  # why there is no checkpoint, where there should be one
+    bytes_out: int = 0
 
 
 class NotStored(Exception):
@@ -48,6 +57,7 @@ class Files:
         self._random, self._log = random, log
         self._folders: dict[int, Path] = {}
         self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
+        self._bytes_in: dict[int, int] = {}
 
     def make(self, attempt_id: int) -> Path:
         """Make the attempt's folder, or return the one that was made for its input."""
@@ -59,20 +69,52 @@ class Files:
         """Forget everything of an attempt that is over."""
         self._folders.pop(attempt_id, None)
         self._stored.pop(attempt_id, None)
+        self._bytes_in.pop(attempt_id, None)
         await self._workspace.remove(attempt_id)
+
+    def bytes_in(self, attempt_id: int) -> int:
+        """Return how much input has come for an attempt."""
+        return self._bytes_in.get(attempt_id, 0)
 
     async def bring(self, assignment: Assignment) -> None:
         """Lay all input files into the payload's folder. Raises NotBrought, Useless."""
         folder = self.make(assignment.attempt_id)
+        scratch_mb, laid = assignment.grant.scratch_mb, 0
         for number, file in enumerate(assignment.body.inputs):
             fetched = folder / f"input-{number}"
+            if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
+                size = f"{file.size_bytes / 1e6:.1f} MB"
+                raise Useless(f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}")
             await self._fetch(assignment, file, fetched)
+            left = scratch_mb * 1_000_000 - laid if scratch_mb else None
             try:
-                await self._workspace.unpack(fetched, folder / "work", file.name, file.unpack)
+                laid += await self._lay(assignment, file, fetched, folder, left)
             except (UnsafePath, TooLarge) as why:
                 raise Useless(f"input {file.name!r}: {why}") from why
             except OSError as why:
                 raise NotBrought(f"input {file.name!r}: {why}") from why
+
+    async def _lay(
+        self,
+        assignment: Assignment,
+        file: InputFile,
+        fetched: Path,
+        folder: Path,
+        bytes_max: Optional[int],
+    ) -> int:
+        """Lay one file; return how many bytes of the input's share that takes."""
+        checkpoint = assignment.body.checkpoint
+        if not checkpoint or file.name != CHECKPOINT_FILE:
+            return await self._workspace.unpack(
+                fetched, folder / "work", file.name, file.unpack, bytes_max=bytes_max
+            )
+        try:
+            await self._workspace.restore(fetched, folder, checkpoint)
+        except (UnsafePath, TooLarge) as why:
+            # No fault of the job, and no other node would do better: it can begin without.
+            facts = {"job": assignment.job, "epoch": assignment.epoch, "why": str(why)}
+            self._log("checkpoint_left_out", facts)
+        return 0
 
     async def _fetch(self, assignment: Assignment, file: InputFile, to: Path) -> None:
         """GET until it is here. Raises NotBrought."""
@@ -83,6 +125,8 @@ class Files:
                     f"/v1/blobs/{file.sha256}", to, token=assignment.token
                 )
                 if got.status == 200 and got.sha256 == file.sha256:
+                    came = self.bytes_in(assignment.attempt_id) + got.size_bytes
+                    self._bytes_in[assignment.attempt_id] = came
                     return
                 why = f"{file.name}: the central answers {got.status}"
                 if got.status == 200:
@@ -98,27 +142,33 @@ class Files:
             failures += 1
             await self._wait(assignment.attempt_id, failures, why)
 
-    def left_nothing(self, assignment: Assignment, *, outputs: bool) -> bool:
+    def left_nothing(
+        self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
+    ) -> bool:
         """Say whether there is nothing to upload, so that the end can be told at once."""
-        if outputs and assignment.body.outputs:
+        if checkpoint or (outputs and assignment.body.outputs):
             return False
         folder = self.make(assignment.attempt_id)
         return not any(self._workspace.size(folder, stream.value) for stream in Stream)
 
-    async def take(self, assignment: Assignment, *, outputs: bool) -> Taken:
-        """Upload the ends of both streams and, if wanted, the files that are to be kept."""
+    async def take(
+        self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
+    ) -> Taken:
+        """Upload the ends of both streams, the resource curve and, if wanted, the files to keep.
+
+        The checkpoint goes with `checkpoint`, and where the outputs fail the attempt.
+        """
         folder = self.make(assignment.attempt_id)
-        found = [*self._streams(folder)]
-        absent: list[str] = []
+        found, absent, failure = [*self._streams(folder)], list[str](), ""
         if outputs and assignment.body.outputs:
             rules = tuple((rule.pattern, rule.required) for rule in assignment.body.outputs)
             try:
                 files, absent = await self._workspace.collect(folder / "work", rules)
+                found.extend(files)
             except (UnsafePath, TooLarge) as why:
-                return Taken(failure=str(why))
+                failure = str(why)
             except OSError as why:
-                return Taken(failure=f"outputs cannot be read: {why}")
-            found.extend(files)
+                failure = f"outputs cannot be read: {why}"
         kept: list[Output] = []
         for output, content in found:
             try:
@@ -126,9 +176,30 @@ class Files:
             except NotStored as why:
                 if output.name.startswith(OWN_OUTPUTS):
                     continue
-                return Taken(tuple(kept), failure=f"{output.name} was not stored: {why}")
+                failure = f"{output.name} was not stored: {why}"
+                break
             kept.append(output)
-        return Taken(tuple(kept), tuple(absent))
+        note = ""
+        if assignment.body.checkpoint and (checkpoint or absent or failure):
+            note = await self._keep_checkpoint(assignment, folder, kept)
+        bytes_out = sum(output.size_bytes for output in kept)
+        return Taken(tuple(kept), tuple(absent), failure, note, bytes_out)
+
+    async def _keep_checkpoint(
+        self, assignment: Assignment, folder: Path, kept: list[Output]
+    ) -> str:
+        """Pack and upload the checkpoint, add it to `kept`; return why that did not work."""
+        name = assignment.body.checkpoint
+        try:
+            packed = await self._workspace.pack(folder, name)
+            if packed is None:
+                return ""
+            output, archive = packed
+            await self._store(assignment, output.sha256, archive)
+        except (UnsafePath, OSError, NotStored) as why:
+            return f"the checkpoint {name!r} is not kept: {why}"
+        kept.append(output)
+        return ""
 
     def _streams(self, folder: Path) -> list[tuple[Output, Content]]:
         kept: list[tuple[Output, Content]] = []

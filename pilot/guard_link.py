@@ -1,13 +1,13 @@
 """The pilot's end of the socket pair whose other end the guard process holds."""
 
 import asyncio
-import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -15,8 +15,11 @@ from typing import Any, Optional
 from pilotage.proto.messages import Assignment, Usage
 from pilotage.proto.wire import build
 
-from . import guard, isolation, processes
-from .ports import Ended, GuardGone, GuardNews
+from . import cgroups, guard, isolation, itself, lines, processes, wrapping
+from .environment import DEFAULT_PATH, environment_of
+from .limits import Limits
+from .ports import Ended, GuardGone, GuardNews, Outfit
+from .scales import Scales
 
 NEWS_LINE_MAX = 1 << 20  # bytes
 ORDERS_MAX = 32 << 20  # bytes that the guard has not read: then it is not alive
@@ -24,14 +27,9 @@ GUARD_END_S = 12.0  # it kills everything within 10 s
 SWEEPS_MAX = 100  # what forks faster than that is left to the end of its lease
 LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
 FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
-# -I and -S: nothing of the user's is imported. What `pilot.pyz guard FD` does, from an archive or a
-# checkout, and 1 MB smaller than through `__main__`.
-_BOOT = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from pilotage.pilot.guard import main; main(int(sys.argv[2]))"
-)
+# What `pilot.pyz guard FD` does.
+_BOOT = "from pilotage.pilot.guard import main; main(int(sys.argv[2]))"
 
 
 class GuardLink:
@@ -51,6 +49,8 @@ class GuardLink:
         self._process, self._reader, self._writer = process, reader, writer
         self._rung, self._hidden, self._life = rung, tuple(hidden), life
         self._frozen_max_s = frozen_max_s
+        self._prepared: Optional[Path] = None
+        self._scales = Scales(self._order, asyncio.get_running_loop(), time.sleep)
 
     @property
     def isolation(self) -> str:
@@ -60,29 +60,62 @@ class GuardLink:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, assignment: Assignment, folder: Path, fence: float) -> None:
-        environment = payload_environment(assignment, folder)
-        wrapping = isolation.wrap(
+    @property
+    def life(self) -> str:
+        """What LIFE is in the environment of everything that this guard starts."""
+        return self._life
+
+    def prepare(self, folder: Path) -> None:
+        shelter = isolation.shelter(
             self._rung,
-            environment,
-            marks={guard.MARK: str(assignment.attempt_id), LIFE: self._life},
+            marks={LIFE: self._life},
             folders=(folder / "work", folder / "tmp"),
             hidden=self._hidden,
         )
+        if shelter is None:
+            return
+        self._prepared = folder
+        env, prefix = dict(shelter.environment), list(shelter.prefix)
+        self._order(do="prepare", folder=str(folder), prefix=prefix, env=env)
+
+    def start(
+        self, assignment: Assignment, folder: Path, fence: float, outfit: Optional[Outfit] = None
+    ) -> None:
+        outfit = outfit or Outfit(self._rung, {})
+        environment = environment_of(assignment, folder, outfit)
+        marks = {guard.MARK: str(assignment.attempt_id), LIFE: self._life}
+        exports = None
+        if outfit.entry is not None:
+            around = outfit.entry.wrap(environment, first_on_path=outfit.on_path, marks=marks)
+        else:
+            if folder == self._prepared:
+                exports, self._prepared = wrapping.exports({**environment, **marks}), None
+            around = isolation.wrap(
+                self._rung,
+                environment,
+                marks=marks,
+                folders=(folder / "work", folder / "tmp"),
+                hidden=self._hidden,
+            )
         (folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+        limits = _limits(assignment)
+        self._scales.put_on(assignment.attempt_id, folder, Limits(limits))
         self._order(
             do="start",
             attempt_id=assignment.attempt_id,
             argv=list(assignment.body.command),
-            path=environment["PATH"],
-            prefix=list(wrapping.prefix),
-            env=dict(wrapping.environment),
-            feed=wrapping.feed,
+            # Where a program lies in an image is known inside of it.
+            path=None if outfit.entry is not None else environment["PATH"],
+            prefix=list(around.prefix),
+            env=dict(around.environment),
+            feed=around.feed,
+            exports=exports or "",
             folder=str(folder),
             fence=fence,
             wall_s=assignment.grant.wall_s,
             frozen_max_s=self._frozen_max_s,
-            isolation=self._rung,
+            isolation=outfit.isolation,
+            limits=limits,
         )
 
     def fence(self, attempt_id: int, fence: float) -> None:
@@ -91,25 +124,58 @@ class GuardLink:
     def stop(self, attempt_id: int, grace_s: float) -> None:
         self._order(do="stop", attempt_id=attempt_id, grace_s=grace_s)
 
-    async def news(self) -> GuardNews:
-        try:
-            line = await self._reader.readline()
-        except (OSError, ValueError):
-            line = b""
-        if not line.endswith(b"\n"):
-            await self._bury()
-            raise GuardGone("the guard process is gone, and its payloads with it")
-        return _news(json.loads(line))
+    def have_groups(self, folder: str) -> None:
+        """Payloads get control groups in that folder."""
+        self._order(do="groups", folder=folder)
 
-    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str) -> bool:
+    def ends(self, at: float) -> None:
+        self._order(do="ends", at=at)
+
+    def warn(self) -> None:
+        self._order(do="warn")
+
+    async def news(self) -> GuardNews:
+        while True:
+            try:
+                line = await self._reader.readline()
+            except (OSError, ValueError):
+                line = b""
+            if not line.endswith(b"\n"):
+                await self._bury()
+                raise GuardGone("the guard process is gone, and its payloads with it")
+            said = lines.read(line)
+            if "weigh" in said:
+                self._scales.weigh(said["attempt_id"], said["weigh"])
+            elif "line" in said:
+                self._scales.draw(said["attempt_id"], said["line"], said["processes"])
+            else:
+                return await self._to_pilot(said)
+
+    async def _to_pilot(self, said: Mapping[str, Any]) -> GuardNews:
+        """Return what the pilot is to hear; an end says what its payload has left on the disk."""
+        attempt_id: int = said["attempt_id"]
+        if "not_started" in said:
+            await self._scales.take_off(attempt_id, None)
+        elif "ended" in said:
+            ended = said["ended"]
+            left = await self._scales.take_off(attempt_id, ended["line"])
+            usage = ended["usage"]
+            usage["scratch_peak_mb"] = max(usage["scratch_peak_mb"], left.scratch_mb)
+        return _news(said)
+
+    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
         # A guard kills all of its payloads when its pilot goes. What is marked may still be on its
         # way out; what is not visible from here, or of an earlier boot's numbers, is not judged.
         if boot_id != processes.boot_id() or namespace != processes.pid_namespace():
+            return False
+        # What wraps a payload may have been started before the attempt was known.
+        if life and processes.marked(LIFE, life):
             return False
         return not processes.marked(guard.MARK, str(attempt_id))
 
     async def close(self) -> None:
         """End the guard, which kills what still runs, and wait until it has."""
+        self._scales.close()
         self._writer.close()
         await self._bury()
 
@@ -120,7 +186,7 @@ class GuardLink:
         if transport.get_write_buffer_size() > ORDERS_MAX:
             transport.abort()
             return
-        self._writer.write(json.dumps(order, separators=(",", ":")).encode() + b"\n")
+        self._writer.write(lines.written(order))
 
     async def _bury(self) -> None:
         if not self._writer.transport.is_closing():
@@ -148,15 +214,20 @@ async def start_guard(
     hidden: Sequence[Path] = (),
     frozen_max_s: float = FROZEN_MAX_S,
     python: str = sys.executable,
+    groups: Optional[str] = None,
 ) -> GuardLink:
     """Start the guard process and return the link to it.
 
     `rung` forces a rung of the isolation ladder; empty takes the best that works here. `hidden` are
-    folders of the pilot that payloads shall not see.
+    folders of the pilot that payloads shall not see. `groups` is where they may have control
+    groups: where the node allows it unless it is said, nowhere if that is empty.
     """
     loop = asyncio.get_running_loop()
     if not rung:
         rung = await loop.run_in_executor(None, isolation.best_rung)
+    kept = await loop.run_in_executor(None, isolation.keeps_groups, rung)
+    if groups is None:  # before the guard is there, which is to come along
+        groups = cgroups.take_over() if kept else ""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -169,7 +240,7 @@ async def start_guard(
         )
     ours.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=ours, limit=NEWS_LINE_MAX)
-    return GuardLink(
+    link = GuardLink(
         process,
         reader,
         writer,
@@ -178,31 +249,21 @@ async def start_guard(
         life=secrets.token_hex(8),
         frozen_max_s=frozen_max_s,
     )
+    if groups:
+        link.have_groups(groups)
+    return link
 
 
 def guard_command(python: str, channel: int) -> list[str]:
     """Return the command line of the guard, which imports itself from where this pilot lies."""
-    archive: Optional[str] = getattr(guard.__loader__, "archive", None)
-    # Absolute: the guard does not start in the folder that the pilot was started in.
-    root = Path(archive or Path(guard.__file__).parents[2]).absolute()
-    return [python, "-I", "-S", "-c", _BOOT, str(root), str(channel)]
+    return itself.command(_BOOT, str(channel), python=python)
 
 
-def payload_environment(assignment: Assignment, folder: Path) -> dict[str, str]:
-    """Return everything that a payload finds in its environment, but for the marks."""
+def _limits(assignment: Assignment) -> dict[str, object]:
+    """Return what the guard is told of the limits of a payload; 0 says that there is none."""
     grant = assignment.grant
-    return {
-        "PATH": DEFAULT_PATH,
-        "HOME": str(folder / "work"),
-        "LANG": "C.UTF-8",
-        "TMPDIR": str(folder / "tmp"),
-        **assignment.body.environment,
-        "PILOTAGE_JOB": str(assignment.job),
-        "PILOTAGE_EPOCH": str(assignment.epoch),
-        "PILOTAGE_CORES": str(grant.cores),
-        "PILOTAGE_MEMORY_MB": str(grant.memory_mb),
-        "PILOTAGE_WALL_S": str(int(grant.wall_s)),
-    }
+    given = {"memory_mb": grant.memory_mb, "scratch_mb": grant.scratch_mb}
+    return {**given, **vars(assignment.body.limits)}
 
 
 def _news(said: Mapping[str, Any]) -> GuardNews:
@@ -218,6 +279,7 @@ def _news(said: Mapping[str, Any]) -> GuardNews:
                 frozen_s=ended["frozen_s"],
                 usage=build(Usage, ended["usage"], "usage"),
                 why=ended["why"],
+                detail=ended["detail"],
             ),
         )
     return GuardNews(
@@ -226,4 +288,5 @@ def _news(said: Mapping[str, Any]) -> GuardNews:
         not_started=said.get("not_started", ""),
         frozen="frozen" in said,
         thawed="thawed" in said,
+        stuck=said.get("stuck", ""),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from pilotage.proto.messages import Assignment, Attempt, How
+from pilotage.proto.messages import Assignment, Attempt, Body, How
 
 from .ports import Ended
 
@@ -23,6 +23,11 @@ class Phase(enum.Enum):
     ENDED = "ended"  # its last report is not answered yet
 
 
+def wants_outfit(body: Body) -> bool:
+    """Whether a payload runs with more than its node's own files and its input."""
+    return bool(body.image or body.software or body.modules)
+
+
 @dataclass
 class Holding:
     """One attempt from its assignment until the central has answered its `ended`."""
@@ -34,8 +39,11 @@ class Holding:
     phase: Phase
     assignment: Optional[Assignment] = None  # None: only the last report is left, from the journal
     stopping: Optional[How] = None  # why we end it; it goes into the report
+    said: str = ""  # about that
     gone: Optional[Ended] = None  # what the guard said when the payload was gone
     stale: bool = False  # the central disowned it: listed no more
+    isolation: str = ""  # the rung that its image runs on; empty: that of the pilot
+    for_good: bool = False  # killed by a person: no other attempt goes on from it
 
     @property
     def alive(self) -> bool:

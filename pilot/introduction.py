@@ -1,9 +1,10 @@
 """A pilot's first word: as whom the journal knows it, or as whom its secret makes it."""
 
 import asyncio
+from dataclasses import replace
 from typing import Optional
 
-from pilotage.proto.messages import Attempt, Hello, Node, Register, Registered
+from pilotage.proto.messages import PROTOCOL, Attempt, Hello, Node, Register, Registered
 from pilotage.proto.wire import decode, encode
 
 from .entries import Identity, KeptAssignment, KeptEnded
@@ -51,17 +52,33 @@ async def introduce(
 ) -> Registered:
     """Come back as whom the journal names, or register. Raises Refused."""
     kept = journal.identity()
-    who = decode(Identity, kept) if kept is not None else None
-    if who is not None and who.pilot:
-        me = await line.hello(_hello(who, journal, random.token()))
-    else:
-        if who is None:
-            # Kept before it is said: a pilot that dies now is the same one when it says it again.
-            who = Identity(random.token())
-            journal.keep_identity(encode(who))
-        me = await line.register(Register(secret=secret, nonce=who.nonce, node=node))
-    journal.keep_identity(encode(Identity(who.nonce, me.pilot, me.renewal_secret)))
+    if kept is None:
+        # Kept before it is said: a pilot that dies now is the same one when it says it again.
+        who = Identity(random.token())
+        journal.keep_identity(encode(who))
+        return (await _register(line, journal, secret, node, who))[0]
+    who = decode(Identity, kept)
+    if not who.pilot:
+        # It was begun by an earlier life, which may live on elsewhere as the same pilot: the new
+        # session that hello opens ends it.
+        who = (await _register(line, journal, secret, node, who))[1]
+    if who.session:
+        who = replace(who, session=who.session + 1)
+        journal.keep_identity(encode(who))
+    me = await line.hello(_hello(who, journal, random.token()))
+    if me.session > who.session:  # of a journal, or a central, of before sessions had names
+        journal.keep_identity(encode(replace(who, session=me.session)))
     return me
+
+
+async def _register(
+    line: Line, journal: Journal, secret: str, node: Node, who: Identity
+) -> tuple[Registered, Identity]:
+    word = Register(secret=secret, nonce=who.nonce, protocol=PROTOCOL, node=node)
+    me = await line.register(word)
+    known = Identity(who.nonce, me.pilot, me.renewal_secret, me.session)
+    journal.keep_identity(encode(known))
+    return me, known
 
 
 def _hello(who: Identity, journal: Journal, nonce: str) -> Hello:
@@ -72,5 +89,7 @@ def _hello(who: Identity, journal: Journal, nonce: str) -> Hello:
         pilot=who.pilot,
         renewal_secret=who.renewal_secret,
         nonce=nonce,
+        protocol=PROTOCOL,
+        session=who.session,
         unanswered=tuple(Attempt(job, epoch) for job, epoch in sorted(left)),
     )

@@ -7,11 +7,17 @@ A line is `DIGEST WORD ATTEMPT CONTENT`, with word `assignment`, `ended` or `for
 the rest of the line) shows a line that a crash has cut or a disk has damaged; such lines are left
 out and counted in `torn`, so that they cost an entry and never the pilot. One `sync` makes all
 lines before it durable: what arrives together costs one fdatasync.
+
+Where the disk takes nothing (it is full, or it fails) the journal is `behind`: what it holds is in
+memory alone, and each `sync` tries to write all of it anew. The pilot works on: what a restart
+would not know then ends by its lease.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
@@ -20,12 +26,18 @@ _ASSIGNMENT, _ENDED, _FORGET = b"assignment", b"ended", b"forget"
 _IDENTITY, _LOG = "identity", "attempts.log"
 
 
+def _nobody(_: str) -> None:
+    return
+
+
 class FileJournal:
     """Driver of ports.Journal."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tell: Callable[[str], None] = _nobody) -> None:
+        """`tell` hears why the journal falls behind, and nothing (an empty word) when it is not."""
+        self._folder, self._tell = folder, tell
         self.torn: list[str] = []  # what could not be read
+        self.behind = ""  # why the disk does not have what we hold; empty: it has
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in folder.glob(".new-*"):  # a write that a crash has cut
             left.unlink()
@@ -63,12 +75,22 @@ class FileJournal:
     def forget(self, attempt_id: int) -> None:
         known = [kept.pop(attempt_id, None) for kept in self._kept.values()]
         if any(entry is not None for entry in known):
-            self._append(_FORGET, attempt_id, b"")
+            # Not worth a sync of its own: an end that a power cut brings back is told once more.
+            self._append(_FORGET, attempt_id, b"", needs_sync=False)
 
     def sync(self) -> None:
-        if self._dirty:
-            os.fdatasync(self._handle)
+        if not self._dirty:
+            return
+        try:
+            if self.behind:
+                self._start_anew()
+            else:
+                os.fdatasync(self._handle)
+        except OSError as why:
+            self._fall_behind(why)
+        else:
             self._dirty = False
+            self._set_behind("")
 
     def assignments(self) -> dict[int, bytes]:
         return dict(self._kept[_ASSIGNMENT])
@@ -76,13 +98,36 @@ class FileJournal:
     def ended(self) -> dict[int, bytes]:
         return dict(self._kept[_ENDED])
 
-    def _append(self, word: bytes, attempt_id: int, content: bytes) -> None:
-        os.write(self._handle, _line(word, attempt_id, content))
+    def _append(
+        self, word: bytes, attempt_id: int, content: bytes, *, needs_sync: bool = True
+    ) -> None:
+        self._dirty = self._dirty or needs_sync
+        if self.behind:
+            return
+        line = _line(word, attempt_id, content)
+        try:
+            if os.write(self._handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if os.lseek(self._handle, 0, os.SEEK_CUR) > LOG_BYTES_MAX:
+                self._start_anew()
+                self._dirty = False
+        except OSError as why:
+            self._fall_behind(why)
+
+    def _fall_behind(self, why: OSError) -> None:
+        """The log may end in half a line now: nothing is appended to it any more."""
         self._dirty = True
-        if os.lseek(self._handle, 0, os.SEEK_CUR) > LOG_BYTES_MAX:
-            os.close(self._handle)
-            self._handle = self._rewrite()
-            self._dirty = False
+        self._set_behind(why.strerror or str(why))
+
+    def _set_behind(self, why: str) -> None:
+        if why != self.behind:
+            self.behind = why
+            self._tell(why)
+
+    def _start_anew(self) -> None:
+        handle = self._rewrite()
+        os.close(self._handle)
+        self._handle = handle
 
     def _read_log(self) -> None:
         try:
@@ -121,10 +166,14 @@ class FileJournal:
         """Replace a file so that it appears whole or not at all."""
         fresh = self._folder / f".new-{name}"
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
+        try:
+            with open(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+        except OSError:
+            fresh.unlink()  # it would hold the room that others wait for
+            raise
         fresh.replace(self._folder / name)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

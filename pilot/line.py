@@ -7,6 +7,8 @@ from pilotage.proto.messages import (
     BeatAnswer,
     Hello,
     LogChunk,
+    PilotLog,
+    PilotLogKept,
     Problem,
     Register,
     Registered,
@@ -66,6 +68,10 @@ class Line:
         """Send a beat and return its answer."""
         return await self._with_token("/v1/beat", beat, BeatAnswer, timeout_s)
 
+    async def pilot_log(self, parcel: PilotLog) -> Union[PilotLogKept, Refusal]:
+        """Send lines of our own log, where they delay nothing."""
+        return await self._with_token("/v1/pilots/log", parcel, PilotLogKept, TIMEOUT_S, aside=True)
+
     async def log_chunk(self, chunk: LogChunk, token: str) -> None:
         """Send live output; what gets no answer is a gap."""
         try:
@@ -82,11 +88,11 @@ class Line:
         self.token, self.expires_in_s = reply.token, reply.expires_in_s
 
     async def _with_token(
-        self, path: str, message: object, kind: type[T], timeout_s: float
+        self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
     ) -> Union[T, Refusal]:
         """Post; where the token is refused, fetch another one and post again."""
         used = self.token
-        reply = await self._post(path, message, kind, timeout_s)
+        reply = await self._post(path, message, kind, timeout_s, aside=aside)
         if not isinstance(reply, Refusal) or reply.status != 401:
             return reply
         if self.token == used:
@@ -95,7 +101,7 @@ class Line:
             if isinstance(renewed, Refusal):
                 return renewed
             self._take(renewed)
-        return await self._post(path, message, kind, timeout_s)
+        return await self._post(path, message, kind, timeout_s, aside=aside)
 
     async def _until(self, path: str, message: object, kind: type[T]) -> T:
         failures = 0
@@ -112,11 +118,11 @@ class Line:
             await self._clock.sleep(wait_s)
 
     async def _post(
-        self, path: str, message: object, kind: type[T], timeout_s: float
+        self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
     ) -> Union[T, Refusal]:
         try:
             reply = await self._http.post(
-                path, encode(message), token=self.token, timeout_s=timeout_s
+                path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
             )
         except NoReply as why:
             return Refusal(0, "no_reply", str(why))
@@ -137,7 +143,8 @@ def refusal(reply: HttpReply) -> Refusal:
         pass  # a proxy's page
     if problem is None:
         return Refusal(reply.status)
-    message = f"{problem.field}: {problem.message}" if problem.field else problem.message
+    told = not problem.field or problem.message.startswith(problem.field)
+    message = problem.message if told else f"{problem.field}: {problem.message}"
     return Refusal(reply.status, problem.code, message)
 
 

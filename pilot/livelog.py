@@ -33,8 +33,17 @@ class Following:
 
     def sent(self, stream: Stream, end: int, length: int, now: float) -> None:
         """Note what was sent: the next piece has to wait until the rate allows it."""
-        self.offsets[stream] = end
+        self.offsets.pop(stream, None)
+        self.offsets[stream] = end  # last: the others have their turn before it
         self._allowed_at = max(now, self._allowed_at) + length / RATE_BYTES_S
+
+    def turns(self) -> list[Stream]:
+        """Return the streams, those first that have waited longest: they share one rate."""
+        return [*(one for one in Stream if one not in self.offsets), *self.offsets]
+
+    def untold(self, stream: Stream) -> bool:
+        """Say whether nothing has been said of a stream yet, not even that it is empty."""
+        return stream not in self.offsets
 
 
 def whole_characters(data: bytes, *, last: bool) -> bytes:

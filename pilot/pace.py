@@ -16,9 +16,11 @@ TIMEOUT_MIN_S = 2.0
 BEAT_SPACING_MAX_S = 1.0  # payloads that start in a burst share one first beat
 FIRST_BEAT_S = 1.0  # after the first ask, which says the same
 GOODBYES_MAX = 3
-TOGETHER_S = 0.005  # turns of a busy pilot are at least so far apart, and carry several ends each
+TOGETHER_S = 0.015  # turns of a busy pilot are at least so far apart, and carry several ends each
 WALL_UNLIMITED_S = 31_536_000.0  # what is offered where no end is known
+BOUNDS_STEP_S = 10.0  # what an end has to move by to be worth an ask
 WALL_MIN_S = 10.0  # with less time left nothing is asked for
+WALL_LATE_S = 10.0  # what a payload may lack, at its start, of the time that it was granted
 
 Uniform = Callable[[float, float], float]
 

@@ -19,6 +19,7 @@ from pilotage.proto.messages import (
     ReportAnswer,
     Stop,
     What,
+    Why,
 )
 
 from .commands import (
@@ -36,7 +37,7 @@ from .commands import (
     Tell,
     UploadAgain,
 )
-from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase
+from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, wants_outfit
 from .ports import Ended
 from .reports import Reports, fitting
 from .slots import Slots
@@ -48,9 +49,19 @@ REFUSED_AGAIN_S = 600.0  # an end that cannot be told: a central that was mended
 STOPS_MAX = 10_000
 OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; losing one spoils no result
 
-# What the guard says when it ended a payload by itself. A limit that was passed has its own word
-# in `detail`; the fence's SIGKILL comes only after hours without an answer.
-_GUARD_WORDS = {"wall": How.WALL, "fence": How.LOST, "killed": How.KILLED}
+# What the guard says when it ended a payload by itself; the fence's SIGKILL comes only after hours
+# without an answer.
+_GUARD_WORDS = {
+    "wall": How.WALL,
+    "cpu": How.CPU,
+    "memory": How.MEMORY,
+    "scratch": How.SCRATCH,
+    "streams": How.STREAMS,
+    "processes": How.PROCESSES,
+    "stalled": How.STALLED,
+    "fence": How.LOST,
+    "killed": How.KILLED,
+}
 
 
 class Payloads:
@@ -75,7 +86,7 @@ class Payloads:
     # -- arrival and start ----------------------------------------------------------------------
 
     def arrive(
-        self, assignment: Assignment, *, fence: float, wall_offered_s: float, now: float
+        self, assignment: Assignment, *, fence: float, wall_left_s: float, now: float
     ) -> bool:
         """Take an assignment on, or decline it; say whether it was booked."""
         attempt = Attempt(assignment.job, assignment.epoch)
@@ -88,14 +99,14 @@ class Payloads:
         if self._stops.pop(attempt, now) > now:
             self._end(holding, How.KILLED, now, detail="stopped before it arrived")
             return False
-        why = self._unfit(assignment, fence, wall_offered_s, now)
+        why = self._unfit(assignment, fence, wall_left_s, now)
         if why:
             self._out.append(Tell("declined", {**_name(holding), "why": why}))
             self._end(holding, How.DECLINED, now, detail=why)
             return False
         self._slots.book(assignment.attempt_id, assignment.grant)
         self._out.append(KeepAssignment(assignment))
-        if assignment.body.inputs:
+        if assignment.body.inputs or wants_outfit(assignment.body):
             self._starts.append(Stage(assignment))
         else:
             self._start(holding)
@@ -103,35 +114,36 @@ class Payloads:
             self.follow(attempt)
         return True
 
-    def _unfit(
-        self, assignment: Assignment, fence: float, wall_offered_s: float, now: float
-    ) -> str:
+    def _unfit(self, assignment: Assignment, fence: float, wall_left_s: float, now: float) -> str:
         if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
             return f"{max(0.0, fence - now):.1f} s to its fence"
         if not self._slots.fits(assignment.grant):
-            return "fits no more: cores, memory or disk are taken"
-        if assignment.grant.wall_s > wall_offered_s:
-            return f"wants {assignment.grant.wall_s:.0f} s, {wall_offered_s:.0f} s were offered"
-        return ""
+            return "fits no more: cores, memory, disk or GPUs are taken"
+        return _too_long(assignment, wall_left_s)
 
     def _start(self, holding: Holding) -> None:
         assert holding.assignment is not None
         holding.phase = Phase.STARTING
         self._starts.append(StartPayload(holding.assignment, holding.fence))
 
-    def staged(self, attempt_id: int) -> None:
-        """Its input is in place."""
+    def staged(self, attempt_id: int, isolation: str, wall_left_s: float, now: float) -> None:
+        """Its input is in place, and what it runs with is found: on the rung `isolation`."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is not None and holding.phase is Phase.STAGING:
-            self._start(holding)
+        if holding is None or holding.phase is not Phase.STAGING:
+            return
+        assert holding.assignment is not None
+        why = _too_long(holding.assignment, wall_left_s)
+        if why:
+            self._end(holding, How.DECLINED, now, detail=f"{why} when all was in place")
+            return
+        holding.isolation = isolation
+        self._start(holding)
 
-    def staging_failed(
-        self, attempt_id: int, why: str, now: float, *, useless: bool = False
-    ) -> None:
-        """Its input cannot be brought; what came and is `useless` fails the job, not the node."""
+    def staging_failed(self, attempt_id: int, why: str, now: float, how: How = How.INPUT) -> None:
+        """Its input cannot be brought, is useless (NO_START), or what it runs with is missing."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is Phase.STAGING:
-            self._end(holding, How.NO_START if useless else How.INPUT, now, detail=why)
+            self._end(holding, how, now, detail=why)
 
     def started(self, attempt_id: int, now: float) -> None:
         """The guard has started it."""
@@ -145,7 +157,7 @@ class Payloads:
             attempt_id=attempt_id,
             n=self._reports.number(attempt_id),
             what=What.STARTED,
-            isolation=self._isolation,
+            isolation=holding.isolation or self._isolation,
         )
         self._reports.put(report, at=now, due=now + STARTED_LATER_S)
 
@@ -169,7 +181,15 @@ class Payloads:
             return
         assert holding.assignment is not None
         holding.phase = Phase.COLLECTING
-        self._out.append(Collect(holding.assignment, outputs=_how(holding, ended) is How.EXITED))
+        body, how = holding.assignment.body, _how(holding, ended)
+        succeeded = how is How.EXITED and ended.exit_code in body.success_codes
+        self._out.append(
+            Collect(
+                holding.assignment,
+                outputs=how is How.EXITED,
+                checkpoint=bool(body.checkpoint) and not (succeeded or holding.for_good),
+            )
+        )
 
     def collected(
         self,
@@ -178,12 +198,20 @@ class Payloads:
         absent: tuple[str, ...],
         failure: str,
         now: float,
+        *,
+        note: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
     ) -> None:
-        """What the payload left is uploaded. `absent`: required patterns that matched nothing."""
+        """What the payload left is uploaded. `absent`: required patterns that matched nothing;
+        `note`: what else is to be said."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
             return
-        how, detail = _how(holding, holding.gone), holding.gone.why
+        usage = dataclasses.replace(holding.gone.usage, bytes_in=bytes_in, bytes_out=bytes_out)
+        holding.gone = dataclasses.replace(holding.gone, usage=usage)
+        gone = holding.gone
+        how, detail = _how(holding, gone), holding.said or gone.detail or gone.why
         assert holding.assignment is not None
         succeeded = (
             how is How.EXITED and holding.gone.exit_code in holding.assignment.body.success_codes
@@ -192,6 +220,7 @@ class Payloads:
             how, detail = How.OUTPUT, failure
         elif absent and succeeded:
             how, detail = How.OUTPUT, "no file matches " + names(absent)
+        detail = "; ".join(one for one in (detail, note) if one)
         self._end(holding, how, now, detail=detail, outputs=outputs)
 
     def lost(self, attempt_id: int, now: float) -> None:
@@ -244,7 +273,7 @@ class Payloads:
             how=how,
             exit_code=gone.exit_code if gone is not None else None,
             detail=detail,
-            isolation=self._isolation,
+            isolation=holding.isolation or self._isolation,
             usage=gone.usage if gone is not None else None,
             outputs=outputs,
         )
@@ -259,6 +288,7 @@ class Payloads:
         attempt = Attempt(stop.job, stop.epoch)
         holding = self._holdings.of(attempt)
         if holding is not None:
+            holding.for_good = holding.for_good or stop.why is Why.KILL
             self.end_softly(holding, How.KILLED, now, detail=stop.why.value)
             return
         self._stops = {known: until for known, until in self._stops.items() if until > now}
@@ -269,7 +299,7 @@ class Payloads:
         """Soft signal, grace, SIGKILL; what has not started ends at once."""
         if holding.alive:
             if holding.stopping is None:
-                holding.stopping = how
+                holding.stopping, holding.said = how, detail
                 self._out.append(StopPayload(holding.attempt_id, GRACE_S))
         elif holding.phase is Phase.STAGING:
             self._out.append(Abandon(holding.attempt_id))
@@ -297,10 +327,11 @@ class Payloads:
                 self._out.append(MoveFence(holding.attempt_id, holding.fence))
 
     def follow(self, attempt: Attempt) -> None:
-        """Somebody watches this attempt."""
+        """Somebody begins to watch this attempt, beside others perhaps."""
         holding = self._holdings.of(attempt)
         if holding is not None and holding.phase is not Phase.ENDED:
-            self._watch(self._followed | {holding.attempt_id})
+            self._followed |= {holding.attempt_id}
+            self._out.append(Follow(self._followed, anew=frozenset({holding.attempt_id})))
 
     def follow_only(self, attempts: tuple[Attempt, ...]) -> None:
         """These are all that anybody watches."""
@@ -401,3 +432,10 @@ def _how(holding: Holding, ended: Ended) -> How:
 
 def _name(holding: Holding) -> dict[str, object]:
     return {"job": holding.attempt.job, "epoch": holding.attempt.epoch}
+
+
+def _too_long(assignment: Assignment, wall_left_s: float) -> str:
+    """Say why there is not the time for a payload; empty: there is."""
+    if assignment.grant.wall_s <= wall_left_s:
+        return ""
+    return f"wants {assignment.grant.wall_s:.0f} s, {max(0.0, wall_left_s):.0f} s are left"

@@ -4,12 +4,15 @@
 memory, so that the shipped agent runs whole on a virtual clock.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Protocol, Union
 
-from pilotage.proto.messages import Assignment, BrokerLogin, Node, Output, Usage
+from pilotage.proto.messages import Assignment, BrokerLogin, Node, Output, PilotLine, Usage
+
+from .gpus import Gpus
+from .wrapping import Wrapping
 
 
 class Clock(Protocol):
@@ -44,13 +47,19 @@ class Downloaded:
 
     status: int
     sha256: str
+    size_bytes: int = 0
 
 
 class Http(Protocol):
     """HTTPS to the central: one kept connection for messages, a second one for blobs."""
 
-    async def post(self, path: str, body: bytes, *, token: str, timeout_s: float) -> HttpReply:
-        """Send JSON and return the answer. Raises NoReply."""
+    async def post(
+        self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
+    ) -> HttpReply:
+        """Send JSON and return the answer; `aside`: where blobs go, since it may wait.
+
+        Raises NoReply.
+        """
         ...
 
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
@@ -96,7 +105,8 @@ class Ended:
     signal: Optional[int]
     frozen_s: float
     usage: Usage
-    why: str = ""  # wall, fence, killed … when the guard ended it
+    why: str = ""  # wall, memory, fence, killed … when the guard ended it
+    detail: str = ""  # the figures that led to it
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,44 @@ class GuardNews:
     not_started: str = ""  # the reason
     frozen: bool = False
     thawed: bool = False
+    stuck: str = ""  # killed long ago, and not dead: its slot stays taken until it is
     ended: Optional[Ended] = None
+
+
+class Entry(Protocol):
+    """How a payload gets into an image."""
+
+    def wrap(
+        self,
+        environment: Mapping[str, str],
+        *,
+        first_on_path: Sequence[str],
+        marks: Mapping[str, str],
+    ) -> Wrapping:
+        """Return what stands around a command of which this is the environment."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """What a payload gets beside its folder: an image, software, modules."""
+
+    isolation: str  # the rung that it runs on
+    environment: Mapping[str, str]  # in addition to what the job says, and before it
+    on_path: tuple[str, ...] = ()  # folders that come first on PATH
+    entry: Optional[Entry] = None  # None: it runs on the node's own files
+
+
+class Outfitter(Protocol):
+    """Finds what a payload is to run with, on this node."""
+
+    async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
+        """Find image, software and modules. Raises NotHere, which says what is missing."""
+        ...
+
+
+class NotHere(Exception):
+    """What the payload was to run with is not on this node, or does not work; says what."""
 
 
 class Guard(Protocol):
@@ -122,8 +169,20 @@ class Guard(Protocol):
         """The rung of the isolation ladder in use: bubblewrap, unshare or session."""
         ...
 
-    def start(self, assignment: Assignment, folder: Path, fence: float) -> None:
-        """Start the payload in `folder/work`, output to `folder/stdout` and `folder/stderr`."""
+    def prepare(self, folder: Path) -> None:
+        """A payload may soon start in `folder`: do ahead what can be done.
+
+        A hint, which a later one replaces.
+        """
+        ...
+
+    def start(
+        self, assignment: Assignment, folder: Path, fence: float, outfit: Optional[Outfit] = None
+    ) -> None:
+        """Start the payload in `folder/work`, output to `folder/stdout` and `folder/stderr`.
+
+        Without an outfit it runs on the node's own files, on the rung `isolation`.
+        """
         ...
 
     def fence(self, attempt_id: int, fence: float) -> None:
@@ -134,14 +193,28 @@ class Guard(Protocol):
         """SIGTERM, after `grace_s` SIGKILL; 0: at once. `ended` comes when it is verified empty."""
         ...
 
+    def ends(self, at: float) -> None:
+        """All payloads will be stopped then: who wants a warning gets it in time."""
+        ...
+
+    def warn(self) -> None:
+        """All payloads may be stopped soon: who wants a warning gets it now."""
+        ...
+
     async def news(self) -> GuardNews:
         """Return the next piece of news. Raises GuardGone."""
         ...
 
-    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str) -> bool:
-        """Whether an attempt of an earlier life is known to be dead on this host and boot.
+    @property
+    def life(self) -> str:
+        """A word that tells this guard from all others."""
+        ...
 
-        `boot_id` and `namespace` are what NodeProbe said when that attempt was assigned.
+    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
+        """Whether an attempt is known to be dead on this host and boot.
+
+        `boot_id` and `namespace` are what NodeProbe said when it was assigned, `life` is of the
+        guard that had it.
         """
         ...
 
@@ -191,10 +264,18 @@ class Workspace(Protocol):
         """Make the folder of an attempt, with `work` inside, empty."""
         ...
 
-    async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
-        """Lay an input file, or the members of an archive, below `into`.
+    def ahead(self) -> Path:
+        """Return the folder that the next `make` will give. Raises OSError."""
+        ...
 
-        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+    async def unpack(
+        self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: Optional[int] = None
+    ) -> int:
+        """Lay an input file, or the members of an archive, below `into`; return their bytes.
+
+        `bytes_max` is what the job was promised of the disk, None where that is nothing. Raises
+        UnsafePath, TooLarge, and OSError where the disk is full or does not answer; the folder is
+        empty then.
         """
         ...
 
@@ -207,6 +288,20 @@ class Workspace(Protocol):
         """
         ...
 
+    async def pack(self, folder: Path, name: str) -> Optional[tuple[Output, Path]]:
+        """Return the folder `name` of the payload as an archive; None where nothing is in it.
+
+        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+        """
+        ...
+
+    async def restore(self, file: Path, folder: Path, name: str) -> None:
+        """Put what `pack` made in the place of the payload's folder `name`.
+
+        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+        """
+        ...
+
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         """Return at most `size_max` bytes of a stream's file from `offset` on."""
         ...
@@ -215,6 +310,34 @@ class Workspace(Protocol):
 
     async def remove(self, attempt_id: int) -> None:
         """Remove the folder of an attempt, if there is one, without holding up the loop."""
+        ...
+
+
+class Untold(Protocol):
+    """The pilot's own log, as far as the central has not been told. It outlives a restart."""
+
+    def about(self, job: int, epoch: int, attempt_id: int) -> None:
+        """Events of this attempt have this number."""
+        ...
+
+    def waits_s(self) -> float:
+        """Return for how long the oldest line has waited that does not wait for others; or 0."""
+        ...
+
+    def is_pressing(self) -> bool:
+        """Whether something waits that somebody may look for."""
+        ...
+
+    def lines(self, lines_max: int, characters_max: int) -> tuple[PilotLine, ...]:
+        """Return the oldest lines, at least one if there is any."""
+        ...
+
+    def told(self, n: int) -> None:
+        """The central has all lines up to this number."""
+        ...
+
+    def renumber(self, above: int) -> None:
+        """The central knows higher numbers of us: what waits gets others."""
         ...
 
 
@@ -245,6 +368,12 @@ class NodeProbe(Protocol):
 
     def scratch_free_mb(self) -> int: ...
 
+    def gpus(self) -> Gpus: ...
+
     def wall_left_s(self) -> float: ...
+
+    async def time_left_again(self) -> Optional[float]:
+        """Ask anew until when we may run, and return the time left; None: nobody says so."""
+        ...
 
     def tags(self) -> tuple[str, ...]: ...

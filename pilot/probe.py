@@ -1,19 +1,29 @@
 """What this node has, found once at the start, and how much of it is free."""
 
-import os
+import asyncio
+import functools
+import math
 import platform
-import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from pilotage.proto.messages import Node
+from pilotage.proto.messages import Benchmark, Node
 
 from . import processes
-from .detect import batch, containers, cores, cpu, cvmfs, memory, namespaces, os_release, scratch
+from .detect import facts as detection
+from .detect.facts import Facts
+from .detect.found import Found
+from .detect.job import BatchJob, megabytes
+from .detect.reading import plain
+from .detect.surroundings import Surroundings
+from .gpus import Gpus
 from .ports import Clock
+from .tools import image_tags, image_tools
 
 WALL_DEFAULT_S = 30 * 86_400.0  # where nobody says when the pilot must have ended
+HOST_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class Caps:
     scratch_mb: int = 0
     wall_s: float = 0.0  # from the start of the pilot on
     tags: tuple[str, ...] = ()
+    cvmfs: tuple[str, ...] = ()  # repositories to look for
+    image_tools: tuple[str, ...] = ()  # container tools; empty: all that are found
 
 
 class LocalNode:
@@ -34,18 +46,41 @@ class LocalNode:
         self,
         scratch_folder: Path,
         clock: Clock,
+        around: Surroundings,
         *,
         isolation: str,
         caps: Caps = Caps(),
-        root: Path = Path("/"),
-        environ: Mapping[str, str] = os.environ,
+        jobs: Optional[Sequence[BatchJob]] = None,
+        benchmark: Found[Optional[Benchmark]] = detection.NOT_MEASURED,
+        hs23_per_score: float = 0.0,
     ) -> None:
-        self._scratch, self._clock, self._caps = scratch_folder, clock, caps
+        self._scratch, self._clock, self._caps, self._around = scratch_folder, clock, caps, around
         self._started = clock.now()
-        self._cores = caps.cores or cores.cores(root, environ)
-        found_mb = memory.memory_mb(root)
-        self._memory_mb = min(caps.memory_mb, found_mb or caps.memory_mb) or found_mb
-        self._node = find_node(root, environ, isolation=isolation)
+        proof = "a payload was put into one" if isolation == "unshare" else ""
+        self._facts = detection.find(
+            around,
+            jobs=jobs,
+            folder=str(scratch_folder),
+            cvmfs_wanted=caps.cvmfs,
+            namespaces_proof=proof,
+            benchmark=benchmark,
+        )
+        self._node = node_of(
+            self._facts, around, isolation=isolation, hs23_per_score=hs23_per_score
+        )
+        self._image_tools = image_tools(self._facts, isolation, caps.image_tools)
+        self._time_left = self._facts.wall_left_s
+        self._looked = clock.now()
+
+    @property
+    def facts(self) -> Facts:
+        """What was found at the start, and where."""
+        return self._facts
+
+    @property
+    def time_left(self) -> Found[float]:
+        """Who said when it must end, and what was left then."""
+        return self._time_left
 
     def node(self) -> Node:
         return self._node
@@ -57,39 +92,69 @@ class LocalNode:
         return processes.pid_namespace()
 
     def cores(self) -> int:
-        return self._cores
+        return self._caps.cores or self._facts.cores.value
 
     def memory_mb(self) -> int:
-        return self._memory_mb
+        most_mb = self._facts.memory_limit_mb.value
+        if self._caps.memory_mb:
+            return min(self._caps.memory_mb, most_mb or self._caps.memory_mb)
+        return self._facts.memory_mb.value
 
     def scratch_free_mb(self) -> int:
-        free = scratch.free_mb(self._scratch)
-        return min(free, self._caps.scratch_mb or free)
+        free = self._around.free_bytes(self._scratch)
+        found = 0 if free is None else megabytes(free)
+        limits = [self._caps.scratch_mb, self._facts.scratch_limit_mb.value]
+        return min([found, *(limit for limit in limits if limit)])
+
+    def gpus(self) -> Gpus:
+        return self._facts.gpus.value
 
     def wall_left_s(self) -> float:
-        whole = self._caps.wall_s or WALL_DEFAULT_S
-        return max(0.0, self._started + whole - self._clock.now())
+        now = self._clock.now()
+        said = [self._time_left.value - (now - self._looked)]
+        if self._caps.wall_s:
+            said.append(self._started + self._caps.wall_s - now)
+        left_s = min(said)
+        return max(0.0, self._started + WALL_DEFAULT_S - now if math.isinf(left_s) else left_s)
+
+    async def time_left_again(self) -> Optional[float]:
+        """Ask the batch system again. Where it does not answer, what it said before counts."""
+        ask = functools.partial(detection.time_left, self._around, self.cores())
+        found = await asyncio.get_running_loop().run_in_executor(None, ask)
+        if not found.known:
+            return None
+        self._time_left, self._looked = found, self._clock.now()
+        return self.wall_left_s()
 
     def tags(self) -> tuple[str, ...]:
-        mounted = tuple(f"cvmfs:{name}" for name in self._node.cvmfs)
-        return tuple(dict.fromkeys((*self._caps.tags, *mounted)))
+        mounted = (f"cvmfs:{name}" for name in self._node.cvmfs)
+        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *image_tags(self._image_tools))))
+
+    @property
+    def image_tools(self) -> Mapping[str, str]:
+        """The tools that run payloads in images, and where they are."""
+        return self._image_tools
 
 
-def find_node(root: Path, environ: Mapping[str, str], *, isolation: str) -> Node:
+def node_of(
+    facts: Facts, around: Surroundings, *, isolation: str, hs23_per_score: float = 0.0
+) -> Node:
     """Return what stays as it is while the pilot lives."""
-    system, batch_id = batch.batch_system(environ)
+    benchmark = facts.benchmark.value
     return Node(
-        host=socket.gethostname(),
-        os=os_release.os_name(root),
-        architecture=platform.machine(),
-        architecture_level=cpu.x86_64_level(root),
-        glibc=os_release.glibc(root),
-        user_namespaces=namespaces.user_namespaces(root),
+        host=plain(around.host, HOST_MAX),
+        os=facts.os.value,
+        architecture=facts.architecture.value,
+        architecture_level=facts.architecture_level.value,
+        glibc=facts.glibc.value,
+        user_namespaces=facts.user_namespaces.value,
         isolation=isolation,
-        containers=containers.containers(root, environ),
-        cvmfs=cvmfs.repositories(root),
-        cpu_model=cpu.model(root),
+        containers=facts.containers.value,
+        cvmfs=facts.cvmfs.value,
+        cpu_model=facts.cpu_model.value,
         python=platform.python_version(),
-        batch_system=system,
-        batch_id=batch_id,
+        batch_system=facts.batch_system.value,
+        batch_id=facts.batch_id.value,
+        hs23_per_core=round(benchmark.score * hs23_per_score, 3) if benchmark is not None else 0.0,
+        benchmark=benchmark,
     )

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
 
 STOPPED = "Tt"  # by a signal, by a tracer
 DEAD = "ZXx"  # a zombie runs no more; it only waits to be reaped
+EVERY_SIGNAL = 0x7FFBFEFF  # of 1 to 31, but for SIGKILL and SIGSTOP, which nobody holds back
+OOM_LAST = 1_000  # the kernel's own scale ends there
 UNINTERRUPTIBLE = "D"  # stops by itself as soon as the kernel lets it go
 
 
 class Process:
     """One line of /proc/PID/stat, as far as it matters here."""
 
-    __slots__ = ("cpu_ticks", "parent", "pid", "session", "state", "threads")
+    __slots__ = (
+        *("cpu_ticks", "group", "own_ticks", "parent", "pid"),
+        *("resident_pages", "session", "started", "state", "threads"),
+    )
 
     def __init__(self, pid: int, words: list[bytes]) -> None:
         self.pid = pid
         self.state = words[0].decode()
-        self.parent, self.session = int(words[1]), int(words[3])
-        self.cpu_ticks = sum(int(word) for word in words[11:15])
-        self.threads = int(words[17])
+        self.parent, self.group, self.session = int(words[1]), int(words[2]), int(words[3])
+        self.own_ticks = int(words[11]) + int(words[12])
+        self.cpu_ticks = self.own_ticks + int(words[13]) + int(words[14])  # of reaped children too
+        self.threads, self.started = int(words[17]), words[19]
+        self.resident_pages = int(words[21])
 
     @property
     def alive(self) -> bool:
@@ -43,14 +50,24 @@ def find(pid: int) -> Process | None:
     return Process(pid, data[data.rindex(b")") + 2 :].split())
 
 
-def every() -> dict[int, Process]:
-    """Return all processes that this process can see."""
-    found = (find(int(name)) for name in os.listdir("/proc") if name.isdigit())
+def every(passed_over: frozenset[int] = frozenset()) -> dict[int, Process]:
+    """Return all processes that this process can see, but for those that are `passed_over`."""
+    numbers = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    found = (find(pid) for pid in numbers if pid not in passed_over)
     return {one.pid: one for one in found if one is not None}
 
 
 def family(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
     """Return the living among `roots` and their descendants."""
+    members = descendants(table, roots)
+    return [table[pid] for pid in sorted(members) if table[pid].alive]
+
+
+def descendants(table: dict[int, Process], roots: Iterable[int], without: int = 0) -> set[int]:
+    """Return those of `roots` that are in the table, and their descendants.
+
+    Of the process `without` neither itself nor its descendants are among them.
+    """
     children: dict[int, list[int]] = {}
     for one in table.values():
         children.setdefault(one.parent, []).append(one.pid)
@@ -58,10 +75,10 @@ def family(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
     members: set[int] = set()
     while waiting:
         pid = waiting.pop()
-        if pid not in members:
+        if pid not in members and pid != without:
             members.add(pid)
             waiting.extend(children.get(pid, ()))
-    return [table[pid] for pid in sorted(members) if table[pid].alive]
+    return members
 
 
 def children_of_this() -> list[int]:
@@ -86,6 +103,35 @@ def mark(pid: int, name: str) -> str | None:
         if entry.startswith(wanted):
             return os.fsdecode(entry[len(wanted) :])
     return None
+
+
+def awaits(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal, or holds it back until it looks for it.
+
+    One that holds back all signals looks for none: it is about to become another program, in which
+    they are no longer held back.
+    """
+    masks = {
+        line[:7]: int(line.split()[1], 16)
+        for line in _read(f"/proc/{pid}/status").splitlines()
+        if line.startswith((b"SigCgt:", b"SigBlk:"))
+    }
+    blocked = masks.get(b"SigBlk:", 0)
+    if blocked & EVERY_SIGNAL == EVERY_SIGNAL:
+        return False
+    return bool((blocked | masks.get(b"SigCgt:", 0)) >> (number - 1) & 1)
+
+
+def depth_below_us(pid: int) -> int:
+    """Return how many PID namespaces deeper than this process another one is; 0 if it is gone."""
+    return max(0, _depth(str(pid)) - _depth("self"))
+
+
+def _depth(pid: str) -> int:
+    for line in _read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return len(line.split()) - 1
+    return 0
 
 
 def marked(name: str, value: str) -> list[int]:
@@ -122,6 +168,25 @@ def send(pid: int, number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def dies_sooner(by: int) -> bool:
+    """Change how soon the kernel ends this process, and what it starts, when memory is short.
+
+    Return whether that was possible: a process may always go earlier than it was to go.
+    """
+    path = "/proc/self/oom_score_adj"
+    try:
+        wanted = int(_read(path)) + by
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return False
+    try:
+        return wanted <= OOM_LAST and os.write(handle, b"%d" % wanted) > 0
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def boot_id() -> str:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pilotage.proto.declarations import STOP_MARGIN_S, BadDeclaration, check_declarations
+
 PREFIX = "PILOTAGE_PILOT__"
-ISOLATIONS = ("auto", "bubblewrap", "unshare", "session")
+AUTO = "auto"  # the best rung that works on the node
+ISOLATIONS = (AUTO, "bubblewrap", "unshare", "session")
 
 
 class BadSettings(ValueError):
@@ -27,48 +30,81 @@ class Settings:
 
     central: str = ""  # https://host:port
     secret_file: str = ""  # mode 0600, or - for standard input; not needed after the first life
-    state_dir: str = "pilot-state"
+    state_dir: str = ""  # pilot-state in the batch system's folder for us, else where we are
     ca: str = ""  # file with CA certificates, instead of the system's
     plain_http: bool = False  # http to other machines, where the network is trusted
     cores: int = 0
     memory_mb: int = 0
+    scratch_mb: int = 0  # of the disk, however much is free
+    checkpoint_mb: int = 1_000  # the largest checkpoint that a job may hand on
     tags: tuple[str, ...] = ()
     wall_s: float = 0.0  # how long the pilot may live
-    stop_margin_s: float = 60.0  # before that, payloads must have stopped
+    stop_margin_s: float = STOP_MARGIN_S  # before that, payloads must have stopped
     idle_s: float = 0.0  # end after so long without any work
     unanswered_s: float = 900.0  # end when the central has not let us in for so long; 0: never
     remove_state: bool = False  # a pilot that has ended well leaves nothing behind
-    isolation: str = "auto"
+    isolation: str = AUTO
     os: str = ""  # instead of what is found, for demonstrations
     architecture: str = ""
+    required_tags: tuple[str, ...] = ()  # only jobs that ask for all of these
+    types: tuple[str, ...] = ()  # only jobs of these types
+    groups: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    hs23_per_core: float = 0.0  # as measured on such nodes
+    hs23_per_score: float = 0.0  # else: of a core whose benchmark gives 1, as the element has it
+    benchmark_s: float = 0.1  # CPU time of the benchmark at the start; 0: none
+    time_look_s: float = 900.0  # how often the batch system is asked for the time left; 0: once
+    cvmfs: tuple[str, ...] = ()  # repositories to look for, where they are mounted when used
+    cvmfs_root: str = "/cvmfs"  # where CVMFS is mounted instead, as by an ordinary user
+    image_tools: tuple[str, ...] = ()  # container tools that may be used; none: no images
+    module_init: str = ""  # what a shell reads to know `module`, instead of what is found
+    hide: tuple[str, ...] = ()  # folders and files of which payloads see nothing
+    gpus: int = 0
+    gpu_model: str = ""
+    gpu_vendor: str = ""
+    gpu_memory_mb: int = 0  # of each
+    gpu_compute_capability: str = ""
+    gpu_driver: str = ""
 
     def __post_init__(self) -> None:
         if not self.central:
             raise BadSettings("--central URL is needed")
         if self.isolation not in ISOLATIONS:
-            raise BadSettings(f"isolation: {self.isolation!r} is none of {', '.join(ISOLATIONS)}")
-        for name in ("cores", "memory_mb", "wall_s", "stop_margin_s", "idle_s", "unanswered_s"):
-            if getattr(self, name) < 0:
-                raise BadSettings(f"{name}: {getattr(self, name)} is negative")
+            expected = ", ".join(ISOLATIONS)
+            raise BadDeclaration(
+                "isolation", f"found {self.isolation!r}, expected one of {expected}"
+            )
+        check_declarations(vars(self))
 
 
 def load(file: str, environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
     """Return the settings, options before environment before file. Raises BadSettings."""
-    given: dict[str, Any] = {}
-    if file:
-        given.update(_from_file(Path(file)))
+    given = {name: (value, f"{file}: {name}") for name, value in _from_file(file).items()}
     for name, text in environment.items():
         if name.startswith(PREFIX):
-            given[name[len(PREFIX) :].lower()] = text
-    given.update({name: value for name, value in options.items() if value is not None})
-    known = {field.name: field for field in dataclasses.fields(Settings)}
-    for name in given:
+            given[name[len(PREFIX) :].lower()] = (text, name)
+    for name, value in options.items():
+        if value is not None:
+            given[name] = (value, "--" + name.replace("_", "-"))
+    known = {field.name for field in dataclasses.fields(Settings)}
+    for name, (_, where) in given.items():
         if name not in known:
-            raise BadSettings(f"{name}: no such setting; there are {', '.join(known)}")
-    return Settings(**{name: _typed(name, value) for name, value in given.items()})
+            import difflib  # which takes longer to come than all the rest here
+
+            near = difflib.get_close_matches(name, known, n=1)
+            right = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            raise BadSettings(f"{where}: no such setting; {right}")
+    try:
+        return Settings(**{name: _typed(name, value) for name, (value, _) in given.items()})
+    except BadDeclaration as why:
+        where = given[why.name][1] if why.name in given else why.name
+        raise BadSettings(f"{where}: {why.why}") from None
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(file: str) -> dict[str, Any]:
+    if not file:
+        return {}
+    path = Path(file)
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as why:
@@ -85,7 +121,7 @@ def _typed(name: str, value: Any) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError, AttributeError, KeyError):
-        raise BadSettings(f"{name}: {value!r} is not {word}") from None
+        raise BadDeclaration(name, f"found {value!r}, expected {word}") from None
 
 
 def _truth(value: Any) -> bool:

@@ -14,6 +14,7 @@ class Free:
     cores: int
     memory_mb: int
     scratch_mb: int = 0
+    gpus: int = 0
 
     def less(self, grant: Grant) -> "Free":
         """Return what is left beside a grant."""
@@ -21,6 +22,7 @@ class Free:
             self.cores - grant.cores,
             self.memory_mb - grant.memory_mb,
             max(0, self.scratch_mb - grant.scratch_mb),
+            self.gpus - grant.gpus,
         )
 
     def is_news_after(self, offered: "Free") -> bool:
@@ -28,7 +30,8 @@ class Free:
 
         The disk's free space moves all the time: it is news once much more of it is free.
         """
-        return (self.cores, self.memory_mb) != (offered.cores, offered.memory_mb) or (
+        mine = (self.cores, self.memory_mb, self.gpus)
+        return mine != (offered.cores, offered.memory_mb, offered.gpus) or (
             self.scratch_mb >= offered.scratch_mb + SCRATCH_STEP_MB
         )
 
@@ -39,14 +42,14 @@ class Free:
 
 
 class Slots:
-    """Cores, memory and disk of the node. A booking that does not fit is a bug.
+    """Cores, memory, disk and GPUs of the node. A booking that does not fit is a bug.
 
     Bookings are taken off what the disk had free without payloads, so that what these have written
     does not count twice. Others use the same disk: never more is free than it says.
     """
 
-    def __init__(self, cores: int, memory_mb: int, scratch_mb: int) -> None:
-        self.cores, self.memory_mb = cores, memory_mb
+    def __init__(self, cores: int, memory_mb: int, scratch_mb: int, gpus: int = 0) -> None:
+        self.cores, self.memory_mb, self.gpus = cores, memory_mb, gpus
         self.scratch_mb = scratch_mb  # what the disk has free now
         self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
         self._booked: dict[int, Grant] = {}
@@ -64,6 +67,7 @@ class Slots:
             self.cores - sum(grant.cores for grant in self._booked.values()),
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
             max(0, min(self.scratch_mb, beside_mb)),
+            self.gpus - sum(grant.gpus for grant in self._booked.values()),
         )
 
     @property
@@ -77,6 +81,7 @@ class Slots:
             grant.cores <= free.cores
             and grant.memory_mb <= free.memory_mb
             and grant.scratch_mb <= free.scratch_mb
+            and grant.gpus <= free.gpus
         )
 
     def book(self, attempt_id: int, grant: Grant) -> None:

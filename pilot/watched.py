@@ -30,10 +30,12 @@ class LiveOutput:
     def watches(self, attempt_id: int) -> bool:
         return attempt_id in self._watched
 
-    def watch(self, assignments: tuple[Assignment, ...], tasks: Tasks) -> None:
-        """These are watched from now on, and no others."""
+    def watch(
+        self, assignments: tuple[Assignment, ...], tasks: Tasks, *, anew: frozenset[int]
+    ) -> None:
+        """These are watched from now on, and no others; those in `anew` from the beginning."""
         wanted = {one.attempt_id: one for one in assignments}
-        self._watched = {k: v for k, v in self._watched.items() if k in wanted}
+        self._watched = {k: v for k, v in self._watched.items() if k in wanted and k not in anew}
         for attempt_id, assignment in wanted.items():
             if attempt_id not in self._watched:
                 self._watched[attempt_id] = watched = _Watched(assignment)
@@ -53,18 +55,24 @@ class LiveOutput:
     async def _piece(self, watched: _Watched, *, last: bool) -> None:
         assignment, following = watched.assignment, watched.following
         folder = self._files.make(assignment.attempt_id)
-        for stream in Stream:
+        for stream in following.turns():
             now = self._clock.now()
             size = self._workspace.size(folder, stream.value)
             piece = following.next_range(stream, size, now)
             if piece is None:
+                if not size and following.untold(stream):
+                    following.sent(stream, 0, 0, now)
+                    await self._say(assignment, stream, 0, "", 0)
                 continue
             data = whole_characters(self._workspace.tail(folder, stream.value, *piece), last=last)
             if not data:
                 continue
             offset = piece[0]
             following.sent(stream, offset + len(data), len(data), now)
-            text = data.decode("utf-8", "replace")
-            await self._send(
-                assignment, LogChunk(assignment.job, assignment.epoch, stream, offset, text)
-            )
+            await self._say(assignment, stream, offset, data.decode("utf-8", "replace"), size)
+
+    async def _say(
+        self, assignment: Assignment, stream: Stream, offset: int, text: str, size: int
+    ) -> None:
+        chunk = LogChunk(assignment.job, assignment.epoch, stream, offset, text, size)
+        await self._send(assignment, chunk)

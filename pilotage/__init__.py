@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         as_completed_async,
         errors,
     )
-    from pilotage.proto.api import JobFilter
-    from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
+    from pilotage.proto.api import JobFilter, PilotLogFilter
+    from pilotage.proto.job import Input, Job, JobLimits, Need, OutputPattern, Preference
     from pilotage.proto.job_states import JobState
 
 __version__ = "0.1.0"
@@ -29,10 +29,12 @@ __all__ = [
     "Input",
     "Job",
     "JobFilter",
+    "JobLimits",
     "JobState",
     "LocalFile",
     "Need",
     "OutputPattern",
+    "PilotLogFilter",
     "Preference",
     "__version__",
     "as_completed",
@@ -46,10 +48,12 @@ _HOME_OF = {
     "Input": "pilotage.proto.job",
     "Job": "pilotage.proto.job",
     "JobFilter": "pilotage.proto.api",
+    "JobLimits": "pilotage.proto.job",
     "JobState": "pilotage.proto.job_states",
     "LocalFile": "pilotage.central.client",
     "Need": "pilotage.proto.job",
     "OutputPattern": "pilotage.proto.job",
+    "PilotLogFilter": "pilotage.proto.api",
     "Preference": "pilotage.proto.job",
     "as_completed": "pilotage.central.client",
     "as_completed_async": "pilotage.central.client",

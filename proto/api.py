@@ -15,6 +15,7 @@ from .pilot_states import PilotState
 
 JOBS_A_SUBMISSION_MAX = 1_000_000
 PAGE_MAX = 1_000
+ROOM_ASKED_MAX = 2_048  # of the offers that fit a job: they are asked what is free now
 
 COMMUNITY_OR_NONE = "([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"  # it is a word of bus topics too
 
@@ -145,6 +146,72 @@ class Outputs(_Out, frozen=True):
     outputs: list[OutputView]
 
 
+class AttemptView(_Out, frozen=True):
+    """One try of a job: where, what it was given, how it ended and what it used.
+
+    While it lives it has no end. What it used is as its pilot measured it, and empty where no pilot
+    has told: of an attempt that was lost.
+    """
+
+    epoch: int
+    round: int
+    site: str
+    pilot: str
+    host: str
+    cores: int
+    memory_mb: int
+    scratch_mb: int
+    gpus: int
+    wall_s: float
+    matched_at: str
+    started_at: str = ""
+    ended_at: str = ""
+    how: str = ""  # exited, signalled, wall, drained …, or lease_over
+    exit_code: int | None = None
+    detail: str = ""
+    isolation: str = ""
+    usage: dict[str, float] = {}
+    curve: bool = False  # whether its resource curve is kept
+    checkpoint_bytes: int = 0  # that it left for the next one
+
+
+class CurvePoint(_Out, frozen=True):
+    """What all processes of a payload together used, at one moment."""
+
+    at_s: float  # since the payload's start
+    cpu_s: float  # so far
+    memory_mb: float  # the most since the point before
+    scratch_mb: float
+    processes: int  # the most since the point before
+
+
+class Curve(_Out, frozen=True):
+    """What an attempt used over time (docs/resource-curve.md), beside what it was given."""
+
+    job: int
+    epoch: int = 0  # 0: no attempt of the job has a curve
+    live: bool = False  # it runs: the curve is as far as it has come
+    cores: int = 0
+    memory_mb: int = 0
+    scratch_mb: int = 0
+    wall_s: float = 0.0
+    points: list[CurvePoint] = []
+
+
+class Peek(_Out, frozen=True):
+    """The last that a job wrote: of one that runs as it is now, else what was kept."""
+
+    job: int
+    epoch: int = 0  # 0: it has not run
+    live: bool = False
+    complete: bool = True  # False: not all has come from its pilot in time
+    stdout: str = ""
+    stderr: str = ""
+    stdout_bytes: int = 0  # the whole stream has
+    stderr_bytes: int = 0
+    usage: CurvePoint | None = None  # the newest
+
+
 class JobDetail(_Out, frozen=True):
     """Everything of one job.
 
@@ -157,6 +224,7 @@ class JobDetail(_Out, frozen=True):
     outputs: list[OutputView] = []
     usage: dict[str, float] = {}
     sealed: bool = False
+    attempts: list[AttemptView] = []  # the newest hundred, the oldest of them first
 
 
 class SummaryBy(str, enum.Enum):
@@ -227,15 +295,40 @@ class Obstacle(_Out, frozen=True):
 
 
 class Explanation(_Out, frozen=True):
-    """Why a job waits, or that it does not."""
+    """Why a job waits, or that it does not: then its state is in the notes and all else is 0."""
 
     job: int | None
     state: str
     offers: int
-    fitting: int
+    fitting: int  # live offers that fit when nothing else is on them
     obstacles: list[Obstacle] = []
-    ahead: int = 0  # jobs before it in the order among those that the same offers could run
+    ahead: int = 0  # jobs of its owner before it, among those that the same offers could run
     notes: list[str] = []
+    groups_ahead: int = 0  # of its community that wait and are served before by their shares
+    owners_ahead: int = 0  # of its group that wait and are served before by their shares
+    held: int = 0  # of the fitting offers: those where limits or bans let it not start now
+    with_room: int | None = None  # of those, 2 048 at most: enough is free there now
+    next_on: int = 0  # of those with room (128 at most): a match now would give it this job
+
+
+class OfferObstacle(_Out, frozen=True):
+    """One clause and how many of the waiting jobs it keeps from an offer."""
+
+    clause: str
+    excludes: int
+    would_fit: int = 0  # jobs that would fit if this clause alone were met
+
+
+class OfferExplanation(_Out, frozen=True):
+    """Why an offer gets nothing, or what it would get."""
+
+    pilot: str
+    waiting: int  # jobs of its community
+    fitting: int  # those that it could run with what is free now
+    obstacles: list[OfferObstacle] = []
+    held: int = 0  # of the fitting jobs: those that limits or bans let not start there now
+    notes: list[str] = []
+    when_empty: int | None = None  # jobs that it could run if nothing were on it
 
 
 # -- pilots and sites ---------------------------------------------------------------------------
@@ -251,18 +344,87 @@ class PilotView(_Out, frozen=True):
     session: int
     silent_s: float | None = None
     parked: bool = False
+    attempts: int = 0  # held now
+    registered_at: str = ""
+    # What it offers, by its last ask; 0 and empty where it has not asked yet, or does not know.
     cores: int = 0
     cores_free: int = 0
     memory_mb: int = 0
-    isolation: str = ""
-    attempts: int = 0  # held now
-    registered_at: str = ""
+    memory_free_mb: int = 0
+    scratch_mb: int = 0
+    scratch_free_mb: int = 0
+    wall_left_s: float | None = None  # when it last asked; None before that
+    gpus: int = 0
+    gpus_free: int = 0
+    gpu_model: str = ""
+    gpu_vendor: str = ""
+    gpu_memory_mb: int = 0  # of each
+    gpu_compute_capability: str = ""
+    gpu_driver: str = ""
     tags: tuple[str, ...] = ()
+    required_tags: tuple[str, ...] = ()  # only jobs that ask for all of these
+    types: tuple[str, ...] = ()  # only jobs of these; empty: of all, as with groups and owners
+    groups: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    # What its node is.
+    os: str = "any"  # any: not known
+    architecture: str = ""
+    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
+    glibc: str = ""
+    user_namespaces: bool = False
+    containers: tuple[str, ...] = ()
+    isolation: str = ""
+    cpu_model: str = ""
+    hs23_per_core: float = 0.0  # 0: not measured
+    python: str = ""
+    batch_system: str = ""
+    batch_id: str = ""
+    cvmfs: tuple[str, ...] = ()  # repositories that are mounted
+    # One core by the pilot's own benchmark, which is no HS23; 0 and empty: not measured.
+    benchmark_method: str = ""
+    benchmark_score: float = 0.0  # 1: the method's reference core
+    benchmark_integer_per_s: float = 0.0
+    benchmark_float_per_s: float = 0.0
+    benchmark_memory_mb_per_s: float = 0.0
 
 
 class PilotPage(_Out, frozen=True):
     pilots: list[PilotView]
     after: str | None = None
+
+
+class PilotLogFilter(_In, frozen=True):
+    """Which lines of pilots' own logs. Empty clauses hold for all; of several all must hold."""
+
+    pilot: str = ""
+    site: str = ""
+    host: str = ""
+    batch_id: str = ""  # of the batch system that has started the pilot
+    job: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None  # lines about it
+    since: float | None = None  # seconds since 1970
+    grep: str = ""  # a word in the line, in large or small letters
+    warnings: bool = False  # these alone
+
+
+class PilotLogLine(_Out, frozen=True):
+    """One line of a pilot's own log, as the pilot wrote it."""
+
+    at: str
+    pilot: str
+    site: str
+    host: str
+    batch_id: str
+    event: str
+    text: str
+    warning: bool = False
+    job: int | None = None  # an attempt of this pilot that it is about
+    epoch: int | None = None
+
+
+class PilotLogPage(_Out, frozen=True):
+    lines: list[PilotLogLine]
+    after: int  # where to go on
+    more: bool  # there may be further lines by now
 
 
 class SiteView(_Out, frozen=True):
@@ -273,10 +435,92 @@ class SiteView(_Out, frozen=True):
     running: int
     done: int
     failed: int
+    banned: bool = False  # it runs jobs of type Test alone
+    banned_elements: tuple[str, ...] = ()  # these elements of it do
 
 
 class Sites(_Out, frozen=True):
     sites: list[SiteView]
+
+
+class ElementView(_Out, frozen=True):
+    """A compute element that gets pilots from the central, or a file that does not read."""
+
+    site: str
+    element: str  # empty: the whole file
+    kind: str = ""  # the driver; empty: it is not in force
+    pilots: int | None = None  # submitted and not ended; None: it has not said
+    queued: int | None = None  # of these, those that have not started
+    pilots_max: int = 0
+    pledge: float = 0.0
+    paused_s: float = 0.0  # for so long it gets no further pilots
+    trouble: str = ""
+
+
+class Elements(_Out, frozen=True):
+    elements: list[ElementView]
+
+
+class SeriesBy(str, enum.Enum):
+    ALL = "all"
+    SITE = "site"
+    TYPE = "type"
+    COMMUNITY = "community"
+
+
+class SeriesLine(_Out, frozen=True):
+    """One line of a series, a value for each of its slots."""
+
+    key: str  # a site, type or community; empty: all, or of no site yet
+    waiting: list[float]  # jobs, the mean over the slot
+    running: list[float]
+    done: list[int]  # jobs that ended in the slot
+    failed: list[int]
+    cpu_s: list[float]  # what the attempts that brought a result in the slot had used
+    wall_s: list[float]
+    core_s: list[float]  # wall time of all cores that were given
+    hs23_s: list[float]  # the same, weighed with what each core is worth
+    bytes_in: list[int]
+    bytes_out: list[int]
+
+
+class Series(_Out, frozen=True):
+    """What was counted, slot by slot. While the central was down there are no slots."""
+
+    step_s: int
+    at: list[str]  # when each slot began
+    lines: list[SeriesLine]
+
+
+class AccountsBy(str, enum.Enum):
+    ALL = "all"
+    DAY = "day"
+    OWNER = "owner"
+    GROUP = "group"
+    TYPE = "type"
+    SITE = "site"
+    COMMUNITY = "community"
+
+
+class AccountLine(_Out, frozen=True):
+    """Sums over attempts that brought a result, and over the jobs that ended so."""
+
+    key: str
+    done: int
+    failed: int
+    cpu_s: float
+    wall_s: float
+    core_s: float  # wall time of all cores that were given
+    hs23_s: float  # the same, weighed with what each core is worth
+    bytes_in: int
+    bytes_out: int
+
+
+class Accounts(_Out, frozen=True):
+    """Accounts of what jobs have used: they outlive the jobs."""
+
+    by: AccountsBy
+    lines: list[AccountLine]
 
 
 class SecretRequest(_In, frozen=True):
@@ -369,6 +613,25 @@ class Health(_Out, frozen=True):
     pilots: int
     bus: str  # mqtt://…, or "down"
     uptime_s: float
+
+
+class Readiness(_Out, frozen=True):
+    """Whether requests are taken, and why not."""
+
+    ready: bool  # loaded, and the store can be written
+    loaded: bool  # memory is rebuilt, and no stop has begun
+    store: str  # ok, or why nothing can be written
+    bus: str  # up, down or none; without it everything works, only slower
+
+
+class PilotFile(_Out, frozen=True):
+    """What `pilot.pyz` is, and who has signed it."""
+
+    version: str
+    size: int  # bytes
+    sha256: str  # hexadecimal
+    signature: str  # Ed25519 over the whole file; base64
+    key: str  # the public key; hexadecimal
 
 
 class Event(_Out, frozen=True):

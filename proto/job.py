@@ -1,7 +1,7 @@
 """What a submitter asks for. Unknown fields are refused by name."""
 
 import enum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,18 +16,29 @@ Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
+SoftwarePath = Annotated[str, Meta(pattern=whole("/[^\\x00-\\x1f]*"), max_length=1024)]
 Word = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"), max_length=128)]
+
+VersionText = Annotated[
+    str, Meta(pattern=whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"), max_length=64)
+]
 
 
 class Need(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What a job needs of a pilot. Every clause can refuse by itself, an empty one refuses none."""
+    """What a job needs of a pilot. Every clause can refuse by itself, an empty one refuses none.
+
+    What is not known of a pilot's node meets no demand. A job that would also run there says so
+    with an alternative need. What is asked of GPUs counts with `gpus_min` of 1 or more.
+
+    In all its needs a job may name 64 tags and 256 sites, preferred ones too.
+    """
 
     sites: tuple[Word, ...] = ()  # any of these; empty: anywhere
     banned_sites: tuple[Word, ...] = ()  # none of these
     element: str = ""  # compute element of the site; empty: any
-    os: str = ""  # el9, debian13 …; the compatibility table says which others will do
+    os: str = ""  # el9, or el for any of the family; `matcher.compatible` says which others will do
     architecture: str = ""  # x86_64, aarch64
     cores_min: Annotated[int, Meta(ge=1, le=4096)] = 1
     cores_max: Annotated[int, Meta(ge=0, le=4096)] = 0  # 0: as cores_min
@@ -36,6 +47,19 @@ class Need(
     wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400  # it is ended when it runs longer
     scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # free disk of the node
     tags: Annotated[str, Meta(max_length=1024)] = ""  # expression: cvmfs:ctao & (gpu | ~legacy)
+    architecture_level_min: Annotated[int, Meta(ge=0, le=4)] = 0  # x86-64-v1 … v4; 0: any
+    architecture_level_max: Annotated[int, Meta(ge=0, le=4)] = 0  # 0: any
+    glibc_min: VersionText = ""  # "2.28", in quotes; compared as numbers
+    user_namespaces: bool = False  # an ordinary user can make them
+    whole_node: bool = False  # all cores, memory and GPUs of a pilot in which no other job runs
+    cpu_work_hs23_s: Annotated[int, Meta(ge=0, le=10**12)] = 0  # seconds × HS23, of all cores
+    gpus_min: Annotated[int, Meta(ge=0, le=1024)] = 0
+    gpus_max: Annotated[int, Meta(ge=0, le=1024)] = 0  # 0: as gpus_min
+    gpu_memory_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # of each GPU
+    gpu_vendor: Annotated[str, Meta(pattern=whole("[a-z]{0,32}"))] = ""  # nvidia, amd, intel
+    gpu_compute_capability_min: VersionText = ""  # "8.0", in quotes; compared as numbers
+    gpu_compute_capability_max: VersionText = ""
+    gpu_driver_min: VersionText = ""  # "535.104", in quotes
 
 
 class Preference(
@@ -58,13 +82,30 @@ class Input(
     unpack: bool = False  # a tar archive: its members are laid there
 
 
+class JobLimits(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What ends a payload, beside the wall time, the memory and the disk that its need says.
+
+    Each end has its own word, with the figures that led to it. The warning signal comes before the
+    wall limit and before the pilot has to go, so that a payload can write its checkpoint.
+    """
+
+    cpu_s: Annotated[int, Meta(ge=0, le=10**9)] = 0  # of all its processes; 0: no limit
+    streams_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000  # both streams; 0: no limit
+    processes: Annotated[int, Meta(ge=0, le=1_000_000)] = 4_096  # at once; 0: no limit
+    stall_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 7_200  # without use of the CPU; 0: never
+    warning_s: Annotated[int, Meta(ge=0, le=86_400)] = 0  # how long before the end; 0: no signal
+    warning_signal: Literal["USR1", "USR2", "TERM", "INT"] = "USR1"
+
+
 class OutputPattern(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     """Files that are kept: a glob, relative to the payload's folder.
 
     `*`, `?` and `[abc]` stay inside one part of a path, `**` spans folders. A link counts as the
-    file that it leads to, if that is inside the folder. At most 998 files of a job are kept, and
+    file that it leads to, if that is inside the folder. At most 990 files of a job are kept, and
     their paths must be UTF-8 without control characters, at most 1,024 characters long. A job of
     which more match, or a file with another name, fails and says so: nothing is left out silently.
     What no pattern matches may have any name. Folders that cannot be opened are passed over.
@@ -84,14 +125,27 @@ class Job(
 
     With its parameters in place a job has at most 1 MiB as JSON; what is larger is an input. No
     text of it holds NUL.
+
+    The payload finds in its environment who it is, PILOTAGE_JOB and PILOTAGE_EPOCH, and what it was
+    given: PILOTAGE_CORES, PILOTAGE_GPUS, PILOTAGE_MEMORY_MB and PILOTAGE_WALL_S. PILOTAGE_GPUS is
+    how many; which they are is in CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES, where the pilot
+    has found them by itself. docs/payload-environment.md has all that it finds.
+
+    An image is a path on the node, and asks for a pilot that can run it. Software is folders on the
+    node, of which {level} stands for the best that its processor has. What is not there ends the
+    attempt, at no cost of a retry.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]  # no shell sees it
     name: Annotated[str, Meta(max_length=128)] = ""
-    type: Word = "User"  # kind of job, for filters and summaries
+    type: Word = "User"  # kind of job: limits, pilots and bans go by it; Test runs at banned sites
     group: str = ""  # empty: the submitter's default group
     environment: dict[str, str] = {}  # in addition to a clean one
-    image: Annotated[str, Meta(max_length=1024)] = ""  # refused until pilots run containers
+    image: Annotated[str, Meta(max_length=1024)] = ""  # a path on the node: docs/isolation.md
+    software: Annotated[tuple[SoftwarePath, ...], Meta(max_length=16)] = ()  # docs/software.md
+    modules: Annotated[tuple[Word, ...], Meta(max_length=32)] = ()  # loaded by the node's tool
+    checkpoint: Annotated[str, Meta(max_length=255)] = ""  # a folder: it goes to the next attempt
+    limits: JobLimits = JobLimits()
     inputs: Annotated[tuple[Input, ...], Meta(max_length=10_000)] = ()
     outputs: Annotated[tuple[OutputPattern, ...], Meta(max_length=1_000)] = ()
     success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)  # which codes are Done
@@ -101,7 +155,7 @@ class Job(
     needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
         Need(),
     )  # one must be met
-    preference: Preference | None = None  # no effect yet
+    preference: Preference | None = None  # sites that are better for a time
 
 
 class Mark(str, enum.Enum):

@@ -5,7 +5,6 @@ message of a pilot right after decoding it. The tables below are the whole rule.
 """
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 from .ids import ID_MAX
@@ -13,11 +12,14 @@ from .messages import (
     Ask,
     Attempt,
     Beat,
+    Benchmark,
     Hello,
     LogChunk,
     Node,
     Offer,
     Output,
+    PilotLine,
+    PilotLog,
     Register,
     Report,
     TokenRequest,
@@ -30,12 +32,14 @@ SECRET_MAX: Final = 512
 TEXT_MAX: Final = 4_096  # sentences: details, application status
 PATH_MAX: Final = 1_024
 CHUNK_MAX: Final = 262_144  # characters of live output in one message
+LINES_MAX: Final = 500  # of a pilot's own log in one message
 REPORTS_MAX: Final = 256  # of one turn
 HOLDING_MAX: Final = 4_096  # attempts that one pilot holds
 OUTPUTS_MAX: Final = 1_000
-TAGS_MAX: Final = 1_024
+TAGS_MAX: Final = 256  # and repositories of CVMFS, groups, owners or types
 JOBS_A_TURN_MAX: Final = 256
 CORES_MAX: Final = 65_536
+GPUS_MAX: Final = 1_024
 MB_MAX: Final = 10**12  # an exabyte
 SECONDS_MAX: Final = 10 * 366 * 86_400.0
 WORK_MAX: Final = 1e15  # HS23 seconds
@@ -50,8 +54,6 @@ class OutOfRange(ValueError):
         self.field, self.value, self.right = field, value, right
 
 
-Rule = Callable[[Any, str], None]  # value and where it stands; raises OutOfRange
-
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -59,103 +61,147 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def check(message: Any) -> None:
     """Raise OutOfRange for the first field of `message` that is out of range."""
-    _check_fields(message, "")
+    FIELDS(message, "")
 
 
-def _check_fields(message: Any, where: str) -> None:
-    prefix = where + "." if where else ""
-    for name, rule in _RULES[type(message)]:
-        rule(getattr(message, name), prefix + name)
+class Rule:
+    """What values of a field are right. Calling it raises OutOfRange for the others."""
+
+    def __call__(self, value: Any, where: str) -> None:
+        raise NotImplementedError
 
 
-def _whole(low: int, high: int) -> Rule:
-    def rule(value: Any, where: str) -> None:
-        if not low <= value <= high:
-            raise OutOfRange(where, value, f"a whole number from {low} to {high}")
+class Fields(Rule):
+    """A message: each of its fields by its own rule."""
 
-    return rule
-
-
-def _number(low: float, high: float) -> Rule:
-    def rule(value: Any, where: str) -> None:
-        if not low <= value <= high:  # NaN fails this too
-            raise OutOfRange(where, value, f"a number from {low:g} to {high:g}")
-
-    return rule
+    def __call__(self, value: Any, where: str) -> None:
+        prefix = where + "." if where else ""
+        for name, rule in _RULES[type(value)]:
+            rule(getattr(value, name), prefix + name)
 
 
-def _name(longest: int = NAME_MAX, shortest: int = 0) -> Rule:
-    def rule(value: Any, where: str) -> None:
-        if not shortest <= len(value) <= longest or _CONTROL.search(value):
-            right = f"{shortest} to {longest} characters, no control characters"
+class Whole(Rule):
+    """A whole number within bounds."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+
+    def __call__(self, value: Any, where: str) -> None:
+        if not self.low <= value <= self.high:
+            raise OutOfRange(where, value, f"a whole number from {self.low} to {self.high}")
+
+
+class Number(Rule):
+    """A number within bounds."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def __call__(self, value: Any, where: str) -> None:
+        if not self.low <= value <= self.high:  # NaN fails this too
+            raise OutOfRange(where, value, f"a number from {self.low:g} to {self.high:g}")
+
+
+class Name(Rule):
+    """A text of one line, of some length."""
+
+    def __init__(self, longest: int = NAME_MAX, shortest: int = 0) -> None:
+        self.longest, self.shortest = longest, shortest
+
+    def __call__(self, value: Any, where: str) -> None:
+        if not self.shortest <= len(value) <= self.longest or _CONTROL.search(value):
+            right = f"{self.shortest} to {self.longest} characters, no control characters"
             raise OutOfRange(where, value, right)
 
-    return rule
+
+class Text(Rule):
+    """A text of any lines, not too long."""
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+
+    def __call__(self, value: Any, where: str) -> None:
+        if len(value) > self.longest or _UNPRINTABLE.search(value):
+            raise OutOfRange(where, value, f"at most {self.longest} characters, none of them NUL")
 
 
-def _text(longest: int) -> Rule:
-    def rule(value: Any, where: str) -> None:
-        if len(value) > longest or _UNPRINTABLE.search(value):
-            raise OutOfRange(where, value, f"at most {longest} characters, none of them NUL")
+class Hash(Rule):
+    """A SHA-256."""
 
-    return rule
-
-
-def _hash(value: Any, where: str) -> None:
-    if not _SHA256.fullmatch(value):
-        raise OutOfRange(where, value, "64 lower-case hexadecimal digits")
+    def __call__(self, value: Any, where: str) -> None:
+        if not _SHA256.fullmatch(value):
+            raise OutOfRange(where, value, "64 lower-case hexadecimal digits")
 
 
-def _path(value: Any, where: str) -> None:
-    _name(PATH_MAX, 1)(value, where)
-    if value.startswith("/") or ".." in value.split("/"):
-        raise OutOfRange(where, value, "a relative path without '..'")
+class RelativePath(Rule):
+    """A path below a folder."""
+
+    def __call__(self, value: Any, where: str) -> None:
+        _PATH_NAME(value, where)
+        if value.startswith("/") or ".." in value.split("/"):
+            raise OutOfRange(where, value, "a relative path without '..'")
 
 
-def _many(longest: int, item: Rule) -> Rule:
-    def rule(value: Any, where: str) -> None:
-        if len(value) > longest:
-            raise OutOfRange(where, f"{len(value)} entries", f"at most {longest}")
+class Many(Rule):
+    """A list that is not too long, each entry by one rule."""
+
+    def __init__(self, longest: int, item: Rule) -> None:
+        self.longest, self.item = longest, item
+
+    def __call__(self, value: Any, where: str) -> None:
+        if len(value) > self.longest:
+            raise OutOfRange(where, f"{len(value)} entries", f"at most {self.longest}")
         for index, one in enumerate(value):
-            item(one, f"{where}[{index}]")
-
-    return rule
+            self.item(one, f"{where}[{index}]")
 
 
-def _maybe(rule: Rule) -> Rule:
-    def checked(value: Any, where: str) -> None:
+class Maybe(Rule):
+    """Nothing, or what another rule allows."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __call__(self, value: Any, where: str) -> None:
         if value is not None:
-            rule(value, where)
-
-    return checked
+            self.rule(value, where)
 
 
-_ID = _whole(0, ID_MAX)
-_CORES = _whole(0, CORES_MAX)
-_MB = _whole(0, MB_MAX)
-_DURATION = _number(0.0, SECONDS_MAX)
-_GIVEN_NAME = _name(shortest=1)
-_SECRET = _name(SECRET_MAX, 1)
-_FREE = _text(TEXT_MAX)
-_NAMES = _many(TAGS_MAX, _GIVEN_NAME)
+FIELDS: Final = Fields()
+_PATH_NAME = Name(PATH_MAX, 1)
+_ID = Whole(0, ID_MAX)
+_CORES = Whole(0, CORES_MAX)
+_MB = Whole(0, MB_MAX)
+_DURATION = Number(0.0, SECONDS_MAX)
+_GIVEN_NAME = Name(shortest=1)
+_SECRET = Name(SECRET_MAX, 1)
+_FREE = Text(TEXT_MAX)
+_NAMES = Many(TAGS_MAX, _GIVEN_NAME)
 _SESSION = {"gen": _GIVEN_NAME, "session": _ID}
 
 TABLE: Final[dict[Any, dict[str, Rule]]] = {
     Attempt: {"job": _ID, "epoch": _ID},
+    Benchmark: {
+        "method": _GIVEN_NAME,
+        "score": Number(0.0, 1e6),
+        "integer_per_s": Number(0.0, 1e15),
+        "float_per_s": Number(0.0, 1e15),
+        "memory_mb_per_s": Number(0.0, 1e15),
+    },
     Node: {
-        "host": _name(255),
-        "os": _name(),
-        "architecture": _name(),
-        "architecture_level": _whole(1, 99),
-        "glibc": _name(),
-        "isolation": _name(),
-        "containers": _many(16, _GIVEN_NAME),
+        "host": Name(255),
+        "os": Name(),
+        "architecture": Name(),
+        "architecture_level": Whole(1, 99),
+        "glibc": Name(),
+        "isolation": Name(),
+        "containers": Many(16, _GIVEN_NAME),
         "cvmfs": _NAMES,
-        "cpu_model": _name(256),
-        "hs23_per_core": _number(0.0, 1e6),
-        "python": _name(),
-        "batch_system": _name(),
-        "batch_id": _name(256),
+        "cpu_model": Name(256),
+        "hs23_per_core": Number(0.0, 1e6),
+        "python": Name(),
+        "batch_system": Name(),
+        "batch_id": Name(256),
+        "benchmark": Maybe(FIELDS),
     },
     Offer: {
         "cores": _CORES,
@@ -165,71 +211,85 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "wall_left_s": _DURATION,
         "scratch_free_mb": _MB,
         "scratch_mb": _MB,
-        "gpus_free": _whole(0, 1_024),
-        "gpu_model": _name(256),
+        "gpus_free": Whole(0, GPUS_MAX),
+        "gpu_model": Name(256),
         "gpu_memory_mb": _MB,
-        "cpu_work_left_hs23_s": _number(0.0, WORK_MAX),
+        "cpu_work_left_hs23_s": Number(0.0, WORK_MAX),
         "tags": _NAMES,
         "required_tags": _NAMES,
         "groups": _NAMES,
         "owners": _NAMES,
-        "node": _maybe(_check_fields),
+        "types": _NAMES,
+        "gpus": Whole(0, GPUS_MAX),
+        "gpu_vendor": Name(),
+        "gpu_compute_capability": Name(),
+        "gpu_driver": Name(),
+        "node": Maybe(FIELDS),
     },
     Register: {
         "secret": _SECRET,
         "nonce": _SECRET,
-        "protocol": _name(16, 1),
-        "node": _maybe(_check_fields),
+        "protocol": Name(16, 1),
+        "node": Maybe(FIELDS),
     },
     Hello: {
         "pilot": _GIVEN_NAME,
         "renewal_secret": _SECRET,
         "nonce": _SECRET,
-        "unanswered": _many(HOLDING_MAX, _check_fields),
-        "protocol": _name(16, 1),
+        "unanswered": Many(HOLDING_MAX, FIELDS),
+        "protocol": Name(16, 1),
+        "session": _ID,
     },
     TokenRequest: {"pilot": _GIVEN_NAME, "renewal_secret": _SECRET},
     Ask: {
         "n": _ID,
-        "offer": _check_fields,
-        "holding": _many(HOLDING_MAX, _check_fields),
-        "jobs_max": _whole(1, JOBS_A_TURN_MAX),
+        "offer": FIELDS,
+        "holding": Many(HOLDING_MAX, FIELDS),
+        "jobs_max": Whole(1, JOBS_A_TURN_MAX),
     },
     Usage: {
         "wall_s": _DURATION,
-        "cpu_s": _number(0.0, SECONDS_MAX * CORES_MAX),
-        "memory_peak_mb": _number(0.0, MB_MAX),
-        "scratch_peak_mb": _number(0.0, MB_MAX),
+        "cpu_s": Number(0.0, SECONDS_MAX * CORES_MAX),
+        "memory_peak_mb": Number(0.0, MB_MAX),
+        "scratch_peak_mb": Number(0.0, MB_MAX),
         "bytes_in": _ID,
         "bytes_out": _ID,
         "frozen_s": _DURATION,
     },
-    Output: {"name": _path, "sha256": _hash, "size_bytes": _ID},
+    Output: {"name": RelativePath(), "sha256": Hash(), "size_bytes": _ID},
     Report: {
         "job": _ID,
         "epoch": _ID,
         "attempt_id": _ID,
         "n": _ID,
-        "exit_code": _maybe(_whole(-(2**31), 2**32 - 1)),
+        "exit_code": Maybe(Whole(-(2**31), 2**32 - 1)),
         "detail": _FREE,
         "status": _FREE,
-        "isolation": _name(),
-        "usage": _maybe(_check_fields),
-        "outputs": _many(OUTPUTS_MAX, _check_fields),
+        "isolation": Name(),
+        "usage": Maybe(FIELDS),
+        "outputs": Many(OUTPUTS_MAX, FIELDS),
         "ago_s": _DURATION,
     },
     Turn: {
         **_SESSION,
-        "reports": _many(REPORTS_MAX, _check_fields),
-        "ask": _maybe(_check_fields),
+        "reports": Many(REPORTS_MAX, FIELDS),
+        "ask": Maybe(FIELDS),
     },
     Beat: {
         **_SESSION,
         "n": _ID,
         "parked": _ID,
         "closed": _ID,
-        "holding": _many(HOLDING_MAX, _check_fields),
+        "holding": Many(HOLDING_MAX, FIELDS),
     },
-    LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": _text(CHUNK_MAX)},
+    LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": Text(CHUNK_MAX), "size": _ID},
+    PilotLine: {
+        "n": _ID,
+        "ago_s": _DURATION,
+        "event": Name(64, 1),
+        "text": _FREE,
+        "attempt_id": _ID,
+    },
+    PilotLog: {**_SESSION, "lines": Many(LINES_MAX, FIELDS)},
 }
 _RULES: Final = {kind: tuple(rules.items()) for kind, rules in TABLE.items()}

@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
+# What a pilot speaks that does not say: fields that hold their default are left out of a message,
+# so this one never changes.
+PROTOCOL_UNSAID = "1.0"
 KEPT_FOLDER = ".pilotage"  # of the outputs: the ends of both streams, which jobs may not name
 KEPT_BYTES = 1_000_000  # of each stream, from its end
+CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
 
 class How(str, enum.Enum):
@@ -21,9 +25,16 @@ class How(str, enum.Enum):
     EXITED = "exited"  # the payload ended by itself; `exit_code` says how
     SIGNALLED = "signalled"  # the payload died of a signal that was not ours
     WALL = "wall"  # it ran longer than its need said
+    CPU = "cpu"  # it used more CPU time than its limit
+    MEMORY = "memory"  # it used more memory than it was given
+    SCRATCH = "scratch"  # it wrote more to its folder than it was given
+    STREAMS = "streams"  # it wrote more to its standard output and error than their limit
+    PROCESSES = "processes"  # it had more processes at once than its limit
+    STALLED = "stalled"  # none of its processes used the CPU for as long as its limit says
     OUTPUT = "output"  # a required output is missing, or outputs are too large
     NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
     INPUT = "input"  # its input could not be brought
+    SOFTWARE = "software"  # its software or its image is not on this node, or cannot run there
     KILLED = "killed"  # stopped because the central wanted it
     DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
     DECLINED = "declined"  # never started: too late, or it fits no more
@@ -68,11 +79,22 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """How fast one core of a node is, by a short measurement of the pilot. It is no HS23."""
+
+    method: str  # figures of two methods do not compare
+    score: float  # 1.0: the method's reference core
+    integer_per_s: float = 0.0
+    float_per_s: float = 0.0
+    memory_mb_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Node:
     """What a pilot found on its node. It does not change while the pilot lives."""
 
     host: str
-    os: str = "any"  # family and major version: el9, debian13
+    os: str = "any"  # family and major version: el9, debian13; `any`: not known, ANY: all of them
     architecture: str = "x86_64"
     architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
     glibc: str = ""  # "2.34"; empty where unknown
@@ -85,6 +107,7 @@ class Node:
     python: str = ""
     batch_system: str = ""
     batch_id: str = ""
+    benchmark: Optional[Benchmark] = None  # None where it was not made
 
 
 @dataclass(frozen=True)
@@ -104,14 +127,19 @@ class Offer:
     scratch_free_mb: int = 0
     gpus_free: int = 0
     gpu_model: str = ""
-    gpu_memory_mb: int = 0
-    cpu_work_left_hs23_s: float = 0.0  # 0 where it is not known
+    gpu_memory_mb: int = 0  # of each GPU
+    cpu_work_left_hs23_s: float = 0.0  # of all cores together; 0 where it is not known
     tags: tuple[str, ...] = ()
     required_tags: tuple[str, ...] = ()  # only jobs that name all of these
     groups: tuple[str, ...] = ()  # only jobs of these groups; empty: of all
     owners: tuple[str, ...] = ()  # only jobs of these owners; empty: of all
     node: Optional[Node] = None
     scratch_mb: int = 0  # of the disk what nothing has written to yet, taken or not
+    types: tuple[str, ...] = ()  # only jobs of these types; empty: of all
+    gpus: int = 0  # taken or not; all alike
+    gpu_vendor: str = ""  # nvidia, amd, intel
+    gpu_compute_capability: str = ""  # "8.0"
+    gpu_driver: str = ""  # "535.104.05"
 
 
 @dataclass(frozen=True)
@@ -120,7 +148,7 @@ class Register:
 
     secret: str
     nonce: str
-    protocol: str = PROTOCOL
+    protocol: str = PROTOCOL_UNSAID
     node: Optional[Node] = None
 
 
@@ -159,7 +187,8 @@ class Hello:
     renewal_secret: str
     nonce: str
     unanswered: tuple[Attempt, ...] = ()
-    protocol: str = PROTOCOL
+    protocol: str = PROTOCOL_UNSAID
+    session: int = 0  # the one that it opens, one more than the last of its journal; 0: the next
 
 
 @dataclass(frozen=True)
@@ -195,6 +224,22 @@ class OutputRule:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What ends a payload beside the wall time, the memory and the disk of its grant; 0: no limit.
+
+    Before the wall limit, and before any other end that can be foreseen, its first process gets a
+    signal, where the job asks for one.
+    """
+
+    cpu_s: int = 0  # of all its processes together
+    streams_mb: int = 0  # of standard output and error together
+    processes: int = 0  # at once
+    stall_s: int = 0  # without use of the CPU
+    warning_s: int = 0  # how long before its end it is told
+    warning_signal: str = "USR1"  # USR1, USR2, TERM, INT
+
+
+@dataclass(frozen=True)
 class Body:
     """What to run. Durations and sizes are limits that the pilot enforces."""
 
@@ -206,6 +251,10 @@ class Body:
     success_codes: tuple[int, ...] = (0,)
     name: str = ""
     owner: str = ""
+    software: tuple[str, ...] = ()  # folders; {level} stands for the best that the node has
+    modules: tuple[str, ...] = ()  # environment modules, in this order
+    checkpoint: str = ""  # a folder that travels from each attempt to the next one
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -388,6 +437,7 @@ class Down:
 class Stream(str, enum.Enum):
     OUT = "stdout"
     ERR = "stderr"
+    USAGE = "usage"  # what the payload uses, a line a sample (docs/resource-curve.md)
 
 
 @dataclass(frozen=True)
@@ -399,6 +449,38 @@ class LogChunk:
     stream: Stream
     offset: int  # bytes of this stream before `text`
     text: str
+    size: int = 0  # of this stream now; where it has nothing, that is said once
+
+
+@dataclass(frozen=True)
+class PilotLine:
+    """One event of a pilot's own log."""
+
+    n: int  # grows from line to line of a pilot, over all its lives
+    ago_s: float  # how long before the sending it was written, on the pilot's clock
+    event: str  # one of those in pilot/events.py
+    text: str = ""  # what comes with it
+    attempt_id: int = 0  # of ours, if it is about one
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class PilotLog:
+    """Lines of a pilot's own log, the oldest first. Sent beside its turns, when there are some.
+
+    It may be repeated: lines whose numbers are known are left out.
+    """
+
+    gen: str
+    session: int
+    lines: tuple[PilotLine, ...]
+
+
+@dataclass(frozen=True)
+class PilotLogKept:
+    """Up to which number a pilot's lines are on the disk: new ones get higher numbers."""
+
+    n: int
 
 
 @dataclass(frozen=True)

@@ -8,3 +8,7 @@ def whole(pattern: str) -> str:
     This form means the same to both.
     """
     return rf"^{pattern}$(?!\n)"
+
+
+_SITE = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+SITE_OR_ELEMENT = whole(f"{_SITE}(/{_SITE})?")

@@ -15,7 +15,7 @@ class PilotState(str, enum.Enum):
     DRAINING = "Draining"  # it finishes what it holds and asks for nothing more
     DONE = "Done"  # it said good-bye
     LOST = "Lost"  # silent for longer than any of its leases
-    FAILED = "Failed"  # it never registered, or its element says that it broke
+    FAILED = "Failed"  # it never registered, is lost for long, or its element says that it broke
     ABORTED = "Aborted"  # cancelled before it registered
 
 
@@ -30,6 +30,7 @@ class PilotEvent(str, enum.Enum):
     BACK = "back"
     BROKE = "broke"
     CANCELLED = "cancelled"
+    GIVEN_UP = "given_up"
 
 
 _S = PilotState
@@ -50,6 +51,7 @@ TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
     (_S.DRAINING, _E.SILENT): _S.LOST,
     (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut that heals
     (_S.LOST, _E.GOODBYE): _S.DONE,
+    (_S.LOST, _E.GIVEN_UP): _S.FAILED,  # lost for longer than any network is away
 }
 
 START: Final = PilotState.SUBMITTED

@@ -6,22 +6,25 @@ expected a whole number from 0 to 10". The central and its clients say it in the
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from msgspec import inspect
 
-from .patterns import whole
+from .patterns import SITE_OR_ELEMENT, whole
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<path>\$.*)`)?$", re.DOTALL)
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
 _EXPECTED = re.compile(r"^Expected `(?P<right>[^`]*)`(?P<rule>.*?)(?:, got `(?P<got>[^`]*)`)?$")
 _RULE = re.compile(r"^ ?(?P<of>of length )?(?P<sign>>=|<=|>|<) (?P<bound>[0-9.e+-]+)$")
 _CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_STEP = re.compile(r'\.([^.\[\]]+)|\[(\d+|\.\.\.)\]|\["([^"]+)"\]')
+_PLAIN_KEY = re.compile(r"[^.\[\]]+")
 _SHOWN_MAX = 80
+_PINNED_BYTES_MAX = 65_536  # of larger messages the key within a mapping is not looked for
 
 MISSING: Final = "is required and missing"
 
@@ -34,13 +37,17 @@ _NOUNS: Final = {
     "object": "a mapping",
     "null": "nothing",
 }
+_UNQUOTED: Final = ("int", "float", "bool")  # what a text is easily taken for
 _SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 # The patterns of our messages, as one would say them.
 _PATTERNS: Final = {
     whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"): "letters, digits and . _ : / @ + - only",
     whole("[A-Za-z0-9][A-Za-z0-9._-]*"): "letters, digits and . _ - only",
     whole("([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"): "at most 64 letters, digits and . _ - only",
+    SITE_OR_ELEMENT: "the form SITE or SITE/ELEMENT, as in PIC or PIC/htcondor",
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
+    whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
+    whole("[a-z]{0,32}"): "small letters only, at most 32",
     whole("[a-z0-9][a-z0-9-]{0,31}"): "small letters, digits and - only, at most 32",
 }
 
@@ -53,8 +60,17 @@ class Complaint:
     message: str
 
 
-def complaint(why: object, kind: Any, data: bytes | memoryview | msgspec.Raw = b"") -> Complaint:
-    """Return what the decoder says of a `kind` in words; `data`, where known, adds the value."""
+def complaint(
+    why: object,
+    kind: Any,
+    data: bytes | memoryview | msgspec.Raw = b"",
+    *,
+    value_at: Callable[[str], str | None] | None = None,
+) -> Complaint:
+    """Return what the decoder says of a `kind` in words.
+
+    `data` (JSON), or `value_at` for other forms, adds the value that stands at a path.
+    """
     found = _WHERE.match(str(why))
     what = found["what"] if found else str(why)
     path = (found["path"] if found else None) or "$"
@@ -64,15 +80,23 @@ def complaint(why: object, kind: Any, data: bytes | memoryview | msgspec.Raw = b
     missing = _MISSING.search(what)
     if missing is not None:
         return Complaint(f"{path}.{missing['name']}", MISSING)
+    path = _pinned(path, kind, data)
     here = _at(kind, path)
-    value = _value_at(data, path)
-    shown = "" if value is None else f", found {value}"
-    return Complaint(path, f"{_sentence(what, here)}{_words_of(here)}{shown}")
+    value = value_at(path) if value_at is not None else _value_at(data, path)
+    return Complaint(path, _sentence(what, here, value))
+
+
+def as_json(value: Any) -> bytes:
+    """Return plain values as JSON for `complaint`; empty where they are none that JSON has."""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError):
+        return b""
 
 
 def steps(path: str) -> list[str]:
     """Return the names and indices of a path."""
-    return [name or index for name, index in _STEP.findall(path)]
+    return [name or index or key for name, index, key in _STEP.findall(path)]
 
 
 def short(text: str) -> str:
@@ -80,13 +104,17 @@ def short(text: str) -> str:
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
 
 
-def _sentence(what: str, here: inspect.Type) -> str:
+def _sentence(what: str, here: inspect.Type, value: str | None) -> str:
+    shown = "" if value is None else f", found {value}"
     found = _EXPECTED.match(what)
     if found is None:
-        return what.replace("Invalid enum value", "unknown word")
+        word = what.replace("Invalid enum value", "unknown word")
+        return word + _words_of(here) if word != what else word
     right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"])
     got = f", got {_noun(found['got'])}" if found["got"] else ""
-    return f"expected {right}{got}"
+    if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
+        return f'expected {right}{got}: write it in quotes, "{value}"'
+    return f"expected {right}{got}{shown}"
 
 
 def _range(here: inspect.Type) -> str:
@@ -155,10 +183,50 @@ def _value_at(data: bytes | memoryview | msgspec.Raw, path: str) -> str | None:
     return short(bytes(value).decode(errors="replace"))
 
 
+def _pinned(path: str, kind: Any, data: bytes | memoryview | msgspec.Raw) -> str:
+    """Return the path with the key of a mapping where the decoder says `[...]`, if it is found."""
+    before, unknown, after = path.partition("[...]")
+    if not unknown or not 0 < len(bytes(data)) <= _PINNED_BYTES_MAX:
+        return path
+    try:
+        key = _guilty_key(msgspec.json.decode(bytes(data)), kind, path, steps(before))
+    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError):
+        return path  # it ends in the middle, or has a key twice
+    step = f".{key}" if _PLAIN_KEY.fullmatch(key) else f'["{key}"]'
+    return f"{before}{step}{after}"
+
+
+def _guilty_key(value: Any, kind: Any, path: str, where: list[str]) -> str:
+    """Return the key of the mapping at `where` for which `value` is refused at `path`."""
+    mapping = value
+    for step in where:
+        mapping = mapping[int(step) if step.isdigit() else step]
+    entries = dict(mapping)
+    keys: list[str] = list(entries)
+    while len(keys) > 1:  # half of them, as long as that is refused in the same way
+        half = keys[: len(keys) // 2]
+        mapping.clear()
+        mapping.update((key, entries[key]) for key in half)
+        keys = half if _refuses(value, kind, path) else keys[len(half) :]
+    return keys[0]
+
+
+def _refuses(value: Any, kind: Any, path: str) -> bool:
+    try:
+        msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except msgspec.ValidationError as why:
+        return f"`{path}`" in str(why)
+    return False
+
+
 def _words_of(here: inspect.Type) -> str:
     """Return the words of an enum, as an addition to a message."""
-    enums = [arm for arm in _arms(here) if isinstance(arm, inspect.EnumType)]
-    return ", one of " + " ".join(str(word.value) for word in enums[0].cls) if enums else ""
+    for arm in _arms(here):
+        if isinstance(arm, inspect.EnumType):
+            return ", one of " + " ".join(str(word.value) for word in arm.cls)
+        if isinstance(arm, inspect.LiteralType):
+            return ", one of " + " ".join(map(str, arm.values))
+    return ""
 
 
 def _at(kind: Any, path: str) -> inspect.Type:

@@ -40,6 +40,7 @@ def a_lease(
         memory_mb=1_000,
         scratch_mb=0,
         wall_s=600.0,
+        matched=0.0,
         retries=retries,
         failures=failures,
         losses=losses,

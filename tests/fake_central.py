@@ -5,7 +5,7 @@ import base64
 import hashlib
 import heapq
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
@@ -91,6 +91,8 @@ class FakeBlobs:
 
     def __init__(self, room_bytes: int = 10**12) -> None:
         self.blobs: dict[str, bytes] = {}
+        self.touched: dict[str, float] = {}  # when, by `wall`: without one never long ago
+        self.wall: Callable[[], float] = lambda: float("inf")
         self.room_bytes = room_bytes
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
@@ -105,10 +107,21 @@ class FakeBlobs:
         if found != sha256:
             raise BlobMismatch(sha256, found)
         self.blobs[sha256] = bytes(content)
+        self.touched[sha256] = self.wall()
         return len(content)
 
     async def missing(self, hashes: list[str]) -> list[str]:
+        self.touched |= {one: self.wall() for one in hashes if one in self.blobs}
         return [one for one in hashes if one not in self.blobs]
+
+    async def untouched(self, before: float) -> AsyncIterator[list[str]]:
+        yield [one for one in self.blobs if self.touched[one] < before]
+
+    async def remove(self, hashes: list[str], before: float) -> int:
+        gone = [one for one in hashes if one in self.blobs and self.touched[one] < before]
+        for one in gone:
+            del self.blobs[one], self.touched[one]
+        return len(gone)
 
     async def size(self, sha256: str) -> int | None:
         content = self.blobs.get(sha256)

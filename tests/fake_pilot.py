@@ -8,13 +8,15 @@ import asyncio
 import contextlib
 import fnmatch
 import hashlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilotage.pilot.agent import Agent, Ports
-from pilotage.pilot.events import EVENTS
+from pilotage.pilot.events import EVENTS, both
+from pilotage.pilot.gpus import NO_GPUS, Gpus
 from pilotage.pilot.ports import (
     Bus,
     Downloaded,
@@ -23,9 +25,20 @@ from pilotage.pilot.ports import (
     GuardNews,
     HttpReply,
     NoReply,
+    Outfit,
+    Outfitter,
 )
 from pilotage.pilot.tasks import time_limit
-from pilotage.proto.messages import Assignment, BrokerLogin, Node, Output, Usage
+from pilotage.pilot.untold import FileUntold
+from pilotage.proto.messages import (
+    CHECKPOINT_FILE,
+    Assignment,
+    BrokerLogin,
+    Node,
+    Output,
+    Usage,
+)
+from tests.virtual import START_S
 
 FROZEN_MAX_S = 7_200.0
 STARTING_S = 0.001
@@ -115,16 +128,26 @@ class FakeGuard:
         self._news: asyncio.Queue[GuardNews | None] = asyncio.Queue(maxsize=10_000)
         self._dead = False
         self.started: list[int] = []  # attempts, in order
+        self.outfits: dict[int, Outfit | None] = {}  # what each was started with
+        self.prepared: list[Path] = []
+        self.ends_at: list[float] = []
+        self.warnings = 0
         self.runs: list[tuple[int, float, float]] = []  # attempt, from, to
 
     @property
     def isolation(self) -> str:
         return self._isolation
 
-    def start(self, assignment: Assignment, folder: Path, fence: float) -> None:
+    def prepare(self, folder: Path) -> None:
+        self.prepared.append(folder)
+
+    def start(
+        self, assignment: Assignment, folder: Path, fence: float, outfit: Outfit | None = None
+    ) -> None:
         if self._dead:
             return
         attempt_id, script = assignment.attempt_id, self._script(assignment)
+        self.outfits[attempt_id] = outfit
         if script.does_not_start:
             self._news.put_nowait(GuardNews(attempt_id, not_started=script.does_not_start))
             return
@@ -158,13 +181,23 @@ class FakeGuard:
         payload.why = "killed"
         payload.nudge.set()
 
+    def ends(self, at: float) -> None:
+        self.ends_at.append(at)
+
+    def warn(self) -> None:
+        self.warnings += 1
+
     async def news(self) -> GuardNews:
         news = await self._news.get()
         if news is None:
             raise GuardGone("the fake guard was killed")
         return news
 
-    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str) -> bool:
+    @property
+    def life(self) -> str:
+        return "fake"
+
+    def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
         return attempt_id not in self._payloads
 
     def die(self) -> None:
@@ -321,9 +354,35 @@ class FakeWorkspace:
         self._break("make")
         return self._folder(attempt_id)
 
-    async def unpack(self, file: Path, into: Path, name: str, unpack: bool) -> None:
+    def ahead(self) -> Path:
+        return Path("/attempts/ahead")
+
+    async def unpack(
+        self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: int | None = None
+    ) -> int:
         self._break("unpack")
         self.write(into / name, self.files[file])
+        return len(self.files[file])
+
+    async def pack(self, folder: Path, name: str) -> tuple[Output, Path] | None:
+        self._break("pack")
+        top = folder / "work" / name
+        found = {
+            str(p.relative_to(top)): c.decode() for p, c in self.files.items() if top in p.parents
+        }
+        if not found:
+            return None
+        content = json.dumps(found).encode()
+        self.write(folder / "checkpoint.tar", content)
+        digest = hashlib.sha256(content).hexdigest()
+        return Output(CHECKPOINT_FILE, digest, len(content)), folder / "checkpoint.tar"
+
+    async def restore(self, file: Path, folder: Path, name: str) -> None:
+        self._break("restore")
+        top = folder / "work" / name
+        self.files = {p: c for p, c in self.files.items() if top not in p.parents}
+        for path, text in json.loads(self.files[file]).items():
+            self.write(top / path, text.encode())
 
     async def collect(
         self, work: Path, patterns: tuple[tuple[str, bool], ...]
@@ -370,6 +429,8 @@ class FakeProbe:
     architecture: str = "x86_64"
     node_tags: tuple[str, ...] = ()
     boot: str = "boot-1"
+    node_gpus: Gpus = NO_GPUS
+    news: list[float] = field(default_factory=list[float])
 
     def node(self) -> Node:
         return Node(host=self.host, os=self.os, architecture=self.architecture)
@@ -389,8 +450,15 @@ class FakeProbe:
     def scratch_free_mb(self) -> int:
         return self.scratch_mb
 
+    def gpus(self) -> Gpus:
+        return self.node_gpus
+
     def wall_left_s(self) -> float:
         return self.wall_s
+
+    async def time_left_again(self) -> float | None:
+        """Return what a test has put into `news`, as a batch system whose limit was changed."""
+        return self.news.pop(0) if self.news else None
 
     def tags(self) -> tuple[str, ...]:
         return self.node_tags
@@ -413,7 +481,9 @@ class FakeHttp:
         self.cut = False
         self.lose_replies = 0
 
-    async def post(self, path: str, body: bytes, *, token: str, timeout_s: float) -> HttpReply:
+    async def post(
+        self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
+    ) -> HttpReply:
         return await self._request("POST", path, body, token, timeout_s)
 
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
@@ -423,7 +493,8 @@ class FakeHttp:
     async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
         reply = await self._request("GET", path, b"", token, 60.0)
         self._workspace.write(file, reply.body)
-        return Downloaded(reply.status, hashlib.sha256(reply.body).hexdigest())
+        digest = hashlib.sha256(reply.body).hexdigest()
+        return Downloaded(reply.status, digest, len(reply.body))
 
     async def _request(
         self, method: str, path: str, body: bytes, token: str, timeout_s: float
@@ -510,8 +581,10 @@ class FakePilot:
         self.http = FakeHttp(central, self.workspace)
         self.bus = FakeBus(bus_sent) if bus_sent is not None else None
         self.log: list[tuple[str, Mapping[str, object]]] = []
+        self.untold = FileUntold(None, self._wall)
         self._script, self._secret, self._idle_s = script, secret, idle_s
         self.guard = FakeGuard(self.clock, self.workspace, script)
+        self.outfitter: Outfitter | None = None
 
     def agent(self) -> Agent:
         """Return the next life: what ran in the one before is dead, the journal is not."""
@@ -526,10 +599,18 @@ class FakePilot:
             journal=self.journal,
             workspace=self.workspace,
             probe=self.probe,
-            log=self._note,
+            log=both(self._note, self.untold.note),
+            untold=self.untold,
+            outfitter=self.outfitter,
         )
         central = "https://central.example"
         return Agent(ports, secret=self._secret, central=central, idle_s=self._idle_s)
+
+    def _wall(self) -> float:
+        try:
+            return self.clock.now()
+        except RuntimeError:  # before the world begins
+            return START_S
 
     def _note(self, event: str, facts: Mapping[str, object]) -> None:
         assert facts.keys() == EVENTS[event], f"{event} is not as in the table of events"

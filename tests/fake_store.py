@@ -8,24 +8,20 @@ import copy
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
-from pilotage.central.store.errors import (
-    KeyReused,
-    StoreError,
-)
-from pilotage.central.store.protocol import CHUNK_MAX
+from pilotage.central.store.errors import KeyReused, StoreError
+from pilotage.central.store.protocol import CHUNK_MAX, Room
 from pilotage.central.store.records import (
     AttemptRow,
     Change,
     CountRow,
     End,
-    Evidence,
     JobBody,
     JobClass,
     JobRow,
+    Left,
     LiveAttempt,
     Move,
     NewAttempt,
@@ -45,62 +41,36 @@ from pilotage.central.store.records import (
 from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
-from .fake_store_pilots import FakePilots
+from .fake_store_logs import LogData
+from .fake_store_rows import Data, Job
+from .fake_store_series import FakeSeries, SeriesData
+from .fake_store_slots import SlotData
 
 PROGRESS_MAX = 100
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-@dataclass
-class _Job:
-    """A job's row."""
-
-    job_id: int
-    submission_id: int
-    new: NewJob
-    priority: int
-    state: JobState = JobState.WAITING
-    round: int = 1
-    failures: int = 0
-    losses: int = 0
-    reason: str = ""
-    ended_at: float | None = None
-    deleted: bool = False
-    attempts: list[int] = field(default_factory=list[int])
-
-
-@dataclass
-class _Data:
-    """What survives a restart, beside pilots and tokens."""
-
-    generation: str = "fake-1"
-    owners: dict[int, Owner] = field(default_factory=dict[int, Owner])
-    classes: dict[int, JobClass] = field(default_factory=dict[int, JobClass])
-    submissions: dict[int, SubmissionRecord] = field(default_factory=dict[int, SubmissionRecord])
-    jobs: dict[int, _Job] = field(default_factory=dict[int, _Job])
-    attempts: dict[int, AttemptRow] = field(default_factory=dict[int, AttemptRow])
-    evidence: list[Evidence] = field(default_factory=list[Evidence])
-    notes: list[Note] = field(default_factory=list[Note])
-    next_submission: int = 1
-    next_job: int = 1
-    next_attempt: int = 1
-
-
-class FakeStore(FakePilots):
+class FakeStore(FakeSeries):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(clock_wall=clock_wall)
-        self._data = _Data()
+        self._data: Data = Data()
+        self._series_data, self._log_data = SeriesData(), LogData()
+        self._slot_data = SlotData()
 
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
         again = type(self)(clock_wall=self._clock_wall)
         again._data = copy.deepcopy(self._data)
         again._pilot_data = copy.deepcopy(self._pilot_data)
+        again._series_data = copy.deepcopy(self._series_data)
+        again._log_data = copy.deepcopy(self._log_data)
+        again._slot_data = copy.deepcopy(self._slot_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:
                 again._drop(record.submission_id)
+        again.forget_classes()
         return again
 
     @property
@@ -114,14 +84,11 @@ class FakeStore(FakePilots):
 
     async def owner(self, owner: Owner) -> Owner:
         self.begin_write()
-        identity = (owner.community, owner.issuer, owner.subject)
         owners = self._data.owners
-        for known in owners.values():
-            if (known.community, known.issuer, known.subject) == identity:
-                owner = msgspec.structs.replace(known, name=owner.name or known.name)
-                break
-        else:
-            owner = msgspec.structs.replace(owner, owner_id=len(owners) + 1)
+        named = {(one.community, one.issuer, one.subject): one for one in owners.values()}
+        new = msgspec.structs.replace(owner, owner_id=len(owners) + 1)
+        known = named.get((owner.community, owner.issuer, owner.subject), new)
+        owner = msgspec.structs.replace(known, name=owner.name or known.name)
         owners[owner.owner_id] = owner
         await self.synced()
         return owner
@@ -137,7 +104,7 @@ class FakeStore(FakePilots):
                 for class_id, known in classes.items()
                 if msgspec.structs.replace(known, class_id=0) == plain
             )
-            class_id = next(same, len(classes) + 1)
+            class_id = next(same, max(classes, default=0) + 1)
             classes[class_id] = msgspec.structs.replace(one, class_id=class_id)
             ids.append(class_id)
         await self.synced()
@@ -217,7 +184,7 @@ class FakeStore(FakePilots):
         first = self._data.next_job
         self._data.next_job += len(jobs)
         for job_id, new in enumerate(jobs, first):
-            self._data.jobs[job_id] = _Job(job_id, submission_id, new, new.priority)
+            self._data.jobs[job_id] = Job(job_id, submission_id, new, new.priority)
         ranges = [*record.ranges, (first, len(jobs))]
         if record.ranges and sum(record.ranges[-1]) == first:
             ranges[-2:] = [(record.ranges[-1][0], record.ranges[-1][1] + len(jobs))]
@@ -246,23 +213,23 @@ class FakeStore(FakePilots):
 
     # -- looking at a job -----------------------------------------------------------------------
 
-    def _visible(self, job_id: int) -> _Job | None:
+    def _visible(self, job_id: int) -> Job | None:
         job = self._data.jobs.get(job_id)
         if job is None or not self._data.submissions[job.submission_id].complete:
             return None
         return job
 
-    def _all_visible(self) -> Iterable[_Job]:
+    def _all_visible(self) -> Iterable[Job]:
         return (job for job_id in sorted(self._data.jobs) if (job := self._visible(job_id)))
 
-    def _last(self, job: _Job) -> AttemptRow | None:
+    def _last(self, job: Job) -> AttemptRow | None:
         return self._data.attempts[job.attempts[-1]] if job.attempts else None
 
-    def _live(self, job: _Job) -> AttemptRow | None:
+    def _live(self, job: Job) -> AttemptRow | None:
         last = self._last(job)
         return last if last is not None and last.live else None
 
-    def _state(self, job: _Job) -> JobState:
+    def _state(self, job: Job) -> JobState:
         live = self._live(job)
         return live.state if live is not None and live.state is not None else job.state
 
@@ -274,7 +241,7 @@ class FakeStore(FakePilots):
         changed = msgspec.structs.replace(attempt, **fields)
         self._data.attempts[attempt.attempt_id] = changed
 
-    def _close(self, job: _Job) -> None:
+    def _close(self, job: Job) -> None:
         last = self._last(job)
         if last is not None and not last.live:
             self._set(last, open=False)
@@ -290,7 +257,7 @@ class FakeStore(FakePilots):
         await self.synced()
         return found
 
-    def _standing(self, job: _Job) -> Standing:
+    def _standing(self, job: Job) -> Standing:
         last = self._last(job)
         shown = last if last is not None and last.open else None
         return Standing(
@@ -378,7 +345,7 @@ class FakeStore(FakePilots):
     async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
         return {i: self._body(job) for i in job_ids if (job := self._visible(i))}
 
-    def _body(self, job: _Job) -> JobBody:
+    def _body(self, job: Job) -> JobBody:
         return JobBody(
             job_id=job.job_id,
             template=self._data.submissions[job.submission_id].template,
@@ -393,7 +360,7 @@ class FakeStore(FakePilots):
         job = self._visible(job_id)
         return None if job is None else self._row(job)
 
-    def _row(self, job: _Job) -> JobRow:
+    def _row(self, job: Job) -> JobRow:
         submission = self._data.submissions[job.submission_id]
         kind = self._data.classes[job.new.class_id]
         last, live = self._last(job), self._live(job)
@@ -521,10 +488,14 @@ class FakeStore(FakePilots):
         return self._body(job)
 
     async def turn(
-        self, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
     ) -> tuple[list[bool], list[JobBody | None]]:
         self.begin_write()
-        won, found = [self._change(one) for one in changes], [self._match(one) for one in attempts]
+        won = [self._change(one) for one in changes]
+        if room is not None:
+            jobs = [self._visible(one.job_id) for one in attempts]
+            attempts = attempts[: room([self._body(job) if job else None for job in jobs])]
+        found = [self._match(one) for one in attempts]
         await self.synced()
         return won, found
 
@@ -550,6 +521,8 @@ class FakeStore(FakePilots):
                 return self._requeue(change, attempt, job)
             case End():
                 return self._end(change, attempt, job)
+            case Left():
+                return self._left(change, attempt)
 
     def _start(self, start: Start, attempt: AttemptRow) -> bool:
         if attempt.state is not JobState.MATCHED:
@@ -564,7 +537,7 @@ class FakeStore(FakePilots):
         self._set(attempt, progress=kept[-PROGRESS_MAX:])
         return True
 
-    def _take_back(self, change: TakeBack, attempt: AttemptRow, job: _Job) -> bool:
+    def _take_back(self, change: TakeBack, attempt: AttemptRow, job: Job) -> bool:
         if not attempt.open or attempt.live or job.state is not JobState.WAITING:
             return False
         self._set(
@@ -579,7 +552,7 @@ class FakeStore(FakePilots):
         )
         return True
 
-    def _requeue(self, change: Requeue, attempt: AttemptRow, job: _Job) -> bool:
+    def _requeue(self, change: Requeue, attempt: AttemptRow, job: Job) -> bool:
         known = (attempt.live, attempt.epoch, attempt.wanted)
         if known != (True, change.epoch, change.wanted):
             return False
@@ -592,12 +565,30 @@ class FakeStore(FakePilots):
             how=change.how,
             event=change.event,
             reason=change.reason,
+            detail=change.detail,
+            isolation=change.isolation or attempt.isolation,
+            usage=change.usage,
+            outputs=change.outputs,
         )
         job.losses += change.lost
         self._settle(change, job)
         return True
 
-    def _end(self, change: End, attempt: AttemptRow, job: _Job) -> bool:
+    def _left(self, change: Left, attempt: AttemptRow) -> bool:
+        if (attempt.open, attempt.live, attempt.epoch) != (True, False, change.epoch):
+            return False
+        self._set(
+            attempt,
+            open=False,
+            how=change.how,
+            detail=change.detail,
+            isolation=change.isolation or attempt.isolation,
+            usage=change.usage,
+            outputs=change.outputs,
+        )
+        return True
+
+    def _end(self, change: End, attempt: AttemptRow, job: Job) -> bool:
         if not attempt.open or attempt.epoch != change.epoch or attempt.wanted is Why.KILL:
             return False
         if job.state is not JobState.WAITING:
@@ -622,17 +613,9 @@ class FakeStore(FakePilots):
         self._settle(change, job)
         return True
 
-    def _settle(self, change: End | Requeue, job: _Job) -> None:
+    def _settle(self, change: End | Requeue, job: Job) -> None:
         job.state, job.reason = change.new, change.reason
         job.ended_at = change.at if change.new in FINAL else None
-
-    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
-        self.begin_write()
-        self._data.evidence.extend(evidence)
-        await self.synced()
-
-    async def evidence(self, job_id: int) -> list[Evidence]:
-        return [one for one in self._data.evidence if one.job_id == job_id]
 
     async def attempts(self, job_id: int) -> list[AttemptRow]:
         job = self._visible(job_id)
@@ -659,7 +642,7 @@ class FakeStore(FakePilots):
                 found.append(self._live_attempt(job, last))
         return found
 
-    def _live_attempt(self, job: _Job, attempt: AttemptRow) -> LiveAttempt:
+    def _live_attempt(self, job: Job, attempt: AttemptRow) -> LiveAttempt:
         new = job.new
         kept = {
             name: value

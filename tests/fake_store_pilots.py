@@ -1,4 +1,4 @@
-"""The part of the store in memory that keeps pilots, their secrets, and tokens."""
+"""The part of the store in memory that keeps pilots, their secrets, tokens, and levels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError, StoreFull
-from pilotage.central.store.records import NewSecret, PilotRow, Registration, TokenRow
+from pilotage.central.store.records import Levels, NewSecret, PilotRow, Registration, TokenRow
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 
@@ -25,10 +25,11 @@ class PilotData:
     secrets: dict[str, Secret] = field(default_factory=dict[str, Secret])
     pilots: dict[str, PilotRow] = field(default_factory=dict[str, PilotRow])
     tokens: dict[str, TokenRow] = field(default_factory=dict[str, TokenRow])
+    levels: Levels | None = None
 
 
 class FakePilots:
-    """The verbs on pilots and tokens, and what all writing verbs share."""
+    """The verbs on pilots, tokens and levels, and what all writing verbs share."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
         self.full = False
@@ -78,11 +79,9 @@ class FakePilots:
         if secret is None:
             raise BadSecret
         row = self._pilot_data.pilots[secret.new.pilot]
-        if secret.nonce == registration.nonce:
-            row = msgspec.structs.replace(row, renewal_hash=registration.renewal_hash)
-        else:
+        if secret.nonce != registration.nonce:
             row = self._first_time(registration, secret, row)
-        self._pilot_data.pilots[row.pilot] = row
+            self._pilot_data.pilots[row.pilot] = row
         await self.synced()
         return row
 
@@ -103,13 +102,14 @@ class FakePilots:
             registered_at=registration.at,
         )
 
-    async def hello(self, pilot: str, nonce: str) -> PilotRow:
+    async def hello(self, pilot: str, nonce: str, session: int = 0) -> PilotRow:
         self.begin_write()
         row = self._pilot_data.pilots.get(pilot)
         if row is None or row.session == 0:
             raise PilotNotFound(pilot)
-        if row.nonce != nonce:
-            row = msgspec.structs.replace(row, session=row.session + 1, nonce=nonce)
+        number = session or row.session + 1
+        if row.nonce != nonce and number > row.session:
+            row = msgspec.structs.replace(row, session=number, nonce=nonce)
             self._pilot_data.pilots[pilot] = row
         await self.synced()
         return row
@@ -182,3 +182,13 @@ class FakePilots:
             if one.revoked_at is not None and one.expires_at > now
         ]
         return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+    # -- levels ---------------------------------------------------------------------------------
+
+    async def keep_levels(self, levels: Levels) -> None:
+        self.begin_write()
+        self._pilot_data.levels = levels
+        await self.synced()
+
+    async def levels(self) -> Levels | None:
+        return self._pilot_data.levels

@@ -119,7 +119,7 @@ class FakeInstallation:
         front = self._front
         if front is None:
             raise NoReply("connection refused")
-        reply = await _request(front, method, path, body, token)
+        reply = await request(front, method, path, body, token)
         if front is not self._front:
             raise NoReply("the central was killed meanwhile")
         return reply
@@ -163,19 +163,20 @@ class _Pilot(FakePilot):
         return FakePilotBus(self._broker, community, pilot, login)
 
 
-async def _request(front: Front, method: str, path: str, body: bytes, token: str) -> HttpReply:
+async def request(front: Front, method: str, path: str, body: bytes, token: str) -> HttpReply:
     """Call an ASGI application as one HTTP request."""
     sent: list[dict[str, Any]] = []
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
-        if waiting:
-            return waiting.pop()
-        return {"type": "http.disconnect"}
+        if not waiting:  # a client that goes before its answer would get only a part of it
+            await asyncio.get_running_loop().create_future()
+        return waiting.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)
 
+    path, _, query = path.partition("?")
     headers = [
         (b"authorization", f"Bearer {token}".encode()),
         (b"content-type", b"application/json"),
@@ -189,7 +190,7 @@ async def _request(front: Front, method: str, path: str, body: bytes, token: str
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": headers if token else headers[1:],
         "client": ("fake", 1),

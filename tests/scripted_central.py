@@ -15,6 +15,9 @@ from pilotage.proto.messages import (
     Grant,
     Hello,
     LogChunk,
+    PilotLine,
+    PilotLog,
+    PilotLogKept,
     Problem,
     Register,
     Registered,
@@ -49,9 +52,12 @@ class Central:
         self.tokens = 0
         self.valid_tokens = {""}
         self.chunks: list[LogChunk] = []
+        self.parcels: list[PilotLog] = []
+        self.lines: list[PilotLine] = []  # of the pilot's own log
         self.session = 0
         self.parked = 0
         self.drain = False
+        self.lavish = False  # gives all that it has, however little is asked for
         self.follow: tuple[Attempt, ...] = ()
 
     async def __call__(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
@@ -69,10 +75,18 @@ class Central:
             return HttpReply(401, encode(Problem("expired_token", "too old")))
         if path == "/v1/beat":
             return HttpReply(200, encode(self.beat(decode(Beat, body))))
+        if path == "/v1/pilots/log":
+            return HttpReply(200, encode(self._log(decode(PilotLog, body))))
         if path == "/v1/log":
             self.chunks.append(decode(LogChunk, body))
             return HttpReply(202, b"{}")
         return HttpReply(200, encode(self._turn(decode(Turn, body))))
+
+    def _log(self, parcel: PilotLog) -> PilotLogKept:
+        self.parcels.append(parcel)
+        known = self.lines[-1].n if self.lines else 0
+        self.lines += [line for line in parcel.lines if line.n > known]
+        return PilotLogKept(self.lines[-1].n)
 
     def _token(self) -> str:
         self.tokens += 1
@@ -112,7 +126,8 @@ class Central:
             self.asks.append(turn.ask.n)
             known = self.given.get(turn.ask.n)
             if known is None:
-                count = min(len(self.queue), turn.ask.jobs_max)
+                most = len(self.queue) if self.lavish else turn.ask.jobs_max
+                count = min(len(self.queue), most)
                 known = self.given[turn.ask.n] = tuple(self.queue.popleft() for _ in range(count))
                 self.parked = 0 if known else turn.ask.n
             ask = AskAnswer(turn.ask.n, known, parked=not known)

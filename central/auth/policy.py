@@ -37,7 +37,10 @@ class Action(str, enum.Enum):
     JOB_OUTPUT = "job_output"  # what it wrote: outputs and logs
     JOB_CONTROL = "job_control"  # kill, hold, release, reschedule, delete, priority
     EVENT_READ = "event_read"
+    METRICS_READ = "metrics_read"  # totals over all communities
+    SERIES_READ = "series_read"  # how much waits, runs and ended, over time
     PILOT_READ = "pilot_read"  # pilots and sites
+    PILOT_LOG = "pilot_log"  # what pilots have logged; of one's own jobs, or of all
     PILOT_CONTROL = "pilot_control"  # drain
     PILOT_SECRET = "pilot_secret"  # make bootstrap secrets
     TOKEN_ISSUE = "token_issue"
@@ -73,7 +76,10 @@ job_read        -          community  own        group      all        all      
 job_output      -          -          own        group      all        all        -          -
 job_control     -          -          own        group      all        all        -          -
 event_read      -          community  own        group      all        all        -          -
+metrics_read    -          all        -          all        all        all        -          -
+series_read     -          community  community  community  all        all        -          -
 pilot_read      -          community  community  community  all        all        -          -
+pilot_log       -          -          own        group      all        all        -          -
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
 token_issue     -          -          own        group      own        all        -          -

@@ -30,7 +30,18 @@ class SignedFile:
 
     content: bytes
     signature: bytes  # 64 bytes
-    key_pem: bytes  # the public key (SubjectPublicKeyInfo)
+    key: bytes  # the public key, 32 bytes
+    key_pem: bytes  # the same as SubjectPublicKeyInfo
+
+
+@dataclass(frozen=True)
+class PilotFiles:
+    """What a central hands out for nodes that shall run a pilot."""
+
+    signed: SignedFile
+    sha256: str  # of the file
+    version: str  # that it says itself
+    script: bytes  # pilot.sh, with the address, the key and the version of this central
 
 
 class FileSigner:
@@ -44,22 +55,36 @@ class FileSigner:
         return SignedFile(
             content=content,
             signature=self._key.sign(content),
+            key=self.key,
             key_pem=self._key.public_key().public_bytes(
                 Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
             ),
         )
 
+    @property
+    def key(self) -> bytes:
+        """Return the public key."""
+        return self._key.public_key().public_bytes_raw()
+
 
 def load(data: Path, *, disk: Disk) -> FileSigner:
     """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    kept = find(data, disk=disk)
+    if kept is not None:
+        return kept
+    made = Ed25519PrivateKey.generate()
+    disk.write_secret(
+        data / FILE, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return FileSigner(made)
+
+
+def find(data: Path, *, disk: Disk) -> FileSigner | None:
+    """Read the key of the data directory, if there is one. Raises BadKeyFile."""
     path = data / FILE
     content = disk.read(path)
     if content is None:
-        made = Ed25519PrivateKey.generate()
-        disk.write_secret(
-            path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
-        return FileSigner(made)
+        return None
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as why:

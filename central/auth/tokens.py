@@ -13,9 +13,9 @@ from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
 from ..store.records import TokenRow
-from . import attempt_tokens, keys
-from .attempt_tokens import AttemptTokens
+from . import derived_secrets, keys
 from .callers import Caller, User
+from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
 from .issue import Granted, grant
 from .keys import SigningKeys
@@ -43,7 +43,7 @@ class Tokens:
         self,
         *,
         signing: SigningKeys,
-        attempts: AttemptTokens,
+        derived: DerivedSecrets,
         store: TokenStore,
         clock: Clock,
         randomness: Randomness,
@@ -52,13 +52,13 @@ class Tokens:
         pilot_valid_s: float = 3_600.0,
         cache_max: int = CACHE_MAX,
     ) -> None:
-        self._signing, self._attempts, self._store = signing, attempts, store
+        self._signing, self._derived, self._store = signing, derived, store
         self._clock, self._randomness = clock, randomness
         self._issuer, self._audience = issuer, audience
         self._pilot_valid_s = pilot_valid_s
         self._verifier = Verifier(
             keys=signing,
-            attempts=attempts,
+            derived=derived,
             clock=clock,
             issuer=issuer,
             audience=audience,
@@ -105,17 +105,23 @@ class Tokens:
         pilots = msgspec.structs.replace(
             claims, kind=Kind.PILOT, community=community, site=site, element=element
         )
-        return self._sign(pilots), self._pilot_valid_s
+        token = self._sign(pilots)
+        self._verifier.made(token, pilots)
+        return token, self._pilot_valid_s
 
     def attempt_token(
         self, job: int, epoch: int, attempt_id: int, community: str, valid_s: float
     ) -> str:
         """Return an attempt's token, for blobs and logs and nothing else."""
-        return self._attempts.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
+        return self._derived.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
 
     def broker_password(self, community: str, pilot: str) -> str:
         """Return a pilot's password on the bus: the same one after every restart."""
-        return self._attempts.broker_password(community, pilot)
+        return self._derived.broker_password(community, pilot)
+
+    def renewal_secret(self, secret: str, nonce: str) -> str:
+        """Return a pilot's renewal secret: the same for each copy of its registration."""
+        return self._derived.renewal_secret(secret, nonce)
 
     async def write_admin_token(
         self, path: Path, *, disk: Disk, community: str = "", groups: tuple[str, ...] = ()
@@ -134,6 +140,13 @@ class Tokens:
         )
         issued = await self._issue(granted, issued_by=CENTRAL)
         disk.write_secret(path, issued.token.encode() + b"\n")
+
+    def read_admin(self, path: Path, *, disk: Disk) -> User | None:
+        """Return whom the administrator's token speaks for, None where there is no good one."""
+        found = disk.read(path)
+        text = "" if found is None else found.decode(errors="replace").strip()
+        caller = self.caller(text) if self._is_good(text) else None
+        return caller if isinstance(caller, User) else None
 
     # -- list and revoke ------------------------------------------------------------------------
 
@@ -229,7 +242,7 @@ async def open_tokens(
     """
     tokens = Tokens(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
-        attempts=attempt_tokens.load(data, disk=disk, randomness=randomness),
+        derived=derived_secrets.load(data, disk=disk, randomness=randomness),
         store=store,
         clock=clock,
         randomness=randomness,

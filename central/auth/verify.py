@@ -11,8 +11,8 @@ from joserfc.jwk import ECKey, GuestProtocol
 from pilotage.proto.claims import WLCG_VERSION, Claims, Kind
 
 from ..ports import Clock
-from .attempt_tokens import PREFIX, AttemptTokens
 from .callers import Caller, PilotCaller, User
+from .derived_secrets import PREFIX, DerivedSecrets
 from .errors import BadToken, ExpiredToken
 from .keys import SigningKeys
 
@@ -38,13 +38,13 @@ class Verifier:
         self,
         *,
         keys: SigningKeys,
-        attempts: AttemptTokens,
+        derived: DerivedSecrets,
         clock: Clock,
         issuer: str,
         audience: str,
         cache_max: int = CACHE_MAX,
     ) -> None:
-        self._keys, self._attempts, self._clock = keys, attempts, clock
+        self._keys, self._derived, self._clock = keys, derived, clock
         self._issuer, self._audience = issuer, frozenset({audience, ANY_AUDIENCE})
         self._cache: dict[bytes, _Verified] = {}
         self._cache_max = cache_max
@@ -56,7 +56,7 @@ class Verifier:
         if len(bearer) > TOKEN_MAX:
             raise BadToken
         if bearer.startswith(PREFIX):
-            return self._attempts.read(bearer, now)
+            return self._derived.read(bearer, now)
         digest = hashlib.sha256(bearer.encode()).digest()
         known = self._cache.get(digest)
         if known is None:
@@ -69,6 +69,11 @@ class Verifier:
             del self._cache[digest]
             raise BadToken
         return known.caller
+
+    def made(self, bearer: str, claims: Claims) -> None:
+        """Know a token that was just signed here: a fleet that joins costs no verifications."""
+        known = _Verified(_caller(claims), float(claims.exp), claims.jti)
+        self._remember(hashlib.sha256(bearer.encode()).digest(), known)
 
     def revoke(self, jti: str, expires_at: float) -> None:
         """Refuse this token from now on. What has expired is forgotten: it is refused anyway."""

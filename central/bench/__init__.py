@@ -11,7 +11,19 @@ from .figures import Figure, Report
 from .machine import Watch
 from .render import as_table, into_page
 
-NAMES = ("submit", "latency", "noop", "status")
+NAMES = (
+    "submit",
+    "latency",
+    "noop",
+    "pilot",
+    "status",
+    "matcher",
+    "dispatch",
+    "life",
+    "rebuild",
+    "heartbeats",
+    "day",
+)
 
 
 def main(name: str, *, json: bool = False, against: str = "", write: Path | None = None) -> int:
@@ -36,11 +48,14 @@ def main(name: str, *, json: bool = False, against: str = "", write: Path | None
 def run(name: str, *, against: str = "") -> Report:
     """Run one bench."""
     watch = Watch()
-    measure: Callable[[], tuple[str, list[Figure]]] = import_module(f".{name}", __name__).run
+    module = import_module(f".{name}", __name__)
+    measure: Callable[[], tuple[str, list[Figure]]] = module.run
     work, figures = measure()
     if name == "noop" and against:
         figures += _peer(figures)
-    return Report(bench=name, machine=watch.machine(), work=work, figures=figures)
+    bound: str = getattr(module, "BOUND", "")
+    machine = watch.machine()
+    return Report(bench=name, machine=machine, work=work, figures=figures, bound=bound)
 
 
 def _peer(figures: list[Figure]) -> list[Figure]:

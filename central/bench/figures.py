@@ -23,6 +23,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     work: str
     figures: list[Figure]
+    bound: str = ""  # by what the figures are bounded, as a profile shows it
 
     @property
     def good(self) -> bool:

@@ -74,6 +74,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def reaped_cpu_s(pid: int) -> float:
+    """Return the CPU time of the children that a process has waited for, and of theirs."""
+    fields = _stat(pid)
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on (proc(5), field 3)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -48,7 +48,8 @@ def _section(report: Report) -> str:
     for one in report.figures:
         goal = one.goal or "–"
         lines.append(f"| {one.name} | {one.value:g} | {one.unit} | {goal} | {_mark(one)} |")
-    return "\n".join([*lines, "", _machine(report), ""])
+    bound = ["", f"What bounds it: {report.bound}."] if report.bound else []
+    return "\n".join([*lines, *bound, "", _machine(report), ""])
 
 
 def _mark(one: Figure) -> str:

@@ -3,12 +3,15 @@
 import http.client
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from pilotage.proto.job import Job, Need
 
@@ -39,9 +42,11 @@ class Rig:
     def token(self) -> str:
         return (self.central.data / "admin.token").read_text().strip()
 
-    def pilots(self, count: int, *, cores: int, isolation: str) -> list[LocalPilot]:
+    def pilots(
+        self, count: int, *, cores: int, isolation: str, python: str = sys.executable
+    ) -> list[LocalPilot]:
         """Start pilots on this machine; they end with the rig."""
-        plan = PilotPlan(cores=cores, memory_mb=1_000 * cores, isolation=isolation)
+        plan = PilotPlan(cores=cores, memory_mb=1_000 * cores, isolation=isolation, python=python)
         pilots = [
             start_pilot(self.client, self.central, "bench", "local", plan) for _ in range(count)
         ]
@@ -49,6 +54,13 @@ class Rig:
             self.stack.callback(end, pilot.process)
         wait_for_pilots(self.client, pilots)
         return pilots
+
+    def pilot_through(self, url: str, *, python: str) -> LocalPilot:
+        """Start a pilot to which `url` is the central; who asked for it ends it."""
+        central = replace(
+            self.central, running=msgspec.structs.replace(self.central.running, url=url)
+        )
+        return start_pilot(self.client, central, "bench", "local", PilotPlan(python=python))
 
     def sender(self) -> "Sender":
         """Return a connection of its own."""

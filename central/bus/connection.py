@@ -74,7 +74,7 @@ class Connection:
         self._greet = greet  # called each time the connection stands
         self._outbound: deque[tuple[str, bytes]] = deque()
         self._to_send = asyncio.Event()
-        self._up = self._ending = False
+        self._up = self._ending = self._told_down = False
 
     @property
     def up(self) -> bool:
@@ -110,7 +110,9 @@ class Connection:
             try:
                 await self._live(inbound)
             except* (aiomqtt.MqttError, OSError, TimeoutError, SubscriptionRefused) as group:
-                self._log("bus_down", url=self._address.url, why=_reason(group))
+                if not self._told_down:  # once for each outage, however long it takes
+                    self._log("bus_down", url=self._address.url, why=_reason(group))
+                self._told_down = True
             if self._clock.monotonic() - began > self._patience.back_off_max_s:
                 failures = 0
             failures += 1
@@ -132,7 +134,7 @@ class Connection:
         async with self._client(inbox) as client:
             await self._subscribe(client)
             self._end_if_asked()
-            self._up = True
+            self._up, self._told_down = True, False
             self.traffic.connections += 1
             self._log("bus_up", url=self._address.url)
             if self._greet is not None:

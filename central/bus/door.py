@@ -19,12 +19,14 @@ from amqtt.mqtt.connect import ConnectPacket
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..strangers import PART, Stranger, Strangers
 from . import frames
 from .errors import EntryRefused
 from .logins import Logins
 
 LISTENER = "default"
 FIRST_PACKET_S = 10.0
+CROWDED_FIRST_PACKET_S = 2.0  # while more than half of all links are taken
 CLOSE_S = 5.0
 LINKS_MAX = 1000
 BACKLOG_MAX_BYTES = 4 * 1024 * 1024  # a client that reads so late is cut off
@@ -123,6 +125,7 @@ class Door:
         self._server: asyncio.Server | None = None
         self._inside: dict[str, asyncio.StreamWriter] = {}
         self._links: set[asyncio.StreamWriter] = set()  # also of those that are not inside yet
+        self._strangers = Strangers(max(1, LINKS_MAX // PART))
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -153,25 +156,33 @@ class Door:
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._links.add(writer)
         self._empty.clear()
+        peer = writer.get_extra_info("peername")
+        stranger = self._strangers.come(peer[0] if peer else "")
         try:
-            if len(self._links) <= LINKS_MAX:
-                await self._serve(reader, writer)
+            if stranger is not None and len(self._links) <= LINKS_MAX:
+                await self._serve(reader, writer, stranger)
         except EntryRefused as why:
             writer.write(frames.refusal(why.code))
             self._log("refused", code="bad_token", message=str(why), where="bus")
         except CLIENT_FAULTS:
             self.broken += 1
         finally:
+            if stranger is not None:
+                stranger.end()
             hang_up(writer)
             self._links.discard(writer)
             if not self._links:
                 self._empty.set()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stranger: Stranger
+    ) -> None:
         packets = frames.PacketReader(reader)
-        async with asyncio.timeout(FIRST_PACKET_S):
+        is_crowded = 2 * len(self._links) > LINKS_MAX
+        async with asyncio.timeout(CROWDED_FIRST_PACKET_S if is_crowded else FIRST_PACKET_S):
             first = await packets.next(frames.CONNECT_MAX_BYTES, frozenset({frames.CONNECT}))
         connect = await self._examined(first)
+        stranger.end()  # the login is good
         user = str(connect.username)
         self.cut(user)  # the same pilot again: its older connection is dead or will be
         self._inside[user] = writer

@@ -3,9 +3,10 @@
 import msgspec
 
 from pilotage.proto import topics
-from pilotage.proto.messages import Attempt, BeatAnswer, Down, Stop, Wake
+from pilotage.proto.messages import Attempt, BeatAnswer, Stop, Wake
 
 from ..ports import Bus
+from ..saying import Down
 
 
 class Downlink:

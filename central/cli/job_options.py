@@ -1,14 +1,15 @@
 """A job from the command line: options and the words after `--`."""
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.job import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, Job
-from pilotage.proto.wording import complaint, steps
+from pilotage.proto.job import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, Job, Need, Preference
+from pilotage.proto.wording import as_json, complaint, steps
 
 from ..client.files import LocalFile
 from ..client.job_file import Draft
@@ -21,19 +22,54 @@ class JobOptions:
     """What a job is and what it needs."""
 
     name: Annotated[str, Parameter(help="Name of the job, or of the submission.")] = ""
-    type: Annotated[str, Parameter(help="Kind of job, for filters and summaries.")] = "User"
+    type: Annotated[str, Parameter(help="Kind of job: limits, bans and pilots go by it.")] = "User"
     group: Annotated[str, Parameter(help="Group to submit for; else the token's first.")] = ""
     cores: Annotated[int, Parameter(help="Cores that it needs.")] = 1
+    cores_max: Annotated[int, Parameter(help="Cores that it can use; 0: no more.")] = 0
+    whole_node: Annotated[bool, Parameter(help="All of a pilot, with no other job in it.")] = False
     memory_mb: Annotated[int, Parameter(help="Memory in MB (10^6 bytes); 0: any.")] = 0
+    memory_per_core_mb: Annotated[int, Parameter(help="Memory for each core beside that.")] = 0
+    scratch_mb: Annotated[int, Parameter(help="Free disk in MB; 0: any.")] = 0
     wall_s: Annotated[int, Parameter(help="Longest time that it runs.")] = 86_400
     site: Annotated[tuple[str, ...], Parameter(help="Only at this site; repeatable.")] = ()
+    element: Annotated[str, Parameter(help="Only in this compute element.")] = ""
+    preferred_site: Annotated[
+        tuple[str, ...], Parameter(help="Rather at this site, for a time; repeatable.")
+    ] = ()
+    preferred_for_s: Annotated[
+        int, Parameter(help="How long rather there, from the submission on.")
+    ] = Preference().for_s
     banned_site: Annotated[tuple[str, ...], Parameter(help="Not at this site; repeatable.")] = ()
     tags: Annotated[str, Parameter(help="Tags that the pilot must have: 'cvmfs & ~legacy'.")] = ""
     os: Annotated[str, Parameter(help="Operating system: el9, debian13 …")] = ""
+    architecture: Annotated[str, Parameter(help="x86_64, aarch64 …")] = ""
+    architecture_level_min: Annotated[
+        int, Parameter(help="3 for x86-64-v3 and higher; 0: any.")
+    ] = 0
+    architecture_level_max: Annotated[int, Parameter(help="2 for x86-64-v2 and lower.")] = 0
+    glibc_min: Annotated[str, Parameter(help="Oldest C library that will do: 2.28.")] = ""
+    user_namespaces: Annotated[bool, Parameter(help="It makes user namespaces.")] = False
+    cpu_work_hs23_s: Annotated[int, Parameter(help="CPU work of all cores, HS23 seconds.")] = 0
+    gpus: Annotated[int, Parameter(help="GPUs that it needs.")] = 0
+    gpus_max: Annotated[int, Parameter(help="GPUs that it can use; 0: no more.")] = 0
+    gpu_memory_mb: Annotated[int, Parameter(help="Memory of each GPU in MB.")] = 0
+    gpu_vendor: Annotated[str, Parameter(help="nvidia, amd, intel.")] = ""
+    gpu_compute_capability_min: Annotated[str, Parameter(help="Least capability: 8.0.")] = ""
+    gpu_compute_capability_max: Annotated[str, Parameter(help="Highest that will do.")] = ""
+    gpu_driver_min: Annotated[str, Parameter(help="Oldest driver that will do: 535.104.")] = ""
     input: Annotated[
         tuple[Path, ...], Parameter(help="File or folder to lay into its folder; repeatable.")
     ] = ()
     output: Annotated[tuple[str, ...], Parameter(help="Files to keep, as a glob; repeatable.")] = ()
+    image: Annotated[str, Parameter(help="Container image that it runs in: a path on nodes.")] = ""
+    software: Annotated[
+        tuple[str, ...],
+        Parameter(help="Folder of software on the node, {level} for its best; repeatable."),
+    ] = ()
+    module: Annotated[tuple[str, ...], Parameter(help="Environment module; repeatable.")] = ()
+    checkpoint: Annotated[
+        str, Parameter(help="Folder of its own that travels from each attempt to the next.")
+    ] = ""
     retries: Annotated[int, Parameter(help="How often to run it again when it fails.")] = 0
     priority: Annotated[
         int, Parameter(help=f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
@@ -44,14 +80,29 @@ class JobOptions:
 
 JOB_OPTIONS = JobOptions()
 
+_KEY = re.compile(
+    r"\b("
+    + "|".join(name for name in Need.__struct_fields__ if "_" in name or name == "sites")
+    + r")\b"
+)
+
 # Which option stands for which part of a job, where the names differ.
 _OPTION_OF = {
     "cores_min": "--cores",
+    "gpus_min": "--gpus",
     "sites": "--site",
     "banned_sites": "--banned-site",
     "environment": "--env",
     "inputs": "--input",
     "pattern": "--output",
+    "modules": "--module",
+}
+_OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
+_FIELD_OF: Final = {
+    "cores_min": "cores",
+    "gpus_min": "gpus",
+    "sites": "site",
+    "banned_sites": "banned_site",
 }
 
 
@@ -59,31 +110,28 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
     """Return the job, or raise UsageError that names the option."""
     if not payload:
         raise UsageError("there is no command after `--`")
-    need = {
-        "sites": options.site,
-        "banned_sites": options.banned_site,
-        "os": options.os,
-        "cores_min": options.cores,
-        "memory_mb": options.memory_mb,
-        "wall_s": options.wall_s,
-        "tags": options.tags,
-    }
-    job = {
+    need = {name: getattr(options, _FIELD_OF.get(name, name)) for name in Need.__struct_fields__}
+    job: dict[str, Any] = {
         "command": payload,
         "name": options.name,
         "type": options.type,
         "group": options.group,
         "environment": _environment(options.env),
+        "image": options.image,
+        "software": options.software,
+        "modules": options.module,
+        "checkpoint": options.checkpoint,
         "outputs": [{"pattern": pattern} for pattern in options.output],
         "retries": options.retries,
         "priority": options.priority,
         "queue_s": options.queue_s,
         "needs": [need],
+        "preference": _preference(options),
     }
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
     except msgspec.ValidationError as why:
-        raise UsageError(named(why, Job)) from None
+        raise UsageError(named(why, Job, job)) from None
 
 
 def refuse_with_file(options: JobOptions) -> None:
@@ -92,6 +140,14 @@ def refuse_with_file(options: JobOptions) -> None:
         if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
             option = "--" + one.name.replace("_", "-")
             raise UsageError(f"{option} is for a command after `--`; write it into the job file")
+
+
+def _preference(options: JobOptions) -> dict[str, Any] | None:
+    if options.preferred_site:
+        return {"sites": options.preferred_site, "for_s": options.preferred_for_s}
+    if options.preferred_for_s != JOB_OPTIONS.preferred_for_s:
+        raise UsageError("--preferred-for-s: say where with --preferred-site too")
+    return None
 
 
 def _environment(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -111,9 +167,9 @@ def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
     return tuple(LocalFile(path) for path in paths)
 
 
-def named(why: msgspec.ValidationError, kind: Any) -> str:
-    """Return what is wrong with a `kind` in terms of options."""
-    found = complaint(why, kind)
+def named(why: msgspec.ValidationError, kind: Any, given: object = None) -> str:
+    """Return what is wrong with a `kind` in terms of options; `given` is what was to become one."""
+    found = complaint(why, kind, as_json(given) if given is not None else b"")
     option = option_of(found.path)
     return f"{option}: {found.message}" if option else found.message
 
@@ -122,4 +178,13 @@ def option_of(path: str) -> str:
     """Return the option that stands for a part of a request, empty where there is none."""
     words = [step for step in steps(path) if not step.isdigit()]
     field = next((step for step in reversed(words) if step != "..."), "")
+    if "environment" in words:
+        return _OPTION_OF["environment"]
+    if "preference" in words and field in _OPTION_OF_PREFERENCE:
+        return _OPTION_OF_PREFERENCE[field]
     return _OPTION_OF.get(field, "--" + field.replace("_", "-")) if field else ""
+
+
+def in_options(message: str) -> str:
+    """Return a message about a job with options in place of its keys."""
+    return _KEY.sub(lambda key: option_of(f"$.{key[0]}"), message)

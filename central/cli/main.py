@@ -5,7 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from ..client.errors import ClientError
 from .exit_codes import Exit, UsageError, exit_code_of
@@ -22,9 +28,13 @@ COMMANDS = (
     ("show", "show:show", _JOBS, "Show everything of one job."),
     ("history", "show:history", _JOBS, "Show what happened to a job."),
     ("summary", "status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
+    ("series", "series:series", _JOBS, "Show how much waited, ran and ended, over time."),
+    ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),
     ("wait", "follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "follow:watch", _JOBS, "Watch jobs live, by site."),
     ("logs", "logs:logs", _JOBS, "Print what a job wrote."),
+    ("peek", "curve:peek", _JOBS, "Show the last that a job wrote, and what it uses now."),
+    ("curve", "curve:curve", _JOBS, "Show what a job used over time."),
     ("output", "logs:output", _JOBS, "List or fetch the files that a job kept."),
     ("explain", "explain:explain", _JOBS, "Say why a job waits, clause by clause."),
     ("kill", "act:kill", _JOBS, "End jobs for good."),
@@ -33,6 +43,8 @@ COMMANDS = (
     ("reschedule", "act:reschedule", _JOBS, "Run jobs again from the start."),
     ("delete", "act:delete", _JOBS, "Hide jobs that have ended from lists."),
     ("serve", "serve:serve", _CENTRAL, "Run the central."),
+    ("doctor", "admin:doctor", _CENTRAL, "Check an installation, with what to do."),
+    ("admin", "admin:app", _CENTRAL, "Back up and restore an installation."),
     ("demo", "serve:demo", _CENTRAL, "Show it all: a central, pilots at four sites, a campaign."),
     ("bench", "serve:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
@@ -76,6 +88,9 @@ def run(argv: Sequence[str]) -> int:
     except UnusedCliTokensError as why:
         note(_too_much(tokens, why.unused_tokens or tokens))
         return Exit.USAGE
+    except MissingArgumentError as why:
+        note(_missing(why))
+        return Exit.USAGE
     except CycloptsError as why:
         note(_one_line(why))
         return Exit.USAGE
@@ -113,6 +128,17 @@ def _too_much(tokens: Sequence[str], unused: Sequence[str]) -> str:
     if tokens[0] not in _TAKE_COMMANDS:
         return said
     return f"{said}: a command comes after `--`, as in {tokens[0]} -- …"
+
+
+def _missing(why: MissingArgumentError) -> str:
+    """Say which option was not given at all: the library speaks of its argument only."""
+    wanted = why.argument
+    if wanted is None or wanted.tokens or why.tokens_so_far or not wanted.name.startswith("--"):
+        return _one_line(why)
+    typed = why.root_input_tokens or []
+    if any(name in typed for name in wanted.names):
+        return _one_line(why)
+    return f"{wanted.name} is required: {wanted.parameter.help or 'see --help'}"
 
 
 def _one_line(error: CycloptsError) -> str:

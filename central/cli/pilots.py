@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from cyclopts import App, Parameter
@@ -15,19 +15,25 @@ from ..client.errors import TimedOut
 from ..client.nearest import unknown
 from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
+from .explain import print_pilot
 from .job_options import named
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .pilot_facts import facts
+from .pilot_logs import logs
+from .pilot_options import PILOT_OPTIONS, PilotOptions, said_of
+from .present import note, number, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     import subprocess
 
     from ..client.client import AsyncClient
 
-app = App(name="pilot", help="Start, list, show and drain pilots; make secrets for them.")
+app = App(name="pilot", help="Start, list, show and drain pilots; their logs, their secrets.")
+app.command(logs)
 
 _SILENT_S = 120.0
 _LOOK_LONGEST_S = 1.0
+_EXPLAINED_MAX = 20
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
 
 
@@ -36,15 +42,7 @@ def start(
     *,
     site: Annotated[str, Parameter(help="Site that the pilot belongs to.")] = "local",
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
-    cores: Annotated[int, Parameter(help="Cores to offer; 0: all.")] = 0,
-    memory_mb: Annotated[int, Parameter(help="Memory to offer; 0: all.")] = 0,
-    tags: Annotated[tuple[str, ...], Parameter(help="Tag of the pilot; repeatable.")] = (),
-    wall_s: Annotated[int, Parameter(help="How long it may run; 0: no limit.")] = 0,
-    idle_s: Annotated[int, Parameter(help="It ends after so long without work; 0: never.")] = 0,
-    isolation: Annotated[
-        Literal["auto", "bubblewrap", "unshare", "session"],
-        Parameter(help="Rung of isolation; auto: the best that works."),
-    ] = "auto",
+    told: PilotOptions = PILOT_OPTIONS,
     count: Annotated[int, Parameter(help="How many pilots.")] = 1,
     foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
     common: Common = COMMON,
@@ -53,23 +51,23 @@ def start(
 
     The folder of a pilot, with its log, goes when it ends well.
     """
+    said = said_of(told)
     request = _request({"site": site, "element": element, "count": count})
     secrets, central = _secrets(request, common)
 
+    from ..operate.datadir import default_data
     from ..operate.pilot import PilotPlan, new_state_folder, start_all
 
+    data = common.data or default_data()
+    if data.is_dir():  # the payloads run as its owner
+        said["hide"] = (*told.hide, str(data.absolute()))
     plans = [
         PilotPlan(
             central=central,
             secret=one.secret,
             state=new_state_folder(),
-            cores=cores,
-            memory_mb=memory_mb,
-            tags=tags,
-            wall_s=wall_s,
-            idle_s=idle_s,
-            isolation=isolation,
             remove_state=True,
+            **said,
         )
         for one in secrets
     ]
@@ -116,7 +114,7 @@ def _request(wanted: dict[str, object]) -> SecretRequest:
     try:
         return msgspec.convert(wanted, SecretRequest)
     except msgspec.ValidationError as why:
-        raise UsageError(named(why, SecretRequest)) from None
+        raise UsageError(named(why, SecretRequest, wanted)) from None
 
 
 def _secrets(request: SecretRequest, common: Common) -> tuple[list[Secret], str]:
@@ -171,16 +169,48 @@ def list_pilots(
 
 @app.command
 def show(pilot: str, /, *, common: Common = COMMON) -> int:
-    """Show everything that is known of a pilot."""
+    """Show everything that is known of a pilot: what it offers, for whom, and what its node is."""
 
     async def work(client: "AsyncClient") -> int:
         found = await client.pilot(pilot)
         if common.json:
             print_json(found)
             return Exit.OK
-        for name, value in msgspec.to_builtins(found).items():
-            text = ", ".join(value) if name == "tags" else value
-            print_line(f"{name:<14} {'-' if text in (None, '') else text}")
+        for name, value in facts(found):
+            print_line(f"{name:<25} {value}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def explain(
+    pilot: str = "",
+    /,
+    *,
+    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
+    common: Common = COMMON,
+) -> int:
+    """Say why a pilot gets nothing: how many waiting jobs each clause keeps from it."""
+    if bool(pilot) + bool(site) != 1:
+        raise UsageError("explain which pilot? Give a name of `pilotage pilot list`, or --site")
+
+    async def work(client: "AsyncClient") -> int:
+        names = (
+            [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
+        )
+        for name in names[:_EXPLAINED_MAX]:
+            found = await client.explain_pilot(name)
+            if common.json:
+                print_json(found)
+                continue
+            if site:
+                print_line(f"{name}:")
+            print_pilot(found)
+        if not names:
+            note(f"no pilot lives at {site}")
+        elif len(names) > _EXPLAINED_MAX:
+            note(f"the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)

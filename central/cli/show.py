@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.proto.api import History, JobDetail
+from pilotage.proto.api import AttemptView, History, JobDetail
 
 from .exit_codes import Exit
 from .options import COMMON, READING_S, Common, run_with
@@ -53,6 +53,32 @@ def _print(found: JobDetail) -> None:
         for key, value in fields.items():
             if value not in ("", None, (), [], {}):
                 print_line(f"{prefix}{key:<{24 - len(prefix)}} {_text(value)}")
+    if found.attempts:
+        print_line("")
+        print_table(_ATTEMPT, [_attempt(one) for one in found.attempts], empty="")
+
+
+# What of an attempt stands in one line; `history` and --json say more.
+_ATTEMPT = (
+    *("attempt#", "site", "end", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
+    *("MB in#", "MB out#", "isolation", "detail"),
+)
+
+
+def _attempt(one: AttemptView) -> tuple[object, ...]:
+    end = one.how or ("runs" if one.started_at else "is given out")
+    if one.exit_code is not None:
+        end += f" {one.exit_code}"
+    used = one.usage
+
+    def amount(name: str, unit: float = 1.0) -> str:
+        return f"{used[name] / unit:.1f}" if name in used else ""
+
+    return (
+        *(one.epoch, one.site, end, amount("wall_s"), amount("cpu_s")),
+        *(amount("memory_peak_mb"), amount("scratch_peak_mb")),
+        *(amount("bytes_in", 1e6), amount("bytes_out", 1e6), one.isolation, one.detail),
+    )
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,9 @@ from pilotage.proto.wording import complaint
 from ..client.bodies import STREAM_ABOVE
 from ..client.errors import BadJobFile, Refused
 from .exit_codes import Exit, UsageError
-from .job_options import JOB_OPTIONS, JobOptions, draft_of, option_of, refuse_with_file
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .options import CHANGING_S, COMMON, Common, run_with
+from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .present import jobs_in_words, print_json, print_line
 from .progress import bar
 from .waits import report_states, wait_for_submission
@@ -83,7 +83,7 @@ class Plan:
     """What submits the jobs, and what tells a refusal by the place that a person knows."""
 
     submit: Callable[["AsyncClient", str], Awaitable["AsyncSubmissionHandle"]]
-    told: Callable[[str, str], str]  # path in the submission, what is wrong with it
+    told: Told
 
 
 def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ...] | None) -> Plan:
@@ -97,7 +97,9 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         numbers = parse_array(array) if array else None
         if numbers is not None:
             _check_names(draft.job)
-        return Plan(lambda client, key: _submit_command(client, draft, numbers, job, key), _option)
+        return Plan(
+            lambda client, key: _submit_command(client, draft, numbers, job, key), by_option
+        )
     if array:
         raise UsageError("--array is for a command after `--`; a file has `parameters:`")
     refuse_with_file(job)
@@ -106,43 +108,12 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
     if file.suffix == ".ndjson":
         return Plan(
             lambda client, key: _submit_lines(client, file, job, key),
-            lambda path, why: _line_told(file, path, why),
+            lambda path, why: by_ndjson_line(file, path, why),
         )
     from ..client.job_file import read_job_file
 
     read = read_job_file(file)
-    return Plan(
-        lambda client, key: _submit_file(client, read, job, key),
-        lambda path, why: str(read.wrong(path, why) or why),
-    )
-
-
-def in_place(refused: Refused, told: Callable[[str, str], str]) -> Refused:
-    """Return the central's refusal of a part of the submission, told by its place."""
-    path = refused.field.removeprefix("$.")
-    if not path.startswith(("jobs[", "parameters[", "template")):
-        return refused
-    why = refused.message.removeprefix("$.").removeprefix(path).lstrip(": ")
-    return type(refused)(refused.code, told(path, why), status=refused.status)
-
-
-def _option(path: str, why: str) -> str:
-    """Tell what is wrong with a part of the one job by the option that stands for it."""
-    inside = path.partition(".")[2]
-    option = option_of(f"$.{inside}") if inside else ""
-    if option == "--group" and "--group" in why:
-        return why
-    return f"{option.replace('--command', 'the command')}: {why}" if option else why
-
-
-def _line_told(file: Path, path: str, why: str) -> str:
-    """Tell what is wrong with a job of an .ndjson file by its line there."""
-    index, _, inside = path.removeprefix("jobs[").partition("]")
-    with file.open("rb") as stream:
-        numbers = (n for n, line in enumerate(stream, 1) if line.strip())
-        number = next(islice(numbers, int(index), None), None) if index.isdigit() else None
-    place = str(file) if number is None else f"{file}:{number}"
-    return ": ".join(part for part in (place, inside.lstrip("."), why) if part)
+    return Plan(lambda client, key: _submit_file(client, read, job, key), by_line_of(read))
 
 
 def _check_names(job: Job) -> None:

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from pilotage.proto.api import (
     PAGE_MAX,
+    Accounts,
+    AccountsBy,
     ActionName,
     ActionReply,
+    Curve,
+    CurvePoint,
+    Elements,
     Event,
     Explanation,
     Health,
@@ -18,11 +23,17 @@ from pilotage.proto.api import (
     JobFilter,
     JobPage,
     JobView,
+    OfferExplanation,
     Outputs,
     OutputView,
+    Peek,
+    PilotLogFilter,
+    PilotLogLine,
     PilotView,
     SecretRequest,
     Secrets,
+    Series,
+    SeriesBy,
     Sites,
     Submitted,
     Summary,
@@ -86,6 +97,18 @@ class JobHandle:
     def log(self, stream: Stream = Stream.OUT, *, follow: bool = False) -> Iterator[bytes]:
         """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         return self.loop.iterate(self.core.log(stream, follow=follow))
+
+    def curve(self, *, epoch: int | None = None) -> Curve:
+        """Return what an attempt used over time: the newest that has a curve, by default."""
+        return self.loop.run(self.core.curve(epoch=epoch))
+
+    def points(self) -> Iterator[CurvePoint]:
+        """Yield the points of the resource curve as they come, until the job has ended."""
+        return self.loop.iterate(self.core.points())
+
+    def peek(self, *, bytes: int = 4096, wait_s: float = 15.0) -> Peek:
+        """Return the last that the job wrote to its streams; while it runs, as it is now."""
+        return self.loop.run(self.core.peek(bytes=bytes, wait_s=wait_s))
 
     def history(self) -> History:
         """Return what happened to the job, oldest first."""
@@ -353,6 +376,21 @@ class Client:
         """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         return self.loop.iterate(self.core.log(job, stream, follow=follow))
 
+    def curve(self, job: int, *, epoch: int | None = None) -> Curve:
+        """Return what an attempt used over time: the newest that has a curve, by default."""
+        return self.loop.run(self.core.curve(job, epoch=epoch))
+
+    def points(self, job: int) -> Iterator[CurvePoint]:
+        """Yield the points of a job's resource curve as they come, until the job has ended."""
+        return self.loop.iterate(self.core.points(job))
+
+    def peek(self, job: int, *, bytes: int = 4096, wait_s: float = 15.0) -> Peek:
+        """Return the last that a job wrote to its streams; while it runs, as it is now.
+
+        `wait_s` is how long its pilot may take to say it.
+        """
+        return self.loop.run(self.core.peek(job, bytes=bytes, wait_s=wait_s))
+
     def outputs(self, job: int) -> Outputs:
         """Return the files that a job kept."""
         return self.loop.run(self.core.outputs(job))
@@ -471,6 +509,19 @@ class Client:
         """Return one pilot."""
         return self.loop.run(self.core.pilot(id))
 
+    def explain_pilot(self, id: str) -> OfferExplanation:
+        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        return self.loop.run(self.core.explain_pilot(id))
+
+    def pilot_log(
+        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
+    ) -> Iterator[PilotLogLine]:
+        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+
+        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        """
+        return self.loop.iterate(self.core.pilot_log(filter, last=last, follow=follow))
+
     def drain(self, pilot: str) -> None:
         """Let a pilot finish what it holds, and ask for nothing more."""
         self.loop.run(self.core.drain(pilot))
@@ -482,6 +533,37 @@ class Client:
     def sites(self) -> Sites:
         """Return what each site offers and has done."""
         return self.loop.run(self.core.sites())
+
+    def elements(self) -> Elements:
+        """Return the compute elements that get pilots from the central, and their troubles."""
+        return self.loop.run(self.core.elements())
+
+    def series(
+        self,
+        *,
+        step_s: int = 60,
+        since: float | None = None,
+        by: SeriesBy = SeriesBy.SITE,
+        site: str = "",
+        type: str = "",
+    ) -> Series:
+        """Return how much waited, ran, ended and was used: 10 s, 60 s or 600 s a slot.
+
+        `since` is in seconds since 1970; without it, as far back as one answer holds.
+        """
+        return self.loop.run(
+            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
+        )
+
+    def accounts(
+        self,
+        *,
+        by: AccountsBy = AccountsBy.OWNER,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Accounts:
+        """Return what jobs have used, from the first day on; whole days."""
+        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
 
     def issue_token(self, request: TokenIssue) -> TokenIssued:
         """Issue a token. Nobody hands out more than they have."""

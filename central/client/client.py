@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from pilotage.proto.api import (
     PAGE_MAX,
+    Accounts,
+    AccountsBy,
     Action,
     ActionName,
     ActionRefusal,
@@ -22,6 +24,9 @@ from pilotage.proto.api import (
     Blob,
     BlobAnswer,
     BlobQuery,
+    Curve,
+    CurvePoint,
+    Elements,
     Event,
     Explanation,
     Health,
@@ -31,11 +36,17 @@ from pilotage.proto.api import (
     JobFilter,
     JobPage,
     JobView,
+    OfferExplanation,
     Outputs,
+    Peek,
+    PilotLogFilter,
+    PilotLogLine,
     PilotPage,
     PilotView,
     SecretRequest,
     Secrets,
+    Series,
+    SeriesBy,
     Sites,
     Submitted,
     Summary,
@@ -45,6 +56,7 @@ from pilotage.proto.api import (
     Tokens,
     WhoAmI,
 )
+from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.messages import Stream
 from pilotage.proto.pilot_states import PilotState
@@ -67,6 +79,7 @@ from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .outstanding import Outstanding
 from .pace import Pace, RealPace, pauses
+from .pilot_log import lines_of
 from .transport import OnRetry, Transport
 from .waiting import ended
 
@@ -79,6 +92,7 @@ _UPLOADS_AT_ONCE = 4
 _SUBMIT_ANSWER_S = 600.0
 _SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
 _LOG_IDLE_S = 300.0
+_ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
 class AsyncClient:
@@ -321,6 +335,32 @@ class AsyncClient:
                     raise
             await self._pace.sleep(next(rests))
 
+    async def curve(self, job: int, *, epoch: int | None = None) -> Curve:
+        """Return what an attempt used over time: the newest that has a curve, by default."""
+        query = [] if epoch is None else [("epoch", str(epoch))]
+        return await self._transport.ask(Curve, "GET", f"/v1/jobs/{job:d}/curve", query=query)
+
+    async def points(self, job: int) -> AsyncIterator[CurvePoint]:
+        """Yield the points of a job's resource curve as they come, until the job has ended."""
+        text = b""
+        async for piece in self.log(job, Stream.USAGE, follow=True):
+            *lines, text = (text + piece).split(b"\n")
+            for line in lines:
+                sample = sample_of(line.decode("utf-8", "replace"))
+                if sample is not None:
+                    yield CurvePoint(**sample._asdict())
+
+    async def peek(self, job: int, *, bytes: int = 4_096, wait_s: float = 15.0) -> Peek:
+        """Return the last that a job wrote to its streams; while it runs, as it is now.
+
+        `wait_s` is how long its pilot may take to say it.
+        """
+        query = [("bytes", str(bytes)), ("wait_s", str(wait_s))]
+        path = f"/v1/jobs/{job:d}/peek"
+        return await self._transport.ask(
+            Peek, "GET", path, query=query, answer_s=wait_s + _ANSWER_LATER_S
+        )
+
     async def outputs(self, job: int) -> Outputs:
         """Return the files that a job kept."""
         return await self._transport.ask(Outputs, "GET", f"/v1/jobs/{job:d}/outputs")
@@ -544,6 +584,22 @@ class AsyncClient:
         """Return one pilot."""
         return await self._transport.ask(PilotView, "GET", f"/v1/pilots/{quote(id, safe='')}")
 
+    async def explain_pilot(self, id: str) -> OfferExplanation:
+        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        path = f"/v1/pilots/{quote(id, safe='')}/explain"
+        return await self._transport.ask(OfferExplanation, "GET", path)
+
+    async def pilot_log(
+        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
+    ) -> AsyncIterator[PilotLogLine]:
+        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+
+        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        """
+        wanted = filter or PilotLogFilter()
+        async for line in lines_of(self._transport, wanted, last, self._pace, follow=follow):
+            yield line
+
     async def drain(self, pilot: str) -> None:
         """Let a pilot finish what it holds, and ask for nothing more."""
         path = f"/v1/pilots/{quote(pilot, safe='')}/drain"
@@ -558,6 +614,43 @@ class AsyncClient:
     async def sites(self) -> Sites:
         """Return what each site offers and has done."""
         return await self._transport.ask(Sites, "GET", "/v1/sites")
+
+    async def elements(self) -> Elements:
+        """Return the compute elements that get pilots from the central, and their troubles."""
+        return await self._transport.ask(Elements, "GET", "/v1/elements")
+
+    # -- counts over time -----------------------------------------------------------------------
+
+    async def series(
+        self,
+        *,
+        step_s: int = 60,
+        since: float | None = None,
+        by: SeriesBy = SeriesBy.SITE,
+        site: str = "",
+        type: str = "",
+    ) -> Series:
+        """Return how much waited, ran, ended and was used: 10 s, 60 s or 600 s a slot.
+
+        `since` is in seconds since 1970; without it, as far back as one answer holds.
+        """
+        query = [("step", str(step_s)), ("by", SeriesBy(by).value), ("site", site), ("type", type)]
+        if since is not None:
+            query.append(("since", str(since)))
+        return await self._transport.ask(Series, "GET", "/v1/series", query=query)
+
+    async def accounts(
+        self,
+        *,
+        by: AccountsBy = AccountsBy.OWNER,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Accounts:
+        """Return what jobs have used, from the first day on; whole days."""
+        query = [("by", AccountsBy(by).value)]
+        query += [("since", str(since))] if since is not None else []
+        query += [("until", str(until))] if until is not None else []
+        return await self._transport.ask(Accounts, "GET", "/v1/accounts", query=query)
 
     # -- tokens and health ----------------------------------------------------------------------
 

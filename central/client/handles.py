@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pilotage.proto.api import (
     ActionReply,
+    Curve,
+    CurvePoint,
     Event,
     Explanation,
     History,
@@ -15,6 +17,7 @@ from pilotage.proto.api import (
     JobFilter,
     JobView,
     OutputView,
+    Peek,
     Submitted,
 )
 from pilotage.proto.job_states import FINAL, JobState
@@ -78,6 +81,19 @@ class AsyncJobHandle:
         """Yield what the payload wrote; with `follow` from its start until the job has ended."""
         async for piece in self.client.log(self.id, stream, follow=follow):
             yield piece
+
+    async def curve(self, *, epoch: int | None = None) -> Curve:
+        """Return what an attempt used over time: the newest that has a curve, by default."""
+        return await self.client.curve(self.id, epoch=epoch)
+
+    async def points(self) -> AsyncIterator[CurvePoint]:
+        """Yield the points of the resource curve as they come, until the job has ended."""
+        async for point in self.client.points(self.id):
+            yield point
+
+    async def peek(self, *, bytes: int = 4_096, wait_s: float = 15.0) -> Peek:
+        """Return the last that the job wrote to its streams; while it runs, as it is now."""
+        return await self.client.peek(self.id, bytes=bytes, wait_s=wait_s)
 
     async def history(self) -> History:
         """Return what happened to the job, oldest first."""

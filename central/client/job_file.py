@@ -12,21 +12,22 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.job import Input, Job, Need, OutputPattern, Preference
-from pilotage.proto.wording import MISSING, complaint, steps
+from pilotage.proto.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+from pilotage.proto.strict_yaml import Place, line_of
+from pilotage.proto.wording import MISSING, as_json, complaint, short, steps
 
 from .bodies import Parameters
 from .errors import BadJobFile
 from .files import LocalFile
 from .nearest import unknown
-from .yaml_text import Path as Place
-from .yaml_text import as_list, as_mapping, line_of, load, load_as_written
+from .yaml_text import as_list, as_mapping, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group")
 _INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
 _SHAPES: dict[str, type[msgspec.Struct]] = {
     "needs": Need,
     "outputs": OutputPattern,
+    "limits": JobLimits,
     "preference": Preference,
 }
 
@@ -133,7 +134,7 @@ class _Reader:
         try:
             return Draft(msgspec.convert(job, Job), files)
         except msgspec.ValidationError as why:
-            raise self._from_msgspec(why, path) from None
+            raise self._from_msgspec(why, job, path) from None
 
     def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
         """Return the job in the form of `proto.job`, apart from local inputs."""
@@ -196,12 +197,16 @@ class _Reader:
         values = as_list(found) if mapping is None else list(mapping.values())
         if values is None or all(isinstance(one, str) for one in values):
             return found
-        if self._words is None:
-            self._words = load_as_written(self._text)
-        written = self._words
+        written = self._as_texts()
         for step in path:
             written = written[step]
         return written
+
+    def _as_texts(self) -> Any:
+        """Return the file with every scalar as the text that stands there."""
+        if self._words is None:
+            self._words = load_as_written(self._text)
+        return self._words
 
     def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
         """Take the inputs that are paths out of the job and return them."""
@@ -254,12 +259,33 @@ class _Reader:
             raise self._wrong((key,), "expected text")
         return value
 
-    def _from_msgspec(self, why: msgspec.ValidationError, path: Place) -> BadJobFile:
-        found = complaint(why, Job)
+    def _from_msgspec(
+        self, why: msgspec.ValidationError, job: dict[str, Any], path: Place
+    ) -> BadJobFile:
+        found = complaint(
+            why,
+            Job,
+            as_json(job),
+            value_at=lambda inside: self._value_at((*path, *place_of(inside))),
+        )
         place = (*path, *place_of(found.path))
         if found.message == MISSING:
             return self._wrong(place[:-1], f"the key `{place[-1]}` is missing")
-        return self._wrong(place, found.message)
+        empty = ": fill it in, or leave it out" if found.message.endswith("got nothing") else ""
+        return self._wrong(place, found.message + empty)
+
+    def _value_at(self, place: Place) -> str | None:
+        """Return what stands at a place: text in quotes, other things as they are written."""
+        value, written = self._found, self._as_texts()
+        for step in place:
+            if isinstance(step, int) and as_list(value) is None:
+                continue  # one mapping where a list may stand
+            try:
+                value, written = value[step], written[step]
+            except (LookupError, TypeError):
+                return None
+        is_plain = isinstance(written, str) and not isinstance(value, str)
+        return short(written if is_plain else as_json(value).decode()) or None
 
     def _wrong(self, path: Place, message: str, *, field: str | None = None) -> BadJobFile:
         shown = _shown(path) if field is None else field

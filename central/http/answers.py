@@ -36,7 +36,7 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = self.all_headers()
-        if self.status != 204:
+        if self.status not in (204, 304):
             headers.append((b"content-type", self.media.encode()))
             headers.append((b"content-length", str(len(self.body)).encode()))
         async with asyncio.timeout(SEND_S):

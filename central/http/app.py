@@ -12,12 +12,13 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
-from ..auth.signature import SignedFile
+from ..auth.signature import PilotFiles
 from ..errors import Refused
+from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
 from .call import Call, Face, Handler
-from .guards import CALLER, guard
+from .guards import CALLER, ROUTE, guard
 from .hot import hot_app
 from .openapi import document
 from .routes import ROUTES, Route, methods_of
@@ -26,10 +27,10 @@ _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
 
 AnyRequest = Request[Any, Any, Any]
-HotApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+HotApp = Callable[[Scope, Receive, Send], Awaitable[bool]]
 
 
-async def no_bundle() -> SignedFile | None:
+async def no_pilot_files() -> PilotFiles | None:
     """Have no pilot to give away."""
     return None
 
@@ -42,11 +43,14 @@ class Front:
         services: Services,
         *,
         version: str = "0",
-        bundle: Callable[[], Awaitable[SignedFile | None]] = no_bundle,
+        pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
         spool_dir: Path | None = None,
+        life: str = "r",
     ) -> None:
+        """`life` tells the requests of this process from those of the one before."""
         described = msgspec.json.encode(document(ROUTES, version=version))
-        self.face = Face(services, bundle, described, spool_dir=spool_dir)
+        self.face = Face(services, pilot_files, described, spool_dir=spool_dir)
+        self._ids = RequestIds(life)
         self._hot: dict[str, HotApp] = {
             route.path: hot_app(services, route.action, route.takes, route.hot)
             for route in ROUTES
@@ -55,30 +59,49 @@ class Front:
         self._rest = _litestar(self.face)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        status = 0
+        number, hot = self._ids.next(), scope["path"] in self._hot
 
         async def sent(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if status == 200 and hot:  # some ten thousand a second: nobody looks these up
+                    await send(message)
+                    return
+                message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
             await send(message)
 
         try:
-            await self._answer(scope, receive, sent)
+            if await self._answer(scope, receive, sent):
+                status = 200
         finally:
             # What is no refusal is a bug: the server logs it, and the peer hears that we erred.
-            if not started:
-                bug = Refused(Code.INTERNAL, "an error of the central; its log says more")
-                await problem(bug)(scope, receive, send)
+            if not status:
+                why = f"an error of the central; its log says more of request {number}"
+                await problem(Refused(Code.INTERNAL, why))(scope, receive, sent)
+            self.face.requests[self._route(scope), status] += 1
+            # What refers to itself waits for the collector, whose passes hold up everybody.
+            cast(dict[str, Any], scope).pop("extensions", None)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _route(self, scope: Scope) -> str:
+        """Return the path of the table that was asked for; one word for all that is not there."""
+        if scope["path"] in self._hot:
+            return scope["path"]
+        state: dict[str, Any] = cast(dict[str, Any], scope).get("state", {})
+        return str(state.get(ROUTE, "none"))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer, and say whether that was done beside ASGI."""
         path, method = scope["path"], cast(HTTPScope, scope)["method"]  # the server speaks no other
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
-            await hot(scope, receive, send)
-        elif hot is not None or method not in _METHODS:
+            return await hot(scope, receive, send)
+        if hot is not None or method not in _METHODS:
             await _no_such_method(path, str(method))(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
+        return False
 
 
 def _no_such_method(path: str, method: str) -> Answer:
@@ -114,7 +137,7 @@ def _handler(face: Face, route: Route, handler: Handler) -> HTTPRouteHandler:
     made = HTTPRouteHandler(
         path=route.path.replace(":path}", "\0").replace("}", ":str}").replace("\0", ":path}"),
         http_method=[route.method],  # type: ignore[list-item]
-        guards=[guard(face.services.tokens, route.action)],
+        guards=[guard(face.services.tokens, route.action, route.path)],
         status_code=200,
     )
     return made(handle)

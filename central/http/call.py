@@ -1,6 +1,7 @@
 """One request as a handler sees it, and what all handlers share."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,15 @@ from weakref import WeakValueDictionary
 import msgspec
 from litestar.types import ASGIApp, Receive, Scope
 
-from pilotage.proto import limits
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
 from ..auth.callers import AttemptCaller, Caller, PilotCaller, User
 from ..auth.errors import Forbidden
-from ..auth.signature import SignedFile
+from ..auth.signature import PilotFiles
 from ..decode import decode, invalid
 from ..errors import Refused
+from ..hearing import check
 from ..services import Services
 from .answers import JSON
 from .body import SMALL_MAX, Body, header
@@ -37,10 +38,11 @@ class Face:
     """What all requests share."""
 
     services: Services
-    bundle: Callable[[], Awaitable[SignedFile | None]]  # the pilot's file
+    pilot_files: Callable[[], Awaitable[PilotFiles | None]]
     openapi: bytes  # the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     spool_dir: Path | None = None  # where large bodies wait; without one, where the system says
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
     _turns: WeakValueDictionary[Owner, asyncio.Lock] = field(
         default_factory=WeakValueDictionary[Owner, asyncio.Lock]
@@ -80,6 +82,11 @@ class Call:
             raise Forbidden("this is for pilots and attempts")
         return self.caller
 
+    def pilot(self) -> PilotCaller:
+        if not isinstance(self.caller, PilotCaller):
+            raise Forbidden("this is for pilots")
+        return self.caller
+
     # -- what is asked --------------------------------------------------------------------------
 
     def path(self, name: str) -> str:
@@ -116,14 +123,6 @@ class Call:
         message = await self.read(kind)
         check(message)
         return message
-
-
-def check(message: Any) -> None:
-    """Check the ranges of a pilot's message. Raises Refused with the field."""
-    try:
-        limits.check(message)
-    except limits.OutOfRange as why:
-        raise Refused(Code.INVALID, f"$.{why}", field=f"$.{why.field}") from None
 
 
 def media(given: str, *right: str) -> str:

@@ -3,19 +3,84 @@
 import asyncio
 from typing import Any, Final, cast
 
+from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from ..strangers import Stranger, Strangers
+from .known import KnownHeads, Scope
 
 HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; a read more or less
 HEAD_S: Final = 30.0  # from the opening, or the first byte of a later head, to a whole head
+CROWDED_HEAD_S: Final = 5.0  # the same while more than half of all connections are taken
+HURRIED_HEAD_S: Final = 2.0  # for one beyond what its address may have, while there is room
+AHEAD_MAX: Final = 16  # requests that wait for an earlier one's answer; ours send none ahead
 TAKE_S: Final = 60.0  # a peer that takes nothing of an answer for this long is cut off
 _PROBLEM: Final = (
     b'{"code":"too_large","message":"request line and headers have more than %d bytes",'
     b'"field":""}' % HEAD_MAX
 )
+_CROWD: Final = (
+    b'{"code":"unavailable","message":"your address has too many connections that showed no good '
+    b'token","field":""}'
+)
+_TURNED_AWAY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_CROWD), _CROWD)
+)
+_GOOD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+DIRECT: Final = "pilotage.direct"  # where the scope of a request has it
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
 )
+
+
+class _TooFarAhead(Exception):
+    """A peer sends ahead more requests than may wait: the parser stops in the middle of a read."""
+
+
+class Direct:
+    """A request whose body came with its head, and that is answered in one piece.
+
+    The hot routes use it beside ASGI, whose two messages each way, their checks and time-outs cost
+    as much as all that a request is for.
+    """
+
+    __slots__ = ("_connection", "_cycle")
+
+    def __init__(self, connection: "LimitedConnection", cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
+
+    def trust(self) -> None:
+        """Say that a good token came: the connection is no stranger's."""
+        if self._connection.stranger is not None:
+            self._connection.trust()
+
+    def body(self) -> bytes | None:
+        """Return the whole body, or None where it is not all here: then it comes by ASGI."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        return bytes(cycle.body)
+
+    def answer(self, body: bytes) -> bool:
+        """Send a good answer, JSON; False where the peer does not take it at once."""
+        cycle, connection = self._cycle, self._connection
+        if not cycle.keep_alive or cycle.disconnected or connection.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        connection.write_whole(
+            b"%b%d\r\n%b\r\n%b"
+            % (
+                _GOOD,
+                len(body),
+                connection.other_headers(),
+                body,
+            )
+        )
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
 
 class _JoinedWrites:
@@ -39,6 +104,14 @@ class _JoinedWrites:
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """Write what nothing follows: it need not wait."""
+        if self._held:
+            self.write(data)
+        elif not self._transport.is_closing():
+            self._written_bytes += len(data)
+            self._transport.write(data)
 
     def close(self) -> None:
         self._flush()
@@ -73,30 +146,65 @@ class _JoinedWrites:
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """Closes on a head or trailers that are too long, and on a head that does not come."""
+    """Closes on a head or trailers that are too long, on a head that does not come, and on more
+    requests ahead than may wait: a read of short ones would be thousands, parsed in one go.
 
-    def __init__(self, *args: Any, **named: Any) -> None:
+    Where its address has too many that showed no good token, it has one request and little time
+    for it, so that pilots may come all at once; beyond three quarters of all it is turned away.
+    """
+
+    def __init__(self, *args: Any, strangers: Strangers, **named: Any) -> None:
         super().__init__(*args, **named)
+        self._strangers = strangers
+        self.stranger: Stranger | None = None  # until a good token came
         self._in_head = True
         self._moved = False  # whether the last read held a part of a body, or ended head or message
         self._still_bytes = 0  # of all reads since one that moved: the parser may hold them
         self._head_timer: asyncio.TimerHandle | None = None
+        self._default: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+        self._known = KnownHeads()
+        self._begun = 0  # messages that the parser has begun
+        self._is_between = True  # whether the parser stands between two messages
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = _JoinedWrites(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joined))
+        full = self.limit_concurrency
+        has_room = full is not None and 4 * len(self.connections) <= 3 * full
+        address = self.client[0] if self.client else ""
+        self.stranger = self._strangers.come(address, beyond=has_room)
+        if self.stranger is None:
+            self.transport.write(_TURNED_AWAY)
+            self.transport.close()
+            return
         self._start_timer()
 
+    def trust(self) -> None:
+        """Count the connection among strangers no more."""
+        stranger, self.stranger = self.stranger, None
+        if stranger is not None:
+            stranger.end()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.trust()  # gone is not strange
         self._stop_timer()
         self._joined.end_watch()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        is_fresh = self._is_between and self._head_timer is None and not self._has_request()
+        if is_fresh and self._take_known(data):
+            return
         self._moved = False
+        begun = self._begun
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if is_fresh and self._is_between and self._begun == begun + 1 and self.cycle.keep_alive:
+            self._known.keep(data, cast(Scope, self.scope))
         self._still_bytes = 0 if self._moved else self._still_bytes + len(data)
         if self._still_bytes > HEAD_MAX:
             self._refuse()
@@ -105,8 +213,42 @@ class LimitedConnection(HttpToolsProtocol):
             # this is: the next head, or the rest of a body that nobody waits for.
             self._start_timer()
 
+    def _take_known(self, data: bytes) -> bool:
+        """Begin a request whose head needs no parser; False where there is none."""
+        found = self._known.find(data)
+        full = self.limit_concurrency
+        if found is None or full is None or max(len(self.connections), len(self.tasks)) >= full:
+            return False
+        self._unset_keepalive_if_required()
+        made, body = found
+        made["state"] = self.app_state.copy()
+        scope = self.scope = cast(HTTPScope, made)
+        cycle = self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.body += body
+        cycle.more_body = False
+        cycle.message_event.set()
+        scope["extensions"] = {DIRECT: Direct(self, cycle)}  # type: ignore[dict-item]
+        self._start_asgi_task(cycle, cast(ASGI3Application, cast(Any, self).app))
+        return True
+
     def on_message_begin(self) -> None:
-        self._in_head = True
+        if len(self.pipeline) >= AHEAD_MAX:
+            self.transport.close()  # first: what is said now would be taken for another's answer
+            raise _TooFarAhead
+        self._in_head, self._is_between = True, False
+        self._begun += 1
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -117,6 +259,21 @@ class LimitedConnection(HttpToolsProtocol):
         self._in_head, self._moved = False, True
         self._stop_timer()
         super().on_headers_complete()
+        self.scope["extensions"] = {DIRECT: Direct(self, self.cycle)}  # type: ignore[dict-item]
+        if self.stranger is not None and self.stranger.is_beyond:
+            self.cycle.keep_alive = False
+
+    def write_whole(self, data: bytes) -> None:
+        """Write what nothing follows."""
+        self._joined.write_whole(data)
+
+    def other_headers(self) -> bytes:
+        """Return the headers that every answer has: the date, nearly always one of before."""
+        default = self.server_state.default_headers
+        if default is not self._default:
+            lines = (b"%b: %b\r\n" % pair for pair in default)
+            self._default, self._default_lines = default, b"".join(lines)
+        return self._default_lines
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
@@ -124,7 +281,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_head = self._moved = True
+        self._in_head = self._moved = self._is_between = True
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -141,7 +298,12 @@ class LimitedConnection(HttpToolsProtocol):
         self.transport.close()
 
     def _start_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
+        full = self.limit_concurrency
+        is_crowded = full is not None and 2 * len(self.connections) > full
+        head_s = min(HEAD_S, CROWDED_HEAD_S) if is_crowded else HEAD_S
+        if self.stranger is not None and self.stranger.is_beyond:
+            head_s = min(head_s, HURRIED_HEAD_S)
+        self._head_timer = self.loop.call_later(head_s, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

@@ -27,7 +27,9 @@ async def follow(call: Call) -> ASGIApp:
     seen = call.header(b"last-event-id")
     if after is None and seen:
         after = parse_query(b"after=" + seen.encode(), EventsQuery).after
-    events = call.services.feed.subscribe(call.user(), submission=asked.submission, after=after)
+    events = call.services.feed.subscribe(
+        call.user(), submission=asked.submission, after=after, encode=_line
+    )
     return Streamed(
         _lines(events),
         stopping=call.face.stopping,
@@ -37,7 +39,11 @@ async def follow(call: Call) -> ASGIApp:
     )
 
 
-async def _lines(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
+def _line(event: api.Event) -> bytes:
+    return b"id: %d\ndata: %b\n\n" % (event.seq, _encoder.encode(event))
+
+
+async def _lines(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b": here\n\n"  # the headers alone do not reach every client
-    async for event in events:
-        yield b"id: %d\ndata: %b\n\n" % (event.seq, _encoder.encode(event))
+    async for part in events:
+        yield part

@@ -5,13 +5,16 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
 
 from ..auth.callers import Anonymous, Caller
 from ..auth.errors import BadToken
 from ..auth.policy import TABLE, Action, Reach, Who, require
 from ..services import Tokens
 from .body import RawHeaders, header
+from .connection import DIRECT, Direct
 
+ROUTE = "pilotage_route"  # and which route it is, for the metrics
 CALLER = "pilotage_caller"  # where the guard leaves the caller, in the scope's state
 _SCHEME = "bearer "
 
@@ -33,11 +36,21 @@ def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Calle
     return caller
 
 
-def guard(tokens: Tokens, action: Action) -> Guard:
+def trust(scope: Scope) -> None:
+    """Say to the connection of a request that it came with a good token."""
+    direct: Direct | None = (scope.get("extensions") or {}).get(DIRECT)  # type: ignore[assignment]
+    if direct is not None:
+        direct.trust()
+
+
+def guard(tokens: Tokens, action: Action, route: str) -> Guard:
     """Return the guard of a route; async, since Litestar runs others in a thread."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         headers = connection.scope["headers"]
-        connection.scope["state"][CALLER] = allowed_caller(tokens, action, headers)
+        connection.scope["state"][ROUTE] = route
+        caller = connection.scope["state"][CALLER] = allowed_caller(tokens, action, headers)
+        if not isinstance(caller, Anonymous):
+            trust(connection.scope)
 
     return check

@@ -1,15 +1,15 @@
-"""Routes that anybody may ask: how the central is, and the pilot's file."""
+"""Routes that anybody may ask: how the central is."""
 
 from litestar.types import ASGIApp
 
 from pilotage.proto.problems import Code
 
-from ..auth.signature import SignedFile
 from ..errors import Refused
+from ..observe.metrics import MEDIA
 from .answers import Answer, encoded
 from .call import Call
 
-ENTRANCE = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.pyz"}
+ENTRANCE = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.sh"}
 
 
 async def entrance(call: Call) -> ASGIApp:
@@ -21,28 +21,16 @@ async def health(call: Call) -> ASGIApp:
 
 
 async def ready(call: Call) -> ASGIApp:
-    if not call.services.health.ready():
-        raise Refused(Code.UNAVAILABLE, "not ready yet, or no more")
-    return encoded({"ready": True})
+    found = call.services.health.ready()
+    if not found.ready:
+        why = "loading, or stopping" if not found.loaded else f"the store: {found.store}"
+        raise Refused(Code.UNAVAILABLE, f"not ready: {why}")
+    return encoded(found)
 
 
-async def bundle(call: Call) -> ASGIApp:
-    return Answer((await _signed(call)).content, media="application/zip")
-
-
-async def bundle_signature(call: Call) -> ASGIApp:
-    return Answer((await _signed(call)).signature, media="application/octet-stream")
-
-
-async def bundle_key(call: Call) -> ASGIApp:
-    return Answer((await _signed(call)).key_pem, media="application/x-pem-file")
-
-
-async def _signed(call: Call) -> SignedFile:
-    signed = await call.face.bundle()
-    if signed is None:
-        raise Refused(Code.NOT_FOUND, "this central has no pilot.pyz")
-    return signed
+async def metrics(call: Call) -> ASGIApp:
+    page = await call.services.metrics.page(call.face.requests)
+    return Answer(page.encode(), media=MEDIA)
 
 
 async def openapi(call: Call) -> ASGIApp:

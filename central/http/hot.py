@@ -16,12 +16,13 @@ from pilotage.proto.problems import Code
 from ..auth.callers import PilotCaller
 from ..auth.errors import Forbidden
 from ..auth.policy import Action
-from ..decode import decode
 from ..errors import Refused
+from ..hearing import hear
 from ..services import Services
 from .answers import JSON, SEND_S, problem
 from .body import header, read_small
-from .call import check, media
+from .call import media
+from .connection import DIRECT, Direct
 from .guards import allowed_caller
 
 Hot = Callable[[Services, PilotCaller, Any], Awaitable[Any]]
@@ -56,25 +57,32 @@ async def beat(services: Services, caller: PilotCaller, message: Beat) -> BeatAn
 
 def hot_app(
     services: Services, action: Action, takes: type[Any], answer: Hot
-) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """Return the ASGI function of one hot route."""
+) -> Callable[[Scope, Receive, Send], Awaitable[bool]]:
+    """Return the ASGI function of one hot route; it says whether it answered beside ASGI."""
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> bool:
         headers = scope["headers"]
+        direct: Direct | None = (scope.get("extensions") or {}).get(DIRECT)  # type: ignore[assignment]
         try:
             caller = allowed_caller(services.tokens, action, headers)
             if not isinstance(caller, PilotCaller):
                 raise Forbidden("this is for pilots")
+            if direct is not None:
+                direct.trust()
             media(header(headers, b"content-type"), JSON)
-            message = decode(await read_small(receive, headers), takes)
-            check(message)
-            body = _encoder.encode(await answer(services, caller, message))
+            given = direct.body() if direct is not None else None
+            if given is None:
+                given = await read_small(receive, headers)
+            body = _encoder.encode(await answer(services, caller, hear(given, takes)))
         except Refused as why:
             await problem(why)(scope, receive, send)
-            return
+            return False
+        if direct is not None and direct.answer(body):
+            return True
         length = (b"content-length", str(len(body)).encode())
         async with asyncio.timeout(SEND_S):
             await send({"type": "http.response.start", "status": 200, "headers": [_MEDIA, length]})
             await send({"type": "http.response.body", "body": body, "more_body": False})
+        return False
 
     return serve

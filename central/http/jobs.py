@@ -44,6 +44,15 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     follow: bool = False
 
 
+class CurveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    epoch: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None  # the newest that has a curve
+
+
+class PeekQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4_096  # of each stream, from its end
+    wait_s: Annotated[float, Meta(gt=0, le=60)] = 15.0  # how long its pilot may take
+
+
 async def search(call: Call) -> ASGIApp:
     asked = call.query(JobsQuery)
     wanted = api.JobFilter(
@@ -88,6 +97,20 @@ async def history(call: Call) -> ASGIApp:
     return encoded(await call.services.queries.history(call.user(), call.job_id()))
 
 
+async def curve(call: Call) -> ASGIApp:
+    epoch = call.query(CurveQuery).epoch
+    return encoded(await call.services.looking.curve(call.user(), call.job_id(), epoch))
+
+
+async def peek(call: Call) -> ASGIApp:
+    asked = call.query(PeekQuery)
+    return encoded(
+        await call.services.looking.peek(
+            call.user(), call.job_id(), bytes_max=asked.bytes, wait_s=asked.wait_s
+        )
+    )
+
+
 async def outputs(call: Call) -> ASGIApp:
     return encoded(await call.services.queries.outputs(call.user(), call.job_id()))
 
@@ -104,7 +127,7 @@ async def output(call: Call) -> ASGIApp:
 async def log(call: Call) -> ASGIApp:
     word = call.path("stream")
     if word not in {one.value for one in Stream}:
-        raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout and stderr are")
+        raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout, stderr, usage are")
     follow = call.query(LogQuery).follow
     read = call.services.logs.follow if follow else call.services.queries.log
     parts = await read(call.user(), call.job_id(), Stream(word))

@@ -7,7 +7,8 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from pilotage.proto import api
-from pilotage.proto.messages import Hello, LogChunk, Register, TokenRequest
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.messages import Hello, LogChunk, PilotLog, Register, TokenRequest
 from pilotage.proto.pilot_states import PilotState
 
 from .answers import encoded, nothing
@@ -20,6 +21,21 @@ class PilotsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state: tuple[PilotState, ...] = ()
     site: str = ""
     after: str = ""
+    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
+
+
+class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which lines of pilots' logs, and which page of them."""
+
+    pilot: str = ""
+    site: str = ""
+    host: str = ""
+    batch_id: str = ""
+    job: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
+    since: float | None = None
+    grep: str = ""
+    warnings: bool = False
+    after: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None
     limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
 
 
@@ -40,6 +56,27 @@ async def log(call: Call) -> ASGIApp:
     return nothing()
 
 
+async def keep_log(call: Call) -> ASGIApp:
+    message = await call.hear(PilotLog)
+    return encoded(await call.services.pilot_logs.keep(call.pilot(), message))
+
+
+async def read_log(call: Call) -> ASGIApp:
+    asked = call.query(PilotLogQuery)
+    wanted = api.PilotLogFilter(
+        pilot=asked.pilot,
+        site=asked.site,
+        host=asked.host,
+        batch_id=asked.batch_id,
+        job=asked.job,
+        since=asked.since,
+        grep=asked.grep,
+        warnings=asked.warnings,
+    )
+    page = await call.services.pilot_logs.read(call.user(), wanted, asked.after, asked.limit)
+    return encoded(page)
+
+
 async def search(call: Call) -> ASGIApp:
     asked = call.query(PilotsQuery)
     page = await call.services.pilots.list(
@@ -50,6 +87,10 @@ async def search(call: Call) -> ASGIApp:
 
 async def detail(call: Call) -> ASGIApp:
     return encoded(await call.services.pilots.get(call.user(), call.path("pilot")))
+
+
+async def explain(call: Call) -> ASGIApp:
+    return encoded(await call.services.explainer.pilot(call.user(), call.path("pilot")))
 
 
 async def drain(call: Call) -> ASGIApp:
@@ -64,3 +105,7 @@ async def make_secrets(call: Call) -> ASGIApp:
 
 async def sites(call: Call) -> ASGIApp:
     return encoded(await call.services.pilots.sites(call.user()))
+
+
+async def elements(call: Call) -> ASGIApp:
+    return encoded(await call.services.elements.elements(call.user()))

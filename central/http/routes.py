@@ -8,7 +8,7 @@ from pilotage.proto import api, messages
 from pilotage.proto.job import Job
 
 from ..auth.policy import Action
-from . import blobs, events, health, hot, jobs, pilots, submissions, tokens
+from . import blobs, events, health, hot, jobs, pilot_file, pilots, series, submissions, tokens
 from .answers import JSON
 from .call import Handler
 from .hot import Hot
@@ -126,6 +126,15 @@ ROUTES: Final = (
         handler=pilots.log,
         takes=messages.LogChunk,
     ),
+    Route(
+        method="POST",
+        path="/v1/pilots/log",
+        action=_A.PILOT_WORK,
+        does="Lines of a pilot's own log; durable when answered.",
+        handler=pilots.keep_log,
+        takes=messages.PilotLog,
+        gives=messages.PilotLogKept,
+    ),
     # -- blobs ----------------------------------------------------------------------------------
     Route(
         method="POST",
@@ -228,6 +237,24 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/v1/jobs/{job_id}/curve",
+        action=_A.JOB_READ,
+        does="What an attempt used over time: CPU, memory, disk, processes.",
+        handler=jobs.curve,
+        query=jobs.CurveQuery,
+        gives=api.Curve,
+    ),
+    Route(
+        method="GET",
+        path="/v1/jobs/{job_id}/peek",
+        action=_A.JOB_OUTPUT,
+        does="The last that a job wrote; while it runs, as it is now.",
+        handler=jobs.peek,
+        query=jobs.PeekQuery,
+        gives=api.Peek,
+    ),
+    Route(
+        method="GET",
         path="/v1/jobs/{job_id}/outputs",
         action=_A.JOB_OUTPUT,
         does="The files that a job left.",
@@ -247,7 +274,7 @@ ROUTES: Final = (
         method="GET",
         path="/v1/jobs/{job_id}/logs/{stream}",
         action=_A.JOB_OUTPUT,
-        does="What a payload wrote to stdout or stderr; with follow=true until it ends.",
+        does="What a payload wrote to stdout or stderr, or usage; with follow=true until it ends.",
         handler=jobs.log,
         query=jobs.LogQuery,
         gives=str,
@@ -262,6 +289,24 @@ ROUTES: Final = (
         query=events.EventsQuery,
         gives=api.Event,
         gives_media="text/event-stream",
+    ),
+    Route(
+        method="GET",
+        path="/v1/series",
+        action=_A.SERIES_READ,
+        does="How many jobs waited and ran, ended, and what they used, over time.",
+        handler=series.series,
+        query=series.SeriesQuery,
+        gives=api.Series,
+    ),
+    Route(
+        method="GET",
+        path="/v1/accounts",
+        action=_A.JOB_READ,
+        does="What jobs have used, from the first day on, by owner, group, day and more.",
+        handler=series.accounts,
+        query=series.AccountsQuery,
+        gives=api.Accounts,
     ),
     # -- operators ------------------------------------------------------------------------------
     Route(
@@ -284,11 +329,28 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/v1/pilots/logs",
+        action=_A.PILOT_LOG,
+        does="What pilots have logged, by pilot, job, host, batch id, time or a word.",
+        handler=pilots.read_log,
+        query=pilots.PilotLogQuery,
+        gives=api.PilotLogPage,
+    ),
+    Route(
+        method="GET",
         path="/v1/pilots/{pilot}",
         action=_A.PILOT_READ,
         does="One pilot.",
         handler=pilots.detail,
         gives=api.PilotView,
+    ),
+    Route(
+        method="GET",
+        path="/v1/pilots/{pilot}/explain",
+        action=_A.PILOT_READ,
+        does="Why a pilot gets nothing, or what it could run.",
+        handler=pilots.explain,
+        gives=api.OfferExplanation,
     ),
     Route(
         method="POST",
@@ -304,6 +366,23 @@ ROUTES: Final = (
         does="Sites with their pilots, cores and jobs.",
         handler=pilots.sites,
         gives=api.Sites,
+    ),
+    Route(
+        method="GET",
+        path="/v1/elements",
+        action=_A.PILOT_READ,
+        does="Compute elements that get pilots from the central, and what is wrong with some.",
+        handler=pilots.elements,
+        gives=api.Elements,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        action=_A.METRICS_READ,
+        does="What Prometheus reads; totals over all communities.",
+        handler=health.metrics,
+        gives=str,
+        gives_media=TEXT,
     ),
     # -- tokens ---------------------------------------------------------------------------------
     Route(
@@ -367,9 +446,9 @@ ROUTES: Final = (
         method="GET",
         path="/ready",
         action=_A.PUBLIC_READ,
-        does="200 while it takes requests.",
+        does="200 while it takes requests: loaded, and the store can be written.",
         handler=health.ready,
-        gives=dict[str, bool],
+        gives=api.Readiness,
     ),
     Route(
         method="GET",
@@ -383,8 +462,8 @@ ROUTES: Final = (
         method="GET",
         path="/pilot.pyz",
         action=_A.PUBLIC_READ,
-        does="The pilot, one file.",
-        handler=health.bundle,
+        does="The pilot, one file; its signature in the header pilotage-signature (base64).",
+        handler=pilot_file.bundle,
         gives=bytes,
         gives_media="application/zip",
     ),
@@ -393,7 +472,7 @@ ROUTES: Final = (
         path="/pilot.pyz.sig",
         action=_A.PUBLIC_READ,
         does="Ed25519 signature of pilot.pyz, 64 bytes.",
-        handler=health.bundle_signature,
+        handler=pilot_file.signature,
         gives=bytes,
         gives_media=BYTES,
     ),
@@ -402,8 +481,25 @@ ROUTES: Final = (
         path="/pilot.pem",
         action=_A.PUBLIC_READ,
         does="Public key that verifies the signature of pilot.pyz.",
-        handler=health.bundle_key,
+        handler=pilot_file.key,
         gives=bytes,
         gives_media="application/x-pem-file",
+    ),
+    Route(
+        method="GET",
+        path="/pilot.json",
+        action=_A.PUBLIC_READ,
+        does="Version, size, hash, signature and key of pilot.pyz.",
+        handler=pilot_file.told,
+        gives=api.PilotFile,
+    ),
+    Route(
+        method="GET",
+        path="/pilot.sh",
+        action=_A.PUBLIC_READ,
+        does="The script that fetches pilot.pyz on a node, verifies it and runs it.",
+        handler=pilot_file.script,
+        gives=bytes,
+        gives_media="text/x-shellscript",
     ),
 )

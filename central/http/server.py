@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 
-from ..auth.signature import SignedFile
+from ..auth.signature import PilotFiles
 from ..services import Services
-from .app import Front, no_bundle
+from ..strangers import PART, Strangers
+from .app import Front, no_pilot_files
 from .connection import LimitedConnection
 
 CONNECTIONS_MAX: Final = 20_000
@@ -30,22 +32,28 @@ class HttpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         version: str = "0",
-        bundle: Callable[[], Awaitable[SignedFile | None]] = no_bundle,
+        pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
         tls_certificate: str = "",
         tls_key: str = "",
         connections_max: int = CONNECTIONS_MAX,
+        strangers_max: int = 0,
         keep_alive_s: int = KEEP_ALIVE_S,
         stop_s: int = STOP_S,
         spool_dir: Path | None = None,
+        life: str = "r",
     ) -> None:
-        self.front = Front(services, version=version, bundle=bundle, spool_dir=spool_dir)
+        """`strangers_max` is of one address, without a good token; 0: a part of all."""
+        strangers = Strangers(strangers_max or max(1, connections_max // PART))
+        self.front = Front(
+            services, version=version, pilot_files=pilot_files, spool_dir=spool_dir, life=life
+        )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._port = int(self._socket.getsockname()[1])
         self._server = _Server(
             uvicorn.Config(
                 self.front,
-                http=LimitedConnection,
+                http=cast(type[LimitedConnection], partial(LimitedConnection, strangers=strangers)),
                 loop="none",
                 ws="none",
                 lifespan="off",

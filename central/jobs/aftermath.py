@@ -4,24 +4,30 @@ The store is the record; everything here can be rebuilt from it (`recover`).
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from pilotage.proto.job_states import FINAL, JobState
-from pilotage.proto.messages import Why
+from pilotage.proto.messages import Usage, Why
+from pilotage.proto.pilot_states import FINAL as FINAL_PILOT
 from pilotage.proto.pilot_states import LIVING, SPEAKING, PilotEvent, next_state
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.protocol import Store
-from ..store.records import Change, End, Progress, Requeue, Start, TakeBack, Want
+from ..store.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
-from .verdicts import state_of
+from .verdicts import state_of, used_core_s
 
 # A job is counted at a site for what it did there; elsewhere it is nobody's.
 AT_A_SITE = frozenset(
     {JobState.MATCHED, JobState.RUNNING, JobState.COMPLETING, JobState.DONE, JobState.FAILED}
 )
+
+
+LEASE_OVER = "lease_over"  # among the ways in which attempts end: their pilots have not told
 
 
 def counted(state: JobState, site: str) -> tuple[str, JobState]:
@@ -44,18 +50,25 @@ class Aftermath:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots = memory.pilots
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
+        self._tally = memory.tally
         self._bus, self._clock, self._log = bus, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 
     # -- attempts -------------------------------------------------------------------------------
 
-    def matched(self, lease: Lease) -> None:
-        """A match is written and its lease runs."""
-        self.moved(lease, JobState.WAITING, JobState.MATCHED)
+    def matched(self, leases: Sequence[Lease]) -> None:
+        """Matches of one pilot are written, and their leases run."""
+        for kind, run in groupby(leases, key=attrgetter("kind")):
+            some, new = list(run), JobState.MATCHED
+            site, pilot = some[0].site, some[0].pilot
+            old = counted(JobState.WAITING, site)
+            self._counters.move(kind, old, counted(new, site), count=len(some))
+            self._feed.jobs(kind, [lease.job for lease in some], new, site=site, pilot=pilot)
 
     def taken_back(self, lease: Lease) -> None:
         """A job that waited again is back with the attempt that was cut off."""
         self._queue.take_out(lease.job)
+        self._queue.running(lease)
         self.moved(lease, JobState.WAITING, JobState.RUNNING)
         self._log("taken_back", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
 
@@ -70,6 +83,10 @@ class Aftermath:
                 self._requeued(lease, change)
             case End():
                 self._ended(lease, change)
+            case Left():
+                self._leases.forget(lease)
+                if change.usage is not None:
+                    self._count(lease, JobState.WAITING, change.usage)
             case Progress() | TakeBack():
                 pass
 
@@ -80,6 +97,7 @@ class Aftermath:
             return None
         if lease.wanted is not Why.KILL:
             lease.wanted, lease.wanted_reason = want.wanted, want.reason
+            lease.wanted_since = self._clock.monotonic()
         return lease
 
     def closed(self, job: int) -> None:
@@ -96,6 +114,11 @@ class Aftermath:
 
     def _requeued(self, lease: Lease, change: Requeue) -> None:
         old = state_of(lease)
+        if lease.phase is Phase.LIVE:
+            self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
+        self._tally.used.ends[change.how.value if change.how else LEASE_OVER] += 1
+        if change.usage is not None:
+            self._count(lease, change.new, change.usage)
         lease.losses += 1 if change.lost else 0
         if change.close:
             self._leases.forget(lease)
@@ -107,6 +130,15 @@ class Aftermath:
             self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
+        if change.wanted is not None:  # no loss: it went as somebody wished
+            self._log(
+                "carried_out",
+                job=lease.job,
+                epoch=lease.epoch,
+                wanted=change.wanted.value,
+                state=change.new.value,
+            )
+            return
         self._log(
             "requeued",
             job=lease.job,
@@ -117,6 +149,8 @@ class Aftermath:
 
     def _ended(self, lease: Lease, change: End) -> None:
         old = state_of(lease)
+        if lease.phase is Phase.LIVE:
+            self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
         self._leases.forget(lease)
         if change.new is JobState.WAITING:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
@@ -124,6 +158,8 @@ class Aftermath:
             self._queue.take_out(lease.job)
         if change.new in FINAL:
             self._queue.lift(lease.job)
+        self._tally.used.ends[change.how.value] += 1
+        self._count(lease, change.new, change.usage)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(
@@ -133,6 +169,19 @@ class Aftermath:
             pilot=lease.pilot,
             how=change.how.value,
             state=change.new.value,
+        )
+
+    def _count(self, lease: Lease, new: JobState, usage: Usage) -> None:
+        """Add what an attempt has used to the counts."""
+        presence, known = self._pilots.find(lease.pilot), self._queue.classes[lease.class_id]
+        self._tally.ended(
+            lease.kind,
+            known.owner_id,
+            lease.site,
+            new,
+            usage=usage,
+            cores=lease.cores,
+            hs23_per_core=presence.node.hs23_per_core if presence is not None else 0.0,
         )
 
     def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:
@@ -163,7 +212,9 @@ class Aftermath:
         old, new = presence.state, next_state(presence.state, event)
         if not await self._store.move_pilot(presence.pilot, old, new, self._clock.wall(), reason):
             return
-        presence.state = new
+        # The pilot's next session may have begun while this was written: it is moved all the same.
+        presence = self._pilots.find(presence.pilot) or presence
+        self._pilots.moved(presence, new)
         if new not in LIVING:
             self._queue.matcher.withdraw(presence.pilot)
             self._log(
@@ -173,7 +224,7 @@ class Aftermath:
                 state=new.value,
                 why=reason,
             )
-        if event is PilotEvent.GOODBYE:
+        if new in FINAL_PILOT:
             await self._bus.remove_login(presence.community, presence.pilot)
         self.tell_pilot(presence, f"{new.value}: {reason}")
 

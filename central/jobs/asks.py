@@ -2,31 +2,53 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import cast
 
-from pilotage.matcher.types import LiveOffer, Match
-from pilotage.proto.messages import Ask, AskAnswer, Assignment, Grant
+from pilotage.matcher.types import Match
+from pilotage.proto.messages import Ask, Body
 from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..saying import AskAnswer, Assignment, Grant
 from ..settings import LeaseSettings
 from ..store.errors import StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.records import Change, JobBody, NewAttempt
 from .aftermath import Aftermath
 from .attempt_ids import AttemptIds
+from .checkpoints import Checkpoints
 from .leases import Lease, Phase
 from .memory import Memory
+from .orders import BODIES_BYTES_MAX, Orders, room
 from .outbound import Outbound
-from .presence import Presence
-from .rendering import body_of, job_of, size_at_most
+from .presence import Presence, taken_by
 from .reports import Judged, Reports
 from .requeues import Requeues
 from .sizes import FILLED_BYTES_MAX
 from .tokens import AttemptTokens
 
-BODIES_BYTES_MAX = 16 << 20  # of one answer; a pilot takes four times as much
+SURELY_FIT = BODIES_BYTES_MAX // FILLED_BYTES_MAX  # jobs, however large
 TOKEN_MARGIN_S = 4 * 3_600.0  # an attempt may pause for two hours and still upload its outputs
+
+
+class _Underway:
+    """An ask that is being answered. Hardly ever does anybody wait for its end."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self) -> None:
+        self._end: asyncio.Event | None = None
+
+    def end(self) -> None:
+        if self._end is not None:
+            self._end.set()
+
+    async def ended(self) -> None:
+        if self._end is None:
+            self._end = asyncio.Event()
+        await self._end.wait()
 
 
 class Asks:
@@ -41,6 +63,7 @@ class Asks:
         reports: Reports,
         requeues: Requeues,
         attempt_ids: AttemptIds,
+        checkpoints: Checkpoints,
         tokens: AttemptTokens,
         outbound: Outbound,
         clock: Clock,
@@ -50,9 +73,11 @@ class Asks:
         self._store, self._queue = store, memory.queue
         self._leases, self._logs = memory.leases, memory.logs
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
-        self._attempt_ids, self._tokens, self._outbound = attempt_ids, tokens, outbound
+        self._attempt_ids, self._checkpoints = attempt_ids, checkpoints
+        self._tokens, self._outbound = tokens, outbound
         self._clock, self._log, self._settings = clock, log, settings
-        self._underway: dict[str, asyncio.Event] = {}
+        self._orders = Orders()
+        self._underway: dict[str, _Underway] = {}
 
     async def answer(
         self, presence: Presence, ask: Ask | None, judged: Sequence[Judged]
@@ -61,25 +86,18 @@ class Asks:
 
         A repeated ask gets the same attempts again, after their commit; an older one is stale.
         """
-        answer = await self._answer(presence, ask, judged)
-        await self._reports.close_open(judged)
-        return answer
-
-    async def _answer(
-        self, presence: Presence, ask: Ask | None, judged: Sequence[Judged]
-    ) -> AskAnswer | None:
         if ask is None:
             await self._write(judged, presence, [])
             return None
         if ask.n <= presence.ask:
             await self._write(judged, presence, [])
             return await self._again(presence, ask)
-        done = self._underway[presence.pilot] = asyncio.Event()
+        done = self._underway[presence.pilot] = _Underway()
         presence.ask, presence.offer = ask.n, ask.offer
         try:
             return await self._match(presence, ask, judged)
         finally:
-            done.set()
+            done.end()
             if self._underway.get(presence.pilot) is done:
                 del self._underway[presence.pilot]
 
@@ -88,7 +106,7 @@ class Asks:
             return AskAnswer(n=ask.n, stale=True)
         underway = self._underway.get(presence.pilot)
         if underway is not None:
-            await underway.wait()
+            await underway.ended()
         return await self._repeat(presence, ask)
 
     async def _match(self, presence: Presence, ask: Ask, judged: Sequence[Judged]) -> AskAnswer:
@@ -97,15 +115,18 @@ class Asks:
         # What the pilot holds, and what it says in the same breath has ended: neither is in doubt.
         known = {(one.job, one.epoch) for one in ask.holding}
         known |= {(one.report.job, one.report.epoch) for one in judged if one.ends}
-        await self._requeues.give_back(presence, known, asked_before=ask.n)
+        presence.known = frozenset(known)  # before anything is awaited: it goes with the offer
+        if self._leases.holds(presence.pilot):
+            await self._requeues.give_back(presence, known, asked_before=ask.n)
         if presence.drain or presence.state is not PilotState.RUNNING:
             await self._write(judged, presence, [])
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
-        offer = self._offer(presence, ask, known)
+        # A newer ask may have come meanwhile: this one is answered by its own word.
+        taken = taken_by(self._leases.of_pilot(presence.pilot), known)
+        offer = presence.live_offer(ask.offer, taken)
         matches: list[Match] = []
         if offer.cores_free > 0:
             matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
-            matches = await self._that_fit(matches)
         assignments = await self._hand_out(presence, ask.n, matches, judged)
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
@@ -113,45 +134,10 @@ class Asks:
         self._queue.wake()  # for jobs that came while we wrote
         return self._parked(ask.n)
 
-    def _offer(self, presence: Presence, ask: Ask, known: set[tuple[int, int]]) -> LiveOffer:
-        """Return what is free: the pilot's word, less what it was given and does not list."""
-        unknown = [
-            lease
-            for lease in self._leases.of_pilot(presence.pilot)
-            if lease.phase is Phase.LIVE
-            and lease.settling is None
-            and (lease.job, lease.epoch) not in known
-        ]
-        return presence.live_offer(
-            ask.offer,
-            cores_taken=sum(lease.cores for lease in unknown),
-            memory_taken_mb=sum(lease.memory_mb for lease in unknown),
-            scratch_taken_mb=sum(lease.scratch_mb for lease in unknown),
-        )
-
     def _parked(self, n: int) -> AskAnswer:
         up = self._outbound.up
         wait = self._settings.poll_parked_s if up else self._settings.poll_bus_down_s
         return AskAnswer(n=n, parked=True, retry_in_s=wait)
-
-    async def _that_fit(self, matches: list[Match]) -> list[Match]:
-        """Return the first matches, as many as one answer has room for; the others wait again."""
-        if len(matches) * FILLED_BYTES_MAX <= BODIES_BYTES_MAX:
-            return matches
-        count = 0
-        try:
-            bodies = await self._store.bodies([match.job for match in matches])
-            left = BODIES_BYTES_MAX
-            for match in matches:
-                body = bodies.get(match.job)  # where it has none, the write will say so
-                left -= size_at_most(body.template, body.body) if body is not None else 0
-                if left < 0:
-                    break
-                count += 1
-        finally:
-            for match in matches[count:]:
-                self._queue.matcher.put_back(match.job)
-        return matches[:count]
 
     async def _hand_out(
         self, presence: Presence, n: int, matches: list[Match], judged: Sequence[Judged]
@@ -161,7 +147,10 @@ class Asks:
         leases: list[Lease] = []
         try:
             first = await self._attempt_ids.take(len(matches)) if matches else 0
-            leases = [self._lease(presence, n, match, first + i) for i, match in enumerate(matches)]
+            now = self._clock.monotonic()
+            leases = [
+                self._lease(presence, n, match, first + i, now) for i, match in enumerate(matches)
+            ]
             for lease in leases:
                 self._aftermath.pending[lease.attempt_id] = lease
             bodies = await self._write(judged, presence, leases)
@@ -179,32 +168,45 @@ class Asks:
                 self._aftermath.pending.pop(lease.attempt_id, None)
         # What holds is a lease before anything else is awaited: a kill that is acknowledged
         # meanwhile must find it.
-        assignments = [
-            self._assign(presence, lease, body)
-            for lease, body in zip(leases, bodies, strict=True)
+        now = self._clock.monotonic()
+        held = [
+            (lease, self._assign(presence, lease, body, now))
+            for lease, body in zip(leases, bodies, strict=False)
             if body is not None
         ]
-        lost = [lease.job for lease, body in zip(leases, bodies, strict=True) if body is None]
+        self._aftermath.matched([lease for lease, _ in held])
+        for lease in leases[len(bodies) :]:  # one answer has no room for them
+            matcher.put_back(lease.job)
+        lost = [lease.job for lease, body in zip(leases, bodies, strict=False) if body is None]
         for job in lost:
             matcher.drop(job)
         if lost:
             await self._aftermath.read_again(lost)
-        return assignments
+        return [await self._checkpoints.given(*one) for one in held]
 
     async def _write(
         self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
     ) -> list[JobBody | None]:
-        """Write reports and matches in one transaction; return a body for each match that holds."""
+        """Write reports and matches in one transaction; return a body for each match that holds.
+
+        There are less of them than leases where one answer has no room for all.
+        """
         changes: list[Change] = [one.change for one in judged if one.change is not None]
-        rows = [self._row(presence, lease) for lease in leases]
+        at = self._clock.wall()
+        rows = [self._row(presence, lease, at) for lease in leases]
         written, bodies = list[bool](), list[JobBody | None]()
-        with self._reports.settling(judged):
+        with self._reports.settling(judged) if changes else nullcontext():
             if changes or rows:
-                written, bodies = await self._store.turn(changes, rows)
+                if len(rows) <= SURELY_FIT:
+                    written, bodies = await self._store.turn(changes, rows)
+                else:
+                    written, bodies = await self._store.turn(changes, rows, room)
         self._reports.follow(judged, written)
         return bodies
 
-    def _lease(self, presence: Presence, n: int, match: Match, attempt_id: int) -> Lease:
+    def _lease(
+        self, presence: Presence, n: int, match: Match, attempt_id: int, now: float
+    ) -> Lease:
         return Lease(
             attempt_id=attempt_id,
             job=match.job,
@@ -220,10 +222,13 @@ class Asks:
             cores=match.cores,
             memory_mb=match.memory_mb,
             scratch_mb=match.scratch_mb,
+            gpus=match.gpus,
+            charged_cores=match.charged_cores,
             wall_s=match.wall_s,
+            matched=now,
         )
 
-    def _row(self, presence: Presence, lease: Lease) -> NewAttempt:
+    def _row(self, presence: Presence, lease: Lease, at: float) -> NewAttempt:
         return NewAttempt(
             attempt_id=lease.attempt_id,
             job_id=lease.job,
@@ -237,25 +242,25 @@ class Asks:
             cores=lease.cores,
             memory_mb=lease.memory_mb,
             scratch_mb=lease.scratch_mb,
+            gpus=lease.gpus,
+            charged_cores=lease.charged_cores,
             wall_s=lease.wall_s,
-            at=self._clock.wall(),
+            at=at,
         )
 
-    def _assign(self, presence: Presence, lease: Lease, body: JobBody) -> Assignment:
+    def _assign(self, presence: Presence, lease: Lease, body: JobBody, now: float) -> Assignment:
         """The match is written: begin its lease and say what to run."""
-        now = self._clock.monotonic()
         lease.deadline, lease.renewed = now + self._settings.lease_s, now
         lease.phase = Phase.LIVE
         lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
         self._leases.put(lease)
-        self._queue.matched(lease.job)
-        self._aftermath.matched(lease)
+        lease.priority = self._queue.matched(lease.job)
         self._log("matched", job=lease.job, epoch=lease.epoch, pilot=presence.pilot)
         return self._assignment(lease, body)
 
     def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
-        job = job_of(body.template, body.body)
-        lease.success_codes = job.success_codes
+        order = self._orders.order(body, lease.kind.owner)
+        lease.success_codes, lease.checkpoint = order.success_codes, order.checkpoint
         return Assignment(
             job=lease.job,
             epoch=lease.epoch,
@@ -273,8 +278,9 @@ class Asks:
                 memory_mb=lease.memory_mb,
                 wall_s=lease.wall_s,
                 scratch_mb=lease.scratch_mb,
+                gpus=lease.gpus,
             ),
-            body=body_of(job, lease.kind.owner),
+            body=cast(Body, order.body),  # the same on the wire
             follow=self._logs.followed(lease.job),
         )
 
@@ -290,14 +296,13 @@ class Asks:
         ]
         if leases:
             bodies = await self._store.bodies([lease.job for lease in leases])
-            return AskAnswer(
-                n=ask.n,
-                assignments=tuple(
-                    self._assignment(lease, bodies[lease.job])
-                    for lease in leases
-                    if lease.job in bodies and lease.phase is Phase.LIVE
-                ),
-            )
+            held = [
+                (lease, self._assignment(lease, bodies[lease.job]))
+                for lease in leases
+                if lease.job in bodies and lease.phase is Phase.LIVE
+            ]
+            again = [await self._checkpoints.given(*one) for one in held]
+            return AskAnswer(n=ask.n, assignments=tuple(again))
         if self._queue.matcher.parked_ask(presence.pilot) == ask.n:
             return self._parked(ask.n)
         return AskAnswer(n=ask.n, retry_in_s=1.0)

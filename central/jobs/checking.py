@@ -1,10 +1,11 @@
 """What is refused of a job before anything is stored, beyond what the types refuse. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
-from pilotage.matcher.tagexpr import BadTags, parse
+from pilotage.matcher.tagexpr import BadTags, count, parse
+from pilotage.matcher.versions import Version, version
 from pilotage.proto.job import Job, Need
 from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.problems import Code
@@ -12,7 +13,30 @@ from pilotage.proto.wording import short
 
 from ..auth.callers import User
 from ..errors import Refused
+from .software import check_length, check_software, needs_of
 
+# The field that says the least, and the one that says the most.
+_RANGES: Final = (
+    ("cores_min", "cores_max"),
+    ("gpus_min", "gpus_max"),
+    ("architecture_level_min", "architecture_level_max"),
+    ("gpu_compute_capability_min", "gpu_compute_capability_max"),
+)
+_OF_GPUS: Final = (
+    "gpu_memory_mb",
+    "gpu_vendor",
+    "gpu_compute_capability_min",
+    "gpu_compute_capability_max",
+    "gpu_driver_min",
+)
+# Of all needs of a job. Who looks for a job looks at words, and one owner may have thousands of
+# classes of jobs.
+TAGS_MAX: Final = 64
+SITES_MAX: Final = 256
+# Of one job, or of one entry of parameters: each is looked at while others wait.
+NAMES_MAX: Final = 4_096
+
+_word = re.compile("[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 NUL: Final = b"u0000"  # stands in JSON whose texts hold NUL, and seldom in any other
 
@@ -48,18 +72,25 @@ def group_of(caller: User, job: Job, where: str) -> str:
 
 def check(job: Job, where: str) -> None:
     """Refuse what the types cannot: clauses that contradict each other, paths that lead out."""
-    for i, need in enumerate(job.needs):
+    check_length(job, where)
+    for i, need in enumerate(needs_of(job)):
         _check_need(need, f"{where}.needs[{i}]")
+    _check_words(job, where)
+    for field in ("inputs", "outputs", "environment"):
+        check_number(len(getattr(job, field)), f"{where}.{field}")
     for i, one in enumerate(job.inputs):
         _check_path(one.name, f"{where}.inputs[{i}].name")
     for i, rule in enumerate(job.outputs):
         _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
-    if job.image:  # run without it, the job would not be what was asked for
-        raise Refused(
-            Code.INVALID,
-            f"{where}.image: {job.image!r}: pilots do not run container images yet; leave it out",
-            field=f"{where}.image",
-        )
+    if job.checkpoint:
+        _check_path(job.checkpoint, f"{where}.checkpoint")
+        if not set(job.checkpoint.split("/")) - {"", "."}:  # all of it, inputs too, would travel
+            raise Refused(
+                Code.INVALID,
+                f"{where}.checkpoint: {job.checkpoint!r} must name a folder in the job's folder",
+                field=f"{where}.checkpoint",
+            )
+    check_software(job, where)
     if not job.command[0]:
         raise Refused(
             Code.INVALID,
@@ -70,10 +101,20 @@ def check(job: Job, where: str) -> None:
         if not _name.fullmatch(key) or key.startswith("PILOTAGE_"):
             raise Refused(
                 Code.INVALID,
-                f"{where}.environment: {key!r} is not a usable variable name "
+                f"{where}.environment.{key}: {short(key)!r} is not a usable variable name "
                 "(letters, digits, _; PILOTAGE_ is ours)",
                 field=f"{where}.environment.{key}",
             )
+
+
+def check_number(found: int, where: str) -> None:
+    """Refuse more than a job, or an entry of parameters, may have of one sort."""
+    if found > NAMES_MAX:
+        raise Refused(
+            Code.INVALID,
+            f"{where}: found {found} entries, expected at most {NAMES_MAX}",
+            field=where,
+        )
 
 
 def check_characters(value: object, where: str) -> None:
@@ -91,23 +132,52 @@ def check_characters(value: object, where: str) -> None:
 
 
 def _check_need(need: Need, where: str) -> None:
-    if need.cores_max and need.cores_max < need.cores_min:
-        raise Refused(
-            Code.INVALID,
-            f"{where}.cores_max: {need.cores_max} is less than cores_min {need.cores_min}",
-            field=f"{where}.cores_max",
-        )
+    for field, why in _contradictions(need):
+        raise Refused(Code.INVALID, f"{where}.{field}: {why}", field=f"{where}.{field}")
+
+
+def _check_words(job: Job, where: str) -> None:
+    """Refuse a job that names so many tags or sites that the search for others would wait."""
+    tags = sum(count(need.tags) for need in needs_of(job))
+    sites = sum(len(need.sites) + len(need.banned_sites) for need in job.needs)
+    if job.preference is not None:
+        sites += len(job.preference.sites)
+    for what, found, most in (("tags", tags, TAGS_MAX), ("sites", sites, SITES_MAX)):
+        if found > most:
+            raise Refused(
+                Code.INVALID,
+                f"{where}.needs: all together name {found} {what}, and a job may name {most}",
+                field=f"{where}.needs",
+            )
+
+
+def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
+    """Yield what of a need no pilot could meet: the field, and why."""
+    for least, most in _RANGES:
+        low, high = getattr(need, least), getattr(need, most)
+        if high and _size(high) < _size(low):
+            yield most, f"{high} is less than {least} {low}"
+    if need.whole_node and need.cores_max:
+        yield "cores_max", "a whole node is all cores of it: leave cores_max out"
+    if not need.gpus_min:
+        for field in _OF_GPUS:
+            if getattr(need, field):
+                yield field, "asks something of GPUs: say gpus_min of 1 or more too"
     try:
         parse(need.tags)
     except BadTags as why:
-        raise Refused(Code.INVALID, f"{where}.tags: {why}", field=f"{where}.tags") from None
+        yield "tags", str(why)
+    for field in ("element", "os", "architecture"):
+        word = getattr(need, field)
+        if word and not _word.fullmatch(word):
+            yield field, f"expected letters, digits and . _ : / @ + - only, found {short(word)!r}"
     both = set(need.sites) & set(need.banned_sites)
     if both:
-        raise Refused(
-            Code.INVALID,
-            f"{where}.banned_sites: {', '.join(sorted(both))} is also in sites",
-            field=f"{where}.banned_sites",
-        )
+        yield "banned_sites", f"{', '.join(sorted(both))} is also in sites"
+
+
+def _size(value: int | str) -> Version:
+    return version(value) if isinstance(value, str) else (value,)
 
 
 def _check_path(text: str, where: str) -> None:

@@ -231,6 +231,6 @@ class Control:
         for job, written in zip(able, done, strict=True):
             if written:
                 tally.done += 1
-                self._queue.matcher.set_priority(job.job_id, priority)
+                self._queue.set_priority(job.job_id, priority)
                 self._aftermath.priority(job.job_id, priority)
         return [job.job_id for job, written in zip(able, done, strict=True) if not written]

@@ -21,20 +21,34 @@ class Counters:
     """Jobs per (kind, site, state). Built from the store at start."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[Kind, Counter[tuple[str, JobState]]] = defaultdict(Counter)
+        self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
 
     def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
         """Count jobs that have come into view (or, with a negative count, gone out of it)."""
-        of_kind = self._counts[kind]
-        of_kind[site, state] += count
-        if of_kind[site, state] == 0:
-            del of_kind[site, state]
+        of_kind, where = self._counts[kind], (site, state)
+        now = of_kind.get(where, 0) + count
+        if now:
+            of_kind[where] = now
+        else:
+            of_kind.pop(where, None)
 
-    def move(self, kind: Kind, old: tuple[str, JobState], new: tuple[str, JobState]) -> None:
-        """Count one job that has moved."""
-        if old != new:
-            self.add(kind, *old, -1)
-            self.add(kind, *new, 1)
+    def move(
+        self, kind: Kind, old: tuple[str, JobState], new: tuple[str, JobState], *, count: int = 1
+    ) -> None:
+        """Count jobs that have moved."""
+        if old == new:
+            return
+        of_kind = self._counts[kind]
+        left = of_kind.get(old, 0) - count
+        if left:
+            of_kind[old] = left
+        else:
+            of_kind.pop(old, None)
+        came = of_kind.get(new, 0) + count
+        if came:
+            of_kind[new] = came
+        else:
+            del of_kind[new]
 
     def rows(self) -> Iterable[tuple[Kind, str, JobState, int]]:
         for kind, of_kind in self._counts.items():

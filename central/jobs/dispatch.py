@@ -4,13 +4,15 @@ The order within one message is: judge (pure, in memory), write, then let memory
 written. An answer goes out after the commit of what it says.
 """
 
-from pilotage.proto.messages import Beat, BeatAnswer, Stop, Turn, TurnReply
+from pilotage.proto.messages import Beat, Stop, Turn
 from pilotage.proto.pilot_states import PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import PilotCaller
 from ..errors import Refused
+from ..observe.metrics import Histogram
 from ..ports import Clock
+from ..saying import BeatAnswer, TurnReply
 from ..store.protocol import Store
 from .aftermath import Aftermath
 from .asks import Asks
@@ -35,21 +37,24 @@ class Dispatch:
         beats: Beats,
         clock: Clock,
         term: int,
+        turn_s: Histogram,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._logs, self._aftermath = memory.pilots, memory.logs, aftermath
         self._reports, self._asks, self._beats = reports, asks, beats
-        self._clock, self._term = clock, term
+        self._clock, self._term, self._turn_s = clock, term, turn_s
 
     async def turn(self, caller: PilotCaller, message: Turn) -> TurnReply:
         """Take reports and at most one ask; each item is judged as if it came alone.
 
         Raises Refused: OLD_SESSION, OTHER_STORE (the pilot ends), STORE_FULL (it repeats).
         """
+        began = self._clock.monotonic()
         presence = await self._presence(caller, message.gen, message.session)
-        judged = await self._reports.judge(presence, message.reports)
+        judged = await self._reports.judge(presence, message.reports) if message.reports else []
         answer = await self._asks.answer(presence, message.ask, judged)
         replies = (one.reply() for one in judged)
+        self._turn_s.observe(self._clock.monotonic() - began)
         return TurnReply(
             term=self._term,
             reports=tuple(reply for reply in replies if reply is not None),

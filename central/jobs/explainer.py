@@ -3,17 +3,23 @@
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api import Explanation
+from pilotage.proto.api import Explanation, OfferExplanation
 from pilotage.proto.job import Job
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.pilot_states import LIVING, PilotState
 
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Clock
+from ..store.records import JobRow
 from .checking import check, check_characters, community_of, group_of
 from .idle import IdleClasses
+from .leases import Phase
 from .memory import Memory
+from .pilots import PilotService
+from .presence import Presence
 from .queries import Queries
+from .software import needs_of
 
 
 class Explainer:
@@ -25,25 +31,26 @@ class Explainer:
         memory: Memory,
         idle: IdleClasses,
         queries: Queries,
+        pilots: PilotService,
         clock: Clock,
         silent_s: float,
     ) -> None:
         self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
-        self._idle = idle
+        self._leases = memory.leases
+        self._idle, self._pilot_service = idle, pilots
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Say why a job waits, or in which state it is."""
         row = await self._queries.row(caller, job_id, Action.JOB_READ)
+        if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
+            return Explanation(
+                job=job_id, state=row.state.value, offers=0, fitting=0, notes=[_state_of(row)]
+            )
         await self._idle.load([row.class_id])
         spec = self._queue.classes[row.class_id].spec
-        waiting = job_id if row.state is JobState.WAITING else None
-        explained = self._explain(waiting, spec, row.priority)
-        notes = explained.notes
-        if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
-            why = f" ({row.reason})" if row.reason else ""
-            notes = [f"the job does not wait: it is {row.state.value}{why}"]
-        return msgspec.structs.replace(explained, job=job_id, state=row.state.value, notes=notes)
+        explained = self._explain(job_id, spec, row.priority)
+        return msgspec.structs.replace(explained, state=row.state.value)
 
     async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:
         """Say what would become of a job. Raises Refused where it could not be submitted."""
@@ -56,31 +63,91 @@ class Explainer:
             group=group_of(caller, job, "job"),
             owner=self._owners.word(caller.issuer, caller.subject),
             type=job.type,
-            needs=job.needs,
+            needs=needs_of(job),
             preference=job.preference,
         )
         explained = self._explain(None, spec, job.priority)
         return msgspec.structs.replace(explained, state="not submitted")
 
+    async def pilot(self, caller: Caller, pilot: str) -> OfferExplanation:
+        """Say why a pilot gets nothing, or what it could run with what is free of it now."""
+        view = await self._pilot_service.get(caller, pilot)
+        presence = self._pilots.find(pilot)
+        if presence is None or view.state not in LIVING:
+            return _nothing(pilot, f"the pilot asks for nothing: it is {view.state.value}")
+        free, empty = self._free(presence), presence.empty_offer()
+        if free is None or empty is None:
+            return _nothing(pilot, "the pilot has not asked for anything yet")
+        now = self._clock.monotonic()
+        explained = self._queue.matcher.explain_offer(free, now, empty=empty)
+        notes: list[str] = []
+        if presence.drain:
+            notes.append("it is draining: it finishes what it holds and is given nothing more")
+        elif now - presence.heard > self._silent_s:
+            notes.append(f"nothing was heard of it for {now - presence.heard:.0f} s")
+        held = [one for one in self._leases.of_pilot(pilot) if one.phase is Phase.LIVE]
+        notes += _use_of(free, empty, len(held))
+        return msgspec.structs.replace(explained, notes=[*notes, *explained.notes])
+
     def _explain(self, job: int | None, spec: ClassSpec, priority: int) -> Explanation:
         offers = [offer for offer in self.offers() if offer.community == spec.community]
         now = self._clock.monotonic()
-        return self._queue.matcher.explain(job, spec, offers, now, priority=priority)
+        return self._queue.matcher.explain(
+            job, spec, offers, now, priority=priority, free=self._free_now
+        )
 
     def offers(self) -> list[LiveOffer]:
         """Return what every living pilot could offer if it were empty."""
         offers: list[LiveOffer] = []
+        now = self._clock.monotonic()
         for presence in self._pilots.all():
-            silent = self._clock.monotonic() - presence.heard
-            if presence.offer is None or presence.drain or silent > self._silent_s:
+            is_given = presence.state is PilotState.RUNNING and not presence.drain
+            if not is_given or now - presence.heard > self._silent_s:
                 continue
-            whole = msgspec.structs.replace(
-                presence.live_offer(
-                    presence.offer, cores_taken=0, memory_taken_mb=0, scratch_taken_mb=0
-                ),
-                cores_free=presence.offer.cores,
-                memory_free_mb=presence.offer.memory_mb,
-                scratch_free_mb=max(presence.offer.scratch_mb, presence.offer.scratch_free_mb),
-            )
-            offers.append(whole)
+            empty = presence.empty_offer()
+            if empty is not None:
+                offers.append(empty)
         return offers
+
+    def _free_now(self, empty: LiveOffer) -> LiveOffer:
+        """Return what is free of the pilot that would offer this if it were empty."""
+        presence = self._pilots.find(empty.pilot)
+        free = self._free(presence) if presence is not None else None
+        return free if free is not None else empty
+
+    def _free(self, presence: Presence) -> LiveOffer | None:
+        return presence.free_offer(self._leases.of_pilot(presence.pilot))
+
+
+def _nothing(pilot: str, why: str) -> OfferExplanation:
+    return OfferExplanation(pilot=pilot, waiting=0, fitting=0, notes=[why])
+
+
+def _state_of(row: JobRow) -> str:
+    """Say in which state a job is that does not wait, and where."""
+    why = f" ({row.reason})" if row.reason else ""
+    where = f" at {row.site} on pilot {row.pilot}" if row.pilot else ""
+    if row.state in FINAL and where:
+        where = f"; it was{where}"
+    elif row.state is JobState.HELD:
+        where = "; released, it waits again"
+    return f"the job does not wait: it is {row.state.value}{why}{where}"
+
+
+def _use_of(free: LiveOffer, empty: LiveOffer, jobs: int) -> list[str]:
+    """Say what of an offer is taken."""
+    by = "1 job" if jobs == 1 else f"{jobs} jobs"
+    if free.cores_free <= 0:
+        taken = free.cores - free.cores_free
+        return [f"it is full: {taken} of {free.cores} cores taken by {by}"]
+    parts = [
+        f"{what} {now} of {all_}{unit}"
+        for what, now, all_, unit in (
+            ("cores", free.cores_free, empty.cores_free, ""),
+            ("memory", free.memory_free_mb, empty.memory_free_mb, " MB"),
+            ("scratch", free.scratch_free_mb, empty.scratch_free_mb, " MB"),
+            ("GPUs", free.gpus_free, empty.gpus_free, ""),
+        )
+        if now < all_
+    ]
+    return [f"free now: {', '.join(parts)}; the rest is taken by {by}"] if parts and jobs else []

@@ -1,49 +1,28 @@
-"""The stream of events that submitters and the portal follow. Hints: nothing depends on them."""
+"""The stream of events that submitters and the portal follow. Hints: nothing depends on them.
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+To tell an event costs the same whether one follows or a thousand: it is put once at each reach
+that has it, and followers fetch what is new from there, as bytes that are made once for all.
+"""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable
 
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller
+from ..auth.callers import User
 from ..auth.policy import Action
+from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.protocol import Store
 from .counters import Kind
+from .reaches import Encode, Entry, Follower, Reaches, within
 from .scope import Owners, scope
 
 KEPT = 10_000  # events that a follower who was cut off can catch up with
-BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees a gap
-
-
-class _Entry(NamedTuple):
-    """One event as it is kept: shown only to those who follow, since most events have no reader."""
-
-    seq: int
-    at: float
-    kind: Kind | None  # of the job; None: about a pilot
-    community: str
-    job: int | None
-    state: JobState | None
-    site: str
-    pilot: str
-    reason: str
-
-    def shown(self) -> Event:
-        return Event(
-            seq=self.seq,
-            at=shown(self.at),
-            kind="pilot" if self.kind is None else "job",
-            job=self.job,
-            state=self.state,
-            site=self.site,
-            pilot=self.pilot,
-            reason=self.reason,
-        )
+STREAMS_MAX = 8  # of one person at once: a portal and some programs that wait
 
 
 class Feed:
@@ -52,8 +31,9 @@ class Feed:
     def __init__(self, clock: Clock, store: Store, owners: Owners) -> None:
         self._clock, self._store, self._owners = clock, store, owners
         self._seq = 0
-        self._kept: deque[_Entry] = deque(maxlen=KEPT)
-        self._followers: set[_Follower] = set()
+        self._kept: deque[Entry] = deque(maxlen=KEPT)
+        self._reaches = Reaches()
+        self._streams: Counter[tuple[str, str, str]] = Counter()  # of each person
 
     def job(
         self,
@@ -66,96 +46,88 @@ class Feed:
         reason: str = "",
     ) -> None:
         """Say that a job has moved."""
-        at = self._clock.wall()
-        self._publish(
-            _Entry(self._next(), at, kind, kind.community, job, state, site, pilot, reason)
-        )
+        self.jobs(kind, (job,), state, site=site, pilot=pilot, reason=reason)
+
+    def jobs(
+        self,
+        kind: Kind,
+        jobs: Iterable[int],
+        state: JobState,
+        *,
+        site: str = "",
+        pilot: str = "",
+        reason: str = "",
+    ) -> None:
+        """Say that jobs of one kind have moved to one state."""
+        at, community = self._clock.wall(), kind.community
+        for seq, job in enumerate(jobs, self._seq + 1):
+            self._seq = seq
+            self._publish(Entry(seq, at, kind, community, job, state, site, pilot, reason))
 
     def pilot(self, *, community: str, pilot: str, site: str, reason: str) -> None:
         """Say that something happened to a pilot."""
-        at = self._clock.wall()
-        self._publish(_Entry(self._next(), at, None, community, None, None, site, pilot, reason))
-
-    def _next(self) -> int:
         self._seq += 1
-        return self._seq
+        at = self._clock.wall()
+        self._publish(Entry(self._seq, at, None, community, None, None, site, pilot, reason))
 
-    def _publish(self, entry: _Entry) -> None:
+    def _publish(self, entry: Entry) -> None:
         self._kept.append(entry)
-        for follower in self._followers:
-            follower.offer(entry)
+        self._reaches.put(entry)
 
-    async def subscribe(
-        self, caller: Caller, *, submission: int | None, after: int | None
-    ) -> AsyncIterator[Event]:
-        """Yield what the caller may see, of one submission or of all."""
+    def subscribe(
+        self, caller: User, *, submission: int | None, after: int | None, encode: Encode
+    ) -> AsyncIterator[bytes]:
+        """Return what the caller may see from now on, or from `after` on, each as `encode` says.
+
+        A part may hold many events. What `encode` made is kept for others, so all must bring the
+        same. A `gap` event says that some were missed. Raises Refused, TOO_MANY.
+        """
+        person = (caller.issuer, caller.subject, caller.community)
+        if self._streams[person] >= STREAMS_MAX:
+            why = f"you follow {STREAMS_MAX} streams of events, no more are given: end one of them"
+            raise Refused(Code.TOO_MANY, why)
         bounds = scope(caller, Action.EVENT_READ, self._owners)
-        record = await self._store.submission(submission) if submission is not None else None
-        ranges = record.ranges if record is not None else ()
-        async for event in self.follow(
-            community=bounds.community, owner=bounds.owner, groups=bounds.groups, after=after
-        ):
-            if submission is None or event.job is None or _within(event.job, ranges):
-                yield event
 
-    async def follow(
-        self,
-        *,
-        community: str,
-        owner: str | None,
-        groups: frozenset[str] | None,
-        after: int | None,
-    ) -> AsyncIterator[Event]:
-        """Yield events as they come, from `after` on; a `gap` event where some were missed."""
-        follower = _Follower(community, owner, groups)
+        def left() -> None:
+            self._streams[person] -= 1
+            if not self._streams[person]:
+                del self._streams[person]
+
+        follower = self._reaches.follow((bounds.community, bounds.owner, bounds.groups), left)
+        self._streams[person] += 1
         if after is not None:
-            if (
-                after > self._seq or self._kept and self._kept[0].seq > after + 1
-            ):  # of a central that was restarted since
-                follower.miss()
-            for entry in self._kept:
-                if entry.seq > after:
-                    follower.offer(entry)
-        self._followers.add(follower)
+            self._catch_up(follower, after)
+        return self._told(follower, submission, encode)
+
+    def _catch_up(self, follower: Follower, after: int) -> None:
+        # A number that is still to come is of a central that was restarted since.
+        if after > self._seq or (self._kept and self._kept[0].seq > after + 1):
+            follower.missed = True
+        follower.past.extend(
+            entry
+            for entry in self._kept
+            if entry.seq > after and follower.reach.covers(entry.community, entry.kind)
+        )
+
+    async def _told(
+        self, follower: Follower, submission: int | None, encode: Encode
+    ) -> AsyncIterator[bytes]:
         try:
+            ranges = None
+            if submission is not None:
+                record = await self._store.submission(submission)
+                ranges = record.ranges if record is not None else ()
             while True:
-                await follower.ready.wait()
                 if follower.missed:
                     follower.missed = False
-                    yield Event(seq=self._seq, at=shown(self._clock.wall()), kind="gap")
-                while follower.queue:
-                    yield follower.queue.popleft().shown()
-                follower.ready.clear()
+                    gap = Event(seq=self._seq, at=shown(self._clock.wall()), kind="gap")
+                    yield encode(gap)
+                lines = [
+                    entry.encoded(encode)
+                    for entry in await follower.next()
+                    if ranges is None or entry.job is None or within(entry.job, ranges)
+                ]
+                if lines:
+                    yield b"".join(lines)
         finally:
-            self._followers.discard(follower)
-
-
-def _within(job: int, ranges: tuple[tuple[int, int], ...]) -> bool:
-    return any(first <= job < first + count for first, count in ranges)
-
-
-class _Follower:
-    """One subscription, with what its caller may see."""
-
-    def __init__(self, community: str, owner: str | None, groups: frozenset[str] | None) -> None:
-        self._community, self._owner, self._groups = community, owner, groups
-        self.queue: deque[_Entry] = deque(maxlen=BEHIND_MAX)
-        self.missed = False
-        self.ready = asyncio.Event()
-
-    def miss(self) -> None:
-        """Some events are gone for this follower."""
-        self.missed = True
-        self.ready.set()
-
-    def offer(self, entry: _Entry) -> None:
-        if self._community and entry.community != self._community:
-            return
-        if entry.kind is not None:
-            if self._owner is not None and entry.kind.owner != self._owner:
-                return
-            if self._groups is not None and entry.kind.group not in self._groups:
-                return
-        self.missed = self.missed or len(self.queue) == BEHIND_MAX
-        self.queue.append(entry)
-        self.ready.set()
+            follower.leave()

@@ -1,12 +1,13 @@
 """How the central is: for probes, for the operator, for the demo."""
 
 from pilotage import __version__
-from pilotage.proto.api import Health
+from pilotage.proto.api import Health, Readiness
 from pilotage.proto.pilot_states import LIVING
 
 from ..ports import Bus, Clock
 from ..store.protocol import Store
 from .memory import Memory
+from .probe import StoreProbe
 
 
 class HealthService:
@@ -19,9 +20,11 @@ class HealthService:
         memory: Memory,
         bus: Bus,
         clock: Clock,
+        probe: StoreProbe,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._bus, self._clock = memory.pilots, bus, clock
+        self._probe = probe
         self._since = clock.monotonic()
         self._ready = False
 
@@ -29,8 +32,14 @@ class HealthService:
         """Say whether requests are answered: not before the rebuild, not while stopping."""
         self._ready = ready
 
-    def ready(self) -> bool:
-        return self._ready
+    def ready(self) -> Readiness:
+        bus = "none" if not self._bus.url else "up" if self._bus.up else "down"
+        return Readiness(
+            ready=self._ready and not self._probe.full,
+            loaded=self._ready,
+            store=self._probe.full or "ok",
+            bus=bus,
+        )
 
     def health(self) -> Health:
         bus = self._bus.url if self._bus.up else "down"
@@ -40,7 +49,7 @@ class HealthService:
             gen=self._store.generation,
             jobs_waiting=len(self._queue.matcher),
             attempts=self._leases.live_count(),
-            pilots=sum(1 for one in self._pilots.all() if one.state in LIVING),
+            pilots=sum(self._pilots.states[state] for state in LIVING),
             bus=bus if self._bus.url else "none",
             uptime_s=round(self._clock.monotonic() - self._since, 1),
         )

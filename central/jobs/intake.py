@@ -16,12 +16,16 @@ from ..auth.callers import User
 from ..decode import decode
 from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
-from .checking import NUL, check, check_characters, group_of
+from .checking import NUL, check, check_characters, check_number, group_of
 from .classes import Classes, ClassInfo
 from .rendering import Entry, decode_job, decode_parameters, filled_text, uses_in
 from .sizes import FilledSizes, check_size
+from .software import needs_of
 
 SHORT = 4_096  # bytes of an entry of parameters as most are
+SHOWN_MAX = 20  # names in a message
+COMPARED_MAX = 20  # names that may be meant
+COMPARED_LENGTH_MAX = 64
 
 _encode = msgspec.json.encode
 
@@ -69,14 +73,21 @@ def _alike(pair: tuple[ClassInfo, NewJob]) -> tuple[int, int]:
 
 def lacking(names: frozenset[str], given: Entry) -> str:
     """Return which parameters of the template an entry has not, and which it has instead."""
-    absent = sorted(names - given.keys())
-    surplus = sorted(given.keys() - names)
-    said = f"the template also uses {', '.join(absent)}; this entry has "
-    said += ", ".join(short(name) for name in given) or "nothing"
-    for name in absent:
-        for close in get_close_matches(name, surplus, n=1):
-            return f"{said}: did you mean {name!r} by {close!r}?"
+    absent, surplus = names - given.keys(), given.keys() - names
+    said = f"the template also uses {_some(sorted(absent))}; this entry has "
+    said += _some(list(given)) or "nothing"
+    # To compare names costs their lengths multiplied: a slip of the pen is found among few, short.
+    likely = [name for name in surplus if len(name) <= COMPARED_LENGTH_MAX][:COMPARED_MAX]
+    for name in sorted(absent)[:COMPARED_MAX]:
+        if len(name) <= COMPARED_LENGTH_MAX:
+            for close in get_close_matches(name, sorted(likely), n=1):
+                return f"{said}: did you mean {name!r} by {close!r}?"
     return said
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(map(short, names[:SHOWN_MAX]))
+    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
 class Maker:
@@ -158,6 +169,7 @@ class Maker:
             given = decode_parameters(entry)
         except msgspec.DecodeError:
             given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
+        check_number(len(given), f"parameters[{number}]")
         if not self._names <= given.keys():
             where = f"parameters[{number}]"
             said = lacking(self._names, given)
@@ -186,7 +198,7 @@ class Maker:
             group=group_of(self._caller, job, where),
             owner_id=self.owner.owner_id,
             type=job.type,
-            needs=_encode(job.needs),
+            needs=_encode(needs_of(job)),
             preference=_encode(job.preference),
         )
 

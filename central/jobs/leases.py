@@ -5,9 +5,11 @@ later (PROTOCOL C4). The store has no deadline; after a restart every lease gets
 """
 
 import enum
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from pilotage.proto.messages import Why
 
@@ -30,8 +32,7 @@ class Settling(enum.Enum):
     REQUEUE = "requeue"  # we end the lease without the pilot
 
 
-@dataclass(eq=False)
-class Lease:
+class Lease(msgspec.Struct, eq=False, gc=False):
     """One attempt as the dispatch keeps it."""
 
     attempt_id: int
@@ -49,7 +50,11 @@ class Lease:
     memory_mb: int
     scratch_mb: int
     wall_s: float
+    matched: float  # monotonic; after a restart by the wall clock of its row
+    gpus: int = 0
+    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
     success_codes: tuple[int, ...] = (0,)
+    checkpoint: bool = False  # whether its job has one that travels
     retries: int = 0
     failures: int = 0
     losses: int = 0
@@ -57,6 +62,7 @@ class Lease:
     started_at: float | None = None
     wanted: Why | None = None
     wanted_reason: str = ""  # the words of the person who wants it
+    wanted_since: float = 0.0  # monotonic
     deadline: float = 0.0
     renewed: float = 0.0
     phase: Phase = Phase.PENDING
@@ -69,6 +75,8 @@ class LeaseTable:
     def __init__(self) -> None:
         self._by_job: dict[int, Lease] = {}
         self._by_pilot: defaultdict[str, dict[int, Lease]] = defaultdict(dict)
+        self._looks: list[tuple[float, int, Lease]] = []  # a heap: when to look at which deadline
+        self._serial = 0
 
     def put(self, lease: Lease) -> None:
         """Keep the job's newest attempt; an older open one of the same job is forgotten."""
@@ -77,6 +85,7 @@ class LeaseTable:
             self.forget(older)
         self._by_job[lease.job] = lease
         self._by_pilot[lease.pilot][lease.job] = lease
+        self._look_at(lease, lease.deadline)
 
     def forget(self, lease: Lease) -> None:
         """Nothing of this attempt counts any more."""
@@ -89,6 +98,27 @@ class LeaseTable:
             if not of_pilot:
                 del self._by_pilot[lease.pilot]
 
+    def candidates(self, now: float) -> list[Lease]:
+        """Return the live attempts at which to look: `overdue` judges whether their lease is over.
+
+        Deadlines only move later, so each attempt comes when the one that was last seen of it has
+        passed, and not with all others in every pass; then again and again until it is ended.
+        """
+        found: list[Lease] = []
+        while self._looks and self._looks[0][0] <= now:
+            _, _, lease = heapq.heappop(self._looks)
+            if lease.phase is Phase.LIVE:
+                found.append(lease)
+            elif lease.phase is not Phase.GONE:  # it may be taken back, for as long as it was given
+                self._look_at(lease, now + max(1.0, lease.deadline - lease.renewed))
+        for lease in found:
+            self._look_at(lease, max(now, lease.deadline))
+        return found
+
+    def _look_at(self, lease: Lease, at: float) -> None:
+        self._serial += 1
+        heapq.heappush(self._looks, (at, self._serial, lease))
+
     def find(self, job: int, epoch: int) -> Lease | None:
         """Return the attempt if it is the job's newest one."""
         lease = self._by_job.get(job)
@@ -97,8 +127,15 @@ class LeaseTable:
     def of_job(self, job: int) -> Lease | None:
         return self._by_job.get(job)
 
+    def holds(self, pilot: str) -> bool:
+        """Whether there is any attempt of this pilot."""
+        return pilot in self._by_pilot
+
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
+
+    def all(self) -> Iterator[Lease]:
+        return iter(self._by_job.values())
 
     def class_ids(self) -> set[int]:
         """Return the classes of all attempts that are here."""
@@ -111,9 +148,14 @@ class LeaseTable:
         return sum(1 for _ in self.live())
 
     def shift(self, late_s: float) -> None:
-        """Move every deadline: this process slept, and beats may lie unread (PROTOCOL C4)."""
+        """Move every deadline: this process slept, and beats may lie unread (PROTOCOL C4).
+
+        What is silent is not the pilot, so that no deadline is further from a sign of life than a
+        lease: as late is an attempt that is taken back looked at.
+        """
         for lease in self._by_job.values():
             lease.deadline += late_s
+            lease.renewed += late_s
 
 
 def overdue(leases: Iterable[Lease], now: float) -> list[Lease]:

@@ -1,15 +1,20 @@
 """Live output of payloads: travels only while somebody follows (≤ 64 kB/s a job)."""
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from pilotage.proto.messages import Attempt, LogChunk, Stream
 
-from .leases import LeaseTable, Phase
+from .leases import Lease, LeaseTable, Phase
 from .outbound import Outbound
 
 BEHIND_MAX = 256  # chunks a slow follower may be behind before it sees a gap
+TAIL_BYTES = 65_536  # of each stream of a job that is followed, for those who come later
+CUT_BYTES = 3  # a pilot holds a character back that is not whole yet
+QUIET_S = 1.5  # a pilot that does not say how much there is has then said all
 
 
 class LiveLogs:
@@ -17,60 +22,186 @@ class LiveLogs:
 
     def __init__(self, leases: LeaseTable, outbound: Outbound) -> None:
         self._leases, self._outbound = leases, outbound
-        self._followers: defaultdict[int, set[_Follower]] = defaultdict(set)
+        self._followed: dict[int, _Followed] = {}
 
     def followed(self, job: int) -> bool:
         """Whether anybody follows this job's output."""
-        return job in self._followers
+        return job in self._followed
 
     def chunk(self, chunk: LogChunk) -> None:
         """Hand a chunk to its followers; dropped when there are none."""
-        lease = self._leases.find(chunk.job, chunk.epoch)
-        if lease is None or chunk.job not in self._followers:
-            return
-        for follower in self._followers[chunk.job]:
-            if follower.epoch == chunk.epoch:
-                follower.offer(chunk)
+        lease, followed = self._leases.find(chunk.job, chunk.epoch), self._followed.get(chunk.job)
+        if lease is not None and followed is not None and followed.epoch == chunk.epoch:
+            followed.take(chunk)
 
     def ended(self, job: int, epoch: int) -> None:
         """No more output comes of this attempt."""
-        for follower in self._followers.get(job, ()):
-            if follower.epoch == epoch:
-                follower.end()
+        followed = self._followed.get(job)
+        if followed is not None and followed.epoch == epoch:
+            followed.end()
 
     async def live(self, job: int, stream: Stream) -> AsyncIterator[bytes]:
         """Yield a running attempt's output from its beginning as it comes, until it ends.
 
         Where bytes were lost on the way, a line says how many.
         """
-        lease = self._leases.of_job(job)
-        if lease is None or lease.phase is not Phase.LIVE:
+        lease = self._lease(job)
+        if lease is None:
             return
-        follower = _Follower(lease.epoch, stream)
-        self._followers[job].add(follower)
+        with self._follow(lease) as followed:
+            reader = followed.read(stream, tail=not self._outbound.up)
+            try:
+                async for text in reader.texts():
+                    yield text
+            finally:
+                followed.readers.discard(reader)
+
+    async def look(self, job: int, *, wait_s: float) -> "Look | None":
+        """Return the ends of all streams of a running attempt, as complete as `wait_s` allows.
+
+        None: nothing runs.
+        """
+        lease = self._lease(job)
+        if lease is None:
+            return None
+        with self._follow(lease) as followed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await followed.come()
+            ends = {stream: tail.end() for stream, tail in followed.tails.items()}
+            return Look(lease, ends, followed.complete)
+
+    def _lease(self, job: int) -> Lease | None:
+        lease = self._leases.of_job(job)
+        return lease if lease is not None and lease.phase is Phase.LIVE else None
+
+    @contextmanager
+    def _follow(self, lease: Lease) -> Generator["_Followed"]:
+        followed = self._followed.get(lease.job)
+        if followed is None or followed.epoch != lease.epoch:
+            followed = self._followed[lease.job] = _Followed(lease.epoch)
+        followed.users += 1
         attempt = Attempt(lease.job, lease.epoch)
         self._outbound.follow(lease.kind.community, lease.pilot, attempt)
         try:
-            async for text in follower.texts():
-                yield text
+            yield followed
         finally:
-            self._followers[job].discard(follower)
-            if not self._followers[job]:
-                del self._followers[job]
+            followed.users -= 1
+            if not followed.users and self._followed.get(lease.job) is followed:
+                del self._followed[lease.job]
 
 
-class _Follower:
+class End(NamedTuple):
+    """The last bytes of a stream."""
+
+    data: bytes
+    start: int  # bytes before them
+    size: int  # of the whole stream
+
+
+class Look(NamedTuple):
+    """The ends of the streams of an attempt, at one moment."""
+
+    lease: Lease
+    ends: dict[Stream, End]
+    complete: bool  # whether all that there was has come
+
+
+class _Followed:
+    """An attempt that somebody follows."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.users = epoch, 0
+        self.readers: set[_Reader] = set()
+        self.tails: dict[Stream, _Tail] = {}
+        self._news: set[asyncio.Event] = set()
+        self._over = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last byte of every stream has come that there was when we began."""
+        streams = [self.tails.get(stream) for stream in Stream]
+        return self._over or all(tail is not None and tail.caught_up for tail in streams)
+
+    def take(self, chunk: LogChunk) -> None:
+        self.tails.setdefault(chunk.stream, _Tail()).take(chunk)
+        for reader in self.readers:
+            if reader.stream is chunk.stream:
+                reader.offer(chunk.offset, chunk.text.encode())
+        self._tell()
+
+    def end(self) -> None:
+        self._over = True
+        for reader in self.readers:
+            reader.end()
+        self._tell()
+
+    def read(self, stream: Stream, *, tail: bool) -> "_Reader":
+        """Return a new reader, with the `tail` where the pilot cannot be told to begin anew."""
+        reader, here = _Reader(stream), self.tails.get(stream)
+        if tail and here is not None:
+            reader.offer(here.start, bytes(here.data))
+        if self._over:
+            reader.end()
+        self.readers.add(reader)
+        return reader
+
+    async def come(self) -> None:
+        """Return once all is here that there was when we began."""
+        news = asyncio.Event()
+        self._news.add(news)
+        try:
+            while not self.complete:
+                says_sizes = any(tail.caught_up or tail.told for tail in self.tails.values())
+                async with asyncio.timeout(QUIET_S if self.tails and not says_sizes else None):
+                    await news.wait()
+                news.clear()
+        finally:
+            self._news.discard(news)
+
+    def _tell(self) -> None:
+        for news in self._news:
+            news.set()
+
+
+class _Tail:
+    """The newest bytes of one stream."""
+
+    def __init__(self) -> None:
+        self.data, self.start = bytearray(), 0
+        self.told = 0  # how large the stream was, by its pilot's last word
+        self.caught_up = False
+
+    def take(self, chunk: LogChunk) -> None:
+        text, end = chunk.text.encode(), self.start + len(self.data)
+        if chunk.offset > end:  # something was lost on the way
+            self.data.clear()
+            self.start = end = chunk.offset
+        self.data += text[end - chunk.offset :]
+        end = self.start + len(self.data)
+        surplus = max(0, len(self.data) - TAIL_BYTES)
+        del self.data[:surplus]
+        self.start += surplus
+        self.told = max(self.told, chunk.size)
+        is_empty = not chunk.text and not chunk.size
+        self.caught_up |= is_empty or 0 < chunk.size <= end + CUT_BYTES
+
+    def end(self) -> End:
+        return End(bytes(self.data), self.start, max(self.told, self.start + len(self.data)))
+
+
+class _Reader:
     """One reader of one stream of one attempt."""
 
-    def __init__(self, epoch: int, stream: Stream) -> None:
-        self.epoch, self._stream = epoch, stream
-        self._chunks: deque[LogChunk] = deque(maxlen=BEHIND_MAX)
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._pieces: deque[tuple[int, bytes]] = deque(maxlen=BEHIND_MAX)
         self._ready = asyncio.Event()
         self._over = False
 
-    def offer(self, chunk: LogChunk) -> None:
-        if chunk.stream is self._stream:
-            self._chunks.append(chunk)
+    def offer(self, offset: int, text: bytes) -> None:
+        if text:
+            self._pieces.append((offset, text))
             self._ready.set()
 
     def end(self) -> None:
@@ -82,14 +213,13 @@ class _Follower:
         while True:
             await self._ready.wait()
             self._ready.clear()
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                text = chunk.text.encode()
-                if chunk.offset > position:
-                    yield f"\n[{chunk.offset - position} bytes were not sent]\n".encode()
-                skip = max(0, position - chunk.offset)
-                if skip < len(text) or not text:
+            while self._pieces:
+                offset, text = self._pieces.popleft()
+                if offset > position:
+                    yield f"\n[{offset - position} bytes were not sent]\n".encode()
+                skip = max(0, position - offset)
+                if skip < len(text):
                     yield text[skip:]
-                position = max(position, chunk.offset + len(text))
+                position = max(position, offset + len(text))
             if self._over:
                 return

@@ -1,6 +1,7 @@
 """What a dispatch keeps in memory. All of it can be rebuilt from the store (`recover`)."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from .classes import Classes
 from .counters import Counters
@@ -10,6 +11,7 @@ from .logs import LiveLogs
 from .presence import Pilots
 from .queue import Queue
 from .scope import Owners
+from .tally import Tally
 
 
 @dataclass(frozen=True)
@@ -22,5 +24,7 @@ class Memory:
     owners: Owners
     classes: Classes
     counters: Counters
+    tally: Tally
     feed: Feed
     logs: LiveLogs
+    told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

@@ -1,7 +1,6 @@
 """The life of pilots beside their work: secrets, registration, tokens, drain, lists."""
 
 import asyncio
-import hashlib
 import hmac
 
 import msgspec
@@ -30,10 +29,10 @@ from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import Caller, PilotCaller, User
+from ..auth.kept_secrets import hashed
 from ..auth.policy import Action, Reach, reach
 from ..errors import Refused
 from ..observe.events import Log
-from ..observe.times import shown
 from ..ports import Bus, Clock, Randomness
 from ..settings import LeaseSettings
 from ..store.errors import PilotNotFound
@@ -43,7 +42,9 @@ from .aftermath import Aftermath
 from .leases import Phase
 from .memory import Memory
 from .outbound import Outbound
+from .pilot_view import pilot_view
 from .presence import Presence
+from .served import serves
 from .tokens import PilotTokens
 
 LOGINS_A_BATCH = 200
@@ -77,7 +78,8 @@ class PilotService:
     async def register(self, message: Register) -> Registered:
         """Turn a one-use secret into a pilot. The same (secret, nonce) gives it again."""
         _check_protocol(message.protocol)
-        renewal = self._randomness.token()
+        # A copy that comes late must not change what the pilot was given before.
+        renewal = self._tokens.renewal_secret(message.secret, message.nonce)
         node = message.node or Node(host="unknown")
         row = await self._store.register(
             Registration(
@@ -89,13 +91,28 @@ class PilotService:
                 at=self._clock.wall(),
             )
         )
+        if not _same(row.renewal_hash, hashed(renewal)):
+            raise Refused(
+                Code.OTHER_STORE,
+                f"pilot {row.pilot} registered when this central had another key: restored since?"
+                " Start a pilot with a new secret",
+            )
+        if row.session > 1:  # another life has said hello since: its session is not for two
+            raise Refused(
+                Code.OLD_SESSION, f"pilot {row.pilot} lives elsewhere: session {row.session}"
+            )
         return await self._welcome(row, node, renewal)
 
     async def hello(self, message: Hello) -> Registered:
         """Open the next session of a pilot that was restarted; the older one dies."""
         _check_protocol(message.protocol)
         await self._known(message.pilot, message.renewal_secret)
-        row = await self._store.hello(message.pilot, message.nonce)
+        row = await self._store.hello(message.pilot, message.nonce, message.session)
+        if row.nonce != message.nonce:  # a late copy, or two lives that began at once
+            raise Refused(
+                Code.OLD_SESSION,
+                f"pilot {row.pilot}: session {message.session} is not later than {row.session}",
+            )
         node = msgspec.json.decode(row.node, type=Node)
         return await self._welcome(row, node, message.renewal_secret)
 
@@ -116,6 +133,8 @@ class PilotService:
         return row
 
     async def _welcome(self, row: PilotRow, node: Node, renewal: str) -> Registered:
+        if row.state in FINAL:  # it was a late copy: nobody waits for its answer
+            raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has ended: {row.reason}")
         presence = self._pilots.find(row.pilot)
         if presence is None or presence.session != row.session:
             self._queue.matcher.withdraw(row.pilot)
@@ -254,6 +273,7 @@ class PilotService:
     async def sites(self, caller: Caller) -> Sites:
         """Return the sites that have pilots or jobs."""
         community = self._community(caller)
+        banned = self._queue.matcher.rules.banned
         views: dict[str, dict[str, int]] = {}
         for presence in self._pilots.all():
             if presence.state not in LIVING or (community and presence.community != community):
@@ -273,7 +293,15 @@ class PilotService:
                 elif state is JobState.FAILED:
                     site["failed"] += count
         return Sites(
-            sites=[SiteView(site=name, **figures) for name, figures in sorted(views.items())]
+            sites=[
+                SiteView(
+                    site=name,
+                    **figures,
+                    banned=name in banned,
+                    banned_elements=_elements_of(name, banned),
+                )
+                for name, figures in sorted(views.items())
+            ]
         )
 
     def _community(self, caller: Caller) -> str | None:
@@ -295,36 +323,13 @@ class PilotService:
         return max(0, presence.offer.cores - used)
 
     def _view(self, row: PilotRow) -> PilotView:
-        presence = self._pilots.find(row.pilot)
-        living = presence is not None and row.state in LIVING
-        offer = presence.offer if presence is not None and living else None
-        node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
-        held = [lease for lease in self._leases.of_pilot(row.pilot) if lease.phase is Phase.LIVE]
-        return PilotView(
-            id=row.pilot,
-            community=row.community,
-            site=row.site,
-            element=row.element,
-            host=row.host,
-            state=row.state,
-            session=row.session,
-            silent_s=round(self._clock.monotonic() - presence.heard, 1)
-            if presence is not None and living
-            else None,
+        return pilot_view(
+            row,
+            self._pilots.find(row.pilot),
+            self._leases.of_pilot(row.pilot),
             parked=self._queue.matcher.parked_ask(row.pilot) > 0,
-            cores=offer.cores if offer else 0,
-            cores_free=self._cores_free(presence) if presence is not None and living else 0,
-            memory_mb=offer.memory_mb if offer else 0,
-            isolation=node.isolation,
-            attempts=len(held),
-            registered_at=shown(row.registered_at),
-            tags=offer.tags if offer else (),
+            now=self._clock.monotonic(),
         )
-
-
-def hashed(secret: str) -> str:
-    """Return how a secret of high entropy is kept."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _same(one: str, other: str) -> bool:
@@ -332,13 +337,18 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one, other)
 
 
+def _elements_of(site: str, banned: frozenset[str]) -> tuple[str, ...]:
+    """Return the elements of a site that are banned by themselves."""
+    parts = (place.partition("/") for place in banned)
+    return tuple(sorted(element for where, _, element in parts if where == site and element))
+
+
 def _no_figures() -> dict[str, int]:
     return {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
 
 
 def _check_protocol(version: str) -> None:
-    major = version.partition(".")[0]
-    if major != PROTOCOL.partition(".")[0]:
+    if not serves(version):
         raise Refused(
             Code.OLD_PROTOCOL,
             f"protocol {version} is not served here: {PROTOCOL} is; start a newer pilot",

@@ -1,12 +1,88 @@
 """What is known of each pilot beside its attempts: session, asks, last beat. Pure."""
 
+from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pilotage.matcher.types import LiveOffer
+import msgspec
+
+from pilotage.matcher.types import LiveOffer, NodeFacts
+from pilotage.matcher.versions import version
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..auth.callers import PilotCaller
+from .leases import Lease, Phase
+
+Attempt = tuple[int, int]  # job and epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What of an offer is given away already."""
+
+    cores: int = 0
+    memory_mb: int = 0
+    scratch_mb: int = 0
+    gpus: int = 0
+
+
+NOTHING = Taken()
+
+
+def taken_by(leases: Iterable[Lease], known: Set[Attempt]) -> Taken:
+    """Return what a pilot was given and did not know of when it said what is free (PROTOCOL C2)."""
+    unknown = [
+        lease
+        for lease in leases
+        if lease.phase is Phase.LIVE
+        and lease.settling is None
+        and (lease.job, lease.epoch) not in known
+    ]
+    if not unknown:
+        return NOTHING
+    return Taken(
+        cores=sum(lease.cores for lease in unknown),
+        memory_mb=sum(lease.memory_mb for lease in unknown),
+        scratch_mb=sum(lease.scratch_mb for lease in unknown),
+        gpus=sum(lease.gpus for lease in unknown),
+    )
+
+
+def facts(offer: Offer, node: Node) -> NodeFacts:
+    """Return what few jobs ask of a node, in the terms of the matcher."""
+    return NodeFacts(
+        architecture_level=node.architecture_level,
+        glibc=version(node.glibc),
+        user_namespaces=node.user_namespaces,
+        gpu_vendor=offer.gpu_vendor.lower(),
+        gpu_memory_mb=offer.gpu_memory_mb,
+        gpu_compute_capability=version(offer.gpu_compute_capability),
+        gpu_driver=version(offer.gpu_driver),
+    )
+
+
+def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
+    """Return the CPU work that each core can still do: the least of what is known, or 0."""
+    known: list[float] = []
+    if offer.cpu_work_left_hs23_s and offer.cores:
+        known.append(offer.cpu_work_left_hs23_s / offer.cores)
+    if node.hs23_per_core:
+        known.append(offer.wall_left_s * node.hs23_per_core)
+    return min(known, default=0.0)
+
+
+class _Few(NamedTuple):
+    """Parts of an offer that few offers change, in the terms of the matcher."""
+
+    said: tuple[object, ...]
+    tags: frozenset[str]
+    required_tags: frozenset[str]
+    groups: frozenset[str]
+    owners: frozenset[str]
+    types: frozenset[str]
+    node: NodeFacts
 
 
 @dataclass(eq=False)
@@ -25,16 +101,20 @@ class Presence:
     ask: int = 0  # the last ask that was taken up
     beat: int = 0
     drain: bool = False
+    strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None
+    known: frozenset[Attempt] = frozenset()  # the attempts that the offer allows for
+    # The offer, what it is as the pilot said it, and what it would be without jobs.
+    _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
+    _few: _Few | None = None  # of the last offer
 
     @property
     def host(self) -> str:
         return self.node.host
 
-    def live_offer(
-        self, offer: Offer, *, cores_taken: int, memory_taken_mb: int, scratch_taken_mb: int
-    ) -> LiveOffer:
+    def live_offer(self, offer: Offer, taken: Taken = NOTHING) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
+        few = self._few_of(offer)
         return LiveOffer(
             pilot=self.pilot,
             community=self.community,
@@ -43,15 +123,78 @@ class Presence:
             os=self.node.os,
             architecture=self.node.architecture,
             cores=offer.cores,
-            cores_free=max(0, offer.cores_free - cores_taken),
-            memory_free_mb=max(0, offer.memory_free_mb - memory_taken_mb),
+            cores_free=max(0, offer.cores_free - taken.cores),
+            memory_free_mb=max(0, offer.memory_free_mb - taken.memory_mb),
             wall_left_s=offer.wall_left_s,
-            scratch_free_mb=max(0, offer.scratch_free_mb - scratch_taken_mb),
-            tags=frozenset(offer.tags),
-            required_tags=frozenset(offer.required_tags),
-            groups=frozenset(offer.groups),
-            owners=frozenset(offer.owners),
+            scratch_free_mb=max(0, offer.scratch_free_mb - taken.scratch_mb),
+            tags=few.tags,
+            required_tags=few.required_tags,
+            groups=few.groups,
+            owners=few.owners,
+            types=few.types,
+            gpus=max(offer.gpus, offer.gpus_free),
+            gpus_free=max(0, offer.gpus_free - taken.gpus),
+            core_work_left_hs23_s=core_work_left_hs23_s(offer, self.node),
+            node=few.node,
         )
+
+    def _few_of(self, offer: Offer) -> _Few:
+        """Return what changes hardly ever from one offer of this pilot to the next."""
+        said = (
+            offer.tags,
+            offer.required_tags,
+            offer.groups,
+            offer.owners,
+            offer.types,
+            offer.gpu_vendor,
+            offer.gpu_memory_mb,
+            offer.gpu_compute_capability,
+            offer.gpu_driver,
+        )
+        if self._few is None or self._few.said != said:
+            self._few = _Few(
+                said,
+                frozenset(offer.tags),
+                frozenset(offer.required_tags),
+                frozenset(offer.groups),
+                frozenset(offer.owners),
+                frozenset(offer.types),
+                facts(offer, self.node),
+            )
+        return self._few
+
+    def free_offer(self, leases: Iterable[Lease]) -> LiveOffer | None:
+        """Return what is free now: the pilot's word, less what it was given and did not list.
+
+        None if it never asked. `leases`: its own.
+        """
+        if self.offer is None:
+            return None
+        taken = taken_by(leases, self.known)
+        return (
+            self._as_said(self.offer)[0] if taken is NOTHING else self.live_offer(self.offer, taken)
+        )
+
+    def empty_offer(self) -> LiveOffer | None:
+        """Return what the pilot could offer if no job ran in it; None if it never asked."""
+        return self._as_said(self.offer)[1] if self.offer is not None else None
+
+    def _as_said(self, said: Offer) -> tuple[LiveOffer, LiveOffer]:
+        """Return an offer as it was said and as it would be without jobs, made once an ask.
+
+        Both are one where nothing is on it.
+        """
+        if self._made is None or self._made[0] is not said:
+            live = self.live_offer(said)
+            empty = msgspec.structs.replace(
+                live,
+                cores_free=said.cores,
+                memory_free_mb=said.memory_mb,
+                scratch_free_mb=max(said.scratch_mb, said.scratch_free_mb),
+                gpus_free=max(said.gpus, said.gpus_free),
+            )
+            self._made = said, live, live if empty == live else empty
+        return self._made[1], self._made[2]
 
 
 class Pilots:
@@ -59,9 +202,19 @@ class Pilots:
 
     def __init__(self) -> None:
         self._pilots: dict[str, Presence] = {}
+        self.states: Counter[PilotState] = Counter()  # how many stand where
 
     def put(self, presence: Presence) -> None:
+        self.forget(presence.pilot)
         self._pilots[presence.pilot] = presence
+        self.states[presence.state] += 1
+
+    def moved(self, presence: Presence, new: PilotState) -> None:
+        """Take note of a pilot's new state. A presence that was replaced is nobody's any more."""
+        if self._pilots.get(presence.pilot) is presence:
+            self.states[presence.state] -= 1
+            self.states[new] += 1
+        presence.state = new
 
     def find(self, pilot: str) -> Presence | None:
         return self._pilots.get(pilot)
@@ -79,7 +232,9 @@ class Pilots:
         )
 
     def forget(self, pilot: str) -> None:
-        self._pilots.pop(pilot, None)
+        gone = self._pilots.pop(pilot, None)
+        if gone is not None:
+            self.states[gone.state] -= 1
 
     def all(self) -> list[Presence]:
         return list(self._pilots.values())

@@ -29,11 +29,13 @@ from ..ports import Blobs, Clock
 from ..store.errors import JobNotFound
 from ..store.protocol import Store
 from ..store.records import AttemptRow, JobRow, Search
+from .attempt_view import attempt_views
 from .leases import Phase
 from .memory import Memory
 from .rendering import job_of
 from .scope import Scope, scope
 from .sealing import sealed
+from .verdicts import brought_result
 
 KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
 _NO_GROUP = ("",)  # for the store, where () is any group
@@ -103,7 +105,9 @@ class Queries:
     async def job(self, caller: Caller, job_id: int) -> JobDetail:
         """Return everything of one job; what opens its files and secrets only with JOB_OUTPUT."""
         row = await self.row(caller, job_id, Action.JOB_READ)
-        body = (await self._store.bodies([job_id]))[job_id]
+        body = (await self._store.bodies([job_id])).get(job_id)
+        if body is None:  # its time was over between the two reads
+            raise JobNotFound(job_id)
         attempts = await self._store.attempts(job_id)
         usage = attempts[-1].usage if attempts else None
         detail = JobDetail(
@@ -111,6 +115,7 @@ class Queries:
             job=job_of(body.template, body.body),
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
+            attempts=attempt_views(attempts),
         )
         opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
@@ -157,6 +162,9 @@ class Queries:
         for attempt in reversed(attempts):
             for out in attempt.outputs:
                 if out.name == KEPT + stream.value:
+                    if await self._blobs.size(out.sha256) is None:  # before an answer has begun
+                        why = f"the {stream.value} of job {job_id} is gone: no file {out.sha256}"
+                        raise Refused(Code.NOT_FOUND, f"{why}; tell the operator")
                     return self._blobs.read(out.sha256)
         return _nothing()
 
@@ -224,7 +232,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:
     """Return what the last attempt that brought a result has left."""
     for attempt in reversed(attempts):
-        if attempt.how is not None and not attempt.open and attempt.usage is not None:
+        if brought_result(attempt):
             return [
                 OutputView(
                     name=out.name,

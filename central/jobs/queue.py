@@ -4,9 +4,11 @@ import heapq
 from collections.abc import Sequence
 
 from pilotage.matcher import Matcher
+from pilotage.matcher.types import Running
 
 from ..ports import Clock
 from .classes import ClassInfo
+from .leases import Lease
 from .outbound import Outbound
 from .presence import Pilots
 
@@ -23,10 +25,25 @@ class Queue:
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
         self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
         self._until: list[tuple[float, int]] = []
+        # Jobs that anything happened to while the queue is being read from the store.
+        self.touched: set[int] = set()
+        self._is_loading = False
+
+    def begin_loading(self) -> None:
+        """Waiting jobs are read from the store from now on, until `begin`."""
+        self._is_loading = True
+
+    def _touch(self, job: int) -> None:
+        if self._is_loading:
+            self.touched.add(job)
 
     def learn(self, info: ClassInfo) -> None:
         """Make a class known; the matcher hears of it with its first job."""
         self.classes[info.spec.class_id] = info
+
+    def prepare(self, class_id: int) -> None:
+        """Let the matcher know of a class before its first job comes."""
+        self.matcher.add_class(self.classes[class_id].spec)
 
     def forget_class(self, class_id: int) -> None:
         """Forget a class of which no job waits."""
@@ -35,7 +52,7 @@ class Queue:
 
     def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
         """Queue new jobs. Call `wake` when all are in."""
-        self.matcher.add_class(self.classes[class_id].spec)
+        self.prepare(class_id)
         self.matcher.add(class_id, priority, jobs)
 
     def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
@@ -58,17 +75,58 @@ class Queue:
 
     def take_out(self, job: int) -> None:
         """The job waits no more."""
+        self._touch(job)
         self.matcher.remove(job)
         self._epochs.pop(job, None)
+
+    def set_priority(self, job: int, priority: int) -> None:
+        """The job has another priority, if it waits."""
+        self._touch(job)
+        self.matcher.set_priority(job, priority)
 
     def epoch(self, job: int) -> int:
         """Return the epoch of the job's last attempt, 0 before the first."""
         return self._epochs.get(job, 0)
 
-    def matched(self, job: int) -> None:
-        """The match is written."""
+    def matched(self, job: int) -> int:
+        """The match is written. Return the priority, which may be another by now."""
+        self._touch(job)
+        priority = self.matcher.backlog.priority(job)
         self.matcher.confirm(job)
         self._epochs.pop(job, None)
+        return priority
+
+    def ended(self, lease: Lease, used_core_s: float | None) -> None:
+        """The attempt of a lease has ended: its limits are free, its owner pays what it used.
+
+        Call it before the job is put or given to anyone else.
+        """
+        self.matcher.ended(lease.job, used_core_s)
+
+    def running(self, lease: Lease, *, age_s: float = 0.0) -> None:
+        """The attempt of a lease is active, and the matcher does not know: count it."""
+        self.matcher.add_class(self.classes[lease.class_id].spec)
+        one = Running(
+            job=lease.job,
+            class_id=lease.class_id,
+            site=lease.site,
+            element=lease.element,
+            cores=lease.cores,
+            wall_s=lease.wall_s,
+            age_s=age_s,
+            pilot=lease.pilot,
+            memory_mb=lease.memory_mb,
+            scratch_mb=lease.scratch_mb,
+            gpus=lease.gpus,
+            charged_cores=lease.charged_cores,
+        )
+        self.matcher.running(one, self._clock.monotonic())
+
+    def begin(self) -> None:
+        """All that was here is here again. What started just before is not known (PROTOCOL C13)."""
+        self.matcher.begin(self._clock.monotonic())
+        self._is_loading = False
+        self.touched.clear()
 
     def expired(self, at: float) -> list[int]:
         """Return the jobs whose queue time is over and that still wait.

@@ -1,7 +1,10 @@
 """Rebuild memory from the store, at start: classes, queue, leases, pilots, counters."""
 
+import math
+
 import msgspec
 
+from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Node
 from pilotage.proto.pilot_states import SPEAKING, PilotState
 
@@ -12,6 +15,7 @@ from ..store.records import LiveAttempt, PilotRow
 from .aftermath import counted
 from .counters import Kind
 from .leases import Lease, Phase
+from .levels import UsedShares
 from .memory import Memory
 from .presence import Presence
 from .rendering import success_codes_of
@@ -29,34 +33,76 @@ class Recovery:
         memory: Memory,
         clock: Clock,
         settings: LeaseSettings,
+        used: UsedShares,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
         self._classes, self._clock, self._settings = memory.classes, clock, settings
+        self._used = used
+        self._waiting = store.waiting()
+        self._is_whole = False
+        self._doubtful: list[int] = []  # jobs that were touched while they were read
 
     async def run(self) -> None:
         """Rebuild everything. Call once, before anybody is answered."""
+        await self.first(math.inf)
+
+    async def first(self, jobs_s: float) -> bool:
+        """Rebuild all but the waiting jobs, and of these what comes within so many seconds.
+
+        Call once; then pilots may be answered. False: `rest` has something to do.
+        """
         for owner in await self._store.owners():
             self._owners.learn(owner)
         for row in await self._store.live_classes():
             self._queue.learn(self._classes.learn(row))
+        await self._used.restore()
         await self._pilots_again()
         await self._attempts_again()
-        await self._queue_again()
         await self._count_again()
+        self._queue.begin_loading()
+        until = self._clock.monotonic() + jobs_s
+        async for slice_ in self._waiting:
+            self._queue_again(slice_)
+            if self._clock.monotonic() >= until:
+                return False
+        await self._all_queued()
+        return True
 
-    async def _queue_again(self) -> None:
-        async for slice_ in self._store.waiting():
-            runs: dict[tuple[int, int], list[int]] = {}
-            for class_id, priority, job, epoch, until in slice_:
-                if epoch:
-                    self._queue.put(job, class_id, priority, epoch)
-                else:
-                    runs.setdefault((class_id, priority), []).append(job)
-                if until is not None:
-                    self._queue.limit(job, until)
-            for (class_id, priority), jobs in runs.items():
-                self._queue.add(class_id, priority, jobs)
+    async def rest(self) -> None:
+        """Queue the other waiting jobs, while pilots are answered."""
+        if self._is_whole:
+            return
+        async for slice_ in self._waiting:
+            self._queue_again(slice_)
+        await self._all_queued()
+
+    def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
+        runs: dict[tuple[int, int], list[int]] = {}
+        for class_id, priority, job, epoch, until in slice_:
+            if job in self._queue.touched:  # the slice may be older than what happened to it
+                self._doubtful.append(job)
+                continue
+            if epoch:
+                self._queue.put(job, class_id, priority, epoch)
+            else:
+                runs.setdefault((class_id, priority), []).append(job)
+            if until is not None:
+                self._queue.limit(job, until)
+        for (class_id, priority), jobs in runs.items():
+            self._queue.add(class_id, priority, jobs)
+
+    async def _all_queued(self) -> None:
+        for start in range(0, len(self._doubtful), PAGE):
+            jobs = self._doubtful[start : start + PAGE]
+            for job, standing in (await self._store.standing(jobs)).items():
+                if standing.state is JobState.WAITING and not standing.live:
+                    self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
+                if standing.queue_until is not None:
+                    self._queue.limit(job, standing.queue_until)
+        self._queue.begin()
+        self._queue.wake()
+        self._is_whole = True
 
     async def _attempts_again(self) -> None:
         """Every running lease gets a full new term: beats are not stored (PROTOCOL C4)."""
@@ -69,6 +115,9 @@ class Recovery:
                 body = bodies[row.job_id]
                 lease.success_codes = success_codes_of(body.template, body.body)
                 self._leases.put(lease)
+                if row.live:
+                    age_s = max(0.0, self._clock.wall() - row.matched_at)
+                    self._queue.running(lease, age_s=age_s)
                 if row.queue_until is not None:
                     self._queue.limit(row.job_id, row.queue_until)
                 presence = self._pilots.find(row.pilot)
@@ -92,13 +141,17 @@ class Recovery:
             cores=row.cores,
             memory_mb=row.memory_mb,
             scratch_mb=row.scratch_mb,
+            gpus=row.gpus,
+            charged_cores=row.charged_cores,
             wall_s=row.wall_s,
+            matched=now - max(0.0, self._clock.wall() - row.matched_at),
             retries=row.retries,
             failures=row.failures,
             losses=row.losses,
             started=row.started,
             wanted=row.wanted,
             wanted_reason=row.reason if row.wanted is not None else "",
+            wanted_since=now,
             deadline=now + self._settings.lease_s,
             renewed=now,
             phase=Phase.LIVE if row.live else Phase.OPEN,

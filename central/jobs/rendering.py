@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import msgspec
 
-from pilotage.proto.job import Job
-from pilotage.proto.messages import Body, InputFile, OutputRule
+from pilotage.proto.job import Job, JobLimits
+from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -138,4 +138,13 @@ def body_of(job: Job, owner: str) -> Body:
         success_codes=job.success_codes,
         name=job.name,
         owner=owner,
+        software=job.software,
+        modules=job.modules,
+        checkpoint=job.checkpoint,
+        limits=_limits(job.limits),
     )
+
+
+@lru_cache(maxsize=1_024)
+def _limits(limits: JobLimits) -> Limits:
+    return Limits(**msgspec.structs.asdict(limits))

@@ -2,41 +2,42 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Answer, How, Report, ReportAnswer, What, Why
+from pilotage.proto.messages import Answer, How, Report, What, Why
 
+from ..hearing import altered
 from ..observe.events import Log
 from ..ports import Blobs, Clock
+from ..saying import ReportAnswer
 from ..settings import LeaseSettings
-from ..store.errors import StoreFull
 from ..store.protocol import Store
-from ..store.records import Change, End, Evidence, Move, Progress, Requeue, Start
+from ..store.records import AttemptRow, Change, End, Evidence, Left, Progress, Requeue, Start
 from . import verdicts
 from .aftermath import Aftermath
 from .leases import Lease, Phase, Settling
 from .memory import Memory
 from .presence import Presence
 
+EVIDENCE_BYTES_MAX: Final = 16_384  # of one report
+STRAYS_MAX: Final = 32  # kept of one pilot while the central lives
 
-@dataclass
-class Judged:
+
+class Judged(msgspec.Struct, eq=False):
     """One report: its answer at once, or the change that must be written first."""
 
     report: Report
     answer: Answer | None = None
     lease: Lease | None = None
     change: Change | None = None
-    close: bool = False  # an open attempt that brings no result: only closed
     missing: tuple[str, ...] = ()
 
     @property
     def ends(self) -> bool:
         """Whether its change ends the attempt."""
-        return isinstance(self.change, End | Requeue)
+        return isinstance(self.change, End | Requeue | Left)
 
     def reply(self) -> ReportAnswer | None:
         """Return what the pilot hears; None: it repeats the report, and it is judged anew."""
@@ -50,6 +51,15 @@ class Judged:
             answer=self.answer,
             missing=self.missing,
         )
+
+
+def _short(report: Report) -> bytes:
+    """Return a report as it is kept where it does not count."""
+    whole = msgspec.json.encode(report)
+    if len(whole) <= EVIDENCE_BYTES_MAX:
+        return whole
+    detail = report.detail[: EVIDENCE_BYTES_MAX // 16]
+    return msgspec.json.encode(altered(report, detail=detail, outputs=(), status=""))
 
 
 class Reports:
@@ -84,14 +94,18 @@ class Reports:
             return await self._stranger(presence, report)
         if lease.settling is not None:
             return Judged(report)  # being written by another request: the pilot repeats it
-        at = self._clock.wall() - max(0.0, report.ago_s)
+        lived_s = max(0.0, self._clock.monotonic() - lease.matched)
+        told, report = report, verdicts.believed(report, lived_s=lived_s, cores=lease.cores)
+        if report is not told:
+            self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+        at = self._clock.wall() - report.ago_s
         if report.what is What.ENDED:
             missing = tuple(sorted({out.sha256 for out in report.outputs} & absent))
             if missing:
                 return Judged(report, Answer.MISSING, missing=missing)
             return self._judge_ended(lease, report, at)
         if lease.phase is not Phase.LIVE:
-            return Judged(report, Answer.STALE)
+            return Judged(report)  # a beat takes the job back, or a new attempt makes this stale
         if report.what is What.STARTED:
             if lease.started:
                 return Judged(report, Answer.ALREADY)
@@ -122,18 +136,25 @@ class Reports:
         elif lease.phase is Phase.LIVE:
             change = verdicts.without_result(lease, report, at=at, limits=self._losses)
         else:
-            return Judged(report, lease=lease, close=True)
+            change = verdicts.left(lease, report)
         return Judged(report, lease=lease, change=change)
 
     async def _stranger(self, presence: Presence, report: Report) -> Judged:
-        """Keep what does not count as evidence, and give an answer that ends its repetition."""
+        """Keep what does not count as evidence, and give an answer that ends its repetition.
+
+        Of attempts that it never had, or that are gone with their jobs, a pilot may say a little:
+        with all of it it could fill the disk.
+        """
         if report.what is not What.ENDED:
             return Judged(report, Answer.STALE)
-        known = await self._store.attempts(report.job)
-        for attempt in known:
-            if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
-                if attempt.how is not None and not attempt.open:
-                    return Judged(report, Answer.ALREADY)
+        attempt = await self._attempt(presence, report)
+        if attempt is None:
+            if presence.strays >= STRAYS_MAX:
+                self._log("stray", job=report.job, epoch=report.epoch, pilot=presence.pilot)
+                return Judged(report, Answer.STALE)
+            presence.strays += 1
+        elif attempt.how is not None and not attempt.open:
+            return Judged(report, Answer.ALREADY)
         why = "not the job's last open attempt"
         await self._store.keep_evidence(
             [
@@ -143,12 +164,19 @@ class Reports:
                     at=self._clock.wall(),
                     pilot=presence.pilot,
                     why=why,
-                    report=msgspec.json.encode(report),
+                    report=_short(report),
                 )
             ]
         )
         self._log("evidence", job=report.job, epoch=report.epoch, pilot=presence.pilot, why=why)
         return Judged(report, Answer.STALE)
+
+    async def _attempt(self, presence: Presence, report: Report) -> AttemptRow | None:
+        """Return the attempt that a report of this pilot is about, if it ever had it."""
+        for attempt in await self._store.attempts(report.job):
+            if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
+                return attempt
+        return None
 
     def follow(self, judged: Sequence[Judged], written: Sequence[bool]) -> None:
         """Let memory follow: one bool for each report that had a change, in order.
@@ -176,32 +204,3 @@ class Reports:
         finally:
             for lease in mine:
                 lease.settling = None
-
-    async def close_open(self, judged: Sequence[Judged]) -> None:
-        """Close open attempts whose jobs wait again, and that end without a result.
-
-        Where the store is full they stay as they are, without an answer.
-        """
-        closing = [one for one in judged if one.close]
-        if not closing:
-            return
-        try:
-            closed = await self._store.move([self._close(one) for one in closing])
-        except StoreFull:
-            return
-        for one, done in zip(closing, closed, strict=True):
-            if done and one.lease is not None:
-                one.answer = Answer.OK
-                self._leases.forget(one.lease)
-
-    def _close(self, one: Judged) -> Move:
-        assert one.lease is not None
-        return Move(
-            job_id=one.lease.job,
-            old=JobState.WAITING,
-            new=JobState.WAITING,
-            at=self._clock.wall(),
-            event="closed",
-            who="pilot",
-            reason=(one.report.how or How.OTHER).value,
-        )

@@ -40,7 +40,7 @@ class Requeues:
                         lease, at=at, silent_s=now - lease.renewed, limits=self._losses
                     ),
                 )
-                for lease in overdue(self._leases.live(), now)
+                for lease in overdue(self._leases.candidates(now), now)
             ]
         )
 

@@ -1,7 +1,7 @@
 """Submission: checked, interned, stored all or none, queued once it is durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -20,11 +20,13 @@ from ..store.records import NewSubmission, SubmissionRecord
 from .checking import community_of
 from .intake import Arrived, Maker, Ready
 from .memory import Memory
+from .turns import by_and_by
 
 _Key = tuple[str, int, str]  # community, owner, the submission's own key
 
 _encode = msgspec.json.encode
-CHUNK_BYTES = 4 << 20  # of lines that one submission holds in memory
+CHUNK_BYTES = 1 << 20  # of jobs that are checked in one go, and held in memory
+NEW_A_TURN = 16  # classes that the matcher takes up before others get their turn
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 
@@ -61,9 +63,8 @@ class Submissions:
             )
 
         async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
-            rows = body.parameters if body.template is not None else body.jobs
-            for start in range(0, len(rows), CHUNK_MAX):
-                yield rows[start : start + CHUNK_MAX]
+            for chunk in cut(body.parameters if body.template is not None else body.jobs):
+                yield chunk
 
         return await self._take(caller, body, entries(), lambda: body_hash)
 
@@ -147,9 +148,10 @@ class Submissions:
             at=self._clock.wall(),
         )
         if second is None:
+            await self._prepare(maker)
             record = await self._store.submit(new, ready.rows)
             if record.repeated:
-                return _submitted(record, repeated=True)
+                return self._told_again(record)
             arrived = Arrived()
             arrived.add(record.ranges[0][0], ready)
         else:
@@ -193,6 +195,7 @@ class Submissions:
                     )
                 ready = await maker.ready(following, start=count)
                 following = await anext(chunks, None)
+            await self._prepare(maker)
             record = await self._store.finish_submission(record.submission_id, body_hash())
         except BaseException:
             key = (new.community, new.owner_id, new.key)
@@ -227,7 +230,25 @@ class Submissions:
             pass
         if body_hash() != known.body_hash:
             raise KeyReused(key)
-        return _submitted(known, repeated=True)
+        return self._told_again(known)
+
+    async def _prepare(self, maker: Maker) -> None:
+        """Let the matcher take up new classes while nothing waits for it: odd ones take a while.
+
+        Those of which no job comes are forgotten like others of which none is left.
+        """
+        async for info in by_and_by(maker.fresh, self._clock, a_turn=NEW_A_TURN):
+            self._queue.learn(info)
+            self._queue.prepare(info.spec.class_id)
+
+    def _told_again(self, record: SubmissionRecord) -> Submitted:
+        """The key was known: these are the jobs of the first one."""
+        self._log(
+            "submitted_again",
+            submission=record.submission_id,
+            owner=self._owners.by_id(record.owner_id),
+        )
+        return _submitted(record, repeated=True)
 
     def _queue_up(self, arrived: Arrived) -> None:
         """The jobs are durable: let them be matched."""
@@ -243,6 +264,18 @@ class Submissions:
         for job, until in arrived.limits:
             self._queue.limit(job, until)
         self._queue.wake()
+
+
+def cut(rows: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    """Yield runs of rows that are checked and written in one go."""
+    start = size = 0
+    for end, row in enumerate(rows, start=1):
+        size += len(memoryview(row))
+        if end - start == CHUNK_MAX or size >= CHUNK_BYTES:
+            yield rows[start:end]
+            start, size = end, 0
+    if start < len(rows):
+        yield rows[start:]
 
 
 def _count(record: SubmissionRecord) -> int:

@@ -19,3 +19,7 @@ class PilotTokens(Protocol):
     def broker_password(self, community: str, pilot: str) -> str:
         """Return the pilot's password on the bus: the same one after every restart."""
         ...
+
+    def renewal_secret(self, secret: str, nonce: str) -> str:
+        """Return the pilot's renewal secret: the same for each copy of its registration."""
+        ...

@@ -4,22 +4,34 @@ PROTOCOL C6, C7, C9 and the table of job states decide; nothing here writes.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
 from pilotage.proto.messages import How, Report, Usage, Why
 
-from ..store.records import End, Requeue
+from ..hearing import altered
+from ..store.records import AttemptRow, End, Left, Requeue
 from .leases import Lease, Phase
 
 # The attempt ended without a result of the payload: it costs the user no retry.
 WITHOUT_RESULT = frozenset(
-    {How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED, How.INPUT, How.OTHER}
+    {
+        *(How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED),
+        *(How.INPUT, How.SOFTWARE, How.OTHER),
+    }
 )
 # Ends that say nothing against the job, started or not.
 NO_LOSS = frozenset({How.DECLINED, How.DRAINED})
 # Losses although nothing was started: the next pilot may well meet the same, and without a bound
 # the job would go round for ever.
-LOSS_BEFORE_START = frozenset({How.INPUT, How.OTHER})
+LOSS_BEFORE_START = frozenset({How.INPUT, How.SOFTWARE, How.OTHER})
+
+DRIFT: Final = 0.02  # by which clocks of two hosts may run apart (PROTOCOL P4)
+GRACE_S: Final = 2.0  # measured in other pieces than we do
+CORES_USED_MAX: Final = 1_024  # of its node, by a payload that nothing holds to what it was given
+BYTES_A_SECOND_MAX: Final = 50_000_000_000  # no node moves more
 
 _CARRIED_OUT = {
     Why.KILL: JobEvent.KILLED,
@@ -34,6 +46,44 @@ def state_of(lease: Lease) -> JobState:
     if lease.phase is Phase.OPEN:
         return JobState.WAITING
     return JobState.RUNNING if lease.started else JobState.MATCHED
+
+
+def used_core_s(lease: Lease, usage: Usage | None, at: float) -> float | None:
+    """Return the core time that an attempt has had, None where nobody can tell.
+
+    All its cores count for as long as it ran or was frozen: nobody else could have them.
+    """
+    if usage is not None:
+        return lease.cores * (usage.wall_s + usage.frozen_s)
+    if not lease.started:
+        return 0.0
+    if lease.started_at is None:
+        return None
+    return lease.cores * min(lease.wall_s, max(0.0, at - lease.started_at))
+
+
+def believed(report: Report, *, lived_s: float, cores: int) -> Report:
+    """Return a report of what may have been, of an attempt that was matched `lived_s` ago.
+
+    Nothing happened before the match, and nobody has used time that has not passed. What a pilot
+    says beyond that would be charged to the owner of the job, and date its end to another day.
+    """
+    longest_s = lived_s * (1 + DRIFT) + GRACE_S
+    ago_s = min(max(0.0, report.ago_s), lived_s)
+    usage = report.usage
+    if usage is not None:
+        wall_s = min(usage.wall_s, longest_s)
+        frozen_s = min(usage.frozen_s, longest_s - wall_s)
+        cpu_s = min(usage.cpu_s, longest_s * max(cores, CORES_USED_MAX))
+        most = int(longest_s * BYTES_A_SECOND_MAX)
+        came, went = min(usage.bytes_in, most), min(usage.bytes_out, most)
+        if (wall_s, frozen_s, cpu_s) != (usage.wall_s, usage.frozen_s, usage.cpu_s):
+            usage = altered(usage, wall_s=wall_s, frozen_s=frozen_s, cpu_s=cpu_s)
+        if (came, went) != (usage.bytes_in, usage.bytes_out):
+            usage = altered(usage, bytes_in=came, bytes_out=went)
+    if usage is report.usage and ago_s == report.ago_s:
+        return report
+    return altered(report, ago_s=ago_s, usage=usage)
 
 
 @dataclass(frozen=True)
@@ -62,7 +112,38 @@ def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -
     how = report.how or How.OTHER
     event = JobEvent.DECLINED if how is How.DECLINED and not lease.started else JobEvent.LOST
     reason = report.detail or f"the pilot says: {how.value}"
-    return _requeue(lease, event, reason, at=at, close=True, limits=limits, how=how)
+    requeue = _requeue(lease, event, reason, at=at, close=True, limits=limits, how=how)
+    return msgspec.structs.replace(
+        requeue,
+        detail=report.detail,
+        isolation=report.isolation,
+        usage=report.usage,
+        outputs=report.outputs,
+    )
+
+
+def left(lease: Lease, report: Report) -> Left:
+    """Return what an `ended` without a result does to an attempt whose job waits again."""
+    return Left(
+        attempt_id=lease.attempt_id,
+        job_id=lease.job,
+        epoch=lease.epoch,
+        how=report.how or How.OTHER,
+        detail=report.detail,
+        isolation=report.isolation,
+        usage=report.usage,
+        outputs=report.outputs,
+    )
+
+
+def brought_result(attempt: AttemptRow) -> bool:
+    """Say whether an attempt ended with a result of its payload, good or bad."""
+    return (
+        attempt.how is not None
+        and attempt.how not in WITHOUT_RESULT
+        and attempt.event != JobEvent.KILLED.value
+        and not attempt.open
+    )
 
 
 def _requeue(

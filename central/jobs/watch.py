@@ -12,9 +12,13 @@ from ..store.records import Move
 from .aftermath import Aftermath, counted
 from .idle import IdleClasses
 from .leases import Phase
+from .levels import UsedShares
 from .memory import Memory
+from .metrics import Times
+from .probe import StoreProbe
 from .requeues import Requeues
 from .submit import Submissions
+from .turns import by_and_by
 
 
 class Watch:
@@ -32,12 +36,16 @@ class Watch:
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
+        used: UsedShares,
+        times: Times,
+        probe: StoreProbe,
     ) -> None:
         self._requeues, self._submissions = requeues, submissions
         self._store, self._queue = store, memory.queue
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
         self._feed, self._idle, self._settings = memory.feed, idle, settings
+        self._used, self._times, self._probe = used, times, probe
 
     async def run(self) -> None:
         """Watch for ever. Ends only by cancellation."""
@@ -46,21 +54,26 @@ class Watch:
         while True:
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             late = self._clock.monotonic() - due
+            self._times.loop_late.observe(max(0.0, late))
             if late > 1.0:  # this process slept: beats may lie unread in the sockets
                 self._leases.shift(late)
                 self._log("late_loop", late_s=round(late, 3))
             due = self._clock.monotonic() + every
-            try:
-                await self.once()
-            except StoreFull as why:
-                self._log("store_full", why=str(why))
+            await self.once()
 
     async def once(self) -> None:
-        """One pass."""
-        await self._requeues.leases_over()
-        await self._queue_times()
-        await self._silent_pilots()
-        await self._submissions.drop_leftovers()
+        """One pass. What a full store refuses comes again in the next; the rest is done."""
+        for part in (
+            self._requeues.leases_over,
+            self._queue_times,
+            self._silent_pilots,
+            self._submissions.drop_leftovers,
+            self._used.keep_if_due,
+        ):
+            try:
+                await part()
+            except StoreFull as why:
+                self._probe.refused(str(why))
         self._idle.sweep()
         self._queue.wake()
 
@@ -94,21 +107,22 @@ class Watch:
 
     async def _silent_pilots(self) -> None:
         """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
-        now = self._clock.monotonic()
-        for presence in self._pilots.all():
+        now, late_s = self._clock.monotonic(), 2 * self._settings.beat_s
+        limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
+        async for presence in by_and_by(self._pilots.all(), self._clock):
             silent = now - presence.heard
-            if silent > 2 * self._settings.beat_s:
-                self._queue.matcher.withdraw(presence.pilot)
-            holds = any(
-                lease.phase is Phase.LIVE for lease in self._leases.of_pilot(presence.pilot)
-            )
-            limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
-            if silent <= limit or holds:
+            if silent <= late_s or self._pilots.find(presence.pilot) is not presence:
+                continue
+            self._queue.matcher.withdraw(presence.pilot)
+            if silent <= limit or self._holds(presence.pilot):
                 continue
             if presence.state in LIVING:
                 await self._aftermath.pilot_moved(
                     presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
                 )
+
+    def _holds(self, pilot: str) -> bool:
+        return any(lease.phase is Phase.LIVE for lease in self._leases.of_pilot(pilot))
 
 
 def given_up(job: int, at: float) -> Move:

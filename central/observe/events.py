@@ -3,11 +3,14 @@
 A line is one JSON object with `at`, `event` and the fields that the table names.
 """
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
 import msgspec
+
+from .requests import REQUEST
 
 # The line above each says what it means; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {
@@ -17,24 +20,50 @@ EVENTS: dict[str, frozenset[str]] = {
     "plain_http": frozenset({"host", "why"}),
     # a graceful stop has begun
     "central_stopping": frozenset({"why"}),
+    # a share or limit names a community or group of which there is neither a token nor a job
+    "matcher_unknown": frozenset({"setting", "why"}),
     # jobs were accepted; they are on the disk
     "submitted": frozenset({"submission", "count", "owner"}),
+    # a submission came again with its key: it was answered with the jobs of the first one
+    "submitted_again": frozenset({"submission", "owner"}),
     # a job was given to a pilot
     "matched": frozenset({"job", "epoch", "pilot"}),
     # a result was taken
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
-    # an attempt ended without a result
+    # an attempt ended without a result, and nobody had wanted that
     "requeued": frozenset({"job", "epoch", "why", "state"}),
+    # an attempt was ended because somebody had killed, held or rescheduled its job
+    "carried_out": frozenset({"job", "epoch", "wanted", "state"}),
     # a pilot that had been cut off is heard again, and its job had not been given away
     "taken_back": frozenset({"job", "epoch", "pilot"}),
     # a report that does not count was kept: a result of an attempt that is over
     "evidence": frozenset({"job", "epoch", "pilot", "why"}),
+    # the file of a checkpoint is not there: its attempt begins with an older one, or anew
+    "checkpoint_gone": frozenset({"job", "epoch", "sha256"}),
     # somebody killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
     # a pilot began, or came back after a restart
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
     # a pilot said good-bye, or was silent for too long
     "pilot_ended": frozenset({"pilot", "site", "state", "why"}),
+    # pilots were given to a compute element, or it refused some
+    "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
+    # a submitted pilot ended before it asked for work; its output is kept where its element has it
+    "pilot_failed": frozenset({"pilot", "site", "element", "why"}),
+    # a compute element did not do what it was asked: it gets no pilots for so long
+    "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
+    # something in a site's file is not in force; what it said before stays
+    "site_trouble": frozenset({"site", "element", "why"}),
+    # pilots cannot be submitted now, because the store takes nothing
+    "factory_waits": frozenset({"why"}),
+    # a pilot said more than can be of an attempt of its own: times were cut to what has passed
+    "doubted": frozenset({"job", "epoch", "pilot"}),
+    # a pilot told of the end of more attempts that it never had, or that are gone, than are kept
+    "stray": frozenset({"job", "epoch", "pilot"}),
+    # the wall clock jumped by more than an hour: for a day nothing is removed by it
+    "clock_jumped": frozenset({"by_s"}),
+    # the store was last written at quite another time: for a day nothing is removed by its age
+    "clock_in_doubt": frozenset({"by_s"}),
     # this process had slept: all deadlines were moved by so much
     "late_loop": frozenset({"late_s"}),
     # the message bus is connected
@@ -45,16 +74,32 @@ EVENTS: dict[str, frozenset[str]] = {
     "bus_traffic": frozenset({"counts"}),
     # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
+    # what is over for long has gone: jobs, evidence, pilots or blobs
+    "pruned": frozenset({"what", "count"}),
+    # so many lines of this log found no room before this one
+    "log_gap": frozenset({"lines"}),
     # the disk is full: nothing new is accepted until there is room
     "store_full": frozenset({"why"}),
+    # a write has succeeded again after `store_full`
+    "store_has_room": frozenset({"was"}),
     # memory and disk may differ: the process ends, and its restart reads the disk
     "store_broken": frozenset({"why"}),
+    # a graceful stop has ended: nothing is left to be written
+    "central_stopped": frozenset({"took_s"}),
+    # a graceful stop took too long and was cut off: what was acknowledged is on the disk
+    "end_late": frozenset({"within_s"}),
+    # a library warned or failed; the error with its traceback, if there was one
+    "library": frozenset({"logger", "level", "message", "error"}),
     # something in the background failed; `error` says how
     "loop_failed": frozenset({"loop", "error"}),
+    # settings of the community count when the administrator's token is made: this one is of before
+    "community_unused": frozenset({"why", "do"}),
     # a token for the administrator was written into this file
     "first_token": frozenset({"file"}),
 }
-QUIET = frozenset({"matched", "attempt_ended"})  # only with log.level = debug: one line a job
+QUIET = frozenset(
+    {"matched", "attempt_ended", "submitted_again", "doubted", "stray"}
+)  # only with log.level = debug: one line a job
 
 
 class Log(Protocol):
@@ -66,20 +111,36 @@ class Log(Protocol):
 
 
 class JsonLog:
-    """Writes events as JSON lines."""
+    """Writes events as JSON lines. On a full disk lines are left out, and nothing else happens."""
 
     def __init__(self, out: IO[bytes] | None = None, *, debug: bool = False) -> None:
         self._out = out or sys.stderr.buffer
         self._debug = debug
+        self._left_out = 0
 
     def __call__(self, event: str, **fields: Any) -> None:
         if event in QUIET and not self._debug:
             return
         wrong = EVENTS[event].symmetric_difference(fields)
         assert not wrong, f"event {event} has other fields: {sorted(wrong)}"
+        try:
+            if self._left_out:
+                self._write("log_gap", {"lines": self._left_out})
+                self._left_out = 0
+            self._write(event, fields)
+        except OSError:  # whoever logs is in the middle of something that must go on
+            self._left_out += 1
+            return
+        with contextlib.suppress(OSError):  # then the next flush writes it
+            self._out.flush()
+
+    def _write(self, event: str, fields: dict[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._out.write(msgspec.json.encode({"at": at, "event": event, **fields}) + b"\n")
-        self._out.flush()
+        request = REQUEST.get()
+        line = {"at": at, "event": event, **fields}
+        if request:  # what was logged while one was answered
+            line["request"] = request
+        self._out.write(msgspec.json.encode(line) + b"\n")
 
 
 def no_log(event: str, **fields: Any) -> None:

@@ -5,8 +5,16 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+from .files import sync_folder
+
+STORE_FILE: Final = "store.sqlite"
+LOCK_FILE: Final = "lock"
+RUNNING_FILE: Final = "central.json"
+RESTORING_FILE: Final = "restore-unfinished"  # there while a restore is under way
 
 
 class DataInUse(Exception):
@@ -20,7 +28,32 @@ class NoData(Exception):
     """The data directory cannot be made or written."""
 
     def __init__(self, data: Path, why: OSError) -> None:
-        super().__init__(f"--data {data}: cannot be written: {why.strerror}")
+        said = f"cannot be written: {why.strerror}"
+        if isinstance(why, (FileExistsError, NotADirectoryError)):
+            said = "is a file or lies below one: a folder is needed"
+        elif why.filename and Path(why.filename) != data:
+            said = f"{why.filename}: {said}"
+        super().__init__(f"--data {data}: {said}")
+        self.errno = why.errno
+
+
+class StoreGone(Exception):
+    """The data directory has been used, and its store is not there. A new one would be empty."""
+
+    def __init__(self, data: Path, why: str) -> None:
+        super().__init__(f"--data {data}: {why}; nothing was started")
+
+
+def check_whole(data: Path, *, used: Path) -> None:
+    """See that a data directory which has been used has its store. Raises StoreGone.
+
+    `used`: a file that every start makes after the store.
+    """
+    if (data / RESTORING_FILE).exists():
+        raise StoreGone(data, "a restore was not finished: remove the folder and restore again")
+    if used.exists() and not (data / STORE_FILE).exists():
+        why = f"it has keys, but {STORE_FILE} is gone: is a disk not mounted? Else restore a backup"
+        raise StoreGone(data, why)
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +61,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     pid: int
+    config: str = ""  # the file of its settings, where there is one
 
 
 def default_data() -> Path:
@@ -39,9 +73,12 @@ def default_data() -> Path:
 @contextmanager
 def locked(data: Path) -> Generator[None]:
     """Hold the data directory for this process alone. Raises DataInUse, NoData."""
+    made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / "lock").open("w")
+        for folder in made:  # else a power cut may take all that we write with our folder's name
+            sync_folder(folder.parent)
+        lock = (data / LOCK_FILE).open("w")
     except OSError as why:
         raise NoData(data, why) from why
     with lock as file:
@@ -52,13 +89,28 @@ def locked(data: Path) -> Generator[None]:
         yield
 
 
-@contextmanager
-def announced(data: Path, running: Running) -> Generator[None]:
-    """Say in `central.json` where this central listens, for as long as it does."""
-    target, fresh = data / "central.json", data / ".central.json"
-    fresh.write_bytes(msgspec.json.encode(running))
-    fresh.replace(target)
+def running_on(data: Path) -> Running | None:
+    """Return what a central on this data directory says of itself; None where none says anything.
+
+    A central that was killed leaves its word behind: whether it lives is another question.
+    """
     try:
-        yield
-    finally:
-        target.unlink(missing_ok=True)
+        return msgspec.json.decode((data / RUNNING_FILE).read_bytes(), type=Running)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def announce(data: Path, running: Running) -> None:
+    """Say in `central.json` where this central listens. Raises OSError; then nothing is said."""
+    fresh = data / f".{RUNNING_FILE}"
+    try:
+        fresh.write_bytes(msgspec.json.encode(running))
+        fresh.replace(data / RUNNING_FILE)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def withdraw(data: Path) -> None:
+    """Say no more that a central listens."""
+    (data / RUNNING_FILE).unlink(missing_ok=True)

@@ -9,16 +9,20 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from ..errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
 
 PART_BYTES: Final = 262_144
+FRESH_S: Final = 10.0  # blobs stay for an hour at least
+FRESH_MAX: Final = 10_000
 SECRET_MAX: Final = 1 << 20
+_GOING: Final = "going."  # files in `incoming` that are about to be removed
 _SHA256 = re.compile("[0-9a-f]{64}")
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class RealDisk:
@@ -46,7 +50,7 @@ class RealDisk:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 class RealBlobs:
@@ -56,10 +60,15 @@ class RealBlobs:
         self._folder = folder
         self._incoming = folder / "incoming"
         self._number = 0
+        self._fresh: dict[str, float] = {}  # blobs that were just stored or touched, and when
         self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_over in self._incoming.iterdir():  # of uploads that a crash cut off
-            left_over.unlink()
+        sync_folder(folder.parent)
+        for left_over in self._incoming.iterdir():
+            if left_over.name.startswith(_GOING):  # a crash came before it was clear that it goes
+                left_over.rename(self._path(left_over.name.removeprefix(_GOING)))
+            else:  # of an upload that a crash cut off
+                left_over.unlink()
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
         """Store the bytes under their hash, sync file and folder, return their number."""
@@ -69,8 +78,9 @@ class RealBlobs:
         try:
             size = await self._receive(temporary, sha256, chunks, size_max)
             await asyncio.to_thread(self._publish, temporary, target)
+            self._refresh((sha256,))
         except OSError as why:
-            if why.errno in _FULL:
+            if why.errno in NO_ROOM:
                 raise NoSpace(why.strerror or "") from None
             raise
         finally:
@@ -78,12 +88,29 @@ class RealBlobs:
         return size
 
     async def missing(self, hashes: list[str]) -> list[str]:
-        """Return those of `hashes` that are not here."""
-        paths = {one: self._path(one) for one in hashes if _SHA256.fullmatch(one)}
+        """Return those of `hashes` that are not here.
+
+        What was touched moments ago is here: nothing goes that is as young as that.
+        """
+        old = time.monotonic() - FRESH_S
+        asked = [one for one in hashes if self._fresh.get(one, old) <= old]
+        if not asked:
+            return []
+        paths = {one: self._path(one) for one in asked if _SHA256.fullmatch(one)}
         here = await asyncio.to_thread(
-            lambda: {one for one, path in paths.items() if path.exists()}
+            lambda: {one for one, path in paths.items() if _touched(path)}
         )
-        return [one for one in hashes if one not in here]
+        self._refresh(here)
+        return [one for one in asked if one not in here]
+
+    def _refresh(self, hashes: Iterable[str]) -> None:
+        """Note that these are here and touched."""
+        now = time.monotonic()
+        for one in hashes:
+            self._fresh.pop(one, None)  # so that the oldest come first
+            self._fresh[one] = now
+        while len(self._fresh) > FRESH_MAX:
+            del self._fresh[next(iter(self._fresh))]
 
     async def size(self, sha256: str) -> int | None:
         """Return the number of bytes, or None where it is not here."""
@@ -100,6 +127,34 @@ class RealBlobs:
                 yield part
         finally:
             file.close()
+
+    async def untouched(self, before: float) -> AsyncIterator[list[str]]:
+        """Yield hashes of blobs that nobody has stored or asked for since `before`."""
+        for folder in await asyncio.to_thread(
+            lambda: sorted(self._folder.glob("[0-9a-f][0-9a-f]"))
+        ):
+            yield await asyncio.to_thread(_older, folder, before)
+
+    async def remove(self, hashes: list[str], before: float) -> int:
+        """Remove those that are still untouched since `before`; return how many."""
+        for one in hashes:
+            self._fresh.pop(one, None)
+        return await asyncio.to_thread(
+            lambda: sum(self._removed(self._path(one), before) for one in hashes)
+        )
+
+    def _removed(self, path: Path, before: float) -> bool:
+        """Take the file away under another name first: who asks for it meanwhile hears no."""
+        aside = self._incoming / f"{_GOING}{path.parent.name}{path.name}"
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if aside.stat().st_mtime >= before:  # somebody was faster
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
 
     async def _receive(
         self, temporary: Path, sha256: str, chunks: AsyncIterator[bytes], size_max: int
@@ -124,9 +179,9 @@ class RealBlobs:
         folder = target.parent
         folder.mkdir(mode=0o700, exist_ok=True)
         temporary.replace(target)
-        _sync_folder(folder)
+        sync_folder(folder)
         if folder not in self._synced:
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
             self._synced.add(folder)
 
     def _path(self, sha256: str) -> Path:
@@ -141,6 +196,20 @@ def _append(file: BinaryIO, hashed: Callable[[bytes], None], chunk: bytes) -> No
     file.write(chunk)
 
 
+def _touched(path: Path) -> bool:
+    """Say whether the file is here; if so, its time of the last touch is now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _older(folder: Path, before: float) -> list[str]:
+    with os.scandir(folder) as files:
+        return [folder.name + file.name for file in files if file.stat().st_mtime < before]
+
+
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
@@ -153,7 +222,8 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; syncing a file does nothing for its name."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

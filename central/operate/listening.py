@@ -2,9 +2,11 @@
 
 import errno
 import socket
+import ssl
 from typing import Final
+from urllib.parse import urlsplit
 
-from ..settings import BadSetting, HttpSettings
+from ..settings import BadSetting, BusSettings, HttpSettings
 
 _HERE: Final = ("127.", "::1", "localhost")
 
@@ -34,3 +36,37 @@ def refusal(why: OSError, http: HttpSettings) -> BadSetting:
     if why.errno == errno.EACCES:
         return BadSetting("http.port", f"{http.port} is for root alone: take one above 1023")
     return BadSetting("http.host, http.port", f"{http.host}:{http.port}: {why.strerror}")
+
+
+def check_urls(http: HttpSettings, bus: BusSettings) -> None:
+    """Look at the URLs that others are told. Raises BadSetting where they are none."""
+    for name, url, schemes in (
+        ("http.url", http.url, ("https", "http")),
+        ("bus.url", bus.url, ("mqtts", "mqtt")),
+    ):
+        if url and not _is_url(url, schemes):
+            right = f"{schemes[0]}://host:port or {schemes[1]}://host:port"
+            raise BadSetting(name, f"{url!r} is no URL of it, expected {right}")
+
+
+def _is_url(url: str, schemes: tuple[str, str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port
+        return False
+
+
+def check_tls(http: HttpSettings) -> None:
+    """Look at certificate and key. Raises BadSetting where they do not make a TLS server."""
+    if not http.tls_certificate and not http.tls_key:
+        return
+    if not http.tls_certificate or not http.tls_key:
+        raise BadSetting("http.tls_certificate, http.tls_key", "give both or none")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            http.tls_certificate, http.tls_key
+        )
+    except OSError as why:
+        files = f"{http.tls_certificate} and {http.tls_key}"
+        raise BadSetting("http.tls_certificate, http.tls_key", f"{files}: {why}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pilotage
 
 CONFIG_NAME = "mosquitto.conf"
-READY_S = 10.0
+READY_S = 60.0  # it reads the logins of 100 000 pilots first
 
 
 class NotStarted(Exception):
@@ -63,7 +63,7 @@ class Mosquitto:
         self._certificate = certificate  # PEM with its key: opens the TLS listener too
         self.password = password
         self._folder = folder
-        self._logins = folder / "dynamic-security.json"
+        self.logins = folder / "dynamic-security.json"
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "mosquitto.conf").write_text(self._configuration())
@@ -77,7 +77,7 @@ class Mosquitto:
         changes = {
             r"^listener 1883 .*$": f"listener {self.port} 127.0.0.1",
             r"^plugin .*$": f"plugin {plugin()}",
-            r"^plugin_opt_config_file .*$": f"plugin_opt_config_file {self._logins}",
+            r"^plugin_opt_config_file .*$": f"plugin_opt_config_file {self.logins}",
         }
         if self._certificate is not None:
             changes |= {
@@ -93,16 +93,16 @@ class Mosquitto:
 
     def forget_logins(self) -> None:
         """Make the file of logins as the README says: the central's own and nobody else's."""
-        self._logins.unlink(missing_ok=True)
+        self.logins.unlink(missing_ok=True)
         twice = f"{self.password}\n{self.password}\n".encode()
         subprocess.run(
-            ["mosquitto_ctrl", "dynsec", "init", str(self._logins), self.user],
+            ["mosquitto_ctrl", "dynsec", "init", str(self.logins), self.user],
             input=twice,
             capture_output=True,
             check=True,
             timeout=READY_S,
         )
-        self._logins.chmod(0o600)
+        self.logins.chmod(0o600)
 
     def start(self) -> None:
         """Start it and wait until it accepts connections. Raises NotStarted."""

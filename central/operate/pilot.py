@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Final, cast
 
 from .bundle import pilot_bundle
 
@@ -18,40 +19,54 @@ class PilotPlan:
     central: str = ""
     secret: str = field(default="", repr=False)
     state: Path = Path()
-    cores: int = 0
-    memory_mb: int = 0
-    tags: tuple[str, ...] = ()
-    wall_s: int = 0
-    idle_s: int = 0
-    isolation: str = "auto"
-    os: str = ""
-    architecture: str = ""
     ca: str = ""
     remove_state: bool = False  # by the pilot itself, when it has ended well
     python: str = field(default_factory=lambda: sys.executable)
+    # What it offers, and whom it serves, as in pilot/settings.py.
+    cores: int = 0
+    memory_mb: int = 0
+    scratch_mb: int = 0
+    wall_s: int = 0
+    idle_s: int = 0
+    isolation: str = "auto"
+    tags: tuple[str, ...] = ()
+    required_tags: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    os: str = ""
+    architecture: str = ""
+    hs23_per_core: float = 0.0
+    hs23_per_score: float = 0.0
+    cvmfs: tuple[str, ...] = ()
+    cvmfs_root: str = ""
+    hide: tuple[str, ...] = ()
+    image_tools: tuple[str, ...] = ()
+    module_init: str = ""
+    gpus: int = 0
+    gpu_model: str = ""
+    gpu_vendor: str = ""
+    gpu_memory_mb: int = 0
+    gpu_compute_capability: str = ""
+    gpu_driver: str = ""
+
+
+_NO_OPTIONS: Final = ("secret", "state", "remove_state", "python")
 
 
 def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
     """Return the command line. The secret goes by a file: command lines are public."""
     words = [plan.python, "-I", "-S", str(pilot_bundle()), "run"]
-    options: dict[str, str] = {
-        "--central": plan.central,
-        "--secret-file": str(secret_file),
-        "--state-dir": str(plan.state),
-        "--cores": str(plan.cores or ""),
-        "--memory-mb": str(plan.memory_mb or ""),
-        "--tags": ",".join(plan.tags),
-        "--wall-s": str(plan.wall_s or ""),
-        "--idle-s": str(plan.idle_s or ""),
-        "--isolation": plan.isolation,
-        "--os": plan.os,
-        "--architecture": plan.architecture,
-        "--ca": plan.ca,
-    }
-    for name, value in options.items():
-        if value:
-            words += [name, value]
+    words += ["--secret-file", str(secret_file), "--state-dir", str(plan.state)]
+    for one in fields(plan):
+        value: object = getattr(plan, one.name)
+        if value and one.name not in _NO_OPTIONS:
+            words.append(f"--{one.name.replace('_', '-')}={_text(value)}")
     return [*words, "--remove-state"] if plan.remove_state else words
+
+
+def _text(value: object) -> str:
+    return ",".join(cast(tuple[str, ...], value)) if isinstance(value, tuple) else str(value)
 
 
 def start(plan: PilotPlan) -> subprocess.Popen[bytes]:

@@ -1,48 +1,71 @@
 """`pilotage serve`: everything in one process, on real drivers."""
 
 import asyncio
-import gc
 import os
-import resource
 import signal
-import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvloop
 
 from pilotage import __version__
+from pilotage.proto.job_states import JobState
 
 from ..app import Central, World, build
-from ..auth import signature
+from ..auth import keys, signature
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
-from ..bus.address import Address
-from ..bus.embedded import EmbeddedBus
-from ..bus.mosquitto import MosquittoBus
-from ..bus.silent import SilentBus
 from ..http.server import HttpServer
+from ..jobs.work import WaitingWork
+from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
-from ..ports import Bus, Clock, Randomness
-from ..settings import BadSetting, BusSettings, HttpSettings, Settings, load
+from ..observe.library import take_over
+from ..ports import Bus, Clock
+from ..settings import BadSetting, Settings, load
 from ..store.errors import StoreError
 from ..store.protocol import Store
 from ..store.sqlite import open_sqlite
-from .bundle import NoBundle, pilot_bundle
+from .bundle import Handout, NoBundle, pilot_bundle
+from .buses import bus_of
 from .clocks import SystemClock, SystemRandomness
-from .datadir import DataInUse, NoData, Running, announced, locked
-from .files import RealBlobs, RealDisk
-from .listening import readable_by_others, refusal, url_of
+from .datadir import (
+    STORE_FILE,
+    DataInUse,
+    NoData,
+    Running,
+    StoreGone,
+    announce,
+    check_whole,
+    locked,
+    withdraw,
+)
+from .files import NO_ROOM, RealBlobs, RealDisk
+from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
+from .notify import service_manager
+from .pilots import keep_pilots
+from .process import allow_files, spare_the_collector
+from .readings import MachineReadings
+from .starting import (
+    EXIT_BROKEN,
+    EXIT_WRONG,
+    LOOK_AGAIN_S,
+    NotStarted,
+    not_started,
+    once_there_is_room,
+)
+from .strangers import NEW_TOKEN, strangers, unused
 
 CONFIG_NAME = "pilotage.yaml"
-PORT_NAME = "bus.port"  # where the embedded broker listened the last time
-FILES_BESIDE = 1_024  # the store, the broker and its connections, blobs
 PLAIN = "no TLS: whoever is on the network can read tokens; see http.tls_certificate and http.url"
-EXIT_BROKEN = 70  # the store failed in a way that only a restart mends
+EXIT_LATE = 75  # a graceful end took too long
+DRAIN_S = 10.0  # for what is under way when the end is asked for
+JOBS_S = 0.5  # of the start for reading waiting jobs: more are read while pilots are answered
+END_S = 30.0  # for all of a graceful end; then the process goes as if it were killed
 
 
 @dataclass(frozen=True)
@@ -56,40 +79,39 @@ class Place:
 
 def settings_of(place: Place) -> Settings:
     """Return the settings of a place. Raises BadSetting."""
-    named = place.config or (
-        Path(os.environ["PILOTAGE_CONFIG"]) if "PILOTAGE_CONFIG" in os.environ else None
-    )
+    return load(config_of(place), os.environ, place.options)
+
+
+def config_of(place: Place) -> Path | None:
+    """Return the file of settings: the one that is named, else the data directory's own."""
+    if place.config is not None:
+        return place.config
+    if "PILOTAGE_CONFIG" in os.environ:
+        return Path(os.environ["PILOTAGE_CONFIG"])
     own = place.data / CONFIG_NAME
-    file = named or (own if own.is_file() else None)
-    return load(file, os.environ, place.options)
+    return own if own.is_file() else None
 
 
 def main(place: Place) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     try:
         settings = settings_of(place)
+        check_urls(settings.http, settings.bus)
+        check_tls(settings.http)  # before a folder or a key is made
         allow_files(settings.http.connections_max)
         with locked(place.data):
+            check_whole(place.data, used=place.data / keys.FILE)
             return uvloop.run(_serve(place, settings))
-    except (BadSetting, DataInUse, NoData, NotStarted, OSError) as why:
+    except (BadSetting, DataInUse, NoData, NotStarted, StoreGone, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
-        return 2
+        return _code_of(why)
 
 
-def allow_files(connections_max: int) -> None:
-    """Raise our limit of open files as far as we may, if the connections need it.
-
-    1024 is what many systems give; at the limit the server cannot accept, nor the store open.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections_max + FILES_BESIDE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-class NotStarted(Exception):
-    """Something that a central needs is not as it must be. Nothing was answered yet."""
+def _code_of(why: Exception) -> int:
+    if isinstance(why, NotStarted):
+        return why.code
+    # Not the code of a wrong setting: it is worth starting again, when somebody has made room.
+    return EXIT_BROKEN if getattr(why, "errno", None) in NO_ROOM else EXIT_WRONG
 
 
 class _Stopped(Exception):
@@ -97,25 +119,72 @@ class _Stopped(Exception):
 
 
 async def _serve(place: Place, settings: Settings) -> int:
-    log = JsonLog(debug=settings.log.level == "debug")
-    stop = asyncio.Event()
+    log = counting(JsonLog(debug=settings.log.level == "debug"))
+    take_over(log)
+    manager = service_manager()
+    stop, clock = asyncio.Event(), SystemClock()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reads_them_anyway)
     refused: list[BaseException] = []
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve(place, settings, log=log))
-            await stop.wait()
-            log("central_stopping", why="signal")
-            raise _Stopped
-    except* _Stopped:
-        pass
-    except* NotStarted as several:
-        refused += several.exceptions
+
+    async def ready(url: str) -> None:
+        manager.ready(url)
+
+    with _bounded_end(log) as end_begins:
+        began = clock.monotonic()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(serve(place, settings, log=log, ready=ready, waits=manager.waits))
+                tasks.create_task(manager.watchdog())
+                await stop.wait()
+                log("central_stopping", why="signal")
+                manager.stopping()
+                end_begins()
+                began = clock.monotonic()
+                raise _Stopped
+        except* _Stopped:
+            log("central_stopped", took_s=round(clock.monotonic() - began, 3))
+        except* NotStarted as several:
+            refused += several.exceptions
     if refused:
         raise refused[0]
     return 0
+
+
+def _reads_them_anyway() -> None:
+    """SIGHUP while the central starts: it has not read the sites' files yet."""
+
+
+@contextmanager
+def _bounded_end(log: Log) -> Generator[Callable[[], None]]:
+    """Yield what is called when the end begins: from then on the process has END_S left.
+
+    By a thread of its own, since what hangs may be the loop. What is acknowledged is on the disk.
+    """
+
+    def too_late() -> None:
+        log("end_late", within_s=END_S)
+        os._exit(EXIT_LATE)
+
+    timer = threading.Timer(END_S, too_late)
+    timer.daemon = True
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A central that has recovered, and what it stands on. Nobody was answered yet."""
+
+    store: Store
+    bus: Bus
+    central: Central
+    server: HttpServer
+    handout: Handout
 
 
 async def serve(
@@ -124,58 +193,123 @@ async def serve(
     *,
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None = None,
+    waits: Callable[[float], None] = lambda pause_s: None,
 ) -> None:
     """Run a central until cancelled. `ready` is told the URL once requests are answered.
 
-    Raises NotStarted.
+    On a full disk it starts as far as it can, and refuses what it cannot store; if that is not
+    far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
     clock = SystemClock()
     began = clock.monotonic()
+    started = await once_there_is_room(
+        lambda: _started(place, settings, clock, log), clock=clock, log=log, waits=waits
+    )
+    central, server = started.central, started.server
     try:
-        store = await open_sqlite(
-            place.data / "store.sqlite", clock_wall=clock.wall, fatal=_fatal(log)
-        )
-    except (StoreError, OSError) as why:
-        raise NotStarted(str(why)) from why
-    try:  # from here on the store has threads, which would outlive a failure
-        try:
-            bus, central, server = await _open(place, settings, store, clock, log)
-        except (BadSetting, BadKeyFile, NoBundle, OSError) as why:
-            raise NotStarted(str(why)) from why
-        await central.recover()
-        _spare_the_collector()
+        spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run())
-            tasks.create_task(server.run())
+            tasks.create_task(central.load())
+            serving = tasks.create_task(server.run())
             url = url_of(settings.http, server.port)
             if readable_by_others(settings.http):
                 log("plain_http", host=settings.http.host, why=PLAIN)
-            with announced(place.data, Running(url=url, pid=os.getpid())):
+            try:
+                say = partial(_announced, place, url, central)
+                if not say():
+                    tasks.create_task(_again(say, clock))
                 log(
                     "central_started",
                     url=url,
-                    bus=bus.url or "none",
-                    waiting=len(central.memory.queue.matcher),
+                    bus=started.bus.url or "none",
+                    waiting=central.memory.counters.total(JobState.WAITING),
                     attempts=central.health.health().attempts,
                     took_s=round(clock.monotonic() - began, 3),
                 )
                 if ready is not None:
                     await ready(url)
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    central.health.set_ready(False)
+                await _keep_pilots(place, settings, started, url, clock, log)
+            finally:
+                await _drain(central, server, serving)
+                withdraw(place.data)
     finally:
+        await started.store.close()
+
+
+async def _keep_pilots(
+    place: Place, settings: Settings, started: _Started, url: str, clock: Clock, log: Log
+) -> None:
+    """Keep pilots at the sites, for ever."""
+    await keep_pilots(
+        data=place.data,
+        settings=settings,
+        store=started.store,
+        work=WaitingWork(started.central.memory.queue),
+        view=started.central.elements,
+        url=url,
+        pilot_sh=lambda: started.handout.files().script.decode(),
+        clock=clock,
+        randomness=SystemRandomness(),
+        log=log,
+    )
+
+
+def _announced(place: Place, url: str, central: Central) -> bool:
+    """Say to programs on this machine where the central listens; False where there is no room."""
+    config = config_of(place)
+    named = str(config.absolute()) if config else ""
+    try:
+        announce(place.data, Running(url=url, pid=os.getpid(), config=named))
+    except OSError as why:
+        central.probe.refused(str(why))  # until a write has succeeded
+        return False
+    return True
+
+
+async def _again(say: Callable[[], bool], clock: Clock) -> None:
+    """Say it until it was said."""
+    said = False
+    while not said:
+        await clock.sleep(LOOK_AGAIN_S)
+        said = say()
+
+
+async def _started(place: Place, settings: Settings, clock: Clock, log: Log) -> _Started:
+    """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
+    path = place.data / STORE_FILE
+    try:
+        store = await open_sqlite(path, clock_wall=clock.wall, fatal=_fatal(log))
+    except (StoreError, OSError) as why:
+        raise not_started(why, path) from why
+    try:  # from here on the store has threads, which would outlive a failure
+        bus, central, server, handout = await _open(place, settings, store, clock, log)
+        await central.recover(JOBS_S)
+        known = await _known_groups(settings, store, central)
+    except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
         await store.close()
+        raise not_started(why, path) from why
+    except BaseException:
+        await store.close()
+        raise
+    for one in strangers(settings.matcher, known):
+        log("matcher_unknown", setting=one.setting, why=one.why)
+    return _Started(store, bus, central, server, handout)
+
+
+async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:
+    """Take nothing more, answer what is under way, then keep what the store does not know yet."""
+    central.health.set_ready(False)
+    server.stop()
+    await asyncio.wait([serving], timeout=DRAIN_S)
+    await central.stop()
 
 
 async def _open(
     place: Place, settings: Settings, store: Store, clock: Clock, log: Log
-) -> tuple[Bus, Central, HttpServer]:
+) -> tuple[Bus, Central, HttpServer, Handout]:
     """Build a central on its real drivers; the port of the API is taken."""
-    randomness, bundle = SystemRandomness(), pilot_bundle()
-    bus = _bus(place.data, settings, clock, randomness, log)
-    disk = RealDisk()
+    randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
     first_start = disk.read(place.data / ADMIN_FILE) is None
     tokens = await open_tokens(
         place.data,
@@ -191,54 +325,55 @@ async def _open(
     )
     if first_start:
         log("first_token", file=str(place.data / ADMIN_FILE))
+    admin = tokens.read_admin(place.data / ADMIN_FILE, disk=disk)
+    why = unused(settings.community, admin.community, admin.groups) if admin is not None else ""
+    if why:
+        log("community_unused", why=why, do=NEW_TOKEN)
+    signer = signature.load(place.data, disk=disk)
+    blobs = RealBlobs(place.data / "blobs")
+    # All that needs room on the disk stands above: what follows takes ports, and is made once.
+    bus = bus_of(place.data, settings.bus, clock, randomness, log)
     world = World(
         store=store,
-        blobs=RealBlobs(place.data / "blobs"),
+        blobs=blobs,
         bus=bus,
         clock=clock,
         randomness=randomness,
         log=log,
+        readings=MachineReadings(place.data, settings.http.tls_certificate),
     )
     central = build(world, tokens, settings)
-    signer = signature.load(place.data, disk=disk)
-    _check_tls(settings.http)
+    handout = Handout(
+        bundle,
+        signer,
+        lambda: url_of(settings.http, server.port),
+    )
     try:
         server = HttpServer(
             central.services,
             host=settings.http.host,
             port=settings.http.port,
             version=__version__,
-            bundle=partial(asyncio.to_thread, lambda: signer.sign(bundle.read_bytes())),
+            pilot_files=partial(asyncio.to_thread, handout.files),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,
             connections_max=settings.http.connections_max,
+            strangers_max=settings.http.strangers_max,
             spool_dir=place.data,
+            life=f"{int(clock.wall()):x}",
         )
     except OSError as why:
         raise refusal(why, settings.http) from why
-    return bus, central, server
+    return bus, central, server, handout
 
 
-def _check_tls(http: HttpSettings) -> None:
-    """Raise BadSetting if the files do not make a TLS server."""
-    if not http.tls_certificate and not http.tls_key:
-        return
-    if not http.tls_certificate or not http.tls_key:
-        raise BadSetting("http.tls_certificate, http.tls_key", "give both or none")
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            http.tls_certificate, http.tls_key
-        )
-    except OSError as why:
-        files = f"{http.tls_certificate} and {http.tls_key}"
-        raise BadSetting("http.tls_certificate, http.tls_key", f"{files}: {why}") from None
-
-
-def _spare_the_collector() -> None:
-    """What is in memory now stays: a full collection would walk all of it, for tens of ms."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+async def _known_groups(settings: Settings, store: Store, central: Central) -> set[tuple[str, str]]:
+    """Return the groups of which there are tokens or jobs, each with its community."""
+    known = {(settings.community.name, group) for group in settings.community.groups}
+    for token in await store.tokens(None):
+        known.update((token.community, group) for group in (*token.groups, ""))
+    known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())
+    return known
 
 
 def _fatal(log: Log) -> Callable[[str], None]:
@@ -248,65 +383,6 @@ def _fatal(log: Log) -> Callable[[str], None]:
         os._exit(EXIT_BROKEN)
 
     return end
-
-
-def _bus(data: Path, settings: Settings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
-    broker = settings.bus.broker
-    if broker == "none":
-        return SilentBus()
-    if broker == "embedded":
-        return _embedded(data / PORT_NAME, settings.bus, clock, randomness, log)
-    return MosquittoBus(
-        _address(settings.bus),
-        clock=clock,
-        randomness=randomness,
-        log=log,
-        queue_max=settings.bus.queue_max,
-        public_url=settings.bus.url,
-    )
-
-
-def _embedded(
-    kept: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log
-) -> EmbeddedBus:
-    """Start the broker where it was before a restart: the pilots that live know no other place."""
-
-    def at(port: int) -> EmbeddedBus:
-        return EmbeddedBus(
-            bus.host,
-            port,
-            clock=clock,
-            randomness=randomness,
-            log=log,
-            queue_max=bus.queue_max,
-            public_url=bus.url,
-        )
-
-    if bus.port:
-        return at(bus.port)
-    try:
-        broker = at(int(kept.read_text()))
-    except (OSError, ValueError):  # never started here, or somebody else has the port now
-        broker = at(0)
-    kept.write_text(str(broker.port))
-    return broker
-
-
-def _address(bus: BusSettings) -> Address:
-    """Return the outside broker and our login on it. Raises BadSetting."""
-    parts = urlsplit(bus.broker)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise BadSetting(
-            "bus.broker", f"{bus.broker!r} is none of embedded, none, mqtt://host, mqtts://host"
-        )
-    secure = parts.scheme == "mqtts"
-    return Address(
-        host=parts.hostname,
-        port=parts.port or (8883 if secure else 1883),
-        user=bus.user,
-        password=Path(bus.password_file).read_text().strip() if bus.password_file else "",
-        tls=ssl.create_default_context(cafile=bus.ca_file or None) if secure else None,
-    )
 
 
 __all__ = ["ADMIN_FILE", "Place", "main", "serve", "settings_of"]

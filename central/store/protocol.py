@@ -6,12 +6,16 @@ return one bool per item: False means that the row had changed, and nothing was 
 Any verb raises StoreFull (nothing written) or StoreBroken (end the process).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from pilotage.proto.pilot_states import PilotState
 
+from .pilot_logs import PilotLogs
+from .protocol_retention import RetentionStore
+from .protocol_series import SeriesStore
 from .records import (
+    Activity,
     AttemptRow,
     Change,
     CountRow,
@@ -19,6 +23,7 @@ from .records import (
     JobBody,
     JobClass,
     JobRow,
+    Levels,
     LiveAttempt,
     Move,
     NewAttempt,
@@ -35,16 +40,27 @@ from .records import (
     TokenRow,
     Want,
 )
+from .slots import Slots
 
+Room = Callable[[list[JobBody | None]], int]
+EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(Protocol):
-    """Durable state of one central. See the module for what all verbs share."""
+class Store(SeriesStore, RetentionStore, PilotLogs, Slots, Protocol):
+    """Durable state of one central. See the module for what all verbs share.
+
+    What is counted beside the jobs is in `protocol_series`, what goes after a time in
+    `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`.
+    """
 
     @property
     def generation(self) -> str:
         """Identity of this store's past; another one after a restore."""
+        ...
+
+    def activity(self) -> Activity:
+        """Return how much was written since the store was opened."""
         ...
 
     async def close(self) -> None:
@@ -160,12 +176,18 @@ class Store(Protocol):
         ...
 
     async def turn(
-        self, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
     ) -> tuple[list[bool], list[JobBody | None]]:
-        """`change`, then `match`, in one transaction: what a pilot's turn writes."""
+        """`change`, then `match`, in one transaction: what a pilot's turn writes.
+
+        `room` is given the bodies of the jobs, and says how many of the first attempts are
+        written; the others are left alone, and are not in the answer. It may be called twice.
+        """
         ...
 
-    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None: ...
+    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
+        """Keep reports that do not count; of one attempt of a pilot at most EVIDENCE_MAX."""
+        ...
 
     async def evidence(self, job_id: int) -> list[Evidence]: ...
 
@@ -194,6 +216,14 @@ class Store(Protocol):
 
     async def owners(self) -> list[Owner]: ...
 
+    async def keep_levels(self, levels: Levels) -> None:
+        """Replace what was kept before."""
+        ...
+
+    async def levels(self) -> Levels | None:
+        """Return what was kept last."""
+        ...
+
     # -- pilots ---------------------------------------------------------------------------------
 
     async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
@@ -201,12 +231,15 @@ class Store(Protocol):
         ...
 
     async def register(self, registration: Registration) -> PilotRow:
-        """Use a secret: session 1, state Running. Idempotent by (secret, nonce): the renewal hash
-        is then replaced, the session stays. Raises BadSecret."""
+        """Use a secret: session 1, state Running. Idempotent by (secret, nonce): nothing is
+        changed then. Raises BadSecret."""
         ...
 
-    async def hello(self, pilot: str, nonce: str) -> PilotRow:
-        """Open the next session; the same nonce again gives the same one. Raises PilotNotFound."""
+    async def hello(self, pilot: str, nonce: str, session: int = 0) -> PilotRow:
+        """Open a session, 0: the next; the same nonce again gives the same one.
+
+        One that is not later than the last is not opened: the row has another nonce then. Raises
+        PilotNotFound."""
         ...
 
     async def pilot(self, pilot: str) -> PilotRow | None: ...

@@ -13,8 +13,8 @@ from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Values alone, in no cycle: the collector need not look at them."""
 
 
 # -- who and what kind --------------------------------------------------------------------------
@@ -225,6 +225,8 @@ class NewAttempt(_Record, frozen=True):
     scratch_mb: int
     wall_s: float
     at: float
+    gpus: int = 0
+    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
 
 
 class AttemptRow(_Record, frozen=True):
@@ -260,6 +262,8 @@ class AttemptRow(_Record, frozen=True):
     progress: tuple[tuple[float, str], ...]  # (wall clock, application status), the newest hundred
     event: str = ""  # how its lease ended, in the words of job_states
     reason: str = ""  # of that; while live, of what is wanted
+    gpus: int = 0
+    charged_cores: float = 0.0
 
 
 class LiveAttempt(_Record, frozen=True):
@@ -294,6 +298,15 @@ class LiveAttempt(_Record, frozen=True):
     matched_at: float
     live: bool = True
     reason: str = ""  # of what is wanted
+    gpus: int = 0
+    charged_cores: float = 0.0
+
+
+class Levels(_Record, frozen=True):
+    """What groups and owners had used by their shares at a time, without what was running."""
+
+    at: float
+    levels: dict[str, float]  # by path: community/group, community/group/owner
 
 
 class Start(_Record, frozen=True):
@@ -326,7 +339,8 @@ class Requeue(_Record, frozen=True):
     """End of a lease without a result: the job moves, the attempt is live no more.
 
     Compare-and-set: the attempt is live and its `wanted` is as we knew it. With `close` nothing of
-    it counts any more; without, a late result or beat still may.
+    it counts any more; without, a late result or beat still may. What its pilot said of it stays
+    with the attempt: its streams and its checkpoint are no result of the job.
     """
 
     attempt_id: int
@@ -340,6 +354,10 @@ class Requeue(_Record, frozen=True):
     wanted: Why | None
     lost: bool  # counts towards `lost_too_often`
     how: How | None = None
+    detail: str = ""
+    isolation: str = ""
+    usage: Usage | None = None  # None: nobody has told
+    outputs: tuple[Output, ...] = ()
 
 
 class End(_Record, frozen=True):
@@ -365,7 +383,24 @@ class End(_Record, frozen=True):
     started_at: float | None = None  # kept if the start was never reported
 
 
-Change = Start | Progress | TakeBack | Requeue | End
+class Left(_Record, frozen=True):
+    """An attempt that is adrift has ended without a result: nothing of it counts any more.
+
+    Compare-and-set: it is open and not live. Its job waits, and is not touched; what its pilot said
+    of it stays with the attempt.
+    """
+
+    attempt_id: int
+    job_id: int
+    epoch: int
+    how: How
+    detail: str = ""
+    isolation: str = ""
+    usage: Usage | None = None
+    outputs: tuple[Output, ...] = ()
+
+
+Change = Start | Progress | TakeBack | Requeue | End | Left
 
 
 class Evidence(_Record, frozen=True):
@@ -446,3 +481,28 @@ class TokenRow(_Record, frozen=True):
     expires_at: float
     issued_by: str
     revoked_at: float | None = None
+
+
+# -- what goes ----------------------------------------------------------------------------------
+
+
+class EndedJob(_Record, frozen=True):
+    """A job that may go, and under what it is counted."""
+
+    job_id: int
+    class_id: int
+    community: str
+    group: str
+    owner_id: int
+    type: str
+    site: str
+    state: JobState
+    ended_at: float
+    deleted: bool
+
+
+class Activity(_Record, frozen=True):
+    """How much was written since the store was opened."""
+
+    operations: int = 0
+    commits: int = 0

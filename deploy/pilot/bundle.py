@@ -4,10 +4,12 @@
 
 The same sources and the same versions of the bundled packages give the same bytes. The packages are
 taken from the environment of the running interpreter, where the build requirements of
-`pyproject.toml` have put them; nothing is downloaded.
+`pyproject.toml` have put them; nothing is downloaded. Beside the bundle comes `pilot.sh`, the
+script that fetches it on a node: a central fills its address, its key and its version in.
 """
 
 import importlib.metadata
+import io
 import re
 import sys
 import tempfile
@@ -21,7 +23,9 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 # The part of proto that the pilot uses: the standard library is all that it imports.
 PROTO = (
     "__init__",
+    "declarations",
     "ids",
+    "images",
     "job_states",
     "limits",
     "machine",
@@ -34,6 +38,10 @@ PROTO = (
 
 PACKAGES = ("aiomqtt", "paho-mqtt", "typing-extensions")  # pure Python, each with its licence
 
+SCRIPT = "pilot.sh"
+_BUILDERS = ("bundle.py", "bootstrap.py", "bootstrap.sh")
+_PROGRAM = "@PROGRAM@"  # where the script has the text of bootstrap.py
+
 MAIN = b"""\
 from pilotage.pilot.__main__ import main
 
@@ -44,19 +52,29 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
 
 
 def build(target: Path, root: Path = ROOT) -> None:
-    """Write the bundle of the checkout at `root` to `target`, whole or not at all."""
+    """Write the bundle of the checkout at `root` to `target`, whole or not at all, and its script.
+
+    Nothing is compressed: different builds of zlib make different bytes of the same sources.
+    """
     files = _ours(root)
     for package in PACKAGES:
         files.update(_installed(package))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".pilot-", delete=False) as out:
-        fresh = Path(out.name)
-        out.write(SHEBANG)
-        with zipfile.ZipFile(out, "w") as archive:
-            for name in sorted(files):
-                _add(archive, name, files[name])
-    fresh.chmod(0o755)
-    fresh.replace(target)
+    _write(target.with_name(SCRIPT), script(root))
+    archived = io.BytesIO()
+    archived.write(SHEBANG)
+    with zipfile.ZipFile(archived, "w") as archive:
+        for name in sorted(files):
+            _add(archive, name, files[name])
+    _write(target, archived.getvalue())
+
+
+def script(root: Path = ROOT) -> bytes:
+    """Return the script: a part for the shell, and in quotes one for the Python that it finds."""
+    here = root / "deploy" / "pilot"
+    shell = (here / "bootstrap.sh").read_text(encoding="utf-8")
+    program = (here / "bootstrap.py").read_text(encoding="utf-8")
+    return shell.replace(_PROGRAM, program.replace("'", "'\\''"), 1).encode()
 
 
 def sources(root: Path = ROOT) -> list[Path]:
@@ -64,7 +82,7 @@ def sources(root: Path = ROOT) -> list[Path]:
     pilot = [
         path
         for path in (root / "pilot").rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
+        if path.suffix == ".py" and path.is_file()  # not what an editor has left
     ]
     proto = [root / "proto" / f"{name}.py" for name in PROTO]
     return [
@@ -72,7 +90,7 @@ def sources(root: Path = ROOT) -> list[Path]:
         *proto,
         root / "pilotage" / "__init__.py",
         root / "LICENSE",
-        root / "deploy" / "pilot" / "bundle.py",
+        *(root / "deploy" / "pilot" / name for name in _BUILDERS),
     ]
 
 
@@ -87,7 +105,11 @@ def version(root: Path = ROOT) -> str:
 
 def _ours(root: Path) -> dict[str, bytes]:
     face = f'"""The pilot of pilotage, as one file."""\n\n__version__ = "{version(root)}"\n'
-    files = {"__main__.py": MAIN, "pilotage/__init__.py": face.encode()}
+    files = {
+        "VERSION": f"{version(root)}\n".encode(),  # the script looks whether it is new enough
+        "__main__.py": MAIN,
+        "pilotage/__init__.py": face.encode(),
+    }
     for path in sources(root):
         inside = path.relative_to(root)
         if inside.parts[0] in ("pilot", "proto"):
@@ -115,10 +137,19 @@ def _installed(package: str) -> dict[str, bytes]:
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, date_time=_EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = zipfile.ZIP_STORED
     entry.create_system = 3  # Unix, whatever the machine: the same bytes everywhere
     entry.external_attr = 0o100644 << 16
-    archive.writestr(entry, content, compresslevel=9)
+    archive.writestr(entry, content)
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Put a program in its place at once, executable whatever the umask."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".pilot-", delete=False) as out:
+        out.write(content)
+    fresh = Path(out.name)
+    fresh.chmod(0o755)
+    fresh.replace(target)
 
 
 if __name__ == "__main__":

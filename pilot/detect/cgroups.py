@@ -3,22 +3,46 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from .mounts import mounts
 from .reading import text
+from .surroundings import Surroundings
 
-_MOUNTS = "sys/fs/cgroup"
+_USUAL = "/sys/fs/cgroup"
 
 
-def folders(root: Path, controller: str) -> Iterator[Path]:
+def folders(around: Surroundings, controller: str) -> Iterator[Path]:
     """Yield the folders that may limit `controller` for us: our own group's and all above it."""
-    for line in text(root / "proc/self/cgroup").splitlines():
+    seen: set[Path] = set()
+    for line in text(around.file("/proc/self/cgroup")).splitlines():
         _, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         if names == "":
-            for base in (root / _MOUNTS, root / _MOUNTS / "unified"):
-                yield from _upwards(base, path)
+            bases = _points(around, "cgroup2", "") or [_USUAL, f"{_USUAL}/unified"]
         elif controller in names.split(","):
-            for name in {names, controller}:
-                yield from _upwards(root / _MOUNTS / name, path)
+            usual = [f"{_USUAL}/{name}" for name in sorted({names, controller})]
+            bases = _points(around, "cgroup", controller) or usual
+        else:
+            continue
+        for base in bases:
+            for folder in _upwards(around.file(base), path):
+                if folder not in seen:
+                    seen.add(folder)
+                    yield folder
+
+
+def blind(around: Surroundings) -> str:
+    """Return what to note where we are in a group that is hidden: its limits hold all the same."""
+    if "/" not in text(around.file("/proc/self/cgroup")) or around.is_there(_USUAL):
+        return ""
+    return f"{_USUAL} is not there: a limit of our control group cannot be seen"
+
+
+def _points(around: Surroundings, kind: str, controller: str) -> list[str]:
+    return [
+        one.point
+        for one in mounts(around)
+        if one.kind == kind and (not controller or controller in one.options)
+    ]
 
 
 def _upwards(base: Path, path: str) -> Iterator[Path]:
@@ -27,10 +51,11 @@ def _upwards(base: Path, path: str) -> Iterator[Path]:
     Inside a container the path may be the host's: then its folders are not there, and the mount
     point itself is our group.
     """
-    if not base.is_dir():
-        return
-    parts = [part for part in path.split("/") if part not in ("", "..")]
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for length in range(len(parts), -1, -1):
         folder = base.joinpath(*parts[:length])
-        if folder.is_dir():
-            yield folder
+        try:
+            if folder.is_dir():
+                yield folder
+        except (OSError, ValueError):
+            continue

@@ -1,18 +1,29 @@
 """Which container tools the node has."""
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from .found import Found
+from .mounts import mounts
+from .surroundings import Surroundings
 
-TOOLS = ("apptainer", "podman")
+# By what they are called in an offer: as which command they are looked for.
+TOOLS = {
+    "apptainer": "apptainer",
+    "singularity": "singularity",
+    "podman": "podman",
+    "bubblewrap": "bwrap",
+    "unshare": "unshare",
+}
+_FROM_CVMFS = {
+    "oasis.opensciencegrid.org": ("apptainer", "/mis/apptainer/bin/apptainer"),
+}
 
 
-def containers(root: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the tools that PATH leads to."""
-    folders = [folder for folder in environ.get("PATH", os.defpath).split(":") if folder]
-    return tuple(tool for tool in TOOLS if any(_is_tool(root, folder, tool) for folder in folders))
-
-
-def _is_tool(root: Path, folder: str, tool: str) -> bool:
-    path = root / folder.lstrip("/") / tool
-    return path.is_file() and os.access(path, os.X_OK)
+def containers(around: Surroundings) -> Found[tuple[str, ...]]:
+    """Return the names of the tools that are here, and in the notes where."""
+    found = {name: around.tool(command) for name, command in TOOLS.items()}
+    for one in mounts(around):  # only what is mounted: a sick mount would hang us
+        repository = one.point[len("/cvmfs/") :] if one.point.startswith("/cvmfs/") else ""
+        name, path = _FROM_CVMFS.get(repository, ("", ""))
+        if name and not found[name] and around.is_tool(one.point + path):
+            found[name] = one.point + path
+    here = {name: path for name, path in found.items() if path}
+    return Found(tuple(here), "PATH", tuple(here.values()))

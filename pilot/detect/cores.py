@@ -1,48 +1,57 @@
-"""How many cores are really ours: affinity, and the quotas of cgroup v1 and v2."""
+"""How many cores are really ours: affinity, control groups, and the batch system's word."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import cgroups
-from .reading import number, text
+from .found import Found, least
+from .job import BatchJob
+from .reading import count, number, text
+from .surroundings import Surroundings
 
-_BATCH_CORES = (
-    "SLURM_CPUS_ON_NODE",
-    "_CONDOR_REQUEST_CPUS",
-    "PBS_NCPUS",
-    "LSB_DJOB_NUMPROC",
-    "NSLOTS",
-)
+CORES_MAX = 65_536  # as many as an offer can have
+_STATUS = "/proc/self/status"
+_CPUSETS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 
 
-def cores(root: Path, environ: Mapping[str, str]) -> int:
+def cores(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
     """Return the smallest of what the kernel, the control groups and the batch system allow."""
-    limits = [affinity(root), *(int(quota) for quota in _quotas(root))]
-    limits += [found for name in _BATCH_CORES if (found := number(environ.get(name, "")))]
-    return max(1, min((limit for limit in limits if limit >= 1), default=1))
+    said = [affinity(around), *_quotas(around), *_sets(around), *(job.cores for job in jobs)]
+    found = least((one for one in said if one.value >= 1), 1)
+    return Found(min(found.value, CORES_MAX), found.source, found.notes).noting(
+        cgroups.blind(around)
+    )
 
 
-def affinity(root: Path) -> int:
-    """Return the number of processors that this process may run on, 0 where it is not known."""
-    for line in text(root / "proc/self/status").splitlines():
+def affinity(around: Surroundings) -> Found[int]:
+    """Return the number of processors that this process may run on."""
+    for line in text(around.file(_STATUS)).splitlines():
         if line.startswith("Cpus_allowed_list:"):
-            return sum(1 for _ in _numbers(line.partition(":")[2]))
-    return 0
+            processors = count(line.partition(":")[2])
+            if processors:
+                return Found(processors, f"affinity ({_STATUS})")
+            return Found(0, "", (f"{_STATUS}: Cpus_allowed_list is no list",))
+    return Found(0)
 
 
-def _quotas(root: Path) -> Iterable[float]:
-    """Yield quotas in cores: at least one core is ours, however small its share."""
-    for folder in cgroups.folders(root, "cpu"):
+def _quotas(around: Surroundings) -> Iterator[Found[int]]:
+    """Yield quotas in whole cores: at least one is ours, however small the share of it."""
+    for folder in cgroups.folders(around, "cpu"):
         quota, _, period = text(folder / "cpu.max").strip().partition(" ")
+        name = "cpu.max"
         if not quota:
-            quota = text(folder / "cpu.cfs_quota_us").strip()
+            name = "cpu.cfs_quota_us"
+            quota = text(folder / name).strip()
             period = text(folder / "cpu.cfs_period_us").strip()
         if number(quota) > 0 and number(period) > 0:
-            yield max(1.0, number(quota) / number(period))
+            share = number(quota) / number(period)
+            found = Found(max(1, int(share)), around.shown(folder / name))
+            yield found if share == int(share) else found.noting(f"a quota of {share:g} cores")
 
 
-def _numbers(ranges: str) -> Iterable[int]:
-    for part in ranges.strip().split(","):
-        low, _, high = part.partition("-")
-        if low.strip().isdigit():
-            yield from range(int(low), int(high or low) + 1)
+def _sets(around: Surroundings) -> Iterable[Found[int]]:
+    for folder in cgroups.folders(around, "cpuset"):
+        for name in _CPUSETS:
+            processors = count(text(folder / name))
+            if processors:
+                yield Found(processors, around.shown(folder / name))
+                break

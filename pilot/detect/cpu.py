@@ -1,35 +1,75 @@
 """What the processor is: architecture, x86-64 level, name."""
 
-from pathlib import Path
+import re
 
-from .reading import text
+from .found import Found
+from .reading import plain, text
+from .surroundings import Surroundings
 
-# What each level adds, in the words of /proc/cpuinfo (abm stands for lzcnt, pni for sse3).
+_INFO = "/proc/cpuinfo"
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
+# What each level adds, in the words of the kernel (abm stands for lzcnt, pni for sse3).
 _LEVELS = (
     (2, "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
     (3, "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
     (4, "avx512f avx512bw avx512cd avx512dq avx512vl"),
 )
+# Implementer and part, where the kernel names no model.
+_ARM = {
+    ("0x41", "0xd07"): "Arm Cortex-A57",
+    ("0x41", "0xd08"): "Arm Cortex-A72",
+    ("0x41", "0xd0c"): "Arm Neoverse-N1",
+    ("0x41", "0xd40"): "Arm Neoverse-V1",
+    ("0x41", "0xd49"): "Arm Neoverse-N2",
+    ("0x41", "0xd4f"): "Arm Neoverse-V2",
+    ("0x42", "0x516"): "Broadcom ThunderX2",
+    ("0x43", "0x0af"): "Cavium ThunderX2",
+    ("0x46", "0x001"): "Fujitsu A64FX",
+    ("0x48", "0xd01"): "HiSilicon Kunpeng-920",
+    ("0xc0", "0xac3"): "Ampere-1",
+    ("0xc0", "0xac4"): "Ampere-1a",
+}
 
 
-def x86_64_level(root: Path) -> int:
+def architecture(around: Surroundings) -> Found[str]:
+    """Return the architecture as the kernel names it: x86_64, aarch64 …"""
+    if _WORD.fullmatch(around.architecture):
+        return Found(around.architecture, "uname")
+    return Found("x86_64", "", (f"uname: {plain(around.architecture, 40)!r}",))
+
+
+def level(around: Surroundings) -> Found[int]:
     """Return the x86-64 level, 1 to 4; 1 for every other architecture."""
-    flags = set(_field(root, "flags").split())
-    level = 1
+    if around.architecture != "x86_64":
+        return Found(1, "uname", ("levels are of x86_64 only",))
+    flags = set(_field(around, "flags").split())
+    if not flags:
+        return Found(1, "", (f"{_INFO} has no flags",))
+    found = 1
     for number, wanted in _LEVELS:
-        if not flags.issuperset(wanted.split()):
-            break
-        level = number
-    return level
+        lacking = sorted(set(wanted.split()) - flags)
+        if lacking:
+            return Found(found, f"flags ({_INFO})", (f"level {number} lacks {' '.join(lacking)}",))
+        found = number
+    return Found(found, f"flags ({_INFO})")
 
 
-def model(root: Path) -> str:
+def model(around: Surroundings) -> Found[str]:
     """Return the processor's name, empty where the kernel does not say it."""
-    return " ".join((_field(root, "model name") or _field(root, "Model")).split())
+    for name in ("model name", "Model", "cpu model", "cpu"):
+        said = plain(_field(around, name))
+        if said:
+            return Found(said, f"{name} ({_INFO})")
+    part = (_field(around, "CPU implementer"), _field(around, "CPU part"))
+    if part in _ARM:
+        return Found(_ARM[part], f"CPU part ({_INFO})")
+    if all(part):
+        return Found(plain(f"implementer {part[0]}, part {part[1]}"), f"CPU part ({_INFO})")
+    return Found("", "", (f"{_INFO} names no model",))
 
 
-def _field(root: Path, name: str) -> str:
-    for line in text(root / "proc/cpuinfo").splitlines():
+def _field(around: Surroundings, name: str) -> str:
+    for line in text(around.file(_INFO)).splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
             return value.strip()

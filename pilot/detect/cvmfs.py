@@ -1,17 +1,54 @@
-"""Which CVMFS repositories are mounted."""
+"""Which CVMFS repositories are there."""
 
-from pathlib import Path
+import re
+from collections.abc import Sequence
 
+from .found import Found
+from .mounts import mounts
 from .reading import text
+from .surroundings import Surroundings
+
+REPOSITORIES_MAX = 64  # a message carries no more
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,100}")
+_CONFIGURED = re.compile(r"^\s*CVMFS_REPOSITORIES=([\"']?)([A-Za-z0-9.,_ -]{0,4000})\1", re.M)
+_FILES = ("/etc/cvmfs/default.local", "/etc/cvmfs/default.conf")
+_TABLE = "/proc/self/mounts"
 
 
-def repositories(root: Path) -> tuple[str, ...]:
-    """Return the names of the repositories below /cvmfs, as the mount table has them.
+def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> Found[tuple[str, ...]]:
+    """Return the names of the repositories below /cvmfs that are mounted, or can be.
 
-    Nothing is listed there: autofs would mount, and a sick mount would hang us.
+    Where autofs mounts them on use, those that the node has configured, and those that are
+    `wanted`, are used once, by a command of its own: a sick mount would hang us.
     """
-    points = (
-        line.split(" ")[1] for line in text(root / "proc/self/mounts").splitlines() if " " in line
+    table = mounts(around)
+    names = {one.point[len("/cvmfs/") :] for one in table if one.point.startswith("/cvmfs/")}
+    mounted = {name for name in names if _NAME.fullmatch(name)}
+    asked: set[str] = set()
+    if any(one.point == "/cvmfs" for one in table) or wanted:
+        asked = {*_configured(around), *wanted} - mounted
+    opened = _opened(around, sorted(asked)[:REPOSITORIES_MAX]) if asked else set[str]()
+    missing = sorted(asked - opened)
+    found = tuple(sorted(mounted | opened)[:REPOSITORIES_MAX])
+    sources = [_TABLE] * bool(table) + ["mounted when used"] * bool(opened)
+    notes = (f"not to be had: {', '.join(missing)}",) if missing else ()
+    return Found(found, " and ".join(sources), notes)
+
+
+def _configured(around: Surroundings) -> set[str]:
+    for path in _FILES:
+        found = _CONFIGURED.search(text(around.file(path)))
+        if found:
+            words = re.split(r"[, ]+", found.group(2))
+            return {word for word in words if "." in word and _NAME.fullmatch(word)}
+    return set()
+
+
+def _opened(around: Surroundings, names: Sequence[str]) -> set[str]:
+    """Return those of `names` whose folder can be looked into. `|| true`: others may be missing."""
+    said = around.run(
+        ("/bin/sh", "-c", 'for one; do stat -c %n "$one/."; done; true', "look")
+        + tuple(f"/cvmfs/{name}" for name in names)
     )
-    names = {point[len("/cvmfs/") :] for point in points if point.startswith("/cvmfs/")}
-    return tuple(sorted(name for name in names if "/" not in name))
+    lines = (line.strip() for line in said.splitlines())
+    return {line[len("/cvmfs/") : -len("/.")] for line in lines if line.endswith("/.")} & set(names)

@@ -1,28 +1,64 @@
-"""How much memory is ours: the machine's, or what a control group leaves of it."""
+"""How much memory is ours: by control groups, by the batch system, or what the machine has."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from . import cgroups
+from .found import Found, least
+from .job import UNKNOWN_WHOLE, BatchJob, megabytes
 from .reading import number, text
+from .surroundings import Surroundings
 
-_UNLIMITED = 1 << 60  # version 1 says "no limit" as a number near 2^63
-
-
-def memory_mb(root: Path) -> int:
-    """Return the memory that payloads may use together, in 10^6 bytes; 0 where it is not known."""
-    limits = [bytes_ for bytes_ in (_total(root), *_limits(root)) if 0 < bytes_ < _UNLIMITED]
-    return min(limits, default=0) // 1_000_000
+_UNLIMITED = 10**18  # version 1 says "no limit" as a number near 2^63
+_INFO = "/proc/meminfo"
+_FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
-def _total(root: Path) -> int:
-    for line in text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
-            return number(line.partition(":")[2]) * 1024
-    return 0
+def memory_limit_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+    """Return what payloads can never have more of, in 10^6 bytes."""
+    found = least([_of_machine(around, "MemTotal"), *_granted(around, jobs)], 0)
+    return found.noting(cgroups.blind(around))
 
 
-def _limits(root: Path) -> Iterable[int]:
-    for folder in cgroups.folders(root, "memory"):
-        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
-            yield number(text(folder / name))
+def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+    """Return the memory that payloads may use together, in 10^6 bytes; 0 where it is not known.
+
+    Where nobody has set a part aside for us, it is what the machine can give now.
+    """
+    limit = memory_limit_mb(around, jobs)
+    available = _of_machine(around, "MemAvailable")
+    if available.known and not any(one.known for one in _granted(around, jobs)):
+        return least([available, limit], 0)
+    if available.known and available.value < limit.value:
+        return limit.noting(f"{available.source} says that {available.value} MB are free now")
+    return limit
+
+
+def _granted(around: Surroundings, jobs: Sequence[BatchJob]) -> list[Found[int]]:
+    """Return the limits that are below what the machine has."""
+    total = _of_machine(around, "MemTotal")
+    said = [*_limits(around), *(job.memory_mb for job in jobs)]
+    return [one for one in said if one.known and (not total.known or one.value < total.value)]
+
+
+def _of_machine(around: Surroundings, name: str) -> Found[int]:
+    for line in text(around.file(_INFO)).splitlines():
+        if line.startswith(name + ":"):
+            kib = number(line.partition(":")[2])
+            if kib:
+                return Found(megabytes(kib * 1024), f"{name} ({_INFO})")
+    return UNKNOWN_WHOLE
+
+
+def _limits(around: Surroundings) -> Iterator[Found[int]]:
+    for folder in cgroups.folders(around, "memory"):
+        for name in _FILES:
+            limit = number(text(folder / name))
+            if 0 < limit < _UNLIMITED:
+                yield Found(megabytes(limit), around.shown(folder / name))
+        # In version 1 a container does not see the folders above its own, but their limit.
+        for line in text(folder / "memory.stat").splitlines():
+            if line.startswith("hierarchical_memory_limit "):
+                limit = number(line.partition(" ")[2])
+                if 0 < limit < _UNLIMITED:
+                    source = f"hierarchical_memory_limit ({around.shown(folder / 'memory.stat')})"
+                    yield Found(megabytes(limit), source)

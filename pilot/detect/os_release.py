@@ -1,45 +1,43 @@
-"""Which operating system the node has, as family and major version, and which C library."""
+"""Which operating system the node has, as family and major version."""
 
-import os
 import re
-from pathlib import Path
 
+from .found import Found
 from .reading import text
+from .surroundings import Surroundings
 
 # Rebuilds of one another: what runs on one runs on all.
 _ENTERPRISE_LINUX = frozenset(
-    {"rhel", "almalinux", "rocky", "centos", "ol", "scientific", "eurolinux"}
+    {"rhel", "almalinux", "rocky", "centos", "ol", "scientific", "eurolinux", "virtuozzo"}
 )
+_FILES = ("/etc/os-release", "/usr/lib/os-release")
+_BEFORE_7 = "/etc/redhat-release"
+_FIELD = re.compile(r"""^([A-Z_]{1,40})=(["']?)(.{0,200}?)\2[ \t\r]*$""", re.M)
+_FAMILY = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
+_MAJOR = re.compile(r"[0-9]{1,9}")
 
 
-def os_name(root: Path) -> str:
+def os_name(around: Surroundings) -> Found[str]:
     """Return for example el9, debian13, ubuntu24, fedora42; `any` where it is not known."""
-    fields = _fields(root)
-    family = fields.get("ID", "")
+    for path in _FILES:
+        content = text(around.file(path))
+        if content:
+            return _of_fields({key: said for key, _, said in _FIELD.findall(content)}, path)
+    old = re.search(r"release ([0-9]{1,2})[.]", text(around.file(_BEFORE_7)))
+    if old:
+        return Found(f"el{old.group(1)}", _BEFORE_7)
+    return Found("any", "", ("there is no os-release",))
+
+
+def _of_fields(fields: dict[str, str], path: str) -> Found[str]:
+    platform = re.fullmatch(r"platform:(el[0-9]{1,3})", fields.get("PLATFORM_ID", ""))
+    name = tuple(filter(None, (" ".join(fields.get("PRETTY_NAME", "").split()),)))
+    if platform:
+        return Found(platform.group(1), path, name)
+    family = fields.get("ID", "").lower()
+    if not _FAMILY.fullmatch(family):
+        return Found("any", "", (f"{path} has no ID that is a word",))
     if family in _ENTERPRISE_LINUX:
         family = "el"
-    major = fields.get("VERSION_ID", "").partition(".")[0]
-    return f"{family}{major}" if family else "any"
-
-
-def glibc(root: Path) -> str:
-    """Return the version of the C library under `root`, empty where it is another or not known."""
-    for folder in ("lib64", "usr/lib64", "lib", "usr/lib"):
-        for path in sorted(
-            (root / folder).glob("**/libc-2.*.so") if (root / folder).is_dir() else ()
-        ):
-            return path.name[len("libc-") : -len(".so")]
-    if root == Path("/"):
-        try:
-            return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
-        except (ValueError, OSError):
-            return ""
-    return ""
-
-
-def _fields(root: Path) -> dict[str, str]:
-    content = text(root / "etc/os-release") or text(root / "usr/lib/os-release")
-    pairs: list[tuple[str, str]] = re.findall(
-        r"""^([A-Z_]+)=["']?(.*?)["']?\s*$""", content, re.MULTILINE
-    )
-    return dict(pairs)
+    major = _MAJOR.match(fields.get("VERSION_ID", ""))
+    return Found(f"{family}{major.group()}" if major else family, path, name)

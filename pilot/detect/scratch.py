@@ -1,12 +1,53 @@
-"""How much room payloads have on disk."""
+"""Where payloads may write, and how much room there is."""
 
-import shutil
+import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
+from .found import Found, least
+from .job import UNKNOWN_WHOLE, BatchJob, megabytes
+from .mounts import mounts, of_folder
+from .surroundings import Surroundings
 
-def free_mb(folder: Path) -> int:
-    """Return what an ordinary user may still write below `folder`, in 10^6 bytes."""
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_OF_A_NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "ceph", "cifs", "beegfs", "afs"})
+
+
+def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> Found[str]:
+    """Return the folder that the batch system made for this job, else `otherwise`.
+
+    What others can write to as well is not ours: what we call ours there they may have laid.
+    """
+    notes: list[str] = []
+    for job in jobs:
+        if job.scratch_folder.known:
+            path = job.scratch_folder.value
+            if _is_ours(around, path):
+                return Found(path, job.scratch_folder.source)
+            notes.append(f"{job.scratch_folder.source}={path} is not for us alone")
+    return Found(otherwise, "working directory", tuple(notes))
+
+
+def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+    """Return what payloads may still write below `path`, in 10^6 bytes."""
+    free = around.free_bytes(around.file(path))
+    on_disk = UNKNOWN_WHOLE if free is None else Found(megabytes(free), f"file system of {path}")
+    return least([on_disk, *(job.scratch_mb for job in jobs)], 0).noting(_kind(around, path))
+
+
+def _kind(around: Surroundings, path: str) -> str:
+    kind = of_folder(mounts(around), path)
+    if kind in _IN_MEMORY:
+        return f"{kind}: what is written there takes memory"
+    return f"{kind}: a disk of the network" if kind in _OF_A_NETWORK else ""
+
+
+def _is_ours(around: Surroundings, path: str) -> bool:
+    file: Path = around.file(path)
     try:
-        return shutil.disk_usage(folder).free // 1_000_000
-    except OSError:
-        return 0
+        status = file.stat()
+    except (OSError, ValueError):
+        return False
+    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and not shared and os.access(file, os.W_OK | os.X_OK)

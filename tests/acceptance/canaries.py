@@ -5,6 +5,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from pilotage.pilot.journal import FileJournal
@@ -12,7 +13,7 @@ from pilotage.pilot.journal import FileJournal
 from .running import RunningCentral, RunningPilot
 
 LONG_ENOUGH = 16  # shorter words are found by chance
-LOGS = ("central.log", "pilot.log", "mosquitto.log", "stdout", "stderr")
+LOGS = ("central.log", "pilot.log", "untold.log", "mosquitto.log", "stdout", "stderr")
 
 
 def check_secrets(central: RunningCentral, more: frozenset[str] = frozenset()) -> None:
@@ -25,7 +26,7 @@ def check_secrets(central: RunningCentral, more: frozenset[str] = frozenset()) -
         found |= _of_pilot(pilot)
     canaries = {secret.encode() for secret in found}
     assert all(len(one) >= LONG_ENOUGH for one in canaries)
-    shown = _in_processes(canaries) + _in_files(central, canaries)
+    shown = _in_processes(canaries) + _in_files(central, canaries) + _told(central, canaries)
     assert not shown, shown
 
 
@@ -78,6 +79,22 @@ def _in_files(central: RunningCentral, canaries: set[bytes]) -> list[str]:
             if mode & 0o077:
                 found.append(f"{name} has mode {mode:o}")
     return found
+
+
+def _told(central: RunningCentral, canaries: set[bytes]) -> list[str]:
+    """Return which page of the central, or word of its doctor, shows a secret."""
+    admin = (central.data / "admin.token").read_text().strip()
+    headers = {"authorization": f"Bearer {admin}"}
+    with httpx.Client(base_url=central.url, headers=headers) as client:
+        pages = ("/metrics", "/health", "/v1/pilots", "/v1/series", "/v1/accounts")
+        said = {
+            path: client.get(path).raise_for_status().content
+            for path in (*pages, "/v1/pilots/logs?since=0&limit=1000")
+        }
+    said["doctor"] = central.type("doctor", "--data", str(central.data), "--store").encode()
+    return [
+        f"{where} shows a secret" for where, text in said.items() for one in canaries if one in text
+    ]
 
 
 def _read(file: Path) -> bytes:

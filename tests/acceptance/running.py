@@ -135,11 +135,22 @@ class RunningCentral:
         isolation: str = "auto",
         element: str = "local",
         memory_mb: int = 4_000,
+        scratch_mb: int = 0,
+        gpus: int = 0,
         tags: tuple[str, ...] = (),
+        image_tools: tuple[str, ...] = (),
         url: str = "",
     ) -> RunningPilot:
         """Start a pilot and return once it has registered; `url` is where it shall find us."""
-        plan = PilotPlan(cores=cores, memory_mb=memory_mb, tags=tags, isolation=isolation)
+        plan = PilotPlan(
+            cores=cores,
+            memory_mb=memory_mb,
+            scratch_mb=scratch_mb,
+            gpus=gpus,
+            tags=tags,
+            isolation=isolation,
+            image_tools=image_tools,
+        )
         local = self._local
         if url:
             local = replace(local, running=Running(url=url, pid=local.running.pid))
@@ -147,7 +158,7 @@ class RunningCentral:
         self.stack.callback(_bury, started)
         try:
             wait_for_pilots(self.client, [started])
-            guard = eventually(lambda: _guard_of(started.process.pid), what="a guard")
+            guard = eventually(lambda: guard_of(started.process.pid), what="a guard")
         except BaseException:
             print(_tail(started.state / "pilot.log"))
             raise
@@ -227,7 +238,7 @@ def processes_of(folder: Path) -> list[str]:
 
 def _bury(pilot: LocalPilot) -> None:
     """End a pilot at once; its guard kills what still runs."""
-    guard = _guard_of(pilot.process.pid)
+    guard = guard_of(pilot.process.pid)
     if pilot.process.poll() is None:
         pilot.process.kill()
     pilot.process.wait()
@@ -235,7 +246,7 @@ def _bury(pilot: LocalPilot) -> None:
         eventually(lambda: not _read(Path(f"/proc/{guard}/cmdline")), what="the guard's end")
 
 
-def _guard_of(pilot: int) -> int:
+def guard_of(pilot: int) -> int:
     """Return the process id of a pilot's guard, 0 where it has none."""
     for task in Path(f"/proc/{pilot}/task").glob("*/children"):
         for child in _read(task).split():

@@ -129,7 +129,7 @@ WRONG: list[tuple[str, bytes, str, int, str, str]] = [
     (S, body(jobs=[JOB | {"needs": [{"core": 1}]}]), "", 422, "jobs[0].needs[0].core", "cores_m"),
     (S, body(jobs=[JOB | {"needs": [{"tags": "a & ("}]}]), "", 422, "jobs[0].needs[0].tags", ""),
     (S, body(jobs=[JOB | {"outputs": [{"pattern": "/x"}]}]), "", 422, P, "/x"),
-    (S, body(template=JOB, parameters=[{"n": []}]), "", 422, "parameters[0][...]", "text"),
+    (S, body(template=JOB, parameters=[{"n": []}]), "", 422, "parameters[0].n", "text"),
     (
         S,
         body(template={"command": ["{n}"]}, parameters=[{"m": 1}]),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 import time
 from collections.abc import Generator
@@ -13,7 +14,7 @@ import pytest
 
 from pilotage.central.client import Client, JobHandle, LocalFile, errors
 from pilotage.proto.api import JobFilter
-from pilotage.proto.job import Job, Need, OutputPattern
+from pilotage.proto.job import Job, JobLimits, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 
 from .beacons import Beacons
@@ -181,6 +182,69 @@ def test_jobs_end_as_their_codes_retries_and_outputs_say(central: RunningCentral
     for job, why in ((no_program, "no-such-program"), (too_long, "wall"), (late, "queue_s")):
         view = job.wait(SOON_S)
         assert (view.state, why in view.reason) == (JobState.FAILED, True), view
+
+
+EATS = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); sleep 60"
+#       script                               needs                  limits               why
+PASSED: list[tuple[str, Need, JobLimits, str]] = [
+    (EATS, Need(memory_mb=50), JobLimits(), r"memory: used \d+ MB, was given 50 MB"),
+    (
+        "head -c 50000000 /dev/zero > x; sleep 60",
+        Need(scratch_mb=10),
+        JobLimits(),
+        r"scratch: wrote \d+ MB to its folder, was given 10 MB",
+    ),
+    (
+        "head -c 50000000 /dev/zero; sleep 60",
+        Need(),
+        JobLimits(streams_mb=10),
+        r"streams: printed \d+ MB, was given 10 MB",
+    ),
+    ("while :; do :; done", Need(), JobLimits(cpu_s=1), r"cpu: used \d s of CPU, was given 1 s"),
+    (
+        "for i in 1 2 3 4 5; do sleep 60 & done; wait",
+        Need(),
+        JobLimits(processes=4),
+        r"processes: had \d processes at once, was given 4",
+    ),
+    ("sleep 60", Need(), JobLimits(stall_s=1), r"stalled: used no CPU for \d s, may do so for 1 s"),
+]
+
+
+def test_a_job_that_passes_a_limit_fails_and_says_by_how_much(central: RunningCentral) -> None:
+    jobs = central.client.submit(
+        [
+            Job(command=("sh", "-c", script), needs=(need,), limits=limits)
+            for script, need, limits, _ in PASSED
+        ]
+    )
+    jobs.wait(SOON_S)
+    details = [job.detail() for job in jobs.handles()]
+    views, attempts = [one.view for one in details], [one.attempts[-1] for one in details]
+
+    assert {view.state for view in views} == {JobState.FAILED}
+    for view, (_, _, _, why) in zip(views, PASSED, strict=True):
+        assert re.fullmatch(why, view.reason), view.reason
+    assert [one.how for one in attempts] == [why.partition(":")[0] for _, _, _, why in PASSED]
+    assert attempts[0].usage["memory_peak_mb"] > 50
+    assert attempts[1].usage["scratch_peak_mb"] > 10
+    assert attempts[3].usage["cpu_s"] > 1
+
+
+def test_a_payload_hears_a_warning_before_its_wall_time_is_over(central: RunningCentral) -> None:
+    script = 'trap "echo warned; exit 0" USR1; for i in $(seq 300); do sleep 0.1; done'
+    job = run(
+        central,
+        Job(
+            command=("sh", "-c", script),
+            needs=(Need(wall_s=4),),
+            limits=JobLimits(warning_s=3),
+        ),
+    )
+    view = job.wait(SOON_S)
+
+    assert view.state == JobState.DONE
+    assert b"".join(job.log()) == b"warned\n"
 
 
 # -- files ---------------------------------------------------------------------------------------

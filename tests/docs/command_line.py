@@ -148,12 +148,17 @@ def _arguments(app: App) -> Iterator[_Option]:
         if not argument.parse or not argument.show:
             continue
         names = [name for name in argument.names if name.startswith("-")]
-        shown = [name for name in names if not name.startswith(("--no-", "--empty-"))]
         default = argument.field_info.default
+        # A flag that is off has no other word worth knowing.
+        left_out = ("--empty-",) if default is True else ("--empty-", "--no-")
+        shown = [name for name in names if not name.startswith(left_out)]
+        kind = _kind(argument.hint)
+        if kind == "number" and any(name.endswith("-s") for name in shown):
+            kind = "seconds"
         yield _Option(
             ", ".join(sorted(shown, key=len)) or argument.name.lstrip("-").upper(),
-            _kind(argument.hint),
-            _shown(default),
+            kind,
+            "required" if argument.required else _shown(default),
             argument.parameter.help or "",
         )
 
@@ -173,8 +178,8 @@ def _kind(hint: Any) -> str:
     if origin is tuple:
         return _kind(get_args(hint)[0]) + " …"
     if origin is Literal:
-        return ", ".join(get_args(hint))
+        return ", ".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return " or ".join(str(one.value) for one in hint)
-    names: dict[Any, str] = {str: "text", int: "number", float: "seconds", bool: "", Path: "path"}
+    names: dict[Any, str] = {str: "text", int: "number", float: "number", bool: "", Path: "path"}
     return names[hint]

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Final, get_type_hints
 
 from pilotage.central.observe import events
-from pilotage.central.settings import Settings
+from pilotage.central.observe.metrics import METRICS, VALUES_MAX
+from pilotage.central.settings import KeptDays, Settings
+from pilotage.matcher.rules import RunningLimit, StartLimit
+from pilotage.pilot import events as pilot_log
 from pilotage.proto import job, job_states, messages, pilot_states
 from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS, Code
@@ -18,6 +21,9 @@ from pilotage.proto.problems import STATUS, Code
 from . import command_line, notes, pilot_messages, rights, routes, structs
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+_JOB_STRUCTS: Final = (
+    *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
+)
 
 
 def job_states_page() -> str:
@@ -45,7 +51,7 @@ def job_description_page() -> str:
     """
     sections = (
         f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
-        for struct in (job.Job, job.Need, job.Preference, job.Input, job.OutputPattern)
+        for struct in _JOB_STRUCTS
     )
     return _page("Job description", "proto/job.py", text, *sections)
 
@@ -61,6 +67,10 @@ def configuration_page() -> str:
     for name, section in get_type_hints(Settings).items():
         fields = structs.table(section, prefix=f"{name}.")
         sections.append(f"## {name}\n\n{structs.description(section)}\n\n{fields}")
+    sections.extend(
+        f"### {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
+        for struct in (RunningLimit, StartLimit, KeptDays)
+    )
     return _page("Configuration", "central/settings.py", text, *sections)
 
 
@@ -81,8 +91,10 @@ def errors_page() -> str:
 def events_page() -> str:
     text = """
         What the central writes to its log, on standard error: one JSON object a line, with the time
-        `at`, the `event` and these fields. Events marked (debug) come for each job, and only with
-        `log.level: debug`.
+        `at`, the `event` and these fields. What was logged while a request was answered has its id
+        in `request`; the answer has it in the header `x-request-id`. Events marked (debug) come for
+        each job, and only with `log.level: debug`. Each event is also a
+        [metric](metrics.md), `pilotage_events_total`.
     """
     meanings = notes.above(events)
     rows = (
@@ -92,6 +104,38 @@ def events_page() -> str:
     )
     table = "| event | meaning | fields |\n|---|---|---|\n" + "".join(rows)
     return _page("Events", "central/observe/events.py", text, table)
+
+
+def pilot_events_page() -> str:
+    text = """
+        What a pilot writes to its log, on standard error: one JSON object a line, with the time
+        `at`, the `event` and these facts. [`pilotage pilot logs`](pilot-logs.md) shows the same of
+        all pilots; there warnings are marked.
+    """
+    meanings = notes.above(pilot_log)
+    rows = (
+        f"| `{event}`{' (warning)' if event in pilot_log.WARNINGS else ''} | {meanings[event]} | "
+        f"{', '.join(f'`{fact}`' for fact in sorted(facts))} |\n"
+        for event, facts in sorted(pilot_log.EVENTS.items())
+    )
+    table = "| event | meaning | facts |\n|---|---|---|\n" + "".join(rows)
+    return _page("Events of pilots", "pilot/events.py", text, table)
+
+
+def metrics_page() -> str:
+    text = f"""
+        What `GET /metrics` answers in the text format of Prometheus, to readers, managers,
+        operators and admins: totals over all communities. A label has at most {VALUES_MAX} values,
+        those beyond are one, `other`. What to do when one of them is out of bounds:
+        [alarms](operations/alarms.md).
+    """
+    rows = "".join(
+        f"| `{name}` | {metric.kind} | {', '.join(f'`{one}`' for one in metric.labels)} | "
+        f"{metric.means} | {metric.promise} |\n"
+        for name, metric in METRICS.items()
+    )
+    table = "| metric | kind | labels | meaning | [promise](promises.md) |\n|---|---|---|---|---|\n"
+    return _page("Metrics", "central/observe/metrics.py", text, table + rows)
 
 
 def command_line_page() -> str:
@@ -125,6 +169,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "http-api.md": http_api_page,
     "job-description.md": job_description_page,
     "job-states.md": job_states_page,
+    "metrics.md": metrics_page,
+    "pilot-events.md": pilot_events_page,
     "pilot-messages.md": pilot_messages_page,
     "pilot-states.md": pilot_states_page,
     "roles.md": roles_page,

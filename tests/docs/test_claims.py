@@ -18,6 +18,9 @@ PAGES: Final = [
 PACKAGES: Final = sorted(
     {"/".join(name.split("/")[:2]) for name in tree.files() if re.match(r"central/\w+/", name)}
 )
+MODULES: Final = [
+    name for name in sorted(tree.files()) if re.fullmatch(r"central/[a-z]\w*\.py", name)
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -65,6 +68,11 @@ def test_packages_are_at_work_where_the_readme_says() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_map_of_the_central_shows_every_package(package: str) -> None:
     assert f"| `{package}` |" in tree.text("docs/architecture.md")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_map_of_the_central_shows_every_module_beside_the_packages(module: str) -> None:
+    assert f"`{module}`" in tree.text("docs/architecture.md")
 
 
 def test_the_drawing_of_a_job_speaks_of_its_participants_alone() -> None:

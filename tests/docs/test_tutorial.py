@@ -7,7 +7,12 @@ import pytest
 from ..tidy import tree
 from .walkthrough import Block, Walk, agrees, blocks, commands
 
-PAGES = ("docs/tutorial.md", "docs/python-api.md", "docs/operations/first-steps.md")
+PAGES = (
+    "docs/tutorial.md",
+    "docs/python-api.md",
+    "docs/operations/first-steps.md",
+    "docs/operations/shares-and-limits.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

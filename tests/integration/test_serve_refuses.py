@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 TAKEN = "the port of somebody else"
+NO_PASSWORD = "bus.password_file=/nowhere/password"
 REFUSED = {
     "http.port=abc": "http.port: expected a whole number from 0 to 65535, got text",
     "http.tls_key=/nowhere": "http.tls_certificate, http.tls_key: give both or none",
     "bus.broker=http://x": "bus.broker: 'http://x' is none of embedded, none, mqtt://host",
     "http.host=192.0.2.1": "http.host: 192.0.2.1 is no address of this machine",
+    "http.url=nonsense": "http.url: 'nonsense' is no URL of it, expected https://host:port",
+    "bus.url=http://foo": "bus.url: 'http://foo' is no URL of it, expected mqtts://host:port",
+    NO_PASSWORD: "bus.password_file: /nowhere/password: No such file or directory",
     TAKEN: "is taken on 127.0.0.1: is another central there? 0 takes a free one",
 }
 
@@ -22,6 +26,7 @@ def test_a_central_that_cannot_start_says_why_and_ends(setting: str, tmp_path: P
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1] if setting == TAKEN else 0
         words = [] if setting == TAKEN else ["--set", setting]
+        words += ["--broker", "mqtt://127.0.0.1:1"] if setting == NO_PASSWORD else []
         if not setting.startswith("http.port"):
             words += ["--port", str(port)]
         done = subprocess.run(
@@ -45,6 +50,44 @@ def test_a_central_that_cannot_start_says_why_and_ends(setting: str, tmp_path: P
     assert REFUSED[setting] in said[0]
 
 
+def serve(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pilotage.central.cli", "serve", "--data", str(data)]
+    return subprocess.run(
+        [*command, "--port", "0", *words], capture_output=True, text=True, timeout=30
+    )
+
+
+def test_a_setting_that_is_wrong_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    done = serve(tmp_path / "new", "--set", "http.tls_certificate=/nowhere")
+
+    assert done.returncode == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = serve(tmp_path / "file")
+
+    assert done.returncode == 2
+    assert "is a file or lies below one: a folder is needed" in done.stderr
+
+
+@pytest.mark.parametrize("damage", [b"this is no database" * 1_000, b""])
+def test_a_store_that_is_damaged_is_named_with_the_way_out(tmp_path: Path, damage: bytes) -> None:
+    store = tmp_path / "store.sqlite"
+    made = serve(tmp_path, "--set", "bus.password_file=/nowhere", "--broker", "mqtt://127.0.0.1:1")
+    content = store.read_bytes()
+    store.write_bytes(damage or content[: len(content) // 2])
+    done = serve(tmp_path)
+
+    assert made.returncode == 2
+    assert done.returncode == 70, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"pilotage serve: {store}: ")
+    assert "pilotage doctor --store" in done.stderr
+    assert "docs/operations/backup.md" in done.stderr
+
+
 def test_a_second_central_on_the_same_data_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pilotage.central.cli", "serve", "--data", str(tmp_path)]
     with subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True) as first:
@@ -64,3 +107,22 @@ def test_a_data_directory_that_cannot_be_made_is_named() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("pilotage serve: --data /proc/x: cannot be written: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("signing-keys.json", "it has keys, but store.sqlite is gone"),
+        ("restore-unfinished", "a restore was not finished"),
+    ],
+)
+def test_a_data_directory_whose_store_is_gone_is_no_new_one(
+    tmp_path: Path, file: str, why: str
+) -> None:
+    (tmp_path / file).write_text("{}")
+    command = [sys.executable, "-m", "pilotage.central.cli", "serve", "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert not (tmp_path / "store.sqlite").exists()

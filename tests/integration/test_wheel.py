@@ -85,7 +85,7 @@ def test_the_wheel_installs_one_package(wheel: Path) -> None:
         "pilotage",
         f"pilotage-{__version__}.dist-info",
     }
-    assert "pilotage/pilot.pyz" in names
+    assert {"pilotage/pilot.pyz", "pilotage/pilot.sh"} <= set(names)
     assert "pilotage/py.typed" in names
 
 
@@ -95,7 +95,7 @@ def test_the_wheel_carries_every_file_of_the_rooms(wheel: Path) -> None:
         f"pilotage/{path.relative_to(ROOT).as_posix()}"
         for room in ("central", "matcher", "pilot", "proto")
         for path in (ROOT / room).rglob("*")
-        if path.suffix in (".py", ".sql")
+        if path.suffix in (".py", ".sql", ".json", ".csv")
     }
 
     assert expected <= names

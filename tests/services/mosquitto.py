@@ -1,6 +1,7 @@
 """The product's private mosquitto, as tests start it."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 from pilotage.central.operate import mosquitto as product
@@ -18,3 +19,13 @@ class Mosquitto(product.Mosquitto):
 
     async def start(self) -> None:  # type: ignore[override]
         await asyncio.to_thread(product.Mosquitto.start, self)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid

@@ -3,32 +3,44 @@
 import argparse
 import sys
 
-from tests import virtual
-from tests.simulation.world import Violation, World, live
-
-LIMIT_S = 20_000.0
-
-
-def run(seed: int) -> World:
-    """Run one seed on a fresh virtual clock. Raises Violation."""
-    return virtual.run(live(seed), limit_s=LIMIT_S)
+from .campaign import campaign, replay
+from .planted import PLANTED
+from .planted import planted as plant
+from .violation import Violation
+from .world import run
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trace", action="store_true", help="print what happens")
+    parser.add_argument("--seeds", type=int, default=20, help="how many")
+    parser.add_argument("--seed", type=int, default=1, help="the first")
+    parser.add_argument("--trace", action="store_true", help="print what happens, one by one")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--planted", default="", choices=["", *PLANTED], help="a bug to be found")
     asked = parser.parse_args()
-    for seed in range(asked.seed, asked.seed + asked.seeds):
+    if asked.trace:
+        return _traced(asked.seed, asked.seeds, asked.planted)
+    found = campaign(
+        asked.seed, asked.seeds, planted=asked.planted, processes=asked.processes, stop=True
+    )
+    for seed, why in sorted(found.violations.items()):
+        print(f"seed {seed}: {why}\nreplay: {replay(seed, asked.planted)}")
+    print(
+        f"{found.seeds} seeds from {asked.seed}: {len(found.violations) or 'no'} violations;"
+        f" {found.cpu_s:.0f} s of CPU, {found.virtual_s / 3600:.0f} virtual hours,"
+        f" {found.steps} steps, memory compared {found.compared} times"
+    )
+    return 1 if found.violations else 0
+
+
+def _traced(first: int, seeds: int, planted: str) -> int:
+    for seed in range(first, first + seeds):
         try:
-            world = run(seed)
+            with plant(planted) as prepare:
+                run(seed, verbose=True, prepare=prepare)
         except Violation as why:
-            print(f"seed {seed}: {why}\nreplay: make simulate SEEDS=1 SEED={seed}")
+            print(f"seed {seed}: {why}\nreplay: {replay(seed, planted)}")
             return 1
-        if asked.trace:
-            print("\n".join(world.trace))
-    print(f"{asked.seeds} seeds from {asked.seed}: no violation")
     return 0
 
 

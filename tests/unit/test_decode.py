@@ -54,6 +54,41 @@ TABLE: list[tuple[type[Any], str, Code, str, str]] = [
     (Jobs, "\x00", Code.MALFORMED, "$", "is not JSON"),
     (api.Action, '{"action":"kil"}', Code.INVALID, "$.action", "one of kill hold release"),
     (messages.Turn, '{"gen":1}', Code.INVALID, "$.gen", "expected text, got a whole number"),
+    (
+        Jobs,
+        '{"jobs":[{"command":["a"],"needs":[{"glibc_min":2.30}]}]}',
+        Code.INVALID,
+        "$.jobs[0].needs[0].glibc_min",
+        'expected text, got a number: write it in quotes, "2.30"',
+    ),
+    (
+        Jobs,
+        '{"jobs":[{"command":["a"],"environment":{"A":"1","B":"2","C":3,"D":"4"}}]}',
+        Code.INVALID,
+        "$.jobs[0].environment.C",
+        'write it in quotes, "3"',
+    ),
+    (
+        Jobs,
+        '{"jobs":[{"command":["a"],"environment":{"A":"1","b.c":{}}}]}',
+        Code.INVALID,
+        '$.jobs[0].environment["b.c"]',
+        "expected text, got a mapping, found {}",
+    ),
+    (  # a mapping that ends in the middle, or has a key twice, is told as a whole
+        Jobs,
+        '{"jobs":[{"command":["a"],"environment":{"A":1,',
+        Code.INVALID,
+        "$.jobs[0].environment[...]",
+        "expected text, got a whole number",
+    ),
+    (
+        Jobs,
+        '{"jobs":[{"command":["a"],"environment":{"A":1},"environment":[]}]}',
+        Code.INVALID,
+        "$.jobs[0].environment[...]",
+        "expected text, got a whole number",
+    ),
     (messages.Usage, '{"wall_s":1e999}', Code.INVALID, "$.wall_s", "out of range"),
 ]
 

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -230,3 +231,42 @@ def test_a_job_that_kept_nothing_says_so(shell: Shell) -> None:
     assert shell.type("output", job) == ""
     assert shell.said == f"pilotage: job {job} kept no files\n"
     assert shell.ask("output", job) == [[]]
+
+
+def test_a_job_can_be_looked_at_while_it_runs_and_its_curve_is_kept(
+    shell: Shell, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    program = (
+        "echo begun; echo careful >&2; head -c 5000000 /dev/zero > big; "
+        f"until [ -e {stop} ]; do sleep 0.05; done; echo ended"
+    )
+    job = str(shell.ask("submit", "--", "sh", "-c", program)[0]["ids"][0]["first"])
+    while shell.ask("status", job)[0]["state"] != "Running":
+        time.sleep(0.05)
+    peeks = [shell.ask("peek", job)[0] for _ in range(2)]
+    said = shell.type("peek", job)
+    while len((live := shell.ask("curve", job)[0])["points"]) < 3:
+        time.sleep(0.2)
+    stop.touch()
+    shell.type("wait", job)
+    (kept,) = shell.ask("curve", job)
+    followed = [one["at_s"] for one in shell.ask("curve", job, "--follow")]
+    table = shell.type("curve", job).splitlines()
+    (late,) = shell.ask("peek", job, "--bytes", "6")
+    shown = shell.type("show", job)
+
+    for peek in peeks:
+        assert (peek["live"], peek["complete"], peek["epoch"]) == (True, True, 1)
+        assert (peek["stdout"], peek["stderr"]) == ("begun\n", "careful\n")
+    assert "--- stdout: 6 bytes\nbegun\n--- stderr: 8 bytes\ncareful\n" in said
+    assert (live["live"], live["epoch"], live["cores"]) == (True, 1, 1)
+    assert kept["live"] is False
+    assert kept["points"][: len(live["points"])] == live["points"], "what was seen stays true"
+    assert max(one["scratch_mb"] for one in kept["points"]) >= 5.0
+    assert followed == [one["at_s"] for one in kept["points"]]
+    assert table[0].split() == ["at_s", "cpu_s", "cores", "memory_mb", "scratch_mb", "processes"]
+    assert len(table) == 1 + len(kept["points"])
+    assert (late["live"], late["stdout"], late["stdout_bytes"]) == (False, "ended\n", 12)
+    assert "used.scratch_peak_mb" in shown
+    assert shown.splitlines()[-1].split()[:4] == ["1", SITE, "exited", "0"]

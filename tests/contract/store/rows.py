@@ -83,6 +83,8 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
         "cores": 2,
         "memory_mb": 4_000,
         "scratch_mb": 80_000,
+        "gpus": 3,
+        "charged_cores": 2.5,
         "wall_s": 3_600.0,
         "at": 20.0,
     }
@@ -124,19 +126,19 @@ def an_end(
 def a_requeue(
     attempt_id: int, job_id: int, epoch: int = 1, *, new: JobState = JobState.WAITING,
     close: bool = False, wanted: Why | None = None, lost: bool = True, how: How | None = None,
+    **fields: object,
 ) -> Requeue:  # fmt: skip
+    given: dict[str, object] = {"at": 30.0, "event": "lease_over", "reason": "no beat for 120 s"}
     return Requeue(
         attempt_id=attempt_id,
         job_id=job_id,
         epoch=epoch,
         new=new,
-        at=30.0,
-        event="lease_over",
-        reason="no beat for 120 s",
         close=close,
         wanted=wanted,
         lost=lost,
         how=how,
+        **{**given, **fields},  # type: ignore[arg-type]
     )
 
 

@@ -3,6 +3,7 @@
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import (
     Evidence,
+    Left,
     Progress,
     Start,
     TakeBack,
@@ -43,7 +44,8 @@ async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
     assert (live.priority, live.retries, live.queue_until) == (7, 2, 500.0)
     assert (live.pilot, live.session, live.ask, live.site) == ("pilot-1", 1, 4, "PIC")
     assert (live.element, live.cores, live.memory_mb) == ("slurm", 2, 4_000)
-    assert (live.scratch_mb, live.wall_s) == (80_000, 3_600.0)
+    assert (live.scratch_mb, live.gpus, live.wall_s) == (80_000, 3, 3_600.0)
+    assert live.charged_cores == 2.5
     assert (standing.state, standing.epoch, standing.live) == (S.MATCHED, 1, True)
     assert (standing.attempt_id, standing.pilot, standing.site) == (attempt_id, "pilot-1", "PIC")
     assert row is not None
@@ -197,6 +199,45 @@ async def test_a_failed_payload_with_a_retry_left_waits_again(store: Store) -> N
     assert (row.reason, row.ended_at, row.site) == ("exit code 3", None, "PIC")
     assert [a.attempt_id for a in await store.attempts(job_id)] == [first, second]
     assert (await store.standing([job_id]))[job_id].site == "CSCS"
+
+
+async def test_what_a_pilot_says_of_an_attempt_without_a_result_is_kept(store: Store) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    left = (Output(name=".pilotage/checkpoint.tar", sha256="cd" * 32, size_bytes=10_240),)
+    end = a_requeue(
+        attempt_id, job_id, close=True, lost=False, how=How.DRAINED, usage=USAGE, outputs=left,
+        detail="the pilot's time is over", isolation="unshare",
+    )  # fmt: skip
+    await store.change([end])
+    (attempt,) = await store.attempts(job_id)
+    named = b" ".join([text async for part in store.blob_names() for text in part])
+
+    assert (attempt.how, attempt.usage, attempt.outputs) == (How.DRAINED, USAGE, left)
+    assert (attempt.detail, attempt.isolation) == ("the pilot's time is over", "unshare")
+    assert b"cd" * 32 in named, "else its file would be swept"
+    assert await state_of(store, job_id) is S.WAITING
+
+
+async def test_an_attempt_adrift_ends_without_a_result_once_and_its_job_waits(
+    store: Store,
+) -> None:
+    (job_id,) = await waiting_jobs(store, 1)
+    attempt_id = await matched(store, job_id)
+    left = Left(
+        attempt_id=attempt_id, job_id=job_id, epoch=1, how=How.DRAINED, detail="out of time",
+        usage=USAGE, outputs=(Output(".pilotage/checkpoint.tar", "cd" * 32, 10_240),),
+    )  # fmt: skip
+    won = await store.change([left, a_requeue(attempt_id, job_id), left, left])
+    (attempt,) = await store.attempts(job_id)
+    standing = (await store.standing([job_id]))[job_id]
+
+    assert won == [False, True, True, False], "not while its lease is live"
+    assert (attempt.open, attempt.live, attempt.how) == (False, False, How.DRAINED)
+    assert (attempt.usage, attempt.outputs) == (left.usage, left.outputs)
+    assert (attempt.detail, attempt.event, attempt.ended_at) == ("out of time", "lease_over", 30.0)
+    assert (standing.state, standing.losses, standing.epoch) == (S.WAITING, 1, 1)
+    assert await store.live_attempts() == []
 
 
 async def test_a_requeued_attempt_stays_open_until_the_next_match(store: Store) -> None:

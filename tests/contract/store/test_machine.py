@@ -15,6 +15,7 @@ from pilotage.central.store.errors import StoreError
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import (
     Change,
+    Left,
     Progress,
     Search,
     Start,
@@ -27,6 +28,7 @@ from tests.fake_store import FakeStore
 
 from .conftest import open_at
 from .rows import (
+    USAGE,
     a_class,
     a_move,
     a_requeue,
@@ -64,8 +66,17 @@ changes: st.SearchStrategy[Change] = st.one_of(
         wanted=whys,
         lost=st.booleans(),
         how=st.sampled_from([None, How.LOST, How.KILLED]),
+        usage=st.sampled_from([None, USAGE]),
     ),
     st.builds(an_end, attempts, jobs, epochs, new=after_end, failed=st.booleans()),
+    st.builds(
+        Left,
+        attempt_id=attempts,
+        job_id=jobs,
+        epoch=epochs,
+        how=st.just(How.DRAINED),
+        usage=st.sampled_from([None, USAGE]),
+    ),
 )
 searches = st.builds(
     Search,
@@ -207,6 +218,12 @@ class Stores(RuleBasedStateMachine):
         self.fake = self.fake.reopened()
         self.runner.run(self.real.close())
         self.real = self.runner.run(open_at(self.path))
+        self.kinds = self.both(self._kinds)  # classes that no job names are gone
+
+    @rule(which=st.lists(jobs, max_size=3, unique=True), at=st.sampled_from([40.0, 50.0, 30.0]))
+    def prune(self, which: list[int], at: float) -> None:
+        self.both(lambda store: store.prune_jobs([(job, at) for job in which]))
+        self.both(lambda store: store.ended_jobs(after=0, before=45.0))
 
     # -- what must hold -------------------------------------------------------------------------
 

@@ -72,12 +72,11 @@ async def test_known_secrets_are_refused_together(store: Store) -> None:
 async def test_registering_is_idempotent_by_nonce(store: Store) -> None:
     await store.add_secrets([a_secret(1)])
     first = await store.register(a_registration())
-    again = await store.register(a_registration(renewal_hash="newer", at=200.0))
+    again = await store.register(a_registration(renewal_hash="newer", host="node2", at=200.0))
 
     assert (first.state, first.session, first.nonce) == (PilotState.RUNNING, 1, "nonce")
     assert (first.host, first.node, first.registered_at) == ("node1", b'{"cores":8}', 2.0)
-    assert again == msgspec.structs.replace(first, renewal_hash="newer")
-    assert await store.pilot("pilot-1") == again
+    assert again == first == await store.pilot("pilot-1")
 
 
 async def test_a_secret_is_refused_when_unknown_used_expired_or_cancelled(store: Store) -> None:
@@ -109,6 +108,28 @@ async def test_hello_opens_the_next_session_once_per_nonce(store: Store) -> None
 
     assert (second.session, again.session, third.session) == (2, 2, 3)
     assert await store.pilot("pilot-1") == third
+
+
+async def test_a_session_that_is_named_opens_only_after_all_before_it(store: Store) -> None:
+    await store.add_secrets([a_secret(1)])
+    await store.register(a_registration())
+    said = [
+        (2, "n2"),
+        (4, "n4"),
+        (2, "n2"),
+        (3, "n3"),
+        (4, "n4"),
+        (4, "twin"),
+        (0, "any"),
+        (6, "n6"),
+    ]
+    rows = [await store.hello("pilot-1", nonce, number) for number, nonce in said]
+
+    opened = [(row.session, row.nonce) for row in rows]
+    assert opened[:2] == [(2, "n2"), (4, "n4")]
+    assert opened[2:6] == [(4, "n4")] * 4, "late copies, and a second one of the same, open nothing"
+    assert opened[6:] == [(5, "any"), (6, "n6")]
+    assert await store.pilot("pilot-1") == rows[-1]
 
 
 async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:

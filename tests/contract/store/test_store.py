@@ -12,6 +12,7 @@ from pilotage.central.store.errors import (
 from pilotage.central.store.protocol import CHUNK_MAX, Store
 from pilotage.central.store.records import (
     JobClass,
+    Levels,
     Owner,
     Search,
 )
@@ -74,6 +75,18 @@ async def test_many_callers_at_once_each_get_their_own_answer(store: Store) -> N
 
     assert sum(body is not None for body in bodies) == 50
     assert {body.job_id for body in bodies if body} == set(ids)
+
+
+async def test_levels_replace_those_of_before_and_are_there_after_opening_again(
+    store: Store, reopen: Reopen
+) -> None:
+    assert await store.levels() is None
+    await store.keep_levels(Levels(at=5.0, levels={"ctao/sim": 1.5}))
+    latest = Levels(at=65.5, levels={"ctao/sim": 2.5, "ctao/sim/Ada / é": -1e300})
+    await store.keep_levels(latest)
+    again = await reopen(store)
+
+    assert await again.levels() == latest
 
 
 # -- interning ----------------------------------------------------------------------------------

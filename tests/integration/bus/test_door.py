@@ -264,6 +264,40 @@ async def test_too_many_clients_find_the_door_closed(
     await eventually(lambda: bool(world.heard), "who is in stays in")
 
 
+async def test_links_of_one_address_without_a_login_leave_room_for_those_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "LINKS_MAX", 12)
+    monkeypatch.setattr(door, "CROWDED_FIRST_PACKET_S", 30.0)  # it is not what cuts
+    async with running() as world:
+        inside = [await world.pilot(), await world.pilot("p2")]  # these are no strangers
+        strangers = [await world.wire() for _ in range(3)]
+        for wire in strangers:
+            await wire.say(b"\x10")
+        one_more = await world.wire()
+
+        assert await one_more.is_cut()
+        strangers[0].close()
+        await asyncio.sleep(0.05)
+        await world.pilot()
+        await inside[1].say(publish(topics.up("ctao", "p2", Kind.BEAT).encode(), b"fine"))
+        await eventually(lambda: bool(world.heard), "who is in stays in")
+
+
+async def test_first_packets_have_less_time_when_half_of_all_links_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "LINKS_MAX", 12)
+    monkeypatch.setattr(door, "CROWDED_FIRST_PACKET_S", 0.05)
+    async with running() as world:
+        monkeypatch.setattr(door, "LINKS_MAX", 3)
+        await world.pilot()
+        late = await world.wire()
+        await late.say(b"\x10")
+
+        assert await late.is_cut()
+
+
 def test_the_broker_runs_and_stops_on_uvloop_too() -> None:
     async def story() -> list[tuple[str, bytes]]:
         async with running() as world:

@@ -19,6 +19,8 @@ REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.S
 ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
 CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
 
+LINE = messages.PilotLine(n=1, ago_s=0.0, event="ended")
+
 
 def _json(value: object) -> bytes:
     return msgspec.json.encode(value)
@@ -34,6 +36,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/report"): ("", wire.encode(messages.Turn("g", 1, reports=(REPORT,)))),
     ("POST", "/v1/beat"): ("", wire.encode(messages.Beat("g", 1, 1))),
     ("POST", "/v1/log"): ("", wire.encode(CHUNK)),
+    ("POST", "/v1/pilots/log"): ("", wire.encode(messages.PilotLog("g", 1, (LINE,)))),
+    ("GET", "/v1/pilots/logs"): ("/v1/pilots/logs?host=wn1&grep=ended&since=1.5&limit=5", b""),
     ("POST", "/v1/blobs/missing"): ("", _json(api.BlobQuery(sha256=(SHA256,)))),
     ("PUT", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b"abcd"),
     ("GET", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b""),
@@ -44,16 +48,23 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/jobs/explain"): ("", _json(Job(command=("true",)))),
     ("GET", "/v1/jobs/{job_id}"): ("/v1/jobs/7", b""),
     ("GET", "/v1/jobs/{job_id}/history"): ("/v1/jobs/7/history", b""),
+    ("GET", "/v1/jobs/{job_id}/curve"): ("/v1/jobs/7/curve?epoch=2", b""),
+    ("GET", "/v1/jobs/{job_id}/peek"): ("/v1/jobs/7/peek?bytes=100&wait_s=1", b""),
     ("GET", "/v1/jobs/{job_id}/explain"): ("/v1/jobs/7/explain", b""),
     ("GET", "/v1/jobs/{job_id}/outputs"): ("/v1/jobs/7/outputs", b""),
     ("GET", "/v1/jobs/{job_id}/outputs/{name:path}"): ("/v1/jobs/7/outputs/a/b.txt", b""),
     ("GET", "/v1/jobs/{job_id}/logs/{stream}"): ("/v1/jobs/7/logs/stdout", b""),
     ("GET", "/v1/events"): ("/v1/events?after=5", b""),
+    ("GET", "/metrics"): ("", b""),
+    ("GET", "/v1/series"): ("/v1/series?step=60&by=type&since=1000.5", b""),
+    ("GET", "/v1/accounts"): ("/v1/accounts?by=day", b""),
     ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
     ("POST", "/v1/pilots/secrets"): ("", _json(api.SecretRequest(site="PIC"))),
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
+    ("GET", "/v1/pilots/{pilot}/explain"): ("/v1/pilots/p1/explain", b""),
     ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
     ("GET", "/v1/sites"): ("", b""),
+    ("GET", "/v1/elements"): ("", b""),
     ("POST", "/v1/tokens"): ("", _json(api.TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
@@ -66,6 +77,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/pilot.pyz"): ("", b""),
     ("GET", "/pilot.pyz.sig"): ("", b""),
     ("GET", "/pilot.pem"): ("", b""),
+    ("GET", "/pilot.json"): ("", b""),
+    ("GET", "/pilot.sh"): ("", b""),
 }
 
 

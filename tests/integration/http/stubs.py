@@ -1,14 +1,15 @@
 """Services that answer something fixed and remember what they were asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotage.central.auth import attempt_tokens, keys
+from pilotage.central.auth import derived_secrets, keys
 from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
 from pilotage.central.auth.tokens import Tokens
 from pilotage.central.errors import Refused
+from pilotage.central.factory.view import ElementsView
 from pilotage.central.services import Services
 from pilotage.proto import api, messages
 from pilotage.proto.job import Job
@@ -102,6 +103,16 @@ class Stub:
         self._hear("history", caller, job_id)
         return api.History(job=job_id, occurrences=[])
 
+    async def curve(self, caller: User, job_id: int, epoch: int | None, /) -> api.Curve:
+        self._hear("curve", caller, (job_id, epoch))
+        return api.Curve(job=job_id)
+
+    async def peek(
+        self, caller: User, job_id: int, /, *, bytes_max: int, wait_s: float
+    ) -> api.Peek:
+        self._hear("peek", caller, (job_id, bytes_max, wait_s))
+        return api.Peek(job=job_id)
+
     async def outputs(self, caller: User, job_id: int, /) -> api.Outputs:
         self._hear("outputs", caller, job_id)
         return api.Outputs(job=job_id, outputs=[])
@@ -132,13 +143,19 @@ class Stub:
         self._hear("chunk", caller, c)
 
     async def subscribe(
-        self, caller: User, /, *, submission: int | None, after: int | None
-    ) -> AsyncIterator[api.Event]:
+        self,
+        caller: User,
+        /,
+        *,
+        submission: int | None,
+        after: int | None,
+        encode: Callable[[api.Event], bytes],
+    ) -> AsyncIterator[bytes]:
         self._hear("subscribe", caller, (submission, after))
         self.subscribed += 1
         try:
             while True:
-                yield await self.events.get()
+                yield encode(await self.events.get())
         finally:
             self.subscribed -= 1
 
@@ -154,8 +171,33 @@ class Stub:
             uptime_s=1.0,
         )
 
-    def ready(self) -> bool:
-        return self.is_ready
+    def ready(self) -> api.Readiness:
+        return api.Readiness(ready=self.is_ready, loaded=self.is_ready, store="ok", bus="up")
+
+    async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
+        return f"requests {sum(requests.values())}\n"
+
+    # -- series ---------------------------------------------------------------------------------
+
+    async def series(
+        self,
+        caller: User,
+        /,
+        *,
+        step_s: int,
+        since: float | None,
+        by: api.SeriesBy,
+        site: str,
+        type: str,
+    ) -> api.Series:
+        self._hear("series", caller, (step_s, since, by, site, type))
+        return api.Series(step_s=step_s, at=[], lines=[])
+
+    async def accounts(
+        self, caller: User, /, *, by: api.AccountsBy, since: float | None, until: float | None
+    ) -> api.Accounts:
+        self._hear("accounts", caller, (by, since, until))
+        return api.Accounts(by=by, lines=[])
 
     # -- dispatch -------------------------------------------------------------------------------
 
@@ -187,6 +229,10 @@ class StubExplainer:
     async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation:
         self.stub.asked.append(("unsubmitted", caller, job))
         return api.Explanation(job=None, state="", offers=0, fitting=0)
+
+    async def pilot(self, caller: User, pilot: str, /) -> api.OfferExplanation:
+        self.stub.asked.append(("explain_pilot", caller, pilot))
+        return api.OfferExplanation(pilot=pilot, waiting=0, fitting=0)
 
 
 @dataclass
@@ -237,6 +283,21 @@ class StubPilots:
     async def sites(self, caller: User, /) -> api.Sites:
         self.stub.asked.append(("sites", caller, None))
         return api.Sites(sites=[])
+
+
+@dataclass
+class StubPilotLogs:
+    stub: Stub
+
+    async def keep(self, caller: PilotCaller, m: messages.PilotLog, /) -> messages.PilotLogKept:
+        self.stub.asked.append(("keep_log", caller, m))
+        return messages.PilotLogKept(n=1)
+
+    async def read(
+        self, caller: User, wanted: api.PilotLogFilter, after: int | None, limit: int, /
+    ) -> api.PilotLogPage:
+        self.stub.asked.append(("read_log", caller, (wanted, after, limit)))
+        return api.PilotLogPage(lines=[], after=0, more=False)
 
 
 @dataclass
@@ -293,7 +354,7 @@ def build() -> World:
     clock, disk, randomness = FakeClock(), FakeDisk(), FakeRandomness(1)
     tokens = Tokens(
         signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
-        attempts=attempt_tokens.load(DATA, disk=disk, randomness=randomness),
+        derived=derived_secrets.load(DATA, disk=disk, randomness=randomness),
         store=FakeTokenStore(clock),
         clock=clock,
         randomness=randomness,
@@ -304,14 +365,19 @@ def build() -> World:
     services = Services(
         submissions=stub,
         queries=stub,
+        looking=stub,
         control=stub,
         pilots=StubPilots(stub),
+        elements=ElementsView(clock),
+        pilot_logs=StubPilotLogs(stub),
         dispatch=stub,
         sandbox=StubSandbox(stub),
         logs=stub,
         feed=stub,
         explainer=StubExplainer(stub),
+        series=stub,
         tokens=tokens,
         health=stub,
+        metrics=stub,
     )
     return World(stub, tokens, clock, services, disk)

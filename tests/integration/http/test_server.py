@@ -98,6 +98,26 @@ async def test_a_pilot_keeps_its_connection() -> None:
         assert it.server.connections == 1
 
 
+async def test_requests_that_are_sent_ahead_are_answered_in_turn() -> None:
+    ahead = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n" * connection.AHEAD_MAX
+    last = b"GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with running() as it:
+        said = await it.raw(ahead + last)
+
+    statuses = [part[:3] for part in said.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200"] * connection.AHEAD_MAX + [b"404"]
+
+
+async def test_a_peer_that_sends_hundreds_of_requests_ahead_is_cut_off() -> None:
+    async with running() as it:
+        said = await it.raw(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n" * 500)
+        reply = await it.http.get("/health")
+
+    assert said.count(b"HTTP/1.1 200") <= connection.AHEAD_MAX + 1
+    assert b"HTTP/1.1 400" not in said
+    assert reply.status_code == 200
+
+
 async def test_events_come_as_they_happen_with_their_number() -> None:
     async with running() as it:
         stub = it.world.stub
@@ -315,6 +335,7 @@ async def test_a_request_that_comes_whole_in_one_read_is_no_long_head() -> None:
 
 async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "TAKE_S", 0.1)
+    monkeypatch.setattr(connection, "AHEAD_MAX", 1_000)
     async with running() as it:
         _, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=1_024)
         await until(lambda: it.server.connections == 1)
@@ -325,6 +346,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPa
 
 async def test_a_peer_that_takes_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "TAKE_S", 0.2)
+    monkeypatch.setattr(connection, "AHEAD_MAX", 200)
     async with running() as it:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=65_536)
         ask = b"GET /openapi.json HTTP/1.1\r\n"
@@ -359,7 +381,7 @@ async def test_a_body_that_breaks_off_stores_nothing() -> None:
 
 
 async def test_more_connections_than_the_limit_are_turned_away() -> None:
-    async with running(connections_max=3) as it:
+    async with running(connections_max=3, strangers_max=9) as it:
         held = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(3)]
         turned_away = await it.http.get("/health")
         for _, writer in held:
@@ -368,6 +390,93 @@ async def test_more_connections_than_the_limit_are_turned_away() -> None:
         later = await it.http.get("/health")
 
         assert (turned_away.status_code, later.status_code) == (503, 200)
+
+
+async def test_strangers_of_one_address_are_turned_away_and_told() -> None:
+    async with running(connections_max=4, strangers_max=3) as it:
+        held = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(3)]
+        await until(lambda: it.server.connections == 3)
+        turned_away = await it.http.get("/health")
+        await until(lambda: it.server.connections == 3)
+        held[0][1].close()
+        await until(lambda: it.server.connections == 2)
+        later = await it.http.get("/health")
+        for _, writer in held:
+            writer.close()
+
+        assert (turned_away.status_code, turned_away.json()["code"]) == (503, "unavailable")
+        assert "good token" in turned_away.json()["message"]
+        assert later.status_code == 200
+
+
+#                         path         who may have as many as there are in all
+SHOWN = {"a hot route": ("/v1/turn", "pilot"), "another": ("/v1/jobs", "user")}
+
+
+@pytest.mark.parametrize(("path", "who"), SHOWN.values(), ids=SHOWN)
+async def test_one_address_has_any_number_of_connections_that_showed_a_good_token(
+    path: str, who: str
+) -> None:
+    async with running(connections_max=12) as it:
+        method, body = ("POST", GOOD["POST", path][1]) if who == "pilot" else ("GET", b"")
+        head = f"{method} {path} HTTP/1.1\r\ncontent-length: {len(body)}\r\n"
+        head += f"authorization: {it.bearer(who)['authorization']}\r\n\r\n"
+        held = list[asyncio.StreamWriter]()
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+            writer.write(head.encode() + body)
+            async with asyncio.timeout(PATIENCE_S):
+                assert b" 200 " in await reader.readline()
+            held.append(writer)
+
+        assert it.server.connections == 10
+        for writer in held:
+            writer.close()
+
+
+async def test_strangers_beyond_a_quarter_have_one_request_and_little_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HURRIED_HEAD_S", 0.1)
+    async with running(connections_max=12) as it:
+        held = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(3)]
+        await until(lambda: it.server.connections == 3)
+        asked = await it.raw(b"GET /health HTTP/1.1\r\n\r\n")  # it is closed, or this waits
+
+        assert asked.startswith(b"HTTP/1.1 200")
+        assert await it.raw(b"GET") == b""
+        assert it.server.connections == 3
+        for _, writer in held:
+            writer.close()
+
+
+async def test_a_bad_token_makes_nobody_known() -> None:
+    async with running(connections_max=4, strangers_max=3) as it:
+        head = b"GET /v1/jobs HTTP/1.1\r\nauthorization: Bearer x.y.z\r\n\r\n"
+        held = list[asyncio.StreamWriter]()
+        for status in (b" 401 ", b" 401 ", b" 401 ", b" 503 "):
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+            held.append(writer)
+            if status != b" 503 ":  # what is turned away need not be read
+                writer.write(head)
+            async with asyncio.timeout(PATIENCE_S):
+                assert status in await reader.readline()
+        for writer in held:
+            writer.close()
+
+
+async def test_heads_have_less_time_when_half_of_all_connections_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "CROWDED_HEAD_S", 0.05)
+    async with running(connections_max=4, strangers_max=4) as it:
+        held = [await asyncio.open_connection("127.0.0.1", it.server.port) for _ in range(2)]
+        await until(lambda: it.server.connections == 2)
+
+        assert await it.raw(b"GET") == b""
+        assert it.server.connections == 2
+        for _, writer in held:
+            writer.close()
 
 
 async def test_a_bug_is_a_problem_for_the_peer_and_a_traceback_for_the_log(

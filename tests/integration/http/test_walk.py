@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.auth.policy import TABLE, Action, Reach, Who
-from pilotage.central.auth.signature import SignedFile
+from pilotage.central.auth.signature import PilotFiles, SignedFile
 from pilotage.central.http.app import Front
 from pilotage.central.http.routes import ROUTES, Route
 
@@ -13,12 +13,13 @@ from .requests import GOOD, Holder, good, holders
 from .stubs import World, build
 
 
-async def _bundle() -> SignedFile | None:
-    return SignedFile(content=b"PK", signature=b"s" * 64, key_pem=b"-----BEGIN")
+async def _files() -> PilotFiles | None:
+    signed = SignedFile(content=b"PK", signature=b"s" * 64, key=b"k" * 32, key_pem=b"-----BEGIN")
+    return PilotFiles(signed=signed, sha256="f" * 64, version="1", script=b"#!/bin/sh")
 
 
 def _client(world: World) -> Client:
-    return Client(Front(world.services, bundle=_bundle))
+    return Client(Front(world.services, pilot_files=_files))
 
 
 def _expected(route: Route, holder: Holder) -> tuple[int, str]:

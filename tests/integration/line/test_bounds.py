@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -10,13 +11,14 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.asks import BODIES_BYTES_MAX
+from pilotage.central.jobs.checking import NAMES_MAX
 from pilotage.central.jobs.idle import KEEP_S, SWEEP_S
-from pilotage.central.jobs.submit import CHUNK_BYTES
+from pilotage.central.jobs.orders import BODIES_BYTES_MAX
+from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, cut
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.records import NewJob
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
-from pilotage.proto.job import Job
+from pilotage.proto.job import Input, Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Assignment
 from pilotage.proto.problems import Code
@@ -246,3 +248,67 @@ def test_lines_of_a_submission_are_stored_before_many_megabytes_of_them_are_in_m
         assert max(sizes) < CHUNK_BYTES + MIB
 
     scene(tell)
+
+
+def test_the_matcher_takes_up_many_kinds_while_others_get_their_turn() -> None:
+    async def tell(one: Scene) -> None:
+        queue = one.world.central.memory.queue
+        known: list[int] = []
+
+        async def watch() -> None:
+            while True:
+                known.append(len(queue.classes))
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch())
+            await kinds(one, 0, 20 * NEW_A_TURN)
+            watching.cancel()
+
+        steps = [after - before for before, after in zip(known, known[1:], strict=False)]
+        assert max(steps) == NEW_A_TURN
+        assert len(queue.matcher) == 20 * NEW_A_TURN
+
+    scene(tell)
+
+
+def test_names_that_nobody_has_are_compared_and_shown_within_bounds() -> None:
+    async def tell(one: Scene) -> None:
+        long_names = ["{" + "n" * 400 + str(n) + "}" for n in range(200)]
+        given: dict[str, str | int] = {"m" * 400 + str(n): n for n in range(200)}
+        began = time.process_time()
+        with pytest.raises(Refused) as refused:
+            await parametric(one, Job(command=("run", *long_names)), given)
+
+        assert time.process_time() - began < 1.0
+        assert len(refused.value.message) < 5_000
+        assert "and 180 more" in refused.value.message
+
+    scene(tell)
+
+
+def test_a_job_has_so_many_names_and_files() -> None:
+    async def tell(one: Scene) -> None:
+        given = {f"N{n}": "" for n in range(NAMES_MAX + 1)}
+        files = tuple(
+            Input(name=f"f{n}", sha256="0" * 64, size_bytes=1) for n in range(NAMES_MAX + 1)
+        )
+        with pytest.raises(Refused) as of_names:
+            await one.submit(1, environment=given)
+        with pytest.raises(Refused) as of_files:
+            await one.submit(1, inputs=files)
+        with pytest.raises(Refused) as of_parameters:
+            await parametric(one, Job(command=("run", "{N1}")), dict(given))
+
+        assert of_names.value.field == "jobs[0].environment"
+        assert of_files.value.field == "jobs[0].inputs"
+        assert of_parameters.value.field == "parameters[0]"
+        assert f"at most {NAMES_MAX}" in of_names.value.message
+
+    scene(tell)
+
+
+def test_large_jobs_of_one_request_are_checked_some_at_a_time() -> None:
+    rows = [msgspec.Raw(b'"' + b"x" * 900_000 + b'"')] * 5 + [msgspec.Raw(b'""')] * 1_500
+
+    assert [len(run) for run in cut(rows)] == [2, 2, 1_000, 501]

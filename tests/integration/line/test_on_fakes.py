@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from pilotage.pilot.gpus import Gpus
 from pilotage.proto.api import Action, ActionName, JobFilter, Submission
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
@@ -107,10 +108,109 @@ def test_two_jobs_that_need_most_of_the_disk_run_one_after_the_other() -> None:
 
         assert await states(world) == {JobState.RUNNING: 1, JobState.WAITING: 1}
         assert (explained.offers, explained.fitting) == (1, 1), "the disk is taken, not too small"
+        assert (explained.with_room, explained.next_on) == (0, 0)
+        assert explained.notes[0].startswith(
+            "the 1 offer that fits has too little free now: scratch "
+        )
         assert await until_all_end(world) == {JobState.DONE: 2}
         assert not [facts for event, facts in world.pilots[0].log if event == "declined"]
 
     story(tell, script=lasts(200.0), node=FakeProbe(cores_all=2, scratch_mb=100_000))
+
+
+GPU_NODE = FakeProbe(
+    cores_all=8,
+    node_gpus=Gpus(count=2, vendor="nvidia", memory_mb=16_000, compute_capability="8.0"),
+)
+
+
+def test_no_gpu_is_given_twice_not_even_after_a_restart_of_the_central() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        need = Need(wall_s=3_600, gpus_min=1, gpu_vendor="nvidia", gpu_compute_capability_min="7.5")
+        await submit(world, submission(6, needs=(need,)))
+        newer = msgspec.structs.replace(need, gpu_compute_capability_min="8.6")
+        (waiting,) = await submit(world, submission(1, needs=(newer,)))
+        await asyncio.sleep(100.0)
+        explainer = world.central.services.explainer
+        explained = await explainer.job(world.user(), waiting)
+        (pilot,) = [one.pilot for one in world.central.memory.pilots.all()]
+        of_pilot = await explainer.pilot(world.user(), pilot)
+
+        assert await states(world) == {JobState.RUNNING: 2, JobState.WAITING: 5}
+        assert [one.clause for one in explained.obstacles] == ["gpu_compute_capability"]
+        assert of_pilot.notes[0].startswith("free now: cores 6 of 8, ")
+        assert of_pilot.notes[0].endswith("GPUs 0 of 2; the rest is taken by 2 jobs")
+        assert (of_pilot.waiting, of_pilot.fitting) == (5, 0)
+        assert {one.clause for one in of_pilot.obstacles} >= {"gpus", "gpu_compute_capability"}
+
+        await world.kill()
+        await world.start()
+        await submit(world, submission(1))
+        await asyncio.sleep(100.0)
+
+        assert (await states(world))[JobState.RUNNING] == 2 + 1, "the third wants no GPU"
+
+        kill = Action(action=ActionName.KILL, ids=(waiting,))
+        await world.central.services.control.act(world.user(), kill)
+
+        assert await until_all_end(world) == {JobState.DONE: 7, JobState.KILLED: 1}
+        assert not [facts for event, facts in world.pilots[0].log if event == "declined"]
+
+    story(tell, script=lasts(1_000.0), node=GPU_NODE)
+
+
+def test_a_job_that_takes_the_whole_node_runs_alone() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submit(world, submission(3))
+        await asyncio.sleep(100.0)
+        await submit(world, submission(1, needs=(Need(wall_s=3_600, whole_node=True),)))
+        await asyncio.sleep(100.0)
+
+        assert await states(world) == {JobState.RUNNING: 3, JobState.WAITING: 1}
+
+        await asyncio.sleep(300.0)
+        await submit(world, submission(1))
+        await asyncio.sleep(100.0)
+
+        assert await states(world) == {JobState.DONE: 3, JobState.RUNNING: 1, JobState.WAITING: 1}
+        assert await until_all_end(world) == {JobState.DONE: 5}
+
+    story(tell, script=lasts(400.0), node=GPU_NODE)
+
+
+def test_a_full_pilot_is_explained_as_what_is_free_of_it_and_as_it_would_be_empty() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        (whole,) = await submit(world, submission(1, needs=(Need(whole_node=True),)))
+        await asyncio.sleep(100.0)
+        small = await submit(world, submission(53))
+        await asyncio.sleep(100.0)
+        explainer, user = world.central.services.explainer, world.user()
+        (pilot,) = [one.pilot for one in world.central.memory.pilots.all()]
+        of_pilot = await explainer.pilot(user, pilot)
+        first = await explainer.job(user, small[0])
+        last = await explainer.job(user, small[-1])
+        new = await explainer.unsubmitted(user, Job(command=("run",)))
+        running = await explainer.job(user, whole)
+
+        assert (of_pilot.waiting, of_pilot.fitting, of_pilot.when_empty) == (53, 0, 53)
+        assert of_pilot.notes == ["it is full: 8 of 8 cores taken by 1 job"]
+        assert (first.fitting, first.with_room, first.next_on) == (1, 0, 0)
+        assert first.notes == [
+            "the 1 offer that fits has too little free now: cores 0 of 8; "
+            "it waits for jobs there to end",
+            "it is the next when there is room",
+        ]
+        assert (last.ahead, last.notes) == (52, first.notes[:1])
+        assert (new.ahead, new.notes) == (53, first.notes[:1])
+        assert running.notes == [f"the job does not wait: it is Running at PIC on pilot {pilot}"]
+        assert (running.offers, running.obstacles) == (0, [])
+
+        assert await until_all_end(world) == {JobState.DONE: 54}
+        done = await explainer.job(user, whole)
+
+        assert done.notes == [f"the job does not wait: it is Done; it was at PIC on pilot {pilot}"]
+
+    story(tell, script=lasts(1_000.0), node=GPU_NODE)
 
 
 def test_a_central_that_is_killed_and_comes_back_loses_nothing() -> None:
@@ -171,6 +271,9 @@ def test_a_kill_reaches_a_running_payload_and_no_result_counts() -> None:
         assert reply.done == 1
         assert await until_all_end(world) == {JobState.KILLED: 1}
         assert asyncio.get_running_loop().time() - asked < 80.0
+        page = await world.central.services.metrics.page({})
+        assert 'pilotage_events_total{event="carried_out"} 1' in page
+        assert 'pilotage_events_total{event="requeued"} 0' in page, "a kill is no loss"
 
     story(tell, script=lasts(10_000.0))
 

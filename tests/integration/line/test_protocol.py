@@ -3,12 +3,16 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
 
+from pilotage.central.auth import derived_secrets
 from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.errors import Refused
+from pilotage.central.settings import LeaseSettings
+from pilotage.central.store.records import PilotRow
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
@@ -18,20 +22,23 @@ from pilotage.proto.messages import (
     Assignment,
     Attempt,
     Beat,
+    Hello,
     How,
     Node,
     Offer,
     Register,
     Report,
+    TokenRequest,
     Turn,
     TurnReply,
     Usage,
     What,
     Why,
 )
+from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from tests import virtual
-from tests.fakes import FakeInstallation
+from tests.fakes import DATA, FakeInstallation
 
 OFFER = Offer(cores=4, cores_free=4, memory_mb=8_000, memory_free_mb=8_000, wall_left_s=90_000)
 
@@ -128,8 +135,175 @@ def ended(one: Assignment, *, how: How = How.EXITED, exit_code: int | None = 0) 
     )
 
 
+def started(one: Assignment) -> Report:
+    return Report(job=one.job, epoch=one.epoch, attempt_id=one.attempt_id, n=1, what=What.STARTED)
+
+
 def of(one: Assignment) -> Attempt:
     return Attempt(one.job, one.epoch)
+
+
+def test_a_hello_that_is_overtaken_by_the_goodbye_does_not_wake_the_pilot() -> None:
+    async def tell(one: Scene) -> None:
+        services, store = one.world.central.services, one.world.store
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        read = store.pilot
+
+        async def overtaken(pilot: str) -> PilotRow | None:
+            row = await read(pilot)
+            await services.dispatch.beat(
+                caller, Beat(gen=me.gen, session=me.session, n=1, goodbye=True)
+            )
+            return row
+
+        store.pilot = overtaken  # type: ignore[method-assign]
+        with pytest.raises(Refused) as refused:
+            await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
+
+        assert refused.value.code is Code.OLD_SESSION
+        assert one.world.central.memory.pilots.find(me.pilot) is None
+
+    scene(tell)
+
+
+def test_a_life_that_still_registers_does_not_share_the_session_of_one_that_said_hello() -> None:
+    async def tell(one: Scene) -> None:
+        services = one.world.central.services
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        message = Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        me = await services.pilots.register(message)
+        again = await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
+        with pytest.raises(Refused) as refused:
+            await services.pilots.register(message)
+
+        assert (me.session, again.session) == (1, 2)
+        assert refused.value.code is Code.OLD_SESSION
+
+    scene(tell)
+
+
+def test_a_late_copy_of_a_registration_leaves_the_renewal_secret_as_it_was() -> None:
+    async def tell(one: Scene) -> None:
+        services = one.world.central.services
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        message = Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        me = await services.pilots.register(message)
+        await one.world.kill()
+        await one.world.start()
+        services = one.world.central.services
+        again = await services.pilots.register(message)
+
+        assert again.renewal_secret == me.renewal_secret
+        assert (await services.pilots.token(TokenRequest(me.pilot, me.renewal_secret))).token
+
+    scene(tell)
+
+
+def test_a_late_copy_of_an_older_hello_does_not_end_the_life_that_came_after_it() -> None:
+    async def tell(one: Scene) -> None:
+        services = one.world.central.services
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        second = Hello(me.pilot, me.renewal_secret, "second", session=2)
+        third = Hello(me.pilot, me.renewal_secret, "third", session=3)
+        unnamed = Hello(me.pilot, me.renewal_secret, "of a version before")
+        answers = [await services.pilots.hello(message) for message in (second, third, third)]
+        with pytest.raises(Refused) as refused:
+            await services.pilots.hello(second)
+        presence = one.world.central.memory.pilots.find(me.pilot)
+
+        assert [answer.session for answer in answers] == [2, 3, 3]
+        assert refused.value.code is Code.OLD_SESSION
+        assert presence is not None and presence.session == 3
+        assert (await services.pilots.hello(unnamed)).session == 4
+
+    scene(tell)
+
+
+def test_a_pilot_that_says_hello_while_it_is_called_lost_is_back_with_its_next_word() -> None:
+    async def tell(one: Scene) -> None:
+        services, store = one.world.central.services, one.world.store
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        plain = store.move_pilot
+
+        async def overtaken(
+            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> bool:
+            if pilot == me.pilot and new is PilotState.LOST:
+                await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
+            return await plain(pilot, old, new, at, reason)
+
+        async def states() -> tuple[PilotState, PilotState]:
+            presence, row = (
+                one.world.central.memory.pilots.find(me.pilot),
+                await store.pilot(me.pilot),
+            )
+            assert presence is not None and row is not None
+            return presence.state, row.state
+
+        store.move_pilot = overtaken  # type: ignore[method-assign]
+        await asyncio.sleep(LeaseSettings().silent_pilot_s + 2.0)
+        lost = await states()
+        await services.dispatch.beat(caller, Beat(gen=me.gen, session=2, n=1))
+
+        assert lost == (PilotState.LOST, PilotState.LOST)
+        assert await states() == (PilotState.RUNNING, PilotState.RUNNING)
+
+    scene(tell)
+
+
+def test_a_registration_that_another_key_has_answered_is_refused() -> None:
+    """The renewal secret is derived from a key that a restore makes anew."""
+
+    async def tell(one: Scene) -> None:
+        made = await one.world.central.services.pilots.make_secrets(
+            one.world.user(), SecretRequest(site="PIC")
+        )
+        message = Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        await one.world.central.services.pilots.register(message)
+        await one.world.kill()
+        one.world.disk.files[DATA / derived_secrets.FILE] = b"m" * 64
+        await one.world.start()
+        with pytest.raises(Refused) as refused:
+            await one.world.central.services.pilots.register(message)
+
+        assert refused.value.code is Code.OTHER_STORE
+
+    scene(tell)
+
+
+def test_a_late_copy_of_a_registration_does_not_wake_a_pilot_that_has_ended() -> None:
+    async def tell(one: Scene) -> None:
+        services = one.world.central.services
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        message = Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        me = await services.pilots.register(message)
+        caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        goodbye = Beat(gen=me.gen, session=me.session, n=1, goodbye=True)
+        await services.dispatch.beat(caller, goodbye)
+        with pytest.raises(Refused) as refused:
+            await services.pilots.register(message)
+
+        assert refused.value.code is Code.OLD_SESSION
+        assert one.world.central.memory.pilots.find(me.pilot) is None
+
+    scene(tell)
 
 
 def test_a_beat_is_not_answered_while_the_end_of_its_lease_is_being_written() -> None:
@@ -237,6 +411,54 @@ def test_a_late_result_of_the_last_epoch_counts_and_one_of_an_older_does_not() -
         assert stale.reports[0].answer is Answer.STALE
         assert await one.state(other) is JobState.MATCHED
         assert len(await one.world.store.evidence(other)) == 1
+
+    scene(tell)
+
+
+def test_a_priority_that_is_given_while_a_match_is_written_is_the_jobs_when_it_waits_again() -> (
+    None
+):
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        plain = one.world.store.turn
+
+        async def overtaken(*words: Any) -> Any:
+            one.world.store.turn = plain  # type: ignore[method-assign]
+            await one.world.central.services.control.act(
+                one.world.user(), Action(action=ActionName.PRIORITY, ids=(job,), priority=9)
+            )
+            return await plain(*words)
+
+        one.world.store.turn = overtaken  # type: ignore[method-assign, assignment]
+        await one.ask()
+        held = one.world.central.memory.leases.of_job(job)
+
+        assert held is not None and held.priority == 9
+
+    scene(tell)
+
+
+def test_a_start_that_is_told_late_ends_nothing_before_a_new_attempt_has_begun() -> None:
+    """A pilot that was cut off as it started a payload tells of it before its next beat."""
+
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        held = await one.ask()
+        await asyncio.sleep(200.0)
+        assert await one.state(job) is JobState.WAITING
+        unanswered = await one.turn(started(held))
+        stale = await one.beat(of(held))
+        answered = await one.turn(started(held))
+
+        assert unanswered.reports == () and stale == ()
+        assert answered.reports[0].answer is Answer.ALREADY
+        assert await one.state(job) is JobState.RUNNING
+
+        await asyncio.sleep(200.0)
+        await one.ask()
+        late = await one.turn(started(held))
+
+        assert late.reports[0].answer is Answer.STALE
 
     scene(tell)
 

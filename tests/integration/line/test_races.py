@@ -40,7 +40,7 @@ def test_a_kill_while_another_match_is_read_again_reaches_the_pilot() -> None:
             await one.kill(second)  # after its match is written
             return await standing(job_ids)
 
-        store.turn = beaten  # type: ignore[method-assign]
+        store.turn = beaten  # type: ignore[method-assign, assignment]
         one.ask_n += 1
         reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER, jobs_max=2))
         assert reply.ask is not None

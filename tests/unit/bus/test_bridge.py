@@ -151,7 +151,8 @@ async def test_a_beat_is_answered_to_its_pilot() -> None:
         world.say(Kind.BEAT, wire.encode(BEAT))
         await world.settle()
 
-        assert world.dispatch.asked == [(CALLER, BEAT)]
+        ((caller, beat),) = world.dispatch.asked
+        assert (caller, msgspec.json.encode(beat)) == (CALLER, msgspec.json.encode(BEAT))
         assert world.down == [Down(beat=BeatAnswer(n=7, term=3))]
 
 

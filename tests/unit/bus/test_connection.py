@@ -76,14 +76,20 @@ async def test_attempts_at_a_broker_that_is_gone_spread_out() -> None:
         address = Address("127.0.0.1", port, "u", "p")
     clock = StillClock(6)
     patience = Patience(back_off_first_s=1.0, back_off_max_s=5.0)
+    said: list[str] = []
+
+    def log(event: str, **fields: object) -> None:
+        said.append(event)
+
     connection = Connection(
-        address, ["#"], clock=clock, randomness=Highest(), log=no_log, patience=patience
+        address, ["#"], clock=clock, randomness=Highest(), log=log, patience=patience
     )
     connection.publish("t", b"x")
     with pytest.raises(ExceptionGroup, match="unhandled"):
         await connection.run(lambda topic, payload: asyncio.sleep(0))
 
     assert clock.slept == [1, 2, 4, 5, 5, 5]
+    assert said == ["bus_down"], "one line for each outage"
     assert connection.traffic.lost_down == 1
     assert not connection.up
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.settings import BadSetting, load
+from pilotage.matcher.rules import RunningLimit, StartLimit
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -22,7 +23,81 @@ WRONG = {
     "lease.leasee_s": ("1", "did you mean 'lease_s'"),
     "lease.lease_s": ("soon", "lease.lease_s"),
     "http.port": ("70000", "http.port"),
+    "matcher.compatible": ("{el9: [el9]}", "compatible.el9: each other platform stands there once"),
+    "matcher.running": ("[{where: PIC, by: type, value: User, most: -1}]", r"running\[0\].most"),
+    "matcher.half_life_s": ("0", "matcher.half_life_s"),
 }
+
+
+def test_order_and_limits_are_what_the_matcher_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(
+        """
+matcher:
+  shares: {ctao/sim: 2, ctao/sim/ada: 3.5, "ctao/sim/eve@https://issuer.example/x": 2}
+  half_life_s: 86400
+  running: [{where: PIC, by: type, value: User, most: 100}]
+  starts: [{where: PIC/ce1, by: tag, value: cvmfs, per_s: 0.5, burst: 10}]
+  banned: [CSCS, PIC/ce2]
+"""
+    )
+
+    rules = load(file, {}).matcher.rules(keep_s=2.0)
+
+    assert rules.shares == {
+        "ctao/sim": 2.0,
+        "ctao/sim/ada": 3.5,
+        "ctao/sim/eve@https://issuer.example/x": 2.0,
+    }
+    assert rules.half_life_s == 86_400.0
+    assert rules.running == (RunningLimit(where="PIC", by="type", value="User", most=100),)
+    assert rules.starts == (
+        StartLimit(where="PIC/ce1", by="tag", value="cvmfs", per_s=0.5, burst=10),
+    )
+    assert rules.banned == {"CSCS", "PIC/ce2"}
+
+
+def test_the_table_of_platforms_is_read_as_written(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text("matcher:\n  compatible:\n    el9: [el8, el7]\n    rocky: [el]\n")
+
+    assert load(file, {}).matcher.compatible == {"el9": ("el8", "el7"), "rocky": ("el",)}
+
+
+RULES: list[tuple[str, str, str]] = [
+    ("shares", "{ctao//ada: 2}", "shares.ctao//ada: expected COMMUNITY/GROUP or"),
+    ("shares", "{users: 2}", "shares.users: expected COMMUNITY/GROUP or"),
+    ("shares", "{local/users/ada/x: 2}", "shares.local/users/ada/x: expected"),
+    ("shares", "{a/b: 1, local/users: -2}", "shares.local/users: expected a number from 0.001"),
+    ("shares", "{local/users: 1e-308}", "shares.local/users: expected a number from 0.001"),
+    ("shares", "{a/b: 1, a.b/c: many}", r'shares\["a.b/c"\]: expected a number from .*, got text'),
+    ("shares", "{a/b: 1, a/b: 2}", "the key 'a/b' comes twice"),
+    ("banned", "['']", r"matcher.banned\[0\]"),
+    ("banned", "[LAPP/]", r"banned\[0\]: .*the form SITE or SITE/ELEMENT.*found .LAPP/"),
+    ("banned", "[/PIC]", "the form SITE or SITE/ELEMENT"),
+    ("banned", "[PIC/a/b]", "the form SITE or SITE/ELEMENT"),
+    ("banned", "[P IC]", "the form SITE or SITE/ELEMENT"),
+    ("starts", "[{where: PIC, by: typ, value: a, per_s: 1}]", "'typ', one of group owner tag type"),
+    (
+        "starts",
+        "[{where: PIC, by: tag, value: a&b, per_s: 1}]",
+        "'a&b' is no tag: expected letters",
+    ),
+    ("running", "[{where: PIC, by: type, value: '', most: 1}]", r"running\[0\]: value: '' is no"),
+    ("running", "[{where: PIC, by: type, value: 5, most: 1}]", 'write it in quotes, "5"'),
+    (
+        "running",
+        "[{where: P, by: owner, value: a b, most: 1}, {where: P, by: owner, value: a b, most: 2}]",
+        "running: at P the owner 'a b' has two limits",
+    ),
+    ("compatible", "{e l9: [el8]}", "matcher.compatible: expected text of letters"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), RULES)
+def test_a_wrong_rule_of_the_matcher_is_named(key: str, value: str, said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        load(None, {}, {f"matcher.{key}": value})
 
 
 @pytest.mark.parametrize("option", WRONG)
@@ -39,3 +114,30 @@ def test_a_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadSetting, match="brokr.*did you mean 'broker'"):
         load(file, {})
+
+
+def test_a_key_that_comes_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text("http:\n  port: 1\nbus:\n  broker: none\nhttp:\n  host: localhost\n")
+
+    with pytest.raises(BadSetting, match="pilotage.yaml:5: the key 'http' comes twice"):
+        load(file, {})
+
+
+def test_a_wrong_value_is_named_by_its_line_or_by_what_set_it(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text("http:\n  port: 70000\nmatcher:\n  banned: [PIC]\n  shares: {users: 2}\n")
+    right = {"http.port": "0", "matcher.shares": "{}"}
+
+    with pytest.raises(BadSetting, match=r"yaml:2: http.port: expected .* found 70000"):
+        load(file, {}, {"matcher.shares": "{}"})
+    with pytest.raises(BadSetting, match=r"yaml:5: matcher: shares.users: expected"):
+        load(file, {}, {"http.port": "0"})
+    with pytest.raises(BadSetting, match=r"^PILOTAGE_MATCHER__BANNED: matcher.banned\[0\]: exp"):
+        load(file, {"PILOTAGE_MATCHER__BANNED": "[P IC]"}, right)
+    with pytest.raises(BadSetting, match="^--set log.level: expected text: debug or info"):
+        load(file, {}, {**right, "log.level": "loud"})
+
+
+def test_variables_of_pilots_are_none_of_the_central() -> None:
+    assert load(None, {"PILOTAGE_PILOT__GPUS": "2"}).http.port == 8470

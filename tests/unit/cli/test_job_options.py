@@ -7,16 +7,33 @@ import pytest
 from pilotage.central.cli.exit_codes import UsageError
 from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
 from pilotage.central.cli.submit import parse_array
+from pilotage.proto.job import Need, Preference
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
-    "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096"),
+    "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
     "wall": (JobOptions(wall_s=-1), "--wall-s: expected"),
     "memory": (JobOptions(memory_mb=-1), "--memory-mb: expected"),
-    "priority": (JobOptions(priority=11), "--priority: expected a whole number from 0 to 10"),
+    "priority": (
+        JobOptions(priority=11),
+        "--priority: expected a whole number from 0 to 10, found 11",
+    ),
     "site": (JobOptions(site=("a b",)), "--site: expected"),
     "output": (JobOptions(output=("",)), "--output: expected"),
     "type": (JobOptions(type=""), "--type: expected"),
+    "gpus": (JobOptions(gpus=-1), "--gpus: expected a whole number from 0 to 1024"),
+    "glibc": (JobOptions(glibc_min="new"), "--glibc-min: expected text of numbers with points"),
+    "level": (JobOptions(architecture_level_min=5), "--architecture-level-min: expected"),
+    "vendor": (JobOptions(gpu_vendor="NVIDIA"), "--gpu-vendor: expected text of small letters"),
     "env": (JobOptions(env=("A",)), "--env 'A': expected KEY=VALUE"),
+    "preferred": (
+        JobOptions(preferred_site=("P C",)),
+        "--preferred-site: expected text of letters",
+    ),
+    "preferred for": (
+        JobOptions(preferred_site=("PIC",), preferred_for_s=-1),
+        "--preferred-for-s: expected a whole number from 0 to 604800, found -1",
+    ),
+    "preferred where": (JobOptions(preferred_for_s=60), "--preferred-for-s: say where"),
     "input": (JobOptions(input=(Path("nowhere/absent"),)), "there is no such file"),
 }
 
@@ -39,6 +56,22 @@ def test_options_become_a_job(tmp_path: Path) -> None:
     assert draft.job.environment == {"A": "1", "B": "x=y"}
     assert [one.pattern for one in draft.job.outputs] == ["*.json"]
     assert [one.path for one in draft.files] == [tmp_path]
+
+
+def test_every_clause_of_a_need_has_an_option() -> None:
+    options = JobOptions(gpus=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
+    need = draft_of(options, ("true",)).job.needs[0]
+
+    assert need == Need(gpus_min=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
+
+
+def test_preferred_sites_become_the_preference() -> None:
+    options = JobOptions(preferred_site=("PIC", "CSCS"), preferred_for_s=60)
+
+    assert draft_of(options, ("true",)).job.preference == Preference(
+        sites=("PIC", "CSCS"), for_s=60
+    )
+    assert draft_of(JobOptions(), ("true",)).job.preference is None
 
 
 @pytest.mark.parametrize(("options", "said"), WRONG.values(), ids=WRONG)

@@ -37,6 +37,8 @@ LINES = [
     ("logs", 2, "requires an argument"),
     ("logs 1 --stream stdin", 2, "stdin"),
     ("pilot secret --save x", 2, "--site"),
+    ("pilot secret --site PIC", 2, "--save is required: Folder for them: one file"),
+    ("pilot secret --site PIC --save", 2, "--save requires an argument"),
     ("pilot secret --site a/b --save tmp", 2, "--site: expected"),
     ("pilot drain", 2, "drain which pilots?"),
     ("pilot drain p1 --all", 2, "drain which pilots?"),
@@ -44,9 +46,14 @@ LINES = [
     ("submit echo hello", 2, "'hello' is too much in `submit echo hello`: a command comes after"),
     ("site list PIC", 2, "'PIC' is too much"),
     ("pilot start --isolation jail", 2, '"bubblewrap"'),
+    ("pilot start --wall-s 10", 2, "--wall-s: found 10, expected more than 60 s"),
     ("pilot start --count 0", 2, "--count: expected a whole number from 1 to 1000"),
     ("token issue x --valid-s 1", 2, "--valid-s: expected a whole number from 60 to"),
     ("token revoke", 2, "revoke which tokens?"),
+    ("admin backup copy --data absent --no-files", 3, "absent has no store.sqlite"),
+    ("series --step-s 30", 2, "--step-s"),
+    ("series --last 0", 2, "--last"),
+    ("accounts --days -1", 2, "--days"),
     ("serve --set nonsense", 2, "expected section.key=value"),
 ]
 

@@ -1,12 +1,22 @@
 """How results look."""
 
+import msgspec
 import pytest
 
-from pilotage.central.cli.explain import headline
+from pilotage.central.cli.explain import headline, pilot_headline
 from pilotage.central.cli.present import clean, jobs_in_words, number, print_table
+from pilotage.central.cli.sites import bans
 from pilotage.central.cli.status import one_line
 from pilotage.central.cli.waits import outcome
-from pilotage.proto.api import Explanation, Obstacle, Summary, SummaryBy, SummaryRow
+from pilotage.proto.api import (
+    Explanation,
+    Obstacle,
+    OfferExplanation,
+    SiteView,
+    Summary,
+    SummaryBy,
+    SummaryRow,
+)
 from pilotage.proto.job_states import JobState
 
 
@@ -59,10 +69,78 @@ def test_an_explanation_names_the_clause_that_alone_stands_in_the_way() -> None:
         "but for cores (8 wanted), 2 would fit",
     ]
     assert headline(explanation(3, 1, site, ahead=12)) == [
-        "1 of 3 live offers fit",
+        "1 of 3 live offers fits",
         "12 jobs that the same offers could run are before it",
     ]
+    assert headline(explanation(3, 1, ahead=1))[1] == (
+        "1 job that the same offers could run is before it"
+    )
     assert "pilot list" in headline(explanation(0, 0))[0]
+
+
+#   the first line, for these: offers, fitting, with room now
+ROOM = """
+  0 of 1 live offer fits, even with nothing on it 1 0 0
+  0 of 5 live offers fit, even with nothing on them 5 0 0
+  1 of 2 live offers fits and has room now 2 1 1
+  2 of 2 live offers fit and have room now 2 2 2
+  1 of 1 live offer fits with nothing on it; it has no room now 1 1 0
+  7 of 9 live offers fit with nothing on them; none of them has room now 9 7 0
+  7 of 9 live offers fit with nothing on them; 1 of them has room now 9 7 1
+  3 000 of 3 000 live offers fit with nothing on them; at least 2 of them have room now 3000 3000 2
+"""
+
+
+@pytest.mark.parametrize("row", ROOM.strip().splitlines())
+def test_offers_that_fit_are_told_from_those_with_room(row: str) -> None:
+    line, offers, fitting, room = row.rsplit(maxsplit=3)
+    found = msgspec.structs.replace(
+        explanation(int(offers), int(fitting)), with_room=int(room), held=0
+    )
+
+    assert headline(found) == [line.strip()]
+
+
+def test_what_is_held_is_told_in_one_or_many() -> None:
+    lines = [
+        headline(msgspec.structs.replace(explanation(3, fitting), held=held))[1]
+        for fitting, held in ((1, 1), (2, 2), (3, 1), (3, 2))
+    ]
+
+    assert lines == [
+        "it is held: the job may not start there now",
+        "all of them are held: the job may start on none now",
+        "1 of them is held: it may not start there now",
+        "2 of them are held: it may not start there now",
+    ]
+
+
+def test_what_a_pilot_could_run_is_told_in_one_or_many() -> None:
+    def told(waiting: int, fitting: int, when_empty: int | None = None, held: int = 0) -> list[str]:
+        return pilot_headline(
+            OfferExplanation(
+                pilot="p1", waiting=waiting, fitting=fitting, held=held, when_empty=when_empty
+            )
+        )
+
+    assert told(1, 1, 1, 1) == [
+        "1 of 1 waiting job fits what is free now",
+        "1 of those may not start there now",
+    ]
+    assert told(53, 0, 53) == [
+        "0 of 53 waiting jobs fit what is free now; 53 would fit if nothing were on it"
+    ]
+    assert told(0, 0) == ["no job of its community waits"]
+
+
+def test_bans_are_told_by_site_and_element() -> None:
+    site = SiteView(site="PIC", pilots=1, cores=1, cores_free=1, running=0, done=0, failed=0)
+    partly = msgspec.structs.replace(site, site="CSCS", banned_elements=("ce1",))
+
+    assert bans([site, msgspec.structs.replace(site, banned=True), partly]) == [
+        "PIC is banned: only jobs of type Test run there",
+        "CSCS/ce1 is banned: only jobs of type Test run there",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from pilotage.central.client.errors import BadJobFile
 from pilotage.central.client.job_file import JobFile, parse_job_file, read_job_file
+from pilotage.proto.job import JobLimits
 
 # What is wrong in a file, and what is said: line, then words.
 WRONG = {
@@ -72,6 +73,31 @@ WRONG = {
         "command: [a]\ninputs: [absent.txt]\n",
         "f.yaml:2: inputs[0].path: there is no file",
     ),
+    "a number that is too small, with what stands there": (
+        "command: [a]\nneeds:\n  cores_min: -1\n",
+        "f.yaml:3: needs[0].cores_min: expected a whole number from 1 to 4096, found -1",
+    ),
+    "a version without quotes, as it was written": (
+        "command: [a]\nneeds: {glibc_min: 2.30}\n",
+        'f.yaml:2: needs[0].glibc_min: expected text, got a number: write it in quotes, "2.30"',
+    ),
+    "a word that YAML takes for a truth": (
+        "command: [a]\nname: yes\n",
+        'got true or false: write it in quotes, "yes"',
+    ),
+    "a number in quotes": (
+        "- command: [a]\n- command: [a]\n  priority: '5'\n",
+        'f.yaml:3: [1].priority: expected a whole number from 0 to 10, got text, found "5"',
+    ),
+    "a value of a mapping": (
+        "command: [a]\nenvironment:\n  A: 5\n  B: [1]\n",
+        "f.yaml:4: environment.B: expected text, got a list, found [1]",
+    ),
+    "a key with nothing behind it": (
+        "command: [a]\nneeds:\n",
+        "f.yaml:2: needs: expected a list, got nothing: fill it in, or leave it out",
+    ),
+    "a key that is a list": ("? [a]\n: 1\n", "f.yaml:1: found unhashable key"),
     "JSON, with its line": ('{"command": ["a"],\n "nme": "x"}', "f.yaml:2: unknown key 'nme'"),
     "an executable tag": (
         "!!python/object/apply:os.getcwd []\n",
@@ -148,3 +174,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_job_file(tmp_path / "absent.yaml")
     with pytest.raises(BadJobFile, match="UTF-8"):
         read_job_file(tmp_path / "binary.yaml")
+
+
+def test_limits_and_a_checkpoint_are_said_as_the_job_has_them() -> None:
+    text = "command: [run]\ncheckpoint: state\nlimits: {cpu_s: 60, warning_s: 120}\n"
+    (draft,) = parse_job_file(text, "job.yaml", Path()).jobs
+
+    assert draft.job.checkpoint == "state"
+    assert draft.job.limits == JobLimits(cpu_s=60, warning_s=120)
+    with pytest.raises(BadJobFile, match="it belongs into `limits`"):
+        parse_job_file("command: [run]\ncpu_s: 60\n", "job.yaml", Path())
+    with pytest.raises(BadJobFile, match="cpu_s"):
+        parse_job_file("command: [run]\nlimits: {cpu: 60}\n", "job.yaml", Path())

@@ -1,7 +1,11 @@
 """The table of attempts in memory."""
 
-from pilotage.central.jobs.leases import LeaseTable, Phase, Settling, overdue
+from pilotage.central.jobs.leases import Lease, LeaseTable, Phase, Settling, overdue
 from tests.builders import a_lease
+
+
+def over(table: LeaseTable, now: float) -> list[Lease]:
+    return overdue(table.candidates(now), now)
 
 
 def test_overdue_leases_come_longest_overdue_first() -> None:
@@ -35,3 +39,66 @@ def test_a_loop_that_slept_moves_every_deadline() -> None:
     table.shift(50.0)
 
     assert [lease.deadline for lease in table.live()] == [150.0]
+
+
+def test_leases_are_due_when_their_deadline_has_passed_and_until_somebody_ends_them() -> None:
+    table = LeaseTable()
+    first, second = a_lease(job=1, deadline=10.0), a_lease(job=2, deadline=20.0)
+    table.put(first)
+    table.put(second)
+    passes = [over(table, now) for now in (9.0, 10.0, 20.0)]
+    table.forget(first)
+    passes.append(over(table, 21.0))
+
+    assert [[lease.job for lease in one] for one in passes] == [[], [1], [1, 2], [2]]
+
+
+def test_a_renewed_lease_is_due_by_its_later_deadline() -> None:
+    table, lease = LeaseTable(), a_lease(deadline=10.0)
+    table.put(lease)
+    lease.deadline = 15.0
+    passes = [over(table, now) for now in (10.0, 14.0, 15.0)]
+
+    assert passes == [[], [], [lease]]
+
+
+def test_a_lease_that_was_over_and_is_taken_back_is_due_again() -> None:
+    table, lease = LeaseTable(), a_lease(deadline=10.0)
+    lease.renewed = 0.0
+    table.put(lease)
+    found = over(table, 10.0)
+    lease.phase = Phase.OPEN
+    meanwhile = over(table, 12.0)
+    lease.phase, lease.renewed, lease.deadline = Phase.LIVE, 15.0, 25.0
+    passes = [over(table, now) for now in (20.0, 24.0, 25.0, 26.0)]
+
+    assert (found, meanwhile) == ([lease], [])
+    assert passes == [[], [], [lease], [lease]]
+
+
+def test_an_attempt_that_is_taken_back_is_due_in_time_also_after_the_central_has_slept() -> None:
+    table, lease = LeaseTable(), a_lease(deadline=10.0)
+    lease.renewed = 0.0
+    table.put(lease)
+    table.shift(100.0)
+    found = over(table, 110.0)
+    lease.phase = Phase.OPEN
+    meanwhile = over(table, 112.0)
+    lease.phase, lease.renewed, lease.deadline = Phase.LIVE, 113.0, 123.0
+
+    assert (found, meanwhile) == ([lease], [])
+    assert over(table, 123.0) == [lease]
+
+
+def test_only_what_may_be_over_is_looked_at() -> None:
+    table = LeaseTable()
+    leases = [a_lease(job=job, deadline=10.0 * job) for job in range(1, 100)]
+    for lease in leases:
+        table.put(lease)
+    leases[0].deadline = 500.0  # renewed meanwhile
+
+    assert [[lease.job for lease in table.candidates(now)] for now in (9.0, 25.0, 25.0)] == [
+        [],
+        [1, 2],
+        [2],
+    ]

@@ -1,43 +1,211 @@
 """Who of those that follow a job's output sees what, and how long."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
-from pilotage.central.jobs.leases import LeaseTable
-from pilotage.central.jobs.logs import LiveLogs
+from pilotage.central.jobs import logs as live
+from pilotage.central.jobs.leases import LeaseTable, Phase
+from pilotage.central.jobs.logs import TAIL_BYTES, End, LiveLogs
 from pilotage.proto.messages import Attempt, LogChunk, Stop, Stream
+from tests import virtual
 from tests.builders import a_lease
+
+OUT, ERR, USAGE = Stream.OUT, Stream.ERR, Stream.USAGE
 
 
 class Nobody:
-    """An outbound that says nothing."""
+    """An outbound that says nothing, and keeps whom it was told to follow."""
 
     up = False
+
+    def __init__(self) -> None:
+        self.told: list[Attempt] = []
 
     def wake(self, community: str, pilot: str, n: int, term: int) -> None: ...
     def stop(self, community: str, pilot: str, stop: Stop) -> None: ...
     def drain(self, community: str, pilot: str) -> None: ...
-    def follow(self, community: str, pilot: str, attempt: Attempt) -> None: ...
+
+    def follow(self, community: str, pilot: str, attempt: Attempt) -> None:
+        self.told.append(attempt)
 
 
-async def test_the_end_of_an_older_attempt_does_not_end_those_who_follow_the_newer_one() -> None:
-    leases = LeaseTable()
-    logs = LiveLogs(leases, Nobody())
-    leases.put(a_lease(job=7, epoch=2))
-    seen: list[bytes] = []
+class Story:
+    """Job 7, which runs in its second attempt, and its output."""
 
-    async def read() -> None:
-        async for text in logs.live(7, Stream.OUT):
-            seen.append(text)
+    def __init__(self, *, up: bool = False) -> None:
+        self.leases, self.outbound = LeaseTable(), Nobody()
+        self.outbound.up = up
+        self.logs = LiveLogs(self.leases, self.outbound)
+        self.lease = a_lease(job=7, epoch=2)
+        self.leases.put(self.lease)
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(read())
+    def says(self, stream: Stream, offset: int, text: str, size: int = 0) -> None:
+        self.logs.chunk(LogChunk(7, 2, stream, offset, text, size))
+
+    @asynccontextmanager
+    async def reads(self, stream: Stream) -> AsyncGenerator[list[bytes]]:
+        """Follow a stream; what has come is in the list."""
+        seen: list[bytes] = []
+
+        async def read() -> None:
+            async for text in self.logs.live(7, stream):
+                seen.append(text)
+
+        reading = asyncio.get_running_loop().create_task(read())
+        await turns()
+        try:
+            yield seen
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+
+async def turns() -> None:
+    for _ in range(5):
         await asyncio.sleep(0)
-        logs.ended(7, 1)
-        logs.chunk(LogChunk(7, 2, Stream.OUT, 0, "hello\n"))
-        for _ in range(3):
-            await asyncio.sleep(0)
 
-        assert seen == [b"hello\n"] and not reading.done()
-        logs.ended(7, 2)
 
-    assert not logs.followed(7)
+def story(tell: Callable[[Story], Awaitable[None]], *, up: bool = False) -> None:
+    async def whole() -> None:
+        await tell(Story(up=up))
+
+    virtual.run(whole(), limit_s=1_000.0)
+
+
+def test_the_end_of_an_older_attempt_does_not_end_those_who_follow_the_newer_one() -> None:
+    async def tell(one: Story) -> None:
+        async with one.reads(OUT) as seen:
+            one.logs.ended(7, 1)
+            one.says(OUT, 0, "hello\n")
+            await turns()
+
+            assert seen == [b"hello\n"] and one.logs.followed(7)
+            one.logs.ended(7, 2)
+            await turns()
+            assert not one.logs.followed(7)
+
+    story(tell)
+
+
+def test_each_reader_sees_its_stream_once_and_where_something_was_lost() -> None:
+    async def tell(one: Story) -> None:
+        async with one.reads(OUT) as out, one.reads(ERR) as err:
+            one.says(OUT, 0, "abc")
+            one.says(OUT, 0, "abcde", size=5)
+            one.says(ERR, 0, "", size=0)
+            one.says(OUT, 9, "jk")
+            await turns()
+
+            assert b"".join(out) == b"abcde\n[4 bytes were not sent]\njk"
+            assert err == [], "an empty piece would end an answer that is sent in pieces"
+
+    story(tell)
+
+
+def test_who_comes_later_has_the_end_where_the_pilot_cannot_begin_anew() -> None:
+    async def tell(one: Story) -> None:
+        async with one.reads(OUT) as first:
+            one.says(OUT, 0, "abc")
+            await turns()
+            async with one.reads(OUT) as second:
+                await turns()
+                assert second == ([b"abc"] if not one.outbound.up else [])
+                one.says(OUT, 0, "abcd")
+                await turns()
+                assert (b"".join(first), b"".join(second)) == (b"abcd", b"abcd")
+        assert one.outbound.told == [Attempt(7, 2)] * 2, "each asks the pilot to begin"
+
+    story(tell)
+    story(tell, up=True)
+
+
+def test_a_look_is_over_when_all_has_come() -> None:
+    async def tell(one: Story) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        looking = loop.create_task(one.logs.look(7, wait_s=15.0))
+        await turns()
+        one.says(OUT, 0, "abc", size=8)
+        one.says(ERR, 0, "", size=0)
+        one.says(USAGE, 100, "1 2 3 4 5\n", size=110)
+        await asyncio.sleep(3.0)
+        assert not looking.done(), "five bytes are on the way"
+        one.says(OUT, 3, "defgh", size=8)
+        look = await looking
+
+        assert look is not None and look.complete and loop.time() - began < 4.0
+        assert look.ends == {
+            OUT: End(b"abcdefgh", 0, 8),
+            ERR: End(b"", 0, 0),
+            USAGE: End(b"1 2 3 4 5\n", 100, 110),
+        }
+        assert not one.logs.followed(7)
+
+    story(tell)
+
+
+def test_a_look_does_not_wait_for_ever() -> None:
+    async def tell(one: Story) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        silent = await one.logs.look(7, wait_s=15.0)
+        waited_s = loop.time() - began
+        looking = loop.create_task(one.logs.look(7, wait_s=15.0))
+        await turns()
+        one.says(OUT, 0, "of a pilot that says no sizes")
+        old = await looking
+        spent_s = loop.time() - began - waited_s
+
+        assert silent is not None and not silent.complete and not silent.ends
+        assert 15.0 <= waited_s < 16.0
+        assert old is not None and not old.complete and old.ends[OUT].size == 29
+        assert live.QUIET_S <= spent_s < 2 * live.QUIET_S
+
+    story(tell)
+
+
+def test_a_look_ends_with_its_attempt_and_where_nothing_runs_there_is_none() -> None:
+    async def tell(one: Story) -> None:
+        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        await turns()
+        one.logs.ended(7, 2)
+        look = await looking
+
+        assert look is not None and look.complete
+        one.lease.phase = Phase.OPEN
+        assert await one.logs.look(7, wait_s=15.0) is None
+        assert await one.logs.look(8, wait_s=15.0) is None
+
+    story(tell)
+
+
+def test_no_more_than_the_end_is_kept_of_what_is_followed() -> None:
+    async def tell(one: Story) -> None:
+        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        await turns()
+        size = 100 * 16_000
+        for offset in range(0, size, 16_000):
+            one.says(OUT, offset, "x" * 16_000, size=size)
+        one.says(ERR, 0, "")
+        one.says(USAGE, 0, "")
+        look = await looking
+
+        assert look is not None and look.complete
+        assert look.ends[OUT] == End(b"x" * TAIL_BYTES, size - TAIL_BYTES, size)
+
+    story(tell)
+
+
+def test_a_character_that_the_pilot_holds_back_is_not_waited_for() -> None:
+    async def tell(one: Story) -> None:
+        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        await turns()
+        one.says(OUT, 0, "ab", size=4)
+        one.says(ERR, 0, "")
+        one.says(USAGE, 0, "")
+        look = await looking
+
+        assert look is not None and look.complete
+
+    story(tell)

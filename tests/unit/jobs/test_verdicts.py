@@ -1,11 +1,15 @@
 """What reports and silence mean for a job: stories that can be checked without Python."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
+from pilotage.central.hearing import hear
 from pilotage.central.jobs import verdicts
 from pilotage.central.jobs.leases import Phase
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import How, Why
+from pilotage.proto.messages import How, Report, Usage, Why
 from tests.builders import a_lease, an_ended
 
 LIMITS = verdicts.Losses(lost_max=5, matched_max=100)
@@ -155,3 +159,68 @@ def test_a_payload_that_ran_too_long_is_told_its_limit() -> None:
     change = verdicts.result(a_lease(), an_ended(how=How.WALL, detail="wall"), at=1.0)
 
     assert change.reason == "ran longer than its wall_s of 600 s"
+
+
+# What an attempt of 4 cores with a wall time of 100 s has used at second 1 000:
+#  started  at    reported wall  frozen  →  core seconds
+USED = """
+   no       -     -              -          0
+   yes      970   -              -          120
+   yes      800   -              -          400
+   yes      -     -              -          unknown
+   yes      970   25             0          100
+   yes      970   25             10         140
+   no       -     25             0          100
+"""
+
+
+@pytest.mark.parametrize("line", USED.strip().splitlines())
+def test_an_attempt_has_used_its_cores_for_as_long_as_it_held_them(line: str) -> None:
+    started, at, wall_s, frozen_s, core_s = line.split()
+    lease = a_lease(started=started == "yes")
+    lease.started_at, lease.cores, lease.wall_s = None if at == "-" else float(at), 4, 100.0
+    usage = None if wall_s == "-" else Usage(wall_s=float(wall_s), frozen_s=float(frozen_s))
+
+    used = verdicts.used_core_s(lease, usage, 1_000.0)
+
+    assert used == (None if core_s == "unknown" else float(core_s))
+
+
+# lived_s  ago_s  wall_s  frozen_s  cpu_s → ago_s  wall_s  frozen_s  cpu_s
+BELIEVED = """
+  100       5     90        0          80  → 5    90       0        80
+  100       5     70       30         100  → 5    70      30       100
+  100       0    104        0           0  → 0   104       0         0
+  100     999      0        0           0  → 100   0       0         0
+  100       0    3e8      3e8        1e13  → 0   104       0    106496
+  100       0     50      3e8           0  → 0    50      54         0
+    0     3e8    3e8        0           0  → 0     2       0         0
+"""
+
+
+@pytest.mark.parametrize("line", BELIEVED.strip().splitlines())
+@pytest.mark.parametrize("heard", [False, True], ids=["as sent", "as heard"])
+def test_nothing_of_an_attempt_is_older_or_longer_than_the_attempt(line: str, heard: bool) -> None:
+    said, kept = (list(map(float, half.split())) for half in line.split("→"))
+    lived_s, ago_s, wall_s, frozen_s, cpu_s = said
+    usage = Usage(wall_s=wall_s, frozen_s=frozen_s, cpu_s=cpu_s, bytes_in=3)
+    report = dataclasses.replace(an_ended(), usage=usage, ago_s=ago_s)
+    if heard:
+        report = hear(msgspec.json.encode(report), Report)
+    believed = verdicts.believed(report, lived_s=lived_s, cores=1)
+
+    got = believed.usage
+    assert got is not None and got.bytes_in == 3
+    assert [believed.ago_s, got.wall_s, got.frozen_s, got.cpu_s] == kept
+    assert (believed is report) is (said[1:] == kept)
+
+
+def test_no_pilot_has_moved_more_bytes_than_a_wire_carries() -> None:
+    usage = Usage(wall_s=1.0, bytes_in=2**53, bytes_out=10**9)
+    believed = verdicts.believed(
+        dataclasses.replace(an_ended(), usage=usage), lived_s=100.0, cores=1
+    )
+
+    assert believed.usage is not None
+    assert believed.usage.bytes_in == 104 * verdicts.BYTES_A_SECOND_MAX
+    assert believed.usage.bytes_out == 10**9

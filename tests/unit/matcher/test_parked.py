@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from pilotage.matcher import Matcher
-from pilotage.matcher.invariants import check
+from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import Parked
 from pilotage.proto.job import Need
+from tests.matcher.invariants import check
 
 from .makes import offer, spec
 
@@ -15,7 +18,7 @@ AT_CSCS = spec(3, Need(sites=("CSCS",)))
 
 
 def prepared() -> Matcher:
-    matcher = Matcher(keep_s=2.0)
+    matcher = Matcher(Rules(keep_s=2.0))
     for its in (SMALL, WIDE, AT_CSCS):
         matcher.add_class(its)
     return matcher
@@ -275,4 +278,66 @@ def test_the_time_of_an_offer_that_was_withdrawn_does_not_touch_the_next_one() -
     matcher.park(offer("p1"), 3, 3.5)
     assert jobs(matcher, "p2", 9.0) == [1]
     assert matcher.wake(9.0) == []
+    check(matcher)
+
+
+def test_an_offer_of_any_site_is_woken_for_a_job_that_names_sites() -> None:
+    for jobs_new in (1, 50):
+        matcher = prepared()
+        matcher.park(offer("p1", site="PIC"), 1, 0.0)
+        matcher.park(offer("p2", site="ANY"), 1, 0.0)
+        matcher.add(3, 5, range(1, jobs_new + 1))
+
+        assert pairs(matcher.wake(0.0)) == [("p2", 1)]
+        check(matcher)
+
+
+# Offers for WIDE, which asks for 4 cores and 1000 MB: pilot, cores and memory.
+FOR_WIDE = (("few", 3, 9000), ("poor", 4, 999), ("just", 4, 1000), ("more", 5, 9000))
+
+
+@pytest.mark.parametrize("jobs_new", [1, 2, 50], ids=lambda jobs: f"{jobs} jobs")
+@pytest.mark.parametrize("sites", [(), ("PIC",)], ids=["anywhere", "at one site"])
+@pytest.mark.parametrize("kinds", [1, 40], ids=lambda kinds: f"{kinds} kinds")
+def test_who_has_just_enough_is_found_and_who_has_less_is_not(
+    jobs_new: int, sites: tuple[str, ...], kinds: int
+) -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1, Need(sites=sites, cores_min=4, memory_mb=1000)))
+    for kind in range(kinds):  # that are full
+        full = offer(f"full {kind}", cores_free=0, tags=frozenset([f"rack{kind}"]))
+        matcher.park(full, 1, 0.0)
+    for pilot, cores, memory_mb in FOR_WIDE:
+        matcher.park(offer(pilot, cores_free=cores, memory_free_mb=memory_mb), 1, 0.0)
+    matcher.add(1, 5, range(1, jobs_new + 1))
+
+    assert pairs(matcher.wake(0.0)) == [("just", 1), ("more", 2)][:jobs_new]
+    check(matcher)
+
+
+@pytest.mark.parametrize("jobs_new", [1, 50], ids=lambda jobs: f"{jobs} jobs")
+def test_who_meets_a_later_need_with_just_enough_is_found(jobs_new: int) -> None:
+    matcher = Matcher()
+    matcher.add_class(spec(1, Need(cores_min=8, memory_mb=100), Need(cores_min=2, memory_mb=1000)))
+    for pilot, cores, memory_mb in (("poor", 2, 999), ("just", 2, 1000), ("many", 8, 100)):
+        matcher.park(offer(pilot, cores_free=cores, memory_free_mb=memory_mb), 1, 0.0)
+    matcher.add(1, 5, range(1, jobs_new + 1))
+
+    assert pairs(matcher.wake(0.0)) == [("just", 1), ("many", 2)][:jobs_new]
+    check(matcher)
+
+
+@pytest.mark.parametrize("kinds", [2, 40], ids=lambda kinds: f"{kinds} kinds")
+def test_kinds_that_come_one_by_one_or_many_at_once_are_all_known(kinds: int) -> None:
+    matcher = prepared()
+    for turn in range(2):
+        for kind in range(kinds):
+            its = offer(f"p{turn} {kind}", tags=frozenset([f"rack{turn} {kind}"]))
+            matcher.park(its, 1, 0.0)
+        matcher.add(1, 5, [turn + 1])
+        assert len(matcher.wake(0.0)) == 1
+
+    matcher.add(1, 5, range(3, 2 * kinds + 9))
+
+    assert len(matcher.wake(0.0)) == 2 * kinds - 2
     check(matcher)

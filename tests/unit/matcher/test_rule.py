@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from pilotage.matcher import Matcher
+from pilotage.matcher import Matcher, fit
 from pilotage.matcher.fit import grant
+from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job import Need
 
@@ -107,7 +108,7 @@ def text(cell: str) -> str:
 
 def misfits(need: Need, there: LiveOffer, **of_class: Any) -> list[str]:
     """Ask the rule, and see that the matcher decides the same way."""
-    matcher = Matcher(compatible=COMPATIBLE)
+    matcher = Matcher(Rules(compatible=COMPATIBLE))
     its = spec(1, need, **of_class)
     matcher.add_class(its)
     matcher.add(1, 5, [7])
@@ -115,7 +116,7 @@ def misfits(need: Need, there: LiveOffer, **of_class: Any) -> list[str]:
     matched = matcher.match(there, 1, 0.0)
     found = {obstacle.clause for obstacle in explained.obstacles}
     assert bool(matched) == (not found) == bool(explained.fitting)
-    of_need = matcher.misfits(need, there)
+    of_need = fit.misfits(need, there, clauses=matcher.clauses)
     assert found - {"community", "group", "owner"} == set(of_need)
     return [name for name in ("community", "group", "owner") if name in found] + of_need
 

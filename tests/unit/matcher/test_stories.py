@@ -1,14 +1,16 @@
 """Stories of jobs that come, are handed out, and go: order, places, bulk."""
 
+import gc
 import tracemalloc
 
 import pytest
 
-from pilotage.matcher import Matcher
-from pilotage.matcher.backlog import NOTES_MAX
+from pilotage.matcher import Matcher, index, ranked
 from pilotage.matcher.errors import BadTags, UnknownClass
-from pilotage.matcher.invariants import check
+from pilotage.matcher.index import Index
+from pilotage.matcher.rules import Rules
 from pilotage.proto.job import Need
+from tests.matcher.invariants import check
 
 from .makes import offer, spec
 
@@ -72,7 +74,7 @@ def test_the_story_goes_as_told(story: str) -> None:
 
 
 def test_several_jobs_of_one_call_fit_together() -> None:
-    matcher = Matcher()
+    matcher = Matcher(Rules(large_memory_per_core_mb=6000))  # so that none is scarce
     matcher.add_class(spec(1, Need(cores_min=3, memory_mb=1000, scratch_mb=4000)))
     matcher.add_class(spec(2, Need(cores_min=1, memory_per_core_mb=6000)))
     matcher.add(1, 5, range(1, 10))
@@ -188,7 +190,7 @@ def test_an_offer_that_slept_through_thousands_of_changes_still_finds_the_best()
     matcher.add_class(spec(1))
     matcher.add_class(spec(2, Need(cores_min=2)))
     assert matcher.match(offer(cores_free=1), 1, 0.0) == []
-    for job in range(1, 2 * NOTES_MAX):
+    for job in range(1, 8_192):
         matcher.add(2, 5, [job])
         matcher.match(offer(cores_free=2), 1, 0.0)
         matcher.confirm(job)
@@ -231,3 +233,64 @@ def test_classes_that_were_forgotten_give_their_room_back() -> None:
     assert [match.job for match in matcher.match(offer(cores_free=40), 10, 0.0)] == [
         *range(991, 1_001)
     ]
+
+
+def indexes_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(it, Index) for it in gc.get_objects())
+
+
+def test_of_classes_that_were_forgotten_nothing_stays_in_memory() -> None:
+    before, matcher, sizes = indexes_in_memory(), Matcher(), list[int]()
+    for number in range(1, 1_001):
+        matcher.add_class(spec(number, Need(memory_mb=number)))
+        matcher.match(offer(memory_free_mb=number), 0, 0.0)
+    for number in range(1, 990):
+        assert matcher.forget_class(number)
+        if matcher.index.size not in sizes:
+            sizes.append(matcher.index.size)
+    check(matcher)
+
+    assert len(sizes) > 2, "a new index each time that more was forgotten than is known"
+    assert indexes_in_memory() <= before + 2, "the present one, and one that is going"
+
+
+#  cores free, GPUs of the offer   cores and time of the match
+BY_NEED = """
+   8  1   8  100
+   4  1   4  200
+   2  1   2  300
+   8  0   2  300
+   1  1   -
+"""
+
+
+@pytest.mark.parametrize("walk_max", [index.WALK_MAX, 0], ids=["walked", "taken apart"])
+@pytest.mark.parametrize("row", BY_NEED.strip().splitlines())
+def test_a_job_is_handed_out_for_the_first_of_its_needs_that_fits(
+    row: str, walk_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not walk_max:
+        monkeypatch.setattr(index, "WALK_MAX", 0)
+        monkeypatch.setattr(index, "EACH", 0)
+        monkeypatch.setattr(ranked, "PART_MAX", 1)
+    cores, gpus, *expected = row.split()
+    matcher = Matcher()
+    matcher.add_class(spec(1, Need(cores_min=64)))
+    matcher.add_class(
+        spec(
+            2,
+            Need(cores_min=8, wall_s=100, gpus_min=1),
+            Need(cores_min=4, wall_s=200, gpus_min=1),
+            Need(cores_min=2, wall_s=300),
+        )
+    )
+    matcher.add(1, 5, [1])
+    matcher.add(2, 5, [2])
+
+    found = matcher.match(offer(cores_free=int(cores), gpus=1, gpus_free=int(gpus)), 1, 0.0)
+
+    assert [(match.cores, match.wall_s) for match in found] == (
+        [] if expected == ["-"] else [(int(expected[0]), int(expected[1]))]
+    )
+    check(matcher)

@@ -49,6 +49,9 @@ PROBLEMS = """
      a&$b              3         '$'
      -a                1         '-'
      a!=b              2         '!'
+     a&&b              3         '&'_is_written_once
+     !a                1         not_is_written_'~'
+     a,b               2         and_is_written_'&'
 """
 
 #    expression            tags that it names
@@ -74,6 +77,29 @@ def test_an_expression_holds_where_the_table_says(text: str, tags: str, holds: s
     expression = parse("" if text == "-" else text)
 
     assert expression.holds(tag_set(tags)) == (holds == "yes")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a and b", "position 3: '&' or '|' expected before 'and': 'and' is written '&'"),
+        ("a OR b", "'OR' is written '|'"),
+        ("not a", "position 5: '&' or '|' expected before 'a': 'not' is written '~'"),
+    ],
+)
+def test_words_for_signs_are_told_how_they_are_written(text: str, said: str) -> None:
+    with pytest.raises(BadTags) as caught:
+        parse(text)
+
+    assert said in str(caught.value)
+
+
+def test_of_a_long_expression_the_part_around_the_problem_is_shown() -> None:
+    with pytest.raises(BadTags) as caught:
+        parse(" & ".join(f"tag{n}" for n in range(100)) + " & & b")
+
+    assert len(str(caught.value)) < 200
+    assert "tag99 & & b'" in str(caught.value)
 
 
 @pytest.mark.parametrize(("text", "position", "says"), rows(PROBLEMS))

@@ -11,3 +11,11 @@ def test_only_a_pilot_that_shall_removes_its_state() -> None:
 
     assert "--remove-state" not in kept
     assert gone[-1] == "--remove-state"
+
+
+def test_what_is_declared_becomes_options() -> None:
+    plan = PilotPlan(central="https://a", tags=("a", "b"), gpus=2, hs23_per_core=11.5)
+    words = argv(plan, Path("secret"))
+
+    assert {"--central=https://a", "--tags=a,b", "--gpus=2", "--hs23-per-core=11.5"} <= {*words}
+    assert not [word for word in words if word.startswith(("--gpu-vendor", "--secret="))]

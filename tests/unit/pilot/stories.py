@@ -23,6 +23,7 @@ from pilotage.pilot.pace import Bounds, Refusal, Session
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,
+    Ask,
     AskAnswer,
     Assignment,
     Attempt,
@@ -31,6 +32,7 @@ from pilotage.proto.messages import (
     Body,
     Down,
     Grant,
+    How,
     InputFile,
     Offer,
     Report,
@@ -103,8 +105,9 @@ class Story:
             lambda low, high: low,
             now=0.0,
         )
+        self.idle_s = idle_s
         self.flying: Turn | Beat | None = None
-        self.ask: dict[str, object] = {}
+        self.asked: Ask | None = None  # the last one
 
     def tell(self, text: str) -> None:
         """Play a story and compare each line with what it expects."""
@@ -137,6 +140,9 @@ class Story:
             return brain.drain("told to", now)
         if word == "disk":
             return brain.scratch_changed(int(rest[0]), now)
+        if word == "limit":  # the batch system says another end
+            end_at = float(rest[0])
+            return brain.bounds_changed(Bounds(end_at - 60, end_at, self.idle_s), now)
         if word == "hurry":
             return brain.hurry("told to", now)
         if word == "restored":
@@ -155,7 +161,7 @@ class Story:
         if word == "staging-failed":
             return brain.staging_failed(attempt_id, "no such blob", now)
         if word == "staging-useless":
-            return brain.staging_failed(attempt_id, "no archive", now, useless=True)
+            return brain.staging_failed(attempt_id, "no archive", now, How.NO_START)
         if word == "gone":
             code = None if rest[1] == "signal" else int(rest[1])
             why = rest[2] if len(rest) > 2 else ""
@@ -203,6 +209,7 @@ class Story:
         if isinstance(command, c.SendTurn):
             self.flying = command.turn
             ask = command.turn.ask
+            self.asked = ask or self.asked
             parts = [_report(one) for one in command.turn.reports]
             return " + ".join([*parts, f"ask {ask.n}"] if ask is not None else parts)
         if isinstance(command, c.SendBeat):

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from pilotage.pilot.ports import HttpReply
+from pilotage.pilot.gpus import Gpus
+from pilotage.pilot.ports import HttpReply, NoReply
 from pilotage.proto.messages import (
+    Assignment,
     Attempt,
     Beat,
     Down,
@@ -102,6 +106,7 @@ def test_a_wake_up_starts_a_job_within_milliseconds() -> None:
     async def story(central: Central, pilot: FakePilot) -> None:
         await until(lambda: central.parked > 0)
         await asyncio.sleep(100)
+        assert pilot.guard.prepared, "what can be done ahead is done while it waits"
         central.queue.append(assignment(1, "true"))
         woken = virtual.now()
         await hear(pilot, Down(wake=Wake(central.parked, 1)))
@@ -178,6 +183,20 @@ def test_input_is_laid_out_before_the_start_or_the_attempt_ends_as_input() -> No
 
     assert central.ended[Attempt(1, 1)].how is How.EXITED
     assert central.ended[Attempt(2, 1)].how is How.INPUT
+
+
+def test_an_input_larger_than_the_disk_that_was_given_is_not_even_brought() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.blobs[ABC] = b"abc"
+        large = assignment(1, "true", inputs=(InputFile("in.txt", ABC, 5_300_000),))
+        central.queue.append(replace(large, grant=replace(large.grant, scratch_mb=5)))
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story)
+
+    ended = central.ended[Attempt(1, 1)]
+    assert ended.how is How.NO_START
+    assert ended.detail == "input 'in.txt': it has 5.3 MB, and scratch_mb is 5"
 
 
 def test_a_token_that_is_refused_is_fetched_anew_and_the_request_repeated() -> None:
@@ -263,6 +282,7 @@ def test_a_restart_says_hello_reports_what_had_ended_and_calls_the_rest_lost() -
     assert code == 0
     assert len(central.registers) == 1
     assert central.hellos[0].unanswered == (Attempt(1, 1), Attempt(2, 1))
+    assert central.hellos[0].session == 2
     assert central.ended[Attempt(1, 1)].how is How.EXITED
     assert central.ended[Attempt(2, 1)].how is How.LOST
     assert not pilot.journal.assignments() and not pilot.journal.ended()
@@ -287,6 +307,72 @@ def test_a_pilot_that_died_before_the_answer_registers_with_the_same_nonce() -> 
     virtual.run(story())
 
     assert len({one.nonce for one in central.registers}) == 1
+
+
+def test_a_life_that_registers_from_a_journal_opens_a_session_of_its_own() -> None:
+    """The life that began the journal may live on elsewhere, as the same pilot in session 1."""
+    central = Central()
+    pilot = FakePilot(central)
+
+    async def story() -> int:
+        pilot.http.lose_replies = 10_000
+        first = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await until(lambda: bool(central.registers))
+        first.cancel()
+        await asyncio.wait([first])
+        pilot.http.lose_replies = 0
+        agent = pilot.agent()
+        second = asyncio.get_running_loop().create_task(agent.run())
+        await until(lambda: bool(central.hellos))
+        agent.drain("done")
+        return await second
+
+    assert virtual.run(story()) == 0
+    assert [hello.pilot for hello in central.hellos] == ["p1"]
+
+
+def test_a_life_that_was_not_answered_is_older_than_the_next_one() -> None:
+    """Late copies of what it said must not end the next life: each names its own session."""
+    central = Central()
+    pilot = FakePilot(central)
+
+    def said(lives: int) -> bool:
+        return len({one.nonce for one in central.hellos}) == lives
+
+    async def story() -> None:
+        for lives in range(1, 5):
+            pilot.http.lose_replies = 10_000 if lives in (2, 3) else 0
+            life = asyncio.get_running_loop().create_task(pilot.agent().run())
+            await until(partial(said, lives - 1))
+            await asyncio.sleep(1)
+            life.cancel()
+            await asyncio.wait([life])
+
+    virtual.run(story())
+
+    named = list(dict.fromkeys((one.nonce, one.session) for one in central.hellos))
+    assert [session for _, session in named] == [2, 3, 4]
+
+
+def test_a_journal_of_before_sessions_had_names_opens_the_next_one_and_keeps_its_number() -> None:
+    central = Central()
+    pilot = FakePilot(central)
+    pilot.journal.keep_identity(b'{"nonce":"n","pilot":"p1","renewal_secret":"r"}')
+
+    def said(lives: int) -> bool:
+        return len(central.hellos) == lives
+
+    async def story() -> None:
+        for lives in (1, 2):
+            life = asyncio.get_running_loop().create_task(pilot.agent().run())
+            await until(partial(said, lives))
+            await asyncio.sleep(1)
+            life.cancel()
+            await asyncio.wait([life])
+
+    virtual.run(story())
+
+    assert [hello.session for hello in central.hellos] == [0, 2]
 
 
 async def not_answering(method: str, path: str, body: bytes, token: str) -> HttpReply:
@@ -367,6 +453,83 @@ def test_without_work_the_time_before_the_registration_counts() -> None:
     code, ended_s = virtual.run(story())
 
     assert code == 0 and 300.0 <= ended_s < 301.0
+
+
+def test_a_limit_that_the_batch_system_has_changed_is_offered_and_kept() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "sleep", "100000"))
+        pilot.probe.news.append(500.0)  # at the first look, after 900 s
+        await until(lambda: bool(central.ended), within_s=2_000)
+
+    central, pilot, code = live(story, cores=2)
+
+    ended = central.ended[Attempt(1, 1)]
+    assert code == 0
+    assert ended.how is How.DRAINED
+    assert ended.usage is not None and 1_300 < ended.usage.wall_s < 1_400
+    assert ("time_left", {"wall_left_s": 500}) in pilot.log
+    # The guard warns payloads before that: it knows of both ends.
+    at_first, in_the_end = (at - virtual.START_S for at in pilot.guard.ends_at)
+    assert at_first == pytest.approx(1e6 - 60, abs=1.0)
+    assert 1_330 < in_the_end < 1_360
+
+
+def test_a_signal_to_the_pilot_is_a_warning_to_its_payloads() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.queue.append(assignment(1, "sleep", "100"))
+        await until(lambda: len(pilot.guard.started) == 1)
+        assert pilot.guard.warnings == 0
+
+    central, pilot, code = live(story)
+
+    assert (code, pilot.guard.warnings) == (0, 1)
+    assert central.ended[Attempt(1, 1)].how is How.EXITED
+
+
+def test_each_payload_sees_its_own_gpus() -> None:
+    central, seen = Central(), dict[int, str]()
+    gpus = Gpus(count=2, vendor="nvidia", devices=("GPU-a", "GPU-b"))
+
+    def script(given: Assignment) -> Script:
+        seen[given.job] = given.body.environment["CUDA_VISIBLE_DEVICES"]
+        return script_of(given)
+
+    pilot = FakePilot(central, probe=FakeProbe(cores_all=4, node_gpus=gpus), script=script)
+    grants = {1: (1, 100), 2: (1, 5), 3: (0, 5), 4: (1, 5)}  # GPUs, and how long they sleep
+    for job, (count, sleep_s) in grants.items():
+        one = assignment(job, "sleep", str(sleep_s))
+        central.queue.append(replace(one, grant=replace(one.grant, gpus=count)))
+    last = central.queue.pop()
+
+    async def story() -> None:
+        agent = pilot.agent()
+        running = asyncio.get_running_loop().create_task(agent.run())
+        await until(lambda: Attempt(2, 1) in central.ended)
+        central.queue.append(last)
+        await until(lambda: Attempt(4, 1) in central.ended)
+        agent.drain("done")
+        await running
+
+    virtual.run(story())
+
+    assert seen == {1: "GPU-a", 2: "GPU-b", 3: "", 4: "GPU-b"}
+
+
+def test_a_pilot_asks_before_it_joins_the_bus_and_does_not_wait_for_an_answer_for_ever() -> None:
+    """The library of the bus takes longer to read than all else takes until the first ask."""
+    central, seen = Central(), list[bool]()
+
+    async def heard(method: str, path: str, body: bytes, token: str) -> HttpReply:
+        if path == "/v1/ask":
+            seen.append(pilot.bus is not None and pilot.bus.up)
+            if len(seen) == 1:
+                raise NoReply("cut off")
+        return await central(method, path, body, token)
+
+    pilot = FakePilot(heard, bus_sent=lambda topic, payload: None, idle_s=30.0)
+    code = virtual.run(pilot.agent().run())
+
+    assert (code, seen) == (0, [False, True])
 
 
 def test_a_pilot_leaves_the_bus_before_its_goodbye_is_heard() -> None:

@@ -8,6 +8,7 @@ import lzma
 import os
 import random
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,6 +242,40 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: by
 
     with pytest.raises(TooLarge, match="a header of 8589934591 bytes"):
         extract(tmp_path / "a.tar", tmp_path)
+
+
+@pytest.mark.parametrize(("headers", "size"), [(1, 1_000_000), (100, 20_000)])
+def test_headers_that_hold_up_the_whole_process_are_refused_at_once(
+    tmp_path: Path, headers: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilotage.pilot.archives.HARD_MAX", 1_000_000_000)
+    header = _header(b"x", b"%011o\0" % size) + b"1" * size + bytes(-size % 512)
+    member = tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT)
+    (tmp_path / "a.tar").write_bytes((header + member) * headers + bytes(1024))
+    before_s = time.process_time()
+
+    with pytest.raises(TooLarge, match="header"):
+        extract(tmp_path / "a.tar", tmp_path)
+    assert time.process_time() - before_s < 5.0  # it was minutes
+
+
+@pytest.mark.parametrize("entries", [3, 3_000_000])
+def test_the_map_of_a_sparse_file_does_not_fill_the_memory(tmp_path: Path, entries: int) -> None:
+    content = b"%d\n" % entries + b"0\n0\n" * entries
+    member = tarfile.TarInfo("a")
+    member.size = len(content) + -len(content) % 512
+    told = {"major": "1", "minor": "0", "name": "a", "realsize": "10"}
+    member.pax_headers = {f"GNU.sparse.{key}": value for key, value in told.items()}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(content + bytes(512)))
+    (tmp_path / "work").mkdir()
+    if entries == 3:
+        extract(tmp_path / "a.tar", tmp_path / "work")
+        assert (tmp_path / "work" / "a").exists()
+        return
+
+    with pytest.raises(TooLarge, match="headers fill more than"):
+        extract(tmp_path / "a.tar", tmp_path / "work")
 
 
 def test_a_chain_of_links_longer_than_python_recurses_is_refused_and_breaks_nothing(

@@ -580,6 +580,41 @@ def test_at_the_end_of_its_time_a_pilot_stops_its_payloads_as_drained() -> None:
     """)
 
 
+def test_a_limit_that_comes_nearer_is_offered_at_once_and_ends_payloads_earlier() -> None:
+    story = Story(stop_at=99_940, end_at=100_000)
+    story.tell("""
+    0     bus up            ask 1
+    0.1   got A parked      journal A; start A fence 96
+    0.2   started A         beat 1 [A] closed 1 parked 1
+    1     down beat 1       fence A 96.2; A started 1
+    1.1   got
+    20    limit 5000        ask 2
+    20.5  got parked
+    """)
+
+    assert story.asked is not None
+    assert story.asked.offer.wall_left_s == 5000 - 60 - 20
+
+
+def test_what_an_ask_brings_that_offered_more_than_the_new_limit_is_not_taken() -> None:
+    Story(stop_at=99_940, end_at=100_000).tell("""
+    0     tick              ask 1
+    1     limit 500
+    1.1   got A             https beat 1 [] closed 1
+    1.2   got               ask 2
+    """)
+
+
+def test_a_limit_that_moves_by_seconds_is_no_news() -> None:
+    Story(stop_at=99_940, end_at=100_000).tell("""
+    0     bus up            ask 1
+    0.1   got parked
+    0.5   limit 100004
+    0.6   limit 99997
+    0.7   limit 200000      ask 2
+    """)
+
+
 def test_when_its_time_is_over_it_ends_with_what_is_not_answered() -> None:
     Story(stop_at=50, end_at=60).tell("""
     0     bus up            ask 1
@@ -613,3 +648,19 @@ def test_whatever_is_due_is_done_when_its_time_comes() -> None:
             story.happen(["http", "503"], now + 0.1)
 
     assert ticks < 1_000
+
+
+def test_a_pilot_that_slept_past_a_beat_does_not_spin_while_its_request_is_on_the_way() -> None:
+    """The beat was for the bus; now it is overdue, and HTTPS is taken: it waits for the reply."""
+    story = Story()
+    story.tell("""
+    0     bus up            ask 1
+    0.1   got A             journal A; start A fence 96; ask 2
+    0.2   started A         beat 1 [A] closed 1
+    0.3   got B             journal B; start B fence 96.1
+    0.4   started B
+    0.7   tick              A started 1 + B started 1
+    30    tick
+    """)
+
+    assert story.brain.due() > 30.0

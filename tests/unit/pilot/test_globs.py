@@ -49,7 +49,7 @@ def expression(pattern: str) -> "re.Pattern[str]":
             elif piece == "?":
                 text += "[^/]"
             elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-                text += fnmatch.translate(piece)[4:-3]
+                text += "(?!/)" + fnmatch.translate(piece)[4:-3]  # what is excluded may be all
             else:
                 text += re.escape(piece)
         text += "" if last else "/"
@@ -63,6 +63,8 @@ def expression(pattern: str) -> "re.Pattern[str]":
 @example("a/**/**", "a/b")
 @example("**/**/b", "a/a/b")
 @example("*a*b", "aabab")
+@example("a/*[!b-a]*", "a/]/]")
+@example("a[!b]c", "a/c")
 def test_a_pattern_means_what_its_expression_means(pattern: str, name: str) -> None:
     assert compile_glob(pattern).fullmatch(name) == bool(expression(pattern).fullmatch(name))
 

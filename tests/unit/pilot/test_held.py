@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.held import LOOK_S, Held, NotStarted, due, look_again_in_s, resolve
+from pilotage.pilot.limits import GRACE_S
 
 # Started at 0 with a wall limit of 100 s; frozen for 20 s before. A dash: it is not so.
 #    now   fence  frozen_at  stop_at  told  closing  due
@@ -16,12 +17,15 @@ TABLE = """
      60    70     50         -        -     -        thaw
      7250  50     50         -        -     -        kill:fence
      119   500    -          -        -     -        -
-     120   500    -          -        -     -        kill:wall
+     120   500    -          -        -     -        end:wall
      120   120    -          -        -     -        freeze
      10    50     -          20       -     -        tell
      10    50     -          20       yes   -        -
      20    50     -          20       yes   -        kill:killed
      50    50     -          60       yes   -        freeze
+     60    50     50         60       yes   -        kill:killed
+     120   500    -          125      yes   -        end:wall
+     125   500    -          125      yes   -        kill:killed
      999   50     -          -        -     yes      -
 """
 
@@ -57,6 +61,21 @@ def test_a_payload_is_looked_at_when_its_fence_or_limit_is_near() -> None:
     assert look_again_in_s(held, now) == pytest.approx(0.2)
     held.fence = 1000.0
     assert look_again_in_s(held, 119.9) == pytest.approx(0.1)
+
+
+def test_a_payload_over_a_limit_has_its_grace_once_and_keeps_the_first_word_for_its_end() -> None:
+    now, held, _ = _held("120 500 - - - - -")
+
+    held.end_softly("wall", held.ran(now), now)
+    first = held.stop_at
+    held.end_softly("cpu", "later", now + 5.0)
+
+    assert (held.why, held.detail, held.stop_at) == (
+        "wall",
+        "ran for 100 s, was given 100 s",
+        first,
+    )
+    assert [due(held, at) for at in (now, now + GRACE_S)] == ["tell", "kill:wall"]
 
 
 def test_a_command_is_found_as_a_shell_would_find_it(tmp_path: Path) -> None:

@@ -1,10 +1,25 @@
 """How a payload is put into each rung: nothing of its environment reaches the wrapper."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.isolation import BUBBLEWRAP, LADDER, SESSION, UNSHARE, best_rung, wrap
+from pilotage.pilot import cgroups
+from pilotage.pilot.isolation import (
+    BUBBLEWRAP,
+    LADDER,
+    SESSION,
+    UNSHARE,
+    best_rung,
+    closed,
+    keeps_groups,
+    works,
+    wrap,
+)
+from pilotage.pilot.trial import try_out
+
+HERE = [rung for rung in (BUBBLEWRAP, UNSHARE) if works(rung)]
 
 HOSTILE = {"LD_PRELOAD": "/tmp/evil.so", "BASH_ENV": "/tmp/evil", "PATH": "/tmp/evil"}
 MARKS = {"PILOTAGE_ATTEMPT": "7"}
@@ -35,15 +50,73 @@ def test_a_shell_gets_quoted_values_and_no_name_that_it_would_trip_over() -> Non
     assert feed == "export A='it'\"'\"'s; $(id)\n'\n"
 
 
-def test_the_pilots_folder_is_hidden_before_the_payloads_own_is_shown() -> None:
+def test_the_pilots_folder_is_hidden_before_the_payloads_own_is_shown(tmp_path: Path) -> None:
+    work = tmp_path / "a" / "work"
+
     feed = wrap(
-        BUBBLEWRAP, {}, marks={}, folders=[Path("/s/a/work")], hidden=[Path("/s")]
+        BUBBLEWRAP, {}, marks={}, folders=[work], hidden=[tmp_path, tmp_path / "gone"]
     ).feed.split("\0")
 
-    assert feed.index("--tmpfs") < feed.index("/s/a/work")
-    assert feed[-3:] == ["--chdir", "/s/a/work", ""]
+    assert feed.index("--tmpfs") < feed.index(str(work))
+    assert feed[-3:] == ["--chdir", str(work), ""]
+    assert str(tmp_path / "gone") not in feed
+
+
+def test_a_hidden_file_is_empty_instead_of_a_folder(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("word")
+
+    feed = wrap(BUBBLEWRAP, {}, marks={}, hidden=[secret]).feed.split("\0")
+
+    assert feed[feed.index(str(secret)) - 2 :][:2] == ["--ro-bind", "/dev/null"]
 
 
 def test_the_plain_session_is_there_when_nothing_else_is() -> None:
     assert best_rung(()) == SESSION
     assert best_rung((SESSION, *LADDER)) == SESSION
+
+
+@pytest.fixture
+def tried_anew() -> Iterator[None]:
+    """What was found out of control groups holds for this test alone."""
+    closed.cache_clear()
+    yield
+    closed.cache_clear()
+
+
+@pytest.mark.usefixtures("tried_anew")
+@pytest.mark.parametrize("rung", HERE)
+def test_a_tree_that_cannot_be_mounted_costs_the_groups_and_not_the_rung(
+    rung: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cgroups, "open_trees", lambda: ("/proc/no-such-tree",))
+
+    assert (works(rung), keeps_groups(rung)) == (True, False)
+    wrapping = wrap(rung, {}, marks={}, folders=[tmp_path])
+    assert "no-such-tree" not in wrapping.feed + " ".join(wrapping.prefix)
+
+
+@pytest.mark.usefixtures("tried_anew")
+@pytest.mark.parametrize("rung", HERE)
+def test_a_tree_of_control_groups_cannot_be_written_to(
+    rung: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tree, work = tmp_path / "tree", tmp_path / "work"
+    tree.mkdir()
+    work.mkdir()
+    monkeypatch.setattr(cgroups, "open_trees", lambda: (str(tree),))
+    wrapping = wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folders=[work])
+    script = f"mkdir {tree}/of-payload; unshare -Urm umount {tree}; mkdir {tree}/of-root; touch x"
+    tried = try_out(wrapping, ("/bin/sh", "-c", script), folder=str(work), patience_s=10.0)
+
+    assert keeps_groups(rung)
+    assert tried.code == 0
+    assert list(tree.iterdir()) == []
+
+
+def test_the_plain_session_has_groups_where_the_node_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cgroups, "open_trees", lambda: ("/proc/no-such-tree",))
+
+    assert (keeps_groups(SESSION), closed(SESSION)) == (True, ())

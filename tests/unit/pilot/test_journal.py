@@ -1,5 +1,7 @@
 """The journal after crashes: an entry is there whole, or it is left out and named."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,50 @@ def test_nobody_else_reads_the_journal(tmp_path: Path) -> None:
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "journal" / "identity").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "journal" / "attempts.log").stat().st_mode & 0o777 == 0o600
+
+
+class _FullDisk:
+    """os.write, and os.fsync, of a disk with so many bytes left."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._write, self._fsync = os.write, os.fsync
+
+    def write(self, handle: int, data: bytes) -> int:
+        if not self.left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = data[: self.left]
+        self.left -= len(taken)
+        return self._write(handle, taken)
+
+    def fsync(self, handle: int) -> None:
+        if not self.left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._fsync(handle)
+
+
+@pytest.mark.parametrize("left", [0, 1, 60, 100, 180])
+def test_a_full_disk_costs_the_journal_nothing_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    told: list[str] = []
+    kept = FileJournal(tmp_path, told.append)
+    kept.keep_assignment(1, b"before")
+    kept.sync()
+    disk = _FullDisk(left)
+    monkeypatch.setattr(os, "write", disk.write)
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    for attempt_id in (2, 3, 4):
+        kept.keep_assignment(attempt_id, b"while it is full")
+        kept.sync()
+
+    assert kept.behind == "No space left on device"
+    disk.left = 1 << 20
+    kept.keep_ended(1, b"after")
+    kept.sync()
+    assert told == ["No space left on device", ""]
+    monkeypatch.undo()
+    again = FileJournal(tmp_path)
+    assert set(again.assignments()) == {1, 2, 3, 4}
+    assert again.ended() == {1: b"after"}
+    assert again.torn == []

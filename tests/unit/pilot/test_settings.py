@@ -19,21 +19,72 @@ def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path)
     assert settings.idle_s == 5.0
 
 
-REFUSED: dict[str, dict[str, Any]] = {
-    "cores": {"cores": "many"},
-    "memory_mb": {"memory_mb": -1},
-    "plain_http": {"plain_http": "perhaps"},
-    "wall_s": {"wall_s": True},
-    "isolation": {"isolation": "none"},
-    "central": {"central": ""},
-    "colour": {"colour": "red"},
-}
+REFUSED: list[tuple[str, Any, str]] = [
+    ("cores", "many", "--cores: found 'many', expected a whole number"),
+    ("cores", 70_000, "--cores: found 70000, expected a whole number from 0 to 65536"),
+    ("memory_mb", -1, "--memory-mb: found -1, expected a whole number from 0 to 1000000000000"),
+    ("plain_http", "perhaps", "--plain-http: found 'perhaps', expected true or false"),
+    ("wall_s", True, "--wall-s: found True, expected a number"),
+    ("wall_s", "nan", "--wall-s: found nan, expected a number from 0 to 316224000"),
+    ("wall_s", 10, "--wall-s: found 10, expected more than 60 s, in which payloads are stopped"),
+    ("isolation", "none", "--isolation: found 'none', expected one of auto, bubblewrap"),
+    ("central", "", "--central URL is needed"),
+    ("colour", "red", "--colour: no such setting; there are architecture, benchmark_s"),
+    ("core", "1", "--core: no such setting; did you mean cores?"),
+    ("tags", "a&b", "--tags: found 'a&b', expected letters, digits and . _ : / @ + - only"),
+    ("required_tags", ("a", "b c"), "--required-tags: found 'b c', expected letters"),
+    ("owners", "a\tb", "--owners: found 'a\\tb', expected at most 128 characters, no control"),
+    ("os", "el 9", "--os: found 'el 9', expected letters"),
+    ("benchmark_s", 3, "--benchmark-s: found 3.0, expected a number from 0 to 2"),
+    ("cvmfs", "../etc", "--cvmfs: found '../etc', expected a name as in sw.cta-observatory.org"),
+    ("gpus", 5_000, "--gpus: found 5000, expected a whole number from 0 to 1024"),
+    ("gpu_vendor", "Nvidia", "--gpu-vendor: found 'Nvidia', expected small letters, as in nvidia"),
+    ("gpu_compute_capability", "v8", "--gpu-compute-capability: found 'v8', expected numbers"),
+    ("gpu_driver", "latest", "--gpu-driver: found 'latest', expected numbers with points"),
+    ("gpu_memory_mb", 80_000, "--gpu-memory-mb: it says what the GPUs are: say how many (gpus)"),
+]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_setting_is_refused_by_its_name(name: str) -> None:
-    with pytest.raises(BadSettings, match=name):
-        load("", {}, {"central": "https://a", **REFUSED[name]})
+@pytest.mark.parametrize(("name", "value", "said"), REFUSED)
+def test_a_bad_setting_is_refused_with_what_would_be_right(
+    name: str, value: Any, said: str
+) -> None:
+    with pytest.raises(BadSettings) as caught:
+        load("", {}, {"central": "https://a", name: value})
+
+    assert str(caught.value).startswith(said)
+
+
+def test_a_bad_setting_is_named_as_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "pilot.json"
+    file.write_text('{"central": "https://a", "gpus": 2, "gpu_vendor": "AMD"}')
+    with pytest.raises(BadSettings, match="pilot.json: gpu_vendor: found 'AMD'"):
+        load(str(file), {}, {})
+    variable = {"PILOTAGE_PILOT__GPU_VENDOR": "Intel"}
+    with pytest.raises(BadSettings, match="^PILOTAGE_PILOT__GPU_VENDOR: found 'Intel'"):
+        load(str(file), variable, {})
+
+    assert load(str(file), variable, {"gpu_vendor": "intel"}).gpu_vendor == "intel"
+
+
+def test_all_that_can_be_declared_is_taken() -> None:
+    settings = load(
+        "",
+        {},
+        {
+            "central": "https://a",
+            "tags": "cvmfs:cta.in2p3.fr, fast+ssd",
+            "owners": ("Ada Lovelace", "https://issuer.example/ada"),
+            "gpus": 2,
+            "gpu_model": "NVIDIA A100-SXM4 80GB",
+            "gpu_vendor": "nvidia",
+            "gpu_compute_capability": "8.0",
+            "gpu_driver": "535.104.05",
+        },
+    )
+
+    assert settings.tags == ("cvmfs:cta.in2p3.fr", "fast+ssd")
+    assert settings.owners == ("Ada Lovelace", "https://issuer.example/ada")
 
 
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:

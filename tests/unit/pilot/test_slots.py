@@ -68,3 +68,18 @@ def test_a_changed_offer_is_news_but_not_each_movement_of_the_disk() -> None:
         offered, free = Free(*map(int, numbers[:3])), Free(*map(int, numbers[3:]))
 
         assert free.is_news_after(offered) is (word == "yes"), row
+
+
+def test_a_gpu_is_given_once() -> None:
+    slots = Slots(8, 8_000, 100_000, gpus=2)
+    one = Grant(cores=1, memory_mb=0, wall_s=60, gpus=1)
+    slots.book(1, one)
+    slots.book(2, one)
+
+    assert slots.free().gpus == 0
+    assert not slots.fits(one)
+
+    slots.release(1)
+
+    assert slots.fits(one)
+    assert Free(8, 0, 0, 1).is_news_after(Free(8, 0, 0, 0))

@@ -189,7 +189,7 @@ def test_too_many_outputs_are_counted(tmp_path: Path) -> None:
     for number in range(1500):
         (tmp_path / str(number)).touch()
 
-    with pytest.raises(TooLarge, match="1500 output files match; at most 998 can be kept"):
+    with pytest.raises(TooLarge, match="1500 output files match; at most 990 can be kept"):
         collect(tmp_path, [("*", True)])
 
 
@@ -246,3 +246,14 @@ def test_what_an_earlier_life_was_removing_goes_at_the_start(tmp_path: Path) -> 
     Folders(tmp_path)
 
     assert not list((tmp_path / "attempts").iterdir())
+
+
+async def test_the_folder_that_is_shown_ahead_is_the_next_that_is_made(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    first = folders.make(1)
+    ahead = folders.ahead()
+    await folders.remove(1)  # now there are two spare ones
+
+    assert folders.ahead() == ahead != first
+    assert folders.make(2) == ahead
+    assert folders.make(3) == first

@@ -20,6 +20,8 @@ from pilotage.proto.messages import (
     Node,
     Offer,
     Output,
+    PilotLine,
+    PilotLog,
     Register,
     Report,
     Stream,
@@ -53,7 +55,9 @@ HELLO = Hello(pilot="p1", renewal_secret="r", nonce="n", unanswered=(Attempt(1, 
 CHUNK = LogChunk(job=1, epoch=1, stream=Stream.OUT, offset=0, text="a\tb\x1b[0m\r\n")
 REGISTER = Register(secret="s", nonce="n", node=NODE)
 REQUEST = TokenRequest(pilot="p1", renewal_secret="r")
-HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST]
+LINE = PilotLine(n=1, ago_s=0.5, event="work_failed", text="two\nlines", attempt_id=1, warning=True)
+LOG = PilotLog(gen="g", session=1, lines=(LINE,))
+HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST, LOG]
 
 #     message                                              field that is named
 WRONG: list[tuple[Any, str]] = [
@@ -68,6 +72,11 @@ WRONG: list[tuple[Any, str]] = [
     (replace(ASK, offer=replace(OFFER, wall_left_s=float("nan"))), "offer.wall_left_s"),
     (replace(ASK, offer=replace(OFFER, wall_left_s=float("inf"))), "offer.wall_left_s"),
     (replace(ASK, offer=replace(OFFER, tags=("a", "b\0"))), "offer.tags[1]"),
+    (replace(ASK, offer=replace(OFFER, types=("",))), "offer.types[0]"),
+    (replace(ASK, offer=replace(OFFER, gpus=-1)), "offer.gpus"),
+    (replace(ASK, offer=replace(OFFER, gpus_free=1_025)), "offer.gpus_free"),
+    (replace(ASK, offer=replace(OFFER, gpu_vendor="a\n")), "offer.gpu_vendor"),
+    (replace(ASK, offer=replace(OFFER, gpu_driver="9" * 200)), "offer.gpu_driver"),
     (replace(ASK, offer=replace(OFFER, tags=("a",) * 2_000)), "offer.tags"),
     (replace(ASK, offer=replace(OFFER, node=replace(NODE, host="a" * 300))), "offer.node.host"),
     (replace(ASK, holding=(Attempt(1, -1),)), "holding[0].epoch"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.store.errors import MigrationChanged, NewerSchema, StoreBroken
-from pilotage.central.store.migrate import Migration, migrate, migrations, split
 from pilotage.central.store.queries import load, parse
 from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.sqlite.migrate import Migration, migrate, migrations, split
 
 FIRST = Migration(1, "first", "CREATE TABLE a (n INTEGER);\nINSERT INTO a VALUES (1);\n")
 SECOND = Migration(2, "second", "ALTER TABLE a ADD COLUMN m INTEGER DEFAULT 7;\n")

@@ -4,14 +4,16 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
-from pilotage.central.store.sqlite_session import Session
-from pilotage.central.store.writer import CHECKPOINT_ROWS, Writer, translated
+from pilotage.central.store.sqlite.copying import LogCopy
+from pilotage.central.store.sqlite.session import Session
+from pilotage.central.store.sqlite.writer import CHECKPOINT_ROWS, Writer, translated
 
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ class Recorded(Session):
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
         connection.execute("CREATE TABLE thing (n INTEGER PRIMARY KEY, text TEXT)")
         super().__init__(connection)
-        self.commits = 0
+        self.commits = self.checkpoints = 0
         self.failures: dict[str, Exception] = {}
         self.sql = Statements(self)
 
@@ -44,6 +46,7 @@ class Statements(dict[str, str]):
         if name in self._session.failures:
             raise self._session.failures[name]
         self._session.commits += name == "commit"
+        self._session.checkpoints += name == "checkpoint"
         return super().__getitem__(name)
 
 
@@ -174,17 +177,83 @@ async def test_a_failed_sync_of_a_checkpoint_breaks_the_store_too(
     writer: Writer[Recorded], session: Recorded, fatal: Told
 ) -> None:
     session.failures["checkpoint"] = sqlite_error(sqlite3.SQLITE_IOERR_FSYNC)
-
-    def many(session: Recorded) -> None:
-        rows = [(n, "") for n in range(CHECKPOINT_ROWS)]
-        session.connection.executemany("INSERT INTO thing (n, text) VALUES (?, ?)", rows)
-
     await writer.run(many)  # it is stored, the log has it
     with pytest.raises(StoreBroken):
         await writer.run(put(-1))
 
     assert len(session.things()) == CHECKPOINT_ROWS
     assert fatal.words == ["checkpoint: told to"]
+
+
+def many(session: Recorded) -> None:
+    rows = [(n, "") for n in range(CHECKPOINT_ROWS)]
+    session.connection.executemany("INSERT INTO thing (n, text) VALUES (?, ?)", rows)
+
+
+class Beside:
+    """What copies beside the writer: it is told to begin, and we say when it is done."""
+
+    def __init__(self) -> None:
+        self.begun: list[Future[None]] = []
+
+    def __call__(self) -> Future[None]:
+        self.begun.append(Future())
+        return self.begun[-1]
+
+
+async def test_most_of_the_log_is_copied_beside_the_writer_which_then_copies_the_rest(
+    session: Recorded, fatal: Told
+) -> None:
+    beside = Beside()
+    writer = Writer[Recorded](session, fatal=fatal, copy=beside)
+    await writer.run(many)
+    await writer.run(put(-1))  # when it is answered, the look after the group before is over
+    before = (len(beside.begun), session.checkpoints)
+    beside.begun[0].set_result(None)
+    await writer.run(put(-2))
+    await writer.run(put(-3))
+    after = (len(beside.begun), session.checkpoints)
+    await writer.close()
+    session.connection.close()
+
+    assert before == (1, 0)
+    assert after == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(sqlite3.SQLITE_IOERR_FSYNC, ["checkpoint: told to"]), (sqlite3.SQLITE_FULL, [])],
+)
+async def test_a_failed_sync_beside_the_writer_breaks_the_store_and_a_full_disk_does_not(
+    session: Recorded, fatal: Told, code: int, words: list[str]
+) -> None:
+    beside = Beside()
+    writer = Writer[Recorded](session, fatal=fatal, copy=beside)
+    await writer.run(many)
+    await writer.run(put(-1))
+    beside.begun[0].set_exception(sqlite_error(code))
+    await outcome(writer.run(put(-2)))  # when it is answered, somebody has looked
+    last = await outcome(writer.run(put(-3)))
+    await writer.close()
+    session.connection.close()
+
+    assert fatal.words == words
+    assert isinstance(last, StoreBroken) is bool(words)
+    assert len(beside.begun) == 1  # on a full disk it is not tried with every commit
+
+
+async def test_the_copy_is_in_the_file_of_the_database(tmp_path: Path) -> None:
+    session = Recorded(tmp_path / "store.db")
+    session.connection.execute("INSERT INTO thing (n, text) VALUES (1, 'copied')")
+    before = b"copied" in (tmp_path / "store.db").read_bytes()
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    copy = LogCopy(other)
+    await asyncio.to_thread(copy.begin().result, 10)
+    after = b"copied" in (tmp_path / "store.db").read_bytes()
+    copy.close()
+    session.connection.close()
+
+    assert (before, after) == (False, True)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

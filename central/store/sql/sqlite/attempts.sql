@@ -2,14 +2,14 @@
 
 -- name: insert_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 pilot, ?5 session, ?6 ask, ?7 site, ?8 element, ?9 host,
--- ?10 cores, ?11 memory_mb, ?12 scratch_mb, ?13 wall_s, ?14 at.
+-- ?10 cores, ?11 memory_mb, ?12 scratch_mb, ?13 wall_s, ?14 at, ?15 gpus, ?16 charged_cores.
 -- Compare-and-set (PROTOCOL C1): Waiting at the epoch before. The unique index on the job of a
 -- live attempt refuses a second one.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
                      element, host, cores, memory_mb, scratch_mb, wall_s, state, live, open,
-                     matched_at)
+                     matched_at, gpus, charged_cores)
 SELECT ?1, ?2, ?3, round, last_attempt, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'Matched', 1, 1,
-       ?14
+       ?14, ?15, ?16
   FROM job
  WHERE job_id = ?2 AND state = 'Waiting' AND epoch = ?3 - 1
    AND EXISTS (SELECT 1 FROM submission AS u
@@ -47,10 +47,20 @@ UPDATE attempt
 
 -- name: requeue_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 wanted as we knew it, ?5 stays open, ?6 at, ?7 how, ?8 event,
--- ?9 reason
+-- ?9 reason, ?10 detail, ?11 isolation, ?12 usage, ?13 outputs
 UPDATE attempt
-   SET live = 0, state = NULL, open = ?5, ended_at = ?6, how = ?7, event = ?8, reason = ?9
+   SET live = 0, state = NULL, open = ?5, ended_at = ?6, how = ?7, event = ?8, reason = ?9,
+       detail = ?10, isolation = CASE WHEN ?11 = '' THEN isolation ELSE ?11 END, usage = ?12,
+       outputs = ?13
  WHERE attempt_id = ?1 AND job_id = ?2 AND epoch = ?3 AND live = 1 AND wanted IS ?4;
+
+-- name: leave_attempt
+-- ?1 attempt, ?2 job, ?3 epoch, ?4 how, ?5 detail, ?6 isolation, ?7 usage, ?8 outputs.
+-- Adrift: its lease ended before, and the next match closes it too.
+UPDATE attempt
+   SET open = 0, how = ?4, detail = ?5, isolation = CASE WHEN ?6 = '' THEN isolation ELSE ?6 END,
+       usage = ?7, outputs = ?8
+ WHERE attempt_id = ?1 AND job_id = ?2 AND epoch = ?3 AND open = 1 AND live = 0;
 
 -- name: end_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 at, ?5 how, ?6 exit code, ?7 event, ?8 reason, ?9 detail,
@@ -78,7 +88,9 @@ UPDATE attempt SET wanted = :wanted, reason = :reason
 
 -- name: insert_evidence
 INSERT INTO evidence (job_id, epoch, at, pilot, why, report)
-VALUES (:job_id, :epoch, :at, :pilot, :why, :report);
+SELECT :job_id, :epoch, :at, :pilot, :why, :report
+ WHERE (SELECT count(*) FROM evidence
+         WHERE job_id = :job_id AND epoch = :epoch AND pilot = :pilot) < :most;
 
 -- name: evidence
 SELECT job_id, epoch, at, pilot, why, report FROM evidence
@@ -94,7 +106,7 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.cores, a.memory_mb, a.wall_s, a.state, a.live, a.open, a.wanted, a.matched_at,
        a.started_at, a.ended_at, a.how, a.exit_code, a.detail, a.isolation, a.usage, a.outputs,
-       a.progress, a.event, a.reason, a.scratch_mb
+       a.progress, a.event, a.reason, a.scratch_mb, a.gpus, a.charged_cores
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.epoch;
 
@@ -102,7 +114,7 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.si
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot, a.session, a.ask,
        s.site, a.element, a.cores, a.memory_mb, a.wall_s, a.started_at IS NOT NULL, a.wanted,
        j.retries, j.failures, j.losses, j.queue_until, c.community, a.matched_at, a.live,
-       a.scratch_mb, a.reason
+       a.scratch_mb, a.reason, a.gpus, a.charged_cores
   FROM (SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_live WHERE live = 1
         UNION ALL
         SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_adrift

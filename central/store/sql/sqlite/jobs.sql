@@ -48,5 +48,19 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
  CROSS JOIN body AS b ON b.job_id = j.job_id
  WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);
 
+-- name: bodies_to_run
+-- ?1 ids. For a match, which itself sees to it that the submission is complete.
+SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
+  FROM json_each(?1) AS i
+ CROSS JOIN job AS j ON j.job_id = i.value
+ CROSS JOIN body AS b ON b.job_id = j.job_id;
+
+-- name: body_to_run
+-- ?1 job: the same for one alone.
+SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
+  FROM job AS j
+ CROSS JOIN body AS b ON b.job_id = j.job_id
+ WHERE j.job_id = ?1;
+
 -- name: get_template
 SELECT template FROM submission WHERE submission_id = :submission_id;

@@ -4,6 +4,10 @@ PRAGMA page_size = 4096;
 -- name: set_journal_mode
 PRAGMA journal_mode = WAL;
 
+-- name: set_no_log
+-- A copy that lies somewhere is one file, whoever looks into it.
+PRAGMA journal_mode = DELETE;
+
 -- name: set_synchronous
 -- NORMAL loses acknowledged rows at a power cut: measured, in 166 of 200.
 PRAGMA synchronous = FULL;
@@ -25,6 +29,9 @@ PRAGMA wal_autocheckpoint = 0;
 
 -- name: set_foreign_keys
 PRAGMA foreign_keys = ON;
+
+-- name: set_no_foreign_keys
+PRAGMA foreign_keys = OFF;
 
 -- name: set_temp_store
 PRAGMA temp_store = MEMORY;

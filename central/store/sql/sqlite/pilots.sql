@@ -19,12 +19,11 @@ UPDATE pilot
        node = :node, registered_at = :at
  WHERE pilot = :pilot AND session = 0 AND state IN ('Submitted', 'Waiting');
 
--- name: replace_renewal
-UPDATE pilot SET renewal_hash = :renewal_hash WHERE pilot = :pilot;
-
 -- name: open_session
-UPDATE pilot SET session = session + 1, nonce = :nonce
- WHERE pilot = :pilot AND session > 0 AND nonce <> :nonce;
+-- Of two that open the same session, or of one that comes after a later one, nothing is written.
+UPDATE pilot SET session = CASE WHEN :session > 0 THEN :session ELSE session + 1 END, nonce = :nonce
+ WHERE pilot = :pilot AND session > 0 AND nonce <> :nonce
+   AND (:session = 0 OR :session > session);
 
 -- name: get_pilot
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,

@@ -1,0 +1,98 @@
+"""Secrets that one key gives, and that nothing else has to keep: HMACs that we alone can make.
+
+Tokens of running attempts, passwords on the bus, renewal secrets of pilots. A restore makes the key
+anew, so that nothing of the lost time opens anything: its pilots register again.
+
+An ES256 signature for each attempt would eat half of the CPU that a job may cost. A token is bound
+to (job, epoch), so that nothing of an older attempt can pass for a newer one.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from pathlib import Path
+from typing import Final
+
+from pilotage.proto.ids import ID_MAX
+
+from ..ports import Disk, Randomness
+from .callers import AttemptCaller
+from .errors import BadKeyFile, BadToken, ExpiredToken
+
+FILE: Final = "attempt-key"
+PREFIX: Final = "pa1."
+_KEY_BYTES_MIN: Final = 32
+_BLOCK: Final = 64  # bytes of a block of SHA-256
+_OF_URLS: Final = bytes.maketrans(b"+/", b"-_")
+_MAC_TEXT: Final = 43  # base64 of 32 bytes without padding
+
+
+class DerivedSecrets:
+    """Makes what the key gives, and reads attempt tokens."""
+
+    def __init__(self, key: bytes) -> None:
+        # HMAC by its two hashes, each with its pad taken in already (RFC 2104).
+        short = hashlib.sha256(key).digest() if len(key) > _BLOCK else key
+        padded = short.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in padded))
+        self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in padded))
+
+    def make(self, job: int, epoch: int, attempt_id: int, community: str, expires_at: float) -> str:
+        """Return the token of an attempt, good until `expires_at` (wall clock)."""
+        facts = f"{job},{epoch},{attempt_id},{int(expires_at)},{community}"
+        body = _base64(facts.encode())
+        return f"{PREFIX}{body.decode()}.{self._mac(body)}"
+
+    def read(self, token: str, now: float) -> AttemptCaller:
+        """Return whom a token speaks for. Raises BadToken, ExpiredToken."""
+        body, dot, mac = token[len(PREFIX) :].partition(".")
+        if not dot or len(mac) != _MAC_TEXT or not token.isascii():
+            raise BadToken
+        if not hmac.compare_digest(mac, self._mac(body.encode())):
+            raise BadToken
+        try:  # what carries our MAC was written by `make`; the checks cost nothing beside it
+            facts = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+            job, epoch, attempt_id, expires_at, community = facts.split(",", 4)
+            numbers = int(job), int(epoch), int(attempt_id)
+            expired = now >= int(expires_at)
+        except (binascii.Error, ValueError):
+            raise BadToken from None
+        if expired:
+            raise ExpiredToken
+        if any(not 0 <= number <= ID_MAX for number in numbers):
+            raise BadToken
+        return AttemptCaller(
+            job=numbers[0], epoch=numbers[1], attempt_id=numbers[2], community=community
+        )
+
+    def broker_password(self, community: str, pilot: str) -> str:
+        """Return a password that only we can derive; the word in front keeps it no token."""
+        return self._mac(f"broker:{community}:{pilot}".encode())
+
+    def renewal_secret(self, secret: str, nonce: str) -> str:
+        """Return what a pilot renews its token with: the same for each copy of a registration."""
+        return self._mac(f"renewal:{nonce}:{secret}".encode())
+
+    def _mac(self, body: bytes) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return _base64(outer.digest()).decode()
+
+
+def _base64(raw: bytes) -> bytes:
+    """Return it for a URL, without padding: each match needs two, so the shortest way is taken."""
+    return binascii.b2a_base64(raw, newline=False).translate(_OF_URLS).rstrip(b"=")
+
+
+def load(data: Path, *, disk: Disk, randomness: Randomness) -> DerivedSecrets:
+    """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    path = data / FILE
+    content = disk.read(path)
+    if content is None:
+        content = randomness.token(48).encode()
+        disk.write_secret(path, content)
+    if len(content) < _KEY_BYTES_MIN:
+        raise BadKeyFile(str(path), "it is too short")
+    return DerivedSecrets(content)

@@ -1,0 +1,119 @@
+"""Pilots that ask for work over HTTP: how many jobs are given out, durable, and what that costs."""
+
+from dataclasses import dataclass
+
+from .figures import Figure, figure
+from .load import backlog
+from .load.gauges import Gauge
+from .load.stage import Act, Stage, play, stage
+from .load.trials import Crowd, Trial, dispatch
+
+NAME = "dispatch"
+WORK = (
+    "simulated pilots on kept-alive connections, tokens, shares and limits at work, each answer "
+    "after fdatasync; *scattered*: jobs of 1 000 owners in turn, each match in another place of "
+    "10^6 rows; load and central share the machine"
+)
+BOUND = (
+    "the interpreter, which runs the event loop and the writer in turn: of the CPU of a job "
+    "asked for singly three fifths are Python, a sixth is the kernel (two system calls a request, "
+    "a sync for half of the connections), a twelfth SQLite; on the loop three tenths are HTTP, "
+    "the rest the dispatch, of it the matcher a fifth. Of 32 together the dispatch is two thirds, "
+    "where owners are many the matcher half of that. The disk bounds nothing. A request waits for "
+    "those that came with it: 64 at that rate are the median. What was beyond, passes of the "
+    "collector over what requests left (15 to 30 ms, twice a second), is gone, as nothing is "
+    "left; a checkpoint is made beside the writer. Beside bulks the one interpreter does both: "
+    "half of it is the bulk's, and smaller chunks of it change nothing"
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    jobs: int = 1_000_000
+    owners: int = backlog.OWNERS
+    smaller: tuple[int, ...] = (10_000, 100_000)
+    singly: Crowd = Crowd(pilots=6_400, connections=64, jobs_max=1, rounds=8)
+    together: Crowd = Crowd(pilots=1_280, connections=8, jobs_max=32, rounds=4)
+    of_smaller: Crowd = Crowd(pilots=1_000, connections=64, jobs_max=1, rounds=8)
+    bulk: int = 100_000
+
+
+FULL = Scale()
+
+
+def run() -> tuple[str, list[Figure]]:
+    """Measure at full scale."""
+    return WORK, measure(FULL)
+
+
+def measure(scale: Scale) -> list[Figure]:
+    """Measure all rows."""
+    return _scattered(scale) + _row_order(scale) + _growth(scale)
+
+
+def _scattered(scale: Scale) -> list[Figure]:
+    with stage() as on:
+        with on.act() as act:
+            play(backlog.scattered(act.url, act.token, scale.jobs, owners=scale.owners))
+            figures = [figure(NAME, "resident, scattered, queued", _memory(act), "MB")]
+            singly = play(dispatch(act, scale.singly))
+            figures += _rows("one job a request", singly)
+            figures.append(
+                figure(NAME, "one job a request, central's CPU", singly.cpu_us, "µs/job")
+            )
+            figures += _rows("32 a request, scattered", play(dispatch(act, scale.together)))
+            figures += _beside_a_bulk(act, scale)
+        figures.append(_tls(on, scale))
+    return figures
+
+
+def _row_order(scale: Scale) -> list[Figure]:
+    with stage() as on, on.act() as act:
+        play(backlog.in_row_order(act.url, act.token, scale.jobs))
+        memory = figure(NAME, "resident, 10^6 queued", _memory(act), "MB")
+        return [memory, *_rows("32 a request, row order", play(dispatch(act, scale.together)))]
+
+
+def _growth(scale: Scale) -> list[Figure]:
+    figures: list[Figure] = []
+    for jobs in scale.smaller:
+        with stage() as on, on.act() as act:
+            owners = min(scale.owners, jobs // 10)
+            play(backlog.scattered(act.url, act.token, jobs, owners=owners))
+            trial = play(dispatch(act, scale.of_smaller))
+        name = f"one job a request, {jobs} rows"
+        figures.append(figure(NAME, name, trial.rate, "jobs/s"))
+        figures.append(figure(NAME, f"{name}, central's CPU", trial.cpu_us, "µs/job"))
+    return figures
+
+
+def _tls(on: Stage, scale: Scale) -> Figure:
+    """Ask two centrals that were started alike, one of them over TLS, and compare."""
+    with on.act() as act:
+        plain = play(dispatch(act, scale.singly))
+    with on.act(tls=True) as act:
+        secure = play(dispatch(act, scale.singly))
+    return figure(NAME, "one job a request, TLS", secure.rate / plain.rate * 100, "% of plain")
+
+
+def _beside_a_bulk(act: Act, scale: Scale) -> list[Figure]:
+    """Ask while others submit in bulk."""
+
+    async def both() -> Trial:
+        async with backlog.bulks(act.url, act.token, scale.bulk):
+            return await dispatch(act, scale.singly)
+
+    return [figure(NAME, "one job a request, beside bulks, p99", play(both()).p99_ms, "ms")]
+
+
+def _memory(act: Act) -> float:
+    return Gauge(act.pid).memory_mb()
+
+
+def _rows(name: str, trial: Trial) -> list[Figure]:
+    return [
+        figure(NAME, name, trial.rate, "jobs/s"),
+        figure(NAME, f"{name}, p99", trial.p99_ms, "ms"),
+    ]

@@ -1,0 +1,74 @@
+"""The whole life of jobs that run nothing: match, start, end and its output, each durable."""
+
+from dataclasses import dataclass
+
+from .figures import Figure, figure
+from .load import backlog
+from .load.stage import play, stage
+from .load.trials import Crowd, Trial, life
+
+NAME = "life"
+WORK = (
+    "simulated pilots that run no payload: an ask, a report of the starts, a turn with the ends, "
+    "usage and an output each; otherwise as in `dispatch`"
+)
+BOUND = (
+    "the interpreter: in batches three fifths of the CPU are the dispatch (matching, leases, "
+    "counters and the answers), the rest the writer: an attempt is written at its match, its "
+    "start and its end, a job once; scattered jobs cost a page of the log each. One at a time "
+    "two requests of HTTP come to it, two fifths of all"
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    jobs: int = 1_000_000
+    owners: int = backlog.OWNERS
+    smaller: tuple[int, ...] = (10_000, 100_000)
+    together: Crowd = Crowd(pilots=8, connections=8, jobs_max=32, rounds=400)
+    singly: Crowd = Crowd(pilots=64, connections=64, jobs_max=1, rounds=500)
+    of_smaller: Crowd = Crowd(pilots=8, connections=8, jobs_max=32, rounds=35)
+
+
+FULL = Scale()
+
+
+def run() -> tuple[str, list[Figure]]:
+    """Measure at full scale."""
+    return WORK, measure(FULL)
+
+
+def measure(scale: Scale) -> list[Figure]:
+    """Measure all rows."""
+    figures: list[Figure] = []
+    with stage() as on:
+        with on.act() as act:
+            play(backlog.scattered(act.url, act.token, scale.jobs, owners=scale.owners))
+            together, singly = play(life(act, scale.together)), play(life(act, scale.singly))
+            figures += _rows("batches of 32, scattered", together)
+            figures += _rows("one at a time, scattered", singly)
+        with on.act(tls=True) as act:
+            for name, crowd, plain in (
+                ("batches of 32, TLS", scale.together, together),
+                ("one at a time, TLS", scale.singly, singly),
+            ):
+                share = play(life(act, crowd)).rate / plain.rate
+                figures.append(figure(NAME, name, share * 100, "% of plain"))
+    with stage() as on, on.act() as act:
+        play(backlog.in_row_order(act.url, act.token, scale.jobs))
+        figures += _rows("batches of 32, row order", play(life(act, scale.together)))
+    for jobs in scale.smaller:
+        with stage() as on, on.act() as act:
+            owners = min(scale.owners, jobs // 10)
+            play(backlog.scattered(act.url, act.token, jobs, owners=owners))
+            figures += _rows(f"batches of 32, {jobs} rows", play(life(act, scale.of_smaller)))
+    return figures
+
+
+def _rows(name: str, trial: Trial) -> list[Figure]:
+    return [
+        figure(NAME, name, trial.rate, "jobs/s"),
+        figure(NAME, f"{name}, central's CPU", trial.cpu_us, "µs/job"),
+    ]

@@ -1,0 +1,103 @@
+"""A central under load: real processes, all promises kept, limits and shares at work."""
+
+import shutil
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Coroutine, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import uvloop
+
+from ...operate.local import LocalCentral, local_central
+from .backlog import SETTINGS
+from .wire import cut_all
+
+T = TypeVar("T")
+
+BASE = {"bus.broker": "none", "http.connections_max": "18000", **SETTINGS}
+_REQUEST = (
+    *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+    *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+    *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One life of the central's process."""
+
+    central: LocalCentral
+    tls: ssl.SSLContext | None
+
+    @property
+    def url(self) -> str:
+        return self.central.url
+
+    @property
+    def token(self) -> str:
+        return (self.central.data / "admin.token").read_text().strip()
+
+    @property
+    def pid(self) -> int:
+        return self.central.process.pid
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A data directory on which one central after another runs."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @contextmanager
+    def act(
+        self, options: Mapping[str, str] | None = None, *, tls: bool = False, url: str = ""
+    ) -> Generator[Act]:
+        """Run a central, where one ran before if that is told; it is ended, its data stay."""
+        chosen = {**BASE, **(options or {})}
+        context = None
+        if tls:
+            certificate, key = self._certificate()
+            chosen |= {"http.tls_certificate": str(certificate), "http.tls_key": str(key)}
+            context = ssl.create_default_context(cafile=str(certificate))
+        port = urlsplit(url).port or 0
+        with local_central(self.data, chosen, port=port) as central:
+            yield Act(central, context)
+
+    def _certificate(self) -> tuple[Path, Path]:
+        """Return a certificate of our own and its key."""
+        certificate, key = self.folder / "server.pem", self.folder / "server.key"
+        if not certificate.exists():
+            words = [*_REQUEST, "-out", str(certificate), "-keyout", str(key)]
+            subprocess.run(words, check=True, capture_output=True, timeout=30)
+        return certificate, key
+
+
+@contextmanager
+def stage() -> Generator[Stage]:
+    """Make a stage in a temporary folder; everything is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="pilotage-load-"))
+    try:
+        yield Stage(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def play(work: Coroutine[Any, Any, T]) -> T:
+    """Run the load generator's side on its own event loop."""
+
+    async def whole() -> T:
+        try:
+            return await work
+        finally:
+            await cut_all()
+
+    return uvloop.run(whole())

@@ -1,0 +1,104 @@
+"""One stretch of load on a central, and what it cost."""
+
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...operate.process import spare_the_collector
+from ..figures import percentile
+from .asks import Asking, Given, Living, Voice
+from .fleet import enlist
+from .gauges import Gauge
+from .stage import Act
+from .wire import NotAnswered, converse, head, request, run_errands
+
+OUTPUT = b'{"name":"run.simtel.zst","sha256":"%b","size_bytes":11}'
+CONTENT = b"some output"
+CONTENT_SHA256 = b"2676f208f2fcc556fefd4bd3a3168e39ab771604712dd81b3e15cd9dab29c9b0"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a stretch of load came to."""
+
+    jobs: int
+    wall_s: float
+    central_s: float  # CPU of the central, all threads
+    took_ms: "array[float]"  # of each request
+
+    @property
+    def rate(self) -> float:
+        return self.jobs / self.wall_s
+
+    @property
+    def cpu_us(self) -> float:
+        """Return the central's CPU time a job."""
+        return self.central_s / self.jobs * 1e6
+
+    @property
+    def p99_ms(self) -> float:
+        return percentile(list(self.took_ms), 0.99)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How many pilots on how many connections, and how they ask."""
+
+    pilots: int
+    connections: int
+    jobs_max: int  # of one ask
+    rounds: int  # how often each pilot asks
+
+
+async def dispatch(act: Act, crowd: Crowd) -> Trial:
+    """Let pilots ask and keep what they get; their connections take turns of many pilots each."""
+    members = await enlist(act.url, act.token, crowd.pilots, tls=act.tls)
+    cores = crowd.jobs_max * crowd.rounds
+    voices = [Voice(member, cores=cores) for member in members]
+    talks = [
+        Asking(voices[at :: crowd.connections], jobs_max=crowd.jobs_max, rounds=crowd.rounds)
+        for at in range(crowd.connections)
+    ]
+    spare_the_collector()  # what we do in between would be called the central's time
+    gauge, began = Gauge(act.pid), time.perf_counter()
+    took_ms = await converse(act.url, talks, tls=act.tls)
+    wall_s = time.perf_counter() - began
+    given = _each_once([talk.given for talk in talks])
+    return Trial(given, wall_s, gauge.cpu_s(), took_ms)
+
+
+async def life(act: Act, crowd: Crowd) -> Trial:
+    """Let pilots run jobs that take no time: match, start, end with an output, and again."""
+    await _keep_output(act)
+    members = await enlist(act.url, act.token, crowd.pilots, tls=act.tls)
+    output = OUTPUT % CONTENT_SHA256
+    talks = [
+        Living(
+            Voice(member, cores=crowd.jobs_max),
+            jobs_max=crowd.jobs_max,
+            lives=crowd.rounds,
+            output=output,
+        )
+        for member in members
+    ]
+    spare_the_collector()
+    gauge, began = Gauge(act.pid), time.perf_counter()
+    took_ms = await converse(act.url, talks, tls=act.tls)
+    wall_s = time.perf_counter() - began
+    return Trial(_each_once([talk.ended for talk in talks]), wall_s, gauge.cpu_s(), took_ms)
+
+
+async def _keep_output(act: Act) -> None:
+    """Upload what all jobs of a bench have written."""
+    path = f"/v1/blobs/{CONTENT_SHA256.decode()}"
+    said = request(head(path, act.token, method="PUT", media="application/octet-stream"), CONTENT)
+    await run_errands(act.url, [(said, lambda _: None)], connections=1, tls=act.tls)
+
+
+def _each_once(parts: Sequence[Sequence[Given]]) -> int:
+    """Return how many jobs were given. Raises NotAnswered where one was given twice, or none."""
+    given = [one[0] for part in parts for one in part]
+    if not given or len(set(given)) < len(given):
+        raise NotAnswered(f"{len(given)} jobs were given, {len(set(given))} different ones")
+    return len(given)

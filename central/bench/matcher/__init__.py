@@ -1,0 +1,29 @@
+"""`pilotage bench matcher`: the figures of the matcher, each row in a process of its own."""
+
+import subprocess
+import sys
+
+import msgspec
+
+from ..figures import Figure
+from .rows import ROWS
+
+ROW_S_MAX = 600
+WORK = (
+    "in process, one core; each ask has other numbers than the one before; a steady state, in "
+    "which each match is confirmed, ends, and a job is submitted for it; matches/s over all of "
+    "that; times are CPU times, so that what other processes take away does not count, and each "
+    "row has a process of its own"
+)
+
+
+def run() -> tuple[str, list[Figure]]:
+    """Measure all rows but the long one."""
+    return WORK, [one for name in ROWS for one in row(name)]
+
+
+def row(name: str, *jobs: int) -> list[Figure]:
+    """Measure one row, with so many jobs if it takes a number."""
+    words = [sys.executable, "-m", __name__, name, *map(str, jobs)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=ROW_S_MAX)
+    return msgspec.json.decode(done.stdout, type=list[Figure])

@@ -1,0 +1,108 @@
+"""A restart after kill -9 with many jobs waiting: how long until the first match is answered."""
+
+import asyncio
+import time
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.api import Health
+
+from .figures import Figure, figure
+from .load import backlog
+from .load.asks import GIVEN, Voice
+from .load.fleet import Member, enlist
+from .load.gauges import Gauge
+from .load.line import Line
+from .load.stage import Act, Stage, play, stage
+from .load.wire import NotAnswered, head, request
+
+NAME = "rebuild"
+PILOTS = 16
+LOOK_S = 0.005
+WORK = (
+    "a central is killed with -9 and started again; pilots of before ask from then on, until one "
+    "gets a job; times from the start of the process, the interpreter's own start included; "
+    "jobs of 1 000 owners, a class each"
+)
+BOUND = (
+    "reading the rows of the jobs and counting them, both in SQLite, and putting them into the "
+    "matcher: 1.5 µs a job; below 10^5 the start of the interpreter"
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    jobs: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    owners: int = backlog.OWNERS
+
+
+FULL = Scale()
+
+
+def run() -> tuple[str, list[Figure]]:
+    """Measure at full scale."""
+    return WORK, measure(FULL)
+
+
+def measure(scale: Scale) -> list[Figure]:
+    """Measure all rows."""
+    figures: list[Figure] = []
+    for jobs in scale.jobs:
+        with stage() as on:
+            figures += _again(on, jobs, min(scale.owners, jobs // 10))
+    return figures
+
+
+def _again(on: Stage, jobs: int, owners: int) -> list[Figure]:
+    with on.act() as act:
+        play(backlog.scattered(act.url, act.token, jobs, owners=owners))
+        members = play(enlist(act.url, act.token, PILOTS))
+        url = act.url
+        act.central.process.kill()
+    with ThreadPoolExecutor(1) as beside:
+        began = time.perf_counter()
+        asking = beside.submit(play, _first_match(url, members))
+        with on.act(url=url) as act:
+            first_s = asking.result() - began
+            play(_loaded(act, jobs))
+            loaded_s = time.perf_counter() - began
+            memory_mb = Gauge(act.pid).memory_mb()
+    return [
+        figure(NAME, f"first match, {jobs} waiting", first_s, "s"),
+        figure(NAME, f"all loaded, {jobs} waiting", loaded_s, "s"),
+        figure(NAME, f"resident then, {jobs} waiting", memory_mb, "MB"),
+    ]
+
+
+async def _first_match(url: str, members: Sequence[Member]) -> float:
+    """Ask until a job is given; return when that was."""
+    voices = [Voice(member, cores=1) for member in members]
+    while True:
+        for voice in voices:
+            try:
+                line = await Line.open(url, array("d"))
+                found = GIVEN.search(await line.ask(voice.ask(1)))
+                await line.close()
+            except (OSError, NotAnswered):
+                found = None
+            if found is not None:
+                return time.perf_counter()
+            await asyncio.sleep(LOOK_S)
+
+
+async def _loaded(act: Act, jobs: int) -> None:
+    """Wait until all jobs wait that were not given away meanwhile."""
+    line = await Line.open(act.url, array("d"))
+    said = request(head("/health", method="GET"))
+    while True:
+        health = msgspec.json.decode(await line.ask(said), type=Health)
+        if health.jobs_waiting >= jobs - PILOTS:
+            break
+        await asyncio.sleep(LOOK_S)
+    await line.close()

@@ -1,0 +1,172 @@
+"""`pilotage admin …` and `doctor`: what an operator does to an installation."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from .exit_codes import Exit
+from .present import note, number, print_json, print_line
+from .serve import parse_settings
+
+app = App(name="admin", help="Back up and restore an installation.")
+
+DataOption = Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")]
+JsonOption = Annotated[bool, Parameter(help="Print JSON for programs.")]
+
+
+@app.command
+def backup(
+    to: Path,
+    /,
+    *,
+    data: DataOption = None,
+    config: Annotated[
+        Path | None, Parameter(help="Settings to take along; else those that the central runs on.")
+    ] = None,
+    files: Annotated[
+        bool,
+        Parameter(
+            negative="--no-files",
+            help="Take the files of jobs along (so it is by default), or not.",
+        ),
+    ] = True,
+    json: JsonOption = False,
+) -> int:
+    """Copy store, keys and files to a new folder, at one moment, while the central runs.
+
+    Files are linked where the folder is on the same file system, and copied elsewhere.
+    """
+    from ..operate import backup as operate
+    from ..operate.datadir import default_data
+
+    try:
+        made = operate.backup(
+            data or default_data(),
+            to,
+            config=config,
+            blobs=files,
+            told=lambda step: note(f"{step} …"),
+        )
+    except operate.Refused as why:
+        note(str(why))
+        return Exit.REFUSED
+    if json:
+        print_json(made)
+    else:
+        print_line(
+            f"{to}: {number(made.jobs)} jobs and {number(made.blobs)} files as of {made.made_at}"
+        )
+    if made.blobs_missing:
+        note(f"{number(made.blobs_missing)} files that jobs name are gone: pilotage doctor --store")
+        return Exit.FAILED
+    return Exit.OK
+
+
+@app.command
+def restore(
+    source: Path,
+    target: Annotated[Path | None, Parameter(show=False)] = None,
+    /,
+    *,
+    data: DataOption = None,
+    incomplete: Annotated[
+        bool, Parameter(help="Go on though files are missing or damaged in the backup.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Make a new data directory of a backup. It is never laid over anything that is there.
+
+    The store gets a new generation: pilots of before end themselves, and what they did since the
+    backup does not count.
+    """
+    from ..operate import backup as operate
+    from ..operate.datadir import default_data
+
+    if target is not None:
+        note(
+            f"the new data directory is an option: pilotage admin restore {source} --data {target}"
+        )
+        return Exit.USAGE
+    target = data or default_data()
+    try:
+        made = operate.restore(
+            source, target, incomplete=incomplete, told=lambda step: note(f"{step} …")
+        )
+    except operate.Refused as why:
+        note(str(why))
+        return Exit.REFUSED
+    if json:
+        print_json(made)
+        return Exit.OK
+    of = f"{number(made.jobs)} jobs as of {made.made_at}"
+    print_line(f"{target}: {of}, from a backup made on {made.host}")
+    if made.without_files:
+        note("the backup was made without files: what jobs read and wrote is gone")
+    if os.geteuid() == 0:
+        note(f"it belongs to root: chown -R USER: {target}, if the central runs as another user")
+    note("what was acknowledged after that is lost; tokens revoked after it are good again")
+    note("pilots of before end themselves when they speak: start new ones")
+    return Exit.OK
+
+
+@app.command
+def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
+    """Print the public key that `pilot.pyz` is signed with, for sites to compare.
+
+    The line `key=` of the `pilot.sh` that they fetch has it.
+    """
+    from ..auth.errors import BadKeyFile
+    from ..operate.bundle import signing_key
+    from ..operate.datadir import default_data
+
+    where = data or default_data()
+    try:
+        key = signing_key(where)
+    except (BadKeyFile, OSError) as why:
+        note(str(why))
+        return Exit.REFUSED
+    if key is None:
+        note(f"{where}: there is no key yet; `pilotage serve` makes it when it starts")
+        return Exit.REFUSED
+    if json:
+        print_json({"key": key.hex()})
+    else:
+        print_line(key.hex())
+    return Exit.OK
+
+
+def doctor(
+    *,
+    data: DataOption = None,
+    config: Annotated[Path | None, Parameter(help="YAML file; else PILOTAGE_CONFIG.")] = None,
+    set: Annotated[
+        tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
+    ] = (),
+    store: Annotated[
+        bool, Parameter(help="Derive every count and index of the store from its rows again.")
+    ] = False,
+    files: Annotated[
+        bool, Parameter(help="Read every file that jobs name, and compare it with its hash.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Check an installation, running or not: one line a check, with what to do.
+
+    Exit code 1 when something is at fault; warnings alone give 0.
+    """
+    from ..operate import doctor as operate
+    from ..operate.datadir import default_data
+    from ..operate.serve import Place
+
+    place = Place(data=data or default_data(), config=config, options=parse_settings(set))
+    findings = operate.examine(place, whole_store=store, whole_files=files)
+    if json:
+        print_json(findings)
+    else:
+        for one in findings:
+            print_line(f"{one.level.value:<8} {one.check:<12} {one.said}")
+            if one.do:
+                print_line(f"{'':<8} {'':<12} → {one.do}")
+    return Exit.FAILED if operate.at_fault(findings) else Exit.OK

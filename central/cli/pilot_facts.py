@@ -1,0 +1,56 @@
+"""A pilot in lines for people: what is not known says so, and what serves all says `all`."""
+
+from typing import Any, Final, cast
+
+import msgspec
+
+from pilotage.proto.api import PilotView
+
+_NOT_KNOWN: Final = {  # what stands for it
+    "memory_mb": 0,
+    "memory_free_mb": 0,
+    "os": "any",
+    "glibc": "",
+    "cpu_model": "",
+    "hs23_per_core": 0.0,
+    "benchmark_method": "",
+    "benchmark_score": 0.0,
+    "benchmark_integer_per_s": 0.0,
+    "benchmark_float_per_s": 0.0,
+    "benchmark_memory_mb_per_s": 0.0,
+}
+_FILTERS: Final = ("types", "groups", "owners")
+_OF_GPUS: Final = frozenset(name for name in PilotView.__struct_fields__ if name.startswith("gpu_"))
+# Nothing is known of these before it asks: neither at its start nor after a restart.
+_OF_OFFER: Final = frozenset(
+    {
+        *("cores", "cores_free", "memory_mb", "memory_free_mb", "scratch_mb", "scratch_free_mb"),
+        *("gpus", "gpus_free", "tags", "required_tags", *_FILTERS),
+    }
+)
+
+
+def facts(pilot: PilotView) -> list[tuple[str, str]]:
+    """Return name and value of all that is known of a pilot."""
+    said = msgspec.to_builtins(pilot)
+    return [
+        (name, _told(name, value, pilot))
+        for name, value in said.items()
+        if name not in _OF_GPUS or pilot.gpus
+    ]
+
+
+def _told(name: str, value: Any, pilot: PilotView) -> str:
+    if name in _OF_OFFER and pilot.wall_left_s is None:
+        return "-"
+    if _NOT_KNOWN.get(name, ...) == value or (name in _OF_GPUS and not value):
+        return "not known"
+    if name in _FILTERS and not value:
+        return "all"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if name == "wall_left_s" or value >= 1e5 else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(cast(list[str], value)) or "-"
+    return "-" if value in (None, "") else str(value)

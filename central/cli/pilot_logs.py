@@ -1,0 +1,103 @@
+"""`pilotage pilot logs`: what pilots have logged of themselves."""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
+
+from ..client.pilot_log import LAST
+from .exit_codes import Exit, UsageError
+from .options import COMMON, READING_S, Common, run_with
+from .present import clean, console, note, on_terminal, print_json, print_line
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+NOTHING: Final = "no such lines: pilots tell what they log within a minute"
+
+
+def logs(
+    pilot: str = "",
+    /,
+    *,
+    job: Annotated[
+        int | None, Parameter(help="Lines about this job.", validator=Number(gte=1))
+    ] = None,
+    site: Annotated[str, Parameter(help="Only of pilots at this site.")] = "",
+    host: Annotated[str, Parameter(help="Only of pilots on this host.")] = "",
+    batch_id: Annotated[
+        str, Parameter(help="Only of pilots that the batch system knows by this id.")
+    ] = "",
+    since: Annotated[
+        str, Parameter(help="From then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00.")
+    ] = "",
+    grep: Annotated[str, Parameter(help="Only lines with this word, in any case.")] = "",
+    warnings: Annotated[bool, Parameter(help="Only warnings.")] = False,
+    last: Annotated[
+        int,
+        Parameter(help="How many lines, without --since.", validator=Number(gte=1, lte=PAGE_MAX)),
+    ] = LAST,
+    follow: Annotated[bool, Parameter(alias="-f", help="Go on with what comes.")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Show what pilots have logged: all of them, one, or those that options name.
+
+    Operators see all lines, others those about a job that they may read. With --json one on each
+    line. docs/pilot-logs.md says when pilots tell what, and for how long it is kept.
+    """
+    wanted = PilotLogFilter(
+        pilot=pilot,
+        site=site,
+        host=host,
+        batch_id=batch_id,
+        job=job,
+        since=_moment(since) if since else None,
+        grep=grep,
+        warnings=warnings,
+    )
+
+    async def work(client: "AsyncClient") -> int:
+        count = 0
+        async for line in client.pilot_log(wanted, last=last, follow=follow):
+            count += 1
+            if common.json:
+                print_json(line)
+            else:
+                _print(line)
+        if not count and not common.json:
+            note(NOTHING)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _moment(text: str) -> float:
+    """Return a time, given as so long ago or as it is, in seconds since 1970."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        past = datetime.now(UTC).timestamp() - float(ago[1]) * _UNITS_S[ago[2]]
+        return max(0.0, past)
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"--since {text!r}: expected so long ago, as 30m, 6h or 2d, "
+            "or a time, as 2026-11-25T18:00 (here) or 2026-11-25T18:00Z"
+        ) from None
+
+
+def _print(line: PilotLogLine) -> None:
+    about = "" if line.job is None else f"  job {line.job}, try {line.epoch}"
+    text = f"{line.at}  {line.pilot}  {line.event}{about}  {line.text}".rstrip()
+    if line.warning and on_terminal():
+        from rich.text import Text
+
+        console().print(Text(clean(text), style="yellow"), soft_wrap=True)
+    else:
+        print_line(text)

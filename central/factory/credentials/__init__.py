@@ -1,0 +1,1 @@
+"""Where credentials of elements come from, one source a file."""

@@ -1,0 +1,75 @@
+"""Drivers of compute elements by their kind: ours and those of others, found by entry points."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from pilotage.proto.wording import as_json, complaint
+
+from ..ports import Clock
+from .commands import Commands
+from .credential import CredentialSource
+from .element import ComputeElement
+from .errors import BadOptions, NoSuchDriver
+
+GROUP = "pilotage.elements"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a driver may use of the world."""
+
+    commands: Commands
+    clock: Clock
+    folder: Path  # of this element alone, for what must outlive a call
+    credential: CredentialSource | None = None  # None: whoever runs the central is known there
+    transport: httpx.AsyncBaseTransport | None = None  # None: the network
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What an entry point of the group `pilotage.elements` names.
+
+    `options` is a frozen Struct that refuses unknown fields: what stands under `options` of the
+    element in the site's file. `make` builds the element of such options.
+    """
+
+    options: type[msgspec.Struct]
+    make: Callable[[Any, Tools], ComputeElement]
+
+
+def kinds() -> list[str]:
+    """Return the names of all drivers that are installed."""
+    return sorted({one.name for one in entry_points(group=GROUP)})
+
+
+def driver(kind: str) -> Driver:
+    """Return the driver of this kind. Raises NoSuchDriver and BadOptions."""
+    for found in entry_points(group=GROUP):
+        if found.name == kind:
+            try:
+                loaded = found.load()
+            except (ImportError, AttributeError) as why:
+                raise BadOptions(
+                    f"kind: {found.value} of {kind!r} cannot be loaded: {why}"
+                ) from None
+            if not isinstance(loaded, Driver):
+                raise BadOptions(f"kind: {found.value} of {kind!r} is no Driver")
+            return loaded
+    raise NoSuchDriver(kind, kinds())
+
+
+def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeElement:
+    """Build the element of a kind. Raises NoSuchDriver and BadOptions, which name the field."""
+    found = driver(kind)
+    try:
+        given = msgspec.convert(dict(options), type=found.options)
+    except msgspec.ValidationError as why:
+        told = complaint(why, found.options, as_json(dict(options)))
+        raise BadOptions(f"options{told.path[1:]}: {told.message}") from None
+    return found.make(given, tools)

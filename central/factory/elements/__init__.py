@@ -1,0 +1,1 @@
+"""Drivers of compute elements, one a file."""

@@ -1,0 +1,77 @@
+"""How drivers run the programs of a batch system, and what their failures mean."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from ..commands import Commands, Completed, NoAnswer, NotStarted
+from ..element import PilotRequest, Submitted
+from ..errors import Denied, Step, Unreachable
+
+AT_ONCE = 8
+IDS_A_CALL = 500  # a command line has room for more
+
+
+class Calls:
+    """Runs a batch system's programs; what fails is raised as Unreachable or Denied."""
+
+    def __init__(
+        self, commands: Commands, *, environment: Mapping[str, str], timeout_s: float
+    ) -> None:
+        self._commands, self._environment, self._timeout_s = commands, environment, timeout_s
+
+    async def run(self, step: Step, *argv: str, stdin: bytes = b"") -> Completed:
+        """Run a program, whatever its exit code. Raises Unreachable and Denied."""
+        try:
+            return await self._commands.run(
+                argv, stdin=stdin, environment=self._environment, timeout_s=self._timeout_s
+            )
+        except NoAnswer as why:
+            raise Unreachable(step, str(why)) from None
+        except NotStarted as why:
+            raise Denied(step, str(why)) from None
+
+
+async def submit_each(
+    requests: Sequence[PilotRequest], submit: Callable[[PilotRequest], Awaitable[str]]
+) -> Submitted:
+    """Submit one by one, some at once. Raises what the first one raised, where none is queued.
+
+    A refusal of one pilot says nothing of others; where the element is not heard any more, what
+    has not been tried is left alone: it is in neither list, and so it is looked for later.
+    """
+    slots: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    raised: list[Unreachable | Denied] = []
+    left = iter(requests)
+
+    async def some() -> None:
+        for request in left:
+            if any(isinstance(why, Unreachable) for why in raised):
+                return
+            try:
+                slots[request.stamp] = await submit(request)
+            except Denied as why:
+                refused[request.stamp] = why.why
+                raised.append(why)
+            except Unreachable as why:
+                raised.append(why)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(requests))):
+            group.create_task(some())
+    if raised and not slots:
+        raise next((why for why in raised if isinstance(why, Unreachable)), raised[0])
+    return Submitted(slots, refused)
+
+
+def exit_code(text: str) -> int | None:
+    """Return an exit code as a batch system prints it, None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 else None
+
+
+def batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield ids in as many pieces as command lines need."""
+    left = iter(ids)
+    while some := list(islice(left, IDS_A_CALL)):
+        yield some

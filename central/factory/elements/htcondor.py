@@ -1,0 +1,302 @@
+"""HTCondor, by its command line: a schedd of this machine, or one far away, as an HTCondor-CE is.
+
+Pilots are always spooled: nothing of them has to stay on the submitting machine, and what they
+printed waits in the schedd until it is fetched, a day at most. What is submitted together is one
+cluster.
+"""
+
+import io
+import tarfile
+from collections.abc import Sequence
+from itertools import groupby
+from math import ceil
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ..commands import Completed
+from ..credential import keep
+from ..drivers import Driver, Tools
+from ..element import (
+    OUTPUT_MAX_BYTES,
+    PilotOutput,
+    PilotRequest,
+    Slot,
+    SlotState,
+    Submitted,
+    is_stamp,
+)
+from ..errors import Denied, Step, Unreachable
+from .calls import Calls, batches
+
+_Host = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9.:@_-]*$|^$", max_length=255)]
+_Line = Annotated[
+    str, Meta(pattern="^[+A-Za-z][A-Za-z0-9_.]* *= *[^\\x00-\\x1f]*$", max_length=512)
+]
+_ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
+_OURS = "PilotageStamp =!= undefined"
+SPOOLING = 16  # the hold reason of a job whose files are still on their way
+KEPT_S = 86_400  # how long the schedd keeps what has ended for us
+MIB = 1_048_576
+_NOT_THERE = (b"couldn't find", b"no jobs", b"not found")
+# On the submitting machine, which may be behind SSH: a folder for each pilot, from a tar on stdin.
+_SUBMIT = """\
+umask 077
+mkdir -p -- "$1" && cd -- "$1" && tar -xf - || exit 1
+file=$2
+shift 2
+condor_submit -terse "$@" "$file"
+code=$?
+rm -f -- "$file"
+exit $code
+"""
+_DESCRIPTION = """\
+universe = vanilla
+executable = /bin/sh
+transfer_executable = false
+arguments = pilot.sh
+initialdir = $(stamp)
+transfer_input_files = pilot.sh
+should_transfer_files = yes
+when_to_transfer_output = on_exit
+transfer_output_files = ""
+output = stdout
+error = stderr
++PilotageStamp = "$(stamp)"
+leave_in_queue = JobStatus == 4 && time() - EnteredCurrentStatus < {kept}
+# A pilot is started once: its secret is used up.
+periodic_remove = NumJobStarts > 0 && JobStatus == 1{too_long}
+request_cpus = {cores}
+{lines}
+queue stamp from (
+{stamps}
+)
+"""
+
+
+class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of an element of kind `htcondor`. Without `schedd` it is this machine's."""
+
+    schedd: _Host = ""  # its name, ce.example.org
+    pool: _Host = ""  # its collector: ce.example.org:9619
+    # Of the submitting machine; empty: the central's own, which is wrong behind SSH.
+    folder: Annotated[str, Meta(pattern="^/[^\\x00-\\x1f]*$|^$", max_length=512)] = ""
+    config: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # condor_config, elsewhere
+    authentication: Literal["", "IDTOKENS", "SCITOKENS", "SSL", "FS"] = ""  # empty: by the config
+    ca_file: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # that signed the host
+    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
+    lines: tuple[_Line, ...] = ()  # of the submit description: accounting_group = dpps
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
+
+
+class Htcondor:
+    """A schedd. A slot is `cluster.proc`; the pilot's stamp is the attribute PilotageStamp."""
+
+    def __init__(self, options: HtcondorOptions, tools: Tools) -> None:
+        self._options, self._tools = options, tools
+        self._folder = options.folder.rstrip("/") or str(tools.folder / "jobs")
+        where = ["-pool", options.pool] if options.pool else []
+        self._where = [*where, *(["-name", options.schedd] if options.schedd else [])]
+        submits = ["-remote", options.schedd] if options.schedd else ["-spool"]
+        self._submits = [*where, *submits]
+
+    async def _run(self, step: Step, *argv: str, stdin: bytes = b"") -> Completed:
+        calls = Calls(
+            self._tools.commands,
+            environment=await self._environment(),
+            timeout_s=self._options.timeout_s,
+        )
+        return await calls.run(step, *argv, stdin=stdin)
+
+    async def _environment(self) -> dict[str, str]:
+        options, source = self._options, self._tools.credential
+        found = {"CONDOR_CONFIG": options.config} if options.config else {}
+        if options.authentication:
+            found["_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS"] = options.authentication
+        if options.ca_file:
+            found["_CONDOR_AUTH_SSL_CLIENT_CAFILE"] = options.ca_file
+        if source is None:
+            return found
+        credential = await source.current()
+        if options.authentication == "IDTOKENS":
+            folder = self._tools.folder / "tokens"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            keep(credential, folder / "token")
+            return {**found, "_CONDOR_SEC_TOKEN_DIRECTORY": str(folder)}
+        file = str(keep(credential, self._tools.folder / "credential"))
+        if credential.is_proxy:
+            return {**found, "X509_USER_PROXY": file}
+        return {**found, "BEARER_TOKEN_FILE": file, "_CONDOR_SCITOKENS_FILE": file}
+
+    async def reach(self) -> None:
+        """Ask for our jobs. Raises as all calls do."""
+        await self._list(Step.REACH)
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        """Submit one cluster for all that ask for the same. Raises as all calls do."""
+        slots: dict[str, str] = {}
+        refused: dict[str, str] = {}
+        shape: Any = attrgetter("cores", "memory_mb", "wall_s", "gpus")
+        denied: Denied | None = None
+        for _, alike in groupby(sorted(requests, key=shape), key=shape):
+            some = list(alike)
+            try:
+                slots |= await self._submit(some)
+            except Denied as why:
+                denied = why
+                refused |= dict.fromkeys((one.stamp for one in some), why.why)
+            except Unreachable:
+                if not slots:
+                    raise
+                break
+        if denied is not None and not slots:
+            raise denied
+        return Submitted(slots, refused)
+
+    async def _submit(self, alike: Sequence[PilotRequest]) -> dict[str, str]:
+        file = f"submit-{alike[0].stamp}"
+        done = await self._run(
+            Step.SUBMIT,
+            *("sh", "-c", _SUBMIT, "htcondor", self._folder, file, *self._submits),
+            stdin=_tar(alike, file, self._description(alike)),
+        )
+        if done.code != 0:
+            raise Denied(Step.SUBMIT, done.complaint)
+        return _placed(alike, done)
+
+    def _description(self, alike: Sequence[PilotRequest]) -> str:
+        one = alike[0]
+        cores = one.cores or self._options.node_cores
+        if not cores:
+            raise Denied(Step.SUBMIT, "a whole node is asked for, and node_cores is not set")
+        lines = list(self._options.lines)
+        if one.memory_mb:
+            lines.append(f"request_memory = {ceil(one.memory_mb * 1e6 / MIB)}")
+        if one.gpus:
+            lines.append(f"request_gpus = {one.gpus}")
+        too_long = ""
+        if one.wall_s:
+            lines.append(f"+maxWallTime = {ceil(one.wall_s / 60)}")  # minutes, for an HTCondor-CE
+            too_long = f" || JobStatus == 2 && time() - EnteredCurrentStatus > {one.wall_s}"
+        return _DESCRIPTION.format(
+            kept=KEPT_S,
+            too_long=too_long,
+            cores=cores,
+            lines="\n".join(lines),
+            stamps="\n".join(one.stamp for one in alike),
+        )
+
+    async def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        """Return the jobs that carry these stamps. Raises as all calls do."""
+        wanted = set(stamps)
+        jobs = await self._list(Step.STATES)
+        return {stamp: slot for slot, (stamp, _) in jobs.items() if stamp in wanted}
+
+    async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
+        """Return where jobs stand, by one condor_q for all. Raises as all calls do."""
+        jobs = await self._list(Step.STATES)
+        gone = ("", Slot(SlotState.GONE))
+        return {slot: jobs.get(slot, gone)[1] for slot in slots}
+
+    async def _list(self, step: Step) -> dict[str, tuple[str, Slot]]:
+        words = ("-json", "-attributes", _ATTRIBUTES, "-constraint", _OURS)
+        done = await self._run(step, "condor_q", *self._where, *words)
+        if done.code != 0:
+            raise Unreachable(step, done.complaint)
+        try:
+            ads = msgspec.json.decode(done.text.strip() or "[]", type=list[_Ad])
+        except (msgspec.MsgspecError, RecursionError):
+            raise Unreachable(step, f"condor_q answered {done.text[:200]!r}") from None
+        return {f"{ad.ClusterId}.{ad.ProcId}": (ad.PilotageStamp, _slot(ad)) for ad in ads}
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        """Run condor_rm. Raises as all calls do."""
+        await self._remove(Step.CANCEL, slots)
+
+    async def _remove(self, step: Step, slots: Sequence[str]) -> None:
+        for some in batches([one for one in slots if _is_slot(one)]):
+            done = await self._run(step, "condor_rm", *self._where, *some)
+            said = (done.out + done.err).lower()
+            if done.code != 0 and not any(words in said for words in _NOT_THERE):
+                raise Unreachable(step, done.complaint)
+
+    async def output(self, slot: str) -> PilotOutput:
+        """Fetch what the schedd has, and return its end. Raises as all calls do."""
+        stamp = (await self._list(Step.OUTPUT)).get(slot, ("", None))[0]
+        if not is_stamp(stamp):
+            return PilotOutput()
+        await self._run(Step.OUTPUT, "condor_transfer_data", *self._where, slot)
+        return PilotOutput(await self._tail(stamp, "stdout"), await self._tail(stamp, "stderr"))
+
+    async def _tail(self, stamp: str, stream: str) -> bytes:
+        file = f"{self._folder}/{stamp}/{stream}"
+        done = await self._run(Step.OUTPUT, "tail", "-c", str(OUTPUT_MAX_BYTES), "--", file)
+        return done.out if done.code == 0 else b""
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        """Let the schedd forget them, and remove their folders. Raises as all calls do."""
+        jobs = await self._list(Step.OUTPUT)
+        stamps = [jobs[slot][0] for slot in slots if slot in jobs]
+        await self._remove(Step.OUTPUT, [slot for slot in slots if slot in jobs])
+        for some in batches([f"{self._folder}/{one}" for one in stamps if is_stamp(one)]):
+            await self._run(Step.OUTPUT, "rm", "-rf", "--", *some)
+
+
+class _Ad(msgspec.Struct, frozen=True):
+    """What condor_q says of a job; the names are HTCondor's."""
+
+    ClusterId: int
+    ProcId: int
+    JobStatus: int
+    PilotageStamp: str
+    HoldReasonCode: int | None = None
+    HoldReason: str | None = None
+    ExitCode: int | None = None
+
+
+def _slot(ad: _Ad) -> Slot:
+    match ad.JobStatus:
+        case 1:
+            return Slot(SlotState.QUEUED)
+        case 2 | 6 | 7:  # running, fetching its output, suspended
+            return Slot(SlotState.RUNNING)
+        case 4:
+            return Slot(SlotState.ENDED, ad.ExitCode)
+        case 5 if ad.HoldReasonCode == SPOOLING:
+            return Slot(SlotState.QUEUED, why=ad.HoldReason or "")
+        case 5:
+            return Slot(SlotState.HELD, why=ad.HoldReason or "")
+        case _:
+            return Slot(SlotState.ENDED, why="it was removed")
+
+
+def _is_slot(text: str) -> bool:
+    cluster, dot, proc = text.partition(".")
+    return bool(dot) and len(text) < 64 and text.isascii() and cluster.isdigit() and proc.isdigit()
+
+
+def _placed(alike: Sequence[PilotRequest], done: Completed) -> dict[str, str]:
+    """Return the slots: `-terse` prints "12.0 - 12.2", the jobs in the order of the stamps."""
+    words = done.text.split()
+    if len(words) != 3 or not (_is_slot(words[0]) and _is_slot(words[2])):
+        raise Unreachable(Step.SUBMIT, f"condor_submit answered {done.text[:200]!r}")
+    cluster, _, last = words[2].partition(".")
+    if int(last) != len(alike) - 1:
+        raise Unreachable(Step.SUBMIT, f"condor_submit answered {done.text[:200]!r}")
+    return {one.stamp: f"{cluster}.{proc}" for proc, one in enumerate(alike)}
+
+
+def _tar(alike: Sequence[PilotRequest], file: str, description: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        files = {f"{one.stamp}/pilot.sh": one.script for one in alike}
+        for name, data in {**files, file: description.encode()}.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o600
+            tar.addfile(info, io.BytesIO(data))
+    return packed.getvalue()
+
+
+DRIVER = Driver(HtcondorOptions, Htcondor)

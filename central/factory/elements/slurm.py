@@ -1,0 +1,186 @@
+"""Slurm, by its command line: sbatch, squeue, scancel (24.11; any of the last ten years will do).
+
+No accounting database is needed. What has ended is told of for as long as `MinJobAge` of the
+cluster says (5 minutes by default); after that a pilot is gone.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ..drivers import Driver, Tools
+from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
+from ..errors import Denied, Step, Unreachable
+from .calls import Calls, batches, exit_code, submit_each
+
+_Word = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+@-]*$|^$", max_length=128)]
+_Extra = Annotated[str, Meta(pattern="^--[a-z][a-z-]*(=[^\\x00-\\x1f]*)?$", max_length=256)]
+_LIST = ("squeue", "--me", "--noheader", "--states=all", "--Format")
+_COLUMNS = "JobID:24,Name:80,State:24,exit_code:24,Reason:200"
+_WAITS = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"})
+_RUNS = frozenset({"RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING"})
+_HELD = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT"})
+_ENDED = frozenset(
+    {
+        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"),
+        *("OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL"),
+    }
+)
+_HOLDS = ("JobHeld", "QOSNotAllowed", "AssocGrp", "InvalidAccount", "InvalidQOS", "BadConstraints")
+MIB = 1_048_576
+
+
+class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of an element of kind `slurm`."""
+
+    folder: Annotated[str, Meta(pattern="^/[^\\x00-\\x1f%]*$", max_length=512)]  # shared with nodes
+    partition: _Word = ""  # empty: the cluster's default
+    account: _Word = ""
+    qos: _Word = ""
+    extra: tuple[_Extra, ...] = ()  # of sbatch: --constraint=avx2
+    config: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # slurm.conf, if elsewhere
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
+
+
+class Slurm:
+    """A cluster. A slot is a job id; the pilot's stamp is the name of the job."""
+
+    def __init__(self, options: SlurmOptions, tools: Tools) -> None:
+        environment = {"SLURM_CONF": options.config} if options.config else {}
+        self._calls = Calls(tools.commands, environment=environment, timeout_s=options.timeout_s)
+        self._options, self._folder = options, options.folder.rstrip("/")
+
+    async def reach(self) -> None:
+        """Ask for our jobs, and make the folder for what pilots print. Raises as all calls do."""
+        await self._list(Step.REACH)
+        await self._make_folder(Step.REACH)
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        """Run sbatch for each pilot, its script on stdin. Raises as all calls do."""
+        await self._make_folder(Step.SUBMIT)
+        return await submit_each(requests, self._sbatch)
+
+    async def _make_folder(self, step: Step) -> None:
+        done = await self._calls.run(step, "mkdir", "-p", "-m", "700", "--", self._folder)
+        if done.code != 0:
+            raise Denied(step, done.complaint)
+
+    async def _sbatch(self, request: PilotRequest) -> str:
+        done = await self._calls.run(
+            Step.SUBMIT, "sbatch", *self._words(request), stdin=request.script
+        )
+        if done.code != 0:
+            raise Denied(Step.SUBMIT, done.complaint)
+        slot = done.text.strip().partition(";")[0]  # "12;cluster" where there are several
+        if not _is_slot(slot):
+            raise Unreachable(Step.SUBMIT, f"sbatch answered {done.text[:200]!r}")
+        return slot
+
+    def _words(self, request: PilotRequest) -> list[str]:
+        options, cores = self._options, request.cores
+        words = ["--parsable", f"--job-name={request.stamp}", "--no-requeue", "--export=NONE"]
+        words += [f"--output={self._folder}/%j.out", f"--error={self._folder}/%j.err"]
+        words += ["--chdir=/", "--ntasks=1"]
+        words += [f"--cpus-per-task={cores}"] if cores else ["--nodes=1", "--exclusive"]
+        for name, value in (
+            ("mem", f"{ceil(request.memory_mb * 1e6 / MIB)}M" if request.memory_mb else ""),
+            ("time", str(ceil(request.wall_s / 60)) if request.wall_s else ""),
+            ("gpus", str(request.gpus) if request.gpus else ""),
+            ("partition", options.partition),
+            ("account", options.account),
+            ("qos", options.qos),
+        ):
+            words += [f"--{name}={value}"] if value else []
+        return [*words, *options.extra]
+
+    async def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        """Return the jobs that have the names of these pilots. Raises as all calls do."""
+        wanted = set(stamps)
+        jobs = await self._list(Step.STATES)
+        return {name: slot for slot, (name, _) in jobs.items() if name in wanted}
+
+    async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
+        """Return where jobs stand, by one squeue for all. Raises as all calls do."""
+        jobs = await self._list(Step.STATES)
+        gone = ("", Slot(SlotState.GONE))
+        return {slot: jobs.get(slot, gone)[1] for slot in slots}
+
+    async def _list(self, step: Step) -> dict[str, tuple[str, Slot]]:
+        done = await self._calls.run(step, *_LIST, _COLUMNS)
+        if done.code != 0:
+            raise Unreachable(step, done.complaint)
+        found: dict[str, tuple[str, Slot]] = {}
+        for line in done.text.splitlines():
+            words = [line[start:end].strip() for start, end in _EDGES]
+            if not _is_slot(words[0]):
+                raise Unreachable(step, f"squeue answered {line[:200]!r}")
+            found[words[0]] = (words[1], _slot(step, *words[2:]))
+        return found
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        """Run scancel: SIGTERM, SIGKILL after the cluster's KillWait. Raises as all calls do."""
+        for some in batches([one for one in slots if _is_slot(one)]):
+            done = await self._calls.run(Step.CANCEL, "scancel", "--quiet", *some)
+            if done.code != 0 and b"Invalid job id" not in done.err:
+                raise Unreachable(Step.CANCEL, done.complaint)
+
+    async def output(self, slot: str) -> PilotOutput:
+        """Return the ends of both files. Raises as all calls do."""
+        return PilotOutput(await self._tail(slot, "out"), await self._tail(slot, "err"))
+
+    async def _tail(self, slot: str, stream: str) -> bytes:
+        if not _is_slot(slot):
+            return b""
+        done = await self._calls.run(
+            Step.OUTPUT,
+            "tail",
+            "-c",
+            str(OUTPUT_MAX_BYTES),
+            "--",
+            f"{self._folder}/{slot}.{stream}",
+        )
+        return done.out if done.code == 0 else b""
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        """Remove what they printed; the cluster forgets by itself. Raises as all calls do."""
+        for some in batches([one for one in slots if _is_slot(one)]):
+            files = [f"{self._folder}/{slot}.{end}" for slot in some for end in ("out", "err")]
+            await self._calls.run(Step.OUTPUT, "rm", "-f", "--", *files)
+
+
+def _is_slot(text: str) -> bool:
+    return len(text) < 32 and text.isascii() and text.isdigit()
+
+
+def _edges() -> list[tuple[int, int]]:
+    edges: list[tuple[int, int]] = []
+    at = 0
+    for column in _COLUMNS.split(","):
+        width = int(column.partition(":")[2])
+        edges.append((at, at + width))
+        at += width
+    return edges
+
+
+_EDGES = _edges()
+
+
+def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
+    why = "" if reason == "None" else reason
+    if state in _ENDED:
+        told = code.partition(":")[0]
+        ended = exit_code(told) if state in ("COMPLETED", "FAILED") else None
+        return Slot(SlotState.ENDED, ended, why or ("" if state == "COMPLETED" else state))
+    if state in _HELD or (state in _WAITS and reason.startswith(_HOLDS)):
+        return Slot(SlotState.HELD, why=why)
+    if state in _WAITS:
+        return Slot(SlotState.QUEUED, why=why)
+    if state in _RUNS:
+        return Slot(SlotState.RUNNING, why=why)
+    raise Unreachable(step, f"squeue says {state!r}, which is no state that we know")
+
+
+DRIVER = Driver(SlurmOptions, Slurm)

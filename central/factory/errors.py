@@ -1,0 +1,52 @@
+"""What can go wrong with a compute element, by what the factory has to do about it."""
+
+import enum
+
+
+class Step(str, enum.Enum):
+    """What was being done at an element when it failed."""
+
+    REACH = "reach"
+    CREDENTIAL = "credential"
+    AUTHORISE = "authorise"
+    SUBMIT = "submit"
+    STATES = "states"
+    CANCEL = "cancel"
+    OUTPUT = "output"
+
+
+class ElementTrouble(Exception):
+    """A call of an element failed as a whole; the message names the element's own words."""
+
+    def __init__(self, step: Step, why: str) -> None:
+        super().__init__(f"{step.value}: {why}")
+        self.step, self.why = step, why
+
+
+class Unreachable(ElementTrouble):
+    """No answer that can be understood, or none in time: what was asked may have happened.
+
+    What is not known is not nothing: submit no more until the element has said what it has.
+    """
+
+
+class Denied(ElementTrouble):
+    """The element has understood and will not: nothing has happened. Somebody has to mend that."""
+
+
+class CredentialExpired(Denied):
+    """What the element knows us by has run out, or its source gives no new one."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Step.CREDENTIAL, why)
+
+
+class BadOptions(ValueError):
+    """The configuration of an element does not read; the message names the field and the value."""
+
+
+class NoSuchDriver(BadOptions):
+    """No driver has this name."""
+
+    def __init__(self, kind: str, known: list[str]) -> None:
+        super().__init__(f"kind: there is no driver {kind!r}; there are {', '.join(known)}")

@@ -1,0 +1,482 @@
+"""The factory: looks at all elements, plans, and starts or takes back pilots, again and again.
+
+It keeps nothing that the store does not: pilots are in the store before their element is asked, so
+that after a crash they are looked for by their stamps. What an element answers is worked in before
+a plan is made; one that does not answer is unknown, and gets no pilot.
+"""
+
+import asyncio
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from pilotage.matcher.clause import Clauses
+from pilotage.matcher.suits import Suits
+from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
+from pilotage.matcher.versions import version
+from pilotage.proto.declarations import STOP_MARGIN_S
+from pilotage.proto.images import tag_of
+from pilotage.proto.pilot_states import PilotState
+
+from ..auth.kept_secrets import hashed
+from ..observe.events import Log
+from ..ports import Clock, Randomness
+from ..store.errors import StoreError
+from ..store.records import NewSecret
+from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
+from .element import PilotRequest, Slot, SlotState
+from .errors import Denied, ElementTrouble, Step, Unreachable
+from .plan import Bounds, Demand, ElementState, Place, Plan, merged, plan
+from .reconcile import Patience, Reconciled, nameless, reconcile
+from .sites import Shape
+from .start_script import Option, start_script
+from .watched import Watched, shape_name
+
+PAGE = 1_000
+AT_ONCE = 32  # elements that are talked to
+START_S = 60.0  # of a pilot's time that pass before it can take a job
+FAILED_MAX = 3  # pilots one after another that come to nothing: then their element has a pause
+FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
+ROUND_S = 900.0  # of one element in one round: it must not keep the others waiting for ever
+SECRET_S = 7 * 86_400.0
+MADE_BY = "factory"
+LOCAL = "local"  # the kind whose pilots share the central's disk
+
+
+class Work(Protocol):
+    """What waits, as the matcher knows it."""
+
+    def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
+        """Return each class of which jobs wait, and how many."""
+        ...
+
+    def clauses(self) -> Clauses:
+        """Return the matcher's table: what it is asked, pilots are planned by."""
+        ...
+
+    def is_banned(self, site: str, element: str) -> bool:
+        """Whether only jobs of the type Test run there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the factory is told once."""
+
+    community: str
+    central_url: str
+    pilot_sh: str
+    every_s: float = 15.0
+    hide: tuple[str, ...] = ()  # from payloads of pilots on our own machine
+    bounds: Bounds = Bounds()
+    patience: Patience = Patience()
+
+
+class Factory:
+    """Keeps the right number of pilots on the elements that are in force."""
+
+    def __init__(
+        self,
+        *,
+        store: Slots,
+        work: Work,
+        elements: Callable[[], Awaitable[Sequence[Watched]]],
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+        terms: Terms,
+    ) -> None:
+        self._store, self._work, self._elements = store, work, elements
+        self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
+        self._suits: Suits | None = None
+        self._suits_of: object = None
+        self.last_plan = Plan()
+
+    async def run(self) -> None:
+        """Go round for ever. Ends by cancellation."""
+        while True:
+            await self._supervised_cycle()
+            await self._clock.sleep(self._terms.every_s)
+
+    async def _supervised_cycle(self) -> None:
+        try:
+            await self.cycle()
+        except StoreError as why:
+            self._log("factory_waits", why=str(why))
+        except Exception:  # jobs and pilots that are there go on without it
+            self._log("loop_failed", loop="factory", error=traceback.format_exc())
+
+    async def cycle(self) -> None:
+        """Look at every element, then plan and carry out."""
+        watched = list(await self._elements())
+        await self._read_rows(watched)
+        await self._each(watched, self._look)
+        await self._carry_out(watched)
+
+    async def _read_rows(self, watched: Sequence[Watched]) -> None:
+        by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
+        after = ""
+        while rows := await self._store.kept_slots(after=after, limit=PAGE):
+            after = rows[-1].pilot
+            for row in rows:
+                # Pilots of an element that is no more in force: left as they are, they end alone.
+                by_key.get((row.site, row.element), []).append(row)
+        for one in watched:
+            one.rows = by_key[one.key]
+
+    async def _each(
+        self, watched: Iterable[Watched], do: Callable[[Watched], Awaitable[None]]
+    ) -> None:
+        """Do something with each element at once; one that fails disturbs no other."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def supervised(element: Watched) -> None:
+            async with places:
+                try:
+                    async with asyncio.timeout(ROUND_S):
+                        await do(element)
+                except TimeoutError:
+                    element.found = None
+                    late = Unreachable(Step.REACH, f"not done after {ROUND_S:g} s")
+                    element.failed(late, self._clock.monotonic())
+                    self._tell(element, late)
+                except ElementTrouble as why:
+                    element.found = None
+                    element.failed(why, self._clock.monotonic())
+                    self._tell(element, why)
+                except StoreError as why:
+                    element.found = None
+                    self._log("factory_waits", why=str(why))
+                except Exception as why:  # a driver may be anybody's: it harms its element alone
+                    element.found = None
+                    odd = ElementTrouble(Step.REACH, f"its driver failed: {why!r}")
+                    element.failed(odd, self._clock.monotonic())
+                    self._log("loop_failed", loop=element.label, error=traceback.format_exc())
+
+        async with asyncio.TaskGroup() as group:
+            for element in watched:
+                group.create_task(supervised(element))
+
+    def _tell(self, element: Watched, why: ElementTrouble) -> None:
+        self._log(
+            "element_trouble",
+            site=element.site,
+            element=element.name,
+            step=why.step.value,
+            why=why.why,
+            pause_s=element.pause_s,
+        )
+
+    # -- looking --------------------------------------------------------------------------------
+
+    async def _look(self, element: Watched) -> None:
+        """Ask an element for all of its slots and do what that calls for. Raises ElementTrouble."""
+        if element.found is None and self._clock.monotonic() < element.open_at:
+            return
+        await self._name(element)
+        slots = [row.slot for row in element.rows if row.slot is not None]
+        said: Mapping[str, Slot] = await element.driver.states(slots) if slots else {}
+        now = self._clock.monotonic()
+        element.seen.note(said, now)
+        found = reconcile(
+            element.rows,
+            said,
+            element.seen,
+            wall=self._clock.wall(),
+            now=now,
+            patience=self._terms.patience,
+        )
+        await self._settle(element, found, said)
+        element.found = found
+        self._judge(element, found, now)
+
+    def _judge(self, element: Watched, found: Reconciled, now: float) -> None:
+        """Pause an element whose pilots come to nothing; one that registers ends that."""
+        heard_at = max((row.registered_at or 0.0 for row in element.rows), default=0.0)
+        if heard_at > element.heard_at:
+            element.heard_at, element.in_vain, element.open_at = heard_at, 0, 0.0
+            element.answered()
+        element.in_vain += len(found.fail)
+        if found.fail and element.in_vain >= FAILED_MAX:
+            element.came_to_nothing(element.in_vain, now)
+            self._tell(element, ElementTrouble(Step.SUBMIT, element.trouble))
+        elif (
+            element.trouble and now >= element.open_at and not (element.in_vain or element.refuses)
+        ):
+            element.answered()
+
+    async def _name(self, element: Watched) -> None:
+        """Find pilots of which we have not heard what the element calls them."""
+        stamps = nameless(element.rows)
+        if not stamps:
+            return
+        names = await element.driver.find(stamps)
+        if names:
+            await self._store.place_slots(names)
+            element.rows = [
+                row
+                if row.slot is not None or row.pilot not in names
+                else _named(row, names[row.pilot])
+                for row in element.rows
+            ]
+
+    async def _settle(self, element: Watched, found: Reconciled, said: Mapping[str, Slot]) -> None:
+        wall = self._clock.wall()
+        if found.fail:
+            await self._store.end_waiting(found.fail, PilotState.FAILED, wall)
+        if found.abort:
+            await self._store.end_waiting(found.abort, PilotState.ABORTED, wall)
+        for pilot, reason in (*found.fail.items(), *found.abort.items()):
+            self._log(
+                "pilot_failed",
+                pilot=pilot,
+                site=element.site,
+                element=element.name,
+                why=reason,
+            )
+        if found.cancel:
+            await self._if_it_can(element, element.driver.cancel(found.cancel))
+        waits = {row.pilot for row in found.fetch[FETCH_MAX:]}
+        for row in found.fetch[:FETCH_MAX]:
+            await self._if_it_can(element, self._fetch(element, row, said))
+        forget = [row for row in found.forget if row.pilot not in waits]
+        if slots := [row.slot for row in forget if row.slot is not None and row.slot in said]:
+            await self._if_it_can(element, element.driver.forget(slots))
+        if forget:
+            await self._store.forget_slots([row.pilot for row in forget])
+
+    async def _if_it_can(self, element: Watched, work: Awaitable[None]) -> None:
+        """Do what is well done and no matter of life: it must not keep others from their pilots."""
+        try:
+            await work
+        except ElementTrouble as why:
+            self._tell(element, why)
+
+    async def _fetch(self, element: Watched, row: SlotRow, said: Mapping[str, Slot]) -> None:
+        assert row.slot is not None
+        output = await element.driver.output(row.slot)
+        code = said[row.slot].exit_code
+        await self._store.keep_output(
+            row.pilot, SlotOutput(exit_code=code, stdout=output.stdout, stderr=output.stderr)
+        )
+
+    # -- planning and doing ---------------------------------------------------------------------
+
+    async def _carry_out(self, watched: Sequence[Watched]) -> None:
+        places = [
+            (element, number) for element in watched for number in range(len(element.entry.shapes))
+        ]
+        self.last_plan = found = plan(
+            _places(watched),
+            [self._state(one) for one in watched],
+            self._demands(places),
+            self._terms.bounds,
+        )
+        submit: dict[int, list[tuple[int, int]]] = {}
+        cancel: dict[int, list[tuple[int, int]]] = {}
+        index = {id(one): at for at, one in enumerate(watched)}
+        for chosen, by_element in ((found.submit, submit), (found.cancel, cancel)):
+            for at, count in chosen.items():
+                element, shape = places[at]
+                by_element.setdefault(index[id(element)], []).append((shape, count))
+
+        async def do(element: Watched) -> None:
+            at = index[id(element)]
+            await self._submit(element, submit.get(at, []))
+            await self._take_back(element, cancel.get(at, []))
+
+        await self._each([watched[at] for at in {*submit, *cancel}], do)
+
+    def _state(self, element: Watched) -> ElementState:
+        entry, found = element.entry, element.found
+        return ElementState(
+            name=f"{element.site}/{element.name}",
+            pledge=element.pledge,
+            pilots=None if found is None else found.pilots,
+            queued=0 if found is None else found.queued.total(),
+            pilots_max=entry.pilots_max,
+            queued_max=entry.queued_max,
+            submit_max=entry.submit_max,
+            cancel_max=entry.cancel_max,
+            is_open=element.is_open(self._clock.monotonic()),
+        )
+
+    def _demands(self, places: Sequence[tuple[Watched, int]]) -> list[Demand]:
+        offers = [self._offer(element, element.entry.shapes[at]) for element, at in places]
+        if self._suits is None or self._suits_of != offers:  # it knows what classes want by then
+            self._suits, self._suits_of = Suits(self._work.clauses(), offers), offers
+        suits = self._suits
+        banned = sum(
+            1 << at
+            for at, (element, _) in enumerate(places)
+            if self._work.is_banned(element.site, element.name)
+        )
+        return merged(
+            Demand(
+                places=suits.of(spec) & ~(0 if spec.type == "Test" else banned),
+                jobs=jobs,
+                cores=min(need.cores_min for need in spec.needs),
+                memory_mb=min(need.memory_mb + need.memory_per_core_mb for need in spec.needs),
+            )
+            for spec, jobs in self._work.waiting()
+        )
+
+    def _offer(self, element: Watched, shape: Shape) -> LiveOffer:
+        """Return what a pilot of a shape will offer, as far as the operator has said."""
+        pilot, nodes = element.entry.pilot, element.entry.nodes
+        images = map(tag_of, nodes.images)
+        return LiveOffer(
+            pilot="",
+            community=self._terms.community,
+            site=element.site,
+            element=element.name,
+            os=pilot.os or "any",
+            architecture=pilot.architecture,
+            cores=shape.cores,
+            cores_free=shape.cores,
+            memory_free_mb=shape.memory_mb or 1_000_000_000,
+            wall_left_s=shape.wall_s - (pilot.stop_margin_s or STOP_MARGIN_S) - START_S,
+            scratch_free_mb=shape.scratch_mb or 1_000_000_000,
+            tags=frozenset((*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images)),
+            required_tags=frozenset(pilot.required_tags),
+            groups=frozenset(pilot.groups),
+            owners=frozenset(pilot.owners),
+            types=frozenset(pilot.types),
+            gpus=shape.gpus,
+            gpus_free=shape.gpus,
+            node=NodeFacts(
+                architecture_level=nodes.architecture_level,
+                glibc=version(nodes.glibc),
+                user_namespaces=nodes.user_namespaces,
+                gpu_vendor=nodes.gpu_vendor,
+                gpu_memory_mb=nodes.gpu_memory_mb,
+                gpu_compute_capability=version(nodes.gpu_compute_capability),
+                gpu_driver=version(nodes.gpu_driver),
+            ),
+        )
+
+    async def _submit(self, element: Watched, wanted: Sequence[tuple[int, int]]) -> None:
+        """Store pilots, then ask the element to start them. Raises ElementTrouble."""
+        requests: list[PilotRequest] = []
+        slots: list[NewSlot] = []
+        for number, count in wanted:
+            for _ in range(count):
+                request, slot = self._new(element, number)
+                requests.append(request)
+                slots.append(slot)
+        if not requests:
+            return
+        await self._store.add_slots(slots)
+        try:
+            submitted = await element.driver.submit(requests)
+        except Denied as why:  # nothing has happened: say so, and why
+            refused = dict.fromkeys((one.stamp for one in requests), why.why)
+            await self._store.end_waiting(refused, PilotState.ABORTED, self._clock.wall())
+            raise
+        await self._store.place_slots(submitted.slots)
+        if element.refuses:
+            element.answered()
+        if submitted.refused:
+            await self._store.end_waiting(submitted.refused, PilotState.ABORTED, self._clock.wall())
+        self._log(
+            "pilots_submitted",
+            site=element.site,
+            element=element.name,
+            pilots=len(submitted.slots),
+            refused=len(submitted.refused),
+        )
+
+    def _new(self, element: Watched, number: int) -> tuple[PilotRequest, NewSlot]:
+        shape, at = element.entry.shapes[number], self._clock.wall()
+        stamp = _stamp(element.site, self._randomness.token(9))
+        secret = self._randomness.token()
+        script = start_script(
+            stamp=stamp,
+            secret=secret,
+            pilot_sh=self._terms.pilot_sh,
+            options=_options(self._terms, element, shape),
+        )
+        request = PilotRequest(
+            stamp=stamp,
+            script=script,
+            cores=0 if shape.whole_node else shape.cores,
+            memory_mb=shape.memory_mb,
+            wall_s=shape.wall_s,
+            gpus=shape.gpus,
+        )
+        return request, NewSlot(
+            shape=shape_name(number),
+            secret=NewSecret(
+                secret_hash=hashed(secret),
+                pilot=stamp,
+                community=self._terms.community,
+                site=element.site,
+                element=element.name,
+                expires_at=at + SECRET_S,
+                made_by=MADE_BY,
+                at=at,
+            ),
+        )
+
+    async def _take_back(self, element: Watched, unwanted: Sequence[tuple[int, int]]) -> None:
+        """Cancel pilots that wait, the newest first. Raises ElementTrouble."""
+        pilots: dict[str, str] = {}
+        slots: list[str] = []
+        for number, count in unwanted:
+            waiting = [
+                row
+                for row in element.rows
+                if row.shape == shape_name(number)
+                and row.slot is not None
+                and row.state is PilotState.WAITING
+                and element.seen.since.get(row.slot, (None,))[0] is SlotState.QUEUED
+            ]
+            waiting.sort(key=lambda row: -row.made_at)
+            for row in waiting[:count]:
+                assert row.slot is not None
+                pilots[row.pilot] = "no job needs it any more"
+                slots.append(row.slot)
+        if pilots:
+            # First the store: from then on it cannot register, so that it takes no job along.
+            await self._store.end_waiting(pilots, PilotState.ABORTED, self._clock.wall())
+            await element.driver.cancel(slots)
+
+
+def _named(row: SlotRow, slot: str) -> SlotRow:
+    return msgspec.structs.replace(row, slot=slot)
+
+
+def _places(watched: Sequence[Watched]) -> list[Place]:
+    return [
+        Place(
+            element=at,
+            cores=shape.cores,
+            memory_mb=shape.memory_mb,
+            queued=0 if one.found is None else one.found.queued[shape_name(number)],
+        )
+        for at, one in enumerate(watched)
+        for number, shape in enumerate(one.entry.shapes)
+    ]
+
+
+def _options(terms: Terms, element: Watched, shape: Shape) -> dict[str, Option]:
+    pilot: dict[str, Option] = {
+        name: value
+        for name, value in msgspec.structs.asdict(element.entry.pilot).items()
+        if name != "architecture"
+    }
+    given: dict[str, Option] = {"central": terms.central_url, "wall_s": shape.wall_s, **pilot}
+    if element.entry.kind == LOCAL:
+        given["hide"] = terms.hide
+    if not shape.whole_node:
+        given |= {"cores": shape.cores, "memory_mb": shape.memory_mb}
+    return given
+
+
+def _stamp(site: str, token: str) -> str:
+    words = re.sub("[^a-z0-9-]", "-", f"{site[:40]}-{token}".lower())
+    return words if words[0].isalpha() else f"p{words}"

@@ -1,0 +1,197 @@
+"""Sites and their elements, as an operator writes them: `sites/NAME.yaml`, one site a file.
+
+A file that does not read disables itself, loudly: what it said before stays in force, and nothing
+of other files is touched. Unknown keys are refused with their line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.declarations import BadDeclaration, check_declarations
+from pilotage.proto.job import VersionText, Word
+from pilotage.proto.patterns import whole
+from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
+from pilotage.proto.wording import as_json, complaint, steps
+
+T = TypeVar("T")
+SUFFIX = ".yaml"
+FILES_MAX = 10_000
+_Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
+_Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Shape(_Entry, frozen=True):
+    """A size in which pilots are submitted. Several: the factory takes what the jobs need."""
+
+    cores: Annotated[int, Meta(ge=1, le=4096)] = 1
+    whole_node: bool = False  # all that its node has; `cores` says how many that usually are
+    memory_mb: _Mb = 0  # of all cores together; 0: what the element gives
+    wall_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 172_800  # that the element lets it run
+    scratch_mb: _Mb = 0  # that its nodes are known to have
+    gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class PilotEntry(_Entry, frozen=True):
+    """What pilots of an element are told, as their options of the same names."""
+
+    idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = (
+        300.0  # it ends after so long without work
+    )
+    os: str = ""
+    architecture: str = "x86_64"
+    tags: tuple[Word, ...] = ()
+    required_tags: tuple[Word, ...] = ()
+    types: tuple[Word, ...] = ()
+    groups: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    cvmfs: tuple[str, ...] = ()
+    isolation: Literal["", "auto", "bubblewrap", "unshare", "session"] = ""
+    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    hs23_per_core: float = 0.0
+
+
+class NodesEntry(_Entry, frozen=True):
+    """What the nodes of an element are known to have: only jobs that ask for no more bring pilots.
+
+    What is not said is not there, as for every need. Pilots look for themselves all the same.
+    """
+
+    images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # that its nodes can run
+    architecture_level: Annotated[int, Meta(ge=1, le=4)] = 1  # x86-64-v1 … v4
+    glibc: VersionText = ""  # "2.34", in quotes
+    user_namespaces: bool = False
+    gpu_vendor: Literal["", "nvidia", "amd", "intel"] = ""
+    gpu_memory_mb: _Mb = 0  # of each GPU
+    gpu_compute_capability: VersionText = ""
+    gpu_driver: VersionText = ""
+
+
+class CredentialEntry(_Entry, frozen=True):
+    """Where the credential of an element comes from; the options are the source's."""
+
+    source: _Name
+    options: dict[str, Any] = {}
+
+
+class ElementEntry(_Entry, frozen=True):
+    """A compute element: how it is reached, and how many pilots it may have."""
+
+    kind: _Name  # the driver: local, ssh, slurm, htcondor …
+    options: dict[str, Any] = {}  # the driver's own
+    credential: CredentialEntry | None = None
+    pilots_max: _Count = 100  # queued and running
+    queued_max: _Count = 20
+    submit_max: _Count = 20  # in one cycle
+    cancel_max: _Count = 10  # in one cycle
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None  # None: the site's
+    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)
+    pilot: PilotEntry = PilotEntry()
+    nodes: NodesEntry = NodesEntry()
+    enabled: bool = True
+
+
+class SiteEntry(_Entry, frozen=True):
+    """A site. Its name is that of its file."""
+
+    elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
+    contact: Annotated[str, Meta(max_length=256)] = ""
+    enabled: bool = True
+
+
+class BadSite(ValueError):
+    """A site's file does not read. The message names file, line, field and what would be right."""
+
+
+@dataclass(frozen=True)
+class SiteBook:
+    """All sites that are in force, and what is wrong with files, by the name of the site."""
+
+    sites: Mapping[str, SiteEntry] = field(default_factory=dict[str, SiteEntry])
+    troubles: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def read_site(file: Path) -> SiteEntry:
+    """Return what a file says. Raises BadSite."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise BadSite(f"{file}: cannot be read: {why}") from None
+    try:
+        found: Any = load_strictly(text) or {}
+    except NotYaml as why:
+        raise BadSite(f"{_at(file, why.line)}: {why.why}") from None
+    for name, element in _mapping(_mapping(found).get("elements")).items():
+        # One by one, so that a mistake is found where it stands.
+        _read(file, text, element, ElementEntry, ("elements", name))
+    site = _read(file, text, found, SiteEntry, ())
+    for name, element in site.elements.items():
+        try:
+            check_declarations(_declared(element.pilot))
+        except BadDeclaration as why:
+            place = ("elements", name, "pilot", why.name)
+            where = ".".join(place)
+            raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {why.why}") from None
+    return site
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    try:
+        return msgspec.convert(value, dict[str, Any])
+    except msgspec.ValidationError:
+        return {}  # it is told of with all the rest
+
+
+def _read(file: Path, text: str, found: Any, kind: type[T], at: tuple[str, ...]) -> T:
+    try:
+        return msgspec.convert(found, kind, strict=True)
+    except RecursionError:
+        raise BadSite(f"{file}: it holds itself") from None
+    except msgspec.ValidationError as why:
+        told = complaint(why, kind, as_json(found))
+        place = (*at, *(int(one) if one.isdigit() else one for one in steps(told.path)))
+        where = ".".join((*at, *filter(None, [told.path[2:]])))
+        raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {told.message}") from None
+
+
+def _declared(pilot: PilotEntry) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(pilot).items() if value}
+
+
+def _at(file: Path, line: int | None) -> str:
+    return str(file) if line is None else f"{file}:{line}"
+
+
+def read_sites(folder: Path, before: SiteBook) -> SiteBook:
+    """Return the book of a folder; where a file does not read, what `before` has of it stays."""
+    sites: dict[str, SiteEntry] = {}
+    troubles: dict[str, str] = {}
+    for file in sorted(folder.glob(f"*{SUFFIX}"))[:FILES_MAX]:
+        name = file.stem
+        try:
+            if not _is_name(name):
+                raise BadSite(f"{file}: {name!r} is no name of a site: letters, digits, . _ - only")
+            sites[name] = read_site(file)
+        except BadSite as why:
+            troubles[name] = str(why)
+            if name in before.sites:
+                sites[name] = before.sites[name]
+    return SiteBook(sites, troubles)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        msgspec.convert(text, _Name)
+    except msgspec.ValidationError:
+        return False
+    return True

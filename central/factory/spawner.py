@@ -1,0 +1,159 @@
+"""A process beside the central that runs programs for it, and ends with it.
+
+Orders come as msgpack after their length on stdin, outcomes go the same way on stdout.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import msgspec
+
+AT_ONCE = 16
+LENGTH_BYTES = 4
+ORDER_BYTES_MAX = 64_000_000
+KILLED_WAIT_S = 5.0
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One program that is to be run."""
+
+    n: int
+    argv: list[str]
+    stdin: bytes
+    environment: dict[str, str]
+    timeout_s: float
+    output_max: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of it. Without a code it was not started, or it was killed for its time-out."""
+
+    n: int
+    code: int | None = None
+    out: bytes = b""
+    err: bytes = b""
+    is_cut: bool = False
+    not_started: str = ""
+
+
+def framed(message: Order | Outcome) -> bytes:
+    """Return a message as it goes through the pipe."""
+    data = msgspec.msgpack.encode(message)
+    return len(data).to_bytes(LENGTH_BYTES, "big") + data
+
+
+class _Pipe:
+    """What a program prints, up to a bound; the rest is read and dropped, so that it ends."""
+
+    def __init__(self, most: int) -> None:
+        self.data, self.is_cut, self._most = bytearray(), False, most
+
+    async def drain(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(65_536):
+            room = self._most - len(self.data)
+            self.data += chunk[:room]
+            self.is_cut = self.is_cut or len(chunk) > room
+
+
+async def carry_out(order: Order) -> Outcome:
+    """Run one program in a session of its own, which is killed whole at its time-out."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *order.argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **order.environment},
+            start_new_session=True,
+            cwd="/",
+        )
+    except (OSError, ValueError) as why:
+        return Outcome(order.n, not_started=f"{order.argv[0]}: {why}")
+    out, err = _Pipe(order.output_max), _Pipe(order.output_max)
+    try:
+        async with asyncio.timeout(order.timeout_s):
+            await _converse(process, order.stdin, out, err)
+    except TimeoutError:
+        return Outcome(order.n)
+    finally:
+        await _end(process)
+    return Outcome(
+        order.n, process.returncode, bytes(out.data), bytes(err.data), out.is_cut or err.is_cut
+    )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill what has not ended, with all of its session; what has ended may have left daemons."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILLED_WAIT_S):
+                await process.wait()
+
+
+async def _converse(
+    process: asyncio.subprocess.Process, stdin: bytes, out: _Pipe, err: _Pipe
+) -> None:
+    assert process.stdin and process.stdout and process.stderr
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_feed(process.stdin, stdin))
+        group.create_task(out.drain(process.stdout))
+        group.create_task(err.drain(process.stderr))
+    await process.wait()
+
+
+async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it reads no more: its affair
+        stream.write(data)
+        await stream.drain()
+        stream.close()
+        await stream.wait_closed()
+
+
+async def serve(orders: asyncio.StreamReader, outcomes: asyncio.StreamWriter) -> None:
+    """Carry out orders until there are no more; then end what still runs."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(order: Order) -> None:
+        try:
+            outcomes.write(framed(await carry_out(order)))
+        finally:
+            places.release()
+
+    async with asyncio.TaskGroup() as group:
+        running: set[asyncio.Task[None]] = set()
+        while True:
+            try:
+                length = int.from_bytes(await orders.readexactly(LENGTH_BYTES), "big")
+                data = await orders.readexactly(length)
+            except asyncio.IncompleteReadError:
+                break
+            await places.acquire()
+            task = group.create_task(one(msgspec.msgpack.decode(data, type=Order)))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        for task in running:
+            task.cancel()
+
+
+async def main() -> None:
+    """Serve the process that started us."""
+    # A terminal tells all of us, and the central decides. What is ignored would be ignored by the
+    # programs too; a handler is not handed on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    loop = asyncio.get_running_loop()
+    orders = asyncio.StreamReader(limit=ORDER_BYTES_MAX)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin.buffer)
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, sys.stdout.buffer
+    )
+    await serve(orders, asyncio.StreamWriter(transport, protocol, None, loop))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

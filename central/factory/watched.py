@@ -1,0 +1,72 @@
+"""One element as the factory sees it: its driver, what it said last, and when it may be asked."""
+
+from dataclasses import dataclass, field
+
+from ..store.slots import SlotRow
+from .element import ComputeElement
+from .errors import ElementTrouble, Step
+from .reconcile import Reconciled, Seen
+from .sites import ElementEntry, SiteEntry
+
+PAUSE_FIRST_S, PAUSE_MAX_S = 30.0, 900.0
+
+
+@dataclass
+class Watched:
+    """An element that is in force."""
+
+    site: str
+    name: str
+    site_entry: SiteEntry
+    entry: ElementEntry
+    driver: ComputeElement
+    rows: list[SlotRow] = field(default_factory=list[SlotRow])
+    seen: Seen = field(default_factory=Seen)
+    found: Reconciled | None = None  # None: what it has is not known
+    trouble: str = ""  # in its own words; empty: it answers
+    refuses: bool = False  # pilots: that it answers otherwise says nothing then
+    pause_s: float = 0.0
+    open_at: float = 0.0  # before that nothing is submitted
+    in_vain: int = 0  # pilots one after another that ended before they asked for work
+    heard_at: float = 0.0  # wall clock: when the last of its pilots registered
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.site, self.name
+
+    @property
+    def label(self) -> str:
+        return f"{self.site}/{self.name}"
+
+    @property
+    def pledge(self) -> float:
+        """Its part of the pledge of its site."""
+        if self.entry.pledge is not None:
+            return self.entry.pledge
+        return self.site_entry.pledge / len(self.site_entry.elements)
+
+    def answered(self) -> None:
+        """It does as it is asked."""
+        self.trouble, self.pause_s, self.refuses = "", 0.0, False
+
+    def failed(self, why: ElementTrouble, now: float) -> None:
+        """It did not: nothing is submitted for a while, longer each time."""
+        self.trouble, self.refuses = str(why), why.step is Step.SUBMIT
+        self._pause(now)
+
+    def came_to_nothing(self, failed: int, now: float) -> None:
+        """Pilots ended before they asked for work: fewer of them, until one does."""
+        self.trouble = f"{failed} pilots ended before they asked for work"
+        self._pause(now)
+
+    def _pause(self, now: float) -> None:
+        self.pause_s = min(PAUSE_MAX_S, max(PAUSE_FIRST_S, 2 * self.pause_s))
+        self.open_at = now + self.pause_s
+
+    def is_open(self, now: float) -> bool:
+        return self.entry.enabled and self.site_entry.enabled and now >= self.open_at
+
+
+def shape_name(place: int) -> str:
+    """Return what slots call the shape at this place of the list."""
+    return f"shape {place}"

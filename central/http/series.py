@@ -1,0 +1,55 @@
+"""Routes for what was counted: series over time, and accounts."""
+
+from typing import Annotated
+
+import msgspec
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from pilotage.proto.api import AccountsBy, SeriesBy
+
+from .answers import encoded
+from .call import Call
+
+_Seconds = Annotated[float, Meta(ge=0, le=2**40)]
+
+
+class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which series: 10 s for six hours, 60 s for a week, 600 s for 400 days."""
+
+    step: int = 60
+    since: _Seconds | None = None  # seconds since 1970; else as far back as one answer holds
+    by: SeriesBy = SeriesBy.SITE
+    site: Annotated[str, Meta(max_length=64)] = ""
+    type: Annotated[str, Meta(max_length=64)] = ""
+
+
+class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which accounts; whole days, UTC."""
+
+    by: AccountsBy = AccountsBy.OWNER
+    since: _Seconds | None = None  # seconds since 1970; else from the first day on
+    until: _Seconds | None = None
+
+
+async def series(call: Call) -> ASGIApp:
+    asked = call.query(SeriesQuery)
+    return encoded(
+        await call.services.series.series(
+            call.user(),
+            step_s=asked.step,
+            since=asked.since,
+            by=asked.by,
+            site=asked.site,
+            type=asked.type,
+        )
+    )
+
+
+async def accounts(call: Call) -> ASGIApp:
+    asked = call.query(AccountsQuery)
+    return encoded(
+        await call.services.series.accounts(
+            call.user(), by=asked.by, since=asked.since, until=asked.until
+        )
+    )

@@ -1,0 +1,50 @@
+"""How attempts are shown to people. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.proto.api import AttemptView
+from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
+
+from ..observe.times import shown
+from ..store.records import AttemptRow
+
+ATTEMPTS_MAX = 100
+
+
+def attempt_views(attempts: Sequence[AttemptRow]) -> list[AttemptView]:
+    """Return the newest attempts as they are shown, the oldest of them first."""
+    return [_view(one) for one in attempts[-ATTEMPTS_MAX:]]
+
+
+def _view(one: AttemptRow) -> AttemptView:
+    how = one.how.value if one.how is not None else "lease_over"
+    return AttemptView(
+        epoch=one.epoch,
+        round=one.round,
+        site=one.site,
+        pilot=one.pilot,
+        host=one.host,
+        cores=one.cores,
+        memory_mb=one.memory_mb,
+        scratch_mb=one.scratch_mb,
+        gpus=one.gpus,
+        wall_s=one.wall_s,
+        matched_at=shown(one.matched_at),
+        started_at=shown(one.started_at),
+        ended_at=shown(one.ended_at),
+        how=how if one.ended_at is not None else "",
+        exit_code=one.exit_code,
+        detail=one.detail,
+        isolation=one.isolation,
+        usage=msgspec.to_builtins(one.usage) if one.usage is not None else {},
+        curve=kept_stream(one, Stream.USAGE) is not None,
+        checkpoint_bytes=sum(o.size_bytes for o in one.outputs if o.name == CHECKPOINT_FILE),
+    )
+
+
+def kept_stream(attempt: AttemptRow, stream: Stream) -> Output | None:
+    """Return what was kept of a stream of an attempt."""
+    name = f"{KEPT_FOLDER}/{stream.value}"
+    return next((out for out in attempt.outputs if out.name == name), None)

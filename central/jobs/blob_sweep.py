@@ -1,0 +1,66 @@
+"""Files that nothing names any more go.
+
+Which ones are named is gathered in a filter that may say yes too often and never no: so at worst
+a file stays. What was stored or asked for in the last day is held in any case, since whoever asked
+may be about to name it.
+"""
+
+import re
+from typing import Final
+
+from ..ports import Blobs, Clock
+from ..store.protocol import Store
+
+EVERY_S: Final = 86_400.0
+PAUSE_S: Final = 0.02  # between two slices, so that others get their turn
+_HASH: Final = re.compile(rb"[0-9a-f]{64}")
+
+
+class Named:
+    """A Bloom filter of hashes: 16 MiB hold ten million at an error below one in a hundred."""
+
+    def __init__(self, size_bytes: int = 1 << 24, probes: int = 6) -> None:
+        self._bits, self._mask, self._probes = bytearray(size_bytes), size_bytes * 8 - 1, probes
+        assert size_bytes & (size_bytes - 1) == 0, "a power of two"
+
+    def add(self, sha256: str) -> None:
+        for place in self._places(sha256):
+            self._bits[place >> 3] |= 1 << (place & 7)
+
+    def __contains__(self, sha256: str) -> bool:
+        return all(self._bits[place >> 3] & (1 << (place & 7)) for place in self._places(sha256))
+
+    def _places(self, sha256: str) -> list[int]:
+        # The hash is as good as random: its parts are as many hashes.
+        return [int(sha256[i * 10 : i * 10 + 10], 16) & self._mask for i in range(self._probes)]
+
+
+class BlobSweep:
+    """Looks through all names once a day, and removes the files that are not among them."""
+
+    def __init__(self, store: Store, blobs: Blobs, clock: Clock, *, hold_s: float) -> None:
+        self._store, self._blobs, self._clock = store, blobs, clock
+        self._hold_s = hold_s
+        self._due = clock.monotonic()
+
+    async def sweep_if_due(self) -> int:
+        """Sweep if a day is over; return how many files went."""
+        if self._clock.monotonic() < self._due:
+            return 0
+        self._due = self._clock.monotonic() + EVERY_S
+        return await self.sweep()
+
+    async def sweep(self) -> int:
+        """Remove what is not named and was not touched for the time of the hold."""
+        before = self._clock.wall() - self._hold_s  # of the beginning: names may come meanwhile
+        named, count = Named(), 0
+        async for texts in self._store.blob_names():
+            for text in texts:
+                for found in _HASH.findall(text):
+                    named.add(found.decode())
+            await self._clock.sleep(PAUSE_S)
+        async for hashes in self._blobs.untouched(before):
+            unnamed = [sha256 for sha256 in hashes if sha256 not in named]
+            count += await self._blobs.remove(unnamed, before)
+            await self._clock.sleep(PAUSE_S)
+        return count

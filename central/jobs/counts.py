@@ -1,0 +1,64 @@
+"""Keeps what is counted: every ten seconds what stands in memory is written.
+
+No job is ever read for it. What a crash loses is the sums of the last ten seconds; the jobs
+themselves, with what they used, are in the store.
+"""
+
+from typing import Final
+
+from ..ports import Clock
+from ..store.errors import StoreError, StoreFull
+from ..store.protocol import Store
+from ..store.series import STEPS
+from . import tally
+from .memory import Memory
+from .probe import StoreProbe
+from .wall import Wall
+
+SLOT_S: Final = STEPS[0].step_s
+LATER_S: Final = 0.05  # after the end of a slot: wall clock and sleep do not agree to the end
+
+
+class CountsLoop:
+    """Keeps each slot of series and accounts; its write is also what tries the store."""
+
+    def __init__(
+        self, store: Store, memory: Memory, clock: Clock, probe: StoreProbe, wall: Wall
+    ) -> None:
+        self._store, self._clock, self._probe, self._wall = store, clock, probe, wall
+        self._tally, self._counters = memory.tally, memory.counters
+        self._begun = self._slot()
+
+    async def run(self) -> None:
+        """Keep each slot when it is over. Ends only by cancellation.
+
+        A loop of its own: while the disk is full it is what finds out that there is room again.
+        """
+        while True:
+            over = self._begun + SLOT_S - self._clock.wall()
+            await self._clock.sleep(min(max(over, 0.0), SLOT_S) + LATER_S)
+            if self._slot() == self._begun:
+                continue
+            try:
+                await self.keep()
+            except StoreFull as why:
+                self._probe.refused(str(why))
+
+    async def keep(self) -> None:
+        """Keep what has come together since the last time. Raises StoreFull; nothing is lost."""
+        at, self._begun = self._begun, self._slot()
+        taken, began = self._tally.take(), self._clock.monotonic()
+        try:
+            await self._store.keep_counts(
+                at,
+                tally.samples(taken, self._counters),
+                tally.entries(taken),
+                drop=self._wall.is_trusted(),
+            )
+        except StoreError:
+            self._tally.give_back(taken)
+            raise
+        self._probe.wrote(self._clock.monotonic() - began)
+
+    def _slot(self) -> int:
+        return int(self._clock.wall()) // SLOT_S * SLOT_S

@@ -1,0 +1,156 @@
+"""Collects the metrics: out of memory, in one pass, when somebody asks."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+from pilotage import __version__
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import LIVING, PilotState
+
+from ..observe.counting import CountingLog
+from ..observe.metrics import Histogram, Page
+from ..ports import Bus, Clock
+from ..settings import LeaseSettings
+from ..store.protocol import Store
+from .health import HealthService
+from .leases import Lease, Phase
+from .memory import Memory
+from .probe import StoreProbe
+from .turns import by_and_by
+
+Readings = Callable[[], Awaitable[Mapping[str, float]]]
+_STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
+
+
+async def no_readings() -> Mapping[str, float]:
+    """Have no machine to look at."""
+    return {}
+
+
+class Times:
+    """What is measured as it happens."""
+
+    def __init__(self) -> None:
+        self.turn = Histogram()
+        self.loop_late = Histogram()
+
+
+class MetricsService:
+    """Makes the page of metrics."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        bus: Bus,
+        clock: Clock,
+        log: CountingLog,
+        settings: LeaseSettings,
+        times: Times,
+        probe: StoreProbe,
+        health: HealthService,
+        readings: Readings,
+        term: int,
+    ) -> None:
+        self._store, self._memory, self._bus, self._clock = store, memory, bus, clock
+        self._log, self._times, self._probe, self._health = log, times, probe, health
+        self._late_s, self._readings, self._term = 1.5 * settings.beat_s, readings, term
+        self.start_s = 0.0
+
+    async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
+        """Return all metrics as Prometheus reads them."""
+        readings = await self._readings()
+        page = Page()
+        self._put_central(page)
+        self._put_jobs(page)
+        self._put_used(page)
+        await self._put_leases(page)
+        await self._put_pilots(page)
+        page.put_all("pilotage_pilot_events_total", self._memory.told)
+        page.put("pilotage_pilot_log_bytes", await self._store.pilot_log_bytes())
+        self._put_channels(page, requests)
+        self._put_store(page, readings)
+        return page.text()
+
+    def _put_central(self, page: Page) -> None:
+        health = self._health.health()
+        page.put_all("pilotage_build_info", {__version__: 1})
+        page.put("pilotage_ready", self._health.ready().ready)
+        page.put("pilotage_uptime_seconds", health.uptime_s)
+        page.put("pilotage_start_seconds", self.start_s)
+        page.put("pilotage_term", self._term)
+        page.put_all("pilotage_events_total", self._log.counts)
+        page.put_histogram("pilotage_loop_late_seconds", self._times.loop_late)
+
+    def _put_jobs(self, page: Page) -> None:
+        states: Counter[str] = Counter(dict.fromkeys((one.value for one in JobState), 0))
+        sites: Counter[str] = Counter()
+        for _, site, state, count in self._memory.counters.rows():
+            states[state.value] += count
+            if state is JobState.RUNNING:
+                sites[site] += count
+        page.put_all("pilotage_jobs", states)
+        page.put_all("pilotage_site_running", sites)
+        page.put("pilotage_classes", len(self._memory.queue.classes))
+
+    def _put_used(self, page: Page) -> None:
+        used = self._memory.tally.used
+        page.put_all("pilotage_attempts_ended_total", used.ends)
+        page.put_all("pilotage_used_cpu_seconds_total", used.cpu_s)
+        page.put_all("pilotage_used_wall_seconds_total", used.wall_s)
+        page.put_all("pilotage_staged_in_bytes_total", used.bytes_in)
+        page.put_all("pilotage_staged_out_bytes_total", used.bytes_out)
+        page.put_histogram("pilotage_attempt_memory_peak_megabytes", used.memory_peak_mb)
+        page.put_histogram("pilotage_attempt_scratch_peak_megabytes", used.scratch_peak_mb)
+
+    async def _put_leases(self, page: Page) -> None:
+        now = self._clock.monotonic()
+        phases: Counter[str] = Counter({Phase.LIVE.value: 0, Phase.OPEN.value: 0})
+        overdue_s = wanted_s = 0.0
+        async for lease in by_and_by(self._memory.leases.all(), self._clock):
+            phases[lease.phase.value] += 1
+            if lease.phase is Phase.LIVE:
+                overdue_s = max(overdue_s, now - lease.deadline)
+                wanted_s = max(wanted_s, _wanted_for_s(lease, now))
+        page.put_all("pilotage_attempts", phases)
+        page.put("pilotage_lease_overdue_seconds", overdue_s)
+        page.put("pilotage_wanted_oldest_seconds", wanted_s)
+
+    async def _put_pilots(self, page: Page) -> None:
+        now = self._clock.monotonic()
+        silent = parked = 0
+        matcher = self._memory.queue.matcher
+        async for presence in by_and_by(self._memory.pilots.all(), self._clock):
+            silent += presence.state in LIVING and now - presence.heard > self._late_s
+            parked += matcher.parked_ask(presence.pilot) > 0
+        states = self._memory.pilots.states
+        page.put_all("pilotage_pilots", {state.value: states[state] for state in PilotState})
+        page.put("pilotage_pilots_silent", silent)
+        page.put("pilotage_offers_parked", parked)
+
+    def _put_channels(self, page: Page, requests: Mapping[tuple[str, int], int]) -> None:
+        page.put("pilotage_bus_up", self._bus.up or not self._bus.url)
+        page.put_all("pilotage_bus_messages_total", self._bus.counts())
+        page.put_requests("pilotage_http_requests_total", requests)
+        page.put_histogram("pilotage_turn_seconds", self._times.turn)
+
+    def _put_store(self, page: Page, readings: Mapping[str, float]) -> None:
+        activity = self._store.activity()
+        page.put("pilotage_store_operations_total", activity.operations)
+        page.put("pilotage_store_commits_total", activity.commits)
+        page.put("pilotage_store_full", bool(self._probe.full))
+        page.put_histogram("pilotage_store_write_seconds", self._probe.write_s)
+        files = {
+            name.removeprefix(_STORE_BYTES): value
+            for name, value in readings.items()
+            if name.startswith(_STORE_BYTES)
+        }
+        page.put_all("pilotage_store_bytes", files)
+        for name, value in readings.items():
+            if ":" not in name:
+                page.put(name, value)
+
+
+def _wanted_for_s(lease: Lease, now: float) -> float:
+    return now - lease.wanted_since if lease.wanted is not None else 0.0

@@ -1,0 +1,26 @@
+"""Whether the store takes anything, as whoever writes finds out."""
+
+from ..observe.events import Log
+from ..observe.metrics import Histogram
+
+
+class StoreProbe:
+    """One answer for probes and metrics, and one line in the log for each time that it changes."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.full = ""  # why the last write was refused; empty: there is room
+        self.write_s = Histogram()  # of the write that tries the store, every ten seconds
+
+    def refused(self, why: str) -> None:
+        """A write found no room."""
+        if not self.full:
+            self._log("store_full", why=why)
+        self.full = why
+
+    def wrote(self, took_s: float) -> None:
+        """A write has succeeded that took so long."""
+        if self.full:
+            self._log("store_has_room", was=self.full)
+        self.full = ""
+        self.write_s.observe(took_s)

@@ -1,0 +1,23 @@
+"""A log that also counts: each event of the table, quiet ones too, is a metric."""
+
+from collections import Counter
+from typing import Any
+
+from .events import EVENTS, Log
+
+
+class CountingLog:
+    """Passes events on and counts them."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.counts: Counter[str] = Counter(dict.fromkeys(EVENTS, 0))
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        self.counts[event] += 1
+        self._log(event, **fields)
+
+
+def counting(log: Log) -> CountingLog:
+    """Return the log itself if it counts, else one that does."""
+    return log if isinstance(log, CountingLog) else CountingLog(log)

@@ -1,0 +1,179 @@
+"""All metrics of the central: one table, and the page of them that Prometheus reads.
+
+Text exposition format 0.0.4. A label has at most VALUES_MAX values; what is beyond is `other`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+VALUES_MAX: Final = 200  # of one label, so that no installation grows without a bound
+OTHER: Final = "other"
+MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
+# From 0.1 ms to 10 s, for whatever somebody waits for.
+SECONDS: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+
+
+class Metric(NamedTuple):
+    """One metric: its kind, its labels if it has any, and what it means."""
+
+    kind: str  # gauge | counter | histogram
+    labels: tuple[str, ...]
+    means: str
+    promise: str = ""  # which of docs/promises.md it watches
+
+
+# `make docs` writes this table into a page.
+METRICS: Final[dict[str, Metric]] = {
+    "pilotage_build_info": Metric("gauge", ("version",), "1, and the version that runs"),
+    "pilotage_ready": Metric("gauge", (), "1 while requests are taken", "P7"),
+    "pilotage_uptime_seconds": Metric("gauge", (), "since the start"),
+    "pilotage_start_seconds": Metric("gauge", (), "what the rebuild at the start took", "P7"),
+    "pilotage_term": Metric("gauge", (), "of the leader that this is", "P12"),
+    "pilotage_events_total": Metric(
+        "counter",
+        ("event",),
+        "events of the log, quiet ones too (docs/events.md)",
+        "P1 P2 P3 P4 P8",
+    ),
+    "pilotage_pilot_events_total": Metric(
+        "counter", ("event",), "events that pilots have told of (docs/pilot-events.md)"
+    ),
+    "pilotage_pilot_log_bytes": Metric("gauge", (), "what the logs of all pilots take, packed"),
+    "pilotage_jobs": Metric("gauge", ("state",), "jobs in a state, deleted ones left out"),
+    "pilotage_site_running": Metric("gauge", ("site",), "jobs that run at a site"),
+    "pilotage_classes": Metric("gauge", (), "kinds of jobs in memory"),
+    "pilotage_attempts": Metric("gauge", ("phase",), "attempts that are live, or still open"),
+    "pilotage_lease_overdue_seconds": Metric(
+        "gauge", (), "how long the most overdue lease is over; above 10 the promise is broken", "P6"
+    ),
+    "pilotage_wanted_oldest_seconds": Metric(
+        "gauge",
+        (),
+        "how long the oldest kill, hold or reschedule waits for its pilot",
+        "P9",
+    ),
+    "pilotage_attempts_ended_total": Metric(
+        "counter", ("how",), "attempts that ended, by how; lease_over: their pilots have not told"
+    ),
+    "pilotage_used_cpu_seconds_total": Metric(
+        "counter", ("site",), "CPU time of attempts that ended, results or not"
+    ),
+    "pilotage_used_wall_seconds_total": Metric("counter", ("site",), "for how long they ran"),
+    "pilotage_staged_in_bytes_total": Metric("counter", ("site",), "input that was brought"),
+    "pilotage_staged_out_bytes_total": Metric(
+        "counter", ("site",), "outputs, streams and checkpoints that were uploaded"
+    ),
+    "pilotage_attempt_memory_peak_megabytes": Metric(
+        "histogram", (), "the most memory that an attempt used"
+    ),
+    "pilotage_attempt_scratch_peak_megabytes": Metric(
+        "histogram", (), "the most disk that an attempt used"
+    ),
+    "pilotage_pilots": Metric("gauge", ("state",), "pilots in memory"),
+    "pilotage_pilots_silent": Metric("gauge", (), "living pilots whose beats are late", "P10"),
+    "pilotage_offers_parked": Metric("gauge", (), "pilots that wait for work"),
+    "pilotage_bus_up": Metric("gauge", (), "1 while connected, or without a broker", "P10"),
+    "pilotage_bus_messages_total": Metric(
+        "counter", ("what",), "messages, by what became of them", "P10"
+    ),
+    "pilotage_http_requests_total": Metric("counter", ("route", "status"), "requests"),
+    "pilotage_turn_seconds": Metric("histogram", (), "a turn of a pilot, synced, answered", "P5"),
+    "pilotage_store_write_seconds": Metric(
+        "histogram", (), "a durable write, tried every ten seconds", "P5"
+    ),
+    "pilotage_store_operations_total": Metric("counter", (), "writes that were committed", "P1"),
+    "pilotage_store_commits_total": Metric("counter", (), "commits: each synced", "P1 P5"),
+    "pilotage_store_full": Metric("gauge", (), "1 while the disk is full", "P11"),
+    "pilotage_store_bytes": Metric("gauge", ("file",), "size of the store and of its log"),
+    "pilotage_disk_free_bytes": Metric("gauge", (), "room where the data directory is", "P11"),
+    "pilotage_loop_late_seconds": Metric(
+        "histogram", (), "how late the watch came round, once a second: the loop was busy", "P3 P6"
+    ),
+    "pilotage_certificate_expires_seconds": Metric("gauge", (), "life left of the certificate"),
+    "process_resident_memory_bytes": Metric("gauge", (), "memory of the process"),
+    "process_cpu_seconds_total": Metric("counter", (), "CPU time of the process"),
+    "process_open_fds": Metric("gauge", (), "open files"),
+    "process_max_fds": Metric("gauge", (), "how many may be open"),
+}
+
+
+class Histogram:
+    """How often a value lay below each bound, and their sum."""
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def cumulated(self) -> Iterator[tuple[str, int]]:
+        """Yield each bound with how many values lay at or below it."""
+        total = 0
+        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
+            total += count
+            yield ("+Inf" if bound == float("inf") else f"{bound:g}"), total
+
+
+class Page:
+    """The page as it comes together. A name that the table does not have is a KeyError: a bug."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def put(self, name: str, value: float) -> None:
+        """Put a metric without a label."""
+        assert not METRICS[name].labels, name
+        self._head(name)
+        self._lines.append(f"{name} {_number(value)}")
+
+    def put_all(self, name: str, values: Mapping[str, float]) -> None:
+        """Put a metric for each value of its label, the largest first where there are too many."""
+        (label,) = METRICS[name].labels
+        self._head(name)
+        ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
+        rest = sum(value for _, value in ordered[VALUES_MAX:])
+        shown = ordered[:VALUES_MAX] + ([(OTHER, rest)] if len(ordered) > VALUES_MAX else [])
+        for word, value in sorted(shown):
+            self._lines.append(f'{name}{{{label}="{_escaped(word)}"}} {_number(value)}')
+
+    def put_requests(self, name: str, counts: Mapping[tuple[str, int], int]) -> None:
+        """Put the one metric that has a second label, the status."""
+        self._head(name)
+        for (route, status), count in sorted(counts.items()):
+            self._lines.append(
+                f'{name}{{route="{_escaped(route)}",status="{status}"}} {_number(count)}'
+            )
+
+    def put_histogram(self, name: str, histogram: Histogram) -> None:
+        self._head(name)
+        for bound, count in histogram.cumulated():
+            self._lines.append(f'{name}_bucket{{le="{bound}"}} {count}')
+        self._lines.append(f"{name}_sum {_number(histogram.sum)}")
+        self._lines.append(f"{name}_count {histogram.count}")
+
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def _head(self, name: str) -> None:
+        metric = METRICS[name]
+        self._lines.append(f"# HELP {name} {_escaped(metric.means)}")
+        self._lines.append(f"# TYPE {name} {metric.kind}")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,0 +1,250 @@
+"""`pilotage doctor`: looks at an installation from outside, whether its central runs or not."""
+
+import asyncio
+import email.utils
+import os
+import resource
+import sqlite3
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import aiomqtt
+import httpx
+import msgspec
+
+from pilotage.proto.api import Health, Summary
+
+from ..auth import derived_secrets, keys, signature
+from ..auth.tokens import ADMIN_FILE
+from ..bus.address import Address
+from ..settings import BadSetting, Settings
+from ..store.errors import StoreError
+from ..store.sqlite import check
+from . import key_checks, machine_checks, store_checks
+from .backup import BLOBS
+from .buses import PORT_NAME, outside_address
+from .datadir import (
+    LOCK_FILE,
+    RESTORING_FILE,
+    RUNNING_FILE,
+    STORE_FILE,
+    StoreGone,
+    check_whole,
+    running_on,
+)
+from .findings import Finding, at_fault, fault, ok, warning
+from .listening import check_urls
+from .serve import CONFIG_NAME, Place, config_of, settings_of
+
+ANSWER_S: Final = 5.0
+WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
+# What of a data directory is there after its first start; a restore makes some of it.
+OURS: Final = frozenset(
+    {
+        STORE_FILE,
+        f"{STORE_FILE}-wal",
+        f"{STORE_FILE}-shm",
+        *(LOCK_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
+        *(keys.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
+    }
+)
+DATE_OLD_S: Final = 3.0  # the header has whole seconds, and is made anew each second or so
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a running central has said."""
+
+    url: str
+    health: Health
+    skew_s: float | None  # how far our wall clock is ahead of its own
+
+
+def examine(place: Place, *, whole_store: bool = False, whole_files: bool = False) -> list[Finding]:
+    """Make all checks. Nothing is changed, and nothing is waited for longer than some seconds."""
+    return list(_all(as_it_runs(place), whole_store, whole_files))
+
+
+def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding]:
+    settings, found = _settings(place)
+    yield found
+    if not place.data.is_dir():
+        yield machine_checks.versions(None)
+        yield machine_checks.data_directory(place.data)
+        return
+    why = machine_checks.foreign(place.data, OURS)
+    if why:
+        yield fault("data", f"{place.data} is no data directory: {why}", WHERE)
+        return
+    try:
+        check_whole(place.data, used=place.data / keys.FILE)
+    except StoreGone as gone:
+        yield fault("data", str(gone), "see docs/operations/backup.md")
+    said, answered = central(place, settings)
+    facts = store_checks.facts_of(place.data)
+    yield machine_checks.versions(answered.health.version if answered else None)
+    yield machine_checks.data_directory(place.data)
+    yield machine_checks.owner(place.data, OURS, running=answered is not None)
+    yield said
+    yield store_checks.store_file(place.data, whole=whole_store)
+    yield store_checks.durability(place.data, facts)
+    yield machine_checks.free_disk(place.data)
+    yield machine_checks.sync_cost(place.data)
+    yield broker(settings, answered)
+    yield machine_checks.clock(
+        facts.newest if facts else None, answered.skew_s if answered else None
+    )
+    yield from key_checks.key_files(place.data)
+    yield key_checks.admin_token(place.data, settings.community)
+    yield key_checks.certificate(settings)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield machine_checks.open_files(
+        hard, settings.http.connections_max, unlimited=hard == resource.RLIM_INFINITY
+    )
+    if (whole_store or whole_files) and facts is not None:
+        yield store_checks.files(place.data, whole=whole_files)
+    if whole_store and facts is not None:
+        yield from store_checks.rows(place.data)
+        if answered:
+            yield memory(place, answered)
+
+
+def as_it_runs(place: Place) -> Place:
+    """Return the place with the settings of the central that runs there, if none were named."""
+    running = running_on(place.data)
+    if running is None or not running.config or config_of(place) is not None:
+        return place
+    return replace(place, config=Path(running.config))
+
+
+def _settings(place: Place) -> tuple[Settings, Finding]:
+    file = config_of(place)
+    said = f"{file} can be read" if file else "no file: all as they are by default"
+    try:
+        settings = settings_of(place)
+        check_urls(settings.http, settings.bus)
+        return settings, ok("settings", said)
+    except BadSetting as why:
+        return Settings(), fault("settings", str(why), "see docs/configuration.md")
+
+
+# -- the central that runs ----------------------------------------------------------------------
+
+
+def central(place: Place, settings: Settings) -> tuple[Finding, Answered | None]:
+    """Ask the central that runs on this data directory how it is."""
+    running = running_on(place.data)
+    if running is None:
+        return warning("central", "none runs on this data directory", "pilotage serve"), None
+    ca_file = settings.http.tls_certificate or None
+    try:
+        before = time.time()
+        with _client(running.url, ca_file) as client:
+            answer = client.get("/health")
+            health = msgspec.json.decode(answer.content, type=Health)
+            ready = client.get("/ready")
+    except (httpx.HTTPError, msgspec.DecodeError, OSError) as why:
+        do = "see its log; if it was killed, start it again: nothing is lost"
+        return fault("central", f"no answer at {running.url}: {why}", do), None
+    answered = Answered(running.url, health, skew_s(answer.headers.get("date", ""), before))
+    said = f"{running.url}, process {running.pid}, up for {health.uptime_s:.0f} s"
+    if ready.status_code != 200:
+        return fault("central", f"{said}, not ready: {ready.text[:300]}", "see its log"), answered
+    return ok("central", f"{said}, ready"), answered
+
+
+def _client(url: str, ca_file: str | None) -> httpx.Client:
+    context = ssl.create_default_context()
+    # Our own certificate, which may be signed by itself, and the authority that clients are told.
+    for file in (ca_file, os.environ.get("PILOTAGE_CA_FILE")):
+        if file:
+            context.load_verify_locations(file)
+    return httpx.Client(base_url=url, timeout=ANSWER_S, verify=context, trust_env=False)
+
+
+def skew_s(date: str, before: float) -> float | None:
+    """Return how far our clock is ahead, 0 within what the header leaves open."""
+    try:
+        theirs = email.utils.parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    ours = time.time()
+    if before - DATE_OLD_S <= theirs <= ours + 1.0:
+        return 0.0
+    return ours - theirs
+
+
+def memory(place: Place, answered: Answered) -> Finding:
+    """Compare the counters in the central's memory with the rows, if they stand still for it."""
+    try:
+        token = (place.data / ADMIN_FILE).read_text().strip()
+        with _client(answered.url, _certificate(place)) as client:
+            client.headers["authorization"] = f"Bearer {token}"
+            for _ in range(5):
+                first = _counts(client)
+                with check.reading(place.data / STORE_FILE) as connection:
+                    stored = check.states(connection)
+                if first == _counts(client):
+                    if first == stored:
+                        return ok("memory", "counts what the rows say")
+                    said = f"the central counts {first}, the rows say {stored}"
+                    return fault("memory", said, "tell the developers; a restart counts anew")
+    except (OSError, httpx.HTTPError, msgspec.DecodeError, StoreError, sqlite3.Error) as why:
+        return warning("memory", f"could not be compared: {why}", "see central and admin token")
+    return ok("memory", "moves too fast to be compared")
+
+
+def _certificate(place: Place) -> str | None:
+    """Return the certificate that the API shows, where there is one."""
+    return _settings(place)[0].http.tls_certificate or None
+
+
+def _counts(client: httpx.Client) -> dict[str, int]:
+    answer = client.get("/v1/jobs/summary?by=state")
+    answer.raise_for_status()
+    rows = msgspec.json.decode(answer.content, type=Summary).rows
+    return {state.value: n for row in rows for state, n in row.counts.items() if n}
+
+
+# -- the broker ---------------------------------------------------------------------------------
+
+
+def broker(settings: Settings, answered: Answered | None) -> Finding:
+    """Log in at the broker as the central does."""
+    if settings.bus.broker == "none":
+        return ok("broker", "none: beats go over HTTPS")
+    if settings.bus.broker == "embedded":
+        if answered is None:
+            return ok("broker", "embedded: it runs with the central")
+        if answered.health.bus == "down":
+            return fault("broker", "the embedded broker is down", "restart the central")
+        return ok("broker", f"embedded, {answered.health.bus}")
+    try:
+        address = outside_address(settings.bus)
+        asyncio.run(_log_in(address))
+    except (aiomqtt.MqttError, OSError, TimeoutError, BadSetting) as why:
+        do = "see the broker's log, and the section bus; everything works without it, only slower"
+        return fault("broker", f"{settings.bus.broker}: {why or type(why).__name__}", do)
+    if answered is not None and answered.health.bus == "down":
+        do = "see its log for bus_down"
+        return warning("broker", f"{address.url} answers us, but not the central", do)
+    return ok("broker", f"{address.url} lets us in")
+
+
+async def _log_in(at: Address) -> None:
+    async with asyncio.timeout(ANSWER_S):
+        async with aiomqtt.Client(
+            at.host,
+            at.port,
+            username=at.user or None,
+            password=at.password or None,
+            tls_context=at.tls,
+        ):
+            pass
+
+
+__all__ = ["Finding", "at_fault", "examine"]

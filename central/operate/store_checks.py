@@ -1,0 +1,105 @@
+"""Checks of the store: the file, its durability, and whether its counts say what its rows say."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ..store.errors import StoreError
+from ..store.sqlite import check, durable
+from ..store.sqlite.migrate import migrations
+from .backup import blob_path, blobs_damaged
+from .datadir import STORE_FILE
+from .findings import Finding, fault, ok, warning
+
+MISSING_MAX: Final = 1_000  # that are counted
+QUICK_S: Final = 20.0  # a look at the file may take so long where nobody asked for more
+WHOLE_S: Final = 4 * 3_600.0
+SHOWN: Final = 200  # characters of what SQLite says of damage: its first line names the place
+RESTORE: Final = "restore the last backup: see docs/operations/backup.md"
+
+
+def facts_of(data: Path) -> check.Facts | None:
+    """Return what the store says of itself, None where it cannot be read."""
+    try:
+        with check.reading(data / STORE_FILE) as connection:
+            return check.facts(connection)
+    except StoreError:
+        return None
+
+
+def store_file(data: Path, *, whole: bool) -> Finding:
+    """Judge the file."""
+    path = data / STORE_FILE
+    if not path.exists():
+        return warning("store", "there is none yet", "pilotage serve makes it at its first start")
+    said = str(path)
+    until = time.monotonic() + (WHOLE_S if whole else QUICK_S)
+    try:
+        with check.reading(path) as connection:
+            facts = check.facts(connection)
+            known = len(migrations("sqlite"))
+            said = f"{path.stat().st_size / 1e6:.0f} MB, {facts.jobs} jobs, schema {facts.schema}"
+            if facts.schema > known:
+                return fault("store", f"{said} of a newer pilotage", "run that one, or restore")
+            if facts.schema < known:
+                said += f" (will be {known} with the next start)"
+            wrong = check.damage(connection, whole=whole, over=lambda: time.monotonic() > until)
+    except check.Unfinished:
+        return warning("store", f"{said}; too large to be read in {QUICK_S:.0f} s", "use --store")
+    except (StoreError, sqlite3.Error) as why:
+        return fault("store", f"{path}: {why}", RESTORE)
+    if wrong:
+        return fault("store", f"{said}, damaged: {' '.join(wrong[0].split())[:SHOWN]}", RESTORE)
+    return ok("store", f"{said}, sound{'' if whole else ' as far as --store does not look'}")
+
+
+def durability(data: Path, facts: check.Facts | None) -> Finding:
+    """Judge whether what is acknowledged survives a power cut: the store's own settings."""
+    do = "nothing acknowledged is safe: see docs/operations/alarms.md"
+    if facts is not None and facts.journal_mode != "wal":
+        return fault("durability", f"the store's journal is {facts.journal_mode}, not wal", do)
+    try:
+        return ok("durability", durable.proved(data))
+    except (StoreError, OSError) as why:
+        return fault("durability", str(why), do)
+
+
+def files(data: Path, *, whole: bool) -> Finding:
+    """Judge whether each file that a job names is there; `whole` reads them all again."""
+    do = (
+        "take them out of a backup: they lie there under the same names (docs/operations/backup.md)"
+    )
+    missing: set[str] = set()
+    count = 0
+    try:
+        with check.reading(data / STORE_FILE) as connection:
+            for name in check.blob_names(connection):
+                count += 1
+                if len(missing) < MISSING_MAX and not blob_path(data, name).is_file():
+                    missing.add(name)
+        damaged = list(blobs_damaged(data)) if whole else []
+    except (StoreError, OSError) as why:
+        return fault("files", str(why), RESTORE)
+    if missing:
+        many = "or more " if len(missing) == MISSING_MAX else ""
+        first = blob_path(data, min(missing))
+        return fault("files", f"{len(missing)} {many}that jobs name are gone, as {first}", do)
+    if damaged:
+        return fault("files", f"{len(damaged)} have other bytes, as {damaged[0]}", do)
+    how = "with the right bytes" if whole else "as far as --files does not look"
+    return ok("files", f"all that jobs name are there ({count} names), {how}")
+
+
+def rows(data: Path) -> Iterator[Finding]:
+    """Derive every count again and name each difference."""
+    try:
+        with check.reading(data / STORE_FILE) as connection:
+            for about, found in check.differences(connection):
+                if not found:
+                    yield ok("rows", about)
+                for one in found:
+                    yield fault("rows", one, "tell the developers, with this line")
+    except StoreError as why:
+        yield fault("rows", str(why), RESTORE)

@@ -1,0 +1,170 @@
+-- What `pilotage doctor --store` derives again from the rows. Each statement names, in one text a
+-- row, what differs; a store that is right gives nothing.
+
+-- name: check_zones
+WITH counted AS (
+    SELECT class_id, state, job_id >> 10 AS zone, count(*) AS jobs FROM job GROUP BY 1, 2, 3
+)
+SELECT format('zone %d of class %d, %s: says %d, the rows say %d', zone, class_id, state, said,
+              counted)
+  FROM (SELECT z.class_id, z.state, z.zone, z.jobs AS said, coalesce(c.jobs, 0) AS counted
+          FROM zone AS z LEFT JOIN counted AS c USING (class_id, state, zone)
+        UNION ALL
+        SELECT c.class_id, c.state, c.zone, 0, c.jobs
+          FROM counted AS c LEFT JOIN zone AS z USING (class_id, state, zone)
+         WHERE z.jobs IS NULL)
+ WHERE said <> counted
+ LIMIT :limit;
+
+-- name: check_bodies
+SELECT format('job %d has no body', j.job_id) FROM job AS j
+ WHERE NOT EXISTS (SELECT 1 FROM body AS b WHERE b.job_id = j.job_id)
+UNION ALL
+SELECT format('body %d has no job', b.job_id) FROM body AS b
+ WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = b.job_id)
+ LIMIT :limit;
+
+-- name: check_submissions
+SELECT format('job %d is not among the jobs of its submission %d', j.job_id, j.submission_id)
+  FROM job AS j
+ WHERE NOT EXISTS (SELECT 1 FROM submission AS u, json_each(u.ranges) AS r
+                    WHERE u.submission_id = j.submission_id
+                      AND j.job_id BETWEEN r.value ->> 0 AND (r.value ->> 0) + (r.value ->> 1) - 1)
+ LIMIT :limit;
+
+-- name: check_attempts_of_jobs
+SELECT format('attempt %d is of job %d, which is not there', a.attempt_id, a.job_id)
+  FROM attempt AS a
+ WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = a.job_id)
+ LIMIT :limit;
+
+-- name: check_epochs
+-- One attempt for each epoch from 1 on, each after the one before.
+SELECT format('job %d: its %d attempts have epochs %d to %d', job_id, count(*), min(epoch),
+              max(epoch))
+  FROM attempt
+ GROUP BY job_id
+HAVING min(epoch) <> 1 OR max(epoch) <> count(*) OR count(DISTINCT epoch) <> count(*)
+UNION ALL
+SELECT format('attempt %d of job %d: the one before it, %d, is not its job''s epoch %d',
+              a.attempt_id, a.job_id, a.previous, a.epoch - 1)
+  FROM attempt AS a LEFT JOIN attempt AS p ON p.attempt_id = a.previous
+ WHERE (a.previous IS NULL) <> (a.epoch = 1)
+    OR (a.previous IS NOT NULL AND (p.job_id IS NOT a.job_id OR p.epoch IS NOT a.epoch - 1))
+ LIMIT :limit;
+
+-- name: check_last_attempts
+SELECT format('job %d is at epoch %d, its last attempt %d is at %d', j.job_id, j.epoch,
+              j.last_attempt, coalesce(a.epoch, 0))
+  FROM job AS j LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
+ WHERE j.last_attempt IS NOT NULL AND (a.job_id IS NOT j.job_id OR a.epoch IS NOT j.epoch)
+UNION ALL
+SELECT format('job %d is counted at another site than its last attempt was', j.job_id)
+  FROM job AS j JOIN attempt AS a ON a.attempt_id = j.last_attempt
+ WHERE j.site_id IS NOT a.site_id
+ LIMIT :limit;
+
+-- name: check_live_attempts
+SELECT format('attempt %d is live, but its job %d is %s', a.attempt_id, a.job_id, j.state)
+  FROM attempt AS a JOIN job AS j ON j.job_id = a.job_id
+ WHERE a.live = 1 AND j.state <> 'Waiting'
+UNION ALL
+SELECT format('attempt %d is live at epoch %d, but its job %d is at %d', a.attempt_id, a.epoch,
+              a.job_id, j.epoch)
+  FROM attempt AS a JOIN job AS j ON j.job_id = a.job_id
+ WHERE a.live = 1 AND a.epoch <> j.epoch + 1
+   AND NOT (a.epoch = j.epoch AND j.last_attempt = a.attempt_id)
+UNION ALL
+SELECT format('attempt %d is still open, but it is not the last of a job that waits', a.attempt_id)
+  FROM attempt AS a JOIN job AS j ON j.job_id = a.job_id
+ WHERE a.open = 1 AND a.live = 0
+   AND (j.state <> 'Waiting' OR j.last_attempt IS NOT a.attempt_id)
+UNION ALL
+SELECT format('attempt %d is live on pilot %s, which is not known', a.attempt_id, a.pilot)
+  FROM attempt AS a
+ WHERE a.live = 1 AND NOT EXISTS (SELECT 1 FROM pilot AS p WHERE p.pilot = a.pilot)
+ LIMIT :limit;
+
+-- name: check_results
+-- Promise P4.
+SELECT format('job %d has %d results in round %d', job_id, count(*), round)
+  FROM attempt WHERE event IN ('succeeded', 'payload_failed')
+ GROUP BY job_id, round HAVING count(*) > 1
+UNION ALL
+SELECT format('job %d is %s, but its last attempt ended by %s', j.job_id, j.state, a.event)
+  FROM job AS j LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
+ WHERE (j.state = 'Done' AND a.event IS NOT 'succeeded')
+    OR (j.state = 'Failed' AND j.epoch > 0 AND a.event = 'succeeded')
+ LIMIT :limit;
+
+-- name: check_failures
+-- The results that failed in the job's round. What was lost before a pilot came back is not known.
+-- `held` is also the event of attempts that a person ended: those brought no result.
+WITH counted AS (
+    SELECT job_id, round, count(*) AS failures FROM attempt
+     WHERE usage IS NOT NULL
+       AND (event IN ('retry', 'payload_failed')
+            OR (event = 'held' AND how NOT IN ('declined', 'lost', 'stale', 'drained', 'killed',
+                                               'input', 'software', 'other')))
+     GROUP BY job_id, round
+)
+SELECT format('job %d says %d failures, its attempts say %d', j.job_id, j.failures,
+              coalesce(c.failures, 0))
+  FROM job AS j LEFT JOIN counted AS c ON c.job_id = j.job_id AND c.round = j.round
+ WHERE j.failures <> coalesce(c.failures, 0)
+ LIMIT :limit;
+
+-- name: check_counters
+SELECT format('counter %s stands at %d, but %d is in use', name, next, used)
+  FROM (SELECT c.name, c.next,
+               CASE c.name WHEN 'job' THEN (SELECT max(job_id) FROM job)
+                           WHEN 'attempt' THEN (SELECT max(attempt_id) FROM attempt)
+                           WHEN 'submission' THEN (SELECT max(submission_id) FROM submission)
+               END AS used
+          FROM counter AS c)
+ WHERE used >= next
+ LIMIT :limit;
+
+-- name: check_orphans
+SELECT format('note %d is of job %d, which is not there', n.note_id, n.job_id) FROM note AS n
+ WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = n.job_id)
+UNION ALL
+SELECT format('attempt %d is at a site that is not there', a.attempt_id) FROM attempt AS a
+ WHERE NOT EXISTS (SELECT 1 FROM site AS s WHERE s.site_id = a.site_id)
+UNION ALL
+SELECT format('a series has no name: key %d', s.key_id) FROM series AS s
+ WHERE NOT EXISTS (SELECT 1 FROM series_key AS k WHERE k.key_id = s.key_id)
+ LIMIT :limit;
+
+-- name: check_references
+SELECT format('row %d of %s names a row of %s that is not there', rowid, "table", parent)
+  FROM pragma_foreign_key_check
+ LIMIT :limit;
+
+-- name: integrity_check
+PRAGMA integrity_check(20);
+
+-- name: quick_check
+PRAGMA quick_check(20);
+
+-- name: schema_number
+SELECT max(number) FROM migration;
+
+-- name: newest_moment
+-- The newest wall clock that any row has: ours should be later.
+SELECT max(at) FROM (SELECT max(at) AS at FROM submission
+                     UNION ALL SELECT max(at) FROM series_slot WHERE step_s = 10
+                     UNION ALL SELECT max(at) FROM levels);
+
+-- name: new_generation
+UPDATE store SET generation = lower(hex(randomblob(16))), made_at = :at RETURNING generation;
+
+-- name: skip_ids
+-- Ids that were given after a backup must not be given again to others.
+UPDATE counter SET next = next + :skipped;
+
+-- name: count_jobs
+SELECT count(*) FROM job;
+
+-- name: begin_read
+BEGIN;

@@ -1,0 +1,274 @@
+"""What people and the central do to jobs, and what happens to their attempts."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.proto.job_states import FINAL
+
+from ..errors import StoreError
+from ..protocol import EVIDENCE_MAX, Room
+from ..records import (
+    Change,
+    End,
+    Evidence,
+    JobBody,
+    Left,
+    Levels,
+    Move,
+    NewAttempt,
+    Progress,
+    Requeue,
+    Standing,
+    Start,
+    TakeBack,
+    Want,
+)
+from .rows import body_of, standing_of
+from .session import Parameters, Session, json_list
+
+
+def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
+    found = session.rows("standing", {"ids": json_list(job_ids)})
+    return {row[0]: standing_of(row) for row in found}
+
+
+def move(session: Session, moves: Sequence[Move]) -> list[bool]:
+    won = session.each(
+        "move_job",
+        [
+            {
+                "job_id": one.job_id,
+                "old": one.old.value,
+                "new": one.new.value,
+                "reason": one.reason,
+                "ended_at": one.at if one.new in FINAL else None,
+                "new_round": one.new_round,
+            }
+            for one in moves
+        ],
+    )
+    moved = [one for one, changed in zip(moves, won, strict=True) if changed]
+    session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
+    _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
+    return won
+
+
+def want(session: Session, wants: Sequence[Want]) -> list[bool]:
+    won = session.each(
+        "want",
+        [
+            {
+                "attempt_id": one.attempt_id,
+                "job_id": one.job_id,
+                "wanted": one.wanted.value,
+                "reason": one.reason,
+            }
+            for one in wants
+        ],
+    )
+    written = [one for one, changed in zip(wants, won, strict=True) if changed]
+    _note(session, [(one.job_id, one.at, one.who, one.wanted.value, one.reason) for one in written])
+    return won
+
+
+def delete(session: Session, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+    won = session.each("delete_job", [{"job_id": job_id} for job_id in job_ids])
+    _note(session, [(i, at, who, "deleted", "") for i in _winners(job_ids, won)])
+    return won
+
+
+def set_priority(
+    session: Session, job_ids: Sequence[int], priority: int, at: float, who: str
+) -> list[bool]:
+    won = session.each("set_priority", [{"job_id": i, "priority": priority} for i in job_ids])
+    _note(session, [(i, at, who, "priority", str(priority)) for i in _winners(job_ids, won)])
+    return won
+
+
+def bodies(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    found = session.rows("bodies", {"ids": json_list(job_ids)})
+    return {row[0]: body_of(row, session.template(row[1])) for row in found}
+
+
+def _winners(job_ids: Sequence[int], won: Sequence[bool]) -> list[int]:
+    return [job_id for job_id, changed in zip(job_ids, won, strict=True) if changed]
+
+
+def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -> None:
+    names = ("job_id", "at", "who", "event", "detail")
+    session.many("insert_note", [dict(zip(names, note, strict=True)) for note in notes])
+
+
+# -- attempts -----------------------------------------------------------------------------------
+
+
+def match(
+    session: Session, attempts: Sequence[NewAttempt], room: Room | None = None
+) -> list[JobBody | None]:
+    # First: what is read here is on the pages that the inserts look at.
+    found = _runnable(session, [one.job_id for one in attempts])
+    bodies = [found.get(one.job_id) for one in attempts]
+    if room is not None:
+        attempts = attempts[: room(bodies)]
+    won = session.each("insert_attempt", [_new_row(session, one) for one in attempts])
+    again = [
+        (one.attempt_id,)
+        for one, inserted in zip(attempts, won, strict=True)
+        if inserted and one.epoch > 1
+    ]
+    session.many("close_previous", again)
+    return [body if inserted else None for body, inserted in zip(bodies, won, strict=False)]
+
+
+def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    """Return what these jobs run; whether they may is for the insert to say."""
+    if len(job_ids) == 1:
+        row = session.one("body_to_run", (job_ids[0],))
+        return {} if row is None else {row[0]: body_of(row, session.template(row[1]))}
+    found = session.rows("bodies_to_run", (json_list(job_ids),))
+    return {row[0]: body_of(row, session.template(row[1])) for row in found}
+
+
+def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.pilot,
+        one.session,
+        one.ask,
+        session.site(one.site),
+        one.element,
+        one.host,
+        one.cores,
+        one.memory_mb,
+        one.scratch_mb,
+        one.wall_s,
+        one.at,
+        one.gpus,
+        one.charged_cores,
+    )
+
+
+def change(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
+    won = [False] * len(changes)
+    cursor = session.connection.cursor()
+    ended: dict[int, tuple[object, ...]] = {}  # rows of jobs that are still to be written
+    for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
+        one = changes[i]
+        if one.job_id in ended:  # this change looks at what the one before made of the job
+            _end_jobs(session, ended)
+        statement, row = _attempt_row(one)
+        won[i] = cursor.execute(session.sql[statement], row).rowcount == 1
+        if won[i] and isinstance(one, End | Requeue):
+            ended[one.job_id] = _job_row(one)
+    _end_jobs(session, ended)
+    return won
+
+
+def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
+    """Write jobs' rows. Their attempts were live or adrift, so that they cannot but wait."""
+    if session.many("end_job", list(rows.values())) != len(rows):
+        raise StoreError(f"one of the jobs {list(rows)} does not wait, but its attempt was open")
+    rows.clear()
+
+
+def turn(
+    session: Session,
+    changes: Sequence[Change],
+    attempts: Sequence[NewAttempt],
+    room: Room | None = None,
+) -> tuple[list[bool], list[JobBody | None]]:
+    won = change(session, changes) if changes else []
+    return won, match(session, attempts, room) if attempts else []
+
+
+def _attempt_row(one: Change) -> tuple[str, Parameters]:
+    """Return the compare-and-set of the attempt."""
+    match one:
+        case Start():
+            return "start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation)
+        case End():
+            return "end_attempt", _end_row(one)
+        case Requeue():
+            return "requeue_attempt", _requeue_row(one)
+        case Progress():
+            entry = msgspec.json.encode([one.at, one.status]).decode()
+            ids = {"attempt_id": one.attempt_id, "job_id": one.job_id}
+            return "add_progress", {**ids, "entry": entry}
+        case TakeBack():
+            return "take_back", msgspec.structs.asdict(one)
+        case Left():
+            whose = (one.attempt_id, one.job_id, one.epoch)
+            return "leave_attempt", (*whose, one.how.value, *_told(one))
+
+
+def _job_row(one: End | Requeue) -> tuple[object, ...]:
+    failed = isinstance(one, End) and one.failed
+    lost = isinstance(one, Requeue) and one.lost
+    ended_at = one.at if one.new in FINAL else None
+    return (
+        one.job_id,
+        one.new.value,
+        one.epoch,
+        one.attempt_id,
+        failed,
+        lost,
+        one.reason,
+        ended_at,
+    )
+
+
+def _end_row(one: End) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.at,
+        one.how.value,
+        one.exit_code,
+        one.event,
+        one.reason,
+        one.detail,
+        one.isolation,
+        msgspec.json.encode(one.usage).decode(),
+        msgspec.json.encode(one.outputs).decode(),
+        one.started_at,
+    )
+
+
+def _requeue_row(one: Requeue) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.wanted.value if one.wanted else None,
+        not one.close,
+        one.at,
+        one.how.value if one.how else None,
+        one.event,
+        one.reason,
+        *_told(one),
+    )
+
+
+def _told(one: Requeue | Left) -> tuple[object, ...]:
+    """Return what a pilot said of an attempt that brought no result."""
+    return (
+        one.detail,
+        one.isolation,
+        msgspec.json.encode(one.usage).decode() if one.usage is not None else None,
+        msgspec.json.encode(one.outputs).decode() if one.outputs else None,
+    )
+
+
+def keep_levels(session: Session, levels: Levels) -> None:
+    fields = {"at": levels.at, "levels": msgspec.json.encode(levels.levels).decode()}
+    session.run("keep_levels", fields)
+
+
+def keep_evidence(session: Session, evidence: Sequence[Evidence]) -> None:
+    rows = [{**msgspec.structs.asdict(one), "most": EVIDENCE_MAX} for one in evidence]
+    session.many("insert_evidence", rows)

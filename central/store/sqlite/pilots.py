@@ -1,0 +1,64 @@
+"""Pilots, the secrets they register with, and tokens of persons."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.proto.pilot_states import FINAL, PilotState
+
+from ..errors import BadSecret, PilotNotFound
+from ..records import NewSecret, PilotRow, Registration, TokenRow
+from .rows import pilot_of
+from .session import Session
+
+
+def add_secrets(session: Session, secrets: Sequence[NewSecret]) -> None:
+    rows = [msgspec.structs.asdict(one) for one in secrets]
+    session.many("insert_pilot", rows)
+    session.many("insert_secret", rows)
+
+
+def register(session: Session, registration: Registration) -> PilotRow:
+    fields = msgspec.structs.asdict(registration)
+    found = session.one("get_secret", fields)
+    if found is None:
+        raise BadSecret
+    fields["pilot"] = found[0]
+    if found[2] != registration.nonce:
+        if session.run("use_secret", fields).rowcount != 1:
+            raise BadSecret
+        if session.run("register_pilot", fields).rowcount != 1:
+            raise BadSecret  # cancelled or given up before it came
+    return pilot_of(session.one("get_pilot", fields))
+
+
+def hello(session: Session, pilot: str, nonce: str, number: int) -> PilotRow:
+    fields = {"pilot": pilot, "nonce": nonce, "session": number}
+    session.run("open_session", fields)
+    found = session.one("get_pilot", fields)
+    if found is None or pilot_of(found).session == 0:
+        raise PilotNotFound(pilot)
+    return pilot_of(found)
+
+
+def move_pilot(
+    session: Session, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+) -> bool:
+    fields = {
+        "pilot": pilot,
+        "old": old.value,
+        "new": new.value,
+        "ended_at": at if new in FINAL else None,
+        "reason": reason,
+    }
+    return session.run("move_pilot", fields).rowcount == 1
+
+
+def add_token(session: Session, token: TokenRow) -> None:
+    fields = msgspec.structs.asdict(token)
+    fields["groups"] = msgspec.json.encode(token.groups).decode()
+    session.run("insert_token", fields)
+
+
+def revoke_token(session: Session, jti: str, at: float) -> bool:
+    return session.run("revoke_token", {"jti": jti, "at": at}).rowcount == 1

@@ -1,0 +1,47 @@
+"""A copy of a store at one moment, taken while it is written; and a new life for such a copy."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from ..queries import load
+from .check import reading
+from .durable import prepare
+from .writer import translated
+
+IDS_SKIPPED: Final = 10_000_000  # more than any installation gives between two backups
+
+
+def snapshot(source: Path, target: Path) -> None:
+    """Copy the store at `source` to a new file. Raises StoreBroken, StoreFull.
+
+    All pages in one step: what is written meanwhile stays out, and nobody waits for it.
+    """
+    with reading(source) as connection:
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            connection.backup(copy, pages=-1)
+            copy.execute(load("sqlite")["set_no_log"]).fetchall()
+        finally:
+            copy.close()
+
+
+def renew(path: Path, at: float) -> str:
+    """Give a restored store a new generation, and ids that nobody has seen; return the generation.
+
+    Attempts of the time after the backup then never count, and no id means two jobs.
+    """
+    sql = load("sqlite")
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            prepare(connection)
+            connection.execute(sql["begin"])
+            (generation,) = connection.execute(sql["new_generation"], {"at": at}).fetchone()
+            connection.execute(sql["skip_ids"], {"skipped": IDS_SKIPPED})
+            connection.execute(sql["commit"])
+        finally:
+            connection.close()
+    except sqlite3.Error as why:
+        raise translated(why) from why
+    return str(generation)

@@ -1,0 +1,133 @@
+"""Owners, classes and submissions: what is written when jobs come in."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from ..errors import KeyReused, StoreError
+from ..protocol import CHUNK_MAX
+from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
+from .rows import owner_of, submission_of
+from .session import Session
+
+Ranges = list[tuple[int, int]]
+
+
+def intern_owner(session: Session, owner: Owner) -> Owner:
+    fields = msgspec.structs.asdict(owner)
+    session.run("insert_owner", fields)
+    return owner_of(session.one("get_owner", fields))
+
+
+def intern_classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
+    ids: list[int] = []
+    for one in wanted:
+        fields = msgspec.structs.asdict(one)
+        found = session.one("get_class", fields)
+        if found is None:
+            session.run("insert_class", fields)
+            found = session.one("get_class", fields)
+        ids.append(found[0])
+    return ids
+
+
+def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
+    """Return the submission of this key, a new one if there is none."""
+    fields = msgspec.structs.asdict(new)
+    known = session.one("get_submission_by_key", fields)
+    if known is not None:
+        return submission_of(known)
+    fields["submission_id"] = session.reserve("submission")
+    session.run("insert_submission", fields)
+    return get(session, fields["submission_id"])
+
+
+def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
+    known = session.one("get_submission_by_key", msgspec.structs.asdict(new))
+    if known is not None:
+        record = submission_of(known)
+        if record.body_hash != new.body_hash:
+            raise KeyReused(new.key)
+        return msgspec.structs.replace(record, repeated=True)
+    record = begin(session, new)
+    if jobs:
+        append(session, record.submission_id, jobs)
+    return finish(session, record.submission_id, new.body_hash)
+
+
+def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
+    """Append jobs to an arriving submission; return the first of their ids."""
+    if len(jobs) > CHUNK_MAX:
+        raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")
+    ranges = _arriving(session, submission_id)
+    first = session.reserve("job", len(jobs))
+    session.many(
+        "insert_job",
+        [
+            (job_id, job.class_id, submission_id, job.priority, job.retries, job.queue_until)
+            for job_id, job in enumerate(jobs, first)
+        ],
+    )
+    session.many("insert_body", [(i, job.name, job.body) for i, job in enumerate(jobs, first)])
+    zones = Counter((job.class_id, job_id >> 10) for job_id, job in enumerate(jobs, first))
+    session.many("fill_zone", [(*key, count) for key, count in zones.items()])
+    if ranges and sum(ranges[-1]) == first:
+        ranges[-1] = (ranges[-1][0], ranges[-1][1] + len(jobs))
+    else:
+        ranges.append((first, len(jobs)))
+    _set_ranges(session, submission_id, ranges)
+    return first
+
+
+def finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
+    """Make the jobs visible. Finishing twice changes nothing."""
+    fields = {"submission_id": submission_id, "body_hash": body_hash}
+    session.run("finish_submission", fields)
+    return get(session, submission_id)
+
+
+def get(session: Session, submission_id: int) -> SubmissionRecord:
+    found = session.one("get_submission", {"submission_id": submission_id})
+    if found is None:
+        raise StoreError(f"there is no submission {submission_id}")
+    return submission_of(found)
+
+
+def drop_some(session: Session, submission_id: int) -> bool:
+    """Remove at most a chunk of an unfinished submission; return whether more is left.
+
+    In steps, so that others need not wait. Interrupted, the rest goes at the next start.
+    """
+    found = session.one("get_arriving_ranges", {"submission_id": submission_id})
+    if found is None:
+        return False
+    ranges = _decode(found[0])
+    if not ranges:
+        session.run("remove_submission", {"submission_id": submission_id})
+        return False
+    first, count = ranges.pop()
+    taken = min(count, CHUNK_MAX)
+    if count > taken:
+        ranges.append((first, count - taken))
+    span = {"first": first + count - taken, "last": first + count - 1}
+    for statement in ("empty_zones", "remove_jobs", "remove_bodies"):
+        session.run(statement, span)
+    _set_ranges(session, submission_id, ranges)
+    return True
+
+
+def _arriving(session: Session, submission_id: int) -> Ranges:
+    found = session.one("get_arriving_ranges", {"submission_id": submission_id})
+    if found is None:
+        raise StoreError(f"submission {submission_id} takes no jobs: it is complete or was dropped")
+    return _decode(found[0])
+
+
+def _set_ranges(session: Session, submission_id: int, ranges: Ranges) -> None:
+    text = msgspec.json.encode(ranges).decode()
+    session.run("set_ranges", {"submission_id": submission_id, "ranges": text})
+
+
+def _decode(text: str) -> Ranges:
+    return msgspec.json.decode(text, type=list[tuple[int, int]])

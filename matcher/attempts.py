@@ -1,0 +1,137 @@
+"""Jobs that are out: pending for an offer, or running. What they are charged with stands here.
+
+A job that has half the memory of a pilot, or half its GPUs, is charged with half its cores, though
+it may have a single one: nobody else can use the others. And as most jobs end long before the time
+that they ask for, it is charged with what those of its owner usually take of it, until it ends.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from .limits import Limit, Limits
+from .shares import Node, Shares
+from .types import LiveOffer
+
+
+class Out(msgspec.Struct, gc=False):
+    """One job that is out. A reference to it closes no circle, so the collector need not look."""
+
+    owner: Node
+    class_id: int
+    pilot: str
+    site: str
+    element: str
+    cores: int
+    memory_mb: int
+    scratch_mb: int
+    wall_s: float
+    at: float  # when it was matched
+    limits: tuple[Limit, ...]
+    gpus: int = 0
+    charged_cores: float = 0.0  # 0: those that it has
+    is_running: bool = False
+    part: float = 0.0  # of what it asks for that it is charged with; 0: not yet known
+
+    @property
+    def asked_core_s(self) -> float:
+        """What it would be charged with if it took all the time that it asks for."""
+        return (self.charged_cores or self.cores) * self.wall_s
+
+    @property
+    def core_s(self) -> float:
+        """What it was charged with when it was matched."""
+        return self.asked_core_s * self.part
+
+    def charge_of(self, used_core_s: float) -> float:
+        """Return the charge for what its own cores were really used."""
+        if not self.charged_cores or not self.cores:
+            return used_core_s
+        return used_core_s * self.charged_cores / self.cores
+
+    @property
+    def ends_at(self) -> float:
+        """When it must have ended."""
+        return self.at + self.wall_s
+
+
+class Attempts:
+    """All jobs that are out, with what they take of limits and count for shares."""
+
+    def __init__(self, shares: Shares, limits: Limits) -> None:
+        self._shares, self._limits = shares, limits
+        self.by_job: dict[int, Out] = {}
+        self._by_pilot: defaultdict[str, dict[int, Out]] = defaultdict(dict)
+        self._memory_mb: defaultdict[str, int] = defaultdict(int)  # of what is out to a pilot
+
+    def charged_cores(self, offer: LiveOffer, cores: int, memory_mb: int, gpus: int) -> float:
+        """Return how many of a pilot's cores a job is charged with: its largest part of it."""
+        charged = float(cores)
+        if memory_mb:
+            all_mb = offer.memory_free_mb + self._memory_mb.get(offer.pilot, 0)
+            charged = max(charged, offer.cores * memory_mb / all_mb)
+        if gpus:
+            charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
+        return charged
+
+    def begin(self, job: int, out: Out) -> None:
+        """A job is matched, or known to run: charge its owner. Its limits are taken already."""
+        older = self.by_job.get(job)
+        if older is not None:  # its end was never told: this is said to be the same
+            self._shares.settle(older.owner, older.core_s, 0.0, older.at)
+            self._forget(job, older, started=True, now=out.at)
+        out.part = out.part or out.owner.part_used
+        self._shares.charge(out.owner, out.core_s, out.at)
+        self.by_job[job] = out
+        out.owner.users += 1
+        if out.pilot:
+            self._by_pilot[out.pilot][job] = out
+            self._memory_mb[out.pilot] += out.memory_mb
+
+    def confirm(self, job: int) -> bool:
+        """The match of a pending job is written: it runs. False where the job is not pending."""
+        out = self.by_job.get(job)
+        if out is None or out.is_running:
+            return False
+        out.is_running = True
+        return True
+
+    def undo(self, job: int, now: float) -> None:
+        """The match came to nothing: give back what it took, its start too."""
+        out = self.by_job.get(job)
+        if out is not None:
+            self._shares.settle(out.owner, out.core_s, 0.0, out.at)
+            self._forget(job, out, started=False, now=now)
+
+    def end(self, job: int, used_core_s: float | None, now: float) -> None:
+        """A running job has ended: correct its charge to what was really used.
+
+        Where that is not known, it is what the job asked for.
+        """
+        out = self.by_job.get(job)
+        if out is None or not out.is_running:
+            return
+        used = out.asked_core_s
+        if used_core_s is not None:
+            used = out.charge_of(used_core_s)
+            self._shares.learn(out.owner, out.asked_core_s, used, out.at)
+        self._shares.settle(out.owner, out.core_s, used, out.at)
+        self._forget(job, out, started=True, now=now)
+
+    def of_pilot(self, pilot: str) -> Iterable[Out]:
+        """Return what is out to a pilot."""
+        found = self._by_pilot.get(pilot)
+        return found.values() if found is not None else ()
+
+    def _forget(self, job: int, out: Out, *, started: bool, now: float = 0.0) -> None:
+        del self.by_job[job]
+        out.owner.users -= 1
+        if out.limits:
+            self._limits.give_back(out.limits, now, started=started)
+        if out.pilot:
+            its = self._by_pilot[out.pilot]
+            del its[job]
+            self._memory_mb[out.pilot] -= out.memory_mb
+            if not its:
+                del self._by_pilot[out.pilot], self._memory_mb[out.pilot]

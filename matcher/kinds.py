@@ -1,0 +1,151 @@
+"""Kinds of parked offers: those of one kind differ in numbers alone. And who takes which class.
+
+Each kind is one bit. What a class wants of one fact is told by its words (`had`), or asked once for
+each of what the kinds have of it, and not for each kind; the answer is kept, and only kinds that
+are new since are looked at.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from .classes import JobClass
+from .clause import Clauses
+from .had import Had
+from .limits import Place
+from .types import ClassSpec
+from .weights import weight
+
+TAKERS_MAX: Final = 4_096  # classes for which it is kept
+GONE_BYTES_MAX: Final = 2 << 20  # of the facts of kinds that are gone; with their bits twice that
+NEW_MAX: Final = 32  # kinds that are looked at one by one
+
+Numbers = tuple[float, ...]  # in the order of the table: cores, memory, …
+
+# Order of free offers. Those that were woken least often without an answer come first, so that a
+# dead pilot does not draw every job; then those that leave least unused.
+Standing = tuple[int, Numbers, str]
+
+
+class Kind:
+    """Offers with the same facts."""
+
+    __slots__ = ("facts", "free", "key", "place", "serial", "site")
+
+    def __init__(
+        self, key: tuple[Any, ...], facts: tuple[Any, ...], site: str, place: Place | None
+    ) -> None:
+        self.key = key
+        self.facts = facts
+        self.site = site
+        self.place = place
+        self.serial = 0
+        self.free: list[Standing] = []
+
+
+class Takers:
+    """Which kinds take a class, numbers aside, and which numbers it then demands."""
+
+    __slots__ = ("demands", "kinds", "known", "lowest", "needs", "sites", "spec")
+
+    def __init__(self, spec: ClassSpec, numbers: Clauses) -> None:
+        self.spec = spec
+        self.demands: list[Numbers] = [
+            tuple([clause.wants(need, spec) for clause in numbers]) for need in spec.needs
+        ]
+        self.lowest = min(demand[0] for demand in self.demands)  # cores
+        sites = {site for need in spec.needs for site in need.sites}
+        self.sites = sites if all(need.sites for need in spec.needs) else None  # None: anywhere
+        self.needs = [0] * len(spec.needs)  # for each, the kinds that meet it, as bits
+        self.kinds = 0  # that meet any
+        self.known = 0  # how many kinds were asked
+
+
+class Kinds:
+    """All kinds that were seen lately, by key and by number."""
+
+    def __init__(self, clauses: Clauses, numbers: Clauses) -> None:
+        """`clauses`: those that are no numbers, in the order of a kind's facts."""
+        self._clauses, self._numbers = clauses, numbers
+        self._by_key: dict[tuple[Any, ...], Kind] = {}
+        self.all: list[Kind] = []
+        self._having = [Had(clause) for clause in clauses]
+        self._takers: dict[int, Takers] = {}  # by slot
+        self._bytes = self._kept_bytes = 0  # of the facts: of all, and of those kept last
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def are_heavy(self) -> bool:
+        """Whether so much came since it was last said what to keep that it should be said again."""
+        return self._bytes > 2 * self._kept_bytes + GONE_BYTES_MAX
+
+    def find(self, key: tuple[Any, ...]) -> Kind | None:
+        return self._by_key.get(key)
+
+    def add(self, kind: Kind) -> None:
+        """Take up a kind that is not known."""
+        kind.serial = len(self.all)
+        self._by_key[kind.key] = kind
+        self.all.append(kind)
+        self._bytes += weight(kind.facts)
+        for having, fact in zip(self._having, kind.facts, strict=True):
+            having.add(fact, 1 << kind.serial)
+
+    def keep(self, kinds: Iterable[Kind]) -> None:
+        """Forget all but these, and what was known of classes."""
+        kept = list(dict.fromkeys(kinds))
+        self._by_key.clear()
+        self.all.clear()
+        self._having = [Had(clause) for clause in self._clauses]
+        self._takers.clear()
+        self._bytes = 0
+        for kind in kept:
+            self.add(kind)
+        self._kept_bytes = self._bytes
+
+    def some(self, bits: int) -> list[Kind]:
+        """Return the kinds of these bits, which are few."""
+        found: list[Kind] = []
+        while bits:
+            found.append(self.all[bits.bit_length() - 1])
+            bits ^= 1 << found[-1].serial
+        return found
+
+    def takers(self, cls: JobClass) -> Takers:
+        """Return which kinds take a class, numbers and limits aside."""
+        takers = self._takers.get(cls.slot)
+        if takers is None or takers.spec is not cls.spec:
+            if len(self._takers) >= TAKERS_MAX:
+                self._takers.clear()
+            takers = self._takers[cls.slot] = Takers(cls.spec, self._numbers)
+        if takers.known < len(self.all):
+            self._extend(takers)
+        return takers
+
+    def _extend(self, takers: Takers) -> None:
+        """Ask the kinds that are new since."""
+        spec, new = takers.spec, self.all[takers.known :]
+        for place, need in enumerate(spec.needs):
+            wants = [clause.wants(need, spec) for clause in self._clauses]
+            if len(new) > NEW_MAX:
+                takers.needs[place] = self._taking(wants)
+            else:
+                for kind in new:
+                    if not any(map(_denies, self._clauses, wants, kind.facts)):
+                        takers.needs[place] |= 1 << kind.serial
+            takers.kinds |= takers.needs[place]
+        takers.known = len(self.all)
+
+    def _taking(self, wants: list[Any]) -> int:
+        """Return all kinds that meet what is wanted of their facts, as bits."""
+        kinds = (1 << len(self.all)) - 1
+        for want, having in zip(wants, self._having, strict=True):
+            kinds &= having.taking(want, kinds)
+            if not kinds:
+                break
+        return kinds
+
+
+def _denies(clause: Any, want: Any, fact: Any) -> bool:
+    return bool(clause.denies(want, fact))

@@ -1,0 +1,329 @@
+"""Reservations: wide jobs that have waited long get an offer on which the others end first.
+
+Of several narrow jobs one is always running, so that an offer never becomes free enough by itself.
+When jobs of a wide class have waited without a break for `reserve_after_s`, the next few offers
+that would be wide enough if some of the jobs on them had ended are reserved for it until that
+moment: at most as long as these jobs still have wall time. Until then others use what the wide job
+will not need, and all of it if they end before. Whoever could serve it earlier takes a reservation
+over.
+
+A reservation is no way around the shares: as with scarce demands, who is far ahead of whose turn it
+is gets none. But they may be further ahead, as wide jobs are few and large. Nor is one made where
+limits let the job not start, or for jobs that come after all others. Every community has its own,
+and an owner only so many; whose reservation was in vain has to do without for as long as it stood.
+"""
+
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from .attempts import Attempts
+from .backlog import Backlog
+from .claims import Claims, Reservation, counted
+from .classes import JobClass
+from .clause import Clauses
+from .ends import Ends, after
+from .indexes import Indexes
+from .limits import NO_TEST, Limits, Place
+from .rules import Rules
+from .shares import Node, Shares
+from .types import LiveOffer
+
+OF_A_CLASS_MAX: Final = 3  # with one, a class whose jobs come in bursts falls behind
+UNTIL_MAX_S: Final = 4 * 86_400.0  # what has to wait for longer waits without a reservation
+ALL_MAX: Final = 64  # rows of hungry classes that are all looked at for one offer
+SOME: Final = 8  # where there are more
+TURNS_MAX: Final = 4_096
+ASKED_MAX: Final = 4  # classes that the exact rule is asked for at one ask
+SOONER_S: Final = 60.0  # so much earlier another offer must be to take over
+GONE_S: Final = 60.0  # a pilot with nothing on it that does not ask for so long has gone
+LATE_S: Final = 60.0  # so much later than they should jobs may end
+AHEAD_TIMES: Final = 3.0  # so much further than a scarce demand one may be ahead to reserve
+DUE_TIMES: Final = 6.0  # and to be given what is reserved
+OF_OUT: Final = 0.04  # of what all that runs is charged with: with the installation leads grow
+REVIEW_S: Final = 1.0
+CONSIDER_S: Final = 0.1  # between two offers that are considered: the next will do as well
+SELDOM_S: Final = 1.0  # where a community has all the reservations that it may
+
+_wide_order = attrgetter("wide_order")
+
+
+class Reservations:
+    """Who waits for which offer to become free enough."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        indexes: Indexes,
+        attempts: Attempts,
+        clauses: Clauses,
+        limits: Limits,
+        shares: Shares,
+        rules: Rules,
+    ) -> None:
+        self._backlog, self._indexes = backlog, indexes
+        self._attempts, self._clauses, self._limits = attempts, clauses, limits
+        self._shares = shares
+        self._numbers = tuple([clause for clause in clauses if clause.is_number])
+        self._after_s, self._ahead_core_s = rules.reserve_after_s, rules.ahead_core_s
+        self.claims = Claims()
+        self.by_pilot, self.by_class = self.claims.by_pilot, self.claims.by_class
+        self.ended: list[str] = []  # pilots that are free again since somebody looked
+        self._rests: dict[Node, float] = {}  # owners who reserve nothing until then
+        self._turns: dict[Node, int] = {}  # rows of owners that have many, to go on with
+        self._reviewed = 0.0
+        self._considered: dict[str, float] = {}  # when an offer of a community was
+
+    # -- making ---------------------------------------------------------------------------------
+
+    def is_time(self, community: str) -> bool:
+        """Whether wide classes wait, and it is time to look at an offer for them."""
+        if community not in self._backlog.wide:
+            return False
+        now, at = self._backlog.now, self._considered.get(community, -SELDOM_S)
+        if 0.0 <= now - at < CONSIDER_S:
+            return False
+        if 0.0 <= now - at < SELDOM_S and self.claims.is_all(self._shares.root.children[community]):
+            return False
+        self._considered[community] = now
+        return True
+
+    def consider(self, offer: LiveOffer) -> None:
+        """Reserve an offer, of which this is left, for a wide class that has waited long."""
+        if offer.pilot in self.by_pilot or offer.cores_free >= offer.cores:
+            return
+        now = self._backlog.now
+        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), now)
+        if not ends.outs:
+            return
+        at = self._limits.place(offer.site, offer.element)
+        asked: list[JobClass] = []
+        ahead: set[Node] = set()  # owners whose turn it is not
+        for cls in self._hungry(offer, ends):
+            its = self.by_class.get(cls.spec.class_id, [])
+            latest, last = now + UNTIL_MAX_S, None
+            if len(its) >= min(OF_A_CLASS_MAX, cls.waiting):
+                last = max(its, key=lambda held: held.until)
+                latest = min(latest, last.until - SOONER_S)
+            elif self.claims.is_full(cls.owner):
+                continue
+            for need, number in self._moments(cls, offer, ends, latest):
+                if cls.owner in ahead or self._is_shut(cls, need, at, ends.until(number)):
+                    continue
+                if len(asked) == ASKED_MAX:
+                    for one in asked:
+                        self._backlog.wide.put_last(one)
+                    return
+                asked.append(cls)
+                later = ends.after(number)
+                if not self._may_precede(cls.owner, later, AHEAD_TIMES):
+                    ahead.add(cls.owner)
+                elif self._is_accepted(cls, need, later):
+                    if last is not None:
+                        self.end(last)
+                    self._reserve(cls, need, offer, ends.until(number))
+                    return
+
+    def _hungry(self, offer: LiveOffer, ends: Ends) -> list[JobClass]:
+        """Return hungry classes that an offer may be enough for as the jobs on it end, the one
+        first that was served longest ago.
+
+        GPUs are kept for those who ask for some, and not for too many: others find wide offers
+        elsewhere.
+        """
+        index = self._indexes.of(offer.community)
+        if index is None:
+            return []
+        now = self._backlog.now
+        self._backlog.wide.ripen(now - self._after_s)
+        rows = index.hungry_for(ends.most())
+        if not rows:
+            return []
+        on_gpus = index.hungry_for_gpus(offer) if offer.gpus else 0
+        for owner, until in self._rests.items():
+            if until > now and counted(owner)[1] is index.community:
+                rows &= ~owner.live
+                on_gpus &= ~owner.live
+        if on_gpus:
+            rows &= on_gpus
+        if rows.bit_count() > ALL_MAX:
+            rows = self._some(rows, offer.community)
+        return sorted(index.classes_of(rows), key=_wide_order)
+
+    def _some(self, rows: int, community: str) -> int:
+        """Return a few of some rows: of each owner as many, and others of it the next times."""
+        if len(self._turns) > TURNS_MAX:
+            self._turns.clear()
+        those = self._backlog.wide.next_owners(community, rows, SOME)
+        found, most = 0, SOME // len(those) if those else 0
+        for owner in those:
+            its, row = rows & owner.live, self._turns.get(owner, 0)
+            its, left = its & (1 << row) - 1 or its, most
+            while its and left:
+                row = its.bit_length() - 1
+                its ^= 1 << row
+                found |= 1 << row
+                left -= 1
+            self._turns[owner] = row
+        return found
+
+    def _reserve(self, cls: JobClass, need: int, offer: LiveOffer, until: float) -> None:
+        place, now = self._limits.place(offer.site, offer.element), self._backlog.now
+        self.claims.add(Reservation(cls, need, offer.pilot, place, until=until, made=now))
+        self._backlog.wide.put_last(cls)
+
+    # -- who may --------------------------------------------------------------------------------
+
+    def is_due(self, held: Reservation, offer: LiveOffer) -> bool:
+        """Whether the class may have its offer before whoever is next.
+
+        Its owner may have come further ahead meanwhile: what others kept off for is seldom lost.
+        """
+        return self._may_precede(held.owner, offer, DUE_TIMES)
+
+    def _may_precede(self, owner: Node, offer: LiveOffer, times: float) -> bool:
+        """Whether neither an owner nor its group is too far ahead of who is next for an offer."""
+        found = self._indexes.best(offer)
+        if found is None or found[0].owner is owner:
+            return True
+        mine, others = _rivals(owner, found[0].owner)
+        return mine.level - others.level <= times * self._lead(offer.community)
+
+    def _lead(self, community: str) -> float:
+        """Return how far ahead a scarce demand may be, or what that is in a large installation."""
+        groups = self._shares.root.children[community].children.values()
+        out = sum(group.out * group.share for group in groups)
+        ahead = self._ahead_core_s * self._shares.weight(self._backlog.now)
+        return max(ahead, OF_OUT * out)
+
+    def _is_shut(self, cls: JobClass, need: int, place: Place | None, until: float) -> bool:
+        """Whether limits or a ban let no job start at a place, unless they change until then."""
+        closed = place.look(self._backlog.now) if place is not None else ()
+        if place is None or not closed:
+            return False
+        kinds = self._indexes.kinds_of(cls, need)
+        return (NO_TEST in kinds and NO_TEST in closed) or any(
+            limit.is_used_up and not (limit.is_rate and limit.opens_at <= until)
+            for limit in place.limits
+            if limit.kind in kinds
+        )
+
+    def _moments(
+        self, cls: JobClass, offer: LiveOffer, ends: Ends, latest: float
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the needs for which there is a moment of enough room and time: the place of each,
+        and how many of the jobs must have ended."""
+        for place, need in enumerate(cls.spec.needs):
+            if offer.cores_free >= need.cores_min and not need.whole_node:
+                continue  # it is not the cores that it waits for
+            number = ends.enough(need, latest)
+            if number:
+                yield place, number
+
+    def _is_accepted(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
+        need = cls.spec.needs[place]
+        return not any(clause.refuses(need, cls.spec, offer) for clause in self._clauses)
+
+    def _has_room(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
+        """Whether an offer that a need was accepted by has room for it."""
+        need = cls.spec.needs[place]
+        return not any(clause.refuses(need, cls.spec, offer) for clause in self._numbers)
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def of(self, offer: LiveOffer) -> Reservation | None:
+        """Return the reservation of an offer if it still stands, brought up to date."""
+        held = self.by_pilot.get(offer.pilot)
+        if held is None:
+            return None
+        if self._end_if_over(held):
+            return None
+        cls = self._backlog.classes.get(held.class_id)
+        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), self._backlog.now)
+        for place, number in self._moments(cls, offer, ends, held.until):
+            later = ends.after(number)
+            # The pilot is what it was when this need was accepted: only numbers change.
+            accepts = self._has_room if place == held.need else self._is_accepted
+            if accepts(cls, place, later):
+                held.until, held.need = ends.until(number), place
+                break
+        return held
+
+    def spare(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
+        """Return what of a reserved offer the wide job will not need; its cores may be none."""
+        need = self._backlog.classes.get(held.class_id).spec.needs[held.need]
+        ended = [out for out in self._attempts.of_pilot(offer.pilot) if out.ends_at <= held.until]
+        later = after(offer, ended, self._backlog.now)
+        cores = later.cores_free - need.cores_min
+        if need.whole_node or cores <= 0:
+            return msgspec.structs.replace(offer, cores_free=0)
+        memory_mb = later.memory_free_mb - need.memory_mb
+        memory_mb -= need.memory_per_core_mb * need.cores_min
+        return msgspec.structs.replace(
+            offer,
+            cores_free=min(offer.cores_free, cores),
+            memory_free_mb=max(0, min(offer.memory_free_mb, memory_mb)),
+            scratch_free_mb=max(
+                0, min(offer.scratch_free_mb, later.scratch_free_mb - need.scratch_mb)
+            ),
+            gpus_free=max(0, min(offer.gpus_free, later.gpus_free - need.gpus_min)),
+        )
+
+    def until(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
+        """Return a reserved offer as it is for jobs that end before it is needed."""
+        left_s = max(0.0, held.until - self._backlog.now)
+        return msgspec.structs.replace(offer, wall_left_s=min(offer.wall_left_s, left_s))
+
+    def review(self) -> None:
+        """End what is needed no more, or whose pilot does not come back."""
+        now = self._backlog.now
+        if not self.by_pilot or now - self._reviewed < REVIEW_S:
+            return
+        self._reviewed = now
+        for held in list(self.by_pilot.values()):
+            if next(iter(self._attempts.of_pilot(held.pilot)), None) is not None:
+                held.idle_since = None
+            elif held.idle_since is None:
+                held.idle_since = now
+            if held.idle_since is not None and now - held.idle_since >= GONE_S:
+                self.end(held)
+            else:
+                self._end_if_over(held)
+
+    def end(self, held: Reservation, *, in_vain: bool = False) -> None:
+        """The class is served, or needs the offer no more.
+
+        Whose reservation was in vain reserves nothing for as long as it has kept others away.
+        """
+        self.claims.remove(held)
+        self.ended.append(held.pilot)
+        if in_vain:
+            now = self._backlog.now
+            self._rests = {owner: until for owner, until in self._rests.items() if until > now}
+            until = now + (now - held.made)
+            self._rests[held.owner] = max(until, self._rests.get(held.owner, until))
+
+    def _end_if_over(self, held: Reservation) -> bool:
+        """End a reservation of which nothing can come any more."""
+        cls = self._backlog.classes.find(held.class_id)
+        its = len(self.by_class[held.class_id])
+        if cls is None or cls.waiting < its:
+            is_served = cls is not None and (cls.here >= its or cls.served_at >= held.made)
+            self.end(held, in_vain=not is_served)
+            return True
+        if self._is_shut(cls, held.need, held.place, held.until):
+            self.end(held)
+            return True
+        if self._backlog.now >= held.until + LATE_S:  # the jobs on it should have ended
+            self.end(held, in_vain=True)
+            return True
+        return False
+
+
+def _rivals(mine: Node, others: Node) -> tuple[Node, Node]:
+    """Return what two owners compete as: their groups, or themselves within one."""
+    if mine.parent is others.parent or mine.parent is None or others.parent is None:
+        return mine, others
+    return mine.parent, others.parent

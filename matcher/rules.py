@@ -1,0 +1,79 @@
+"""What the field decides about matching: order, limits, and where only tests may run.
+
+All of it is given once, when the matcher is made; the central reads it from its settings.
+"""
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.patterns import SITE_OR_ELEMENT
+
+By = Literal["type", "group", "owner", "tag"]
+Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
+Weight = Annotated[float, Meta(ge=0.001, le=1e9)]
+
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+_NAME: Final = re.compile(
+    r"[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]{0,510}[^\x00-\x20\x7f-\xa0])?"
+)
+
+
+def check_value(by: By, value: str) -> None:
+    """Raise ValueError for what no job can have as its type, group or owner, or ask for as a tag.
+
+    Who owns jobs is what tokens say, which may hold blanks.
+    """
+    right = _NAME if by == "owner" else _WORD
+    if not right.fullmatch(value):
+        words = "1 to 512 characters" if by == "owner" else "letters, digits and . _ : / @ + - only"
+        raise ValueError(f"value: {value!r} is no {by}: expected {words}")
+
+
+class RunningLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most so many jobs of one kind at once at a site or an element, pending ones included."""
+
+    where: Where  # SITE or SITE/ELEMENT
+    by: By  # type, group, owner, or tag: one that the need asks for; in whatever community
+    value: str
+    most: Annotated[int, Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        check_value(self.by, self.value)
+
+
+class StartLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most so many starts of one kind a second at a site or an element, after a burst."""
+
+    where: Where  # SITE or SITE/ELEMENT
+    by: By  # type, group, owner, or tag: one that the need asks for; in whatever community
+    value: str
+    per_s: Annotated[float, Meta(gt=0, le=1e9)]
+    burst: Annotated[int, Meta(ge=1)] = 1  # starts that may come at once after a rest
+
+    def __post_init__(self) -> None:
+        check_value(self.by, self.value)
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the matcher is told beside jobs and offers."""
+
+    compatible: dict[str, tuple[str, ...]] = {}  # platform of an offer → others whose jobs it runs
+    keep_s: float = 2.0  # a job is kept for the pilot that was woken for it
+    # "community", "community/group", "community/group/owner" → weight among its siblings.
+    shares: dict[str, float] = {}
+    half_life_s: float = 604_800.0  # after which use counts half
+    running: tuple[RunningLimit, ...] = ()
+    starts: tuple[StartLimit, ...] = ()
+    banned: frozenset[str] = frozenset()  # sites, or site/element, that run only jobs of type Test
+    wide_cores: int = 8  # more is a scarce demand
+    large_memory_per_core_mb: int = 4_000  # more is a scarce demand
+    long_wall_s: float = 86_400  # more is a scarce demand
+    # How far an owner with a scarce demand may get ahead of those whose turn it is.
+    ahead_core_s: float = 691_200.0
+    reserve_after_s: float = 600.0  # a wide job that waited so long reserves an offer
+
+
+DEFAULT_RULES = Rules()

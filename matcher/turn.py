@@ -1,0 +1,48 @@
+"""Whose turn it is on an offer: the same question that a match asks, and nothing is handed out."""
+
+import enum
+
+from .classes import job_of
+from .known import Known
+from .ledger import WAITING
+from .types import ClassSpec, LiveOffer
+
+
+class Turn(enum.Enum):
+    """What the next match of an offer means for a job that fits it."""
+
+    ITS = "its"  # a match now gives it, or would give it if it waited
+    OTHERS = "others"  # another job comes first
+    NOBODYS = "nobodys"  # limits let it not start there, or the offer is kept or reserved
+
+
+def turn(job: int | None, spec: ClassSpec, offer: LiveOffer, known: Known) -> Turn:
+    """Return whether the next match of an offer gives a job.
+
+    Where a job is kept for the pilot, or the offer is reserved, that is not said. Of a job that
+    does not wait here it is said only where no other job waits for the offer.
+    """
+    if offer.pilot in known.kept_for or offer.pilot in known.reservations.by_pilot:
+        return Turn.NOBODYS
+    cls = known.backlog.classes.find(spec.class_id)
+    found = known.indexes.best(offer)
+    if cls is None or job is None or known.backlog.state(job) != WAITING:
+        if found is not None:
+            return Turn.OTHERS
+        return Turn.ITS if may_start(spec, offer, known) else Turn.NOBODYS
+    if found is None:
+        return Turn.NOBODYS
+    if found[0] is cls and cls.entry is not None and job_of(cls.entry[0]) == job:
+        return Turn.ITS
+    return Turn.OTHERS if may_start(spec, offer, known) else Turn.NOBODYS
+
+
+def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:
+    """Whether one of the needs of a class fits an offer and limits let it start there now."""
+    place = known.limits.place(offer.site, offer.element)
+    closed = frozenset(place.look(known.backlog.now) if place is not None else ())
+    return any(
+        not (closed and closed & known.limits.kinds_of(spec, need))
+        and not any(clause.refuses(need, spec, offer) for clause in known.clauses)
+        for need in spec.needs
+    )

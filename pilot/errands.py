@@ -1,0 +1,168 @@
+"""Errands: what takes time for an attempt's files, off the path of what is urgent.
+
+Input comes before the start, output goes after the end, the folder is removed when all is over.
+Each errand is a task of its own; what becomes of it is told to the brain.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Optional
+
+from pilotage.proto.messages import Assignment, How
+
+from . import commands as c
+from .brain import Brain
+from .contain import WorkFailed, contained
+from .events import Log
+from .files import Files, NotBrought, Taken, Useless
+from .holdings import wants_outfit
+from .ports import NotHere, Outfit, Outfitter
+from .tasks import Tasks
+from .watched import LiveOutput
+
+# Says something to the brain, with the time, and carries out what it then wants.
+Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]
+
+
+class Errands:
+    """At most one errand for each attempt. `tidy_up` is to run as long as the pilot lives."""
+
+    def __init__(
+        self,
+        files: Files,
+        live_output: LiveOutput,
+        log: Log,
+        tasks: Tasks,
+        tell: Tell,
+        outfitter: Optional[Outfitter] = None,
+    ) -> None:
+        self._files, self._live_output = files, live_output
+        self._log, self._tasks, self._tell = log, tasks, tell
+        self._outfitter = outfitter
+        self._outfits: dict[int, Outfit] = {}  # of payloads that are about to start
+        self._running: dict[int, asyncio.Task[Any]] = {}
+        self._over: deque[int] = deque()  # attempts whose folders are still there
+        self._litter = asyncio.Event()
+
+    def stage(self, assignment: Assignment) -> None:
+        """Bring the input."""
+        self._start(assignment.attempt_id, self._stage(assignment))
+
+    def collect(self, command: c.Collect) -> None:
+        """Upload what the payload has left; where that is nothing, say so at once."""
+        assignment = command.assignment
+        attempt_id = assignment.attempt_id
+        if not self._live_output.watches(attempt_id) and self._files.left_nothing(
+            assignment, outputs=command.outputs, checkpoint=command.checkpoint
+        ):
+            came = self._files.bytes_in(attempt_id)
+            self._tell(lambda brain, now: brain.collected(attempt_id, (), now, bytes_in=came))
+            return
+        self._start(attempt_id, self._take(command))
+        self._tell(lambda brain, now: brain.tick(now))
+
+    def upload_again(self, command: c.UploadAgain, token: str) -> None:
+        """Upload what the central misses."""
+        self._start(command.attempt_id, self._upload_again(command, token))
+
+    def abandon(self, attempt_id: int) -> None:
+        """Break off whatever is done for an attempt."""
+        task = self._running.pop(attempt_id, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    def over(self, attempt_id: int) -> None:
+        """Nothing of an attempt is wanted any more: its folder goes when there is time."""
+        self.abandon(attempt_id)
+        self._outfits.pop(attempt_id, None)
+        self._over.append(attempt_id)
+        self._litter.set()
+
+    async def tidy_up(self) -> None:
+        """Remove the folders of attempts that are over, for ever."""
+        while True:
+            await self._litter.wait()
+            self._litter.clear()
+            await self.remove_all()
+
+    async def remove_all(self) -> None:
+        """Remove all folders of attempts that are over."""
+        while self._over:
+            attempt_id = self._over[0]
+            with contextlib.suppress(WorkFailed):  # it is in the log, and what is left is litter
+                await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
+            self._over.popleft()
+
+    def _start(self, attempt_id: int, errand: Coroutine[Any, Any, None]) -> None:
+        self._running[attempt_id] = self._tasks.start(errand, name=f"attempt {attempt_id}")
+
+    async def _stage(self, assignment: Assignment) -> None:
+        attempt_id = assignment.attempt_id
+        try:
+            bringing = self._files.bring(assignment)
+            await contained(bringing, self._log, attempt_id, "staging", known=(NotBrought,))
+            outfit = await self._outfit(assignment)
+        except (NotBrought, NotHere, WorkFailed) as failure:
+            why, how = str(failure), _how(failure)
+            self._tell(lambda brain, now: brain.staging_failed(attempt_id, why, now, how))
+            return
+        rung = ""
+        if outfit is not None:
+            self._outfits[attempt_id], rung = outfit, outfit.isolation
+        self._tell(lambda brain, now: brain.staged(attempt_id, now, rung))
+
+    async def _outfit(self, assignment: Assignment) -> Optional[Outfit]:
+        """Find what the payload is to run with, if that is anything. Raises NotHere."""
+        if not wants_outfit(assignment.body):
+            return None
+        if self._outfitter is None:
+            raise NotHere("this pilot brings no images, software or modules")
+        attempt_id = assignment.attempt_id
+        finding = self._outfitter.outfit(assignment, self._files.make(attempt_id))
+        return await contained(finding, self._log, attempt_id, "outfit", known=(NotHere,))
+
+    def outfit(self, attempt_id: int) -> Optional[Outfit]:
+        """Return what was found for a payload that starts now."""
+        return self._outfits.pop(attempt_id, None)
+
+    async def _take(self, command: c.Collect) -> None:
+        attempt_id = command.assignment.attempt_id
+        with contextlib.suppress(WorkFailed):  # lost pieces show as a gap
+            last = self._live_output.last(attempt_id)
+            await contained(last, self._log, attempt_id, "live output")
+        try:
+            taking = self._files.take(
+                command.assignment, outputs=command.outputs, checkpoint=command.checkpoint
+            )
+            taken = await contained(taking, self._log, attempt_id, "collecting")
+        except WorkFailed as why:
+            taken = Taken(failure=f"outputs cannot be kept: {why}")
+        self._tell(
+            lambda brain, now: brain.collected(
+                attempt_id,
+                taken.outputs,
+                now,
+                absent=taken.absent,
+                failure=taken.failure,
+                note=taken.note,
+                bytes_in=self._files.bytes_in(attempt_id),
+                bytes_out=taken.bytes_out,
+            )
+        )
+
+    async def _upload_again(self, command: c.UploadAgain, token: str) -> None:
+        attempt_id = command.attempt_id
+        try:
+            again = self._files.again(attempt_id, token, command.missing)
+            lost = await contained(again, self._log, attempt_id, "uploading again")
+        except WorkFailed:
+            lost = frozenset(command.missing)
+        self._tell(lambda brain, now: brain.uploaded(attempt_id, lost, now))
+
+
+def _how(failure: Exception) -> How:
+    if isinstance(failure, NotHere):
+        return How.SOFTWARE
+    return How.NO_START if isinstance(failure, Useless) else How.INPUT

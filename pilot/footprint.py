@@ -1,0 +1,141 @@
+"""How much disk a payload takes: what its folder holds, and what it has deleted and keeps open.
+
+The payload decides how deep and wide its folders are, which modes they have and where links lead.
+So nothing is followed, other file systems are left out, and what it has closed to its own user is
+opened for as long as it is counted.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ENTRIES_MAX = 1_500_000  # more than any payload may have (`limits.FILES_MAX`)
+HANDLES_MAX = 4_096  # open files of a payload that are looked at
+PIECE = 2_000  # entries between two pauses
+PAUSE = 4  # times as long as a piece took: other threads of the pilot go first
+_BLOCK = 512  # bytes: what `st_blocks` counts in
+_READ = stat.S_IRUSR | stat.S_IXUSR
+_TOO_DEEP = "its folders are nested too deep to be measured: a path has more than 4,000 characters"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What was found on the disk."""
+
+    scratch_mb: float = 0.0
+    files: int = 0  # folders and links count as well
+    streams_mb: float = 0.0
+    unmeasurable: str = ""  # why there may be more
+
+
+def measure(
+    folder: Path,
+    processes: Iterable[int] = (),
+    *,
+    pause: Callable[[float], None],
+    spent: Callable[[], float] = time.thread_time,
+) -> Footprint:
+    """Return what lies below the folder of an attempt, and what its `processes` hold beside it."""
+    walk = _Walk(spent, pause)
+    device = walk.count(os.fspath(folder))
+    walk.count_deleted(device, processes)
+    streams = sum(_size(folder / name) for name in ("stdout", "stderr"))
+    return Footprint(walk.bytes / 1e6, walk.entries, streams / 1e6, walk.unmeasurable)
+
+
+class _Walk:
+    def __init__(self, spent: Callable[[], float], pause: Callable[[float], None]) -> None:
+        self.bytes, self.entries, self.unmeasurable = 0, 0, ""
+        self._linked: set[int] = set()  # files with several names count once
+        self._spent, self._pause = spent, pause
+        self._piece_began = spent()
+
+    def count(self, top: str) -> int:
+        """Count what is below `top`; return the file system that this lies on."""
+        try:
+            first = os.lstat(top)
+        except OSError:  # the payload has removed it, or moved it away
+            return -1
+        left = [(top, first.st_mode)]
+        while left and self.entries < ENTRIES_MAX:
+            path, mode = left.pop()
+            try:
+                with _entries(path, mode) as entries:
+                    for entry in entries:
+                        found = self._found(entry)
+                        if found is None or found.st_dev != first.st_dev:
+                            continue
+                        self._add(found)
+                        if stat.S_ISDIR(found.st_mode):
+                            left.append((entry.path, found.st_mode))
+            except OSError as why:
+                if why.errno == errno.ENAMETOOLONG:
+                    self.unmeasurable = _TOO_DEEP
+        return first.st_dev
+
+    def _found(self, entry: "os.DirEntry[str]") -> "os.stat_result | None":
+        try:
+            return entry.stat(follow_symlinks=False)
+        except OSError as why:
+            if why.errno == errno.ENAMETOOLONG:
+                self.unmeasurable = _TOO_DEEP
+            return None
+
+    def _add(self, found: os.stat_result) -> None:
+        self.entries += 1
+        if self.entries % PIECE == 0:
+            self._pause(PAUSE * (self._spent() - self._piece_began))
+            self._piece_began = self._spent()
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            if found.st_ino in self._linked:
+                return
+            self._linked.add(found.st_ino)
+        self.bytes += found.st_blocks * _BLOCK
+
+    def count_deleted(self, device: int, processes: Iterable[int]) -> None:
+        """Count files without a name that the processes have open on that file system."""
+        left = HANDLES_MAX
+        for pid in processes:
+            try:
+                handles = os.listdir(f"/proc/{pid}/fd")[:left]
+            except OSError:
+                continue
+            left -= len(handles)
+            for handle in handles:
+                with contextlib.suppress(OSError):
+                    found = os.stat(f"/proc/{pid}/fd/{handle}")
+                    nameless = stat.S_ISREG(found.st_mode) and not found.st_nlink
+                    if nameless and found.st_dev == device and found.st_ino not in self._linked:
+                        self._linked.add(found.st_ino)
+                        self._add(found)
+
+
+@contextlib.contextmanager
+def _entries(path: str, mode: int) -> Generator[Iterable["os.DirEntry[str]"], None, None]:
+    """Open a folder, also one that its payload has closed to itself."""
+    handle = -1
+    if mode & _READ != _READ and os.geteuid() != 0:
+        # By a handle, so that nothing else is opened to us should another stand there by now.
+        handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if handle >= 0:
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IMODE(mode) | _READ)
+        with os.scandir(path) as entries:
+            yield entries
+    finally:
+        if handle >= 0:
+            with contextlib.suppress(OSError):
+                os.chmod(f"/proc/self/fd/{handle}", stat.S_IMODE(mode))
+            os.close(handle)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

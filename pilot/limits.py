@@ -1,0 +1,104 @@
+"""What a payload may use, and what is said of one that uses more.
+
+The guard imports this module, so it stays small: no dataclasses, no typing.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+GRACE_S = 10.0  # between the soft signal and SIGKILL
+FAR = 1.25  # of a limit: so far beyond it no grace is given
+FILES_MAX = 1_000_000  # below the folder of a payload whose disk is limited
+FIRST_S = 0.1  # what is over sooner is not looked at
+EVERY_S = 1.0  # how often a payload is looked at that is far from its limits
+NEAR_S = 0.05  # and one that is about to pass one
+TOGETHER_S = 0.25  # who would be looked at so soon is looked at with the others
+REST = 100  # times as long as a look took: the guard has something else to do
+UNLIMITED = float("inf")
+
+
+class Limits:
+    """Of one payload; 0 in an order means that there is none."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        def limit(name: str) -> float:
+            return given.get(name) or UNLIMITED
+
+        self.cpu_s = limit("cpu_s")
+        self.memory_mb = limit("memory_mb")
+        self.scratch_mb = limit("scratch_mb")
+        self.files = FILES_MAX if given.get("scratch_mb") else UNLIMITED
+        self.streams_mb = limit("streams_mb")
+        self.processes = limit("processes")
+        self.stall_s = limit("stall_s")
+        self.warning_s: float = given.get("warning_s", 0)
+        self.warning_signal: str = given.get("warning_signal", "USR1")
+
+
+class Use:
+    """What a payload uses now, or has used so far."""
+
+    def __init__(self) -> None:
+        self.cpu_s = 0.0
+        self.memory_mb = 0.0
+        self.scratch_mb = 0.0
+        self.files = 0
+        self.streams_mb = 0.0
+        self.processes = 0
+        self.idle_s = 0.0  # since one of its processes last used the CPU
+        self.unmeasurable = ""  # why nobody can say what its folder holds
+
+
+class Passed:
+    """A limit that was passed: the word for it, the figures, and whether there is no grace."""
+
+    def __init__(self, why: str, detail: str, *, at_once: bool) -> None:
+        self.why, self.detail, self.at_once = why, detail, at_once
+
+
+def passed(limits: Limits, use: Use) -> Passed | None:
+    """Return the first limit that is passed, the most urgent first, or None.
+
+    Memory and processes are taken from others while one waits: there is no grace.
+    """
+    if use.memory_mb > limits.memory_mb:
+        what = f"used {size(use.memory_mb)}, was given {size(limits.memory_mb)}"
+        return Passed("memory", what, at_once=True)
+    if use.processes > limits.processes:
+        what = f"had {use.processes} processes at once, was given {limits.processes:.0f}"
+        return Passed("processes", what, at_once=True)
+    if use.scratch_mb > limits.scratch_mb:
+        what = f"wrote {size(use.scratch_mb)} to its folder, was given {size(limits.scratch_mb)}"
+        return Passed("scratch", what, at_once=use.scratch_mb > FAR * limits.scratch_mb)
+    if use.files > limits.files:
+        what = f"has {use.files} files in its folder, at most {limits.files:.0f} may be there"
+        return Passed("scratch", what, at_once=use.files > FAR * limits.files)
+    if use.unmeasurable and limits.scratch_mb < UNLIMITED:
+        return Passed("scratch", use.unmeasurable, at_once=False)
+    if use.streams_mb > limits.streams_mb:
+        what = f"printed {size(use.streams_mb)}, was given {size(limits.streams_mb)}"
+        return Passed("streams", what, at_once=use.streams_mb > FAR * limits.streams_mb)
+    if use.cpu_s > limits.cpu_s:
+        what = f"used {use.cpu_s:.0f} s of CPU, was given {limits.cpu_s:.0f} s"
+        return Passed("cpu", what, at_once=use.cpu_s > FAR * limits.cpu_s + GRACE_S)
+    if use.idle_s > limits.stall_s:
+        what = f"used no CPU for {use.idle_s:.0f} s, may do so for {limits.stall_s:.0f} s"
+        return Passed("stalled", what, at_once=False)
+    return None
+
+
+def look_again_in_s(limit: float, before: float, now: float, in_s: float) -> float:
+    """Return when a figure that grew from `before` to `now` in `in_s` is half-way to its limit."""
+    if now <= before or limit == UNLIMITED:
+        return EVERY_S
+    return max(NEAR_S, 0.5 * (limit - now) * in_s / (now - before))
+
+
+def size(mb: float) -> str:
+    """Return a size for people: 3.2 GB, 512 MB."""
+    return f"{mb / 1000:.1f} GB" if mb >= 1000 else f"{mb:.0f} MB" if mb >= 10 else f"{mb:.1f} MB"

@@ -1,0 +1,181 @@
+"""What payloads use of CPU and memory, and how many processes they have: by looks at /proc.
+
+The guard imports this module, so it stays small. Only /proc/PID/stat is read here: whatever a
+payload does, that never has to wait for it. What may have to, folders and the memory that
+processes share, is measured beside the guard (`scales.py`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import limits as limiting
+from . import processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .limits import Limits, Use
+
+TICKS_S: float = os.sysconf("SC_CLK_TCK")
+PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+FOREIGN_S = 10.0  # for so long a process that is not ours is passed over
+NAMED_MAX = 256  # processes whose open files are looked at
+WEIGHED_MB = 50.0  # what several processes have to use together to be weighed
+WEIGH_S = 30.0  # how often they are, far from the limit
+UNWEIGHED_S = 60.0  # then what nobody weighs is taken for what it seems to be
+LINES_OF_TIME = 80  # a line of the curve stands for 1/80 of the time before it, or for a second
+
+
+class Census:
+    """Reads the processes of all payloads in one pass.
+
+    On a busy node most processes are others', and none of those ever becomes ours: while their
+    numbers are fresh they are not read again.
+    """
+
+    def __init__(self) -> None:
+        self._foreign: frozenset[int] = frozenset()
+        self._until = 0.0
+
+    def take(self, now: float) -> dict[int, processes.Process]:
+        """Return a table with every process of every payload, and maybe some of others."""
+        if now < self._until:
+            return processes.every(self._foreign)
+        self._until = now + FOREIGN_S
+        table = processes.every()
+        # Only what descends from the top without us is surely foreign: parents of a payload's
+        # process may have died between two reads.
+        tops = [pid for pid, one in table.items() if one.parent == 0]
+        self._foreign = frozenset(processes.descendants(table, tops, without=os.getpid()))
+        return table
+
+
+class Account:
+    """What one payload has used until its last look, and when the next one is due."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.use: Use = limiting.Use()
+        self.due_at = now + limiting.FIRST_S
+        self.memory_peak_mb = 0.0
+        self.scratch_peak_mb = 0.0
+        self.reaped_s = 0.0  # CPU of orphans that came to the guard and are gone
+        self.processes: list[int] = []  # at the last look
+        self.to_weigh: list[int] = []  # processes whose shared memory is to be told apart
+        self._limits = limits
+        self._began = self._looked_at = self._busy_at = now
+        self._seen: dict[tuple[int, bytes], int] = {}  # CPU of each living process itself
+        self._seen_ticks = 0
+        self._resident_mb = 0.0
+        self._shared = 1.0  # what of the resident memory is there when none counts twice
+        self._weigh_at = now
+        self._unanswered_since: float | None = None
+        self._line_at = now
+        self._line_peak_mb, self._line_processes = 0.0, 0
+
+    def look(self, members: list[processes.Process], wrapper: set[int], now: float) -> None:
+        """Take note of the payload's processes; `wrapper` are those that only isolate it."""
+        use, before_mb, before = self.use, self.use.memory_mb, self.use.processes
+        inside = [one for one in members if one.pid not in wrapper]
+        use.processes = len(inside)
+        self.processes = [one.pid for one in inside[:NAMED_MAX]]
+        self._measure(inside, now)
+        self._count(members, now)
+        passed_s, self._looked_at = now - self._looked_at, now
+        limits, again = self._limits, limiting.look_again_in_s
+        self.due_at = now + min(
+            max(limiting.FIRST_S, min(limiting.EVERY_S, now - self._began)),
+            again(limits.memory_mb, before_mb, use.memory_mb, passed_s),
+            again(limits.processes, before, use.processes, passed_s),
+        )
+
+    def _measure(self, inside: list[processes.Process], now: float) -> None:
+        """Estimate the memory, and say so where the processes have to be weighed for it."""
+        parents = {one.pid: one for one in inside}
+        whole = [one for one in inside if not _is_vforked(one, parents.get(one.parent))]
+        self._resident_mb = resident_mb = PAGE_MB * sum(one.resident_pages for one in whole)
+        limit_mb, self.to_weigh = self._limits.memory_mb, []
+        if len(whole) < 2:
+            self._shared, self._unanswered_since = 1.0, None
+            self.use.memory_mb = resident_mb
+            return
+        if resident_mb > WEIGHED_MB and (now >= self._weigh_at or resident_mb > limit_mb):
+            self.to_weigh = [one.pid for one in whole]
+            self._weigh_at = now + WEIGH_S
+            self._unanswered_since = self._unanswered_since or now
+        waited_s = now - self._unanswered_since if self._unanswered_since is not None else 0.0
+        if waited_s < UNWEIGHED_S:
+            # No verdict on what may be counted twice.
+            self.use.memory_mb = min(self._shared * resident_mb, limit_mb)
+        else:
+            self.use.memory_mb = resident_mb
+
+    def weighed(self, memory_mb: float) -> None:
+        """Take note of what its processes use when what they share is counted once."""
+        self._unanswered_since = None
+        self._shared = min(1.0, memory_mb / self._resident_mb) if self._resident_mb else 1.0
+        self.use.memory_mb = memory_mb
+        self.note_peaks()
+
+    def _count(self, members: list[processes.Process], now: float) -> None:
+        """Sum up the CPU time.
+
+        A process hands its own on to its parent when it is reaped, unless that wants no word of its
+        children: so what was seen of each is summed up as well.
+        """
+        seen: dict[tuple[int, bytes], int] = {}
+        for one in members:
+            key = (one.pid, one.started)
+            seen[key] = one.own_ticks
+            self._seen_ticks += max(0, one.own_ticks - self._seen.get(key, 0))
+        self._seen = seen
+        handed_on_s = sum(one.cpu_ticks for one in members) / TICKS_S + self.reaped_s
+        self.at_least(max(self._seen_ticks / TICKS_S, handed_on_s), now)
+
+    def at_least(self, cpu_s: float, now: float) -> None:
+        """Take note of CPU time that it is known to have used until now."""
+        if cpu_s >= self.use.cpu_s + 1 / TICKS_S:
+            self.use.cpu_s, self._busy_at = cpu_s, now
+        self.use.idle_s = now - self._busy_at
+
+    def reaped(self, cpu_s: float, memory_peak_mb: float) -> None:
+        """Take note of what a process has used that the guard has reaped."""
+        self.reaped_s += cpu_s
+        self.use.cpu_s = max(self.use.cpu_s, self.reaped_s)
+        self.memory_peak_mb = max(self.memory_peak_mb, memory_peak_mb)
+
+    def note_peaks(self) -> None:
+        """Take note of the highest figures, as far as they are known."""
+        use = self.use
+        if self._unanswered_since is None:
+            self.memory_peak_mb = max(self.memory_peak_mb, use.memory_mb)
+            self._line_peak_mb = max(self._line_peak_mb, use.memory_mb)
+        self.scratch_peak_mb = max(self.scratch_peak_mb, use.scratch_mb)
+        self._line_processes = max(self._line_processes, use.processes)
+
+    def moved(self, now: float) -> None:
+        """It was frozen until now: it could not use the CPU."""
+        self._busy_at = self._looked_at = now
+        self.due_at = now + limiting.FIRST_S
+
+    def line(self, now: float, *, last: bool = False) -> list[float] | None:
+        """Return the next line of its curve when one is due, else None.
+
+        Memory and processes are the highest since the line before. What was over before the first
+        look has no curve.
+        """
+        if (now < self._line_at and not last) or self._looked_at == self._began:
+            return None
+        age_s = now - self._began
+        self._line_at = now + max(1.0, age_s / LINES_OF_TIME)
+        peak_mb, most = self._line_peak_mb, self._line_processes
+        self._line_peak_mb, self._line_processes = 0.0, 0
+        return [age_s, self.use.cpu_s, peak_mb, most]
+
+
+def _is_vforked(child: processes.Process, parent: processes.Process | None) -> bool:
+    """Whether it still has its parent's memory: that waits until the child has its own."""
+    return (
+        parent is not None
+        and parent.state in processes.UNINTERRUPTIBLE
+        and parent.resident_pages == child.resident_pages
+    )

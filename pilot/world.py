@@ -1,0 +1,244 @@
+"""The real world around a pilot: its folder, its central, its node, and its life among them."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from pilotage.proto.messages import PROTOCOL
+
+from . import bus, itself
+from .agent import Agent, Ports
+from .api import Api, BadUrl, InsecureUrl
+from .begun import Begun
+from .brain import EXIT_DONE
+from .clock import BootClock, SystemRandomness, wall
+from .declared import Accepts, DeclaredNode
+from .detect import batch, scratch
+from .detect.job import BatchJob
+from .detect.shown import as_plain
+from .detect.surroundings import Surroundings, here
+from .events import Log, both, json_lines
+from .gpus import Gpus
+from .guard_link import start_guard
+from .journal import FileJournal
+from .pace import SPREAD
+from .probe import Caps, LocalNode
+from .removal import remove
+from .secrecy import close_to_others
+from .settings import BadSettings, Settings
+from .tools import CONTAINERS, LateOutfitter, NodeTools
+from .untold import FileUntold
+from .workspace import ATTEMPTS, Folders
+
+EXIT_IN_USE = 14
+JOURNAL, UNTOLD = "journal", "untold.log"  # in the state directory
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StateInUse(Exception):
+    """Another pilot lives in this state directory."""
+
+
+def live(settings: Settings, secret: str, begun: Begun, *, version: str, hide_code: bool) -> int:
+    """Run a pilot with these settings and return its exit code. Raises BadSettings.
+
+    `hide_code`: the folder that it runs from is its own, and payloads have no business there.
+    """
+    close_to_others()
+    api = _api(settings)
+    around = here(os.environ, wall, Path("/"))
+    jobs = batch.jobs(around)
+    state = Path(os.path.realpath(settings.state_dir or _state_dir(around, jobs)))
+    _check_secret(secret, state)
+    try:
+        lock = _lock(state)
+    except StateInUse as why:
+        print(f"pilot: {why}", file=sys.stderr)
+        return EXIT_IN_USE
+    hidden = _hidden(settings, state, hide_code=hide_code)
+    try:
+        code, left_nothing = asyncio.run(
+            _run(settings, secret, state, api, around, jobs, begun, version=version, hidden=hidden)
+        )
+        if settings.remove_state and code == EXIT_DONE and left_nothing:
+            for folder in (ATTEMPTS, CONTAINERS):  # deeper than rmtree can go, or not to be opened
+                remove(state / folder)
+            shutil.rmtree(state, ignore_errors=True)
+        return code
+    finally:
+        api.close()
+        os.close(lock)
+
+
+def _hidden(settings: Settings, state: Path, *, hide_code: bool) -> tuple[Path, ...]:
+    """Return what is nobody's business but ours: payloads find nothing there.
+
+    All of it without links, on which nothing can be mounted.
+    """
+    wanted = [one for one in settings.hide if os.path.exists(one)]
+    if settings.secret_file not in ("", "-"):
+        wanted.append(settings.secret_file)
+    if hide_code:
+        wanted.append(str(itself.root().parent))
+    hidden = [state, *(Path(os.path.realpath(one)) for one in wanted)]
+    return tuple(one for one in hidden if not set(one.parents) & set(hidden))
+
+
+def _check_secret(secret: str, state: Path) -> None:
+    """Only a pilot that was here before is known to the central without a secret."""
+    if not secret and not (state / JOURNAL).exists():
+        made = "`pilotage pilot secret` makes one"
+        raise BadSettings(f"--secret-file FILE is needed for a new pilot: {made}")
+
+
+def _declared(settings: Settings, found: LocalNode) -> DeclaredNode:
+    return DeclaredNode(
+        found,
+        os=settings.os,
+        architecture=settings.architecture,
+        hs23_per_core=settings.hs23_per_core,
+        gpus=Gpus(
+            count=settings.gpus,
+            model=settings.gpu_model,
+            vendor=settings.gpu_vendor,
+            memory_mb=settings.gpu_memory_mb,
+            compute_capability=settings.gpu_compute_capability,
+            driver=settings.gpu_driver,
+        ),
+    )
+
+
+def _outfitter(
+    settings: Settings, found: LocalNode, rung: str, state: Path, hidden: Sequence[Path]
+) -> LateOutfitter:
+    node = _declared(settings, found).node()
+    tools = NodeTools(
+        rung,
+        node.architecture,
+        node.architecture_level,
+        image_tools=found.image_tools,
+        hidden=tuple(hidden),
+        cvmfs_root=settings.cvmfs_root.rstrip("/"),
+        module_init=settings.module_init,
+        gpu_vendor=found.gpus().vendor,
+    )
+    return LateOutfitter(tools, state, os.environ)
+
+
+def _api(settings: Settings) -> Api:
+    ca_file: Optional[Path] = Path(settings.ca) if settings.ca else None
+    try:
+        return Api(settings.central, ca_file=ca_file, plain_http=settings.plain_http)
+    except (BadUrl, InsecureUrl) as why:
+        raise BadSettings(str(why)) from why
+    except OSError as why:
+        raise BadSettings(f"ca: {why}") from why
+
+
+def _state_dir(around: Surroundings, jobs: Sequence[BatchJob]) -> str:
+    """Return where to keep what nobody has named a folder for: with the payloads' files."""
+    return os.path.join(scratch.folder(around, jobs, os.getcwd()).value, "pilot-state")
+
+
+def _lock(state: Path) -> int:
+    """Make the state directory ours alone; return the handle that holds it. Raises StateInUse."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as why:
+        raise BadSettings(f"state_dir: {why}") from why
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as why:
+        os.close(handle)
+        raise StateInUse(f"another pilot lives in {state}") from why
+    return handle
+
+
+async def _run(
+    settings: Settings,
+    secret: str,
+    state: Path,
+    api: Api,
+    around: Surroundings,
+    jobs: Sequence[BatchJob],
+    begun: Begun,
+    *,
+    version: str,
+    hidden: Sequence[Path],
+) -> tuple[int, bool]:
+    """Let a pilot of real drivers live; return its exit code and whether it left nothing."""
+    clock, random = BootClock(), SystemRandomness()
+    untold = FileUntold(state / UNTOLD, wall)
+    log: Log = both(json_lines(sys.stderr, wall), untold.note)
+    loop = asyncio.get_running_loop()
+    rung = await loop.run_in_executor(None, begun.rung)
+    guard = await start_guard(rung=rung, hidden=hidden)
+    try:
+        caps = Caps(
+            cores=settings.cores,
+            memory_mb=settings.memory_mb,
+            scratch_mb=settings.scratch_mb,
+            wall_s=settings.wall_s,
+            tags=settings.tags,
+            cvmfs=settings.cvmfs,
+            image_tools=settings.image_tools,
+        )
+        found = LocalNode(
+            state,
+            clock,
+            around,
+            isolation=guard.isolation,
+            caps=caps,
+            jobs=jobs,
+            benchmark=await loop.run_in_executor(None, begun.benchmark),
+            hs23_per_score=settings.hs23_per_score,
+        )
+        ports = Ports(
+            clock=clock,
+            random=random,
+            http=api,
+            bus=bus.factory(clock, random, log),
+            guard=guard,
+            journal=FileJournal(state / JOURNAL, lambda why: log("journal_behind", {"why": why})),
+            workspace=Folders(state, checkpoint_bytes_max=settings.checkpoint_mb * 1_000_000),
+            probe=_declared(settings, found),
+            log=log,
+            outfitter=_outfitter(settings, found, guard.isolation, state, hidden),
+            untold=untold,
+        )
+        facts: dict[str, Any] = {
+            "version": version,
+            "protocol": PROTOCOL,
+            "central": settings.central,
+            "isolation": guard.isolation,
+            "cores": found.cores(),
+        }
+        log("pilot_started", facts)
+        log("node_found", {"facts": as_plain(found.facts)})
+        agent = Agent(
+            ports,
+            secret=secret,
+            central=settings.central,
+            idle_s=settings.idle_s,
+            stop_margin_s=settings.stop_margin_s,
+            unanswered_s=settings.unanswered_s,
+            time_look_s=random.uniform(1 - SPREAD, 1 + SPREAD) * settings.time_look_s,
+            accepts=Accepts(
+                required_tags=settings.required_tags,
+                types=settings.types,
+                groups=settings.groups,
+                owners=settings.owners,
+            ),
+        )
+        for number in DRAIN_SIGNALS:
+            loop.add_signal_handler(number, agent.drain, number.name)
+        return await agent.run(), agent.left_nothing
+    finally:
+        await guard.close()

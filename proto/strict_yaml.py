@@ -1,0 +1,70 @@
+"""YAML as plain values, none of whose keys comes twice, and the line on which each stands."""
+
+from typing import Any, cast
+
+import yaml
+
+Place = tuple[str | int, ...]
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe loader that refuses a second key of the same name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class NotYaml(ValueError):
+    """The text does not read; `line` counts from 1, where it is known."""
+
+    def __init__(self, line: int | None, why: str) -> None:
+        super().__init__(why)
+        self.line, self.why = line, why
+
+
+def load_strictly(text: str) -> Any:
+    """Return the values in `text`. Raises NotYaml."""
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.MarkedYAMLError as why:
+        line = why.problem_mark.line + 1 if why.problem_mark else None
+        raise NotYaml(line, why.problem or "not YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as why:  # dates and numbers that are none
+        raise NotYaml(None, f"not YAML: {why}") from None
+
+
+def line_of(text: str, place: Place) -> int | None:
+    """Return the line of the value at `place`, or of the nearest one around it."""
+    node: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
+    line: int | None = None
+    for step in place:
+        found = _step(node, step)
+        if found is None:
+            if isinstance(step, int):
+                continue  # one mapping where a list may stand
+            break
+        mark, node = found
+        line = cast(int, mark.line) + 1
+    if line is None and node is not None:
+        line = cast(int, node.start_mark.line) + 1
+    return line
+
+
+def _step(node: Any, step: str | int) -> tuple[Any, Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key.start_mark, value
+    elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        value = node.value[step]
+        return value.start_mark, value
+    return None

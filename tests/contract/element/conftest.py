@@ -1,0 +1,67 @@
+"""The elements that the suite runs on, one parameter each, named like its driver."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from pilotage.central.factory.commands import Commands
+from pilotage.central.factory.element import ComputeElement
+from pilotage.central.factory.spawned import spawned
+
+from .rig import Rig, Start
+from .rigs import arc, htcondor, local, slurm, ssh
+from .troubles import Troubled
+
+RIGS: dict[str, Start] = {
+    "arc": arc.rig,
+    "local": local.rig,
+    "ssh": ssh.rig,
+    "slurm": slurm.rig,
+    "htcondor": htcondor.rig,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """ARC tells of each thing a minute late: the gate has one life for all (test_arc)."""
+    for item in items:
+        if "test_lives.py" in item.nodeid and "[arc" in item.nodeid:
+            item.add_marker(pytest.mark.long)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def commands() -> AsyncIterator[Commands]:
+    async with spawned() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(RIGS))
+async def rig(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Rig]:
+    folder = tmp_path_factory.mktemp(f"element-{request.param}")
+    async with RIGS[request.param](folder) as started:
+        yield started
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an element keeps between calls; its path is short, for sockets lie in it."""
+    return tmp_path_factory.mktemp("e")
+
+
+@pytest.fixture
+def element(rig: Rig, commands: Commands, folder: Path) -> ComputeElement:
+    return rig.element(commands, folder)
+
+
+@pytest.fixture
+def troubled(rig: Rig, commands: Commands, folder: Path) -> tuple[ComputeElement, Troubled]:
+    return rig.troubled(commands, folder)
+
+
+@pytest.fixture
+def stamp() -> str:
+    return f"t-{os.urandom(8).hex()}"

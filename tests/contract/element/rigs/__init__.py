@@ -1,0 +1,1 @@
+"""What stands behind each driver in the contract suite: real systems, started by the suite."""

@@ -1,0 +1,93 @@
+"""A compute element in memory, which keeps its promises and can be told to break."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pilotage.central.factory.element import (
+    PilotOutput,
+    PilotRequest,
+    Slot,
+    SlotState,
+    Submitted,
+)
+from pilotage.central.factory.errors import Denied, Step, Unreachable
+
+
+@dataclass
+class Queued:
+    """A pilot that it has."""
+
+    request: PilotRequest
+    slot: Slot
+    output: PilotOutput = PilotOutput()
+
+
+class FakeElement:
+    """Queues what it gets; a test starts and ends it."""
+
+    def __init__(self) -> None:
+        self.pilots: dict[str, Queued] = {}  # by slot
+        self.is_down = self.refuses = self.loses_replies = False
+        self.keeps_output = True
+        self.breaks: Exception | None = None  # that its driver did not foresee
+        self.cancelled: list[str] = []
+        self.calls: list[str] = []
+        self._n = 0
+
+    def _called(self, step: Step) -> None:
+        self.calls.append(step.value)
+        if self.is_down:
+            raise Unreachable(step, "the test says so")
+        if self.breaks is not None:
+            raise self.breaks
+
+    async def reach(self) -> None:
+        self._called(Step.REACH)
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        self._called(Step.SUBMIT)
+        if self.refuses:
+            raise Denied(Step.SUBMIT, "no such account")
+        slots: dict[str, str] = {}
+        for request in requests:
+            self._n += 1
+            slots[request.stamp] = str(self._n)
+            self.pilots[str(self._n)] = Queued(request, Slot(SlotState.QUEUED))
+        if self.loses_replies:
+            raise Unreachable(Step.SUBMIT, "the line was cut")
+        return Submitted(slots)
+
+    async def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        self._called(Step.STATES)
+        return {
+            one.request.stamp: slot
+            for slot, one in self.pilots.items()
+            if one.request.stamp in stamps
+        }
+
+    async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
+        self._called(Step.STATES)
+        gone = Slot(SlotState.GONE)
+        return {slot: self.pilots[slot].slot if slot in self.pilots else gone for slot in slots}
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        self._called(Step.CANCEL)
+        self.cancelled += slots
+        for slot in slots:
+            self.says(slot, SlotState.ENDED)
+
+    async def output(self, slot: str) -> PilotOutput:
+        self._called(Step.OUTPUT)
+        if not self.keeps_output:
+            raise Denied(Step.OUTPUT, "permission denied")
+        return self.pilots[slot].output if slot in self.pilots else PilotOutput()
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        self._called(Step.OUTPUT)
+        for slot in slots:
+            self.pilots.pop(slot, None)
+
+    def says(self, slot: str, state: SlotState, exit_code: int | None = None) -> None:
+        """Let it say this of a slot from now on."""
+        if slot in self.pilots:
+            self.pilots[slot].slot = Slot(state, exit_code)

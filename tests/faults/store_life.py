@@ -1,0 +1,187 @@
+"""A process in which everything happens to a store that can happen, and which says what is certain.
+
+    store_life.py FOLDER FIRST ROUNDS DIE_AFTER [normal|off|early|unnamed]
+
+Each line is a fact: `kind` and what identifies it. After DIE_AFTER facts it kills itself in the
+middle of whatever the others are doing; 0: it closes the store and ends. The last word plants a
+mistake: another setting of `synchronous`, answers before their commit, blobs whose names are not
+synced.
+"""
+
+import asyncio
+import hashlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.operate import files
+from pilotage.central.operate.files import RealBlobs
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.queries import load
+from pilotage.central.store.records import Evidence, JobClass, Levels, TokenRow
+from pilotage.central.store.sqlite import open_sqlite, writer
+from pilotage.proto.job_states import JobState
+from tests.contract.store.rows import (
+    a_class,
+    a_move,
+    a_requeue,
+    a_submission,
+    a_want,
+    an_attempt,
+    an_end,
+    some_jobs,
+    submitted,
+)
+from tests.contract.store.test_pilots import a_registration, a_secret
+from tests.faults.telling import Teller
+
+WORKERS = 5
+CHECKPOINT_ROWS = 250  # instead of 24 000, so that a short life has many checkpoints
+STORE = "pilotage.central.store.sqlite"
+SYNCHRONOUS = {"normal": "PRAGMA synchronous = NORMAL", "off": "PRAGMA synchronous = OFF"}
+
+
+def blob_of(number: int) -> tuple[str, bytes]:
+    """Return a file and its name, the hash of its bytes."""
+    content = f"blob {number} ".encode() * 300
+    return hashlib.sha256(content).hexdigest(), content
+
+
+async def _live(store: Store, blobs: RealBlobs, say: Teller, worker: int, numbers: range) -> None:
+    kind = await a_class(store, group=f"group-{worker}")
+    for n in numbers:
+        number = worker * 100_000 + n
+        await _run_jobs(store, say, kind, f"{worker}-{n}")
+        await _pilots_and_tokens(store, say, number)
+        if n % 4 == 0:
+            name, content = blob_of(number)
+            await blobs.put(name, _once(content), size_max=1 << 20)
+            say("blob", name)
+
+
+async def _run_jobs(store: Store, say: Teller, kind: JobClass, key: str) -> None:
+    """Five jobs: two end, one is lost, one is killed as it runs and one as it waits."""
+    record = await submitted(store, kind, 5, key)
+    ((job, count),) = record.ranges
+    say("submitted", key, job, count)
+    attempt = await store.reserve_attempts(4)
+    say("reserved", attempt + 3)
+    matched = await store.match([an_attempt(attempt + i, job + i) for i in range(4)])
+    assert None not in matched
+    for i in range(4):
+        say("matched", attempt + i, job + i)
+    assert all(await store.change([an_end(attempt, job), a_requeue(attempt + 1, job + 1)]))
+    say("ended", attempt, job)
+    say("requeued", attempt + 1, job + 1)
+    assert await store.want([a_want(attempt + 2, job + 2)]) == [True]
+    say("wanted", attempt + 2)
+    assert await store.move([a_move(job + 4, JobState.WAITING, JobState.KILLED)]) == [True]
+    say("killed", job + 4)
+    report = key.encode()
+    await store.keep_evidence(
+        [Evidence(job_id=job, epoch=9, at=1.0, pilot="zombie", why="stale", report=report)]
+    )
+    say("evidence", job, key)
+    assert await store.delete([job], 60.0, "ada") == [True]
+    say("deleted", job)
+    changed, _ = await store.turn([an_end(attempt + 3, job + 3)], [])
+    assert changed == [True]
+    say("ended", attempt + 3, job + 3)
+
+
+async def _pilots_and_tokens(store: Store, say: Teller, number: int) -> None:
+    await store.add_secrets([a_secret(number)])
+    say("pilot", f"pilot-{number}", 0)
+    await store.register(a_registration(number))
+    say("pilot", f"pilot-{number}", 1)
+    await store.hello(f"pilot-{number}", "again")
+    say("pilot", f"pilot-{number}", 2)
+    token = TokenRow(
+        jti=f"token-{number}",
+        issuer="local",
+        subject="ada",
+        name="ada",
+        community="ctao",
+        groups=(),
+        role="user",
+        issued_at=1.0,
+        expires_at=1e12,
+        issued_by="admin",
+    )
+    await store.add_token(token)
+    say("token", token.jti)
+    assert await store.revoke_token(token.jti, 5.0)
+    say("revoked", token.jti)
+
+
+async def _arrive(store: Store, numbers: range) -> None:
+    """Bring submissions that are never finished: nothing of them may ever be seen."""
+    kind = await a_class(store, group="arriving")
+    for n in numbers:
+        begun = await store.begin_submission(a_submission(kind, f"arriving-{n}"))
+        for _ in range(3):
+            await store.add_jobs(begun.submission_id, some_jobs(kind, 20))
+        await store.keep_levels(Levels(at=float(n), levels={"ctao/sim": float(n)}))
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def plant(mistake: str) -> None:
+    """Make the store worse than it is, until the process ends."""
+    change = pytest.MonkeyPatch().setattr
+    if mistake in SYNCHRONOUS:
+        change(f"{STORE}.durable.load", _statements(SYNCHRONOUS[mistake]))
+        change(f"{STORE}.durable.require", _ask_for_nothing)
+    elif mistake == "early":
+        change(writer.Writer, "_transact", _answer_before_the_commit)
+    elif mistake == "unnamed":
+        change(files, "sync_folder", _sync_no_name)
+
+
+def _ask_for_nothing(*_: object) -> None:
+    return
+
+
+def _sync_no_name(_: Path) -> None:
+    return
+
+
+def _statements(synchronous: str) -> Callable[[str], Mapping[str, str]]:
+    return lambda database: {**load(database), "set_synchronous": synchronous}
+
+
+def _answer_before_the_commit(self: Any, group: Any) -> None:
+    connection, sql = self._session.connection, self._session.sql
+    connection.execute(sql["begin"])
+    for operation in group:
+        operation.result = operation.run(self._session)
+    self._loop.call_soon_threadsafe(self._resolve, group)
+    time.sleep(0.002)
+    connection.execute(sql["commit"])
+
+
+async def main(folder: Path, first: int, rounds: int, die_after: int) -> None:
+    writer.CHECKPOINT_ROWS = CHECKPOINT_ROWS  # type: ignore[misc]
+    store = await open_sqlite(
+        folder / "store.sqlite", clock_wall=lambda: 0.0, fatal=lambda _: os._exit(70)
+    )
+    blobs = RealBlobs(folder / "blobs")
+    say, numbers = Teller(die_after), range(first, first + rounds)
+    say("generation", store.generation)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_arrive(store, numbers))
+        for worker in range(WORKERS):
+            tasks.create_task(_live(store, blobs, say, worker, numbers))
+    await store.close()
+
+
+if __name__ == "__main__":
+    plant(sys.argv[5] if len(sys.argv) > 5 else "full")
+    asyncio.run(main(Path(sys.argv[1]), *(int(word) for word in sys.argv[2:5])))

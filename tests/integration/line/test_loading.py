@@ -1,0 +1,85 @@
+"""A restart with many jobs waiting: pilots are answered while the rest of the queue is read."""
+
+import pytest
+
+from pilotage.central.app import Central
+from pilotage.proto.api import Action, ActionName
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Ask
+from tests import fake_store
+
+from .test_protocol import OFFER, Scene, ended, scene
+
+
+async def restart(one: Scene) -> None:
+    await one.world.kill()
+    await one.world.start()
+
+
+async def act(one: Scene, name: ActionName, job: int, *, priority: int | None = None) -> None:
+    action = Action(action=name, ids=(job,), priority=priority)
+    await one.world.central.services.control.act(one.world.user(), action)
+
+
+async def drained(one: Scene) -> list[int]:
+    """Run jobs one after another until none is given; return them in order."""
+    found: list[int] = []
+    while True:
+        one.ask_n += 1
+        reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER))
+        assert reply.ask is not None
+        if not reply.ask.assignments:
+            return found
+        found += [given.job for given in reply.ask.assignments]
+        await one.turn(*map(ended, reply.ask.assignments))
+
+
+@pytest.fixture(autouse=True)
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read two jobs at a time, and no more than these before pilots are answered."""
+    plain = Central.recover
+
+    async def recover(self: Central) -> bool:
+        return await plain(self, 0.0)
+
+    monkeypatch.setattr(fake_store, "SLICE", 2)
+    monkeypatch.setattr(Central, "recover", recover)
+
+
+def test_what_happens_to_jobs_meanwhile_holds_when_they_are_read() -> None:
+    async def tell(one: Scene) -> None:
+        first, second, third, fourth, fifth, sixth, seventh, eighth = await one.submit(8)
+        await restart(one)
+        matcher = one.world.central.memory.queue.matcher
+        at_first = len(matcher)
+        got = await one.ask()
+        await act(one, ActionName.KILL, fifth)
+        await act(one, ActionName.PRIORITY, sixth, priority=9)
+        await act(one, ActionName.HOLD, seventh)
+        await act(one, ActionName.HOLD, eighth)
+        await act(one, ActionName.RELEASE, eighth)
+        (ninth,) = await one.submit(1)
+        await one.world.central.load()
+        await one.turn(ended(got))
+
+        assert (at_first, got.job) == (2, first)
+        assert await drained(one) == [sixth, second, third, fourth, eighth, ninth]
+        assert await one.state(fifth) is JobState.KILLED
+        assert await one.state(seventh) is JobState.HELD
+        assert (len(matcher), one.world.central.memory.queue.touched) == (0, set())
+
+    scene(tell)
+
+
+def test_all_that_waits_is_counted_before_it_is_read() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(8)
+        await restart(one)
+        counters = one.world.central.memory.counters
+        before = counters.total(JobState.WAITING)
+        await one.world.central.load()
+
+        assert (before, counters.total(JobState.WAITING)) == (8, 8)
+        assert len(one.world.central.memory.queue.matcher) == 8
+
+    scene(tell)

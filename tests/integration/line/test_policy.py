@@ -1,0 +1,88 @@
+"""Shares and limits of the settings, from the asks of pilots to the ends of attempts."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from pilotage.central.settings import MatcherSettings
+from pilotage.matcher.rules import RunningLimit
+from tests import virtual
+from tests.fakes import FakeInstallation
+
+from .test_on_fakes import lasts, submission, submit, until_all_end
+
+LIMIT = MatcherSettings(running=(RunningLimit(where="PIC", by="type", value="User", most=2),))
+
+
+async def world_of(settings: MatcherSettings) -> FakeInstallation:
+    world = FakeInstallation()
+    world.settings = msgspec.structs.replace(world.settings, matcher=settings)
+    await world.start()
+    return world
+
+
+def most_at_once(world: FakeInstallation) -> int:
+    """Return how many payloads ran at once, by what the guards saw."""
+    steps = sorted(
+        (at, step)
+        for pilot in world.pilots
+        for _, begin, end in pilot.guard.runs
+        for at, step in ((begin, 1), (end, -1))
+    )
+    running = most = 0
+    for _, step in steps:
+        running += step
+        most = max(most, running)
+    return most
+
+
+def test_no_more_jobs_run_at_a_site_than_its_limit_lets_also_after_a_restart() -> None:
+    async def whole() -> int:
+        world = await world_of(LIMIT)
+        lives: list[asyncio.Task[int]] = []
+        for _ in range(3):
+            pilot = await world.pilot("PIC", script=lasts(100.0))
+            lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
+        await submit(world, submission(8))
+        await asyncio.sleep(150.0)
+        await world.kill()
+        await world.start()
+        await until_all_end(world)
+        for life in lives:
+            life.cancel()
+        await asyncio.wait(lives)
+        most = most_at_once(world)
+        matcher = world.central.memory.queue.matcher
+        assert not matcher.attempts.by_job
+        assert [limit.room for limit in matcher.limits.all()] == [2.0]
+        await world.kill()
+        return most
+
+    most = virtual.run(whole(), limit_s=20_000.0)
+
+    assert most == 2
+
+
+@pytest.mark.parametrize("duration_s", [10.0, 500.0])
+def test_an_owner_pays_what_an_attempt_used_and_not_what_it_asked_for(duration_s: float) -> None:
+    async def whole() -> float:
+        world = await world_of(MatcherSettings())
+        pilot = await world.pilot("PIC", script=lasts(duration_s))
+        life = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await submit(world, submission(1))
+        await until_all_end(world)
+        life.cancel()
+        await asyncio.wait([life])
+        matcher = world.central.memory.queue.matcher
+        (level,) = [
+            level
+            for path, level in matcher.levels(world.clock.monotonic()).items()
+            if path.count("/") == 2
+        ]
+        await world.kill()
+        return level
+
+    level = virtual.run(whole(), limit_s=20_000.0)
+
+    assert level == pytest.approx(duration_s, rel=0.05, abs=2.0)

@@ -1,0 +1,58 @@
+"""The bench of the pilot at a small setting: it runs, and what a pilot costs is bounded.
+
+The bounds are loose, for a machine that others share, and catch what grows by a half or more. The
+figures themselves need a quiet machine: `pilotage bench pilot`.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from pilotage.central.bench import pilot
+from pilotage.central.bench.goals import GOALS
+from tests.integration.interpreters import oldest_fit
+
+CPU_MAX_MS = {"namespaces": 5.0, "unshare": 5.0, "plain": 3.0}
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, float]:
+    return measured(sys.executable)
+
+
+def measured(python: str, rungs: Sequence[tuple[str, str]] = pilot.RUNGS) -> dict[str, float]:
+    small = pilot.Scale(jobs=128, before=32, starts=3, rungs=rungs, pythons={"": python})
+    return {one.name: one.value for one in pilot.measure(small)}
+
+
+def test_the_bench_of_the_pilot_has_a_figure_for_each_goal(figures: dict[str, float]) -> None:
+    goals = {name for bench, name in GOALS if bench == "pilot" and not name.startswith("Python")}
+
+    assert goals <= set(figures)
+
+
+@pytest.mark.parametrize("rung", CPU_MAX_MS)
+def test_a_payload_costs_its_pilot_and_guard_little_cpu(
+    rung: str, figures: dict[str, float]
+) -> None:
+    assert 0 < figures[f"{rung}: CPU of pilot and guard"] <= CPU_MAX_MS[rung]
+
+
+def test_pilot_and_guard_stay_small(figures: dict[str, float]) -> None:
+    assert figures["pilot, at most"] <= 50
+    assert figures["guard, at most"] <= 15
+
+
+def test_a_pilot_asks_soon_after_its_start(figures: dict[str, float]) -> None:
+    assert figures["start to first ask, CPU"] <= 0.6
+    assert figures["start to first ask"] <= 5.0
+
+
+@pytest.mark.skipif(oldest_fit() is None, reason="no Python 3.9 here")
+def test_a_pilot_on_the_oldest_python_costs_no_more() -> None:
+    figures = measured(str(oldest_fit()), rungs=[("plain", "session")])
+
+    assert figures["plain: CPU of pilot and guard"] <= CPU_MAX_MS["plain"]
+    assert figures["pilot, at most"] <= 50
+    assert figures["guard, at most"] <= 15

@@ -1,0 +1,93 @@
+"""The benches of a served central at a tiny setting: they run, and what they give holds together.
+
+The figures themselves need a quiet machine: `pilotage bench dispatch life rebuild day`.
+"""
+
+import pytest
+
+from pilotage.central.bench import day, dispatch, heartbeats, life, rebuild, soak
+from pilotage.central.bench.figures import Figure
+from pilotage.central.bench.goals import GOALS
+from pilotage.central.bench.load.trials import Crowd
+
+DISPATCH = dispatch.Scale(
+    jobs=2_000,
+    owners=50,
+    smaller=(500,),
+    singly=Crowd(pilots=16, connections=8, jobs_max=1, rounds=3),
+    together=Crowd(pilots=4, connections=2, jobs_max=8, rounds=2),
+    of_smaller=Crowd(pilots=8, connections=4, jobs_max=1, rounds=2),
+    bulk=2_000,
+)
+LIFE = life.Scale(
+    jobs=2_000,
+    owners=50,
+    smaller=(500,),
+    together=Crowd(pilots=2, connections=2, jobs_max=8, rounds=5),
+    singly=Crowd(pilots=4, connections=4, jobs_max=1, rounds=5),
+    of_smaller=Crowd(pilots=2, connections=2, jobs_max=8, rounds=2),
+)
+REBUILD = rebuild.Scale(jobs=(2_000,), owners=50)
+DAY = day.Scale(
+    waiting=1_000, owners=20, running=20, slots=4, faster=3_600, seconds=2.0, quiet_s=0.5
+)
+
+HEARTBEATS = heartbeats.Scale(pilots=300, connections=60, beat_s=2.0, seconds=6.0)
+
+SOAK = soak.Scale(
+    seconds=6.0, waiting=500, pilots=4, slots=4, job_s=0.5, beat_s=0.5, every_s=0.3, come_and_go=1
+)
+
+
+def test_dispatch_gives_each_job_once_and_has_a_figure_for_each_goal() -> None:
+    figures = dispatch.measure(DISPATCH)
+
+    assert goals_of("dispatch") <= names(figures)
+    assert all(one.value > 0 for one in figures if one.unit in ("jobs/s", "ms", "MB"))
+
+
+def test_a_life_ends_and_has_a_figure_for_each_goal() -> None:
+    figures = life.measure(LIFE)
+
+    assert goals_of("life") <= names(figures)
+    assert all(one.value > 0 for one in figures if one.unit == "jobs/s")
+
+
+def test_a_killed_central_gives_jobs_again_and_loads_all_that_waited() -> None:
+    first, loaded, _ = rebuild.measure(REBUILD)
+
+    assert 0 < first.value <= loaded.value < 20
+
+
+@pytest.mark.parametrize("scale", [DAY])
+def test_a_day_passes_with_ends_and_beats(scale: day.Scale) -> None:
+    figures = {one.name: one.value for one in day.measure(scale)}
+
+    assert goals_of("day") <= set(figures)
+    assert figures["jobs ended"] > 5
+    assert figures["beats"] > 50
+
+
+def test_every_beat_over_the_broker_is_answered_and_no_lease_ends() -> None:
+    figures = {one.name: one.value for one in heartbeats.measure(HEARTBEATS)}
+
+    assert goals_of("heartbeats") <= set(figures)
+    assert figures["beats"] > 100
+    assert (figures["leases that ended"], figures["beats called stale"]) == (0, 0)
+    assert figures["beats not answered"] == 0
+
+
+def test_a_mixed_load_lives_and_its_memory_and_files_are_followed() -> None:
+    figures = {one.name: one.value for one in soak.measure(SOAK)}
+
+    assert goals_of("soak") <= set(figures)
+    assert figures["jobs ended"] > 5
+    assert figures["open files at the end"] < 100
+
+
+def names(figures: list[Figure]) -> set[str]:
+    return {one.name for one in figures}
+
+
+def goals_of(bench: str) -> set[str]:
+    return {name for which, name in GOALS if which == bench}

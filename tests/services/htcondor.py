@@ -1,0 +1,218 @@
+"""An HTCondor pool of one machine on loopback, whose schedd is reached like an HTCondor-CE.
+
+It runs as root without systemd; its daemons become the user `condor` of the package. Jobs run as
+the user OWNER, which is made when it is missing.
+"""
+
+import base64
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from pilotage.pilot import processes
+
+READY_S = 40.0
+OWNER = "pilotage-tests"
+PROGRAMS = ("condor_master", "condor_submit", "condor_q", "condor_token_create")
+_CONFIG = """\
+RELEASE_DIR = /usr
+LOCAL_DIR = {folder}
+LOCAL_CONFIG_FILE =
+REQUIRE_LOCAL_CONFIG_FILE = false
+LOCAL_CONFIG_DIR =
+LIB = /usr/lib/condor
+LIBEXEC = /usr/libexec/condor
+SHARE = /usr/share/condor
+BIN = /usr/bin
+SBIN = /usr/sbin
+ETC = {folder}
+RUN = {folder}/run
+LOG = {folder}/log
+LOCK = {folder}/lock
+SPOOL = {folder}/spool
+EXECUTE = {folder}/execute
+SEC_PASSWORD_DIRECTORY = {folder}/passwords.d
+SEC_TOKEN_POOL_SIGNING_KEY_FILE = {folder}/passwords.d/POOL
+SEC_TOKEN_SYSTEM_DIRECTORY = {folder}/tokens.d
+SEC_CREDENTIAL_DIRECTORY_OAUTH = {folder}/cred
+CONDOR_HOST = 127.0.0.1
+COLLECTOR_HOST = 127.0.0.1:{port}
+NETWORK_INTERFACE = 127.0.0.1
+NETWORK_HOSTNAME = localhost
+NO_DNS = False
+ENABLE_IPV6 = False
+BIND_ALL_INTERFACES = False
+USE_SHARED_PORT = True
+SHARED_PORT_PORT = {port}
+DAEMON_SOCKET_DIR = auto
+MASTER_ADDRESS_FILE = {folder}/log/.master_address
+DAEMON_LIST = MASTER COLLECTOR SCHEDD NEGOTIATOR STARTD
+UID_DOMAIN = local
+TRUST_DOMAIN = local
+TRUST_UID_DOMAIN = True
+FILESYSTEM_DOMAIN = local
+SEC_DEFAULT_AUTHENTICATION = REQUIRED
+SEC_DEFAULT_AUTHENTICATION_METHODS = FS, IDTOKENS
+SEC_CLIENT_AUTHENTICATION_METHODS = FS, IDTOKENS
+ALLOW_READ = *
+ALLOW_WRITE = *@local
+ALLOW_ADMINISTRATOR = root@local, condor@local
+ALLOW_DAEMON = root@local, condor@local
+ALLOW_NEGOTIATOR = condor@local, root@local
+QUEUE_SUPER_USERS = root, condor
+SCHEDD_NAME = ce@localhost
+NUM_CPUS = {cpus}
+MEMORY = {memory}
+NUM_SLOTS_TYPE_1 = 1
+SLOT_TYPE_1 = 100%
+SLOT_TYPE_1_PARTITIONABLE = True
+START = True
+SUSPEND = False
+PREEMPT = False
+KILL = False
+DISCARD_SESSION_KEYRING_ON_STARTUP = False
+CGROUP_MEMORY_LIMIT_POLICY = none
+BASE_CGROUP =
+STARTD_ENFORCE_DISK_LIMITS = False
+RUNBENCHMARKS = False
+NEGOTIATOR_INTERVAL = 2
+NEGOTIATOR_CYCLE_DELAY = 1
+NEGOTIATOR_MIN_INTERVAL = 1
+SCHEDD_INTERVAL = 2
+SHUTDOWN_FAST_TIMEOUT = 5
+"""
+
+
+def missing() -> str:
+    """Return what must be installed before it can start, or an empty string."""
+    if os.geteuid() != 0:
+        return "the right of root, as which HTCondor's daemons run here"
+    absent = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
+    return f"{', '.join(absent)} (apt: htcondor)" if absent else ""
+
+
+def _path() -> str:
+    return f"{os.environ['PATH']}:/usr/sbin"
+
+
+def make_owner() -> None:
+    """Make the user as which jobs run, if it is missing."""
+    try:
+        pwd.getpwnam(OWNER)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", OWNER], check=True, env={"PATH": _path()})
+
+
+class Htcondor:
+    """One pool."""
+
+    def __init__(self, folder: Path, *, cpus: int = 8) -> None:
+        self.folder, self._cpus = folder, cpus
+        self.config = folder / "condor_config"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Return what an element of kind `htcondor` with an IDTOKEN has to know of it."""
+        return {
+            "config": str(self.client_config),
+            "pool": f"localhost:{self.port}",
+            "schedd": "ce@localhost",
+            "authentication": "IDTOKENS",
+        }
+
+    @property
+    def client_config(self) -> Path:
+        """Return the configuration of a client that shares nothing with the pool but a token."""
+        file = self.folder / "client_config"
+        if not file.exists():
+            file.write_text(
+                f"RELEASE_DIR = /usr\nLOCAL_DIR = {self.folder}/client\n"
+                f"LOG = {self.folder}/client\n"
+                f"CONDOR_HOST = localhost\nCOLLECTOR_HOST = localhost:{self.port}\n"
+                "NETWORK_INTERFACE = 127.0.0.1\nENABLE_IPV6 = False\nUID_DOMAIN = elsewhere\n"
+                "TRUST_DOMAIN = local\nSEC_DEFAULT_AUTHENTICATION = REQUIRED\n"
+            )
+            (self.folder / "client").mkdir(exist_ok=True)
+        return file
+
+    def token(self, lifetime_s: int = 3600) -> str:
+        """Return an IDTOKEN of the owner of jobs."""
+        identity = ("-identity", f"{OWNER}@local", "-lifetime", str(lifetime_s))
+        return self._run("condor_token_create", *identity).strip()
+
+    def start(self) -> None:
+        """Start the daemons and wait until a slot is there."""
+        make_owner()
+        self._make_folders()
+        self.config.write_text(
+            _CONFIG.format(
+                folder=self.folder, port=self.port, cpus=self._cpus, memory=self._cpus * 1000
+            )
+        )
+        self._run("condor_master", "-pidfile", str(self.folder / "run" / "master.pid"))
+        until = time.monotonic() + READY_S
+        while time.monotonic() < until:
+            if self._ready():
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"HTCondor does not start: {self.logs()}")
+
+    def _make_folders(self) -> None:
+        self.folder.mkdir(mode=0o755, exist_ok=True)
+        self.folder.chmod(0o755)
+        for name in ("log", "spool", "execute", "run", "lock", "cred"):
+            (self.folder / name).mkdir(exist_ok=True)
+            shutil.chown(self.folder / name, "condor", "condor")
+            (self.folder / name).chmod(0o755)
+        for name in ("passwords.d", "tokens.d"):
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        key = self.folder / "passwords.d" / "POOL"
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_bytes(base64.b64encode(secrets.token_bytes(64)))
+
+    def _ready(self) -> bool:
+        try:
+            return bool(self._run("condor_status", "-af", "Name").strip()) and bool(
+                self._run("condor_q", "-totals")
+            )
+        except AssertionError:
+            return False
+
+    def _run(self, *argv: str) -> str:
+        done = subprocess.run(
+            argv,
+            env={"PATH": _path(), "CONDOR_CONFIG": str(self.config)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READY_S,
+        )
+        assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+        return done.stdout
+
+    def logs(self) -> str:
+        """Return the ends of what its daemons have logged."""
+        return "\n".join(one.read_text()[-3_000:] for one in self.folder.glob("log/*Log"))
+
+    def stop(self) -> None:
+        """End all of it."""
+        file = self.folder / "run" / "master.pid"
+        if not file.exists():
+            return
+        pid = int(file.read_text())
+        daemons = processes.family(processes.every(), [pid])
+        processes.send(pid, signal.SIGQUIT)  # its fast end
+        until = time.monotonic() + 10.0
+        while processes.find(pid) is not None and time.monotonic() < until:
+            time.sleep(0.05)
+        for one in daemons:
+            processes.send(one.pid, signal.SIGKILL)

@@ -1,0 +1,93 @@
+"""Many seeds, in several processes: what was found, and what it has cost."""
+
+import gc
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .planted import planted as plant
+from .violation import Violation
+from .world import run
+
+SLICE = 10  # seeds that a process takes at a time
+_YOUNG = 20_000  # objects between two collections: a world makes many, and few that are waste
+
+
+@dataclass
+class Found:
+    """What some seeds have shown."""
+
+    seeds: int = 0
+    cpu_s: float = 0.0
+    virtual_s: float = 0.0
+    steps: int = 0
+    compared: int = 0
+    violations: dict[int, str] = field(default_factory=dict[int, str])
+    digests: dict[int, str] = field(default_factory=dict[int, str])
+
+    def add(self, other: "Found") -> None:
+        self.seeds += other.seeds
+        self.cpu_s += other.cpu_s
+        self.virtual_s += other.virtual_s
+        self.steps += other.steps
+        self.compared += other.compared
+        self.violations |= other.violations
+        self.digests |= other.digests
+
+
+def campaign(
+    first: int, seeds: int, *, planted: str = "", processes: int = 2, stop: bool = False
+) -> Found:
+    """Run seeds; with `stop` no new ones are begun after the first violation."""
+    found = Found()
+    slices = [
+        (start, min(SLICE, first + seeds - start), planted, stop)
+        for start in range(first, first + seeds, SLICE)
+    ]
+    for part in _parts(slices, processes):
+        found.add(part)
+        if stop and found.violations:
+            break
+    return found
+
+
+def _parts(slices: list[tuple[int, int, str, bool]], processes: int) -> Iterator[Found]:
+    if processes < 2 or len(slices) < 2:
+        yield from map(_some, slices)
+        return
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(_some, slices)
+
+
+def _some(asked: tuple[int, int, str, bool]) -> Found:
+    """Run some seeds in this process."""
+    first, seeds, planted, stop = asked
+    found, began = Found(), time.process_time()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_YOUNG, 50, 1_000)
+    try:
+        with plant(planted) as prepare:
+            for seed in range(first, first + seeds):
+                try:
+                    world = run(seed, prepare=prepare)
+                except Violation as why:
+                    world = why.world
+                    found.violations[seed] = str(why)
+                found.seeds += 1
+                found.virtual_s += world.virtual_s
+                found.steps += world.loop.steps
+                found.compared += world.invariants.compared
+                found.digests[seed] = world.digest.hexdigest()
+                if stop and found.violations:
+                    break
+    finally:
+        gc.set_threshold(*thresholds)
+    found.cpu_s = time.process_time() - began
+    return found
+
+
+def replay(seed: int, planted: str = "") -> str:
+    """Return the command that runs one seed again and shows what happens."""
+    bug = f" --planted {planted}" if planted else ""
+    return f".venv/bin/python -m tests.simulation --seeds 1 --seed {seed} --trace{bug}"

@@ -1,0 +1,214 @@
+"""The host of the central: the shipped central on a simulated disk, network, bus and clock."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pilotage.central.app import Central, World, build
+from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.http.app import Front
+from pilotage.central.observe.events import no_log
+from pilotage.central.settings import Settings
+from pilotage.central.store.errors import StoreBroken, StoreFull
+from pilotage.pilot.ports import HttpReply
+from tests.fake_central import FakeBlobs, FakeDisk
+from tests.fake_store import FakeStore
+from tests.fakes import DATA, request
+
+from .bus import Broker, CentralBus, Point
+from .clocks import CentralClock
+from .clocks import Tokens as Randomness
+from .network import Network
+from .processes import HERE, Host, HostLoop, Process
+from .store import Disk, opened
+from .violation import Violation
+
+NAME = "central"
+
+
+class CentralHost:
+    """One central that dies and is started again on what its disk holds."""
+
+    def __init__(
+        self,
+        loop: HostLoop,
+        host: Host,
+        network: Network,
+        broker: Broker,
+        settings: Settings,
+        chance: random.Random,
+        *,
+        point: Point,
+    ) -> None:
+        self.loop, self.host, self.network, self.broker = loop, host, network, broker
+        self.settings, self.chance, self.point = settings, chance, point
+        self.clock = CentralClock(loop, host)
+        self.disk = Disk(loop, FakeStore(clock_wall=self.clock.wall))
+        self.blobs, self.files = FakeBlobs(), FakeDisk()
+        self.process: Process | None = None
+        self.central: Central | None = None  # once it answers
+        self.came_up, self.went_down = asyncio.Event(), asyncio.Event()
+        self.store: Any = None
+        self.log: list[tuple[str, Mapping[str, object]]] = []
+        self.failures: list[BaseException] = []
+        self.lives: list[Process] = []
+        self.undone: Callable[[], None] = _nothing  # what was not synced is gone
+        self.built: Callable[[Central], None] = lambda central: None  # planted bugs
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it takes requests."""
+        return self.central is not None and self.process is not None and not self.process.dead
+
+    def start(self) -> None:
+        """Start the central as a process; it takes requests when it has recovered."""
+        process = self.process = Process(self.loop, self.host, NAME)
+        self.lives.append(process)
+        process.died.append(self._died)
+        process.start(self._run(process))
+
+    def kill(self, *, power: bool = False) -> None:
+        """End it at once; with the power gone, what was not synced is gone as well."""
+        if self.process is not None:
+            self.process.kill()
+        if power and self.disk.lose_unsynced():
+            self.undone()
+
+    async def end(self) -> None:
+        """SIGTERM: keep what can be kept, then end."""
+        process, central = self.process, self.central
+        if process is not None and central is not None:
+            self.central = None
+            self.network.listening.pop(self.host.name, None)
+            stopping = process.start(central.stop())
+            await asyncio.wait([stopping], timeout=10.0)
+            process.kill()
+
+    def admin_token(self) -> str:
+        """Return the token that the first start has written."""
+        content = self.files.read(DATA / ADMIN_FILE)
+        assert content is not None, "the central has never been up"
+        return content.decode().strip()
+
+    def _died(self) -> None:
+        self.central = None
+        self.went_down.set()
+
+    async def _run(self, process: Process) -> None:
+        try:
+            await self._live(process)
+        except StoreFull:
+            process.kill()  # it does not start while the disk is full
+        except Exception as why:
+            self._failed(why)
+            process.kill()
+
+    async def _live(self, process: Process) -> None:
+        store = self.store = opened(self.disk, process)
+        randomness = Randomness(self.chance)
+        tokens = await open_tokens(
+            DATA,
+            store=store,
+            disk=self.files,
+            clock=self.clock,
+            randomness=randomness,
+            issuer=self.settings.token.issuer,
+            audience=self.settings.token.audience,
+            community=self.settings.community.name,
+            groups=self.settings.community.groups,
+        )
+        world = World(
+            store=store,
+            blobs=self.blobs,
+            bus=CentralBus(self.broker, process, self.chance, self.point),
+            clock=self.clock,
+            randomness=randomness,
+            log=self._note,
+        )
+        central = build(world, tokens, self.settings)
+        self.built(central)
+        await central.recover()
+        self.central = central
+        self.came_up.set()
+        process.services, process.tokens = central.services, tokens
+        self.network.listen(self.host.name, process, self._serve)
+        await central.run()
+
+    async def _serve(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
+        process = HERE.get()
+        assert process is not None
+        self.point(process, "before a request")
+        try:
+            reply = await request(_front(), method, path, body, token)
+        except (StoreFull, StoreBroken):
+            reply = HttpReply(500, b"{}")
+        except Exception as why:
+            self._failed(why)
+            raise
+        self.point(process, "after a request")
+        return reply
+
+    def _failed(self, why: BaseException) -> None:
+        """Something that nobody foresaw: the world looks at it."""
+        if not _is_broken_disk(why):
+            self.failures.append(why)
+
+    def _note(self, event: str, **fields: Any) -> None:
+        no_log(event, **fields)
+        if event == "loop_failed" and "StoreBroken" not in str(fields["error"]):
+            self.failures.append(Violation("failure", str(fields["error"])))
+        self.log.append((event, fields))
+
+    async def shadow(self) -> Central:
+        """Return a central that has just been rebuilt from what is committed."""
+        tokens = Tokens.__new__(Tokens)
+        world = World(
+            store=self.disk.rows,
+            blobs=self.blobs,
+            bus=CentralBus(self.broker, self.lives[-1], self.chance, self.point),
+            clock=self.clock,
+            randomness=Randomness(random.Random(0)),
+            log=no_log,
+        )
+        central = build(world, tokens, self.settings)
+        await central.recover()
+        return central
+
+
+def _is_broken_disk(why: BaseException) -> bool:
+    parts: tuple[BaseException, ...] = getattr(why, "exceptions", ())
+    return all(map(_is_broken_disk, parts)) if parts else isinstance(why, StoreBroken)
+
+
+def _nothing() -> None:
+    pass
+
+
+class _OfProcess:
+    """Whatever the central of the running process has under a name: one face serves all lives."""
+
+    def __init__(self, *path: str) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        found: Any = HERE.get()
+        for step in self._path:
+            found = getattr(found, step)
+        return getattr(found, name)
+
+
+class _Services(_OfProcess):
+    """The services, of which `tokens` is bound when the face is made."""
+
+    tokens = _OfProcess("tokens")
+
+
+_FRONTS: list[Front] = []
+
+
+def _front() -> Front:
+    """Return the one ASGI application of this Python process: to make one takes 20 ms."""
+    if not _FRONTS:
+        _FRONTS.append(Front(_Services("services")))  # type: ignore[arg-type]
+    return _FRONTS[0]

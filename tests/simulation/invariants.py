@@ -1,0 +1,346 @@
+"""The promises of a pilotage, looked at while a simulated world runs.
+
+At every commit: epochs grow by one, a round has one result, final states stay. At every moment when
+nothing more can happen: no two payloads of a job. At some of these: memory is what a restart would
+make of the store, every live attempt has a deadline, the counters are right, nothing failed.
+"""
+
+# pyright: reportPrivateUsage=false
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pilotage.central.app import Central
+from pilotage.central.jobs.leases import Lease, Phase
+from pilotage.central.store.records import End, Move, NewAttempt, PilotRow
+from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
+from pilotage.pilot.ports import HttpReply
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.messages import Assignment
+from tests.matcher.invariants import check
+
+from .store import step
+from .violation import Violation
+
+if TYPE_CHECKING:
+    from .pilots import Life
+    from .world import World
+
+LEASES_EVERY_S = 15.0
+DEAR_EVERY_S = 200.0  # what is compared with a rebuilt central
+SETTLED_S = 60.0  # after the last fault
+REQUEUE_MAX_S = 10.0
+KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
+LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
+NODE_CORES = 4
+_SECRETS = re.compile(rb'"(?:token|renewal_secret|secret|password)":"([^"]{16,})"')
+
+
+class Invariants:
+    """Looks. Raises nothing itself: `world.broken` ends the world."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._epochs: dict[int, int] = {}
+        self._results: dict[tuple[int, int], int] = {}  # (job, round) → epoch
+        self._lives: dict[tuple[str, int], int] = {}  # (pilot, journal) → newest life let in
+        self._leases_at = self._dear_at = 0.0
+        self.secrets: set[bytes] = set()
+        self.compared = 0
+        world.network.heard = self._heard
+        world.central.undone = self._undone
+        world.pilots.stale = self._stale
+
+    # -- at every commit --------------------------------------------------------------------------
+
+    def committed(self, verb: str, args: tuple[Any, ...], result: Any) -> None:
+        """A verb of the store has been carried out."""
+        if verb == "match":
+            self._matches(args[0], result)
+        elif verb == "turn":
+            self._changes(args[0], result[0])
+            self._matches(args[1], result[1])
+        elif verb == "change":
+            self._changes(args[0], result)
+        elif verb == "move":
+            for move, done in zip(args[0], result, strict=True):
+                if done:
+                    self._moved(move)
+        elif verb == "hello":
+            self._opened(args[1], result)
+
+    def _matches(self, attempts: list[NewAttempt], found: list[Any]) -> None:
+        for attempt, body in zip(attempts, found, strict=True):
+            if body is None:
+                continue
+            job, epoch = attempt.job_id, attempt.epoch
+            self._world.say(f"job {job} epoch {epoch} matched to {attempt.pilot}")
+            if epoch != self._epochs.get(job, 0) + 1:
+                self._broken("epochs", f"job {job}: {epoch} after {self._epochs.get(job, 0)}")
+            self._epochs[job] = epoch
+
+    def _changes(self, changes: list[Any], done: list[bool]) -> None:
+        for change, written in zip(changes, done, strict=True):
+            if written:
+                self._world.say(f"{type(change).__name__} of job {change.job_id}")
+            if written and isinstance(change, End):
+                self._ended(change)
+
+    def _ended(self, end: End) -> None:
+        job, rows = end.job_id, self._world.central.disk.rows
+        if end.epoch != self._epochs.get(job):
+            self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
+        for run in self._world.pilots.truth.running.get(job, ()):
+            if run.epoch == end.epoch and not run.unheld:
+                self._broken("results", f"job {job}: one of epoch {end.epoch}, which still runs")
+        if job in self._world.story.killed:
+            self._broken("results", f"job {job}: a result after its kill was acknowledged")
+        if end.new in FINAL:
+            key = job, rows._data.jobs[job].round
+            if key in self._results:
+                self._broken("results", f"job {job}: a second one in round {key[1]}")
+            self._results[key] = end.epoch
+
+    def _moved(self, move: Move) -> None:
+        self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
+        if move.old in FINAL and not move.new_round:
+            self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
+
+    def _opened(self, nonce: str, row: PilotRow) -> None:
+        """A session is open: no later life from the same journal may have been let in before."""
+        life = self._world.pilots.said_by[nonce]
+        key = row.pilot, id(life.node.journal)
+        newest = self._lives.setdefault(key, life.number)
+        if row.nonce == nonce and life.number < newest:
+            self._broken("sessions", f"{row.pilot}: life {life.number} ends life {newest}")
+        if row.nonce == nonce:
+            self._lives[key] = max(newest, life.number)
+
+    def _undone(self) -> None:
+        """The power has gone: what was committed and not synced has never been."""
+        self._lives.clear()
+        data = self._world.central.disk.rows._data
+        self._epochs = {job: len(row.attempts) for job, row in data.jobs.items()}
+        for job, number in list(self._results):
+            row = data.jobs.get(job)
+            if row is None or (row.round == number and row.state not in FINAL):
+                del self._results[job, number]
+
+    # -- when a payload starts --------------------------------------------------------------------
+
+    def started(self, life: "Life", assignment: Assignment) -> None:
+        """A guard starts a payload: it must fit the node beside what runs there."""
+        used = sum(one.assignment.grant.cores for one in life.guard.mine.values())
+        if used + assignment.grant.cores > NODE_CORES:
+            self._broken("capacity", f"{life.pilot.name}: {used} + {assignment.grant.cores} cores")
+
+    def _stale(self, facts: Mapping[str, object]) -> None:
+        """A pilot drops an attempt: only because a new one has begun, or nothing of it counts."""
+        data = self._world.central.disk.rows._data
+        row = data.jobs.get(int(str(facts["job"])))
+        last = data.attempts[row.attempts[-1]] if row is not None and row.attempts else None
+        if last is not None and last.open and last.epoch == facts["epoch"]:
+            self._broken("attempts", f"{facts} is dropped, and it is the job's last one")
+
+    # -- when nothing more can happen at a moment -------------------------------------------------
+
+    def quiet(self) -> None:
+        """Look; the dear ones now and then."""
+        world, now = self._world, self._world.loop.now
+        try:
+            world.pilots.truth.look(now)
+            if world.pilots.failures:
+                raise Violation("failure", world.pilots.failures[0])
+            if world.central.failures:
+                raise Violation("failure", repr(world.central.failures[0]))
+            if now >= self._leases_at and self._is_settled():
+                self._leases_at = now + LEASES_EVERY_S
+                self._cheap()
+                if now >= self._dear_at:
+                    self._dear_at = now + DEAR_EVERY_S
+                    self.compare()
+        except Violation as why:
+            world.broken(why)
+        except AssertionError as why:
+            world.broken(Violation("matcher", str(why)))
+
+    def _is_settled(self) -> bool:
+        """Whether memory has followed the store."""
+        central = self._world.central
+        if not central.is_up or central.process is None:
+            return False
+        if central.store.busy or central.store.is_broken:
+            return False
+        return not central.process.halted and not central.process.put_aside
+
+    def _cheap(self) -> None:
+        central = self._world.central.central
+        assert central is not None
+        memory, now = central.memory, self._world.central.clock.monotonic()
+        live = {lease.job: lease for lease in memory.leases.live()}
+        for job, lease in live.items():
+            latest = now + self._world.swarm.lease_s + LATE_MAX_S
+            if not lease.deadline or lease.deadline > latest:
+                raise Violation("deadlines", f"job {job}: {lease.deadline - now:.1f} s from now")
+            if self._world.calm_s() > SETTLED_S and lease.deadline < now - REQUEUE_MAX_S:
+                raise Violation("requeue", f"job {job}: its lease has been over for long")
+        self._kills()
+        out = memory.queue.matcher.attempts.by_job
+        counted = {job for job, its in out.items() if its.is_running}
+        if live.keys() != counted:
+            raise Violation("limits", f"{sorted(live)} have leases, {sorted(counted)} are counted")
+        rows = {
+            row.job_id for row in step(self._world.central.disk.rows.live_attempts()) if row.live
+        }
+        if live.keys() != rows:
+            raise Violation("deadlines", f"{sorted(rows)} are active, {sorted(live)} have leases")
+
+    def _kills(self) -> None:
+        """Where nothing is broken any more a kill has reached its payload within two beats."""
+        world = self._world
+        for job, since in world.story.killed.items():
+            if min(world.calm_s(), world.loop.now - since) > SETTLED_S + KILL_MAX_S:
+                if job in world.pilots.truth.running:
+                    raise Violation("kill", f"job {job} was killed and still computes")
+
+    def compare(self) -> None:
+        """Memory is what a restart would make of the store."""
+        world = self._world
+        central = world.central.central
+        assert central is not None
+        check(central.memory.queue.matcher)
+        again = step(world.central.shadow())
+        ours, rebuilt = picture(central), picture(again)
+        self.compared += 1
+        for name, mine in ours.items():
+            if mine != rebuilt[name]:
+                raise Violation(name, f"memory has {mine}, the store gives {rebuilt[name]}")
+        self._stored()
+
+    def _stored(self) -> None:
+        """What was acknowledged is there, and nothing else."""
+        world = self._world
+        rows = world.central.disk.rows
+        stored = {job.job_id: job for job in rows._all_visible()}
+        missing = [job for job in world.story.jobs if job not in stored]
+        if missing:
+            raise Violation("acknowledged", f"jobs {missing} are not stored")
+        keys = Counter(record.key for record in rows._data.submissions.values())
+        if any(count > 1 for count in keys.values()) or not keys.keys() <= world.story.tried:
+            raise Violation("one row per key", str(keys))
+        for job, row in stored.items():
+            epochs = [rows._data.attempts[one].epoch for one in row.attempts]
+            if epochs != list(range(1, len(epochs) + 1)):
+                raise Violation("epochs", f"job {job}: {epochs}")
+            if job in world.story.killed and rows._state(row) is JobState.DONE:
+                raise Violation("kill", f"job {job} was killed and is Done")
+
+    # -- at the end -------------------------------------------------------------------------------
+
+    def at_the_end(self) -> None:
+        """All jobs have ended. Raises Violation."""
+        world = self._world
+        self.compare()
+        rows = world.central.disk.rows
+        for job in world.story.jobs:
+            row = rows._data.jobs[job]
+            if job in world.story.killed and row.state is not JobState.KILLED:
+                raise Violation("kill", f"job {job} was killed and is {row.state.value}")
+            result = self._results.get((job, row.round))
+            if row.state in (JobState.DONE, JobState.FAILED) and result is None:
+                raise Violation("results", f"job {job} is {row.state.value} without a result")
+            for attempt in row.attempts if row.state is JobState.DONE else ():
+                for output in rows._data.attempts[attempt].outputs:
+                    if output.sha256 not in world.central.blobs.blobs:
+                        raise Violation("outputs", f"job {job}: {output.name} is not stored")
+        self._logs_are_true()
+        self._no_secret_is_out()
+
+    def _logs_are_true(self) -> None:
+        """Each line of a pilot's log is kept once, and is about an attempt of its own, or none."""
+        rows = self._world.central.disk.rows
+        last: dict[str, int] = {}
+        for kept in rows._log_data.kept:
+            pilot = kept.parcel.source.pilot
+            for line in kept.parcel.lines:
+                if line.n <= last.get(pilot, 0):
+                    raise Violation("logs", f"line {line.n} of {pilot} is kept twice")
+                last[pilot] = line.n
+                job = rows._data.jobs.get(line.job)
+                own = {
+                    (rows._data.attempts[one].epoch, rows._data.attempts[one].pilot)
+                    for one in (job.attempts if job is not None else ())
+                }
+                if line.job and (line.epoch, pilot) not in own:
+                    raise Violation("logs", f"{pilot} writes about job {line.job}, not its own")
+
+    def _heard(self, path: str, reply: HttpReply) -> None:
+        if reply.body and b"token" in reply.body or b"secret" in reply.body:
+            self.secrets.update(_SECRETS.findall(reply.body))
+
+    def _no_secret_is_out(self) -> None:
+        """No secret stands in a log, an event, a message of the bus or a column of the store."""
+        world = self._world
+        said = "\n".join(
+            [*world.trace, *map(repr, world.central.log), *map(repr, world.pilots.log)]
+        ).encode()
+        columns = repr(world.central.disk.done).encode()
+        messages = b"\n".join(world.broker.carried)
+        for secret in self.secrets | {world.central.admin_token().encode()}:
+            for where, text in (("logs", said), ("store", columns), ("bus", messages)):
+                if secret in text:
+                    raise Violation("secrets", f"{secret[:6]!r}… stands in the {where}")
+
+    def _broken(self, kind: str, what: str) -> None:
+        self._world.broken(Violation(kind, what))
+
+
+def picture(central: Central) -> dict[str, Any]:
+    """Return what a central has in memory, as far as the store says the same."""
+    memory = central.memory
+    matcher = memory.queue.matcher
+    slots = {cls.slot: cls.spec.class_id for cls in matcher.backlog.classes.all()}
+    waiting: dict[int, tuple[int, int, int]] = {}
+    for number, page in matcher.backlog.ledger.pages.items():
+        for place, mark in enumerate(page.marks):
+            if mark and state_of(mark) != PENDING:
+                job = (number << PAGE_BITS) + place
+                its = slots[page.slots[place]], priority_of(mark), memory.queue.epoch(job)
+                waiting[job] = its
+    leases = sorted(_of(lease) for lease in memory.leases._by_job.values())
+    out = matcher.attempts.by_job
+    pilots = {one.pilot: (one.session, one.state.value, one.drain) for one in memory.pilots.all()}
+    return {
+        "waiting": waiting,
+        "leases": leases,
+        "running": sorted(job for job, its in out.items() if its.is_running),
+        "charges": {job: its.charged_cores for job, its in out.items() if its.is_running},
+        "counters": Counter(
+            {(*kind, site, state.value): n for kind, site, state, n in memory.counters.rows()}
+        ),
+        "queue times": dict(sorted(memory.queue._limits.items())),
+        "pilots": dict(sorted(pilots.items())),
+    }
+
+
+def _of(lease: Lease) -> tuple[Any, ...]:
+    live = lease.phase is Phase.LIVE
+    return (
+        lease.job,
+        lease.epoch,
+        lease.attempt_id,
+        lease.phase.value,
+        lease.pilot,
+        lease.session,
+        lease.ask,
+        lease.wanted.value if lease.wanted is not None and live else "",
+        lease.started,
+        lease.retries,
+        lease.failures,
+        lease.losses,
+        lease.priority,
+        lease.cores,
+        lease.charged_cores,
+    )

@@ -1,0 +1,494 @@
+"""Bugs to be found: how each changes the shipped code, and what it stands for.
+
+They live here alone. A bug replaces functions or settings of the product, or turns a switch of the
+simulated world, for as long as `planted` lasts. The names up to `kill_final_now` are those of the
+variants of the protocol's model, less the one that needs two leaders.
+"""
+
+# pyright: reportPrivateUsage=false
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from pilotage.central.jobs import asks as central_asks
+from pilotage.central.jobs import beats as central_beats
+from pilotage.central.jobs import control, dispatch, pilots, recover, reports, requeues, verdicts
+from pilotage.central.jobs.leases import Lease, Phase
+from pilotage.central.settings import LeaseSettings
+from pilotage.central.store.errors import StoreFull
+from pilotage.central.store.records import End
+from pilotage.pilot import brain, held, holdings, payloads
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Ask, Attempt, What, Why
+from tests.fake_store import FakeStore
+from tests.fake_store_pilots import FakePilots
+
+from .clocks import PilotClock
+from .network import Exchange
+from .processes import HERE
+from .world import World
+
+Prepare = Callable[[World], None]
+FOREVER = 10**12
+LATE_S = 200.0  # a copy that a proxy has held
+
+
+class Changes:
+    """Replaces attributes, and puts them back."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        self._before.append((owner, name, owner.__dict__[name]))
+        setattr(owner, name, value)
+
+    def undo(self) -> None:
+        for owner, name, value in reversed(self._before):
+            setattr(owner, name, value)
+
+
+Plant = Callable[[Changes], Prepare | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """One bug."""
+
+    says: str
+    plant: Plant
+
+    @contextlib.contextmanager
+    def planted(self) -> Generator[Prepare]:
+        """While this lasts the bug is there; what is yielded prepares each world for it."""
+        changes = Changes()
+        try:
+            yield self.plant(changes) or nothing
+        finally:
+            changes.undo()
+
+
+def nothing(world: World) -> None:
+    """No bug, no preparation."""
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Generator[Prepare]:
+    """Plant a bug by its name; the empty name is none."""
+    if not name:
+        yield nothing
+        return
+    with PLANTED[name].planted() as prepare:
+        yield prepare
+
+
+# -- the pilot ------------------------------------------------------------------------------------
+
+
+def _retry_counts(changes: Changes) -> None:
+    plain = brain.Brain._ask
+
+    def ask(self: Any, now: float) -> Ask | None:
+        if self._asks.open is not None:
+            self._asks.open = dataclasses.replace(self._asks.open, first_sent=now)
+        return plain(self, now)
+
+    changes.set(brain.Brain, "_ask", ask)
+
+
+def _no_ask_key(changes: Changes) -> None:
+    plain_ask, plain_take = brain.Brain._ask, central_beats.Beats.take
+
+    def ask(self: Any, now: float) -> Ask | None:
+        asked = self._asks.open
+        if asked is not None and now > asked.first_sent:
+            again = dataclasses.replace(asked.ask, n=asked.ask.n + 1)
+            self._asks.open = dataclasses.replace(asked, ask=again, first_sent=now)
+        return plain_ask(self, now)
+
+    async def take(self: Any, presence: Any, beat: Any) -> Any:
+        for lease in self._leases.of_pilot(presence.pilot):
+            if lease.phase is Phase.LIVE:
+                self._renew(lease)
+        return await plain_take(self, presence, beat)
+
+    async def give_back(self: Any, *args: Any, **named: Any) -> None:
+        pass
+
+    changes.set(brain.Brain, "_ask", ask)
+    changes.set(central_beats.Beats, "take", take)
+    changes.set(requeues.Requeues, "give_back", give_back)
+
+
+def _one_last_ack(changes: Changes) -> None:
+    plain_arrive = payloads.Payloads.arrive
+
+    def renew(self: Any, listed: Any, stale: Any, sent: float) -> list[Any]:
+        self.last = max(sent, getattr(self, "last", -math.inf))
+        moved = [one for one in self.all() if sent + holdings.FENCE * one.lease_s > one.fence]
+        for one in moved:
+            one.fence = sent + holdings.FENCE * one.lease_s
+        return moved
+
+    def arrive(self: Any, assignment: Any, *, fence: float, **named: Any) -> bool:
+        last = getattr(self._holdings, "last", -math.inf)
+        fence = max(fence, last + holdings.FENCE * assignment.lease_s)
+        return plain_arrive(self, assignment, fence=fence, **named)
+
+    changes.set(holdings.Holdings, "renew", renew)
+    changes.set(payloads.Payloads, "arrive", arrive)
+    changes.set(brain, "ASK_OPEN", 1e9)
+
+
+def _late_start(changes: Changes) -> None:
+    plain = brain.Brain._ask_answered
+
+    def answered(self: Any, answer: Any, now: float) -> None:
+        if self._asks.open is not None:
+            self._asks.open = dataclasses.replace(self._asks.open, first_sent=now)
+        plain(self, answer, now)
+
+    changes.set(brain.Brain, "_ask_answered", answered)
+    changes.set(payloads, "FENCE_LEFT_MIN", -1e9)
+    changes.set(brain, "ASK_OPEN", 1e9)
+
+
+# -- the guard ------------------------------------------------------------------------------------
+
+
+def _grace_30(changes: Changes) -> None:
+    plain = held.due
+
+    def due(one: held.Held, now: float) -> str:
+        action = plain(one, now)
+        return "" if action == "freeze" and now < one.fence + 30.0 else action
+
+    changes.set(held, "due", due)
+
+
+def _no_guard(changes: Changes) -> Prepare:
+    def prepare(world: World) -> None:
+        world.pilots.guard_process = lambda life: life.pilot  # type: ignore[method-assign]
+
+    return prepare
+
+
+def _monotonic(changes: Changes) -> Prepare:
+    def now(self: Any) -> float:
+        return float(self._host.monotonic(self._loop.now))
+
+    changes.set(PilotClock, "now", now)
+
+    def prepare(world: World) -> None:
+        world.pilots.guard_now = (  # type: ignore[method-assign]
+            lambda host: host.monotonic(world.loop.now)
+        )
+
+    return prepare
+
+
+# -- the central ----------------------------------------------------------------------------------
+
+
+def _give_back_unheld(changes: Changes) -> None:
+    plain = requeues.Requeues.give_back
+
+    async def give_back(self: Any, presence: Any, known: Any, *, asked_before: int) -> None:
+        await plain(self, presence, known, asked_before=FOREVER)
+
+    changes.set(requeues.Requeues, "give_back", give_back)
+
+
+def _will_is_death(changes: Changes) -> None:
+    plain = pilots.PilotService.willed
+
+    def willed(self: Any, caller: Any) -> None:
+        plain(self, caller)
+        presence = self._pilots.find(caller.pilot)
+        process = HERE.get()
+        if presence is not None and process is not None:
+            ends = _requeues(self, self._leases)
+            process.start(ends.give_back(presence, set(), asked_before=FOREVER))
+
+    changes.set(pilots.PilotService, "willed", willed)
+
+
+def _requeues(service: Any, leases: Any) -> requeues.Requeues:
+    return requeues.Requeues(
+        store=service._store,
+        memory=SimpleNamespace(queue=service._queue, leases=leases),  # type: ignore[arg-type]
+        aftermath=service._aftermath,
+        clock=service._clock,
+        settings=LeaseSettings(),
+    )
+
+
+def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
+    """What is wanted of an active attempt moves its job at once."""
+    plain = control.Control._wanted
+
+    async def wanted(self: Any, wants: Any, tally: Any) -> Any:
+        again = await plain(self, wants, tally)
+        leases = self._aftermath._leases
+        ends = _requeues(self, leases)
+        for want in wants:
+            lease: Lease | None = leases.of_job(want.job_id)
+            if want.wanted in whys and lease is not None and lease.phase is Phase.LIVE:
+                over = verdicts.lease_over(lease, at=want.at, silent_s=0.0, limits=ends._losses)
+                await ends._write([(lease, msgspec.structs.replace(over, close=close))])
+                lease.wanted = lease.wanted if close else None
+        return again
+
+    changes.set(control.Control, "_wanted", wanted)
+
+
+def _resched_now(changes: Changes) -> None:
+    _at_once(changes, frozenset({Why.RESCHEDULE, Why.HOLD}), close=True)
+
+
+def _kill_final_now(changes: Changes) -> None:
+    _at_once(changes, frozenset({Why.KILL}), close=False)
+    plain = FakeStore._end
+
+    def end(self: Any, change: End, attempt: Any, job: Any) -> bool:
+        if job.state is JobState.KILLED:
+            job.state = JobState.WAITING
+            self._set(attempt, wanted=None)
+            attempt = self._data.attempts[attempt.attempt_id]
+        return plain(self, change, attempt, job)
+
+    changes.set(FakeStore, "_end", end)
+
+
+def _bind_at_wake(changes: Changes) -> Prepare:
+    def built(central: Any) -> None:
+        queue, found = central.memory.queue, central.memory.pilots
+        answers = central.services.dispatch._asks
+        leases = central.memory.leases
+
+        async def bind(presence: Any, n: int) -> None:
+            held_now = tuple(Attempt(one.job, one.epoch) for one in leases.of_pilot(presence.pilot))
+            ask = Ask(n=n + 1, offer=presence.offer, holding=held_now)
+            await answers._match(presence, ask, ())
+            queue._outbound.wake(presence.community, presence.pilot, n, 1)
+
+        def wake() -> None:
+            process = HERE.get()
+            for parked in queue.matcher.wake(queue._clock.monotonic()):
+                presence = found.find(parked.pilot)
+                if presence is not None and process is not None and presence.ask == parked.ask:
+                    presence.ask = parked.ask + 1
+                    process.start(bind(presence, parked.ask))
+
+        queue.wake = wake
+
+    def prepare(world: World) -> None:
+        world.central.built = built
+
+    return prepare
+
+
+def _no_ask_again(changes: Changes) -> None:
+    def should_ask(self: Any, presence: Any, parked: int) -> bool:
+        return False
+
+    def reask_s(*args: Any) -> float:
+        return 1e9
+
+    changes.set(dispatch.Dispatch, "_should_ask", should_ask)
+    changes.set(brain, "reask_s", reask_s)
+
+
+def _bus_stop_only(changes: Changes) -> None:
+    def stops(self: Any, presence: Any) -> list[Any]:
+        return []
+
+    changes.set(dispatch.Dispatch, "_stops", stops)
+
+
+def _old_deadline(changes: Changes) -> None:
+    plain = recover.Recovery._lease
+
+    def lease(self: Any, row: Any) -> Lease:
+        made = plain(self, row)
+        made.deadline -= self._clock.wall() - row.matched_at
+        return made
+
+    changes.set(recover.Recovery, "_lease", lease)
+
+
+def _free_memory(changes: Changes) -> None:
+    plain = recover.Recovery._lease
+
+    def lease(self: Any, row: Any) -> Lease:
+        return plain(self, msgspec.structs.replace(row, charged_cores=float(row.cores)))
+
+    changes.set(recover.Recovery, "_lease", lease)
+
+
+def _forget_on_fail(changes: Changes) -> None:
+    plain = central_asks.Asks._hand_out
+
+    async def hand_out(self: Any, presence: Any, n: int, matches: Any, judged: Any) -> Any:
+        try:
+            return await plain(self, presence, n, matches, judged)
+        except StoreFull:
+            for match in matches:
+                self._queue.matcher.remove(match.job)
+            raise
+
+    changes.set(central_asks.Asks, "_hand_out", hand_out)
+
+
+def _ack_before_sync(changes: Changes) -> Prepare:
+    def prepare(world: World) -> None:
+        world.central.disk.answers_early = True
+
+    return prepare
+
+
+def _no_epoch_check(changes: Changes) -> None:
+    plain = reports.Reports._judge_one
+
+    async def judge(self: Any, presence: Any, report: Any, absent: Any) -> Any:
+        lease = self._leases.of_job(report.job)
+        if lease is None or report.what is not What.ENDED or lease.settling is not None:
+            return await plain(self, presence, report, absent)
+        return self._judge_ended(lease, report, self._clock.wall())
+
+    changes.set(reports.Reports, "_judge_one", judge)
+
+
+def _no_key(changes: Changes) -> None:
+    def by_key(self: Any, community: str, owner_id: int, key: str) -> None:
+        return None
+
+    changes.set(FakeStore, "_by_key", by_key)
+
+
+def _lease_from_first_beat(changes: Changes) -> None:
+    plain = central_asks.Asks._assign
+
+    def assign(self: Any, presence: Any, lease: Lease, body: Any, now: float) -> Any:
+        assignment = plain(self, presence, lease, body, now)
+        lease.deadline = math.inf
+        return assignment
+
+    def renew(self: Any, lease: Lease) -> None:
+        now = self._clock.monotonic()
+        known = 0.0 if lease.deadline == math.inf else lease.deadline
+        lease.deadline, lease.renewed = max(known, now + self._settings.lease_s), now
+
+    changes.set(central_asks.Asks, "_assign", assign)
+    changes.set(central_beats.Beats, "_renew", renew)
+
+
+def _limits_from_waiting(changes: Changes) -> None:
+    plain = recover.Recovery._attempts_again
+
+    def not_counted(*args: Any, **named: Any) -> None:
+        pass
+
+    async def again(self: Any) -> None:
+        queue = self._queue
+        queue.running = not_counted
+        try:
+            await plain(self)
+        finally:
+            del queue.running
+
+    changes.set(recover.Recovery, "_attempts_again", again)
+
+
+def _beat_while_settling(changes: Changes) -> None:
+    plain = central_beats.Beats.take
+
+    async def take(self: Any, presence: Any, beat: Any) -> Any:
+        settling = [one for one in self._leases.of_pilot(presence.pilot) if one.settling]
+        kept = [(one, one.settling) for one in settling]
+        for one in settling:
+            one.settling = None
+        try:
+            taking = plain(self, presence, beat)
+            return await taking
+        finally:
+            for one, how in kept:
+                one.settling = how if one.phase is Phase.LIVE else None
+
+    changes.set(central_beats.Beats, "take", take)
+
+
+def _same_session(changes: Changes) -> None:
+    async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
+        return msgspec.structs.replace(self._pilot_data.pilots[pilot], nonce=nonce)
+
+    changes.set(FakePilots, "hello", hello)
+
+
+def _late_hello(changes: Changes) -> Prepare:
+    """Copies that come so late are seldom: in worlds with this one each hello has one."""
+    plain = FakePilots.hello
+
+    async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
+        return await plain(self, pilot, nonce)
+
+    changes.set(FakePilots, "hello", hello)
+
+    def prepare(world: World) -> None:
+        network, loop = world.network, world.loop
+        plain_request = network.request
+
+        async def request(source: Any, target: Any, **said: Any) -> Any:
+            if said["path"] == "/v1/pilots/hello":
+                copy = Exchange(network, source, target, loop.create_future())
+                copy.answer.add_done_callback(
+                    lambda answer: answer.cancelled() or answer.exception()
+                )
+                what = said["method"], said["path"], said["body"], said["token"]
+                loop.at(loop.now + LATE_S, None, copy.arrive, *what)
+            return await plain_request(source, target, **said)
+
+        network.request = request  # type: ignore[method-assign]
+
+    return prepare
+
+
+PLANTED: dict[str, Planted] = {
+    "retry_counts": Planted("the fence counts from the last retry of the ask", _retry_counts),
+    "no_ask_key": Planted("a repeated ask is a new one; a beat renews all of a pilot", _no_ask_key),
+    "one_last_ack": Planted("one last answered beat for all attempts", _one_last_ack),
+    "give_back_unheld": Planted(
+        "what a beat does not list is given back, its ask closed or not", _give_back_unheld
+    ),
+    "will_is_death": Planted("a last will requeues at once", _will_is_death),
+    "resched_now": Planted("reschedule and hold move a running job at once", _resched_now),
+    "bind_at_wake": Planted("a job is bound to a parked pilot before it asks", _bind_at_wake),
+    "grace_30": Planted("30 s of grace after the fence", _grace_30),
+    "no_guard": Planted("the pilot process is the only fence", _no_guard),
+    "monotonic": Planted("fences on a clock that stands while the node is suspended", _monotonic),
+    "no_ask_again": Planted("nobody tells parked pilots to ask again", _no_ask_again),
+    "bus_stop_only": Planted("a kill goes over the bus once", _bus_stop_only),
+    "old_deadline": Planted("a restart keeps deadlines of the match", _old_deadline),
+    "forget_on_fail": Planted("a match that cannot be written loses its job", _forget_on_fail),
+    "late_start": Planted("an assignment starts however late it comes", _late_start),
+    "kill_final_now": Planted("a kill is final at once, results count by epoch", _kill_final_now),
+    "ack_before_sync": Planted("the store answers before it has synced", _ack_before_sync),
+    "no_epoch_check": Planted("a result of any epoch counts", _no_epoch_check),
+    "no_key": Planted("the same key makes the jobs again", _no_key),
+    "lease_from_first_beat": Planted("a lease begins with the first beat", _lease_from_first_beat),
+    "limits_from_waiting": Planted(
+        "after a restart limits count from nothing", _limits_from_waiting
+    ),
+    "free_memory": Planted("after a restart memory beside the cores is free", _free_memory),
+    "beat_while_settling": Planted(
+        "a beat is answered while the end of its lease is written", _beat_while_settling
+    ),
+    "same_session": Planted("a restarted pilot keeps its session", _same_session),
+    "late_hello": Planted("a late copy of an older hello opens a session", _late_hello),
+}

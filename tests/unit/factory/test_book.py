@@ -1,0 +1,100 @@
+"""Which elements are in force: a mistake disables itself alone, and the last good word stays."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.factory.book import ElementBook
+from pilotage.central.factory.drivers import Tools
+from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.observe.events import EVENTS
+
+from .test_credentials import Printing
+from .test_factory import HandClock
+
+LOCAL = {"kind": "local"}
+
+
+class Book:
+    """A folder of sites, and the book of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.logged = folder, list[str]()
+        self.full = False
+        self.book = ElementBook(folder, self._tools, self._log)
+
+    def _tools(self, site: str, name: str, entry: ElementEntry) -> Tools:
+        if self.full:
+            raise OSError("no space left on device")
+        return Tools(Printing(), HandClock(), self.folder)
+
+    def _log(self, event: str, **fields: Any) -> None:
+        assert set(fields) == EVENTS[event]
+        self.logged.append(fields["why"])
+
+    def says(self, site: str, **elements: dict[str, Any]) -> None:
+        (self.folder / f"{site}.yaml").write_text(json.dumps({"elements": elements}))
+
+    async def read(self) -> list[str]:
+        self.book.look_again()
+        return [one.label for one in await self.book.fresh()]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    return Book(tmp_path)
+
+
+async def test_elements_come_and_go_with_their_files(book: Book) -> None:
+    book.says("PIC", one=LOCAL, two=LOCAL)
+    first = await book.read()
+    book.says("PIC", two=LOCAL)
+    second = await book.read()
+    (book.folder / "PIC.yaml").unlink()
+
+    assert (first, second, await book.read()) == (["PIC/one", "PIC/two"], ["PIC/two"], [])
+
+
+async def test_what_has_not_changed_keeps_what_is_known_of_it(book: Book) -> None:
+    book.says("PIC", one=LOCAL)
+    await book.read()
+    (before,) = book.book.in_force()
+    book.says("CSCS", other=LOCAL)
+    await book.read()
+
+    assert before in book.book.in_force()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"kind": "local", "options": {"timeout_s": 0}},
+            "PIC.yaml: elements.one.options.timeout_s",
+        ),
+        ({"kind": "locale"}, "elements.one.kind: there is no driver 'locale'; there are arc,"),
+    ],
+)
+async def test_a_mistake_in_an_element_leaves_it_as_it_was(
+    book: Book, wrong: dict[str, Any], told: str
+) -> None:
+    book.says("PIC", one=LOCAL)
+    await book.read()
+    (before,) = book.book.in_force()
+    book.says("PIC", one=wrong, two=LOCAL)
+
+    assert await book.read() == ["PIC/one", "PIC/two"]
+    assert book.book.in_force()[0] is before
+    assert told in book.logged[0]
+
+
+async def test_a_full_disk_leaves_what_there_is(book: Book) -> None:
+    book.says("PIC", one=LOCAL)
+    await book.read()
+    book.full = True
+    book.says("CSCS", other=LOCAL)
+
+    assert await book.read() == ["PIC/one"]
+    assert "no space left" in book.logged[0]

@@ -1,0 +1,72 @@
+"""Drivers are found by entry points, ours and those of others."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.factory.drivers import Tools, driver, element, kinds
+from pilotage.central.factory.errors import BadOptions, NoSuchDriver
+
+from .test_credentials import Printing
+from .test_factory import HandClock
+
+CODE = """
+import msgspec
+from pilotage.central.factory.drivers import Driver
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    door: str
+
+class Abacus:
+    def __init__(self, options, tools):
+        self.door = options.door
+
+DRIVER = Driver(Options, Abacus)
+NO_DRIVER = 7
+"""
+ENTRIES = """
+[pilotage.elements]
+abacus = abacus_elements:DRIVER
+broken = abacus_elements:GONE
+odd = abacus_elements:NO_DRIVER
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    """Install a package of somebody else, and return what its driver may use."""
+    (tmp_path / "abacus_elements.py").write_text(CODE)
+    facts = tmp_path / "abacus_elements-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: abacus-elements\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(ENTRIES)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
+    return Tools(Printing(), HandClock(), tmp_path)
+
+
+def test_a_driver_of_others_is_used_like_ours(tools: Tools) -> None:
+    made = element("abacus", {"door": "north"}, tools)
+
+    assert {"abacus", "slurm", "htcondor", "arc", "ssh", "local"} <= set(kinds())
+    assert getattr(made, "door", None) == "north"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("broken", "cannot be loaded"),
+        ("odd", "is no Driver"),
+        ("abacus", "options.door: is required and missing"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told(tools: Tools, kind: str, told: str) -> None:
+    with pytest.raises(BadOptions, match=told):
+        element(kind, {}, tools)
+
+
+def test_a_kind_that_nobody_has_is_named(tools: Tools) -> None:
+    with pytest.raises(NoSuchDriver, match="there is no driver 'sge'; there are abacus, arc"):
+        driver("sge")

@@ -1,0 +1,409 @@
+"""The factory's round over stores and elements in memory."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from pilotage.central.auth.kept_secrets import hashed
+from pilotage.central.factory.element import PilotOutput, SlotState
+from pilotage.central.factory.factory import Factory, Terms
+from pilotage.central.factory.plan import Bounds
+from pilotage.central.factory.sites import ElementEntry, NodesEntry, PilotEntry, Shape, SiteEntry
+from pilotage.central.factory.start_script import END
+from pilotage.central.factory.watched import Watched
+from pilotage.central.observe.events import EVENTS
+from pilotage.central.store.records import Registration
+from pilotage.matcher.clause import Clauses
+from pilotage.matcher.clauses import table
+from pilotage.matcher.types import ClassSpec
+from pilotage.proto.job import Need
+from pilotage.proto.pilot_states import PilotState
+from tests.fake_element import FakeElement
+from tests.fake_store import FakeStore
+
+CLAUSES, BOUNDS = table({}), Bounds()
+
+
+class HandClock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return 1_000_000.0 + self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+class Counting:
+    """Randomness that counts."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def token(self, size: int = 32) -> str:
+        self.n += 1
+        return f"token{self.n:06}"
+
+    def uniform(self, low: float, high: float) -> float:
+        return low
+
+
+class Waiting:
+    """What waits."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[Need, int] = {}
+        self.banned: set[str] = set()
+
+    def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
+        for number, (need, jobs) in enumerate(self.jobs.items()):
+            spec = ClassSpec(
+                class_id=number, community="ctao", group="g", owner="o", type="User", needs=(need,)
+            )
+            yield spec, jobs
+
+    def clauses(self) -> Clauses:
+        return CLAUSES
+
+    def is_banned(self, site: str, element: str) -> bool:
+        return site in self.banned
+
+
+class Stage:
+    """A factory with elements in memory."""
+
+    def __init__(self, *elements: Watched, bounds: Bounds = BOUNDS) -> None:
+        self.clock, self.store, self.work = HandClock(), FakeStore(), Waiting()
+        self.watched = list(elements)
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.randomness = Counting()
+        self.bounds = bounds
+        self.factory = self.born()
+
+    async def _elements(self) -> list[Watched]:
+        return self.watched
+
+    def _log(self, event: str, **fields: Any) -> None:
+        assert set(fields) == EVENTS[event], f"{event} is not as in the table of events"
+        self.events.append((event, fields))
+
+    def born(self) -> Factory:
+        """Return a factory as it is after a restart: it knows the store alone."""
+        return Factory(
+            store=self.store,
+            work=self.work,
+            elements=self._elements,
+            clock=self.clock,
+            randomness=self.randomness,
+            log=self._log,
+            terms=Terms("ctao", "https://central:8470", "#!/bin/sh\n", bounds=self.bounds),
+        )
+
+    async def states(self) -> dict[str, PilotState]:
+        rows = await self.store.pilots(None, states=(), after="", limit=1_000)
+        return {row.pilot: row.state for row in rows}
+
+    async def register(self, pilot: str) -> None:
+        script = next(
+            one.request.script.decode()
+            for element in self.watched
+            if isinstance(element.driver, FakeElement)
+            for one in element.driver.pilots.values()
+            if one.request.stamp == pilot
+        )
+        # The line after the one that starts the pilot, which ends with the mark of the input.
+        secret = script.split(f"<<'{END}' &\n")[1].splitlines()[0]
+        await self.store.register(
+            Registration(
+                secret_hash=hashed(secret),
+                nonce="n",
+                renewal_hash="r",
+                host="wn1",
+                node=b"{}",
+                at=self.clock.wall(),
+            )
+        )
+
+
+def an_element(name: str = "slurm", site: str = "PIC", **entry: Any) -> tuple[Watched, FakeElement]:
+    driver = FakeElement()
+    usual: dict[str, Any] = {"kind": "fake", "pilot": PilotEntry(os="el9")}
+    element = ElementEntry(**{**usual, **entry})
+    watched = Watched(
+        site=site,
+        name=name,
+        site_entry=SiteEntry(elements={name: element}),
+        entry=element,
+        driver=driver,
+    )
+    return watched, driver
+
+
+async def test_jobs_bring_pilots_and_no_more_than_they_need() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 3
+
+    await stage.factory.cycle()
+    await stage.factory.cycle()
+
+    assert len(driver.pilots) == 3
+    assert set((await stage.states()).values()) == {PilotState.WAITING}
+    assert all(
+        b"--central=https://central:8470" in one.request.script for one in driver.pilots.values()
+    )
+
+
+async def test_a_job_that_the_element_cannot_run_brings_none() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs |= {Need(os="el8"): 3, Need(cores_min=2): 1, Need(sites=("CSCS",)): 4}
+
+    await stage.factory.cycle()
+
+    assert driver.pilots == {}
+    assert stage.factory.last_plan.unmet_jobs == 8
+
+
+async def test_a_pilot_that_was_submitted_without_an_answer_is_found_and_not_submitted_twice() -> (
+    None
+):
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 2
+    driver.loses_replies = True
+
+    await stage.factory.cycle()
+    driver.loses_replies = False
+    stage.factory = stage.born()
+    for _ in range(20):
+        stage.clock.now += 15
+        await stage.factory.cycle()
+
+    assert len(driver.pilots) == 2
+    assert set((await stage.states()).values()) == {PilotState.WAITING}
+
+
+async def test_a_pilot_that_never_reached_its_element_is_aborted_and_replaced() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    driver.is_down = True
+    await stage.factory.cycle()
+    driver.is_down = False
+    for _ in range(60):
+        stage.clock.now += 15
+        await stage.factory.cycle()
+
+    assert len(driver.pilots) == 1
+    assert sorted(state.value for state in (await stage.states()).values()) == [
+        "Aborted",
+        "Waiting",
+    ]
+
+
+async def test_an_element_that_does_not_answer_gets_nothing_and_others_go_on() -> None:
+    (bad, down), (good, up) = an_element("bad"), an_element("good")
+    stage = Stage(bad, good)
+    stage.work.jobs[Need()] = 4
+    await stage.factory.cycle()
+    before = len(down.pilots), len(up.pilots)
+    down.is_down = True
+    stage.work.jobs[Need()] = 10
+    await stage.factory.cycle()
+
+    assert before == (2, 2)
+    assert len(down.pilots) == 2
+    assert len(up.pilots) == 10
+    assert bad.trouble
+    assert not good.trouble
+
+
+async def test_a_refusal_is_told_and_tried_again_later_and_later() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    driver.refuses = True
+    for _ in range(20):
+        await stage.factory.cycle()
+        stage.clock.now += 15
+
+    tried = driver.calls.count("submit")
+
+    assert "no such account" in element.trouble
+    assert 3 <= tried <= 6
+    assert PilotState.WAITING not in (await stage.states()).values()
+
+
+async def test_pilots_that_nobody_needs_are_taken_back_before_they_start() -> None:
+    element, driver = an_element(cancel_max=2)
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 5
+    await stage.factory.cycle()
+    await stage.factory.cycle()
+    driver.says("1", SlotState.RUNNING)
+    stage.work.jobs.clear()
+    await stage.factory.cycle()
+    first = list(driver.cancelled)
+    for _ in range(5):
+        await stage.factory.cycle()
+
+    assert len(first) == 2
+    assert "1" not in driver.cancelled
+    states = list((await stage.states()).values())
+    assert states.count(PilotState.ABORTED) == 4
+
+
+async def test_a_pilot_that_ended_before_it_asked_has_its_output_kept() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    await stage.factory.cycle()
+    stage.work.jobs.clear()
+    driver.says("1", SlotState.ENDED, 20)
+    driver.pilots["1"].output = PilotOutput(b"", b"no Python from 3.9 on")
+    for _ in range(3):
+        await stage.factory.cycle()
+    (pilot,) = await stage.states()
+
+    row = await stage.store.pilot(pilot)
+    output = await stage.store.slot_output(pilot)
+
+    assert row is not None
+    assert (row.state, row.reason) == (
+        PilotState.FAILED,
+        "it ended before it asked for work, with exit code 20",
+    )
+    assert output is not None
+    assert (output.exit_code, output.stderr) == (20, b"no Python from 3.9 on")
+    assert driver.pilots == {}, "the element still keeps it"
+
+
+async def test_a_pilot_s_own_word_is_believed_before_that_of_its_element() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    await stage.factory.cycle()
+    (pilot,) = await stage.states()
+    await stage.register(pilot)
+    stage.work.jobs.clear()
+    driver.says("1", SlotState.ENDED, 0)
+    for _ in range(40):
+        stage.clock.now += 15
+        await stage.factory.cycle()
+
+    assert await stage.states() == {pilot: PilotState.RUNNING}
+
+
+async def test_shapes_and_limits_are_kept() -> None:
+    shapes = (Shape(cores=1, memory_mb=2_000), Shape(cores=8, memory_mb=16_000))
+    element, driver = an_element(shapes=shapes, pilots_max=3)
+    stage = Stage(element)
+    stage.work.jobs |= {Need(cores_min=8): 9, Need(): 20}
+    for _ in range(4):
+        await stage.factory.cycle()
+
+    assert [one.request.cores for one in driver.pilots.values()] == [8, 8, 8]
+
+
+async def test_a_banned_site_gets_pilots_for_test_jobs_alone() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.banned.add("PIC")
+    stage.work.jobs[Need()] = 2
+
+    await stage.factory.cycle()
+
+    assert driver.pilots == {}
+
+
+async def test_an_element_on_which_pilots_come_to_nothing_gets_fewer_and_fewer() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 3
+    for _ in range(240):  # an hour
+        stage.clock.now += 15
+        await stage.factory.cycle()
+        for slot in driver.pilots:
+            driver.says(slot, SlotState.ENDED, 1)
+    tried = len(await stage.states())
+    told = element.trouble
+    stage.clock.now += 1_000
+    await stage.factory.cycle()
+    await stage.register(sorted(await stage.states())[-1])
+    await stage.factory.cycle()
+
+    assert 9 <= tried <= 36
+    assert "ended before they asked for work" in told
+    assert element.trouble == ""
+    assert element.is_open(stage.clock.now)
+
+
+async def test_a_driver_that_breaks_harms_its_own_element_alone() -> None:
+    (bad, odd), (good, up) = an_element("bad"), an_element("good")
+    stage = Stage(bad, good)
+    stage.work.jobs[Need()] = 4
+    odd.breaks = OSError("no space left on device")
+    await stage.factory.cycle()
+    await stage.factory.cycle()
+
+    assert odd.pilots == {}
+    assert len(up.pilots) >= 2
+    assert "no space left" in bad.trouble
+    assert any(event == "loop_failed" for event, _ in stage.events)
+
+
+async def test_an_output_that_cannot_be_fetched_does_not_keep_others_from_their_pilots() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    await stage.factory.cycle()
+    driver.keeps_output = False
+    driver.says("1", SlotState.ENDED, 1)
+    for _ in range(4):
+        stage.clock.now += 15
+        await stage.factory.cycle()
+
+    assert list(driver.pilots) == ["2"]
+    assert element.trouble == ""
+
+
+async def test_a_refused_pilot_ends_with_the_words_of_its_element() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    driver.refuses = True
+    await stage.factory.cycle()
+    (pilot,) = await stage.states()
+
+    row = await stage.store.pilot(pilot)
+
+    assert row is not None
+    assert (row.state, row.reason) == (PilotState.ABORTED, "no such account")
+
+
+async def test_what_an_operator_says_of_nodes_brings_pilots_for_jobs_that_ask_for_it() -> None:
+    asking = (
+        Need(tags="image:sif"),
+        Need(glibc_min="2.17"),
+        Need(architecture_level_min=3),
+        Need(user_namespaces=True),
+    )
+    plain, never = an_element()
+    known, driver = an_element(
+        nodes=NodesEntry(images=("sif",), glibc="2.34", architecture_level=3, user_namespaces=True)
+    )
+    for element in (plain, known):
+        stage = Stage(element)
+        stage.work.jobs |= dict.fromkeys(asking, 1)
+        await stage.factory.cycle()
+
+    assert never.pilots == {}
+    assert len(driver.pilots) == 4

@@ -1,0 +1,165 @@
+"""How many pilots go where: a table of small cases, and promises over random ones."""
+
+import random
+
+import pytest
+
+from pilotage.central.factory.plan import (
+    Bounds,
+    Demand,
+    ElementState,
+    Place,
+    Plan,
+    merged,
+    plan,
+)
+
+BOUNDS = Bounds()
+
+
+def element(name: str = "pic", **given: object) -> ElementState:
+    usual = {"pilots_max": 100, "queued_max": 50, "submit_max": 50, "cancel_max": 50}
+    return ElementState(name, **{**usual, **given})  # type: ignore[arg-type]
+
+
+ONE = [Place(0, cores=1)]
+CASES: dict[str, tuple[list[Place], list[ElementState], list[Demand], Plan]] = {
+    "nothing waits": (ONE, [element()], [], Plan()),
+    "a pilot a job": (ONE, [element()], [Demand(1, 3)], Plan({0: 3})),
+    "what is on its way is enough": (
+        [Place(0, cores=1, queued=3)],
+        [element(pilots=3, queued=3)],
+        [Demand(1, 3)],
+        Plan(),
+    ),
+    "only what is missing": (
+        [Place(0, cores=1, queued=2)],
+        [element(pilots=2, queued=2)],
+        [Demand(1, 5)],
+        Plan({0: 3}),
+    ),
+    "several jobs a pilot": ([Place(0, cores=8)], [element()], [Demand(1, 17)], Plan({0: 3})),
+    "memory bounds the jobs of a pilot": (
+        [Place(0, cores=8, memory_mb=16_000)],
+        [element()],
+        [Demand(1, 8, memory_mb=4_000)],
+        Plan({0: 2}),
+    ),
+    "jobs that fit nowhere bring no pilot": (ONE, [element()], [Demand(0, 9)], Plan(unmet_jobs=9)),
+    "an element is not filled beyond what it may have": (
+        ONE,
+        [element(pilots=98)],
+        [Demand(1, 9)],
+        Plan({0: 2}, unmet_jobs=7),
+    ),
+    "nor its queue": (ONE, [element(queued_max=4, queued=1)], [Demand(1, 9)], Plan({0: 3}, {}, 6)),
+    "nor at once": (ONE, [element(submit_max=2)], [Demand(1, 9)], Plan({0: 2}, {}, 7)),
+    "unknown is not nothing": (ONE, [element(pilots=None)], [Demand(1, 9)], Plan({}, {}, 9)),
+    "what is unknown loses none": (
+        [Place(0, cores=1, queued=5)],
+        [element(pilots=None, queued=5)],
+        [],
+        Plan(),
+    ),
+    "a closed element gets none": (ONE, [element(is_open=False)], [Demand(1, 1)], Plan({}, {}, 1)),
+    "pilots that nobody needs are taken back, some at a time": (
+        [Place(0, cores=1, queued=9)],
+        [element(pilots=9, queued=9, cancel_max=4)],
+        [Demand(1, 2)],
+        Plan({}, {0: 4}),
+    ),
+    "pledges are kept": (
+        [Place(0, cores=1), Place(1, cores=1)],
+        [element("pic", pledge=3.0), element("cscs", pledge=1.0)],
+        [Demand(0b11, 8)],
+        Plan({0: 6, 1: 2}),
+    ),
+    "who is behind his pledge comes first": (
+        [Place(0, cores=1), Place(1, cores=1)],
+        [element("pic", pilots=6), element("cscs")],
+        [Demand(0b11, 4)],
+        Plan({1: 4}),
+    ),
+    "an opportunistic element takes what is left": (
+        [Place(0, cores=1), Place(1, cores=1)],
+        [element("pic", submit_max=3), element("spot", pledge=0.0)],
+        [Demand(0b11, 5)],
+        Plan({0: 3, 1: 2}),
+    ),
+    "who has no choice comes first": (
+        [Place(0, cores=1, queued=1), Place(1, cores=1)],
+        [element("pic", pilots=1, queued=1, submit_max=0), element("cscs")],
+        [Demand(0b11, 1), Demand(0b01, 1)],
+        Plan({1: 1}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_plans(name: str) -> None:
+    places, elements, demands, wanted = CASES[name]
+
+    assert plan(places, elements, demands, BOUNDS) == wanted
+
+
+def test_a_plan_is_bounded_in_all() -> None:
+    found = plan(ONE, [element()], [Demand(1, 40)], Bounds(submit_max=7))
+    full = plan(ONE, [element(pilots=5)], [Demand(1, 40)], Bounds(pilots_max=8))
+
+    assert found.submit == {0: 7}
+    assert full.submit == {0: 3}
+
+
+def test_demands_that_differ_in_nothing_are_one() -> None:
+    assert merged([Demand(1, 2), Demand(3, 1), Demand(1, 5), Demand(1, 1, cores=2)]) == [
+        Demand(1, 7),
+        Demand(3, 1),
+        Demand(1, 1, cores=2),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_limit_is_passed_and_no_demand_left_where_there_is_room(seed: int) -> None:
+    chance = random.Random(seed)
+    elements = [
+        element(
+            f"e{number}",
+            pledge=chance.choice([0.0, 1.0, 2.0]),
+            pilots=chance.choice([None, 0, 5]),
+            queued=chance.choice([0, 3]),
+            pilots_max=chance.randint(0, 20),
+            queued_max=chance.randint(0, 10),
+            submit_max=chance.randint(0, 10),
+        )
+        for number in range(30)
+    ]
+    places = [
+        Place(number, cores=chance.choice([1, 4]), queued=one.queued)
+        for number, one in enumerate(elements)
+    ]
+    demands = [
+        Demand(chance.getrandbits(30), chance.randint(1, 9), cores=chance.choice([1, 4]))
+        for _ in range(10)
+    ]
+    bounds = Bounds(submit_max=chance.choice([5, 500]))
+
+    found = plan(places, elements, demands, bounds)
+
+    given = [found.submit.get(number, 0) for number in range(30)]
+    for number, one in enumerate(elements):
+        assert given[number] == 0 or one.pilots is not None
+        assert given[number] <= max(0, one.pilots_max - (one.pilots or 0))
+        assert given[number] <= max(0, one.queued_max - one.queued)
+        assert given[number] <= one.submit_max
+    assert sum(given) <= bounds.submit_max
+    if found.unmet_jobs and sum(given) < bounds.submit_max:
+        assert any(
+            all(
+                one.pilots is None
+                or given[at] >= min(one.submit_max, one.pilots_max - one.pilots)
+                or given[at] >= one.queued_max - one.queued
+                for at, one in enumerate(elements)
+                if demand.places >> at & 1
+            )
+            for demand in demands
+        )

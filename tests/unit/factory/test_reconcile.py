@@ -1,0 +1,116 @@
+"""What the word of an element does to pilots, as a table."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from pilotage.central.factory.element import Slot, SlotState
+from pilotage.central.factory.reconcile import Patience, Reconciled, Seen, nameless, reconcile
+from pilotage.central.store.slots import SlotRow
+from pilotage.proto.pilot_states import PilotState
+
+S, P = SlotState, PilotState
+PATIENCE = Patience()
+WALL = 1_000_000.0
+
+
+@dataclass(frozen=True)
+class Case:
+    state: PilotState
+    said: Slot
+    for_s: float = 0.0
+    age_s: float = 60.0
+    slot: str | None = "7"
+    does: str = ""
+    because: str = ""
+
+
+CASES: dict[str, Case] = {
+    "it waits": Case(P.WAITING, Slot(S.QUEUED), does="queued"),
+    "it has just started": Case(P.WAITING, Slot(S.RUNNING), for_s=60, does="queued"),
+    "it never asks": Case(P.WAITING, Slot(S.RUNNING), 1_000, does="cancel fail", because="1000 s"),
+    "it ended at once": Case(
+        P.WAITING, Slot(S.ENDED, 20), does="fail", because="with exit code 20"
+    ),
+    "it is held": Case(
+        P.WAITING, Slot(S.HELD, why="no such account"), does="cancel fail", because="account"
+    ),
+    "it is out of sight": Case(P.WAITING, Slot(S.GONE), for_s=20, does="queued"),
+    "it stays out of sight": Case(P.WAITING, Slot(S.GONE), for_s=400, does="fail"),
+    "it waits too long": Case(
+        P.WAITING, Slot(S.QUEUED), age_s=7 * 86_400, does="cancel abort", because="7 days"
+    ),
+    "it was just submitted": Case(P.SUBMITTED, Slot(S.GONE), slot=None, does="queued"),
+    "it was never submitted": Case(
+        P.SUBMITTED, Slot(S.GONE), slot=None, age_s=300, does="abort", because="never reached"
+    ),
+    "it registered, and its element lags": Case(P.RUNNING, Slot(S.QUEUED), does=""),
+    "it registered, and its element says it ended": Case(P.RUNNING, Slot(S.ENDED, 0), does=""),
+    "it is lost, and its element forgot it": Case(P.LOST, Slot(S.GONE), 999, does=""),
+    "it said good-bye": Case(P.DONE, Slot(S.ENDED, 0), does="forget"),
+    "it said good-bye, and its element lags": Case(P.DONE, Slot(S.RUNNING), does=""),
+    "it failed": Case(P.FAILED, Slot(S.ENDED, 1), does="fetch forget"),
+    "it failed, and nothing is left": Case(P.FAILED, Slot(S.GONE), does="forget"),
+    "it failed, and its batch job runs on": Case(P.FAILED, Slot(S.RUNNING), does="cancel"),
+    "it was taken back": Case(P.ABORTED, Slot(S.QUEUED), does="cancel"),
+    "it never had a slot": Case(P.ABORTED, Slot(S.GONE), slot=None, does="forget"),
+}
+
+
+def a_row(case: Case) -> SlotRow:
+    registered = case.state not in (P.SUBMITTED, P.WAITING, P.FAILED, P.ABORTED)
+    return SlotRow(
+        pilot="p1",
+        community="ctao",
+        site="PIC",
+        element="slurm",
+        shape="8c",
+        slot=case.slot,
+        state=case.state,
+        made_at=WALL - case.age_s,
+        registered_at=WALL - 1 if registered else None,
+        ended_at=None,
+        host="",
+    )
+
+
+def done(found: Reconciled) -> str:
+    verbs = ("cancel", "fail", "abort", "fetch", "forget", "queued")
+    return " ".join(verb for verb in verbs if getattr(found, verb))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_an_element_says(name: str) -> None:
+    case = CASES[name]
+    seen = Seen()
+    said = {} if case.said.state is S.GONE and not case.for_s else {"7": case.said}
+    seen.note(said, now=100.0)
+
+    found = reconcile(
+        [a_row(case)], said, seen, wall=WALL, now=100.0 + case.for_s, patience=PATIENCE
+    )
+
+    assert done(found) == case.does
+    assert case.because in " ".join([*found.fail.values(), *found.abort.values()])
+
+
+def test_the_time_counts_from_when_the_word_changed() -> None:
+    seen = Seen()
+    seen.note({"7": Slot(S.QUEUED)}, 10.0)
+    seen.note({"7": Slot(S.QUEUED)}, 20.0)
+    waited = seen.for_s("7", 25.0)
+    seen.note({"7": Slot(S.RUNNING)}, 30.0)
+    ran = seen.for_s("7", 35.0)
+    seen.note({}, 40.0)
+
+    assert (waited, ran, seen.since) == (15.0, 5.0, {})
+
+
+def test_only_pilots_that_live_are_looked_for() -> None:
+    rows = [
+        a_row(Case(P.SUBMITTED, Slot(S.GONE), slot=None)),
+        a_row(Case(P.ABORTED, Slot(S.GONE), slot=None)),
+        a_row(Case(P.WAITING, Slot(S.QUEUED))),
+    ]
+
+    assert nameless(rows) == ["p1"]

@@ -1,0 +1,94 @@
+"""What is refused of a need although every field of it is in range."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.jobs.checking import SITES_MAX, TAGS_MAX, check
+from pilotage.proto.job import Job, Need, Preference
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 is less than cores_min 4"),
+    ({"gpus_min": 4, "gpus_max": 2}, "gpus_max: 2 is less than gpus_min 4"),
+    (
+        {"architecture_level_min": 3, "architecture_level_max": 2},
+        "architecture_level_max: 2 is less than architecture_level_min 3",
+    ),
+    (
+        {
+            "gpus_min": 1,
+            "gpu_compute_capability_min": "8.10",
+            "gpu_compute_capability_max": "8.9",
+        },
+        "gpu_compute_capability_max: 8.9 is less than gpu_compute_capability_min 8.10",
+    ),
+    ({"whole_node": True, "cores_max": 2}, "cores_max: a whole node is all cores of it"),
+    ({"gpu_vendor": "nvidia"}, "gpu_vendor: asks something of GPUs: say gpus_min of 1 or more"),
+    ({"gpu_memory_mb": 1, "gpus_max": 1}, "gpu_memory_mb: asks something of GPUs"),
+    ({"tags": "a &"}, "tags: tags 'a &', position 4: a tag is expected, but the text ends"),
+    ({"os": "el 9"}, "os: expected letters, digits and . _ : / @ + - only, found 'el 9'"),
+    ({"architecture": " x86_64"}, "architecture: expected letters"),
+    ({"element": "a b"}, "element: expected letters"),
+    ({"sites": ("PIC",), "banned_sites": ("PIC",)}, "banned_sites: PIC is also in sites"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "said"), REFUSED, ids=str)
+def test_a_need_that_nothing_can_meet_is_refused_by_field(
+    wanted: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        check(Job(command=("true",), needs=(Need(), Need(**wanted))), "job")
+
+    assert f"job.needs[1].{said}" in str(caught.value)
+
+
+def named(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{at}" for at in range(count))
+
+
+def test_a_job_names_so_many_tags_and_sites_and_no_more() -> None:
+    half = Need(
+        tags=" & ".join(f"({tag} | ~other)" for tag in named("t", TAGS_MAX // 4)),
+        banned_sites=named("B", SITES_MAX // 4),
+    )
+    preference = Preference(sites=named("S", SITES_MAX // 2))
+    job = Job(command=("true",), needs=(half, half), preference=preference)
+    check(job, "job")
+    one_more = {
+        "name 65 tags, and a job may name 64": Need(tags="one"),
+        "name 257 sites, and a job may name 256": Need(sites=("one",)),
+    }
+
+    for said, need in one_more.items():
+        with pytest.raises(Refused, match=f"job.needs: all together {said}"):
+            check(msgspec.structs.replace(job, needs=(half, half, need)), "job")
+
+
+def test_a_need_with_every_clause_is_taken() -> None:
+    need = Need(
+        cores_min=2,
+        cores_max=4,
+        gpus_min=1,
+        gpus_max=1,
+        gpu_vendor="nvidia",
+        gpu_compute_capability_min="8.0",
+        gpu_compute_capability_max="9.0",
+        architecture_level_min=3,
+        architecture_level_max=3,
+    )
+
+    check(Job(command=("true",), needs=(need,)), "job")
+
+
+@pytest.mark.parametrize(
+    "path", ["/tmp/x", "../x", "a/../b", ".pilotage", ".pilotage/x", ".", "//"]
+)
+def test_a_checkpoint_is_a_folder_inside_of_the_jobs_folder(path: str) -> None:
+    with pytest.raises(Refused) as why:
+        check(Job(command=("run",), checkpoint=path), "jobs[0]")
+
+    assert why.value.field == "jobs[0].checkpoint"
+    check(Job(command=("run",), checkpoint="state/now"), "jobs[0]")

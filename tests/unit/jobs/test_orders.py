@@ -1,0 +1,66 @@
+"""An order's bytes are what the job, filled in and encoded, would be."""
+
+import msgspec
+import pytest
+
+from pilotage.central.jobs.orders import BODIES_BYTES_MAX, Orders, room
+from pilotage.central.jobs.rendering import body_of, job_of
+from pilotage.central.store.records import JobBody
+from pilotage.proto.job import Job
+from pilotage.proto.messages import Body
+
+WHOLE = {
+    "command": ["run", "--n={n}", "{{literal}}", "{name}{n}", "é{name}\u2028"],
+    "environment": {"SEED": "{n}", "{n}": "as it is"},
+    "outputs": [{"pattern": "{name}-*.h5"}],
+    "name": "job {n}",
+    "success_codes": [0, 3],
+}
+PLAIN = {"command": ["true"], "environment": {"A": "b"}}
+MARKED = {"command": ["run", "\ue000n\ue001", "{n}"]}
+
+CASES: list[tuple[object, object]] = [
+    (WHOLE, {"n": 7, "name": "it"}),
+    (WHOLE, {"n": 1.5, "name": 'quote " and \\ and \n, é'}),
+    (WHOLE, {"n": -3, "name": "{n}"}),
+    (PLAIN, {}),
+    (PLAIN, {"unused": 1}),
+    (MARKED, {"n": "x"}),
+    (None, WHOLE),
+    (None, PLAIN),
+]
+
+
+def stored(template: object, body: object) -> JobBody:
+    job = None if template is None else msgspec.json.encode(msgspec.convert(template, Job))
+    return JobBody(job_id=1, template=job, body=msgspec.json.encode(body))
+
+
+@pytest.mark.parametrize(("template", "given"), CASES)
+def test_an_order_is_the_job_with_its_parameters_in_place(template: object, given: object) -> None:
+    body, orders = stored(template, given), Orders()
+    job = job_of(body.template, body.body)
+    for owner in ("somebody", "else é", "somebody"):
+        order = orders.order(body, owner)
+
+        assert msgspec.json.decode(order.body, type=Body) == body_of(job, owner)
+        assert order.success_codes == job.success_codes
+
+
+def test_forms_are_kept_up_to_a_bound_and_made_again() -> None:
+    orders = Orders(bytes_max=3_000)
+    for number in (*range(10), *range(10)):
+        body = stored({"command": ["run", str(number), "{n}"]}, {"n": 1})
+
+        found = msgspec.json.decode(orders.order(body, "somebody").body, type=Body)
+        assert found.command == ("run", str(number), "1")
+    assert len(orders) <= 3
+
+
+def test_an_answer_has_room_for_many_small_jobs_and_few_large_ones() -> None:
+    small = stored(WHOLE, {"n": 1, "name": "x"})
+    large = stored(None, {"command": ["x" * 1_000_000]})
+
+    assert room([small] * 256) == 256
+    assert room([large] * 256) == BODIES_BYTES_MAX // len(large.body)
+    assert room([None, large, None]) == 3

@@ -1,0 +1,210 @@
+"""What a pilot says, in the terms of the matcher."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.jobs.counters import Kind
+from pilotage.central.jobs.leases import Lease, Phase, Settling
+from pilotage.central.jobs.presence import Pilots, Presence, Taken, core_work_left_hs23_s
+from pilotage.matcher.types import NodeFacts
+from pilotage.proto.limits import check
+from pilotage.proto.messages import Node, Offer
+from pilotage.proto.pilot_states import PilotState
+
+# The word of a pilot from before there were GPUs, types and levels.
+OLD = b'{"cores":8,"cores_free":8,"memory_mb":16000,"memory_free_mb":16000,"wall_left_s":3600}'
+
+
+def presence(**node: Any) -> Presence:
+    return Presence(
+        pilot="p1",
+        community="ctao",
+        site="PIC",
+        element="ce1",
+        session=1,
+        state=PilotState.RUNNING,
+        node=Node(host="wn1", **node),
+        registered_at=0.0,
+        heard=0.0,
+    )
+
+
+def test_an_old_pilot_offers_what_it_says_and_no_more() -> None:
+    offer = msgspec.json.decode(OLD, type=Offer)
+    check(offer)
+    live = presence().live_offer(offer)
+
+    assert (live.cores_free, live.memory_free_mb, live.gpus, live.gpus_free) == (8, 16_000, 0, 0)
+    assert (live.types, live.core_work_left_hs23_s) == (frozenset(), 0.0)
+    assert live.node == NodeFacts()
+
+
+def test_what_is_free_is_less_what_was_given_and_never_less_than_nothing() -> None:
+    offer = Offer(4, 4, 8_000, 8_000, 3_600.0, scratch_free_mb=100, gpus=2, gpus_free=2)
+    taken = Taken(cores=1, memory_mb=1_000, scratch_mb=200, gpus=1)
+    live = presence().live_offer(offer, taken)
+
+    assert (live.cores_free, live.memory_free_mb, live.scratch_free_mb) == (3, 7_000, 0)
+    assert (live.gpus, live.gpus_free) == (2, 1)
+    assert presence().live_offer(offer, Taken(gpus=3)).gpus_free == 0
+    assert live.whole_memory_per_core_mb == -1.0, "something of it is taken"
+
+
+def test_versions_are_numbers_and_vendors_are_written_small() -> None:
+    offer = Offer(1, 1, 1, 1, 1.0, gpu_vendor="NVIDIA", gpu_driver="535.104.05", gpu_memory_mb=7)
+    there = presence(glibc="2.34", architecture_level=3, user_namespaces=True)
+
+    assert there.live_offer(offer).node == NodeFacts(
+        architecture_level=3,
+        glibc=(2, 34),
+        user_namespaces=True,
+        gpu_vendor="nvidia",
+        gpu_memory_mb=7,
+        gpu_driver=(535, 104, 5),
+    )
+
+
+def test_what_a_pilot_says_fills_every_field_that_jobs_are_matched_by() -> None:
+    offer = Offer(
+        8,
+        8,
+        16_000,
+        16_000,
+        3_600.0,
+        scratch_free_mb=50,
+        tags=("cvmfs",),
+        required_tags=("gpu",),
+        groups=("sim",),
+        owners=("ada",),
+        types=("User",),
+        gpus=2,
+        gpus_free=2,
+        cpu_work_left_hs23_s=1_000.0,
+        gpu_vendor="nvidia",
+        gpu_memory_mb=40_000,
+        gpu_compute_capability="8.6",
+        gpu_driver="535.104",
+    )
+    there = presence(
+        os="el9", architecture="x86_64", architecture_level=3, glibc="2.34", user_namespaces=True
+    )
+    live = there.live_offer(offer)
+
+    assert unfilled(live) == []
+    assert unfilled(live.node) == []
+
+
+def unfilled(made: msgspec.Struct) -> list[str]:
+    """Return the fields that say no more than that nothing is known."""
+    defaults = [(field.name, field.default) for field in msgspec.structs.fields(made)]
+    return [
+        name
+        for name, default in defaults
+        if getattr(made, name) in (default, "", 0, (), frozenset())
+    ]
+
+
+#   work left of all 4 cores, wall left, HS23 per core → work left on each core
+WORK = """
+    0      3600  0     0
+    4000   3600  0     1000
+    0      3600  10    36000
+    4000   3600  10    1000
+    400000 3600  10    36000
+"""
+
+
+@pytest.mark.parametrize("row", WORK.strip().splitlines())
+def test_the_least_of_what_is_known_of_the_work_left_counts(row: str) -> None:
+    left, wall_s, power, expected = map(float, row.split())
+    offer = Offer(4, 4, 1, 1, wall_s, cpu_work_left_hs23_s=left)
+
+    assert core_work_left_hs23_s(offer, Node(host="wn1", hs23_per_core=power)) == expected
+
+
+def test_what_a_pilot_could_offer_empty_is_made_once_an_ask() -> None:
+    there = presence()
+    assert there.empty_offer() is None
+
+    there.offer = Offer(
+        4, 0, 8_000, 100, 3_600.0, scratch_free_mb=5, scratch_mb=50, gpus=2, gpus_free=0
+    )
+    empty = there.empty_offer()
+
+    assert empty is not None and empty is there.empty_offer()
+    assert (empty.cores_free, empty.memory_free_mb, empty.scratch_free_mb) == (4, 8_000, 50)
+    assert (empty.gpus_free, empty.whole_memory_per_core_mb) == (2, 2_000.0)
+
+    there.offer = Offer(4, 4, 8_000, 8_000, 1_800.0)
+    later = there.empty_offer()
+
+    assert later is not None and later.wall_left_s == 1_800.0
+
+
+def lease(job: int, *, phase: Phase = Phase.LIVE, settling: Settling | None = None) -> Lease:
+    return Lease(
+        attempt_id=job,
+        job=job,
+        epoch=1,
+        class_id=1,
+        priority=5,
+        kind=Kind(community="ctao", group="sim", owner="ada", type="User"),
+        pilot="p1",
+        session=1,
+        ask=1,
+        site="PIC",
+        element="ce1",
+        cores=2,
+        memory_mb=1_000,
+        scratch_mb=10,
+        gpus=1,
+        wall_s=60.0,
+        matched=0.0,
+        phase=phase,
+        settling=settling,
+    )
+
+
+def test_what_was_handed_out_since_the_last_ask_is_not_free() -> None:
+    there = presence()
+    assert there.free_offer([]) is None
+
+    there.offer = Offer(8, 6, 16_000, 9_000, 3_600.0, scratch_free_mb=50, gpus=2, gpus_free=2)
+    there.known = frozenset([(1, 1)])
+    leases = [
+        lease(1),
+        lease(2),
+        lease(3, phase=Phase.OPEN),
+        lease(4, settling=Settling.RESULT),
+        lease(5, phase=Phase.PENDING),
+    ]
+    free = there.free_offer(leases)
+    said = there.free_offer(leases[:1])
+
+    assert free is not None and said is not None
+    assert (said.cores_free, said.memory_free_mb) == (6, 9_000), "it knew of job 1"
+    assert (free.cores_free, free.memory_free_mb, free.gpus_free) == (4, 8_000, 1)
+    assert said is there.free_offer([]), "made once an ask"
+
+
+def test_an_offer_with_nothing_on_it_is_the_same_free_and_empty() -> None:
+    there = presence()
+    there.offer = Offer(8, 8, 16_000, 16_000, 3_600.0)
+
+    assert there.free_offer([]) is there.empty_offer()
+
+
+def test_how_many_pilots_stand_where_is_kept() -> None:
+    pilots, first, second, again = Pilots(), presence(), presence(), presence()
+    first.pilot, second.pilot, again.pilot = "a", "b", "b"
+    pilots.put(first)
+    pilots.put(second)
+    pilots.moved(first, PilotState.LOST)
+    pilots.put(again)  # its next session
+    pilots.moved(second, PilotState.DONE)  # the session before speaks for nobody
+    pilots.forget("a")
+    pilots.forget("a")
+
+    assert {state: n for state, n in pilots.states.items() if n} == {PilotState.RUNNING: 1}

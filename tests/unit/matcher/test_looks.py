@@ -1,0 +1,53 @@
+"""Needs against many offers at once: the same answers as the plain rule, offer by offer."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.matcher.clauses import table
+from pilotage.matcher.fit import misfits
+from pilotage.matcher.looks import Offers
+from pilotage.matcher.types import LiveOffer
+from pilotage.proto.job import Need
+
+from .makes import COMPATIBLE, NEEDS, OFFERS, spec
+
+CLAUSES = table(COMPATIBLE)
+ITS = spec(1, type="Merge")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    needs=st.lists(NEEDS, min_size=1, max_size=3),
+    offers=st.lists(st.sampled_from(OFFERS), max_size=12),
+)
+def test_a_look_says_of_each_offer_what_the_rule_says(
+    needs: list[Need], offers: list[LiveOffer]
+) -> None:
+    looked_at = Offers(offers)
+    for need in needs:
+        look = looked_at.look(need, ITS, CLAUSES)
+        refusals = [misfits(need, there, clauses=CLAUSES, spec=ITS) for there in offers]
+
+        assert looked_at.of(look.fitting) == [
+            there for there, refused in zip(offers, refusals, strict=True) if not refused
+        ]
+        for miss in look.misses:
+            name = miss.clause.name
+            assert miss.excludes == sum(name in refused for refused in refusals) > 0
+            assert len(miss.alone) == sum(refused == [name] for refused in refusals)
+            is_alone = miss.alone and not miss.clause.choices  # of tags all are shown
+            assert len(miss.nearest) == (len(miss.alone) if is_alone else miss.excludes)
+        assert {miss.clause.name for miss in look.misses} == {
+            name for refused in refusals for name in refused
+        }
+
+
+def test_who_asks_nothing_of_a_clause_is_refused_by_no_offer() -> None:
+    idle = {clause.name: clause for clause in CLAUSES if clause.idle is not None}
+    for name, clause in idle.items():
+        assert clause.wants(Need(), ITS) == clause.idle, name
+        assert not any(clause.denies(clause.idle, clause.has(there)) for there in OFFERS), name
+
+    asks = {clause.name for clause in CLAUSES} - set(idle)
+
+    assert asks == {"community", "group", "owner", "type", "cores", "wall", "required_tags"}

@@ -1,0 +1,101 @@
+"""What offers say is kept within bounds of bytes, and what no row speaks of makes no difference."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from pilotage.matcher import Matcher
+from pilotage.matcher.clauses import table
+from pilotage.matcher.facets import NEW_MAX
+from pilotage.matcher.platforms import ANY
+from pilotage.matcher.stand_ins import StandIns
+from pilotage.matcher.weights import HEAVY, weight
+from pilotage.matcher.worded import facet as facet_of
+from pilotage.proto.job import Need
+from tests.matcher.invariants import check
+
+from .makes import offer, spec
+
+ASKS = 400
+GROWTH_MAX = 24 << 20
+SETS = ("tags", "required_tags", "groups", "owners", "types")
+CLAUSES = {clause.name: clause for clause in table({})}
+
+
+def words(ask: int, count: int, length: int) -> frozenset[str]:
+    return frozenset(f"{ask}.{at}".ljust(length, "x") for at in range(count))
+
+
+def waiting(classes: int = 40) -> Matcher:
+    matcher = Matcher()
+    for number in range(1, classes + 1):
+        matcher.add_class(spec(number, Need(tags=f"t{number} & ~u{number}")))
+        matcher.add(number, 5, [number])
+    return matcher
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(("count", "length"), [(256, 128), (60, 128), (12, 20)])
+def test_one_pilot_that_asks_with_other_words_each_time_fills_no_memory(
+    name: str, count: int, length: int
+) -> None:
+    matcher = waiting()
+    tracemalloc.start()
+    try:
+        for ask in range(ASKS if count > 12 else 4 * ASKS):
+            said: dict[str, Any] = {name: words(ask, count, length)}
+            there = offer(**said)
+            matcher.match(there, 1, float(ask))
+            matcher.park(there, ask, float(ask))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert grown < GROWTH_MAX
+    check(matcher)
+
+
+def test_a_key_of_many_words_is_kept_by_nobody() -> None:
+    heavy = words(1, 256, 128)
+    stand_ins = StandIns()
+    facet = facet_of(CLAUSES["tags"])
+    facet.add(CLAUSES["tags"].wants(Need(tags="a & ~b"), spec()))
+    stand_ins.of((heavy, frozenset("a")))
+    facet.accepting(heavy | frozenset("a"))
+
+    assert weight((heavy,)) > HEAVY
+    assert not stand_ins.known
+    assert list(facet.answers) == [frozenset("a")]
+
+
+NEEDS = ("", "a", "~a", "a | ~b", "a & b | c & d | e & f | g & h | i & j", "~(a & c)", "z")
+HAD = (
+    frozenset[str](),
+    frozenset("a"),
+    frozenset(("a", "b", "unsaid")),
+    frozenset(("unsaid",)),
+    frozenset(("z", "unsaid")),
+    frozenset(("c", "d", "sim")),
+    frozenset((ANY, "unsaid")),
+)
+
+
+@pytest.mark.parametrize("name", ["tags", "required_tags", "group", "owner", "type"])
+@pytest.mark.parametrize("rounds", [1, NEW_MAX])
+def test_words_that_no_row_speaks_of_make_no_difference_until_one_does(
+    name: str, rounds: int
+) -> None:
+    clause = CLAUSES[name]
+    facet = facet_of(clause)
+    wants: list[Any] = []
+    for text in (*NEEDS * rounds, "unsaid"):
+        its = spec(group=text or "sim", owner=text or "ada", type=text or "User")
+        wants.append(clause.wants(Need(tags=text), its))
+        facet.add(wants[-1])
+        if len(wants) % len(NEEDS) < 2:
+            for had in HAD:
+                exact = sum((not clause.denies(its, had)) << row for row, its in enumerate(wants))
+
+                assert facet.accepting(had) == exact, (name, had)
+    facet.check()

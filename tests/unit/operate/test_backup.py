@@ -1,0 +1,227 @@
+"""Backup and restore of a folder: what is refused, what is left behind, what is whole."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cli import admin
+from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.operate import backup, store_checks
+from pilotage.central.operate.datadir import (
+    RESTORING_FILE,
+    Running,
+    StoreGone,
+    announce,
+    check_whole,
+    withdraw,
+)
+from pilotage.central.operate.findings import Level
+from pilotage.central.store.sqlite import check, open_sqlite, snapshot
+from tests.contract.store.rows import a_class, a_submission, some_jobs
+
+FILES = {"signing-keys.json": "k", "attempt-key": "a", "admin.token": "t", "pilotage.yaml": "y"}
+CONTENT = b"content"
+BLOB = hashlib.sha256(CONTENT).hexdigest()
+
+
+def _never(why: str) -> None:
+    raise AssertionError(why)
+
+
+def silent(step: str) -> None: ...
+
+
+@pytest.fixture
+async def data(tmp_path: Path) -> Path:
+    """Return a data directory with three jobs and one file."""
+    made = tmp_path / "data"
+    (made / "blobs" / BLOB[:2]).mkdir(parents=True)
+    (made / "blobs" / BLOB[:2] / BLOB[2:]).write_bytes(CONTENT)
+    (made / "blobs" / "incoming").mkdir()
+    (made / "blobs" / "incoming" / "half").write_bytes(b"half")
+    for name, content in FILES.items():
+        (made / name).write_text(content)
+    store = await open_sqlite(made / "store.sqlite", clock_wall=lambda: 1.0, fatal=_never)
+    kind = await a_class(store)
+    template = b'{"command":["true"],"inputs":[{"name":"x","sha256":"%s"}]}' % BLOB.encode()
+    await store.submit(a_submission(kind, template=template), some_jobs(kind, 3))
+    await store.close()
+    return made
+
+
+def names(folder: Path) -> set[str]:
+    return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
+
+
+def test_a_backup_is_whole_and_a_restore_makes_keys_of_attempts_anew(
+    data: Path, tmp_path: Path
+) -> None:
+    made = backup.backup(data, tmp_path / "copy", told=silent)
+    restored = backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    blob = f"blobs/{BLOB[:2]}/{BLOB[2:]}"
+
+    assert (made.jobs, made.blobs, made.blob_bytes) == (3, 1, 7)
+    assert names(tmp_path / "copy") == {*FILES, "store.sqlite", "backup.json", blob}
+    assert names(tmp_path / "new") == {*FILES, "store.sqlite", "lock", blob} - {"attempt-key"}
+    assert restored == made
+    assert all((one.stat().st_mode & 0o077) == 0 for one in (tmp_path / "copy").glob("*.*"))
+    check_whole(tmp_path / "new", used=tmp_path / "new" / "signing-keys.json")
+
+
+def test_settings_that_lie_elsewhere_go_along_and_are_put_back_by_hand(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "etc.yaml").write_text("http: {}")
+    announce(data, Running(url="http://x", pid=1, config=str(tmp_path / "etc.yaml")))
+    backup.backup(data, tmp_path / "copy", told=silent)
+    withdraw(data)
+    backup.backup(data, tmp_path / "named", config=tmp_path / "etc.yaml", told=silent)
+    backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+
+    for copy in ("copy", "named"):
+        assert (tmp_path / copy / "settings.yaml").read_text() == "http: {}"
+    assert not (tmp_path / "new" / "settings.yaml").exists()
+
+
+def file_of(folder: Path) -> Path:
+    return folder / "blobs" / BLOB[:2] / BLOB[2:]
+
+
+def test_a_backup_whose_files_are_gone_is_restored_only_on_demand(
+    data: Path, tmp_path: Path
+) -> None:
+    backup.backup(data, tmp_path / "copy", told=silent)
+    file_of(tmp_path / "copy").unlink()
+    with pytest.raises(backup.Refused, match="1 of 1 files are missing from this backup"):
+        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+
+    assert not (tmp_path / "new").exists()
+    backup.restore(tmp_path / "copy", tmp_path / "new", incomplete=True, told=silent)
+    assert (tmp_path / "new" / "store.sqlite").is_file()
+
+
+def test_a_file_with_other_bytes_than_its_name_says_is_not_restored(
+    data: Path, tmp_path: Path
+) -> None:
+    backup.backup(data, tmp_path / "copy", told=silent)
+    file_of(tmp_path / "copy").write_bytes(b"other")
+    with pytest.raises(backup.Refused, match="1 files are damaged, the first is"):
+        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    backup.restore(tmp_path / "copy", tmp_path / "newer", incomplete=True, told=silent)
+
+    assert (tmp_path / "new" / RESTORING_FILE).exists()
+    assert not file_of(tmp_path / "newer").exists()
+    assert not (tmp_path / "newer" / RESTORING_FILE).exists()
+
+
+def test_files_that_jobs_name_are_looked_for(data: Path, tmp_path: Path) -> None:
+    whole = store_checks.files(data, whole=True)
+    file_of(data).write_bytes(b"other")
+    unread, read = store_checks.files(data, whole=False), store_checks.files(data, whole=True)
+    file_of(data).unlink()
+    gone = store_checks.files(data, whole=False)
+    made = backup.backup(data, tmp_path / "copy", told=silent)
+
+    assert whole.level is unread.level is Level.OK
+    assert read.level is gone.level is Level.FAULT
+    assert str(file_of(data)) in read.said and "other bytes" in read.said
+    assert str(file_of(data)) in gone.said and "gone" in gone.said
+    assert (made.blobs, made.blobs_missing) == (0, 1)
+
+
+def test_without_files_there_are_none(data: Path, tmp_path: Path) -> None:
+    made = backup.backup(data, tmp_path / "copy", blobs=False, told=silent)
+
+    assert (made.blobs, made.blobs_missing, made.without_files) == (0, 0, True)
+    assert names(tmp_path / "copy") == {*FILES, "store.sqlite", "backup.json"}
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "blobs/../../evil.txt"])
+def test_a_backup_puts_nothing_outside_of_the_folder_that_it_is_restored_to(
+    data: Path, tmp_path: Path, name: str
+) -> None:
+    copy, target = tmp_path / "copy", tmp_path / "target"
+    backup.backup(data, copy, told=silent)
+    (tmp_path / "evil.txt").write_bytes(b"")
+    told = json.loads((copy / backup.MANIFEST).read_bytes())
+    told["files"][name] = hashlib.sha256(b"").hexdigest()
+    (copy / backup.MANIFEST).write_text(json.dumps(told))
+
+    with pytest.raises(backup.Refused, match="no file of a backup"):
+        backup.restore(copy, target, told=silent)
+    assert not target.exists()
+
+
+def test_what_is_there_is_never_written_over(data: Path, tmp_path: Path) -> None:
+    backup.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises(backup.Refused, match="not empty"):
+        backup.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises(backup.Refused, match="not empty"):
+        backup.restore(tmp_path / "copy", data, told=silent)
+    with pytest.raises(backup.Refused, match="is not a backup"):
+        backup.restore(data, tmp_path / "new", told=silent)
+    with pytest.raises(backup.Refused, match=r"no store\.sqlite"):
+        backup.backup(tmp_path, tmp_path / "other", told=silent)
+
+
+def test_a_backup_that_fails_leaves_nothing(data: Path, tmp_path: Path) -> None:
+    (data / "store.sqlite").write_bytes(b"no database" * 1_000)
+    with pytest.raises(backup.Refused):
+        backup.backup(data, tmp_path / "copy", told=silent)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("how", [["row 3 is torn"], KeyboardInterrupt])
+def test_a_backup_that_is_refused_or_interrupted_leaves_nothing(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: list[str] | type[BaseException],
+) -> None:
+    def look(*_: object, **__: object) -> list[str]:
+        if isinstance(how, list):
+            return how
+        raise how
+
+    monkeypatch.setattr(check, "damage", look)
+    with pytest.raises((backup.Refused, KeyboardInterrupt)):
+        backup.backup(data, tmp_path / "copy", told=silent)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_backup_does_not_go_into_what_it_backs_up(data: Path) -> None:
+    with pytest.raises(backup.Refused, match="lies in the data directory"):
+        backup.backup(data, data / "backups" / "one", told=silent)
+
+    assert not (data / "backups").exists()
+
+
+def test_a_restore_that_is_cut_off_is_no_data_directory(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup.backup(data, tmp_path / "copy", told=silent)
+
+    def cut(path: Path, at: float) -> str:
+        raise OSError(5, "the power went")
+
+    monkeypatch.setattr(snapshot, "renew", cut)
+    with pytest.raises(backup.Refused, match="remove the folder"):
+        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+
+    assert (tmp_path / "new" / RESTORING_FILE).exists()
+    assert not (tmp_path / "new" / "store.sqlite").exists()
+    with pytest.raises(StoreGone, match="not finished"):
+        check_whole(tmp_path / "new", used=tmp_path / "new" / "signing-keys.json")
+
+
+def test_where_a_backup_goes_is_an_option_and_is_said_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = admin.restore(Path("copy"), Path("new"))
+
+    assert code == Exit.USAGE
+    assert "pilotage admin restore copy --data new" in capsys.readouterr().err

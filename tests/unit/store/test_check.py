@@ -1,0 +1,146 @@
+"""`doctor --store` finds what does not fit, and says nothing of a store that is right."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.store.pilot_logs import LogLine, LogSource
+from pilotage.central.store.sqlite import check, open_sqlite
+from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How
+from tests.contract.store.rows import (
+    USAGE,
+    a_class,
+    a_move,
+    a_requeue,
+    an_end,
+    matched,
+    submitted,
+)
+
+D, F, K, W = JobState.DONE, JobState.FAILED, JobState.KILLED, JobState.WAITING
+
+
+async def a_store(path: Path) -> None:
+    """Make a store in which each kind of job stands once: jobs 1 to 8."""
+    store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
+    kind = await a_class(store)
+    record = await submitted(store, kind, 8)
+    done, failed, killed, running, adrift, again, gone, _ = range(1, 9)
+    assert record.ranges == ((1, 8),)
+    await store.change([an_end(await matched(store, done), done)])
+    await store.change([an_end(await matched(store, failed), failed, new=F, failed=True)])
+    await store.move([a_move(killed, W, K)])
+    await matched(store, running)
+    await store.change([a_requeue(await matched(store, adrift), adrift)])
+    await store.change([an_end(await matched(store, again), again)])
+    await store.move([a_move(again, D, W, new_round=True)])
+    await store.change([an_end(await matched(store, again, 2), again, 2)])
+    await store.change([an_end(await matched(store, gone), gone)])
+    await store.prune_jobs([(gone, 40.0)])
+    source = LogSource(pilot="pilot-1", community="ctao", site="PIC", element="e", host="wn1")
+    line = LogLine(n=1, at=1.0, event="ended", job=done, epoch=1)
+    await store.keep_pilot_log(source, [line], at=1.0, bytes_max=9_999)
+    await store.close()
+
+
+def _never(why: str) -> None:
+    raise AssertionError(why)
+
+
+def found(path: Path) -> list[str]:
+    with check.reading(path) as connection:
+        return [text for _, texts in check.differences(connection) for text in texts]
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    await a_store(tmp_path / "store.sqlite")
+    return tmp_path / "store.sqlite"
+
+
+def spoil(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("DROP TRIGGER job_moves_in_its_zone")
+    connection.execute(statement)
+    connection.close()
+
+
+async def test_a_store_that_is_right_gives_no_difference(path: Path) -> None:
+    # its pilots are made up; everything else has to fit
+    assert found(path) == ["attempt 3 is live on pilot pilot-1, which is not known"]
+
+
+@pytest.mark.parametrize(("how", "event"), [(How.DRAINED, "lost"), (How.KILLED, "held")])
+async def test_what_an_attempt_without_a_result_has_used_is_no_failure(
+    path: Path, how: How, event: str
+) -> None:
+    store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
+    end = a_requeue(
+        await matched(store, 8), 8, close=True, lost=False, how=how, event=event, usage=USAGE
+    )
+    await store.change([end])
+    await store.close()
+
+    assert found(path) == ["attempt 3 is live on pilot pilot-1, which is not known"]
+
+
+# what is done to the store → what is said of it
+SPOILT = {
+    "UPDATE zone SET jobs = 7 WHERE state = 'Killed'": "says 7, the rows say 1",
+    "DELETE FROM zone WHERE state = 'Failed'": "says 0, the rows say 1",
+    "UPDATE job SET state = 'Held' WHERE job_id = 8": "Held: says 0, the rows say 1",
+    "DELETE FROM body WHERE job_id = 3": "job 3 has no body",
+    "DELETE FROM job WHERE job_id = 3": "body 3 has no job",
+    "UPDATE submission SET ranges = '[[1, 7]]'": "job 8 is not among the jobs of its submission 1",
+    "DELETE FROM job WHERE job_id = 1": "attempt 1 is of job 1, which is not there",
+    "UPDATE attempt SET epoch = 2 WHERE job_id = 1": "job 1: its 1 attempts have epochs 2 to 2",
+    "UPDATE attempt SET previous = 1 WHERE job_id = 6 AND epoch = 2": "the one before it, 1,",
+    "UPDATE job SET epoch = 3 WHERE job_id = 1": "job 1 is at epoch 3, its last attempt 1 is at 1",
+    "UPDATE job SET site_id = 9 WHERE job_id = 1": "job 1 is counted at another site",
+    "UPDATE job SET state = 'Done', ended_at = 1 WHERE job_id = 4": "is live, but its job 4 is Don",
+    "UPDATE attempt SET epoch = 5 WHERE job_id = 4": "is live at epoch 5, but its job 4 is at 0",
+    "UPDATE attempt SET open = 1 WHERE job_id = 1": "attempt 1 is still open",
+    "UPDATE attempt SET round = 1": "job 6 has 2 results in round 1",
+    "UPDATE attempt SET event = 'lost' WHERE job_id = 1": "job 1 is Done, but its last attempt end",
+    "UPDATE job SET failures = 0 WHERE job_id = 2": "job 2 says 0 failures, its attempts say 1",
+    "UPDATE counter SET next = 3 WHERE name = 'job'": "counter job stands at 3, but 8 is in use",
+    "INSERT INTO note (job_id, at, who, event, detail) VALUES (99, 0, '', '', '')": "is of job 99",
+    "UPDATE attempt SET site_id = 77 WHERE job_id = 1": "attempt 1 is at a site that is not there",
+    "UPDATE log_source SET bytes = 7": "pilot pilot-1 says 7 bytes of log, its parcels say 1",
+    "UPDATE log_parcel SET source_id = 9": "parcel 1 of a log belongs to no pilot",
+    "DELETE FROM log_parcel": "job 1 is named for parcel 1 of a log, which is not there",
+    "DELETE FROM log_job": "parcel 1 of a log is about job 1, which does not name it",
+    "UPDATE job SET class_id = 55 WHERE job_id = 8": "of job names a row of class that is not ther",
+}
+
+
+@pytest.mark.parametrize("statement", SPOILT)
+async def test_each_difference_is_named(path: Path, statement: str) -> None:
+    spoil(path, statement)
+
+    assert any(SPOILT[statement] in text for text in found(path)), found(path)
+
+
+async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -> None:
+    copy = path.with_name("copy.sqlite")
+    store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
+    kind = await a_class(store)
+    await submitted(store, kind, 5, "before")
+    snapshot(path, copy)
+    await submitted(store, kind, 5, "after")
+    before = store.generation
+    await store.close()
+    generation = renew(copy, 5.0)
+    restored = await open_sqlite(copy, clock_wall=lambda: 1.0, fatal=_never)
+    try:
+        assert restored.generation == generation != before
+        assert await restored.submission_by_key("ctao", kind.owner_id, "before") is not None
+        assert await restored.submission_by_key("ctao", kind.owner_id, "after") is None
+        again = await submitted(restored, kind, 1, "again")
+        assert again.ranges[0][0] > IDS_SKIPPED
+    finally:
+        await restored.close()

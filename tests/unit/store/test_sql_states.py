@@ -1,0 +1,66 @@
+"""States that are written in SQL are those of the tables of states."""
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.pilot_states import PilotState
+
+# A job that is matched or runs is Waiting by its own row: its attempt's row says which.
+OF_ATTEMPTS = {JobState.MATCHED, JobState.RUNNING}
+
+
+def _texts() -> dict[str, str]:
+    """Return the SQL of each file, comments left out."""
+    found: dict[str, str] = {}
+
+    def walk(folder: Any) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                walk(entry)
+            elif entry.name.endswith(".sql"):
+                found[entry.name] = re.sub(r"--.*", "", entry.read_text(encoding="utf-8"))
+
+    walk(files("pilotage.central.store") / "sql")
+    return found
+
+
+TEXTS = _texts()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_capitalised_word_in_quotes_is_a_state(name: str) -> None:
+    known = {state.value for state in JobState} | {state.value for state in PilotState}
+
+    assert set(re.findall(r"'([A-Z]\w*)'", TEXTS[name])) <= known
+
+
+def test_where_ended_jobs_are_listed_they_are_the_final_states() -> None:
+    final = {state.value for state in FINAL}
+    lists = [
+        set(re.findall(r"'(\w+)'", found))
+        for text in TEXTS.values()
+        for found in re.findall(r"state (?:NOT )?IN (\([^()]*'Done'[^()]*\))", text)
+        + re.findall(r"(?<!CHECK )\((?:state = '\w+' OR )+state = '\w+'\)", text)
+        if "'Done'" in found and "'Draining'" not in found  # which are the pilots'
+    ]
+
+    assert len(lists) >= 4
+    assert all(one == final for one in lists)
+
+
+def test_the_check_of_a_job_takes_each_state_that_a_row_may_have() -> None:
+    text = TEXTS["0001_first.sql"]
+    job = re.search(r"CREATE TABLE job\b.*?\n\)", text, re.DOTALL)
+    attempt = re.search(r"CREATE TABLE attempt\b.*?\n\)", text, re.DOTALL)
+    pilot = re.search(r"CREATE TABLE pilot\b.*?\n\)", text, re.DOTALL)
+    assert job and attempt and pilot
+
+    of_job = re.search(r"CHECK \(state = 'Waiting' OR.*?\),", job[0], re.DOTALL)
+    assert of_job
+    assert set(re.findall(r"'(\w+)'", of_job[0])) == {s.value for s in set(JobState) - OF_ATTEMPTS}
+    assert set(re.findall(r"state = '(\w+)'", attempt[0])) == {s.value for s in OF_ATTEMPTS}
+    assert {s.value for s in PilotState} == set(re.findall(r"'([A-Z]\w+)'", pilot[0]))
