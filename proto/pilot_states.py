@@ -60,6 +60,11 @@ LIVING: Final = (PilotState.RUNNING, PilotState.DRAINING)
 SPEAKING: Final = (*LIVING, PilotState.LOST)  # whose session may still be heard
 
 
+def moves(event: PilotEvent) -> tuple[tuple[PilotState, PilotState], ...]:
+    """Return all moves that `event` makes: from where, and to where."""
+    return tuple((old, new) for (old, by), new in TRANSITIONS.items() if by is event)
+
+
 def next_state(state: PilotState, event: PilotEvent) -> PilotState:
     """Return the state that `event` leads to, or raise IllegalTransition."""
     try:

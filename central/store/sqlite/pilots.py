@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pilotage.proto.pilot_states import FINAL, PilotState
+from pilotage.proto.pilot_states import FINAL, START, PilotEvent, PilotState, moves
 
 from ..errors import BadSecret, PilotNotFound
 from ..records import NewSecret, PilotRow, Registration, TokenRow
@@ -13,7 +13,7 @@ from .session import Session
 
 
 def add_secrets(session: Session, secrets: Sequence[NewSecret]) -> None:
-    rows = [msgspec.structs.asdict(one) for one in secrets]
+    rows = [{**msgspec.structs.asdict(one), "state": START.value} for one in secrets]
     session.many("insert_pilot", rows)
     session.many("insert_secret", rows)
 
@@ -27,7 +27,10 @@ def register(session: Session, registration: Registration) -> PilotRow:
     if found[2] != registration.nonce:
         if session.run("use_secret", fields).rowcount != 1:
             raise BadSecret
-        if session.run("register_pilot", fields).rowcount != 1:
+        if not any(
+            session.run("register_pilot", {**fields, "old": old.value, "new": new.value}).rowcount
+            for old, new in moves(PilotEvent.REGISTERED)
+        ):
             raise BadSecret  # cancelled or given up before it came
     return pilot_of(session.one("get_pilot", fields))
 

@@ -5,12 +5,15 @@ from functools import partial
 
 import msgspec
 
-from pilotage.proto.pilot_states import FINAL, PilotState
+from pilotage.proto.pilot_states import PilotEvent, PilotState, moves
 
 from ..slots import NewSlot, SlotOutput, SlotRow
 from .opened import Opened
-from .pilots import add_secrets
+from .pilots import add_secrets, move_pilot
 from .session import Session
+
+# A pilot that has not registered ends by its element's word, or because it is not wanted.
+_ENDS = {PilotState.FAILED: PilotEvent.BROKE, PilotState.ABORTED: PilotEvent.CANCELLED}
 
 
 class SqliteSlots(Opened):
@@ -27,8 +30,7 @@ class SqliteSlots(Opened):
         return [_row(row) for row in rows]
 
     async def end_waiting(self, pilots: Mapping[str, str], state: PilotState, at: float) -> int:
-        assert state in FINAL
-        end = partial(_end, pilots=pilots, state=state, at=at)
+        end = partial(_end, pilots=pilots, event=_ENDS[state], at=at)
         return await self._writer.run(end, rows=len(pilots))
 
     async def keep_output(self, pilot: str, output: SlotOutput) -> None:
@@ -54,15 +56,14 @@ def _add(session: Session, *, slots: Sequence[NewSlot]) -> None:
 def _place(session: Session, *, slots: Mapping[str, str]) -> None:
     rows = [{"pilot": pilot, "slot": slot} for pilot, slot in slots.items()]
     session.many("place_slot", rows)
-    session.many("placed_pilot", rows)
+    for old, new in moves(PilotEvent.QUEUED):  # one that registered before the answer came stays
+        move = {"old": old.value, "new": new.value, "ended_at": None, "reason": ""}
+        session.many("move_pilot", [{**move, "pilot": pilot} for pilot in slots])
 
 
-def _end(session: Session, *, pilots: Mapping[str, str], state: PilotState, at: float) -> int:
+def _end(session: Session, *, pilots: Mapping[str, str], event: PilotEvent, at: float) -> int:
     return sum(
-        session.run(
-            "fail_waiting_pilot",
-            {"pilot": pilot, "state": state.value, "at": at, "reason": reason},
-        ).rowcount
+        any(move_pilot(session, pilot, old, new, at, reason) for old, new in moves(event))
         for pilot, reason in pilots.items()
     )
 

@@ -1,6 +1,6 @@
 -- name: insert_pilot
 INSERT INTO pilot (pilot, community, site, element, state, made_at)
-VALUES (:pilot, :community, :site, :element, 'Submitted', :at);
+VALUES (:pilot, :community, :site, :element, :state, :at);
 
 -- name: insert_secret
 INSERT INTO secret (secret_hash, pilot, expires_at, made_by, at)
@@ -15,9 +15,9 @@ UPDATE secret SET nonce = :nonce
 
 -- name: register_pilot
 UPDATE pilot
-   SET state = 'Running', session = 1, nonce = :nonce, renewal_hash = :renewal_hash, host = :host,
+   SET state = :new, session = 1, nonce = :nonce, renewal_hash = :renewal_hash, host = :host,
        node = :node, registered_at = :at
- WHERE pilot = :pilot AND session = 0 AND state IN ('Submitted', 'Waiting');
+ WHERE pilot = :pilot AND session = 0 AND state = :old;
 
 -- name: open_session
 -- Of two that open the same session, or of one that comes after a later one, nothing is written.

@@ -4,10 +4,6 @@ INSERT INTO slot (pilot, shape) VALUES (:pilot, :shape);
 -- name: place_slot
 UPDATE slot SET slot = :slot WHERE pilot = :pilot AND (slot IS NULL OR slot = :slot);
 
--- name: placed_pilot
--- It may have registered before the element's answer came.
-UPDATE pilot SET state = 'Waiting' WHERE pilot = :pilot AND state = 'Submitted';
-
 -- name: kept_slots
 SELECT s.pilot, p.community, p.site, p.element, s.shape, s.slot, p.state, p.made_at,
        p.registered_at, p.ended_at, p.host
@@ -15,11 +11,6 @@ SELECT s.pilot, p.community, p.site, p.element, s.shape, s.slot, p.state, p.made
  WHERE s.kept = 1 AND s.pilot > :after
  ORDER BY s.pilot
  LIMIT :limit;
-
--- name: fail_waiting_pilot
--- Only a pilot that has not registered ends by its element's word.
-UPDATE pilot SET state = :state, ended_at = :at, reason = :reason
- WHERE pilot = :pilot AND state IN ('Submitted', 'Waiting');
 
 -- name: forget_slot
 UPDATE slot SET kept = 0 WHERE pilot = :pilot;
