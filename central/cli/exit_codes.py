@@ -6,6 +6,7 @@ from ..client.errors import (
     BadAnswer,
     BadDownload,
     ClientError,
+    JobsHeld,
     NoCentral,
     Refused,
     TimedOut,
@@ -22,12 +23,14 @@ class Exit(enum.IntEnum):
     REFUSED = 3  # the central said no
     NO_CONNECTION = 4  # nobody answered, or not a central
     TIMEOUT = 5
+    HELD = 6  # a job that was waited for is Held, and goes on only when somebody releases it
     INTERRUPTED = 130  # Ctrl-C, as shells have it
 
 
 _CODES: tuple[tuple[type[ClientError], Exit], ...] = (
     (Refused, Exit.REFUSED),
     (TimedOut, Exit.TIMEOUT),
+    (JobsHeld, Exit.HELD),
     (Unreachable, Exit.NO_CONNECTION),
     (NoCentral, Exit.NO_CONNECTION),
     (BadAnswer, Exit.NO_CONNECTION),

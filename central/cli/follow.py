@@ -8,13 +8,11 @@ from cyclopts import Parameter
 from pilotage.proto.api import JobFilter, Summary, SummaryBy, SummaryRow
 from pilotage.proto.job_states import FINAL, JobState
 
-from ..client.outstanding import Outstanding
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, Common, run_with
 from .present import console, on_terminal, print_json, print_line, rich_table
-from .progress import bar
 from .status import one_line
-from .waits import report_states
+from .waits import report_states, wait_for
 from .where import WHERE, Where, job_filter, parse_ids, with_me
 
 if TYPE_CHECKING:
@@ -29,11 +27,16 @@ def wait(
     *ids: str,
     where: Where = WHERE,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    through_held: Annotated[
+        bool, Parameter(help="Go on also where all that is left is Held.")
+    ] = False,
     common: Common = COMMON,
 ) -> int:
     """Wait until jobs have ended: by id, or those that match a filter now.
 
-    Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over.
+    A job that becomes Held is told of at once, with the reason; where no other is left, that is the
+    end. Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over, 6 if one
+    is Held.
     """
     wanted, chosen = parse_ids(ids), job_filter(where)
     if bool(wanted) == (chosen is not None):
@@ -45,9 +48,7 @@ def wait(
             found = await with_me(client, chosen)
             all_ids = tuple([view.id async for view in client.search(found)])
             submission = chosen.submission
-        awaited = Outstanding(all_ids, submission)
-        with bar("jobs", awaited.total) as progress:
-            await client.wait_for(awaited, "wait", timeout_s, progress)
+        await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
         return report_states(await _states(client, all_ids), common)
 
     return run_with(common, work, patience_s=CHANGING_S)

@@ -21,7 +21,7 @@ from .options import CHANGING_S, COMMON, Common, run_with
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .present import jobs_in_words, print_json, print_line
 from .progress import bar
-from .waits import report_states, wait_for_submission
+from .waits import report_states, wait_for
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -47,6 +47,9 @@ def submit(
         bool, Parameter(help="Print what the one job writes, as it writes it.")
     ] = False,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    through_held: Annotated[
+        bool, Parameter(help="With --wait: go on also where all that is left is Held.")
+    ] = False,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
     common: Common = COMMON,
 ) -> int:
@@ -71,8 +74,8 @@ def submit(
         if follow:
             await _follow(handle)
         if wait or follow:
-            counts = await wait_for_submission(handle, timeout_s)
-            return report_states(counts, common)
+            await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
+            return report_states(await handle.states(), common)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

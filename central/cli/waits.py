@@ -1,24 +1,51 @@
 """Waiting for jobs and saying how they ended."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pilotage.proto.job_states import JobState
 
+from ..client.errors import JobsHeld
+from ..client.outstanding import Outstanding
 from .exit_codes import Exit
 from .options import Common
-from .present import number, print_json, print_line
+from .present import note, number, print_json, print_line
 from .progress import bar
 
 if TYPE_CHECKING:
-    from ..client.handles import AsyncSubmissionHandle
+    from ..client.client import AsyncClient
+
+_HELD_SHOWN = 5
 
 
-async def wait_for_submission(
-    handle: "AsyncSubmissionHandle", timeout_s: float | None
-) -> dict[JobState, int]:
-    """Wait until all jobs have ended, with a bar where somebody watches."""
-    with bar("jobs", handle.count) as progress:
-        return await handle.wait(timeout_s, progress=progress)
+async def wait_for(
+    client: "AsyncClient",
+    ids: Iterable[int],
+    submission: int | None,
+    timeout_s: float | None,
+    *,
+    through_held: bool = False,
+) -> None:
+    """Wait until all jobs have ended, or are Held where that ends the waiting too.
+
+    A bar shows how far they are where somebody watches, and each that becomes Held is told of.
+    """
+    told = 0
+
+    def tell(job: int, why: str) -> None:
+        nonlocal told
+        told += 1
+        if told <= _HELD_SHOWN:
+            note(f"job {job} is Held" + (f": {why}" if why else ""))
+        elif told == _HELD_SHOWN + 1:
+            note("more jobs are Held: pilotage status --state Held lists them")
+
+    awaited = Outstanding(ids, submission, through_held=through_held, on_held=tell)
+    with bar("jobs", awaited.total) as progress:
+        try:
+            await client.wait_for(awaited, "wait", timeout_s, progress)
+        except JobsHeld:
+            pass  # each was told of, and the states that are printed next have them
 
 
 def report_states(counts: dict[JobState, int], common: Common) -> int:
@@ -31,5 +58,7 @@ def report_states(counts: dict[JobState, int], common: Common) -> int:
 
 
 def outcome(counts: dict[JobState, int]) -> int:
-    """Return OK if all jobs are Done."""
+    """Return OK if all jobs are Done, HELD if one waits to be released."""
+    if JobState.HELD in counts:
+        return Exit.HELD
     return Exit.OK if set(counts) <= {JobState.DONE} else Exit.FAILED

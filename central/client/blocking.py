@@ -86,9 +86,13 @@ class JobHandle:
         """Return where the job stands now."""
         return self.loop.run(self.core.state())
 
-    def wait(self, timeout_s: float | None = None) -> JobView:
-        """Return the job once it is Done, Failed or Killed. Raises TimedOut."""
-        return self.loop.run(self.core.wait(timeout_s))
+    def wait(self, timeout_s: float | None = None, *, through_held: bool = False) -> JobView:
+        """Return the job once it is Done, Failed or Killed. Raises TimedOut.
+
+        A job that is Held raises JobsHeld, with the reason: it does not end before somebody
+        releases it. `through_held` waits for that too.
+        """
+        return self.loop.run(self.core.wait(timeout_s, through_held=through_held))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to the job from now on, until it has ended."""
@@ -202,10 +206,20 @@ class SubmissionHandle:
         return self.loop.run(self.core.states())
 
     def wait(
-        self, timeout_s: float | None = None, *, progress: OnProgress | None = None
+        self,
+        timeout_s: float | None = None,
+        *,
+        progress: OnProgress | None = None,
+        through_held: bool = False,
     ) -> dict[JobState, int]:
-        """Return how many ended how, once all have. `progress` hears how many have so far."""
-        return self.loop.run(self.core.wait(timeout_s, progress=progress))
+        """Return how many ended how, once all have. `progress` hears how many have so far.
+
+        Raises TimedOut, and JobsHeld once all others have ended and some are Held, which do not
+        go on before somebody releases them; `through_held` waits for that too.
+        """
+        return self.loop.run(
+            self.core.wait(timeout_s, progress=progress, through_held=through_held)
+        )
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to these jobs from now on, for ever."""
@@ -373,7 +387,10 @@ class Client:
     def log(
         self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
+        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+
+        Who follows a job that is Held gets JobsHeld: it writes nothing before it is released.
+        """
         return self.loop.iterate(self.core.log(job, stream, follow=follow))
 
     def curve(self, job: int, *, epoch: int | None = None) -> Curve:

@@ -299,7 +299,10 @@ class AsyncClient:
     async def log(
         self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
+        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+
+        Who follows a job that is Held gets JobsHeld: it writes nothing before it is released.
+        """
         found = (
             follow_job(self, job, stream, self._pace)
             if follow
@@ -550,7 +553,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         progress: OnProgress | None = None,
     ) -> None:
-        """Return once all awaited jobs have ended. Raises TimedOut."""
+        """Return once all awaited jobs have ended. Raises TimedOut, JobsHeld."""
         try:
             async with asyncio.timeout(timeout_s), aclosing(self.ended(awaited)) as jobs:
                 async for _ in jobs:

@@ -4,6 +4,8 @@
 none, or that none was asked for.
 """
 
+from collections.abc import Mapping
+
 from pilotage.proto.problems import Code
 
 
@@ -52,6 +54,20 @@ class TimedOut(ClientError):
     def __init__(self, what: str, timeout_s: float, left: int) -> None:
         super().__init__(f"{what}: {left} not finished after {timeout_s:g} s")
         self.timeout_s, self.left = timeout_s, left
+
+
+class JobsHeld(ClientError):
+    """What was waited for has not ended: all that is left is Held, until somebody releases it.
+
+    `held` says which jobs, and why each of them is.
+    """
+
+    def __init__(self, held: Mapping[int, str]) -> None:
+        job, why = next(iter(held.items()))
+        first = f"job {job} is Held" + (f": {why}" if why else "")
+        more = f"; so are {len(held) - 1} more" if len(held) > 1 else ""
+        super().__init__(first + more)
+        self.held = dict(held)
 
 
 class BadAnswer(ClientError):

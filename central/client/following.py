@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from pilotage.proto.api import JobDetail
-from pilotage.proto.job_states import ACTIVE, FINAL
+from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import KEPT_BYTES, Stream
 
+from .errors import JobsHeld
 from .pace import Pace, pauses
 
 _LOOK_LONGEST_S = 1.0
@@ -27,7 +28,10 @@ class Source(Protocol):
 async def follow(
     source: Source, job: int, stream: Stream, pace: Pace
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the output of each attempt that runs while we look, or that has ended already."""
+    """Yield the output of each attempt that runs while we look, or that has ended already.
+
+    Raises JobsHeld when the job is Held.
+    """
     shown = -1  # the epoch whose output has been yielded
     rests = pauses(pace, longest_s=_LOOK_LONGEST_S)
     while True:
@@ -45,6 +49,8 @@ async def follow(
                 async for piece in source.pieces(job, stream, follow=False):
                     yield piece
             return
+        elif view.state is JobState.HELD:
+            raise JobsHeld({job: view.reason})
         else:
             await pace.sleep(next(rests))
 

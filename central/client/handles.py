@@ -53,12 +53,16 @@ class AsyncJobHandle:
         """Return where the job stands now."""
         return (await self.view()).state
 
-    async def wait(self, timeout_s: float | None = None) -> JobView:
-        """Return the job once it is Done, Failed or Killed. Raises TimedOut."""
+    async def wait(self, timeout_s: float | None = None, *, through_held: bool = False) -> JobView:
+        """Return the job once it is Done, Failed or Killed. Raises TimedOut.
+
+        A job that is Held raises JobsHeld, with the reason: it does not end before somebody
+        releases it. `through_held` waits for that too.
+        """
         view = await self.view()
         if view.state in FINAL:
             return view
-        awaited = Outstanding([self.id], view.submission)
+        awaited = Outstanding([self.id], view.submission, through_held=through_held)
         await self.client.wait_for(awaited, f"job {self.id}", timeout_s)
         return await self.view()
 
@@ -193,10 +197,18 @@ class AsyncSubmissionHandle:
         return counts
 
     async def wait(
-        self, timeout_s: float | None = None, *, progress: OnProgress | None = None
+        self,
+        timeout_s: float | None = None,
+        *,
+        progress: OnProgress | None = None,
+        through_held: bool = False,
     ) -> dict[JobState, int]:
-        """Return how many ended how, once all have. `progress` hears how many have so far."""
-        awaited = Outstanding(self.ids(), self.id)
+        """Return how many ended how, once all have. `progress` hears how many have so far.
+
+        Raises TimedOut, and JobsHeld once all others have ended and some are Held, which do not
+        go on before somebody releases them; `through_held` waits for that too.
+        """
+        awaited = Outstanding(self.ids(), self.id, through_held=through_held)
         await self._client.wait_for(awaited, f"submission {self.id}", timeout_s, progress)
         return await self.states()
 
@@ -231,7 +243,8 @@ async def as_completed_async(
 ) -> AsyncGenerator[AsyncJobHandle, None]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
-    Raises TimedOut when the next one does not end before `timeout_s` is over.
+    Raises TimedOut when the next one does not end before `timeout_s` is over, and JobsHeld when all
+    that are left are Held.
     """
     by_id = {handle.id: handle for handle in handles}
     if not by_id:

@@ -13,7 +13,7 @@ from pilotage.proto.api import Event, JobFilter, JobView
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.problems import Code
 
-from .errors import NotFound, TooManyRequests, Unavailable, Unreachable
+from .errors import JobsHeld, NotFound, TooManyRequests, Unavailable, Unreachable
 from .outstanding import Outstanding
 from .pace import Pace, pauses
 
@@ -38,7 +38,10 @@ class Source(Protocol):
 
 
 async def ended(source: Source, outstanding: Outstanding, pace: Pace) -> AsyncGenerator[int, None]:
-    """Yield each awaited job once it is final, in the order in which this becomes known."""
+    """Yield each awaited job once it is final, in the order in which this becomes known.
+
+    Raises JobsHeld when a reading has shown that all that are left are Held.
+    """
     after: int | None = None
     rests = pauses(pace, longest_s=_POLL_LONGEST_S)
     while outstanding.left:
@@ -54,18 +57,27 @@ async def ended(source: Source, outstanding: Outstanding, pace: Pace) -> AsyncGe
                         job = outstanding.hear(event)
                         if job is not None:
                             yield job
-                    if plan.due(gap=event is not None and event.kind == "gap"):
+                    gap = event is not None and event.kind == "gap"
+                    if plan.due(gap=gap) or outstanding.only_held:
                         for job in await _read(source, outstanding):
                             yield job
                         plan.done()
+                        _go_on(outstanding)
                     if not outstanding.left:
                         return
         except (Unreachable, Unavailable, TooManyRequests, NotFound):
             pass  # no events now; what can be read is read all the same
         for job in await _read(source, outstanding):
             yield job
+        _go_on(outstanding)
         if outstanding.left:
             await pace.sleep(next(rests))
+
+
+def _go_on(outstanding: Outstanding) -> None:
+    """Raise JobsHeld where nothing is left to wait for, as a reading has just shown."""
+    if outstanding.only_held:
+        raise JobsHeld(outstanding.held)
 
 
 class _Readings:
@@ -90,7 +102,11 @@ async def _read(source: Source, outstanding: Outstanding) -> list[int]:
     """Read what is awaited and return what has ended."""
     if outstanding.submission is not None and outstanding.left > _IDS_A_READING:
         there = JobFilter(submission=outstanding.submission, states=UNFINISHED)
-        return outstanding.see_gone([view.id async for view in source.search(there)])
+        still_there: list[int] = []
+        async for view in source.search(there):
+            outstanding.see(view)
+            still_there.append(view.id)
+        return outstanding.see_gone(still_there)
     found: list[int] = []
     ids = outstanding.ids()
     for start in range(0, len(ids), _IDS_A_READING):

@@ -78,6 +78,7 @@ CODES: Final = {
     Exit.REFUSED: "the central said no; the message says why",
     Exit.NO_CONNECTION: "nobody answered, or not a central",
     Exit.TIMEOUT: "what was waited for did not happen in time",
+    Exit.HELD: "what is still waited for is Held, and goes on only when somebody releases it",
     Exit.INTERRUPTED: "Ctrl-C",
 }
 

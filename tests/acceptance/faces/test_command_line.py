@@ -142,6 +142,20 @@ def test_all_that_match_are_held_released_and_killed(shell: Shell) -> None:
     assert shell.ask("status", "--submission", str(number), "--state", "Killed") == []
 
 
+def test_waiting_for_a_job_that_is_held_ends_and_says_why(shell: Shell) -> None:
+    (submitted,) = shell.ask("submit", "--site", "CSCS", "--array", "2", "--", "true")
+    first = submitted["ids"][0]["first"]
+    shell.type("hold", str(first), "--reason", "wrong seed")
+    shell.type("kill", str(first + 1))
+    (states,) = shell.ask("wait", "--submission", str(submitted["submission"]), code=6)
+
+    assert states == {"states": {"Held": 1, "Killed": 1}}
+    assert f"job {first} is Held" in shell.said and "wrong seed" in shell.said
+    shell.type("logs", "--follow", str(first), code=6)
+    shell.type("wait", "--through-held", "--timeout-s", "0.5", str(first), code=5)
+    shell.type("kill", str(first))
+
+
 def test_a_hundred_thousand_jobs_in_one_call(shell: Shell) -> None:
     words = ("--array", "1-100000", "--cores", "50", "--type", "Many", "--", "echo", "{index}")
     submitted = shell.ask("submit", *words)[0]

@@ -145,7 +145,7 @@ def test_bans_are_told_by_site_and_element() -> None:
 
 @pytest.mark.parametrize(
     ("states", "code"),
-    [("Done", 0), ("Done Failed", 1), ("Killed", 1), ("Done Held", 1), ("", 0)],
+    [("Done", 0), ("Done Failed", 1), ("Killed", 1), ("Done Held", 6), ("", 0)],
 )
 def test_the_exit_code_says_whether_all_jobs_are_done(states: str, code: int) -> None:
     assert outcome({JobState(state): 1 for state in states.split()}) == code

@@ -136,9 +136,10 @@ def moved(seq: int, job: int, state: JobState) -> bytes:
     return event_line(Event(seq=seq, at="", kind="job", job=job, state=state))
 
 
-def view(id: int, state: JobState, *, epoch: int = 0) -> JobView:
+def view(id: int, state: JobState, *, epoch: int = 0, reason: str = "") -> JobView:
     return JobView(
         id=id,
+        reason=reason,
         submission=1,
         epoch=epoch,
         name="",
@@ -156,6 +157,7 @@ class Jobs:
     def __init__(self, central: StubCentral, *ids: int) -> None:
         self.states = dict.fromkeys(ids, JobState.WAITING)
         self.epochs = dict.fromkeys(ids, 0)
+        self.reasons = dict.fromkeys(ids, "")
         central.always["GET /v1/jobs"] = self.page
         for id in ids:
             central.always[f"GET /v1/jobs/{id}"] = self.detail
@@ -163,7 +165,7 @@ class Jobs:
     def detail(self, got: Got) -> httpx.Response:
         id = int(got.path.rsplit("/", 1)[1])
         detail = {
-            "view": view(id, self.states[id], epoch=self.epochs[id]),
+            "view": view(id, self.states[id], epoch=self.epochs[id], reason=self.reasons[id]),
             "job": {"command": ["true"]},
         }
         return httpx.Response(200, content=msgspec.json.encode(detail))
@@ -174,7 +176,7 @@ class Jobs:
         after = int(got.query.get("after", "0"))
         limit = int(got.query["limit"])
         found = [
-            view(id, state)
+            view(id, state, reason=self.reasons[id])
             for id, state in sorted(self.states.items())
             if id in ids and state in states and id > after
         ]

@@ -1,7 +1,9 @@
 """Following what a job writes, from one attempt to the next."""
 
 import httpx
+import pytest
 
+from pilotage.central.client.errors import JobsHeld
 from pilotage.proto.job_states import JobState
 
 from .stub_central import Got, Jobs, StubCentral, lost, stream
@@ -73,3 +75,10 @@ async def test_a_broken_connection_passes_over_what_was_seen() -> None:
     life = Life(*(RUNNING, DONE), live=[[b"one ", lost()], [b"one ", b"two"]], kept=b"one two")
 
     assert await life.followed() == b"one two"
+
+
+async def test_who_follows_a_job_that_is_held_hears_so() -> None:
+    life = Life(RUNNING, JobState.HELD, live=[[b"one\n"]], kept=b"one\n")
+
+    with pytest.raises(JobsHeld, match="job 5 is Held"):
+        await life.followed()

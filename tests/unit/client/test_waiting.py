@@ -3,15 +3,16 @@
 import httpx
 import pytest
 
-from pilotage.central.client.errors import NotFound, TimedOut
+from pilotage.central.client.errors import JobsHeld, NotFound, TimedOut
 from pilotage.central.client.handles import AsyncSubmissionHandle, as_completed_async
+from pilotage.central.client.outstanding import Outstanding
 from pilotage.proto.api import Event, IdRange, Submitted
 from pilotage.proto.job_states import JobState
 
 from .stub_central import Got, Jobs, StubCentral, event_line, lost, moved, not_there, stream
 
 HERE = b": here\n\n"
-DONE, FAILED = JobState.DONE, JobState.FAILED
+DONE, FAILED, HELD = JobState.DONE, JobState.FAILED, JobState.HELD
 
 
 def submission(stub: StubCentral, *ids: int) -> AsyncSubmissionHandle:
@@ -126,6 +127,71 @@ async def test_time_that_is_over_says_how_many_are_left() -> None:
 
     with pytest.raises(TimedOut, match="1 not finished after 0.05 s"):
         await submission(stub, 1, 2).wait(0.05)
+
+
+async def test_a_job_that_becomes_held_ends_the_waiting_at_once_with_the_reason() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1, 2)
+    jobs.states[2] = HELD
+    why = "lost_too_often: 5 attempts were lost"
+    jobs.reasons[2] = why
+    stub.always["GET /v1/events"] = stream(HERE, moved(1, 2, HELD), moved(2, 1, DONE))
+    jobs.states[1] = DONE
+
+    with pytest.raises(JobsHeld, match=f"job 2 is Held: {why}") as told:
+        await submission(stub, 1, 2).wait()
+    assert told.value.held == {2: why}
+
+
+async def test_a_held_job_is_told_of_while_others_are_still_awaited() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1, 2)
+    jobs.states[2] = HELD
+    stub.always["GET /v1/events"] = stream(HERE, moved(1, 2, HELD), moved(2, 1, DONE))
+    told: list[tuple[int, int]] = []
+    awaited = Outstanding([1, 2], 1, on_held=lambda job, why: told.append((job, awaited.left)))
+
+    with pytest.raises(JobsHeld):
+        await stub.client().wait_for(awaited, "wait")
+    assert told == [(2, 2)]
+
+
+async def test_a_job_that_was_released_meanwhile_is_waited_for() -> None:
+    stub = StubCentral()
+    Jobs(stub, 1)  # reading says that it waits
+    stub.always["GET /v1/events"] = stream(
+        HERE, moved(1, 1, HELD), HERE, moved(3, 1, JobState.RUNNING), moved(4, 1, DONE)
+    )
+    ended = [handle.id async for handle in as_completed_async(submission(stub, 1).handles())]
+
+    assert ended == [1]
+
+
+async def test_who_wants_to_waits_through_a_hold() -> None:
+    stub = StubCentral()
+    jobs = Jobs(stub, 1)
+    jobs.states[1] = HELD
+    stub.always["GET /v1/events"] = not_there()
+
+    def release_and_end() -> None:
+        if len(stub.pace.slept) == 3:
+            jobs.states[1] = DONE
+
+    stub.pace.on_sleep = release_and_end
+
+    assert (await stub.client().job(1).wait(through_held=True)).state is DONE
+
+
+async def test_a_large_submission_of_which_only_held_jobs_are_left() -> None:
+    stub = StubCentral()
+    ids = range(1, 1_001)
+    jobs = Jobs(stub, *ids)
+    jobs.states.update(dict.fromkeys(ids, DONE))
+    jobs.states.update(dict.fromkeys(range(1, 301), HELD))
+    stub.always["GET /v1/events"] = stream(HERE)
+
+    with pytest.raises(JobsHeld, match="job 1 is Held; so are 299 more"):
+        await submission(stub, *ids).wait()
 
 
 async def test_leaving_the_loop_early_closes_the_stream() -> None:
