@@ -5,14 +5,22 @@ waits is told as *demands*: jobs that the same places could run. Jobs with the l
 places are seen to first. What is on its way to a place counts as if it were there; for the rest new
 pilots are spread so that the elements' pilots stand to each other as their pledges do.
 
+Where there is not room for all, communities get new pilots by their shares: the next one is for who
+has the least by them.
+
 What is not known is not nothing: an element that has not said what it has gets no pilot, and loses
-none.
+none. Where pilots found no work though there was some, a place is *in doubt*: what is on its way
+there is not counted on, nor taken back.
 """
 
-from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from math import ceil
+from types import MappingProxyType
+
+import msgspec
 
 FEW = 16  # places that are looked at one by one
 
@@ -25,6 +33,8 @@ class Place:
     cores: int
     memory_mb: int = 0  # 0: not known, and so no bound
     queued: int = 0  # pilots that were submitted and have not asked for work yet
+    room: int | None = None  # how many more at most; None: as many as its element takes
+    in_doubt: bool = False  # its last pilots found no work though there was some
 
 
 @dataclass(frozen=True)
@@ -42,14 +52,14 @@ class ElementState:
     is_open: bool = True  # not banned, not draining, not backing off
 
 
-@dataclass(frozen=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """Jobs that wait and that the same places could run. `places` has a bit for each."""
 
     places: int
     jobs: int
     cores: int = 1  # of one job, at least
     memory_mb: int = 0  # of one job
+    community: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,16 @@ class Bounds:
 
     submit_max: int = 500
     pilots_max: int = 100_000
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What a community is to have of pilots."""
+
+    weight: float = 1.0  # 0: it takes what is left
+    pilots: int = 0  # that it has already
+
+
+NO_SHARES: Mapping[str, Share] = MappingProxyType({})
 
 
 @dataclass
@@ -74,26 +94,72 @@ def plan(
     elements: Sequence[ElementState],
     demands: Iterable[Demand],
     bounds: Bounds,
+    shares: Mapping[str, Share] = NO_SHARES,
 ) -> Plan:
     """Return how many pilots to submit and to cancel where."""
     planning = _Planning(places, elements, bounds)
+    unmet: dict[str, list[_Unmet]] = {}
     for demand in sorted(demands, key=_least_choice_first):
-        planning.meet(demand)
+        jobs = planning.use_supply(demand)
+        if jobs > 0:
+            unmet.setdefault(demand.community, []).append(_Unmet(demand, jobs))
+    if len(unmet) == 1:
+        for waiting in unmet.values():
+            planning.meet(waiting)
+    else:
+        _meet_in_turn(planning, unmet, shares)
     planning.take_back()
     return planning.plan
 
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
     """Return the demands with those as one that differ in nothing but their number of jobs."""
-    jobs: dict[tuple[int, int, int], int] = {}
+    jobs: dict[tuple[int, int, int, str], int] = {}
     for one in demands:
-        key = (one.places, one.cores, one.memory_mb)
+        key = (one.places, one.cores, one.memory_mb, one.community)
         jobs[key] = jobs.get(key, 0) + one.jobs
-    return [Demand(places, number, cores, mb) for (places, cores, mb), number in jobs.items()]
+    return [
+        Demand(places, number, cores, memory_mb, community)
+        for (places, cores, memory_mb, community), number in jobs.items()
+    ]
+
+
+def _meet_in_turn(
+    planning: "_Planning", unmet: Mapping[str, "list[_Unmet]"], shares: Mapping[str, Share]
+) -> None:
+    """Give pilots one by one, the next to the community that has the least by its share."""
+    share_of = {one: shares.get(one, Share()) for one in unmet}
+    given = {one: share.pilots for one, share in share_of.items()}
+    at = dict.fromkeys(unmet, 0)
+
+    def level(community: str) -> tuple[bool, float, str]:
+        weight, has = share_of[community].weight, given[community]
+        return (False, has / weight, community) if weight > 0 else (True, has, community)
+
+    turns = [level(community) for community in unmet]
+    heapify(turns)
+    while turns:
+        community = heappop(turns)[2]
+        waiting = unmet[community]
+        while at[community] < len(waiting) and not planning.start_one(waiting[at[community]]):
+            at[community] += 1
+        if at[community] < len(waiting):
+            given[community] += 1
+            heappush(turns, level(community))
+    for waiting in unmet.values():
+        planning.plan.unmet_jobs += sum(max(0, one.jobs) for one in waiting)
 
 
 def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
     return demand.places.bit_count(), -demand.cores, -demand.memory_mb
+
+
+@dataclass(slots=True)
+class _Unmet:
+    """Jobs of a demand for which no pilot is on its way."""
+
+    demand: Demand
+    jobs: int
 
 
 class _Planning:
@@ -104,16 +170,22 @@ class _Planning:
     ) -> None:
         self.plan = Plan()
         self._places, self._elements = places, elements
-        self._supply = [one.queued for one in places]  # pilots on their way that nothing needs yet
-        self._supplied = _bits(at for at, one in enumerate(places) if one.queued > 0)
+        # Pilots on their way that nothing needs yet.
+        self._supply = [0 if one.in_doubt else one.queued for one in places]
+        self._supplied = _bits(at for at, queued in enumerate(self._supply) if queued > 0)
         self._room = [_room(one) for one in elements]
         self._pilots = [one.pilots or 0 for one in elements]
         known = sum(self._pilots)
         self._left = max(0, min(bounds.submit_max, bounds.pilots_max - known))
-        self._of_element: list[list[int]] = [[] for _ in elements]
+        self._bits_of = [0] * len(elements)
         for at, one in enumerate(places):
-            self._of_element[one.element].append(at)
-        self._open = _bits(at for at, one in enumerate(places) if self._room[one.element] > 0)
+            self._bits_of[one.element] |= 1 << at
+        self._room_at = {at: one.room for at, one in enumerate(places) if one.room is not None}
+        self._open = _bits(
+            at
+            for at, one in enumerate(places)
+            if self._room[one.element] > 0 and self._room_at.get(at) != 0
+        )
         # Elements with room by how much of their pledge they have, the emptiest first.
         self._order = sorted(
             (self._level(at), at) for at, room in enumerate(self._room) if room > 0
@@ -123,15 +195,29 @@ class _Planning:
         pledge, pilots = self._elements[element].pledge, self._pilots[element]
         return (False, pilots / pledge) if pledge > 0 else (True, float(pilots))
 
-    def meet(self, demand: Demand) -> None:
-        """Give a demand what is on its way, then new pilots."""
-        jobs = self._use_supply(demand)
-        while jobs > 0 and self._left > 0 and (at := self._best(demand.places & self._open)) >= 0:
-            jobs -= max(1, self._holds(at, demand))
-            self._submit(at)
-        self.plan.unmet_jobs += max(0, jobs)
+    def meet(self, unmet: Iterable[_Unmet]) -> None:
+        """Give demands new pilots, one demand after the other."""
+        for one in unmet:
+            while self.start_one(one):
+                pass
+            self.plan.unmet_jobs += max(0, one.jobs)
 
-    def _use_supply(self, demand: Demand) -> int:
+    def start_one(self, one: _Unmet) -> bool:
+        """Give a demand one new pilot; False where it needs none, or there is no room for it."""
+        if one.jobs <= 0 or self._left <= 0:
+            return False
+        at = self._best(one.demand.places & self._open)
+        if at < 0:
+            return False
+        one.jobs -= max(1, self._holds(at, one.demand))
+        self._submit(at)
+        return True
+
+    def use_supply(self, demand: Demand) -> int:
+        """Give a demand what is on its way; return the number of jobs for which that is not enough.
+
+        Call it with all demands before the first new pilot is given.
+        """
         jobs, bits = demand.jobs, demand.places & self._supplied
         for at in _places(bits):
             if jobs <= 0:
@@ -159,9 +245,9 @@ class _Planning:
         if bits.bit_count() <= FEW:
             return min(_places(bits), key=self._rank)
         for _, element in self._order:
-            for at in self._of_element[element]:
-                if bits >> at & 1:
-                    return at
+            mine = bits & self._bits_of[element]
+            if mine:
+                return (mine & -mine).bit_length() - 1
         return -1
 
     def _rank(self, at: int) -> tuple[tuple[bool, float], int]:
@@ -169,15 +255,20 @@ class _Planning:
 
     def _submit(self, at: int) -> None:
         element = self._places[at].element
-        self._order.remove((self._level(element), element))
+        level = (self._level(element), element)
+        del self._order[bisect_left(self._order, level)]
         self._pilots[element] += 1
         self._room[element] -= 1
         self._left -= 1
         self.plan.submit[at] = self.plan.submit.get(at, 0) + 1
+        if at in self._room_at:
+            self._room_at[at] -= 1
+            if self._room_at[at] <= 0:
+                self._open &= ~(1 << at)
         if self._room[element] > 0:
             insort(self._order, (self._level(element), element))
         else:
-            self._open &= ~_bits(self._of_element[element])
+            self._open &= ~self._bits_of[element]
 
     def take_back(self) -> None:
         """Cancel pilots that wait for their element and that no demand needs, some at a time."""

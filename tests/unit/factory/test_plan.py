@@ -10,6 +10,7 @@ from pilotage.central.factory.plan import (
     ElementState,
     Place,
     Plan,
+    Share,
     merged,
     plan,
 )
@@ -163,3 +164,66 @@ def test_no_limit_is_passed_and_no_demand_left_where_there_is_room(seed: int) ->
             )
             for demand in demands
         )
+
+
+def test_a_place_takes_no_more_than_it_has_room_for() -> None:
+    places = [Place(0, cores=1, room=1), Place(0, cores=8, room=0), Place(1, cores=1)]
+
+    found = plan(places, [element("pic"), element("cscs")], [Demand(0b111, 9)], BOUNDS)
+
+    assert found.submit == {0: 1, 2: 8}
+
+
+def test_what_is_on_its_way_to_a_place_in_doubt_is_neither_counted_on_nor_taken_back() -> None:
+    places = [Place(0, cores=1, queued=5, in_doubt=True, room=0), Place(1, cores=1)]
+    elements = [element("pic", pilots=5, queued=5), element("cscs")]
+
+    wanted = plan(places, elements, [Demand(0b11, 4)], BOUNDS)
+    idle = plan(places, elements, [], BOUNDS)
+
+    assert wanted == Plan({1: 4})
+    assert idle == Plan()
+
+
+SHARES = {"ctao": Share(3.0), "lhcb": Share(1.0), "guests": Share(0.0)}
+
+
+def given(found: Plan, places: list[Place], communities: list[str]) -> dict[str, int]:
+    """Return the pilots of each community, where each has places of its own."""
+    return {one: found.submit.get(at, 0) for at, one in enumerate(communities[: len(places)])}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "room", "wanted"),
+    [
+        ((99, 99, 99), 40, (30, 10, 0)),
+        ((5, 99, 99), 40, (5, 35, 0)),  # what one does not need, others have
+        ((5, 5, 99), 40, (5, 5, 30)),  # and who has no share what is left
+        ((0, 0, 2), 40, (0, 0, 2)),
+        ((99, 0, 99), 4, (4, 0, 0)),
+    ],
+)
+def test_communities_get_new_pilots_by_their_shares(
+    jobs: tuple[int, ...], room: int, wanted: tuple[int, ...]
+) -> None:
+    places = [Place(0, cores=1) for _ in jobs]
+    demands = [
+        Demand(1 << at, number, community=name)
+        for at, (name, number) in enumerate(zip(SHARES, jobs, strict=True))
+    ]
+
+    found = plan(places, [element(queued_max=room)], demands, BOUNDS, SHARES)
+
+    assert given(found, places, list(SHARES)) == dict(zip(SHARES, wanted, strict=True))
+    assert found.unmet_jobs == sum(jobs) - sum(wanted)
+
+
+def test_a_community_that_has_more_than_its_share_waits_for_the_others() -> None:
+    shares = {"ctao": Share(1.0, pilots=20), "lhcb": Share(1.0, pilots=5)}
+    demands = [Demand(1, 50, community="ctao"), Demand(2, 50, community="lhcb")]
+
+    found = plan(
+        [Place(0, cores=1), Place(0, cores=1)], [element(queued_max=20)], demands, BOUNDS, shares
+    )
+
+    assert found.submit == {0: 3, 1: 17}

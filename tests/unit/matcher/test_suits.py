@@ -44,20 +44,26 @@ def a_need(chance: random.Random) -> Need:
     )
 
 
+def a_class(chance: random.Random, number: int) -> ClassSpec:
+    return ClassSpec(
+        class_id=number,
+        community=chance.choice(["ctao", "lhcb"]),
+        group=chance.choice(["dpps", "sag"]),
+        owner="maria",
+        type="User",
+        needs=tuple(a_need(chance) for _ in range(chance.choice([1, 1, 3]))),
+    )
+
+
 def test_bits_are_where_the_exact_rule_lets_a_job_run() -> None:
     chance = random.Random(5)
     offers = [an_offer(chance, number) for number in range(40)]
-    suits = Suits(CLAUSES, offers)
+    suits, at_once = Suits(CLAUSES, offers), Suits(CLAUSES, offers)
+    specs = [a_class(chance, number) for number in range(400)]
+    at_once.learn(specs[:300])
+    at_once.learn(specs)
     found = 0
-    for number in range(400):
-        spec = ClassSpec(
-            class_id=number,
-            community=chance.choice(["ctao", "lhcb"]),
-            group=chance.choice(["dpps", "sag"]),
-            owner="maria",
-            type="User",
-            needs=tuple(a_need(chance) for _ in range(chance.choice([1, 1, 3]))),
-        )
+    for spec in specs:
         bits = suits.of(spec)
         fitting = [
             at
@@ -66,7 +72,7 @@ def test_bits_are_where_the_exact_rule_lets_a_job_run() -> None:
         ]
 
         assert [at for at in range(40) if bits >> at & 1] == fitting
-        assert suits.of(spec) == bits
+        assert suits.of(spec) == at_once.of(spec) == bits
         found += len(fitting)
 
     assert found > 400, "hardly anything fitted anything"
