@@ -108,10 +108,9 @@ class _Row:
         self._all = (1 << len(offers)) - 1
         # Of a number: what is had, the least first, and the offers that have so much or more.
         self._numbers: list[Any] = sorted(by_fact) if clause.is_number else []
-        self._so_much: list[int] = [0]
-        for had in reversed(self._numbers):
-            self._so_much.append(self._so_much[-1] | by_fact[had])
-        self._so_much.reverse()
+        self._so_much: list[int] = [0] * (len(self._numbers) + 1)
+        for at in range(len(self._numbers) - 1, -1, -1):
+            self._so_much[at] = self._so_much[at + 1] | by_fact[self._numbers[at]]
         self._answers: dict[Any, int] = {}
 
     def taken(self, need: Need, spec: ClassSpec) -> int:
