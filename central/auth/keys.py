@@ -53,6 +53,11 @@ class SigningKeys:
     def kid(self) -> str:
         return self._stored[0].kid
 
+    def made_by(self, at: float) -> ECKey:
+        """Return the newest key that was there at a moment, the oldest where none was."""
+        kid = next((one.kid for one in self._stored if one.made_at <= at), self._stored[-1].kid)
+        return self._keys[kid]
+
     def find(self, kid: str) -> ECKey | None:
         """Return the key of that id, for verification."""
         return self._keys.get(kid)
@@ -82,17 +87,27 @@ class SigningKeys:
         self._keys = {one.kid: _import(one, self._path) for one in stored}
 
 
-def load(data: Path, *, disk: Disk, clock: Clock, randomness: Randomness) -> SigningKeys:
+def load(
+    data: Path, *, disk: Disk, clock: Clock, randomness: Randomness, name: str = FILE
+) -> SigningKeys:
     """Read the keys of the data directory; make the first one where there is no file.
 
     Raises BadKeyFile for a file that is there and unreadable: new keys would end every token.
     """
-    path = data / FILE
+    kept = find(data, disk=disk, name=name)
+    if kept is not None:
+        return kept
+    path, stored = data / name, [_make(clock, randomness)]
+    disk.write_secret(path, msgspec.json.encode(_KeyFile(keys=stored)))
+    return SigningKeys(path, stored)
+
+
+def find(data: Path, *, disk: Disk, name: str = FILE) -> SigningKeys | None:
+    """Read the keys of the data directory, if there are any. Raises BadKeyFile."""
+    path = data / name
     content = disk.read(path)
     if content is None:
-        stored = [_make(clock, randomness)]
-        disk.write_secret(path, msgspec.json.encode(_KeyFile(keys=stored)))
-        return SigningKeys(path, stored)
+        return None
     try:
         stored = msgspec.json.decode(content, type=_KeyFile).keys
     except msgspec.DecodeError as why:

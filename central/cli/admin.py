@@ -137,6 +137,39 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     return Exit.OK
 
 
+@app.command
+def element_keys(
+    *,
+    data: DataOption = None,
+    rotate: Annotated[
+        bool, Parameter(help="Make a new key first: it signs from tomorrow on.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Print the public keys of the tokens that elements of sites get from this installation.
+
+    It is the set of keys (JWKS) for sites that do not fetch it from the central. The first key is
+    made where there is none.
+    """
+    from ..auth.errors import BadKeyFile
+    from ..operate.datadir import default_data
+    from ..operate.element_keys import published
+
+    where = data or default_data()
+    try:
+        jwks = published(where, rotate=rotate)
+    except (BadKeyFile, OSError) as why:
+        note(str(why))
+        return Exit.REFUSED
+    if json:
+        print_json(jwks)
+    else:
+        for key in jwks["keys"]:
+            print_line(f"{key['kid']}  {key['alg']}")
+        note("--json prints the keys themselves, as sites take them")
+    return Exit.OK
+
+
 def doctor(
     *,
     data: DataOption = None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..observe.events import Log
+from .credentials.known import KnownCredential
 from .drivers import Tools, element
 from .element import ComputeElement
 from .errors import BadOptions
@@ -55,6 +56,10 @@ class ElementBook:
             await asyncio.to_thread(self.reload)
         return self.in_force()
 
+    def find(self, site: str, element: str) -> Watched | None:
+        """Return an element that is in force."""
+        return self._watched.get((site, element))
+
     def in_force(self) -> list[Watched]:
         """Return the elements, in the order of their names."""
         return [self._watched[key] for key in sorted(self._watched)]
@@ -82,5 +87,12 @@ class ElementBook:
         if known is not None and known.entry == entry:
             known.site_entry = site_entry
             return known
-        driver = self._make(entry.kind, entry, self._tools(site, name, entry))
-        return Watched(site=site, name=name, site_entry=site_entry, entry=entry, driver=driver)
+        tools = self._tools(site, name, entry)
+        return Watched(
+            site=site,
+            name=name,
+            site_entry=site_entry,
+            entry=entry,
+            driver=self._make(entry.kind, entry, tools),
+            credential=tools.credential if isinstance(tools.credential, KnownCredential) else None,
+        )

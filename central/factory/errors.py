@@ -37,8 +37,9 @@ class Denied(ElementTrouble):
 class CredentialExpired(Denied):
     """What the element knows us by has run out, or its source gives no new one."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, ended_at: float | None = None) -> None:
         super().__init__(Step.CREDENTIAL, why)
+        self.ended_at = ended_at  # wall clock; None: there is none that says so
 
 
 class BadOptions(ValueError):

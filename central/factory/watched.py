@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..store.slots import SlotRow
+from .credentials.known import KnownCredential
 from .element import ComputeElement
 from .errors import ElementTrouble, Step
 from .reconcile import Reconciled, Seen
@@ -20,6 +21,7 @@ class Watched:
     site_entry: SiteEntry
     entry: ElementEntry
     driver: ComputeElement
+    credential: KnownCredential | None = None
     rows: list[SlotRow] = field(default_factory=list[SlotRow])
     seen: Seen = field(default_factory=Seen)
     found: Reconciled | None = None  # None: what it has is not known
@@ -62,6 +64,11 @@ class Watched:
     def _pause(self, now: float) -> None:
         self.pause_s = min(PAUSE_MAX_S, max(PAUSE_FIRST_S, 2 * self.pause_s))
         self.open_at = now + self.pause_s
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether its file says so, or that of its site."""
+        return not (self.entry.enabled and self.site_entry.enabled)
 
     def is_open(self, now: float) -> bool:
         return self.entry.enabled and self.site_entry.enabled and now >= self.open_at

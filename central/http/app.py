@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
+from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..errors import Refused
 from ..observe.requests import RequestIds
@@ -35,6 +36,11 @@ async def no_pilot_files() -> PilotFiles | None:
     return None
 
 
+async def nothing_published() -> Published:
+    """Have no issuer of elements' tokens."""
+    return Published()
+
+
 class Front:
     """The whole face. Callable as ASGI 3; needs no lifespan."""
 
@@ -44,12 +50,13 @@ class Front:
         *,
         version: str = "0",
         pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
+        element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         spool_dir: Path | None = None,
         life: str = "r",
     ) -> None:
         """`life` tells the requests of this process from those of the one before."""
         described = msgspec.json.encode(document(ROUTES, version=version))
-        self.face = Face(services, pilot_files, described, spool_dir=spool_dir)
+        self.face = Face(services, pilot_files, element_issuer, described, spool_dir=spool_dir)
         self._ids = RequestIds(life)
         self._hot: dict[str, HotApp] = {
             route.path: hot_app(services, route.action, route.takes, route.hot)

@@ -16,6 +16,7 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
 from ..auth.callers import AttemptCaller, Caller, PilotCaller, User
+from ..auth.element_issuer import Published
 from ..auth.errors import Forbidden
 from ..auth.signature import PilotFiles
 from ..decode import decode, invalid
@@ -39,6 +40,7 @@ class Face:
 
     services: Services
     pilot_files: Callable[[], Awaitable[PilotFiles | None]]
+    element_issuer: Callable[[], Awaitable[Published]]
     openapi: bytes  # the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     spool_dir: Path | None = None  # where large bodies wait; without one, where the system says

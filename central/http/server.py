@@ -10,10 +10,11 @@ from typing import Final, cast
 
 import uvicorn
 
+from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..services import Services
 from ..strangers import PART, Strangers
-from .app import Front, no_pilot_files
+from .app import Front, no_pilot_files, nothing_published
 from .connection import LimitedConnection
 
 CONNECTIONS_MAX: Final = 20_000
@@ -33,6 +34,7 @@ class HttpServer:
         port: int = 0,
         version: str = "0",
         pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
+        element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         tls_certificate: str = "",
         tls_key: str = "",
         connections_max: int = CONNECTIONS_MAX,
@@ -45,7 +47,12 @@ class HttpServer:
         """`strangers_max` is of one address, without a good token; 0: a part of all."""
         strangers = Strangers(strangers_max or max(1, connections_max // PART))
         self.front = Front(
-            services, version=version, pilot_files=pilot_files, spool_dir=spool_dir, life=life
+            services,
+            version=version,
+            pilot_files=pilot_files,
+            element_issuer=element_issuer,
+            spool_dir=spool_dir,
+            life=life,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -28,3 +28,11 @@ async def whoami(call: Call) -> ASGIApp:
 
 async def jwks(call: Call) -> ASGIApp:
     return encoded(call.services.tokens.jwks())
+
+
+async def element_issuer(call: Call) -> ASGIApp:
+    return encoded((await call.face.element_issuer()).metadata)
+
+
+async def element_keys(call: Call) -> ASGIApp:
+    return encoded((await call.face.element_issuer()).jwks)

@@ -8,7 +8,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING, PilotState
 
 from ..observe.counting import CountingLog
-from ..observe.metrics import Histogram, Page
+from ..observe.metrics import VALUES_MAX, Histogram, Page
 from ..ports import Bus, Clock
 from ..settings import LeaseSettings
 from ..store.protocol import Store
@@ -24,6 +24,14 @@ _STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its
 
 async def no_readings() -> Mapping[str, float]:
     """Have no machine to look at."""
+    return {}
+
+
+Credentials = Callable[[], Mapping[tuple[str, str], float]]  # site and element: life left
+
+
+def no_credentials() -> Mapping[tuple[str, str], float]:
+    """Have no element that knows us by one."""
     return {}
 
 
@@ -52,10 +60,12 @@ class MetricsService:
         health: HealthService,
         readings: Readings,
         term: int,
+        credentials: Credentials = no_credentials,
     ) -> None:
         self._store, self._memory, self._bus, self._clock = store, memory, bus, clock
         self._log, self._times, self._probe, self._health = log, times, probe, health
         self._late_s, self._readings, self._term = 1.5 * settings.beat_s, readings, term
+        self._credentials = credentials
         self.start_s = 0.0
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
@@ -70,6 +80,8 @@ class MetricsService:
         page.put_all("pilotage_pilot_events_total", self._memory.told)
         page.put("pilotage_pilot_log_bytes", await self._store.pilot_log_bytes())
         self._put_channels(page, requests)
+        left_s = self._credentials()
+        page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)
         return page.text()
 
@@ -132,7 +144,7 @@ class MetricsService:
     def _put_channels(self, page: Page, requests: Mapping[tuple[str, int], int]) -> None:
         page.put("pilotage_bus_up", self._bus.up or not self._bus.url)
         page.put_all("pilotage_bus_messages_total", self._bus.counts())
-        page.put_requests("pilotage_http_requests_total", requests)
+        page.put_pairs("pilotage_http_requests_total", requests)
         page.put_histogram("pilotage_turn_seconds", self._times.turn)
 
     def _put_store(self, page: Page, readings: Mapping[str, float]) -> None:

@@ -5,8 +5,9 @@ Text exposition format 0.0.4. A label has at most VALUES_MAX values; what is bey
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
+Second = TypeVar("Second", str, int)  # a second label
 VALUES_MAX: Final = 200  # of one label, so that no installation grows without a bound
 OTHER: Final = "other"
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -94,6 +95,11 @@ METRICS: Final[dict[str, Metric]] = {
         "histogram", (), "how late the watch came round, once a second: the loop was busy", "P3 P6"
     ),
     "pilotage_certificate_expires_seconds": Metric("gauge", (), "life left of the certificate"),
+    "pilotage_credential_expires_seconds": Metric(
+        "gauge",
+        ("site", "element"),
+        "life left of the credential by which a compute element knows us; 0 or less: it is over",
+    ),
     "process_resident_memory_bytes": Metric("gauge", (), "memory of the process"),
     "process_cpu_seconds_total": Metric("counter", (), "CPU time of the process"),
     "process_open_fds": Metric("gauge", (), "open files"),
@@ -147,13 +153,16 @@ class Page:
         for word, value in sorted(shown):
             self._lines.append(f'{name}{{{label}="{_escaped(word)}"}} {_number(value)}')
 
-    def put_requests(self, name: str, counts: Mapping[tuple[str, int], int]) -> None:
-        """Put the one metric that has a second label, the status."""
+    def put_pairs(
+        self, name: str, values: Mapping[tuple[str, Second], float], most: int | None = None
+    ) -> None:
+        """Put a metric of two labels: all of it, or only the smallest values."""
+        first, second = METRICS[name].labels
         self._head(name)
-        for (route, status), count in sorted(counts.items()):
-            self._lines.append(
-                f'{name}{{route="{_escaped(route)}",status="{status}"}} {_number(count)}'
-            )
+        smallest = sorted(values.items(), key=lambda item: item[1])[:most]
+        for (one, other), value in sorted(smallest):
+            labels = f'{first}="{_escaped(one)}",{second}="{_escaped(str(other))}"'
+            self._lines.append(f"{name}{{{labels}}} {_number(value)}")
 
     def put_histogram(self, name: str, histogram: Histogram) -> None:
         self._head(name)

@@ -19,7 +19,7 @@ import msgspec
 
 from pilotage import __version__
 
-from ..auth import derived_secrets, keys, signature
+from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.tokens import ADMIN_FILE
 from ..observe.times import shown
 from ..store.errors import StoreError
@@ -33,7 +33,14 @@ BLOBS: Final = "blobs"
 CONFIG: Final = "pilotage.yaml"
 SETTINGS: Final = "settings.yaml"  # those that lay elsewhere: where they belong a person knows
 # What of the data directory goes along beside store and blobs, if it is there.
-FILES: Final = (keys.FILE, signature.FILE, derived_secrets.FILE, ADMIN_FILE, CONFIG)
+FILES: Final = (
+    keys.FILE,
+    element_issuer.FILE,
+    signature.FILE,
+    derived_secrets.FILE,
+    ADMIN_FILE,
+    CONFIG,
+)
 # Made anew by a restore: attempt tokens, broker passwords and renewal secrets of the lost time open
 # nothing.
 NOT_RESTORED: Final = (derived_secrets.FILE, SETTINGS)

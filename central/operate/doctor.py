@@ -18,7 +18,7 @@ import msgspec
 
 from pilotage.proto.api import Health, Summary
 
-from ..auth import derived_secrets, keys, signature
+from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.tokens import ADMIN_FILE
 from ..bus.address import Address
 from ..settings import BadSetting, Settings
@@ -49,7 +49,7 @@ OURS: Final = frozenset(
         f"{STORE_FILE}-wal",
         f"{STORE_FILE}-shm",
         *(LOCK_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
-        *(keys.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
+        *(keys.FILE, element_issuer.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
     }
 )
 DATE_OLD_S: Final = 3.0  # the header has whole seconds, and is made anew each second or so

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
-from ..auth import derived_secrets, keys, signature
+from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE
 from ..settings import CommunitySettings, Settings
@@ -31,7 +31,8 @@ def key_files(data: Path) -> Iterator[Finding]:
     if len(missing) == len(names):
         yield warning("keys", "there are none yet", "pilotage serve makes them at its first start")
         return
-    open_ = [name for name in names if name not in missing and readable_by_others(data / name)]
+    there = [name for name in (*names, element_issuer.FILE) if (data / name).is_file()]
+    open_ = [name for name in there if readable_by_others(data / name)]
     if open_:
         where = " ".join(str(data / name) for name in open_)
         yield fault("keys", f"{', '.join(open_)}: others may read", f"chmod 0600 {where}")
@@ -49,9 +50,10 @@ def _readable(data: Path) -> Finding:
         keys.load(data, disk=disk, clock=clock, randomness=randomness)
         derived_secrets.load(data, disk=disk, randomness=randomness)
         signature.load(data, disk=disk)
+        keys.find(data, disk=disk, name=element_issuer.FILE)
     except (BadKeyFile, OSError) as why:
         return fault("keys", str(why), "take the file out of the last backup")
-    return ok("keys", "three files, for their owner alone")
+    return ok("keys", "each file for its owner alone")
 
 
 def admin_token(data: Path, community: CommunitySettings) -> Finding:

@@ -1,7 +1,6 @@
-"""A credential that lies in a file, and that others may renew: a token, or an X.509 proxy.
+"""A credential that lies in a file: a token, or an X.509 certificate with its key.
 
-The file is read for each use, so that whatever renews it (oidc-agent, htgettoken, voms-proxy-init
-by cron) needs to tell nobody.
+The file is read for each use: what is put there counts at once, and removing it ends what it gave.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ...observe.times import shown
 from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired
@@ -27,31 +27,43 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class FileSource:
-    """Reads one file."""
+    """Reads one file for each use: what stands there now counts, and nothing else."""
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
         self._path, self._clock = Path(options.path), clock
 
     async def current(self) -> Credential:
         """Return what stands in the file now. Raises CredentialExpired."""
-        return await asyncio.to_thread(self._read)
-
-    def _read(self) -> Credential:
-        try:
-            with self._path.open(encoding="ascii") as file:
-                text = file.read(SIZE_MAX).strip()
-        except (OSError, UnicodeDecodeError) as why:
-            raise CredentialExpired(f"{self._path}: cannot be read: {why}") from None
-        if not text:
-            raise CredentialExpired(f"{self._path}: is empty")
+        text = await asyncio.to_thread(read_text, self._path)
         return fresh(text, str(self._path), self._clock)
+
+
+def read_text(path: Path) -> str:
+    """Return what stands in a file. Raises CredentialExpired."""
+    try:
+        with path.open(encoding="ascii") as file:
+            text = file.read(SIZE_MAX).strip()
+    except OSError as why:
+        raise CredentialExpired(f"{path}: cannot be read: {why.strerror}") from None
+    except UnicodeDecodeError:
+        raise CredentialExpired(f"{path}: is no text of a credential") from None
+    if not text:
+        raise CredentialExpired(f"{path}: is empty")
+    return text
 
 
 def fresh(text: str, where: str, clock: Clock) -> Credential:
     """Return a credential that is still good for a while. Raises CredentialExpired."""
     until = expires_at(text)
-    if until is not None and until - clock.wall() < LEFT_MIN_S:
-        ago_s = clock.wall() - until
-        when = f"ran out {ago_s:.0f} s ago" if ago_s > 0 else f"runs out in {-ago_s:.0f} s"
-        raise CredentialExpired(f"{where}: {when}: renew it")
+    if until is not None:
+        check_left(until, where, clock)
     return Credential(text, until)
+
+
+def check_left(until: float, where: str, clock: Clock) -> None:
+    """Check that it is still good for a while. Raises CredentialExpired."""
+    left_s = until - clock.wall()
+    if left_s >= LEFT_MIN_S:
+        return
+    when = f"ran out {-left_s:.0f} s ago" if left_s < 0 else f"runs out in {left_s:.0f} s"
+    raise CredentialExpired(f"{where}: {when}, at {shown(until)}: renew it", until)

@@ -1,9 +1,13 @@
 """Sources of credentials by their name in a site's file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from pilotage.proto.wording import as_json, complaint
 
 from ...ports import Clock
 from ..commands import Commands
@@ -11,22 +15,68 @@ from ..credential import CredentialSource
 from ..errors import BadOptions
 from .command import CommandOptions, CommandSource
 from .files import FileOptions, FileSource
+from .issued import IssuedOptions, IssuedSource, Signer
+from .proxy import ProxyOptions, read_proxy
+from .renewed import RenewedOptions, RenewedSource
 
-OPTIONS: Mapping[str, type[msgspec.Struct]] = {"file": FileOptions, "command": CommandOptions}
+
+@dataclass(frozen=True)
+class _Means:
+    """What sources may use of the world."""
+
+    commands: Commands
+    clock: Clock
+    signer: Signer | None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    options: type[msgspec.Struct]
+    make: Callable[[Any, _Means], CredentialSource]
+
+
+def _issued(options: IssuedOptions, means: _Means) -> CredentialSource:
+    if means.signer is None:
+        raise BadOptions("credential.source: no issuer is here: a central that serves has one")
+    return IssuedSource(options, means.signer, means.clock)
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "command": _Kind(
+        CommandOptions, lambda options, means: CommandSource(options, means.commands, means.clock)
+    ),
+    "file": _Kind(FileOptions, lambda options, means: FileSource(options, means.clock)),
+    "issuer": _Kind(IssuedOptions, _issued),
+    "proxy": _Kind(
+        ProxyOptions,
+        lambda options, means: RenewedSource(Path(options.path), means.clock, read_proxy),
+    ),
+    "renewed": _Kind(
+        RenewedOptions, lambda options, means: RenewedSource(Path(options.path), means.clock)
+    ),
+}
+OPTIONS: Mapping[str, type[msgspec.Struct]] = {name: one.options for name, one in _KINDS.items()}
 
 
 def source(
-    name: str, options: Mapping[str, Any], *, commands: Commands, clock: Clock
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    commands: Commands,
+    clock: Clock,
+    signer: Signer | None = None,
 ) -> CredentialSource:
-    """Build a source. Raises BadOptions, which names the field."""
-    if name not in OPTIONS:
-        known = ", ".join(sorted(OPTIONS))
+    """Build a source. Without a `signer` this installation signs no tokens itself.
+
+    Raises BadOptions, which names the field.
+    """
+    kind = _KINDS.get(name)
+    if kind is None:
+        known = ", ".join(_KINDS)
         raise BadOptions(f"credential.source: there is no source {name!r}; there are {known}")
     try:
-        given = msgspec.convert(dict(options), type=OPTIONS[name])
+        given = msgspec.convert(dict(options), type=kind.options)
     except msgspec.ValidationError as why:
-        raise BadOptions(f"credential.options: {why}") from None
-    if isinstance(given, FileOptions):
-        return FileSource(given, clock)
-    assert isinstance(given, CommandOptions)
-    return CommandSource(given, commands, clock)
+        told = complaint(why, kind.options, as_json(dict(options)))
+        raise BadOptions(f"credential.options{told.path[1:]}: {told.message}") from None
+    return kind.make(given, _Means(commands, clock, signer))

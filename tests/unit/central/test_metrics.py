@@ -21,7 +21,7 @@ def test_each_line_has_the_form_that_is_read() -> None:
         histogram.observe(value)
     page.put("pilotage_ready", True)
     page.put_all("pilotage_jobs", {'od"d\n': 3, "Done": 2.5})
-    page.put_requests("pilotage_http_requests_total", {("/v1/turn", 200): 7})
+    page.put_pairs("pilotage_http_requests_total", {("/v1/turn", 200): 7})
     page.put_histogram("pilotage_turn_seconds", histogram)
 
     assert lines(page) == [

@@ -108,9 +108,11 @@ async def test_a_program_that_fails_is_borne_as_long_as_its_last_word_is_good() 
 def test_a_wrong_source_or_option_is_named() -> None:
     clock, program = HandClock(), Printing()
 
-    with pytest.raises(BadOptions, match="no source 'vault'; there are command, file"):
+    with pytest.raises(BadOptions, match="no source 'vault'; there are command, file, issuer, "):
         source("vault", {}, commands=program, clock=clock)
-    with pytest.raises(BadOptions, match=r"credential.options: .*path"):
+    with pytest.raises(BadOptions, match="credential.source: no issuer is here"):
+        source("issuer", {"audience": "ce"}, commands=program, clock=clock)
+    with pytest.raises(BadOptions, match=r"credential.options.path: "):
         source("file", {"path": "relative"}, commands=program, clock=clock)
 
 

@@ -1,0 +1,85 @@
+"""An X.509 proxy (RFC 3820) in a file, as voms-proxy-init and arcproxy write it and renew it.
+
+The file has the proxy, its key, and the certificates that lead to the person's own. The chain is
+good until the first of them ends, which need not be the proxy.
+"""
+
+import re
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ObjectIdentifier
+
+from ...ports import Clock
+from ..credential import Credential
+from ..errors import CredentialExpired
+from .files import FileOptions, check_left, read_text
+
+_IS_PROXY = ObjectIdentifier("1.3.6.1.5.5.7.1.14")  # proxyCertInfo
+_KEY = re.compile("-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \\1PRIVATE KEY-----", re.S)
+
+
+class ProxyOptions(FileOptions, frozen=True):
+    """The options of the source `proxy`."""
+
+
+def read_proxy(path: Path, clock: Clock) -> Credential:
+    """Return a proxy that is whole, ours alone and still good. Raises CredentialExpired."""
+    text = read_text(path)
+    if path.stat().st_mode & 0o077:
+        raise CredentialExpired(f"{path}: others may read it: chmod 0600 it")
+    try:
+        chain = x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise CredentialExpired(f"{path}: has no certificate in PEM") from None
+    if not _is_proxy(chain[0]):
+        raise CredentialExpired(
+            f"{path}: its first certificate, {_name(chain[0])}, is no proxy (RFC 3820):"
+            " a certificate itself is of the source file"
+        )
+    _check_key(path, text, chain[0])
+    for one, above in zip(chain, chain[1:], strict=False):
+        if one.issuer != above.subject:
+            raise CredentialExpired(
+                f"{path}: {_name(one)} is not followed by what signed it, but by {_name(above)}"
+            )
+    if _is_proxy(chain[-1]):
+        raise CredentialExpired(f"{path}: the certificate that signed {_name(chain[-1])} lacks")
+    first = min(chain, key=_end)
+    which = "the proxy" if first is chain[0] else _name(first)
+    check_left(_end(first), f"{path}: {which}", clock)
+    return Credential(text, _end(first))
+
+
+def _check_key(path: Path, text: str, proxy: x509.Certificate) -> None:
+    found = _KEY.search(text)
+    if found is None:
+        raise CredentialExpired(f"{path}: has no private key")
+    try:
+        key = load_pem_private_key(found.group().encode(), password=None)
+    except (ValueError, TypeError):
+        raise CredentialExpired(f"{path}: its private key does not read") from None
+    if _bits(key.public_key()) != _bits(proxy.public_key()):
+        raise CredentialExpired(f"{path}: its private key is not that of {_name(proxy)}")
+
+
+def _bits(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _is_proxy(certificate: x509.Certificate) -> bool:
+    return any(one.oid == _IS_PROXY for one in certificate.extensions)
+
+
+def _end(certificate: x509.Certificate) -> float:
+    return certificate.not_valid_after_utc.timestamp()
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()
