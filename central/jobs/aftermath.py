@@ -16,6 +16,7 @@ from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.protocol import Store
 from ..store.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
+from .host_watch import HostWatch
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
@@ -51,6 +52,14 @@ class Aftermath:
         self._pilots = memory.pilots
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally = memory.tally
+        self._hosts = HostWatch(
+            memory.hosts,
+            queue=memory.queue,
+            pilots=memory.pilots,
+            leases=memory.leases,
+            clock=clock,
+            log=log,
+        )
         self._bus, self._clock, self._log = bus, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 
@@ -116,6 +125,7 @@ class Aftermath:
         old = state_of(lease)
         if lease.phase is Phase.LIVE:
             self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
+            self._hosts.ended(lease, change.how, change.usage, is_good=False, why=change.reason)
         self._tally.used.ends[change.how.value if change.how else LEASE_OVER] += 1
         if change.usage is not None:
             self._count(lease, change.new, change.usage)
@@ -151,6 +161,9 @@ class Aftermath:
         old = state_of(lease)
         if lease.phase is Phase.LIVE:
             self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
+        self._hosts.ended(
+            lease, change.how, change.usage, is_good=not change.failed, why=change.reason
+        )
         self._leases.forget(lease)
         if change.new is JobState.WAITING:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)

@@ -19,6 +19,7 @@ from ..store.records import Change, JobBody, NewAttempt
 from .aftermath import Aftermath
 from .attempt_ids import AttemptIds
 from .checkpoints import Checkpoints
+from .host_watch import ASK_AGAIN_S, HostWatch
 from .leases import Lease, Phase
 from .memory import Memory
 from .orders import BODIES_BYTES_MAX, Orders, room
@@ -72,6 +73,14 @@ class Asks:
     ) -> None:
         self._store, self._queue = store, memory.queue
         self._leases, self._logs = memory.leases, memory.logs
+        self._hosts = HostWatch(
+            memory.hosts,
+            queue=memory.queue,
+            pilots=memory.pilots,
+            leases=memory.leases,
+            clock=clock,
+            log=log,
+        )
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
         self._attempt_ids, self._checkpoints = attempt_ids, checkpoints
         self._tokens, self._outbound = tokens, outbound
@@ -121,15 +130,20 @@ class Asks:
         if presence.drain or presence.state is not PilotState.RUNNING:
             await self._write(judged, presence, [])
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
+        room = self._hosts.room(presence)
         # A newer ask may have come meanwhile: this one is answered by its own word.
         taken = taken_by(self._leases.of_pilot(presence.pilot), known)
-        offer = presence.live_offer(ask.offer, taken)
-        matches: list[Match] = []
-        if offer.cores_free > 0:
-            matches = matcher.match(offer, ask.jobs_max, self._clock.monotonic())
+        offer, tests_only = presence.live_offer(ask.offer, taken), presence.tests_only
+        matches, is_kept_off = list[Match](), room is not None
+        if offer.cores_free > 0 and room != 0:
+            matches, is_kept_off = self._hosts.match(presence, offer, ask.jobs_max, room)
         assignments = await self._hand_out(presence, ask.n, matches, judged)
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
+        if is_kept_off:  # parked, it would be woken for what it may not have
+            return AskAnswer(n=ask.n, retry_in_s=ASK_AGAIN_S)
+        if presence.tests_only is not tests_only:  # a ban came, or went, while we wrote
+            offer = presence.live_offer(ask.offer, taken)
         matcher.park(offer, ask.n, self._clock.monotonic())
         self._queue.wake()  # for jobs that came while we wrote
         return self._parked(ask.n)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from .classes import Classes
 from .counters import Counters
 from .feed import Feed
+from .hosts import Hosts
 from .leases import LeaseTable
 from .logs import LiveLogs
 from .presence import Pilots
@@ -27,4 +28,5 @@ class Memory:
     tally: Tally
     feed: Feed
     logs: LiveLogs
+    hosts: Hosts = field(default_factory=Hosts)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

@@ -52,6 +52,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "pilot_failed": frozenset({"pilot", "site", "element", "why"}),
     # a compute element did not do what it was asked: it gets no pilots for so long
     "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
+    # jobs failed on a host, or at an element, one after another: it gets none for a while
+    "host_suspended": frozenset({"site", "element", "host", "why"}),
+    # the same, but too few of its neighbours would be left: it goes on getting jobs
+    "host_suspicious": frozenset({"site", "element", "host", "why"}),
+    # a single job did well on a suspended host: it gets jobs again
+    "host_restored": frozenset({"site", "element", "host", "why"}),
     # something in a site's file is not in force; what it said before stays
     "site_trouble": frozenset({"site", "element", "why"}),
     # pilots cannot be submitted now, because the store takes nothing

@@ -1,0 +1,109 @@
+"""Keeps jobs from hosts and elements that swallow them, and from hosts that just could not."""
+
+from typing import Final
+
+from pilotage.matcher.types import LiveOffer, Match
+from pilotage.proto.messages import How, Usage
+
+from ..observe.events import Log
+from ..ports import Clock
+from .hosts import QUICK_S, End, Hosts, match_without
+from .leases import Lease, LeaseTable, Phase
+from .presence import Pilots, Presence
+from .queue import Queue
+from .scores import Verdict
+
+ASK_AGAIN_S: Final = 10.0  # a pilot that may not have what waits
+
+_EVENTS: Final = {
+    Verdict.SUSPENDED: "host_suspended",
+    Verdict.REPORTED: "host_suspicious",
+    Verdict.RESTORED: "host_restored",
+}
+
+
+class HostWatch:
+    """Tells `Hosts` what happens, and lets the matcher follow."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        *,
+        queue: Queue,
+        pilots: Pilots,
+        leases: LeaseTable,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._hosts, self._queue, self._pilots, self._leases = hosts, queue, pilots, leases
+        self._clock, self._log = clock, log
+
+    def room(self, presence: Presence) -> int | None:
+        """Return how many jobs a pilot that asks may have now; None: as many as fit."""
+        now = self._clock.monotonic()
+        room = self._hosts.room(presence.site, presence.element, presence.host, now)
+        return room if room is None or room > 0 else self._room_of_canary(presence, now)
+
+    def _room_of_canary(self, presence: Presence, now: float) -> int | None:
+        """A canary that has run for long enough need not come to its end."""
+        where = presence.site, presence.element, presence.host
+        for job in self._hosts.canaries(*where):
+            lease = self._leases.of_job(job)
+            if lease is None or lease.phase is not Phase.LIVE or lease.started_at is None:
+                continue
+            ran_s = self._clock.wall() - lease.started_at
+            if ran_s >= QUICK_S:
+                end = End(job, lease.kind.owner, How.EXITED, is_good=True, ran_s=ran_s, why="")
+                self._ended(presence, end)
+        return self._hosts.room(*where, now)
+
+    def match(
+        self, presence: Presence, offer: LiveOffer, jobs_max: int, room: int | None
+    ) -> tuple[list[Match], bool]:
+        """Match for a pilot; return what it gets, and whether it must not be woken for more."""
+        now = self._clock.monotonic()
+        most = jobs_max if room is None else min(room, jobs_max)
+        aside = self._hosts.aside(presence.site, presence.host, now)
+        if not aside and room is None:
+            return self._queue.matcher.match(offer, most, now), False
+        found, is_aside = match_without(self._queue.matcher, offer, most, aside, now)
+        if room is not None:
+            where = presence.site, presence.element, presence.host
+            self._hosts.went(*where, [one.job for one in found], now)
+        return found, is_aside or room is not None
+
+    def ended(
+        self, lease: Lease, how: How | None, usage: Usage | None, *, is_good: bool, why: str
+    ) -> None:
+        """An attempt has ended, or its lease is over (`how` is None)."""
+        presence = self._pilots.find(lease.pilot)
+        if presence is None:
+            return
+        end = End(
+            job=lease.job,
+            owner=lease.kind.owner,
+            how=how or How.STALE,
+            is_good=is_good,
+            ran_s=usage.wall_s if usage is not None else 0.0,
+            why=why,
+        )
+        self._ended(presence, end)
+
+    def _ended(self, presence: Presence, end: End) -> None:
+        where = presence.site, presence.element, presence.host
+        for told in self._hosts.ended(*where, end, self._clock.monotonic()):
+            self._log(
+                _EVENTS[told.verdict],
+                site=told.site,
+                element=told.element,
+                host=told.host,
+                why=told.why,
+            )
+            if told.verdict is Verdict.SUSPENDED:
+                self._withdraw()
+
+    def _withdraw(self) -> None:
+        """No pilot of a suspended host is woken: its next ask is answered as it should be."""
+        for one in self._pilots.all():
+            if self._hosts.is_held(one.site, one.element, one.host):
+                self._queue.matcher.withdraw(one.pilot)

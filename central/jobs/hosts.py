@@ -1,0 +1,168 @@
+"""Hosts and elements that swallow jobs, as the dispatch asks about them. Pure.
+
+Hosts are told apart by their site and the name that their pilots say; a pilot may lie about its
+name, but never about its site. Beside the scores stands which jobs are not given to which host for
+a moment: what a job needs was not there.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pilotage.matcher import Matcher
+from pilotage.matcher.matcher import less
+from pilotage.matcher.types import LiveOffer, Match
+from pilotage.proto.messages import How
+
+from .scores import Place, Scores, Shown, Terms, Verdict
+
+QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
+ASIDE_S: Final = 120.0  # for so long a job is not given again to a host that could not run it
+ASIDE_MAX: Final = 64  # such jobs of a host, the newest
+HOSTS_MAX: Final = 10_000  # with such jobs
+WHOLE: Final = Terms(jobs_min=20)  # of an element: many hosts, many jobs
+
+# Ends that say something about a host when they come early.
+SAYS_SOMETHING: Final = frozenset(
+    {
+        *(How.EXITED, How.SIGNALLED, How.OUTPUT, How.NO_START, How.INPUT, How.SOFTWARE),
+        *(How.LOST, How.OTHER),
+    }
+)
+# What the job needs was not there, or could not be started: elsewhere it may.
+NOT_HERE: Final = frozenset({How.NO_START, How.SOFTWARE})
+
+
+@dataclass(frozen=True)
+class End:
+    """How an attempt ended, as far as its host is concerned."""
+
+    job: int
+    owner: str
+    how: How
+    is_good: bool
+    ran_s: float  # 0 where it never started
+    why: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What has changed, for the log."""
+
+    verdict: Verdict
+    site: str
+    element: str  # empty: it is about a host
+    host: str  # empty: it is about an element
+    why: str
+
+
+class Hosts:
+    """Hosts and elements, and what is held against them."""
+
+    def __init__(self) -> None:
+        self._hosts, self._elements = Scores(Terms()), Scores(WHOLE)
+        self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
+
+    def ended(self, site: str, element: str, host: str, end: End, now: float) -> list[Told]:
+        """An attempt has ended there; return what that changes."""
+        if end.how in NOT_HERE:
+            self._put_aside((site, host), end.job, now)
+        told: list[Told] = []
+        for scores, place, named in (
+            (self._hosts, (site, host), ("", host)),
+            (self._elements, (site, element), (element, "")),
+        ):
+            verdict = _judge(scores, place, end, now)
+            if verdict is not None:
+                told.append(Told(verdict, site, *named, end.why))
+        return told
+
+    def room(self, site: str, element: str, host: str, now: float) -> int | None:
+        """A pilot asks from there: return how many jobs it may have now; None: all that fit."""
+        at_host, at_element = (site, host), (site, element)
+        self._hosts.saw(at_host, site, now)
+        self._elements.saw(at_element, "", now)
+        of_host = self._hosts.room(at_host, now)
+        of_element = self._elements.room(at_element, now)
+        if of_host is None or of_element is None:
+            return of_element if of_host is None else of_host
+        return min(of_host, of_element)
+
+    def went(self, site: str, element: str, host: str, jobs: Iterable[int], now: float) -> None:
+        """Jobs were given to a pilot there."""
+        for job in jobs:
+            self._hosts.went((site, host), job, now)
+            self._elements.went((site, element), job, now)
+
+    def is_held(self, site: str, element: str, host: str) -> bool:
+        """Whether jobs are kept from a pilot there, all or all but one."""
+        return self._hosts.is_held((site, host)) or self._elements.is_held((site, element))
+
+    def room_of_element(self, site: str, element: str, now: float) -> int | None:
+        """Return how many jobs may go to an element now; None: as many as fit."""
+        return self._elements.room((site, element), now)
+
+    def canaries(self, site: str, element: str, host: str) -> set[int]:
+        """Return the jobs that try the places of a pilot."""
+        tries = self._hosts.canary((site, host)), self._elements.canary((site, element))
+        return {job for job in tries if job is not None}
+
+    def lift(self, site: str, *, host: str = "", element: str = "") -> bool:
+        """A person says that a host or an element is as it should be."""
+        return self._hosts.lift((site, host)) if host else self._elements.lift((site, element))
+
+    def shown(self) -> tuple[list[Shown], list[Shown]]:
+        """Return the hosts, then the elements, that are not as they should be."""
+        return self._hosts.shown(), self._elements.shown()
+
+    # -- jobs that a host could not run ---------------------------------------------------------
+
+    def aside(self, site: str, host: str, now: float) -> Mapping[int, float]:
+        """Return the jobs that are not for a host now."""
+        jobs = self._aside.get((site, host))
+        if jobs is None:
+            return {}
+        while jobs and next(iter(jobs.values())) <= now:
+            jobs.popitem(last=False)
+        if not jobs:
+            del self._aside[site, host]
+        return jobs
+
+    def _put_aside(self, place: Place, job: int, now: float) -> None:
+        jobs = self._aside.setdefault(place, OrderedDict())
+        jobs.pop(job, None)
+        jobs[job] = now + ASIDE_S
+        if len(jobs) > ASIDE_MAX:
+            jobs.popitem(last=False)
+        if len(self._aside) > HOSTS_MAX:
+            self._aside.popitem(last=False)
+
+
+def _judge(scores: Scores, place: Place, end: End, now: float) -> Verdict | None:
+    if end.is_good or end.ran_s >= QUICK_S:
+        return scores.did_well(place, end.owner, now)
+    if end.how in SAYS_SOMETHING:
+        return scores.failed(place, end.job, end.owner, end.why, now)
+    scores.came_back(place, end.job)
+    return None
+
+
+def match_without(
+    matcher: Matcher, offer: LiveOffer, jobs_max: int, aside: Mapping[int, float], now: float
+) -> tuple[list[Match], bool]:
+    """Match all but some jobs; return what was given, and whether one of those would have been."""
+    given: list[Match] = []
+    refused: list[Match] = []
+    while len(given) < jobs_max:
+        found = matcher.match(offer, jobs_max - len(given), now)
+        others = [one for one in found if one.job not in aside]
+        refused += [one for one in found if one.job in aside]
+        given += others
+        if len(others) == len(found):
+            break
+        for one in others:
+            offer = less(offer, one)
+    for one in refused:  # pending until here, so that each of them came once
+        matcher.put_back(one.job)
+    return given, bool(refused)

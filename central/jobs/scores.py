@@ -1,0 +1,292 @@
+"""Places that swallow jobs: hosts, and whole elements, on which one attempt after another fails.
+
+Pure. A place is suspended when attempts fail there soon after their match, of several jobs of
+several owners, and nothing ends well in between: so many of them as could hardly be by chance, by
+how often attempts fail in its neighbours. What an owner's jobs do in many places says nothing of
+any of them. A suspended place gets no jobs for a while, then a single one, the canary:
+if that does well, all is as before, if not, the next pause is twice as long. Of the places of a
+group few may be suspended at a time, and never the only one: of the others it is only told.
+"""
+
+import enum
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, log
+from typing import Final
+
+Place = tuple[str, str]  # site and host, or site and element
+
+PLACES_MAX: Final = 20_000
+MOST_USUAL: Final = 0.8  # where more fail than that, chance says nothing any more
+OWNERS_MAX: Final = 20_000
+OF_OWNER_MAX: Final = 16  # places at which an owner has failed
+JOBS_MAX: Final = 64  # of a place
+SLOWNESS: Final = 0.05  # the part that one end has in what is known of a place
+
+
+@dataclass(frozen=True)
+class Terms:
+    """When a place is suspended, and for how long."""
+
+    jobs_min: int = 5  # of which attempts failed, one after another
+    chance_max: float = 1e-6  # that they did so as attempts fail in the neighbours too
+    owners_min: int = 2  # whose they are
+    elsewhere_max: int = 8  # other places at which an owner's jobs may fail and still say anything
+    window_s: float = 1_800.0  # what is older counts no more
+    pause_first_s: float = 600.0
+    pause_max_s: float = 21_600.0
+    canary_s: float = 900.0  # without a word of a canary for so long: another one
+    seen_s: float = 3_600.0  # a place that was not seen for so long is none of its group's
+    share_max: float = 0.2  # of a group's places
+    again_s: float = (
+        60.0  # how often it is asked again whether one that is only told of may be held
+    )
+
+
+class Standing(str, enum.Enum):
+    """How it stands with a place."""
+
+    OPEN = "open"
+    REPORTED = "reported"  # it would be suspended, but there would not be enough left
+    SUSPENDED = "suspended"
+    CANARY = "canary"  # one job at a time, to see
+
+
+class Verdict(str, enum.Enum):
+    """What an end has changed."""
+
+    SUSPENDED = "suspended"
+    REPORTED = "reported"
+    RESTORED = "restored"
+
+
+@dataclass
+class _Score:
+    group: Hashable
+    seen: float
+    bad: OrderedDict[int, tuple[str, float]] = field(  # job → owner, when
+        default_factory=OrderedDict[int, tuple[str, float]]
+    )
+    rate: float = 0.0  # how many of its attempts fail, the newest counting most
+    standing: Standing = Standing.OPEN
+    since: float = 0.0
+    until: float = 0.0
+    pause_s: float = 0.0  # the last one
+    why: str = ""
+    canary: int | None = None
+    canary_at: float = 0.0
+
+    @property
+    def is_held(self) -> bool:
+        return self.standing in (Standing.SUSPENDED, Standing.CANARY)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A place that is not as it should be."""
+
+    place: Place
+    standing: Standing
+    since: float  # as the caller's clock
+    until: float
+    jobs: int
+    owners: int
+    why: str
+
+
+class Scores:
+    """All places of one kind."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._scores: dict[Place, _Score] = {}
+        self._failed: OrderedDict[str, OrderedDict[Place, float]] = OrderedDict()  # by owner
+        self._members: dict[Hashable, set[Place]] = {}
+
+    def saw(self, place: Place, group: Hashable, now: float) -> None:
+        """The place is there: it is one of its group."""
+        score = self._scores.get(place)
+        if score is not None:
+            score.seen = now
+            return
+        if len(self._scores) >= PLACES_MAX:
+            self._make_room(now)
+        self._scores[place] = _Score(group, now)
+        self._members.setdefault(group, set()).add(place)
+
+    def did_well(self, place: Place, owner: str, now: float) -> Verdict | None:
+        """A job ended well at a place, or runs for long: it is as it should be."""
+        self._failed.pop(owner, None)
+        score = self._scores.get(place)
+        if score is None:
+            return None
+        score.bad.clear()
+        score.rate *= 1 - SLOWNESS
+        if score.standing is Standing.CANARY:
+            self._open(score)
+            return Verdict.RESTORED
+        if score.standing is Standing.REPORTED:
+            self._open(score)
+        return None  # what began before it was suspended lifts nothing
+
+    def failed(self, place: Place, job: int, owner: str, why: str, now: float) -> Verdict | None:
+        """A job failed at a place soon after its match."""
+        score = self._scores.get(place)
+        if score is None:
+            return None
+        was_canary = score.canary == job
+        if was_canary:
+            score.canary = None
+        score.rate += SLOWNESS * (1 - score.rate)
+        if self._fails_elsewhere(owner, place, now):
+            return None  # his jobs fail anywhere; of a canary: the next one will say more
+        score.bad.pop(job, None)
+        score.bad[job] = owner, now
+        if len(score.bad) > JOBS_MAX:
+            score.bad.popitem(last=False)
+        if score.standing is Standing.CANARY:
+            return self._suspend(score, why, now) if was_canary else None
+        if score.standing is Standing.SUSPENDED or not self._looks_bad(score, now):
+            return None
+        is_new = score.standing is Standing.OPEN
+        if not is_new and now < score.until:
+            return None
+        there, held = self._there(score.group, now)
+        if len(score.bad) < self._enough(score, there):
+            return None
+        if len(there) > 1 and held < self._most(len(there)):
+            return self._suspend(score, why, now)
+        score.standing, score.why, score.until = Standing.REPORTED, why, now + self._terms.again_s
+        score.since = now if is_new else score.since
+        return Verdict.REPORTED if is_new else None
+
+    def came_back(self, place: Place, job: int) -> None:
+        """A job left a place without a word on it: if it was the canary, another one may go."""
+        score = self._scores.get(place)
+        if score is not None and score.canary == job:
+            score.canary = None
+
+    def room(self, place: Place, now: float) -> int | None:
+        """Return how many jobs may go there now; None: as many as fit."""
+        score = self._scores.get(place)
+        if score is None or not score.is_held:
+            return None
+        if now < score.until:
+            return 0
+        score.standing = Standing.CANARY
+        is_out = score.canary is not None and now < score.canary_at + self._terms.canary_s
+        return 0 if is_out else 1
+
+    def went(self, place: Place, job: int, now: float) -> None:
+        """A job was given to a place at which there was room for one."""
+        score = self._scores.get(place)
+        if score is not None and score.standing is Standing.CANARY:
+            score.canary, score.canary_at = job, now
+
+    def canary(self, place: Place) -> int | None:
+        """Return the job that tries a place."""
+        score = self._scores.get(place)
+        return None if score is None else score.canary
+
+    def is_held(self, place: Place) -> bool:
+        """Whether jobs are kept from a place, all or all but one."""
+        score = self._scores.get(place)
+        return score is not None and score.is_held
+
+    def lift(self, place: Place) -> bool:
+        """A person says that a place is as it should be; False where nothing is held against it."""
+        score = self._scores.get(place)
+        if score is None or score.standing is Standing.OPEN:
+            return False
+        self._open(score)
+        score.pause_s = 0.0
+        return True
+
+    def shown(self) -> list[Shown]:
+        """Return the places that are not as they should be."""
+        return [
+            Shown(
+                place=place,
+                standing=one.standing,
+                since=one.since,
+                until=one.until,
+                jobs=len(one.bad),
+                owners=len({owner for owner, _ in one.bad.values()}),
+                why=one.why,
+            )
+            for place, one in sorted(self._scores.items())
+            if one.standing is not Standing.OPEN
+        ]
+
+    # -- judging --------------------------------------------------------------------------------
+
+    def _looks_bad(self, score: _Score, now: float) -> bool:
+        oldest = now - self._terms.window_s
+        while score.bad and next(iter(score.bad.values()))[1] < oldest:
+            score.bad.popitem(last=False)
+        owners = {owner for owner, _ in score.bad.values()}
+        return len(score.bad) >= self._terms.jobs_min and len(owners) >= self._terms.owners_min
+
+    def _enough(self, score: _Score, there: Sequence[_Score]) -> int:
+        """Return how many jobs have to fail, as they do in the neighbours: each counts alike."""
+        rates = [one.rate for one in there if one is not score]
+        usual = min(MOST_USUAL, sum(rates) / len(rates)) if rates else 0.0
+        if usual <= 0.0:
+            return self._terms.jobs_min
+        return max(self._terms.jobs_min, ceil(log(self._terms.chance_max) / log(usual)))
+
+    def _fails_elsewhere(self, owner: str, place: Place, now: float) -> bool:
+        """Take note that an owner's job failed at a place; say whether they do in too many."""
+        places = self._failed.setdefault(owner, OrderedDict())
+        self._failed.move_to_end(owner)
+        if len(self._failed) > OWNERS_MAX:
+            self._failed.popitem(last=False)
+        places.pop(place, None)
+        places[place] = now
+        oldest = now - self._terms.window_s
+        while len(places) > OF_OWNER_MAX or next(iter(places.values())) < oldest:
+            places.popitem(last=False)
+        group = self._scores[place].group
+        others = sum(
+            score.group == group
+            for one in places
+            if one != place and (score := self._scores.get(one)) is not None
+        )
+        return others > min(self._terms.elsewhere_max, self._most(len(self._members[group])))
+
+    def _there(self, group: Hashable, now: float) -> tuple[list[_Score], int]:
+        """Return the places of a group that are in use, and how many of them are held."""
+        all_ = [self._scores[one] for one in self._members[group]]
+        there = [one for one in all_ if one.is_held or now - one.seen <= self._terms.seen_s]
+        return there, sum(one.is_held for one in there)
+
+    def _most(self, places: int) -> int:
+        return max(1, int(places * self._terms.share_max))
+
+    def _suspend(self, score: _Score, why: str, now: float) -> Verdict:
+        terms = self._terms
+        longer = min(terms.pause_max_s, max(terms.pause_first_s, 2 * score.pause_s))
+        # One that did well for long since is forgiven.
+        is_relapse = score.is_held or now - score.until <= terms.pause_max_s
+        score.pause_s = longer if score.pause_s and is_relapse else terms.pause_first_s
+        if not score.is_held:
+            score.since = now
+        score.standing, score.until, score.why = Standing.SUSPENDED, now + score.pause_s, why
+        score.canary = None
+        return Verdict.SUSPENDED
+
+    def _open(self, score: _Score) -> None:
+        score.standing, score.canary, score.why = Standing.OPEN, None, ""
+        score.bad.clear()
+
+    def _make_room(self, now: float) -> None:
+        """Forget who was not seen for long, or else who came first. What is held goes last."""
+        idle = [one for one, score in self._scores.items() if not score.is_held]
+        old = [one for one in idle if now - self._scores[one].seen > self._terms.seen_s]
+        for place in old or idle[:1] or list(self._scores)[:1]:
+            gone = self._scores.pop(place)
+            members = self._members[gone.group]
+            members.discard(place)
+            if not members:
+                del self._members[gone.group]

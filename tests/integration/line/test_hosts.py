@@ -1,0 +1,227 @@
+"""Hosts that swallow jobs, and hosts that cannot run one: the shipped central on fakes."""
+
+import dataclasses
+import uuid
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from pilotage.central.auth.callers import PilotCaller, User
+from pilotage.proto.api import SecretRequest, Submission
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import (
+    Ask,
+    Assignment,
+    Attempt,
+    Beat,
+    How,
+    Node,
+    Offer,
+    Register,
+    Report,
+    Turn,
+    Usage,
+    What,
+)
+from tests import virtual
+from tests.fakes import FakeInstallation
+
+OFFER = Offer(cores=4, cores_free=4, memory_mb=8_000, memory_free_mb=8_000, wall_left_s=90_000)
+HOSTS = 6
+
+
+class Voice:
+    """A pilot on a host, which says what a test lets it say."""
+
+    def __init__(self, world: FakeInstallation, host: str) -> None:
+        self._world, self.host = world, host
+        self.gen, self.n, self.session = "", 0, 0
+        self.is_parked = False
+        self.held: set[Attempt] = set()
+        self.caller = PilotCaller(pilot="", community="", site="", element="")
+
+    async def start(self) -> "Voice":
+        pilots = self._world.central.services.pilots
+        request = SecretRequest(site="PIC", element="slurm")
+        made = await pilots.make_secrets(self._world.user(), request)
+        me = await pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host=self.host))
+        )
+        self.caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        self.gen, self.session = me.gen, me.session
+        return self
+
+    async def ask(self, jobs_max: int = 1) -> tuple[Assignment, ...]:
+        """Ask as a pilot does that is alive: after a beat."""
+        dispatch = self._world.central.services.dispatch
+        self.n += 1
+        held = tuple(self.held)
+        beat = Beat(gen=self.gen, session=self.session, n=self.n, closed=self.n - 1, holding=held)
+        await dispatch.beat(self.caller, beat)
+        ask = Ask(n=self.n, offer=OFFER, jobs_max=jobs_max, holding=held)
+        reply = await dispatch.turn(self.caller, Turn(gen=self.gen, session=self.session, ask=ask))
+        assert reply.ask is not None
+        self.is_parked = reply.ask.parked
+        self.held |= {Attempt(one.job, one.epoch) for one in reply.ask.assignments}
+        return tuple(reply.ask.assignments)
+
+    async def says(self, one: Assignment, what: What = What.ENDED, **told: object) -> None:
+        if what is What.ENDED:
+            self.held.discard(Attempt(one.job, one.epoch))
+        usage = Usage(wall_s=1.0) if what is What.ENDED else None
+        plain = Report(one.job, one.epoch, one.attempt_id, n=1, what=what, usage=usage)
+        await self._world.central.services.dispatch.turn(
+            self.caller,
+            Turn(
+                gen=self.gen,
+                session=self.session,
+                reports=(dataclasses.replace(plain, **told),),  # type: ignore[arg-type]
+            ),
+        )
+
+    async def fails(self, one: Assignment) -> None:
+        await self.says(one, how=How.EXITED, exit_code=127)
+
+    async def does_well(self, one: Assignment) -> None:
+        await self.says(one, how=How.EXITED, exit_code=0)
+
+    async def lacks(self, one: Assignment) -> None:
+        await self.says(one, how=How.SOFTWARE, detail="no module gammapy here")
+
+
+class Scene:
+    """A central with a pilot on each of some hosts of one site."""
+
+    def __init__(self) -> None:
+        self.world = FakeInstallation()
+        self.voices: list[Voice] = []
+
+    async def start(self) -> None:
+        await self.world.start()
+        for number in range(HOSTS):
+            self.voices.append(await Voice(self.world, f"wn{number}").start())
+            await self.voices[-1].ask()
+            # Not parked any more, so that no job is kept for one that a test leaves silent.
+            self.world.central.memory.queue.matcher.withdraw(self.voices[-1].caller.pilot)
+
+    def user(self, name: str) -> User:
+        return msgspec.structs.replace(self.world.user(), subject=name)
+
+    async def submit(self, count: int, name: str = "maria") -> list[int]:
+        body = msgspec.Raw(msgspec.json.encode(Job(command=("run",))))
+        made = await self.world.central.services.submissions.submit(
+            self.user(name), Submission(key=uuid.uuid4().hex, jobs=[body] * count), body_hash="x"
+        )
+        return [job for one in made.ids for job in range(one.first, one.first + one.count)]
+
+    async def swallow(self) -> int:
+        """Let the first host fail all that it gets; return how many jobs that were."""
+        for number in range(50):
+            got = await self.voices[0].ask()
+            if not got:
+                return number
+            await self.voices[0].fails(got[0])
+        return 50
+
+
+def scene(tell: Callable[[Scene], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        one = Scene()
+        await one.start()
+        try:
+            await tell(one)
+        finally:
+            await one.world.kill()
+
+    virtual.run(whole(), limit_s=100_000)
+
+
+def test_a_black_hole_swallows_a_few_jobs_and_no_more_until_a_canary_does_well() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(20, "maria")
+        await one.submit(20, "jorge")
+        swallowed = await one.swallow()
+        elsewhere = await one.voices[1].ask()
+        is_held = one.world.central.memory.hosts.is_held("PIC", "slurm", "wn0")
+        await one.world.clock.sleep(601)
+        canary = await one.voices[0].ask(jobs_max=4)
+        beside = await one.voices[0].ask(jobs_max=4)
+        await one.voices[0].does_well(canary[0])
+        after = await one.voices[0].ask(jobs_max=4)
+
+        assert 5 <= swallowed <= 12
+        assert len(elsewhere) == 1
+        assert is_held
+        assert (len(canary), len(beside), len(after)) == (1, 0, 4)
+
+    scene(tell)
+
+
+def test_a_canary_that_runs_for_a_minute_need_not_come_to_its_end() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(20, "maria")
+        await one.submit(20, "jorge")
+        await one.swallow()
+        await one.world.clock.sleep(601)
+        (canary,) = await one.voices[0].ask(jobs_max=4)
+        await one.voices[0].says(canary, What.STARTED)
+        at_once = await one.voices[0].ask()
+        await one.world.clock.sleep(61)
+        later = await one.voices[0].ask()
+
+        assert (len(at_once), len(later)) == (0, 1)
+
+    scene(tell)
+
+
+def test_no_pilot_of_a_suspended_host_is_woken_for_a_job() -> None:
+    async def tell(one: Scene) -> None:
+        second = await Voice(one.world, "wn0").start()
+        await one.submit(3, "maria")
+        await one.submit(3, "jorge")
+        swallowed = await one.swallow()
+        matcher = one.world.central.memory.queue.matcher
+        await second.ask()
+        await one.submit(1, "maria")
+
+        assert swallowed == 5
+        assert (second.is_parked, matcher.parked_ask(second.caller.pilot)) == (False, 0)
+
+    scene(tell)
+
+
+def test_a_job_whose_software_a_host_has_not_goes_to_another_host_and_comes_back_later() -> None:
+    async def tell(one: Scene) -> None:
+        first, second = await one.submit(2)
+        (got,) = await one.voices[0].ask()
+        await one.voices[0].lacks(got)
+        (other,) = await one.voices[0].ask()
+        none = await one.voices[0].ask()
+        was_parked = one.voices[0].is_parked
+        (elsewhere,) = await one.voices[1].ask()
+        await one.voices[1].lacks(elsewhere)
+        await one.world.clock.sleep(121)
+        (again,) = await one.voices[0].ask()
+
+        assert (got.job, other.job, none, elsewhere.job) == (first, second, (), first)
+        assert not was_parked, "it would be woken for the job again and again"
+        assert again.job == first
+
+    scene(tell)
+
+
+def test_a_job_that_no_host_can_run_is_held_for_what_they_said() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit(1)
+        for voice in one.voices[:5]:
+            (got,) = await voice.ask()
+            await voice.lacks(got)
+        detail = await one.world.central.services.queries.job(one.user("maria"), job)
+
+        assert detail.view.state is JobState.HELD
+        assert "no module gammapy here" in detail.view.reason
+
+    scene(tell)
