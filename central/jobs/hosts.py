@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from pilotage.matcher import Matcher
 from pilotage.matcher.matcher import less
 from pilotage.matcher.types import LiveOffer, Match
@@ -34,8 +36,7 @@ SAYS_SOMETHING: Final = frozenset(
 NOT_HERE: Final = frozenset({How.NO_START, How.SOFTWARE})
 
 
-@dataclass(frozen=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended, as far as its host is concerned."""
 
     job: int
@@ -66,9 +67,9 @@ class Hosts:
 
     def ended(self, site: str, element: str, host: str, end: End, now: float) -> list[Told]:
         """An attempt has ended there; return what that changes."""
+        told: list[Told] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
-        told: list[Told] = []
         for scores, place, named in (
             (self._hosts, (site, host), ("", host)),
             (self._elements, (site, element), (element, "")),
@@ -80,11 +81,8 @@ class Hosts:
 
     def room(self, site: str, element: str, host: str, now: float) -> int | None:
         """A pilot asks from there: return how many jobs it may have now; None: all that fit."""
-        at_host, at_element = (site, host), (site, element)
-        self._hosts.saw(at_host, site, now)
-        self._elements.saw(at_element, "", now)
-        of_host = self._hosts.room(at_host, now)
-        of_element = self._elements.room(at_element, now)
+        of_host = self._hosts.asked((site, host), site, now)
+        of_element = self._elements.asked((site, element), "", now)
         if of_host is None or of_element is None:
             return of_element if of_host is None else of_host
         return min(of_host, of_element)

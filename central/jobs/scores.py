@@ -22,6 +22,7 @@ MOST_USUAL: Final = 0.8  # where more fail than that, chance says nothing any mo
 OWNERS_MAX: Final = 20_000
 OF_OWNER_MAX: Final = 16  # places at which an owner has failed
 JOBS_MAX: Final = 64  # of a place
+RATE_MIN: Final = 1e-3  # what is less is nothing
 SLOWNESS: Final = 0.05  # the part that one end has in what is known of a place
 
 
@@ -117,12 +118,13 @@ class Scores:
 
     def did_well(self, place: Place, owner: str, now: float) -> Verdict | None:
         """A job ended well at a place, or runs for long: it is as it should be."""
-        self._failed.pop(owner, None)
+        if self._failed:
+            self._failed.pop(owner, None)
         score = self._scores.get(place)
-        if score is None:
+        if score is None or not score.rate and score.standing is Standing.OPEN:
             return None
         score.bad.clear()
-        score.rate *= 1 - SLOWNESS
+        score.rate = score.rate * (1 - SLOWNESS) if score.rate > RATE_MIN else 0.0
         if score.standing is Standing.CANARY:
             self._open(score)
             return Verdict.RESTORED
@@ -166,6 +168,15 @@ class Scores:
         score = self._scores.get(place)
         if score is not None and score.canary == job:
             score.canary = None
+
+    def asked(self, place: Place, group: Hashable, now: float) -> int | None:
+        """A place is there, and asks: return how many jobs it may have; None: as many as fit."""
+        score = self._scores.get(place)
+        if score is None:
+            self.saw(place, group, now)
+            return None
+        score.seen = now
+        return None if score.standing is Standing.OPEN else self.room(place, now)
 
     def room(self, place: Place, now: float) -> int | None:
         """Return how many jobs may go there now; None: as many as fit."""
