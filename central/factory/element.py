@@ -66,7 +66,10 @@ class Submitted:
 
 @dataclass(frozen=True)
 class PilotOutput:
-    """The streams of a pilot, each at most OUTPUT_MAX_BYTES from its end."""
+    """The streams of a pilot, each at most OUTPUT_MAX_BYTES from its end.
+
+    An element that keeps one stream of both has all of it in `stdout`.
+    """
 
     stdout: bytes = b""
     stderr: bytes = b""

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from pilotage.central.factory.commands import Commands
-from pilotage.central.factory.credential import Credential
+from pilotage.central.factory.credential import Credential, CredentialSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement
 from pilotage.central.factory.errors import Denied, ElementTrouble, Unreachable
@@ -35,11 +35,12 @@ class Rig:
 
     kind: str
     options: dict[str, Any]
-    credential: Token | None = None
+    credential: CredentialSource | None = None
     no_slot: str = "1"  # of the form of its slots, and never given
     submits: str = ""  # the program that submits; empty: there is but one
     first_s: float = 20.0  # how long its word on a pilot may take
     web: ssl.SSLContext | None = None  # it is reached by HTTPS, and not by programs
+    has_one_stream: bool = False  # what a pilot prints is all in stdout
 
     def element(self, commands: Commands, folder: Path) -> ComputeElement:
         """Return its driver."""

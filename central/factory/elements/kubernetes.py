@@ -1,0 +1,364 @@
+"""Kubernetes, by its REST API: each pilot is a Job (batch/v1) with one Pod.
+
+The token is a service account's of one namespace; what it must be allowed there stands in
+docs/sites/kubernetes.md. Kubernetes keeps one stream of a container: what a pilot printed is all
+in `stdout`.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from ..drivers import Driver, Tools
+from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
+from ..errors import BadOptions, Denied, Step, Unreachable
+from .calls import submit_each
+from .kubernetes_objects import (
+    CONTAINER,
+    OURS,
+    STAMP,
+    Job,
+    KubernetesOptions,
+    Pod,
+    is_name,
+    job,
+    job_name,
+    one_line,
+    pods_by_job,
+    secret,
+    slot,
+)
+from .web import ANSWER_MAX_BYTES, Answer, Web, for_each, opened
+
+T = TypeVar("T")
+PAGE = 500
+PAGES_MAX = 2_000
+LISTED_MAX = 100_000
+LISTS_MAX = 3  # that are begun anew, when one runs out before it is read to its end
+LOG_LINES = 4_096
+LOG_READ_MAX_BYTES = 16_000_000
+_STRICT = "fieldValidation=Strict"  # what it does not know is a mistake of ours
+_JSON = {"content-type": "application/json"}
+_MERGE = {"content-type": "application/merge-patch+json"}
+
+
+class Kubernetes:
+    """A namespace. A slot is the name of a Job, which is the pilot's stamp."""
+
+    def __init__(self, options: KubernetesOptions, tools: Tools) -> None:
+        if tools.credential is None:
+            raise BadOptions("credential: is required: a source of a service account's token")
+        self._options, self._tools, self._source = options, tools, tools.credential
+        self._jobs = f"/apis/batch/v1/namespaces/{options.namespace}/jobs"
+        self._core = f"/api/v1/namespaces/{options.namespace}"
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[Web]:
+        options = self._options
+        credential = await self._source.current()
+        async with opened(
+            options.url.rstrip("/"),
+            ca_file=options.ca_file,
+            token=credential.text,
+            timeout_s=options.timeout_s,
+            transport=self._tools.transport,
+        ) as web:
+            yield web
+
+    async def reach(self) -> None:
+        """Ask for a Job of ours. Raises as all calls do."""
+        query = urlencode({"labelSelector": OURS, "limit": 1})
+        async with self._open() as web:
+            answer = await _ask(web, Step.REACH, "GET", f"{self._jobs}?{query}")
+            _decoded(Step.REACH, answer, _Page, "JobList")
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        """Make a Job for each pilot, give it its script, then let it go. Raises as all calls do."""
+        async with self._open() as web:
+
+            async def one(request: PilotRequest) -> str:
+                return await self._submit(web, request)
+
+            return await submit_each(requests, one)
+
+    async def _submit(self, web: Web, request: PilotRequest) -> str:
+        name = job_name(request.stamp)
+        try:
+            made = await _ask(
+                web,
+                Step.SUBMIT,
+                "POST",
+                f"{self._jobs}?{_STRICT}",
+                content=msgspec.json.encode(job(request, self._options)),
+            )
+        except _Conflict:  # of an earlier try whose answer was lost: what it lacks is done now
+            try:
+                await self._finish(web, request, await self._ours(web, request.stamp))
+            except Denied as why:  # but something has happened before
+                raise Unreachable(Step.SUBMIT, why.why) from None
+            return name
+        try:
+            await self._finish(web, request, _decoded(Step.SUBMIT, made, Job, "Job"))
+        except Denied:
+            await self._delete(web, Step.SUBMIT, name)
+            raise
+        return name
+
+    async def _ours(self, web: Web, stamp: str) -> Job:
+        name = job_name(stamp)
+        answer = await _ask(web, Step.SUBMIT, "GET", f"{self._jobs}/{name}")
+        found = _decoded(Step.SUBMIT, answer, Job, "Job")
+        if found.metadata.annotations.get(STAMP) != stamp:
+            raise Denied(Step.SUBMIT, f"there is a Job {name} already, and it is not ours")
+        return found
+
+    async def _finish(self, web: Web, request: PilotRequest, made: Job) -> None:
+        """Give a Job its script and let it go. Both may be done again."""
+        name = job_name(request.stamp)
+        if made.metadata.name != name or not made.metadata.uid:
+            raise Unreachable(Step.SUBMIT, f"it made a Job {made.metadata.name[:80]!r}")
+        given = secret(name, made.metadata.uid, request.script)
+        try:
+            await _ask(
+                web,
+                Step.SUBMIT,
+                "POST",
+                f"{self._core}/secrets?{_STRICT}",
+                content=msgspec.json.encode(given),
+            )
+        except _Conflict:
+            pass
+        if not self._options.queue and made.spec.suspend is not False:
+            await self._patch(web, Step.SUBMIT, f"{self._jobs}/{name}", {"suspend": False})
+
+    async def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        """Return the Jobs of these pilots. Raises as all calls do."""
+        async with self._open() as web:
+            jobs = await self._list(web, Step.STATES, self._jobs, Job, "JobList")
+        found = {one.metadata.annotations.get(STAMP): one.metadata.name for one in jobs}
+        return {stamp: found[stamp] for stamp in stamps if is_name(found.get(stamp, ""))}
+
+    async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
+        """Return where pilots stand, by a list of Jobs and one of Pods. Raises as all calls do."""
+        async with self._open() as web:
+            jobs = await self._list(web, Step.STATES, self._jobs, Job, "JobList")
+            pods = await self._pods(web, Step.STATES)
+        by_name = {one.metadata.name: one for one in jobs}
+        gone = Slot(SlotState.GONE)
+        return {
+            name: slot(by_name[name], pods.get(name)) if name in by_name else gone for name in slots
+        }
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        """End pilots softly: the Pod of one that runs is kept, for what it has printed.
+
+        Raises as all calls do.
+        """
+        names = [one for one in slots if is_name(one)]
+        async with self._open() as web:
+            pods = await self._pods(web, Step.CANCEL) if names else {}
+
+            async def one(name: str) -> None:
+                pod = pods.get(name)
+                if pod is None or not (pod.is_running or pod.is_over):
+                    await self._delete(web, Step.CANCEL, name)
+                elif pod.is_running and pod.spec.active_deadline_seconds != 1:
+                    await self._end(web, name, pod)
+
+            await for_each(names, one)
+
+    async def _end(self, web: Web, name: str, pod: Pod) -> None:
+        """Let the time of a Pod be over; where that is not allowed, its Job goes."""
+        try:
+            path = f"{self._core}/pods/{_name_of(pod)}"
+            await self._patch(web, Step.CANCEL, path, {"activeDeadlineSeconds": 1})
+        except Denied:
+            await self._delete(web, Step.CANCEL, name)
+
+    async def output(self, slot: str) -> PilotOutput:
+        """Return the end of what its container printed, errors among it. Raises as all calls do."""
+        if not is_name(slot):
+            return PilotOutput()
+        async with self._open() as web:
+            pod = (await self._pods(web, Step.OUTPUT, slot)).get(slot)
+            if pod is None:
+                return PilotOutput()
+            query = urlencode({"container": CONTAINER, "tailLines": LOG_LINES})
+            answer = await web.ask(
+                Step.OUTPUT,
+                "GET",
+                f"{self._core}/pods/{_name_of(pod)}/log?{query}",
+                headers={"accept": "*/*"},
+                most=LOG_READ_MAX_BYTES,
+            )
+            if answer.status in (400, 404):  # it has not begun, or its node has gone
+                return PilotOutput()
+            return PilotOutput(stdout=_judged(Step.OUTPUT, answer).said[-OUTPUT_MAX_BYTES:])
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        """Remove Jobs, and with them their Pods and Secrets. Raises as all calls do."""
+        async with self._open() as web:
+
+            async def one(name: str) -> None:
+                await self._delete(web, Step.OUTPUT, name)
+
+            await for_each([name for name in slots if is_name(name)], one)
+
+    async def _delete(self, web: Web, step: Step, name: str) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",  # by default Pods of Jobs would stay
+        }
+        try:
+            await _ask(
+                web, step, "DELETE", f"{self._jobs}/{name}", content=msgspec.json.encode(options)
+            )
+        except _NotThere:
+            return
+
+    async def _patch(self, web: Web, step: Step, path: str, spec: dict[str, Any]) -> None:
+        content = msgspec.json.encode({"spec": spec})
+        await _ask(web, step, "PATCH", f"{path}?{_STRICT}", content=content, headers=_MERGE)
+
+    async def _pods(self, web: Web, step: Step, name: str = "") -> dict[str, Pod]:
+        selector = f"{OURS},{STAMP}={name}" if name else OURS
+        return pods_by_job(
+            await self._list(web, step, f"{self._core}/pods", Pod, "PodList", selector)
+        )
+
+    async def _list(
+        self, web: Web, step: Step, path: str, type_: type[T], kind: str, selector: str = OURS
+    ) -> list[T]:
+        """Return all that are ours, page by page. A list that ran out (410) is begun anew."""
+        for _ in range(LISTS_MAX):
+            try:
+                return await self._pages(web, step, path, type_, kind, selector)
+            except _Expired:
+                continue
+        raise Unreachable(step, "its lists run out before they are read to their end (410)")
+
+    async def _pages(
+        self, web: Web, step: Step, path: str, type_: type[T], kind: str, selector: str
+    ) -> list[T]:
+        query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
+        found: list[T] = []
+        for _ in range(PAGES_MAX):
+            answer = await _ask(web, step, "GET", f"{path}?{urlencode(query)}")
+            page = _decoded(step, answer, _Page, kind)
+            found += _converted(step, page.items or [], list[type_])  # type: ignore[valid-type]
+            if not page.metadata.continue_:
+                return found
+            if len(found) > LISTED_MAX:
+                break
+            query["continue"] = page.metadata.continue_
+        raise Unreachable(step, f"its list has no end after {len(found)} entries")
+
+
+class _NotThere(Denied):
+    """404: there is no such thing."""
+
+
+class _Conflict(Denied):
+    """409: it is there already."""
+
+
+class _Expired(Unreachable):
+    """410: the rest of a list is no more to be had."""
+
+
+class _Status(msgspec.Struct, frozen=True):
+    message: str = ""
+    reason: str = ""
+
+
+class _ListMeta(msgspec.Struct, frozen=True):
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct, frozen=True):
+    metadata: _ListMeta = _ListMeta()
+    items: list[Any] | None = None
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str = ""
+
+
+async def _ask(
+    web: Web,
+    step: Step,
+    method: str,
+    path: str,
+    *,
+    content: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Return an answer that says yes. Raises Denied, also _NotThere and _Conflict, Unreachable."""
+    given = headers or (_JSON if content else None)
+    answer = await web.ask(
+        step, method, path, content=content, headers=given, most=ANSWER_MAX_BYTES
+    )
+    return _judged(step, answer)
+
+
+def _judged(step: Step, answer: Answer) -> Answer:
+    status = answer.status
+    if 200 <= status < 300:
+        return answer
+    told = f"{status}: {_words(answer.said)}"
+    if status == 401:
+        raise Denied(Step.AUTHORISE, f"{told}: the token has run out, or is of another cluster")
+    if status == 403:
+        raise Denied(step if "exceeded quota" in told else Step.AUTHORISE, told)
+    if status == 404:
+        raise _NotThere(step, told)
+    if status == 409:
+        raise _Conflict(step, told)
+    if status == 410:
+        raise _Expired(step, told)
+    if status == 429:
+        raise Unreachable(step, f"{told}: it is asked too often")
+    if 400 <= status < 500:
+        raise Denied(step, told)
+    raise Unreachable(step, told)
+
+
+def _words(said: bytes) -> str:
+    """Return what a Status says, or else the answer as it is."""
+    try:
+        status = msgspec.json.decode(said, type=_Status)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        status = _Status()
+    return one_line(status.message or status.reason or said[:300].decode("utf-8", "replace"))
+
+
+def _decoded(step: Step, answer: Answer, type_: type[T], kind: str) -> T:
+    try:
+        found = msgspec.json.decode(answer.said, type=_Kind).kind
+        if found == kind:
+            return msgspec.json.decode(answer.said, type=type_)
+        why = f"kind {found[:80]!r} and not {kind}"
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as what:
+        why = str(what)
+    raise Unreachable(step, f"it answered {answer.said[:200]!r}: {why}")
+
+
+def _converted(step: Step, found: list[Any], type_: type[T]) -> T:
+    try:
+        return msgspec.convert(found, type_)
+    except (msgspec.MsgspecError, RecursionError) as why:
+        raise Unreachable(step, f"it answers with what we do not know: {why}") from None
+
+
+def _name_of(pod: Pod) -> str:
+    """Return the name of a Pod, which becomes part of a path. Raises Unreachable."""
+    if not is_name(pod.metadata.name):
+        raise Unreachable(Step.STATES, f"it tells of a Pod {pod.metadata.name[:80]!r}")
+    return pod.metadata.name
+
+
+DRIVER = Driver(KubernetesOptions, Kubernetes)

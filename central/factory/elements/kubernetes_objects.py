@@ -1,0 +1,406 @@
+"""Kubernetes' objects: what a pilot is there, and what is read of them. Pure.
+
+A pilot is a Job whose name is its stamp, with one Pod. Its script, which holds its secret, lies in
+a Secret of the same name that the Job owns: whatever removes the Job removes all of it.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.patterns import whole
+
+from ..element import PilotRequest, Slot, SlotState
+from ..errors import Denied, Step
+from .words import Path, PathOrNone
+
+NAME_MAX = 63  # of a Job: its name is a label of its Pod
+OURS = "app.kubernetes.io/managed-by=pilotage"
+STAMP = "pilotage/stamp"  # label: the name of the Job; annotation: the stamp itself
+CONTAINER = "pilot"
+QUEUE = "kueue.x-k8s.io/queue-name"
+PULL_S = 900  # that a Pod may need before its pilot runs: its time counts from before that
+WHY_MAX = 500
+_SCRIPTS = "/pilotage"  # where the script lies in the container
+_WORK = "/tmp"
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_DNS = "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+_NAME = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_Word = Annotated[str, Meta(pattern=whole(_DNS))]
+_WordOrNone = Annotated[str, Meta(pattern=whole(f"({_DNS})?"))]
+_Key = Annotated[str, Meta(pattern=whole(f"({_DNS}/)?{_LABEL}"))]
+_Value = Annotated[str, Meta(pattern=whole(f"({_LABEL})?"))]
+# What no waiting mends.
+_STUCK = frozenset(
+    {
+        *("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"),
+        *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    }
+)
+_PLAIN_ENDS = ("", "Completed", "Error")  # of a container: its exit code says it all
+
+
+class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A taint of nodes that pilots do not mind."""
+
+    key: _Key
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: _Value = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that pilots see besides their image: a claim, or a folder of the node."""
+
+    path: Path
+    claim: _WordOrNone = ""
+    host_path: PathOrNone = ""
+    read_only: bool = True
+
+    def __post_init__(self) -> None:
+        if bool(self.claim) == bool(self.host_path):
+            raise ValueError("needs either claim or host_path")
+        if (self.path.rstrip("/") or "/") in ("/", _SCRIPTS, _WORK):
+            raise ValueError(f"path: {self.path} is taken")
+
+
+class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of an element of kind `kubernetes`."""
+
+    url: Annotated[
+        str, Meta(pattern=whole("https://[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"), max_length=512)
+    ]
+    namespace: Annotated[str, Meta(pattern=whole(_NAME.pattern))]
+    image: Annotated[
+        str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@-]*"), max_length=512)
+    ]  # with sh and Python 3.9 or newer
+    ca_file: PathOrNone = ""  # empty: the system's
+    service_account: _WordOrNone = ""  # of the Pods, which get no token of it
+    image_pull_secrets: tuple[_Word, ...] = ()
+    node_selector: dict[_Key, _Value] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    labels: dict[_Key, _Value] = {}
+    priority_class: _WordOrNone = ""
+    queue: _WordOrNone = ""  # Kueue's LocalQueue: then it says when a pilot may start
+    mounts: tuple[Mount, ...] = ()
+    user_id: Annotated[int, Meta(ge=1, le=2_000_000_000)] = 1000  # of the pilot, never root
+    seccomp: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
+    scratch_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # that a Pod may use; 0: no bound
+    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
+    gpu_resource: _Key = "nvidia.com/gpu"
+    grace_s: Annotated[int, Meta(ge=1, le=86_400)] = 60  # between the soft end and the hard one
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one request
+
+
+def job_name(stamp: str) -> str:
+    """Return the name of a pilot's Job: its stamp where that can be one, else much of it."""
+    if _NAME.fullmatch(stamp):
+        return stamp
+    number = hashlib.sha256(stamp.encode()).hexdigest()[:16]
+    return f"{stamp[: NAME_MAX - 17].rstrip('-')}-{number}"
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a slot: it becomes part of a path."""
+    return _NAME.fullmatch(text) is not None
+
+
+def job(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
+    """Return the Job of a pilot, which does not start before its script is there.
+
+    Raises Denied where a whole node is asked for and nobody has said what that is.
+    """
+    name = job_name(request.stamp)
+    labels = {**options.labels, "app.kubernetes.io/managed-by": "pilotage", STAMP: name}
+    # A cluster that shrinks would else take running pilots away from their jobs.
+    annotations = {STAMP: request.stamp, "cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "labels": {**labels, **({QUEUE: options.queue} if options.queue else {})},
+            "annotations": annotations,
+        },
+        "spec": {
+            "suspend": True,
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": 0,  # a pilot is started once: its secret is used up
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(request, options, name),
+            },
+        },
+    }
+
+
+def _pod(request: PilotRequest, options: KubernetesOptions, name: str) -> dict[str, Any]:
+    user = options.user_id
+    # The deadline is the Pod's and not the Job's: that one would count the time in the queue, and
+    # would remove the Pod with all that it has printed.
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": options.grace_s,
+        "activeDeadlineSeconds": request.wall_s + PULL_S if request.wall_s else None,
+        "automountServiceAccountToken": False,  # payloads have nothing to say to the cluster
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
+            "seccompProfile": {"type": options.seccomp},
+        },
+        "serviceAccountName": options.service_account,
+        "priorityClassName": options.priority_class,
+        "nodeSelector": options.node_selector,
+        "imagePullSecrets": [{"name": one} for one in options.image_pull_secrets],
+        "tolerations": [_said(msgspec.to_builtins(one)) for one in options.tolerations],
+        "containers": [_container(request, options)],
+        "volumes": [
+            {"name": "script", "secret": {"secretName": name, "defaultMode": 0o440}},
+            {"name": "work", "emptyDir": _said({"sizeLimit": _mb(options.scratch_mb)})},
+            *(_volume(number, mount) for number, mount in enumerate(options.mounts)),
+        ],
+    }
+    return _said(spec)
+
+
+def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
+    cores = request.cores or options.node_cores
+    if not cores:
+        raise Denied(Step.SUBMIT, "a whole node is asked for, and node_cores is not set")
+    resources = _said(
+        {
+            "cpu": str(cores),
+            "memory": _mb(request.memory_mb),
+            options.gpu_resource: str(request.gpus) if request.gpus else "",
+        }
+    )
+    mounts: list[dict[str, Any]] = [
+        {"name": "script", "mountPath": _SCRIPTS, "readOnly": True},
+        {"name": "work", "mountPath": _WORK},
+    ]
+    for number, mount in enumerate(options.mounts):
+        given = {"name": f"mount-{number}", "mountPath": mount.path, "readOnly": mount.read_only}
+        # What autofs mounts on the node later, as CVMFS does, must be seen here too.
+        mounts.append({**given, **({"mountPropagation": _SEEN} if mount.host_path else {})})
+    return {
+        "name": CONTAINER,
+        "image": options.image,
+        "command": ["sh", f"{_SCRIPTS}/pilot.sh"],
+        "workingDir": _WORK,
+        "env": [{"name": "HOME", "value": _WORK}, {"name": "TMPDIR", "value": _WORK}],
+        "resources": {"requests": resources, "limits": resources},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+_SEEN = "HostToContainer"
+
+
+def _volume(number: int, mount: Mount) -> dict[str, Any]:
+    name = f"mount-{number}"
+    if mount.host_path:
+        return {"name": name, "hostPath": {"path": mount.host_path}}
+    claim = {"claimName": mount.claim, "readOnly": mount.read_only}
+    return {"name": name, "persistentVolumeClaim": claim}
+
+
+def _mb(megabytes: int) -> str:
+    return f"{megabytes}M" if megabytes else ""
+
+
+def _said(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is not left open."""
+    return {key: value for key, value in words.items() if value not in ("", None, [], {})}
+
+
+def secret(name: str, job_uid: str, script: bytes) -> dict[str, Any]:
+    """Return the Secret with a pilot's script, which goes when its Job goes."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": "pilotage", STAMP: name},
+            "ownerReferences": [owner],
+        },
+        "immutable": True,
+        "data": {"pilot.sh": base64.b64encode(script).decode()},
+    }
+
+
+# -- what is read ---------------------------------------------------------------------------------
+
+
+class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class About(_Read, frozen=True):
+    """The metadata of an object."""
+
+    name: str = ""
+    uid: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class Condition(_Read, frozen=True):
+    """Something that is so, is not so, or is not known."""
+
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class _JobSpec(_Read, frozen=True):
+    suspend: bool | None = None
+
+
+class _JobStatus(_Read, frozen=True):
+    conditions: list[Condition] | None = None
+
+
+class Job(_Read, frozen=True):
+    """A Job, as far as it matters here."""
+
+    metadata: About
+    spec: _JobSpec = _JobSpec()
+    status: _JobStatus = _JobStatus()
+
+
+class _Waiting(_Read, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Terminated(_Waiting, frozen=True):
+    exit_code: int = -1
+
+
+class _ContainerState(_Read, frozen=True):
+    waiting: _Waiting | None = None
+    terminated: _Terminated | None = None
+
+
+class _ContainerStatus(_Read, frozen=True):
+    name: str = ""
+    state: _ContainerState = _ContainerState()
+
+
+class _PodSpec(_Read, frozen=True):
+    active_deadline_seconds: int | None = None
+
+
+class _PodStatus(_Read, frozen=True):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[Condition] | None = None
+    container_statuses: list[_ContainerStatus] | None = None
+
+
+class Pod(_Read, frozen=True):
+    """A Pod, as far as it matters here."""
+
+    metadata: About
+    spec: _PodSpec = _PodSpec()
+    status: _PodStatus = _PodStatus()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a container that may run, and nobody has removed it."""
+        return self.status.phase in ("Running", "Unknown") and not self.metadata.deletion_timestamp
+
+
+def pods_by_job(pods: Iterable[Pod]) -> dict[str, Pod]:
+    """Return the Pod of each Job. Of several, one that is not over counts, and then the latest."""
+
+    def rank(pod: Pod) -> tuple[bool, str]:
+        return not pod.is_over, pod.metadata.creation_timestamp or ""
+
+    found: dict[str, Pod] = {}
+    for pod in sorted(pods, key=rank):
+        found[pod.metadata.labels.get(STAMP, "")] = pod
+    return found
+
+
+def slot(job: Job, pod: Pod | None) -> Slot:
+    """Return what Kubernetes says of a pilot."""
+    if pod is not None:
+        return _of_pod(pod)
+    for one in job.status.conditions or ():
+        if one.type in ("Complete", "Failed") and one.status == "True":  # its Pod was removed
+            return Slot(SlotState.ENDED, why=_told(one.reason, one.message))
+    if job.metadata.deletion_timestamp:
+        return Slot(SlotState.GONE)
+    if job.spec.suspend and QUEUE not in job.metadata.labels:
+        return Slot(SlotState.HELD, why="the Job is suspended: its submission was cut short")
+    return Slot(SlotState.QUEUED)
+
+
+def _of_pod(pod: Pod) -> Slot:
+    if pod.is_over:
+        return _ended(pod)
+    status = pod.status
+    if status.phase != "Pending":  # Running, or Unknown where its node is lost
+        return Slot(SlotState.RUNNING, why=_told(status.reason, status.message))
+    for one in _of_pilot(status.container_statuses):
+        waiting = one.state.waiting
+        if waiting is not None and waiting.reason in _STUCK:
+            return Slot(SlotState.HELD, why=_told(waiting.reason, waiting.message))
+    for condition in status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return Slot(SlotState.QUEUED, why=_told(condition.reason, condition.message))
+    return Slot(SlotState.QUEUED, why=_told(status.reason, status.message))
+
+
+def _ended(pod: Pod) -> Slot:
+    """Evicted, out of memory, past its time, or by itself."""
+    whys = [_told(pod.status.reason, pod.status.message)]
+    for condition in pod.status.conditions or ():
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            whys.append(_told(condition.reason, condition.message))
+    code: int | None = None
+    for one in _of_pilot(pod.status.container_statuses):
+        ended = one.state.terminated
+        if ended is not None:
+            code = ended.exit_code if 0 <= ended.exit_code <= 255 else None
+            if ended.reason not in _PLAIN_ENDS:
+                whys.append(_told(ended.reason, ended.message))
+    return Slot(SlotState.ENDED, code, "; ".join(filter(None, whys))[:WHY_MAX])
+
+
+def _of_pilot(statuses: Sequence[_ContainerStatus] | None) -> list[_ContainerStatus]:
+    return [one for one in statuses or () if one.name == CONTAINER]
+
+
+def _told(reason: str, message: str) -> str:
+    return one_line(": ".join(filter(None, (reason, message))))
+
+
+def one_line(text: str) -> str:
+    """Return words of the element so that they can stand in a log and in any store."""
+    printable = "".join(one if one.isprintable() else " " for one in text[: 4 * WHY_MAX])
+    return " ".join(printable.split())[:WHY_MAX]

@@ -1,0 +1,111 @@
+"""How drivers speak HTTPS with an element, and what its silence means."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from ..errors import Denied, ElementTrouble, Step, Unreachable
+from .calls import AT_ONCE
+
+T = TypeVar("T")
+ANSWER_MAX_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever it says."""
+
+    status: int
+    said: bytes
+
+
+class Web:
+    """The connection of one call of a driver; requests of it share what is open."""
+
+    def __init__(self, client: httpx.AsyncClient, timeout_s: float) -> None:
+        self._client, self._timeout_s = client, timeout_s
+
+    async def ask(
+        self,
+        step: Step,
+        method: str,
+        path: str,
+        *,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        most: int = ANSWER_MAX_BYTES,
+    ) -> Answer:
+        """Send a request; of an answer beyond `most` bytes its end is kept. Raises Unreachable."""
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),  # of all of it, however slowly it comes
+                self._client.stream(method, path, content=content, headers=headers) as reply,
+            ):
+                return Answer(reply.status_code, await _end_of(reply, most))
+        except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, ValueError) as why:
+            raise Unreachable(step, f"{type(why).__name__}: {why}") from None
+
+
+async def _end_of(reply: httpx.Response, most: int) -> bytes:
+    """Return the end of an answer; what is before it is read and dropped."""
+    said = bytearray()
+    async for chunk in reply.aiter_bytes():
+        said += chunk
+        if len(said) > 2 * most:
+            del said[:-most]
+    return bytes(said[-most:])
+
+
+@asynccontextmanager
+async def opened(
+    url: str,
+    *,
+    ca_file: str,
+    token: str,
+    timeout_s: float,
+    transport: httpx.AsyncBaseTransport | None,
+) -> AsyncGenerator[Web]:
+    """Yield the way to an element. Raises Denied where its authority's file does not read."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ssl.SSLError) as why:
+        raise Denied(Step.REACH, f"ca_file: {ca_file}: {why}") from None
+    try:
+        client = httpx.AsyncClient(
+            base_url=url,
+            headers={"accept": "application/json", "authorization": f"Bearer {token}"},
+            verify=context,
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=False,
+        )
+    except ValueError:  # not said with it: it may stand in a log
+        raise Denied(Step.CREDENTIAL, "the token has letters that no token has") from None
+    async with client:
+        yield Web(client, timeout_s)
+
+
+async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]]) -> None:
+    """Do something with all of them, some at a time. Raises what one raised; then no more begin."""
+    raised: list[ElementTrouble] = []
+    left = iter(items)
+
+    async def some() -> None:
+        for item in left:
+            if raised:
+                return
+            try:
+                await do(item)
+            except ElementTrouble as why:
+                raised.append(why)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(some())
+    if raised:
+        raise raised[0]

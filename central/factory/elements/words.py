@@ -1,0 +1,18 @@
+"""Kinds of words that options of several elements take.
+
+What an operator writes becomes an argument, a line of a description, or a part of a path that
+another program reads by rules of its own: `%h` and `~` to OpenSSH, `$(x)` to HTCondor, `%j` to
+Slurm. A word is therefore of plain letters, or it is refused where it is read.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pilotage.proto.patterns import whole
+
+_LETTERS = "[A-Za-z0-9._/@+=,:-]"
+PATH = whole(f"/{_LETTERS}*")
+
+Path = Annotated[str, Meta(pattern=PATH, max_length=512)]
+PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{_LETTERS}*)?"), max_length=512)]  # empty: none
