@@ -38,7 +38,8 @@ from .jobs.looking import Looking
 from .jobs.memory import Memory
 from .jobs.metrics import MetricsService, Readings, Times, no_readings
 from .jobs.pilot_logs import LogRoom, PilotLogService
-from .jobs.pilots import PilotService
+from .jobs.pilots import Canceller, PilotService
+from .jobs.places import Places
 from .jobs.presence import Pilots
 from .jobs.probe import StoreProbe
 from .jobs.queries import Queries
@@ -50,6 +51,7 @@ from .jobs.retention import Retention
 from .jobs.sandbox import Sandbox
 from .jobs.scope import Owners
 from .jobs.series import SeriesService
+from .jobs.sites import SiteService
 from .jobs.submit import Submissions
 from .jobs.tally import Tally
 from .jobs.wall import Wall
@@ -143,7 +145,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
     dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease, times)
-    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease)
+    elements = ElementsView(clock, memory.places.word)
+    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
     submissions = Submissions(store=store, memory=memory, clock=clock, log=log)
     queries = Queries(
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
@@ -154,8 +157,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     used = UsedShares(store, memory.queue, clock, wall)
     probe = StoreProbe(log)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
-    metrics = _metrics(world, memory, log, lease, times, probe, health)
-    elements = ElementsView(clock)
+    metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     services = Services(
         submissions=submissions,
         queries=queries,
@@ -170,6 +172,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             log=log,
         ),
         pilots=pilots,
+        sites=_sites(world, memory, aftermath, downlink, elements),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
@@ -235,6 +238,7 @@ def _pilots(
     tokens: Tokens,
     downlink: Downlink,
     lease: LeaseSettings,
+    canceller: Canceller,
 ) -> PilotService:
     """Return what registers pilots and shows them."""
     return PilotService(
@@ -244,10 +248,26 @@ def _pilots(
         tokens=tokens,
         outbound=downlink,
         bus=world.bus,
+        canceller=canceller,
         clock=world.clock,
         randomness=world.randomness,
         log=world.log,
         settings=lease,
+    )
+
+
+def _sites(
+    world: World, memory: Memory, aftermath: Aftermath, downlink: Downlink, elements: ElementsView
+) -> SiteService:
+    """Return what shows sites, and keeps what is said of them."""
+    return SiteService(
+        store=world.store,
+        memory=memory,
+        files=elements,
+        aftermath=aftermath,
+        outbound=downlink,
+        clock=world.clock,
+        log=world.log,
     )
 
 
@@ -353,6 +373,7 @@ def _metrics(
     times: Times,
     probe: StoreProbe,
     health: HealthService,
+    elements: ElementsView,
 ) -> MetricsService:
     """Return what collects the metrics."""
     return MetricsService(
@@ -366,6 +387,7 @@ def _metrics(
         probe=probe,
         health=health,
         readings=world.readings,
+        credentials=elements.credentials_left_s,
         term=TERM,
     )
 
@@ -385,4 +407,5 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
         tally=Tally(),
         feed=Feed(world.clock, world.store, owners),
         logs=LiveLogs(leases, downlink),
+        places=Places(frozenset(settings.matcher.banned)),
     )

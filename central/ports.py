@@ -4,9 +4,12 @@ The real drivers are given to `central/app.py` by `operate/serve.py`; honest one
 `tests/fakes.py`. Nothing else in the central touches a clock, randomness, a socket or a file.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from pilotage.proto.api import ElementView
 
 
 class Clock(Protocol):
@@ -121,4 +124,24 @@ class Disk(Protocol):
 
     def write_secret(self, path: Path, content: bytes) -> None:
         """Create or replace the file atomically, mode 0600, synced."""
+        ...
+
+
+@dataclass(frozen=True)
+class SiteFile:
+    """What a site's file says, and what is known of its elements."""
+
+    pledge: float
+    contact: str = ""
+    enabled: bool = True
+    trouble: str = ""
+    elements: tuple[ElementView, ...] = ()
+    pilot_s: float = 0.0  # time of all its pilots, since the central has started
+
+
+class SiteFiles(Protocol):
+    """The sites that get pilots from the central."""
+
+    def files(self) -> Mapping[str, SiteFile]:
+        """Return the sites that have a file; none before they were read."""
         ...

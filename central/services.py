@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pilotage.proto import api, messages
+from pilotage.proto.api_sites import (
+    PilotEnd,
+    PilotEnded,
+    SiteAction,
+    SiteCheck,
+    SiteCheckRequest,
+    SiteDetail,
+)
 from pilotage.proto.job import Job
 from pilotage.proto.pilot_states import PilotState
 
@@ -79,7 +87,8 @@ class Pilots(Protocol):
 
     async def get(self, caller: User, pilot: str, /) -> api.PilotView: ...
     async def drain(self, caller: User, pilot: str, /) -> None: ...
-    async def sites(self, caller: User, /) -> api.Sites: ...
+
+    async def kill(self, caller: User, pilot: str, order: PilotEnd, /) -> PilotEnded: ...
 
 
 class PilotLogs(Protocol):
@@ -161,6 +170,18 @@ class Series(Protocol):
 class Elements(Protocol):
     async def elements(self, caller: User, /) -> api.Elements: ...
 
+    async def check(self, caller: User, site: str, request: SiteCheckRequest, /) -> SiteCheck:
+        """Begin to submit probe pilots; `checked` says how far they have come."""
+        ...
+
+    async def checked(self, caller: User, name: str, /) -> SiteCheck: ...
+
+
+class Sites(Protocol):
+    async def all(self, caller: User, /) -> api.Sites: ...
+    async def show(self, caller: User, site: str, /) -> SiteDetail: ...
+    async def act(self, caller: User, site: str, action: SiteAction, /) -> SiteDetail: ...
+
 
 class Health(Protocol):
     def health(self) -> api.Health: ...
@@ -191,6 +212,7 @@ class Services:
     looking: Looking
     control: Control
     pilots: Pilots
+    sites: Sites
     elements: Elements
     pilot_logs: PilotLogs
     dispatch: Dispatch

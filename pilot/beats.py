@@ -61,6 +61,7 @@ class Beats:
         next_in_s: float,
         https: bool,
         goodbye: bool = False,
+        draining: bool = False,
     ) -> Beat:
         """Number a beat that is sent now."""
         self._n += 1
@@ -79,6 +80,7 @@ class Beats:
             closed=closed,
             holding=holding,
             goodbye=goodbye,
+            draining=draining,
         )
 
     def find(self, n: int) -> Optional[SentBeat]:

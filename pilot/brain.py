@@ -157,8 +157,7 @@ class Brain:
             self._payloads.stop(message.stop, now, self._lease_s)
         if message.follow is not None:
             self._payloads.follow(message.follow)
-        if message.drain:
-            self._drain("asked by the central")
+        self._told_to_end(message.drain, message.hurry, now)
         return self._commands(now)
 
     def replied(self, reply: Reply, now: float) -> list[Command]:
@@ -291,8 +290,7 @@ class Brain:
             self._ask_answered(reply.ask, now)
         for answer in reply.reports:
             self._payloads.answered(answer, now)
-        if reply.drain:
-            self._drain("asked by the central")
+        self._told_to_end(reply.drain, reply.hurry, now)
         self._rest_unanswered(turn, now)
 
     def _ask_answered(self, answer: AskAnswer, now: float) -> None:
@@ -337,8 +335,7 @@ class Brain:
         self._payloads.follow_only(answer.follow)
         if answer.ask_again:
             self._asks.woken(beat.parked)
-        if answer.drain:
-            self._drain("asked by the central")
+        self._told_to_end(answer.drain, answer.hurry, now)
 
     def _term_stands(self, term: int) -> bool:
         """Take note of the answer's term; False for one of a leader that has been replaced."""
@@ -395,6 +392,13 @@ class Brain:
             self._exit(EXIT_OLD_SESSION, "a newer session of this pilot is alive")
 
     # -- ends -----------------------------------------------------------------------------------
+
+    def _told_to_end(self, drain: bool, hurry: bool, now: float) -> None:
+        """The central says in which way, if at all."""
+        if hurry:
+            self._stop_all("killed by the central", now)
+        elif drain:
+            self._drain("asked by the central")
 
     def _drain(self, why: str) -> None:
         if not self._draining:
@@ -515,6 +519,7 @@ class Brain:
             next_in_s=next_in_s,
             https=https,
             goodbye=goodbye,
+            draining=self._draining,
         )
 
     # -- when -----------------------------------------------------------------------------------

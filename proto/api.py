@@ -6,6 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from .bodies import In as _In
+from .bodies import Out as _Out
 from .claims import Role
 from .ids import ID_MAX
 from .job import PRIORITY_DEFAULT, Count, Job, Mark, Priority
@@ -21,17 +23,8 @@ COMMUNITY_OR_NONE = "([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"  # it is a word of bus 
 
 Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
 SiteWord = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
+REASON_MAX = 500
 SEALED_SHA256 = "0" * 64  # in a sealed JobDetail, in place of a hash
-
-
-class _In(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
-    """From a submitter: unknown fields are refused."""
-
-
-class _Out(msgspec.Struct, frozen=True, kw_only=True):
-    """From the central: clients ignore what they do not know."""
 
 
 # -- submission ---------------------------------------------------------------------------------
@@ -264,7 +257,7 @@ class Action(_In, frozen=True):
     filter: JobFilter | None = None
     expected: Count | None = None
     priority: Priority | None = None
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
 
 
 class ActionRefusal(_Out, frozen=True):
@@ -380,6 +373,16 @@ class PilotView(_Out, frozen=True):
     batch_system: str = ""
     batch_id: str = ""
     cvmfs: tuple[str, ...] = ()  # repositories that are mounted
+    # Its life, and what its element says of it.
+    reason: str = ""  # why it stands where it stands
+    made_at: str = ""
+    ended_at: str = ""
+    # Of one pilot alone: empty in lists.
+    slot: str = ""  # what its element calls it; empty: no factory has submitted it
+    exit_code: int | None = None  # by its element's word
+    # The ends of what its script printed, once it has failed; operators alone see them.
+    stdout: str = ""
+    stderr: str = ""
     # One core by the pilot's own benchmark, which is no HS23; 0 and empty: not measured.
     benchmark_method: str = ""
     benchmark_score: float = 0.0  # 1: the method's reference core
@@ -437,6 +440,14 @@ class SiteView(_Out, frozen=True):
     failed: int
     banned: bool = False  # it runs jobs of type Test alone
     banned_elements: tuple[str, ...] = ()  # these elements of it do
+    draining: bool = False  # no new pilots, and those there finish what they hold
+    draining_elements: tuple[str, ...] = ()  # these elements of it are
+    enabled: bool = True  # by its file
+    pledge: float | None = None  # None: no file names it; 0: it takes what is left
+    # Of the time of all pilots since the central has started, at sites with a pledge; from 0 to 1.
+    share_wanted: float | None = None  # by the pledges
+    share_had: float | None = None  # None: there was no pilot yet
+    trouble: str = ""  # with its file
 
 
 class Sites(_Out, frozen=True):
@@ -455,6 +466,9 @@ class ElementView(_Out, frozen=True):
     pledge: float = 0.0
     paused_s: float = 0.0  # for so long it gets no further pilots
     trouble: str = ""
+    # For so long the credential by which it knows us is good; below 0: it is over. None: unsaid.
+    credential_left_s: float | None = None
+    held: str = ""  # banned, draining or disabled
 
 
 class Elements(_Out, frozen=True):

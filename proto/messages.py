@@ -387,6 +387,7 @@ class TurnReply:
     ask: Optional[AskAnswer] = None
     stop: tuple[Stop, ...] = ()
     drain: bool = False
+    hurry: bool = False  # drain, and do not wait for the payloads
 
 
 @dataclass(frozen=True)
@@ -400,6 +401,7 @@ class Beat:
     closed: int = 0  # the last ask that is answered or given up
     holding: tuple[Attempt, ...] = ()
     goodbye: bool = False  # the last beat of a pilot that ends
+    draining: bool = False  # it ends when what it holds has ended
 
 
 @dataclass(frozen=True)
@@ -413,6 +415,7 @@ class BeatAnswer:
     follow: tuple[Attempt, ...] = ()  # attempts whose output somebody watches
     old_session: bool = False  # over the bus, where there is no status code: end at once
     other_store: bool = False
+    hurry: bool = False  # drain, and do not wait for the payloads
 
 
 @dataclass(frozen=True)
@@ -432,6 +435,7 @@ class Down:
     stop: Optional[Stop] = None
     drain: bool = False
     follow: Optional[Attempt] = None
+    hurry: bool = False  # drain, and do not wait for the payloads
 
 
 class Stream(str, enum.Enum):

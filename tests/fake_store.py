@@ -42,6 +42,7 @@ from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
 from .fake_store_logs import LogData
+from .fake_store_marks import MarkData
 from .fake_store_rows import Data, Job
 from .fake_store_series import FakeSeries, SeriesData
 from .fake_store_slots import SlotData
@@ -58,6 +59,7 @@ class FakeStore(FakeSeries):
         self._data: Data = Data()
         self._series_data, self._log_data = SeriesData(), LogData()
         self._slot_data = SlotData()
+        self._mark_data: MarkData = {}
 
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
@@ -67,6 +69,7 @@ class FakeStore(FakeSeries):
         again._series_data = copy.deepcopy(self._series_data)
         again._log_data = copy.deepcopy(self._log_data)
         again._slot_data = copy.deepcopy(self._slot_data)
+        again._mark_data = copy.deepcopy(self._mark_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:
                 again._drop(record.submission_id)

@@ -41,8 +41,9 @@ class Action(str, enum.Enum):
     SERIES_READ = "series_read"  # how much waits, runs and ended, over time
     PILOT_READ = "pilot_read"  # pilots and sites
     PILOT_LOG = "pilot_log"  # what pilots have logged; of one's own jobs, or of all
-    PILOT_CONTROL = "pilot_control"  # drain
+    PILOT_CONTROL = "pilot_control"  # drain, kill
     PILOT_SECRET = "pilot_secret"  # make bootstrap secrets
+    SITE_CONTROL = "site_control"  # ban, drain, enable and check sites
     TOKEN_ISSUE = "token_issue"
     TOKEN_READ = "token_read"
     TOKEN_REVOKE = "token_revoke"
@@ -82,6 +83,7 @@ pilot_read      -          community  community  community  all        all      
 pilot_log       -          -          own        group      all        all        -          -
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
+site_control    -          -          -          -          all        all        -          -
 token_issue     -          -          own        group      own        all        -          -
 token_read      -          own        own        group      own        all        -          -
 token_revoke    -          own        own        group      own        all        -          -

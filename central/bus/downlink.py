@@ -28,6 +28,9 @@ class Downlink:
     def drain(self, community: str, pilot: str) -> None:
         self._say(community, pilot, Down(drain=True))
 
+    def hurry(self, community: str, pilot: str) -> None:
+        self._say(community, pilot, Down(hurry=True))
+
     def follow(self, community: str, pilot: str, attempt: Attempt) -> None:
         self._say(community, pilot, Down(follow=attempt))
 

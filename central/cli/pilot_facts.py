@@ -19,6 +19,10 @@ _NOT_KNOWN: Final = {  # what stands for it
     "benchmark_float_per_s": 0.0,
     "benchmark_memory_mb_per_s": 0.0,
 }
+# All that is known of one that never began.
+_OF_ALL: Final = ("id", "community", "site", "element", "state", "reason", "made_at", "ended_at")
+_OF_SLOT: Final = ("slot", "exit_code")
+_PRINTED: Final = ("stdout", "stderr")  # not among the facts: they have lines of their own
 _FILTERS: Final = ("types", "groups", "owners")
 _OF_GPUS: Final = frozenset(name for name in PilotView.__struct_fields__ if name.startswith("gpu_"))
 # Nothing is known of these before it asks: neither at its start nor after a restart.
@@ -33,10 +37,14 @@ _OF_OFFER: Final = frozenset(
 def facts(pilot: PilotView) -> list[tuple[str, str]]:
     """Return name and value of all that is known of a pilot."""
     said = msgspec.to_builtins(pilot)
+    if not pilot.registered_at:
+        names = (*_OF_ALL, *(_OF_SLOT if pilot.slot else ()))
+        begun = [("begun", "no: it has never spoken to the central")]
+        return [(name, _told(name, said[name], pilot)) for name in names] + begun
     return [
         (name, _told(name, value, pilot))
         for name, value in said.items()
-        if name not in _OF_GPUS or pilot.gpus
+        if (name not in _OF_GPUS or pilot.gpus) and name not in _PRINTED
     ]
 
 

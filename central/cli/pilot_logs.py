@@ -9,6 +9,7 @@ from cyclopts.validators import Number
 
 from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
 
+from ..client.errors import NotFound
 from ..client.pilot_log import LAST
 from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
@@ -64,17 +65,35 @@ def logs(
 
     async def work(client: "AsyncClient") -> int:
         count = 0
+        if follow and not await _is_known(client, pilot, job):
+            return Exit.FAILED
         async for line in client.pilot_log(wanted, last=last, follow=follow):
             count += 1
             if common.json:
                 print_json(line)
             else:
                 _print(line)
-        if not count and not common.json:
-            note(NOTHING)
+        if not count:
+            if not await _is_known(client, pilot, job):
+                return Exit.FAILED
+            if not common.json:
+                note(NOTHING)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
+
+
+async def _is_known(client: "AsyncClient", pilot: str, job: int | None) -> bool:
+    """Say so where no such pilot or job is known."""
+    try:
+        if pilot:
+            await client.pilot(pilot)
+        if job is not None:
+            await client.detail(job)
+    except NotFound as why:
+        note(str(why))
+        return False
+    return True
 
 
 def _moment(text: str) -> float:

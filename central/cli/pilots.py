@@ -9,9 +9,10 @@ import msgspec
 from cyclopts import App, Parameter
 
 from pilotage.proto.api import PilotView, Secret, SecretRequest
+from pilotage.proto.api_sites import PilotEnded
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 
-from ..client.errors import TimedOut
+from ..client.errors import IllegalState, TimedOut
 from ..client.nearest import unknown
 from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..client.client import AsyncClient
 
-app = App(name="pilot", help="Start, list, show and drain pilots; their logs, their secrets.")
+app = App(name="pilot", help="Start, list, show, drain and kill pilots; their logs and secrets.")
 app.command(logs)
 
 _SILENT_S = 120.0
@@ -169,7 +170,11 @@ def list_pilots(
 
 @app.command
 def show(pilot: str, /, *, common: Common = COMMON) -> int:
-    """Show everything that is known of a pilot: what it offers, for whom, and what its node is."""
+    """Show everything that is known of a pilot: what it offers, for whom, and what its node is.
+
+    Of one that the central has submitted also what its element says of it; and, to operators, what
+    its script printed before it failed.
+    """
 
     async def work(client: "AsyncClient") -> int:
         found = await client.pilot(pilot)
@@ -178,6 +183,10 @@ def show(pilot: str, /, *, common: Common = COMMON) -> int:
             return Exit.OK
         for name, value in facts(found):
             print_line(f"{name:<25} {value}")
+        for name, text in (("standard output", found.stdout), ("standard error", found.stderr)):
+            if text:
+                print_line(f"-- the end of its script's {name}:")
+                print_line(text.rstrip("\n"))
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -248,6 +257,74 @@ def drain(
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def kill(
+    *pilots: str,
+    site: Annotated[str, Parameter(help="All of this site that have not ended.")] = "",
+    element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
+    reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
+    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    common: Common = COMMON,
+) -> int:
+    """End pilots now, without waiting for their jobs: these wait again, and lose no retry.
+
+    A pilot is told, stops what it holds and says good-bye; its element is asked to end it too, also
+    while it waits in a queue. Jobs of one that says nothing more wait again when their leases are
+    over. Exit code 1 when one can neither be told nor ended by its element.
+    """
+    if bool(pilots) + bool(site) != 1 or (element and not site):
+        raise UsageError(
+            "kill which pilots? Give names of `pilotage pilot list`, or --site, with --element"
+        )
+
+    async def work(client: "AsyncClient") -> int:
+        names = pilots or await _of_site(client, site, element)
+        code = Exit.OK
+        for pilot in names:
+            try:
+                done = await client.kill_pilot(pilot, reason=reason)
+            except IllegalState:
+                if pilots:
+                    raise
+                continue  # it has ended meanwhile
+            if not (done.told or done.cancelled or done.state in FINAL):
+                code = Exit.FAILED
+            if common.json:
+                print_json(done)
+            else:
+                print_line(f"{pilot}: {_became(done)}")
+        if not pilots and not common.json:
+            note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} killed")
+        if wait:
+            await _ended(client, set(names), timeout_s)
+        return code
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+async def _of_site(client: "AsyncClient", site: str, element: str) -> list[str]:
+    """Return the pilots of a site, or of an element of it, that have not ended."""
+    states = tuple(one for one in PilotState if one not in FINAL)
+    return [
+        one.id
+        async for one in client.pilots(states=states, site=site)
+        if element in ("", one.element)
+    ]
+
+
+def _became(done: PilotEnded) -> str:
+    """Say what became of an order to end a pilot."""
+    parts = [done.state.value]
+    if done.told:
+        parts.append("told to end now")
+    if done.cancelled:
+        parts.append("its element ends it")
+    elif done.trouble:
+        parts.append(f"its element was not asked: {done.trouble}")
+    return ", ".join(parts)
 
 
 async def _ended(client: "AsyncClient", names: set[str], timeout_s: float | None) -> None:

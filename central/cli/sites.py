@@ -1,43 +1,224 @@
 """`pilotage site …`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from pilotage.proto.api_sites import CheckState, ElementCheck, SiteActionName, SiteCheck, SiteDetail
 
 from .exit_codes import Exit
-from .options import COMMON, READING_S, Common, run_with
-from .present import print_json, print_line, print_table
+from .options import CHANGING_S, COMMON, READING_S, Common, run_with
+from .present import note, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.proto.api import SiteView
+    from pilotage.proto.api import ElementView, SiteView
 
     from ..client.client import AsyncClient
 
-app = App(name="site", help="Show sites.")
+app = App(name="site", help="Show sites, ban, drain, enable and check them.")
+
+ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the site.")]
+ElementOption = Annotated[str, Parameter(help="Only this compute element of it.")]
 
 
 @app.command(name="list")
 def list_sites(*, common: Common = COMMON) -> int:
-    """List sites with what they offer and what they have done."""
+    """List sites with what they offer and what they have done.
+
+    Where sites have files: `wanted %` and `had %` are the parts of all pilots' time that a site is
+    to have by its pledge, and had since the central has started; `error %` is the difference.
+    """
 
     async def work(client: "AsyncClient") -> int:
         found = await client.sites()
         if common.json:
             print_json(found)
             return Exit.OK
-        rows = (
-            (s.site, s.pilots, s.cores, s.cores_free, s.running, s.done, s.failed)
-            for s in found.sites
-        )
-        columns = ("site", "pilots#", "cores#", "free#", "running#", "done#", "failed#")
+        columns: tuple[str, ...] = _FIGURES
+        rows: list[tuple[object, ...]] = [_figures(one) for one in found.sites]
+        if any(one.pledge is not None or one.trouble for one in found.sites):
+            columns = (columns[0], *_SHARES, *columns[1:])
+            rows = [
+                (row[0], *_shares(one), *row[1:])
+                for row, one in zip(rows, found.sites, strict=True)
+            ]
         print_table(columns, rows, empty="no site has a pilot")
-        for line in bans(found.sites):
+        for line in (*bans(found.sites), *_troubles(found.sites)):
             print_line(line)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def show(site: str, /, *, common: Common = COMMON) -> int:
+    """Show everything that is known of a site."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.site(site)
+        if common.json:
+            print_json(found)
+        else:
+            _print_site(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def ban(
+    site: str,
+    /,
+    *,
+    element: ElementOption = "",
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Let only jobs of type Test start at a site. What runs there runs on, also after a restart."""
+    return _act(SiteActionName.BAN, site, element, reason, common)
+
+
+@app.command
+def drain(
+    site: str,
+    /,
+    *,
+    element: ElementOption = "",
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Give a site no new pilots; those there finish what they hold, and end.
+
+    Pilots that wait in its batch systems are taken back, some at a time.
+    """
+    return _act(SiteActionName.DRAIN, site, element, reason, common)
+
+
+@app.command
+def enable(
+    site: str,
+    /,
+    *,
+    element: ElementOption = "",
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Lift a ban or a drain: of a site those of its elements as well.
+
+    Bans of the setting matcher.banned are lifted there alone. Pilots that were told to end do so.
+    """
+    return _act(SiteActionName.ENABLE, site, element, reason, common)
+
+
+def _act(action: SiteActionName, site: str, element: str, reason: str, common: Common) -> int:
+    async def work(client: "AsyncClient") -> int:
+        found = await client.act_on_site(site, action, element=element, reason=reason)
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        said = [*bans([found.view]), *_troubles([found.view])]
+        for line in said or [f"{site} is enabled"]:
+            print_line(line)
+        if found.told:
+            note(f"{found.told} {'pilot' if found.told == 1 else 'pilots'} told to end")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def check(
+    site: str,
+    /,
+    *,
+    element: ElementOption = "",
+    timeout_s: Annotated[
+        float, Parameter(help="Longest wait for all steps.", validator=Number(gte=5, lte=86_400))
+    ] = 600.0,
+    common: Common = COMMON,
+) -> int:
+    """Submit a probe pilot to each element of a site, and report each step of it.
+
+    The steps: reach, credential, authorise, submit, start, register, ask, end. It is tried where
+    elements have a pause or a ban as well, and one beyond their limits. A pilot that does not come
+    in time is taken back. Exit code 1 when a step has failed. With --json one line, at the end.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        told: set[tuple[str, str]] = set()
+        found: SiteCheck | None = None
+        async for found in client.check_site(site, element=element, timeout_s=timeout_s):
+            if not common.json:
+                for one in found.elements:
+                    _print_steps(one, told)
+        assert found is not None
+        if common.json:
+            print_json(found)
+        else:
+            for one in found.elements:
+                _print_end(one)
+        return Exit.OK if found.ok else Exit.FAILED
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def _print_steps(check: ElementCheck, told: set[tuple[str, str]]) -> None:
+    """Print what has ended since the last look."""
+    if check.held and (check.element, "") not in told:
+        told.add((check.element, ""))
+        note(f"{check.element} is {check.held}: jobs bring no pilots there, the probe is one")
+    for step in check.steps:
+        key = (check.element, step.step)
+        if step.state not in (CheckState.OK, CheckState.FAILED) or key in told:
+            continue
+        told.add(key)
+        took = "" if step.took_s is None else f"{step.took_s:.1f} s"
+        print_line(f"{check.element:<12} {step.step:<10} {step.state.value:<6} {took:>8}")
+        if step.why:
+            print_line(f"{'':<12} {step.why}")
+        if step.do:
+            print_line(f"{'':<12} → {step.do}")
+
+
+def _print_end(check: ElementCheck) -> None:
+    failed = [one.step for one in check.steps if one.state is CheckState.FAILED]
+    if not failed:
+        print_line(f"{check.element:<12} well: pilots come, ask and end")
+        return
+    pilot = f", pilot {check.pilot}" if check.pilot else ""
+    print_line(f"{check.element:<12} failed at {failed[0]}{pilot}")
+    if check.said:
+        print_line(f"{'':<12} its script printed last:")
+        for line in check.said.splitlines()[-_LINES_MAX:]:
+            print_line(f"{'':<12} | {line}")
+
+
+def _print_site(found: SiteDetail) -> None:
+    view = found.view
+    facts: list[tuple[str, object]] = [
+        ("site", view.site),
+        ("state", _state(view)),
+        ("contact", found.contact or "-"),
+        ("pledge", "no file names it" if view.pledge is None else f"{view.pledge:g}"),
+        ("share wanted", _percent(view.share_wanted)),
+        ("share had", _percent(view.share_had)),
+        ("pilots", ", ".join(f"{count} {state}" for state, count in found.states.items()) or "-"),
+        ("cores", f"{view.cores}, {view.cores_free} free"),
+        ("jobs", f"{view.running} running, {view.done} done, {view.failed} failed"),
+    ]
+    for name, value in facts:
+        print_line(f"{name:<14} {value}")
+    for mark in found.marks:
+        why = f": {mark.reason}" if mark.reason else ""
+        at = f" at {mark.at}" if mark.at else ""
+        print_line(f"{mark.place} is {mark.mark}, says {mark.who}{at}{why}")
+    for line in _troubles([view]):
+        print_line(line)
+    if found.elements:
+        print_elements(found.elements)
 
 
 @app.command(name="elements")
@@ -49,35 +230,101 @@ def list_elements(*, common: Common = COMMON) -> int:
         if common.json:
             print_json(found)
             return Exit.OK
-        rows = (
-            (
-                *(one.site, one.element, one.kind or "not in force"),
-                *(_known(one.pilots), _known(one.queued)),
-                *(one.pilots_max, one.pledge, round(one.paused_s)),
-            )
-            for one in found.elements
-        )
-        columns = ("site", "element", "kind", "pilots#", "queued#", "most#", "pledge#", "paused s#")
-        print_table(columns, rows, empty="no site is named in a file: docs/operations/sites.md")
-        for one in found.elements:
-            if one.trouble:
-                print_line(f"{one.site}/{one.element}: {one.trouble}".replace("/: ", ": "))
+        print_elements(found.elements)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
+
+
+def print_elements(elements: "list[ElementView]") -> None:
+    """Print elements as a table, and below it what is wrong with some."""
+    rows = (
+        (
+            *(one.site, one.element, one.kind or "not in force"),
+            *(_known(one.pilots), _known(one.queued)),
+            *(one.pilots_max, one.pledge, round(one.paused_s), _left(one.credential_left_s)),
+        )
+        for one in elements
+    )
+    columns = (
+        *("site", "element", "kind", "pilots#", "queued#", "most#", "pledge#"),
+        *("paused s#", "credential#"),
+    )
+    print_table(columns, rows, empty="no site is named in a file: docs/operations/sites.md")
+    for one in elements:
+        if one.held:
+            print_line(f"{one.site}/{one.element}: {_HELD.get(one.held, one.held)}")
+        if one.trouble:
+            print_line(f"{one.site}/{one.element}: {one.trouble}".replace("/: ", ": "))
 
 
 def _known(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 
+def _left(seconds: float | None) -> str:
+    """Say for how long a credential is good."""
+    if seconds is None:
+        return "-"
+    if seconds <= 0:
+        return "over"
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{int(seconds)} s"
+
+
 def bans(sites: "Iterable[SiteView]") -> list[str]:
-    """Say which sites and elements are banned."""
-    places = [
-        place
-        for one in sites
-        for place in (
-            [one.site] if one.banned else [f"{one.site}/{name}" for name in one.banned_elements]
-        )
-    ]
-    return [f"{place} is banned: only jobs of type Test run there" for place in places]
+    """Say which sites and elements are banned, and which are draining."""
+    said: list[str] = []
+    for one in sites:
+        for whole, elements, mark in (
+            (one.banned, one.banned_elements, "banned"),
+            (one.draining, one.draining_elements, "draining"),
+        ):
+            places = [one.site] if whole else [f"{one.site}/{name}" for name in elements]
+            said += [f"{place} is {_HELD[mark]}" for place in places]
+    return said
+
+
+_HELD: Final = {
+    "banned": "banned: only jobs of type Test run there",
+    "draining": "draining: it gets no pilots, and those there end when their jobs have",
+    "disabled": "disabled by its file: it gets no pilots",
+}
+_FIGURES: Final = ("site", "pilots#", "cores#", "free#", "running#", "done#", "failed#")
+_SHARES: Final = ("state", "pledge#", "wanted %#", "had %#", "error %#")
+_LINES_MAX: Final = 20
+
+
+def _figures(one: "SiteView") -> tuple[object, ...]:
+    return (one.site, one.pilots, one.cores, one.cores_free, one.running, one.done, one.failed)
+
+
+def _shares(one: "SiteView") -> tuple[object, ...]:
+    wanted, had = one.share_wanted, one.share_had
+    error = None if wanted is None or had is None else had - wanted
+    pledge = "-" if one.pledge is None else f"{one.pledge:g}"
+    return (_state(one), pledge, *map(_percent_number, (wanted, had, error)))
+
+
+def _state(one: "SiteView") -> str:
+    if not one.enabled:
+        return "disabled"
+    if one.draining:
+        return "draining"
+    if one.banned:
+        return "banned"
+    return "partly" if one.draining_elements or one.banned_elements else "enabled"
+
+
+def _percent_number(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.1f}"
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.1f} %"
+
+
+def _troubles(sites: "Iterable[SiteView]") -> list[str]:
+    return [f"{one.site}: {one.trouble}" for one in sites if one.trouble]

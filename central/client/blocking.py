@@ -43,6 +43,7 @@ from pilotage.proto.api import (
     Tokens,
     WhoAmI,
 )
+from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Stream
@@ -518,43 +519,6 @@ class Client:
         """
         return self.loop.iterate(self.core.events(submission=submission, after=after))
 
-    def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
-        """Yield pilots in order of their name."""
-        return self.loop.iterate(self.core.pilots(states=states, site=site))
-
-    def pilot(self, id: str) -> PilotView:
-        """Return one pilot."""
-        return self.loop.run(self.core.pilot(id))
-
-    def explain_pilot(self, id: str) -> OfferExplanation:
-        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
-        return self.loop.run(self.core.explain_pilot(id))
-
-    def pilot_log(
-        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
-    ) -> Iterator[PilotLogLine]:
-        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
-
-        With `follow` also what comes, for ever. Who may see no more than jobs names one.
-        """
-        return self.loop.iterate(self.core.pilot_log(filter, last=last, follow=follow))
-
-    def drain(self, pilot: str) -> None:
-        """Let a pilot finish what it holds, and ask for nothing more."""
-        self.loop.run(self.core.drain(pilot))
-
-    def secrets(self, request: SecretRequest) -> Secrets:
-        """Make one-use secrets with which pilots register."""
-        return self.loop.run(self.core.secrets(request))
-
-    def sites(self) -> Sites:
-        """Return what each site offers and has done."""
-        return self.loop.run(self.core.sites())
-
-    def elements(self) -> Elements:
-        """Return the compute elements that get pilots from the central, and their troubles."""
-        return self.loop.run(self.core.elements())
-
     def series(
         self,
         *,
@@ -601,3 +565,63 @@ class Client:
     def health(self) -> Health:
         """Return how the central is."""
         return self.loop.run(self.core.health())
+
+    def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
+        """Yield pilots in order of their name."""
+        return self.loop.iterate(self.core.pilots(states=states, site=site))
+
+    def pilot(self, id: str) -> PilotView:
+        """Return one pilot."""
+        return self.loop.run(self.core.pilot(id))
+
+    def explain_pilot(self, id: str) -> OfferExplanation:
+        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        return self.loop.run(self.core.explain_pilot(id))
+
+    def pilot_log(
+        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
+    ) -> Iterator[PilotLogLine]:
+        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+
+        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        """
+        return self.loop.iterate(self.core.pilot_log(filter, last=last, follow=follow))
+
+    def drain(self, pilot: str) -> None:
+        """Let a pilot finish what it holds, and ask for nothing more."""
+        self.loop.run(self.core.drain(pilot))
+
+    def kill_pilot(self, pilot: str, *, reason: str = "") -> PilotEnded:
+        """End a pilot now: it stops what it holds, and its jobs wait again."""
+        return self.loop.run(self.core.kill_pilot(pilot, reason=reason))
+
+    def secrets(self, request: SecretRequest) -> Secrets:
+        """Make one-use secrets with which pilots register."""
+        return self.loop.run(self.core.secrets(request))
+
+    def sites(self) -> Sites:
+        """Return what each site offers and has done."""
+        return self.loop.run(self.core.sites())
+
+    def site(self, name: str) -> SiteDetail:
+        """Return everything of one site."""
+        return self.loop.run(self.core.site(name))
+
+    def act_on_site(
+        self, name: str, action: SiteActionName, *, element: str = "", reason: str = ""
+    ) -> SiteDetail:
+        """Ban, drain or enable a site, or one of its elements; return what it is then."""
+        return self.loop.run(self.core.act_on_site(name, action, element=element, reason=reason))
+
+    def check_site(
+        self, name: str, *, element: str = "", timeout_s: float = 600.0
+    ) -> Iterator[SiteCheck]:
+        """Submit a probe pilot to each element of a site; yield how far they have come.
+
+        Ends with one that is done, after `timeout_s` and what taking the pilots back takes.
+        """
+        return self.loop.iterate(self.core.check_site(name, element=element, timeout_s=timeout_s))
+
+    def elements(self) -> Elements:
+        """Return the compute elements that get pilots from the central, and their troubles."""
+        return self.loop.run(self.core.elements())

@@ -26,7 +26,6 @@ from pilotage.proto.api import (
     BlobQuery,
     Curve,
     CurvePoint,
-    Elements,
     Event,
     Explanation,
     Health,
@@ -36,18 +35,10 @@ from pilotage.proto.api import (
     JobFilter,
     JobPage,
     JobView,
-    OfferExplanation,
     Outputs,
     Peek,
-    PilotLogFilter,
-    PilotLogLine,
-    PilotPage,
-    PilotView,
-    SecretRequest,
-    Secrets,
     Series,
     SeriesBy,
-    Sites,
     Submitted,
     Summary,
     SummaryBy,
@@ -59,7 +50,6 @@ from pilotage.proto.api import (
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.messages import Stream
-from pilotage.proto.pilot_states import PilotState
 
 from .bodies import (
     STREAM_ABOVE,
@@ -77,9 +67,9 @@ from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checke
 from .filters import query_of
 from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
+from .operators import OfOperators
 from .outstanding import Outstanding
 from .pace import Pace, RealPace, pauses
-from .pilot_log import lines_of
 from .transport import OnRetry, Transport
 from .waiting import ended
 
@@ -95,7 +85,7 @@ _LOG_IDLE_S = 300.0
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient:
+class AsyncClient(OfOperators):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
@@ -561,66 +551,6 @@ class AsyncClient:
                         progress(awaited.total - awaited.left)
         except TimeoutError:
             raise TimedOut(what, timeout_s or 0.0, awaited.left) from None
-
-    # -- pilots and sites -----------------------------------------------------------------------
-
-    async def pilots(
-        self, *, states: Iterable[PilotState] = (), site: str = ""
-    ) -> AsyncIterator[PilotView]:
-        """Yield pilots in order of their name."""
-        query = [("state", PilotState(state).value) for state in states]
-        if site:
-            query.append(("site", site))
-        after: str | None = ""
-        while after is not None:
-            page = await self._transport.ask(
-                PilotPage,
-                "GET",
-                "/v1/pilots",
-                query=[*query, ("after", after)] if after else query,
-            )
-            for view in page.pilots:
-                yield view
-            after = page.after
-
-    async def pilot(self, id: str) -> PilotView:
-        """Return one pilot."""
-        return await self._transport.ask(PilotView, "GET", f"/v1/pilots/{quote(id, safe='')}")
-
-    async def explain_pilot(self, id: str) -> OfferExplanation:
-        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
-        path = f"/v1/pilots/{quote(id, safe='')}/explain"
-        return await self._transport.ask(OfferExplanation, "GET", path)
-
-    async def pilot_log(
-        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
-    ) -> AsyncIterator[PilotLogLine]:
-        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
-
-        With `follow` also what comes, for ever. Who may see no more than jobs names one.
-        """
-        wanted = filter or PilotLogFilter()
-        async for line in lines_of(self._transport, wanted, last, self._pace, follow=follow):
-            yield line
-
-    async def drain(self, pilot: str) -> None:
-        """Let a pilot finish what it holds, and ask for nothing more."""
-        path = f"/v1/pilots/{quote(pilot, safe='')}/drain"
-        await self._transport.ask(object, "POST", path)
-
-    async def secrets(self, request: SecretRequest) -> Secrets:
-        """Make one-use secrets with which pilots register."""
-        return await self._transport.ask(
-            Secrets, "POST", "/v1/pilots/secrets", body=request, again=False
-        )
-
-    async def sites(self) -> Sites:
-        """Return what each site offers and has done."""
-        return await self._transport.ask(Sites, "GET", "/v1/sites")
-
-    async def elements(self) -> Elements:
-        """Return the compute elements that get pilots from the central, and their troubles."""
-        return await self._transport.ask(Elements, "GET", "/v1/elements")
 
     # -- counts over time -----------------------------------------------------------------------
 

@@ -10,17 +10,20 @@ an async iterator becomes a generator, and async handles are wrapped into blocki
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "blocking.py"
 
-# The async class, its blocking twin, the module that has it.
+# The async class, its blocking twin, the module that has it; `operators` is a part of the client.
 CLASSES = (
     ("AsyncJobHandle", "JobHandle", "handles"),
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
     ("AsyncClient", "Client", "client"),
 )
+MODULES = ("handles", "client", "operators")
+_PARTS = {"Client": (("OfOperators", "operators"),)}  # what the class inherits
 _TWINS = {old: new for old, new, _ in CLASSES}
 # What only the async core needs of itself.
 _LEFT_OUT = {"signs", "ended", "wait_for", "pieces"}
@@ -50,21 +53,31 @@ def as_completed(
 
 def generate() -> str:
     """Return the text of `blocking.py`, formatted."""
-    trees = {name: ast.parse((HERE / f"{name}.py").read_text()) for name in ("handles", "client")}
-    classes = [_twin(_find(trees[module], old), old, new) for old, new, module in CLASSES]
+    trees = {name: ast.parse((HERE / f"{name}.py").read_text()) for name in MODULES}
+    classes = [
+        _twin(_find(trees[module], old), old, new, _PARTS.get(new, ()), trees)
+        for old, new, module in CLASSES
+    ]
     body = _BETWEEN.join(["\n\n".join(classes[:2]), "\n\n" + classes[2]])
     text = "\n".join([_HEAD, _imports(trees, body), "\n", body, ""])
     return _formatted(text)
 
 
-def _twin(node: ast.ClassDef, old: str, new: str) -> str:
+def _twin(
+    node: ast.ClassDef,
+    old: str,
+    new: str,
+    parts: Iterable[tuple[str, str]],
+    trees: dict[str, ast.Module],
+) -> str:
     """Return the source of the blocking class."""
     lines = [f"class {new}:", _docstring(node, 4)]
     if new == "Client":
         lines.append(_client_start(node))
     else:
         lines.append(_handle_start(old))
-    for item in node.body:
+    inherited = (one for part, module in parts for one in _find(trees[module], part).body)
+    for item in (*node.body, *inherited):
         if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
             name = item.name
             if (not name.startswith("_") or name == "__repr__") and name not in _LEFT_OUT:

@@ -6,7 +6,6 @@ a plan is made; one that does not answer is unknown, and gets no pilot.
 """
 
 import asyncio
-import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,18 +21,16 @@ from pilotage.proto.declarations import STOP_MARGIN_S
 from pilotage.proto.images import tag_of
 from pilotage.proto.pilot_states import PilotState
 
-from ..auth.kept_secrets import hashed
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.errors import StoreError
-from ..store.records import NewSecret
 from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
 from .plan import Bounds, Demand, ElementState, Place, Plan, merged, plan
 from .reconcile import Patience, Reconciled, nameless, reconcile
+from .requests import Origin, new_pilot
 from .sites import Shape
-from .start_script import Option, start_script
 from .watched import Watched, shape_name
 
 PAGE = 1_000
@@ -42,9 +39,6 @@ START_S = 60.0  # of a pilot's time that pass before it can take a job
 FAILED_MAX = 3  # pilots one after another that come to nothing: then their element has a pause
 FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
 ROUND_S = 900.0  # of one element in one round: it must not keep the others waiting for ever
-SECRET_S = 7 * 86_400.0
-MADE_BY = "factory"
-LOCAL = "local"  # the kind whose pilots share the central's disk
 
 
 class Work(Protocol):
@@ -60,6 +54,10 @@ class Work(Protocol):
 
     def is_banned(self, site: str, element: str) -> bool:
         """Whether only jobs of the type Test run there."""
+        ...
+
+    def is_draining(self, site: str, element: str) -> bool:
+        """Whether an operator wants no further pilots there."""
         ...
 
 
@@ -92,6 +90,7 @@ class Factory:
     ) -> None:
         self._store, self._work, self._elements = store, work, elements
         self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
+        self._origin = Origin(terms.community, terms.central_url, terms.pilot_sh, terms.hide)
         self._suits: Suits | None = None
         self._suits_of: object = None
         self.last_plan = Plan()
@@ -310,14 +309,13 @@ class Factory:
         if self._suits is None or self._suits_of != offers:  # it knows what classes want by then
             self._suits, self._suits_of = Suits(self._work.clauses(), offers), offers
         suits = self._suits
-        banned = sum(
-            1 << at
-            for at, (element, _) in enumerate(places)
-            if self._work.is_banned(element.site, element.name)
+        banned, draining = (
+            sum(1 << at for at, (one, _) in enumerate(places) if holds(one.site, one.name))
+            for holds in (self._work.is_banned, self._work.is_draining)
         )
         return merged(
             Demand(
-                places=suits.of(spec) & ~(0 if spec.type == "Test" else banned),
+                places=suits.of(spec) & ~draining & ~(0 if spec.type == "Test" else banned),
                 jobs=jobs,
                 cores=min(need.cores_min for need in spec.needs),
                 memory_mb=min(need.memory_mb + need.memory_per_core_mb for need in spec.needs),
@@ -391,35 +389,13 @@ class Factory:
         )
 
     def _new(self, element: Watched, number: int) -> tuple[PilotRequest, NewSlot]:
-        shape, at = element.entry.shapes[number], self._clock.wall()
-        stamp = _stamp(element.site, self._randomness.token(9))
-        secret = self._randomness.token()
-        script = start_script(
-            stamp=stamp,
-            secret=secret,
-            pilot_sh=self._terms.pilot_sh,
-            options=_options(self._terms, element, shape),
-        )
-        request = PilotRequest(
-            stamp=stamp,
-            script=script,
-            cores=0 if shape.whole_node else shape.cores,
-            memory_mb=shape.memory_mb,
-            wall_s=shape.wall_s,
-            gpus=shape.gpus,
-        )
-        return request, NewSlot(
-            shape=shape_name(number),
-            secret=NewSecret(
-                secret_hash=hashed(secret),
-                pilot=stamp,
-                community=self._terms.community,
-                site=element.site,
-                element=element.name,
-                expires_at=at + SECRET_S,
-                made_by=MADE_BY,
-                at=at,
-            ),
+        return new_pilot(
+            self._origin,
+            element,
+            element.entry.shapes[number],
+            shape_name(number),
+            clock=self._clock,
+            randomness=self._randomness,
         )
 
     async def _take_back(self, element: Watched, unwanted: Sequence[tuple[int, int]]) -> None:
@@ -461,22 +437,3 @@ def _places(watched: Sequence[Watched]) -> list[Place]:
         for at, one in enumerate(watched)
         for number, shape in enumerate(one.entry.shapes)
     ]
-
-
-def _options(terms: Terms, element: Watched, shape: Shape) -> dict[str, Option]:
-    pilot: dict[str, Option] = {
-        name: value
-        for name, value in msgspec.structs.asdict(element.entry.pilot).items()
-        if name != "architecture"
-    }
-    given: dict[str, Option] = {"central": terms.central_url, "wall_s": shape.wall_s, **pilot}
-    if element.entry.kind == LOCAL:
-        given["hide"] = terms.hide
-    if not shape.whole_node:
-        given |= {"cores": shape.cores, "memory_mb": shape.memory_mb}
-    return given
-
-
-def _stamp(site: str, token: str) -> str:
-    words = re.sub("[^a-z0-9-]", "-", f"{site[:40]}-{token}".lower())
-    return words if words[0].isalpha() else f"p{words}"

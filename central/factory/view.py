@@ -1,34 +1,119 @@
 """What people see of the elements."""
 
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
 from pilotage.proto.api import Elements, ElementView
+from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
+from pilotage.proto.problems import Code
 
 from ..auth.callers import User
-from ..ports import Clock
+from ..errors import Refused
+from ..ports import Clock, SiteFile
 from .book import ElementBook
+from .checks import Checks
+from .errors import ElementTrouble
+from .pilot_time import PilotTime
 from .watched import Watched
+
+CANCEL_S = 60.0  # for an element to say that it ends a pilot
+Held = Callable[[str, str], str]  # site, element → banned, draining or nothing
+
+
+def _nothing_holds(site: str, element: str) -> str:
+    return ""
 
 
 class ElementsView:
     """Answers from what the factory knows; nothing before it has begun."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, held: Held = _nothing_holds) -> None:
+        self._clock, self.held = clock, held
         self.book: ElementBook | None = None
+        self.checks: Checks | None = None
+        self._time = PilotTime()
+
+    def credentials_left_s(self) -> dict[tuple[str, str], float]:
+        """Return for how long each element's credential is good, of those that say so."""
+        left = {} if self.book is None else {one.key: _left_s(one) for one in self.book.in_force()}
+        return {key: seconds for key, seconds in left.items() if seconds is not None}
 
     async def elements(self, caller: User) -> Elements:
         """Return all elements that are in force, then what is wrong with sites' files."""
         if self.book is None:
             return Elements(elements=[])
         now = self._clock.monotonic()
-        views = [_view(one, now) for one in self.book.in_force()]
+        views = [_view(one, now, self.held) for one in self.book.in_force()]
         views += [
             ElementView(site=one.site, element=one.element, trouble=one.why)
             for one in self.book.troubles
         ]
         return Elements(elements=views)
 
+    def note(self, watched: Iterable[Watched]) -> None:
+        """Take note of how many pilots there are, once a round."""
+        self._time.note(watched, self._clock.monotonic())
 
-def _view(one: Watched, now: float) -> ElementView:
+    def files(self) -> Mapping[str, SiteFile]:
+        """Return the sites that have a file; none before the factory has begun."""
+        if self.book is None:
+            return {}
+        now = self._clock.monotonic()
+        troubles: dict[str, list[str]] = {}
+        for trouble in self.book.troubles:
+            troubles.setdefault(trouble.site, []).append(trouble.why)
+        elements: dict[str, list[ElementView]] = {}
+        for one in self.book.in_force():
+            elements.setdefault(one.site, []).append(_view(one, now, self.held))
+        known = self.book.sites.sites
+        files = {
+            name: SiteFile(
+                pledge=entry.pledge,
+                contact=entry.contact,
+                enabled=entry.enabled,
+                trouble="; ".join(troubles.get(name, ())),
+                elements=tuple(elements.get(name, ())),
+                pilot_s=float(self._time.by_site[name]),
+            )
+            for name, entry in known.items()
+        }
+        unread = {
+            name: SiteFile(pledge=0.0, enabled=False, trouble="; ".join(why))
+            for name, why in troubles.items()
+            if name not in known
+        }
+        return {**files, **unread}
+
+    async def cancel(self, site: str, element: str, slots: Sequence[str]) -> str:
+        """Ask an element to end pilots; return what went wrong, empty: nothing."""
+        found = None if self.book is None else self.book.find(site, element)
+        if found is None:
+            return f"{site}/{element} is in no site's file"
+        with contextlib.suppress(TimeoutError):
+            try:
+                async with asyncio.timeout(CANCEL_S):
+                    await found.driver.cancel(slots)
+                    return ""
+            except ElementTrouble as why:
+                return str(why)
+        return f"no answer within {CANCEL_S:g} s"
+
+    async def check(self, caller: User, site: str, request: SiteCheckRequest) -> SiteCheck:
+        """Submit probe pilots; `checked` says how far they have come. Raises Refused."""
+        return await self._begun().begin(site, request)
+
+    async def checked(self, caller: User, name: str) -> SiteCheck:
+        """Return a check as far as it has come. Raises Refused."""
+        return self._begun().get(name)
+
+    def _begun(self) -> Checks:
+        if self.checks is None:
+            raise Refused(Code.UNAVAILABLE, "the factory has not begun: try again in a moment")
+        return self.checks
+
+
+def _view(one: Watched, now: float, held: Held) -> ElementView:
     found = one.found
     return ElementView(
         site=one.site,
@@ -39,5 +124,11 @@ def _view(one: Watched, now: float) -> ElementView:
         pilots_max=one.entry.pilots_max,
         pledge=one.pledge,
         paused_s=max(0.0, one.open_at - now),
+        credential_left_s=_left_s(one),
         trouble=one.trouble,
+        held="disabled" if one.is_disabled else held(one.site, one.name),
     )
+
+
+def _left_s(one: Watched) -> float | None:
+    return None if one.credential is None else one.credential.left_s

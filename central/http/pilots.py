@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from pilotage.proto import api
+from pilotage.proto.api_sites import PilotEnd
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import Hello, LogChunk, PilotLog, Register, TokenRequest
 from pilotage.proto.pilot_states import PilotState
@@ -103,9 +104,6 @@ async def make_secrets(call: Call) -> ASGIApp:
     return encoded(await call.services.pilots.make_secrets(call.user(), request))
 
 
-async def sites(call: Call) -> ASGIApp:
-    return encoded(await call.services.pilots.sites(call.user()))
-
-
-async def elements(call: Call) -> ASGIApp:
-    return encoded(await call.services.elements.elements(call.user()))
+async def kill(call: Call) -> ASGIApp:
+    order = await call.read(PilotEnd)
+    return encoded(await call.services.pilots.kill(call.user(), call.path("pilot"), order))

@@ -4,11 +4,24 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotage.proto import api, messages
+from pilotage.proto import api, api_sites, messages
 from pilotage.proto.job import Job
 
+from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
 from ..auth.policy import Action
-from . import blobs, events, health, hot, jobs, pilot_file, pilots, series, submissions, tokens
+from . import (
+    blobs,
+    events,
+    health,
+    hot,
+    jobs,
+    pilot_file,
+    pilots,
+    series,
+    sites,
+    submissions,
+    tokens,
+)
 from .answers import JSON
 from .call import Handler
 from .hot import Hot
@@ -360,19 +373,62 @@ ROUTES: Final = (
         handler=pilots.drain,
     ),
     Route(
+        method="POST",
+        path="/v1/pilots/{pilot}/kill",
+        action=_A.PILOT_CONTROL,
+        does="End a pilot now; what it holds is stopped and waits again.",
+        handler=pilots.kill,
+        takes=api_sites.PilotEnd,
+        gives=api_sites.PilotEnded,
+    ),
+    Route(
         method="GET",
         path="/v1/sites",
         action=_A.PILOT_READ,
-        does="Sites with their pilots, cores and jobs.",
-        handler=pilots.sites,
+        does="Sites with their pilots, cores and jobs, bans and shares.",
+        handler=sites.sites,
         gives=api.Sites,
+    ),
+    Route(
+        method="GET",
+        path="/v1/sites/{site}",
+        action=_A.PILOT_READ,
+        does="Everything of one site.",
+        handler=sites.detail,
+        gives=api_sites.SiteDetail,
+    ),
+    Route(
+        method="POST",
+        path="/v1/sites/{site}/actions",
+        action=_A.SITE_CONTROL,
+        does="Ban, drain or enable a site or one of its elements.",
+        handler=sites.act,
+        takes=api_sites.SiteAction,
+        gives=api_sites.SiteDetail,
+    ),
+    Route(
+        method="POST",
+        path="/v1/sites/{site}/check",
+        action=_A.SITE_CONTROL,
+        does="Submit a probe pilot to each element of a site; answered before they have come.",
+        handler=sites.check,
+        takes=api_sites.SiteCheckRequest,
+        gives=api_sites.SiteCheck,
+    ),
+    Route(
+        method="GET",
+        path="/v1/checks/{check}",
+        action=_A.SITE_CONTROL,
+        does="How far the probe pilots of a check have come, step by step.",
+        handler=sites.checked,
+        gives=api_sites.SiteCheck,
     ),
     Route(
         method="GET",
         path="/v1/elements",
         action=_A.PILOT_READ,
         does="Compute elements that get pilots from the central, and what is wrong with some.",
-        handler=pilots.elements,
+        handler=sites.elements,
         gives=api.Elements,
     ),
     Route(
@@ -424,6 +480,22 @@ ROUTES: Final = (
         action=_A.PUBLIC_READ,
         does="The public keys of this central's tokens.",
         handler=tokens.jwks,
+        gives=dict[str, Any],
+    ),
+    Route(
+        method="GET",
+        path=METADATA_PATH,
+        action=_A.PUBLIC_READ,
+        does="For sites: the issuer of the tokens that their elements get from this central.",
+        handler=tokens.element_issuer,
+        gives=dict[str, Any],
+    ),
+    Route(
+        method="GET",
+        path=KEYS_PATH,
+        action=_A.PUBLIC_READ,
+        does="For sites: the public keys of that issuer.",
+        handler=tokens.element_keys,
         gives=dict[str, Any],
     ),
     Route(

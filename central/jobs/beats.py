@@ -1,6 +1,7 @@
 """Beats: what they renew, take back and give back (PROTOCOL C4–C6, C10)."""
 
 from pilotage.proto.messages import Attempt, Beat
+from pilotage.proto.pilot_states import PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -56,6 +57,9 @@ class Beats:
         await self._requeues.give_back(presence, held, asked_before=beat.closed + 1)
         if beat.goodbye:
             await self._aftermath.goodbye(presence)
+        elif beat.draining and presence.state is PilotState.RUNNING:
+            presence.drain = True
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
         return stale
 
     @staticmethod

@@ -61,6 +61,7 @@ class Dispatch:
             ask=answer,
             stop=tuple(self._stops(presence)),
             drain=presence.drain,
+            hurry=presence.hurry,
         )
 
     async def beat(self, caller: PilotCaller, message: Beat) -> BeatAnswer:
@@ -77,6 +78,7 @@ class Dispatch:
             stop=tuple(self._stops(presence)),
             ask_again=self._should_ask(presence, message.parked),
             drain=presence.drain,
+            hurry=presence.hurry,
             follow=tuple(one for one in message.holding if self._logs.followed(one.job)),
         )
 

@@ -9,6 +9,7 @@ from .feed import Feed
 from .hosts import Hosts
 from .leases import LeaseTable
 from .logs import LiveLogs
+from .places import Places
 from .presence import Pilots
 from .queue import Queue
 from .scope import Owners
@@ -29,4 +30,5 @@ class Memory:
     feed: Feed
     logs: LiveLogs
     hosts: Hosts = field(default_factory=Hosts)
+    places: Places = field(default_factory=Places)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

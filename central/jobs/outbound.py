@@ -21,6 +21,10 @@ class Outbound(Protocol):
 
     def drain(self, community: str, pilot: str) -> None: ...
 
+    def hurry(self, community: str, pilot: str) -> None:
+        """Drain, and do not wait for the payloads."""
+        ...
+
     def follow(self, community: str, pilot: str, attempt: Attempt) -> None:
         """Somebody watches the output of this attempt."""
         ...

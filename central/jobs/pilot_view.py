@@ -77,4 +77,7 @@ def pilot_view(
         isolation=node.isolation if row.node else "",
         attempts=len(live),
         registered_at=shown(row.registered_at),
+        reason=row.reason,
+        made_at=shown(row.made_at),
+        ended_at=shown(row.ended_at),
     )

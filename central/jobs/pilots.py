@@ -2,6 +2,8 @@
 
 import asyncio
 import hmac
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -11,10 +13,8 @@ from pilotage.proto.api import (
     Secret,
     SecretRequest,
     Secrets,
-    Sites,
-    SiteView,
 )
-from pilotage.proto.job_states import JobState
+from pilotage.proto.api_sites import PilotEnd, PilotEnded
 from pilotage.proto.messages import (
     PROTOCOL,
     BrokerLogin,
@@ -39,7 +39,6 @@ from ..store.errors import PilotNotFound
 from ..store.protocol import Store
 from ..store.records import NewSecret, PilotRow, Registration
 from .aftermath import Aftermath
-from .leases import Phase
 from .memory import Memory
 from .outbound import Outbound
 from .pilot_view import pilot_view
@@ -48,6 +47,14 @@ from .served import serves
 from .tokens import PilotTokens
 
 LOGINS_A_BATCH = 200
+
+
+class Canceller(Protocol):
+    """Reaches the elements that pilots were submitted to."""
+
+    async def cancel(self, site: str, element: str, slots: Sequence[str]) -> str:
+        """Ask an element to end these; return what went wrong, empty: nothing."""
+        ...
 
 
 class PilotService:
@@ -62,13 +69,15 @@ class PilotService:
         tokens: PilotTokens,
         outbound: Outbound,
         bus: Bus,
+        canceller: Canceller,
         clock: Clock,
         randomness: Randomness,
         log: Log,
         settings: LeaseSettings,
     ) -> None:
         self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
-        self._queue, self._counters, self._aftermath = memory.queue, memory.counters, aftermath
+        self._queue, self._places, self._aftermath = memory.queue, memory.places, aftermath
+        self._owners, self._canceller = memory.owners, canceller
         self._tokens, self._outbound, self._bus = tokens, outbound, bus
         self._clock, self._randomness, self._log = clock, randomness, log
         self._settings = settings
@@ -148,11 +157,15 @@ class PilotService:
                 node=node,
                 registered_at=row.registered_at or self._clock.wall(),
                 heard=self._clock.monotonic(),
-                drain=row.state is PilotState.DRAINING,
+                drain=row.state is PilotState.DRAINING
+                or self._places.is_draining(row.site, row.element),
+                tests_only=self._places.is_banned_by_mark(row.site, row.element),
             )
             self._pilots.put(presence)
         if presence.state is PilotState.LOST:
             await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "said hello")
+        if presence.drain and presence.state is PilotState.RUNNING:
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "its site is draining")
         token, expires_in_s = self._tokens.pilot_token(
             row.pilot, row.community, row.site, row.element
         )
@@ -254,7 +267,19 @@ class PilotService:
         )
 
     async def get(self, caller: Caller, pilot: str) -> PilotView:
-        return self._view(await self._row(caller, pilot))
+        """Return one pilot, with what its element said of it; operators see what it printed."""
+        view = self._view(await self._row(caller, pilot))
+        kept = await self._store.slot_output(pilot)
+        if kept is None:
+            return view
+        is_operator = reach(caller, Action.PILOT_LOG) >= Reach.COMMUNITY
+        return msgspec.structs.replace(
+            view,
+            slot=kept.slot or "",
+            exit_code=kept.exit_code,
+            stdout=kept.stdout.decode("utf-8", "replace") if is_operator else "",
+            stderr=kept.stderr.decode("utf-8", "replace") if is_operator else "",
+        )
 
     async def drain(self, caller: Caller, pilot: str) -> None:
         """Let a pilot finish what it holds and then end."""
@@ -270,39 +295,50 @@ class PilotService:
         self._queue.matcher.withdraw(pilot)
         self._outbound.drain(presence.community, pilot)
 
-    async def sites(self, caller: Caller) -> Sites:
-        """Return the sites that have pilots or jobs."""
-        community = self._community(caller)
-        banned = self._queue.matcher.rules.banned
-        views: dict[str, dict[str, int]] = {}
-        for presence in self._pilots.all():
-            if presence.state not in LIVING or (community and presence.community != community):
-                continue
-            offer = presence.offer
-            site = views.setdefault(presence.site, _no_figures())
-            site["pilots"] += 1
-            site["cores"] += offer.cores if offer else 0
-            site["cores_free"] += self._cores_free(presence)
-        for kind, name, state, count in self._counters.rows():
-            if name and (not community or kind.community == community):
-                site = views.setdefault(name, _no_figures())
-                if state in (JobState.MATCHED, JobState.RUNNING):
-                    site["running"] += count
-                elif state is JobState.DONE:
-                    site["done"] += count
-                elif state is JobState.FAILED:
-                    site["failed"] += count
-        return Sites(
-            sites=[
-                SiteView(
-                    site=name,
-                    **figures,
-                    banned=name in banned,
-                    banned_elements=_elements_of(name, banned),
-                )
-                for name, figures in sorted(views.items())
-            ]
+    async def kill(self, caller: Caller, pilot: str, order: PilotEnd) -> PilotEnded:
+        """End a pilot without waiting for what it holds.
+
+        One that lives is told, stops its payloads and says good-bye; its jobs wait again. One that
+        has not begun never may. Its element is asked to end it in either case; jobs of a pilot that
+        says nothing more wait again when their leases are over, and no sooner (PROTOCOL C6).
+        """
+        assert isinstance(caller, User)
+        row = await self._row(caller, pilot)
+        why = f"killed by {self._owners.word(caller.issuer, caller.subject)}"
+        why = f"{why}: {order.reason}" if order.reason else why
+        if row.state not in FINAL and row.registered_at is None:
+            await self._store.end_waiting({pilot: why}, PilotState.ABORTED, self._clock.wall())
+            row = await self._row(caller, pilot)  # it may have registered meanwhile
+        elif row.state in FINAL:
+            ended = f"{row.state.value}: {row.reason}"
+            raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has ended already, {ended}")
+        told = await self._hurry(pilot, why) if row.state not in FINAL else False
+        kept = await self._store.slot_output(pilot)
+        trouble = "no factory has submitted it: end it where you have started it"
+        if kept is not None:
+            trouble = "its element has not said yet what it calls it"
+            if kept.slot is not None:
+                trouble = await self._canceller.cancel(row.site, row.element, [kept.slot])
+        self._log("pilot_killed", pilot=pilot, site=row.site, why=why, trouble=trouble)
+        return PilotEnded(
+            pilot=pilot,
+            state=(await self._row(caller, pilot)).state,
+            told=told,
+            cancelled=not trouble,
+            trouble=trouble,
         )
+
+    async def _hurry(self, pilot: str, why: str) -> bool:
+        """Tell a pilot to end now; False where nobody is there to hear it."""
+        presence = self._pilots.find(pilot)
+        if presence is None:
+            return False
+        presence.drain = presence.hurry = True  # in each answer, until it has ended
+        self._queue.matcher.withdraw(pilot)
+        if presence.state is PilotState.RUNNING:
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+        self._outbound.hurry(presence.community, pilot)
+        return presence.state in LIVING
 
     def _community(self, caller: Caller) -> str | None:
         assert isinstance(caller, User)
@@ -314,13 +350,6 @@ class PilotService:
         if row is None or (community is not None and row.community != community):
             raise PilotNotFound(pilot)
         return row
-
-    def _cores_free(self, presence: Presence) -> int:
-        if presence.offer is None:
-            return 0
-        held = self._leases.of_pilot(presence.pilot)
-        used = sum(lease.cores for lease in held if lease.phase is Phase.LIVE)
-        return max(0, presence.offer.cores - used)
 
     def _view(self, row: PilotRow) -> PilotView:
         return pilot_view(
@@ -335,16 +364,6 @@ class PilotService:
 def _same(one: str, other: str) -> bool:
 
     return hmac.compare_digest(one, other)
-
-
-def _elements_of(site: str, banned: frozenset[str]) -> tuple[str, ...]:
-    """Return the elements of a site that are banned by themselves."""
-    parts = (place.partition("/") for place in banned)
-    return tuple(sorted(element for where, _, element in parts if where == site and element))
-
-
-def _no_figures() -> dict[str, int]:
-    return {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
 
 
 def _check_protocol(version: str) -> None:

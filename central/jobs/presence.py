@@ -29,6 +29,8 @@ class Taken:
 
 
 NOTHING = Taken()
+_TEST = frozenset({"Test"})
+_NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 
 
 def taken_by(leases: Iterable[Lease], known: Set[Attempt]) -> Taken:
@@ -85,6 +87,12 @@ class _Few(NamedTuple):
     node: NodeFacts
 
 
+def _tests_of(types: Iterable[str]) -> frozenset[str]:
+    """Return what is left of the types that a pilot takes where only jobs of type Test may run."""
+    types = frozenset(types)
+    return _TEST if not types or types >= _TEST else _NO_TYPE
+
+
 @dataclass(eq=False)
 class Presence:
     """One pilot that has registered."""
@@ -101,6 +109,8 @@ class Presence:
     ask: int = 0  # the last ask that was taken up
     beat: int = 0
     drain: bool = False
+    hurry: bool = False  # it ends without waiting for what it holds
+    tests_only: bool = False  # an operator has banned its place
     strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None
     known: frozenset[Attempt] = frozenset()  # the attempts that the offer allows for
@@ -111,6 +121,10 @@ class Presence:
     @property
     def host(self) -> str:
         return self.node.host
+
+    def restrict(self, *, tests_only: bool) -> None:
+        """From now on it takes jobs of the type Test alone, or others again."""
+        self.tests_only, self._made, self._few = tests_only, None, None
 
     def live_offer(self, offer: Offer, taken: Taken = NOTHING) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
@@ -158,7 +172,7 @@ class Presence:
                 frozenset(offer.required_tags),
                 frozenset(offer.groups),
                 frozenset(offer.owners),
-                frozenset(offer.types),
+                _tests_of(offer.types) if self.tests_only else frozenset(offer.types),
                 facts(offer, self.node),
             )
         return self._few

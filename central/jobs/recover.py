@@ -38,6 +38,7 @@ class Recovery:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
         self._classes, self._clock, self._settings = memory.classes, clock, settings
+        self._places = memory.places
         self._used = used
         self._waiting = store.waiting()
         self._is_whole = False
@@ -57,6 +58,8 @@ class Recovery:
         for row in await self._store.live_classes():
             self._queue.learn(self._classes.learn(row))
         await self._used.restore()
+        for mark in await self._store.marks():
+            self._places.put(mark)
         await self._pilots_again()
         await self._attempts_again()
         await self._count_again()
@@ -178,7 +181,9 @@ class Recovery:
             node=msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host),
             registered_at=row.registered_at or self._clock.wall(),
             heard=self._clock.monotonic(),
-            drain=row.state is PilotState.DRAINING,
+            drain=row.state is PilotState.DRAINING
+            or self._places.is_draining(row.site, row.element),
+            tests_only=self._places.is_banned_by_mark(row.site, row.element),
         )
 
     async def _count_again(self) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.types import ClassSpec
 
+from .places import Places
 from .queue import Queue
 
 
 class WaitingWork:
     """The matcher's waiting jobs by class."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self, queue: Queue, places: Places) -> None:
+        self._queue, self._places = queue, places
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         """Return each class of which jobs wait, and how many."""
@@ -24,5 +25,8 @@ class WaitingWork:
 
     def is_banned(self, site: str, element: str) -> bool:
         """Whether only jobs of the type Test run there."""
-        banned = self._queue.matcher.rules.banned
-        return site in banned or f"{site}/{element}" in banned
+        return self._places.is_banned(site, element)
+
+    def is_draining(self, site: str, element: str) -> bool:
+        """Whether an operator wants no further pilots there."""
+        return self._places.is_draining(site, element)

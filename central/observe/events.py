@@ -50,6 +50,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
     # a submitted pilot ended before it asked for work; its output is kept where its element has it
     "pilot_failed": frozenset({"pilot", "site", "element", "why"}),
+    # somebody has ended a pilot; trouble: why its element has not been asked to, or will not
+    "pilot_killed": frozenset({"pilot", "site", "why", "trouble"}),
+    # an operator has banned, drained or enabled a site or an element
+    "site_said": frozenset({"place", "what", "who", "why"}),
     # a compute element did not do what it was asked: it gets no pilots for so long
     "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
     # jobs failed on a host, or at an element, one after another: it gets none for a while

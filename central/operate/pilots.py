@@ -5,20 +5,26 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from ..auth.element_issuer import ElementIssuer
 from ..factory.book import ElementBook
 from ..factory.commands import Commands
+from ..factory.credentials.known import KnownCredential
 from ..factory.credentials.sources import source
 from ..factory.drivers import Tools
+from ..factory.checks import Checks
 from ..factory.factory import Factory, Terms
 from ..factory.plan import Bounds
+from ..factory.requests import Origin
 from ..factory.sites import ElementEntry
 from ..factory.spawned import spawned
 from ..factory.view import ElementsView
+from ..factory.watched import Watched
 from ..jobs.work import WaitingWork
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..settings import Settings
 from ..store.protocol import Store
+from .files import RealDisk
 
 SITES, ELEMENTS = "sites", "elements"  # folders in the data directory
 
@@ -32,6 +38,7 @@ async def keep_pilots(
     view: ElementsView,
     url: str,
     pilot_sh: Callable[[], str],
+    has_asked: Callable[[str], bool],
     clock: Clock,
     randomness: Randomness,
     log: Log,
@@ -39,40 +46,67 @@ async def keep_pilots(
     """Keep pilots on the elements of all sites, for ever; SIGHUP reads the sites' files again."""
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
     async with spawned() as commands:
-        book = ElementBook(folder, _tools(data / ELEMENTS, commands, clock), log)
+        signer = ElementIssuer(
+            data, lambda: url, disk=RealDisk(), clock=clock, randomness=randomness
+        )
+        book = ElementBook(folder, _tools(data / ELEMENTS, commands, clock, signer), log)
         view.book = book
+
+        async def elements() -> list[Watched]:
+            watched = await book.fresh()
+            view.note(watched)
+            return watched
+
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, book.look_again)
+        script = await asyncio.to_thread(pilot_sh)
+        community, hide = settings.community.name, _hidden(data)
+        view.checks = checks = Checks(
+            book=book,
+            store=store,
+            origin=Origin(community, url, script, hide, made_by="site check"),
+            has_asked=has_asked,
+            held=view.held,
+            clock=clock,
+            randomness=randomness,
+            log=log,
+        )
         factory = Factory(
             store=store,
             work=work,
-            elements=book.fresh,
+            elements=elements,
             clock=clock,
             randomness=randomness,
             log=log,
             terms=Terms(
-                community=settings.community.name,
+                community=community,
                 central_url=url,
-                pilot_sh=await asyncio.to_thread(pilot_sh),
+                pilot_sh=script,
                 every_s=settings.factory.every_s,
-                hide=_hidden(data),
+                hide=hide,
                 bounds=Bounds(settings.factory.submit_max, settings.factory.pilots_max),
             ),
         )
-        await factory.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(checks.run())
+            group.create_task(factory.run())
 
 
 def _hidden(data: Path) -> tuple[str, ...]:
     return (str(data.absolute()),)
 
 
-def _tools(folder: Path, commands: Commands, clock: Clock) -> Callable[..., Tools]:
+def _tools(
+    folder: Path, commands: Commands, clock: Clock, signer: ElementIssuer
+) -> Callable[..., Tools]:
     def make(site: str, name: str, entry: ElementEntry) -> Tools:
         own = folder / site / name
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         said = entry.credential
         if said is None:
             return Tools(commands, clock, own)
-        found = source(said.source, said.options, commands=commands, clock=clock)
-        return Tools(commands, clock, own, found)
+        found = source(
+            said.source, said.options, commands=commands, clock=clock, signer=signer
+        )
+        return Tools(commands, clock, own, KnownCredential(found, clock))
 
     return make

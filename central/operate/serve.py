@@ -18,6 +18,7 @@ from pilotage.proto.job_states import JobState
 
 from ..app import Central, World, build
 from ..auth import keys, signature
+from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..http.server import HttpServer
@@ -241,14 +242,21 @@ async def _keep_pilots(
     place: Place, settings: Settings, started: _Started, url: str, clock: Clock, log: Log
 ) -> None:
     """Keep pilots at the sites, for ever."""
+    pilots = started.central.memory.pilots
+
+    def has_asked(pilot: str) -> bool:
+        presence = pilots.find(pilot)
+        return presence is not None and presence.ask > 0
+
     await keep_pilots(
         data=place.data,
         settings=settings,
         store=started.store,
-        work=WaitingWork(started.central.memory.queue),
+        work=WaitingWork(started.central.memory.queue, started.central.memory.places),
         view=started.central.elements,
         url=url,
         pilot_sh=lambda: started.handout.files().script.decode(),
+        has_asked=has_asked,
         clock=clock,
         randomness=SystemRandomness(),
         log=log,
@@ -348,6 +356,13 @@ async def _open(
         signer,
         lambda: url_of(settings.http, server.port),
     )
+    issuer = ElementIssuer(
+        place.data,
+        lambda: url_of(settings.http, server.port),
+        disk=disk,
+        clock=clock,
+        randomness=randomness,
+    )
     try:
         server = HttpServer(
             central.services,
@@ -355,6 +370,7 @@ async def _open(
             port=settings.http.port,
             version=__version__,
             pilot_files=partial(asyncio.to_thread, handout.files),
+            element_issuer=partial(asyncio.to_thread, issuer.published),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,
             connections_max=settings.http.connections_max,

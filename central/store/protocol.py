@@ -12,6 +12,7 @@ from typing import Protocol
 from pilotage.proto.pilot_states import PilotState
 
 from .pilot_logs import PilotLogs
+from .place_marks import PlaceMarks
 from .protocol_retention import RetentionStore
 from .protocol_series import SeriesStore
 from .records import (
@@ -47,11 +48,12 @@ EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(SeriesStore, RetentionStore, PilotLogs, Slots, Protocol):
+class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol):
     """Durable state of one central. See the module for what all verbs share.
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
-    `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`.
+    `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
+    marks of sites in `place_marks`.
     """
 
     @property

@@ -13,6 +13,7 @@ SUPERVISORS: Final = {
     "central/bus/bridge.py": {
         "_answer"
     },  # one pilot's message, as the HTTP server does for requests
+    "central/factory/checks.py": {"_supervised"},  # drivers may be anybody's
     "central/factory/factory.py": {"supervised", "_supervised_cycle"},  # drivers may be anybody's
     "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
 }

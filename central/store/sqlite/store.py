@@ -46,6 +46,7 @@ from .copying import LogCopy
 from .durable import prepare, require
 from .migrate import migrate, migrations
 from .pilot_logs import SqlitePilotLogs
+from .place_marks import SqlitePlaceMarks
 from .reads import Reader
 from .retention import SqliteRetention, remove_unnamed_classes
 from .rows import (
@@ -150,7 +151,7 @@ def _drop_some(session: Session, submission_id: int) -> bool:
     return more
 
 
-class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots):
+class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, SqlitePlaceMarks):
     """The `Store` of one process on one file."""
 
     def __init__(

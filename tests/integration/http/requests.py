@@ -8,6 +8,7 @@ from pilotage.central.auth.policy import Who
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.routes import BYTES
 from pilotage.proto import api, messages, wire
+from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job
 
@@ -17,6 +18,7 @@ OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wal
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
 REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
 ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
+SITE_ACTION = SiteAction(action=SiteActionName.BAN)
 CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
 
 LINE = messages.PilotLine(n=1, ago_s=0.0, event="ended")
@@ -63,13 +65,26 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
     ("GET", "/v1/pilots/{pilot}/explain"): ("/v1/pilots/p1/explain", b""),
     ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
+    ("POST", "/v1/pilots/{pilot}/kill"): (
+        "/v1/pilots/p1/kill",
+        _json(PilotEnd(reason="r")),
+    ),
     ("GET", "/v1/sites"): ("", b""),
+    ("GET", "/v1/sites/{site}"): ("/v1/sites/PIC", b""),
+    ("POST", "/v1/sites/{site}/actions"): ("/v1/sites/PIC/actions", _json(SITE_ACTION)),
+    ("POST", "/v1/sites/{site}/check"): (
+        "/v1/sites/PIC/check",
+        _json(SiteCheckRequest(timeout_s=60)),
+    ),
+    ("GET", "/v1/checks/{check}"): ("/v1/checks/c1", b""),
     ("GET", "/v1/elements"): ("", b""),
     ("POST", "/v1/tokens"): ("", _json(api.TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
     ("GET", "/.well-known/jwks.json"): ("", b""),
+    ("GET", "/elements/.well-known/openid-configuration"): ("", b""),
+    ("GET", "/elements/jwks.json"): ("", b""),
     ("GET", "/"): ("", b""),
     ("GET", "/health"): ("", b""),
     ("GET", "/ready"): ("", b""),

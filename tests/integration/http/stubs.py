@@ -9,9 +9,16 @@ from pilotage.central.auth import derived_secrets, keys
 from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
 from pilotage.central.auth.tokens import Tokens
 from pilotage.central.errors import Refused
-from pilotage.central.factory.view import ElementsView
 from pilotage.central.services import Services
 from pilotage.proto import api, messages
+from pilotage.proto.api_sites import (
+    PilotEnd,
+    PilotEnded,
+    SiteAction,
+    SiteCheck,
+    SiteCheckRequest,
+    SiteDetail,
+)
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
@@ -280,9 +287,48 @@ class StubPilots:
     async def drain(self, caller: User, pilot: str, /) -> None:
         self.stub.asked.append(("drain", caller, pilot))
 
-    async def sites(self, caller: User, /) -> api.Sites:
+    async def kill(self, caller: User, pilot: str, order: PilotEnd, /) -> PilotEnded:
+        self.stub.asked.append(("kill_pilot", caller, (pilot, order)))
+        return PilotEnded(pilot=pilot, state=PilotState.DRAINING, told=True)
+
+
+@dataclass
+class StubSites:
+    stub: Stub
+
+    async def all(self, caller: User, /) -> api.Sites:
         self.stub.asked.append(("sites", caller, None))
         return api.Sites(sites=[])
+
+    async def show(self, caller: User, site: str, /) -> SiteDetail:
+        self.stub.asked.append(("site", caller, site))
+        return _site(site)
+
+    async def act(self, caller: User, site: str, action: SiteAction, /) -> SiteDetail:
+        self.stub.asked.append(("site_action", caller, (site, action)))
+        return _site(site)
+
+
+def _site(name: str) -> SiteDetail:
+    view = api.SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
+    return SiteDetail(view=view)
+
+
+@dataclass
+class StubElements:
+    stub: Stub
+
+    async def elements(self, caller: User, /) -> api.Elements:
+        self.stub.asked.append(("elements", caller, None))
+        return api.Elements(elements=[])
+
+    async def check(self, caller: User, site: str, request: SiteCheckRequest, /) -> SiteCheck:
+        self.stub.asked.append(("check", caller, (site, request)))
+        return SiteCheck(check="c1", site=site, done=False, ok=False)
+
+    async def checked(self, caller: User, name: str, /) -> SiteCheck:
+        self.stub.asked.append(("checked", caller, name))
+        return SiteCheck(check=name, site="PIC", done=True, ok=True)
 
 
 @dataclass
@@ -368,7 +414,8 @@ def build() -> World:
         looking=stub,
         control=stub,
         pilots=StubPilots(stub),
-        elements=ElementsView(clock),
+        sites=StubSites(stub),
+        elements=StubElements(stub),
         pilot_logs=StubPilotLogs(stub),
         dispatch=stub,
         sandbox=StubSandbox(stub),

@@ -61,6 +61,7 @@ class Waiting:
     def __init__(self) -> None:
         self.jobs: dict[Need, int] = {}
         self.banned: set[str] = set()
+        self.draining: set[str] = set()
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         for number, (need, jobs) in enumerate(self.jobs.items()):
@@ -74,6 +75,9 @@ class Waiting:
 
     def is_banned(self, site: str, element: str) -> bool:
         return site in self.banned
+
+    def is_draining(self, site: str, element: str) -> bool:
+        return site in self.draining
 
 
 class Stage:

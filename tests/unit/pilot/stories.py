@@ -285,6 +285,7 @@ def _beat_answer(n: int, words: list[str]) -> BeatAnswer:
         follow=tuple(attempt(one) for one in facts.get("follow", "")),
         ask_again="again" in words,
         drain="drain" in words,
+        hurry="hurry" in words,
         old_session="old_session" in words,
         other_store="other_store" in words,
     )

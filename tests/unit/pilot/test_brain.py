@@ -518,6 +518,15 @@ ENDS = {
     2     gone A signal killed  collect A
     2     collected A       journal A drained; A ended drained 2
     """,
+    "the central ends a pilot and what it holds in the answer to a beat": """
+    0     bus up            ask 1
+    0.1   got A parked      journal A; start A fence 96
+    0.2   started A         beat 1 [A] closed 1 parked 1
+    1     down beat 1 hurry  fence A 96.2; stop A 10; A started 1
+    1.1   got
+    2     gone A signal killed  collect A
+    2     collected A       journal A drained; A ended drained 2
+    """,
     "the central drains a pilot in the answer to a beat": """
     0     bus up            ask 1
     0.1   got parked

@@ -1,0 +1,131 @@
+"""Pilots, sites and their elements, as the client has them: a part of `AsyncClient`."""
+
+from collections.abc import AsyncIterator, Iterable
+from urllib.parse import quote
+
+from pilotage.proto.api import (
+    Elements,
+    OfferExplanation,
+    PilotLogFilter,
+    PilotLogLine,
+    PilotPage,
+    PilotView,
+    SecretRequest,
+    Secrets,
+    Sites,
+)
+from pilotage.proto.api_sites import (
+    PilotEnd,
+    PilotEnded,
+    SiteAction,
+    SiteActionName,
+    SiteCheck,
+    SiteCheckRequest,
+    SiteDetail,
+)
+from pilotage.proto.pilot_states import PilotState
+
+from .pace import Pace
+from .pilot_log import lines_of
+from .transport import Transport
+
+_CHECK_EVERY_S = 0.5
+
+
+class OfOperators:
+    """What operators do, and others look at."""
+
+    _transport: Transport
+    _pace: Pace
+
+    async def pilots(
+        self, *, states: Iterable[PilotState] = (), site: str = ""
+    ) -> AsyncIterator[PilotView]:
+        """Yield pilots in order of their name."""
+        query = [("state", PilotState(state).value) for state in states]
+        if site:
+            query.append(("site", site))
+        after: str | None = ""
+        while after is not None:
+            page = await self._transport.ask(
+                PilotPage,
+                "GET",
+                "/v1/pilots",
+                query=[*query, ("after", after)] if after else query,
+            )
+            for view in page.pilots:
+                yield view
+            after = page.after
+
+    async def pilot(self, id: str) -> PilotView:
+        """Return one pilot."""
+        return await self._transport.ask(PilotView, "GET", f"/v1/pilots/{quote(id, safe='')}")
+
+    async def explain_pilot(self, id: str) -> OfferExplanation:
+        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        path = f"/v1/pilots/{quote(id, safe='')}/explain"
+        return await self._transport.ask(OfferExplanation, "GET", path)
+
+    async def pilot_log(
+        self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
+    ) -> AsyncIterator[PilotLogLine]:
+        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+
+        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        """
+        wanted = filter or PilotLogFilter()
+        async for line in lines_of(self._transport, wanted, last, self._pace, follow=follow):
+            yield line
+
+    async def drain(self, pilot: str) -> None:
+        """Let a pilot finish what it holds, and ask for nothing more."""
+        path = f"/v1/pilots/{quote(pilot, safe='')}/drain"
+        await self._transport.ask(object, "POST", path)
+
+    async def kill_pilot(self, pilot: str, *, reason: str = "") -> PilotEnded:
+        """End a pilot now: it stops what it holds, and its jobs wait again."""
+        path = f"/v1/pilots/{quote(pilot, safe='')}/kill"
+        return await self._transport.ask(PilotEnded, "POST", path, body=PilotEnd(reason=reason))
+
+    async def secrets(self, request: SecretRequest) -> Secrets:
+        """Make one-use secrets with which pilots register."""
+        return await self._transport.ask(
+            Secrets, "POST", "/v1/pilots/secrets", body=request, again=False
+        )
+
+    async def sites(self) -> Sites:
+        """Return what each site offers and has done."""
+        return await self._transport.ask(Sites, "GET", "/v1/sites")
+
+    async def site(self, name: str) -> SiteDetail:
+        """Return everything of one site."""
+        return await self._transport.ask(SiteDetail, "GET", f"/v1/sites/{quote(name, safe='')}")
+
+    async def act_on_site(
+        self, name: str, action: SiteActionName, *, element: str = "", reason: str = ""
+    ) -> SiteDetail:
+        """Ban, drain or enable a site, or one of its elements; return what it is then."""
+        body = SiteAction(action=SiteActionName(action), element=element, reason=reason)
+        path = f"/v1/sites/{quote(name, safe='')}/actions"
+        return await self._transport.ask(SiteDetail, "POST", path, body=body)
+
+    async def check_site(
+        self, name: str, *, element: str = "", timeout_s: float = 600.0
+    ) -> AsyncIterator[SiteCheck]:
+        """Submit a probe pilot to each element of a site; yield how far they have come.
+
+        Ends with one that is done, after `timeout_s` and what taking the pilots back takes.
+        """
+        body = SiteCheckRequest(element=element, timeout_s=timeout_s)
+        path = f"/v1/sites/{quote(name, safe='')}/check"
+        found = await self._transport.ask(SiteCheck, "POST", path, body=body)
+        yield found
+        while not found.done:
+            await self._pace.sleep(_CHECK_EVERY_S)
+            path = f"/v1/checks/{quote(found.check, safe='')}"
+            found = await self._transport.ask(SiteCheck, "GET", path)
+            yield found
+
+    async def elements(self) -> Elements:
+        """Return the compute elements that get pilots from the central, and their troubles."""
+        return await self._transport.ask(Elements, "GET", "/v1/elements")

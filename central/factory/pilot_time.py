@@ -1,0 +1,28 @@
+"""How much time the pilots of each site have had, for comparing it with the pledges. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from .watched import Watched
+
+LONGEST_S = 900.0  # a look that comes later counts for no longer
+
+
+class PilotTime:
+    """Adds up from look to look. What an element has not said since is as it was."""
+
+    def __init__(self) -> None:
+        self.by_site: Counter[str] = Counter()  # in seconds, rounded
+        self._at: float | None = None
+        self._pilots: dict[tuple[str, str], int] = {}
+
+    def note(self, watched: Iterable[Watched], now: float) -> None:
+        """Add what has passed since the last look, and take note of what is there now."""
+        if self._at is not None:
+            passed_s = min(LONGEST_S, max(0.0, now - self._at))
+            for (site, _), pilots in self._pilots.items():
+                self.by_site[site] += round(pilots * passed_s)
+        self._at = now
+        known = {one.key: one.found.pilots for one in watched if one.found is not None}
+        kept = {one.key: self._pilots.get(one.key, 0) for one in watched}
+        self._pilots = {**kept, **known}

@@ -1,0 +1,339 @@
+"""A probe pilot at one element: each step on its way, the failing one named, and what may help.
+
+It is a pilot like any other, but that no job is for it. Where it does not come, it is taken back.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
+from pilotage.proto.pilot_states import FINAL, PilotState
+
+from ..ports import Clock, Randomness
+from ..store.protocol import Store
+from ..store.records import PilotRow
+from ..store.slots import NewSlot, SlotOutput
+from .element import PilotRequest, Slot, SlotState
+from .errors import Denied, ElementTrouble, Step
+from .requests import Origin, new_pilot
+from .watched import Watched
+
+SHAPE = "probe"  # as its row names it: it counts for no shape of the plan
+IDLE_S = 5.0  # it ends after so long, with no job for it
+LOOK_S = 0.5  # at the store
+ASK_S = 3.0  # and at the element
+SAID_MAX = 4_000  # characters of what it printed that are shown
+BACK_S = 30.0  # for taking a pilot back
+
+STEPS: Mapping[str, str] = {  # step → what may help where it fails
+    "reach": "see host, port and the programs in the site's file, and whether they work by hand",
+    "credential": "see `credential` in the site's file, and renew what has run out",
+    "authorise": "ask the site whether it knows us by this credential, and what it may do there",
+    "submit": "see the options of the element: partition, queue, account, folder",
+    "start": "see the queue of the batch system: is the partition open, is the size possible there",
+    "register": "see what it printed: a node must reach the central, and have Python 3.9 or later",
+    "ask": "see `pilotage pilot logs` of it: the node reached the central once, and no more",
+    "end": "see `pilotage pilot logs` of it, and what its batch system says",
+}
+
+
+class _Failed(Exception):
+    """The step that is being tried did not come. The message says why."""
+
+
+@dataclass
+class _Steps:
+    """How far it has come."""
+
+    clock: Clock
+    done: dict[str, CheckStep] = field(default_factory=dict[str, CheckStep])
+    now: str = ""
+    since: float = 0.0
+
+    def begin(self, step: str) -> None:
+        self.now, self.since = step, self.clock.monotonic()
+
+    def ok(self) -> None:
+        self._end(CheckState.OK)
+
+    def failed(self, why: str) -> None:
+        self._end(CheckState.FAILED, why, STEPS[self.now])
+
+    def _end(self, state: CheckState, why: str = "", do: str = "") -> None:
+        took_s = round(self.clock.monotonic() - self.since, 3)
+        self.done[self.now] = CheckStep(step=self.now, state=state, took_s=took_s, why=why, do=do)
+        self.now = ""
+
+    @property
+    def has_failed(self) -> bool:
+        return any(one.state is CheckState.FAILED for one in self.done.values())
+
+    def view(self) -> list[CheckStep]:
+        rest = CheckState.LEFT_OUT if self.has_failed else CheckState.OPEN
+        return [
+            self.done.get(step)
+            or CheckStep(step=step, state=CheckState.BUSY if step == self.now else rest)
+            for step in STEPS
+        ]
+
+
+class Probe:
+    """One probe pilot at one element."""
+
+    def __init__(
+        self,
+        element: Watched,
+        *,
+        store: Store,
+        origin: Origin,
+        has_asked: Callable[[str], bool],
+        clock: Clock,
+        randomness: Randomness,
+        timeout_s: float,
+        held: str,
+    ) -> None:
+        self._element, self._store, self._origin = element, store, origin
+        self._has_asked, self._clock, self._randomness = has_asked, clock, randomness
+        self._timeout_s, self._held = timeout_s, held
+        self._steps = _Steps(clock)
+        self._pilot, self._slot, self._said = "", "", ""
+        self._until = 0.0
+        self._word = Slot(SlotState.QUEUED)  # the element's last
+        self._trouble = ""  # why it has said nothing since
+        self._ask_at = 0.0
+
+    @property
+    def is_ok(self) -> bool:
+        return len(self._steps.done) == len(STEPS) and not self._steps.has_failed
+
+    def view(self) -> ElementCheck:
+        """Return how far it has come."""
+        return ElementCheck(
+            element=self._element.name,
+            kind=self._element.entry.kind,
+            pilot=self._pilot,
+            steps=self._steps.view(),
+            said=self._said,
+            held=self._held,
+        )
+
+    def broke(self, why: str) -> None:
+        """Its driver failed in a way that nobody foresaw."""
+        if not self._steps.now:
+            self._steps.begin(next(one for one in STEPS if one not in self._steps.done))
+        self._steps.failed(why)
+
+    async def run(self) -> None:
+        """Go all steps, to the first that fails."""
+        self._until = self._clock.monotonic() + self._timeout_s
+        try:
+            await self._come_in()
+            await self._submit()
+            await self._live()
+        except _Failed as why:
+            self._steps.failed(str(why))
+        finally:
+            if self._pilot and not self.is_ok:
+                await self._take_back()
+
+    # -- coming in ------------------------------------------------------------------------------
+
+    async def _come_in(self) -> None:
+        """Reach the element with the credential."""
+        steps, credential = self._steps, self._element.credential
+        if credential is not None:  # first: nothing is reached without
+            steps.begin("credential")
+            try:
+                async with asyncio.timeout(self._left_s()):
+                    await credential.current()
+            except (ElementTrouble, TimeoutError) as why:
+                raise _Failed(_words(why, self._timeout_s)) from None
+            steps.ok()
+        steps.begin("reach")
+        try:
+            async with asyncio.timeout(self._left_s()):
+                await self._element.driver.reach()
+        except (ElementTrouble, TimeoutError) as why:
+            step = getattr(why, "step", Step.REACH)
+            if step in (Step.CREDENTIAL, Step.AUTHORISE):
+                steps.ok()
+                self._pass("credential", until=step is Step.AUTHORISE)
+                steps.begin(step.value)
+            raise _Failed(_words(why, self._timeout_s)) from None
+        steps.ok()
+        self._pass("credential")
+        self._pass("authorise")
+
+    def _pass(self, step: str, *, until: bool = True) -> None:
+        """A later step has shown that this one is as it should be."""
+        if until and step not in self._steps.done:
+            self._steps.begin(step)
+            self._steps.ok()
+
+    # -- submission -----------------------------------------------------------------------------
+
+    async def _submit(self) -> None:
+        self._steps.begin("submit")
+        request, row = self._request()
+        await self._store.add_slots([row])
+        self._pilot = request.stamp
+        try:
+            async with asyncio.timeout(self._left_s()):
+                submitted = await self._element.driver.submit([request])
+        except Denied as why:
+            await self._give_up(f"{why}")
+            if why.step in (Step.CREDENTIAL, Step.AUTHORISE):  # it let us look, and no more
+                del self._steps.done[why.step.value]
+                self._steps.begin(why.step.value)
+            raise _Failed(why.why) from None
+        except (ElementTrouble, TimeoutError) as why:
+            told = _words(why, self._timeout_s)
+            raise _Failed(f"{told}; whether it is queued there is not known") from None
+        if request.stamp in submitted.refused:
+            await self._give_up(submitted.refused[request.stamp])
+            raise _Failed(submitted.refused[request.stamp])
+        if request.stamp not in submitted.slots:
+            raise _Failed("the element has not said what became of it")
+        await self._store.place_slots({request.stamp: submitted.slots[request.stamp]})
+        self._slot = submitted.slots[request.stamp]
+        self._steps.ok()
+
+    def _request(self) -> tuple[PilotRequest, NewSlot]:
+        """Return a pilot that no job is for: none knows the tag that it asks for."""
+        shape = min(self._element.entry.shapes, key=lambda one: (one.gpus, one.cores))
+        return new_pilot(
+            self._origin,
+            self._element,
+            shape,
+            SHAPE,
+            clock=self._clock,
+            randomness=self._randomness,
+            idle_s=IDLE_S,
+            required_tags=(f"probe-x{self._randomness.token(6)}",),
+        )
+
+    # -- its life -------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        steps = self._steps
+        steps.begin("start")
+        row = await self._wait(lambda row: row.registered_at is not None or self._has_started(row))
+        if row.registered_at is None and self._word.state is SlotState.QUEUED:
+            raise _Failed(f"it ended before it started: {row.reason}")
+        steps.ok()
+        steps.begin("register")
+        row = await self._wait(lambda row: row.registered_at is not None or row.state in FINAL)
+        if row.registered_at is None:
+            raise _Failed(row.reason)
+        steps.ok()
+        steps.begin("ask")
+        row = await self._wait(lambda row: self._has_asked(row.pilot) or _is_over(row))
+        if row.state not in (PilotState.DONE, PilotState.RUNNING, PilotState.DRAINING):
+            raise _Failed(f"it is {row.state.value}: {row.reason}")
+        steps.ok()
+        steps.begin("end")
+        row = await self._wait(_is_over)
+        if row.state is not PilotState.DONE:
+            raise _Failed(f"it is {row.state.value}: {row.reason}")
+        steps.ok()
+
+    def _has_started(self, row: PilotRow) -> bool:
+        return row.state in FINAL or self._word.state in (SlotState.RUNNING, SlotState.ENDED)
+
+    async def _wait(self, there: Callable[[PilotRow], bool]) -> PilotRow:
+        """Look until it is so. Raises _Failed when its time is over, or the element ends it."""
+        while True:
+            row = await self._store.pilot(self._pilot)
+            if row is None:
+                raise _Failed("the central does not know it any more")
+            if there(row):
+                return row
+            if row.registered_at is None and row.state not in FINAL:
+                await self._ask_element()
+                if there(row):
+                    return row
+            if self._clock.monotonic() >= self._until:
+                raise _Failed(f"not within {self._timeout_s:g} s; {self._told(row)}")
+            await self._clock.sleep(LOOK_S)
+
+    async def _ask_element(self) -> None:
+        """Hear what the element says of a pilot that has said nothing itself."""
+        now = self._clock.monotonic()
+        if now < self._ask_at:
+            return
+        try:
+            async with asyncio.timeout(self._left_s()):
+                said = await self._element.driver.states([self._slot])
+        except (ElementTrouble, TimeoutError) as why:
+            self._trouble = _words(why, self._timeout_s)
+        else:
+            self._word, self._trouble = said[self._slot], ""
+            await self._follow(self._word)
+        self._ask_at = self._clock.monotonic() + ASK_S
+
+    async def _follow(self, word: Slot) -> None:
+        """End the pilot's row where the element says that it has ended, or will not begin."""
+        why = f" ({word.why})" if word.why else ""
+        if word.state is SlotState.HELD:
+            raise _Failed(f"its element holds it{why}")
+        if word.state is not SlotState.ENDED:
+            return
+        code = "" if word.exit_code is None else f", with exit code {word.exit_code}"
+        told = f"it ended before it asked for work{code}{why}"
+        await self._store.end_waiting({self._pilot: told}, PilotState.FAILED, self._clock.wall())
+
+    def _told(self, row: PilotRow) -> str:
+        if row.registered_at is not None:
+            return f"the pilot is {row.state.value}"
+        if self._trouble:
+            return f"the element does not answer: {self._trouble}"
+        why = f" ({self._word.why})" if self._word.why else ""
+        return f"the element says that it is {self._word.state.value}{why}"
+
+    # -- afterwards -----------------------------------------------------------------------------
+
+    async def _give_up(self, why: str) -> None:
+        await self._store.end_waiting({self._pilot: why}, PilotState.ABORTED, self._clock.wall())
+
+    async def _take_back(self) -> None:
+        """Leave nothing behind, as far as the element can be reached; the rest does the factory."""
+        driver, pilot = self._element.driver, self._pilot
+        try:
+            async with asyncio.timeout(BACK_S):
+                if not self._slot:
+                    self._slot = (await driver.find([pilot])).get(pilot, "")
+                    if self._slot:
+                        await self._store.place_slots({pilot: self._slot})
+                await self._give_up("the check has ended")
+                if self._slot:
+                    if self._word.state is not SlotState.ENDED:
+                        await driver.cancel([self._slot])
+                    await self._keep_output()
+        except (ElementTrouble, TimeoutError) as why:
+            self._said = self._said or f"what it printed is not to be had: {why}"
+
+    async def _keep_output(self) -> None:
+        found = await self._element.driver.output(self._slot)
+        kept = await self._store.slot_output(self._pilot)
+        if not (found.stdout or found.stderr) and kept is not None:
+            printed = kept.stdout + kept.stderr
+        else:
+            printed = found.stdout + found.stderr
+            code = self._word.exit_code
+            output = SlotOutput(exit_code=code, stdout=found.stdout, stderr=found.stderr)
+            await self._store.keep_output(self._pilot, output)
+        self._said = printed.decode("utf-8", "replace")[-SAID_MAX:]
+
+    def _left_s(self) -> float:
+        return max(0.001, self._until - self._clock.monotonic())
+
+
+def _is_over(row: PilotRow) -> bool:
+    return row.state in FINAL or row.state is PilotState.LOST
+
+
+def _words(why: Exception, timeout_s: float) -> str:
+    if isinstance(why, ElementTrouble):
+        return why.why
+    return f"no answer within {timeout_s:g} s"

@@ -1,0 +1,91 @@
+"""What a new pilot is: its stamp, its one-use secret, its script, and the row that comes first."""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from ..auth.kept_secrets import hashed
+from ..ports import Clock, Randomness
+from ..store.records import NewSecret
+from ..store.slots import NewSlot
+from .element import PilotRequest
+from .sites import Shape
+from .start_script import Option, start_script
+from .watched import Watched
+
+SECRET_S = 7 * 86_400.0
+LOCAL = "local"  # the kind whose pilots share the central's disk
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all pilots of a central have in common."""
+
+    community: str
+    central_url: str
+    pilot_sh: str
+    hide: tuple[str, ...] = ()  # from payloads of pilots on our own machine
+    made_by: str = "factory"
+
+
+def new_pilot(
+    origin: Origin,
+    element: Watched,
+    shape: Shape,
+    shape_name: str,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    **other: Option,
+) -> tuple[PilotRequest, NewSlot]:
+    """Return what to ask of the element, and what to store before. `other`: beside its options."""
+    at = clock.wall()
+    stamp = _stamp(element.site, randomness.token(9))
+    secret = randomness.token()
+    script = start_script(
+        stamp=stamp,
+        secret=secret,
+        pilot_sh=origin.pilot_sh,
+        options={**_options(origin, element, shape), **other},
+    )
+    request = PilotRequest(
+        stamp=stamp,
+        script=script,
+        cores=0 if shape.whole_node else shape.cores,
+        memory_mb=shape.memory_mb,
+        wall_s=shape.wall_s,
+        gpus=shape.gpus,
+    )
+    return request, NewSlot(
+        shape=shape_name,
+        secret=NewSecret(
+            secret_hash=hashed(secret),
+            pilot=stamp,
+            community=origin.community,
+            site=element.site,
+            element=element.name,
+            expires_at=at + SECRET_S,
+            made_by=origin.made_by,
+            at=at,
+        ),
+    )
+
+
+def _options(origin: Origin, element: Watched, shape: Shape) -> dict[str, Option]:
+    pilot: dict[str, Option] = {
+        name: value
+        for name, value in msgspec.structs.asdict(element.entry.pilot).items()
+        if name != "architecture"
+    }
+    given: dict[str, Option] = {"central": origin.central_url, "wall_s": shape.wall_s, **pilot}
+    if element.entry.kind == LOCAL:
+        given["hide"] = origin.hide
+    if not shape.whole_node:
+        given |= {"cores": shape.cores, "memory_mb": shape.memory_mb}
+    return given
+
+
+def _stamp(site: str, token: str) -> str:
+    words = re.sub("[^a-z0-9-]", "-", f"{site[:40]}-{token}".lower())
+    return words if words[0].isalpha() else f"p{words}"

@@ -1,0 +1,320 @@
+"""Sites as people see them, and what operators say of them: ban, drain, enable."""
+
+import asyncio
+import difflib
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from pilotage.proto.api import Sites, SiteView
+from pilotage.proto.api_sites import SiteAction, SiteActionName, SiteDetail, SiteMark
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
+from pilotage.proto.problems import Code
+
+from ..auth.callers import Caller, User
+from ..auth.policy import Action, Reach, reach
+from ..errors import Refused
+from ..observe.events import Log
+from ..observe.times import shown
+from ..ports import Clock, SiteFile, SiteFiles
+from ..store.place_marks import Mark, PlaceMark
+from ..store.protocol import Store
+from .aftermath import Aftermath
+from .leases import Phase
+from .memory import Memory
+from .outbound import Outbound
+from .places import SETTINGS, Places
+from .presence import Presence
+from .turns import by_and_by
+
+_MARKS = {SiteActionName.BAN: Mark.BANNED, SiteActionName.DRAIN: Mark.DRAINING}
+
+
+class SiteService:
+    """Shows sites, and keeps what is said of them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        files: SiteFiles,
+        aftermath: Aftermath,
+        outbound: Outbound,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._files = store, files
+        self._places, self._pilots = memory.places, memory.pilots
+        self._queue, self._leases, self._counters = memory.queue, memory.leases, memory.counters
+        self._owners, self._aftermath, self._outbound = memory.owners, aftermath, outbound
+        self._clock, self._log = clock, log
+        self._changing = asyncio.Lock()
+
+    async def all(self, caller: Caller) -> Sites:
+        """Return the sites that have a file, pilots, jobs or a ban."""
+        files, figures = self._files.files(), self._figures(caller)
+        names = sorted({*figures, *files, *self._places.sites()})
+        shares = shares_of(files)
+        return Sites(
+            sites=[
+                site_view(
+                    name,
+                    figures.get(name, _NOTHING),
+                    files.get(name),
+                    shares.get(name),
+                    self._places,
+                )
+                for name in names
+            ]
+        )
+
+    async def show(self, caller: Caller, site: str) -> SiteDetail:
+        """Return everything of one site."""
+        return self._detail(caller, site)
+
+    async def act(self, caller: Caller, site: str, action: SiteAction) -> SiteDetail:
+        """Ban, drain or enable a site or an element; it holds at once, and after a restart."""
+        assert isinstance(caller, User)
+        self._known(caller, site, action.element)
+        place = f"{site}/{action.element}" if action.element else site
+        who = self._owners.word(caller.issuer, caller.subject)
+        async with self._changing:  # memory follows the store in the same order
+            told = await self._change(place, action, who)
+        self._log("site_said", place=place, what=action.action.value, who=who, why=action.reason)
+        return msgspec.structs.replace(self._detail(caller, site), told=told)
+
+    async def _change(self, place: str, action: SiteAction, who: str) -> int:
+        mark = _MARKS.get(action.action)
+        if mark is not None:
+            at = self._clock.wall()
+            row = PlaceMark(place=place, mark=mark, who=who, reason=action.reason, at=at)
+            await self._store.put_mark(row)
+            self._places.put(row)
+        else:
+            for one in self._lifted(place):
+                await self._store.drop_mark(one)
+                self._places.drop(one)
+            self._check_settings(place)
+        return await self._follow(place)
+
+    def _lifted(self, place: str) -> list[str]:
+        """Return the marks that an `enable` lifts: of a site those of its elements as well.
+
+        Raises Refused for an element of a site that is marked as a whole.
+        """
+        site, _, element = place.partition("/")
+        whole = self._places.find(site)
+        if element and whole is not None:
+            raise Refused(
+                Code.ILLEGAL_STATE,
+                f"all of site {site} is {whole.mark.value}: enable the site first, "
+                "then say of single elements what is to hold",
+                field="element",
+            )
+        if element:
+            return [place]
+        return [one.place for one in self._places.of_site(site)]
+
+    def _check_settings(self, place: str) -> None:
+        """Raise Refused where the settings ban what was to be enabled."""
+        by_settings = self._places.by_settings(place)
+        if by_settings:
+            raise Refused(
+                Code.ILLEGAL_STATE,
+                f"{', '.join(by_settings)}: banned by the setting matcher.banned, "
+                "which holds until it is changed there and the central restarted",
+            )
+
+    async def _follow(self, place: str) -> int:
+        """Let the pilots that are there know; return how many were told to end."""
+        told = 0
+        async for presence in by_and_by(self._pilots.all(), self._clock):
+            if place not in (presence.site, f"{presence.site}/{presence.element}"):
+                continue
+            if self._pilots.find(presence.pilot) is not presence:
+                continue
+            self._offer_again(presence)
+            if self._places.is_draining(presence.site, presence.element):
+                told += await self._drain(presence)
+        self._queue.wake()
+        return told
+
+    def _offer_again(self, presence: Presence) -> None:
+        """Let a ban, or its end, count for what the pilot has offered."""
+        tests_only = self._places.is_banned_by_mark(presence.site, presence.element)
+        if tests_only == presence.tests_only:
+            return
+        presence.restrict(tests_only=tests_only)
+        matcher = self._queue.matcher
+        ask = matcher.parked_ask(presence.pilot)
+        offer = presence.free_offer(self._leases.of_pilot(presence.pilot))
+        if ask and offer is not None:
+            matcher.withdraw(presence.pilot)
+            matcher.park(offer, ask, self._clock.monotonic())
+
+    async def _drain(self, presence: Presence) -> int:
+        if presence.drain or presence.state not in LIVING:
+            presence.drain = True  # one that is lost hears of it when it is back
+            return 0
+        presence.drain = True
+        self._queue.matcher.withdraw(presence.pilot)
+        if presence.state is PilotState.RUNNING:
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "its site is draining")
+        self._outbound.drain(presence.community, presence.pilot)
+        return 1
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def _known(self, caller: Caller, site: str, element: str = "") -> None:
+        """Raise Refused where nothing is known of such a site or element."""
+        files = self._files.files()
+        sites = {*files, *self._figures(caller), *self._places.sites()}
+        if site not in sites:
+            raise Refused(
+                Code.NOT_FOUND,
+                f"there is no site {site!r}: no file names it, and no pilot or job was there"
+                f"{_near(site, sites)}",
+                field="site",
+            )
+        if not element:
+            return
+        elements = {one.element for one in files[site].elements} if site in files else set[str]()
+        elements |= {one.element for one in self._pilots.all() if one.site == site}
+        marked = {one.place.partition("/")[2] for one in self._places.of_site(site)}
+        if element not in elements | marked:
+            raise Refused(
+                Code.NOT_FOUND,
+                f"site {site} has no element {element!r}{_near(element, elements)}",
+                field="element",
+            )
+
+    def _detail(self, caller: Caller, site: str) -> SiteDetail:
+        self._known(caller, site)
+        files = self._files.files()
+        file = files.get(site)
+        figures = self._figures(caller).get(site, _NOTHING)
+        community = self._community(caller)
+        states = Counter(
+            one.state.value
+            for one in self._pilots.all()
+            if one.site == site and one.state not in FINAL
+            if community is None or one.community == community
+        )
+        return SiteDetail(
+            view=site_view(site, figures, file, shares_of(files).get(site), self._places),
+            contact=file.contact if file is not None else "",
+            marks=_marks(site, self._places),
+            elements=list(file.elements) if file is not None else [],
+            states=dict(sorted(states.items())),
+        )
+
+    def _community(self, caller: Caller) -> str | None:
+        assert isinstance(caller, User)
+        return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
+
+    def _figures(self, caller: Caller) -> dict[str, dict[str, int]]:
+        """Count pilots, cores and jobs by site, as far as the caller may see them."""
+        community = self._community(caller)
+        found: dict[str, dict[str, int]] = {}
+        for presence in self._pilots.all():
+            if presence.state not in LIVING or (community and presence.community != community):
+                continue
+            offer = presence.offer
+            site = found.setdefault(presence.site, dict(_NOTHING))
+            site["pilots"] += 1
+            site["cores"] += offer.cores if offer else 0
+            site["cores_free"] += self._cores_free(presence)
+        for kind, name, state, count in self._counters.rows():
+            if name and (not community or kind.community == community):
+                site = found.setdefault(name, dict(_NOTHING))
+                if state in (JobState.MATCHED, JobState.RUNNING):
+                    site["running"] += count
+                elif state is JobState.DONE:
+                    site["done"] += count
+                elif state is JobState.FAILED:
+                    site["failed"] += count
+        return found
+
+    def _cores_free(self, presence: Presence) -> int:
+        if presence.offer is None:
+            return 0
+        held = self._leases.of_pilot(presence.pilot)
+        used = sum(lease.cores for lease in held if lease.phase is Phase.LIVE)
+        return max(0, presence.offer.cores - used)
+
+
+_NOTHING = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
+
+
+def shares_of(files: Mapping[str, SiteFile]) -> dict[str, tuple[float, float | None]]:
+    """Return what part each site with a pledge is to have of all pilots' time, and what it had.
+
+    A site that takes what is left, or that is disabled, is not among them.
+    """
+    pledged = {name: one for name, one in files.items() if one.enabled and one.pledge > 0}
+    pledges = sum(one.pledge for one in pledged.values())
+    had_s = sum(one.pilot_s for one in pledged.values())
+    return {
+        name: (one.pledge / pledges, one.pilot_s / had_s if had_s > 0 else None)
+        for name, one in pledged.items()
+    }
+
+
+def site_view(
+    name: str,
+    figures: Mapping[str, int],
+    file: SiteFile | None,
+    share: tuple[float, float | None] | None,
+    places: Places,
+) -> SiteView:
+    """Return what is known of a site."""
+    marks = {one.place: one.mark for one in places.of_site(name)}
+    banned = {place for place, mark in marks.items() if mark is Mark.BANNED}
+    banned |= set(places.by_settings(name))
+    draining = {place for place, mark in marks.items() if mark is Mark.DRAINING}
+    wanted, had = share or (None, None)
+    return SiteView(
+        site=name,
+        **figures,
+        banned=name in banned,
+        banned_elements=_elements(banned),
+        draining=name in draining,
+        draining_elements=_elements(draining),
+        enabled=file is None or file.enabled,
+        pledge=file.pledge if file is not None else None,
+        share_wanted=wanted,
+        share_had=had,
+        trouble=file.trouble if file is not None else "",
+    )
+
+
+def _elements(places: set[str]) -> tuple[str, ...]:
+    """Return the elements among places."""
+    return tuple(
+        sorted(element for _, _, element in (one.partition("/") for one in places) if element)
+    )
+
+
+def _marks(site: str, places: Places) -> list[SiteMark]:
+    found = [
+        SiteMark(
+            place=one.place,
+            mark=one.mark.value,
+            who=one.who,
+            reason=one.reason,
+            at=shown(one.at),
+        )
+        for one in places.of_site(site)
+    ]
+    by_settings = places.by_settings(site)
+    return found + [
+        SiteMark(place=one, mark=Mark.BANNED.value, who=SETTINGS) for one in by_settings
+    ]
+
+
+def _near(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

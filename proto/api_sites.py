@@ -1,0 +1,113 @@
+"""Bodies of requests and answers about sites, their elements and the ends of pilots."""
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta
+
+from .api import REASON_MAX, ElementView, SiteView
+from .bodies import In as _In
+from .bodies import Out as _Out
+from .patterns import whole
+from .pilot_states import PilotState
+
+ElementName = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9._-]*)?"), max_length=64)]
+
+
+class PilotEnd(_In, frozen=True):
+    """End a pilot now: `POST /v1/pilots/{pilot}/kill`."""
+
+    reason: Annotated[str, Meta(max_length=REASON_MAX)]  # it is kept with the pilot; may be empty
+
+
+class PilotEnded(_Out, frozen=True):
+    """What became of an order to end a pilot now."""
+
+    pilot: str
+    state: PilotState
+    told: bool  # it lives, and hears of it: it stops what it holds, says so, and good-bye
+    cancelled: bool = False  # its element was asked to end it, and has said yes
+    trouble: str = ""  # why it was not cancelled there
+
+
+class SiteActionName(str, enum.Enum):
+    """What an operator can say of a site or an element."""
+
+    BAN = "ban"  # only jobs of type Test run there
+    DRAIN = "drain"  # no new pilots; those there finish what they hold, and end
+    ENABLE = "enable"  # neither
+
+
+class SiteAction(_In, frozen=True):
+    """`POST /v1/sites/{site}/actions`. The last word counts, also after a restart."""
+
+    action: SiteActionName
+    element: ElementName = ""  # empty: the whole site
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+
+
+class SiteMark(_Out, frozen=True):
+    """What was said of a site or an element, and holds."""
+
+    place: str  # SITE or SITE/ELEMENT
+    mark: str  # banned | draining
+    who: str  # settings: matcher.banned says so, and only a change there lifts it
+    reason: str = ""
+    at: str = ""
+
+
+class SiteDetail(_Out, frozen=True):
+    """Everything of one site."""
+
+    view: SiteView
+    contact: str = ""
+    marks: list[SiteMark] = []
+    elements: list[ElementView] = []
+    states: dict[str, int] = {}  # how many pilots of it stand in which state; ended ones left out
+    told: int = 0  # pilots that were told to end by this action
+
+
+class SiteCheckRequest(_In, frozen=True):
+    """Submit a probe pilot to each element of a site, or to one: `POST /v1/sites/{site}/check`."""
+
+    timeout_s: Annotated[float, Meta(ge=5, le=86_400)]  # for all steps together
+    element: ElementName = ""  # empty: all of the site
+
+
+class CheckState(str, enum.Enum):
+    OPEN = "open"  # not tried yet
+    BUSY = "busy"  # being tried
+    OK = "ok"
+    FAILED = "failed"
+    LEFT_OUT = "left out"  # a step before it failed
+
+
+class CheckStep(_Out, frozen=True):
+    """One step on the way of a probe pilot."""
+
+    step: str  # reach | credential | authorise | submit | start | register | ask | end
+    state: CheckState
+    took_s: float | None = None
+    why: str = ""  # it failed, in the element's or the pilot's own words
+    do: str = ""  # what may help
+
+
+class ElementCheck(_Out, frozen=True):
+    """How far a probe pilot has come at one element."""
+
+    element: str
+    kind: str = ""
+    pilot: str = ""  # empty: none was submitted
+    steps: list[CheckStep] = []
+    said: str = ""  # the end of what the pilot's script printed, where it failed
+    held: str = ""  # banned, draining, disabled: jobs bring no pilots there, the probe is one
+
+
+class SiteCheck(_Out, frozen=True):
+    """A check, as far as it has come: ask again until it is done."""
+
+    check: str
+    site: str
+    done: bool
+    ok: bool  # all steps of all elements
+    elements: list[ElementCheck] = []
