@@ -24,6 +24,7 @@ from ..records import (
     TakeBack,
     Want,
 )
+from .matching import match
 from .rows import body_of, standing_of
 from .session import Parameters, Session, json_list
 
@@ -101,54 +102,6 @@ def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -
 
 
 # -- attempts -----------------------------------------------------------------------------------
-
-
-def match(
-    session: Session, attempts: Sequence[NewAttempt], room: Room | None = None
-) -> list[JobBody | None]:
-    # First: what is read here is on the pages that the inserts look at.
-    found = _runnable(session, [one.job_id for one in attempts])
-    bodies = [found.get(one.job_id) for one in attempts]
-    if room is not None:
-        attempts = attempts[: room(bodies)]
-    won = session.each("insert_attempt", [_new_row(session, one) for one in attempts])
-    again = [
-        (one.attempt_id,)
-        for one, inserted in zip(attempts, won, strict=True)
-        if inserted and one.epoch > 1
-    ]
-    session.many("close_previous", again)
-    return [body if inserted else None for body, inserted in zip(bodies, won, strict=False)]
-
-
-def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
-    """Return what these jobs run; whether they may is for the insert to say."""
-    if len(job_ids) == 1:
-        row = session.one("body_to_run", (job_ids[0],))
-        return {} if row is None else {row[0]: body_of(row, session.template(row[1]))}
-    found = session.rows("bodies_to_run", (json_list(job_ids),))
-    return {row[0]: body_of(row, session.template(row[1])) for row in found}
-
-
-def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
-    return (
-        one.attempt_id,
-        one.job_id,
-        one.epoch,
-        one.pilot,
-        one.session,
-        one.ask,
-        session.site(one.site),
-        one.element,
-        one.host,
-        one.cores,
-        one.memory_mb,
-        one.scratch_mb,
-        one.wall_s,
-        one.at,
-        one.gpus,
-        one.charged_cores,
-    )
 
 
 def change(session: Session, changes: Sequence[Change]) -> list[bool]:

@@ -44,6 +44,7 @@ from ..records import (
 from . import jobs, pilots, reads, submissions
 from .copying import LogCopy
 from .durable import prepare, require
+from .matching import Matching
 from .migrate import migrate, migrations
 from .pilot_logs import SqlitePilotLogs
 from .place_marks import SqlitePlaceMarks
@@ -283,8 +284,7 @@ class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, S
         return await self._writer.run(lambda session: session.reserve("attempt", count))
 
     async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
-        write = partial(jobs.match, attempts=attempts)
-        return await self._writer.run(write, rows=len(attempts))
+        return await self._writer.run(Matching(attempts), rows=len(attempts))
 
     async def change(self, changes: Sequence[Change]) -> list[bool]:
         write = partial(jobs.change, changes=changes)
@@ -293,6 +293,8 @@ class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, S
     async def turn(
         self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
     ) -> tuple[list[bool], list[JobBody | None]]:
+        if not changes:
+            return [], await self._writer.run(Matching(attempts, room), rows=len(attempts))
         write = partial(jobs.turn, changes=changes, attempts=attempts, room=room)
         return await self._writer.run(write, rows=len(changes) + len(attempts))
 

@@ -9,10 +9,12 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import StoreBroken, StoreError, StoreFull
@@ -59,6 +61,21 @@ class Session(Protocol):
 
 
 S = TypeVar("S", bound=Session)
+
+
+class Joint(ABC):
+    """An operation that costs less together with others of its class."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __call__(self, session: Any) -> Any:
+        """Run alone."""
+
+    @classmethod
+    @abstractmethod
+    def together(cls, session: Any, several: Any) -> Sequence[Any]:
+        """Return what each gives, as if one ran after the other."""
 
 
 class _Operation(Generic[S]):
@@ -244,8 +261,15 @@ class Writer(Generic[S]):
     def _transact(self, group: list[_Operation[S]]) -> None:
         connection, sql = self._session.connection, self._session.sql
         connection.execute(sql["begin"])
-        for operation in group:
-            operation.result = operation.run(self._session)
+        for kind, alike in groupby(group, _kind):
+            some = list(alike)
+            if kind is not None and len(some) > 1:
+                results = kind.together(self._session, [one.run for one in some])
+                for operation, result in zip(some, results, strict=True):
+                    operation.result = result
+            else:
+                for operation in some:
+                    operation.result = operation.run(self._session)
         connection.execute(sql["commit"])
         self.operations += len(group)
         self.commits += 1
@@ -313,6 +337,11 @@ class Writer(Generic[S]):
         for operation in group:
             operation.error = StoreBroken(self._broken)
         self._loop.call_soon_threadsafe(self._resolve, group + self._refused())
+
+
+def _kind(operation: _Operation[Any]) -> type[Joint] | None:
+    """Return the class of an operation that may be joined with its neighbours."""
+    return type(operation.run) if isinstance(operation.run, Joint) else None
 
 
 def translated(why: BaseException) -> BaseException:

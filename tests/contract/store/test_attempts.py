@@ -1,9 +1,13 @@
 """The contract of matches and of everything that becomes of an attempt."""
 
+from asyncio import gather
+
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import (
     Evidence,
+    JobBody,
     Left,
+    NewJob,
     Progress,
     Start,
     TakeBack,
@@ -14,8 +18,10 @@ from pilotage.proto.messages import How, Output
 from .conftest import Reopen
 from .rows import (
     USAGE,
+    a_class,
     a_move,
     a_requeue,
+    a_submission,
     a_want,
     an_attempt,
     an_end,
@@ -82,6 +88,43 @@ async def test_a_turn_changes_first_and_then_matches(store: Store) -> None:
     assert bodies[1] is None
     assert await store.turn([], []) == ([], [])
     assert await state_of(store, first) is S.MATCHED
+
+
+async def test_matches_that_are_written_together_are_each_judged_by_themselves(
+    store: Store,
+) -> None:
+    jobs = await waiting_jobs(store, 40)
+    kind, body = await a_class(store), b'{"i":"%b"}' % (b"x" * 5_000)
+    new = a_submission(kind, "long")
+    long = (await store.submit(new, [NewJob(class_id=kind.class_id, body=body)])).ranges[0][0]
+    before = await matched(store, jobs[0])
+    await store.change([a_requeue(before, jobs[0])])
+    await store.move([a_move(jobs[1], S.WAITING, S.HELD)])
+    first = await store.reserve_attempts(60)
+    singly = [an_attempt(first + at, job) for at, job in enumerate(jobs[1:20])]
+    wide = [an_attempt(first + 20 + at, job) for at, job in enumerate(jobs[20:])]
+    again = an_attempt(first + 50, jobs[0], epoch=2)
+    late = [an_attempt(first + 51, jobs[2]), an_attempt(first + 52, long)]
+    (singles, [(won, of_wide)]), ([of_again, of_late],) = await gather(
+        gather(
+            gather(*[store.turn([], [one]) for one in singly]),
+            gather(store.turn([], wide, lambda bodies: len(bodies) - 3)),
+        ),
+        gather(gather(store.match([again]), store.match(late))),
+    )
+    live = {one.attempt_id for one in await store.live_attempts()}
+
+    assert [bodies[0] is not None for _, bodies in singles] == [False] + [True] * 18
+    assert _jobs_of([body for _, bodies in singles for body in bodies]) == jobs[2:20]
+    assert _jobs_of(of_wide) == jobs[20:37] and won == []
+    assert _jobs_of(of_again) == jobs[:1]
+    assert of_late[0] is None and of_late[1] is not None and of_late[1].body == body
+    assert live == {one.attempt_id for one in [*singly[1:], *wide[:17], again, late[1]]}
+    assert not (await store.attempts(jobs[0]))[0].open
+
+
+def _jobs_of(bodies: list[JobBody | None]) -> list[int]:
+    return [body.job_id for body in bodies if body is not None]
 
 
 async def test_attempt_ids_are_never_given_twice(store: Store, reopen: Reopen) -> None:

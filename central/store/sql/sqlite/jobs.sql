@@ -49,14 +49,17 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
  WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);
 
 -- name: bodies_to_run
--- ?1 ids. For a match, which itself sees to it that the submission is complete.
-SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
+-- ?1 ids. For matches, which see to it themselves that submissions are complete. All in one row of
+-- JSON; a body that is long is left out.
+SELECT json_group_array(json_array(
+           j.job_id, j.submission_id, CASE WHEN length(b.body) <= 4096 THEN hex(b.body) END,
+           j.round, j.retries, j.failures, j.losses))
   FROM json_each(?1) AS i
  CROSS JOIN job AS j ON j.job_id = i.value
  CROSS JOIN body AS b ON b.job_id = j.job_id;
 
 -- name: body_to_run
--- ?1 job: the same for one alone.
+-- ?1 job: the same for one alone, however long.
 SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
   FROM job AS j
  CROSS JOIN body AS b ON b.job_id = j.job_id

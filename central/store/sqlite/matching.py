@@ -1,0 +1,146 @@
+"""Matches, written together: those of all pilots whose asks share a transaction.
+
+Each step of a statement lets go of the interpreter and waits to have it back from the event loop,
+which costs more than what the step does. So the bodies of many jobs come in one row, and many
+attempts are inserted by one statement.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from ..protocol import Room
+from ..records import JobBody, NewAttempt
+from .rows import body_of
+from .session import Session, json_list
+from .writer import Joint
+
+AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
+COLUMNS: Final = 16  # of each
+
+_NOBODY: Final = (None,) * COLUMNS
+_bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int, int, int]])
+
+
+class Matching(Joint):
+    """One pilot's matches: see `match`."""
+
+    __slots__ = ("attempts", "room")
+
+    def __init__(self, attempts: Sequence[NewAttempt], room: Room | None = None) -> None:
+        self.attempts, self.room = attempts, room
+
+    def __call__(self, session: Session) -> list[JobBody | None]:
+        return match(session, self.attempts, self.room)
+
+    @classmethod
+    def together(
+        cls, session: Session, several: "Sequence[Matching]"
+    ) -> list[list[JobBody | None]]:
+        """Return what each of them gives after the one before."""
+        # First: what is read here is on the pages that the inserts look at.
+        found = _runnable(session, [one.job_id for each in several for one in each.attempts])
+        bodies = [[found.get(one.job_id) for one in each.attempts] for each in several]
+        written: list[NewAttempt] = []
+        for each, its in zip(several, bodies, strict=True):
+            if each.room is not None:
+                del its[each.room(its) :]
+            written += each.attempts[: len(its)]
+        lost = _insert(session, written)
+        again = [(one.attempt_id,) for one in written if one.epoch > 1]
+        if lost:
+            again = [row for row in again if row[0] not in lost]
+            bodies = [
+                [
+                    None if one.attempt_id in lost else body
+                    for one, body in zip(each.attempts, its, strict=False)
+                ]
+                for each, its in zip(several, bodies, strict=True)
+            ]
+        session.many("close_previous", again)
+        return bodies
+
+
+def match(
+    session: Session, attempts: Sequence[NewAttempt], room: Room | None = None
+) -> list[JobBody | None]:
+    """Write matches; return the body of each job, None where the match lost a race.
+
+    `room` says how many of the first are written, when all bodies are known.
+    """
+    if len(attempts) > 1:
+        return Matching.together(session, [Matching(attempts, room)])[0]
+    bodies = [_alone(session, one.job_id) for one in attempts]
+    if room is not None:
+        attempts = attempts[: room(bodies)]
+    return [
+        body if _insert_one(session, one) else None
+        for one, body in zip(attempts, bodies, strict=False)
+    ]
+
+
+def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    """Return what these jobs run; whether they may is for the insert to say."""
+    rows = _bodies.decode(session.one("bodies_to_run", (json_list(job_ids),))[0])
+    found: dict[int, JobBody] = {}
+    for job_id, submission_id, body, *counts in rows:
+        if body is None:  # it is long
+            known = _alone(session, job_id)
+            if known is not None:
+                found[job_id] = known
+        else:
+            row = (job_id, submission_id, bytes.fromhex(body), *counts)
+            found[job_id] = body_of(row, session.template(submission_id))
+    return found
+
+
+def _alone(session: Session, job_id: int) -> JobBody | None:
+    row = session.one("body_to_run", (job_id,))
+    return None if row is None else body_of(row, session.template(row[1]))
+
+
+def _insert_one(session: Session, one: NewAttempt) -> bool:
+    is_written = session.run("insert_attempt", _new_row(session, one)).rowcount == 1
+    if is_written and one.epoch > 1:
+        session.run("close_previous", (one.attempt_id,))
+    return is_written
+
+
+def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
+    """Write attempts in order; return the ids of those that lost a race."""
+    count = 0
+    rows = [_new_row(session, one) for one in attempts]
+    for at in range(0, len(rows), AT_ONCE):
+        some = rows[at : at + AT_ONCE]
+        some += [_NOBODY] * (AT_ONCE - len(some))
+        count += session.run("insert_attempts", [fact for row in some for fact in row]).rowcount
+    return frozenset() if count == len(rows) else _lost(session, attempts)
+
+
+def _lost(session: Session, attempts: Iterable[NewAttempt]) -> frozenset[int]:
+    """Return the ids that have no row: none is given twice, so that a row is of its match."""
+    ids = [one.attempt_id for one in attempts]
+    written = {row[0] for row in session.rows("attempts_written", (json_list(ids),))}
+    return frozenset(ids) - written
+
+
+def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.pilot,
+        one.session,
+        one.ask,
+        session.site(one.site),
+        one.element,
+        one.host,
+        one.cores,
+        one.memory_mb,
+        one.scratch_mb,
+        one.wall_s,
+        one.at,
+        one.gpus,
+        one.charged_cores,
+    )
