@@ -17,6 +17,8 @@ from pathlib import Path
 
 from pilotage.pilot import processes
 
+from .issuer import Issuer
+
 READY_S = 40.0
 OWNER = "pilotage-tests"
 PROGRAMS = ("condor_master", "condor_submit", "condor_q", "condor_token_create")
@@ -58,8 +60,8 @@ TRUST_DOMAIN = local
 TRUST_UID_DOMAIN = True
 FILESYSTEM_DOMAIN = local
 SEC_DEFAULT_AUTHENTICATION = REQUIRED
-SEC_DEFAULT_AUTHENTICATION_METHODS = FS, IDTOKENS
-SEC_CLIENT_AUTHENTICATION_METHODS = FS, IDTOKENS
+SEC_DEFAULT_AUTHENTICATION_METHODS = FS, IDTOKENS{more_methods}
+SEC_CLIENT_AUTHENTICATION_METHODS = FS, IDTOKENS{more_methods}
 ALLOW_READ = *
 ALLOW_WRITE = *@local
 ALLOW_ADMINISTRATOR = root@local, condor@local
@@ -87,6 +89,22 @@ NEGOTIATOR_MIN_INTERVAL = 1
 SCHEDD_INTERVAL = 2
 SHUTDOWN_FAST_TIMEOUT = 5
 """
+# What the administrator of an HTCondor-CE writes for an issuer: docs/sites/htcondor.md has it too.
+_TRUST = """\
+AUTH_SSL_SERVER_CERTFILE = {authority}/host.pem
+AUTH_SSL_SERVER_KEYFILE = {authority}/host.key
+AUTH_SSL_CLIENT_CAFILE = {authority}/ca.pem
+SEC_SCITOKENS_CACHE = {folder}/cache
+SCITOKENS_SERVER_AUDIENCE = {audience}
+CERTIFICATE_MAPFILE = {folder}/mapfile
+"""
+# Fields of it are regular expressions.
+_MAPFILE = """\
+SCITOKENS {issuer},{subject} {owner}@local
+FS (.*) \\1
+IDTOKENS (.*) \\1
+"""
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # of the machine: whom libcurl trusts
 
 
 def missing() -> str:
@@ -112,8 +130,9 @@ def make_owner() -> None:
 class Htcondor:
     """One pool."""
 
-    def __init__(self, folder: Path, *, cpus: int = 8) -> None:
-        self.folder, self._cpus = folder, cpus
+    def __init__(self, folder: Path, *, cpus: int = 8, issuer: Issuer | None = None) -> None:
+        """Who has a token of `issuer`, and is pilotage-factory there, is the owner of jobs."""
+        self.folder, self._cpus, self._issuer = folder, cpus, issuer
         self.config = folder / "condor_config"
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
@@ -129,16 +148,42 @@ class Htcondor:
         }
 
     @property
+    def options_with_tokens(self) -> dict[str, object]:
+        """Return the same for tokens of the issuer."""
+        assert self._issuer is not None
+        return {
+            **self.options,
+            "authentication": "SCITOKENS",
+            "ca_file": str(self._issuer.authority / "ca.pem"),
+        }
+
+    @property
+    def audience(self) -> str:
+        """Return whom tokens of the issuer must be for."""
+        return f"localhost:{self.port}"
+
+    @property
+    def options_here(self) -> dict[str, object]:
+        """Return the same for a schedd of this machine, to which its users are known."""
+        folder = self.folder / "jobs"
+        folder.mkdir(exist_ok=True)
+        shutil.chown(folder, OWNER, OWNER)
+        return {"config": str(self.config), "folder": str(folder)}
+
+    @property
     def client_config(self) -> Path:
         """Return the configuration of a client that shares nothing with the pool but a token."""
         file = self.folder / "client_config"
         if not file.exists():
+            # CONDOR_IDS: tests are root, and programs that authenticate by TLS as root go on with
+            # files as the user condor.
             file.write_text(
                 f"RELEASE_DIR = /usr\nLOCAL_DIR = {self.folder}/client\n"
                 f"LOG = {self.folder}/client\n"
                 f"CONDOR_HOST = localhost\nCOLLECTOR_HOST = localhost:{self.port}\n"
                 "NETWORK_INTERFACE = 127.0.0.1\nENABLE_IPV6 = False\nUID_DOMAIN = elsewhere\n"
                 "TRUST_DOMAIN = local\nSEC_DEFAULT_AUTHENTICATION = REQUIRED\n"
+                "CONDOR_IDS = 0.0\n"
             )
             (self.folder / "client").mkdir(exist_ok=True)
         return file
@@ -154,16 +199,42 @@ class Htcondor:
         self._make_folders()
         self.config.write_text(
             _CONFIG.format(
-                folder=self.folder, port=self.port, cpus=self._cpus, memory=self._cpus * 1000
+                folder=self.folder,
+                port=self.port,
+                cpus=self._cpus,
+                memory=self._cpus * 1000,
+                more_methods="" if self._issuer is None else ", SCITOKENS, SSL",
             )
         )
-        self._run("condor_master", "-pidfile", str(self.folder / "run" / "master.pid"))
+        start = ["condor_master", "-pidfile", str(self.folder / "run" / "master.pid")]
+        if self._issuer is not None:
+            start = [*self._trust(self._issuer), *start]
+        self._run(*start)
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             if self._ready():
                 return
             time.sleep(0.2)
         raise AssertionError(f"HTCondor does not start: {self.logs()}")
+
+    def _trust(self, issuer: Issuer) -> list[str]:
+        """Trust an issuer; return the words that make its authority one of the machine's.
+
+        The daemons alone see it: they have a view of their own of the machine's files.
+        """
+        (self.folder / "mapfile").write_text(
+            _MAPFILE.format(issuer=issuer.signer.name, subject="pilotage-factory", owner=OWNER)
+        )
+        (self.folder / "cache").mkdir(exist_ok=True)
+        shutil.chown(self.folder / "cache", "condor", "condor")
+        with self.config.open("a") as config:
+            config.write(
+                _TRUST.format(
+                    authority=issuer.authority, folder=self.folder, audience=self.audience
+                )
+            )
+        script = f'mount --bind "$0" {_AUTHORITIES} && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, str(issuer.authority / "ca.pem")]
 
     def _make_folders(self) -> None:
         self.folder.mkdir(mode=0o755, exist_ok=True)

@@ -6,6 +6,7 @@ cluster.
 """
 
 import io
+import re
 import tarfile
 from collections.abc import Sequence
 from itertools import groupby
@@ -15,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from pilotage.proto.patterns import whole
 
 from ..commands import Completed
 from ..credential import keep
@@ -30,16 +33,27 @@ from ..element import (
 )
 from ..errors import Denied, Step, Unreachable
 from .calls import Calls, batches
+from .words import HostOrNone, PathOrNone
 
-_Host = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9.:@_-]*$|^$", max_length=255)]
+# Without `$(macro)`, and without a backslash at its end, which would take in the next line.
+_TEXT = r"([ -#%-~]*[!-#%-\[\]-~])?"
 _Line = Annotated[
-    str, Meta(pattern="^[+A-Za-z][A-Za-z0-9_.]* *= *[^\\x00-\\x1f]*$", max_length=512)
+    str,
+    Meta(
+        pattern=whole(f"(?![Qq][Uu][Ee][Uu][Ee]\\b)[+A-Za-z][A-Za-z0-9_.]* *= *{_TEXT}"),
+        max_length=512,
+    ),
 ]
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
 _OURS = "PilotageStamp =!= undefined"
+NOT_SPOOLED = b"Failed to spool job files"
 SPOOLING = 16  # the hold reason of a job whose files are still on their way
 KEPT_S = 86_400  # how long the schedd keeps what has ended for us
 MIB = 1_048_576
+# `ERROR: AUTHENTICATE:1003:Failed …`, printed with -debug. By condor_q alone: others that are told
+# to say more use files as another user, where root runs them.
+_ERROR = re.compile(r"ERROR: ((?:[A-Z_]+:\d+:).*)")
+_NOT_KNOWN = ("AUTHENTICATE:", 'Received "DENIED"')
 _NOT_THERE = (b"couldn't find", b"no jobs", b"not found")
 # On the submitting machine, which may be behind SSH: a folder for each pilot, from a tar on stdin.
 _SUBMIT = """\
@@ -79,13 +93,13 @@ queue stamp from (
 class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `htcondor`. Without `schedd` it is this machine's."""
 
-    schedd: _Host = ""  # its name, ce.example.org
-    pool: _Host = ""  # its collector: ce.example.org:9619
+    schedd: HostOrNone = ""  # its name, ce.example.org
+    pool: HostOrNone = ""  # its collector: ce.example.org:9619
     # Of the submitting machine; empty: the central's own, which is wrong behind SSH.
-    folder: Annotated[str, Meta(pattern="^/[^\\x00-\\x1f]*$|^$", max_length=512)] = ""
-    config: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # condor_config, elsewhere
+    folder: PathOrNone = ""
+    config: PathOrNone = ""  # condor_config, elsewhere
     authentication: Literal["", "IDTOKENS", "SCITOKENS", "SSL", "FS"] = ""  # empty: by the config
-    ca_file: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # that signed the host
+    ca_file: PathOrNone = ""  # that signed the host
     node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
     lines: tuple[_Line, ...] = ()  # of the submit description: accounting_group = dpps
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
@@ -108,7 +122,10 @@ class Htcondor:
             environment=await self._environment(),
             timeout_s=self._options.timeout_s,
         )
-        return await calls.run(step, *argv, stdin=stdin)
+        done = await calls.run(step, *argv, stdin=stdin)
+        if done.code != 0 and any(words in _why(done) for words in _NOT_KNOWN):
+            raise Denied(Step.AUTHORISE, _why(done))
+        return done
 
     async def _environment(self) -> dict[str, str]:
         options, source = self._options, self._tools.credential
@@ -163,8 +180,19 @@ class Htcondor:
             stdin=_tar(alike, file, self._description(alike)),
         )
         if done.code != 0:
+            if NOT_SPOOLED in done.err:
+                await self._take_back(alike)
+            await self._list(Step.SUBMIT)  # it may know better what is wrong
             raise Denied(Step.SUBMIT, done.complaint)
         return _placed(alike, done)
+
+    async def _take_back(self, alike: Sequence[PilotRequest]) -> None:
+        """Remove jobs that are queued and whose files never came: they would wait for ever."""
+        stamps = ",".join(one.stamp for one in alike)
+        chosen = f'stringListMember(PilotageStamp, "{stamps}")'
+        done = await self._run(Step.SUBMIT, "condor_rm", *self._where, "-constraint", chosen)
+        if done.code != 0:
+            raise Unreachable(Step.SUBMIT, f"queued, not spooled, not removed: {done.complaint}")
 
     def _description(self, alike: Sequence[PilotRequest]) -> str:
         one = alike[0]
@@ -202,9 +230,9 @@ class Htcondor:
 
     async def _list(self, step: Step) -> dict[str, tuple[str, Slot]]:
         words = ("-json", "-attributes", _ATTRIBUTES, "-constraint", _OURS)
-        done = await self._run(step, "condor_q", *self._where, *words)
+        done = await self._run(step, "condor_q", "-debug:D_ERROR", *self._where, *words)
         if done.code != 0:
-            raise Unreachable(step, done.complaint)
+            raise Unreachable(step, _why(done))
         try:
             ads = msgspec.json.decode(done.text.strip() or "[]", type=list[_Ad])
         except (msgspec.MsgspecError, RecursionError):
@@ -227,7 +255,9 @@ class Htcondor:
         stamp = (await self._list(Step.OUTPUT)).get(slot, ("", None))[0]
         if not is_stamp(stamp):
             return PilotOutput()
-        await self._run(Step.OUTPUT, "condor_transfer_data", *self._where, slot)
+        done = await self._run(Step.OUTPUT, "condor_transfer_data", *self._where, slot)
+        if done.code != 0:
+            raise Unreachable(Step.OUTPUT, done.complaint)
         return PilotOutput(await self._tail(stamp, "stdout"), await self._tail(stamp, "stderr"))
 
     async def _tail(self, stamp: str, stream: str) -> bytes:
@@ -242,6 +272,15 @@ class Htcondor:
         await self._remove(Step.OUTPUT, [slot for slot in slots if slot in jobs])
         for some in batches([f"{self._folder}/{one}" for one in stamps if is_stamp(one)]):
             await self._run(Step.OUTPUT, "rm", "-rf", "--", *some)
+
+
+def _why(done: Completed) -> str:
+    """Return the reason that HTCondor's own log has, which its programs keep to themselves.
+
+    What they say otherwise is the same for a wrong token, a wrong host and a daemon that is away.
+    """
+    found = _ERROR.search(done.err.decode("utf-8", "replace"))
+    return done.complaint if found is None else " ".join(found[1].split())[-500:]
 
 
 class _Ad(msgspec.Struct, frozen=True):

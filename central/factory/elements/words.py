@@ -11,8 +11,7 @@ from msgspec import Meta
 
 from pilotage.proto.patterns import whole
 
-_LETTERS = "[A-Za-z0-9._/@+=,:-]"
-PATH = whole(f"/{_LETTERS}*")
-
-Path = Annotated[str, Meta(pattern=PATH, max_length=512)]
-PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{_LETTERS}*)?"), max_length=512)]  # empty: none
+LETTERS = "[A-Za-z0-9._/@+=,:-]"
+Path = Annotated[str, Meta(pattern=whole(f"/{LETTERS}*"), max_length=512)]
+PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{LETTERS}*)?"), max_length=512)]  # empty: none
+HostOrNone = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9.:@_-]*)?"), max_length=255)]

@@ -12,22 +12,39 @@ from pilotage.central.factory.element import ComputeElement
 from pilotage.central.factory.spawned import spawned
 
 from .rig import Rig, Start
-from .rigs import arc, htcondor, local, slurm, ssh
+from .rigs import arc, htcondor, htcondor_local, kubernetes, local, slurm, ssh
 from .troubles import Troubled
 
+SPOOLED = (
+    "test_what_a_pilot_printed_is_fetched_from_its_end",
+    "test_a_submission_whose_answer_is_lost_is_found_again",
+)
 RIGS: dict[str, Start] = {
     "arc": arc.rig,
     "local": local.rig,
     "ssh": ssh.rig,
     "slurm": slurm.rig,
-    "htcondor": htcondor.rig,
+    "htcondor": htcondor.with_tokens,
+    "htcondor-idtokens": htcondor.with_idtokens,
+    "htcondor-local": htcondor_local.rig,
+    "kubernetes": kubernetes.rig,
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """ARC tells of each thing a minute late: the gate has one life for all (test_arc)."""
+    """ARC tells of each thing a minute late: the gate has one life for all (test_arc).
+
+    Ways to an HTCondor differ in who may come in and where pilots are spooled: the gate lives all
+    lives by one of them, and by the others what shows that difference.
+    """
     for item in items:
-        if "test_lives.py" in item.nodeid and "[arc" in item.nodeid:
+        name, _, rig = item.nodeid.rpartition("::")[2].partition("[")
+        is_life = "test_lives.py" in item.nodeid
+        if (
+            (is_life and rig.startswith("arc"))
+            or rig.startswith("htcondor-idtokens")
+            or (is_life and rig.startswith("htcondor-local") and name not in SPOOLED)
+        ):
             item.add_marker(pytest.mark.long)
 
 

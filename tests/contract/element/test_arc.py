@@ -1,22 +1,33 @@
 """One life at a real ARC for all that the suite asks of elements: its word comes a minute late.
 
-The same with an X.509 certificate instead of a token. `make long` runs the suite itself on it.
+By tokens of our own issuer, whose scopes count there, by an X.509 certificate and by a proxy of it.
+`make long` runs the suite itself on it.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from pilotage.central.auth.element_issuer import ElementIssuer
 from pilotage.central.factory.commands import Commands
+from pilotage.central.factory.credential import CredentialSource
+from pilotage.central.factory.credentials.issued import IssuedOptions, IssuedSource
+from pilotage.central.factory.credentials.proxy import read_proxy
+from pilotage.central.factory.credentials.renewed import RenewedSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest, Slot, SlotState
-from pilotage.central.factory.errors import ElementTrouble
-from pilotage.central.operate.clocks import SystemClock
+from pilotage.central.factory.errors import Denied, ElementTrouble
+from pilotage.central.operate.clocks import SystemClock, SystemRandomness
+from pilotage.central.operate.files import RealDisk
+from tests.proxies import proxy_of
 from tests.services.arc import Arc
 from tests.services.folders import open_folder
 
@@ -27,27 +38,49 @@ WORD_S = 200.0
 OVER = (SlotState.ENDED, SlotState.GONE)
 
 
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> ElementIssuer:
+    return ElementIssuer(
+        tmp_path_factory.mktemp("central"),
+        lambda: "https://central.example.org:8470",
+        disk=RealDisk(),
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+    )
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arc() -> AsyncIterator[Arc]:
+async def arc(issuer: ElementIssuer) -> AsyncIterator[Arc]:
+    issuer.make()
     with open_folder("arc") as folder:
-        started = Arc(folder)
+        started = Arc(folder, issuer)
         await asyncio.to_thread(started.start)
         yield started
         await asyncio.to_thread(started.stop)
 
 
-def driver(
-    arc: Arc, commands: Commands, folder: Path, credential: str, **options: object
-) -> ComputeElement:
-    tools = Tools(commands, SystemClock(), folder, Token(credential))
-    return element("arc", {**arc.options, **options}, tools)
+Make = Callable[..., ComputeElement]
+
+
+@pytest.fixture
+def driver(arc: Arc, commands: Commands, tmp_path: Path) -> Make:
+    def make(credential: CredentialSource, **options: object) -> ComputeElement:
+        tools = Tools(commands, SystemClock(), tmp_path, credential)
+        return element("arc", {**arc.options, **options}, tools)
+
+    return make
+
+
+def tokens(issuer: ElementIssuer, **options: Any) -> CredentialSource:
+    given = msgspec.convert({"audience": "arc", "scope_form": "list", **options}, IssuedOptions)
+    return IssuedSource(given, issuer, SystemClock())
 
 
 async def test_pilots_live_and_end_with_either_credential(
-    arc: Arc, commands: Commands, tmp_path: Path
+    arc: Arc, issuer: ElementIssuer, driver: Make
 ) -> None:
-    by_token = driver(arc, commands, tmp_path, arc.token())
-    by_certificate = driver(arc, commands, tmp_path, arc.certificate(), access="certificate")
+    by_token = driver(tokens(issuer))
+    by_certificate = driver(Token(arc.certificate()), access="certificate")
     stamp = f"t-{os.urandom(6).hex()}"
     script = b'#!/bin/sh\necho "it\'s $((40+2))"\necho no >&2\nexit 3\n'
     requests = [
@@ -85,10 +118,40 @@ async def test_pilots_live_and_end_with_either_credential(
     assert (await by_token.output(prints)).stdout == b""
 
 
-async def test_a_credential_that_it_does_not_know_is_named(
-    arc: Arc, commands: Commands, tmp_path: Path
+def _private(file: Path, text: str) -> Path:
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
+async def test_a_proxy_lets_in(arc: Arc, driver: Make, tmp_path: Path) -> None:
+    file = _private(tmp_path / "proxy", proxy_of(*arc.person()))
+    proxy = RenewedSource(file, SystemClock(), read_proxy)
+
+    await driver(proxy, access="certificate").reach()
+
+
+@pytest.mark.parametrize(
+    ("options", "may_look"),
+    [
+        ({"scope_form": "text"}, False),  # which the profile asks for, and A-REX 7.0 does not read
+        ({"scope": ["compute.read"]}, True),
+        ({"scope": ["storage.read:/"]}, False),
+    ],
+)
+async def test_scopes_of_tokens_count_in_the_form_that_is_read(
+    issuer: ElementIssuer, driver: Make, options: dict[str, Any], may_look: bool
 ) -> None:
-    stranger = driver(arc, commands, tmp_path, Arc(tmp_path).token())
+    narrow = driver(tokens(issuer, **options))
+
+    with nullcontext() if may_look else pytest.raises(Denied, match="authorise: 403: .*scopes"):
+        await narrow.reach()
+    with pytest.raises(Denied, match="authorise: 403: .*scopes"):
+        await narrow.submit([PilotRequest("t-narrow-token", b"#!/bin/sh\n")])
+
+
+async def test_a_credential_that_it_does_not_know_is_named(driver: Make, tmp_path: Path) -> None:
+    stranger = driver(Token(Arc(tmp_path / "other").token()))
 
     with pytest.raises(ElementTrouble, match="authorise|does not take the credential"):
         await stranger.submit([PilotRequest("t-stranger", b"#!/bin/sh\n")])

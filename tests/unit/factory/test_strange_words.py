@@ -11,7 +11,7 @@ import pytest
 from pilotage.central.factory.commands import Completed
 from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.drivers import Tools, element
-from pilotage.central.factory.element import Slot, SlotState
+from pilotage.central.factory.element import PilotRequest, Slot, SlotState
 from pilotage.central.factory.errors import CredentialExpired, Denied, Unreachable
 
 from .test_factory import HandClock
@@ -129,3 +129,39 @@ async def test_a_credential_that_cannot_be_kept_is_trouble_of_its_element(tmp_pa
 
     with pytest.raises((Denied, CredentialExpired)):
         await driver.states(["7.0"])
+
+
+class NotSpooling:
+    """An HTCondor that queues jobs and loses their files."""
+
+    def __init__(self, removes: int) -> None:
+        self._removes = removes
+        self.removed: list[str] = []
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> Completed:
+        if argv[0] == "condor_rm":
+            self.removed.append(argv[-1])
+            return Completed(self._removes, b"", b"the queue is away")
+        if argv[0] == "condor_q":
+            return Completed(0, b"[]", b"")
+        return Completed(1, b"", b"ERROR: Failed to spool job files.")
+
+
+@pytest.mark.parametrize(("removes", "raised"), [(0, Denied), (1, Unreachable)])
+async def test_jobs_whose_files_never_came_are_removed_or_not_forgotten(
+    tmp_path: Path, removes: int, raised: type[Exception]
+) -> None:
+    condor = NotSpooling(removes)
+    driver = element("htcondor", {}, Tools(condor, HandClock(), tmp_path))
+
+    with pytest.raises(raised, match="spool"):
+        await driver.submit([PilotRequest(f"home-1234567{n}", b"#!/bin/sh\n") for n in range(2)])
+
+    assert condor.removed == ['stringListMember(PilotageStamp, "home-12345670,home-12345671")']

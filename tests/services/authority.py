@@ -1,0 +1,97 @@
+"""An authority of tests, as sites trust them: its certificate, a host's and a submitter's."""
+
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+_POLICY = """\
+access_id_CA X509 '/DC=test/CN=CE Test CA'
+pos_rights globus CA:sign
+cond_subjects globus '"/DC=test/*"'
+"""
+
+
+def make_authority(folder: Path) -> None:
+    """Make ca.pem and what it signs, each with its .key: host.pem of localhost, user.pem.
+
+    In `trusted` it stands as grid software looks for it.
+    """
+    ca_key = rsa.generate_private_key(65537, 2048)
+    ca_name = _name("CE Test CA")
+    ca = _certificate(ca_name, ca_key.public_key(), ca_name, ca_key, is_ca=True)
+    _write(folder / "ca.pem", ca)
+    for name, common in (("host", "localhost"), ("user", "pilot submitter")):
+        key = rsa.generate_private_key(65537, 2048)
+        _write(
+            folder / f"{name}.pem", _certificate(_name(common), key.public_key(), ca_name, ca_key)
+        )
+        file = folder / f"{name}.key"
+        file.touch(mode=0o600)
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
+            )
+        )
+    trusted = folder / "trusted"
+    trusted.mkdir(exist_ok=True)
+    shutil.copy(folder / "ca.pem", trusted / "ca.pem")
+    words = ["openssl", "x509", "-in", str(folder / "ca.pem"), "-noout", "-hash"]
+    number = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    (trusted / f"{number}.0").symlink_to("ca.pem")
+    (trusted / f"{number}.signing_policy").write_text(_POLICY)
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.DOMAIN_COMPONENT, "test"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
+    )
+
+
+def _certificate(
+    subject: x509.Name,
+    key: rsa.RSAPublicKey,
+    issuer: x509.Name,
+    signer: rsa.RSAPrivateKey,
+    *,
+    is_ca: bool = False,
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    usage = x509.KeyUsage(
+        digital_signature=not is_ca,
+        key_encipherment=not is_ca,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+
+
+def _write(file: Path, certificate: x509.Certificate) -> None:
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
