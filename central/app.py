@@ -25,6 +25,7 @@ from .jobs.classes import Classes
 from .jobs.control import Control
 from .jobs.counters import Counters
 from .jobs.counts import CountsLoop
+from .jobs.crew import PilotCrew
 from .jobs.dispatch import Dispatch
 from .jobs.explainer import Explainer
 from .jobs.feed import Feed
@@ -99,6 +100,7 @@ class Central:
     clock: Clock
     pilots: PilotService
     elements: ElementsView
+    crew: PilotCrew
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild memory from the store; then requests may be answered.
@@ -228,6 +230,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         clock=clock,
         pilots=pilots,
         elements=elements,
+        crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
 
 

@@ -341,6 +341,10 @@ class Matcher:
         self.wakes.answered(pilot, self.backlog.now)
         self.parked.remove(pilot)
 
+    def parked_pilots(self) -> list[str]:
+        """Return the pilots whose offers are parked."""
+        return list(self.parked.by_pilot)
+
     def parked_ask(self, pilot: str) -> int:
         """Return the number of the ask that is parked for this pilot, 0 for none."""
         parked = self.parked.by_pilot.get(pilot)

@@ -7,7 +7,6 @@ classes want repeats itself, so that each answer is made once for all of them.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from operator import and_
 from typing import Any, Final
 
 from pilotage.proto.job import Need
@@ -135,7 +134,7 @@ class _Row:
                 answers[one] = self._answer(one)
         if all(answers[one] == self._all for one in distinct):
             return bits
-        return list(map(and_, bits, map(answers.__getitem__, wanted)))
+        return [before & answers[one] for before, one in zip(bits, wanted, strict=True)]
 
     def _bound(self) -> None:
         if len(self._answers) >= KNOWN_MAX:

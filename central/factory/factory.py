@@ -9,16 +9,9 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
-from pilotage.matcher.clause import Clauses
-from pilotage.matcher.suits import Suits
-from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
-from pilotage.matcher.versions import version
-from pilotage.proto.declarations import STOP_MARGIN_S
-from pilotage.proto.images import tag_of
 from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
@@ -27,38 +20,19 @@ from ..store.errors import StoreError
 from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
-from .plan import Bounds, Demand, ElementState, Place, Plan, merged, plan
+from .outlook import Outlook, Work
+from .plan import Bounds, ElementState, Plan, plan
 from .reconcile import Patience, Reconciled, nameless, reconcile
 from .requests import Origin, new_pilot
-from .sites import Shape
+from .staff import Crew, NoCrew, Staff
 from .watched import Watched, shape_name
 
 PAGE = 1_000
 AT_ONCE = 32  # elements that are talked to
-START_S = 60.0  # of a pilot's time that pass before it can take a job
 FAILED_MAX = 3  # pilots one after another that come to nothing: then their element has a pause
 FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
+NO_CREW = NoCrew()
 ROUND_S = 900.0  # of one element in one round: it must not keep the others waiting for ever
-
-
-class Work(Protocol):
-    """What waits, as the matcher knows it."""
-
-    def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
-        """Return each class of which jobs wait, and how many."""
-        ...
-
-    def clauses(self) -> Clauses:
-        """Return the matcher's table: what it is asked, pilots are planned by."""
-        ...
-
-    def is_banned(self, site: str, element: str) -> bool:
-        """Whether only jobs of the type Test run there."""
-        ...
-
-    def is_draining(self, site: str, element: str) -> bool:
-        """Whether an operator wants no further pilots there."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -87,13 +61,15 @@ class Factory:
         randomness: Randomness,
         log: Log,
         terms: Terms,
+        crew: Crew = NO_CREW,
     ) -> None:
-        self._store, self._work, self._elements = store, work, elements
+        self._store, self._elements = store, elements
         self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
         self._origin = Origin(terms.community, terms.central_url, terms.pilot_sh, terms.hide)
-        self._suits: Suits | None = None
-        self._suits_of: object = None
+        self.outlook = Outlook(work, terms.community)
+        self.staff = Staff(crew, log)
         self.last_plan = Plan()
+        self.watched: Sequence[Watched] = ()
 
     async def run(self) -> None:
         """Go round for ever. Ends by cancellation."""
@@ -266,15 +242,17 @@ class Factory:
     # -- planning and doing ---------------------------------------------------------------------
 
     async def _carry_out(self, watched: Sequence[Watched]) -> None:
-        places = [
-            (element, number) for element in watched for number in range(len(element.entry.shapes))
-        ]
-        self.last_plan = found = plan(
-            _places(watched),
-            [self._state(one) for one in watched],
-            self._demands(places),
-            self._terms.bounds,
-        )
+        now = self._clock.monotonic()
+        self.outlook.look(watched)
+        demands, places = self.outlook.demands(), self.outlook.places
+        wanted = 0
+        for demand in demands:
+            wanted |= demand.places
+        self.staff.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
+        shapes = self.staff.places(watched, now)
+        states = [self._state(one) for one in watched]
+        self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
+        self.watched = watched
         submit: dict[int, list[tuple[int, int]]] = {}
         cancel: dict[int, list[tuple[int, int]]] = {}
         index = {id(one): at for at, one in enumerate(watched)}
@@ -289,6 +267,7 @@ class Factory:
             await self._take_back(element, cancel.get(at, []))
 
         await self._each([watched[at] for at in {*submit, *cancel}], do)
+        await self.staff.let_go(watched, states, shapes, found)
 
     def _state(self, element: Watched) -> ElementState:
         entry, found = element.entry, element.found
@@ -302,59 +281,6 @@ class Factory:
             submit_max=entry.submit_max,
             cancel_max=entry.cancel_max,
             is_open=element.is_open(self._clock.monotonic()),
-        )
-
-    def _demands(self, places: Sequence[tuple[Watched, int]]) -> list[Demand]:
-        offers = [self._offer(element, element.entry.shapes[at]) for element, at in places]
-        if self._suits is None or self._suits_of != offers:  # it knows what classes want by then
-            self._suits, self._suits_of = Suits(self._work.clauses(), offers), offers
-        suits = self._suits
-        banned, draining = (
-            sum(1 << at for at, (one, _) in enumerate(places) if holds(one.site, one.name))
-            for holds in (self._work.is_banned, self._work.is_draining)
-        )
-        return merged(
-            Demand(
-                places=suits.of(spec) & ~draining & ~(0 if spec.type == "Test" else banned),
-                jobs=jobs,
-                cores=min(need.cores_min for need in spec.needs),
-                memory_mb=min(need.memory_mb + need.memory_per_core_mb for need in spec.needs),
-            )
-            for spec, jobs in self._work.waiting()
-        )
-
-    def _offer(self, element: Watched, shape: Shape) -> LiveOffer:
-        """Return what a pilot of a shape will offer, as far as the operator has said."""
-        pilot, nodes = element.entry.pilot, element.entry.nodes
-        images = map(tag_of, nodes.images)
-        return LiveOffer(
-            pilot="",
-            community=self._terms.community,
-            site=element.site,
-            element=element.name,
-            os=pilot.os or "any",
-            architecture=pilot.architecture,
-            cores=shape.cores,
-            cores_free=shape.cores,
-            memory_free_mb=shape.memory_mb or 1_000_000_000,
-            wall_left_s=shape.wall_s - (pilot.stop_margin_s or STOP_MARGIN_S) - START_S,
-            scratch_free_mb=shape.scratch_mb or 1_000_000_000,
-            tags=frozenset((*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images)),
-            required_tags=frozenset(pilot.required_tags),
-            groups=frozenset(pilot.groups),
-            owners=frozenset(pilot.owners),
-            types=frozenset(pilot.types),
-            gpus=shape.gpus,
-            gpus_free=shape.gpus,
-            node=NodeFacts(
-                architecture_level=nodes.architecture_level,
-                glibc=version(nodes.glibc),
-                user_namespaces=nodes.user_namespaces,
-                gpu_vendor=nodes.gpu_vendor,
-                gpu_memory_mb=nodes.gpu_memory_mb,
-                gpu_compute_capability=version(nodes.gpu_compute_capability),
-                gpu_driver=version(nodes.gpu_driver),
-            ),
         )
 
     async def _submit(self, element: Watched, wanted: Sequence[tuple[int, int]]) -> None:
@@ -424,16 +350,3 @@ class Factory:
 
 def _named(row: SlotRow, slot: str) -> SlotRow:
     return msgspec.structs.replace(row, slot=slot)
-
-
-def _places(watched: Sequence[Watched]) -> list[Place]:
-    return [
-        Place(
-            element=at,
-            cores=shape.cores,
-            memory_mb=shape.memory_mb,
-            queued=0 if one.found is None else one.found.queued[shape_name(number)],
-        )
-        for at, one in enumerate(watched)
-        for number, shape in enumerate(one.entry.shapes)
-    ]

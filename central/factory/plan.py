@@ -87,6 +87,7 @@ class Plan:
     submit: dict[int, int] = field(default_factory=dict[int, int])
     cancel: dict[int, int] = field(default_factory=dict[int, int])
     unmet_jobs: int = 0  # that no place has room for now
+    unmet: int = field(default=0, compare=False)  # the places that could run them, as bits
 
 
 def plan(
@@ -108,6 +109,8 @@ def plan(
             planning.meet(waiting)
     else:
         _meet_in_turn(planning, unmet, shares)
+    for waiting in unmet.values():
+        planning.tell_unmet(waiting)
     planning.take_back()
     return planning.plan
 
@@ -146,8 +149,6 @@ def _meet_in_turn(
         if at[community] < len(waiting):
             given[community] += 1
             heappush(turns, level(community))
-    for waiting in unmet.values():
-        planning.plan.unmet_jobs += sum(max(0, one.jobs) for one in waiting)
 
 
 def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
@@ -200,7 +201,13 @@ class _Planning:
         for one in unmet:
             while self.start_one(one):
                 pass
-            self.plan.unmet_jobs += max(0, one.jobs)
+
+    def tell_unmet(self, unmet: Iterable[_Unmet]) -> None:
+        """Say for which jobs there was no room."""
+        for one in unmet:
+            if one.jobs > 0:
+                self.plan.unmet_jobs += one.jobs
+                self.plan.unmet |= one.demand.places
 
     def start_one(self, one: _Unmet) -> bool:
         """Give a demand one new pilot; False where it needs none, or there is no room for it."""

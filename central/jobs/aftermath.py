@@ -51,15 +51,8 @@ class Aftermath:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots = memory.pilots
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
-        self._tally = memory.tally
-        self._hosts = HostWatch(
-            memory.hosts,
-            queue=memory.queue,
-            pilots=memory.pilots,
-            leases=memory.leases,
-            clock=clock,
-            log=log,
-        )
+        self._tally, self._labour = memory.tally, memory.labour
+        self._hosts = HostWatch(memory, clock, log)
         self._bus, self._clock, self._log = bus, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 
@@ -217,7 +210,9 @@ class Aftermath:
     async def goodbye(self, presence: Presence) -> None:
         """The pilot has said that it ends; it may say so again before the first is written."""
         if presence.state in SPEAKING:
-            await self.pilot_moved(presence, PilotEvent.GOODBYE, "said good-bye")
+            self._labour.left(presence.pilot, was_told=presence.drain)
+            said = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
+            await self.pilot_moved(presence, PilotEvent.GOODBYE, said)
         self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:

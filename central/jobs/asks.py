@@ -73,14 +73,7 @@ class Asks:
     ) -> None:
         self._store, self._queue = store, memory.queue
         self._leases, self._logs = memory.leases, memory.logs
-        self._hosts = HostWatch(
-            memory.hosts,
-            queue=memory.queue,
-            pilots=memory.pilots,
-            leases=memory.leases,
-            clock=clock,
-            log=log,
-        )
+        self._hosts = HostWatch(memory, clock, log)
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
         self._attempt_ids, self._checkpoints = attempt_ids, checkpoints
         self._tokens, self._outbound = tokens, outbound

@@ -7,10 +7,10 @@ from pilotage.proto.messages import How, Usage
 
 from ..observe.events import Log
 from ..ports import Clock
-from .hosts import QUICK_S, End, Hosts, match_without
-from .leases import Lease, LeaseTable, Phase
-from .presence import Pilots, Presence
-from .queue import Queue
+from .hosts import QUICK_S, End, match_without
+from .leases import Lease, Phase
+from .memory import Memory
+from .presence import Presence
 from .scores import Verdict
 
 ASK_AGAIN_S: Final = 10.0  # a pilot that may not have what waits
@@ -27,19 +27,18 @@ class HostWatch:
 
     def __init__(
         self,
-        hosts: Hosts,
-        *,
-        queue: Queue,
-        pilots: Pilots,
-        leases: LeaseTable,
+        memory: Memory,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._hosts, self._queue, self._pilots, self._leases = hosts, queue, pilots, leases
+        self._hosts, self._labour, self._queue = memory.hosts, memory.labour, memory.queue
+        self._pilots, self._leases = memory.pilots, memory.leases
         self._clock, self._log = clock, log
 
     def room(self, presence: Presence) -> int | None:
         """Return how many jobs a pilot that asks may have now; None: as many as fit."""
+        if presence.ask == 1:
+            self._labour.came(presence.pilot)
         now = self._clock.monotonic()
         room = self._hosts.room(presence.site, presence.element, presence.host, now)
         return room if room is None or room > 0 else self._room_of_canary(presence, now)
@@ -65,8 +64,13 @@ class HostWatch:
         most = jobs_max if room is None else min(room, jobs_max)
         aside = self._hosts.aside(presence.site, presence.host, now)
         if not aside and room is None:
-            return self._queue.matcher.match(offer, most, now), False
+            found = self._queue.matcher.match(offer, most, now)
+            if found:
+                self._labour.works(presence.pilot)
+            return found, False
         found, is_aside = match_without(self._queue.matcher, offer, most, aside, now)
+        if found:
+            self._labour.works(presence.pilot)
         if room is not None:
             where = presence.site, presence.element, presence.host
             self._hosts.went(*where, [one.job for one in found], now)

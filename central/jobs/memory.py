@@ -7,6 +7,7 @@ from .classes import Classes
 from .counters import Counters
 from .feed import Feed
 from .hosts import Hosts
+from .labour import Labour
 from .leases import LeaseTable
 from .logs import LiveLogs
 from .places import Places
@@ -30,5 +31,6 @@ class Memory:
     feed: Feed
     logs: LiveLogs
     hosts: Hosts = field(default_factory=Hosts)
+    labour: Labour = field(default_factory=Labour)
     places: Places = field(default_factory=Places)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..auth.element_issuer import ElementIssuer
 from ..factory.book import ElementBook
+from ..factory.checks import Checks
 from ..factory.commands import Commands
 from ..factory.credentials.known import KnownCredential
 from ..factory.credentials.sources import source
 from ..factory.drivers import Tools
-from ..factory.checks import Checks
 from ..factory.factory import Factory, Terms
 from ..factory.plan import Bounds
 from ..factory.requests import Origin
@@ -19,6 +19,7 @@ from ..factory.sites import ElementEntry
 from ..factory.spawned import spawned
 from ..factory.view import ElementsView
 from ..factory.watched import Watched
+from ..jobs.crew import PilotCrew
 from ..jobs.work import WaitingWork
 from ..observe.events import Log
 from ..ports import Clock, Randomness
@@ -35,6 +36,7 @@ async def keep_pilots(
     settings: Settings,
     store: Store,
     work: WaitingWork,
+    crew: PilotCrew,
     view: ElementsView,
     url: str,
     pilot_sh: Callable[[], str],
@@ -73,6 +75,7 @@ async def keep_pilots(
         factory = Factory(
             store=store,
             work=work,
+            crew=crew,
             elements=elements,
             clock=clock,
             randomness=randomness,

@@ -253,6 +253,7 @@ async def _keep_pilots(
         settings=settings,
         store=started.store,
         work=WaitingWork(started.central.memory.queue, started.central.memory.places),
+        crew=started.central.crew,
         view=started.central.elements,
         url=url,
         pilot_sh=lambda: started.handout.files().script.decode(),

@@ -1,7 +1,7 @@
 """The factory's round over stores and elements in memory."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pilotage.central.auth.kept_secrets import hashed
@@ -80,11 +80,42 @@ class Waiting:
         return site in self.draining
 
 
+class FakeCrew:
+    """Pilots that do what a test says."""
+
+    def __init__(self) -> None:
+        self.worked: list[str] = []
+        self.empty: list[str] = []
+        self.idlers: dict[str, float] = {}
+        self.workers: set[str] = set()
+        self.drained: dict[str, str] = {}
+        self.rooms: dict[str, int] = {}
+
+    def news(self) -> tuple[list[str], list[str]]:
+        found = self.worked, self.empty
+        self.worked, self.empty = [], []
+        return found
+
+    def idle(self) -> dict[str, float]:
+        return self.idlers
+
+    def has_worked(self, pilot: str) -> bool:
+        return pilot in self.workers
+
+    async def drain(self, pilots: Mapping[str, str]) -> list[str]:
+        self.drained |= pilots
+        return list(pilots)
+
+    def room(self, site: str, element: str) -> int | None:
+        return self.rooms.get(element)
+
+
 class Stage:
     """A factory with elements in memory."""
 
     def __init__(self, *elements: Watched, bounds: Bounds = BOUNDS) -> None:
         self.clock, self.store, self.work = HandClock(), FakeStore(), Waiting()
+        self.crew = FakeCrew()
         self.watched = list(elements)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.randomness = Counting()
@@ -103,6 +134,7 @@ class Stage:
         return Factory(
             store=self.store,
             work=self.work,
+            crew=self.crew,
             elements=self._elements,
             clock=self.clock,
             randomness=self.randomness,
@@ -411,3 +443,123 @@ async def test_what_an_operator_says_of_nodes_brings_pilots_for_jobs_that_ask_fo
 
     assert never.pilots == {}
     assert len(driver.pilots) == 4
+
+
+async def came_back_empty(stage: Stage, driver: FakeElement) -> None:
+    """Let all pilots start, find nothing, and end."""
+    for slot, one in list(driver.pilots.items()):
+        if (await stage.states()).get(one.request.stamp) is PilotState.WAITING:
+            await stage.register(one.request.stamp)
+            await stage.store.move_pilot(
+                one.request.stamp,
+                PilotState.RUNNING,
+                PilotState.DONE,
+                stage.clock.wall(),
+                "said good-bye",
+            )
+            stage.crew.empty.append(one.request.stamp)
+        driver.says(slot, SlotState.ENDED, 0)
+
+
+async def test_a_place_whose_pilots_come_back_empty_gets_fewer_and_fewer_until_one_works() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 10
+    tried: list[int] = []
+    for _ in range(240):  # an hour
+        await stage.factory.cycle()
+        tried.append(len(await stage.states()))
+        await came_back_empty(stage, driver)
+        stage.clock.now += 15
+    stage.clock.now += 3_600
+    await stage.factory.cycle()
+    (trial,) = [one.request.stamp for one in driver.pilots.values()]
+    await stage.register(trial)
+    stage.crew.worked.append(trial)
+    await stage.factory.cycle()
+    stage.clock.now += 15
+    await stage.factory.cycle()
+
+    assert tried[0] == 10
+    assert 14 <= tried[-1] <= 20, "one alone, after a minute, two, four …"
+    assert len(driver.pilots) >= 10, "one that works ends that"
+    assert sum(event == "place_in_doubt" for event, _ in stage.events) == 1
+
+
+async def test_pilots_that_leave_when_no_job_waits_are_no_bad_sign() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 3
+    await stage.factory.cycle()
+    await came_back_empty(stage, driver)
+    stage.work.jobs.clear()
+    await stage.factory.cycle()
+    stage.work.jobs[Need()] = 3
+    stage.clock.now += 15
+    await stage.factory.cycle()
+
+    assert len(await stage.states()) == 6
+
+
+async def test_no_more_pilots_come_where_new_ones_are_idle_though_jobs_wait() -> None:
+    element, driver = an_element()
+    other, elsewhere = an_element("other")
+    stage = Stage(element, other)
+    stage.work.jobs[Need()] = 2
+    await stage.factory.cycle()
+    before = len(driver.pilots), len(elsewhere.pilots)
+    (idle,) = [one.request.stamp for one in driver.pilots.values()]
+    await stage.register(idle)
+    stage.crew.idlers[idle] = 15.0
+    stage.work.jobs[Need()] = 8
+    await stage.factory.cycle()
+    held = len(driver.pilots), len(elsewhere.pilots)
+    stage.crew.workers.add(idle)
+    stage.work.jobs[Need()] = 20
+    await stage.factory.cycle()
+
+    assert before == (1, 1)
+    assert held == (1, 8)
+    assert len(driver.pilots) > 1, "an old pilot that has worked says nothing of new ones"
+
+
+async def test_idle_pilots_go_where_others_are_needed_a_few_at_a_time() -> None:
+    shapes = (Shape(cores=1, memory_mb=2_000), Shape(cores=8, memory_mb=16_000))
+    element, driver = an_element(shapes=shapes, pilots_max=6, cancel_max=2)
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 6
+    await stage.factory.cycle()
+    for one in list(driver.pilots.values()):
+        await stage.register(one.request.stamp)
+        stage.crew.workers.add(one.request.stamp)
+    stage.work.jobs = {Need(cores_min=8): 3}
+    pilots = sorted(await stage.states())
+    stage.crew.idlers = dict(zip(pilots, [10.0, 20.0, 29.0, 31.0, 40.0, 50.0], strict=True))
+    await stage.factory.cycle()
+    few = set(stage.crew.drained)
+    driver.is_down = True
+    stage.crew.drained.clear()
+    await stage.factory.cycle()
+    unknown = set(stage.crew.drained)
+    driver.is_down = False
+    stage.work.jobs.clear()
+    stage.clock.now += 100
+    await stage.factory.cycle()
+
+    assert few == set(pilots[-2:])
+    assert unknown == set(), "an element that does not answer loses none"
+    assert stage.crew.drained == {}, "nobody needs their places: they may wait for jobs"
+
+
+async def test_an_element_that_swallows_jobs_gets_one_pilot_for_the_canary() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 5
+    stage.crew.rooms["slurm"] = 0
+    await stage.factory.cycle()
+    suspended = len(driver.pilots)
+    stage.crew.rooms["slurm"] = 1
+    for _ in range(3):
+        await stage.factory.cycle()
+
+    assert (suspended, len(driver.pilots)) == (0, 1)

@@ -1,0 +1,123 @@
+"""What waits, and where pilots for it could be: the matcher's demand in the terms of a plan."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from pilotage.matcher.clause import Clauses
+from pilotage.matcher.suits import Suits
+from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
+from pilotage.matcher.versions import version
+from pilotage.proto.declarations import STOP_MARGIN_S
+from pilotage.proto.images import tag_of
+
+from .plan import Demand, merged
+from .sites import Shape
+from .watched import Watched
+
+START_S: Final = 60.0  # of a pilot's time that pass before it can take a job
+TEST: Final = "Test"  # jobs of this type run where others are banned
+
+
+class Work(Protocol):
+    """What waits, as the matcher knows it."""
+
+    def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
+        """Return each class of which jobs wait, and how many."""
+        ...
+
+    def clauses(self) -> Clauses:
+        """Return the matcher's table: what it is asked, pilots are planned by."""
+        ...
+
+    def is_banned(self, site: str, element: str) -> bool:
+        """Whether only jobs of the type Test run there."""
+        ...
+
+    def is_draining(self, site: str, element: str) -> bool:
+        """Whether an operator wants no further pilots there."""
+        ...
+
+
+class Outlook:
+    """The places of some elements, each a shape, and what of the work they could do."""
+
+    def __init__(self, work: Work, community: str) -> None:
+        self._work, self._community = work, community
+        self.places: list[tuple[Watched, int]] = []
+        self.offers: list[LiveOffer] = []
+        self._suits: Suits | None = None
+
+    def look(self, watched: Sequence[Watched]) -> None:
+        """Look at the elements that are in force."""
+        self.places = [
+            (element, number) for element in watched for number in range(len(element.entry.shapes))
+        ]
+        offers = [
+            offer(self._community, element, element.entry.shapes[at]) for element, at in self.places
+        ]
+        if self._suits is None or self.offers != offers:  # it knows what classes want by then
+            self._suits, self.offers = Suits(self._work.clauses(), offers), offers
+
+    def demands(self) -> list[Demand]:
+        """Return what waits. Call `look` before."""
+        suits, work = self._suits, list(self._work.waiting())
+        assert suits is not None, "nothing was looked at"
+        suits.learn(spec for spec, _ in work)
+        draining = self._bits(self._work.is_draining)
+        others, tests = ~(draining | self._bits(self._work.is_banned)), ~draining
+        return merged(
+            _demand(spec, jobs, suits.of(spec) & (tests if spec.type == TEST else others))
+            for spec, jobs in work
+        )
+
+    def _bits(self, holds: Callable[[str, str], bool]) -> int:
+        found = 0
+        for at, (element, _) in enumerate(self.places):
+            if holds(element.site, element.name):
+                found |= 1 << at
+        return found
+
+
+def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
+    needs = spec.needs
+    if len(needs) == 1:  # nearly all
+        need = needs[0]
+        return Demand(places, jobs, need.cores_min, need.memory_mb + need.memory_per_core_mb)
+    cores = min(need.cores_min for need in needs)
+    memory_mb = min(need.memory_mb + need.memory_per_core_mb for need in needs)
+    return Demand(places, jobs, cores, memory_mb)
+
+
+def offer(community: str, element: Watched, shape: Shape) -> LiveOffer:
+    """Return what a pilot of a shape will offer, as far as the operator has said."""
+    pilot, nodes = element.entry.pilot, element.entry.nodes
+    images = map(tag_of, nodes.images)
+    return LiveOffer(
+        pilot="",
+        community=community,
+        site=element.site,
+        element=element.name,
+        os=pilot.os or "any",
+        architecture=pilot.architecture,
+        cores=shape.cores,
+        cores_free=shape.cores,
+        memory_free_mb=shape.memory_mb or 1_000_000_000,
+        wall_left_s=shape.wall_s - (pilot.stop_margin_s or STOP_MARGIN_S) - START_S,
+        scratch_free_mb=shape.scratch_mb or 1_000_000_000,
+        tags=frozenset((*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images)),
+        required_tags=frozenset(pilot.required_tags),
+        groups=frozenset(pilot.groups),
+        owners=frozenset(pilot.owners),
+        types=frozenset(pilot.types),
+        gpus=shape.gpus,
+        gpus_free=shape.gpus,
+        node=NodeFacts(
+            architecture_level=nodes.architecture_level,
+            glibc=version(nodes.glibc),
+            user_namespaces=nodes.user_namespaces,
+            gpu_vendor=nodes.gpu_vendor,
+            gpu_memory_mb=nodes.gpu_memory_mb,
+            gpu_compute_capability=version(nodes.gpu_compute_capability),
+            gpu_driver=version(nodes.gpu_driver),
+        ),
+    )

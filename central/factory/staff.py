@@ -1,0 +1,161 @@
+"""What the pilots that are there do, and what follows from it for places and for themselves."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ..observe.events import Log
+from .plan import ElementState, Place, Plan
+from .spare import Home, Idle, spare
+from .trials import Key, Trial, Trials
+from .watched import Watched, shape_name
+
+
+class Crew(Protocol):
+    """The pilots that have registered, as the dispatch knows them."""
+
+    def news(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the pilots that had their first job, and those that left without one, once."""
+        ...
+
+    def idle(self) -> Mapping[str, float]:
+        """Return the pilots in which nothing runs, and for how many seconds. Not the silent."""
+        ...
+
+    def has_worked(self, pilot: str) -> bool:
+        """Whether a pilot had a job, or may have had one."""
+        ...
+
+    async def drain(self, pilots: Mapping[str, str]) -> list[str]:
+        """Let idle pilots go, each for its reason; return those that were still idle."""
+        ...
+
+    def room(self, site: str, element: str) -> int | None:
+        """Return how many jobs an element may get now; None: as many as fit."""
+        ...
+
+
+class NoCrew:
+    """Where no pilot ever speaks."""
+
+    def news(self) -> tuple[Sequence[str], Sequence[str]]:
+        return (), ()
+
+    def idle(self) -> Mapping[str, float]:
+        return {}
+
+    def has_worked(self, pilot: str) -> bool:
+        return True
+
+    async def drain(self, pilots: Mapping[str, str]) -> list[str]:
+        return []
+
+    def room(self, site: str, element: str) -> int | None:
+        return None
+
+
+class Staff:
+    """Knows of each pilot of the elements what it is good for."""
+
+    def __init__(self, crew: Crew, log: Log) -> None:
+        self._crew, self._log = crew, log
+        self._trials = Trials()
+        self._key_of: dict[str, Key] = {}
+        self._idle: Mapping[str, float] = {}
+
+    def trial(self, element: Watched, shape: int) -> Trial | None:
+        """Return what is held against a place."""
+        return self._trials.by_place.get(_key(element, shape))
+
+    def look(
+        self, watched: Sequence[Watched], wanted: Iterable[tuple[Watched, int]], now: float
+    ) -> None:
+        """Take note of what pilots did since the last time. `wanted`: places that jobs wait for."""
+        self._key_of = {
+            row.pilot: (one.site, one.name, row.shape) for one in watched for row in one.rows
+        }
+        self._idle = self._crew.idle()
+        worked, empty = self._crew.news()
+        before = set(self._trials.by_place)
+        self._trials.note(
+            worked=self._keys(worked),
+            empty=self._keys(empty),
+            # Who had a job may be too old for those that wait: that says nothing of others.
+            idle=self._keys(
+                pilot
+                for pilot, idle_s in self._idle.items()
+                if idle_s > 0 and not self._crew.has_worked(pilot)
+            ),
+            wanted={_key(*place) for place in wanted},
+            now=now,
+        )
+        for key in self._trials.by_place.keys() - before:
+            why = self._trials.by_place[key].why(now)
+            self._log("place_in_doubt", site=key[0], element=key[1], shape=key[2], why=why)
+
+    def _keys(self, pilots: Iterable[str]) -> list[Key]:
+        return [self._key_of[pilot] for pilot in pilots if pilot in self._key_of]
+
+    def places(self, watched: Sequence[Watched], now: float) -> list[Place]:
+        """Return the places of elements for a plan."""
+        return [
+            self._place(at, one, number, now)
+            for at, one in enumerate(watched)
+            for number in range(len(one.entry.shapes))
+        ]
+
+    def _place(self, at: int, element: Watched, number: int, now: float) -> Place:
+        shape, found = element.entry.shapes[number], element.found
+        queued = 0 if found is None else found.queued[shape_name(number)]
+        room = self._trials.room(_key(element, number), queued, now)
+        is_tried = self._crew.room(element.site, element.name)
+        if is_tried is not None:  # it swallows jobs: one pilot at most, for the canary
+            room = 1 if is_tried and not queued and room != 0 else 0
+        return Place(
+            element=at,
+            cores=shape.cores,
+            memory_mb=shape.memory_mb,
+            queued=queued,
+            room=room,
+            in_doubt=room is not None,
+        )
+
+    async def let_go(
+        self,
+        watched: Sequence[Watched],
+        states: Sequence[ElementState],
+        places: Sequence[Place],
+        plan: Plan,
+    ) -> None:
+        """Let pilots go that are idle beyond need."""
+        at_of = {one.key: at for at, one in enumerate(watched)}
+        wanted = {places[at].element for at in range(len(places)) if plan.unmet >> at & 1}
+        idle = [
+            Idle(pilot, at_of[key[:2]], idle_s)
+            for pilot, idle_s in self._idle.items()
+            if (key := self._key_of.get(pilot)) is not None
+        ]
+        homes = {one.element: _home(watched, states, one.element, wanted) for one in idle}
+        chosen = spare(idle, homes)
+        if chosen:
+            for pilot in await self._crew.drain(chosen):
+                site, element, _ = self._key_of[pilot]
+                self._log(
+                    "pilot_let_go", pilot=pilot, site=site, element=element, why=chosen[pilot]
+                )
+
+
+def _home(
+    watched: Sequence[Watched], states: Sequence[ElementState], at: int, wanted: set[int]
+) -> Home:
+    entry, state = watched[at].entry, states[at]
+    return Home(
+        is_known=state.pilots is not None,
+        is_full=state.pilots is not None and state.pilots >= state.pilots_max,
+        is_wanted=at in wanted,
+        idle_s=entry.pilot.idle_s,
+        drain_max=entry.cancel_max,
+    )
+
+
+def _key(element: Watched, shape: int) -> Key:
+    return element.site, element.name, shape_name(shape)
