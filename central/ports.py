@@ -131,7 +131,7 @@ class Disk(Protocol):
 class SiteFile:
     """What a site's file says, and what is known of its elements."""
 
-    pledge: float
+    pledge: float | None  # None: it does not read, and never did
     contact: str = ""
     enabled: bool = True
     trouble: str = ""

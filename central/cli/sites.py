@@ -176,7 +176,7 @@ def _print_steps(check: ElementCheck, told: set[tuple[str, str]]) -> None:
             continue
         told.add(key)
         took = "" if step.took_s is None else f"{step.took_s:.1f} s"
-        print_line(f"{check.element:<12} {step.step:<10} {step.state.value:<6} {took:>8}")
+        print_line(f"{check.element:<12} {step.step:<11} {step.state.value:<6} {took:>8}")
         if step.why:
             print_line(f"{'':<12} {step.why}")
         if step.do:
@@ -310,7 +310,7 @@ def _shares(one: "SiteView") -> tuple[object, ...]:
 
 def _state(one: "SiteView") -> str:
     if not one.enabled:
-        return "disabled"
+        return "disabled" if one.pledge is not None else "not read"
     if one.draining:
         return "draining"
     if one.banned:

@@ -79,7 +79,7 @@ class ElementsView:
             for name, entry in known.items()
         }
         unread = {
-            name: SiteFile(pledge=0.0, enabled=False, trouble="; ".join(why))
+            name: SiteFile(pledge=None, enabled=False, trouble="; ".join(why))
             for name, why in troubles.items()
             if name not in known
         }

@@ -333,6 +333,7 @@ class PilotService:
         presence = self._pilots.find(pilot)
         if presence is None:
             return False
+        presence.told = why
         presence.drain = presence.hurry = True  # in each answer, until it has ended
         self._queue.matcher.withdraw(pilot)
         if presence.state is PilotState.RUNNING:

@@ -110,6 +110,7 @@ class Presence:
     beat: int = 0
     drain: bool = False
     hurry: bool = False  # it ends without waiting for what it holds
+    told: str = ""  # who has told it to end now, and why
     tests_only: bool = False  # an operator has banned its place
     strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None

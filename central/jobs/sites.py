@@ -254,12 +254,11 @@ def shares_of(files: Mapping[str, SiteFile]) -> dict[str, tuple[float, float | N
 
     A site that takes what is left, or that is disabled, is not among them.
     """
-    pledged = {name: one for name, one in files.items() if one.enabled and one.pledge > 0}
-    pledges = sum(one.pledge for one in pledged.values())
-    had_s = sum(one.pilot_s for one in pledged.values())
+    pledges = {name: one.pledge for name, one in files.items() if one.enabled and one.pledge}
+    pledged, had_s = sum(pledges.values()), sum(files[name].pilot_s for name in pledges)
     return {
-        name: (one.pledge / pledges, one.pilot_s / had_s if had_s > 0 else None)
-        for name, one in pledged.items()
+        name: (pledge / pledged, files[name].pilot_s / had_s if had_s > 0 else None)
+        for name, pledge in pledges.items()
     }
 
 

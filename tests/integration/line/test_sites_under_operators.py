@@ -175,6 +175,7 @@ def test_a_killed_pilot_ends_at_once_and_its_job_runs_elsewhere_without_a_retry(
         assert "killed by" in view.reason
         assert view.reason.endswith("test")
         assert ended.state is PilotState.DONE
+        assert "killed by" in ended.reason
         assert operator.lives[first].result() == 0
 
     story(tell)
