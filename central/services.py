@@ -39,6 +39,19 @@ class Submissions(Protocol):
         ...
 
 
+class Written(Protocol):
+    """The bytes of a stream of a job, and of which attempt they are."""
+
+    @property
+    def parts(self) -> AsyncIterator[bytes]: ...
+    @property
+    def epoch(self) -> int: ...  # 0: nothing is kept of any
+    @property
+    def newest(self) -> int: ...  # the job's newest attempt
+    @property
+    def left_out(self) -> int: ...  # bytes before those that are kept
+
+
 class Queries(Protocol):
     async def search(
         self, caller: User, filter: api.JobFilter, after: int, limit: int, /
@@ -50,10 +63,8 @@ class Queries(Protocol):
     async def outputs(self, caller: User, job_id: int, /) -> api.Outputs: ...
     async def output(self, caller: User, job_id: int, name: str, /) -> api.OutputView: ...
 
-    async def log(
-        self, caller: User, job_id: int, stream: messages.Stream, /
-    ) -> AsyncIterator[bytes]:
-        """Return the kept tail, or what has come so far."""
+    async def log(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
+        """Return the kept tail."""
         ...
 
 
@@ -128,9 +139,7 @@ class Sandbox(Protocol):
 
 
 class LiveLogs(Protocol):
-    async def follow(
-        self, caller: User, job_id: int, stream: messages.Stream, /
-    ) -> AsyncIterator[bytes]:
+    async def follow(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
         """Return what has come so far and then what comes, until the attempt ends."""
         ...
 

@@ -306,6 +306,9 @@ class Agent:
             self._log("payload_frozen", name)
         elif news.thawed:
             self._log("payload_thawed", name)
+        elif news.warned:
+            self._log("payload_warned", {**name, "with": news.warned})
+            self._do(brain.warned(attempt_id, news.warned, now))
         elif news.stuck:
             self._log("payload_stuck", {**name, "why": news.stuck})
 

@@ -195,6 +195,11 @@ class Brain:
         self._payloads.not_started(attempt_id, why, now)
         return self._commands(now)
 
+    def warned(self, attempt_id: int, said: str, now: float) -> list[Command]:
+        """A payload had its warning signal."""
+        self._payloads.warned(attempt_id, said, now)
+        return self._commands(now)
+
     def gone(self, ended: Ended, now: float) -> list[Command]:
         """A payload is gone. Talk waits for `collected` or `tick`, so that its report and the ask
         for the next one can travel together."""

@@ -41,6 +41,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "payload_frozen": frozenset({"job", "epoch"}),
     # a beat was answered: the payload goes on
     "payload_thawed": frozenset({"job", "epoch"}),
+    # the payload had its warning signal: `with` what, and of what
+    "payload_warned": frozenset({"job", "epoch", "with"}),
     # the payload was killed and does not die: its slot stays taken
     "payload_stuck": frozenset({"job", "epoch", "why"}),
     # nothing of the payload is left; `why` says who ended it, if not it itself

@@ -209,7 +209,8 @@ class Files:
                 continue
             end = self._workspace.tail(folder, stream.value, max(0, size - KEPT_BYTES), KEPT_BYTES)
             digest = hashlib.sha256(end).hexdigest()
-            kept.append((Output(OWN_OUTPUTS + stream.value, digest, len(end)), end))
+            whole = size if size > len(end) else 0
+            kept.append((Output(OWN_OUTPUTS + stream.value, digest, len(end), whole), end))
         return kept
 
     async def again(self, attempt_id: int, token: str, missing: tuple[str, ...]) -> frozenset[str]:

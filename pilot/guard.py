@@ -16,9 +16,9 @@ other end the pilot has; both speak JSON, one message a line.
     news    {"attempt_id", "started": true}             {"attempt_id", "not_started": reason}
             {"attempt_id", "frozen": true}              {"attempt_id", "thawed": true}
             {"attempt_id", "weigh": process ids}        {"attempt_id", "line", "processes"}
-            {"attempt_id", "stuck": what does not die}
+            {"attempt_id", "stuck": what does not die}  {"attempt_id", "warned": with what, of what}
             {"attempt_id", "ended": {"exit_code", "signal", "frozen_s", "why", "detail", "usage",
-                                     "line"}}
+                                     "line", "warned"}}
 
 A closed socket means that the pilot is gone: every payload is killed at once and the guard ends.
 The guard's own death takes the payloads along where they have a PID namespace (`isolation.py`).
@@ -286,7 +286,7 @@ class Guard:
                     self._tell(held.attempt_id, line=line, processes=held.account.processes)
                 self._judge(held, now)
                 if held.to_be_warned(now):
-                    self._warn(held, members)
+                    self._warn(held, members, now)
         self._rest_until = now + limits.REST * (self._spent() - before)
 
     def _look_at_group(self, held: Held, members: list[processes.Process], now: float) -> None:
@@ -359,8 +359,9 @@ class Guard:
             if one.pid not in wrapper:
                 held.told = processes.send(one.pid, signal.SIGTERM) or held.told
 
-    def _warn(self, held: Held, members: list[processes.Process]) -> None:
+    def _warn(self, held: Held, members: list[processes.Process], now: float) -> None:
         """Send the warning signal once to whatever waits for it: to others it would be the end."""
+        first = not held.warned
         number = holding.warning_signal(held.limits.warning_signal)
         wrapper = holding.wrapper(held, members)
         for one in members:
@@ -368,6 +369,8 @@ class Guard:
             if not known and processes.awaits(one.pid, number):
                 processes.send(one.pid, number)
                 held.warned.add((one.pid, one.started))
+        if first and held.warned:
+            self._tell(held.attempt_id, warned=held.warning(now))
 
     def _kill(self, held: Held, why: str) -> None:
         members = self._members(held)
@@ -454,6 +457,7 @@ class Guard:
             "detail": held.detail,
             "usage": usage,
             "line": held.account.line(held.ended_at, last=True),
+            "warned": bool(held.warned),
         }
 
     def _kill_everything(self) -> None:

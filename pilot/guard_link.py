@@ -280,6 +280,7 @@ def _news(said: Mapping[str, Any]) -> GuardNews:
                 usage=build(Usage, ended["usage"], "usage"),
                 why=ended["why"],
                 detail=ended["detail"],
+                warned=ended["warned"],
             ),
         )
     return GuardNews(
@@ -289,4 +290,5 @@ def _news(said: Mapping[str, Any]) -> GuardNews:
         frozen="frozen" in said,
         thawed="thawed" in said,
         stuck=said.get("stuck", ""),
+        warned=said.get("warned", ""),
     )

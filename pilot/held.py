@@ -100,6 +100,13 @@ class Held:
         """Whether it is time for the warning signal."""
         return self.limits.warning_s > 0 and (self.warn_now or now >= self.warn_at(now))
 
+    def warning(self, now: float) -> str:
+        """Say with what it is warned, and of what."""
+        left_s = min(self.wall_over_at(now), self.ends_at) - now
+        if left_s <= self.limits.warning_s:
+            return f"{self.limits.warning_signal}, {left_s:.0f} s before its end"
+        return f"{self.limits.warning_signal}, its pilot was told to end"
+
     def end_moved(self, ends_at: float, now: float) -> None:
         """The pilot ends at another time: what was a warning may have been none."""
         self.ends_at = ends_at

@@ -44,6 +44,7 @@ class Holding:
     stale: bool = False  # the central disowned it: listed no more
     isolation: str = ""  # the rung that its image runs on; empty: that of the pilot
     for_good: bool = False  # killed by a person: no other attempt goes on from it
+    warned: str = ""  # of what its payload was warned, until that is told
 
     @property
     def alive(self) -> bool:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 from pilotage.proto.messages import (
+    CHECKPOINT_FILE,
     KEPT_FOLDER,
     Answer,
     Assignment,
@@ -161,6 +162,28 @@ class Payloads:
         )
         self._reports.put(report, at=now, due=now + STARTED_LATER_S)
 
+    def warned(self, attempt_id: int, said: str, now: float) -> None:
+        """It had its warning signal: into its history, once it is known there that it runs."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is Phase.RUNNING:
+            holding.warned = said
+            self._tell_warning(holding, now)
+
+    def _tell_warning(self, holding: Holding, now: float) -> None:
+        """A report replaces the one before it, and that may be the start."""
+        if not holding.warned or self._reports.get(holding.attempt_id) is not None:
+            return
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=holding.attempt_id,
+            n=self._reports.number(holding.attempt_id),
+            what=What.PROGRESS,
+            status=f"warned: {holding.warned}",
+        )
+        holding.warned = ""
+        self._reports.put(report, at=now, due=now)
+
     def not_started(self, attempt_id: int, why: str, now: float) -> None:
         """The guard could not start it."""
         holding = self._holdings.by_id(attempt_id)
@@ -220,6 +243,9 @@ class Payloads:
             how, detail = How.OUTPUT, failure
         elif absent and succeeded:
             how, detail = How.OUTPUT, "no file matches " + names(absent)
+        elif gone.warned and how is How.EXITED and not succeeded and _saved(outputs):
+            how = How.CHECKPOINTED
+            detail = f"was warned, left its checkpoint, ended with exit code {gone.exit_code}"
         detail = "; ".join(one for one in (detail, note) if one)
         self._end(holding, how, now, detail=detail, outputs=outputs)
 
@@ -367,6 +393,8 @@ class Payloads:
             self._reports.drop(holding.attempt_id)
             if answer.answer is Answer.STALE:
                 self.stale(holding.attempt, now)
+            else:
+                self._tell_warning(holding, now)
 
     def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> None:
         """The missing blobs are there now; `unavailable` are hashes whose files we do not have."""
@@ -420,6 +448,11 @@ class Payloads:
         self._holdings.remove(holding)
         self._reports.forget(holding.attempt_id)
         self._out.append(Forget(holding.attempt_id))
+
+
+def _saved(outputs: tuple[Output, ...]) -> bool:
+    """Say whether a checkpoint is among what was uploaded."""
+    return any(one.name == CHECKPOINT_FILE for one in outputs)
 
 
 def _how(holding: Holding, ended: Ended) -> How:

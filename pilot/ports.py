@@ -107,6 +107,7 @@ class Ended:
     usage: Usage
     why: str = ""  # wall, memory, fence, killed … when the guard ended it
     detail: str = ""  # the figures that led to it
+    warned: bool = False  # it had its warning signal
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class GuardNews:
     thawed: bool = False
     stuck: str = ""  # killed long ago, and not dead: its slot stays taken until it is
     ended: Optional[Ended] = None
+    warned: str = ""  # how it got its warning signal
 
 
 class Entry(Protocol):

@@ -166,6 +166,8 @@ class AttemptView(_Out, frozen=True):
     usage: dict[str, float] = {}
     curve: bool = False  # whether its resource curve is kept
     checkpoint_bytes: int = 0  # that it left for the next one
+    stdout_bytes: int = 0  # that it wrote; the last 10^6 of each stream are kept
+    stderr_bytes: int = 0
 
 
 class CurvePoint(_Out, frozen=True):
@@ -198,6 +200,9 @@ class Peek(_Out, frozen=True):
     epoch: int = 0  # 0: it has not run
     live: bool = False
     complete: bool = True  # False: not all has come from its pilot in time
+    # From when this is: the end of the attempt, now, or when its pilot was last heard of, where
+    # that has not said all.
+    at: str = ""
     stdout: str = ""
     stderr: str = ""
     stdout_bytes: int = 0  # the whole stream has

@@ -256,7 +256,7 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "bytes_out": _ID,
         "frozen_s": _DURATION,
     },
-    Output: {"name": RelativePath(), "sha256": Hash(), "size_bytes": _ID},
+    Output: {"name": RelativePath(), "sha256": Hash(), "size_bytes": _ID, "of_bytes": _ID},
     Report: {
         "job": _ID,
         "epoch": _ID,

@@ -37,6 +37,7 @@ class How(str, enum.Enum):
     SOFTWARE = "software"  # its software or its image is not on this node, or cannot run there
     KILLED = "killed"  # stopped because the central wanted it
     DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
+    CHECKPOINTED = "checkpointed"  # warned, it left its checkpoint and ended itself: no retry
     DECLINED = "declined"  # never started: too late, or it fits no more
     LOST = "lost"  # seen dead on this host and boot after a restart of the pilot
     STALE = "stale"  # killed because the central called it stale
@@ -331,6 +332,7 @@ class Output:
     name: str
     sha256: str
     size_bytes: int
+    of_bytes: int = 0  # the whole stream has, where only its end is kept
 
 
 @dataclass(frozen=True)

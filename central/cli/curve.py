@@ -151,6 +151,9 @@ def _print_peek(found: Peek) -> None:
     if not found.epoch:
         note(f"job {found.job} has not run")
         return
+    said_all = "as it is now" if found.live else f"which ended at {found.at}"
+    late = f"as its pilot, last heard of at {found.at}, has told of it"
+    print_line(f"attempt {found.epoch}, {said_all if found.complete else late}")
     if found.usage is not None:
         print_line(_now(found.usage))
     for name, text, size in (
@@ -163,7 +166,7 @@ def _print_peek(found: Peek) -> None:
         if text:
             print_line(text.rstrip("\n"))
     if not found.complete:
-        note("its pilot has not said all in time: it may have written more")
+        note(f"its pilot has not said all in time, and was last heard of at {found.at}")
 
 
 def _now(point: CurvePoint) -> str:

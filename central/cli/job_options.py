@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.job import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, Job, Need, Preference
+from pilotage.proto.job import (
+    PRIORITY_DEFAULT,
+    PRIORITY_MAX,
+    PRIORITY_MIN,
+    Job,
+    JobLimits,
+    Need,
+    Preference,
+)
 from pilotage.proto.wording import as_json, complaint, steps
 
 from ..client.files import LocalFile
@@ -70,6 +78,24 @@ class JobOptions:
     checkpoint: Annotated[
         str, Parameter(help="Folder of its own that travels from each attempt to the next.")
     ] = ""
+    cpu_s: Annotated[int, Parameter(help="Most CPU time of all its processes; 0: no limit.")] = (
+        JobLimits().cpu_s
+    )
+    streams_mb: Annotated[
+        int, Parameter(help="Most that it may print, both streams together; 0: no limit.")
+    ] = JobLimits().streams_mb
+    processes: Annotated[int, Parameter(help="Most processes at once; 0: no limit.")] = (
+        JobLimits().processes
+    )
+    stall_s: Annotated[
+        int, Parameter(help="Longest time without any use of the CPU; 0: no limit.")
+    ] = JobLimits().stall_s
+    warning_s: Annotated[
+        int, Parameter(help="How long before its end it gets a signal; 0: it gets none.")
+    ] = JobLimits().warning_s
+    warning_signal: Annotated[str, Parameter(help="Which signal: USR1, USR2, TERM or INT.")] = (
+        JobLimits().warning_signal
+    )
     retries: Annotated[int, Parameter(help="How often to run it again when it fails.")] = 0
     priority: Annotated[
         int, Parameter(help=f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
@@ -121,6 +147,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         "software": options.software,
         "modules": options.module,
         "checkpoint": options.checkpoint,
+        "limits": {name: getattr(options, name) for name in JobLimits.__struct_fields__},
         "outputs": [{"pattern": pattern} for pattern in options.output],
         "retries": options.retries,
         "priority": options.priority,

@@ -11,10 +11,11 @@ from pilotage.proto.messages import Stream
 
 from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .present import note, number, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
+    from ..client.following import Part
     from ..client.handles import AsyncJobHandle
 
 
@@ -30,12 +31,14 @@ def logs(
 ) -> int:
     """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
 
-    With --json each piece is a line {job, stream, text}.
+    Of an attempt that has ended the last 10^6 bytes of each stream are kept: standard error says
+    how many are left out, and of which attempt this is where there are several. With --json each
+    piece is a line {job, stream, text}.
     """
 
     async def work(client: "AsyncClient") -> int:
         text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        async for piece in client.log(job, Stream(stream), follow=follow):
+        async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
             if common.json:
                 print_json({"job": job, "stream": stream, "text": text.decode(piece)})
             else:
@@ -82,8 +85,19 @@ def output(
 
 async def follow_job(handle: "AsyncJobHandle") -> None:
     """Print what a job writes until it has ended."""
-    async for piece in handle.log(follow=True):
+    async for piece in handle.log(follow=True, on_part=tell_part):
         _write(piece)
+
+
+def tell_part(part: "Part") -> None:
+    """Say what the bytes that follow are, where that is not plain."""
+    if 0 < part.attempt < part.newest:
+        note(f"attempt {part.attempt}: attempt {part.newest}, the newest, has left nothing yet")
+    elif part.attempt > 1:
+        note(f"attempt {part.attempt}")
+    if part.left_out:
+        kept = "only the last 10^6 bytes of a stream are kept"
+        note(f"… {number(part.left_out)} bytes left out: {kept}")
 
 
 def _target(to: Path | None, *, a_file: bool) -> Path:

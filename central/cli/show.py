@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.proto.api import AttemptView, History, JobDetail
+from pilotage.proto.messages import KEPT_BYTES
 
 from .exit_codes import Exit
 from .options import COMMON, READING_S, Common, run_with
-from .present import print_json, print_line, print_table
+from .present import number, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -56,6 +57,11 @@ def _print(found: JobDetail) -> None:
     if found.attempts:
         print_line("")
         print_table(_ATTEMPT, [_attempt(one) for one in found.attempts], empty="")
+        for one in found.attempts:
+            for stream, size in (("stdout", one.stdout_bytes), ("stderr", one.stderr_bytes)):
+                if size > KEPT_BYTES:
+                    left = f"the first {number(size - KEPT_BYTES)} of {number(size)} bytes left out"
+                    print_line(f"{stream} of attempt {one.epoch}: {left}")
 
 
 # What of an attempt stands in one line; `history` and --json say more.

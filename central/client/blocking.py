@@ -52,6 +52,7 @@ from pilotage.proto.pilot_states import PilotState
 from .bodies import JobLike, OnProgress, Parameters
 from .client import AsyncClient
 from .files import LocalFile
+from .following import OnPart
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .loop import LoopThread
 from .pace import Pace
@@ -99,9 +100,15 @@ class JobHandle:
         """Yield what happens to the job from now on, until it has ended."""
         return self.loop.iterate(self.core.events())
 
-    def log(self, stream: Stream = Stream.OUT, *, follow: bool = False) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
-        return self.loop.iterate(self.core.log(stream, follow=follow))
+    def log(
+        self, stream: Stream = Stream.OUT, *, follow: bool = False, on_part: OnPart | None = None
+    ) -> Iterator[bytes]:
+        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+
+        `on_part` hears before the first byte of which attempt it is and how much was left out.
+        Who follows a job that is Held gets JobsHeld.
+        """
+        return self.loop.iterate(self.core.log(stream, follow=follow, on_part=on_part))
 
     def curve(self, *, epoch: int | None = None) -> Curve:
         """Return what an attempt used over time: the newest that has a curve, by default."""
@@ -386,13 +393,20 @@ class Client:
         return self.loop.run(self.core.explain(job))
 
     def log(
-        self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
+        self,
+        job: int,
+        stream: Stream = Stream.OUT,
+        *,
+        follow: bool = False,
+        on_part: OnPart | None = None,
     ) -> Iterator[bytes]:
         """Yield what the payload wrote; with `follow` from its start until the job has ended.
 
-        Who follows a job that is Held gets JobsHeld: it writes nothing before it is released.
+        `on_part` hears before the first byte of which attempt it is and how much was left out: of a
+        stream that has ended the last 10^6 bytes are kept. Who follows a job that is Held gets
+        JobsHeld: it writes nothing before it is released.
         """
-        return self.loop.iterate(self.core.log(job, stream, follow=follow))
+        return self.loop.iterate(self.core.log(job, stream, follow=follow, on_part=on_part))
 
     def curve(self, job: int, *, epoch: int | None = None) -> Curve:
         """Return what an attempt used over time: the newest that has a curve, by default."""

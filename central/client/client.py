@@ -65,6 +65,7 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
 from .filters import query_of
+from .following import OnPart, part_of
 from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OfOperators
@@ -287,23 +288,30 @@ class AsyncClient(OfOperators):
         return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
 
     async def log(
-        self, job: int, stream: Stream = Stream.OUT, *, follow: bool = False
+        self,
+        job: int,
+        stream: Stream = Stream.OUT,
+        *,
+        follow: bool = False,
+        on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
         """Yield what the payload wrote; with `follow` from its start until the job has ended.
 
-        Who follows a job that is Held gets JobsHeld: it writes nothing before it is released.
+        `on_part` hears before the first byte of which attempt it is and how much was left out: of a
+        stream that has ended the last 10^6 bytes are kept. Who follows a job that is Held gets
+        JobsHeld: it writes nothing before it is released.
         """
         found = (
-            follow_job(self, job, stream, self._pace)
+            follow_job(self, job, stream, self._pace, on_part)
             if follow
-            else self.pieces(job, stream, follow=False)
+            else self.pieces(job, stream, follow=False, on_part=on_part)
         )
         async with aclosing(found) as received:
             async for piece in received:
                 yield piece
 
     async def pieces(
-        self, job: int, stream: Stream, *, follow: bool
+        self, job: int, stream: Stream, *, follow: bool, on_part: OnPart | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Yield what one attempt wrote; with `follow` until it ends.
 
@@ -316,6 +324,9 @@ class AsyncClient(OfOperators):
             skip = seen
             try:
                 async with self._transport.stream(path, query=query, idle_s=_LOG_IDLE_S) as answer:
+                    if on_part is not None:
+                        on_part(part_of(answer.headers))
+                        on_part = None
                     async for piece in answer.aiter_bytes():
                         fresh, skip = piece[skip:], max(0, skip - len(piece))
                         if fresh:

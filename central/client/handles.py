@@ -25,6 +25,7 @@ from pilotage.proto.messages import Stream
 
 from .bodies import OnProgress
 from .errors import TimedOut
+from .following import OnPart
 from .outstanding import Outstanding
 
 if TYPE_CHECKING:
@@ -80,10 +81,18 @@ class AsyncJobHandle:
                 return
 
     async def log(
-        self, stream: Stream = Stream.OUT, *, follow: bool = False
+        self,
+        stream: Stream = Stream.OUT,
+        *,
+        follow: bool = False,
+        on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended."""
-        async for piece in self.client.log(self.id, stream, follow=follow):
+        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+
+        `on_part` hears before the first byte of which attempt it is and how much was left out.
+        Who follows a job that is Held gets JobsHeld.
+        """
+        async for piece in self.client.log(self.id, stream, follow=follow, on_part=on_part):
             yield piece
 
     async def curve(self, *, epoch: int | None = None) -> Curve:

@@ -90,12 +90,14 @@ class Streamed:
         length: int | None = None,
         idle: bytes = b"",
         idle_s: float | None = None,
+        headers: Headers | None = None,
     ) -> None:
         self._parts, self._stopping, self._media = parts, stopping, media
         self._length, self._idle, self._idle_s = length, idle, idle_s
+        self._headers = headers or []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: Headers = [(b"content-type", self._media.encode()), *_ALWAYS]
+        headers: Headers = [(b"content-type", self._media.encode()), *_ALWAYS, *self._headers]
         if self._length is not None:
             headers.append((b"content-length", str(self._length).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})

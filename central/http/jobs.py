@@ -130,6 +130,15 @@ async def log(call: Call) -> ASGIApp:
         raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout, stderr, usage are")
     follow = call.query(LogQuery).follow
     read = call.services.logs.follow if follow else call.services.queries.log
-    parts = await read(call.user(), call.job_id(), Stream(word))
+    found = await read(call.user(), call.job_id(), Stream(word))
     # Text by intent, bytes in truth: a browser must not guess that it is a page.
-    return Streamed(parts, stopping=call.face.stopping, media="text/plain; charset=utf-8")
+    return Streamed(
+        found.parts,
+        stopping=call.face.stopping,
+        media="text/plain; charset=utf-8",
+        headers=[
+            (b"pilotage-attempt", str(found.epoch).encode()),
+            (b"pilotage-newest-attempt", str(found.newest).encode()),
+            (b"pilotage-left-out", str(found.left_out).encode()),
+        ],
+    )

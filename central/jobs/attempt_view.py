@@ -41,7 +41,14 @@ def _view(one: AttemptRow) -> AttemptView:
         usage=msgspec.to_builtins(one.usage) if one.usage is not None else {},
         curve=kept_stream(one, Stream.USAGE) is not None,
         checkpoint_bytes=sum(o.size_bytes for o in one.outputs if o.name == CHECKPOINT_FILE),
+        stdout_bytes=written(kept_stream(one, Stream.OUT)),
+        stderr_bytes=written(kept_stream(one, Stream.ERR)),
     )
+
+
+def written(kept: Output | None) -> int:
+    """Return how many bytes a stream had of which this was kept."""
+    return 0 if kept is None else max(kept.size_bytes, kept.of_bytes)
 
 
 def kept_stream(attempt: AttemptRow, stream: Stream) -> Output | None:

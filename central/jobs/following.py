@@ -1,7 +1,5 @@
 """The output of jobs as people follow it and as pilots send it."""
 
-from collections.abc import AsyncIterator
-
 from pilotage.proto.messages import LogChunk, Stream
 from pilotage.proto.problems import Code
 
@@ -10,6 +8,7 @@ from ..errors import Refused
 from .leases import LeaseTable
 from .logs import LiveLogs
 from .queries import Queries
+from .written import Written
 
 
 class Following:
@@ -18,7 +17,7 @@ class Following:
     def __init__(self, queries: Queries, live: LiveLogs, leases: LeaseTable) -> None:
         self._queries, self._live, self._leases = queries, live, leases
 
-    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
+    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> Written:
         """Return a stream as it grows; what was kept, where nothing runs."""
         return await self._queries.follow(caller, job_id, stream)
 

@@ -8,10 +8,11 @@ from pilotage.proto.problems import Code
 from ..auth.callers import Caller
 from ..auth.policy import Action
 from ..errors import Refused
+from ..observe.times import shown
 from ..ports import Blobs
 from ..store.protocol import Store
 from ..store.records import AttemptRow
-from .attempt_view import kept_stream
+from .attempt_view import kept_stream, written
 from .logs import LiveLogs, Look
 from .queries import Queries
 
@@ -54,7 +55,8 @@ class Looking:
         await self._queries.row(caller, job_id, Action.JOB_OUTPUT)
         look = await self._live.look(job_id, wait_s=wait_s)
         if look is not None:
-            return _peek(job_id, look, bytes_max)
+            at = self._queries.heard_at(None if look.complete else look.lease)
+            return _peek(job_id, look, bytes_max, at=shown(at))
         attempts = await self._store.attempts(job_id)
         for one in reversed(attempts):
             if one.ended_at is not None and one.how is not None:
@@ -72,9 +74,10 @@ class Looking:
             epoch=attempt.epoch,
             stdout=_text(found[Stream.OUT], bytes_max),
             stderr=_text(found[Stream.ERR], bytes_max),
-            stdout_bytes=len(found[Stream.OUT]),
-            stderr_bytes=len(found[Stream.ERR]),
+            stdout_bytes=written(kept_stream(attempt, Stream.OUT)),
+            stderr_bytes=written(kept_stream(attempt, Stream.ERR)),
             usage=points[-1] if points else None,
+            at=shown(attempt.ended_at),
         )
 
     async def _content(self, kept: Output) -> bytes:
@@ -85,7 +88,7 @@ class Looking:
         return b"".join([part async for part in self._blobs.read(kept.sha256)])
 
 
-def _peek(job_id: int, look: Look, bytes_max: int) -> Peek:
+def _peek(job_id: int, look: Look, bytes_max: int, *, at: str) -> Peek:
     out, err = look.ends.get(Stream.OUT), look.ends.get(Stream.ERR)
     points = _points_of(look)
     return Peek(
@@ -93,6 +96,7 @@ def _peek(job_id: int, look: Look, bytes_max: int) -> Peek:
         epoch=look.lease.epoch,
         live=True,
         complete=look.complete,
+        at=at,
         stdout=_text(out.data, bytes_max) if out else "",
         stderr=_text(err.data, bytes_max) if err else "",
         stdout_bytes=out.size if out else 0,

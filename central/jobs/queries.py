@@ -29,13 +29,14 @@ from ..ports import Blobs, Clock
 from ..store.errors import JobNotFound
 from ..store.protocol import Store
 from ..store.records import AttemptRow, JobRow, Search
-from .attempt_view import attempt_views
-from .leases import Phase
+from .attempt_view import attempt_views, kept_stream, written
+from .leases import Lease, Phase
 from .memory import Memory
 from .rendering import job_of
 from .scope import Scope, scope
 from .sealing import sealed
 from .verdicts import brought_result
+from .written import Written
 
 KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
 _NO_GROUP = ("",)  # for the store, where () is any group
@@ -155,26 +156,34 @@ class Queries:
                 return one
         raise Refused(Code.NOT_FOUND, f"job {job_id} has no output {name!r}", field="name")
 
-    async def log(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
-        """Return what was kept of a stream (its last megabyte), newest attempt first."""
-        await self.row(caller, job_id, Action.JOB_OUTPUT)
+    async def log(self, caller: Caller, job_id: int, stream: Stream) -> Written:
+        """Return what was kept of a stream (its end), of the newest attempt that has any."""
+        newest = (await self.row(caller, job_id, Action.JOB_OUTPUT)).epoch
         attempts = await self._store.attempts(job_id)
         for attempt in reversed(attempts):
-            for out in attempt.outputs:
-                if out.name == KEPT + stream.value:
-                    if await self._blobs.size(out.sha256) is None:  # before an answer has begun
-                        why = f"the {stream.value} of job {job_id} is gone: no file {out.sha256}"
-                        raise Refused(Code.NOT_FOUND, f"{why}; tell the operator")
-                    return self._blobs.read(out.sha256)
-        return _nothing()
+            kept = kept_stream(attempt, stream)
+            if kept is not None:
+                if await self._blobs.size(kept.sha256) is None:  # before an answer has begun
+                    why = f"the {stream.value} of job {job_id} is gone: no file {kept.sha256}"
+                    raise Refused(Code.NOT_FOUND, f"{why}; tell the operator")
+                left_out = written(kept) - kept.size_bytes
+                parts = self._blobs.read(kept.sha256)
+                return Written(parts, epoch=attempt.epoch, newest=newest, left_out=left_out)
+        return Written(_nothing(), epoch=0, newest=newest)
 
-    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> AsyncIterator[bytes]:
+    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> Written:
         """Return a stream as it grows; what was kept, where nothing runs."""
         await self.row(caller, job_id, Action.JOB_OUTPUT)
         lease = self._leases.of_job(job_id)
         if lease is not None and lease.phase is Phase.LIVE:
-            return self._logs.live(job_id, stream)
+            live = self._logs.live(job_id, stream)
+            return Written(live, epoch=lease.epoch, newest=lease.epoch)
         return await self.log(caller, job_id, stream)
+
+    def heard_at(self, lease: Lease | None) -> float:
+        """Return when the pilot of an attempt was last heard of (wall clock); of none: now."""
+        silent_s = 0.0 if lease is None else self._clock.monotonic() - lease.renewed
+        return self._clock.wall() - max(0.0, silent_s)
 
     async def row(self, caller: Caller, job_id: int, action: Action) -> JobRow:
         """Return a job that the caller may see, or raise Refused: not found."""

@@ -130,6 +130,8 @@ class Reports:
     def _judge_ended(self, lease: Lease, report: Report, at: float) -> Judged:
         how = report.how or How.OTHER
         no_result = how in verdicts.WITHOUT_RESULT or lease.wanted is Why.KILL
+        if how is How.CHECKPOINTED and not verdicts.goes_on(lease, report, self._losses):
+            no_result = lease.wanted is Why.KILL
         change: Change
         if not no_result:
             change = verdicts.result(lease, report, at=at)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
-from pilotage.proto.messages import How, Report, Usage, Why
+from pilotage.proto.messages import CHECKPOINT_FILE, How, Report, Usage, Why
 
 from ..hearing import altered
 from ..store.records import AttemptRow, End, Left, Requeue
@@ -19,11 +19,11 @@ from .leases import Lease, Phase
 WITHOUT_RESULT = frozenset(
     {
         *(How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED),
-        *(How.INPUT, How.SOFTWARE, How.OTHER),
+        *(How.INPUT, How.SOFTWARE, How.OTHER, How.CHECKPOINTED),
     }
 )
 # Ends that say nothing against the job, started or not.
-NO_LOSS = frozenset({How.DECLINED, How.DRAINED})
+NO_LOSS = frozenset({How.DECLINED, How.DRAINED, How.CHECKPOINTED})
 # Losses although nothing was started: the next pilot may well meet the same, and without a bound
 # the job would go round for ever.
 LOSS_BEFORE_START = frozenset({How.INPUT, How.SOFTWARE, How.OTHER})
@@ -120,6 +120,16 @@ def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -
         usage=report.usage,
         outputs=report.outputs,
     )
+
+
+def goes_on(lease: Lease, report: Report, limits: Losses) -> bool:
+    """Whether an `ended: checkpointed` is the end of a stretch, which costs no retry.
+
+    This attempt has left a checkpoint. And there is an end to it: a payload that always stops at
+    its warning and never comes further pays from its `matched_max`-th attempt on.
+    """
+    saved = any(one.name == CHECKPOINT_FILE for one in report.outputs)
+    return saved and lease.epoch < limits.matched_max
 
 
 def left(lease: Lease, report: Report) -> Left:

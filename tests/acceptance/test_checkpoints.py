@@ -64,3 +64,35 @@ def test_a_count_survives_a_failure_a_limit_and_the_end_of_a_pilot(tmp_path: Pat
         assert (tmp_path / "result").read_text() == "4 steps\n"
         assert (tmp_path / "names").read_text() == "count\n", "and nothing of the rest"
         assert view.failures == 2, "the end of a pilot costs no retry"
+
+
+# Warned after a second, it ends by itself; the next attempt ends well.
+STRETCHES = """
+mkdir -p state
+[ -e state/saved ] && { echo whole; exit 0; }
+trap 'touch state/saved; exit 3' USR1
+sleep 30 &
+wait
+"""
+
+
+def test_a_warned_payload_that_saves_its_work_and_ends_costs_no_retry(tmp_path: Path) -> None:
+    job = Job(
+        command=("sh", "-c", STRETCHES),
+        checkpoint="state",
+        limits=JobLimits(warning_s=599),
+        needs=(Need(wall_s=600),),
+    )
+    with running_central(tmp_path / "central") as central:
+        central.pilot("PIC")
+        (handle,) = central.client.submit([job]).handles()
+        view = handle.wait(timeout_s=60)
+        told = handle.history().occurrences
+
+        assert (view.state, view.failures, view.losses) == (JobState.DONE, 0, 0)
+        assert ends(central, handle.id) == ["checkpointed", "exited"]
+        (warning,) = (one for one in told if one.event == "progress")
+        assert warning.detail.startswith("warned: USR1, ")
+        assert (warning.epoch, warning.source) == (1, "pilot")
+        (end,) = (one for one in told if one.event == "checkpointed")
+        assert "ended with exit code 3" in end.detail

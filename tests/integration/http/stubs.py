@@ -9,6 +9,7 @@ from pilotage.central.auth import derived_secrets, keys
 from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
 from pilotage.central.auth.tokens import Tokens
 from pilotage.central.errors import Refused
+from pilotage.central.jobs.written import Written
 from pilotage.central.services import Services
 from pilotage.proto import api, messages
 from pilotage.proto.api_sites import (
@@ -128,11 +129,9 @@ class Stub:
         self._hear("output", caller, (job_id, name))
         return api.OutputView(name=name, size_bytes=4, sha256=SHA256, epoch=1)
 
-    async def log(
-        self, caller: User, job_id: int, stream: messages.Stream, /
-    ) -> AsyncIterator[bytes]:
+    async def log(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
         self._hear("log", caller, (job_id, stream))
-        return _bytes(b"hel", b"lo")
+        return Written(_bytes(b"hel", b"lo"), epoch=2, newest=3, left_out=5)
 
     # -- control, logs, feed, health ------------------------------------------------------------
 
@@ -140,11 +139,9 @@ class Stub:
         self._hear("act", caller, action)
         return api.ActionReply(done=1, unchanged=0)
 
-    async def follow(
-        self, caller: User, job_id: int, stream: messages.Stream, /
-    ) -> AsyncIterator[bytes]:
+    async def follow(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
         self._hear("follow", caller, (job_id, stream))
-        return _bytes(b"live")
+        return Written(_bytes(b"live"), epoch=3, newest=3)
 
     async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None:
         self._hear("chunk", caller, c)

@@ -331,6 +331,8 @@ async def test_outputs_and_logs_come_as_bytes(scene: Scene) -> None:
     assert (output.body, output.headers["content-length"]) == (b"abcd", "4")
     assert (tail.body, live.body, other.status) == (b"hello", b"live", 404)
     assert scene.world.stub.asked[0][2] == (7, "a/b.txt")
+    said = [tail.headers[f"pilotage-{name}"] for name in ("attempt", "newest-attempt", "left-out")]
+    assert said == ["2", "3", "5"]
     assert output.headers["x-content-type-options"] == "nosniff"
 
 

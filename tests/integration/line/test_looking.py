@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import pytest
 
@@ -9,7 +10,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.services import Looking
 from pilotage.proto.api import CurvePoint
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Assignment, Stream
+from pilotage.proto.messages import KEPT_BYTES, Assignment, Stream
 from tests import virtual
 from tests.fake_pilot import FakePilot, Script
 from tests.fakes import FakeInstallation
@@ -26,8 +27,8 @@ POINTS = [
 class Story:
     """A central and one pilot whose payloads write and are measured."""
 
-    def __init__(self, world: FakeInstallation, pilot: FakePilot) -> None:
-        self.world, self.pilot = world, pilot
+    def __init__(self, world: FakeInstallation, pilot: FakePilot, life: asyncio.Task[int]) -> None:
+        self.world, self.pilot, self.life = world, pilot, life
 
     async def runs(self, **job: object) -> int:
         """Submit a job and wait until it runs and has a curve."""
@@ -46,6 +47,10 @@ class Story:
         return self.world.central.services.looking
 
 
+def parsed(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
 def story(tell: Callable[[Story], Awaitable[None]], script: Script) -> None:
     def scripted(_: Assignment) -> Script:
         return script
@@ -55,7 +60,7 @@ def story(tell: Callable[[Story], Awaitable[None]], script: Script) -> None:
         await world.start()
         pilot = await world.pilot("PIC", script=scripted)
         life = asyncio.get_running_loop().create_task(pilot.agent().run())
-        await tell(Story(world, pilot))
+        await tell(Story(world, pilot, life))
         life.cancel()
         await asyncio.wait([life])
         await world.kill()
@@ -158,3 +163,52 @@ def test_a_curve_that_no_honest_pilot_writes_is_no_curve() -> None:
         assert large.points == []
 
     story(tell, Script(duration_s=100.0, stdout=b"x"))
+
+
+def test_of_a_long_stream_the_true_size_is_known_and_how_much_is_left_out() -> None:
+    async def tell(one: Story) -> None:
+        job, user = await one.runs(), one.world.user()
+        assert await until_all_end(one.world) == {JobState.DONE: 1}
+        services = one.world.central.services
+        found = await services.queries.log(user, job, Stream.OUT)
+        (attempt,) = (await services.queries.job(user, job)).attempts
+        late = await one.looking.peek(user, job, bytes_max=7, wait_s=15.0)
+        text = b"".join([part async for part in found.parts])
+
+        assert text == b"y" * (KEPT_BYTES - 1) + b"\n"
+        assert (found.epoch, found.newest, found.left_out) == (1, 1, 234_567)
+        assert (attempt.stdout_bytes, attempt.stderr_bytes) == (KEPT_BYTES + 234_567, 3)
+        assert (late.stdout_bytes, late.stderr_bytes) == (KEPT_BYTES + 234_567, 3)
+
+    long = b"x" * 234_567 + b"y" * (KEPT_BYTES - 1) + b"\n"
+    story(tell, Script(duration_s=50.0, stdout=long, stderr=b"oh\n"))
+
+
+def test_the_output_of_an_earlier_attempt_says_whose_it_is() -> None:
+    async def tell(one: Story) -> None:
+        job, user = await one.runs(retries=1), one.world.user()
+        await asyncio.sleep(100.0)
+        kept = await one.world.central.services.queries.log(user, job, Stream.OUT)
+        live = await one.world.central.services.logs.follow(user, job, Stream.OUT)
+
+        assert (kept.epoch, kept.newest, kept.left_out) == (1, 2, 0)
+        assert (live.epoch, live.newest) == (2, 2)
+
+    story(tell, Script(duration_s=100.0, exit_code=1, stdout=b"x"))
+
+
+def test_a_look_at_a_job_whose_pilot_is_dead_says_from_when_it_is() -> None:
+    async def tell(one: Story) -> None:
+        job, user = await one.runs(), one.world.user()
+        alive = await one.looking.peek(user, job, bytes_max=9, wait_s=15.0)
+        one.life.cancel()
+        await asyncio.wait([one.life])
+        died = one.world.clock.wall()
+        await asyncio.sleep(70.0)
+        now = await one.looking.peek(user, job, bytes_max=9, wait_s=15.0)
+
+        assert alive.complete and parsed(alive.at) == pytest.approx(died, abs=2.0)
+        assert (now.live, now.complete) == (True, False)
+        assert died - 45.0 <= parsed(now.at) <= died
+
+    story(tell, WRITES)

@@ -1,5 +1,6 @@
 """A job from the command line."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,14 @@ import pytest
 from pilotage.central.cli.exit_codes import UsageError
 from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
 from pilotage.central.cli.submit import parse_array
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.job import JobLimits, Need, Preference
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
     "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
     "wall": (JobOptions(wall_s=-1), "--wall-s: expected"),
     "memory": (JobOptions(memory_mb=-1), "--memory-mb: expected"),
+    "cpu": (JobOptions(cpu_s=-1), "--cpu-s: expected a whole number from 0"),
+    "signal": (JobOptions(warning_signal="KILL"), "--warning-signal: unknown word 'KILL', one of"),
     "priority": (
         JobOptions(priority=11),
         "--priority: expected a whole number from 0 to 10, found 11",
@@ -63,6 +66,18 @@ def test_every_clause_of_a_need_has_an_option() -> None:
     need = draft_of(options, ("true",)).job.needs[0]
 
     assert need == Need(gpus_min=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
+
+
+def test_every_limit_of_a_payload_has_an_option() -> None:
+    options = JobOptions(
+        cpu_s=60, streams_mb=0, processes=8, stall_s=0, warning_s=30, warning_signal="USR2"
+    )
+
+    assert draft_of(options, ("true",)).job.limits == JobLimits(
+        cpu_s=60, streams_mb=0, processes=8, stall_s=0, warning_s=30, warning_signal="USR2"
+    )
+    assert {one.name for one in fields(JobOptions)} > set(JobLimits.__struct_fields__)
+    assert draft_of(JobOptions(), ("true",)).job.limits == JobLimits()
 
 
 def test_preferred_sites_become_the_preference() -> None:

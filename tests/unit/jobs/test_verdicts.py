@@ -9,7 +9,7 @@ from pilotage.central.hearing import hear
 from pilotage.central.jobs import verdicts
 from pilotage.central.jobs.leases import Phase
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import How, Report, Usage, Why
+from pilotage.proto.messages import CHECKPOINT_FILE, How, Output, Report, Usage, Why
 from tests.builders import a_lease, an_ended
 
 LIMITS = verdicts.Losses(lost_max=5, matched_max=100)
@@ -43,6 +43,34 @@ def test_the_end_of_a_lease_moves_the_job_as_the_table_says(line: str) -> None:
     assert change.close is (closed == "yes")
     assert change.lost is (lost == "yes")
     assert change.wanted is lease.wanted
+
+
+# A warned payload ended by itself:
+#  left a checkpoint  epoch  →  a stretch that costs no retry
+STRETCHES = """
+   yes                1         yes
+   yes                99        yes
+   yes                100       no
+   no                 1         no
+"""
+
+
+@pytest.mark.parametrize("line", STRETCHES.strip().splitlines())
+def test_a_warned_end_costs_no_retry_where_it_left_a_checkpoint_and_so_often(line: str) -> None:
+    came, epoch, free = line.split()
+    outputs = (Output(CHECKPOINT_FILE, "ab" * 32, 10_240),) if came == "yes" else ()
+    report = dataclasses.replace(an_ended(how=How.CHECKPOINTED, exit_code=3), outputs=outputs)
+
+    assert verdicts.goes_on(a_lease(epoch=int(epoch)), report, LIMITS) is (free == "yes")
+
+
+def test_the_end_of_a_stretch_puts_the_job_back_without_a_loss_or_a_failure() -> None:
+    report = an_ended(how=How.CHECKPOINTED, exit_code=3, detail="was warned")
+    lease = a_lease(losses=4)
+    change = verdicts.without_result(lease, report, at=1.0, limits=LIMITS)
+
+    assert (change.new, change.lost, change.close) == (JobState.WAITING, False, True)
+    assert change.reason == "was warned"
 
 
 def test_a_job_that_no_pilot_lives_to_start_is_held_in_the_end() -> None:
