@@ -100,6 +100,8 @@ class Aftermath:
         if lease.wanted is not Why.KILL:
             lease.wanted, lease.wanted_reason = want.wanted, want.reason
             lease.wanted_since = self._clock.monotonic()
+            if lease.phase is not Phase.PENDING:  # else with its beginning
+                self._leases.note_wanted(lease)
         return lease
 
     def closed(self, job: int) -> None:

@@ -125,7 +125,7 @@ class Asks:
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
         room = self._hosts.room(presence)
         # A newer ask may have come meanwhile: this one is answered by its own word.
-        taken = taken_by(self._leases.of_pilot(presence.pilot), known)
+        taken = taken_by(self._leases.unknown(presence.pilot, known), known)
         offer, tests_only = presence.live_offer(ask.offer, taken), presence.tests_only
         matches, is_kept_off = list[Match](), room is not None
         if offer.cores_free > 0 and room != 0:

@@ -105,7 +105,7 @@ class Dispatch:
     def _stops(self, presence: Presence) -> list[Stop]:
         return [
             Stop(lease.job, lease.epoch, lease.wanted)
-            for lease in self._leases.of_pilot(presence.pilot)
+            for lease in self._leases.wanted(presence.pilot)
             if lease.wanted is not None and lease.phase is Phase.LIVE
         ]
 

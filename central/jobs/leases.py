@@ -7,7 +7,7 @@ later (PROTOCOL C4). The store has no deadline; after a restart every lease gets
 import enum
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 import msgspec
 
@@ -69,12 +69,21 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     settling: Settling | None = None
 
 
+Attempt = tuple[int, int]  # job and epoch
+Attempts = dict[Attempt, Lease]
+
+
 class LeaseTable:
-    """All attempts that a message may still speak of: by job, and by pilot."""
+    """All attempts that a message may still speak of: by job, and by pilot.
+
+    A pilot may hold hundreds. What a lease says lies in places of the memory that nobody has seen
+    for long, so that to look at one costs more than to compare two names.
+    """
 
     def __init__(self) -> None:
         self._by_job: dict[int, Lease] = {}
-        self._by_pilot: defaultdict[str, dict[int, Lease]] = defaultdict(dict)
+        self._by_pilot: defaultdict[str, Attempts] = defaultdict(dict)
+        self._wanted: defaultdict[str, Attempts] = defaultdict(dict)  # of which anything is wanted
         self._looks: list[tuple[float, int, Lease]] = []  # a heap: when to look at which deadline
         self._serial = 0
 
@@ -84,19 +93,26 @@ class LeaseTable:
         if older is not None:
             self.forget(older)
         self._by_job[lease.job] = lease
-        self._by_pilot[lease.pilot][lease.job] = lease
+        self._by_pilot[lease.pilot][lease.job, lease.epoch] = lease
+        if lease.wanted is not None:
+            self.note_wanted(lease)
         self._look_at(lease, lease.deadline)
+
+    def note_wanted(self, lease: Lease) -> None:
+        """Something is wanted of this attempt: the pilot will be told."""
+        self._wanted[lease.pilot][lease.job, lease.epoch] = lease
 
     def forget(self, lease: Lease) -> None:
         """Nothing of this attempt counts any more."""
         lease.phase = Phase.GONE
         if self._by_job.get(lease.job) is lease:
             del self._by_job[lease.job]
-        of_pilot = self._by_pilot.get(lease.pilot)
-        if of_pilot is not None and of_pilot.get(lease.job) is lease:
-            del of_pilot[lease.job]
-            if not of_pilot:
-                del self._by_pilot[lease.pilot]
+        for table in (self._by_pilot, self._wanted):
+            of_pilot, key = table.get(lease.pilot), (lease.job, lease.epoch)
+            if of_pilot is not None and of_pilot.get(key) is lease:
+                del of_pilot[key]
+                if not of_pilot:
+                    del table[lease.pilot]
 
     def candidates(self, now: float) -> list[Lease]:
         """Return the live attempts at which to look: `overdue` judges whether their lease is over.
@@ -133,6 +149,17 @@ class LeaseTable:
 
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
+
+    def unknown(self, pilot: str, known: Set[Attempt]) -> list[Lease]:
+        """Return the attempts of a pilot that are not among those that it knows of."""
+        its = self._by_pilot.get(pilot)
+        if its is None or its.keys() <= known:
+            return []
+        return [lease for attempt, lease in its.items() if attempt not in known]
+
+    def wanted(self, pilot: str) -> list[Lease]:
+        """Return the attempts of a pilot of which anything is wanted."""
+        return list(self._wanted.get(pilot, {}).values())
 
     def all(self) -> Iterator[Lease]:
         return iter(self._by_job.values())

@@ -48,6 +48,9 @@ class Requeues:
         self, presence: Presence, held: set[tuple[int, int]], *, asked_before: int
     ) -> None:
         """Requeue attempts of earlier asks that the pilot does not hold and never will."""
+        unknown = self._leases.unknown(presence.pilot, held)
+        if not unknown:
+            return
         at = self._clock.wall()
         await self._write(
             [
@@ -57,12 +60,11 @@ class Requeues:
                         lease, at=at, silent_s=0.0, limits=self._losses, event=JobEvent.LOST
                     ),
                 )
-                for lease in self._leases.of_pilot(presence.pilot)
+                for lease in unknown
                 if lease.phase is Phase.LIVE
                 and lease.settling is None
                 and lease.session == presence.session
                 and lease.ask < asked_before
-                and (lease.job, lease.epoch) not in held
             ]
         )
 

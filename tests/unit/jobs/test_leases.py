@@ -1,6 +1,7 @@
 """The table of attempts in memory."""
 
 from pilotage.central.jobs.leases import Lease, LeaseTable, Phase, Settling, overdue
+from pilotage.proto.messages import Why
 from tests.builders import a_lease
 
 
@@ -31,6 +32,32 @@ def test_a_newer_attempt_of_a_job_replaces_the_older_one() -> None:
     assert table.find(7, 2) is new
     assert table.of_pilot("p1") == []
     assert old.phase is Phase.GONE
+
+
+def test_a_pilot_has_attempts_that_it_does_not_know_of() -> None:
+    table = LeaseTable()
+    leases = [a_lease(job=job, epoch=2, pilot="p1") for job in (1, 2, 3)]
+    for lease in leases:
+        table.put(lease)
+
+    assert table.unknown("p1", {(1, 2), (2, 2), (3, 2), (9, 1)}) == []
+    assert table.unknown("p1", {(1, 2), (2, 1), (3, 2)}) == [leases[1]]
+    assert table.unknown("p1", frozenset()) == leases
+    assert table.unknown("p2", {(1, 2)}) == []
+
+
+def test_what_is_wanted_of_attempts_is_known_until_they_are_gone() -> None:
+    table = LeaseTable()
+    killed, other = a_lease(job=1, pilot="p1"), a_lease(job=2, pilot="p1", wanted=Why.HOLD)
+    table.put(killed)
+    table.put(other)
+    table.note_wanted(killed)
+
+    assert table.wanted("p1") == [other, killed] and table.wanted("p2") == []
+    table.forget(other)
+    assert table.wanted("p1") == [killed]
+    table.put(a_lease(job=1, epoch=killed.epoch + 1, pilot="p2"))
+    assert table.wanted("p1") == []
 
 
 def test_a_loop_that_slept_moves_every_deadline() -> None:
