@@ -41,6 +41,7 @@ class Driver:
 
     options: type[msgspec.Struct]
     make: Callable[[Any, Tools], ComputeElement]
+    programs: tuple[str, ...] = ()  # that the central's machine must have for it
 
 
 def kinds() -> list[str]:
@@ -67,9 +68,13 @@ def driver(kind: str) -> Driver:
 def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeElement:
     """Build the element of a kind. Raises NoSuchDriver and BadOptions, which name the field."""
     found = driver(kind)
+    return found.make(read_options(found, options), tools)
+
+
+def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:
+    """Return options as the driver knows them. Raises BadOptions, which names the field."""
     try:
-        given = msgspec.convert(dict(options), type=found.options)
+        return msgspec.convert(dict(options), type=found.options)
     except msgspec.ValidationError as why:
         told = complaint(why, found.options, as_json(dict(options)))
         raise BadOptions(f"options{told.path[1:]}: {told.message}") from None
-    return found.make(given, tools)

@@ -26,7 +26,9 @@ _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Entry(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     pass
 
 
