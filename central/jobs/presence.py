@@ -1,9 +1,11 @@
 """What is known of each pilot beside its attempts: session, asks, last beat. Pure."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +31,7 @@ class Taken:
 
 
 NOTHING = Taken()
+FEW_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
 _TEST = frozenset({"Test"})
 _NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 
@@ -52,19 +55,6 @@ def taken_by(leases: Iterable[Lease], known: Set[Attempt]) -> Taken:
     )
 
 
-def facts(offer: Offer, node: Node) -> NodeFacts:
-    """Return what few jobs ask of a node, in the terms of the matcher."""
-    return NodeFacts(
-        architecture_level=node.architecture_level,
-        glibc=version(node.glibc),
-        user_namespaces=node.user_namespaces,
-        gpu_vendor=offer.gpu_vendor.lower(),
-        gpu_memory_mb=offer.gpu_memory_mb,
-        gpu_compute_capability=version(offer.gpu_compute_capability),
-        gpu_driver=version(offer.gpu_driver),
-    )
-
-
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
     """Return the CPU work that each core can still do: the least of what is known, or 0."""
     known: list[float] = []
@@ -79,12 +69,66 @@ class _Few(NamedTuple):
     """Parts of an offer that few offers change, in the terms of the matcher."""
 
     said: tuple[object, ...]
+    os: str
+    architecture: str
     tags: frozenset[str]
     required_tags: frozenset[str]
     groups: frozenset[str]
     owners: frozenset[str]
     types: frozenset[str]
     node: NodeFacts
+
+
+class _Said(NamedTuple):
+    """The same as a pilot says it."""
+
+    tags: tuple[str, ...]
+    required_tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    owners: tuple[str, ...]
+    types: tuple[str, ...]
+    gpu_vendor: str
+    gpu_memory_mb: int
+    gpu_compute_capability: str
+    gpu_driver: str
+
+
+@lru_cache(FEW_MAX)
+def _few(
+    said: _Said,
+    *,
+    os: str,
+    architecture: str,
+    level: int,
+    glibc: str,
+    user_namespaces: bool,
+    tests_only: bool,
+) -> _Few:
+    """Return one and the same for all pilots that are alike, as most of a site are.
+
+    The matcher then compares them by their being one, and what one of them has brought into the
+    cache of the processor is there for all.
+    """
+    node = NodeFacts(
+        architecture_level=level,
+        glibc=version(glibc),
+        user_namespaces=user_namespaces,
+        gpu_vendor=said.gpu_vendor.lower(),
+        gpu_memory_mb=said.gpu_memory_mb,
+        gpu_compute_capability=version(said.gpu_compute_capability),
+        gpu_driver=version(said.gpu_driver),
+    )
+    return _Few(
+        said,
+        os,
+        architecture,
+        frozenset(said.tags),
+        frozenset(said.required_tags),
+        frozenset(said.groups),
+        frozenset(said.owners),
+        _tests_of(said.types) if tests_only else frozenset(said.types),
+        node,
+    )
 
 
 def _tests_of(types: Iterable[str]) -> frozenset[str]:
@@ -119,6 +163,10 @@ class Presence:
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
     _few: _Few | None = None  # of the last offer
 
+    def __post_init__(self) -> None:
+        self.community, self.site = sys.intern(self.community), sys.intern(self.site)
+        self.element = sys.intern(self.element)
+
     @property
     def host(self) -> str:
         return self.node.host
@@ -135,8 +183,8 @@ class Presence:
             community=self.community,
             site=self.site,
             element=self.element,
-            os=self.node.os,
-            architecture=self.node.architecture,
+            os=few.os,
+            architecture=few.architecture,
             cores=offer.cores,
             cores_free=max(0, offer.cores_free - taken.cores),
             memory_free_mb=max(0, offer.memory_free_mb - taken.memory_mb),
@@ -155,7 +203,7 @@ class Presence:
 
     def _few_of(self, offer: Offer) -> _Few:
         """Return what changes hardly ever from one offer of this pilot to the next."""
-        said = (
+        said = _Said(
             offer.tags,
             offer.required_tags,
             offer.groups,
@@ -167,14 +215,14 @@ class Presence:
             offer.gpu_driver,
         )
         if self._few is None or self._few.said != said:
-            self._few = _Few(
+            self._few = _few(
                 said,
-                frozenset(offer.tags),
-                frozenset(offer.required_tags),
-                frozenset(offer.groups),
-                frozenset(offer.owners),
-                _tests_of(offer.types) if self.tests_only else frozenset(offer.types),
-                facts(offer, self.node),
+                os=self.node.os,
+                architecture=self.node.architecture,
+                level=self.node.architecture_level,
+                glibc=self.node.glibc,
+                user_namespaces=self.node.user_namespaces,
+                tests_only=self.tests_only,
             )
         return self._few
 

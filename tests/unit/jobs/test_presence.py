@@ -66,6 +66,24 @@ def test_versions_are_numbers_and_vendors_are_written_small() -> None:
     )
 
 
+def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> None:
+    first, second = presence(os="el9", glibc="2.34"), presence(os="el9", glibc="2.34")
+    other, banned = presence(os="el9", glibc="2.28"), presence(os="el9", glibc="2.34")
+    banned.restrict(tests_only=True)
+    lives = [one.live_offer(_said("cvmfs")) for one in (first, second, other, banned)]
+    said_more = second.live_offer(_said("cvmfs", "sw"))
+
+    assert lives[0].tags is lives[1].tags and lives[0].node is lives[1].node
+    assert [live.node.glibc for live in lives] == [(2, 34), (2, 34), (2, 28), (2, 34)]
+    assert [live.types for live in lives] == [frozenset()] * 3 + [frozenset({"Test"})]
+    assert said_more.tags == {"cvmfs", "sw"} and lives[0].tags == {"cvmfs"}
+
+
+def _said(*tags: str) -> Offer:
+    said = Offer(4, 4, 8_000, 8_000, 3_600.0, tags=tags)
+    return msgspec.json.decode(msgspec.json.encode(said), type=Offer)
+
+
 def test_what_a_pilot_says_fills_every_field_that_jobs_are_matched_by() -> None:
     offer = Offer(
         8,
