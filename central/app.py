@@ -188,6 +188,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             pilots=pilots,
             clock=clock,
             silent_s=lease.lease_s,
+            prospects=elements.prospects,
         ),
         series=SeriesService(store, memory.owners, clock),
         tokens=tokens,

@@ -478,6 +478,7 @@ class ElementView(_Out, frozen=True):
 
 class Elements(_Out, frozen=True):
     elements: list[ElementView]
+    unmet_jobs: int = 0  # that wait, and for which no element had room in the last round
 
 
 class SeriesBy(str, enum.Enum):

@@ -11,6 +11,7 @@ from .bodies import Out as _Out
 from .patterns import whole
 from .pilot_states import PilotState
 
+HOST_MAX = 256
 ElementName = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9._-]*)?"), max_length=64)]
 
 
@@ -43,6 +44,7 @@ class SiteAction(_In, frozen=True):
 
     action: SiteActionName
     element: ElementName = ""  # empty: the whole site
+    host: Annotated[str, Meta(max_length=HOST_MAX)] = ""  # with enable: what is held against it
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
 
 
@@ -56,6 +58,19 @@ class SiteMark(_Out, frozen=True):
     at: str = ""
 
 
+class HostView(_Out, frozen=True):
+    """A host, or an element, on which jobs failed one after another."""
+
+    host: str  # empty: it is an element
+    element: str
+    state: str  # suspended | canary (one job at a time, to see) | reported (it gets jobs)
+    since_s: float  # for so long
+    left_s: float  # until its canary; 0: it gets jobs, or one
+    jobs: int  # that failed, of late
+    owners: int  # whose they were
+    reason: str  # of the last one
+
+
 class SiteDetail(_Out, frozen=True):
     """Everything of one site."""
 
@@ -65,6 +80,7 @@ class SiteDetail(_Out, frozen=True):
     elements: list[ElementView] = []
     states: dict[str, int] = {}  # how many pilots of it stand in which state; ended ones left out
     told: int = 0  # pilots that were told to end by this action
+    hosts: list[HostView] = []  # that swallow jobs, and such elements
 
 
 class SiteCheckRequest(_In, frozen=True):

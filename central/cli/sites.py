@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pilotage.proto.api import ElementView, SiteView
+    from pilotage.proto.api_sites import HostView
 
     from ..client.client import AsyncClient
 
@@ -103,21 +104,29 @@ def enable(
     /,
     *,
     element: ElementOption = "",
+    host: Annotated[str, Parameter(help="Only what is held against this host of it.")] = "",
     reason: ReasonOption = "",
     common: Common = COMMON,
 ) -> int:
     """Lift a ban or a drain: of a site those of its elements as well.
 
-    Bans of the setting matcher.banned are lifted there alone. Pilots that were told to end do so.
+    What is held against hosts and elements that swallow jobs is lifted too; with --host of one host
+    alone. Bans of the setting matcher.banned are lifted there alone. Pilots that were told to end
+    do so.
     """
-    return _act(SiteActionName.ENABLE, site, element, reason, common)
+    return _act(SiteActionName.ENABLE, site, element, reason, common, host=host)
 
 
-def _act(action: SiteActionName, site: str, element: str, reason: str, common: Common) -> int:
+def _act(
+    action: SiteActionName, site: str, element: str, reason: str, common: Common, *, host: str = ""
+) -> int:
     async def work(client: "AsyncClient") -> int:
-        found = await client.act_on_site(site, action, element=element, reason=reason)
+        found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
         if common.json:
             print_json(found)
+            return Exit.OK
+        if host:
+            print_line(f"host {host} of {site} gets jobs again")
             return Exit.OK
         said = [*bans([found.view]), *_troubles([found.view])]
         for line in said or [f"{site} is enabled"]:
@@ -215,7 +224,7 @@ def _print_site(found: SiteDetail) -> None:
         why = f": {mark.reason}" if mark.reason else ""
         at = f" at {mark.at}" if mark.at else ""
         print_line(f"{mark.place} is {mark.mark}, says {mark.who}{at}{why}")
-    for line in _troubles([view]):
+    for line in (*_troubles([view]), *map(_hole, found.hosts)):
         print_line(line)
     if found.elements:
         print_elements(found.elements)
@@ -231,6 +240,9 @@ def list_elements(*, common: Common = COMMON) -> int:
             print_json(found)
             return Exit.OK
         print_elements(found.elements)
+        if found.unmet_jobs:
+            jobs = "1 job waits" if found.unmet_jobs == 1 else f"{found.unmet_jobs} jobs wait"
+            print_line(f"{jobs} for which no element had room in the last round")
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -256,6 +268,16 @@ def print_elements(elements: "list[ElementView]") -> None:
             print_line(f"{one.site}/{one.element}: {_HELD.get(one.held, one.held)}")
         if one.trouble:
             print_line(f"{one.site}/{one.element}: {one.trouble}".replace("/: ", ": "))
+
+
+def _hole(one: "HostView") -> str:
+    """Say what is held against a host or an element."""
+    what = f"host {one.host}" if one.host else f"element {one.element}"
+    left = f", its canary comes in {one.left_s:.0f} s" if one.left_s else ""
+    return (
+        f"{what} is {_HOLES.get(one.state, one.state)}{left}: {one.jobs} jobs of {one.owners} "
+        f"owners failed at once, the last: {one.reason}"
+    )
 
 
 def _known(count: int | None) -> str:
@@ -291,6 +313,11 @@ _HELD: Final = {
     "banned": "banned: only jobs of type Test run there",
     "draining": "draining: it gets no pilots, and those there end when their jobs have",
     "disabled": "disabled by its file: it gets no pilots",
+}
+_HOLES: Final = {
+    "suspended": "suspended: it gets no jobs",
+    "canary": "on trial: it gets one job at a time",
+    "reported": "reported: too few others are left, it goes on getting jobs",
 }
 _FIGURES: Final = ("site", "pilots#", "cores#", "free#", "running#", "done#", "failed#")
 _SHARES: Final = ("state", "pledge#", "wanted %#", "had %#", "error %#")

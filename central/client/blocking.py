@@ -622,10 +622,21 @@ class Client:
         return self.loop.run(self.core.site(name))
 
     def act_on_site(
-        self, name: str, action: SiteActionName, *, element: str = "", reason: str = ""
+        self,
+        name: str,
+        action: SiteActionName,
+        *,
+        element: str = "",
+        host: str = "",
+        reason: str = "",
     ) -> SiteDetail:
-        """Ban, drain or enable a site, or one of its elements; return what it is then."""
-        return self.loop.run(self.core.act_on_site(name, action, element=element, reason=reason))
+        """Ban, drain or enable a site, or one of its elements; return what it is then.
+
+        With `host`, enable lifts what is held against that host of the site alone.
+        """
+        return self.loop.run(
+            self.core.act_on_site(name, action, element=element, host=host, reason=reason)
+        )
 
     def check_site(
         self, name: str, *, element: str = "", timeout_s: float = 600.0

@@ -102,10 +102,20 @@ class OfOperators:
         return await self._transport.ask(SiteDetail, "GET", f"/v1/sites/{quote(name, safe='')}")
 
     async def act_on_site(
-        self, name: str, action: SiteActionName, *, element: str = "", reason: str = ""
+        self,
+        name: str,
+        action: SiteActionName,
+        *,
+        element: str = "",
+        host: str = "",
+        reason: str = "",
     ) -> SiteDetail:
-        """Ban, drain or enable a site, or one of its elements; return what it is then."""
-        body = SiteAction(action=SiteActionName(action), element=element, reason=reason)
+        """Ban, drain or enable a site, or one of its elements; return what it is then.
+
+        With `host`, enable lifts what is held against that host of the site alone.
+        """
+        action = SiteActionName(action)
+        body = SiteAction(action=action, element=element, host=host, reason=reason)
         path = f"/v1/sites/{quote(name, safe='')}/actions"
         return await self._transport.ask(SiteDetail, "POST", path, body=body)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pilotage.matcher.types import ClassSpec
 from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
@@ -69,13 +70,16 @@ class Factory:
         self.outlook = Outlook(work, terms.community)
         self.staff = Staff(crew, log)
         self.last_plan = Plan()
-        self.watched: Sequence[Watched] = ()
 
     async def run(self) -> None:
         """Go round for ever. Ends by cancellation."""
         while True:
             await self._supervised_cycle()
             await self._clock.sleep(self._terms.every_s)
+
+    def prospects(self, spec: ClassSpec) -> list[str]:
+        """Return what there is to say of pilots for a job that waits."""
+        return self.outlook.prospects(spec, self.staff.hold, self._clock.monotonic())
 
     async def _supervised_cycle(self) -> None:
         try:
@@ -252,7 +256,6 @@ class Factory:
         shapes = self.staff.places(watched, now)
         states = [self._state(one) for one in watched]
         self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
-        self.watched = watched
         submit: dict[int, list[tuple[int, int]]] = {}
         cancel: dict[int, list[tuple[int, int]]] = {}
         index = {id(one): at for at, one in enumerate(watched)}

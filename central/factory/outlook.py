@@ -1,6 +1,7 @@
 """What waits, and where pilots for it could be: the matcher's demand in the terms of a plan."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
@@ -11,6 +12,7 @@ from pilotage.proto.declarations import STOP_MARGIN_S
 from pilotage.proto.images import tag_of
 
 from .plan import Demand, merged
+from .prospects import Hold, prospects
 from .sites import Shape
 from .watched import Watched
 
@@ -57,6 +59,20 @@ class Outlook:
         ]
         if self._suits is None or self.offers != offers:  # it knows what classes want by then
             self._suits, self.offers = Suits(self._work.clauses(), offers), offers
+
+    def prospects(
+        self, spec: ClassSpec, hold: Callable[[Watched, int], Hold], now: float
+    ) -> list[str]:
+        """Return what there is to say of pilots for a job; `hold`: what else is said of a place."""
+
+        def whole(element: Watched, shape: int) -> Hold:
+            return replace(
+                hold(element, shape),
+                banned=self._work.is_banned(element.site, element.name),
+                draining=self._work.is_draining(element.site, element.name),
+            )
+
+        return prospects(spec, self.places, self.offers, self._work.clauses(), whole, now)
 
     def demands(self) -> list[Demand]:
         """Return what waits. Call `look` before."""

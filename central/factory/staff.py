@@ -5,8 +5,9 @@ from typing import Protocol
 
 from ..observe.events import Log
 from .plan import ElementState, Place, Plan
+from .prospects import Hold
 from .spare import Home, Idle, spare
-from .trials import Key, Trial, Trials
+from .trials import Key, Trials
 from .watched import Watched, shape_name
 
 
@@ -62,9 +63,18 @@ class Staff:
         self._key_of: dict[str, Key] = {}
         self._idle: Mapping[str, float] = {}
 
-    def trial(self, element: Watched, shape: int) -> Trial | None:
+    def hold(self, element: Watched, shape: int) -> Hold:
         """Return what is held against a place."""
-        return self._trials.by_place.get(_key(element, shape))
+        trial = self._trials.by_place.get(_key(element, shape))
+        return Hold(room=self._crew.room(element.site, element.name), trial=trial)
+
+    def why_held(self, element: Watched, now: float) -> str:
+        """Say what is held against an element and its places; empty: nothing."""
+        holds = [self.hold(element, number) for number in range(len(element.entry.shapes))]
+        said = [hold.trial.why(now) for hold in holds if hold.trial is not None]
+        if holds[0].room is not None:
+            said.insert(0, "suspended: jobs fail there one after another")
+        return "; ".join(said)
 
     def look(
         self, watched: Sequence[Watched], wanted: Iterable[tuple[Watched, int]], now: float

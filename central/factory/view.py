@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
+
+from pilotage.matcher.types import ClassSpec
 from pilotage.proto.api import Elements, ElementView
 from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
@@ -14,6 +17,7 @@ from ..ports import Clock, SiteFile
 from .book import ElementBook
 from .checks import Checks
 from .errors import ElementTrouble
+from .factory import Factory
 from .pilot_time import PilotTime
 from .watched import Watched
 
@@ -32,6 +36,7 @@ class ElementsView:
         self._clock, self.held = clock, held
         self.book: ElementBook | None = None
         self.checks: Checks | None = None
+        self.factory: Factory | None = None
         self._time = PilotTime()
 
     def credentials_left_s(self) -> dict[tuple[str, str], float]:
@@ -44,12 +49,24 @@ class ElementsView:
         if self.book is None:
             return Elements(elements=[])
         now = self._clock.monotonic()
-        views = [_view(one, now, self.held) for one in self.book.in_force()]
+        views = [self._view(one, now) for one in self.book.in_force()]
         views += [
             ElementView(site=one.site, element=one.element, trouble=one.why)
             for one in self.book.troubles
         ]
-        return Elements(elements=views)
+        unmet_jobs = 0 if self.factory is None else self.factory.last_plan.unmet_jobs
+        return Elements(elements=views, unmet_jobs=unmet_jobs)
+
+    def _view(self, one: Watched, now: float) -> ElementView:
+        """Return what is known of an element; where it has no trouble, what is held against it."""
+        view = _view(one, now, self.held)
+        if one.trouble or self.factory is None:
+            return view
+        return msgspec.structs.replace(view, trouble=self.factory.staff.why_held(one, now))
+
+    def prospects(self, spec: ClassSpec) -> list[str]:
+        """Return what there is to say of pilots for a job; nothing before the factory has begun."""
+        return [] if self.factory is None else self.factory.prospects(spec)
 
     def note(self, watched: Iterable[Watched]) -> None:
         """Take note of how many pilots there are, once a round."""
@@ -65,7 +82,7 @@ class ElementsView:
             troubles.setdefault(trouble.site, []).append(trouble.why)
         elements: dict[str, list[ElementView]] = {}
         for one in self.book.in_force():
-            elements.setdefault(one.site, []).append(_view(one, now, self.held))
+            elements.setdefault(one.site, []).append(self._view(one, now))
         known = self.book.sites.sites
         files = {
             name: SiteFile(

@@ -1,5 +1,7 @@
 """Why a job waits: the matcher's own rule, against the offers of the pilots that live now."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
@@ -21,6 +23,12 @@ from .presence import Presence
 from .queries import Queries
 from .software import needs_of
 
+Prospects = Callable[[ClassSpec], list[str]]  # what there is to say of pilots to come
+
+
+def _no_prospects(spec: ClassSpec) -> list[str]:
+    return []
+
 
 class Explainer:
     """Explains stored jobs and jobs that are not submitted yet."""
@@ -34,9 +42,10 @@ class Explainer:
         pilots: PilotService,
         clock: Clock,
         silent_s: float,
+        prospects: Prospects = _no_prospects,
     ) -> None:
         self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
-        self._leases = memory.leases
+        self._leases, self._hosts, self._prospects = memory.leases, memory.hosts, prospects
         self._idle, self._pilot_service = idle, pilots
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
@@ -85,6 +94,11 @@ class Explainer:
             notes.append("it is draining: it finishes what it holds and is given nothing more")
         elif now - presence.heard > self._silent_s:
             notes.append(f"nothing was heard of it for {now - presence.heard:.0f} s")
+        if self._hosts.is_held(presence.site, presence.element, presence.host):
+            notes.append(
+                f"jobs failed one after another on its host {presence.host}, or at its element: "
+                f"it gets none, then one to see; pilotage site show {presence.site}"
+            )
         held = [one for one in self._leases.of_pilot(pilot) if one.phase is Phase.LIVE]
         notes += _use_of(free, empty, len(held))
         return msgspec.structs.replace(explained, notes=[*notes, *explained.notes])
@@ -92,8 +106,26 @@ class Explainer:
     def _explain(self, job: int | None, spec: ClassSpec, priority: int) -> Explanation:
         offers = [offer for offer in self.offers() if offer.community == spec.community]
         now = self._clock.monotonic()
-        return self._queue.matcher.explain(
+        explained = self._queue.matcher.explain(
             job, spec, offers, now, priority=priority, free=self._free_now
+        )
+        notes = [] if explained.with_room else self._prospects(spec)
+        if suspended := self._suspended(spec.community):
+            notes.append(f"{suspended}: jobs failed there one after another")
+        return msgspec.structs.replace(explained, notes=[*explained.notes, *notes])
+
+    def _suspended(self, community: str) -> str:
+        """Say how many pilots get no jobs because of their hosts; empty: none."""
+        count = sum(
+            one.community == community
+            and one.state in LIVING
+            and self._hosts.is_held(one.site, one.element, one.host)
+            for one in self._pilots.all()
+        )
+        if not count:
+            return ""
+        return (
+            f"left out {'is 1 pilot' if count == 1 else f'are {count} pilots'} on suspended hosts"
         )
 
     def offers(self) -> list[LiveOffer]:
@@ -103,6 +135,8 @@ class Explainer:
         for presence in self._pilots.all():
             is_given = presence.state is PilotState.RUNNING and not presence.drain
             if not is_given or now - presence.heard > self._silent_s:
+                continue
+            if self._hosts.is_held(presence.site, presence.element, presence.host):
                 continue
             empty = presence.empty_offer()
             if empty is not None:

@@ -110,6 +110,16 @@ class Hosts:
         """A person says that a host or an element is as it should be."""
         return self._hosts.lift((site, host)) if host else self._elements.lift((site, element))
 
+    def lift_all(self, site: str, element: str = "") -> None:
+        """A person says that a site is as it should be, or an element of it."""
+        hosts, elements = self.shown()
+        for one in elements:
+            if one.place[0] == site and element in ("", one.place[1]):
+                self._elements.lift(one.place)
+        for one in hosts:
+            if one.place[0] == site and not element:
+                self._hosts.lift(one.place)
+
     def shown(self) -> tuple[list[Shown], list[Shown]]:
         """Return the hosts, then the elements, that are not as they should be."""
         return self._hosts.shown(), self._elements.shown()

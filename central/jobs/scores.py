@@ -95,6 +95,11 @@ class Shown:
     owners: int
     why: str
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it gets no jobs until then."""
+        return self.standing is Standing.SUSPENDED
+
 
 class Scores:
     """All places of one kind."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pilotage.proto.api import Sites, SiteView
-from pilotage.proto.api_sites import SiteAction, SiteActionName, SiteDetail, SiteMark
+from pilotage.proto.api_sites import HostView, SiteAction, SiteActionName, SiteDetail, SiteMark
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code
@@ -47,7 +47,7 @@ class SiteService:
         log: Log,
     ) -> None:
         self._store, self._files = store, files
-        self._places, self._pilots = memory.places, memory.pilots
+        self._places, self._pilots, self._hosts = memory.places, memory.pilots, memory.hosts
         self._queue, self._leases, self._counters = memory.queue, memory.leases, memory.counters
         self._owners, self._aftermath, self._outbound = memory.owners, aftermath, outbound
         self._clock, self._log = clock, log
@@ -79,6 +79,8 @@ class SiteService:
         """Ban, drain or enable a site or an element; it holds at once, and after a restart."""
         assert isinstance(caller, User)
         self._known(caller, site, action.element)
+        if action.host:
+            return self._lift_host(caller, site, action)
         place = f"{site}/{action.element}" if action.element else site
         who = self._owners.word(caller.issuer, caller.subject)
         async with self._changing:  # memory follows the store in the same order
@@ -97,8 +99,50 @@ class SiteService:
             for one in self._lifted(place):
                 await self._store.drop_mark(one)
                 self._places.drop(one)
+            self._hosts.lift_all(place.partition("/")[0], action.element)
             self._check_settings(place)
         return await self._follow(place)
+
+    def _lift_host(self, caller: User, site: str, action: SiteAction) -> SiteDetail:
+        """A person says that a host is as it should be. Raises Refused."""
+        if action.action is not SiteActionName.ENABLE or action.element:
+            raise Refused(
+                Code.INVALID,
+                f"host: found {action.host!r} beside {action.action.value!r}"
+                f"{' of an element' if action.element else ''}; a host can only be enabled, and by "
+                "itself: sites and elements can be banned and drained",
+                field="host",
+            )
+        if not self._hosts.lift(site, host=action.host):
+            raise Refused(
+                Code.NOT_FOUND,
+                f"nothing is held against host {action.host!r} of site {site}"
+                f"{_near(action.host, {one.host for one in self._held(site)})}",
+                field="host",
+            )
+        who = self._owners.word(caller.issuer, caller.subject)
+        place = f"{site}, host {action.host}"
+        self._log("site_said", place=place, what="enable", who=who, why=action.reason)
+        return self._detail(caller, site)
+
+    def _held(self, site: str) -> list[HostView]:
+        """Return the hosts of a site, then the elements, that are not as they should be."""
+        now = self._clock.monotonic()
+        hosts, elements = self._hosts.shown()
+        return [
+            HostView(
+                host=one.place[1] if one in hosts else "",
+                element=one.place[1] if one in elements else "",
+                state=one.standing.value,
+                since_s=round(now - one.since),
+                left_s=max(0.0, round(one.until - now)) if one.is_closed else 0.0,
+                jobs=one.jobs,
+                owners=one.owners,
+                reason=one.why,
+            )
+            for one in (*hosts, *elements)
+            if one.place[0] == site
+        ]
 
     def _lifted(self, place: str) -> list[str]:
         """Return the marks that an `enable` lifts: of a site those of its elements as well.
@@ -209,6 +253,7 @@ class SiteService:
             marks=_marks(site, self._places),
             elements=list(file.elements) if file is not None else [],
             states=dict(sorted(states.items())),
+            hosts=self._held(site),
         )
 
     def _community(self, caller: Caller) -> str | None:

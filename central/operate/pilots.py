@@ -72,7 +72,7 @@ async def keep_pilots(
             randomness=randomness,
             log=log,
         )
-        factory = Factory(
+        view.factory = factory = Factory(
             store=store,
             work=work,
             crew=crew,
@@ -107,9 +107,7 @@ def _tools(
         said = entry.credential
         if said is None:
             return Tools(commands, clock, own)
-        found = source(
-            said.source, said.options, commands=commands, clock=clock, signer=signer
-        )
+        found = source(said.source, said.options, commands=commands, clock=clock, signer=signer)
         return Tools(commands, clock, own, KnownCredential(found, clock))
 
     return make

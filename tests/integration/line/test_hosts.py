@@ -5,9 +5,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import pytest
 
 from pilotage.central.auth.callers import PilotCaller, User
+from pilotage.central.errors import Refused
 from pilotage.proto.api import SecretRequest, Submission
+from pilotage.proto.api_sites import SiteAction, SiteActionName
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
@@ -24,6 +27,7 @@ from pilotage.proto.messages import (
     Usage,
     What,
 )
+from pilotage.proto.problems import Code
 from tests import virtual
 from tests.fakes import FakeInstallation
 
@@ -223,5 +227,42 @@ def test_a_job_that_no_host_can_run_is_held_for_what_they_said() -> None:
 
         assert detail.view.state is JobState.HELD
         assert "no module gammapy here" in detail.view.reason
+
+    scene(tell)
+
+
+def test_people_see_what_is_held_against_a_host_and_lift_it() -> None:
+    async def tell(one: Scene) -> None:
+        services = one.world.central.services
+        (first, *_) = await one.submit(20, "maria")
+        await one.submit(20, "jorge")
+        await one.swallow()
+        (held,) = (await services.sites.show(one.world.user(), "PIC")).hosts
+        job = await services.explainer.job(one.world.user(), first + 19)
+        pilot = await services.explainer.pilot(one.world.user(), one.voices[0].caller.pilot)
+        enable = SiteAction(action=SiteActionName.ENABLE, host="wn0")
+        with pytest.raises(Refused) as none:
+            await services.sites.act(
+                one.world.user(), "PIC", msgspec.structs.replace(enable, host="wn00")
+            )
+        with pytest.raises(Refused) as wrong:
+            await services.sites.act(
+                one.world.user(),
+                "PIC",
+                msgspec.structs.replace(enable, action=SiteActionName.BAN),
+            )
+        after = await services.sites.act(one.world.user(), "PIC", enable)
+        got = await one.voices[0].ask()
+
+        assert (held.host, held.state, held.owners) == ("wn0", "suspended", 2)
+        assert held.reason == "exit code 127"
+        assert 590 <= held.left_s <= 600
+        assert any("on suspended hosts" in note for note in job.notes)
+        assert any("failed one after another on its host wn0" in note for note in pilot.notes)
+        assert none.value.code is Code.NOT_FOUND
+        assert "did you mean wn0?" in str(none.value)
+        assert (wrong.value.code, wrong.value.field) == (Code.INVALID, "host")
+        assert after.hosts == []
+        assert len(got) == 1
 
     scene(tell)

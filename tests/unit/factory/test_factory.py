@@ -563,3 +563,59 @@ async def test_an_element_that_swallows_jobs_gets_one_pilot_for_the_canary() -> 
         await stage.factory.cycle()
 
     assert (suspended, len(driver.pilots)) == (0, 1)
+
+
+def a_class(need: Need, *, type_: str = "User") -> ClassSpec:
+    return ClassSpec(class_id=0, community="ctao", group="g", owner="o", type=type_, needs=(need,))
+
+
+async def test_it_is_said_why_no_pilot_comes() -> None:
+    element, driver = an_element(pilots_max=2, queued_max=2)
+    far, down = an_element("far", site="CSCS", pilot=PilotEntry(os="el8"))
+    stage = Stage(element, far)
+    down.is_down = True
+    before = stage.factory.prospects(a_class(Need()))
+    stage.work.jobs |= {Need(os="el9"): 1, Need(os="el8"): 1}
+    await stage.factory.cycle()
+    await stage.factory.cycle()
+    coming = stage.factory.prospects(a_class(Need(os="el9")))
+    for one in list(driver.pilots.values()):
+        await stage.register(one.request.stamp)
+    stage.work.jobs[Need(os="el9")] = 9
+    await stage.factory.cycle()
+    for one in list(driver.pilots.values()):
+        if (await stage.states())[one.request.stamp] is PilotState.WAITING:
+            await stage.register(one.request.stamp)
+    await stage.factory.cycle()
+    full = stage.factory.prospects(a_class(Need(os="el9")))
+    unfit = stage.factory.prospects(a_class(Need(os="el9", cores_min=4)))
+    pause = stage.factory.prospects(a_class(Need(os="el8")))
+    stage.work.banned.add("PIC")
+    banned = stage.factory.prospects(a_class(Need(os="el9")))
+    stage.work.draining.add("PIC")
+    draining = stage.factory.prospects(a_class(Need(os="el9"), type_="Test"))
+
+    assert before == []
+    assert coming == ["pilots that could run it are on their way: 1 at PIC/slurm"]
+    assert full == ["no pilot comes: PIC/slurm is full: 2 of 2 pilots"]
+    assert unfit == [
+        "no pilot comes: no shape of pilots in the sites' files could run it: "
+        "cores: it wants 4, there is 1 (2 of 2); os: it wants el9, there is el8 (1 of 2)"
+    ]
+    assert "CSCS/far has a pause of 30 s more" in pause[0]
+    assert banned == ["no pilot comes: PIC/slurm is banned: only jobs of type Test run there"]
+    assert "draining" in draining[0]
+
+
+async def test_an_element_in_doubt_says_so_to_whoever_waits() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 2
+    await stage.factory.cycle()
+    await came_back_empty(stage, driver)
+    await stage.factory.cycle()
+
+    (said,) = stage.factory.prospects(a_class(Need()))
+
+    assert "PIC/slurm is in doubt: 2 pilots came back without a job though jobs wait" in said
+    assert "2 pilots came back" in stage.factory.staff.why_held(element, stage.clock.now)
