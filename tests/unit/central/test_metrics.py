@@ -47,6 +47,17 @@ def test_no_label_has_more_values_than_its_bound() -> None:
     assert f'{{site="{OTHER}"}} {sum(range(50))}' in "".join(shown)
 
 
+def test_of_two_labels_the_smallest_values_are_shown() -> None:
+    page = Page()
+    left_s = {("PIC", f"ce{i}"): float(i - 1) for i in range(VALUES_MAX + 50)}
+    page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
+    shown = lines(page)
+
+    assert len(shown) == VALUES_MAX
+    assert 'pilotage_credential_expires_seconds{site="PIC",element="ce0"} -1' in shown
+    assert f'element="ce{VALUES_MAX}"' not in "".join(shown)
+
+
 def test_a_metric_that_the_table_does_not_have_is_a_bug() -> None:
     with pytest.raises(KeyError):
         Page().put("pilotage_surprise", 1)

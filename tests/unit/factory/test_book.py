@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from pilotage.central.factory.book import ElementBook
+from pilotage.central.factory.credentials.files import FileOptions, FileSource
+from pilotage.central.factory.credentials.known import KnownCredential
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.factory.view import ElementsView
 from pilotage.central.observe.events import EVENTS
 
-from .test_credentials import Printing
+from .test_credentials import Printing, a_token
 from .test_factory import HandClock
 
 LOCAL = {"kind": "local"}
@@ -21,14 +24,16 @@ class Book:
     """A folder of sites, and the book of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.logged = folder, list[str]()
+        self.folder, self.logged, self.clock = folder, list[str](), HandClock()
         self.full = False
         self.book = ElementBook(folder, self._tools, self._log)
 
     def _tools(self, site: str, name: str, entry: ElementEntry) -> Tools:
         if self.full:
             raise OSError("no space left on device")
-        return Tools(Printing(), HandClock(), self.folder)
+        file = self.folder / "token"
+        source = FileSource(FileOptions(path=str(file)), self.clock)
+        return Tools(Printing(), self.clock, self.folder, KnownCredential(source, self.clock))
 
     def _log(self, event: str, **fields: Any) -> None:
         assert set(fields) == EVENTS[event]
@@ -98,3 +103,17 @@ async def test_a_full_disk_leaves_what_there_is(book: Book) -> None:
 
     assert await book.read() == ["PIC/one"]
     assert "no space left" in book.logged[0]
+
+
+async def test_for_how_long_each_credential_is_good_is_shown(book: Book) -> None:
+    view = ElementsView(book.clock)
+    view.book = book.book
+    book.says("PIC", one=LOCAL, two=LOCAL)
+    await book.read()
+    (book.folder / "token").write_text(a_token(book.clock, 3_600))
+    one, _ = book.book.in_force()
+    assert one.credential is not None
+    await one.credential.current()
+    book.clock.now += 600
+
+    assert view.credentials_left_s() == {("PIC", "one"): 3_000.0}
