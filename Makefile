@@ -38,8 +38,8 @@ test: check compiled packages-test ctapipe ## the gate: check and all tests but 
 long: compiled packages-test ## full fault campaigns and large benches (hours)
 	$(PYTEST) $(TESTS) -m long --durations=10
 
-demo: .venv/ready-run packages-run ## watch a campaign run on pilots at four sites
-	$(BIN)/pilotage demo
+demo: .venv/ready-run packages-$(if $(filter real,$(SITES)),test,run) ## watch a campaign run on pilots at four sites (SITES=real: on Slurm, HTCondor, ARC)
+	$(if $(filter real,$(SITES)),$(PYTHON_RUN) -m tests.real_sites,$(BIN)/pilotage demo)
 
 bench: compiled packages-run ## measure everything, write docs/performance.md
 	$(BIN)/pilotage bench all --write docs/performance.md

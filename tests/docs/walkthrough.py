@@ -101,9 +101,11 @@ def _squeezed(line: str) -> str:
 class Walk:
     """The shell and the Python of a reader, in a folder of their own."""
 
-    def __init__(self, page: Path, folder: Path) -> None:
+    def __init__(
+        self, page: Path, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._page, self._folder = page, folder
-        self._environment = reader_environment(folder)
+        self._environment = {**reader_environment(folder), **(environment or {})}
         self._blocks = 0
         self._background = 0
         self._shell = self._start(["bash", "--norc", "--noprofile"])
@@ -125,11 +127,17 @@ class Walk:
                 self._run(block, said.splitlines())
         self._patience_s = STOP_S
 
-    def close(self) -> list[str]:
-        """End everything; return what was still running, which is nothing on a good page."""
+    def give_up(self) -> None:
+        """End what the page waits for: the walk fails where it stands."""
         for process in (self._shell, self._python):
             if process is not None:
                 process.kill()
+
+    def close(self) -> list[str]:
+        """End everything; return what was still running, which is nothing on a good page."""
+        self.give_up()
+        for process in (self._shell, self._python):
+            if process is not None:
                 process.communicate()
         until = time.monotonic() + self._patience_s
         while (left := _living(self._folder)) and time.monotonic() < until:
