@@ -20,7 +20,7 @@ from .aftermath import Aftermath
 from .attempt_ids import AttemptIds
 from .checkpoints import Checkpoints
 from .host_watch import ASK_AGAIN_S, HostWatch
-from .leases import Lease, Phase
+from .leases import EPOCH_BITS, Lease, Phase
 from .memory import Memory
 from .orders import BODIES_BYTES_MAX, Orders, room
 from .outbound import Outbound
@@ -115,8 +115,8 @@ class Asks:
         matcher = self._queue.matcher
         matcher.withdraw(presence.pilot)
         # What the pilot holds, and what it says in the same breath has ended: neither is in doubt.
-        known = {(one.job, one.epoch) for one in ask.holding}
-        known |= {(one.report.job, one.report.epoch) for one in judged if one.ends}
+        known = {one.job << EPOCH_BITS | one.epoch for one in ask.holding}
+        known |= {one.report.job << EPOCH_BITS | one.report.epoch for one in judged if one.ends}
         presence.known = frozenset(known)  # before anything is awaited: it goes with the offer
         if self._leases.holds(presence.pilot):
             await self._requeues.give_back(presence, known, asked_before=ask.n)

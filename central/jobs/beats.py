@@ -10,7 +10,7 @@ from ..settings import LeaseSettings
 from ..store.protocol import Store
 from ..store.records import TakeBack
 from .aftermath import Aftermath
-from .leases import Lease, Phase, Settling
+from .leases import EPOCH_BITS, Lease, Phase, Settling
 from .memory import Memory
 from .presence import Presence
 from .requeues import Requeues
@@ -53,7 +53,7 @@ class Beats:
             if lease is not None and lease.phase is Phase.LIVE:
                 self._renew(lease)
         stale += await self._take_back(back)
-        held = {(one.job, one.epoch) for one in beat.holding}
+        held = {one.job << EPOCH_BITS | one.epoch for one in beat.holding}
         await self._requeues.give_back(presence, held, asked_before=beat.closed + 1)
         if beat.goodbye:
             await self._aftermath.goodbye(presence)

@@ -5,12 +5,13 @@ later (PROTOCOL C4). The store has no deadline; after a restart every lease gets
 """
 
 import enum
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
+from typing import Final
 
 import msgspec
 
+from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import Why
 
 from .counters import Kind
@@ -69,8 +70,11 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     settling: Settling | None = None
 
 
-Attempt = tuple[int, int]  # job and epoch
-Attempts = dict[Attempt, Lease]
+# Of an attempt: its job << EPOCH_BITS | its epoch. The collector of garbage walks pairs of numbers,
+# one for each of all attempts, and no numbers.
+Name = int
+Attempts = dict[Name, Lease]
+EPOCH_BITS: Final = ID_MAX.bit_length()
 
 
 class LeaseTable:
@@ -84,8 +88,7 @@ class LeaseTable:
         self._by_job: dict[int, Lease] = {}
         self._by_pilot: defaultdict[str, Attempts] = defaultdict(dict)
         self._wanted: defaultdict[str, Attempts] = defaultdict(dict)  # of which anything is wanted
-        self._looks: list[tuple[float, int, Lease]] = []  # a heap: when to look at which deadline
-        self._serial = 0
+        self._looks: defaultdict[int, list[Lease]] = defaultdict(list)  # by seconds: when at which
 
     def put(self, lease: Lease) -> None:
         """Keep the job's newest attempt; an older open one of the same job is forgotten."""
@@ -93,47 +96,47 @@ class LeaseTable:
         if older is not None:
             self.forget(older)
         self._by_job[lease.job] = lease
-        self._by_pilot[lease.pilot][lease.job, lease.epoch] = lease
+        self._by_pilot[lease.pilot][lease.job << EPOCH_BITS | lease.epoch] = lease
         if lease.wanted is not None:
             self.note_wanted(lease)
         self._look_at(lease, lease.deadline)
 
     def note_wanted(self, lease: Lease) -> None:
         """Something is wanted of this attempt: the pilot will be told."""
-        self._wanted[lease.pilot][lease.job, lease.epoch] = lease
+        self._wanted[lease.pilot][lease.job << EPOCH_BITS | lease.epoch] = lease
 
     def forget(self, lease: Lease) -> None:
         """Nothing of this attempt counts any more."""
         lease.phase = Phase.GONE
         if self._by_job.get(lease.job) is lease:
             del self._by_job[lease.job]
+        name = lease.job << EPOCH_BITS | lease.epoch
         for table in (self._by_pilot, self._wanted):
-            of_pilot, key = table.get(lease.pilot), (lease.job, lease.epoch)
-            if of_pilot is not None and of_pilot.get(key) is lease:
-                del of_pilot[key]
+            of_pilot = table.get(lease.pilot)
+            if of_pilot is not None and of_pilot.get(name) is lease:
+                del of_pilot[name]
                 if not of_pilot:
                     del table[lease.pilot]
 
     def candidates(self, now: float) -> list[Lease]:
-        """Return the live attempts at which to look: `overdue` judges whether their lease is over.
+        """Return the live attempts whose deadline has passed: `overdue` judges them.
 
-        Deadlines only move later, so each attempt comes when the one that was last seen of it has
-        passed, and not with all others in every pass; then again and again until it is ended.
+        Deadlines only move later, so each attempt is looked at when the one that was last seen of
+        it has passed, and not with all others in every pass; then again and again until it ended.
         """
         found: list[Lease] = []
-        while self._looks and self._looks[0][0] <= now:
-            _, _, lease = heapq.heappop(self._looks)
+        due = sorted(second for second in self._looks if second <= now)
+        for lease in [lease for second in due for lease in self._looks.pop(second)]:
             if lease.phase is Phase.LIVE:
-                found.append(lease)
+                if lease.deadline <= now:
+                    found.append(lease)
+                self._look_at(lease, max(now, lease.deadline))
             elif lease.phase is not Phase.GONE:  # it may be taken back, for as long as it was given
                 self._look_at(lease, now + max(1.0, lease.deadline - lease.renewed))
-        for lease in found:
-            self._look_at(lease, max(now, lease.deadline))
         return found
 
     def _look_at(self, lease: Lease, at: float) -> None:
-        self._serial += 1
-        heapq.heappush(self._looks, (at, self._serial, lease))
+        self._looks[int(at)].append(lease)
 
     def find(self, job: int, epoch: int) -> Lease | None:
         """Return the attempt if it is the job's newest one."""
@@ -150,12 +153,12 @@ class LeaseTable:
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
 
-    def unknown(self, pilot: str, known: Set[Attempt]) -> list[Lease]:
+    def unknown(self, pilot: str, known: Set[Name]) -> list[Lease]:
         """Return the attempts of a pilot that are not among those that it knows of."""
         its = self._by_pilot.get(pilot)
         if its is None or its.keys() <= known:
             return []
-        return [lease for attempt, lease in its.items() if attempt not in known]
+        return [lease for name, lease in its.items() if name not in known]
 
     def wanted(self, pilot: str) -> list[Lease]:
         """Return the attempts of a pilot of which anything is wanted."""

@@ -15,9 +15,7 @@ from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..auth.callers import PilotCaller
-from .leases import Lease, Phase
-
-Attempt = tuple[int, int]  # job and epoch
+from .leases import EPOCH_BITS, Lease, Name, Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +34,14 @@ _TEST = frozenset({"Test"})
 _NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 
 
-def taken_by(leases: Iterable[Lease], known: Set[Attempt]) -> Taken:
+def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Taken:
     """Return what a pilot was given and did not know of when it said what is free (PROTOCOL C2)."""
     unknown = [
         lease
         for lease in leases
         if lease.phase is Phase.LIVE
         and lease.settling is None
-        and (lease.job, lease.epoch) not in known
+        and lease.job << EPOCH_BITS | lease.epoch not in known
     ]
     if not unknown:
         return NOTHING
@@ -158,7 +156,7 @@ class Presence:
     tests_only: bool = False  # an operator has banned its place
     strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None
-    known: frozenset[Attempt] = frozenset()  # the attempts that the offer allows for
+    known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
     # The offer, what it is as the pilot said it, and what it would be without jobs.
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
     _few: _Few | None = None  # of the last offer

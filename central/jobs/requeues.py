@@ -8,7 +8,7 @@ from ..store.protocol import Store
 from ..store.records import Requeue
 from . import verdicts
 from .aftermath import Aftermath
-from .leases import Lease, Phase, Settling, overdue
+from .leases import Lease, Name, Phase, Settling, overdue
 from .memory import Memory
 from .presence import Presence
 
@@ -44,9 +44,7 @@ class Requeues:
             ]
         )
 
-    async def give_back(
-        self, presence: Presence, held: set[tuple[int, int]], *, asked_before: int
-    ) -> None:
+    async def give_back(self, presence: Presence, held: set[Name], *, asked_before: int) -> None:
         """Requeue attempts of earlier asks that the pilot does not hold and never will."""
         unknown = self._leases.unknown(presence.pilot, held)
         if not unknown:

@@ -1,6 +1,6 @@
 """The table of attempts in memory."""
 
-from pilotage.central.jobs.leases import Lease, LeaseTable, Phase, Settling, overdue
+from pilotage.central.jobs.leases import EPOCH_BITS, Lease, LeaseTable, Phase, Settling, overdue
 from pilotage.proto.messages import Why
 from tests.builders import a_lease
 
@@ -40,10 +40,14 @@ def test_a_pilot_has_attempts_that_it_does_not_know_of() -> None:
     for lease in leases:
         table.put(lease)
 
-    assert table.unknown("p1", {(1, 2), (2, 2), (3, 2), (9, 1)}) == []
-    assert table.unknown("p1", {(1, 2), (2, 1), (3, 2)}) == [leases[1]]
+    assert table.unknown("p1", _names((1, 2), (2, 2), (3, 2), (9, 1))) == []
+    assert table.unknown("p1", _names((1, 2), (2, 1), (3, 2))) == [leases[1]]
     assert table.unknown("p1", frozenset()) == leases
-    assert table.unknown("p2", {(1, 2)}) == []
+    assert table.unknown("p2", _names((1, 2))) == []
+
+
+def _names(*attempts: tuple[int, int]) -> set[int]:
+    return {job << EPOCH_BITS | epoch for job, epoch in attempts}
 
 
 def test_what_is_wanted_of_attempts_is_known_until_they_are_gone() -> None:
@@ -126,6 +130,6 @@ def test_only_what_may_be_over_is_looked_at() -> None:
 
     assert [[lease.job for lease in table.candidates(now)] for now in (9.0, 25.0, 25.0)] == [
         [],
-        [1, 2],
+        [2],
         [2],
     ]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pilotage.central.jobs.counters import Kind
-from pilotage.central.jobs.leases import Lease, Phase, Settling
+from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
 from pilotage.central.jobs.presence import Pilots, Presence, Taken, core_work_left_hs23_s
 from pilotage.matcher.types import NodeFacts
 from pilotage.proto.limits import check
@@ -190,7 +190,7 @@ def test_what_was_handed_out_since_the_last_ask_is_not_free() -> None:
     assert there.free_offer([]) is None
 
     there.offer = Offer(8, 6, 16_000, 9_000, 3_600.0, scratch_free_mb=50, gpus=2, gpus_free=2)
-    there.known = frozenset([(1, 1)])
+    there.known = frozenset([1 << EPOCH_BITS | 1])
     leases = [
         lease(1),
         lease(2),
