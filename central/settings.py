@@ -199,7 +199,7 @@ class FactorySettings(_Section, frozen=True):
 
     sites: str = ""  # folder of the sites' files; empty: `sites` in the data directory
     every_s: Seconds = 15.0  # from the end of one round to the next
-    submit_max: Annotated[int, Meta(ge=0, le=100_000)] = 500  # pilots in one round
+    submit_max: Annotated[int, Meta(ge=0, le=100_000)] = 3_000  # pilots in one round
     pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # that live at once, at all sites
 
 

@@ -23,6 +23,7 @@ NAMES = (
     "rebuild",
     "heartbeats",
     "day",
+    "factory",
 )
 
 

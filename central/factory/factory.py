@@ -22,10 +22,10 @@ from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
 from .outlook import Outlook, Work
-from .plan import Bounds, ElementState, Plan, plan
+from .plan import Bounds, Plan, plan
 from .reconcile import Patience, Reconciled, nameless, reconcile
 from .requests import Origin, new_pilot
-from .staff import Crew, NoCrew, Staff
+from .staff import Crew, NoCrew, Staff, state_of
 from .watched import Watched, shape_name
 
 PAGE = 1_000
@@ -254,7 +254,7 @@ class Factory:
             wanted |= demand.places
         self.staff.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
         shapes = self.staff.places(watched, now)
-        states = [self._state(one) for one in watched]
+        states = [state_of(one, now) for one in watched]
         self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
         submit: dict[int, list[tuple[int, int]]] = {}
         cancel: dict[int, list[tuple[int, int]]] = {}
@@ -271,20 +271,6 @@ class Factory:
 
         await self._each([watched[at] for at in {*submit, *cancel}], do)
         await self.staff.let_go(watched, states, shapes, found)
-
-    def _state(self, element: Watched) -> ElementState:
-        entry, found = element.entry, element.found
-        return ElementState(
-            name=f"{element.site}/{element.name}",
-            pledge=element.pledge,
-            pilots=None if found is None else found.pilots,
-            queued=0 if found is None else found.queued.total(),
-            pilots_max=entry.pilots_max,
-            queued_max=entry.queued_max,
-            submit_max=entry.submit_max,
-            cancel_max=entry.cancel_max,
-            is_open=element.is_open(self._clock.monotonic()),
-        )
 
     async def _submit(self, element: Watched, wanted: Sequence[tuple[int, int]]) -> None:
         """Store pilots, then ask the element to start them. Raises ElementTrouble."""

@@ -154,6 +154,22 @@ class Staff:
                 )
 
 
+def state_of(element: Watched, now: float) -> ElementState:
+    """Return what is known of an element for a plan."""
+    entry, found = element.entry, element.found
+    return ElementState(
+        name=element.label,
+        pledge=element.pledge,
+        pilots=None if found is None else found.pilots,
+        queued=0 if found is None else found.queued.total(),
+        pilots_max=entry.pilots_max,
+        queued_max=entry.queued_max,
+        submit_max=entry.submit_max,
+        cancel_max=entry.cancel_max,
+        is_open=element.is_open(now),
+    )
+
+
 def _home(
     watched: Sequence[Watched], states: Sequence[ElementState], at: int, wanted: set[int]
 ) -> Home:
