@@ -81,7 +81,7 @@ def peek(
         if common.json:
             print_json(found)
         else:
-            _print_peek(found)
+            print_peek(found)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -147,7 +147,8 @@ def _print_point(point: CurvePoint, common: Common) -> None:
         print_line(_now(point))
 
 
-def _print_peek(found: Peek) -> None:
+def print_peek(found: Peek) -> None:
+    """Print what is known of a job now, and from when that is."""
     if not found.epoch:
         note(f"job {found.job} has not run")
         return

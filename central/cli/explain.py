@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from pilotage.proto.api import ROOM_ASKED_MAX, Explanation, Obstacle, OfferExplanation
+from pilotage.proto.images import FOLDER, KINDS, SIF, TAR, tag_of
 from pilotage.proto.job import Job
 
 from ..client.errors import Refused
@@ -17,6 +18,13 @@ from .present import jobs_in_words, note, number, print_json, print_line, print_
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
+
+
+_IMAGES = {
+    SIF: "one file of Apptainer (.sif)",
+    TAR: "an archive (.tar, .tar.gz …)",
+    FOLDER: "an unpacked folder",
+}
 
 
 def explain(
@@ -94,8 +102,20 @@ def _print(found: Explanation) -> None:
             (_row(one, found.offers) for one in found.obstacles),
             empty="",
         )
+    for line in images_wanted(found):
+        print_line(line)
     for line in found.notes:
         print_line(f"- {line}")
+
+
+def images_wanted(found: Explanation) -> list[str]:
+    """Say what the tags mean that a job has by its image, and that nobody wrote."""
+    wanted = {word for one in found.obstacles for word in one.wanted.replace("&", " ").split()}
+    return [
+        f"{tag_of(kind)}: the image is {_IMAGES[kind]}, and not every pilot can run such a one"
+        for kind in KINDS
+        if tag_of(kind) in wanted
+    ]
 
 
 def headline(found: Explanation) -> list[str]:
