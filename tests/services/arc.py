@@ -28,12 +28,11 @@ from pilotage.pilot import processes
 
 from .authority import make_authority
 from .htcondor import OWNER, make_owner
+from .pages import on_page
 
 READY_S = 60.0
 ISSUER = "http://127.0.0.1/test-issuer"
-# What the administrator of an ARC writes for an issuer: docs/sites/arc.md has it too.
-TRUST = "authtokens = * {issuer} * * *\n"
-SCOPES = "tokenscopes = wlcg\n"
+PAGE = "docs/sites/arc.md"  # what an administrator writes so that it trusts an issuer
 PROGRAMS = (Path("/usr/share/arc/arc-arex-start"), Path("/usr/share/arc/arc-arex-ws-start"))
 _CONFIG = """\
 [common]
@@ -45,7 +44,7 @@ x509_cert_dir = {folder}/ca/trusted
 subject = /DC=test/CN=pilot submitter
 [authgroup:tokens]
 authtokens = * {issuer} * * *
-{trust}[mapping]
+[mapping]
 map_to_user = certs {owner}:{owner}
 map_to_user = tokens {owner}:{owner}
 [lrms]
@@ -61,7 +60,7 @@ pidfile = {folder}/run/arex.pid
 loglevel = 3
 wakeupperiod = 2
 infoproviders_timelimit = 60
-{scopes}[arex/ws]
+[arex/ws]
 wsurl = https://localhost:{port}/arex
 logfile = {folder}/log/ws.log
 pidfile = {folder}/run/ws.pid
@@ -155,16 +154,8 @@ class Arc:
         self._dh_parameters()
         root = self._private_root()
         config = self.folder / "arc.conf"
-        config.write_text(
-            _CONFIG.format(
-                folder=self.folder,
-                port=self.port,
-                issuer=ISSUER,
-                owner=OWNER,
-                trust=self._trust,
-                scopes="" if self._issuer is None else SCOPES,
-            )
-        )
+        text = _CONFIG.format(folder=self.folder, port=self.port, issuer=ISSUER, owner=OWNER)
+        config.write_text(_with(text, self._trust()))
         environment = {
             "PATH": f"{root / 'first'}:{os.environ['PATH']}:/usr/sbin",
             "ARC_CONFIG": str(config),
@@ -185,9 +176,14 @@ class Arc:
                 )
         self._wait()
 
-    @property
     def _trust(self) -> str:
-        return "" if self._issuer is None else TRUST.format(issuer=self._issuer.name)
+        if self._issuer is None:
+            return ""
+        places = {
+            "https://central.example.org:8470/elements": self._issuer.name,
+            "pilots:pilots": f"{OWNER}:{OWNER}",
+        }
+        return on_page(PAGE, "arc.conf", places)
 
     def _trust_issuer(self, issuer: str, jwks: dict[str, object]) -> None:
         number = f"{zlib.crc32(issuer.encode()) & 0xFFFFFFFF:x}"
@@ -252,3 +248,18 @@ class Arc:
         for daemon in self._daemons:
             daemon.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _with(config: str, more: str) -> str:
+    """Return a configuration with more lines in its sections, of which none may stand twice.
+
+    Groups of who comes in have to stand before the sections that name them.
+    """
+    for section in filter(None, more.split("[")):
+        name, _, lines = section.partition("]\n")
+        head = f"[{name}]\n"
+        if head in config:
+            config = config.replace(head, head + lines.strip() + "\n", 1)
+        else:
+            config = config.replace("[mapping]\n", f"{head}{lines.strip()}\n[mapping]\n", 1)
+    return config

@@ -18,6 +18,7 @@ from pathlib import Path
 from pilotage.pilot import processes
 
 from .issuer import Issuer
+from .pages import on_page
 
 READY_S = 40.0
 OWNER = "pilotage-tests"
@@ -89,20 +90,10 @@ NEGOTIATOR_MIN_INTERVAL = 1
 SCHEDD_INTERVAL = 2
 SHUTDOWN_FAST_TIMEOUT = 5
 """
-# What the administrator of an HTCondor-CE writes for an issuer: docs/sites/htcondor.md has it too.
-_TRUST = """\
-AUTH_SSL_SERVER_CERTFILE = {authority}/host.pem
-AUTH_SSL_SERVER_KEYFILE = {authority}/host.key
+PAGE = "docs/sites/htcondor.md"  # what an administrator writes so that it trusts an issuer
+_BESIDE = """\
 AUTH_SSL_CLIENT_CAFILE = {authority}/ca.pem
 SEC_SCITOKENS_CACHE = {folder}/cache
-SCITOKENS_SERVER_AUDIENCE = {audience}
-CERTIFICATE_MAPFILE = {folder}/mapfile
-"""
-# Fields of it are regular expressions.
-_MAPFILE = """\
-SCITOKENS {issuer},{subject} {owner}@local
-FS (.*) \\1
-IDTOKENS (.*) \\1
 """
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # of the machine: whom libcurl trusts
 
@@ -222,17 +213,20 @@ class Htcondor:
 
         The daemons alone see it: they have a view of their own of the machine's files.
         """
-        (self.folder / "mapfile").write_text(
-            _MAPFILE.format(issuer=issuer.signer.name, subject="pilotage-factory", owner=OWNER)
-        )
+        places = {
+            "/etc/grid-security/hostcert.pem": str(issuer.authority / "host.pem"),
+            "/etc/grid-security/hostkey.pem": str(issuer.authority / "host.key"),
+            "/etc/condor/mapfile": str(self.folder / "mapfile"),
+            "ce.example.org:9619": self.audience,
+            "https://central.example.org:8470/elements": issuer.signer.name,
+            "pilots@example.org": f"{OWNER}@local",
+        }
+        (self.folder / "mapfile").write_text(on_page(PAGE, "mapfile", places))
         (self.folder / "cache").mkdir(exist_ok=True)
         shutil.chown(self.folder / "cache", "condor", "condor")
         with self.config.open("a") as config:
-            config.write(
-                _TRUST.format(
-                    authority=issuer.authority, folder=self.folder, audience=self.audience
-                )
-            )
+            config.write(on_page(PAGE, "condor_config", places))
+            config.write(_BESIDE.format(authority=issuer.authority, folder=self.folder))
         script = f'mount --bind "$0" {_AUTHORITIES} && exec "$@"'
         return ["unshare", "--mount", "sh", "-c", script, str(issuer.authority / "ca.pem")]
 

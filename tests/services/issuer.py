@@ -17,7 +17,8 @@ from .authority import make_authority
 class Issuer:
     """The issuer with its keys in a folder, and the authority that its host's certificate is of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        """`data`: the data directory whose keys it shows; None: one of its own."""
         folder.mkdir(exist_ok=True)
         self.authority = folder / "authority"
         self.authority.mkdir(exist_ok=True)
@@ -29,7 +30,7 @@ class Issuer:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.signer = ElementIssuer(
-            folder,
+            data or folder,
             lambda: f"https://localhost:{self._server.server_port}",
             disk=RealDisk(),
             clock=SystemClock(),
