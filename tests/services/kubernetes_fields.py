@@ -55,7 +55,7 @@ def unknown_field(kind: str, given: Any) -> str:
 
 def _unknown(known: Any, given: Any, path: str) -> str:
     if isinstance(given, list):
-        many = cast(list[Any], given)
+        many = cast(list[object], given)
         return next(filter(None, (_unknown(known, one, path) for one in many)), "")
     if known is None or not isinstance(given, dict):
         return ""

@@ -15,16 +15,19 @@ import httpx
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.patterns import whole
+
 from ..credential import Credential, keep
 from ..drivers import Driver, Tools
 from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from ..errors import Denied, Step, Unreachable
 from .calls import batches
+from .words import HttpsUrl, PathOrNone
 
 ANSWER_MAX_BYTES = 64_000_000
 OUTPUT_READ_MAX_BYTES = 16_000_000  # of what a pilot printed, to find its end
 _ADL = "http://www.eu-emi.eu/es/2010/12/adl"
-_SLOT = re.compile("[A-Za-z0-9_-]{1,128}")
+_SLOT = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _WAITS = frozenset(
     {"ACCEPTING", "ACCEPTED", "PREPARING", "PREPARED", "SUBMITTING", "QUEUING"},
 )
@@ -48,11 +51,11 @@ _DESCRIPTION = """\
 class ArcOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `arc`."""
 
-    url: Annotated[str, Meta(pattern="^https://[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?$")]
-    queue: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$|^$", max_length=128)] = ""
-    ca_file: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # empty: the system's
+    url: HttpsUrl
+    queue: Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9_.-]*)?"), max_length=128)] = ""
+    ca_file: PathOrNone = ""  # empty: the system's
     runtime_environments: tuple[
-        Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_./-]*$", max_length=128)], ...
+        Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9_./-]*"), max_length=128)], ...
     ] = ()
     access: Literal["token", "certificate"] = "token"
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one request

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import ceil
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -35,15 +35,11 @@ from ..errors import Denied, Step, Unreachable
 from .calls import Calls, batches
 from .words import HostOrNone, PathOrNone
 
-# Without `$(macro)`, and without a backslash at its end, which would take in the next line.
+# One line of text without `$(macro)`, and without a backslash at its end, which would take in the
+# next line; and no line that queues.
 _TEXT = r"([ -#%-~]*[!-#%-\[\]-~])?"
-_Line = Annotated[
-    str,
-    Meta(
-        pattern=whole(f"(?![Qq][Uu][Ee][Uu][Ee]\\b)[+A-Za-z][A-Za-z0-9_.]* *= *{_TEXT}"),
-        max_length=512,
-    ),
-]
+_LINE = rf"(?![Qq][Uu][Ee][Uu][Ee] *=)[+A-Za-z][A-Za-z0-9_.]* *= *{_TEXT}"
+_Line = Annotated[str, Meta(pattern=whole(_LINE), max_length=512)]
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
 _OURS = "PilotageStamp =!= undefined"
 NOT_SPOOLED = b"Failed to spool job files"
@@ -180,11 +176,16 @@ class Htcondor:
             stdin=_tar(alike, file, self._description(alike)),
         )
         if done.code != 0:
-            if NOT_SPOOLED in done.err:
-                await self._take_back(alike)
-            await self._list(Step.SUBMIT)  # it may know better what is wrong
-            raise Denied(Step.SUBMIT, done.complaint)
+            await self._failed(alike, done)
         return _placed(alike, done)
+
+    async def _failed(self, alike: Sequence[PilotRequest], done: Completed) -> NoReturn:
+        """Find out whether nothing has happened. Raises Denied, or Unreachable where some has."""
+        if NOT_SPOOLED in done.err:
+            await self._take_back(alike)
+        elif await self.find([one.stamp for one in alike]):  # or it knows better what is wrong
+            raise Unreachable(Step.SUBMIT, f"some are queued: {done.complaint}")
+        raise Denied(Step.SUBMIT, done.complaint)
 
     async def _take_back(self, alike: Sequence[PilotRequest]) -> None:
         """Remove jobs that are queued and whose files never came: they would wait for ever."""
@@ -338,4 +339,4 @@ def _tar(alike: Sequence[PilotRequest], file: str, description: str) -> bytes:
     return packed.getvalue()
 
 
-DRIVER = Driver(HtcondorOptions, Htcondor)
+DRIVER = Driver(HtcondorOptions, Htcondor, programs=("condor_submit", "condor_q", "condor_rm"))

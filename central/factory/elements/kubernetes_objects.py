@@ -17,7 +17,7 @@ from pilotage.proto.patterns import whole
 
 from ..element import PilotRequest, Slot, SlotState
 from ..errors import Denied, Step
-from .words import Path, PathOrNone
+from .words import HttpsUrl, Path, PathOrNone
 
 NAME_MAX = 63  # of a Job: its name is a label of its Pod
 OURS = "app.kubernetes.io/managed-by=pilotage"
@@ -72,9 +72,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `kubernetes`."""
 
-    url: Annotated[
-        str, Meta(pattern=whole("https://[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"), max_length=512)
-    ]
+    url: HttpsUrl
     namespace: Annotated[str, Meta(pattern=whole(_NAME.pattern))]
     image: Annotated[
         str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@-]*"), max_length=512)

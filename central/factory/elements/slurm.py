@@ -11,13 +11,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.patterns import whole
+
 from ..drivers import Driver, Tools
 from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from ..errors import Denied, Step, Unreachable
 from .calls import Calls, batches, exit_code, submit_each
+from .words import Path, PathOrNone
 
-_Word = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+@-]*$|^$", max_length=128)]
-_Extra = Annotated[str, Meta(pattern="^--[a-z][a-z-]*(=[^\\x00-\\x1f]*)?$", max_length=256)]
+_Word = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9_.,+@-]*)?"), max_length=128)]
+_Extra = Annotated[str, Meta(pattern=whole("--[a-z][a-z-]*(=[ -~]*)?"), max_length=256)]
 _LIST = ("squeue", "--me", "--noheader", "--states=all", "--Format")
 _COLUMNS = "JobID:24,Name:80,State:24,exit_code:24,Reason:200"
 _WAITS = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"})
@@ -36,12 +39,12 @@ MIB = 1_048_576
 class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `slurm`."""
 
-    folder: Annotated[str, Meta(pattern="^/[^\\x00-\\x1f%]*$", max_length=512)]  # shared with nodes
+    folder: Path  # shared with nodes
     partition: _Word = ""  # empty: the cluster's default
     account: _Word = ""
     qos: _Word = ""
     extra: tuple[_Extra, ...] = ()  # of sbatch: --constraint=avx2
-    config: Annotated[str, Meta(pattern="^/|^$", max_length=512)] = ""  # slurm.conf, if elsewhere
+    config: PathOrNone = ""  # slurm.conf, if elsewhere
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 
 
@@ -183,4 +186,4 @@ def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
     raise Unreachable(step, f"squeue says {state!r}, which is no state that we know")
 
 
-DRIVER = Driver(SlurmOptions, Slurm)
+DRIVER = Driver(SlurmOptions, Slurm, programs=("sbatch", "squeue", "scancel"))

@@ -6,6 +6,7 @@ that is refused is not tried again at once: OpenSSH shuts out whoever fails ofte
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -15,34 +16,44 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.patterns import whole
+
 from ..commands import Remote
 from ..drivers import Driver, Tools, element
 from ..element import ComputeElement
 from ..errors import BadOptions
 from .bare import Bare
+from .words import LETTERS
+from .words import Path as PlainPath
 
 KEPT_S = 60
 SOCKET_FOLDER_MAX = 45  # of 108 bytes; %C takes 40, and ssh adds 18 while it connects
 _BARE = "none"
+_PLAIN = re.compile(f"{LETTERS}*")
 
 
 class SshOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `ssh`."""
 
-    host: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9.:_-]*$", max_length=255)]
-    user: Annotated[str, Meta(pattern="^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=64)]
-    key_file: Annotated[str, Meta(min_length=1, pattern="^/")]
-    known_hosts: Annotated[str, Meta(min_length=1, pattern="^/")]  # the host's key stands there
+    host: Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9.:_-]*"), max_length=255)]
+    user: Annotated[str, Meta(pattern=whole("[A-Za-z0-9_][A-Za-z0-9._-]*"), max_length=64)]
+    key_file: PlainPath
+    known_hosts: PlainPath  # the host's key stands there
     port: Annotated[int, Meta(ge=1, le=65_535)] = 22
-    folder: Annotated[str, Meta(min_length=1, max_length=1024)] = ".pilotage"  # over there
+    folder: Annotated[str, Meta(pattern=whole(f"[A-Za-z0-9._/]{LETTERS}*"), max_length=1024)] = (
+        ".pilotage"  # over there
+    )
     batch: str = _BARE  # the driver of the batch system over there; none: pilots start at once
     batch_options: dict[str, Any] = {}
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 
 
 def _sockets(folder: Path) -> Path:
-    """Return a folder for the shared connection whose path is short enough for a socket's name."""
-    if len(os.fsencode(folder)) <= SOCKET_FOLDER_MAX:
+    """Return a folder for the shared connection whose path is short enough for a socket's name.
+
+    To ssh it is a text where `%h`, quotes and spaces mean something: it has plain letters alone.
+    """
+    if len(os.fsencode(folder)) <= SOCKET_FOLDER_MAX and _PLAIN.fullmatch(str(folder)):
         return folder
     number = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"pilotage-{number}"
@@ -90,4 +101,4 @@ def _make(options: SshOptions, tools: Tools) -> ComputeElement:
         raise BadOptions(f"options.batch_options of {options.batch}: {why}") from None
 
 
-DRIVER = Driver(SshOptions, _make)
+DRIVER = Driver(SshOptions, _make, programs=("ssh",))

@@ -15,3 +15,7 @@ LETTERS = "[A-Za-z0-9._/@+=,:-]"
 Path = Annotated[str, Meta(pattern=whole(f"/{LETTERS}*"), max_length=512)]
 PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{LETTERS}*)?"), max_length=512)]  # empty: none
 HostOrNone = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9.:@_-]*)?"), max_length=255)]
+HttpsUrl = Annotated[  # what follows it is one path: no query, no user, no way back
+    str,
+    Meta(pattern=whole(r"https://(?!.*\.\.)[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"), max_length=512),
+]
