@@ -8,8 +8,8 @@ import msgspec
 
 from pilotage.proto.job import Need
 
-from .attempts import Out
 from .clauses import least_memory_mb
+from .out import Out
 from .types import LiveOffer
 
 

@@ -1,20 +1,9 @@
 """The exact rule: which clauses refuse, and what a job gets where none does."""
 
-import msgspec
-
 from pilotage.proto.job import Need
 
 from .clause import Clauses
-from .types import ClassSpec, LiveOffer
-
-
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """What of an offer a job gets."""
-
-    cores: int
-    memory_mb: int
-    scratch_mb: int = 0
-    gpus: int = 0
+from .types import ClassSpec, Grant, LiveOffer
 
 
 def misfits(

@@ -9,13 +9,14 @@ from pilotage.proto.api import Explanation, OfferExplanation
 from pilotage.proto.job import PRIORITY_DEFAULT
 
 from . import clauses, explain, explain_offer, fit
-from .attempts import Attempts, Out
+from .attempts import Attempts
 from .backlog import Backlog
 from .classes import JobClass
 from .indexes import Indexes
 from .known import Known
 from .ledger import ABSENT, PENDING
 from .limits import Kind, Limit, Limits
+from .out import Out
 from .parked import ParkedOffers
 from .reserve import Reservations
 from .room import Free

@@ -72,6 +72,15 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
         return self.memory_free_mb / self.cores_free
 
 
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an offer a job gets."""
+
+    cores: int
+    memory_mb: int
+    scratch_mb: int = 0
+    gpus: int = 0
+
+
 class Match(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is pending for an offer until it is confirmed, dropped or put back.
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.fit import Grant, misfits
+from pilotage.matcher.fit import misfits
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.tagexpr import parse
-from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.matcher.types import ClassSpec, Grant, LiveOffer
 from pilotage.proto.job import Need
 
 SCARCE, PLAIN, ELSEWHERE, LAST = range(4)
