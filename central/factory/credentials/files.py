@@ -10,6 +10,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.patterns import whole
+
 from ...observe.times import shown
 from ...ports import Clock
 from ..credential import Credential
@@ -23,7 +25,7 @@ LEFT_MIN_S = 60.0  # a credential that ends while it is used is none
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the source `file`."""
 
-    path: Annotated[str, Meta(pattern="^/", max_length=1024)]
+    path: Annotated[str, Meta(pattern=whole(r"/[^\x00-\x1f\x7f]+"), max_length=1024)]
 
 
 class FileSource:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.claims import WLCG_VERSION
+from pilotage.proto.patterns import whole
 
 from ...auth.errors import BadKeyFile
 from ...ports import Clock
@@ -18,8 +19,8 @@ from ..errors import CredentialExpired
 
 RENEWED_PART = 0.5  # of its life: then another one is signed
 EARLY_S = 30  # the site's clock may be behind ours
-_Audience = Annotated[str, Meta(pattern="^[!-~]+$", max_length=512)]
-_Scope = Annotated[str, Meta(pattern=r"^[!#-\[\]-~]+$", max_length=256)]  # of RFC 6749
+_Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512)]
+_Scope = Annotated[str, Meta(pattern=whole(r"[!#-\[\]-~]+"), max_length=256)]  # of RFC 6749
 COMPUTE = ("compute.read", "compute.modify", "compute.create", "compute.cancel")
 
 
@@ -27,13 +28,13 @@ class IssuedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The options of the source `issuer`."""
 
     audience: _Audience | Annotated[tuple[_Audience, ...], Meta(min_length=1, max_length=16)]
-    subject: Annotated[str, Meta(pattern="^[!-~]+$", max_length=256)] = "pilotage-factory"
+    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=256)] = "pilotage-factory"
     scope: Annotated[tuple[_Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
     # As the profile has it; ARC 7.0 with `tokenscopes` takes a list of them only.
     scope_form: Literal["text", "list"] = "text"
     lifetime_s: Annotated[float, Meta(ge=300, le=86_400)] = 3_600.0
     # Where sites find the keys, if not at the central: it has to be reachable for them.
-    issuer: Annotated[str, Meta(pattern="^https://[!-~]+$|^$", max_length=512)] = ""
+    issuer: Annotated[str, Meta(pattern=whole("(https://[!-~]+)?"), max_length=512)] = ""
 
 
 class Signer(Protocol):

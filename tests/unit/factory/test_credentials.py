@@ -114,6 +114,8 @@ def test_a_wrong_source_or_option_is_named() -> None:
         source("issuer", {"audience": "ce"}, commands=program, clock=clock)
     with pytest.raises(BadOptions, match=r"credential.options.path: "):
         source("file", {"path": "relative"}, commands=program, clock=clock)
+    with pytest.raises(BadOptions, match=r"credential.options.path: "):
+        source("renewed", {"path": "/run/\0token"}, commands=program, clock=clock)
 
 
 def test_a_file_for_programs_is_ours_alone(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ async def test_keys_are_ours_alone_and_damaged_ones_are_named(house: House) -> N
     [
         ({"audience": ""}, "credential.options.audience"),
         ({"audience": ["a b"]}, "credential.options.audience"),
+        ({"audience": "ce.example.org\n"}, "credential.options.audience"),
+        ({"subject": "factory\n"}, "credential.options.subject"),
         ({"scope": ["compute.read storage.read"]}, r"credential.options.scope"),
         ({"scope": ['a"']}, "credential.options.scope"),
         ({"scope_form": "words"}, "credential.options.scope_form"),

@@ -131,11 +131,11 @@ async def test_a_credential_that_cannot_be_kept_is_trouble_of_its_element(tmp_pa
         await driver.states(["7.0"])
 
 
-class NotSpooling:
-    """An HTCondor that queues jobs and loses their files."""
+class Failing:
+    """An HTCondor whose condor_submit fails, and what its queue has then."""
 
-    def __init__(self, removes: int) -> None:
-        self._removes = removes
+    def __init__(self, said: bytes, *, removes: int = 0, queue: bytes = b"[]") -> None:
+        self._said, self._removes, self._queue = said, removes, queue
         self.removed: list[str] = []
 
     async def run(
@@ -150,18 +150,29 @@ class NotSpooling:
             self.removed.append(argv[-1])
             return Completed(self._removes, b"", b"the queue is away")
         if argv[0] == "condor_q":
-            return Completed(0, b"[]", b"")
-        return Completed(1, b"", b"ERROR: Failed to spool job files.")
+            return Completed(0, self._queue, b"")
+        return Completed(1, b"", self._said)
 
 
 @pytest.mark.parametrize(("removes", "raised"), [(0, Denied), (1, Unreachable)])
 async def test_jobs_whose_files_never_came_are_removed_or_not_forgotten(
     tmp_path: Path, removes: int, raised: type[Exception]
 ) -> None:
-    condor = NotSpooling(removes)
+    condor = Failing(b"ERROR: Failed to spool job files.", removes=removes)
     driver = element("htcondor", {}, Tools(condor, HandClock(), tmp_path))
 
     with pytest.raises(raised, match="spool"):
         await driver.submit([PilotRequest(f"home-1234567{n}", b"#!/bin/sh\n") for n in range(2)])
 
     assert condor.removed == ['stringListMember(PilotageStamp, "home-12345670,home-12345671")']
+
+
+async def test_a_failed_submission_that_has_queued_some_may_have_happened(tmp_path: Path) -> None:
+    request = PilotRequest(STAMP, b"#!/bin/sh\n")
+    nothing = Failing(b"ERROR: Failed to commit")
+    queued = Failing(b"ERROR: Failed to commit", queue=ad(JobStatus=5, PilotageStamp=f'"{STAMP}"'))
+
+    with pytest.raises(Denied, match="Failed to commit"):
+        await element("htcondor", {}, Tools(nothing, HandClock(), tmp_path)).submit([request])
+    with pytest.raises(Unreachable, match="some are queued: ERROR: Failed to commit"):
+        await element("htcondor", {}, Tools(queued, HandClock(), tmp_path)).submit([request])
