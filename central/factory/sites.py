@@ -49,17 +49,17 @@ class PilotEntry(_Entry, frozen=True):
     idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = (
         300.0  # it ends after so long without work
     )
-    os: str = ""
-    architecture: str = "x86_64"
-    tags: tuple[Word, ...] = ()
-    required_tags: tuple[Word, ...] = ()
-    types: tuple[Word, ...] = ()
-    groups: tuple[str, ...] = ()
-    owners: tuple[str, ...] = ()
-    cvmfs: tuple[str, ...] = ()
-    isolation: Literal["", "auto", "bubblewrap", "unshare", "session"] = ""
-    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
-    hs23_per_core: float = 0.0
+    os: str = ""  # of its nodes: el9, debian13 …; empty: none that asks for one comes
+    architecture: str = "x86_64"  # of its nodes; pilots find it by themselves
+    tags: tuple[Word, ...] = ()  # that jobs may ask for
+    required_tags: tuple[Word, ...] = ()  # only jobs that ask for all of these
+    types: tuple[Word, ...] = ()  # only jobs of these types; empty: of all
+    groups: tuple[str, ...] = ()  # only jobs of these groups
+    owners: tuple[str, ...] = ()  # only jobs of these owners
+    cvmfs: tuple[str, ...] = ()  # repositories that its nodes mount
+    isolation: Literal["", "auto", "bubblewrap", "unshare", "session"] = ""  # rung of isolation
+    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
+    hs23_per_core: float = 0.0  # 0: not measured
 
 
 class NodesEntry(_Entry, frozen=True):
@@ -81,8 +81,8 @@ class NodesEntry(_Entry, frozen=True):
 class CredentialEntry(_Entry, frozen=True):
     """Where the credential of an element comes from; the options are the source's."""
 
-    source: _Name
-    options: dict[str, Any] = {}
+    source: _Name  # file, renewed, command, issuer, proxy
+    options: dict[str, Any] = {}  # the source's own
 
 
 class ElementEntry(_Entry, frozen=True):
@@ -92,14 +92,14 @@ class ElementEntry(_Entry, frozen=True):
     options: dict[str, Any] = {}  # the driver's own
     credential: CredentialEntry | None = None
     pilots_max: _Count = 100  # queued and running
-    queued_max: _Count = 20
+    queued_max: _Count = 20  # that wait in the batch system
     submit_max: _Count = 20  # in one cycle
     cancel_max: _Count = 10  # in one cycle
-    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None  # None: the site's
-    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None  # empty: its part of the site's
+    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)  # sizes
     pilot: PilotEntry = PilotEntry()
     nodes: NodesEntry = NodesEntry()
-    enabled: bool = True
+    enabled: bool = True  # false: it gets no pilots
 
 
 class SiteEntry(_Entry, frozen=True):
@@ -107,8 +107,8 @@ class SiteEntry(_Entry, frozen=True):
 
     elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
     pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
-    contact: Annotated[str, Meta(max_length=256)] = ""
-    enabled: bool = True
+    contact: Annotated[str, Meta(max_length=256)] = ""  # for people
+    enabled: bool = True  # false: it gets no pilots
 
 
 class BadSite(ValueError):

@@ -18,7 +18,7 @@ from pilotage.proto import job, job_states, messages, pilot_states
 from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS, Code
 
-from . import command_line, notes, pilot_messages, rights, routes, structs
+from . import command_line, notes, pilot_messages, rights, routes, site_files, structs
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 _JOB_STRUCTS: Final = (
@@ -72,6 +72,16 @@ def configuration_page() -> str:
         for struct in (RunningLimit, StartLimit, KeptDays)
     )
     return _page("Configuration", "central/settings.py", text, *sections)
+
+
+def site_files_page() -> str:
+    text = """
+        One file a site, `sites/NAME.yaml` in the data directory: [sites](operations/sites.md) tells
+        how they are used. A key that is not listed here is refused with its line, and its file, or
+        its element, stays as it was; `pilotage doctor` looks at all of them. Times are in seconds,
+        as `_s` says.
+    """
+    return _page("Sites' files", "central/factory/sites.py", text, *site_files.sections())
 
 
 def errors_page() -> str:
@@ -174,6 +184,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "pilot-messages.md": pilot_messages_page,
     "pilot-states.md": pilot_states_page,
     "roles.md": roles_page,
+    "site-files.md": site_files_page,
 }
 
 

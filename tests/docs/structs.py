@@ -78,6 +78,8 @@ def words(kind: kinds.Type) -> str:
             return f"list of {words(kind.item_type)}{sizes}"
         case kinds.DictType():
             return f"mapping of {words(kind.key_type)} to {words(kind.value_type)}"
+        case kinds.LiteralType():
+            return "one of " + ", ".join(f"`{word or 'empty'}`" for word in kind.values)
         case kinds.EnumType():
             return "one of " + ", ".join(f"`{member.value}`" for member in kind.cls)
         case kinds.StructType() | kinds.DataclassType():
