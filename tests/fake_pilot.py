@@ -144,7 +144,7 @@ class FakeGuard:
     def start(
         self, assignment: Assignment, folder: Path, fence: float, outfit: Outfit | None = None
     ) -> None:
-        if self._dead:
+        if self._dead or assignment.attempt_id in self._payloads:
             return
         attempt_id, script = assignment.attempt_id, self._script(assignment)
         self.outfits[attempt_id] = outfit
@@ -247,18 +247,21 @@ class FakeGuard:
         if payload.left_s <= 1e-9:
             payload.why = ""
             return True
-        if now - payload.started_at - payload.frozen_s >= payload.assignment.grant.wall_s:
+        if now >= self._wall_over(payload):
             payload.why = "wall"
             return True
         return False
+
+    def _wall_over(self, payload: _Payload) -> float:
+        return payload.started_at + payload.frozen_s + payload.assignment.grant.wall_s
 
     def _next_event(self, payload: _Payload) -> float:
         now = self._clock.now()
         times = [payload.kill_at] if payload.kill_at is not None else []
         if payload.frozen_at is not None:
             return min([*times, payload.frozen_at + FROZEN_MAX_S])
-        wall_over = payload.started_at + payload.frozen_s + payload.assignment.grant.wall_s
-        return min([*times, payload.fence, now + payload.left_s, wall_over])
+        times += [payload.fence, now + payload.left_s, self._wall_over(payload)]
+        return min(times)
 
     def _account(self, payload: _Payload, since: float) -> None:
         now = self._clock.now()
@@ -283,8 +286,8 @@ class FakeGuard:
             self._workspace.write(payload.folder / "work" / name, content)
 
     def _ended(self, payload: _Payload) -> Ended:
-        wall_s = self._clock.now() - payload.started_at
-        usage = Usage(wall_s=wall_s, cpu_s=wall_s - payload.frozen_s, frozen_s=payload.frozen_s)
+        wall_s = self._clock.now() - payload.started_at - payload.frozen_s
+        usage = Usage(wall_s=wall_s, cpu_s=wall_s, frozen_s=payload.frozen_s)
         killed = bool(payload.why)
         return Ended(
             attempt_id=payload.assignment.attempt_id,

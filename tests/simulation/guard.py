@@ -148,6 +148,8 @@ class NodeGuard:
 
     def _start(self, assignment: Assignment, folder: Path, fence: float) -> None:
         attempt_id, script = assignment.attempt_id, self._script(assignment)
+        if attempt_id in self.mine:
+            return
         if script.does_not_start:
             self._tell(GuardNews(attempt_id, not_started=script.does_not_start))
             return
@@ -290,8 +292,8 @@ class NodeGuard:
             return
         self._forget(payload)
         frozen_s = held.frozen_total_s(held.ended_at)
-        wall_s = held.ended_at - held.started_at
-        usage = Usage(wall_s=wall_s, cpu_s=max(0.0, wall_s - frozen_s), frozen_s=frozen_s)
+        wall_s = max(0.0, held.ended_at - held.started_at - frozen_s)
+        usage = Usage(wall_s=wall_s, cpu_s=wall_s, frozen_s=frozen_s)
         self._tell(
             GuardNews(
                 held.attempt_id,
