@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.auth.element_issuer import ElementIssuer
-from pilotage.central.operate.clocks import SystemClock, SystemRandomness
-from pilotage.central.operate.files import RealDisk
 from tests.services.arc import Arc
 from tests.services.folders import open_folder
 from tests.services.htcondor import Htcondor
@@ -51,24 +48,22 @@ def test_an_htcondor_that_trusts_the_central(
             issuer.stop()
 
 
-def test_an_arc_that_trusts_the_central(tmp_path: Path) -> None:
-    issuer = ElementIssuer(
-        data(tmp_path),
-        lambda: ISSUER.removesuffix("/elements"),
-        disk=RealDisk(),
-        clock=SystemClock(),
-        randomness=SystemRandomness(),
-    )
-    issuer.make()
+def test_an_arc_that_trusts_the_central(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    issuer = Issuer(tmp_path_factory.mktemp("issuer"), data(tmp_path))
+    issuer.start()
     with open_folder("arc") as public:
-        arc = Arc(public, issuer)
+        arc = Arc(public, issuer.signer, issuer.authority / "trusted")
         places = {
+            ISSUER: issuer.signer.name,
             CA: str(public / "ca" / "ca.pem"),
             "https://arc.example.org:443/arex": str(arc.options["url"]),
         }
         try:
             arc.start()
             with walk_through("docs/sites/arc.md", tmp_path, places):
-                pass
+                assert "/elements/jwks.json" in issuer.asked
         finally:
             arc.stop()
+            issuer.stop()

@@ -33,6 +33,7 @@ from .pages import on_page
 READY_S = 60.0
 ISSUER = "http://127.0.0.1/test-issuer"
 PAGE = "docs/sites/arc.md"  # what an administrator writes so that it trusts an issuer
+AUTHORITIES = "/etc/grid-security/certificates"  # with which A-REX fetches keys of issuers
 PROGRAMS = (Path("/usr/share/arc/arc-arex-start"), Path("/usr/share/arc/arc-arex-ws-start"))
 _CONFIG = """\
 [common]
@@ -97,9 +98,18 @@ def missing() -> str:
 class Arc:
     """One compute element."""
 
-    def __init__(self, folder: Path, issuer: ElementIssuer | None = None) -> None:
-        """With an `issuer` whoever has a token of it comes in, and scopes of tokens count."""
-        self.folder, self._issuer = folder, issuer
+    def __init__(
+        self,
+        folder: Path,
+        issuer: ElementIssuer | None = None,
+        fetches_from: Path | None = None,
+    ) -> None:
+        """With an `issuer` whoever has a token of it comes in, and scopes of tokens count.
+
+        Its keys are fetched from where authorities in the folder `fetches_from` vouch for; without
+        one they are laid into A-REX's folder.
+        """
+        self.folder, self._issuer, self._fetches_from = folder, issuer, fetches_from
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._key = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"})
@@ -149,7 +159,7 @@ class Arc:
         (self.folder / "tmp").chmod(0o1777)
         make_authority(self.folder / "ca")
         self._trust_issuer(ISSUER, {"keys": [self._key.as_dict(private=False)]})
-        if self._issuer is not None:  # it would look for it by HTTPS with the machine's authorities
+        if self._issuer is not None and self._fetches_from is None:
             self._trust_issuer(self._issuer.name, self._issuer.published().jwks)
         self._dh_parameters()
         root = self._private_root()
@@ -166,7 +176,7 @@ class Arc:
             for program in PROGRAMS:
                 self._daemons.append(
                     subprocess.Popen(
-                        [program],
+                        [*self._view(), str(program)],
                         env=environment,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
@@ -175,6 +185,13 @@ class Arc:
                     )
                 )
         self._wait()
+
+    def _view(self) -> list[str]:
+        """Return the words that give A-REX a view of its own of the machine's authorities."""
+        if self._fetches_from is None:
+            return []
+        script = f'mkdir -p {AUTHORITIES} && mount --bind "$0" {AUTHORITIES} && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, str(self._fetches_from)]
 
     def _trust(self) -> str:
         if self._issuer is None:
