@@ -162,7 +162,7 @@ def check(
         async for found in client.check_site(site, element=element, timeout_s=timeout_s):
             if not common.json:
                 for one in found.elements:
-                    _print_steps(one, told)
+                    print_check(one, told)
         assert found is not None
         if common.json:
             print_json(found)
@@ -174,7 +174,7 @@ def check(
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _print_steps(check: ElementCheck, told: set[tuple[str, str]]) -> None:
+def print_check(check: ElementCheck, told: set[tuple[str, str]]) -> None:
     """Print what has ended since the last look."""
     if check.held and (check.element, "") not in told:
         told.add((check.element, ""))

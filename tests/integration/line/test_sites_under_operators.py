@@ -9,8 +9,11 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.settings import MatcherSettings
+from pilotage.central.store.records import NewSecret
+from pilotage.central.store.slots import NewSlot, SlotOutput
 from pilotage.proto.api import JobFilter, JobView, PilotView
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
+from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
@@ -243,3 +246,32 @@ def test_what_the_settings_ban_is_not_lifted_by_a_word() -> None:
         assert [(one.place, one.who) for one in shown.marks] == [("LAPP", "settings")]
 
     story(tell, MatcherSettings(banned=("LAPP",)))
+
+
+def test_operators_see_what_the_script_of_a_pilot_printed_and_others_do_not() -> None:
+    async def tell(operator: Operator) -> None:
+        world = operator.world
+        secret = NewSecret(
+            secret_hash="h",
+            pilot="pic-1",
+            community="ctao",
+            site="PIC",
+            element="slurm",
+            expires_at=2_000_000_000.0,
+            made_by="factory",
+            at=1.0,
+        )
+        await world.store.add_slots([NewSlot(secret=secret, shape="shape 0")])
+        await world.store.place_slots({"pic-1": "77"})
+        output = SlotOutput(exit_code=23, stdout=b"one\n", stderr=b"no python\xff\n")
+        await world.store.keep_output("pic-1", output)
+        reader = msgspec.structs.replace(world.user(), role=Role.READER)
+        seen = await operator.pilot("pic-1")
+        hidden = await world.central.services.pilots.get(reader, "pic-1")
+
+        assert (seen.slot, seen.exit_code, seen.stdout) == ("77", 23, "one\n")
+        assert seen.stderr == "no python\N{REPLACEMENT CHARACTER}\n"
+        assert (hidden.slot, hidden.exit_code) == ("77", 23)
+        assert (hidden.stdout, hidden.stderr) == ("", "")
+
+    story(tell)

@@ -1,0 +1,64 @@
+"""How sites, checks and pilots that never began look."""
+
+import pytest
+
+from pilotage.central.cli.pilot_facts import facts
+from pilotage.central.cli.sites import bans, print_check
+from pilotage.proto.api import PilotView, SiteView
+from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
+from pilotage.proto.pilot_states import PilotState
+
+
+def a_site(**said: object) -> SiteView:
+    figures = dict.fromkeys(("pilots", "cores", "cores_free", "running", "done", "failed"), 0)
+    return SiteView(site="PIC", **figures, **said)  # type: ignore[arg-type]
+
+
+def test_bans_and_drains_of_sites_and_elements_are_told() -> None:
+    assert bans([a_site()]) == []
+    assert bans([a_site(banned=True, draining_elements=("slurm",))]) == [
+        "PIC is banned: only jobs of type Test run there",
+        "PIC/slurm is draining: it gets no pilots, and those there end when their jobs have",
+    ]
+
+
+def test_steps_are_told_once_and_the_failing_one_with_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: set[tuple[str, str]] = set()
+    reach = CheckStep(step="reach", state=CheckState.OK, took_s=0.2)
+    busy = CheckStep(step="submit", state=CheckState.BUSY)
+    bad = CheckStep(
+        step="submit", state=CheckState.FAILED, took_s=1.0, why="no account", do="see options"
+    )
+    print_check(ElementCheck(element="slurm", steps=[reach, busy]), told)
+    first = capsys.readouterr().out
+    print_check(ElementCheck(element="slurm", steps=[reach, bad]), told)
+    second = capsys.readouterr().out
+
+    assert first.split() == ["slurm", "reach", "ok", "0.2", "s"]
+    assert "reach" not in second
+    assert "no account" in second
+    assert "→ see options" in second
+
+
+def test_a_pilot_that_never_began_is_told_in_few_lines() -> None:
+    pilot = PilotView(
+        id="pic-1",
+        community="ctao",
+        site="PIC",
+        element="slurm",
+        host="",
+        state=PilotState.FAILED,
+        session=0,
+        reason="it ended before it asked for work",
+        slot="77",
+        exit_code=23,
+        stdout="a\n",
+    )
+    said = dict(facts(pilot))
+
+    assert said["reason"] == "it ended before it asked for work"
+    assert (said["slot"], said["exit_code"]) == ("77", "23")
+    assert said["begun"].startswith("no")
+    assert not said.keys() & {"cores", "glibc", "stdout", "silent_s"}
