@@ -38,7 +38,9 @@ from .pace import (
     BACK_OFF_MIN_S,
     BEAT_SPACING_MAX_S,
     BOUNDS_STEP_S,
+    BURST_S,
     FIRST_BEAT_S,
+    GATHER_S,
     GOODBYES_MAX,
     IMPATIENCE_MAX_S,
     TOGETHER_S,
@@ -93,6 +95,7 @@ class Brain:
         self._failures = 0
         self._next_try = -math.inf
         self._turn_at = -math.inf  # when the last one was sent
+        self._gone_first, self._gone_last = math.inf, -math.inf  # of those that ended since
         self._one_by_one = False  # the central could not read one of several items
         self._draining = False
         self._too_late = False  # to ask for anything
@@ -204,6 +207,7 @@ class Brain:
         """A payload is gone. Talk waits for `collected` or `tick`, so that its report and the ask
         for the next one can travel together."""
         self._payloads.gone(ended, now)
+        self._gone_first, self._gone_last = min(now, self._gone_first), now
         return self._take()
 
     def collected(
@@ -484,6 +488,7 @@ class Brain:
         if reports or ask is not None:
             turn = Turn(gen=self._me.gen, session=self._me.session, reports=reports, ask=ask)
             self._flying, self._turn_at = turn, now
+            self._gone_first, self._gone_last = math.inf, -math.inf
             self._own.append(SendTurn(turn, timeout_s(TURN_TIMEOUT_MAX_S, self._lease_s / 6)))
 
     def _ask(self, now: float) -> Optional[Ask]:
@@ -555,9 +560,17 @@ class Brain:
         return self._beats.due(self._impatience_s)
 
     def _talk_from(self) -> float:
-        """Return before when nothing is said: backing off, or waiting for another end to tell."""
-        together = self._turn_at + TOGETHER_S if self._slots.used else -math.inf
-        return max(self._next_try, together)
+        """Return before when nothing is said: backing off, or waiting for another end to tell.
+
+        Payloads that began together end together: the first of them would else take a request for
+        itself, and the others wait for its answer.
+        """
+        if not self._slots.used:
+            return self._next_try
+        if self._gone_last > self._turn_at + BURST_S:  # ends are rare: nobody comes along soon
+            return max(self._next_try, self._turn_at + TOGETHER_S)
+        gathered = min(self._gone_last + GATHER_S, self._gone_first + TOGETHER_S)
+        return max(self._next_try, self._turn_at + TOGETHER_S, gathered)
 
     def _talk_due(self) -> float:
         """Return when a request would have something to say, back-off apart."""
