@@ -2,7 +2,7 @@
 
 Hosts are told apart by their site and the name that their pilots say; a pilot may lie about its
 name, but never about its site. Beside the scores stands which jobs are not given to which host for
-a moment: what a job needs was not there.
+a moment: what a job needs was not there, and another host may have it.
 """
 
 from collections import OrderedDict
@@ -21,6 +21,7 @@ from .scores import Place, Scores, Shown, Terms, Verdict
 
 QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
 ASIDE_S: Final = 120.0  # for so long a job is not given again to a host that could not run it
+LATELY_S: Final = 900.0  # a host that has not asked for so long is no other choice
 ASIDE_MAX: Final = 64  # such jobs of a host, the newest
 HOSTS_MAX: Final = 10_000  # with such jobs
 WHOLE: Final = Terms(jobs_min=20)  # of an element: many hosts, many jobs
@@ -138,6 +139,13 @@ class Hosts:
         return jobs
 
     def _put_aside(self, place: Place, job: int, now: float) -> None:
+        """Keep a job from a host, as long as there are others that have not refused it too."""
+        left = self._hosts.lately(now - LATELY_S) - {place}
+        holding = [one for one in left if job in self._aside.get(one, ())]
+        if len(holding) == len(left):  # all have: the next one counts like the first
+            for one in holding:
+                del self._aside[one][job]
+            return
         jobs = self._aside.setdefault(place, OrderedDict())
         jobs.pop(job, None)
         jobs[job] = now + ASIDE_S

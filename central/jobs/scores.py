@@ -2,7 +2,8 @@
 
 Pure. A place is suspended when attempts fail there soon after their match, of several jobs of
 several owners, and nothing ends well in between: so many of them as could hardly be by chance, by
-how often attempts fail in its neighbours. What an owner's jobs do in many places says nothing of
+how often attempts fail in its neighbours. Where one owner has all jobs, twice as many have to fail,
+while others of his do well elsewhere. What an owner's jobs do in many places says nothing of
 any of them. A suspended place gets no jobs for a while, then a single one, the canary:
 if that does well, all is as before, if not, the next pause is twice as long. Of the places of a
 group few may be suspended at a time, and never the only one: of the others it is only told.
@@ -108,6 +109,7 @@ class Scores:
         self._terms = terms
         self._scores: dict[Place, _Score] = {}
         self._failed: OrderedDict[str, OrderedDict[Place, float]] = OrderedDict()  # by owner
+        self._well: dict[str, float] = {}  # when a job of an owner did well last
         self._members: dict[Hashable, set[Place]] = {}
 
     def saw(self, place: Place, group: Hashable, now: float) -> None:
@@ -125,6 +127,9 @@ class Scores:
         """A job ended well at a place, or runs for long: it is as it should be."""
         if self._failed:
             self._failed.pop(owner, None)
+        self._well[owner] = now
+        if len(self._well) > OWNERS_MAX:
+            del self._well[next(iter(self._well))]
         score = self._scores.get(place)
         if score is None or not score.rate and score.standing is Standing.OPEN:
             return None
@@ -173,6 +178,10 @@ class Scores:
         score = self._scores.get(place)
         if score is not None and score.canary == job:
             score.canary = None
+
+    def lately(self, since: float) -> set[Place]:
+        """Return the places that were seen since then."""
+        return {place for place, score in self._scores.items() if score.seen >= since}
 
     def asked(self, place: Place, group: Hashable, now: float) -> int | None:
         """A place is there, and asks: return how many jobs it may have; None: as many as fit."""
@@ -241,8 +250,18 @@ class Scores:
         oldest = now - self._terms.window_s
         while score.bad and next(iter(score.bad.values()))[1] < oldest:
             score.bad.popitem(last=False)
+        if len(score.bad) < self._terms.jobs_min:
+            return False
         owners = {owner for owner, _ in score.bad.values()}
-        return len(score.bad) >= self._terms.jobs_min and len(owners) >= self._terms.owners_min
+        if len(owners) >= self._terms.owners_min:
+            return True
+        return len(score.bad) >= 2 * self._terms.jobs_min and self._is_alone(score, owners, oldest)
+
+    def _is_alone(self, score: _Score, owners: set[str], oldest: float) -> bool:
+        """Whether there are no other owners, while jobs of these do well elsewhere."""
+        active = {owner for owner, at in self._well.items() if at >= oldest}
+        began = next(iter(score.bad.values()))[1]
+        return active == owners and all(self._well[owner] >= began for owner in owners)
 
     def _enough(self, score: _Score, there: Sequence[_Score]) -> int:
         """Return how many jobs have to fail, as they do in the neighbours: each counts alike."""

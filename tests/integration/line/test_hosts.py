@@ -231,6 +231,23 @@ def test_a_job_that_no_host_can_run_is_held_for_what_they_said() -> None:
     scene(tell)
 
 
+def test_the_only_host_gets_a_job_again_that_it_could_not_run() -> None:
+    async def tell(one: Scene) -> None:
+        await one.world.clock.sleep(1_000)
+        (job,) = await one.submit(1)
+        got: list[int] = []
+        for _ in range(5):
+            (matched,) = await one.voices[0].ask()
+            got.append(matched.job)
+            await one.voices[0].lacks(matched)
+        detail = await one.world.central.services.queries.job(one.user("maria"), job)
+
+        assert got == [job] * 5
+        assert detail.view.state is JobState.HELD
+
+    scene(tell)
+
+
 def test_people_see_what_is_held_against_a_host_and_lift_it() -> None:
     async def tell(one: Scene) -> None:
         services = one.world.central.services

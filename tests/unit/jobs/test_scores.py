@@ -84,6 +84,18 @@ def test_few_jobs_or_one_owner_say_nothing(jobs: int, owners: int) -> None:
     assert scores.shown() == []
 
 
+def test_where_one_owner_has_all_jobs_twice_as_many_have_to_fail_while_others_do_well() -> None:
+    told: list[Verdict | None] = []
+    for others_do_well in (False, True):
+        scores = a_site()
+        for number in range(10):
+            if others_do_well:
+                scores.did_well(("PIC", "wn1"), "maria", 1.0 + number)
+            told.append(scores.failed(BAD, number, "maria", "exit code 127", 1.0 + number))
+
+    assert [at for at, one in enumerate(told) if one is Verdict.SUSPENDED] == [19]
+
+
 def test_one_job_again_and_again_is_one_job() -> None:
     scores = a_site()
     for number in range(50):
