@@ -287,7 +287,10 @@ ROUTES: Final = (
         method="GET",
         path="/v1/jobs/{job_id}/logs/{stream}",
         action=_A.JOB_OUTPUT,
-        does="What a payload wrote to stdout or stderr, or usage; with follow=true until it ends.",
+        does="What a payload wrote to stdout or stderr, or usage; with follow=true until it ends. "
+        "Of an attempt that has ended the last 10^6 bytes are kept: the header Pilotage-Left-Out "
+        "has how many were before them, Pilotage-Attempt whose this is (0: nothing was kept), "
+        "Pilotage-Newest-Attempt the job's newest.",
         handler=jobs.log,
         query=jobs.LogQuery,
         gives=str,
