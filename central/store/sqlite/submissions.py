@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
 
 import msgspec
 
@@ -9,7 +11,10 @@ from ..errors import KeyReused, StoreError
 from ..protocol import CHUNK_MAX
 from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .rows import owner_of, submission_of
-from .session import Session
+from .session import Session, json_list
+
+MANY_RUNS: Final = 16  # of jobs that are alike, in one chunk
+BODIES_BYTES_MAX: Final = 1 << 20  # that one statement takes
 
 Ranges = list[tuple[int, int]]
 
@@ -62,14 +67,8 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
         raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")
     ranges = _arriving(session, submission_id)
     first = session.reserve("job", len(jobs))
-    session.many(
-        "insert_job",
-        [
-            (job_id, job.class_id, submission_id, job.priority, job.retries, job.queue_until)
-            for job_id, job in enumerate(jobs, first)
-        ],
-    )
-    session.many("insert_body", [(i, job.name, job.body) for i, job in enumerate(jobs, first)])
+    _insert_jobs(session, submission_id, first, jobs)
+    _insert_bodies(session, first, jobs)
     zones = Counter((job.class_id, job_id >> 10) for job_id, job in enumerate(jobs, first))
     session.many("fill_zone", [(*key, count) for key, count in zones.items()])
     if ranges and sum(ranges[-1]) == first:
@@ -78,6 +77,48 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
         ranges.append((first, len(jobs)))
     _set_ranges(session, submission_id, ranges)
     return first
+
+
+def _insert_jobs(session: Session, submission_id: int, first: int, jobs: Sequence[NewJob]) -> None:
+    """Write the rows: those that are alike, as nearly all of a bulk are, by one statement.
+
+    Matches wait for a chunk to end, and each step of a statement may wait for the event loop to let
+    go of the interpreter.
+    """
+    runs = [(kind, len(list(run))) for kind, run in groupby(jobs, _kind)]
+    if len(runs) > MANY_RUNS:
+        rows = [(job_id, submission_id, *_kind(job)) for job_id, job in enumerate(jobs, first)]
+        session.many("insert_job", rows)
+        return
+    for kind, count in runs:
+        session.run("insert_jobs_alike", (first, count, submission_id, *kind))
+        first += count
+
+
+def _kind(job: NewJob) -> tuple[int, int, int, float | None]:
+    return (job.class_id, job.priority, job.retries, job.queue_until)
+
+
+def _insert_bodies(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
+    """Write what jobs run: short texts without names by one statement, as above."""
+    texts = _texts(jobs)
+    if texts is None:
+        session.many("insert_body", [(i, job.name, job.body) for i, job in enumerate(jobs, first)])
+    else:
+        session.run("insert_bodies", (first, json_list(texts)))
+
+
+def _texts(jobs: Sequence[NewJob]) -> list[str] | None:
+    """Return bodies as texts, None where there are names, much or what is no text."""
+    if any(job.name is not None for job in jobs):
+        return None
+    whole = b"".join([job.body for job in jobs])
+    if len(whole) > BODIES_BYTES_MAX or b"\0" in whole:
+        return None
+    try:
+        return [job.body.decode() for job in jobs]
+    except UnicodeDecodeError:
+        return None
 
 
 def finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:

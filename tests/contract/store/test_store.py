@@ -13,6 +13,7 @@ from pilotage.central.store.protocol import CHUNK_MAX, Store
 from pilotage.central.store.records import (
     JobClass,
     Levels,
+    NewJob,
     Owner,
     Search,
 )
@@ -301,6 +302,43 @@ async def test_a_chunk_that_is_too_long_is_refused(store: Store) -> None:
         await store.submit(a_submission(kind), some_jobs(kind, CHUNK_MAX + 1))
 
     assert await store.ids(Search(), limit=10) == []
+
+
+@pytest.mark.parametrize("alike", [1, 7, 1_000])
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [b'{"i":1}', '{"ä":"\\"\n€\U0001f52d"}'.encode(), b""],
+        [b"\xff\xfe", b'{"i":2}'],
+        [b'{"i":3}\0', b"x" * 40_000],
+    ],
+)
+@pytest.mark.parametrize("name", [None, "a name"])
+async def test_every_job_of_a_chunk_is_kept_as_it_was_handed_in(
+    store: Store, alike: int, bodies: list[bytes], name: str | None
+) -> None:
+    kinds = [await a_class(store), await a_class(store, group="ops")]
+    new = [
+        NewJob(
+            class_id=kinds[at // alike % 2].class_id,
+            body=bodies[at % len(bodies)],
+            priority=at // alike % 3,
+            retries=at // alike % 2,
+            queue_until=None if at // alike % 2 else 99.5,
+            name=name if at == 5 else None,
+        )
+        for at in range(60)
+    ]
+    record = await store.submit(a_submission(kinds[0]), new)
+    ids = [record.ranges[0][0] + at for at in range(60)]
+    kept, standing = await store.bodies(ids), await store.standing(ids)
+    named = await store.job(ids[5])
+
+    assert [kept[job_id].body for job_id in ids] == [one.body for one in new]
+    assert [
+        (one.class_id, one.priority, one.retries, one.queue_until) for one in standing.values()
+    ] == [(one.class_id, one.priority, one.retries, one.queue_until) for one in new]
+    assert named is not None and named.name == name
 
 
 async def test_bodies_come_with_the_template_and_what_the_round_has_cost(store: Store) -> None:

@@ -69,13 +69,27 @@ UPDATE submission SET complete = 1, body_hash = :body_hash
  WHERE submission_id = :submission_id AND complete = 0;
 
 -- name: insert_job
--- ?1 job, ?2 class, ?3 submission, ?4 priority, ?5 retries, ?6 queue_until
-INSERT INTO job (job_id, class_id, submission_id, priority, retries, queue_until)
+-- ?1 job, ?2 submission, ?3 class, ?4 priority, ?5 retries, ?6 queue_until
+INSERT INTO job (job_id, submission_id, class_id, priority, retries, queue_until)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: insert_jobs_alike
+-- ?1 first job, ?2 how many, ?3 submission, ?4 class, ?5 priority, ?6 retries, ?7 queue_until
+INSERT INTO job (job_id, submission_id, class_id, priority, retries, queue_until)
+WITH RECURSIVE ids (job_id) AS (
+    SELECT ?1
+    UNION ALL
+    SELECT job_id + 1 FROM ids WHERE job_id < ?1 + ?2 - 1
+)
+SELECT job_id, ?3, ?4, ?5, ?6, ?7 FROM ids;
 
 -- name: insert_body
 -- ?1 job, ?2 name, ?3 body
 INSERT INTO body (job_id, name, body) VALUES (?1, ?2, ?3);
+
+-- name: insert_bodies
+-- ?1 first job, ?2 JSON: the bodies as texts
+INSERT INTO body (job_id, body) SELECT ?1 + key, CAST(value AS BLOB) FROM json_each(?2);
 
 -- name: fill_zone
 -- ?1 class, ?2 zone, ?3 jobs
