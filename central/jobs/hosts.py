@@ -5,7 +5,7 @@ name, but never about its site. Beside the scores stands which jobs are not give
 a moment: what a job needs was not there, and another host may have it.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -120,6 +120,10 @@ class Hosts:
         for one in hosts:
             if one.place[0] == site and not element:
                 self._hosts.lift(one.place)
+
+    def suspended(self) -> Counter[str]:
+        """Return how many hosts of each site are kept from jobs, all or all but one."""
+        return Counter(one.place[0] for one in self._hosts.shown() if one.is_held)
 
     def shown(self) -> tuple[list[Shown], list[Shown]]:
         """Return the hosts, then the elements, that are not as they should be."""

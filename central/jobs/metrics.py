@@ -104,6 +104,7 @@ class MetricsService:
                 sites[site] += count
         page.put_all("pilotage_jobs", states)
         page.put_all("pilotage_site_running", sites)
+        page.put_all("pilotage_hosts_suspended", self._memory.hosts.suspended())
         page.put("pilotage_classes", len(self._memory.queue.classes))
 
     def _put_used(self, page: Page) -> None:

@@ -97,6 +97,11 @@ class Shown:
     why: str
 
     @property
+    def is_held(self) -> bool:
+        """Whether jobs are kept from it, all or all but one."""
+        return self.standing in (Standing.SUSPENDED, Standing.CANARY)
+
+    @property
     def is_closed(self) -> bool:
         """Whether it gets no jobs until then."""
         return self.standing is Standing.SUSPENDED

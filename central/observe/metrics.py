@@ -46,6 +46,9 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_pilot_log_bytes": Metric("gauge", (), "what the logs of all pilots take, packed"),
     "pilotage_jobs": Metric("gauge", ("state",), "jobs in a state, deleted ones left out"),
     "pilotage_site_running": Metric("gauge", ("site",), "jobs that run at a site"),
+    "pilotage_hosts_suspended": Metric(
+        "gauge", ("site",), "hosts of a site that get no jobs: they fail there one after another"
+    ),
     "pilotage_classes": Metric("gauge", (), "kinds of jobs in memory"),
     "pilotage_attempts": Metric("gauge", ("phase",), "attempts that are live, or still open"),
     "pilotage_lease_overdue_seconds": Metric(

@@ -268,6 +268,7 @@ def test_people_see_what_is_held_against_a_host_and_lift_it() -> None:
                 "PIC",
                 msgspec.structs.replace(enable, action=SiteActionName.BAN),
             )
+        metrics = await services.metrics.page({})
         after = await services.sites.act(one.world.user(), "PIC", enable)
         got = await one.voices[0].ask()
 
@@ -279,6 +280,7 @@ def test_people_see_what_is_held_against_a_host_and_lift_it() -> None:
         assert none.value.code is Code.NOT_FOUND
         assert "did you mean wn0?" in str(none.value)
         assert (wrong.value.code, wrong.value.field) == (Code.INVALID, "host")
+        assert 'pilotage_hosts_suspended{site="PIC"} 1' in metrics
         assert after.hosts == []
         assert len(got) == 1
 
