@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app import Central
 from pilotage.central.jobs.leases import Lease, Phase
+from pilotage.central.jobs.presence import Presence
 from pilotage.central.store.records import End, Move, NewAttempt, PilotRow
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
+from pilotage.proto.pilot_states import PilotState
 from tests.matcher.invariants import check
 
 from .store import step
@@ -311,7 +313,9 @@ def picture(central: Central) -> dict[str, Any]:
                 waiting[job] = its
     leases = sorted(_of(lease) for lease in memory.leases._by_job.values())
     out = matcher.attempts.by_job
-    pilots = {one.pilot: (one.session, one.state.value, one.drain) for one in memory.pilots.all()}
+    pilots = {
+        one.pilot: (one.session, one.state.value, _drains(one)) for one in memory.pilots.all()
+    }
     return {
         "waiting": waiting,
         "leases": leases,
@@ -323,6 +327,11 @@ def picture(central: Central) -> dict[str, Any]:
         "queue times": dict(sorted(memory.queue._limits.items())),
         "pilots": dict(sorted(pilots.items())),
     }
+
+
+def _drains(presence: Presence) -> bool:
+    """Of a lost pilot the store does not know it: one that drains says so when it is back."""
+    return presence.drain and presence.state is not PilotState.LOST
 
 
 def _of(lease: Lease) -> tuple[Any, ...]:
