@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from pilotage.central.factory.element import (
     PilotOutput,
@@ -23,7 +24,7 @@ class Queued:
 
 
 class FakeElement:
-    """Queues what it gets; a test starts and ends it."""
+    """Queues what it gets; a test starts and ends it. It passes the contract suite of elements."""
 
     def __init__(self) -> None:
         self.pilots: dict[str, Queued] = {}  # by slot
@@ -32,9 +33,9 @@ class FakeElement:
         self.breaks: Exception | None = None  # that its driver did not foresee
         self.cancelled: list[str] = []
         self.calls: list[str] = []
-        self._n = 0
+        self._n = count(1)
 
-    def _called(self, step: Step) -> None:
+    def called(self, step: Step) -> None:
         self.calls.append(step.value)
         if self.is_down:
             raise Unreachable(step, "the test says so")
@@ -42,23 +43,22 @@ class FakeElement:
             raise self.breaks
 
     async def reach(self) -> None:
-        self._called(Step.REACH)
+        self.called(Step.REACH)
 
     async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
-        self._called(Step.SUBMIT)
+        self.called(Step.SUBMIT)
         if self.refuses:
             raise Denied(Step.SUBMIT, "no such account")
         slots: dict[str, str] = {}
         for request in requests:
-            self._n += 1
-            slots[request.stamp] = str(self._n)
-            self.pilots[str(self._n)] = Queued(request, Slot(SlotState.QUEUED))
+            slot = slots[request.stamp] = str(next(self._n))
+            self.pilots[slot] = Queued(request, Slot(SlotState.QUEUED))
         if self.loses_replies:
             raise Unreachable(Step.SUBMIT, "the line was cut")
         return Submitted(slots)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        self._called(Step.STATES)
+        self.called(Step.STATES)
         return {
             one.request.stamp: slot
             for slot, one in self.pilots.items()
@@ -66,24 +66,25 @@ class FakeElement:
         }
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        self._called(Step.STATES)
+        self.called(Step.STATES)
         gone = Slot(SlotState.GONE)
         return {slot: self.pilots[slot].slot if slot in self.pilots else gone for slot in slots}
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        self._called(Step.CANCEL)
+        self.called(Step.CANCEL)
         self.cancelled += slots
         for slot in slots:
-            self.says(slot, SlotState.ENDED)
+            if slot in self.pilots and self.pilots[slot].slot.state is not SlotState.ENDED:
+                self.says(slot, SlotState.ENDED)
 
     async def output(self, slot: str) -> PilotOutput:
-        self._called(Step.OUTPUT)
+        self.called(Step.OUTPUT)
         if not self.keeps_output:
             raise Denied(Step.OUTPUT, "permission denied")
         return self.pilots[slot].output if slot in self.pilots else PilotOutput()
 
     async def forget(self, slots: Sequence[str]) -> None:
-        self._called(Step.OUTPUT)
+        self.called(Step.OUTPUT)
         for slot in slots:
             self.pilots.pop(slot, None)
 

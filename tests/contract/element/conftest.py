@@ -12,7 +12,7 @@ from pilotage.central.factory.element import ComputeElement
 from pilotage.central.factory.spawned import spawned
 
 from .rig import Rig, Start
-from .rigs import arc, htcondor, htcondor_local, kubernetes, local, slurm, ssh
+from .rigs import arc, fake, htcondor, htcondor_local, kubernetes, local, slurm, ssh
 from .troubles import Troubled
 
 SPOOLED = (
@@ -28,6 +28,7 @@ RIGS: dict[str, Start] = {
     "htcondor-idtokens": htcondor.with_idtokens,
     "htcondor-local": htcondor_local.rig,
     "kubernetes": kubernetes.rig,
+    "fake": fake.rig,
 }
 
 
