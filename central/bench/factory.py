@@ -28,6 +28,7 @@ from ..operate.clocks import SystemClock, SystemRandomness
 from ..settings import FactorySettings
 from ..store.records import Registration
 from ..store.sqlite import SqliteStore, open_sqlite
+from . import factory_slurm
 from .figures import Figure, figure, percentile
 
 NAME = "factory"
@@ -40,7 +41,8 @@ WORK = (
 )
 BOUND = (
     "plan: asking what each class wants clause by clause, half of it; fill: the pause between two "
-    "rounds, in which elements are left alone"
+    "rounds, in which elements are left alone; Slurm: the processes that both start, on the same "
+    "cores as all daemons"
 )
 
 
@@ -61,8 +63,8 @@ FULL = Scale()
 
 
 def run() -> tuple[str, list[Figure]]:
-    """Measure at full scale."""
-    return WORK, measure(FULL)
+    """Measure at full scale, then on a real Slurm where this machine has one."""
+    return f"{WORK}. {factory_slurm.WORK}", [*measure(FULL), *factory_slurm.measure()]
 
 
 def measure(scale: Scale) -> list[Figure]:
