@@ -37,7 +37,7 @@ class HostWatch:
 
     def room(self, presence: Presence) -> int | None:
         """Return how many jobs a pilot that asks may have now; None: as many as fit."""
-        if presence.ask == 1:
+        if presence.ask == 1 and presence.session == 1:
             self._labour.came(presence.pilot)
         now = self._clock.monotonic()
         room = self._hosts.room(presence.site, presence.element, presence.host, now)

@@ -227,3 +227,37 @@ def test_a_community_that_has_more_than_its_share_waits_for_the_others() -> None
     )
 
     assert found.submit == {0: 3, 1: 17}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rooms_of_places_hold_whatever_communities_want(seed: int) -> None:
+    chance = random.Random(seed)
+    elements = [
+        element(f"e{number}", queued_max=chance.randint(0, 12), submit_max=chance.randint(0, 12))
+        for number in range(6)
+    ]
+    places = [
+        Place(
+            number % 6,
+            cores=chance.choice([1, 8]),
+            queued=chance.choice([0, 2]),
+            room=chance.choice([None, None, 0, 1, 4]),
+            in_doubt=chance.random() < 0.3,
+        )
+        for number in range(18)
+    ]
+    names = list(SHARES)[: chance.randint(1, 3)]
+    demands = [
+        Demand(chance.getrandbits(18), chance.randint(1, 30), community=chance.choice(names))
+        for _ in range(12)
+    ]
+
+    found = plan(places, elements, demands, Bounds(submit_max=chance.choice([3, 200])), SHARES)
+
+    for at, place in enumerate(places):
+        assert found.submit.get(at, 0) <= (999 if place.room is None else place.room)
+        assert not (place.in_doubt and at in found.cancel)
+    for number, one in enumerate(elements):
+        mine = sum(count for at, count in found.submit.items() if places[at].element == number)
+        assert mine <= min(one.queued_max, one.submit_max)
+    assert bool(found.unmet_jobs) is bool(found.unmet) or any(not one.places for one in demands)
