@@ -224,7 +224,7 @@ def _print_site(found: SiteDetail) -> None:
         why = f": {mark.reason}" if mark.reason else ""
         at = f" at {mark.at}" if mark.at else ""
         print_line(f"{mark.place} is {mark.mark}, says {mark.who}{at}{why}")
-    for line in (*_troubles([view]), *map(_hole, found.hosts)):
+    for line in (*_troubles([view]), *map(hole, found.hosts)):
         print_line(line)
     if found.elements:
         print_elements(found.elements)
@@ -270,7 +270,7 @@ def print_elements(elements: "list[ElementView]") -> None:
             print_line(f"{one.site}/{one.element}: {one.trouble}".replace("/: ", ": "))
 
 
-def _hole(one: "HostView") -> str:
+def hole(one: "HostView") -> str:
     """Say what is held against a host or an element."""
     what = f"host {one.host}" if one.host else f"element {one.element}"
     left = f", its canary comes in {one.left_s:.0f} s" if one.left_s else ""

@@ -3,9 +3,9 @@
 import pytest
 
 from pilotage.central.cli.pilot_facts import facts
-from pilotage.central.cli.sites import bans, print_check
+from pilotage.central.cli.sites import bans, hole, print_check
 from pilotage.proto.api import PilotView, SiteView
-from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
+from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck, HostView
 from pilotage.proto.pilot_states import PilotState
 
 
@@ -20,6 +20,18 @@ def test_bans_and_drains_of_sites_and_elements_are_told() -> None:
         "PIC is banned: only jobs of type Test run there",
         "PIC/slurm is draining: it gets no pilots, and those there end when their jobs have",
     ]
+
+
+def test_what_is_held_against_a_host_or_an_element_is_told() -> None:
+    said = {"since_s": 60.0, "jobs": 5, "owners": 2, "reason": "exit code 127"}
+    host = HostView(host="wn7", element="", state="suspended", left_s=540.0, **said)  # type: ignore[arg-type]
+    whole = HostView(host="", element="slurm", state="canary", left_s=0.0, **said)  # type: ignore[arg-type]
+
+    assert hole(host) == (
+        "host wn7 is suspended: it gets no jobs, its canary comes in 540 s: "
+        "5 jobs of 2 owners failed at once, the last: exit code 127"
+    )
+    assert hole(whole).startswith("element slurm is on trial: it gets one job at a time: 5 jobs")
 
 
 def test_steps_are_told_once_and_the_failing_one_with_what_to_do(
