@@ -3,11 +3,19 @@
 import asyncio
 import io
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+from pilotage.central.factory.book import ElementBook
+from pilotage.central.factory.commands import Completed, NotStarted
+from pilotage.central.factory.credential import Credential
+from pilotage.central.factory.credentials.known import KnownCredential
+from pilotage.central.factory.drivers import Tools
+from pilotage.central.factory.sites import ElementEntry
 from pilotage.central.jobs.probe import StoreProbe
-from pilotage.central.observe.events import JsonLog
+from pilotage.central.observe.events import JsonLog, no_log
 from pilotage.central.observe.metrics import METRICS
 from pilotage.central.observe.requests import REQUEST
 from pilotage.proto.job_states import JobState
@@ -54,6 +62,48 @@ def test_every_metric_of_the_table_is_on_the_page_or_of_the_machine() -> None:
         of_the_machine = {name for name in METRICS if name.startswith("process_")}
         of_the_machine |= {"pilotage_disk_free_bytes", "pilotage_certificate_expires_seconds"}
         assert found == set(METRICS) - of_the_machine
+
+    scene(tell)
+
+
+class _NoPrograms:
+    """A machine without any program."""
+
+    async def run(self, argv: Sequence[str], **_: object) -> Completed:
+        raise NotStarted(f"{argv[0]}: no such file")
+
+
+class _Lasting:
+    """A source of credentials that are good until a moment."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+
+    async def current(self) -> Credential:
+        return Credential("token", self._until)
+
+
+def test_the_life_left_of_an_elements_credential_shows(tmp_path: Path) -> None:
+    (tmp_path / "PIC.yaml").write_text("elements: {here: {kind: local}}")
+
+    async def tell(one: Scene) -> None:
+        central = one.world.central
+        known = KnownCredential(_Lasting(central.clock.wall() + 600), central.clock)
+        tools = Tools(_NoPrograms(), central.clock, tmp_path, known)
+
+        def tools_of(site: str, name: str, entry: ElementEntry) -> Tools:
+            return tools
+
+        central.elements.book = book = ElementBook(tmp_path, tools_of, no_log)
+        book.reload()
+        unused = await metrics(one)
+        await known.current()
+        await asyncio.sleep(60)
+        found = await metrics(one)
+
+        name = 'pilotage_credential_expires_seconds{site="PIC",element="here"}'
+        assert name not in unused
+        assert found[name] == 540
 
     scene(tell)
 
