@@ -63,6 +63,7 @@ class Place:
         "opens_at",
         "reopened",
         "site",
+        "taken",
         "_banned",
         "is_stale",
     )
@@ -75,6 +76,7 @@ class Place:
         self.opens_at = 0.0  # look again then, at the latest
         self.reopened = False  # time alone has opened it, and whoever looked was not `refill`
         self.is_stale = True
+        self.taken: tuple[Limit, ...] = ()  # by the last start here: most are alike, and keep it
 
     def look(self, now: float) -> tuple[Kind, ...]:
         """Return the kinds that may not start here at this moment."""
@@ -156,6 +158,10 @@ class Limits:
     def take(self, place: Place, kinds: Iterable[Kind], now: float) -> tuple[Limit, ...]:
         """Count a start, and return the limits that it counts for."""
         taken = tuple([limit for limit in place.limits if limit.kind in kinds])
+        if taken == place.taken:
+            taken = place.taken
+        else:
+            place.taken = taken
         for limit in taken:
             if limit.is_rate:
                 limit.fill(now)
