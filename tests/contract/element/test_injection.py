@@ -371,6 +371,23 @@ def hostile(good: Mapping[str, Any], said: Mapping[str, Any], nasty: str) -> dic
     return dict(replaced(found, PLAIN, nasty))
 
 
+async def test_a_shared_connection_lies_where_ssh_reads_the_path_as_it_is(
+    programs: Programs, commands: Commands, tmp_path: Path
+) -> None:
+    folder = tmp_path.parent / "%h a"
+    folder.mkdir()
+    made = element("ssh", LOGIN, Tools(commands, SystemClock(), folder))
+    programs.taken()
+
+    await made.reach()
+
+    (call,) = (one for one in programs.taken() if one[0] == "ssh")
+    (word,) = (one for one in call if one.startswith("ControlPath="))
+    place = Path(word.removeprefix("ControlPath=")).parent
+    assert not set(SSH_READS) & set(str(place))
+    place.rmdir()
+
+
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda nasty: repr(nasty)[:30])
 async def test_a_stamp_that_is_none_is_refused_by_name(nasty: str) -> None:
     with pytest.raises(ValueError, match="stamp: "):
