@@ -6,6 +6,7 @@ from typing import Protocol
 from ..observe.events import Log
 from .plan import ElementState, Place, Plan
 from .prospects import Hold
+from .sites import ElementEntry
 from .spare import Home, Idle, spare
 from .trials import Key, Trials
 from .watched import Watched, shape_name
@@ -62,6 +63,7 @@ class Staff:
         self._trials = Trials()
         self._key_of: dict[str, Key] = {}
         self._idle: Mapping[str, float] = {}
+        self._entries: dict[tuple[str, str], ElementEntry] = {}
 
     def hold(self, element: Watched, shape: int) -> Hold:
         """Return what is held against a place."""
@@ -83,6 +85,7 @@ class Staff:
         self._key_of = {
             row.pilot: (one.site, one.name, row.shape) for one in watched for row in one.rows
         }
+        self._forgive(watched)
         self._idle = self._crew.idle()
         worked, empty = self._crew.news()
         before = set(self._trials.by_place)
@@ -101,6 +104,14 @@ class Staff:
         for key in self._trials.by_place.keys() - before:
             why = self._trials.by_place[key].why(now)
             self._log("place_in_doubt", site=key[0], element=key[1], shape=key[2], why=why)
+
+    def _forgive(self, watched: Sequence[Watched]) -> None:
+        """Nothing is held against an element of which its file says another thing now."""
+        entries = {one.key: one.entry for one in watched}
+        for key in list(self._trials.by_place):
+            if entries.get(key[:2]) != self._entries.get(key[:2]):
+                del self._trials.by_place[key]
+        self._entries = entries
 
     def _keys(self, pilots: Iterable[str]) -> list[Key]:
         return [self._key_of[pilot] for pilot in pilots if pilot in self._key_of]

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.factory.element import PilotOutput, SlotState
 from pilotage.central.factory.factory import Factory, Terms
@@ -484,6 +486,20 @@ async def test_a_place_whose_pilots_come_back_empty_gets_fewer_and_fewer_until_o
     assert 14 <= tried[-1] <= 20, "one alone, after a minute, two, four …"
     assert len(driver.pilots) >= 10, "one that works ends that"
     assert sum(event == "place_in_doubt" for event, _ in stage.events) == 1
+
+
+async def test_a_file_that_says_another_thing_ends_the_doubt_about_its_element() -> None:
+    element, driver = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 3
+    await stage.factory.cycle()
+    await came_back_empty(stage, driver)
+    await stage.factory.cycle()
+    doubted = len(await stage.states())
+    element.entry = msgspec.structs.replace(element.entry, pilot=PilotEntry(os="el8"))
+    await stage.factory.cycle()
+
+    assert (doubted, len(await stage.states())) == (3, 6)
 
 
 async def test_pilots_that_leave_when_no_job_waits_are_no_bad_sign() -> None:
