@@ -23,7 +23,7 @@ from .story import Sample, Story, report
 from .work import submit
 
 JOBS, SECONDS = 600, 3.0
-WITHIN_S = 600.0
+WITHIN_S, EMPTY_S = 600.0, 60.0
 LINE_EVERY_S = 5.0  # where there is no terminal to draw on
 
 
@@ -72,6 +72,7 @@ def _show(console: Console, folder: Path, stack: ExitStack, jobs: int) -> int:
     story = Story(sites, central, client, work, tell=screen.tell, look=screen.look)
     with screen:
         outcome = story.run(WITHIN_S)
+        story.empty(EMPTY_S)
     for line in report(outcome, work):
         console.print(line, markup=False)
     done = {one.id for one in outcome.jobs if one.state is JobState.DONE}
@@ -111,7 +112,7 @@ def _jobs(sample: Sample) -> str:
 
 def _table(sample: Sample) -> Table:
     table = Table(title=f"{sample.at_s:.0f} s  {_jobs(sample)}", title_justify="left", min_width=72)
-    for column in ("site", "kind", "pledge", "queued", "pilots", "most", "trouble"):
+    for column in ("site", "kind", "pledge", "queued", "pilots", "most", "alive", "trouble"):
         table.add_column(
             column, justify="left" if column in ("site", "kind", "trouble") else "right"
         )
@@ -121,6 +122,7 @@ def _table(sample: Sample) -> Table:
         )
         table.add_row(
             *(site, KINDS[site], str(PLEDGES[site]), *known, str(PILOTS_MAX[site])),
+            str(sample.alive[site]),
             sample.troubles[site][:60],
         )
     return table

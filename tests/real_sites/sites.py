@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pilotage.pilot import processes
+from pilotage.pilot.guard import processes
 from tests.services import arc, htcondor, slurm
 from tests.services.arc import Arc
 from tests.services.folders import open_folder

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pilotage.central.client import Client
 from pilotage.central.operate.local import LocalCentral
 from pilotage.proto.api import Explanation, JobView, SiteView
+from pilotage.proto.api_sites import HostView
 from pilotage.proto.job_states import FINAL, JobState
 
 from .sites import BLACK_HOLE, PLEDGES, RealSites
@@ -38,6 +39,7 @@ class Outcome:
     happened: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     explained: dict[str, Explanation] = field(default_factory=dict[str, Explanation])
     told: dict[str, SiteView] = field(default_factory=dict[str, SiteView])  # then, by the central
+    holes: list[HostView] = field(default_factory=list[HostView])  # at CSCS, by the central
     took_s: float = 0.0
     calm_s: float = 0.0  # until the first site failed: pledges say who has how much
     jobs: list[JobView] = field(default_factory=list[JobView])
@@ -105,12 +107,24 @@ class Story:
         outcome.jobs = list(self.client.search())
         return outcome
 
+    def empty(self, within_s: float) -> None:
+        """Look on until the last pilot has gone, which nobody tells it to, or the time is over."""
+        began = time.monotonic() - self.outcome.took_s
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            sample = self._sample(time.monotonic() - began)
+            self.look(sample)
+            if not any(sample.alive.values()):
+                break
+            time.sleep(LOOK_S)
+
     def _note(self, at_s: float, what: str) -> None:
         self.outcome.happened.append((at_s, what))
         self.tell(f"{at_s:5.1f} s  {what}")
 
     def _ask(self) -> None:
         """Ask how pilots are shared, and why the jobs wait that fit nowhere: all sites are well."""
+        self.outcome.holes = list(self.client.site("CSCS").hosts)
         self.outcome.told = {one.site: one for one in self.client.sites().sites}
         for kind, ids in self.work.nowhere.items():
             self.outcome.explained[kind] = self.client.explain(ids[0])
@@ -145,6 +159,11 @@ def report(outcome: Outcome, work: Work) -> list[str]:
         + ", ".join(f"{count} at {site}" for site, count in by_site.items()),
         f"{sum(one.failures for one in fitting)} attempts failed on {BLACK_HOLE}, "
         f"{sum(one.losses for one in fitting)} were lost with their pilots; all ran again",
+        *(
+            f"host {one.host} of CSCS is {one.state}: {one.jobs} jobs of {one.owners} owners "
+            f"failed there at once: {one.reason}"
+            for one in outcome.holes
+        ),
         "pilots while all sites were well: "
         + ", ".join(
             f"{site} {100 * shares[site]:.0f} % (pledge {100 * PLEDGES[site] / pledged:.0f} %)"

@@ -139,6 +139,7 @@ def test_the_black_hole_gets_no_jobs(played: Played) -> None:
     assert {one.host for one in attempts if one.exit_code} == {BLACK_HOLE}
     assert sum(one.failures for one in failed) <= FAILURES_MAX, played.told
     assert {(one["site"], one["host"]) for one in suspended} == {("CSCS", BLACK_HOLE)}
+    assert [one.host for one in played.outcome.holes] == [BLACK_HOLE], "operators see it"
 
 
 def test_troubles_are_told(played: Played) -> None:
@@ -155,6 +156,10 @@ def test_pilots_go_when_the_work_is_over_and_come_again(played: Played) -> None:
         return all(one.site == "PIC" for one in pilots) and not any(played.sites.pilots().values())
 
     eventually(gone, what="the end of all pilots")
+    for ids in played.work.nowhere.values():
+        notes = played.client.explain(ids[0]).notes
+
+        assert any(note.startswith("no pilot comes: ") for note in notes), notes
     secret = played.central.data / "admin.token"
     jobs = played.client.submit(
         [
@@ -169,4 +174,4 @@ def test_pilots_go_when_the_work_is_over_and_come_again(played: Played) -> None:
     troubles = {one.site: one.trouble for one in played.client.elements().elements}
 
     assert [one.state for one in views] == [JobState.DONE, JobState.DONE], played.told
-    assert not troubles["CSCS"], "it takes pilots again"
+    assert not troubles["CSCS"].startswith("submit: "), "it takes pilots again"
