@@ -22,7 +22,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["guard"]:
         # Before anything heavy is imported: the guard has to stay small.
-        from .guard import main as guard
+        from .guard.guard import main as guard
 
         guard(int(words[1]))
         return 0

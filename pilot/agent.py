@@ -15,19 +15,16 @@ from pilotage.proto import topics
 from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
-from . import commands as c
-from .brain import EXIT_DONE, Brain, Reply
 from .capacity import capacity
 from .declared import ANYONE, Accepts
-from .devices import Devices
 from .entries import KeptAssignment, KeptEnded
 from .errands import Errands
 from .events import Log
-from .files import Files
-from .introduction import Introduction
-from .line import Line, Refused
-from .logship import LogShip
-from .pace import WALL_UNLIMITED_S, Bounds, Session
+from .files.transfer import Files
+from .mind import commands as c
+from .mind.brain import EXIT_DONE, Brain, Reply
+from .mind.devices import Devices
+from .mind.pace import WALL_UNLIMITED_S, Bounds, Session
 from .ports import (
     Bus,
     BusFactory,
@@ -43,8 +40,11 @@ from .ports import (
     Untold,
     Workspace,
 )
+from .talk.introduction import Introduction
+from .talk.line import Line, Refused
+from .talk.logship import LogShip
+from .talk.watched import LiveOutput
 from .tasks import Tasks, time_limit
-from .watched import LiveOutput
 
 EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import held, isolation
+from .guard import held
+from .outfit import isolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -41,6 +41,6 @@ class Begun:
         self._measuring.end()
 
     def _try_rungs(self) -> None:
-        from . import isolation
+        from .outfit import isolation
 
         self._rung = isolation.best_rung()

@@ -12,15 +12,15 @@ from typing import Any, Optional
 
 from pilotage.proto.messages import Assignment, How
 
-from . import commands as c
-from .brain import Brain
 from .contain import WorkFailed, contained
 from .events import Log
-from .files import Files, NotBrought, Taken, Useless
-from .holdings import wants_outfit
+from .files.transfer import Files, NotBrought, Taken, Useless
+from .mind import commands as c
+from .mind.brain import Brain
+from .mind.holdings import wants_outfit
 from .ports import NotHere, Outfit, Outfitter
+from .talk.watched import LiveOutput
 from .tasks import Tasks
-from .watched import LiveOutput
 
 # Says something to the brain, with the time, and carries out what it then wants.
 Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]

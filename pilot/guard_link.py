@@ -15,11 +15,13 @@ from typing import Any, Optional
 from pilotage.proto.messages import Assignment, Usage
 from pilotage.proto.wire import build
 
-from . import cgroups, guard, isolation, itself, lines, processes, wrapping
-from .environment import DEFAULT_PATH, environment_of
-from .limits import Limits
+from . import itself
+from .files.scales import Scales
+from .guard import cgroups, guard, lines, processes
+from .guard.limits import Limits
+from .outfit import isolation, wrapping
+from .outfit.environment import DEFAULT_PATH, environment_of
 from .ports import Ended, GuardGone, GuardNews, Outfit
-from .scales import Scales
 
 NEWS_LINE_MAX = 1 << 20  # bytes
 ORDERS_MAX = 32 << 20  # bytes that the guard has not read: then it is not alive
@@ -29,7 +31,7 @@ LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
 FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
 
 # What `pilot.pyz guard FD` does.
-_BOOT = "from pilotage.pilot.guard import main; main(int(sys.argv[2]))"
+_BOOT = "from pilotage.pilot.guard.guard import main; main(int(sys.argv[2]))"
 
 
 class GuardLink:

@@ -12,7 +12,7 @@ from typing import Optional, Protocol, Union
 from pilotage.proto.messages import Assignment, BrokerLogin, Node, Output, PilotLine, Usage
 
 from .gpus import Gpus
-from .wrapping import Wrapping
+from .outfit.wrapping import Wrapping
 
 
 class Clock(Protocol):

@@ -11,7 +11,6 @@ from typing import Optional
 
 from pilotage.proto.messages import Benchmark, Node
 
-from . import processes
 from .detect import facts as detection
 from .detect.facts import Facts
 from .detect.found import Found
@@ -19,8 +18,9 @@ from .detect.job import BatchJob, megabytes
 from .detect.reading import plain
 from .detect.surroundings import Surroundings
 from .gpus import Gpus
+from .guard import processes
+from .outfit.tools import image_tags, image_tools
 from .ports import Clock
-from .tools import image_tags, image_tools
 
 WALL_DEFAULT_S = 30 * 86_400.0  # where nobody says when the pilot must have ended
 HOST_MAX = 255

@@ -8,8 +8,8 @@ from .clock import wall
 from .detect.facts import find
 from .detect.shown import as_json, as_text
 from .detect.surroundings import here
-from .isolation import UNSHARE, works
 from .measured import Measuring
+from .outfit.isolation import UNSHARE, works
 
 
 def survey(words: list[str]) -> int:

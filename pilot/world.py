@@ -12,11 +12,9 @@ from typing import Any, Optional
 
 from pilotage.proto.messages import PROTOCOL
 
-from . import bus, itself
+from . import itself
 from .agent import Agent, Ports
-from .api import Api, BadUrl, InsecureUrl
 from .begun import Begun
-from .brain import EXIT_DONE
 from .clock import BootClock, SystemRandomness, wall
 from .declared import Accepts, DeclaredNode
 from .detect import batch, scratch
@@ -24,17 +22,20 @@ from .detect.job import BatchJob
 from .detect.shown import as_plain
 from .detect.surroundings import Surroundings, here
 from .events import Log, both, json_lines
+from .files.removal import remove
+from .files.workspace import ATTEMPTS, Folders
 from .gpus import Gpus
 from .guard_link import start_guard
 from .journal import FileJournal
-from .pace import SPREAD
+from .mind.brain import EXIT_DONE
+from .mind.pace import SPREAD
+from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools
 from .probe import Caps, LocalNode
-from .removal import remove
 from .secrecy import close_to_others
 from .settings import BadSettings, Settings
-from .tools import CONTAINERS, LateOutfitter, NodeTools
-from .untold import FileUntold
-from .workspace import ATTEMPTS, Folders
+from .talk import bus
+from .talk.api import Api, BadUrl, InsecureUrl
+from .talk.untold import FileUntold
 
 EXIT_IN_USE = 14
 JOURNAL, UNTOLD = "journal", "untold.log"  # in the state directory

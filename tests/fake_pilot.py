@@ -28,8 +28,8 @@ from pilotage.pilot.ports import (
     Outfit,
     Outfitter,
 )
+from pilotage.pilot.talk.untold import FileUntold
 from pilotage.pilot.tasks import time_limit
-from pilotage.pilot.untold import FileUntold
 from pilotage.proto.messages import (
     CHECKPOINT_FILE,
     Assignment,

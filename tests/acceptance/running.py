@@ -250,7 +250,7 @@ def guard_of(pilot: int) -> int:
     """Return the process id of a pilot's guard, 0 where it has none."""
     for task in Path(f"/proc/{pilot}/task").glob("*/children"):
         for child in _read(task).split():
-            if b"pilotage.pilot.guard" in _read(Path(f"/proc/{child.decode()}/cmdline")):
+            if b"pilotage.pilot.guard.guard" in _read(Path(f"/proc/{child.decode()}/cmdline")):
                 return int(child)
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client import JobHandle, errors
-from pilotage.pilot import isolation
+from pilotage.pilot.outfit import isolation
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
 from tests.services.image_tree import MARK, SmallImage, small_image

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pilotage.pilot import devices, guard, guard_link
-from pilotage.pilot.environment import DEFAULT_PATH, environment_of
+from pilotage.pilot import guard_link
+from pilotage.pilot.guard import guard
+from pilotage.pilot.mind import devices
+from pilotage.pilot.outfit.environment import DEFAULT_PATH, environment_of
 from pilotage.pilot.ports import Outfit
 from pilotage.proto.messages import Assignment, Body, Grant
 
@@ -31,7 +33,7 @@ def _devices() -> set[str]:
 
 
 def _named_in_pilot() -> set[str]:
-    files = (name for name in tree.files() if re.fullmatch(r"pilot/[a-z_]+\.py", name))
+    files = (name for name in tree.files() if re.fullmatch(r"pilot/(?!detect/)[a-z_/]+\.py", name))
     return {word for name in files for word in SAID.findall(tree.text(name))} - OF_PILOTS
 
 

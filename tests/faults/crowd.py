@@ -16,9 +16,9 @@ import msgspec
 
 from pilotage.central.client import Client
 from pilotage.pilot.agent import Agent, Ports
-from pilotage.pilot.bus import factory
 from pilotage.pilot.clock import SystemRandomness
 from pilotage.pilot.ports import Bus, HttpReply
+from pilotage.pilot.talk.bus import factory
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.messages import (
     Answer,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import bus
+from pilotage.pilot.talk import bus
 from tests.services.mosquitto import missing
 
 from .campaign import Stage, a_broker, under_load

@@ -13,7 +13,7 @@ import pytest
 
 from pilotage.central.operate import mosquitto as product
 from pilotage.central.settings import CommunitySettings
-from pilotage.pilot import bus
+from pilotage.pilot.talk import bus
 from pilotage.proto.pilot_states import PilotState
 from tests.acceptance.running import RunningCentral
 from tests.services.mosquitto import Mosquitto, missing

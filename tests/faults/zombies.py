@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.central.client import Client
-from pilotage.pilot.line import may_pass
+from pilotage.pilot.talk.line import may_pass
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.messages import (
     Ask,

@@ -75,7 +75,7 @@ GUARD_ALONE = """
 import sys
 sys.path[:0] = [sys.argv[1]]
 before = set(sys.modules)
-from pilotage.pilot import guard
+from pilotage.pilot.guard import guard
 print(*{name.split(".")[0] for name in set(sys.modules) - before})
 """
 HEAVY = {

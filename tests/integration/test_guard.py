@@ -17,9 +17,10 @@ from types import MappingProxyType
 import pytest
 
 from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.pilot import isolation, processes
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.guard import processes
 from pilotage.pilot.guard_link import GuardLink, start_guard
+from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import Ended, GuardGone, GuardNews
 from pilotage.proto.messages import Assignment, Body, Grant, Limits
 

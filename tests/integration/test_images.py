@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import isolation
 from pilotage.pilot.clock import BootClock
-from pilotage.pilot.outfit import NodeOutfitter
+from pilotage.pilot.outfit import isolation
+from pilotage.pilot.outfit.outfit import NodeOutfitter
+from pilotage.pilot.outfit.tools import APPTAINER, PODMAN, NodeTools
 from pilotage.pilot.ports import GuardGone, NotHere
-from pilotage.pilot.tools import APPTAINER, PODMAN, NodeTools
 from pilotage.proto.messages import Assignment, Body, Grant, Limits
 from tests.services.image_tree import MARK, SmallImage, calls, fake_apptainer, small_image
 

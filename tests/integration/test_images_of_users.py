@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.pilot import isolation
-from pilotage.pilot.tools import PODMAN
+from pilotage.pilot.outfit import isolation
+from pilotage.pilot.outfit.tools import PODMAN
 from tests.services.image_tree import MARK, small_image
 
 NOBODY = 65_534
@@ -27,9 +27,9 @@ RUN = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from pilotage.pilot.outfit import NodeOutfitter
-from pilotage.pilot.tools import NodeTools
-from pilotage.pilot.trial import try_out
+from pilotage.pilot.outfit.outfit import NodeOutfitter
+from pilotage.pilot.outfit.tools import NodeTools
+from pilotage.pilot.outfit.trial import try_out
 from pilotage.proto.messages import Assignment, Body, Grant
 
 rung, program, image, folder = sys.argv[2], sys.argv[3], sys.argv[4], Path(sys.argv[5])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.api import Api, BadUrl, InsecureUrl
 from pilotage.pilot.ports import HttpReply, NoReply
+from pilotage.pilot.talk.api import Api, BadUrl, InsecureUrl
 from tests.certificates import self_signed
 
 
@@ -194,7 +194,7 @@ async def test_a_body_without_a_length_is_read_to_its_end(tmp_path: Path) -> Non
 async def test_an_answer_that_is_too_large_is_none_and_its_rest_is_not_taken_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pilotage.pilot.api.REPLY_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr("pilotage.pilot.talk.api.REPLY_BYTES_MAX", 1_000_000)
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
         most = await post(central, "/echo", b"x" * 1_000_000)
         with pytest.raises(NoReply, match="larger"):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.pilot.bus import SPREAD_S, MqttBus, factory
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.talk.bus import SPREAD_S, MqttBus, factory
 from pilotage.pilot.tasks import Tasks
 from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pilotage.pilot import held, isolation, processes
+from pilotage.pilot.guard import held, processes
 from pilotage.pilot.guard_link import LIFE
+from pilotage.pilot.outfit import isolation
 
 from .test_guard import AHEAD, RUNGS, Playground, eventually, playing, sh
 

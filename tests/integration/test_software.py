@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import isolation, modules
 from pilotage.pilot.clock import BootClock
-from pilotage.pilot.outfit import NodeOutfitter
+from pilotage.pilot.outfit import isolation, modules
+from pilotage.pilot.outfit.outfit import NodeOutfitter
+from pilotage.pilot.outfit.tools import NodeTools
 from pilotage.pilot.ports import NotHere, Outfit
-from pilotage.pilot.tools import NodeTools
 from pilotage.proto.messages import Assignment, Body, Grant
 
 from .test_guard import RUNGS, Playground, playing, sh

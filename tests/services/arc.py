@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from pilotage.central.auth.element_issuer import ElementIssuer
-from pilotage.pilot import processes
+from pilotage.pilot.guard import processes
 
 from .authority import make_authority
 from .htcondor import OWNER, make_owner

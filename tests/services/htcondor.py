@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from pilotage.pilot import processes
+from pilotage.pilot.guard import processes
 
 from .issuer import Issuer
 from .pages import on_page

@@ -1,7 +1,7 @@
 """The guard of a simulated pilot: a process of its own, whose decisions are the shipped ones.
 
-What a payload is due for comes from `pilotage.pilot.held`; here are only the payloads themselves,
-which are scripts, and the two ends of the socket pair.
+What a payload is due for comes from `pilotage.pilot.guard.held`; here are only the payloads
+themselves, which are scripts, and the two ends of the socket pair.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotage.pilot import held as holding
-from pilotage.pilot.held import Held
+from pilotage.pilot.guard import held as holding
+from pilotage.pilot.guard.held import Held
 from pilotage.pilot.ports import Ended, GuardGone, GuardNews, Outfit
 from pilotage.proto.messages import Assignment, Usage
 from tests.fake_pilot import FROZEN_MAX_S, Script

@@ -13,7 +13,7 @@ from pathlib import Path
 from pilotage.pilot.agent import Agent, Ports
 from pilotage.pilot.events import EVENTS, both
 from pilotage.pilot.ports import Bus, Downloaded, HttpReply
-from pilotage.pilot.untold import FileUntold
+from pilotage.pilot.talk.untold import FileUntold
 from pilotage.proto import topics
 from pilotage.proto.messages import Assignment, BrokerLogin, Hello
 from pilotage.proto.wire import decode

@@ -23,7 +23,8 @@ from pilotage.central.jobs.leases import Lease, Phase
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
-from pilotage.pilot import brain, held, holdings, payloads
+from pilotage.pilot.guard import held
+from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
 from tests.fake_store import FakeStore

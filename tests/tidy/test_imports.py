@@ -75,7 +75,7 @@ def says_pure(name: str) -> bool:
 
 def test_those_that_decide_say_so() -> None:
     """So that the word does not get lost where it counts."""
-    known = ("central/jobs/verdicts.py", "central/jobs/intents.py", "pilot/brain.py")
+    known = ("central/jobs/verdicts.py", "central/jobs/intents.py", "pilot/mind/brain.py")
 
     assert [name for name in known if not says_pure(name)] == []
 

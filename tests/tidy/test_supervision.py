@@ -27,7 +27,7 @@ DRIVERS: Final = (
     "central/operate/",
     "pilot/__main__.py",
     "pilot/clock.py",
-    "pilot/guard.py",  # a process of its own, beside the payloads
+    "pilot/guard/guard.py",  # a process of its own, beside the payloads
     "pilot/guard_link.py",
 )
 TIME_CALLS: Final = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.guard.processes import boot_id, pid_namespace
 from pilotage.pilot.guard_link import start_guard
 from pilotage.pilot.ports import Guard, GuardNews
-from pilotage.pilot.processes import boot_id, pid_namespace
 from pilotage.proto.messages import Assignment, Body, Grant
 from tests import virtual
 from tests.fake_pilot import FakeClock, FakeGuard, FakeWorkspace, script_of

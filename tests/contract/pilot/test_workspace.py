@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.pilot.files.workspace import Folders
 from pilotage.pilot.ports import Workspace
-from pilotage.pilot.workspace import Folders
 from tests.fake_pilot import FakeWorkspace
 from tests.simulation.node_disk import NodeFolders
 

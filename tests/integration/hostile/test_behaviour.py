@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import held, isolation, processes
+from pilotage.pilot.guard import held, processes
+from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import Limits
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import isolation
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import Limits
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.pilot import isolation
+from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import How
 from tests.scripted_central import Central, assignment

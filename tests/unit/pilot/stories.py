@@ -16,10 +16,10 @@ does. `uniform` always gives its low end, so a back-off is 1 s, a re-ask 240 s a
 import dataclasses
 from collections.abc import Iterable
 
-from pilotage.pilot import commands as c
-from pilotage.pilot.beats import SESSION_SHIFT
-from pilotage.pilot.brain import Brain
-from pilotage.pilot.pace import Bounds, Refusal, Session
+from pilotage.pilot.mind import commands as c
+from pilotage.pilot.mind.beats import SESSION_SHIFT
+from pilotage.pilot.mind.brain import Brain
+from pilotage.pilot.mind.pace import Bounds, Refusal, Session
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,

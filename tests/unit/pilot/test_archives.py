@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.archives import extract, lay
+from pilotage.pilot.files.archives import extract, lay
 from pilotage.pilot.ports import TooLarge, UnsafePath
 
 # Each archive: members in their order, as "kind name -> target".
@@ -248,7 +248,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: by
 def test_headers_that_hold_up_the_whole_process_are_refused_at_once(
     tmp_path: Path, headers: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotage.pilot.archives.HARD_MAX", 1_000_000_000)
+    monkeypatch.setattr("pilotage.pilot.files.archives.HARD_MAX", 1_000_000_000)
     header = _header(b"x", b"%011o\0" % size) + b"1" * size + bytes(-size % 512)
     member = tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT)
     (tmp_path / "a.tar").write_bytes((header + member) * headers + bytes(1024))

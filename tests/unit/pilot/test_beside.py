@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import archives, workspace
-from pilotage.pilot.beside import GivenUp, GoOn, Work
+from pilotage.pilot.files import archives, workspace
+from pilotage.pilot.files.beside import GivenUp, GoOn, Work
+from pilotage.pilot.files.workspace import Folders
 from pilotage.pilot.ports import TooLarge
-from pilotage.pilot.workspace import Folders
 
 
 def until_given_up(go_on: GoOn) -> str:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pilotage.pilot import commands as c
+from pilotage.pilot.mind import commands as c
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Beat, Turn, What
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import cgroups, limits
-from pilotage.pilot.held import Held
+from pilotage.pilot.guard import cgroups, limits
+from pilotage.pilot.guard.held import Held
 
 FILES = (
     "cgroup.procs",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import checkpoint
-from pilotage.pilot.checkpoint import pack, restore
+from pilotage.pilot.files import checkpoint
+from pilotage.pilot.files.checkpoint import pack, restore
 from pilotage.pilot.ports import TooLarge, UnsafePath
 
 DEEP = "a/" * 60 + "deep"

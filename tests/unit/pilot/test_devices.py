@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pilotage.pilot.devices import Devices
 from pilotage.pilot.gpus import NO_GPUS, Gpus
+from pilotage.pilot.mind.devices import Devices
 from pilotage.proto.messages import Assignment, Body, Grant
 
 FOUR = Gpus(count=4, vendor="nvidia", devices=("GPU-a", "GPU-b", "GPU-c", "GPU-d"))

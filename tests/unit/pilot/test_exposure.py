@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import images
-from pilotage.pilot.exposure import resolved
-from pilotage.pilot.images import Place
-from pilotage.pilot.outfit import NodeOutfitter
+from pilotage.pilot.outfit import images
+from pilotage.pilot.outfit.exposure import resolved
+from pilotage.pilot.outfit.images import Place
+from pilotage.pilot.outfit.outfit import NodeOutfitter
+from pilotage.pilot.outfit.tools import APPTAINER, NodeTools
 from pilotage.pilot.ports import NotHere
-from pilotage.pilot.tools import APPTAINER, NodeTools
 from pilotage.proto.messages import Assignment, Body, Grant
 
 HIDES = "what the pilot hides from payloads"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import footprint
-from pilotage.pilot.footprint import Footprint, measure
+from pilotage.pilot.files import footprint
+from pilotage.pilot.files.footprint import Footprint, measure
 
 MB = 1_000_000
 

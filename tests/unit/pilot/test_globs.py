@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pilotage.pilot.globs import compile_glob
+from pilotage.pilot.files.globs import compile_glob
 from pilotage.pilot.ports import UnsafePath
 
 NAMES = st.lists(st.text("ab-!]", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)

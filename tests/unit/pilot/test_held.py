@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.held import LOOK_S, Held, NotStarted, due, look_again_in_s, resolve
-from pilotage.pilot.limits import GRACE_S
+from pilotage.pilot.guard.held import LOOK_S, Held, NotStarted, due, look_again_in_s, resolve
+from pilotage.pilot.guard.limits import GRACE_S
 
 # Started at 0 with a wall limit of 100 s; frozen for 20 s before. A dash: it is not so.
 #    now   fence  frozen_at  stop_at  told  closing  due

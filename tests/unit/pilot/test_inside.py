@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.archives import extract
-from pilotage.pilot.checkpoint import pack
-from pilotage.pilot.inside import Inside
+from pilotage.pilot.files.archives import extract
+from pilotage.pilot.files.checkpoint import pack
+from pilotage.pilot.files.inside import Inside
+from pilotage.pilot.files.workspace import collect
 from pilotage.pilot.ports import TooLarge, UnsafePath
-from pilotage.pilot.workspace import collect
 
 CPU_MAX_S = 5.0  # what each of these cost before was minutes, or hours
 LONG = "d/../" * 700  # fits into one link, and the system follows 40 of them
@@ -98,7 +98,7 @@ def test_an_archive_whose_links_cost_is_refused_at_once(tmp_path: Path) -> None:
 def test_an_archive_has_so_many_links_and_folders_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotage.pilot.archives.LINKS_MAX", 2)
+    monkeypatch.setattr("pilotage.pilot.files.archives.LINKS_MAX", 2)
     with tarfile.open(tmp_path / "links.tar", "w") as tar:
         for number in range(3):
             member = tarfile.TarInfo(f"l{number}")

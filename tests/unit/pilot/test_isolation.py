@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import cgroups
-from pilotage.pilot.isolation import (
+from pilotage.pilot.guard import cgroups
+from pilotage.pilot.outfit.isolation import (
     BUBBLEWRAP,
     LADDER,
     SESSION,
@@ -17,7 +17,7 @@ from pilotage.pilot.isolation import (
     works,
     wrap,
 )
-from pilotage.pilot.trial import try_out
+from pilotage.pilot.outfit.trial import try_out
 
 HERE = [rung for rung in (BUBBLEWRAP, UNSHARE) if works(rung)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.pilot.limits import (
+from pilotage.pilot.guard.limits import (
     EVERY_S,
     FILES_MAX,
     NEAR_S,

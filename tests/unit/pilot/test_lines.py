@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.pilot import lines
+from pilotage.pilot.guard import lines
 from tests.integration.interpreters import fit_minors
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ MESSAGES = st.dictionaries(st.text(), VALUES, max_size=6)
 LEAN = """
 import sys
 sys.path[:0] = [sys.argv[1]]
-from pilotage.pilot import lines
+from pilotage.pilot.guard import lines
 said = {"attempt_id": 7, "fence": 1.5, "left": float("inf"), "argv": ["sh", "\\u00e9 \\n \\0"]}
 line = lines.written(said)
 assert lines.read(line) == said and line.count(b"\\n") == 1, line

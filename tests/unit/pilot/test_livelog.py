@@ -1,6 +1,6 @@
 """How much of a payload's output is sent live, and from where."""
 
-from pilotage.pilot.livelog import (
+from pilotage.pilot.talk.livelog import (
     BEHIND_BYTES_MAX,
     PIECE_BYTES,
     RATE_BYTES_S,

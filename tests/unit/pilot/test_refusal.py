@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.pilot.line import refusal
 from pilotage.pilot.ports import HttpReply
+from pilotage.pilot.talk.line import refusal
 from pilotage.proto.messages import Problem
 from pilotage.proto.wire import encode
 

@@ -4,7 +4,7 @@ import os
 import resource
 from pathlib import Path
 
-from pilotage.pilot.removal import remove
+from pilotage.pilot.files.removal import remove
 
 DEEP = 1500
 

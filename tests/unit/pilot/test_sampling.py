@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.pilot.limits import Limits
-from pilotage.pilot.processes import Process, descendants
-from pilotage.pilot.sampling import PAGE_MB, TICKS_S, UNWEIGHED_S, Account
+from pilotage.pilot.guard.limits import Limits
+from pilotage.pilot.guard.processes import Process, descendants
+from pilotage.pilot.guard.sampling import PAGE_MB, TICKS_S, UNWEIGHED_S, Account
 
 
 def process(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot import footprint, scales
-from pilotage.pilot.footprint import Footprint
-from pilotage.pilot.limits import Limits
-from pilotage.pilot.scales import Scales, shared_once_mb
+from pilotage.pilot.files import footprint, scales
+from pilotage.pilot.files.footprint import Footprint
+from pilotage.pilot.files.scales import Scales, shared_once_mb
+from pilotage.pilot.guard.limits import Limits
 
 PATIENCE_S = 10.0
 

@@ -1,6 +1,6 @@
 """What of a node is booked and what is free."""
 
-from pilotage.pilot.slots import Free, Slots
+from pilotage.pilot.mind.slots import Free, Slots
 from pilotage.proto.messages import Grant
 
 BIG = Grant(cores=1, memory_mb=2_000, wall_s=60, scratch_mb=80_000)

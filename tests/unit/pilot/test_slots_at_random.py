@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pilotage.pilot import commands as c
-from pilotage.pilot.brain import Brain, Reply
-from pilotage.pilot.pace import WALL_LATE_S, WALL_MIN_S, Bounds, Refusal, Session
+from pilotage.pilot.mind import commands as c
+from pilotage.pilot.mind.brain import Brain, Reply
+from pilotage.pilot.mind.pace import WALL_LATE_S, WALL_MIN_S, Bounds, Refusal, Session
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.modules import absent_of
-from pilotage.pilot.outfit import NodeOutfitter
+from pilotage.pilot.outfit.modules import absent_of
+from pilotage.pilot.outfit.outfit import NodeOutfitter
+from pilotage.pilot.outfit.software import Processor, find, place, repository
+from pilotage.pilot.outfit.tools import NodeTools
 from pilotage.pilot.ports import NotHere
-from pilotage.pilot.software import Processor, find, place, repository
-from pilotage.pilot.tools import NodeTools
 from pilotage.proto.messages import Assignment, Body, Grant
 
 V3 = Processor("x86_64", 3)

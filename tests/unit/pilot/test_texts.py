@@ -3,8 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pilotage.pilot.reports import Reports
-from pilotage.pilot.texts import fit, names
+from pilotage.pilot.mind.reports import Reports
+from pilotage.pilot.mind.texts import fit, names
 from pilotage.proto.limits import TEXT_MAX, check
 from pilotage.proto.messages import How, Report, What
 from pilotage.proto.wire import encode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.pilot import commands as c
+from pilotage.pilot.mind import commands as c
 
 from .stories import Story, job_of
 

@@ -7,7 +7,7 @@ import pytest
 
 from pilotage.pilot.detect import facts
 from pilotage.pilot.detect.found import Found
-from pilotage.pilot.tools import image_tags, image_tools
+from pilotage.pilot.outfit.tools import image_tags, image_tools
 from tests.nodes import recorded
 
 ALL = ("apptainer", "podman", "bubblewrap", "unshare")

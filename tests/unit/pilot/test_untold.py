@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.events import EVENTS, QUIET, SOON, WARNINGS
-from pilotage.pilot.untold import BURST, LINES_MAX, RATE_A_S, FileUntold, text_of
+from pilotage.pilot.talk.untold import BURST, LINES_MAX, RATE_A_S, FileUntold, text_of
 from pilotage.proto.limits import TEXT_MAX, check
 from pilotage.proto.messages import PilotLine, PilotLog
 

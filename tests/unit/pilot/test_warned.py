@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.pilot import commands as c
+from pilotage.pilot.mind import commands as c
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import CHECKPOINT_FILE, How, Output, Report, Turn, Usage, What
 

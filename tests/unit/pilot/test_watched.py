@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pilotage.pilot.files import Files
+from pilotage.pilot.files.transfer import Files
 from pilotage.pilot.ports import HttpReply
+from pilotage.pilot.talk.watched import LiveOutput
 from pilotage.pilot.tasks import Tasks
-from pilotage.pilot.watched import LiveOutput
 from pilotage.proto.messages import Assignment, Body, Grant, LogChunk, Stream
 from tests import virtual
 from tests.fake_pilot import FakeClock, FakeHttp, FakeRandomness, FakeWorkspace

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.globs import compile_glob
+from pilotage.pilot.files.globs import compile_glob
+from pilotage.pilot.files.removal import remove
+from pilotage.pilot.files.workspace import OUTPUT_FILES_MAX, Folders, collect, walk
 from pilotage.pilot.ports import TooLarge, UnsafePath
-from pilotage.pilot.removal import remove
-from pilotage.pilot.workspace import OUTPUT_FILES_MAX, Folders, collect, walk
 from pilotage.proto.job import OutputPattern
 
 from .test_removal import deep

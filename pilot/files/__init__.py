@@ -1,0 +1,1 @@
+"""The folders and files of attempts: brought, packed, found, measured, and taken away."""

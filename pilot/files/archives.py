@@ -1,0 +1,294 @@
+"""Archives from strangers: members are laid below one folder, and nowhere else.
+
+Python 3.9 promises no extraction filter, so the checks are our own. Every write goes to a folder
+whose real path lies inside, which no link can talk around: nobody else writes there meanwhile.
+"""
+
+import contextlib
+import errno
+import os
+import tarfile
+import zlib
+from pathlib import Path
+from typing import IO, Any, cast
+
+from ..ports import TooLarge, UnsafePath
+from .beside import GoOn, always
+from .inside import Inside
+
+MEMBERS_MAX = 100_000  # with the folders that are made for them
+LINKS_MAX = 20_000
+BYTES_MAX = 50_000_000_000
+ENTRY_BYTES = 512  # what a member counts beside its content
+NAME_MAX = 1024  # of a name, and of what a link leads to
+HEADER_MAX = 1 << 20  # bytes of a header that tells of the next one: it is read as a whole
+HEAD_MAX = 4 * HEADER_MAX  # of all headers of one member, with the map of a sparse file
+PAX_MAX, PAX_EASY = 32_768, 1_024  # of a PAX header; below the second, one costs a millisecond
+HARD_MAX = 10_000_000_000  # of the squares of the larger ones, together: some seconds
+_BLOCK = 1 << 20
+
+
+def _lzma_errors() -> tuple[type[Exception], ...]:
+    try:
+        from lzma import LZMAError
+    except ImportError:  # a Python that was built without: tarfile says so where it needs it
+        return ()
+    return (LZMAError,)
+
+
+# All that a broken archive makes of the modules that read it.
+_BROKEN: tuple[type[Exception], ...] = (
+    tarfile.TarError,
+    zlib.error,
+    *_lzma_errors(),
+    EOFError,
+    ValueError,  # of int(), of a text that is not UTF-8, of a closed stream
+    OverflowError,
+    LookupError,
+    AttributeError,  # of tarfile, where a header is not what the one before it promised
+    RecursionError,  # tarfile goes one deeper for each header about another header
+)
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_HEADERS = (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+
+
+class _Head:
+    """An archive while all that comes before one member's content is read, which is not much.
+
+    The map of a sparse file stands there too: tarfile keeps it in memory, however long it is.
+    """
+
+    def __init__(self, whole: Any) -> None:
+        self.tell, self.seek = whole.tell, whole.seek
+        self._whole, self._left = whole, HEAD_MAX
+
+    def read(self, size: int) -> bytes:
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge(
+                f"the archive has a member whose headers fill more than {HEAD_MAX} bytes"
+            )
+        content: bytes = self._whole.read(size)
+        return content
+
+
+def _members() -> type[tarfile.TarInfo]:
+    """Return what the members of one archive are, whose sizes are looked at before tarfile does.
+
+    To find the character set of a PAX header, Pythons before 3.9.20, 3.11.10 and 3.12.6 take time
+    that grows with the square of its size, and no other thread runs meanwhile.
+    """
+    left = HARD_MAX
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def fromtarfile(cls, tarfile: tarfile.TarFile) -> "Member":
+            whole: Any = tarfile.fileobj
+            if isinstance(whole, _Head):  # of a header about another one
+                return super().fromtarfile(tarfile)
+            tarfile.fileobj = cast("Any", _Head(whole))
+            try:
+                return super().fromtarfile(tarfile)
+            finally:
+                tarfile.fileobj = whole
+
+        @classmethod
+        def frombuf(cls, buf: "bytes | bytearray", encoding: str, errors: str) -> "Member":
+            nonlocal left
+            member = super().frombuf(buf, encoding, errors)
+            if member.size < 0:
+                raise UnsafePath("the archive cannot be read: a member of less than no bytes")
+            most = PAX_MAX if member.type in _PAX else HEADER_MAX
+            if member.type in _HEADERS and member.size > most:
+                raise TooLarge(f"the archive has a header of {member.size} bytes")
+            if member.type in _PAX and member.size > PAX_EASY:
+                left -= member.size**2
+            if left < 0:
+                raise TooLarge("the archive has too many headers that are large")
+            return member
+
+    return Member
+
+
+def safe_path(root: Path, name: str) -> Path:
+    """Return where the file `name` belongs below `root`. Raises UnsafePath."""
+    return _safe_path(root, name, Inside(root))
+
+
+def _safe_path(root: Path, name: str, inside: Inside) -> Path:
+    parts = name.split("/")
+    bad = not name or len(name) > NAME_MAX or not _has_bytes(name)
+    if bad or name.startswith("/") or ".." in parts:
+        raise UnsafePath(f"{name[:80]!r} is no relative path inside the folder")
+    path = root.joinpath(*[part for part in parts if part not in ("", ".")])
+    if path == root:
+        raise UnsafePath(f"{name[:80]!r} names the folder itself")
+    if not inside.has(path.parent):
+        raise UnsafePath(f"{name[:80]!r} goes through a link that leads out of the folder")
+    return path
+
+
+def _has_bytes(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
+def lay(
+    source: Path, root: Path, name: str, *, bytes_max: int = BYTES_MAX, go_on: GoOn = always
+) -> int:
+    """Copy the file `source` to `name` below `root`; return its size.
+
+    Raises UnsafePath, TooLarge, and what `go_on` raises.
+    """
+    target = _Unpacking(root, MEMBERS_MAX, bytes_max, go_on).clear(name)
+    size = source.stat().st_size
+    if size > bytes_max:
+        raise TooLarge(f"it has {_size(size)}, and there is room for {_size(bytes_max)}")
+    with open(source, "rb") as content:
+        _write(content, target, 0o700, go_on)  # scripts are sent so: an upload carries no mode
+    return size
+
+
+def extract(
+    archive: Path,
+    root: Path,
+    *,
+    members_max: int = MEMBERS_MAX,
+    bytes_max: int = BYTES_MAX,
+    go_on: GoOn = always,
+) -> int:
+    """Lay the members of a tar archive, compressed or not, below `root`; return their bytes.
+
+    Raises UnsafePath for a member that leads out, is a device, or cannot be read, TooLarge, and
+    what `go_on` raises, which is asked at each member and block.
+    """
+    unpacking = _Unpacking(root, members_max, bytes_max, go_on)
+    try:
+        with tarfile.open(archive, mode="r:*", tarinfo=_members()) as tar:
+            for member in tar:
+                unpacking.lay(tar, member)
+    except UnsafePath:
+        raise
+    except _BROKEN as why:
+        raise UnsafePath(f"the archive cannot be read: {why}") from None
+    except OSError as why:
+        if why.errno is not None or isinstance(why, TooLarge):
+            raise
+        raise UnsafePath(f"the archive cannot be read: {why}") from None  # of bz2 and gzip
+    finally:
+        # Only now are all links there: one that looked harmless may lead out through a later one.
+        bad = unpacking.unlink_leading_out()
+    if bad:
+        raise UnsafePath(f"the link {bad[0].name[:80]!r} leads out of the folder")
+    return unpacking.bytes_laid
+
+
+class _Unpacking:
+    """One archive on its way into a folder, and what it has cost."""
+
+    def __init__(self, root: Path, members_max: int, bytes_max: int, go_on: GoOn) -> None:
+        self._root, self._inside, self._go_on = root, Inside(root), go_on
+        self._members_max, self._bytes_max = members_max, bytes_max
+        self._made, self._links, self.bytes_laid = 0, list[Path](), 0
+
+    def lay(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        self._go_on()
+        if member.size < 0:  # said by a header about it
+            raise UnsafePath(f"{member.name[:80]!r} has less than no bytes")
+        self._count()
+        self.bytes_laid += ENTRY_BYTES + (member.size if member.isreg() else 0)
+        if self.bytes_laid > self._bytes_max:
+            raise TooLarge(f"the archive unpacks to more than {_size(self._bytes_max)}")
+        if member.isdir():
+            self._lay_folder(member)
+        elif member.isreg():
+            content = tar.extractfile(member)
+            assert content is not None, "a regular member has content"
+            _write(content, self.clear(member.name), member.mode & 0o111, self._go_on)
+        elif member.issym():
+            self._lay_link(member)
+        elif member.islnk():
+            source = _safe_path(self._root, member.linkname, self._inside)
+            path = self.clear(member.name)
+            if source.is_symlink() or not source.is_file():
+                raise UnsafePath(f"{member.name[:80]!r} is a hard link to no file of the archive")
+            os.link(source, path)
+        else:
+            raise UnsafePath(f"{member.name[:80]!r} is a device or of an unknown kind")
+
+    def _count(self) -> None:
+        self._made += 1
+        if self._made > self._members_max:
+            raise TooLarge(f"the archive has more than {self._members_max} members")
+
+    def _lay_folder(self, member: tarfile.TarInfo) -> None:
+        if member.name.strip("./"):
+            path = _safe_path(self._root, member.name, self._inside)
+            if not path.is_dir() or path.is_symlink():
+                self.clear(member.name).mkdir(mode=0o700)
+
+    def _lay_link(self, member: tarfile.TarInfo) -> None:
+        path = self.clear(member.name)
+        if member.linkname.startswith("/"):
+            raise UnsafePath(f"{member.name[:80]!r} links to an absolute path")
+        if len(member.linkname) > NAME_MAX:
+            long = f"{len(member.linkname)} characters, at most {NAME_MAX} will do"
+            raise UnsafePath(f"{member.name[:80]!r} links to a path of {long}")
+        if len(self._links) >= LINKS_MAX:
+            raise TooLarge(f"the archive has more than {LINKS_MAX} links")
+        os.symlink(member.linkname, path)
+        self._links.append(path)
+
+    def clear(self, name: str) -> Path:
+        """Return the safe path of `name` with its folders made and nothing in its place."""
+        path = _safe_path(self._root, name, self._inside)
+        try:
+            self._make(path.parent)
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        except (NotADirectoryError, FileExistsError, IsADirectoryError, PermissionError) as why:
+            raise UnsafePath(f"{name[:80]!r} stands in the place of another: {why}") from None
+        except OSError as why:
+            if why.errno == errno.ENAMETOOLONG:
+                raise UnsafePath(f"{name[:80]!r} has a part that is too long") from None
+            raise
+        return path
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder and those above it: one name can ask for hundreds, so they count."""
+        missing: list[Path] = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for one in reversed(missing):
+            self._count()
+            one.mkdir(mode=0o700)
+
+    def unlink_leading_out(self) -> list[Path]:
+        bad = [path for path in self._links if path.is_symlink() and not self._stays(path)]
+        for path in bad:
+            path.unlink()
+        return bad
+
+    def _stays(self, path: Path) -> bool:
+        try:
+            return self._inside.has(path)
+        except UnsafePath:  # nobody can afford to find out
+            return False
+
+
+def _write(content: IO[bytes], path: Path, executable: int, go_on: GoOn) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o700 if executable else 0o600), "wb") as file:
+        while True:
+            go_on()
+            block = content.read(_BLOCK)
+            if not block:
+                return
+            file.write(block)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes} bytes" if size_bytes < 1_000_000 else f"{size_bytes / 1e6:.0f} MB"

@@ -1,0 +1,261 @@
+"""The files of an attempt: its input before the start, its output and streams after the end."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+from pilotage.proto.messages import (
+    CHECKPOINT_FILE,
+    KEPT_BYTES,
+    Assignment,
+    InputFile,
+    Output,
+    Stream,
+)
+
+from ..events import Log
+from ..mind.pace import back_off_s
+from ..mind.payloads import OWN_OUTPUTS
+from ..ports import (
+    Clock,
+    Http,
+    NoReply,
+    Randomness,
+    TooLarge,
+    UnsafePath,
+    Workspace,
+)
+from ..talk.line import may_pass, refusal
+
+PATIENCE_S = 600.0  # how long the input may take to come
+Content = Union[Path, bytes]
+
+
+class NotBrought(Exception):
+    """Input that is not there, is not what was promised, or finds no room in the folder."""
+
+
+class Useless(NotBrought):
+    """Input that came as it was sent, and would lie in no folder: another node helps nothing."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was uploaded of an attempt."""
+
+    outputs: tuple[Output, ...] = ()
+    absent: tuple[str, ...] = ()  # required patterns that matched nothing
+    failure: str = ""
+    note: str = ""  # why there is no checkpoint, where there should be one
+    bytes_out: int = 0
+
+
+class NotStored(Exception):
+    """The central will not have a blob."""
+
+
+class Files:
+    """Moves blobs with each attempt's own token, over the second connection."""
+
+    def __init__(
+        self, http: Http, workspace: Workspace, clock: Clock, random: Randomness, log: Log
+    ) -> None:
+        self._http, self._workspace, self._clock = http, workspace, clock
+        self._random, self._log = random, log
+        self._folders: dict[int, Path] = {}
+        self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
+        self._bytes_in: dict[int, int] = {}
+
+    def make(self, attempt_id: int) -> Path:
+        """Make the attempt's folder, or return the one that was made for its input."""
+        if attempt_id not in self._folders:
+            self._folders[attempt_id] = self._workspace.make(attempt_id)
+        return self._folders[attempt_id]
+
+    async def remove(self, attempt_id: int) -> None:
+        """Forget everything of an attempt that is over."""
+        self._folders.pop(attempt_id, None)
+        self._stored.pop(attempt_id, None)
+        self._bytes_in.pop(attempt_id, None)
+        await self._workspace.remove(attempt_id)
+
+    def bytes_in(self, attempt_id: int) -> int:
+        """Return how much input has come for an attempt."""
+        return self._bytes_in.get(attempt_id, 0)
+
+    async def bring(self, assignment: Assignment) -> None:
+        """Lay all input files into the payload's folder. Raises NotBrought, Useless."""
+        folder = self.make(assignment.attempt_id)
+        scratch_mb, laid = assignment.grant.scratch_mb, 0
+        for number, file in enumerate(assignment.body.inputs):
+            fetched = folder / f"input-{number}"
+            if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
+                size = f"{file.size_bytes / 1e6:.1f} MB"
+                raise Useless(f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}")
+            await self._fetch(assignment, file, fetched)
+            left = scratch_mb * 1_000_000 - laid if scratch_mb else None
+            try:
+                laid += await self._lay(assignment, file, fetched, folder, left)
+            except (UnsafePath, TooLarge) as why:
+                raise Useless(f"input {file.name!r}: {why}") from why
+            except OSError as why:
+                raise NotBrought(f"input {file.name!r}: {why}") from why
+
+    async def _lay(
+        self,
+        assignment: Assignment,
+        file: InputFile,
+        fetched: Path,
+        folder: Path,
+        bytes_max: Optional[int],
+    ) -> int:
+        """Lay one file; return how many bytes of the input's share that takes."""
+        checkpoint = assignment.body.checkpoint
+        if not checkpoint or file.name != CHECKPOINT_FILE:
+            return await self._workspace.unpack(
+                fetched, folder / "work", file.name, file.unpack, bytes_max=bytes_max
+            )
+        try:
+            await self._workspace.restore(fetched, folder, checkpoint)
+        except (UnsafePath, TooLarge) as why:
+            # No fault of the job, and no other node would do better: it can begin without.
+            facts = {"job": assignment.job, "epoch": assignment.epoch, "why": str(why)}
+            self._log("checkpoint_left_out", facts)
+        return 0
+
+    async def _fetch(self, assignment: Assignment, file: InputFile, to: Path) -> None:
+        """GET until it is here. Raises NotBrought."""
+        failures, until = 0, self._clock.now() + PATIENCE_S
+        while True:
+            try:
+                got = await self._http.download(
+                    f"/v1/blobs/{file.sha256}", to, token=assignment.token
+                )
+                if got.status == 200 and got.sha256 == file.sha256:
+                    came = self.bytes_in(assignment.attempt_id) + got.size_bytes
+                    self._bytes_in[assignment.attempt_id] = came
+                    return
+                why = f"{file.name}: the central answers {got.status}"
+                if got.status == 200:
+                    why = f"{file.name}: its bytes are not those of its hash"
+                elif not may_pass(got.status):
+                    raise NotBrought(why)
+            except NoReply as no:
+                why = str(no)
+            except OSError as no:
+                raise NotBrought(f"{file.name} cannot be written: {no}") from no
+            if self._clock.now() >= until:
+                raise NotBrought(why)
+            failures += 1
+            await self._wait(assignment.attempt_id, failures, why)
+
+    def left_nothing(
+        self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
+    ) -> bool:
+        """Say whether there is nothing to upload, so that the end can be told at once."""
+        if checkpoint or (outputs and assignment.body.outputs):
+            return False
+        folder = self.make(assignment.attempt_id)
+        return not any(self._workspace.size(folder, stream.value) for stream in Stream)
+
+    async def take(
+        self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
+    ) -> Taken:
+        """Upload the ends of both streams, the resource curve and, if wanted, the files to keep.
+
+        The checkpoint goes with `checkpoint`, and where the outputs fail the attempt.
+        """
+        folder = self.make(assignment.attempt_id)
+        found, absent, failure = [*self._streams(folder)], list[str](), ""
+        if outputs and assignment.body.outputs:
+            rules = tuple((rule.pattern, rule.required) for rule in assignment.body.outputs)
+            try:
+                files, absent = await self._workspace.collect(folder / "work", rules)
+                found.extend(files)
+            except (UnsafePath, TooLarge) as why:
+                failure = str(why)
+            except OSError as why:
+                failure = f"outputs cannot be read: {why}"
+        kept: list[Output] = []
+        for output, content in found:
+            try:
+                await self._store(assignment, output.sha256, content)
+            except NotStored as why:
+                if output.name.startswith(OWN_OUTPUTS):
+                    continue
+                failure = f"{output.name} was not stored: {why}"
+                break
+            kept.append(output)
+        note = ""
+        if assignment.body.checkpoint and (checkpoint or absent or failure):
+            note = await self._keep_checkpoint(assignment, folder, kept)
+        bytes_out = sum(output.size_bytes for output in kept)
+        return Taken(tuple(kept), tuple(absent), failure, note, bytes_out)
+
+    async def _keep_checkpoint(
+        self, assignment: Assignment, folder: Path, kept: list[Output]
+    ) -> str:
+        """Pack and upload the checkpoint, add it to `kept`; return why that did not work."""
+        name = assignment.body.checkpoint
+        try:
+            packed = await self._workspace.pack(folder, name)
+            if packed is None:
+                return ""
+            output, archive = packed
+            await self._store(assignment, output.sha256, archive)
+        except (UnsafePath, OSError, NotStored) as why:
+            return f"the checkpoint {name!r} is not kept: {why}"
+        kept.append(output)
+        return ""
+
+    def _streams(self, folder: Path) -> list[tuple[Output, Content]]:
+        kept: list[tuple[Output, Content]] = []
+        for stream in Stream:
+            size = self._workspace.size(folder, stream.value)
+            if not size:
+                continue
+            end = self._workspace.tail(folder, stream.value, max(0, size - KEPT_BYTES), KEPT_BYTES)
+            digest = hashlib.sha256(end).hexdigest()
+            whole = size if size > len(end) else 0
+            kept.append((Output(OWN_OUTPUTS + stream.value, digest, len(end), whole), end))
+        return kept
+
+    async def again(self, attempt_id: int, token: str, missing: tuple[str, ...]) -> frozenset[str]:
+        """Upload what the central misses; return the hashes that we cannot give."""
+        known = self._stored.get(attempt_id, {})
+        unavailable = {sha256 for sha256 in missing if sha256 not in known}
+        for sha256 in missing:
+            if sha256 in known:
+                try:
+                    await self._put(attempt_id, token, sha256, known[sha256])
+                except NotStored:
+                    unavailable.add(sha256)
+        return frozenset(unavailable)
+
+    async def _store(self, assignment: Assignment, sha256: str, content: Content) -> None:
+        self._stored.setdefault(assignment.attempt_id, {})[sha256] = content
+        await self._put(assignment.attempt_id, assignment.token, sha256, content)
+
+    async def _put(self, attempt_id: int, token: str, sha256: str, content: Content) -> None:
+        """PUT until answered. Raises NotStored."""
+        failures = 0
+        while True:
+            try:
+                reply = await self._http.upload(f"/v1/blobs/{sha256}", content, token=token)
+                if 200 <= reply.status < 300:
+                    return
+                said = refusal(reply)
+                why = f"{said.status} {said.code} {said.message}"
+                if not may_pass(reply.status):
+                    raise NotStored(why)
+            except NoReply as no:
+                why = str(no)
+            failures += 1
+            await self._wait(attempt_id, failures, why)
+
+    async def _wait(self, attempt_id: int, failures: int, why: str) -> None:
+        wait_s = back_off_s(failures, self._random.uniform)
+        facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
+        self._log("blob_not_moved", facts)
+        await self._clock.sleep(wait_s)

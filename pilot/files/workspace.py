@@ -1,0 +1,343 @@
+"""The folders of the payloads.
+
+STATE/attempts/N/work      where the payload runs: inputs before, outputs after
+STATE/attempts/N/tmp       its TMPDIR
+STATE/attempts/N/stdout    and stderr, and usage: its resource curve
+
+A folder is emptied and used again: making and removing directories waits for the file system's
+journal, which on a busy node costs a short payload more than all else.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional, TypeVar
+
+from pilotage.proto.limits import OUTPUTS_MAX, OutOfRange, check
+from pilotage.proto.messages import Output
+
+from ..ports import TooLarge, UnsafePath
+from . import archives, checkpoint
+from .beside import GoOn, Work, always
+from .globs import compile_glob
+from .inside import Inside
+from .removal import HEAP, remove
+
+ATTEMPTS = "attempts"
+OUTPUT_FILES_MAX = OUTPUTS_MAX - 10  # a report names beside them what we keep ourselves
+OUTPUT_BYTES_MAX = 50_000_000_000
+SPARES_MAX = 256  # emptied folders that are kept
+WALKED_MAX = 1_000_000  # files that are looked at for outputs
+PATIENCE_S = 1_800.0  # how long it may take to unpack, to pack, to hash what is kept
+END_PATIENCE_S = 10.0  # how long work that is given up may take to notice
+RESERVE_SHARE, RESERVE_BYTES = 0.05, 200_000_000  # of the disk, the smaller: no input takes that
+_BLOCK = 1 << 20
+_PARTS = ("work", "tmp")
+
+T = TypeVar("T")
+
+
+class Folders:
+    """Driver of ports.Workspace, below `state`/attempts."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        output_bytes_max: int = OUTPUT_BYTES_MAX,
+        checkpoint_bytes_max: int = checkpoint.BYTES_MAX,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._root = state / ATTEMPTS
+        self._output_bytes_max = output_bytes_max
+        self._checkpoint_bytes_max = checkpoint_bytes_max
+        self._patience_s = patience_s
+        self._used: dict[int, Path] = {}
+        self._works: dict[Path, Work[Any]] = {}  # by the folder in which a thread is at work
+        self._spares: deque[Path] = deque()  # the first is taken next
+        self._made = 0
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self._root.glob(HEAP + "*"):  # an earlier life was cut while it removed
+            remove(left)
+
+    def make(self, attempt_id: int) -> Path:
+        folder = self._spares.popleft() if self._spares else self._new()
+        self._used[attempt_id] = folder
+        return folder
+
+    def ahead(self) -> Path:
+        if not self._spares:
+            self._spares.append(self._new())
+        return self._spares[0]
+
+    def _new(self) -> Path:
+        self._made += 1
+        folder = self._root / str(self._made)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:  # of an earlier life
+            if not remove(folder):
+                return self._new()
+            folder.mkdir(mode=0o700)
+        for part in _PARTS:
+            (folder / part).mkdir(mode=0o700)
+        return folder
+
+    async def unpack(
+        self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: Optional[int] = None
+    ) -> int:
+        act = partial(_unpack, file, into, name if not unpack else "", bytes_max)
+        return await self._beside(into.parent, act)
+
+    async def collect(
+        self, work: Path, patterns: tuple[tuple[str, bool], ...]
+    ) -> tuple[list[tuple[Output, Path]], list[str]]:
+        most = self._output_bytes_max
+        return await self._beside(
+            work.parent, lambda go_on: collect(work, patterns, bytes_max=most, go_on=go_on)
+        )
+
+    async def pack(self, folder: Path, name: str) -> Optional[tuple[Output, Path]]:
+        most = self._checkpoint_bytes_max
+        return await self._beside(
+            folder, lambda go_on: checkpoint.pack(folder, name, bytes_max=most, go_on=go_on)
+        )
+
+    async def restore(self, file: Path, folder: Path, name: str) -> None:
+        act = partial(_restore, file, folder, name, self._checkpoint_bytes_max)
+        await self._beside(folder, act)
+
+    async def _beside(self, folder: Path, act: Callable[[GoOn], T]) -> T:
+        """Do something in a folder, in a thread of its own. Raises TimeoutError too."""
+        work = Work(act)
+        self._works[folder] = work
+        try:
+            return await work.result(self._patience_s)
+        finally:
+            if work.over:
+                del self._works[folder]
+
+    def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
+        try:
+            # Where nothing hides the folder a payload could put a pipe or a link here.
+            handle = os.open(folder / stream, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return b""
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return b""
+            file.seek(offset)
+            return file.read(size_max)
+
+    def size(self, folder: Path, stream: str) -> int:
+        try:
+            return (folder / stream).lstat().st_size
+        except OSError:
+            return 0
+
+    async def remove(self, attempt_id: int) -> None:
+        folder = self._used.pop(attempt_id, None)
+        if folder is None:
+            return
+        work = self._works.pop(folder, None)
+        if work is not None and not await work.ends(END_PATIENCE_S):
+            return  # a disk does not answer: nobody may get this folder while a thread is in it
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(None, _emptied, folder) and len(self._spares) < SPARES_MAX:
+            self._spares.append(folder)
+        else:
+            await loop.run_in_executor(None, remove, folder)
+
+
+def _unpack(file: Path, into: Path, name: str, granted: Optional[int], go_on: GoOn) -> int:
+    """Lay a file under its name or, without one, what is in it; return how many bytes that were.
+
+    Where it fails nothing of it takes room any more.
+    """
+    allowed = archives.BYTES_MAX if granted is None else max(0, min(granted, archives.BYTES_MAX))
+    room, go_on = _room(into), _while_there_is_room(into, granted, go_on)
+    most = min(allowed, max(0, room))
+    laid = None
+    try:
+        if name:
+            laid = archives.lay(file, into, name, bytes_max=most, go_on=go_on)
+        else:
+            laid = archives.extract(file, into, bytes_max=most, go_on=go_on)
+        return laid
+    except TooLarge as why:
+        if most == allowed:
+            said = "" if granted is None else ", all that is left of the scratch_mb it was given"
+            raise TooLarge(f"{why}{said}") from None
+        raise _no_room(room, granted, str(why)) from None
+    finally:
+        if laid is None:
+            _emptied(into.parent)
+
+
+def _restore(file: Path, folder: Path, name: str, bytes_max: int, go_on: GoOn) -> None:
+    """Restore a checkpoint. Where only the disk is too small, that is no fault of the archive."""
+    go_on = _while_there_is_room(folder, 0, go_on)
+    checkpoint.restore(file, folder, name, bytes_max=bytes_max, go_on=go_on)
+
+
+def _while_there_is_room(folder: Path, granted: Optional[int], go_on: GoOn) -> GoOn:
+    """Return what stops work that fills the disk: others, too, may be filling it meanwhile."""
+
+    def check() -> None:
+        go_on()
+        room = _room(folder)
+        if room < 0:
+            raise _no_room(room, granted, "it fills the disk")
+
+    return check
+
+
+def _room(folder: Path) -> int:
+    """Return how many bytes input may still take of the disk; below 0: it has taken too much."""
+    found = os.statvfs(folder)
+    reserve = min(int(RESERVE_SHARE * found.f_blocks * found.f_frsize), RESERVE_BYTES)
+    return found.f_bavail * found.f_frsize - reserve
+
+
+def _no_room(room: int, granted: Optional[int], why: str) -> OSError:
+    """Return what a full disk is: a fault of the node where room was promised, else of the job."""
+    said = f"{why}: the disk has {max(0, room) / 1e6:.0f} MB for input"
+    if granted is None:
+        return TooLarge(f"{said}; a need with scratch_mb asks for a node with more")
+    return OSError(errno.ENOSPC, said)
+
+
+def collect(
+    work: Path,
+    patterns: Sequence[tuple[str, bool]],
+    *,
+    bytes_max: int = OUTPUT_BYTES_MAX,
+    go_on: GoOn = always,
+) -> tuple[list[tuple[Output, Path]], list[str]]:
+    """Return the files below `work` that match a pattern, hashed, and what matched none.
+
+    A link counts as the file that it leads to, as long as that is inside. Raises UnsafePath for
+    a pattern that is not relative, a file that matches and whose name cannot be told, and links
+    that cost too much; TooLarge, and what `go_on` raises.
+    """
+    rules = [(pattern, required, compile_glob(pattern)) for pattern, required in patterns]
+    used: set[str] = set()
+    chosen: list[tuple[str, Path, int]] = []
+    for name, path in walk(work, go_on):
+        hits = [pattern for pattern, _, rule in rules if rule.fullmatch(name)]
+        if hits:
+            used.update(hits)
+            _check_name(name)
+            chosen.append((name, path, path.stat().st_size))
+    if len(chosen) > OUTPUT_FILES_MAX:
+        raise TooLarge(f"{len(chosen)} output files match; at most {OUTPUT_FILES_MAX} can be kept")
+    total = sum(size for _, _, size in chosen)
+    if total > bytes_max:
+        raise TooLarge(f"the outputs have {total} bytes, at most {bytes_max} may be kept")
+    outputs = [(_hashed(name, path, go_on), path) for name, path, _ in chosen]
+    return outputs, [pattern for pattern, required, _ in rules if required and pattern not in used]
+
+
+def walk(work: Path, go_on: GoOn = always) -> Iterator[tuple[str, Path]]:
+    """Yield every regular file below `work` with its relative name, in the order of the names.
+
+    A folder that cannot be opened, because of its mode or because its path is too long for the
+    system, is passed over. A payload decides how deep folders are, so there is no recursion.
+    """
+    left, seen, inside = [""], 0, Inside(work)
+    while left:
+        go_on()
+        prefix = left.pop()
+        names, folders = _entries(work / prefix, WALKED_MAX - seen)
+        seen += len(names) + len(folders)
+        for name in sorted(names):
+            go_on()
+            path = Path(work, prefix, name)
+            if _is_file_inside(path, inside):
+                yield prefix + name, path
+        left.extend(prefix + name + "/" for name in sorted(folders, reverse=True))
+
+
+def _entries(folder: Path, most: int) -> tuple[list[str], list[str]]:
+    """Return the names in a folder: what is no folder, and what is."""
+    names: list[str] = []
+    folders: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                inner = entry.is_dir(follow_symlinks=False)  # linked ones are not entered
+                (folders if inner else names).append(entry.name)
+                if len(names) + len(folders) > most:
+                    raise TooLarge(f"more than {WALKED_MAX} files in the folder")
+    except TooLarge:
+        raise
+    except OSError:
+        pass
+    return names, folders
+
+
+def _check_name(name: str) -> None:
+    """Raise UnsafePath, with the name made readable, where a report could not carry it."""
+    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if shown != name:
+        raise UnsafePath(f"the name of the output file '{shown[:200]}' is not UTF-8")
+    try:
+        check(Output(name, "0" * 64, 0))
+    except OutOfRange as why:
+        shown = repr(name if len(name) <= 200 else name[:200] + "...")
+        raise UnsafePath(f"the name of the output file {shown} will not do: {why.right}") from None
+
+
+def _is_file_inside(path: Path, inside: Inside) -> bool:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):  # nothing outside is looked at: it may be a disk that hangs
+            return inside.has(path) and stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+    return stat.S_ISREG(mode)
+
+
+def _hashed(name: str, path: Path, go_on: GoOn) -> Output:
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while True:
+            go_on()
+            block = file.read(_BLOCK)
+            if not block:
+                return Output(name, digest.hexdigest(), size)
+            digest.update(block)
+            size += len(block)
+
+
+def _emptied(folder: Path) -> bool:
+    """Empty a folder; False where a payload has left anything that does not go quietly."""
+    try:
+        for part in _PARTS:
+            mode = (folder / part).lstat().st_mode
+            if not stat.S_ISDIR(mode):
+                return False
+            if stat.S_IMODE(mode) != 0o700:
+                os.chmod(folder / part, 0o700)
+        left = [entry for entry in os.scandir(folder) if entry.name not in _PARTS]
+        for part in _PARTS:
+            left.extend(os.scandir(folder / part))
+    except OSError:
+        return False
+    return all(_discarded(entry) for entry in left)
+
+
+def _discarded(entry: "os.DirEntry[str]") -> bool:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return remove(Path(entry.path))
+        os.unlink(entry.path)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,542 @@
+"""The guard: a process beside a pilot's payloads that starts them and holds their fences.
+
+    python -I -S pilot.pyz guard FD        (`guard_link.py` starts it a little leaner)
+
+One thread, one loop over poll(), as few imports as possible. FD is one end of a socket pair whose
+other end the pilot has; both speak JSON, one message a line.
+
+    orders  {"do": "start", "attempt_id", "argv", "path", "prefix", "env", "feed", "folder",
+                            "exports", "fence", "wall_s", "frozen_max_s", "isolation", "limits"}
+            {"do": "prepare", "folder", "prefix", "env"}
+            {"do": "fence", "attempt_id", "fence"}      {"do": "stop", "attempt_id", "grace_s"}
+            {"do": "ends", "at"}                        {"do": "warn"}
+            {"do": "groups", "folder"}
+            {"do": "weighed", "attempt_id", "memory_mb"}
+            {"do": "measured", "attempt_id", "scratch_mb", "files", "streams_mb", "unmeasurable"}
+    news    {"attempt_id", "started": true}             {"attempt_id", "not_started": reason}
+            {"attempt_id", "frozen": true}              {"attempt_id", "thawed": true}
+            {"attempt_id", "weigh": process ids}        {"attempt_id", "line", "processes"}
+            {"attempt_id", "stuck": what does not die}  {"attempt_id", "warned": with what, of what}
+            {"attempt_id", "ended": {"exit_code", "signal", "frozen_s", "why", "detail", "usage",
+                                     "line", "warned"}}
+
+A closed socket means that the pilot is gone: every payload is killed at once and the guard ends.
+The guard's own death takes the payloads along where they have a PID namespace (`isolation.py`).
+Fences are moments on CLOCK_BOOTTIME, looked at each 0.5 s. `ended` is sent when nothing is left.
+
+What a payload uses is judged here (`limits.py`), whoever has measured it. The guard itself looks
+at /proc/PID/stat alone, which answers whatever a payload does: folders, and memory that processes
+share, may keep whoever asks for them waiting for ever, so the pilot's thread does that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import sys
+import time
+
+from ..heap import give_back
+from ..secrecy import close_to_others
+from . import cgroups, limits, lines, processes
+from . import held as holding
+from .held import Held, NotStarted, Shelter
+from .sampling import Census
+from .signals import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .held import Order
+
+LINE_MAX = 16_000_000  # bytes of one order; a kernel takes no longer command anyway
+NEWS_MAX = 16_000_000  # bytes of unread news after which the pilot counts as gone
+FREEZE_PASSES_MAX = 50  # a payload that forks faster is looked at again in the next round
+GROUP_LOOKS_MAX = 20  # a millisecond apart: the kernel stops a group when it next leaves it
+PR_SET_CHILD_SUBREAPER = 36
+MARK = "PILOTAGE_ATTEMPT"  # in the environment of every process of an attempt
+
+
+class PilotGone(Exception):
+    """The pilot has closed its end of the socket, or does not read it."""
+
+
+class Guard:
+    """Starts payloads, keeps them inside their fences, reports what becomes of them."""
+
+    def __init__(self, channel: int, now: Callable[[], float], spent: Callable[[], float]) -> None:
+        self._channel, self._now = channel, now
+        self._spent = spent  # CPU time of this process
+        self._census, self._rest_until = Census(), 0.0
+        self._groups = ""  # the folder in which payloads get control groups
+        self._ends_at = limits.UNLIMITED  # when the pilot has to stop all payloads
+        self._held: dict[int, Held] = {}  # by attempt
+        self._roots: dict[int, Held] = {}  # by process id of the first process
+        self._adopted: dict[int, int] = {}  # orphans that came to us: process id -> attempt
+        self._shelter: Shelter | None = None  # built ahead, for the next payload
+        self._waste: set[int] = set()  # shelteres that were killed and are not reaped yet
+        self._inbound = b""
+        self._outbound = b""
+        self._poll = select.poll()
+        self._orders = {
+            "prepare": self._prepare,
+            "start": self._start,
+            "fence": self._fence,
+            "stop": self._stop,
+            "weighed": self._weighed,
+            "measured": self._measured,
+            "ends": self._ends,
+            "groups": self._have_groups,
+            "warn": self._warn_all,
+        }
+
+    def run(self, wake: int) -> None:
+        """Serve until the pilot is gone. `wake` becomes readable when a child changes."""
+        self._poll.register(wake, select.POLLIN)
+        self._poll.register(self._channel, select.POLLIN)
+        try:
+            while True:
+                for handle, _ in self._poll.poll(self._patience_ms()):
+                    if handle == wake:
+                        os.read(wake, 65536)
+                    else:
+                        self._receive()
+                self._reap()
+                self._look()
+                self._send()
+        except PilotGone:
+            self._kill_everything()
+
+    # -- orders and news --------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._channel, 1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            raise PilotGone from None
+        if not data or len(self._inbound) > LINE_MAX:
+            raise PilotGone
+        *whole, self._inbound = (self._inbound + data).split(b"\n")
+        for line in whole:
+            order = lines.read(line)
+            self._orders[order["do"]](order)
+
+    def _tell(self, attempt_id: int, **news: object) -> None:
+        self._outbound += lines.written({"attempt_id": attempt_id, **news})
+
+    def _send(self) -> None:
+        try:
+            while self._outbound:
+                sent = os.write(self._channel, self._outbound)
+                self._outbound = self._outbound[sent:]
+        except BlockingIOError:
+            if len(self._outbound) > NEWS_MAX:
+                raise PilotGone from None
+        except OSError:
+            raise PilotGone from None
+        writable = select.POLLOUT if self._outbound else 0
+        self._poll.modify(self._channel, select.POLLIN | writable)
+
+    def _start(self, order: Order) -> None:
+        attempt_id: int = order["attempt_id"]
+        if attempt_id in self._held:
+            return
+        try:
+            pid = self._into_shelter(order) or holding.start(order)
+        except NotStarted as why:
+            self._tell(attempt_id, not_started=str(why))
+            return
+        held = Held(order, pid, self._now())
+        held.ends_at = self._ends_at
+        self._held[attempt_id] = self._roots[pid] = held
+        self._tell(attempt_id, started=True)
+
+    def _prepare(self, order: Order) -> None:
+        """Build a shelter for the next payload, unless a fresh one is there."""
+        now, old = self._now(), self._shelter
+        if old is not None and old.folder == order["folder"] and now < old.stale_at:
+            return
+        self._drop_shelter()
+        try:
+            self._shelter = holding.build(order, now)
+        except NotStarted:
+            return  # so will the payload, and that is told
+
+    def _into_shelter(self, order: Order) -> int:
+        """Start the payload in the shelter that waits in its folder; 0 where none does."""
+        shelter = self._shelter
+        if shelter is None or shelter.folder != order["folder"]:
+            return 0
+        if (
+            order.get("exports")
+            and self._now() < shelter.stale_at
+            and holding.enter(shelter, order)
+        ):
+            self._shelter = None
+            return shelter.pid
+        self._drop_shelter()
+        return 0
+
+    def _drop_shelter(self) -> None:
+        shelter, self._shelter = self._shelter, None
+        if shelter is not None:
+            os.close(shelter.feed)
+            self._waste.add(shelter.pid)
+            processes.send(shelter.pid, signal.SIGKILL)
+
+    def _fence(self, order: Order) -> None:
+        held = self._held.get(order["attempt_id"])
+        if held is not None:
+            held.fence = order["fence"]
+
+    def _stop(self, order: Order) -> None:
+        held = self._held.get(order["attempt_id"])
+        if held is None or held.killing:
+            return
+        # No grace after the fence: a frozen payload must not run again to hear a soft signal.
+        grace_s: float = order["grace_s"] if held.frozen_at is None else 0.0
+        if grace_s <= 0:
+            self._kill(held, "killed")
+        else:
+            stop_at = self._now() + grace_s
+            held.stop_at = stop_at if held.stop_at is None else min(stop_at, held.stop_at)
+
+    def _weighed(self, order: Order) -> None:
+        held = self._held.get(order["attempt_id"])
+        if held is not None and not held.closing:
+            held.account.weighed(order["memory_mb"])
+            self._judge(held, self._now())
+
+    def _measured(self, order: Order) -> None:
+        """Take note of what the folder of a payload holds."""
+        held = self._held.get(order["attempt_id"])
+        if held is None:
+            return
+        use = held.account.use
+        use.scratch_mb, use.files = order["scratch_mb"], order["files"]
+        use.streams_mb, use.unmeasurable = order["streams_mb"], order["unmeasurable"]
+        held.account.note_peaks()
+        if not held.closing:
+            self._judge(held, self._now())
+
+    def _ends(self, order: Order) -> None:
+        """The pilot has to end at another time than was thought."""
+        self._ends_at, now = order["at"], self._now()
+        for held in self._held.values():
+            held.end_moved(self._ends_at, now)
+
+    def _have_groups(self, order: Order) -> None:
+        self._groups = order["folder"]
+
+    def _warn_all(self, order: Order) -> None:
+        """The pilot was told to end, and may be killed before its payloads have ended."""
+        for held in self._held.values():
+            held.warn_now = True
+
+    # -- what is due ------------------------------------------------------------------------
+
+    def _patience_ms(self) -> float | None:
+        if not self._held:
+            return None
+        now = self._now()
+        in_s = [holding.look_again_in_s(held, now) for held in self._held.values()]
+        in_s += [max(one.account.due_at, self._rest_until) - now for one in self._awake()]
+        return 1000 * max(0.0, min(in_s))
+
+    def _look(self) -> None:
+        now = self._now()
+        for held in tuple(self._held.values()):
+            action, _, why = holding.due(held, now).partition(":")
+            if action == "kill":
+                self._kill(held, why)
+            elif action == "freeze":
+                self._freeze(held, now)
+            elif action == "thaw":
+                self._thaw(held, now)
+            elif action == "end":
+                held.end_softly(why, held.ran(now), now)
+                self._terminate(held)
+            elif action == "tell":
+                self._terminate(held)
+            if held.closing:
+                self._close(held, now)
+        self._sample(now)
+
+    def _sample(self, now: float) -> None:
+        """Look at what the payloads use of which it is time to know; one pass for all of them."""
+        awake = self._awake()
+        if now < self._rest_until or not any(one.account.due_at <= now for one in awake):
+            return
+        before = self._spent()
+        table = self._census.take(now)
+        for held in awake:
+            if held.account.due_at <= now + limits.TOGETHER_S:
+                members = self._members(held, table)
+                held.account.look(members, holding.wrapper(held, members), now)
+                self._look_at_group(held, members, now)
+                if held.account.to_weigh:
+                    self._tell(held.attempt_id, weigh=held.account.to_weigh)
+                held.account.note_peaks()
+                line = held.account.line(now)
+                if line is not None:
+                    self._tell(held.attempt_id, line=line, processes=held.account.processes)
+                self._judge(held, now)
+                if held.to_be_warned(now):
+                    self._warn(held, members, now)
+        self._rest_until = now + limits.REST * (self._spent() - before)
+
+    def _look_at_group(self, held: Held, members: list[processes.Process], now: float) -> None:
+        """Put a payload into a control group of its own at its first look, where there are any."""
+        if self._groups and not held.was_grouped:
+            held.was_grouped, held.cpu_before_s = True, held.account.use.cpu_s
+            held.group = cgroups.make(self._groups, held.attempt_id, held.limits)
+        if held.group is not None:
+            held.group.add(one.pid for one in members)
+            held.account.at_least(held.cpu_before_s + held.group.cpu_s(), now)
+
+    def _awake(self) -> list[Held]:
+        return [one for one in self._held.values() if not one.closing and one.frozen_at is None]
+
+    def _judge(self, held: Held, now: float) -> None:
+        """End a payload that has passed a limit."""
+        passed = limits.passed(held.limits, held.account.use)
+        if passed is None:
+            return
+        if passed.at_once or held.frozen_at is not None:
+            if held.why in ("", passed.why):
+                held.why, held.detail = passed.why, passed.detail
+            self._kill(held, passed.why)
+        elif not held.why:
+            held.end_softly(passed.why, passed.detail, now)
+            self._terminate(held)
+
+    def _freeze(self, held: Held, now: float) -> None:
+        """Stop every process, again and again until none is found that moves."""
+        first, held.frozen_at = held.frozen_at is None, held.frozen_at or now
+        held.look_at = now + holding.LOOK_S
+        told: set[int] = set()
+        for _ in range(FREEZE_PASSES_MAX if not self._freeze_group(held) else 0):
+            moving = [one for one in self._members(held) if one.state not in processes.STOPPED]
+            for one in moving:
+                processes.send(one.pid, signal.SIGSTOP)
+            if all(one.state in processes.UNINTERRUPTIBLE and one.pid in told for one in moving):
+                break
+            told.update(one.pid for one in moving)
+        if first:
+            self._tell(held.attempt_id, frozen=True)
+
+    def _freeze_group(self, held: Held) -> bool:
+        """Stop a payload in one step; False where it has no group, or that does not stop."""
+        if held.group is None:
+            return False
+        held.group.add(one.pid for one in self._members(held))
+        for _ in range(GROUP_LOOKS_MAX):
+            if held.group.freeze(True):
+                return True
+            select.select((), (), (), 0.001)
+        held.group.freeze(False)
+        return False
+
+    def _thaw(self, held: Held, now: float) -> None:
+        held.frozen_s = held.frozen_total_s(now)
+        held.frozen_at = None
+        held.account.moved(now)
+        if held.group is not None:
+            held.group.freeze(False)
+        for one in self._members(held):
+            processes.send(one.pid, signal.SIGCONT)
+        self._tell(held.attempt_id, thawed=True)
+
+    def _terminate(self, held: Held) -> None:
+        """Send the soft signal to the payload, but not to what isolates it."""
+        members = self._members(held)
+        wrapper = holding.wrapper(held, members)
+        for one in members:
+            if one.pid not in wrapper:
+                held.told = processes.send(one.pid, signal.SIGTERM) or held.told
+
+    def _warn(self, held: Held, members: list[processes.Process], now: float) -> None:
+        """Send the warning signal once to whatever waits for it: to others it would be the end."""
+        first = not held.warned
+        number = holding.warning_signal(held.limits.warning_signal)
+        wrapper = holding.wrapper(held, members)
+        for one in members:
+            known = (one.pid, one.started) in held.warned or one.pid in wrapper
+            if not known and processes.awaits(one.pid, number):
+                processes.send(one.pid, number)
+                held.warned.add((one.pid, one.started))
+        if first and held.warned:
+            self._tell(held.attempt_id, warned=held.warning(now))
+
+    def _kill(self, held: Held, why: str) -> None:
+        members = self._members(held)
+        # A namespace that dies at once accounts for nothing: what it used is read before.
+        held.account.look(members, holding.wrapper(held, members), self._now())
+        held.why, held.killing = held.why or why, True
+        if held.group is not None:
+            held.group.kill()
+        for one in members:
+            processes.send(one.pid, signal.SIGKILL)
+
+    # -- ends -------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                # Looked at before it is taken away: a zombie still says whose it was.
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None:
+                    return
+                pid, attempt_id = ended.si_pid, self._whose(ended.si_pid)
+                _, status, usage = os.wait4(pid, os.WNOHANG)
+            except ChildProcessError:
+                return
+            cpu_s = usage.ru_utime + usage.ru_stime
+            self._adopted.pop(pid, None)
+            self._waste.discard(pid)
+            if self._shelter is not None and self._shelter.pid == pid:
+                os.close(self._shelter.feed)
+                self._shelter = None
+            held = self._roots.pop(pid, None)
+            if held is not None:
+                now = self._now()
+                held.status, held.ended_at = status, now
+                # A namespace empties itself once its wrapper has ended; else nobody else kills.
+                held.look_at = now + holding.CLOSING_S if held.wrapped else now
+                held.account.reaped(cpu_s, usage.ru_maxrss * 1024 / 1e6)
+            elif attempt_id in self._held:
+                self._held[attempt_id].account.reaped(cpu_s, 0.0)
+
+    def _whose(self, pid: int) -> int:
+        """Return the attempt that an orphan belonged to which has ended; 0 if it is none."""
+        if pid in self._roots or self._is_shelter(pid):
+            return 0
+        attempt_id = self._adopted.get(pid)
+        if attempt_id is None:
+            found = processes.find(pid)
+            attempt_id = self._owner(found) if found is not None else None
+        return attempt_id or 0
+
+    def _close(self, held: Held, now: float) -> None:
+        """Report the end if nothing is left of the payload, else kill what is."""
+        if held.status is not None and held.attempt_id not in self._orphans().values():
+            self._reap()  # what ended just now still says what it has used
+            if held.group is not None:
+                held.leave_group()
+            self._tell(held.attempt_id, ended=self._ended(held, held.status))
+            del self._held[held.attempt_id]
+        elif now >= held.look_at:
+            members = self._members(held)
+            for one in members:
+                processes.send(one.pid, signal.SIGKILL)
+            if held.closed_once_more(now):
+                self._tell(held.attempt_id, stuck=holding.stuck(members))
+
+    def _ended(self, held: Held, status: int) -> dict[str, object]:
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        if held.wrapped and code is not None and 128 < code < 160:
+            number = code - 128  # how a wrapper says that its child died of a signal
+        frozen_s = held.frozen_total_s(held.ended_at)
+        usage = {
+            "wall_s": held.ended_at - held.started_at - frozen_s,
+            "cpu_s": held.account.use.cpu_s,
+            "memory_peak_mb": held.account.memory_peak_mb,
+            "scratch_peak_mb": held.account.scratch_peak_mb,
+            "frozen_s": frozen_s,
+        }
+        return {
+            "exit_code": code,
+            "signal": number,
+            "frozen_s": frozen_s,
+            "why": held.why,
+            "detail": held.detail,
+            "usage": usage,
+            "line": held.account.line(held.ended_at, last=True),
+            "warned": bool(held.warned),
+        }
+
+    def _kill_everything(self) -> None:
+        self._drop_shelter()
+        deadline = self._now() + 10.0
+        while self._held and self._now() < deadline:
+            for held in tuple(self._held.values()):
+                if not held.killing:
+                    self._kill(held, "killed")
+                self._close(held, self._now())
+            select.select((), (), (), 0.002)
+            self._reap()
+
+    # -- who belongs to whom ----------------------------------------------------------------
+
+    def _members(
+        self, held: Held, table: dict[int, processes.Process] | None = None
+    ) -> list[processes.Process]:
+        """Return every living process of the payload.
+
+        All are descendants of its first process or of an orphan that came to us: whatever
+        becomes an orphan below this process comes to it (subreaper), or to the namespace's init.
+        """
+        roots = [
+            pid for pid, attempt_id in self._orphans().items() if attempt_id == held.attempt_id
+        ]
+        if held.status is None:  # once it is reaped, its number may be another's
+            roots.append(held.pid)
+        return processes.family(processes.every() if table is None else table, roots)
+
+    def _orphans(self) -> dict[int, int]:
+        for pid in processes.children_of_this():
+            if pid in self._roots or pid in self._adopted or self._is_shelter(pid):
+                continue
+            found = processes.find(pid)
+            if found is None or not found.alive:
+                continue
+            attempt_id = self._owner(found)
+            if attempt_id is None:
+                # It has shed every mark: nobody could hold it to a fence, so it may not live.
+                processes.send(pid, signal.SIGKILL)
+            else:
+                self._adopted[pid] = attempt_id
+        return self._adopted
+
+    def _is_shelter(self, pid: int) -> bool:
+        """Whether it is a shelter without a payload, or what is left of one."""
+        return pid in self._waste or (self._shelter is not None and self._shelter.pid == pid)
+
+    def _owner(self, orphan: processes.Process) -> int | None:
+        value = processes.mark(orphan.pid, MARK)
+        if value is not None and value.isdigit() and int(value) in self._held:
+            return int(value)
+        for held in self._held.values():
+            if held.pid == orphan.session:
+                return held.attempt_id
+        return next(iter(self._held)) if len(self._held) == 1 else None
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def main(channel: int) -> None:
+    """Be the guard at the end `channel` of a socket pair, until its other end is closed."""
+    for number in holding.IGNORED_BY_GUARD:
+        signal.signal(number, signal.SIG_IGN)
+    wake, woken = os.pipe()
+    for handle in (wake, woken, channel):
+        os.set_blocking(handle, False)
+        os.set_inheritable(handle, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    close_to_others()
+    os.chdir("/")
+    give_back()
+    Guard(channel, _boottime, time.process_time).run(wake)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

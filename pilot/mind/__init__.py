@@ -1,0 +1,1 @@
+"""What the pilot decides: no input or output, no clock, no chance."""

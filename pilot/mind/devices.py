@@ -1,0 +1,36 @@
+"""Which GPUs each payload has: no two the same one. Pure."""
+
+from dataclasses import replace
+
+from pilotage.proto.messages import Assignment
+
+from ..gpus import Gpus
+
+# By vendor: what the libraries of a payload look at. Those of others show all that there are.
+_VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES"}
+
+
+class Devices:
+    """The GPUs that are known by name. Where they are not, payloads share what they find."""
+
+    def __init__(self, gpus: Gpus) -> None:
+        self._variable = _VISIBLE.get(gpus.vendor, "")
+        self._all = gpus.devices if len(gpus.devices) >= gpus.count else ()
+        self._given: dict[int, tuple[str, ...]] = {}
+
+    def give(self, assignment: Assignment) -> Assignment:
+        """Return the assignment with the names of its GPUs in its payload's environment."""
+        if not self._variable or not self._all:
+            return assignment
+        taken = {name for names in self._given.values() for name in names}
+        free = [name for name in self._all if name not in taken]
+        ours = tuple(free[: assignment.grant.gpus])
+        assert len(ours) == assignment.grant.gpus, "slots gave more GPUs than there are"
+        if ours:
+            self._given[assignment.attempt_id] = ours
+        environment = {**assignment.body.environment, self._variable: ",".join(ours)}
+        return replace(assignment, body=replace(assignment.body, environment=environment))
+
+    def take_back(self, attempt_id: int) -> None:
+        """Its payload is gone, or never began."""
+        self._given.pop(attempt_id, None)

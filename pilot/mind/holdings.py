@@ -1,0 +1,103 @@
+"""The attempts that we hold, where each stands, and their fences (PROTOCOL P2). Pure."""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Optional
+
+from pilotage.proto.messages import Assignment, Attempt, Body, How
+
+from ..ports import Ended
+
+FENCE = 0.8  # of the lease: when a payload freezes
+FENCE_LEFT_MIN = 0.3  # of the lease: with less than this to its fence nothing is started
+
+
+class Phase(enum.Enum):
+    """Where a held attempt stands on this node."""
+
+    STAGING = "staging"
+    STARTING = "starting"  # the guard was told
+    RUNNING = "running"
+    COLLECTING = "collecting"  # the payload is gone, its output is on the way
+    ENDED = "ended"  # its last report is not answered yet
+
+
+def wants_outfit(body: Body) -> bool:
+    """Whether a payload runs with more than its node's own files and its input."""
+    return bool(body.image or body.software or body.modules)
+
+
+@dataclass
+class Holding:
+    """One attempt from its assignment until the central has answered its `ended`."""
+
+    attempt: Attempt
+    attempt_id: int
+    lease_s: float
+    fence: float
+    phase: Phase
+    assignment: Optional[Assignment] = None  # None: only the last report is left, from the journal
+    stopping: Optional[How] = None  # why we end it; it goes into the report
+    said: str = ""  # about that
+    gone: Optional[Ended] = None  # what the guard said when the payload was gone
+    stale: bool = False  # the central disowned it: listed no more
+    isolation: str = ""  # the rung that its image runs on; empty: that of the pilot
+    for_good: bool = False  # killed by a person: no other attempt goes on from it
+    warned: str = ""  # of what its payload was warned, until that is told
+
+    @property
+    def alive(self) -> bool:
+        """Whether a payload may exist."""
+        return self.phase in (Phase.STARTING, Phase.RUNNING)
+
+
+class Holdings:
+    """All attempts of this pilot, by (job, epoch) and by the central's number."""
+
+    def __init__(self) -> None:
+        self._by_attempt: dict[Attempt, Holding] = {}
+        self._by_id: dict[int, Holding] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def all(self) -> tuple[Holding, ...]:
+        return tuple(self._by_id.values())
+
+    def add(self, holding: Holding) -> None:
+        self._by_attempt[holding.attempt] = holding
+        self._by_id[holding.attempt_id] = holding
+
+    def remove(self, holding: Holding) -> None:
+        del self._by_attempt[holding.attempt]
+        del self._by_id[holding.attempt_id]
+
+    def of(self, attempt: Attempt) -> Optional[Holding]:
+        return self._by_attempt.get(attempt)
+
+    def by_id(self, attempt_id: int) -> Optional[Holding]:
+        return self._by_id.get(attempt_id)
+
+    def listed(self) -> tuple[Attempt, ...]:
+        """Return what beats and asks say that we hold."""
+        return tuple(one.attempt for one in self._by_id.values() if not one.stale)
+
+    def lease_s(self, most: float) -> float:
+        """Return the shortest lease among what we hold, at most `most`."""
+        return min([most, *(one.lease_s for one in self._by_id.values())])
+
+    def renew(
+        self, listed: Iterable[Attempt], stale: frozenset[Attempt], sent: float
+    ) -> list[Holding]:
+        """Move the fences of what an answered beat listed; return those that moved."""
+        moved: list[Holding] = []
+        for attempt in listed:
+            holding = self._by_attempt.get(attempt)
+            if holding is None or attempt in stale or holding.stale:
+                continue
+            fence = sent + FENCE * holding.lease_s
+            if fence > holding.fence:
+                holding.fence = fence
+                moved.append(holding)
+        return moved

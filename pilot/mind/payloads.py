@@ -1,0 +1,474 @@
+"""The life of every attempt on this node, from its assignment to the answer to its last report.
+
+Decides only: what to do comes out as commands. Rules P3, P5, P6 and P7 of PROTOCOL live here.
+
+Pure.
+"""
+
+import dataclasses
+import math
+
+from pilotage.proto.messages import (
+    CHECKPOINT_FILE,
+    KEPT_FOLDER,
+    Answer,
+    Assignment,
+    Attempt,
+    How,
+    Output,
+    Report,
+    ReportAnswer,
+    Stop,
+    What,
+    Why,
+)
+
+from ..ports import Ended
+from .commands import (
+    Abandon,
+    Collect,
+    Command,
+    Follow,
+    Forget,
+    KeepAssignment,
+    KeepEnded,
+    MoveFence,
+    Stage,
+    StartPayload,
+    StopPayload,
+    Tell,
+    UploadAgain,
+)
+from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, wants_outfit
+from .reports import Reports, fitting
+from .slots import Slots
+from .texts import names
+
+GRACE_S = 10.0  # between the soft signal and SIGKILL
+STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
+REFUSED_AGAIN_S = 600.0  # an end that cannot be told: a central that was mended may take it
+STOPS_MAX = 10_000
+OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; losing one spoils no result
+
+# What the guard says when it ended a payload by itself; the fence's SIGKILL comes only after hours
+# without an answer.
+_GUARD_WORDS = {
+    "wall": How.WALL,
+    "cpu": How.CPU,
+    "memory": How.MEMORY,
+    "scratch": How.SCRATCH,
+    "streams": How.STREAMS,
+    "processes": How.PROCESSES,
+    "stalled": How.STALLED,
+    "fence": How.LOST,
+    "killed": How.KILLED,
+}
+
+
+class Payloads:
+    """Attempts, their slots, their reports, and the stops that came before their attempt."""
+
+    def __init__(self, slots: Slots, holdings: Holdings, reports: Reports, isolation: str) -> None:
+        self._slots, self._holdings, self._reports = slots, holdings, reports
+        self._isolation = isolation
+        self._stops: dict[Attempt, float] = {}  # until when they are remembered
+        self._followed: frozenset[int] = frozenset()
+        self._out: list[Command] = []
+        self._starts: list[Command] = []
+
+    def take(self) -> list[Command]:
+        """Return the commands since the last call.
+
+        Starts come last: all that arrived with them is in the journal by then, and costs one sync.
+        """
+        out, self._out, self._starts = [*self._out, *self._starts], [], []
+        return out
+
+    # -- arrival and start ----------------------------------------------------------------------
+
+    def arrive(
+        self, assignment: Assignment, *, fence: float, wall_left_s: float, now: float
+    ) -> bool:
+        """Take an assignment on, or decline it; say whether it was booked."""
+        attempt = Attempt(assignment.job, assignment.epoch)
+        if self._holdings.of(attempt) is not None:
+            return True
+        holding = Holding(
+            attempt, assignment.attempt_id, assignment.lease_s, fence, Phase.STAGING, assignment
+        )
+        self._holdings.add(holding)
+        if self._stops.pop(attempt, now) > now:
+            self._end(holding, How.KILLED, now, detail="stopped before it arrived")
+            return False
+        why = self._unfit(assignment, fence, wall_left_s, now)
+        if why:
+            self._out.append(Tell("declined", {**_name(holding), "why": why}))
+            self._end(holding, How.DECLINED, now, detail=why)
+            return False
+        self._slots.book(assignment.attempt_id, assignment.grant)
+        self._out.append(KeepAssignment(assignment))
+        if assignment.body.inputs or wants_outfit(assignment.body):
+            self._starts.append(Stage(assignment))
+        else:
+            self._start(holding)
+        if assignment.follow:
+            self.follow(attempt)
+        return True
+
+    def _unfit(self, assignment: Assignment, fence: float, wall_left_s: float, now: float) -> str:
+        if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
+            return f"{max(0.0, fence - now):.1f} s to its fence"
+        if not self._slots.fits(assignment.grant):
+            return "fits no more: cores, memory, disk or GPUs are taken"
+        return _too_long(assignment, wall_left_s)
+
+    def _start(self, holding: Holding) -> None:
+        assert holding.assignment is not None
+        holding.phase = Phase.STARTING
+        self._starts.append(StartPayload(holding.assignment, holding.fence))
+
+    def staged(self, attempt_id: int, isolation: str, wall_left_s: float, now: float) -> None:
+        """Its input is in place, and what it runs with is found: on the rung `isolation`."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase is not Phase.STAGING:
+            return
+        assert holding.assignment is not None
+        why = _too_long(holding.assignment, wall_left_s)
+        if why:
+            self._end(holding, How.DECLINED, now, detail=f"{why} when all was in place")
+            return
+        holding.isolation = isolation
+        self._start(holding)
+
+    def staging_failed(self, attempt_id: int, why: str, now: float, how: How = How.INPUT) -> None:
+        """Its input cannot be brought, is useless (NO_START), or what it runs with is missing."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is Phase.STAGING:
+            self._end(holding, how, now, detail=why)
+
+    def started(self, attempt_id: int, now: float) -> None:
+        """The guard has started it."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase is not Phase.STARTING:
+            return
+        holding.phase = Phase.RUNNING
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=attempt_id,
+            n=self._reports.number(attempt_id),
+            what=What.STARTED,
+            isolation=holding.isolation or self._isolation,
+        )
+        self._reports.put(report, at=now, due=now + STARTED_LATER_S)
+
+    def warned(self, attempt_id: int, said: str, now: float) -> None:
+        """It had its warning signal: into its history, once it is known there that it runs."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is Phase.RUNNING:
+            holding.warned = said
+            self._tell_warning(holding, now)
+
+    def _tell_warning(self, holding: Holding, now: float) -> None:
+        """A report replaces the one before it, and that may be the start."""
+        if not holding.warned or self._reports.get(holding.attempt_id) is not None:
+            return
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=holding.attempt_id,
+            n=self._reports.number(holding.attempt_id),
+            what=What.PROGRESS,
+            status=f"warned: {holding.warned}",
+        )
+        holding.warned = ""
+        self._reports.put(report, at=now, due=now)
+
+    def not_started(self, attempt_id: int, why: str, now: float) -> None:
+        """The guard could not start it."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.alive:
+            self._end(holding, holding.stopping or How.NO_START, now, detail=why)
+
+    # -- end ------------------------------------------------------------------------------------
+
+    def gone(self, ended: Ended, now: float) -> None:
+        """No process of the payload is left: its slot is free, its output still has to travel."""
+        holding = self._holdings.by_id(ended.attempt_id)
+        if holding is None or not holding.alive:
+            return
+        self._slots.release(ended.attempt_id)
+        holding.gone = ended
+        if holding.stale:
+            self._end(holding, How.STALE, now)
+            return
+        assert holding.assignment is not None
+        holding.phase = Phase.COLLECTING
+        body, how = holding.assignment.body, _how(holding, ended)
+        succeeded = how is How.EXITED and ended.exit_code in body.success_codes
+        self._out.append(
+            Collect(
+                holding.assignment,
+                outputs=how is How.EXITED,
+                checkpoint=bool(body.checkpoint) and not (succeeded or holding.for_good),
+            )
+        )
+
+    def collected(
+        self,
+        attempt_id: int,
+        outputs: tuple[Output, ...],
+        absent: tuple[str, ...],
+        failure: str,
+        now: float,
+        *,
+        note: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+    ) -> None:
+        """What the payload left is uploaded. `absent`: required patterns that matched nothing;
+        `note`: what else is to be said."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
+            return
+        usage = dataclasses.replace(holding.gone.usage, bytes_in=bytes_in, bytes_out=bytes_out)
+        holding.gone = dataclasses.replace(holding.gone, usage=usage)
+        gone = holding.gone
+        how, detail = _how(holding, gone), holding.said or gone.detail or gone.why
+        assert holding.assignment is not None
+        succeeded = (
+            how is How.EXITED and holding.gone.exit_code in holding.assignment.body.success_codes
+        )
+        if failure and how is How.EXITED:
+            how, detail = How.OUTPUT, failure
+        elif absent and succeeded:
+            how, detail = How.OUTPUT, "no file matches " + names(absent)
+        elif gone.warned and how is How.EXITED and not succeeded and _saved(outputs):
+            how = How.CHECKPOINTED
+            detail = f"was warned, left its checkpoint, ended with exit code {gone.exit_code}"
+        detail = "; ".join(one for one in (detail, note) if one)
+        self._end(holding, how, now, detail=detail, outputs=outputs)
+
+    def lost(self, attempt_id: int, now: float) -> None:
+        """It has been seen dead on this host and boot, without an end that we know."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None and holding.phase is not Phase.ENDED:
+            self._slots.release(attempt_id)
+            self._end(holding, How.LOST, now)
+
+    def unknown(self, attempt_id: int) -> None:
+        """Nobody can say what became of it: it runs into its lease, and we hold it no more."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None:
+            self._over(holding)
+
+    def restore(self, report: Report, at: float) -> None:
+        """A last report of an earlier life that was not answered."""
+        attempt = Attempt(report.job, report.epoch)
+        self._holdings.add(Holding(attempt, report.attempt_id, math.inf, 0.0, Phase.ENDED))
+        self._reports.put(report, at=at, due=at)
+
+    def restore_assignment(self, assignment: Assignment, now: float) -> None:
+        """An attempt of an earlier life that has been seen dead."""
+        attempt = Attempt(assignment.job, assignment.epoch)
+        holding = Holding(attempt, assignment.attempt_id, math.inf, 0.0, Phase.ENDED)
+        self._holdings.add(holding)
+        self._end(holding, How.LOST, now)
+
+    def _end(
+        self,
+        holding: Holding,
+        how: How,
+        now: float,
+        *,
+        detail: str = "",
+        outputs: tuple[Output, ...] = (),
+    ) -> None:
+        """Say the last word on an attempt: into the journal, then to the central."""
+        self._slots.release(holding.attempt_id)
+        holding.phase = Phase.ENDED
+        gone = holding.gone
+        if gone is not None and gone.signal is not None and not detail:
+            detail = f"signal {gone.signal}"
+        report = Report(
+            job=holding.attempt.job,
+            epoch=holding.attempt.epoch,
+            attempt_id=holding.attempt_id,
+            n=self._reports.number(holding.attempt_id),
+            what=What.ENDED,
+            how=how,
+            exit_code=gone.exit_code if gone is not None else None,
+            detail=detail,
+            isolation=holding.isolation or self._isolation,
+            usage=gone.usage if gone is not None else None,
+            outputs=outputs,
+        )
+        report = self._reports.put(report, at=now, due=now)
+        self._out.append(KeepEnded(report, now))
+        self._unfollow(holding.attempt_id)
+
+    # -- what the central wants -----------------------------------------------------------------
+
+    def stop(self, stop: Stop, now: float, remember_s: float) -> None:
+        """End an attempt, or remember it for the case that the stop was faster than the attempt."""
+        attempt = Attempt(stop.job, stop.epoch)
+        holding = self._holdings.of(attempt)
+        if holding is not None:
+            holding.for_good = holding.for_good or stop.why is Why.KILL
+            self.end_softly(holding, How.KILLED, now, detail=stop.why.value)
+            return
+        self._stops = {known: until for known, until in self._stops.items() if until > now}
+        if len(self._stops) < STOPS_MAX:
+            self._stops[attempt] = now + remember_s
+
+    def end_softly(self, holding: Holding, how: How, now: float, *, detail: str) -> None:
+        """Soft signal, grace, SIGKILL; what has not started ends at once."""
+        if holding.alive:
+            if holding.stopping is None:
+                holding.stopping, holding.said = how, detail
+                self._out.append(StopPayload(holding.attempt_id, GRACE_S))
+        elif holding.phase is Phase.STAGING:
+            self._out.append(Abandon(holding.attempt_id))
+            self._end(holding, how, now, detail=detail)
+
+    def stale(self, attempt: Attempt, now: float) -> None:
+        """The central knows this attempt no more: SIGKILL, drop everything of it."""
+        holding = self._holdings.of(attempt)
+        if holding is None or holding.stale:
+            return
+        holding.stale = True
+        self._reports.drop(holding.attempt_id)
+        self._out.append(Tell("stale", _name(holding)))
+        if holding.alive:
+            holding.stopping = How.STALE
+            self._out.append(StopPayload(holding.attempt_id, 0.0))
+        else:
+            self._out.append(Abandon(holding.attempt_id))
+            self._end(holding, How.STALE, now)
+
+    def renewed(self, listed: tuple[Attempt, ...], stale: tuple[Attempt, ...], sent: float) -> None:
+        """A beat was answered: move the fences of what it listed."""
+        for holding in self._holdings.renew(listed, frozenset(stale), sent):
+            if holding.alive:
+                self._out.append(MoveFence(holding.attempt_id, holding.fence))
+
+    def follow(self, attempt: Attempt) -> None:
+        """Somebody begins to watch this attempt, beside others perhaps."""
+        holding = self._holdings.of(attempt)
+        if holding is not None and holding.phase is not Phase.ENDED:
+            self._followed |= {holding.attempt_id}
+            self._out.append(Follow(self._followed, anew=frozenset({holding.attempt_id})))
+
+    def follow_only(self, attempts: tuple[Attempt, ...]) -> None:
+        """These are all that anybody watches."""
+        held = (self._holdings.of(attempt) for attempt in attempts)
+        self._watch(
+            frozenset(one.attempt_id for one in held if one and one.phase is not Phase.ENDED)
+        )
+
+    def _unfollow(self, attempt_id: int) -> None:
+        self._watch(self._followed - {attempt_id})
+
+    def _watch(self, followed: frozenset[int]) -> None:
+        if followed != self._followed:
+            self._followed = followed
+            self._out.append(Follow(followed))
+
+    # -- answers to reports ---------------------------------------------------------------------
+
+    def answered(self, answer: ReportAnswer, now: float) -> None:
+        """The central has answered a report; what concerns an older one changes nothing."""
+        holding = self._holdings.of(Attempt(answer.job, answer.epoch))
+        if holding is None:
+            return
+        unanswered = self._reports.answered(holding.attempt_id, answer.n)
+        if unanswered is None:
+            return
+        if answer.answer is Answer.MISSING:
+            unanswered.uploading = True
+            self._out.append(UploadAgain(holding.attempt_id, answer.missing))
+        elif unanswered.report.what is What.ENDED:
+            self._over(holding)
+        else:
+            self._reports.drop(holding.attempt_id)
+            if answer.answer is Answer.STALE:
+                self.stale(holding.attempt, now)
+            else:
+                self._tell_warning(holding, now)
+
+    def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> None:
+        """The missing blobs are there now; `unavailable` are hashes whose files we do not have."""
+        unanswered = self._reports.get(attempt_id)
+        holding = self._holdings.by_id(attempt_id)
+        if unanswered is None or holding is None:
+            return
+        unanswered.uploading = False
+        unanswered.due = now
+        gone = [one for one in unanswered.report.outputs if one.sha256 in unavailable]
+        if not gone:
+            return
+        spoilt = [one.name for one in gone if not one.name.startswith(OWN_OUTPUTS)]
+        unanswered.report = fitting(
+            dataclasses.replace(
+                unanswered.report,
+                n=self._reports.number(attempt_id),
+                outputs=tuple(one for one in unanswered.report.outputs if one not in gone),
+                how=How.OUTPUT if spoilt else unanswered.report.how,
+                detail="lost before they were stored: " + names(spoilt)
+                if spoilt
+                else unanswered.report.detail,
+            )
+        )
+        self._out.append(KeepEnded(unanswered.report, unanswered.at))
+
+    def unreadable(self, attempt_id: int, why: str, now: float, *, leaving: bool) -> None:
+        """The central refused the report: once more without what varies.
+
+        An end that is refused even so stays held, and is told again later: an attempt that we list
+        no more would be given to the next pilot, and end there in the same way. Only a pilot that
+        is `leaving`, and takes nothing more, lets go of it.
+        """
+        holding = self._holdings.by_id(attempt_id)
+        unanswered = self._reports.get(attempt_id)
+        if holding is None or unanswered is None or self._reports.simplify(attempt_id):
+            return
+        if unanswered.report.what is not What.ENDED:
+            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+            self._reports.drop(attempt_id)
+        elif leaving:
+            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+            self._over(holding)
+        else:
+            self._out.append(Tell("end_refused", {**_name(holding), "why": why}))
+            unanswered.due = now + REFUSED_AGAIN_S
+
+    def _over(self, holding: Holding) -> None:
+        self._slots.release(holding.attempt_id)
+        self._unfollow(holding.attempt_id)
+        self._holdings.remove(holding)
+        self._reports.forget(holding.attempt_id)
+        self._out.append(Forget(holding.attempt_id))
+
+
+def _saved(outputs: tuple[Output, ...]) -> bool:
+    """Say whether a checkpoint is among what was uploaded."""
+    return any(one.name == CHECKPOINT_FILE for one in outputs)
+
+
+def _how(holding: Holding, ended: Ended) -> How:
+    if holding.stopping is not None:
+        return holding.stopping
+    if ended.why:
+        return _GUARD_WORDS.get(ended.why, How.OTHER)
+    return How.SIGNALLED if ended.signal is not None else How.EXITED
+
+
+def _name(holding: Holding) -> dict[str, object]:
+    return {"job": holding.attempt.job, "epoch": holding.attempt.epoch}
+
+
+def _too_long(assignment: Assignment, wall_left_s: float) -> str:
+    """Say why there is not the time for a payload; empty: there is."""
+    if assignment.grant.wall_s <= wall_left_s:
+        return ""
+    return f"wants {assignment.grant.wall_s:.0f} s, {max(0.0, wall_left_s):.0f} s are left"

@@ -1,0 +1,57 @@
+"""What an image is shown of the node, and what of that is nobody's business but the pilot's.
+
+A path may be a link, and payloads of the same user can make links. So it counts where a path leads
+to on this node, and that is also what gets mounted.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..ports import NotHere
+from .isolation import cover
+
+PROC = "/proc"  # the node's own: its processes, and by way of them their folders
+# What Apptainer and podman take apart a mount at: the part before it was not looked at.
+SEPARATORS = ',:"\\'
+
+
+def resolved(what: str, path: str, hidden: Sequence[Path]) -> str:
+    """Return where a path leads to. Raises NotHere where payloads shall not see what is there."""
+    real = os.path.realpath(path)
+    leads = "" if real == path else f" leads to {real}, which"
+    if real == "/":
+        raise NotHere(
+            f"{what} {path}{leads} is the root folder of the node: no payload may have it"
+        )
+    for one in (*map(os.path.realpath, hidden), PROC):
+        if is_in(real, one):
+            raise NotHere(f"{what} {path}{leads} lies in what the pilot hides from payloads")
+        if is_in(one, real):
+            raise NotHere(f"{what} {path}{leads} holds what the pilot hides from payloads")
+    return real
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Whether a path is that folder or lies in it; both without links."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def covers(to: str, of: str, hidden: Sequence[Path]) -> list[str]:
+    """Return bubblewrap's words that cover what shows of the hidden where `of` is mounted."""
+    words: list[str] = []
+    top = os.path.realpath(of)
+    for one in map(os.path.realpath, hidden):
+        if is_in(one, top):
+            words += cover(one, to + one[len(top.rstrip("/")) :])
+    return words
+
+
+def check_mountable(shown: Sequence[tuple[str, str]], hidden: Sequence[Path]) -> None:
+    """Raise NotHere where a tool without covers cannot show this, or would show something else."""
+    for name, real in shown:
+        if any(sign in name + real for sign in SEPARATORS):
+            raise NotHere(f"{name}: it cannot show a folder with one of {SEPARATORS} in its name")
+        for one in map(os.path.realpath, hidden):
+            if is_in(one, os.path.realpath(real)):
+                raise NotHere(f"{name} holds what the pilot hides from payloads")

@@ -1,0 +1,233 @@
+"""What a payload gets beside its folder: its image, its software, its modules.
+
+They are found before it starts. That may take long, so it happens in a thread beside the pilot.
+What is not there or does not work ends the attempt, with a word that names it.
+"""
+
+import asyncio
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from pilotage.proto.images import FOLDER, kind_of
+from pilotage.proto.messages import Assignment
+
+from ..guard import guard, processes
+from ..ports import NotHere, Outfit
+from . import exposure, images, isolation, modules, software
+from .environment import environment_of
+from .images import Entry, Place, Store
+from .software import DIRECTORY, Look, Processor, Software
+from .tools import CONTAINERS, PODMAN, RUNGS, NodeTools
+from .trial import Tried, try_out
+from .wrapping import Wrapping, clean
+
+TRIAL_PATIENCE_S = 120.0
+LOAD_PATIENCE_S = 1_200.0  # an archive of some gigabytes, from a shared disk
+_TRIAL = ("/bin/sh", "-c", 'test "$PROBE" = "it\'s" && exit 7')
+_TRIAL_CODE = 7
+
+
+class NodeOutfitter:
+    """Driver of ports.Outfitter for the node that this process runs on."""
+
+    def __init__(
+        self,
+        tools: NodeTools,
+        state: Path,
+        environ: Mapping[str, str],
+        look: Look = software.looked,
+    ) -> None:
+        self._tools, self._environ, self._look = tools, environ, look
+        self._processor = Processor(tools.architecture, tools.level)
+        self._store_folder = state / CONTAINERS
+        self._works: dict[tuple[str, str], bool] = {}  # rung, image: whether a trial went well
+        self._stores: list[Store] = []  # the one that works, once it is known
+        self._loaded: dict[tuple[str, int, int], str] = {}  # archive: its name in the store
+        self._loading = threading.Lock()
+
+    async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
+        return await _beside(functools.partial(self._outfit, assignment, folder))
+
+    def _outfit(self, assignment: Assignment, folder: Path) -> Outfit:
+        body, tools = assignment.body, self._tools
+        found = software.find(
+            body.software, self._processor, self._look, cvmfs_root=tools.cvmfs_root
+        )
+        given = {"PILOTAGE_SOFTWARE": ":".join(found.folders)} if found.folders else {}
+        if body.image:
+            given["PILOTAGE_IMAGE"] = body.image
+            entry = self._entry(assignment, folder, found)
+            return Outfit(entry.rung, given, on_path=found.on_path, entry=entry)
+        if body.modules:
+            given.update(self._modules(assignment, folder, given, found))
+            return Outfit(tools.rung, given)
+        return Outfit(tools.rung, given, on_path=found.on_path)
+
+    # -- modules --------------------------------------------------------------------------------
+
+    def _modules(
+        self, assignment: Assignment, folder: Path, given: Mapping[str, str], found: Software
+    ) -> dict[str, str]:
+        bare = Outfit(self._tools.rung, given, on_path=found.on_path)
+        environment = environment_of(assignment, folder, bare)
+        marks = {guard.MARK: str(assignment.attempt_id)}
+
+        def attempt(around: Mapping[str, str], words: Sequence[str], patience_s: float) -> Tried:
+            wrapping = isolation.wrap(
+                self._tools.rung,
+                around,
+                marks=marks,
+                folders=(folder / "work", folder / "tmp"),
+                hidden=self._tools.hidden,
+            )
+            try:
+                return try_out(wrapping, words, folder=str(folder / "work"), patience_s=patience_s)
+            finally:
+                for pid in processes.marked(guard.MARK, str(assignment.attempt_id)):
+                    processes.send(pid, 9)  # what a modulefile has left on the plain rung
+
+        init = modules.init_file(self._environ, self._tools.module_init)
+        changed = modules.load(assignment.body.modules, environment, init, attempt)
+        return {"PATH": environment["PATH"], **changed}
+
+    # -- images ---------------------------------------------------------------------------------
+
+    def _entry(self, assignment: Assignment, folder: Path, found: Software) -> Entry:
+        """Return how the payload gets into its image: on the first rung on which a trial works."""
+        image = software.place(assignment.body.image, self._tools.cvmfs_root)
+        kind = kind_of(image)
+        self._check_there(assignment.body.image, image, kind)
+        image = exposure.resolved("image", image, self._tools.hidden)
+        place = Place(folder / "work", folder / "tmp", self._shown(found), self._tools.hidden)
+        rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
+        if not rungs:
+            wanted = " or ".join(RUNGS[kind])
+            raise NotHere(f"image {image}: {wanted} would run it, and this node has none")
+        failures: list[str] = []
+        for rung in rungs:
+            try:
+                return self._tried(rung, image, place, bool(assignment.grant.gpus))
+            except NotHere as why:
+                failures.append(f"{rung}: {why}")
+        raise NotHere(f"image {image} does not run here: {'; '.join(failures)}")
+
+    def _check_there(self, said: str, image: str, kind: str) -> None:
+        root = software.repository(said)
+        root = software.place(root, self._tools.cvmfs_root) if root else ""
+        seen = self._look([one for one in (root, image) if one])
+        if image not in seen:
+            if root and root not in seen:
+                raise NotHere(software.not_mounted(said))
+            raise NotHere(f"image {image} is not on this node")
+        if (seen[image] == DIRECTORY) != (kind == FOLDER):
+            raise NotHere(f"image {image} is a {seen[image]}, which its name does not say")
+
+    def _shown(self, found: Software) -> tuple[tuple[str, str], ...]:
+        """Return what a payload is to see: CVMFS, and its software elsewhere. Raises NotHere."""
+        root, hidden = self._tools.cvmfs_root, self._tools.hidden
+        wanted = {
+            one: exposure.resolved("software", one, hidden)
+            for one in found.folders
+            if one != root and not one.startswith(root + "/")
+        }
+        if os.path.exists(root):
+            wanted[root] = root
+        return tuple(sorted(wanted.items()))
+
+    def _tried(self, rung: str, image: str, place: Place, gpus: bool) -> Entry:
+        """Return how a rung enters an image, once a small command has done so. Raises NotHere."""
+        program = self._tools.image_tools[rung]
+        if rung != isolation.BUBBLEWRAP:
+            exposure.check_mountable(place.shown, place.hidden)
+        if rung == PODMAN:
+            return self._podman(program, image, place)
+        try:
+            if rung == isolation.BUBBLEWRAP:
+                entry = images.bubblewrap(program, image, place)
+            else:
+                vendor = self._tools.gpu_vendor if gpus else ""
+                entry = images.apptainer(rung, program, image, place, vendor)
+        except OSError as why:
+            raise NotHere(str(why)) from None
+        if not self._works.get((rung, image)):
+            self._try(entry, place)
+            self._works[rung, image] = True
+        return entry
+
+    def _try(self, entry: Entry, place: Place) -> None:
+        wrapping = entry.wrap({"PROBE": "it's"}, first_on_path=(), marks={})
+        tried = try_out(wrapping, _TRIAL, folder=str(place.work), patience_s=TRIAL_PATIENCE_S)
+        if tried.code != _TRIAL_CODE:
+            raise NotHere(tried.said or f"a trial ended with code {tried.code}")
+
+    def _podman(self, program: str, image: str, place: Place) -> Entry:
+        with self._loading:
+            name = self._load(Store(program, self._store_folder), image)
+            if self._stores:
+                return self._stores[0].entry(name, place)
+            failures: list[str] = []
+            for words, run_words in images.WAYS:
+                store = Store(program, self._store_folder, words, run_words)
+                try:
+                    self._try(store.entry(name, place), place)
+                except NotHere as why:
+                    failures.append(str(why))
+                    continue
+                self._stores.append(store)
+                return store.entry(name, place)
+        raise NotHere(failures[-1])
+
+    def _load(self, store: Store, archive: str) -> str:
+        """Bring an archive into the store, and return its name there. Raises NotHere."""
+        try:
+            stat = os.stat(archive)
+            self._store_folder.mkdir(mode=0o700, exist_ok=True)
+            (self._store_folder / "containers.conf").write_text(images.CONTAINERS_CONF)
+        except OSError as why:
+            raise NotHere(str(why)) from None
+        key = (archive, stat.st_size, stat.st_mtime_ns)
+        if key not in self._loaded:
+            name = f"localhost/pilotage:{len(self._loaded) + 1}"
+            self._loaded[key] = self._load_as(store, archive, name)
+        return self._loaded[key]
+
+    def _load_as(self, store: Store, archive: str, name: str) -> str:
+        loaded = self._command(store, "load", "--input", archive)
+        said = os.fsdecode(loaded.printed).strip().splitlines()
+        if loaded.code == 0 and said and ": " in said[-1]:
+            return said[-1].partition(": ")[2].strip()
+        imported = self._command(store, "import", "--quiet", archive, name)
+        if imported.code != 0:
+            raise NotHere(f"neither an image ({loaded.said}) nor a tree ({imported.said})")
+        return name
+
+    def _command(self, store: Store, *words: str) -> Tried:
+        wrapping = Wrapping(store.command(*words), {**clean({}), **dict(store.own())})
+        return try_out(wrapping, (), patience_s=LOAD_PATIENCE_S)
+
+
+async def _beside(find: Callable[[], Outfit]) -> Outfit:
+    """Find an outfit in a thread of its own.
+
+    Nobody waits for it once this is cancelled: a pilot that has to go waits for no sick disk.
+    """
+    found: Future[Outfit] = Future()
+    found.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            found.set_result(find())
+        except NotHere as why:
+            found.set_exception(why)
+        finally:  # what nobody foresaw is told, and then shown as that of any thread
+            unforeseen = sys.exc_info()[1]
+            if unforeseen is not None:
+                found.set_exception(unforeseen)
+
+    threading.Thread(target=run, name="outfit", daemon=True).start()
+    return await asyncio.wrap_future(found)

@@ -1,0 +1,112 @@
+"""Folders of software on this node: which level of the processor, and what is missing.
+
+`{level}` in a folder stands for the best of x86-64-v4 to x86-64-v1 that the node has and that is
+there, or for another architecture's name. Folders are looked into by a command: a sick file system
+would hang us.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..detect.surroundings import output
+from ..ports import NotHere
+from .tools import CVMFS
+
+LEVEL = "{level}"
+LOOK_PATIENCE_S = 120.0  # what CVMFS has not in its cache comes over the network
+_STAT = 'for one; do stat -L -c "%F|%n" -- "$one"; done; true'
+
+# Paths → of those that are there, what they are, as `stat` names it.
+Look = Callable[[Sequence[str]], Mapping[str, str]]
+DIRECTORY = "directory"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What `{level}` may stand for."""
+
+    architecture: str
+    level: int = 1  # x86-64-v1 to v4
+
+    def levels(self) -> tuple[str, ...]:
+        """Return the words for `{level}`, best first."""
+        if self.architecture != "x86_64":
+            return (self.architecture,)
+        return tuple(f"x86-64-v{level}" for level in range(self.level, 0, -1))
+
+
+@dataclass(frozen=True)
+class Software:
+    """The folders that were found, in the order of the job, and those to put on PATH."""
+
+    folders: tuple[str, ...] = ()
+    on_path: tuple[str, ...] = ()
+
+
+def find(
+    patterns: Sequence[str], processor: Processor, look: Look, *, cvmfs_root: str = CVMFS
+) -> Software:
+    """Return where the software is. Raises NotHere, which names the first folder that is not."""
+    if not patterns:
+        return Software()
+    choices = {one: tuple(_choices(place(one, cvmfs_root), processor)) for one in patterns}
+    asked = [path for paths in choices.values() for path in paths]
+    repositories = [place(name, cvmfs_root) for name in map(repository, patterns) if name]
+    seen = look([*dict.fromkeys((*repositories, *asked, *(path + "/bin" for path in asked)))])
+    folders: list[str] = []
+    for pattern, paths in choices.items():
+        found = next((path for path in paths if seen.get(path) == DIRECTORY), "")
+        if not found:
+            raise NotHere(_missing(pattern, paths, seen, processor, cvmfs_root))
+        folders.append(found)
+    bins = (f"{one}/bin" for one in folders)
+    return Software(tuple(folders), tuple(one for one in bins if seen.get(one) == DIRECTORY))
+
+
+def place(path: str, cvmfs_root: str) -> str:
+    """Return where a path lies on a node that has CVMFS at another place."""
+    if path == CVMFS or path.startswith(CVMFS + "/"):
+        return cvmfs_root + path[len(CVMFS) :]
+    return path
+
+
+def repository(path: str) -> str:
+    """Return /cvmfs/NAME of what lies in a repository, else nothing."""
+    parts = path.split("/")
+    return "/".join(parts[:3]) if len(parts) > 2 and parts[:2] == ["", "cvmfs"] else ""
+
+
+def not_mounted(path: str) -> str:
+    """Say that the repository in which `path` lies is not there."""
+    name = repository(path)[len(CVMFS) + 1 :]
+    return f"the CVMFS repository {name} is not mounted on this node"
+
+
+def looked(paths: Sequence[str]) -> Mapping[str, str]:
+    """Say what is there of these paths, by a command."""
+    argv = ("/bin/sh", "-c", _STAT, "look", *paths)
+    said = output(argv, {"PATH": "/usr/bin:/bin"}, LOOK_PATIENCE_S)
+    lines = (line.partition("|") for line in said.splitlines())
+    return {path: what for what, _, path in lines}
+
+
+def _choices(pattern: str, processor: Processor) -> Iterator[str]:
+    levels = processor.levels() if LEVEL in pattern else ("",)
+    return (pattern.replace(LEVEL, level).rstrip("/") or "/" for level in levels)
+
+
+def _missing(
+    pattern: str,
+    paths: Sequence[str],
+    seen: Mapping[str, str],
+    processor: Processor,
+    cvmfs_root: str,
+) -> str:
+    name = repository(pattern)
+    if name and place(name, cvmfs_root) not in seen:
+        return not_mounted(pattern)
+    other = next((path for path in paths if path in seen), "")
+    if other:
+        return f"software {other} is no folder but a {seen[other]}"
+    tried = f"; {LEVEL} was {', '.join(processor.levels())}" if LEVEL in pattern else ""
+    return f"software {pattern} is not on this node{tried}"

@@ -1,0 +1,76 @@
+"""Which tools of this node run payloads in images, and what else payloads are run with.
+
+The pilot imports this when it starts, so it stays small: what looks for images, software and
+modules comes with the first payload that asks for any (`outfit.py`).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from pilotage.proto.images import FOLDER, SIF, TAR, tag_of
+from pilotage.proto.messages import Assignment
+
+from ..detect.facts import Facts
+from ..ports import Outfit, Outfitter
+from .isolation import BUBBLEWRAP
+
+APPTAINER, SINGULARITY, PODMAN = "apptainer", "singularity", "podman"
+IMAGE_TOOLS = (APPTAINER, SINGULARITY, BUBBLEWRAP, PODMAN)
+NO_TOOLS = "none"  # as a setting: no images
+RUNGS: Mapping[str, tuple[str, ...]] = {  # of images by their kind, best first
+    SIF: (APPTAINER, SINGULARITY),
+    FOLDER: (APPTAINER, SINGULARITY, BUBBLEWRAP),
+    TAR: (PODMAN,),
+}
+CVMFS = "/cvmfs"
+CONTAINERS = "containers"  # in the state directory: the store of podman
+
+
+@dataclass(frozen=True)
+class NodeTools:
+    """What this node has to run payloads with, as it was found and as the settings say."""
+
+    rung: str  # of payloads without an image
+    architecture: str
+    level: int = 1  # x86-64-v1 to v4
+    image_tools: Mapping[str, str] = field(default_factory=dict[str, str])  # rung: program
+    hidden: tuple[Path, ...] = ()
+    cvmfs_root: str = CVMFS
+    module_init: str = ""
+    gpu_vendor: str = ""
+
+
+def image_tools(facts: Facts, rung: str, allowed: Sequence[str] = ()) -> dict[str, str]:
+    """Return the tools that can run images here, and where they are. `allowed`: empty for all."""
+    found = dict(zip(facts.containers.value, facts.containers.notes))
+    tools = {name: found[name] for name in IMAGE_TOOLS if name in found}
+    if rung != BUBBLEWRAP and BUBBLEWRAP not in allowed:  # it has failed its trial, most likely
+        tools.pop(BUBBLEWRAP, None)
+    if os.geteuid() != 0 and not facts.user_namespaces.value:
+        tools.pop(PODMAN, None)
+    return {name: path for name, path in tools.items() if not allowed or name in allowed}
+
+
+def image_tags(tools: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tags of the kinds of images that these tools can run."""
+    return tuple(
+        tag_of(kind) for kind, rungs in RUNGS.items() if any(one in tools for one in rungs)
+    )
+
+
+class LateOutfitter:
+    """An outfitter that is there once it is asked for something."""
+
+    def __init__(self, tools: NodeTools, state: Path, environ: Mapping[str, str]) -> None:
+        self._tools, self._state, self._environ = tools, state, environ
+        self._real: Optional[Outfitter] = None
+
+    async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
+        if self._real is None:
+            from .outfit import NodeOutfitter
+
+            self._real = NodeOutfitter(self._tools, self._state, self._environ)
+        return await self._real.outfit(assignment, folder)

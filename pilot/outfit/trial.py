@@ -1,0 +1,83 @@
+"""A command that is tried out in a wrapping, outside of the guard: does it work here, and how."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from ..guard.held import FEED_FD
+from .wrapping import Wrapping
+
+PRINTED_MAX = 4 << 20  # bytes that are read of what it prints
+ERRORS_MAX = 64 << 10  # of its standard error
+SAID_MAX = 300  # characters of a line of that
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of it. No code: it was not there, or took too long."""
+
+    code: Optional[int]
+    printed: bytes
+    said: str  # its last line of standard error, or why there is none
+    errors: tuple[str, ...] = ()  # all lines of that, readable
+
+
+def try_out(
+    wrapping: Wrapping, command: Sequence[str], *, folder: str = "/", patience_s: float
+) -> Tried:
+    """Run a command in a wrapping, in `folder`, and wait for its end.
+
+    It prints into files: neither much output nor a process that cannot be killed holds us up.
+    """
+    hand_over = f'exec "$@" {FEED_FD}<&0 </dev/null'
+    with contextlib.ExitStack() as files:
+        feed, printed, errors = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        feed.write(os.fsencode(wrapping.feed))
+        feed.seek(0)
+        try:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", hand_over, "trial", *wrapping.prefix, *command],
+                env=dict(wrapping.environment),
+                stdin=feed,
+                stdout=printed,
+                stderr=errors,
+                cwd=folder,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as why:
+            return Tried(None, b"", str(why))
+        try:
+            code: Optional[int] = process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            return Tried(None, b"", f"it did not end within {patience_s:g} s")
+        printed.seek(0)
+        errors.seek(0)
+        lines = _lines(errors.read(ERRORS_MAX))
+        return Tried(code, printed.read(PRINTED_MAX), lines[-1] if lines else "", lines)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill it and its session. What waits for a sick disk dies when that lets it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError:
+        pass
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def _lines(errors: bytes) -> tuple[str, ...]:
+    lines = (line.strip() for line in errors.decode("utf-8", errors="replace").splitlines())
+    return tuple(
+        "".join(sign if sign.isprintable() else " " for sign in line[:SAID_MAX])
+        for line in lines
+        if line
+    )

@@ -1,0 +1,289 @@
+"""HTTPS to the central with the standard library: two kept-alive connections, a thread for each.
+
+One carries messages, one request in flight; the other blobs, so that a large file delays no report.
+Everything that a pilot sends may be repeated, so a kept connection that has died while it was idle
+costs one repetition and no error.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import ipaddress
+import os
+import select
+import socket
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Optional, TypeVar, Union
+
+from ..ports import Downloaded, HttpReply, NoReply
+
+T = TypeVar("T")
+
+BLOB_TIMEOUT_S = 60.0  # for each read and write, not for the whole file
+BLOCK_BYTES = 1 << 18
+REPLY_BYTES_MAX = 64 << 20
+AGENT = "pilotage-pilot"
+
+
+class InsecureUrl(ValueError):
+    """Plain http to another machine: tokens would travel in the clear."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url}: only https is allowed, except to this machine itself; "
+            "set plain_http where the network between is trusted"
+        )
+
+
+class BadUrl(ValueError):
+    """Not an address of a central."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url!r} is not an address like https://central.example:8443")
+
+
+class _Plain(http.client.HTTPConnection):
+    """Sends head and body of a message in one piece, so that the central reads it in one."""
+
+    _held: Optional[list[bytes]] = None
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
+
+    def send_message(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a request whose body is at hand."""
+        held = self._held = []
+        try:
+            self.request(method, path, body, headers)
+        finally:
+            self._held = None
+        self.send(b"".join(held))
+
+
+class _Secure(_Plain, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Connection:
+    """One kept-alive connection with its thread. Everything blocking happens there."""
+
+    def __init__(self, make: Callable[[float], _Plain], name: str) -> None:
+        self._make = make
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._kept: Optional[_Plain] = None
+
+    async def run(self, act: Callable[[], T]) -> T:
+        """Run `act` in the thread of this connection, after what is there already."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Callable[[], Union[bytes, Path]],
+        timeout_s: float,
+        read: Callable[[http.client.HTTPResponse], T],
+    ) -> T:
+        """Send a request and return what `read` makes of the answer. Raises NoReply."""
+        kept = self._kept
+        if kept is not None and _is_dead(kept):
+            self.close_kept()
+        reused = self._kept is not None
+        try:
+            return self._once(method, path, headers, body(), timeout_s, read)
+        except (http.client.HTTPException, OSError) as why:
+            self.close_kept()
+            if not reused or isinstance(why, socket.timeout):
+                raise NoReply(_reason(why)) from why
+        try:
+            return self._once(method, path, headers, body(), timeout_s, read)
+        except (http.client.HTTPException, OSError) as why:
+            self.close_kept()
+            raise NoReply(_reason(why)) from why
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Union[bytes, Path],
+        timeout_s: float,
+        read: Callable[[http.client.HTTPResponse], T],
+    ) -> T:
+        connection = self._kept
+        if connection is None:
+            self._kept = connection = self._make(timeout_s)
+            connection.connect()
+        connection.sock.settimeout(timeout_s)
+        if isinstance(body, bytes):
+            connection.send_message(method, path, body, headers)
+        else:
+            with open(body, "rb") as file:
+                length = str(os.fstat(file.fileno()).st_size)
+                connection.request(method, path, file, {**headers, "Content-Length": length})
+        with connection.getresponse() as response:
+            return read(response)
+
+    def close_kept(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def shut(self) -> None:
+        """End: whatever the thread waits for is cut off, and then it closes what it has."""
+        kept = self._kept
+        if kept is not None and kept.sock is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            with contextlib.suppress(OSError):
+                kept.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.submit(self.close_kept)
+        self._thread.shutdown(wait=False)
+
+
+class Api:
+    """Driver of ports.Http."""
+
+    def __init__(
+        self, url: str, *, ca_file: Optional[Path] = None, plain_http: bool = False
+    ) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadUrl(url)
+        if parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname):
+            raise InsecureUrl(url)
+        self._prefix = parts.path.rstrip("/")
+        self._host, self._port = parts.hostname, parts.port
+        self._tls: Optional[ssl.SSLContext] = None
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._messages = _Connection(self._connection, "messages")
+        self._blobs = _Connection(self._connection, "blobs")
+
+    async def post(
+        self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
+    ) -> HttpReply:
+        headers = {**_headers(token), "Content-Type": "application/json"}
+        by = self._blobs if aside else self._messages
+        return await by.run(
+            lambda: by.exchange(
+                "POST", self._prefix + path, headers, lambda: body, timeout_s, _whole
+            )
+        )
+
+    async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
+        headers = {**_headers(token), "Content-Type": "application/octet-stream"}
+        return await self._blobs.run(
+            lambda: self._blobs.exchange(
+                "PUT", self._prefix + path, headers, lambda: content, BLOB_TIMEOUT_S, _whole
+            )
+        )
+
+    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+        headers = _headers(token)
+        return await self._blobs.run(
+            lambda: self._blobs.exchange(
+                "GET",
+                self._prefix + path,
+                headers,
+                lambda: b"",
+                BLOB_TIMEOUT_S,
+                lambda response: _into(file, response),
+            )
+        )
+
+    def close(self) -> None:
+        """End both connections."""
+        self._messages.shut()
+        self._blobs.shut()
+
+    def _connection(self, timeout_s: float) -> _Plain:
+        if self._tls is None:
+            return _Plain(self._host, self._port, timeout=timeout_s, blocksize=BLOCK_BYTES)
+        return _Secure(
+            self._host, self._port, timeout=timeout_s, context=self._tls, blocksize=BLOCK_BYTES
+        )
+
+
+def _headers(token: str) -> dict[str, str]:
+    headers = {"User-Agent": AGENT, "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _whole(response: http.client.HTTPResponse) -> HttpReply:
+    blocks: list[bytes] = []
+    size = 0
+    for block in _blocks(response):
+        blocks.append(block)
+        size += len(block)
+        if size > REPLY_BYTES_MAX:
+            raise http.client.HTTPException("the answer is larger than any that a central gives")
+    return HttpReply(response.status, b"".join(blocks))
+
+
+def _into(file: Path, response: http.client.HTTPResponse) -> Downloaded:
+    if response.status != 200:
+        _whole(response)
+        return Downloaded(response.status, "")
+    digest, size_bytes = hashlib.sha256(), 0
+    with open(file, "wb") as out:
+        for block in _blocks(response):
+            digest.update(block)
+            size_bytes += out.write(block)
+    return Downloaded(response.status, digest.hexdigest(), size_bytes)
+
+
+def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the body to its end. Raises HTTPException where it breaks off.
+
+    No read asks for more than there is: Python 3.9 sets aside, and fills with zeros, as much memory
+    as a read may bring, which once was most of the CPU and of the memory that a pilot used.
+    """
+    while True:
+        left: Optional[int] = response.length
+        block = response.read(BLOCK_BYTES if left is None else min(left, BLOCK_BYTES))
+        if not block:
+            break
+        yield block
+    _expect_whole(response)
+
+
+def _expect_whole(response: http.client.HTTPResponse) -> None:
+    """Raise if the connection broke in the middle: reading by blocks does not say so."""
+    left: Optional[int] = response.length
+    if left:
+        raise http.client.IncompleteRead(b"", left)
+
+
+def _is_dead(connection: http.client.HTTPConnection) -> bool:
+    """Say whether the peer has closed: an idle connection has nothing to read but its end."""
+    kept: Optional[socket.socket] = connection.sock
+    if kept is None:
+        return True
+    try:
+        return bool(select.select([kept], [], [], 0)[0])
+    except (OSError, ValueError):
+        return True
+
+
+def _reason(why: BaseException) -> str:
+    return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

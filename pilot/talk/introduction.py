@@ -1,0 +1,95 @@
+"""A pilot's first word: as whom the journal knows it, or as whom its secret makes it."""
+
+import asyncio
+from dataclasses import replace
+from typing import Optional
+
+from pilotage.proto.messages import PROTOCOL, Attempt, Hello, Node, Register, Registered
+from pilotage.proto.wire import decode, encode
+
+from ..entries import Identity, KeptAssignment, KeptEnded
+from ..ports import Journal, Randomness
+from ..tasks import Tasks
+from .line import Line
+
+
+class Introduction:
+    """Says the first word until it is answered, called off, or has waited for too long."""
+
+    def __init__(self, line: Line, journal: Journal, random: Randomness) -> None:
+        self._line, self._journal, self._random = line, journal, random
+        self._saying: Optional[asyncio.Task[Registered]] = None
+        self._called_off = False
+
+    def call_off(self) -> None:
+        """End `run`, in the middle of a request too."""
+        self._called_off = True
+        if self._saying is not None:
+            self._saying.cancel()
+
+    async def run(self, secret: str, node: Node, within_s: float) -> Optional[Registered]:
+        """Return who we are, or None if that was not to be had. Raises Refused."""
+        async with Tasks() as tasks:
+            first_word = introduce(self._line, self._journal, self._random, secret, node)
+            self._saying = tasks.start(first_word, name="introduction")
+            if not self._called_off:
+                await asyncio.wait((self._saying,), timeout=within_s)
+            self._saying.cancel()
+        return None if self._saying.cancelled() else self._saying.result()
+
+    def failure(self, central: str, waited_s: float) -> str:
+        """Say what became of the first word, once nothing has."""
+        last = self._line.last_refusal
+        if last is None or not last.status:
+            why = f" ({last.message})" if last is not None else ""
+            return f"nobody has answered at {central} for {waited_s:.0f} s{why}"
+        said = f"{last.status} {last.code} {last.message}".strip()
+        return f"{central} has not let us in for {waited_s:.0f} s: {said}"
+
+
+async def introduce(
+    line: Line, journal: Journal, random: Randomness, secret: str, node: Node
+) -> Registered:
+    """Come back as whom the journal names, or register. Raises Refused."""
+    kept = journal.identity()
+    if kept is None:
+        # Kept before it is said: a pilot that dies now is the same one when it says it again.
+        who = Identity(random.token())
+        journal.keep_identity(encode(who))
+        return (await _register(line, journal, secret, node, who))[0]
+    who = decode(Identity, kept)
+    if not who.pilot:
+        # It was begun by an earlier life, which may live on elsewhere as the same pilot: the new
+        # session that hello opens ends it.
+        who = (await _register(line, journal, secret, node, who))[1]
+    if who.session:
+        who = replace(who, session=who.session + 1)
+        journal.keep_identity(encode(who))
+    me = await line.hello(_hello(who, journal, random.token()))
+    if me.session > who.session:  # of a journal, or a central, of before sessions had names
+        journal.keep_identity(encode(replace(who, session=me.session)))
+    return me
+
+
+async def _register(
+    line: Line, journal: Journal, secret: str, node: Node, who: Identity
+) -> tuple[Registered, Identity]:
+    word = Register(secret=secret, nonce=who.nonce, protocol=PROTOCOL, node=node)
+    me = await line.register(word)
+    known = Identity(who.nonce, me.pilot, me.renewal_secret, me.session)
+    journal.keep_identity(encode(known))
+    return me, known
+
+
+def _hello(who: Identity, journal: Journal, nonce: str) -> Hello:
+    ended = (decode(KeptEnded, entry).report for entry in journal.ended().values())
+    held = (decode(KeptAssignment, entry).assignment for entry in journal.assignments().values())
+    left = {(one.job, one.epoch) for one in ended} | {(one.job, one.epoch) for one in held}
+    return Hello(
+        pilot=who.pilot,
+        renewal_secret=who.renewal_secret,
+        nonce=nonce,
+        protocol=PROTOCOL,
+        session=who.session,
+        unanswered=tuple(Attempt(job, epoch) for job, epoch in sorted(left)),
+    )

@@ -1,0 +1,99 @@
+"""Brings the pilot's own log to the central: in parcels, beside its turns, when there is something.
+
+What somebody may look for (a warning, the end of an attempt, a beginning) is told within seconds,
+the rest within a minute; where nothing happens nothing is said. Whatever fails is repeated later,
+and nothing else of the pilot waits for it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from pilotage.proto.messages import PilotLine, PilotLog
+
+from ..events import Log
+from ..mind.pace import Refusal
+from ..ports import Clock, Untold
+from ..tasks import time_limit
+from .line import Line, may_pass
+
+LOOK_S = 5.0
+ROUTINE_S = 60.0  # how long a line waits that nobody looks for
+FAILED_MIN_S, FAILED_MAX_S = 10.0, 600.0
+LINES_A_PARCEL, CHARACTERS_A_PARCEL = 500, 200_000
+LAST_S = 5.0  # at the end of the pilot, for what is left
+HIDDEN = "[hidden]"
+UNREADABLE = frozenset({400, 413, 422})  # another parcel may be read
+
+
+class LogShip:
+    """Speaks for one life of a pilot."""
+
+    def __init__(
+        self,
+        untold: Untold,
+        line: Line,
+        clock: Clock,
+        log: Log,
+        secrets: Callable[[], Iterable[str]],
+    ) -> None:
+        """`secrets` are words that must not leave this host, whatever they got into."""
+        self._untold, self._line, self._clock, self._log = untold, line, clock, log
+        self._secrets = secrets
+        self._refused = False  # the central wants none: it is older than this, or has another store
+        self._failures = 0
+
+    async def run(self, gen: str, session: int) -> None:
+        """Tell what there is, for ever, or until the central wants nothing of it."""
+        while not self._refused:
+            await self._clock.sleep(self._rest_s())
+            if self._untold.is_pressing() or self._untold.waits_s() >= ROUTINE_S:
+                await self._tell_all(gen, session)
+
+    async def last(self, gen: str, session: int) -> None:
+        """Tell what is left at the end, if that is quickly done; a next life has the rest."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with time_limit(LAST_S):
+                await self._tell_all(gen, session)
+
+    def _rest_s(self) -> float:
+        if not self._failures:
+            return LOOK_S
+        return min(FAILED_MAX_S, FAILED_MIN_S * 2.0 ** min(self._failures - 1, 10))
+
+    async def _tell_all(self, gen: str, session: int) -> None:
+        while not self._refused:
+            lines = self._untold.lines(LINES_A_PARCEL, CHARACTERS_A_PARCEL)
+            if not lines:
+                return
+            parcel = PilotLog(gen, session, tuple(self._shown(lines)))
+            answer = await self._line.pilot_log(parcel)
+            if isinstance(answer, Refusal):
+                self._failures += 1
+                if may_pass(answer.status):
+                    return
+                self._give_up(lines, answer)
+            elif answer.n > lines[-1].n:
+                # An earlier life had higher numbers: the central takes these lines for old ones.
+                self._untold.renumber(answer.n)
+            else:
+                self._failures = 0
+                self._untold.told(answer.n)
+
+    def _shown(self, lines: Iterable[PilotLine]) -> Iterable[PilotLine]:
+        """Yield the lines without any secret: none should be there, and none will be."""
+        secrets = [one for one in self._secrets() if one]
+        for line in lines:
+            for secret in secrets:
+                if secret in line.text:
+                    line = replace(line, text=line.text.replace(secret, HIDDEN))
+            yield line
+
+    def _give_up(self, lines: tuple[PilotLine, ...], why: Refusal) -> None:
+        """These lines, or all of this life, are not wanted."""
+        if why.status in UNREADABLE:
+            self._untold.told(lines[-1].n)
+        else:
+            self._refused = True
+        self._log("log_refused", why.facts())
