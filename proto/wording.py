@@ -39,17 +39,20 @@ _NOUNS: Final = {
 }
 _UNQUOTED: Final = ("int", "float", "bool")  # what a text is easily taken for
 _SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
-# The patterns of our messages, as one would say them.
+# The patterns of our messages whose form does not say it, as one would say them.
 _PATTERNS: Final = {
-    whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"): "letters, digits and . _ : / @ + - only",
-    whole("[A-Za-z0-9][A-Za-z0-9._-]*"): "letters, digits and . _ - only",
-    whole("([A-Za-z0-9][A-Za-z0-9._-]{0,63})?"): "at most 64 letters, digits and . _ - only",
     SITE_OR_ELEMENT: "the form SITE or SITE/ELEMENT, as in PIC or PIC/htcondor",
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
     whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
-    whole("[a-z]{0,32}"): "small letters only, at most 32",
-    whole("[a-z0-9][a-z0-9-]{0,31}"): "small letters, digits and - only, at most 32",
 }
+_LETTERS = re.compile(  # a set of letters for all, behind another one for the first, or a slash
+    re.escape(whole("X")).replace(
+        "X",
+        r"(?P<maybe>\()?(?P<slash>/)?(?P<first>\[[A-Za-z0-9._/-]+\])?"
+        r"\[(?P<of>[A-Za-z0-9._:/@+=,-]+)\](\*|\+|\{0,(?P<most>\d+)\})?(?(maybe)\)\?)",
+    )
+)
+_SETS: Final = {"A-Za-z": "letters", "a-z": "small letters", "0-9": "digits"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _rule(rule: str, right: str) -> str:
         choice = _CHOICE.fullmatch(pattern)
         if choice:
             return f": {choice[1].replace('|', ' or ')}"
-        return f" of {_PATTERNS.get(pattern, f'the form {pattern}')}"
+        return f" of {_PATTERNS.get(pattern) or _letters(pattern) or f'the form {_bare(pattern)}'}"
     found = _RULE.match(rule)
     if found is None:
         return rule
@@ -149,6 +152,29 @@ def _rule(rule: str, right: str) -> str:
     one = found["bound"] == "1"
     unit = ("entry" if one else "entries") if right == "array" else f"character{'s' * (not one)}"
     return f" of {bound} {unit}"
+
+
+def _bare(pattern: str) -> str:
+    """Return a pattern without what `whole` puts around it."""
+    around = whole("X").split("X")
+    return pattern.removeprefix(around[0]).removesuffix(around[1])
+
+
+def _letters(pattern: str) -> str:
+    """Return the letters that a pattern allows, in words; empty where it says more than that."""
+    found = _LETTERS.fullmatch(pattern)
+    if found is None:
+        return ""
+    left, words = found["of"], list[str]()
+    for letters, word in _SETS.items():
+        if letters in left:
+            words.append(word)
+            left = left.replace(letters, "")
+    said = ", ".join(words) + (f" and {' '.join(left)} only" if left else " only")
+    if found["slash"]:
+        return f"a path from / on, of {said}"
+    most = int(found["most"] or 0) + bool(found["first"])
+    return f"{said}, at most {most}" if found["most"] else said
 
 
 def _noun(kinds: str) -> str:

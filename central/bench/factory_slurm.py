@@ -23,7 +23,7 @@ from .rig import Rig, rig
 from .slurm import Slurm, missing
 
 NAME = "factory"
-NODES, CPUS = 2, 128
+NODES, CPUS = 2, 8
 MEMORY_MB = 16_000  # of a pilot
 EVERY_S = 1.0  # between two rounds of the factory
 LOOK_S = 0.1
@@ -32,9 +32,10 @@ CLIENTS = 4  # of Slurm, that submit side by side
 SITE = "SLURM"
 WORK = (
     f"Slurm: a real one of {NODES} nodes with {CPUS} cores each on paper, all on the cores of this "
-    f"machine; a round of the factory each {EVERY_S:g} s. An idle Slurm: one job that runs `date`, "
-    "then everything ends, and again, median; the 500 jobs run `sleep 1`, from the submission to "
-    "the end of the last one, pilots not yet there; sbatch from "
+    f"machine, its scheduler as Slurm comes; a round of the factory each {EVERY_S:g} s. An idle "
+    "Slurm: one job that runs `date`, then everything ends, and again, medians; the start to the "
+    "first payload is what a pilot takes beyond a batch job that runs `date`. The 500 jobs run "
+    "`sleep 1`, from the submission to the end of the last one, pilots not yet there; sbatch from "
     f"{CLIENTS} shells side by side, and as one array beside it"
 )
 
@@ -56,7 +57,7 @@ def measure(scale: Scale = FULL) -> list[Figure]:
         print(f"bench: Slurm cannot be run here: {why}", file=sys.stderr)
         return []
     with tempfile.TemporaryDirectory(prefix="pilotage-bench-") as folder:
-        cluster = Slurm(Path(folder) / "slurm", nodes=NODES, cpus=CPUS)
+        cluster = Slurm(Path(folder) / "slurm", nodes=NODES, cpus=CPUS, eager=False)
         try:
             cluster.start()
             return [*_first_payloads(cluster, scale.starts), *_against(cluster, scale.jobs)]
@@ -85,14 +86,29 @@ def _central(cluster: Slurm, *, cores: int, idle_s: float) -> Generator[Rig]:
 
 
 def _first_payloads(cluster: Slurm, starts: int) -> list[Figure]:
+    plain = percentile([_first_instruction(cluster) for _ in range(starts)], 0.5)
     with _central(cluster, cores=1, idle_s=0.5) as bench:
         found = [_first_payload(bench, cluster) for _ in range(starts)]
     of_jobs, of_pilots = ([one[kind] for one in found] for kind in (0, 1))
+    pilot = percentile(of_pilots, 0.5)
     return [
-        figure(NAME, "idle Slurm, pilot to first payload", percentile(of_pilots, 0.5), "s"),
+        figure(NAME, "idle Slurm, sbatch to start", plain, "s"),
+        figure(NAME, "idle Slurm, pilot to first payload", pilot, "s"),
+        figure(NAME, "idle Slurm, start to first payload", pilot - plain, "s"),
         figure(NAME, "idle Slurm, job to first payload", percentile(of_jobs, 0.5), "s"),
         figure(NAME, "idle Slurm, job to first payload, longest", max(of_jobs), "s"),
     ]
+
+
+def _first_instruction(cluster: Slurm) -> float:
+    """Return the time from the answer of sbatch to the first instruction of a batch job."""
+    out = cluster.folder / "date"
+    out.unlink(missing_ok=True)
+    cluster.run("sbatch", f"--output={out}", "--wrap=date +%s.%N")
+    submitted, until = time.time(), time.monotonic() + PATIENCE_S
+    while cluster.held() or not (out.exists() and out.read_text().strip()):
+        _wait(until, "the start of a batch job")
+    return float(out.read_text()) - submitted
 
 
 def _first_payload(bench: Rig, cluster: Slurm) -> tuple[float, float]:

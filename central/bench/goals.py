@@ -78,7 +78,7 @@ GOALS: dict[tuple[str, str], Goal] = {
     ("factory", "fill, 5500 slots"): _least(200, "pilots/s"),
     ("factory", "limits passed"): _most(0, "times"),
     ("factory", "slots left empty"): _most(0, "slots"),
-    ("factory", "idle Slurm, pilot to first payload"): _most(2, "s"),
+    ("factory", "idle Slurm, start to first payload"): _most(2, "s"),
     ("factory", "by pilots, of the time by sbatch"): _most(50, "%"),
     ("heartbeats", "central"): _most(50, "% of a core"),
     ("heartbeats", "loop lag, p99"): _most(10, "ms"),

@@ -15,6 +15,7 @@ from pathlib import Path
 READY_S = 30.0
 STOP_S = 10.0
 # A node with a name and mounts of its own, as far as what runs on it can tell.
+_EAGER = "SchedulerParameters=batch_sched_delay=0,sched_min_interval=50000"
 _UNSHARE = ("unshare", "--uts", "--mount", "sh", "-c")
 _OWN_HOST = (
     'echo "$1" >/proc/sys/kernel/hostname && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"'
@@ -42,7 +43,7 @@ JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=50000
+{scheduler}
 MinJobAge=300
 KillWait=5
 ReturnToService=2
@@ -78,7 +79,11 @@ class SlurmTrouble(Exception):
 
 
 class Slurm:
-    """One cluster. With `own_hosts` its nodes have host names and mounts of their own."""
+    """One cluster. With `own_hosts` its nodes have host names and mounts of their own.
+
+    An `eager` one looks for work at every turn, for tests that wait for it; otherwise its scheduler
+    is as Slurm comes.
+    """
 
     def __init__(
         self,
@@ -88,8 +93,10 @@ class Slurm:
         cpus: int = 8,
         own_hosts: bool = False,
         partition: str = "all",
+        eager: bool = True,
     ) -> None:
         self.folder, self._cpus, self._own_hosts = folder, cpus, own_hosts
+        self._scheduler = _EAGER if eager else ""
         self.partition = partition
         self.config = folder / "slurm.conf"
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
@@ -113,6 +120,7 @@ class Slurm:
             _CONFIG.format(
                 folder=self.folder,
                 port=_free_port(),
+                scheduler=self._scheduler,
                 nodes="\n".join(lines),
                 partition=self.partition,
             )

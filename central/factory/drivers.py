@@ -42,6 +42,7 @@ class Driver:
     options: type[msgspec.Struct]
     make: Callable[[Any, Tools], ComputeElement]
     programs: tuple[str, ...] = ()  # that the central's machine must have for it
+    takes_credential: bool = True  # False: it knows us by other ways, and one is refused
 
 
 def kinds() -> list[str]:
@@ -68,6 +69,8 @@ def driver(kind: str) -> Driver:
 def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeElement:
     """Build the element of a kind. Raises NoSuchDriver and BadOptions, which name the field."""
     found = driver(kind)
+    if tools.credential is not None and not found.takes_credential:
+        raise BadOptions(f"credential: an element of kind {kind!r} takes none; leave it out")
     return found.make(read_options(found, options), tools)
 
 

@@ -339,4 +339,8 @@ def _tar(alike: Sequence[PilotRequest], file: str, description: str) -> bytes:
     return packed.getvalue()
 
 
-DRIVER = Driver(HtcondorOptions, Htcondor, programs=("condor_submit", "condor_q", "condor_rm"))
+DRIVER = Driver(
+    HtcondorOptions,
+    Htcondor,
+    programs=("condor_submit", "condor_q", "condor_rm", "condor_transfer_data"),
+)

@@ -19,4 +19,4 @@ def _make(options: LocalOptions, tools: Tools) -> Bare:
     return Bare(tools.commands, str(tools.folder), timeout_s=options.timeout_s)
 
 
-DRIVER = Driver(LocalOptions, _make)
+DRIVER = Driver(LocalOptions, _make, takes_credential=False)

@@ -33,6 +33,13 @@ _ENDED = frozenset(
     }
 )
 _HOLDS = ("JobHeld", "QOSNotAllowed", "AssocGrp", "InvalidAccount", "InvalidQOS", "BadConstraints")
+_OURS = frozenset(
+    {
+        *("--array", "--wrap", "--job-name", "--parsable", "--requeue", "--no-requeue", "--export"),
+        *("--output", "--error", "--chdir", "--ntasks", "--cpus-per-task", "--mem", "--time"),
+        *("--partition", "--account", "--qos", "--hold", "--wait", "--test-only", "--uid"),
+    }
+)
 MIB = 1_048_576
 
 
@@ -46,6 +53,12 @@ class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     extra: tuple[_Extra, ...] = ()  # of sbatch: --constraint=avx2
     config: PathOrNone = ""  # slurm.conf, if elsewhere
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
+
+    def __post_init__(self) -> None:
+        """Refuse what would make of one sbatch another thing than one pilot that we find again."""
+        for word in self.extra:
+            if (name := word.partition("=")[0]) in _OURS:
+                raise ValueError(f"extra: {name} is said by pilotage itself; leave it out")
 
 
 class Slurm:
@@ -186,4 +199,6 @@ def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
     raise Unreachable(step, f"squeue says {state!r}, which is no state that we know")
 
 
-DRIVER = Driver(SlurmOptions, Slurm, programs=("sbatch", "squeue", "scancel"))
+DRIVER = Driver(
+    SlurmOptions, Slurm, programs=("sbatch", "squeue", "scancel"), takes_credential=False
+)

@@ -101,4 +101,4 @@ def _make(options: SshOptions, tools: Tools) -> ComputeElement:
         raise BadOptions(f"options.batch_options of {options.batch}: {why}") from None
 
 
-DRIVER = Driver(SshOptions, _make, programs=("ssh",))
+DRIVER = Driver(SshOptions, _make, programs=("ssh",), takes_credential=False)

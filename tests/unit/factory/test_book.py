@@ -18,6 +18,8 @@ from .test_credentials import Printing, a_token
 from .test_factory import HandClock
 
 LOCAL = {"kind": "local"}
+FILE = {"source": "file", "options": {"path": "/token"}}
+SCHEDD = {"kind": "htcondor", "credential": FILE}
 
 
 class Book:
@@ -33,7 +35,8 @@ class Book:
             raise OSError("no space left on device")
         file = self.folder / "token"
         source = FileSource(FileOptions(path=str(file)), self.clock)
-        return Tools(Printing(), self.clock, self.folder, KnownCredential(source, self.clock))
+        known = KnownCredential(source, self.clock) if entry.credential else None
+        return Tools(Printing(), self.clock, self.folder, known)
 
     def _log(self, event: str, **fields: Any) -> None:
         assert set(fields) == EVENTS[event]
@@ -108,7 +111,7 @@ async def test_a_full_disk_leaves_what_there_is(book: Book) -> None:
 async def test_for_how_long_each_credential_is_good_is_shown(book: Book) -> None:
     view = ElementsView(book.clock)
     view.book = book.book
-    book.says("PIC", one=LOCAL, two=LOCAL)
+    book.says("PIC", one=SCHEDD, two=SCHEDD)
     await book.read()
     (book.folder / "token").write_text(a_token(book.clock, 3_600))
     one, _ = book.book.in_force()
@@ -117,3 +120,10 @@ async def test_for_how_long_each_credential_is_good_is_shown(book: Book) -> None
     book.clock.now += 600
 
     assert view.credentials_left_s() == {("PIC", "one"): 3_000.0}
+
+
+async def test_a_credential_that_nobody_would_use_is_refused(book: Book) -> None:
+    book.says("PIC", one=LOCAL | {"credential": FILE}, two=SCHEDD)
+
+    assert await book.read() == ["PIC/two"]
+    assert "elements.one.credential: an element of kind 'local' takes none" in book.logged[0]
