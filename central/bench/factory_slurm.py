@@ -25,6 +25,7 @@ from .slurm import Slurm, missing
 NAME = "factory"
 NODES, CPUS = 2, 8
 MEMORY_MB = 16_000  # of a pilot
+IDLE_S = 3.0  # the file of its output goes soon after a pilot's end
 EVERY_S = 1.0  # between two rounds of the factory
 LOOK_S = 0.1
 PATIENCE_S = 120.0
@@ -33,8 +34,8 @@ SITE = "SLURM"
 WORK = (
     f"Slurm: a real one of {NODES} nodes with {CPUS} cores each on paper, all on the cores of this "
     f"machine, its scheduler as Slurm comes; a round of the factory each {EVERY_S:g} s. An idle "
-    "Slurm: one job that runs `date`, then everything ends, and again, medians; the start to the "
-    "first payload is what a pilot takes beyond a batch job that runs `date`. The 500 jobs run "
+    "Slurm: one job that runs `date`, then everything ends, and again, medians; the start is that "
+    "of the pilot's script, before it are the factory's round and Slurm. The 500 jobs run "
     "`sleep 1`, from the submission to the end of the last one, pilots not yet there; sbatch from "
     f"{CLIENTS} shells side by side, and as one array beside it"
 )
@@ -86,44 +87,40 @@ def _central(cluster: Slurm, *, cores: int, idle_s: float) -> Generator[Rig]:
 
 
 def _first_payloads(cluster: Slurm, starts: int) -> list[Figure]:
-    plain = percentile([_first_instruction(cluster) for _ in range(starts)], 0.5)
-    with _central(cluster, cores=1, idle_s=0.5) as bench:
+    with _central(cluster, cores=1, idle_s=IDLE_S) as bench:
         found = [_first_payload(bench, cluster) for _ in range(starts)]
-    of_jobs, of_pilots = ([one[kind] for one in found] for kind in (0, 1))
-    pilot = percentile(of_pilots, 0.5)
+    to_payload, in_slurm, in_all = ([one[part] for one in found] for part in range(3))
     return [
-        figure(NAME, "idle Slurm, sbatch to start", plain, "s"),
-        figure(NAME, "idle Slurm, pilot to first payload", pilot, "s"),
-        figure(NAME, "idle Slurm, start to first payload", pilot - plain, "s"),
-        figure(NAME, "idle Slurm, job to first payload", percentile(of_jobs, 0.5), "s"),
-        figure(NAME, "idle Slurm, job to first payload, longest", max(of_jobs), "s"),
+        figure(NAME, "idle Slurm, start to first payload", percentile(to_payload, 0.5), "s"),
+        figure(NAME, "idle Slurm, sbatch to start", percentile(in_slurm, 0.5), "s"),
+        figure(NAME, "idle Slurm, job to first payload", percentile(in_all, 0.5), "s"),
+        figure(NAME, "idle Slurm, job to first payload, longest", max(in_all), "s"),
     ]
 
 
-def _first_instruction(cluster: Slurm) -> float:
-    """Return the time from the answer of sbatch to the first instruction of a batch job."""
-    out = cluster.folder / "date"
-    out.unlink(missing_ok=True)
-    cluster.run("sbatch", f"--output={out}", "--wrap=date +%s.%N")
-    submitted, until = time.time(), time.monotonic() + PATIENCE_S
-    while cluster.held() or not (out.exists() and out.read_text().strip()):
-        _wait(until, "the start of a batch job")
-    return float(out.read_text()) - submitted
-
-
-def _first_payload(bench: Rig, cluster: Slurm) -> tuple[float, float]:
-    """Return the time to a payload's first instruction: from its job, and from its pilot."""
+def _first_payload(bench: Rig, cluster: Slurm) -> tuple[float, float, float]:
+    """Return how long a payload's first instruction took: from the start of the pilot's script,
+    how long that took from its submission, and all of it from the submission of the job."""
     began = time.time()
     made = bench.client.submit(Job(command=("date", "+%s.%N"), needs=(Need(wall_s=60),)))
     job = next(iter(made.ids()))
     until = time.monotonic() + PATIENCE_S
     while bench.client.detail(job).view.state is not JobState.DONE:
         _wait(until, "the first payload")
-    started = float(b"".join(bench.client.log(job)))
+    pilot = _last_start(cluster)
+    payload = float(b"".join(bench.client.log(job)))
     submitted = _last_submission(bench.central.data / "central.log")
     while cluster.held():
         _wait(until, "the end of the pilot")
-    return started - began, started - submitted
+    return payload - pilot, pilot - submitted, payload - began
+
+
+def _last_start(cluster: Slurm) -> float:
+    """Return when the newest script was started: then Slurm makes the file of its output."""
+    files = [str(file) for file in (cluster.folder / "pilots").glob("*.err")]
+    words = ["stat", "--format=%.9W", *files]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return max(float(line) for line in done.stdout.split())
 
 
 def _last_submission(log: Path) -> float:

@@ -8,7 +8,8 @@ from pilotage.central.bench.factory_slurm import Scale, measure
 
 SMALL = Scale(starts=1, jobs=20)
 NAMES = {
-    "idle Slurm, pilot to first payload",
+    "idle Slurm, sbatch to start",
+    "idle Slurm, start to first payload",
     "idle Slurm, job to first payload",
     "idle Slurm, job to first payload, longest",
     "20 jobs of 1 s by pilots",
