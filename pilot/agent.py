@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 from pilotage.proto import topics
+from pilotage.proto.declarations import margin_s
 from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
@@ -195,7 +196,7 @@ class Agent:
         """Make the brain: what the node has, when it must end, what an earlier life left."""
         probe, now = self._ports.probe, self._clock.now()
         wall_left_s = probe.wall_left_s()
-        self._margin_s = min(self._stop_margin_s, wall_left_s / 10)
+        self._margin_s = margin_s(self._stop_margin_s, wall_left_s)
         brain = Brain(
             Session(me.gen, me.session, me.beat_s),
             capacity(probe, self._node(), self._accepts),

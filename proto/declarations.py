@@ -91,6 +91,14 @@ _OF_GPUS: Final = tuple(name for name in RULES if name.startswith("gpu_"))
 STOP_MARGIN_S: Final = 60.0  # where nothing else is said
 
 
+def margin_s(said_s: float, wall_s: float) -> float:
+    """Return how long before its end a pilot of so much time stops its payloads.
+
+    Never more than a tenth of its time: a short pilot is to do something too.
+    """
+    return min(said_s, wall_s / 10)
+
+
 def check_declarations(said: Mapping[str, Any]) -> None:
     """Refuse the first of what is said that is not right. Raises BadDeclaration.
 

@@ -6,17 +6,19 @@ from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.suits import Suits
-from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
-from pilotage.matcher.versions import version
-from pilotage.proto.declarations import STOP_MARGIN_S
+from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.images import tag_of
+from pilotage.proto.messages import Node, Offer
 
+from ..offers import common_of, live_offer, said_by
 from .plan import Demand, merged
 from .prospects import Hold, prospects
 from .sites import Shape
 from .watched import Watched
 
 START_S: Final = 60.0  # of a pilot's time that pass before it can take a job
+BOUNDLESS_MB: Final = 1_000_000_000
 TEST: Final = "Test"  # jobs of this type run where others are banned
 
 
@@ -106,34 +108,56 @@ def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
 
 def offer(community: str, element: Watched, shape: Shape) -> LiveOffer:
     """Return what a pilot of a shape will offer, as far as the operator has said."""
-    pilot, nodes = element.entry.pilot, element.entry.nodes
-    images = map(tag_of, nodes.images)
-    return LiveOffer(
+    node, said = _node(element), _said(element, shape)
+    return live_offer(
+        said,
+        node,
+        common_of(said_by(said), node),
         pilot="",
         community=community,
         site=element.site,
         element=element.name,
+    )
+
+
+def _node(element: Watched) -> Node:
+    """Return the word of a pilot on its node: what is not said of one is not there."""
+    pilot, nodes = element.entry.pilot, element.entry.nodes
+    return Node(
+        host="",
         os=pilot.os or "any",
         architecture=pilot.architecture,
+        architecture_level=nodes.architecture_level,
+        glibc=nodes.glibc,
+        user_namespaces=nodes.user_namespaces,
+        cvmfs=pilot.cvmfs,
+        hs23_per_core=pilot.hs23_per_core,
+    )
+
+
+def _said(element: Watched, shape: Shape) -> Offer:
+    """Return the first offer of a pilot. Of memory and scratch, unsaid is no bound."""
+    pilot, nodes = element.entry.pilot, element.entry.nodes
+    memory_mb, scratch_mb = shape.memory_mb or BOUNDLESS_MB, shape.scratch_mb or BOUNDLESS_MB
+    images = map(tag_of, nodes.images)
+    margin = margin_s(pilot.stop_margin_s or STOP_MARGIN_S, shape.wall_s)
+    return Offer(
         cores=shape.cores,
         cores_free=shape.cores,
-        memory_free_mb=shape.memory_mb or 1_000_000_000,
-        wall_left_s=shape.wall_s - (pilot.stop_margin_s or STOP_MARGIN_S) - START_S,
-        scratch_free_mb=shape.scratch_mb or 1_000_000_000,
-        tags=frozenset((*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images)),
-        required_tags=frozenset(pilot.required_tags),
-        groups=frozenset(pilot.groups),
-        owners=frozenset(pilot.owners),
-        types=frozenset(pilot.types),
+        memory_mb=memory_mb,
+        memory_free_mb=memory_mb,
+        wall_left_s=shape.wall_s - margin - START_S,
+        scratch_free_mb=scratch_mb,
+        scratch_mb=scratch_mb,
+        tags=(*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images),
+        required_tags=pilot.required_tags,
+        groups=pilot.groups,
+        owners=pilot.owners,
+        types=pilot.types,
         gpus=shape.gpus,
         gpus_free=shape.gpus,
-        node=NodeFacts(
-            architecture_level=nodes.architecture_level,
-            glibc=version(nodes.glibc),
-            user_namespaces=nodes.user_namespaces,
-            gpu_vendor=nodes.gpu_vendor,
-            gpu_memory_mb=nodes.gpu_memory_mb,
-            gpu_compute_capability=version(nodes.gpu_compute_capability),
-            gpu_driver=version(nodes.gpu_driver),
-        ),
+        gpu_vendor=nodes.gpu_vendor,
+        gpu_memory_mb=nodes.gpu_memory_mb,
+        gpu_compute_capability=nodes.gpu_compute_capability,
+        gpu_driver=nodes.gpu_driver,
     )

@@ -4,34 +4,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, NamedTuple
 
 import msgspec
 
-from pilotage.matcher.types import LiveOffer, NodeFacts
-from pilotage.matcher.versions import version
+from pilotage.matcher.types import LiveOffer
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..auth.callers import PilotCaller
+from ..offers import NOTHING, Common, Taken, common_of, live_offer, said_by
 from .leases import EPOCH_BITS, Lease, Name, Phase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What of an offer is given away already."""
-
-    cores: int = 0
-    memory_mb: int = 0
-    scratch_mb: int = 0
-    gpus: int = 0
-
-
-NOTHING = Taken()
-FEW_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
-_TEST = frozenset({"Test"})
-_NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 
 
 def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Taken:
@@ -51,88 +33,6 @@ def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Taken:
         scratch_mb=sum(lease.scratch_mb for lease in unknown),
         gpus=sum(lease.gpus for lease in unknown),
     )
-
-
-def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
-    """Return the CPU work that each core can still do: the least of what is known, or 0."""
-    known: list[float] = []
-    if offer.cpu_work_left_hs23_s and offer.cores:
-        known.append(offer.cpu_work_left_hs23_s / offer.cores)
-    if node.hs23_per_core:
-        known.append(offer.wall_left_s * node.hs23_per_core)
-    return min(known, default=0.0)
-
-
-class _Few(NamedTuple):
-    """Parts of an offer that few offers change, in the terms of the matcher."""
-
-    said: tuple[object, ...]
-    os: str
-    architecture: str
-    tags: frozenset[str]
-    required_tags: frozenset[str]
-    groups: frozenset[str]
-    owners: frozenset[str]
-    types: frozenset[str]
-    node: NodeFacts
-
-
-class _Said(NamedTuple):
-    """The same as a pilot says it."""
-
-    tags: tuple[str, ...]
-    required_tags: tuple[str, ...]
-    groups: tuple[str, ...]
-    owners: tuple[str, ...]
-    types: tuple[str, ...]
-    gpu_vendor: str
-    gpu_memory_mb: int
-    gpu_compute_capability: str
-    gpu_driver: str
-
-
-@lru_cache(FEW_MAX)
-def _few(
-    said: _Said,
-    *,
-    os: str,
-    architecture: str,
-    level: int,
-    glibc: str,
-    user_namespaces: bool,
-    tests_only: bool,
-) -> _Few:
-    """Return one and the same for all pilots that are alike, as most of a site are.
-
-    The matcher then compares them by their being one, and what one of them has brought into the
-    cache of the processor is there for all.
-    """
-    node = NodeFacts(
-        architecture_level=level,
-        glibc=version(glibc),
-        user_namespaces=user_namespaces,
-        gpu_vendor=said.gpu_vendor.lower(),
-        gpu_memory_mb=said.gpu_memory_mb,
-        gpu_compute_capability=version(said.gpu_compute_capability),
-        gpu_driver=version(said.gpu_driver),
-    )
-    return _Few(
-        said,
-        os,
-        architecture,
-        frozenset(said.tags),
-        frozenset(said.required_tags),
-        frozenset(said.groups),
-        frozenset(said.owners),
-        _tests_of(said.types) if tests_only else frozenset(said.types),
-        node,
-    )
-
-
-def _tests_of(types: Iterable[str]) -> frozenset[str]:
-    """Return what is left of the types that a pilot takes where only jobs of type Test may run."""
-    types = frozenset(types)
-    return _TEST if not types or types >= _TEST else _NO_TYPE
 
 
 @dataclass(eq=False)
@@ -159,7 +59,7 @@ class Presence:
     known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
     # The offer, what it is as the pilot said it, and what it would be without jobs.
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
-    _few: _Few | None = None  # of the last offer
+    _common: Common | None = None  # of the last offer
 
     def __post_init__(self) -> None:
         self.community, self.site = sys.intern(self.community), sys.intern(self.site)
@@ -171,58 +71,27 @@ class Presence:
 
     def restrict(self, *, tests_only: bool) -> None:
         """From now on it takes jobs of the type Test alone, or others again."""
-        self.tests_only, self._made, self._few = tests_only, None, None
+        self.tests_only, self._made, self._common = tests_only, None, None
 
     def live_offer(self, offer: Offer, taken: Taken = NOTHING) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
-        few = self._few_of(offer)
-        return LiveOffer(
+        return live_offer(
+            offer,
+            self.node,
+            self._common_of(offer),
             pilot=self.pilot,
             community=self.community,
             site=self.site,
             element=self.element,
-            os=few.os,
-            architecture=few.architecture,
-            cores=offer.cores,
-            cores_free=max(0, offer.cores_free - taken.cores),
-            memory_free_mb=max(0, offer.memory_free_mb - taken.memory_mb),
-            wall_left_s=offer.wall_left_s,
-            scratch_free_mb=max(0, offer.scratch_free_mb - taken.scratch_mb),
-            tags=few.tags,
-            required_tags=few.required_tags,
-            groups=few.groups,
-            owners=few.owners,
-            types=few.types,
-            gpus=max(offer.gpus, offer.gpus_free),
-            gpus_free=max(0, offer.gpus_free - taken.gpus),
-            core_work_left_hs23_s=core_work_left_hs23_s(offer, self.node),
-            node=few.node,
+            taken=taken,
         )
 
-    def _few_of(self, offer: Offer) -> _Few:
+    def _common_of(self, offer: Offer) -> Common:
         """Return what changes hardly ever from one offer of this pilot to the next."""
-        said = _Said(
-            offer.tags,
-            offer.required_tags,
-            offer.groups,
-            offer.owners,
-            offer.types,
-            offer.gpu_vendor,
-            offer.gpu_memory_mb,
-            offer.gpu_compute_capability,
-            offer.gpu_driver,
-        )
-        if self._few is None or self._few.said != said:
-            self._few = _few(
-                said,
-                os=self.node.os,
-                architecture=self.node.architecture,
-                level=self.node.architecture_level,
-                glibc=self.node.glibc,
-                user_namespaces=self.node.user_namespaces,
-                tests_only=self.tests_only,
-            )
-        return self._few
+        said = said_by(offer)
+        if self._common is None or self._common.said != said:
+            self._common = common_of(said, self.node, tests_only=self.tests_only)
+        return self._common
 
     def free_offer(self, leases: Iterable[Lease]) -> LiveOffer | None:
         """Return what is free now: the pilot's word, less what it was given and did not list.

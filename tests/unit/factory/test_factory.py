@@ -581,8 +581,8 @@ async def test_an_element_that_swallows_jobs_gets_one_pilot_for_the_canary() -> 
     assert (suspended, len(driver.pilots)) == (0, 1)
 
 
-def a_class(need: Need, *, type_: str = "User") -> ClassSpec:
-    return ClassSpec(class_id=0, community="ctao", group="g", owner="o", type=type_, needs=(need,))
+def a_class(*needs: Need, type_: str = "User") -> ClassSpec:
+    return ClassSpec(class_id=0, community="ctao", group="g", owner="o", type=type_, needs=needs)
 
 
 async def test_it_is_said_why_no_pilot_comes() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from pilotage.central.jobs.counters import Kind
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
-from pilotage.central.jobs.presence import Pilots, Presence, Taken, core_work_left_hs23_s
+from pilotage.central.jobs.presence import Pilots, Presence
+from pilotage.central.offers import Taken, core_work_left_hs23_s
 from pilotage.matcher.types import NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer

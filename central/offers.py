@@ -1,0 +1,176 @@
+"""What a pilot offers, in the terms of the matcher: one reading of its words for all.
+
+The dispatch reads what pilots say; who plans pilots says what one of a shape will say, and lets it
+be read in the same way. So nothing that counts for jobs can be left out of one of the two. Pure.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from pilotage.matcher.types import LiveOffer, NodeFacts
+from pilotage.matcher.versions import version
+from pilotage.proto.messages import Node, Offer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What of an offer is given away already."""
+
+    cores: int = 0
+    memory_mb: int = 0
+    scratch_mb: int = 0
+    gpus: int = 0
+
+
+NOTHING = Taken()
+COMMON_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
+_TEST = frozenset({"Test"})
+_NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
+
+
+def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
+    """Return the CPU work that each core can still do: the least of what is known, or 0."""
+    known: list[float] = []
+    if offer.cpu_work_left_hs23_s and offer.cores:
+        known.append(offer.cpu_work_left_hs23_s / offer.cores)
+    if node.hs23_per_core:
+        known.append(offer.wall_left_s * node.hs23_per_core)
+    return min(known, default=0.0)
+
+
+class Common(NamedTuple):
+    """Parts of an offer that few offers change, in the terms of the matcher."""
+
+    said: tuple[object, ...]
+    os: str
+    architecture: str
+    tags: frozenset[str]
+    required_tags: frozenset[str]
+    groups: frozenset[str]
+    owners: frozenset[str]
+    types: frozenset[str]
+    node: NodeFacts
+
+
+class Said(NamedTuple):
+    """The same as a pilot says it."""
+
+    tags: tuple[str, ...]
+    required_tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    owners: tuple[str, ...]
+    types: tuple[str, ...]
+    gpu_vendor: str
+    gpu_memory_mb: int
+    gpu_compute_capability: str
+    gpu_driver: str
+
+
+@lru_cache(COMMON_MAX)
+def _common(
+    said: Said,
+    *,
+    os: str,
+    architecture: str,
+    level: int,
+    glibc: str,
+    user_namespaces: bool,
+    tests_only: bool,
+) -> Common:
+    """Return one and the same for all pilots that are alike, as most of a site are.
+
+    The matcher then compares them by their being one, and what one of them has brought into the
+    cache of the processor is there for all.
+    """
+    node = NodeFacts(
+        architecture_level=level,
+        glibc=version(glibc),
+        user_namespaces=user_namespaces,
+        gpu_vendor=said.gpu_vendor.lower(),
+        gpu_memory_mb=said.gpu_memory_mb,
+        gpu_compute_capability=version(said.gpu_compute_capability),
+        gpu_driver=version(said.gpu_driver),
+    )
+    return Common(
+        said,
+        os,
+        architecture,
+        frozenset(said.tags),
+        frozenset(said.required_tags),
+        frozenset(said.groups),
+        frozenset(said.owners),
+        _tests_of(said.types) if tests_only else frozenset(said.types),
+        node,
+    )
+
+
+def _tests_of(types: Iterable[str]) -> frozenset[str]:
+    """Return what is left of the types that a pilot takes where only jobs of type Test may run."""
+    types = frozenset(types)
+    return _TEST if not types or types >= _TEST else _NO_TYPE
+
+
+def said_by(offer: Offer) -> Said:
+    """Return what an offer says of that which changes hardly ever."""
+    return Said(
+        offer.tags,
+        offer.required_tags,
+        offer.groups,
+        offer.owners,
+        offer.types,
+        offer.gpu_vendor,
+        offer.gpu_memory_mb,
+        offer.gpu_compute_capability,
+        offer.gpu_driver,
+    )
+
+
+def common_of(said: Said, node: Node, *, tests_only: bool = False) -> Common:
+    """Return the same in the terms of the matcher. `tests_only`: its place is banned."""
+    return _common(
+        said,
+        os=node.os,
+        architecture=node.architecture,
+        level=node.architecture_level,
+        glibc=node.glibc,
+        user_namespaces=node.user_namespaces,
+        tests_only=tests_only,
+    )
+
+
+def live_offer(
+    offer: Offer,
+    node: Node,
+    common: Common,
+    *,
+    pilot: str,
+    community: str,
+    site: str,
+    element: str,
+    taken: Taken = NOTHING,
+) -> LiveOffer:
+    """Return what is said to be free, less what was given away since. `common`: of this offer."""
+    return LiveOffer(
+        pilot=pilot,
+        community=community,
+        site=site,
+        element=element,
+        os=common.os,
+        architecture=common.architecture,
+        cores=offer.cores,
+        cores_free=max(0, offer.cores_free - taken.cores),
+        memory_free_mb=max(0, offer.memory_free_mb - taken.memory_mb),
+        wall_left_s=offer.wall_left_s,
+        scratch_free_mb=max(0, offer.scratch_free_mb - taken.scratch_mb),
+        tags=common.tags,
+        required_tags=common.required_tags,
+        groups=common.groups,
+        owners=common.owners,
+        types=common.types,
+        gpus=max(offer.gpus, offer.gpus_free),
+        gpus_free=max(0, offer.gpus_free - taken.gpus),
+        core_work_left_hs23_s=core_work_left_hs23_s(offer, node),
+        node=common.node,
+    )

@@ -1,0 +1,202 @@
+"""What is promised of pilots is what they offer, and which jobs bring them."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.factory.outlook import START_S, Outlook, offer
+from pilotage.central.factory.plan import Demand
+from pilotage.central.factory.requests import Origin, new_pilot
+from pilotage.central.factory.sites import NodesEntry, PilotEntry, Shape
+from pilotage.central.factory.watched import Watched
+from pilotage.central.jobs.presence import Presence
+from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.pilot.capacity import capacity
+from pilotage.pilot.declared import Accepts, DeclaredNode
+from pilotage.pilot.probe import Caps, LocalNode
+from pilotage.pilot.settings import Settings, load
+from pilotage.proto.declarations import margin_s
+from pilotage.proto.job import Need
+from pilotage.proto.pilot_states import PilotState
+
+from ...nodes import recorded
+from .test_factory import Counting, HandClock, Waiting, a_class, an_element
+
+ORIGIN = Origin("ctao", "https://central:8470", "#!/bin/sh\n")
+LIMITS: dict[str, Any] = {
+    "required_tags": ("gold",),
+    "types": ("User",),
+    "groups": ("production",),
+    "owners": ("alice",),
+}
+# Of nodes, all that there is to say in a site's file.
+FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
+    "el9-htcondor-cgroup2": (
+        "pool/condor/dir_3344",
+        Shape(cores=8, memory_mb=16_000, wall_s=7_200, scratch_mb=167_772),
+        PilotEntry(
+            os="el9",
+            tags=("ssd",),
+            cvmfs=("sw.cta.example", "oasis.opensciencegrid.org"),
+            stop_margin_s=300.0,
+            hs23_per_core=17.5,
+            **LIMITS,
+        ),
+        NodesEntry(
+            images=("sif", "folder", "tar"),
+            architecture_level=3,
+            glibc="2.34",
+            user_namespaces=True,
+        ),
+    ),
+    "gpu-a100-slurm": (
+        "srv/pilot",
+        Shape(cores=16, memory_mb=64_000, wall_s=300, scratch_mb=1_000_000, gpus=2),
+        PilotEntry(os="el8"),
+        NodesEntry(
+            images=("sif", "folder"),
+            architecture_level=3,
+            glibc="2.28",
+            user_namespaces=True,
+            gpu_vendor="nvidia",
+            gpu_memory_mb=42_949,
+            gpu_compute_capability="8.0",
+            gpu_driver="535.104.05",
+        ),
+    ),
+}
+
+
+class Now:
+    """A pilot's clock."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def told(element: Watched, shape: Shape) -> Settings:
+    """Return the settings of a pilot by the script that its element runs."""
+    request, _ = new_pilot(
+        ORIGIN, element, shape, "shape 0", clock=HandClock(), randomness=Counting()
+    )
+    (line,) = [one for one in request.script.decode().splitlines() if 'pilot.sh" run' in one]
+    words = [one for one in shlex.split(line.split("<<")[0]) if "=" in one]
+    options = dict(one.removeprefix("--").split("=", 1) for one in words)
+    return load("", {}, {name.replace("-", "_"): value for name, value in options.items()})
+
+
+def offered(settings: Settings, name: str, folder: str, root: Path) -> LiveOffer:
+    """Return what a pilot of these settings offers on a node, a minute after its start."""
+    clock = Now()
+    caps = Caps(
+        cores=settings.cores,
+        memory_mb=settings.memory_mb,
+        wall_s=settings.wall_s,
+        tags=settings.tags,
+        cvmfs=settings.cvmfs,
+    )
+    around = recorded.load(name).surroundings(root)
+    found = LocalNode(root / folder, clock, around, isolation="session", caps=caps)
+    node = DeclaredNode(found, os=settings.os, hs23_per_core=settings.hs23_per_core)
+    accepts = Accepts(settings.required_tags, settings.types, settings.groups, settings.owners)
+    stop_at = node.wall_left_s() - margin_s(settings.stop_margin_s, node.wall_left_s())
+    clock.at += START_S
+    presence = Presence(
+        pilot="",
+        community="ctao",
+        site="PIC",
+        element="slurm",
+        session=1,
+        state=PilotState.RUNNING,
+        node=node.node(),
+        registered_at=0.0,
+        heard=0.0,
+    )
+    said = capacity(node, node.node(), accepts)
+    return presence.live_offer(replace(said, wall_left_s=stop_at - clock.at))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pilot_offers_what_was_promised_of_it(name: str, tmp_path: Path) -> None:
+    folder, shape, pilot, nodes = FILES[name]
+    element, _ = an_element(shapes=(shape,), pilot=pilot, nodes=nodes)
+
+    promised = offer("ctao", element, shape)
+
+    assert offered(told(element, shape), name, folder, tmp_path) == promised
+
+
+def brought(element: Watched, *needs: Need) -> list[bool]:
+    """Return of each need whether a job of it brings a pilot to an element."""
+    work = Waiting()
+    found: list[bool] = []
+    for need in needs:
+        work.jobs = {need: 1}
+        fresh = Outlook(work, "ctao")
+        fresh.look([element])
+        found.append(any(one.places for one in fresh.demands()))
+    return found
+
+
+def test_jobs_of_cpu_work_bring_pilots_where_the_cores_are_measured() -> None:
+    measured, _ = an_element(
+        pilot=PilotEntry(hs23_per_core=10.0), shapes=(Shape(wall_s=10_000, cores=2),)
+    )
+    unmeasured, _ = an_element(shapes=(Shape(wall_s=10_000, cores=2),))
+    enough, less = (Need(wall_s=60, cpu_work_hs23_s=work) for work in (98_000, 99_000))
+
+    assert brought(measured, enough, less) == [True, False]
+    assert brought(unmeasured, enough) == [False]
+
+
+@pytest.mark.parametrize(
+    ("said", "fits", "more"),
+    [
+        (Shape(memory_mb=1_000), Need(memory_mb=1_000), Need(memory_mb=1_001)),
+        (Shape(scratch_mb=1_000), Need(scratch_mb=1_000), Need(scratch_mb=1_001)),
+    ],
+)
+def test_what_is_not_said_of_memory_and_scratch_is_no_bound(
+    said: Shape, fits: Need, more: Need
+) -> None:
+    element, _ = an_element(shapes=(said,))
+    unsaid, _ = an_element(shapes=(Shape(),))
+
+    assert brought(element, fits, more) == [True, False]
+    assert brought(unsaid, fits, more) == [True, True]
+
+
+@pytest.mark.parametrize(("stop_margin_s", "margin"), [(0.0, 60.0), (10.0, 10.0), (900.0, 100.0)])
+def test_a_pilot_is_promised_up_to_its_margin_which_is_a_tenth_of_its_time_at_most(
+    stop_margin_s: float, margin: float
+) -> None:
+    shape = Shape(wall_s=1_000)
+    element, _ = an_element(shapes=(shape,), pilot=PilotEntry(stop_margin_s=stop_margin_s))
+
+    assert offer("ctao", element, shape).wall_left_s == 1_000 - margin - START_S
+
+
+def test_a_job_of_several_needs_waits_for_the_least_of_each() -> None:
+    element, _ = an_element(shapes=(Shape(cores=8, memory_mb=16_000),))
+    outlook = Outlook(Several(), "ctao")
+    outlook.look([element])
+
+    assert outlook.demands() == [Demand(1, 3, cores=2, memory_mb=1_000)]
+
+
+class Several(Waiting):
+    """Jobs that would do with much memory or with many cores."""
+
+    def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
+        needs = Need(cores_min=4, memory_mb=1_000), Need(cores_min=2, memory_mb=9_000)
+        yield a_class(*needs), 3
