@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ..settings import BadSetting, BusSettings, HttpSettings
 
 _HERE: Final = ("127.", "::1", "localhost")
+_ANY: Final = ("0.0.0.0", "::")  # to listen on; who connects to them finds himself
 
 
 def url_of(http: HttpSettings, port: int) -> str:
@@ -16,6 +17,12 @@ def url_of(http: HttpSettings, port: int) -> str:
     scheme = "https" if http.tls_certificate else "http"
     host = f"[{http.host}]" if ":" in http.host else http.host
     return http.url or f"{scheme}://{host}:{port}"
+
+
+def only_here(url: str) -> bool:
+    """Say whether a URL means, on each machine, that machine."""
+    host = urlsplit(url).hostname or ""
+    return host.startswith(_HERE) or host in _ANY
 
 
 def readable_by_others(http: HttpSettings) -> bool:

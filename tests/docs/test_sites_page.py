@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilotage.central.factory.drivers import driver
 from pilotage.central.factory.sites import read_site
+from pilotage.central.operate.listening import check_urls, only_here, url_of
+from pilotage.central.settings import Settings
+from pilotage.proto.strict_yaml import load_strictly
 from tests.tidy import tree
 
-SHOWN = re.findall(r"```yaml\n(.*?)```", tree.text("docs/operations/sites.md"), flags=re.DOTALL)
+PAGE = tree.text("docs/operations/sites.md")
+SHOWN = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(SHOWN)))
@@ -20,6 +25,14 @@ def test_a_site_on_the_page_reads(number: int, tmp_path: Path) -> None:
     for element in read_site(file).elements.values():
         options = set(driver(element.kind).options.__struct_fields__)
         assert set(element.options) <= options
+
+
+def test_the_settings_by_which_nodes_reach_the_central_read() -> None:
+    (told,) = re.findall(r"```yaml pilotage.yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    settings = msgspec.convert(load_strictly(told), Settings)
+
+    check_urls(settings.http, settings.bus)
+    assert not only_here(url_of(settings.http, settings.http.port))
 
 
 def test_the_page_shows_each_kind_but_the_plainest() -> None:
