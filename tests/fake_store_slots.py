@@ -73,16 +73,18 @@ class FakeSlots(FakePilots):
             host=row.host,
         )
 
-    async def end_waiting(self, pilots: Mapping[str, str], state: PilotState, at: float) -> int:
+    async def end_waiting(
+        self, pilots: Mapping[str, str], state: PilotState, at: float
+    ) -> list[str]:
         self.begin_write()
-        ended = 0
+        ended: list[str] = []
         for pilot, reason in pilots.items():
             row = self._pilot_data.pilots.get(pilot)
             if row is not None and row.state in (PilotState.SUBMITTED, PilotState.WAITING):
                 self._pilot_data.pilots[pilot] = msgspec.structs.replace(
                     row, state=state, ended_at=at, reason=reason
                 )
-                ended += 1
+                ended.append(pilot)
         await self.synced()
         return ended
 

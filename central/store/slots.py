@@ -61,8 +61,10 @@ class Slots(Protocol):
         """Return slots that are not forgotten, in order of the pilot."""
         ...
 
-    async def end_waiting(self, pilots: Mapping[str, str], state: PilotState, at: float) -> int:
-        """End pilots that have not registered, each for its reason; return how many that were.
+    async def end_waiting(
+        self, pilots: Mapping[str, str], state: PilotState, at: float
+    ) -> list[str]:
+        """End pilots that have not registered, each for its reason; return which that were.
 
         One that registered meanwhile is left as it is.
         """

@@ -29,7 +29,9 @@ class SqliteSlots(Opened):
         rows = await self._reader.rows("kept_slots", {"after": after, "limit": limit})
         return [_row(row) for row in rows]
 
-    async def end_waiting(self, pilots: Mapping[str, str], state: PilotState, at: float) -> int:
+    async def end_waiting(
+        self, pilots: Mapping[str, str], state: PilotState, at: float
+    ) -> list[str]:
         end = partial(_end, pilots=pilots, event=_ENDS[state], at=at)
         return await self._writer.run(end, rows=len(pilots))
 
@@ -61,11 +63,14 @@ def _place(session: Session, *, slots: Mapping[str, str]) -> None:
         session.many("move_pilot", [{**move, "pilot": pilot} for pilot in slots])
 
 
-def _end(session: Session, *, pilots: Mapping[str, str], event: PilotEvent, at: float) -> int:
-    return sum(
-        any(move_pilot(session, pilot, old, new, at, reason) for old, new in moves(event))
+def _end(
+    session: Session, *, pilots: Mapping[str, str], event: PilotEvent, at: float
+) -> list[str]:
+    return [
+        pilot
         for pilot, reason in pilots.items()
-    )
+        if any(move_pilot(session, pilot, old, new, at, reason) for old, new in moves(event))
+    ]
 
 
 def _row(row: Sequence[object]) -> SlotRow:

@@ -78,7 +78,7 @@ async def test_what_the_element_says_does_not_move_a_pilot_that_has_registered(
 
     ended = await store.end_waiting({"p1": "gone", "p2": "gone"}, PilotState.FAILED, 1_100.0)
 
-    assert ended == 1
+    assert ended == ["p2"]
     assert await states(store) == {"p1": PilotState.RUNNING, "p2": PilotState.FAILED}
     row = await store.pilot("p2")
     assert row is not None
