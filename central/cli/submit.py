@@ -1,7 +1,7 @@
 """`pilotage submit`."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -17,6 +17,7 @@ from ..client.bodies import STREAM_ABOVE
 from ..client.errors import BadJobFile, Refused
 from .exit_codes import Exit, UsageError
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+from .known_places import warn_of_unknown
 from .options import CHANGING_S, COMMON, Common, run_with
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .present import jobs_in_words, print_json, print_line
@@ -71,6 +72,7 @@ def submit(
         except Refused as why:
             raise in_place(why, plan.told) from None
         _report(handle, common)
+        await warn_of_unknown(client, plan.jobs)
         if follow:
             await _follow(handle)
         if wait or follow:
@@ -87,6 +89,7 @@ class Plan:
 
     submit: Callable[["AsyncClient", str], Awaitable["AsyncSubmissionHandle"]]
     told: Told
+    jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
 
 def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ...] | None) -> Plan:
@@ -101,7 +104,9 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         if numbers is not None:
             _check_names(draft.job)
         return Plan(
-            lambda client, key: _submit_command(client, draft, numbers, job, key), by_option
+            lambda client, key: _submit_command(client, draft, numbers, job, key),
+            by_option,
+            (draft.job,),
         )
     if array:
         raise UsageError("--array is for a command after `--`; a file has `parameters:`")
@@ -116,7 +121,11 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
     from ..client.job_file import read_job_file
 
     read = read_job_file(file)
-    return Plan(lambda client, key: _submit_file(client, read, job, key), by_line_of(read))
+    return Plan(
+        lambda client, key: _submit_file(client, read, job, key),
+        by_line_of(read),
+        tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
+    )
 
 
 def _check_names(job: Job) -> None:

@@ -1,0 +1,68 @@
+"""A job whose site or element is not known is submitted, and its submitter is told."""
+
+import pytest
+
+from pilotage.central.cli.known_places import warn_of_unknown
+from pilotage.proto.api import Elements, ElementView, Sites, SiteView
+from pilotage.proto.job import Job, Need, Preference
+
+from ..client.stub_central import StubCentral, ok, problem
+
+
+def a_site(name: str) -> SiteView:
+    return SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
+
+
+def central(*sites: str) -> StubCentral:
+    stub = StubCentral()
+    stub.always["GET /v1/sites"] = ok(Sites(sites=[a_site(one) for one in sites]))
+    found = [ElementView(site=one, element="slurm") for one in sites]
+    stub.always["GET /v1/elements"] = ok(Elements(elements=found, unmet_jobs=0))
+    return stub
+
+
+def a_job(need: Need, preferred: str = "") -> Job:
+    preference = Preference(sites=(preferred,)) if preferred else None
+    return Job(command=("true",), needs=(need,), preference=preference)
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (a_job(Need(sites=("PIC",), element="slurm")), ""),
+        (a_job(Need(sites=("PCI",))), "no site 'PCI' is known yet (did you mean 'PIC'?)"),
+        (a_job(Need(banned_sites=("PIC", "XY"))), "no site 'XY' is known yet; submitted"),
+        (a_job(Need(), "PICC"), "no site 'PICC' is known yet (did you mean 'PIC'?)"),
+        (a_job(Need(element="slrum")), "no element 'slrum' is known yet (did you mean 'slurm'?)"),
+        (a_job(Need(element="{where}")), ""),  # a template's
+    ],
+)
+async def test_what_is_not_known_is_told(
+    job: Job, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with central("PIC", "CSCS").client() as client:
+        await warn_of_unknown(client, [job])
+
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+async def test_nothing_is_asked_for_jobs_that_name_no_place() -> None:
+    stub = central("PIC")
+    async with stub.client() as client:
+        await warn_of_unknown(client, [a_job(Need())])
+
+    assert stub.got == []
+
+
+async def test_where_no_site_is_known_or_nobody_says_none_is_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refusing = central("PIC")
+    refusing.always["GET /v1/sites"] = problem(403, "forbidden", "no")
+    for stub in (central(), refusing):
+        async with stub.client() as client:
+            await warn_of_unknown(client, [a_job(Need(sites=("PCI",)))])
+
+    assert capsys.readouterr().err == ""
