@@ -76,6 +76,7 @@ def check(job: Job, where: str) -> None:
     for i, need in enumerate(needs_of(job)):
         _check_need(need, f"{where}.needs[{i}]")
     _check_words(job, where)
+    _check_warning(job, where)
     for field in ("inputs", "outputs", "environment"):
         check_number(len(getattr(job, field)), f"{where}.{field}")
     for i, one in enumerate(job.inputs):
@@ -149,6 +150,15 @@ def _check_words(job: Job, where: str) -> None:
                 f"{where}.needs: all together name {found} {what}, and a job may name {most}",
                 field=f"{where}.needs",
             )
+
+
+def _check_warning(job: Job, where: str) -> None:
+    """Refuse a warning that would come before the payload has begun."""
+    least, warning = min(need.wall_s for need in job.needs), job.limits.warning_s
+    if warning >= least:
+        field = f"{where}.limits.warning_s"
+        why = f"{warning} is not less than wall_s {least}: it would be warned when it starts"
+        raise Refused(Code.INVALID, f"{field}: {why}", field=field)
 
 
 def _contradictions(need: Need) -> Iterator[tuple[str, str]]:

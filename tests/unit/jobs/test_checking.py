@@ -7,7 +7,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.checking import SITES_MAX, TAGS_MAX, check
-from pilotage.proto.job import Job, Need, Preference
+from pilotage.proto.job import Job, JobLimits, Need, Preference
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 is less than cores_min 4"),
@@ -92,3 +92,13 @@ def test_a_checkpoint_is_a_folder_inside_of_the_jobs_folder(path: str) -> None:
 
     assert why.value.field == "jobs[0].checkpoint"
     check(Job(command=("run",), checkpoint="state/now"), "jobs[0]")
+
+
+def test_a_warning_comes_after_the_start_whichever_need_is_met() -> None:
+    limits = JobLimits(warning_s=600)
+    job = Job(command=("true",), limits=limits, needs=(Need(wall_s=3_600), Need(wall_s=600)))
+
+    with pytest.raises(Refused, match=r"limits.warning_s: 600 is not less than wall_s 600") as why:
+        check(job, "jobs[0]")
+    assert why.value.field == "jobs[0].limits.warning_s"
+    check(msgspec.structs.replace(job, needs=(Need(wall_s=601),)), "jobs[0]")
