@@ -138,6 +138,11 @@ class SiteFile:
     elements: tuple[ElementView, ...] = ()
     pilot_s: float = 0.0  # time of all its pilots, since the central has started
 
+    @property
+    def gets_pilots(self) -> bool:
+        """Whether an element of it is in force, and not disabled."""
+        return any(one.held != "disabled" for one in self.elements)
+
 
 class SiteFiles(Protocol):
     """The sites that get pilots from the central."""

@@ -297,9 +297,13 @@ _NOTHING = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "
 def shares_of(files: Mapping[str, SiteFile]) -> dict[str, tuple[float, float | None]]:
     """Return what part each site with a pledge is to have of all pilots' time, and what it had.
 
-    A site that takes what is left, or that is disabled, is not among them.
+    A site that takes what is left, or of which no element is in force, is not among them.
     """
-    pledges = {name: one.pledge for name, one in files.items() if one.enabled and one.pledge}
+    pledges = {
+        name: one.pledge
+        for name, one in files.items()
+        if one.enabled and one.pledge and one.gets_pilots
+    }
     pledged, had_s = sum(pledges.values()), sum(files[name].pilot_s for name in pledges)
     return {
         name: (pledge / pledged, files[name].pilot_s / had_s if had_s > 0 else None)

@@ -12,6 +12,7 @@ from pilotage.central.jobs.places import Places
 from pilotage.central.jobs.sites import shares_of, site_view
 from pilotage.central.ports import SiteFile
 from pilotage.central.store.place_marks import Mark, PlaceMark
+from pilotage.proto.api import ElementView
 from tests.fake_element import FakeElement
 
 FIGURES = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
@@ -22,16 +23,20 @@ def a_mark(place: str, mark: Mark = Mark.BANNED) -> PlaceMark:
 
 
 def test_pledged_sites_have_their_parts_and_others_none() -> None:
+    on = (ElementView(site="", element="slurm"),)
+    off = (ElementView(site="", element="slurm", held="disabled"),)
     files = {
-        "PIC": SiteFile(pledge=3.0, pilot_s=600.0),
-        "CSCS": SiteFile(pledge=1.0, pilot_s=200.0),
-        "SPARE": SiteFile(pledge=0.0, pilot_s=900.0),
-        "OFF": SiteFile(pledge=5.0, enabled=False, pilot_s=900.0),
+        "PIC": SiteFile(pledge=3.0, pilot_s=600.0, elements=(*on, *off)),
+        "CSCS": SiteFile(pledge=1.0, pilot_s=200.0, elements=on),
+        "SPARE": SiteFile(pledge=0.0, pilot_s=900.0, elements=on),
+        "OFF": SiteFile(pledge=5.0, enabled=False, pilot_s=900.0, elements=off),
         "UNREAD": SiteFile(pledge=None, enabled=False),
+        "ODD": SiteFile(pledge=5.0, pilot_s=900.0),  # its elements are not in force
+        "SHUT": SiteFile(pledge=5.0, pilot_s=900.0, elements=off),
     }
 
     assert shares_of(files) == {"PIC": (0.75, 0.75), "CSCS": (0.25, 0.25)}
-    assert shares_of({"PIC": SiteFile(pledge=1.0)}) == {"PIC": (1.0, None)}
+    assert shares_of({"PIC": SiteFile(pledge=1.0, elements=on)}) == {"PIC": (1.0, None)}
     assert shares_of({}) == {}
 
 
