@@ -474,6 +474,7 @@ class ElementView(_Out, frozen=True):
     # For so long the credential by which it knows us is good; below 0: it is over. None: unsaid.
     credential_left_s: float | None = None
     held: str = ""  # banned, draining or disabled
+    credential_fault: bool = False  # its source gives none, and not because one has run out
 
 
 class Elements(_Out, frozen=True):

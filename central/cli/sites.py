@@ -129,6 +129,8 @@ def _act(
             print_line(f"host {host} of {site} gets jobs again")
             return Exit.OK
         said = [*bans([found.view]), *_troubles([found.view])]
+        if action is SiteActionName.ENABLE:
+            said += still_disabled(found, element)
         for line in said or [f"{site} is enabled"]:
             print_line(line)
         if found.told:
@@ -254,7 +256,8 @@ def print_elements(elements: "list[ElementView]") -> None:
         (
             *(one.site, one.element, one.kind or "not in force"),
             *(_known(one.pilots), _known(one.queued)),
-            *(one.pilots_max, one.pledge, round(one.paused_s), _left(one.credential_left_s)),
+            *(one.pilots_max, one.pledge, round(one.paused_s)),
+            "fault" if one.credential_fault else _left(one.credential_left_s),
         )
         for one in elements
     )
@@ -307,6 +310,15 @@ def bans(sites: "Iterable[SiteView]") -> list[str]:
             places = [one.site] if whole else [f"{one.site}/{name}" for name in elements]
             said += [f"{place} is {_HELD[mark]}" for place in places]
     return said
+
+
+def still_disabled(found: SiteDetail, element: str) -> list[str]:
+    """Say what stays disabled when all that was said of it is lifted: files are edited by hand."""
+    return [
+        f"{one.site}/{one.element} is {_HELD[one.held]}"
+        for one in found.elements
+        if one.held == "disabled" and element in ("", one.element)
+    ]
 
 
 _HELD: Final = {

@@ -81,6 +81,12 @@ class ElementBook:
         self._watched = watched
         for trouble in self.troubles:
             self._log("site_trouble", site=trouble.site, element=trouble.element, why=trouble.why)
+        self._log(
+            "sites_read",
+            sites=len(self._book.sites),
+            elements=len(watched),
+            troubles=len(self.troubles),
+        )
 
     def _one(self, site: str, name: str, site_entry: SiteEntry, entry: ElementEntry) -> Watched:
         known = self._watched.get((site, name))

@@ -68,6 +68,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "host_restored": frozenset({"site", "element", "host", "why"}),
     # something in a site's file is not in force; what it said before stays
     "site_trouble": frozenset({"site", "element", "why"}),
+    # the sites' files were read, at the start or after SIGHUP
+    "sites_read": frozenset({"sites", "elements", "troubles"}),
     # pilots cannot be submitted now, because the store takes nothing
     "factory_waits": frozenset({"why"}),
     # a pilot said more than can be of an attempt of its own: times were cut to what has passed

@@ -11,17 +11,19 @@ class KnownCredential:
     def __init__(self, source: CredentialSource, clock: Clock) -> None:
         self._source, self._clock = source, clock
         self._until: float | None = None
+        self.is_at_fault = False  # it gives none, and not because one has run out
 
     async def current(self) -> Credential:
         """Return what the source gives. Raises CredentialExpired."""
         try:
             found = await self._source.current()
         except CredentialExpired as why:
+            self.is_at_fault = why.ended_at is None
             now = self._clock.wall()
             ended_at = now if why.ended_at is None else why.ended_at
             self._until = ended_at if self._until is None else min(self._until, ended_at)
             raise
-        self._until = found.expires_at
+        self._until, self.is_at_fault = found.expires_at, False
         return found
 
     @property

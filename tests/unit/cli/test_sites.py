@@ -3,9 +3,9 @@
 import pytest
 
 from pilotage.central.cli.pilot_facts import facts
-from pilotage.central.cli.sites import bans, hole, print_check
-from pilotage.proto.api import PilotView, SiteView
-from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck, HostView
+from pilotage.central.cli.sites import bans, hole, print_check, still_disabled
+from pilotage.proto.api import ElementView, PilotView, SiteView
+from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck, HostView, SiteDetail
 from pilotage.proto.pilot_states import PilotState
 
 
@@ -20,6 +20,17 @@ def test_bans_and_drains_of_sites_and_elements_are_told() -> None:
         "PIC is banned: only jobs of type Test run there",
         "PIC/slurm is draining: it gets no pilots, and those there end when their jobs have",
     ]
+
+
+def test_what_an_enable_cannot_lift_is_told() -> None:
+    elements = [
+        ElementView(site="PIC", element="slurm"),
+        ElementView(site="PIC", element="arc", held="disabled"),
+    ]
+    found = SiteDetail(view=a_site(), elements=elements)
+
+    assert still_disabled(found, "") == ["PIC/arc is disabled by its file: it gets no pilots"]
+    assert still_disabled(found, "slurm") == []
 
 
 def test_what_is_held_against_a_host_or_an_element_is_told() -> None:
