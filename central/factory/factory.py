@@ -21,8 +21,8 @@ from ..store.errors import StoreError
 from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
-from .outlook import Outlook, Work
-from .plan import Bounds, Plan, plan
+from .outlook import TEST, Outlook, Work
+from .plan import Bounds, By, Closed, ElementState, Plan, pilots_in_all, plan, why_none
 from .reconcile import Patience, Reconciled, nameless, reconcile
 from .requests import Origin, new_pilot
 from .staff import Crew, NoCrew, Staff, state_of
@@ -67,6 +67,7 @@ class Factory:
         self._store, self._elements = store, elements
         self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
         self._origin = Origin(terms.community, terms.central_url, terms.pilot_sh, terms.hide)
+        self._work, self._watched = work, list[Watched]()
         self.outlook = Outlook(work, terms.community)
         self.staff = Staff(crew, log)
         self.last_plan = Plan()
@@ -79,7 +80,41 @@ class Factory:
 
     def prospects(self, spec: ClassSpec) -> list[str]:
         """Return what there is to say of pilots for a job that waits."""
-        return self.outlook.prospects(spec, self.staff.hold, self._clock.monotonic())
+        now, is_test = self._clock.monotonic(), spec.type == TEST
+        in_all = pilots_in_all(self._state(one, now) for one in self._watched)
+
+        def why(element: Watched, shape: int) -> Closed | None:
+            return self._why_none(element, shape, in_all, is_test=is_test)
+
+        return self.outlook.prospects(spec, why)
+
+    def held(self, element: Watched) -> str:
+        """Say what is held against an element and its places; empty: nothing."""
+        now = self._clock.monotonic()
+        in_all = pilots_in_all(self._state(one, now) for one in self._watched)
+        said: dict[str, None] = {}
+        for number in range(len(element.entry.shapes)):
+            closed = self._why_none(element, number, in_all, is_test=True)
+            if closed is not None and closed.by in (By.HELD, By.LIMIT):
+                said[closed.why] = None
+            elif held := self.staff.place(0, element, number, now).held:  # it has a little room
+                said[held] = None
+        return "; ".join(said)
+
+    def _why_none(
+        self, element: Watched, shape: int, in_all: int, *, is_test: bool
+    ) -> Closed | None:
+        now = self._clock.monotonic()
+        place, state = self.staff.place(0, element, shape, now), self._state(element, now)
+        return why_none(place, state, self._terms.bounds, in_all, is_test=is_test)
+
+    def _state(self, element: Watched, now: float) -> ElementState:
+        return state_of(
+            element,
+            now,
+            is_banned=self._work.is_banned(*element.key),
+            is_draining=self._work.is_draining(*element.key),
+        )
 
     async def _supervised_cycle(self) -> None:
         try:
@@ -91,7 +126,7 @@ class Factory:
 
     async def cycle(self) -> None:
         """Look at every element, then plan and carry out."""
-        watched = list(await self._elements())
+        self._watched = watched = list(await self._elements())
         await self._read_rows(watched)
         await self._each(watched, self._look)
         await self._carry_out(watched)
@@ -254,7 +289,7 @@ class Factory:
             wanted |= demand.places
         self.staff.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
         shapes = self.staff.places(watched, now)
-        states = [state_of(one, now) for one in watched]
+        states = [self._state(one, now) for one in watched]
         self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
         submit: dict[int, list[tuple[int, int]]] = {}
         cancel: dict[int, list[tuple[int, int]]] = {}

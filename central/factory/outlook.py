@@ -1,7 +1,6 @@
 """What waits, and where pilots for it could be: the matcher's demand in the terms of a plan."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
@@ -12,8 +11,8 @@ from pilotage.proto.images import tag_of
 from pilotage.proto.messages import Node, Offer
 
 from ..offers import common_of, live_offer, said_by
-from .plan import Demand, merged
-from .prospects import Hold, prospects
+from .plan import Closed, Demand, merged
+from .prospects import prospects
 from .sites import Shape
 from .watched import Watched
 
@@ -63,18 +62,10 @@ class Outlook:
             self._suits, self.offers = Suits(self._work.clauses(), offers), offers
 
     def prospects(
-        self, spec: ClassSpec, hold: Callable[[Watched, int], Hold], now: float
+        self, spec: ClassSpec, why_none: Callable[[Watched, int], Closed | None]
     ) -> list[str]:
-        """Return what there is to say of pilots for a job; `hold`: what else is said of a place."""
-
-        def whole(element: Watched, shape: int) -> Hold:
-            return replace(
-                hold(element, shape),
-                banned=self._work.is_banned(element.site, element.name),
-                draining=self._work.is_draining(element.site, element.name),
-            )
-
-        return prospects(spec, self.places, self.offers, self._work.clauses(), whole, now)
+        """Return what there is to say of pilots for a job; `why_none`: of a place for this job."""
+        return prospects(spec, self.places, self.offers, self._work.clauses(), why_none)
 
     def demands(self) -> list[Demand]:
         """Return what waits. Call `look` before."""

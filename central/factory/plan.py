@@ -5,20 +5,20 @@ waits is told as *demands*: jobs that the same places could run. Jobs with the l
 places are seen to first. What is on its way to a place counts as if it were there; for the rest new
 pilots are spread so that the elements' pilots stand to each other as their pledges do.
 
-Where there is not room for all, communities get new pilots by their shares: the next one is for who
-has the least by them.
-
 What is not known is not nothing: an element that has not said what it has gets no pilot, and loses
 none. Where pilots found no work though there was some, a place is *in doubt*: what is on its way
 there is not counted on, nor taken back.
+
+Why a place gets no pilot is said by one function, which planning asks too: what people are told is
+what is done.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from enum import Enum
 from math import ceil
-from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ class Place:
     queued: int = 0  # pilots that were submitted and have not asked for work yet
     room: int | None = None  # how many more at most; None: as many as its element takes
     in_doubt: bool = False  # its last pilots found no work though there was some
+    held: str = ""  # why it has so little room, as "is suspended: …"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class ElementState:
     queued_max: int = 0
     submit_max: int = 0  # in one plan
     cancel_max: int = 0  # in one plan
-    is_open: bool = True  # not banned, not draining, not backing off
+    is_enabled: bool = True  # by its file
+    is_banned: bool = False  # only jobs of type Test run there
+    is_draining: bool = False
+    pause_s: float = 0.0  # for so long it gets none
+    trouble: str = ""  # what it said that it has a pause for, or is not known
+    has_just_failed: bool = False  # it comes after those that did not
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -59,25 +65,95 @@ class Demand(msgspec.Struct, frozen=True):
     jobs: int
     cores: int = 1  # of one job, at least
     memory_mb: int = 0  # of one job
-    community: str = ""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much one plan may change in all."""
+    """How much one plan may change in all: what the settings say of all elements together."""
 
     submit_max: int = 500
     pilots_max: int = 100_000
 
 
-class Share(msgspec.Struct, frozen=True):
-    """What a community is to have of pilots."""
+class By(Enum):
+    """What keeps pilots from a place."""
 
-    weight: float = 1.0  # 0: it takes what is left
-    pilots: int = 0  # that it has already
+    FILE = "its site's file"
+    OPERATOR = "an operator"
+    TROUBLE = "it does not do as it is asked"
+    HELD = "what its pilots did"
+    LIMIT = "a limit that lets none come, however few are there"
+    FULL = "it has as many as it may"
 
 
-NO_SHARES: Mapping[str, Share] = MappingProxyType({})
+class Closed(NamedTuple):
+    """Why a place gets no pilot now: what is said of it, as "is full: …"."""
+
+    by: By
+    why: str
+
+
+def why_none(
+    place: Place, element: ElementState, bounds: Bounds, in_all: int, *, is_test: bool
+) -> Closed | None:
+    """Return why a place gets no pilot now; None: it does, where jobs want it.
+
+    `in_all`: the pilots of all elements. `is_test`: it is for jobs of type Test.
+    """
+    return (
+        _why_shut(element, is_test=is_test)
+        or (Closed(By.HELD, place.held) if place.room == 0 else None)
+        or _why_never(element, bounds)
+        or _why_full(element, bounds, in_all)
+    )
+
+
+def _why_shut(element: ElementState, *, is_test: bool) -> Closed | None:
+    if not element.is_enabled:
+        return Closed(By.FILE, "is not enabled in its file")
+    if element.is_draining:
+        return Closed(By.OPERATOR, "is draining: an operator wants no pilots there")
+    if element.is_banned and not is_test:
+        return Closed(By.OPERATOR, "is banned: only jobs of type Test run there")
+    if element.pause_s > 0:
+        why = f"has a pause of {element.pause_s:.0f} s more: {element.trouble}"
+        return Closed(By.TROUBLE, why)
+    if element.pilots is None:
+        said = element.trouble or "it was not asked yet"
+        return Closed(By.TROUBLE, f"does not say what it has: {said}")
+    return None
+
+
+def _why_never(element: ElementState, bounds: Bounds) -> Closed | None:
+    limits = {
+        "its pilots_max": element.pilots_max,
+        "its queued_max": element.queued_max,
+        "its submit_max": element.submit_max,
+        "factory.pilots_max": bounds.pilots_max,
+        "factory.submit_max": bounds.submit_max,
+    }
+    for name, most in limits.items():
+        if most <= 0:
+            return Closed(By.LIMIT, f"may have no pilots: {name} is {most}")
+    return None
+
+
+def _why_full(element: ElementState, bounds: Bounds, in_all: int) -> Closed | None:
+    pilots, queued = element.pilots or 0, element.queued
+    if pilots >= element.pilots_max:
+        return Closed(By.FULL, f"is full: {pilots} of {element.pilots_max} pilots")
+    if queued >= element.queued_max:
+        why = f"has a full queue: {queued} of {element.queued_max} pilots wait in it"
+        return Closed(By.FULL, why)
+    if in_all >= bounds.pilots_max:
+        why = f"has to wait: all sites have {in_all} pilots, factory.pilots_max is"
+        return Closed(By.LIMIT, f"{why} {bounds.pilots_max}")
+    return None
+
+
+def pilots_in_all(elements: Iterable[ElementState]) -> int:
+    """Return how many pilots are known of."""
+    return sum(one.pilots or 0 for one in elements)
 
 
 @dataclass
@@ -95,60 +171,29 @@ def plan(
     elements: Sequence[ElementState],
     demands: Iterable[Demand],
     bounds: Bounds,
-    shares: Mapping[str, Share] = NO_SHARES,
 ) -> Plan:
     """Return how many pilots to submit and to cancel where."""
     planning = _Planning(places, elements, bounds)
-    unmet: dict[str, list[_Unmet]] = {}
-    for demand in sorted(demands, key=_least_choice_first):
-        jobs = planning.use_supply(demand)
-        if jobs > 0:
-            unmet.setdefault(demand.community, []).append(_Unmet(demand, jobs))
-    if len(unmet) == 1:
-        for waiting in unmet.values():
-            planning.meet(waiting)
-    else:
-        _meet_in_turn(planning, unmet, shares)
-    for waiting in unmet.values():
-        planning.tell_unmet(waiting)
+    waiting = [
+        _Unmet(demand, planning.use_supply(demand))
+        for demand in sorted(demands, key=_least_choice_first)
+    ]
+    planning.meet(waiting)
+    planning.tell_unmet(waiting)
     planning.take_back()
     return planning.plan
 
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
     """Return the demands with those as one that differ in nothing but their number of jobs."""
-    jobs: dict[tuple[int, int, int, str], int] = {}
+    jobs: dict[tuple[int, int, int], int] = {}
     for one in demands:
-        key = (one.places, one.cores, one.memory_mb, one.community)
+        key = (one.places, one.cores, one.memory_mb)
         jobs[key] = jobs.get(key, 0) + one.jobs
     return [
-        Demand(places, number, cores, memory_mb, community)
-        for (places, cores, memory_mb, community), number in jobs.items()
+        Demand(places, number, cores, memory_mb)
+        for (places, cores, memory_mb), number in jobs.items()
     ]
-
-
-def _meet_in_turn(
-    planning: "_Planning", unmet: Mapping[str, "list[_Unmet]"], shares: Mapping[str, Share]
-) -> None:
-    """Give pilots one by one, the next to the community that has the least by its share."""
-    share_of = {one: shares.get(one, Share()) for one in unmet}
-    given = {one: share.pilots for one, share in share_of.items()}
-    at = dict.fromkeys(unmet, 0)
-
-    def level(community: str) -> tuple[bool, float, str]:
-        weight, has = share_of[community].weight, given[community]
-        return (False, has / weight, community) if weight > 0 else (True, has, community)
-
-    turns = [level(community) for community in unmet]
-    heapify(turns)
-    while turns:
-        community = heappop(turns)[2]
-        waiting = unmet[community]
-        while at[community] < len(waiting) and not planning.start_one(waiting[at[community]]):
-            at[community] += 1
-        if at[community] < len(waiting):
-            given[community] += 1
-            heappush(turns, level(community))
 
 
 def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
@@ -176,8 +221,8 @@ class _Planning:
         self._supplied = _bits(at for at, queued in enumerate(self._supply) if queued > 0)
         self._room = [_room(one) for one in elements]
         self._pilots = [one.pilots or 0 for one in elements]
-        known = sum(self._pilots)
-        self._left = max(0, min(bounds.submit_max, bounds.pilots_max - known))
+        in_all = pilots_in_all(elements)
+        self._left = max(0, min(bounds.submit_max, bounds.pilots_max - in_all))
         self._bits_of = [0] * len(elements)
         for at, one in enumerate(places):
             self._bits_of[one.element] |= 1 << at
@@ -185,7 +230,8 @@ class _Planning:
         self._open = _bits(
             at
             for at, one in enumerate(places)
-            if self._room[one.element] > 0 and self._room_at.get(at) != 0
+            # Demands know for whom a banned element is: tests may want it.
+            if why_none(one, elements[one.element], bounds, in_all, is_test=True) is None
         )
         # Elements with room by how much of their pledge they have, the emptiest first.
         self._order = sorted(
@@ -291,7 +337,7 @@ class _Planning:
 
 
 def _room(element: ElementState) -> int:
-    if element.pilots is None or not element.is_open:
+    if element.pilots is None:
         return 0
     room = min(
         element.pilots_max - element.pilots,

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from ..observe.events import Log
 from .plan import ElementState, Place, Plan
-from .prospects import Hold
 from .sites import ElementEntry
 from .spare import Home, Idle, spare
 from .trials import Key, Trials
@@ -65,19 +64,6 @@ class Staff:
         self._idle: Mapping[str, float] = {}
         self._entries: dict[tuple[str, str], ElementEntry] = {}
 
-    def hold(self, element: Watched, shape: int) -> Hold:
-        """Return what is held against a place."""
-        trial = self._trials.by_place.get(_key(element, shape))
-        return Hold(room=self._crew.room(element.site, element.name), trial=trial)
-
-    def why_held(self, element: Watched, now: float) -> str:
-        """Say what is held against an element and its places; empty: nothing."""
-        holds = [self.hold(element, number) for number in range(len(element.entry.shapes))]
-        said = [hold.trial.why(now) for hold in holds if hold.trial is not None]
-        if holds[0].room is not None:
-            said.insert(0, "suspended: jobs fail there one after another")
-        return "; ".join(said)
-
     def look(
         self, watched: Sequence[Watched], wanted: Iterable[tuple[Watched, int]], now: float
     ) -> None:
@@ -119,17 +105,21 @@ class Staff:
     def places(self, watched: Sequence[Watched], now: float) -> list[Place]:
         """Return the places of elements for a plan."""
         return [
-            self._place(at, one, number, now)
+            self.place(at, one, number, now)
             for at, one in enumerate(watched)
             for number in range(len(one.entry.shapes))
         ]
 
-    def _place(self, at: int, element: Watched, number: int, now: float) -> Place:
-        shape, found = element.entry.shapes[number], element.found
+    def place(self, at: int, element: Watched, number: int, now: float) -> Place:
+        """Return a place. `at`: its element's in the plan, `number`: its shape's."""
+        shape, found, key = element.entry.shapes[number], element.found, _key(element, number)
         queued = 0 if found is None else found.queued[shape_name(number)]
-        room = self._trials.room(_key(element, number), queued, now)
+        room, trial = self._trials.room(key, queued, now), self._trials.by_place.get(key)
+        held = "" if trial is None else f"is in doubt: {trial.why(now)}"
         is_tried = self._crew.room(element.site, element.name)
         if is_tried is not None:  # it swallows jobs: one pilot at most, for the canary
+            if not is_tried or queued:
+                held = "is suspended: jobs fail there one after another"
             room = 1 if is_tried and not queued and room != 0 else 0
         return Place(
             element=at,
@@ -138,6 +128,7 @@ class Staff:
             queued=queued,
             room=room,
             in_doubt=room is not None,
+            held=held,
         )
 
     async def let_go(
@@ -165,7 +156,9 @@ class Staff:
                 )
 
 
-def state_of(element: Watched, now: float) -> ElementState:
+def state_of(
+    element: Watched, now: float, *, is_banned: bool = False, is_draining: bool = False
+) -> ElementState:
     """Return what is known of an element for a plan."""
     entry, found = element.entry, element.found
     return ElementState(
@@ -177,7 +170,11 @@ def state_of(element: Watched, now: float) -> ElementState:
         queued_max=entry.queued_max,
         submit_max=entry.submit_max,
         cancel_max=entry.cancel_max,
-        is_open=element.is_open(now),
+        is_enabled=not element.is_disabled,
+        is_banned=is_banned,
+        is_draining=is_draining,
+        pause_s=max(0.0, element.open_at - now),
+        trouble=element.trouble,
     )
 
 

@@ -62,7 +62,7 @@ class ElementsView:
         view = _view(one, now, self.held)
         if one.trouble or self.factory is None:
             return view
-        return msgspec.structs.replace(view, trouble=self.factory.staff.why_held(one, now))
+        return msgspec.structs.replace(view, trouble=self.factory.held(one))
 
     def prospects(self, spec: ClassSpec) -> list[str]:
         """Return what there is to say of pilots for a job; nothing before the factory has begun."""

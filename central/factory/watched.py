@@ -70,9 +70,6 @@ class Watched:
         """Whether its file says so, or that of its site."""
         return not (self.entry.enabled and self.site_entry.enabled)
 
-    def is_open(self, now: float) -> bool:
-        return self.entry.enabled and self.site_entry.enabled and now >= self.open_at
-
 
 def shape_name(place: int) -> str:
     """Return what slots call the shape at this place of the list."""

@@ -381,7 +381,7 @@ async def test_an_element_on_which_pilots_come_to_nothing_gets_fewer_and_fewer()
     assert 9 <= tried <= 36
     assert "ended before they asked for work" in told
     assert element.trouble == ""
-    assert element.is_open(stage.clock.now)
+    assert element.open_at <= stage.clock.now
 
 
 async def test_a_driver_that_breaks_harms_its_own_element_alone() -> None:
@@ -634,4 +634,4 @@ async def test_an_element_in_doubt_says_so_to_whoever_waits() -> None:
     (said,) = stage.factory.prospects(a_class(Need()))
 
     assert "PIC/slurm is in doubt: 2 pilots came back without a job though jobs wait" in said
-    assert "2 pilots came back" in stage.factory.staff.why_held(element, stage.clock.now)
+    assert "2 pilots came back" in stage.factory.held(element)

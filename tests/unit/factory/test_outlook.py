@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.factory.outlook import START_S, Outlook, offer
-from pilotage.central.factory.plan import Demand
+from pilotage.central.factory.plan import Bounds, Demand
 from pilotage.central.factory.requests import Origin, new_pilot
 from pilotage.central.factory.sites import NodesEntry, PilotEntry, Shape
 from pilotage.central.factory.watched import Watched
@@ -24,7 +25,7 @@ from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 
 from ...nodes import recorded
-from .test_factory import Counting, HandClock, Waiting, a_class, an_element
+from .test_factory import Counting, HandClock, Stage, Waiting, a_class, an_element
 
 ORIGIN = Origin("ctao", "https://central:8470", "#!/bin/sh\n")
 LIMITS: dict[str, Any] = {
@@ -200,3 +201,84 @@ class Several(Waiting):
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         needs = Need(cores_min=4, memory_mb=1_000), Need(cores_min=2, memory_mb=9_000)
         yield a_class(*needs), 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "bounds", "why"),
+    [
+        ({"submit_max": 0}, Bounds(), "its submit_max is 0"),
+        ({}, Bounds(pilots_max=0), "factory.pilots_max is 0"),
+        ({}, Bounds(submit_max=0), "factory.submit_max is 0"),
+        ({}, Bounds(pilots_max=2), "all sites have 2 pilots, factory.pilots_max is 2"),
+    ],
+)
+async def test_nobody_is_promised_a_pilot_that_a_limit_lets_not_come(
+    entry: dict[str, Any], bounds: Bounds, why: str
+) -> None:
+    other, _ = an_element("other", pilot=PilotEntry(os="el8"))
+    element, driver = an_element(**entry)
+    stage = Stage(other, element, bounds=bounds)
+    stage.work.jobs[Need(os="el8")] = 2
+    await stage.factory.cycle()
+    stage.work.jobs[Need(os="el9")] = 1
+    for _ in range(3):
+        await stage.factory.cycle()
+        stage.clock.now += 15
+
+    assert stage.factory.prospects(a_class(Need(os="el9"))) == [
+        f"no pilot comes: PIC/slurm {stage.factory.held(element)}"
+    ]
+    assert why in stage.factory.held(element)
+    assert driver.pilots == {}
+
+
+async def test_a_job_that_has_just_come_is_told_where_pilots_can_be_submitted() -> None:
+    element, _ = an_element()
+    stage = Stage(element)
+    stage.work.jobs[Need(os="el8")] = 1
+    await stage.factory.cycle()
+
+    said = stage.factory.prospects(a_class(Need(os="el9")))
+
+    assert said == ["pilots for it can be submitted to PIC/slurm"]
+
+
+async def test_pilots_that_are_taken_back_are_not_on_their_way_to_a_job() -> None:
+    element, _ = an_element(cancel_max=1)
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 3
+    for _ in range(2):
+        await stage.factory.cycle()
+    stage.work.draining.add("PIC")
+
+    (said,) = stage.factory.prospects(a_class(Need()))
+
+    assert "is draining" in said
+
+
+async def test_what_a_file_says_anew_is_what_jobs_are_planned_by() -> None:
+    before, first = an_element(pilot=PilotEntry(os="el8"))
+    after, second = an_element(pilot=PilotEntry(os="el9"))
+    stage = Stage(before)
+    stage.work.jobs[Need(os="el9")] = 1
+    await stage.factory.cycle()
+    stage.watched[:] = [after]
+    await stage.factory.cycle()
+
+    assert (len(first.pilots), len(second.pilots)) == (0, 1)
+
+
+@pytest.mark.parametrize("which", ["element", "site"])
+async def test_what_a_file_disables_gets_no_pilot(which: str) -> None:
+    element, driver = an_element(enabled=which != "element")
+    if which == "site":
+        element.site_entry = msgspec.structs.replace(element.site_entry, enabled=False)
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    for _ in range(2):
+        await stage.factory.cycle()
+
+    assert driver.pilots == {}
+    assert stage.factory.prospects(a_class(Need())) == [
+        "no pilot comes: PIC/slurm is not enabled in its file"
+    ]

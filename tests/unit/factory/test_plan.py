@@ -6,13 +6,14 @@ import pytest
 
 from pilotage.central.factory.plan import (
     Bounds,
+    By,
     Demand,
     ElementState,
     Place,
     Plan,
-    Share,
     merged,
     plan,
+    why_none,
 )
 
 BOUNDS = Bounds()
@@ -62,7 +63,12 @@ CASES: dict[str, tuple[list[Place], list[ElementState], list[Demand], Plan]] = {
         [],
         Plan(),
     ),
-    "a closed element gets none": (ONE, [element(is_open=False)], [Demand(1, 1)], Plan({}, {}, 1)),
+    "a closed element gets none": (
+        ONE,
+        [element(is_enabled=False)],
+        [Demand(1, 1)],
+        Plan({}, {}, 1),
+    ),
     "pilots that nobody needs are taken back, some at a time": (
         [Place(0, cores=1, queued=9)],
         [element(pilots=9, queued=9, cancel_max=4)],
@@ -185,52 +191,8 @@ def test_what_is_on_its_way_to_a_place_in_doubt_is_neither_counted_on_nor_taken_
     assert idle == Plan()
 
 
-SHARES = {"ctao": Share(3.0), "lhcb": Share(1.0), "guests": Share(0.0)}
-
-
-def given(found: Plan, places: list[Place], communities: list[str]) -> dict[str, int]:
-    """Return the pilots of each community, where each has places of its own."""
-    return {one: found.submit.get(at, 0) for at, one in enumerate(communities[: len(places)])}
-
-
-@pytest.mark.parametrize(
-    ("jobs", "room", "wanted"),
-    [
-        ((99, 99, 99), 40, (30, 10, 0)),
-        ((5, 99, 99), 40, (5, 35, 0)),  # what one does not need, others have
-        ((5, 5, 99), 40, (5, 5, 30)),  # and who has no share what is left
-        ((0, 0, 2), 40, (0, 0, 2)),
-        ((99, 0, 99), 4, (4, 0, 0)),
-    ],
-)
-def test_communities_get_new_pilots_by_their_shares(
-    jobs: tuple[int, ...], room: int, wanted: tuple[int, ...]
-) -> None:
-    places = [Place(0, cores=1) for _ in jobs]
-    demands = [
-        Demand(1 << at, number, community=name)
-        for at, (name, number) in enumerate(zip(SHARES, jobs, strict=True))
-    ]
-
-    found = plan(places, [element(queued_max=room)], demands, BOUNDS, SHARES)
-
-    assert given(found, places, list(SHARES)) == dict(zip(SHARES, wanted, strict=True))
-    assert found.unmet_jobs == sum(jobs) - sum(wanted)
-
-
-def test_a_community_that_has_more_than_its_share_waits_for_the_others() -> None:
-    shares = {"ctao": Share(1.0, pilots=20), "lhcb": Share(1.0, pilots=5)}
-    demands = [Demand(1, 50, community="ctao"), Demand(2, 50, community="lhcb")]
-
-    found = plan(
-        [Place(0, cores=1), Place(0, cores=1)], [element(queued_max=20)], demands, BOUNDS, shares
-    )
-
-    assert found.submit == {0: 3, 1: 17}
-
-
 @pytest.mark.parametrize("seed", range(40))
-def test_rooms_of_places_hold_whatever_communities_want(seed: int) -> None:
+def test_rooms_of_places_hold_whatever_is_wanted(seed: int) -> None:
     chance = random.Random(seed)
     elements = [
         element(f"e{number}", queued_max=chance.randint(0, 12), submit_max=chance.randint(0, 12))
@@ -246,13 +208,9 @@ def test_rooms_of_places_hold_whatever_communities_want(seed: int) -> None:
         )
         for number in range(18)
     ]
-    names = list(SHARES)[: chance.randint(1, 3)]
-    demands = [
-        Demand(chance.getrandbits(18), chance.randint(1, 30), community=chance.choice(names))
-        for _ in range(12)
-    ]
+    demands = [Demand(chance.getrandbits(18), chance.randint(1, 30)) for _ in range(12)]
 
-    found = plan(places, elements, demands, Bounds(submit_max=chance.choice([3, 200])), SHARES)
+    found = plan(places, elements, demands, Bounds(submit_max=chance.choice([3, 200])))
 
     for at, place in enumerate(places):
         assert found.submit.get(at, 0) <= (999 if place.room is None else place.room)
@@ -261,3 +219,52 @@ def test_rooms_of_places_hold_whatever_communities_want(seed: int) -> None:
         mine = sum(count for at, count in found.submit.items() if places[at].element == number)
         assert mine <= min(one.queued_max, one.submit_max)
     assert bool(found.unmet_jobs) is bool(found.unmet) or any(not one.places for one in demands)
+
+
+WHY: dict[str, tuple[dict[str, object], Bounds, int, By | None, str]] = {
+    "it gets some": ({}, BOUNDS, 0, None, ""),
+    "its file": ({"is_enabled": False}, BOUNDS, 0, By.FILE, "is not enabled in its file"),
+    "a drain": ({"is_draining": True}, BOUNDS, 0, By.OPERATOR, "is draining"),
+    "a pause": (
+        {"pause_s": 30.0, "trouble": "submit: no such queue"},
+        BOUNDS,
+        0,
+        By.TROUBLE,
+        "has a pause of 30 s more: submit: no such queue",
+    ),
+    "silence": ({"pilots": None}, BOUNDS, 0, By.TROUBLE, "it was not asked yet"),
+    "no pilots": ({"pilots_max": 0}, BOUNDS, 0, By.LIMIT, "its pilots_max is 0"),
+    "no queue": ({"queued_max": 0}, BOUNDS, 0, By.LIMIT, "its queued_max is 0"),
+    "no submission": ({"submit_max": 0}, BOUNDS, 0, By.LIMIT, "its submit_max is 0"),
+    "none anywhere": ({}, Bounds(pilots_max=0), 0, By.LIMIT, "factory.pilots_max is 0"),
+    "no submission at all": ({}, Bounds(submit_max=0), 0, By.LIMIT, "factory.submit_max is 0"),
+    "others have all": ({}, Bounds(pilots_max=9), 9, By.LIMIT, "all sites have 9 pilots"),
+    "it is full": ({"pilots": 100}, BOUNDS, 100, By.FULL, "is full: 100 of 100 pilots"),
+    "its queue is full": ({"queued": 50}, BOUNDS, 50, By.FULL, "has a full queue: 50 of 50"),
+}
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_why_a_place_gets_no_pilot_is_what_is_planned_by(name: str) -> None:
+    given, bounds, elsewhere, by, words = WHY[name]
+    here = element("pic", **given)
+    in_all = elsewhere + (here.pilots or 0)
+    others = [element("other", pilots=elsewhere)] if elsewhere else []
+
+    why = why_none(ONE[0], here, bounds, in_all, is_test=True)
+
+    assert (why.by if why else None) is by
+    assert words in (why.why if why else "")
+    assert bool(plan(ONE, [here, *others], [Demand(1, 1)], bounds).submit) is (by is None)
+
+
+def test_a_banned_place_and_one_that_is_held_say_so() -> None:
+    held = Place(0, cores=1, room=0, held="is suspended: jobs fail there")
+    banned = element(is_banned=True)
+
+    assert why_none(ONE[0], banned, BOUNDS, 0, is_test=True) is None
+    assert why_none(ONE[0], banned, BOUNDS, 0, is_test=False) == (
+        By.OPERATOR,
+        "is banned: only jobs of type Test run there",
+    )
+    assert why_none(held, element(), BOUNDS, 0, is_test=True) == (By.HELD, held.held)
