@@ -1,6 +1,7 @@
 """Which elements are in force: a mistake disables itself alone, and the last good word stays."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pilotage.central.factory.book import ElementBook
 from pilotage.central.factory.credentials.files import FileOptions, FileSource
 from pilotage.central.factory.credentials.known import KnownCredential
 from pilotage.central.factory.drivers import Tools
+from pilotage.central.factory.errors import CredentialExpired
 from pilotage.central.factory.sites import ElementEntry
 from pilotage.central.factory.view import ElementsView
 from pilotage.central.observe.events import EVENTS
@@ -28,6 +30,7 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.folder, self.logged, self.clock = folder, list[str](), HandClock()
         self.full = False
+        self.read_last: dict[str, int] = {}
         self.book = ElementBook(folder, self._tools, self._log)
 
     def _tools(self, site: str, name: str, entry: ElementEntry) -> Tools:
@@ -40,7 +43,10 @@ class Book:
 
     def _log(self, event: str, **fields: Any) -> None:
         assert set(fields) == EVENTS[event]
-        self.logged.append(fields["why"])
+        if "why" in fields:
+            self.logged.append(fields["why"])
+        else:
+            self.read_last = fields
 
     def says(self, site: str, **elements: dict[str, Any]) -> None:
         (self.folder / f"{site}.yaml").write_text(json.dumps({"elements": elements}))
@@ -120,6 +126,32 @@ async def test_for_how_long_each_credential_is_good_is_shown(book: Book) -> None
     book.clock.now += 600
 
     assert view.credentials_left_s() == {("PIC", "one"): 3_000.0}
+
+
+async def test_a_credential_that_has_run_out_is_told_from_one_that_was_never_there(
+    book: Book,
+) -> None:
+    book.says("PIC", one=SCHEDD)
+    await book.read()
+    (one,) = book.book.in_force()
+    assert one.credential is not None
+    said: list[bool] = []
+    for seconds in (None, 3_600, -60):
+        if seconds is not None:
+            (book.folder / "token").write_text(a_token(book.clock, seconds))
+        with suppress(CredentialExpired):
+            await one.credential.current()
+        said.append(one.credential.is_at_fault)
+
+    assert said == [True, False, False]
+
+
+async def test_a_reading_of_all_files_is_told_with_what_it_found(book: Book) -> None:
+    book.says("PIC", one=LOCAL, two={"kind": "locale"})
+    book.says("CSCS", one=LOCAL)
+    await book.read()
+
+    assert book.read_last == {"sites": 2, "elements": 2, "troubles": 1}
 
 
 async def test_a_credential_that_nobody_would_use_is_refused(book: Book) -> None:
