@@ -63,8 +63,9 @@ def watch(
 ) -> int:
     """Watch jobs live, by site: all of them, or those of one submission.
 
-    A submission is watched until all of its jobs have ended (exit code as `wait`), everything until
-    Ctrl-C. In a pipe a line is printed for each change.
+    A submission is watched until all of its jobs have ended (exit code 0 if all are Done, else 1),
+    also while some are Held, and everything until Ctrl-C. In a pipe a line is printed for each
+    change.
     """
     if interval_s < 0.1:
         raise UsageError("--interval-s must be at least 0.1")

@@ -48,8 +48,8 @@ COMMANDS = (
     ("demo", "serve:demo", _CENTRAL, "Show it all: a central, pilots at four sites, a campaign."),
     ("bench", "serve:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
-    ("pilot", "pilots:app", _PILOTS, "Start, list, show and drain pilots; make secrets for them."),
-    ("site", "sites:app", _PILOTS, "Show sites."),
+    ("pilot", "pilots:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
+    ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
 )
 
@@ -65,7 +65,7 @@ def build() -> App:
         # No --no-x and --empty-x, and no default in the help where it says nothing.
         default_parameter=Parameter(negative=(), show_default=_worth_saying),
         help_epilogue="Exit codes: 0 ok · 1 jobs failed · 2 usage · 3 refused · 4 no connection"
-        " · 5 time-out. Everything is described in docs/cli.md.",
+        " · 5 time-out · 6 a job is Held · 130 Ctrl-C. Everything is described in docs/cli.md.",
     )
     for name, place, group, line in COMMANDS:
         app.command(f"{_ROOM}.{place}", name=name, group=group, help=line)

@@ -231,7 +231,7 @@ def drain(
     site: Annotated[str, Parameter(help="All that live at this site.")] = "",
     all: Annotated[bool, Parameter(help="All that live.")] = False,
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
     common: Common = COMMON,
 ) -> int:
     """Let pilots finish what they hold, and ask for nothing more; then they end.
@@ -266,7 +266,7 @@ def kill(
     element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
     reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
     common: Common = COMMON,
 ) -> int:
     """End pilots now, without waiting for their jobs: these wait again, and lose no retry.

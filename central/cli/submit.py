@@ -47,7 +47,7 @@ def submit(
     follow: Annotated[
         bool, Parameter(help="Print what the one job writes, as it writes it.")
     ] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait, with --wait.")] = None,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
     through_held: Annotated[
         bool, Parameter(help="With --wait: go on also where all that is left is Held.")
     ] = False,
@@ -63,6 +63,9 @@ def submit(
     With --array the braces in the command are parameters: `{index}` is the number, and `{{` stands
     for a brace. A file holds one job, a list under `jobs:`, or `template:` with `parameters:`; in
     an .ndjson file each line is a job.
+
+    With --wait or --follow the exit code is as of `wait`: 0 if all are Done, 1 if one is Failed or
+    Killed, 5 if the time is over, 6 if one is Held.
     """
     plan = _plan(file, job, array, payload)
 
