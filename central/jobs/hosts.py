@@ -20,7 +20,7 @@ from pilotage.proto.messages import How
 from .scores import Place, Scores, Shown, Terms, Verdict
 
 QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
-ASIDE_S: Final = 120.0  # for so long a job is not given again to a host that could not run it
+ASIDE_S: Final = 120.0  # for so long a job is not given again to a host where it did not run well
 LATELY_S: Final = 900.0  # a host that has not asked for so long is no other choice
 ASIDE_MAX: Final = 64  # such jobs of a host, the newest
 HOSTS_MAX: Final = 10_000  # with such jobs
@@ -35,6 +35,8 @@ SAYS_SOMETHING: Final = frozenset(
 )
 # What the job needs was not there, or could not be started: elsewhere it may.
 NOT_HERE: Final = frozenset({How.NO_START, How.SOFTWARE})
+# Early ends of these may be the host's doing: another try is worth more on another one.
+PERHAPS_HERE: Final = frozenset({How.EXITED, How.SIGNALLED, How.OUTPUT, How.INPUT})
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +73,8 @@ class Hosts:
         told: list[Told] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
+        elif end.how in PERHAPS_HERE and not end.is_good and end.ran_s < QUICK_S:
+            self._put_aside((site, host), end.job, now, within=site)
         for scores, place, named in (
             (self._hosts, (site, host), ("", host)),
             (self._elements, (site, element), (element, "")),
@@ -142,9 +146,13 @@ class Hosts:
             del self._aside[site, host]
         return jobs
 
-    def _put_aside(self, place: Place, job: int, now: float) -> None:
-        """Keep a job from a host, as long as there are others that have not refused it too."""
+    def _put_aside(self, place: Place, job: int, now: float, *, within: str = "") -> None:
+        """Keep a job from a host, as long as there are others that have not refused it too.
+
+        With `within` only others of that site count: then waiting costs it next to nothing.
+        """
         left = self._hosts.lately(now - LATELY_S) - {place}
+        left = {one for one in left if within in ("", one[0])}
         holding = [one for one in left if job in self._aside.get(one, ())]
         if len(holding) == len(left):  # all have: the next one counts like the first
             for one in holding:

@@ -114,8 +114,8 @@ class Scene:
     def user(self, name: str) -> User:
         return msgspec.structs.replace(self.world.user(), subject=name)
 
-    async def submit(self, count: int, name: str = "maria") -> list[int]:
-        body = msgspec.Raw(msgspec.json.encode(Job(command=("run",))))
+    async def submit(self, count: int, name: str = "maria", retries: int = 0) -> list[int]:
+        body = msgspec.Raw(msgspec.json.encode(Job(command=("run",), retries=retries)))
         made = await self.world.central.services.submissions.submit(
             self.user(name), Submission(key=uuid.uuid4().hex, jobs=[body] * count), body_hash="x"
         )
@@ -213,6 +213,24 @@ def test_a_job_whose_software_a_host_has_not_goes_to_another_host_and_comes_back
         assert (got.job, other.job, none, elsewhere.job) == (first, second, (), first)
         assert not was_parked, "it would be woken for the job again and again"
         assert again.job == first
+
+    scene(tell)
+
+
+def test_a_retry_goes_to_another_host_and_comes_back_when_all_have_failed_it() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit(1, retries=HOSTS + 1)
+        hosts: list[str] = []
+        for voice in (*one.voices, one.voices[0]):
+            (got,) = await voice.ask()
+            hosts.append(voice.host)
+            await voice.fails(got)
+            if len(hosts) < HOSTS:
+                assert await voice.ask() == (), "it was there a moment ago"
+        detail = await one.world.central.services.queries.job(one.user("maria"), job)
+
+        assert detail.view.state is JobState.WAITING
+        assert hosts == [voice.host for voice in (*one.voices, one.voices[0])]
 
     scene(tell)
 
