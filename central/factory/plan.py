@@ -238,9 +238,11 @@ class _Planning:
             (self._level(at), at) for at, room in enumerate(self._room) if room > 0
         )
 
-    def _level(self, element: int) -> tuple[bool, float]:
-        pledge, pilots = self._elements[element].pledge, self._pilots[element]
-        return (False, pilots / pledge) if pledge > 0 else (True, float(pilots))
+    def _level(self, element: int) -> tuple[bool, bool, float]:
+        state, pilots = self._elements[element], self._pilots[element]
+        if state.pledge > 0:
+            return state.has_just_failed, False, pilots / state.pledge
+        return state.has_just_failed, True, float(pilots)
 
     def meet(self, unmet: Iterable[_Unmet]) -> None:
         """Give demands new pilots, one demand after the other."""
@@ -303,7 +305,7 @@ class _Planning:
                 return (mine & -mine).bit_length() - 1
         return -1
 
-    def _rank(self, at: int) -> tuple[tuple[bool, float], int]:
+    def _rank(self, at: int) -> tuple[tuple[bool, bool, float], int]:
         return self._level(self._places[at].element), at
 
     def _submit(self, at: int) -> None:

@@ -36,6 +36,7 @@ STEPS: Mapping[str, str] = {  # step → what may help where it fails
     "ask": "see `pilotage pilot logs` of it: the node reached the central once, and no more",
     "end": "see `pilotage pilot logs` of it, and what its batch system says",
 }
+_OF_ELEMENT = ("reach", "credential", "authorise", "submit")  # steps that its queue has no part in
 
 
 class _Failed(Exception):
@@ -131,7 +132,11 @@ class Probe:
             await self._come_in()
             await self._submit()
             await self._live()
+            self._element.is_well()
         except _Failed as why:
+            if self._steps.now in _OF_ELEMENT:
+                trouble = ElementTrouble(Step(self._steps.now), str(why))
+                self._element.failed_check(trouble, self._clock.monotonic())
             self._steps.failed(str(why))
         finally:
             if self._pilot and not self.is_ok:

@@ -142,6 +142,7 @@ def _view(one: Watched, now: float, held: Held) -> ElementView:
         pledge=one.pledge,
         paused_s=max(0.0, one.open_at - now),
         credential_left_s=_left_s(one),
+        credential_fault=one.credential is not None and one.credential.is_at_fault,
         trouble=one.trouble,
         held="disabled" if one.is_disabled else held(one.site, one.name),
     )

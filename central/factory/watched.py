@@ -10,6 +10,7 @@ from .reconcile import Reconciled, Seen
 from .sites import ElementEntry, SiteEntry
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 30.0, 900.0
+ASK_S = 60.0  # an element with no pilots is asked whether it is there so often
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Watched:
     found: Reconciled | None = None  # None: what it has is not known
     trouble: str = ""  # in its own words; empty: it answers
     refuses: bool = False  # pilots: that it answers otherwise says nothing then
+    asked_at: float | None = None  # when it answered last; None: it never has
     pause_s: float = 0.0
     open_at: float = 0.0  # before that nothing is submitted
     in_vain: int = 0  # pilots one after another that ended before they asked for work
@@ -51,10 +53,28 @@ class Watched:
         """It does as it is asked."""
         self.trouble, self.pause_s, self.refuses = "", 0.0, False
 
+    def is_well(self) -> None:
+        """A pilot went all its way there: whatever was held against it is over."""
+        self.answered()
+        self.open_at, self.in_vain = 0.0, 0
+
     def failed(self, why: ElementTrouble, now: float) -> None:
         """It did not: nothing is submitted for a while, longer each time."""
-        self.trouble, self.refuses = str(why), why.step is Step.SUBMIT
+        self.trouble, self.refuses = str(why), self.refuses or why.step is Step.SUBMIT
         self._pause(now)
+
+    def failed_check(self, why: ElementTrouble, now: float) -> None:
+        """A probe did not get in: what it has is known again when it has answered."""
+        self.failed(why, now)
+        self.found = self.asked_at = None
+
+    def is_to_be_asked(self, now: float) -> bool:
+        """Whether too long nothing was heard of it. One that gets no pilots is left in peace."""
+        return not self.is_disabled and (self.asked_at is None or now >= self.asked_at + ASK_S)
+
+    def has_just_failed(self, now: float) -> bool:
+        """Whether it comes after those that did not: in its pause, and for as long after it."""
+        return now < self.open_at + self.pause_s
 
     def came_to_nothing(self, failed: int, now: float) -> None:
         """Pilots ended before they asked for work: fewer of them, until one does."""

@@ -87,9 +87,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         (self.folder / "PIC.yaml").write_text(self.text)
-        book = ElementBook(self.folder, self._tools, self.log, make=self._make)
+        self.book = ElementBook(self.folder, self._tools, self.log, make=self._make)
         self.checks = Checks(
-            book=book,
+            book=self.book,
             store=self.store,
             origin=Origin("ctao", "https://central:8470", "#!/bin/sh\n", made_by="site check"),
             has_asked=self.asked.__contains__,
@@ -171,6 +171,9 @@ async def test_a_probe_that_goes_all_the_way_is_well(tmp_path: Path) -> None:
         )
 
     stage = Stage(tmp_path, Element(then))
+    (element,) = await stage.book.fresh()
+    element.in_vain = 3
+    element.failed(Denied(Step.SUBMIT, "no such queue"), stage.clock.monotonic())
     found = await stage.check()
     (script,) = [one.request.script.decode() for one in stage.element.pilots.values()]
 
@@ -178,6 +181,8 @@ async def test_a_probe_that_goes_all_the_way_is_well(tmp_path: Path) -> None:
     assert states(found.elements[0]) == dict.fromkeys(STEPS, "ok")
     assert "--required-tags=probe-" in script, "no job is for it"
     assert "--idle-s=5" in script
+    assert (element.trouble, element.pause_s, element.in_vain) == ("", 0.0, 0)
+    assert element.open_at <= stage.clock.monotonic(), "jobs bring pilots there at once"
 
 
 TROUBLES: dict[str, tuple[Callable[[Element], object], str, str]] = {
@@ -211,6 +216,17 @@ async def test_what_fails_before_a_pilot_waits_is_named(name: str, tmp_path: Pat
     assert why in told
     assert all(state is PilotState.ABORTED for state, _ in await stage.states())
     assert len(stage.element.cancelled) == len(stage.element.pilots), "nothing is left behind"
+
+
+async def test_an_element_that_a_probe_did_not_get_into_is_shown_so(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Element(nothing))
+    stage.element.refuses_us = Denied(Step.AUTHORISE, "403: not in the list")
+    await stage.check()
+    (element,) = stage.book.in_force()
+
+    assert element.found is None
+    assert element.trouble == "authorise: 403: not in the list"
+    assert element.open_at > stage.clock.monotonic()
 
 
 async def test_a_probe_that_stays_in_the_queue_is_taken_back_when_its_time_is_over(
