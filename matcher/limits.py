@@ -13,7 +13,7 @@ from pilotage.proto.job import Need
 
 from .rules import Rules
 from .tagexpr import parse
-from .types import ClassSpec
+from .types import Ceiling, ClassSpec
 
 Kind = tuple[str, str]  # by what, and its value
 
@@ -116,6 +116,7 @@ class Limits:
         for rate in rules.starts:
             kind = (rate.by, rate.value)
             self._of[rate.where].append(Limit(rate.where, kind, rate.burst, rate.per_s))
+        self._running = [limit for limit in self.all() if not limit.is_rate]
         self.kinds = frozenset(limit.kind for limits in self._of.values() for limit in limits)
         self.any = bool(self._of or self._banned)
 
@@ -152,6 +153,19 @@ class Limits:
         if self._banned and spec.type != TEST:
             words.add(NO_TEST)
         return frozenset(words)
+
+    def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
+        """Return the running limits that count for a class, whichever of its needs is met."""
+        if not self._running:
+            return []
+        kinds = self.kinds
+        for need in spec.needs:
+            kinds &= self.kinds_of(spec, need)
+        return [
+            Ceiling(number=number, where=limit.where, jobs=max(0, int(limit.room)))
+            for number, limit in enumerate(self._running)
+            if limit.kind in kinds
+        ]
 
     # -- counting -------------------------------------------------------------------------------
 

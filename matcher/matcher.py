@@ -23,7 +23,7 @@ from .room import Free
 from .rules import DEFAULT_RULES, Rules
 from .shares import Shares
 from .tagexpr import parse
-from .types import ClassSpec, LiveOffer, Match, Parked, Running
+from .types import Ceiling, ClassSpec, LiveOffer, Match, Parked, Running
 from .wakes import Wakes
 
 _NO_LIMITS: Final[tuple[Limit, ...]] = ()
@@ -375,6 +375,10 @@ class Matcher:
     def waiting(self) -> list[tuple[ClassSpec, int]]:
         """Return each class of which jobs wait, and how many of them."""
         return [(cls.spec, cls.waiting) for cls in self.backlog.classes.all() if cls.waiting]
+
+    def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
+        """Return how many more jobs of a class the limits let run where; elsewhere no limit is."""
+        return self.limits.ceilings(spec)
 
     # -- explaining -----------------------------------------------------------------------------
 

@@ -19,6 +19,14 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     preference: Preference | None = None
 
 
+class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of running jobs, and how many more it lets start."""
+
+    number: int  # which of the limits
+    where: str  # SITE or SITE/ELEMENT
+    jobs: int
+
+
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What few jobs ask of a node: kept in one piece, so that the others do not pay for it.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.types import ClassSpec
+from pilotage.matcher.types import Ceiling, ClassSpec
 
 from .places import Places
 from .queue import Queue
@@ -18,6 +18,10 @@ class WaitingWork:
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         """Return each class of which jobs wait, and how many."""
         return self._queue.matcher.waiting()
+
+    def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
+        """Return how many more jobs of a class the limits let run where."""
+        return self._queue.matcher.ceilings(spec)
 
     def clauses(self) -> Clauses:
         """Return the matcher's table."""

@@ -257,3 +257,20 @@ def test_a_limit_that_keeps_no_waiting_job_away_is_not_told() -> None:
     said = matcher.explain_offer(wide("CSCS"), 1.0)
 
     assert (said.waiting, said.fitting, said.held, said.notes) == (100, 100, 0, [])
+
+
+def test_it_is_told_how_many_more_the_limits_let_run() -> None:
+    matcher = with_users(
+        RunningLimit(where="PIC", by="owner", value="ada", most=5),
+        RunningLimit(where="PIC/ce1", by="tag", value="gold", most=2),
+        starts=(StartLimit(where="CSCS", by="owner", value="ada", per_s=1.0),),
+    )
+    gold, ada = Need(tags="gold"), frozenset({"ada"})
+    either = spec(3, Need(tags="gold"), Need(), owner="bob")
+    before = [(one.where, one.jobs) for one in matcher.ceilings(spec(1, gold, owner="ada"))]
+    counts(matcher, offer("p1", site="PIC", element="ce2", cores=3, cores_free=3, owners=ada))
+    after = [(one.where, one.jobs) for one in matcher.ceilings(spec(1, owner="ada"))]
+
+    assert before == [("PIC", 5), ("PIC/ce1", 2)]
+    assert after == [("PIC", 2)]
+    assert matcher.ceilings(either) == [], "its other need is not limited"
