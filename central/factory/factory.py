@@ -193,7 +193,15 @@ class Factory:
             return
         await self._name(element)
         slots = [row.slot for row in element.rows if row.slot is not None]
-        said: Mapping[str, Slot] = await element.driver.states(slots) if slots else {}
+        said: Mapping[str, Slot] = {}
+        if slots:
+            said = await element.driver.states(slots)
+            element.asked_at = self._clock.monotonic()
+        elif element.is_to_be_asked(self._clock.monotonic()):
+            await element.driver.reach()
+            element.asked_at = self._clock.monotonic()
+        elif element.asked_at is None and not element.rows:
+            return  # its file wants no pilots there: what it has stays unknown
         now = self._clock.monotonic()
         element.seen.note(said, now)
         found = reconcile(
@@ -229,7 +237,9 @@ class Factory:
         if not stamps:
             return
         names = await element.driver.find(stamps)
+        element.asked_at = self._clock.monotonic()
         if names:
+            element.refuses = False  # it took them after all
             await self._store.place_slots(names)
             element.rows = [
                 row
@@ -319,15 +329,17 @@ class Factory:
         if not requests:
             return
         await self._store.add_slots(slots)
+        has_refused, element.refuses = element.refuses, True  # until it has taken some
         try:
             submitted = await element.driver.submit(requests)
         except Denied as why:  # nothing has happened: say so, and why
             refused = dict.fromkeys((one.stamp for one in requests), why.why)
             await self._store.end_waiting(refused, PilotState.ABORTED, self._clock.wall())
             raise
-        await self._store.place_slots(submitted.slots)
-        if element.refuses:
+        element.refuses = False
+        if has_refused:
             element.answered()
+        await self._store.place_slots(submitted.slots)
         if submitted.refused:
             await self._store.end_waiting(submitted.refused, PilotState.ABORTED, self._clock.wall())
         self._log(

@@ -175,6 +175,7 @@ def state_of(
         is_draining=is_draining,
         pause_s=max(0.0, element.open_at - now),
         trouble=element.trouble,
+        has_just_failed=element.has_just_failed(now),
     )
 
 

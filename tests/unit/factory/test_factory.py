@@ -232,6 +232,7 @@ async def test_a_pilot_that_was_submitted_without_an_answer_is_found_and_not_sub
 async def test_a_pilot_that_never_reached_its_element_is_aborted_and_replaced() -> None:
     element, driver = an_element()
     stage = Stage(element)
+    await stage.factory.cycle()
     stage.work.jobs[Need()] = 1
     driver.is_down = True
     await stage.factory.cycle()
