@@ -37,6 +37,15 @@ async def warn_of_unknown(client: "AsyncClient", jobs: Sequence[Job]) -> None:
         note(line)
 
 
+async def missed_site(client: "AsyncClient", site: str) -> str:
+    """Say so where no site of this name is known; nothing where one is, or nobody can say."""
+    try:
+        known = {one.site for one in (await client.sites()).sites}
+    except ClientError:
+        return ""
+    return "" if not site or site in known else _missed(site, known, "site")
+
+
 async def _elements(client: "AsyncClient") -> set[str]:
     return {one.element for one in (await client.elements()).elements if one.element}
 

@@ -12,6 +12,7 @@ from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
 from ..client.errors import NotFound
 from ..client.pilot_log import LAST
 from .exit_codes import Exit, UsageError
+from .known_places import missed_site
 from .options import COMMON, READING_S, Common, run_with
 from .present import clean, console, note, on_terminal, print_json, print_line
 
@@ -77,7 +78,7 @@ def logs(
             if not await _is_known(client, pilot, job):
                 return Exit.FAILED
             if not common.json:
-                note(NOTHING)
+                note((await missed_site(client, site) if site else "") or NOTHING)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)

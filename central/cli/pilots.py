@@ -18,6 +18,7 @@ from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
 from .explain import print_pilot
 from .job_options import named
+from .known_places import missed_site
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .pilot_facts import facts
 from .pilot_logs import logs
@@ -33,6 +34,7 @@ app = App(name="pilot", help="Start, list, show, drain and kill pilots; their lo
 app.command(logs)
 
 _SILENT_S = 120.0
+_EMPTY = "no pilots: start one with `pilotage pilot start`"
 _LOOK_LONGEST_S = 1.0
 _EXPLAINED_MAX = 20
 _COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
@@ -162,7 +164,11 @@ def list_pilots(
             else:
                 rows.append(_row(pilot))
         if not common.json:
-            print_table(_COLUMNS, rows, empty="no pilots: start one with `pilotage pilot start`")
+            missed = await missed_site(client, site) if site and not rows else ""
+            if missed:
+                note(missed)
+            else:
+                print_table(_COLUMNS, rows, empty=_EMPTY)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.cli.known_places import warn_of_unknown
+from pilotage.central.cli.known_places import missed_site, warn_of_unknown
 from pilotage.proto.api import Elements, ElementView, Sites, SiteView
 from pilotage.proto.job import Job, Need, Preference
 
@@ -66,3 +66,13 @@ async def test_where_no_site_is_known_or_nobody_says_none_is_missed(
             await warn_of_unknown(client, [a_job(Need(sites=("PCI",)))])
 
     assert capsys.readouterr().err == ""
+
+
+async def test_a_site_of_which_nothing_is_listed_is_told_when_it_is_not_known() -> None:
+    async with central("PIC").client() as client:
+        assert await missed_site(client, "PIC") == ""
+        assert (
+            await missed_site(client, "PICC") == "no site 'PICC' is known yet (did you mean 'PIC'?)"
+        )
+    async with central().client() as client:
+        assert await missed_site(client, "PIC") == "no site 'PIC' is known yet"
