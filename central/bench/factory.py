@@ -11,7 +11,7 @@ from typing import Any
 
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
-from pilotage.matcher.types import ClassSpec
+from pilotage.matcher.types import Ceiling, ClassSpec
 from pilotage.proto.job import Need
 
 from ..auth.kept_secrets import hashed
@@ -81,6 +81,9 @@ class Waiting:
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         return self.jobs
+
+    def ceilings(self, spec: ClassSpec) -> Sequence[Ceiling]:
+        return ()
 
     def clauses(self) -> Clauses:
         return self._clauses

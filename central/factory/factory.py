@@ -21,6 +21,7 @@ from ..store.errors import StoreError
 from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
+from .orphans import WHY, Key, Orphans
 from .outlook import TEST, Outlook, Work
 from .plan import Bounds, By, Closed, ElementState, Plan, pilots_in_all, plan, why_none
 from .reconcile import Patience, Reconciled, nameless, reconcile
@@ -49,6 +50,10 @@ class Terms:
     patience: Patience = Patience()
 
 
+def _is_never_gone(site: str, element: str) -> bool:
+    return False
+
+
 class Factory:
     """Keeps the right number of pilots on the elements that are in force."""
 
@@ -63,6 +68,7 @@ class Factory:
         log: Log,
         terms: Terms,
         crew: Crew = NO_CREW,
+        is_gone: Callable[[str, str], bool] = _is_never_gone,
     ) -> None:
         self._store, self._elements = store, elements
         self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
@@ -70,6 +76,7 @@ class Factory:
         self._work, self._watched = work, list[Watched]()
         self.outlook = Outlook(work, terms.community)
         self.staff = Staff(crew, log)
+        self._orphans = Orphans(store, is_gone, log)
         self.last_plan = Plan()
 
     async def run(self) -> None:
@@ -126,21 +133,24 @@ class Factory:
 
     async def cycle(self) -> None:
         """Look at every element, then plan and carry out."""
-        self._watched = watched = list(await self._elements())
-        await self._read_rows(watched)
+        self._watched = watched = sorted(await self._elements(), key=lambda one: one.is_gone)
+        rest = await self._read_rows(watched)
         await self._each(watched, self._look)
+        await self._orphans.look(watched, rest, self._clock, self._terms.patience.gone_s)
         await self._carry_out(watched)
 
-    async def _read_rows(self, watched: Sequence[Watched]) -> None:
+    async def _read_rows(self, watched: Sequence[Watched]) -> Mapping[Key, list[SlotRow]]:
+        """Give the elements their pilots; return those of others."""
         by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
         after = ""
         while rows := await self._store.kept_slots(after=after, limit=PAGE):
             after = rows[-1].pilot
             for row in rows:
-                # Pilots of an element that is no more in force: left as they are, they end alone.
-                by_key.get((row.site, row.element), []).append(row)
+                by_key.setdefault((row.site, row.element), []).append(row)
         for one in watched:
-            one.rows = by_key[one.key]
+            one.rows = by_key.pop(one.key)
+            one.is_empty = not one.rows
+        return by_key
 
     async def _each(
         self, watched: Iterable[Watched], do: Callable[[Watched], Awaitable[None]]
@@ -249,11 +259,8 @@ class Factory:
             ]
 
     async def _settle(self, element: Watched, found: Reconciled, said: Mapping[str, Slot]) -> None:
-        wall = self._clock.wall()
-        if found.fail:
-            await self._store.end_waiting(found.fail, PilotState.FAILED, wall)
-        if found.abort:
-            await self._store.end_waiting(found.abort, PilotState.ABORTED, wall)
+        found.fail = await self._end(found.fail, PilotState.FAILED, found)
+        found.abort = await self._end(found.abort, PilotState.ABORTED, found)
         for pilot, reason in (*found.fail.items(), *found.abort.items()):
             self._log(
                 "pilot_failed",
@@ -263,7 +270,8 @@ class Factory:
                 why=reason,
             )
         if found.cancel:
-            await self._if_it_can(element, element.driver.cancel(found.cancel))
+            cancel = list(found.cancel.values())
+            await self._if_it_can(element, element.driver.cancel(cancel))
         waits = {row.pilot for row in found.fetch[FETCH_MAX:]}
         for row in found.fetch[:FETCH_MAX]:
             await self._if_it_can(element, self._fetch(element, row, said))
@@ -272,6 +280,17 @@ class Factory:
             await self._if_it_can(element, element.driver.forget(slots))
         if forget:
             await self._store.forget_slots([row.pilot for row in forget])
+
+    async def _end(
+        self, pilots: dict[str, str], state: PilotState, found: Reconciled
+    ) -> dict[str, str]:
+        """End pilots that have not registered; return those. The others are not cancelled."""
+        if not pilots:
+            return pilots
+        ended = set(await self._store.end_waiting(pilots, state, self._clock.wall()))
+        for pilot in pilots.keys() - ended:  # it has registered meanwhile: it may hold a job
+            found.cancel.pop(pilot, None)
+        return {pilot: why for pilot, why in pilots.items() if pilot in ended}
 
     async def _if_it_can(self, element: Watched, work: Awaitable[None]) -> None:
         """Do what is well done and no matter of life: it must not keep others from their pilots."""
@@ -292,8 +311,8 @@ class Factory:
 
     async def _carry_out(self, watched: Sequence[Watched]) -> None:
         now = self._clock.monotonic()
-        self.outlook.look(watched)
-        demands, places = self.outlook.demands(), self.outlook.places
+        self.outlook.look([one for one in watched if not one.is_gone])
+        demands, places = self.outlook.demands(), _places(watched)  # as `Outlook.look` counts them
         wanted = 0
         for demand in demands:
             wanted |= demand.places
@@ -362,8 +381,7 @@ class Factory:
 
     async def _take_back(self, element: Watched, unwanted: Sequence[tuple[int, int]]) -> None:
         """Cancel pilots that wait, the newest first. Raises ElementTrouble."""
-        pilots: dict[str, str] = {}
-        slots: list[str] = []
+        slots: dict[str, str] = {}
         for number, count in unwanted:
             waiting = [
                 row
@@ -376,12 +394,19 @@ class Factory:
             waiting.sort(key=lambda row: -row.made_at)
             for row in waiting[:count]:
                 assert row.slot is not None
-                pilots[row.pilot] = "no job needs it any more"
-                slots.append(row.slot)
-        if pilots:
-            # First the store: from then on it cannot register, so that it takes no job along.
-            await self._store.end_waiting(pilots, PilotState.ABORTED, self._clock.wall())
-            await element.driver.cancel(slots)
+                slots[row.pilot] = row.slot
+        if not slots:
+            return
+        # First the store: from then on it cannot register, so that it takes no job along.
+        why = dict.fromkeys(slots, WHY if element.is_gone else "no job needs it any more")
+        wall = self._clock.wall()
+        ended = await self._store.end_waiting(why, PilotState.ABORTED, wall)
+        if ended:
+            await element.driver.cancel([slots[pilot] for pilot in ended])
+
+
+def _places(watched: Sequence[Watched]) -> list[tuple[Watched, int]]:
+    return [(one, number) for one in watched for number in range(len(one.entry.shapes))]
 
 
 def _named(row: SlotRow, slot: str) -> SlotRow:

@@ -1,16 +1,17 @@
 """What waits, and where pilots for it could be: the matcher's demand in the terms of a plan."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.suits import Suits
-from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.images import tag_of
 from pilotage.proto.messages import Node, Offer
 
 from ..offers import common_of, live_offer, said_by
+from .allowed import Allowed
 from .plan import Closed, Demand, merged
 from .prospects import prospects
 from .sites import Shape
@@ -26,6 +27,10 @@ class Work(Protocol):
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         """Return each class of which jobs wait, and how many."""
+        ...
+
+    def ceilings(self, spec: ClassSpec) -> Sequence[Ceiling]:
+        """Return how many more jobs of a class the limits let run where."""
         ...
 
     def clauses(self) -> Clauses:
@@ -74,10 +79,28 @@ class Outlook:
         suits.learn(spec for spec, _ in work)
         draining = self._bits(self._work.is_draining)
         others, tests = ~(draining | self._bits(self._work.is_banned)), ~draining
-        return merged(
-            _demand(spec, jobs, suits.of(spec) & (tests if spec.type == TEST else others))
+        asked = [
+            (spec, jobs, suits.of(spec) & (tests if spec.type == TEST else others))
             for spec, jobs in work
-        )
+        ]
+        return merged(self._let_run(asked))
+
+    def _let_run(self, asked: list[tuple[ClassSpec, int, int]]) -> Iterator[Demand]:
+        """Yield demands for jobs as far as limits let them run, at which places."""
+        allowed = Allowed(self._at)
+        limited: list[tuple[ClassSpec, int, int, Sequence[Ceiling]]] = []
+        for spec, jobs, places in asked:
+            if ceilings := self._work.ceilings(spec):
+                limited.append((spec, jobs, places, ceilings))
+            else:
+                yield _demand(spec, jobs, places)
+        limited.sort(key=lambda one: one[2].bit_count())
+        for spec, jobs, places, ceilings in limited:
+            for some, where in allowed.parts(jobs, places, ceilings):
+                yield _demand(spec, some, where)
+
+    def _at(self, where: str) -> int:
+        return self._bits(lambda site, element: where in (site, f"{site}/{element}"))
 
     def _bits(self, holds: Callable[[str, str], bool]) -> int:
         found = 0

@@ -4,6 +4,10 @@ A pilot's own first sign of life is believed before the word of its element, whi
 late. Only pilots that have not registered end by that word; of the others the element only tells
 when it keeps nothing more. What an element does not know it may have forgotten for a moment: that
 counts only when it stays so.
+
+A pilot takes up a place for as long as its element says that it is there, whatever became of it:
+one that has ended and stays is cancelled, again and again, and counts until it has gone. One that
+is silent counts until its element says that it has gone, too.
 """
 
 from collections import Counter
@@ -26,6 +30,8 @@ class Patience:
     gone_s: float = 300.0  # an element that does not know a pilot
     start_s: float = 900.0  # from the start of a pilot to its first word
     queue_s: float = 6 * 86_400.0  # in the element's queue: its secret runs out
+    leave_s: float = 300.0  # from its good-bye to the end of its batch job
+    lost_s: float = 300.0  # a silent pilot that its element says has ended, or does not know
 
 
 @dataclass
@@ -56,11 +62,17 @@ class Reconciled:
 
     fail: dict[str, str] = field(default_factory=dict[str, str])  # pilot → reason
     abort: dict[str, str] = field(default_factory=dict[str, str])
-    cancel: list[str] = field(default_factory=list[str])  # slots
+    cancel: dict[str, str] = field(default_factory=dict[str, str])  # pilot → slot
     fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # whose output is to be kept
     forget: list[SlotRow] = field(default_factory=list[SlotRow])  # after that
     queued: Counter[str] = field(default_factory=Counter[str])  # by shape
-    pilots: int = 0  # that have not ended
+    pilots: int = 0  # that take up a place
+    leaving: int = 0  # of these, those that have ended, and that it still has in its queue
+
+    @property
+    def in_queue(self) -> int:
+        """How many pilots the element has in its queue, wanted or not."""
+        return self.queued.total() + self.leaving
 
 
 def nameless(rows: Sequence[SlotRow]) -> list[str]:
@@ -84,16 +96,27 @@ def reconcile(
     found = Reconciled()
     for row in rows:
         if row.state in FINAL:
-            _ended(found, row, said)
-            continue
-        found.pilots += 1
-        if row.registered_at is None:
+            _ended(found, row, said, wall - (row.ended_at or 0.0) > patience.leave_s)
+        elif row.registered_at is None:
+            found.pilots += 1
             _unregistered(found, row, said, seen, wall=wall, now=now, patience=patience)
+        elif not _has_gone(row, said, seen, now, patience.lost_s):
+            found.pilots += 1
     return found
 
 
-def _ended(found: Reconciled, row: SlotRow, said: Mapping[str, Slot]) -> None:
-    """A pilot has said good-bye, or was given up."""
+def _has_gone(
+    row: SlotRow, said: Mapping[str, Slot], seen: Seen, now: float, lost_s: float
+) -> bool:
+    """Whether a pilot that had registered is silent, and its element has lost it for long, too."""
+    if row.state is not PilotState.LOST or row.slot is None:
+        return False
+    is_there = said.get(row.slot, GONE).state not in (SlotState.ENDED, SlotState.GONE)
+    return not is_there and seen.for_s(row.slot, now) > lost_s
+
+
+def _ended(found: Reconciled, row: SlotRow, said: Mapping[str, Slot], is_late: bool) -> None:
+    """A pilot has said good-bye, or was given up. `is_late`: its batch job should have ended."""
     if row.slot is None:
         found.forget.append(row)
         return
@@ -102,8 +125,12 @@ def _ended(found: Reconciled, row: SlotRow, said: Mapping[str, Slot]) -> None:
         if row.state is PilotState.FAILED and slot.state is SlotState.ENDED:
             found.fetch.append(row)
         found.forget.append(row)
-    elif row.state is not PilotState.DONE or slot.state is not SlotState.RUNNING:
-        found.cancel.append(row.slot)  # one that is done goes by itself in a moment
+        return
+    found.pilots += 1
+    if slot.state is not SlotState.RUNNING:
+        found.leaving += 1
+    if is_late or row.state is not PilotState.DONE or slot.state is not SlotState.RUNNING:
+        found.cancel[row.pilot] = row.slot  # one that is done goes by itself in a moment
 
 
 def _unregistered(
@@ -130,13 +157,13 @@ def _unregistered(
     elif slot.state is SlotState.GONE and for_s > patience.gone_s:
         found.fail[row.pilot] = "its element knows nothing of it, and it never asked for work"
     elif slot.state is SlotState.HELD:
-        found.cancel.append(row.slot)
+        found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"its element holds it: {slot.why or 'it does not say why'}"
     elif slot.state is SlotState.RUNNING and for_s > patience.start_s:
-        found.cancel.append(row.slot)
+        found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"it has run for {for_s:.0f} s and never asked for work"
     elif slot.state is SlotState.QUEUED and age_s > patience.queue_s:
-        found.cancel.append(row.slot)
+        found.cancel[row.pilot] = row.slot
         found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret runs out"
     else:
         found.queued[row.shape] += 1

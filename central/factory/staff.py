@@ -127,7 +127,7 @@ class Staff:
             memory_mb=shape.memory_mb,
             queued=queued,
             room=room,
-            in_doubt=room is not None,
+            in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
             held=held,
         )
 
@@ -165,7 +165,7 @@ def state_of(
         name=element.label,
         pledge=element.pledge,
         pilots=None if found is None else found.pilots,
-        queued=0 if found is None else found.queued.total(),
+        queued=0 if found is None else found.in_queue,
         pilots_max=entry.pilots_max,
         queued_max=entry.queued_max,
         submit_max=entry.submit_max,

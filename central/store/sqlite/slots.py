@@ -63,9 +63,7 @@ def _place(session: Session, *, slots: Mapping[str, str]) -> None:
         session.many("move_pilot", [{**move, "pilot": pilot} for pilot in slots])
 
 
-def _end(
-    session: Session, *, pilots: Mapping[str, str], event: PilotEvent, at: float
-) -> list[str]:
+def _end(session: Session, *, pilots: Mapping[str, str], event: PilotEvent, at: float) -> list[str]:
     return [
         pilot
         for pilot, reason in pilots.items()

@@ -17,7 +17,7 @@ from pilotage.central.observe.events import EVENTS
 from pilotage.central.store.records import Registration
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
-from pilotage.matcher.types import ClassSpec
+from pilotage.matcher.types import Ceiling, ClassSpec
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
@@ -64,6 +64,7 @@ class Waiting:
         self.jobs: dict[Need, int] = {}
         self.banned: set[str] = set()
         self.draining: set[str] = set()
+        self.limits: list[Ceiling] = []
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         for number, (need, jobs) in enumerate(self.jobs.items()):
@@ -71,6 +72,9 @@ class Waiting:
                 class_id=number, community="ctao", group="g", owner="o", type="User", needs=(need,)
             )
             yield spec, jobs
+
+    def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
+        return self.limits
 
     def clauses(self) -> Clauses:
         return CLAUSES

@@ -7,7 +7,7 @@ import pytest
 from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.reconcile import Patience, Reconciled, Seen, nameless, reconcile
 from pilotage.central.store.slots import SlotRow
-from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.pilot_states import FINAL, PilotState
 
 S, P = SlotState, PilotState
 PATIENCE = Patience()
@@ -23,6 +23,8 @@ class Case:
     slot: str | None = "7"
     does: str = ""
     because: str = ""
+    counts: bool = True
+    in_queue: bool = False  # though it has ended
 
 
 CASES: dict[str, Case] = {
@@ -46,14 +48,22 @@ CASES: dict[str, Case] = {
     ),
     "it registered, and its element lags": Case(P.RUNNING, Slot(S.QUEUED), does=""),
     "it registered, and its element says it ended": Case(P.RUNNING, Slot(S.ENDED, 0), does=""),
-    "it is lost, and its element forgot it": Case(P.LOST, Slot(S.GONE), 999, does=""),
-    "it said good-bye": Case(P.DONE, Slot(S.ENDED, 0), does="forget"),
+    "it registered, and its element forgot it": Case(P.RUNNING, Slot(S.GONE), 999, does=""),
+    "it is lost, and its element says it runs": Case(P.LOST, Slot(S.RUNNING), 999, does=""),
+    "it is lost, and has just ended": Case(P.LOST, Slot(S.ENDED), 299, does=""),
+    "it is lost, and ended long ago": Case(P.LOST, Slot(S.ENDED), 301, does="", counts=False),
+    "it is lost, and its element forgot it": Case(P.LOST, Slot(S.GONE), 999, does="", counts=False),
+    "it said good-bye": Case(P.DONE, Slot(S.ENDED, 0), does="forget", counts=False),
     "it said good-bye, and its element lags": Case(P.DONE, Slot(S.RUNNING), does=""),
-    "it failed": Case(P.FAILED, Slot(S.ENDED, 1), does="fetch forget"),
-    "it failed, and nothing is left": Case(P.FAILED, Slot(S.GONE), does="forget"),
+    "it said good-bye, and its batch job runs on": Case(
+        P.DONE, Slot(S.RUNNING), age_s=301, does="cancel"
+    ),
+    "it said good-bye, and waits still": Case(P.DONE, Slot(S.QUEUED), does="cancel", in_queue=True),
+    "it failed": Case(P.FAILED, Slot(S.ENDED, 1), does="fetch forget", counts=False),
+    "it failed, and nothing is left": Case(P.FAILED, Slot(S.GONE), does="forget", counts=False),
     "it failed, and its batch job runs on": Case(P.FAILED, Slot(S.RUNNING), does="cancel"),
-    "it was taken back": Case(P.ABORTED, Slot(S.QUEUED), does="cancel"),
-    "it never had a slot": Case(P.ABORTED, Slot(S.GONE), slot=None, does="forget"),
+    "it was taken back": Case(P.ABORTED, Slot(S.QUEUED), does="cancel", in_queue=True),
+    "it never had a slot": Case(P.ABORTED, Slot(S.GONE), slot=None, does="forget", counts=False),
 }
 
 
@@ -69,7 +79,7 @@ def a_row(case: Case) -> SlotRow:
         state=case.state,
         made_at=WALL - case.age_s,
         registered_at=WALL - 1 if registered else None,
-        ended_at=None,
+        ended_at=WALL - case.age_s if case.state in FINAL else None,
         host="",
     )
 
@@ -91,6 +101,7 @@ def test_what_an_element_says(name: str) -> None:
     )
 
     assert done(found) == case.does
+    assert (found.pilots, found.leaving) == (int(case.counts), int(case.in_queue))
     assert case.because in " ".join([*found.fail.values(), *found.abort.values()])
 
 
