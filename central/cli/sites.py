@@ -213,7 +213,7 @@ def _print_site(found: SiteDetail) -> None:
         ("site", view.site),
         ("state", _state(view)),
         ("contact", found.contact or "-"),
-        ("pledge", "no file names it" if view.pledge is None else f"{view.pledge:g}"),
+        ("pledge", "no file names it" if view.pledge is None else pledge_in_words(view.pledge)),
         ("share wanted", _percent(view.share_wanted)),
         ("share had", _percent(view.share_had)),
         ("pilots", ", ".join(f"{count} {state}" for state, count in found.states.items()) or "-"),
@@ -256,7 +256,7 @@ def print_elements(elements: "list[ElementView]") -> None:
         (
             *(one.site, one.element, one.kind or "not in force"),
             *(_known(one.pilots), _known(one.queued)),
-            *(one.pilots_max, one.pledge, round(one.paused_s)),
+            *(one.pilots_max, pledge_in_words(one.pledge), round(one.paused_s)),
             "fault" if one.credential_fault else _left(one.credential_left_s),
         )
         for one in elements
@@ -285,6 +285,11 @@ def hole(one: "HostView") -> str:
 
 def _known(count: int | None) -> str:
     return "?" if count is None else str(count)
+
+
+def pledge_in_words(pledge: float) -> str:
+    """Return a pledge with three places at most: the third of one is 0.333."""
+    return f"{pledge:.3f}".rstrip("0").rstrip(".")
 
 
 def _left(seconds: float | None) -> str:
@@ -343,7 +348,7 @@ def _figures(one: "SiteView") -> tuple[object, ...]:
 def _shares(one: "SiteView") -> tuple[object, ...]:
     wanted, had = one.share_wanted, one.share_had
     error = None if wanted is None or had is None else had - wanted
-    pledge = "-" if one.pledge is None else f"{one.pledge:g}"
+    pledge = "-" if one.pledge is None else pledge_in_words(one.pledge)
     return (_state(one), pledge, *map(_percent_number, (wanted, had, error)))
 
 

@@ -1,5 +1,6 @@
 """What can go wrong with a compute element, by what the factory has to do about it."""
 
+import difflib
 import enum
 
 
@@ -47,7 +48,10 @@ class BadOptions(ValueError):
 
 
 class NoSuchDriver(BadOptions):
-    """No driver has this name."""
+    """No driver has this name. `why`: the same without the field that names it."""
 
     def __init__(self, kind: str, known: list[str]) -> None:
-        super().__init__(f"kind: there is no driver {kind!r}; there are {', '.join(known)}")
+        near = difflib.get_close_matches(kind, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        self.why = f"there is no driver {kind!r}; there are {', '.join(known)}{hint}"
+        super().__init__(f"kind: {self.why}")

@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.cli.pilot_facts import facts
-from pilotage.central.cli.sites import bans, hole, print_check, still_disabled
+from pilotage.central.cli.sites import bans, hole, pledge_in_words, print_check, still_disabled
 from pilotage.proto.api import ElementView, PilotView, SiteView
 from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck, HostView, SiteDetail
 from pilotage.proto.pilot_states import PilotState
@@ -85,3 +85,18 @@ def test_a_pilot_that_never_began_is_told_in_few_lines() -> None:
     assert (said["slot"], said["exit_code"]) == ("77", "23")
     assert said["begun"].startswith("no")
     assert not said.keys() & {"cores", "glibc", "stdout", "silent_s"}
+
+
+@pytest.mark.parametrize(
+    ("pledge", "said"),
+    [
+        (0.0, "0"),
+        (1 / 3, "0.333"),
+        (1.0, "1"),
+        (2 / 3 * 2, "1.333"),
+        (2.5, "2.5"),
+        (9e6, "9000000"),
+    ],
+)
+def test_a_pledge_is_told_with_few_digits(pledge: float, said: str) -> None:
+    assert pledge_in_words(pledge) == said
