@@ -34,7 +34,8 @@ AT_ONCE = 32  # elements that are talked to
 FAILED_MAX = 3  # pilots one after another that come to nothing: then their element has a pause
 FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
 NO_CREW = NoCrew()
-ROUND_S = 900.0  # of one element in one round: it must not keep the others waiting for ever
+FETCH_TRIES = 2  # then a pilot goes without its output: others of its element have to go, too
+ROUND_S = 90.0  # of one element in one round: it must not keep the others waiting
 
 
 @dataclass(frozen=True)
@@ -272,14 +273,18 @@ class Factory:
         if found.cancel:
             cancel = list(found.cancel.values())
             await self._if_it_can(element, element.driver.cancel(cancel))
-        waits = {row.pilot for row in found.fetch[FETCH_MAX:]}
-        for row in found.fetch[:FETCH_MAX]:
+        fetch = [row for row in found.fetch if element.tried[row.pilot] < FETCH_TRIES]
+        waits = {row.pilot for row in fetch[FETCH_MAX:]}
+        for row in fetch[:FETCH_MAX]:
+            element.tried[row.pilot] += 1
             await self._if_it_can(element, self._fetch(element, row, said))
         forget = [row for row in found.forget if row.pilot not in waits]
         if slots := [row.slot for row in forget if row.slot is not None and row.slot in said]:
             await self._if_it_can(element, element.driver.forget(slots))
         if forget:
             await self._store.forget_slots([row.pilot for row in forget])
+            for row in forget:
+                del element.tried[row.pilot]
 
     async def _end(
         self, pilots: dict[str, str], state: PilotState, found: Reconciled
@@ -293,10 +298,14 @@ class Factory:
         return {pilot: why for pilot, why in pilots.items() if pilot in ended}
 
     async def _if_it_can(self, element: Watched, work: Awaitable[None]) -> None:
-        """Do what is well done and no matter of life: it must not keep others from their pilots."""
+        """Do what is well done and no matter of life: it must not keep others from their pilots.
+
+        Raises Unreachable, which ends the turn of an element: what does not answer in time is asked
+        once in a round.
+        """
         try:
             await work
-        except ElementTrouble as why:
+        except Denied as why:
             self._tell(element, why)
 
     async def _fetch(self, element: Watched, row: SlotRow, said: Mapping[str, Slot]) -> None:

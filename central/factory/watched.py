@@ -1,5 +1,6 @@
 """One element as the factory sees it: its driver, what it said last, and when it may be asked."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ..store.slots import SlotRow
@@ -32,7 +33,10 @@ class Watched:
     pause_s: float = 0.0
     open_at: float = 0.0  # before that nothing is submitted
     in_vain: int = 0  # pilots one after another that ended before they asked for work
+    tried: Counter[str] = field(default_factory=Counter[str])  # pilot → times its output was asked
     heard_at: float = 0.0  # wall clock: when the last of its pilots registered
+    is_gone: bool = False  # no file speaks of it any more: what waits there is taken back
+    is_empty: bool = False  # and nothing of ours is left there
 
     @property
     def key(self) -> tuple[str, str]:
@@ -87,8 +91,8 @@ class Watched:
 
     @property
     def is_disabled(self) -> bool:
-        """Whether its file says so, or that of its site."""
-        return not (self.entry.enabled and self.site_entry.enabled)
+        """Whether its file says so, or that of its site, or says nothing of it any more."""
+        return self.is_gone or not (self.entry.enabled and self.site_entry.enabled)
 
 
 def shape_name(place: int) -> str:

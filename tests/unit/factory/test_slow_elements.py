@@ -1,0 +1,84 @@
+"""An element that answers some calls and lets others hang holds nobody up."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from pilotage.central.factory.element import PilotOutput, SlotState
+from pilotage.central.factory.errors import Step, Unreachable
+from pilotage.proto.job import Need
+from pilotage.proto.pilot_states import PilotState
+from tests.fake_element import FakeElement
+
+from .test_factory import Stage, an_element
+
+
+class Hanging(FakeElement):
+    """One of which some calls take until their time-out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs: set[str] = set()
+        self.timed_out: Counter[str] = Counter()
+
+    def _hang(self, call: str, step: Step) -> None:
+        if call in self.hangs:
+            self.timed_out[call] += 1
+            raise Unreachable(step, "not ended after 60 s")
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        self._hang("cancel", Step.CANCEL)
+        await super().cancel(slots)
+
+    async def output(self, slot: str) -> PilotOutput:
+        self._hang("output", Step.OUTPUT)
+        return await super().output(slot)
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        self._hang("forget", Step.OUTPUT)
+        await super().forget(slots)
+
+
+async def with_failed_pilots() -> tuple[Stage, Hanging]:
+    element, _ = an_element()
+    element.driver = driver = Hanging()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 8
+    await stage.factory.cycle()
+    stage.work.jobs.clear()
+    for slot in driver.pilots:
+        driver.says(slot, SlotState.ENDED, 1)
+    await stage.factory.cycle()
+    return stage, driver
+
+
+@pytest.mark.parametrize("call", ["output", "forget", "cancel"])
+async def test_a_call_that_hangs_is_made_once_in_a_round_and_ends_the_turn(call: str) -> None:
+    stage, driver = await with_failed_pilots()
+    (element,) = stage.watched
+    if call == "cancel":
+        for slot in driver.pilots:
+            driver.says(slot, SlotState.RUNNING)
+    driver.hangs = {"cancel", "output", "forget"}
+    stage.clock.now += 1_000
+    await stage.factory.cycle()
+    told = element.trouble
+
+    assert driver.timed_out.total() == 1
+    assert "not ended after 60 s" in told
+    assert element.open_at > stage.clock.now
+
+
+async def test_outputs_that_cannot_be_had_are_given_up_one_by_one() -> None:
+    stage, driver = await with_failed_pilots()
+    (element,) = stage.watched
+    driver.hangs = {"output"}
+    for _ in range(30):
+        stage.clock.now += 1_000
+        await stage.factory.cycle()
+
+    assert driver.pilots == {}
+    assert driver.timed_out["output"] <= 16
+    assert set((await stage.states()).values()) == {PilotState.FAILED}
+    assert not element.tried
