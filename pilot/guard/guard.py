@@ -424,17 +424,23 @@ class Guard:
     def _close(self, held: Held, now: float) -> None:
         """Report the end if nothing is left of the payload, else kill what is."""
         if held.status is not None and held.attempt_id not in self._orphans().values():
-            self._reap()  # what ended just now still says what it has used
-            if held.group is not None:
-                held.leave_group()
-            self._tell(held.attempt_id, ended=self._ended(held, held.status))
-            del self._held[held.attempt_id]
-        elif now >= held.look_at:
+            if held.clear_once_more(now):
+                self._over(held, held.status)
+            return
+        held.found_again()
+        if now >= held.look_at:
             members = self._members(held)
             for one in members:
                 processes.send(one.pid, signal.SIGKILL)
             if held.closed_once_more(now):
                 self._tell(held.attempt_id, stuck=holding.stuck(members))
+
+    def _over(self, held: Held, status: int) -> None:
+        self._reap()  # what ended just now still says what it has used
+        if held.group is not None:
+            held.leave_group()
+        self._tell(held.attempt_id, ended=self._ended(held, status))
+        del self._held[held.attempt_id]
 
     def _ended(self, held: Held, status: int) -> dict[str, object]:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
@@ -501,6 +507,7 @@ class Guard:
                 processes.send(pid, signal.SIGKILL)
             else:
                 self._adopted[pid] = attempt_id
+                self._held[attempt_id].has_strayed = True
         return self._adopted
 
     def _is_shelter(self, pid: int) -> bool:

@@ -39,6 +39,7 @@ OOM_SOONER = 300  # thousandths of the node's memory: where it ends, payloads go
 SCRIPT_MAX = 60_000  # bytes; a pipe takes 64 KiB without a reader
 SHELTER_FRESH_S = 300.0  # an older one may miss what was mounted on the node since
 CLOSING_S = 0.02  # how soon a payload that is being killed is looked at again
+CLEAR_LOOKS, CLEAR_S = 3, 0.002  # with nothing found, so far apart, until strays are gone for sure
 CLOSING_SLOWER = 1.2  # times as long each time, up to LOOK_S: some wait in the kernel for hours
 STUCK_S = 30.0  # what is not dead by then is told of
 
@@ -68,6 +69,8 @@ class Held:
         self.status: int | None = None  # of wait4, once the first process is reaped
         self.ended_at = 0.0
         self.look_at = 0.0  # when a frozen or closing payload is looked at again
+        self.has_strayed = False  # some of it lost their parents and came to the guard
+        self._clear_looks = 0
         self._closing_s = CLOSING_S
         self._stuck_at: float | None = None
         self.limits = Limits(order.get("limits") or {})
@@ -123,6 +126,19 @@ class Held:
             return False
         self._stuck_at = UNLIMITED
         return True
+
+    def clear_once_more(self, now: float) -> bool:
+        """Nothing was found of it: say whether that is proof.
+
+        What is a new process each time can slip through one look at the list of children.
+        """
+        self._clear_looks += 1
+        self.look_at = now + CLEAR_S
+        return not self.has_strayed or self._clear_looks >= CLEAR_LOOKS
+
+    def found_again(self) -> None:
+        """Something of it is still there: what was seen before was no proof."""
+        self._clear_looks = 0
 
     def leave_group(self) -> None:
         """Nothing is left of it: take from its group what that knows better, and remove it."""
