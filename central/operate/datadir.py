@@ -62,6 +62,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     pid: int
     config: str = ""  # the file of its settings, where there is one
+    sites: str = ""  # the folder of the sites' files
 
 
 def default_data() -> Path:

@@ -48,7 +48,7 @@ from .datadir import (
 from .files import NO_ROOM, RealBlobs, RealDisk
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
-from .pilots import keep_pilots
+from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
 from .readings import MachineReadings
 from .starting import (
@@ -217,7 +217,7 @@ async def serve(
             if readable_by_others(settings.http):
                 log("plain_http", host=settings.http.host, why=PLAIN)
             try:
-                say = partial(_announced, place, url, central)
+                say = partial(_announced, place, settings, url, central)
                 if not say():
                     tasks.create_task(_again(say, clock))
                 log(
@@ -264,12 +264,13 @@ async def _keep_pilots(
     )
 
 
-def _announced(place: Place, url: str, central: Central) -> bool:
+def _announced(place: Place, settings: Settings, url: str, central: Central) -> bool:
     """Say to programs on this machine where the central listens; False where there is no room."""
     config = config_of(place)
     named = str(config.absolute()) if config else ""
+    folder = str(Path(settings.factory.sites or place.data / SITES).absolute())
     try:
-        announce(place.data, Running(url=url, pid=os.getpid(), config=named))
+        announce(place.data, Running(url=url, pid=os.getpid(), config=named, sites=folder))
     except OSError as why:
         central.probe.refused(str(why))  # until a write has succeeded
         return False
