@@ -9,12 +9,17 @@ What is not known is not nothing: an element that has not said what it has gets 
 none. Where pilots found no work though there was some, a place is *in doubt*: what is on its way
 there is not counted on, nor taken back.
 
+A queue may stand still. Pilots that have been in one for long are hardly counted on: for the jobs
+that they are for, other elements get pilots as well, and who comes first has the job. They wait on
+as long as there are such jobs. The elements of such pilots get no further ones for the same jobs,
+so that each job has at most one pilot on its way at each element.
+
 Why a place gets no pilot is said by one function, which planning asks too: what people are told is
 what is done.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
@@ -33,6 +38,7 @@ class Place:
     cores: int
     memory_mb: int = 0  # 0: not known, and so no bound
     queued: int = 0  # pilots that were submitted and have not asked for work yet
+    late: int = 0  # of these, those that waited too long to be counted on
     room: int | None = None  # how many more at most; None: as many as its element takes
     in_doubt: bool = False  # its last pilots found no work though there was some
     held: str = ""  # why it has so little room, as "is suspended: …"
@@ -174,11 +180,9 @@ def plan(
 ) -> Plan:
     """Return how many pilots to submit and to cancel where."""
     planning = _Planning(places, elements, bounds)
-    waiting = [
-        _Unmet(demand, planning.use_supply(demand))
-        for demand in sorted(demands, key=_least_choice_first)
-    ]
+    waiting = [planning.use_supply(demand) for demand in sorted(demands, key=_least_choice_first)]
     planning.meet(waiting)
+    planning.meet(planning.elsewhere)
     planning.tell_unmet(waiting)
     planning.take_back()
     return planning.plan
@@ -208,6 +212,30 @@ class _Unmet:
     jobs: int
 
 
+class _Supply:
+    """Pilots on their way that nothing needs yet, by place."""
+
+    def __init__(self, pilots: Iterable[int]) -> None:
+        self.pilots = list(pilots)
+        self.bits = _bits(at for at, count in enumerate(self.pilots) if count > 0)
+
+    def use(self, bits: int, jobs: int, holds: Callable[[int], int]) -> int:
+        """Give jobs what some places have; return the number of jobs for which it is not enough.
+
+        `holds`: how many of the jobs a pilot of a place runs at once.
+        """
+        for at in _places(bits & self.bits):
+            if jobs <= 0:
+                break
+            held = max(1, holds(at))
+            used = min(self.pilots[at], ceil(jobs / held))
+            self.pilots[at] -= used
+            jobs -= used * held
+            if not self.pilots[at]:
+                self.bits &= ~(1 << at)
+        return max(0, jobs)
+
+
 class _Planning:
     """A plan in the making."""
 
@@ -216,9 +244,11 @@ class _Planning:
     ) -> None:
         self.plan = Plan()
         self._places, self._elements = places, elements
-        # Pilots on their way that nothing needs yet.
-        self._supply = [0 if one.in_doubt else one.queued for one in places]
-        self._supplied = _bits(at for at, queued in enumerate(self._supply) if queued > 0)
+        self._supply = _Supply(0 if one.in_doubt else one.queued - one.late for one in places)
+        late = [0 if one.in_doubt else one.late for one in places]
+        self._late = _Supply(late)  # for which other pilots are to be started
+        self._kept = _Supply(late)  # that are to be taken back
+        self.elsewhere: list[_Unmet] = []  # jobs that are to have other pilots than those
         self._room = [_room(one) for one in elements]
         self._pilots = [one.pilots or 0 for one in elements]
         in_all = pilots_in_all(elements)
@@ -226,6 +256,9 @@ class _Planning:
         self._bits_of = [0] * len(elements)
         for at, one in enumerate(places):
             self._bits_of[one.element] |= 1 << at
+        self._slow = 0  # the places of elements with such pilots
+        for at in _places(self._late.bits):
+            self._slow |= self._bits_of[places[at].element]
         self._room_at = {at: one.room for at, one in enumerate(places) if one.room is not None}
         self._open = _bits(
             at
@@ -268,22 +301,34 @@ class _Planning:
         self._submit(at)
         return True
 
-    def use_supply(self, demand: Demand) -> int:
-        """Give a demand what is on its way; return the number of jobs for which that is not enough.
+    def use_supply(self, demand: Demand) -> _Unmet:
+        """Give a demand what is on its way; return for how many jobs that is not enough.
 
         Call it with all demands before the first new pilot is given.
         """
-        jobs, bits = demand.jobs, demand.places & self._supplied
-        for at in _places(bits):
-            if jobs <= 0:
-                break
-            holds = max(1, self._holds(at, demand))
-            used = min(self._supply[at], ceil(jobs / holds))
-            self._supply[at] -= used
-            jobs -= used * holds
-            if not self._supply[at]:
-                self._supplied &= ~(1 << at)
-        return jobs
+        jobs, slow = demand.jobs, demand.places & self._slow
+
+        def holds(at: int) -> int:
+            return self._holds(at, demand)
+
+        if slow:
+            jobs = self._supply.use(slow, jobs, holds)
+            self._keep(slow, jobs, holds)
+        jobs = self._supply.use(demand.places & ~slow, jobs, holds)
+        unmet = self._late.use(slow, jobs, holds) if slow else jobs
+        if unmet < jobs and demand.places & ~slow:
+            others = msgspec.structs.replace(demand, places=demand.places & ~slow)
+            self.elsewhere.append(_Unmet(others, jobs - unmet))
+        return _Unmet(demand, unmet)
+
+    def _keep(self, slow: int, jobs: int, holds: Callable[[int], int]) -> None:
+        """Let pilots that are late wait on: at each element as many as the jobs need."""
+        left = slow & self._kept.bits
+        while left:
+            at = (left & -left).bit_length() - 1
+            here = left & self._bits_of[self._places[at].element]
+            self._kept.use(here, jobs, holds)
+            left &= ~here
 
     def _holds(self, at: int, demand: Demand) -> int:
         """Return how many jobs of a demand one pilot of a place runs at once."""
@@ -330,9 +375,9 @@ class _Planning:
         left = [
             0 if one.pilots is None else min(one.cancel_max, one.queued) for one in self._elements
         ]
-        for at in _places(self._supplied):
+        for at in _places(self._supply.bits | self._kept.bits):
             element = self._places[at].element
-            number = min(self._supply[at], left[element])
+            number = min(self._supply.pilots[at] + self._kept.pilots[at], left[element])
             if number > 0 and at not in self.plan.submit:
                 self.plan.cancel[at] = number
                 left[element] -= number

@@ -30,6 +30,9 @@ class Patience:
     gone_s: float = 300.0  # an element that does not know a pilot
     start_s: float = 900.0  # from the start of a pilot to its first word
     queue_s: float = 6 * 86_400.0  # in the element's queue: its secret runs out
+    stuck_s: float = (
+        1_800.0  # in the queue: then a pilot counts ever less, after twice that nothing
+    )
     leave_s: float = 300.0  # from its good-bye to the end of its batch job
     lost_s: float = 300.0  # a silent pilot that its element says has ended, or does not know
 
@@ -66,8 +69,13 @@ class Reconciled:
     fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # whose output is to be kept
     forget: list[SlotRow] = field(default_factory=list[SlotRow])  # after that
     queued: Counter[str] = field(default_factory=Counter[str])  # by shape
+    waited: dict[str, float] = field(default_factory=dict[str, float])  # by shape: parts of pilots
     pilots: int = 0  # that take up a place
     leaving: int = 0  # of these, those that have ended, and that it still has in its queue
+
+    def late(self, shape: str) -> int:
+        """Return how many of the pilots that are queued are not to be counted on any more."""
+        return int(self.waited.get(shape, 0.0))
 
     @property
     def in_queue(self) -> int:
@@ -167,6 +175,9 @@ def _unregistered(
         found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret runs out"
     else:
         found.queued[row.shape] += 1
+        if slot.state is SlotState.QUEUED:
+            part = min(1.0, max(0.0, age_s / patience.stuck_s - 1.0))
+            found.waited[row.shape] = found.waited.get(row.shape, 0.0) + part
 
 
 def _why_ended(slot: Slot) -> str:

@@ -126,6 +126,7 @@ class Staff:
             cores=shape.cores,
             memory_mb=shape.memory_mb,
             queued=queued,
+            late=0 if found is None else found.late(shape_name(number)),
             room=room,
             in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
             held=held,
