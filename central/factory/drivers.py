@@ -31,6 +31,28 @@ class Tools:
     transport: httpx.AsyncBaseTransport | None = None  # None: the network
 
 
+def _is_well(options: msgspec.Struct) -> None:
+    """Find nothing wrong."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What else is said of an element: a driver may need it otherwise."""
+
+    has_credential: bool = False
+    whole_nodes: bool = False  # a shape of its pilots is a whole node
+
+
+def _does(options: msgspec.Struct, use: Use) -> None:
+    """Find nothing wrong."""
+
+
+def check_nodes(options: Any, use: Use) -> None:
+    """Refuse whole nodes where it is not known how large these are. Raises BadOptions."""
+    if use.whole_nodes and not options.node_cores:
+        raise BadOptions("options.node_cores: found 0, but a shape has whole_node: say it there")
+
+
 @dataclass(frozen=True)
 class Driver:
     """What an entry point of the group `pilotage.elements` names.
@@ -41,8 +63,11 @@ class Driver:
 
     options: type[msgspec.Struct]
     make: Callable[[Any, Tools], ComputeElement]
-    programs: tuple[str, ...] = ()  # that the central's machine must have for it
+    programs: tuple[str, ...] = ()  # that do its work: here, or on a machine behind SSH
     takes_credential: bool = True  # False: it knows us by other ways, and one is refused
+    files: tuple[str, ...] = ()  # options that name files which the central must be able to read
+    check: Callable[[Any], None] = _is_well  # what else must hold of options. Raises BadOptions
+    check_use: Callable[[Any, Use], None] = _does  # and of them with the rest. Raises BadOptions
 
 
 def kinds() -> list[str]:
@@ -77,7 +102,9 @@ def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeEleme
 def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:
     """Return options as the driver knows them. Raises BadOptions, which names the field."""
     try:
-        return msgspec.convert(dict(options), type=found.options)
+        read = msgspec.convert(dict(options), type=found.options)
     except msgspec.ValidationError as why:
         told = complaint(why, found.options, as_json(dict(options)))
         raise BadOptions(f"options{told.path[1:]}: {told.message}") from None
+    found.check(read)
+    return read

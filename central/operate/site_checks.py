@@ -1,6 +1,7 @@
 """What `pilotage doctor` says of sites: each file field by field, credentials, programs, files.
 
-Nothing is asked of an element: that does `pilotage site check`.
+Nothing is asked of an element: that does `pilotage site check`. Programs that print a credential
+are run, as the central does.
 """
 
 import asyncio
@@ -8,38 +9,56 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from ..auth.errors import BadKeyFile
 from ..factory.commands import Completed, NotStarted
 from ..factory.credentials.command import CommandOptions
 from ..factory.credentials.sources import source
-from ..factory.drivers import driver, read_options
+from ..factory.drivers import Driver
 from ..factory.errors import BadOptions, CredentialExpired
-from ..factory.sites import CredentialEntry, ElementEntry, SiteBook, SiteEntry, read_sites
+from ..factory.fitting import fitting
+from ..factory.sites import (
+    SUFFIX,
+    CredentialEntry,
+    ElementEntry,
+    SiteBook,
+    SiteEntry,
+    read_sites,
+)
+from ..factory.spawned import spawned
+from ..ports import Clock
 from ..settings import Settings
 from .clocks import SystemClock
+from .datadir import running_on
 from .findings import Finding, fault, ok, warning
 from .pilots import SITES
 
 CHECK: Final = "sites"
 PAGE: Final = "see docs/site-files.md; a running central keeps what the file said before"
+NEARLY: Final = (".yml", ".json")  # of files that are not read, though somebody may think so
+PRINTED_S: Final = 10.0  # for a program to print a credential
 SOON_S: Final = 3_600.0  # a credential that ends sooner is worth a word
-READ: Final = ("key_file", "known_hosts", "ca_file", "config")  # options that name files to read
-BATCH: Final = ("batch", "batch_options")  # of ssh: what is behind it
-NO_BATCH: Final = "none"  # its pilots start at once
 
 
 def sites(data: Path, settings: Settings) -> Iterator[Finding]:
     """Look at all sites' files: one line an element, or a file that does not read."""
-    folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
+    folder = _folder(data, settings)
+    running = running_on(data)
+    if running is not None and running.sites and Path(running.sites) != folder.absolute():
+        do = "run doctor with the settings of the central: --config, or what is in its environment"
+        yield warning(CHECK, f"{folder} is looked at; the central reads {running.sites}", do)
     if not folder.is_dir():
         if settings.factory.sites:
             yield fault(CHECK, f"{folder}: factory.sites names it, and it is no folder", PAGE)
         else:
-            yield ok(CHECK, "no site is named in a file: pilots are started by hand")
+            yield ok(CHECK, f"{folder} is not there, so no site has a file: pilots are by hand")
         return
+    for file in _others(folder):
+        do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
+        yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
     book = read_sites(folder, SiteBook())
     for why in book.troubles.values():
         yield fault(CHECK, why, PAGE)
@@ -50,15 +69,29 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
         yield ok(CHECK, f"{folder}: no file NAME.yaml is in it")
 
 
+def _folder(data: Path, settings: Settings) -> Path:
+    """Return where the sites' files are: by our settings, else by those of the central here."""
+    running = running_on(data)
+    if not settings.factory.sites and running is not None and running.sites:
+        return Path(running.sites)
+    return Path(settings.factory.sites or data / SITES)
+
+
+def _others(folder: Path) -> list[Path]:
+    """Return the files that look as if they were meant for a site."""
+    try:
+        return sorted(one for one in folder.iterdir() if one.suffix.lower() in NEARLY)
+    except OSError:
+        return []  # that it cannot be read is told with the rest
+
+
 def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Finding:
     try:
-        found = driver(entry.kind)
-        options = read_options(found, entry.options)
-        _check_behind(options)
+        found, options = fitting(entry)
         held = _credential(entry.credential)
     except BadOptions as why:
         return fault(CHECK, f"{file}: elements.{label.partition('/')[2]}.{why}", PAGE)
-    missing = [*_unreadable(options), *held.wrong]
+    missing = [*_unreadable(found, options), *held.wrong]
     if missing:
         do = "the user that the central runs as must be able to read it, and it must be good"
         return fault(CHECK, f"{label}: {'; '.join(missing)}", do)
@@ -73,23 +106,9 @@ def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Fi
     return ok(CHECK, f"{label}: {entry.kind}, its file reads; pilotage site check tries it")
 
 
-def _check_behind(options: msgspec.Struct) -> None:
-    """Check what an element behind a login says of the batch system there. Raises BadOptions.
-
-    Its programs are on the other machine: they are not looked for here.
-    """
-    batch, inner = (getattr(options, name, None) for name in BATCH)
-    if batch in (None, NO_BATCH):
-        return
-    try:
-        read_options(driver(str(batch)), inner or {})
-    except BadOptions as why:
-        raise BadOptions(f"options.batch_options of {batch}: {why}") from None
-
-
-def _unreadable(options: msgspec.Struct) -> Iterator[str]:
+def _unreadable(found: Driver, options: msgspec.Struct) -> Iterator[str]:
     """Say which files that options name cannot be read here."""
-    for name in READ:
+    for name in found.files:
         path = getattr(options, name, "")
         if not path:
             continue
@@ -109,27 +128,48 @@ class _Held:
 
 
 def _credential(entry: CredentialEntry | None) -> _Held:
-    """Look at a credential; what a program prints, or our own issuer signs, is not asked for.
-
-    Raises BadOptions.
-    """
-    if entry is None or entry.source == "issuer":
+    """Look at a credential; what our own issuer signs is not asked for. Raises BadOptions."""
+    if entry is None:
         return _Held()
     clock = SystemClock()
-    found = source(entry.source, entry.options, commands=_NoCommands(), clock=clock)
+    source(entry.source, entry.options, commands=_NoCommands(), clock=clock, signer=_NoSigner())
+    if entry.source == "issuer":
+        return _Held()
     if entry.source == "command":
         program = msgspec.convert(entry.options, CommandOptions).argv[0]
         if shutil.which(program) is None:
             return _Held((f"credential.options.argv: {program}: no such program",))
-        return _Held()
-    try:
-        until = asyncio.run(found.current()).expires_at
-    except CredentialExpired as why:
-        return _Held((f"credential: {why.why}",))
+    return asyncio.run(_look(entry, clock))
+
+
+async def _look(entry: CredentialEntry, clock: Clock) -> _Held:
+    """Look for how long what a source gives now is good."""
+    options = dict(entry.options)
+    if entry.source == "command":
+        given = msgspec.convert(options, CommandOptions)
+        options["timeout_s"] = min(given.timeout_s, PRINTED_S)
+    async with spawned() as commands:
+        try:
+            found = source(entry.source, options, commands=commands, clock=clock)
+            until = (await found.current()).expires_at
+        except CredentialExpired as why:
+            return _Held((f"credential: {why.why}",))
     left_s = None if until is None else until - clock.wall()
     if left_s is None or left_s > SOON_S:
         return _Held()
     return _Held(soon=f"its credential ends in {left_s / 60:.0f} minutes")
+
+
+class _NoSigner:
+    """Nothing is signed: only whether the options read is looked at."""
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Sign nothing. Raises BadKeyFile."""
+        raise BadKeyFile("no file", "a check signs nothing")
 
 
 class _NoCommands:

@@ -4,29 +4,30 @@ Its word on a job is up to a minute old, a minute more after its end: pilots are
 Descriptions are ADL (http://www.eu-emi.eu/es/2010/12/adl).
 """
 
-import asyncio
 import re
-import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
 from xml.sax.saxutils import escape
 
-import httpx
 import msgspec
 from msgspec import Meta
 
 from pilotage.proto.patterns import whole
 
-from ..credential import Credential, keep
-from ..drivers import Driver, Tools
+from ..credential import keep
+from ..drivers import Driver, Tools, Use
 from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from ..errors import Denied, Step, Unreachable
-from .calls import batches
+from ..errors import BadOptions, Denied, ElementTrouble, Step, Unreachable
+from .calls import batches, submit_each
+from .web import ANSWER_MAX_BYTES, LATER, Answer, Web, opened
 from .words import HttpsUrl, PathOrNone
 
-ANSWER_MAX_BYTES = 64_000_000
 OUTPUT_READ_MAX_BYTES = 16_000_000  # of what a pilot printed, to find its end
 _ADL = "http://www.eu-emi.eu/es/2010/12/adl"
+CERTIFICATE = "certificate.pem"
+DONE = ("200", "201", "202", "404")  # of one job: it is so, it will be, there is none
+_JSON = {"content-type": "application/json"}
 _SLOT = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _WAITS = frozenset(
     {"ACCEPTING", "ACCEPTED", "PREPARING", "PREPARED", "SUBMITTING", "QUEUING"},
@@ -68,14 +69,48 @@ class Arc:
         self._options, self._tools = options, tools
         self._base = options.url.rstrip("/") + "/rest/1.0"
 
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[Web]:
+        options, source = self._options, self._tools.credential
+        known: dict[str, str] = {}
+        if source is not None:
+            credential = await source.current()
+            if options.access == "token":
+                known = {"token": credential.text}
+            else:
+                known = {"certificate": str(keep(credential, self._tools.folder / CERTIFICATE))}
+        async with opened(
+            self._base,
+            ca_file=options.ca_file,
+            timeout_s=options.timeout_s,
+            transport=self._tools.transport,
+            **known,
+        ) as web:
+            yield web
+
     async def reach(self) -> None:
         """Ask for our jobs. Raises as all calls do."""
-        await self._ask(Step.REACH, "GET", "/jobs")
+        async with self._open() as web:
+            await _ask(web, Step.REACH, "GET", "/jobs")
 
     async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
         """Describe all pilots in one request, then send their scripts. Raises as all calls do."""
+        async with self._open() as web:
+            jobs = await self._describe(web, requests)
+            try:
+                submitted = await submit_each(requests, lambda one: _begin(web, one, jobs))
+            except Unreachable:
+                await _leave(web, jobs.values())
+                raise
+            told = {*submitted.slots, *submitted.refused}
+            await _leave(web, [job for stamp, job in jobs.items() if stamp not in told])
+            return submitted
+
+    async def _describe(self, web: Web, requests: Sequence[PilotRequest]) -> dict[str, "_New"]:
+        """Return the jobs, by stamp, that wait for their scripts now, or were refused."""
         text = "".join(self._description(one) for one in requests)
-        answer = await self._ask(
+        answer = await _ask(
+            web,
             Step.SUBMIT,
             "POST",
             "/jobs?action=new",
@@ -84,20 +119,9 @@ class Arc:
         )
         jobs = _jobs(Step.SUBMIT, answer, type_=_New)
         if len(jobs) != len(requests):
+            await _leave(web, jobs)
             raise Unreachable(Step.SUBMIT, f"{len(jobs)} answers to {len(requests)} descriptions")
-        slots: dict[str, str] = {}
-        refused: dict[str, str] = {}
-        for request, job in zip(requests, jobs, strict=True):
-            if not _is_slot(job.id):
-                refused[request.stamp] = job.reason or "it gave no id"
-                continue
-            await self._ask(
-                Step.SUBMIT, "PUT", f"/jobs/{job.id}/session/pilot.sh", content=request.script
-            )
-            slots[request.stamp] = job.id
-        if refused and not slots:
-            raise Denied(Step.SUBMIT, next(iter(refused.values())))
-        return Submitted(slots, refused)
+        return {one.stamp: job for one, job in zip(requests, jobs, strict=True)}
 
     def _description(self, request: PilotRequest) -> str:
         options = self._options
@@ -123,133 +147,132 @@ class Arc:
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """Return our jobs with these names, as far as the element shows them by now."""
-        listed = _jobs(Step.STATES, await self._ask(Step.STATES, "GET", "/jobs"), type_=_New)
         wanted, found = set(stamps), dict[str, str]()
-        for some in batches([one.id for one in listed if _is_slot(one.id)]):
-            for one in await self._of(Step.STATES, "info", some, type_=_Told):
-                name = one.info_document.ComputingActivity.Name
-                if name in wanted:
-                    found[name] = one.id
+        async with self._open() as web:
+            answer = await _ask(web, Step.STATES, "GET", "/jobs")
+            listed = [one.id for one in _jobs(Step.STATES, answer, type_=_New)]
+            for some in batches([one for one in listed if _is_slot(one)]):
+                for one in await _of(web, Step.STATES, "info", some, type_=_Told):
+                    name = one.info_document.ComputingActivity.Name
+                    if name in wanted and _is_slot(one.id):
+                        found[name] = one.id
         return found
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
         """Return where jobs stand, by one request for all. Raises as all calls do."""
         found = {slot: Slot(SlotState.GONE) for slot in slots}
-        for some in batches([one for one in slots if _is_slot(one)]):
-            for one in await self._of(Step.STATES, "status", some, type_=_Stands):
-                if one.id in found and one.state not in ("", "None"):  # of what it does not know
-                    found[one.id] = _slot(one.state)
+        async with self._open() as web:
+            for some in batches([one for one in slots if _is_slot(one)]):
+                for one in await _of(web, Step.STATES, "status", some, type_=_Stands):
+                    if one.id in found and one.state not in ("", "None"):  # of what it has not
+                        found[one.id] = _slot(one.state)
         return found
 
     async def cancel(self, slots: Sequence[str]) -> None:
         """Kill jobs. Raises as all calls do."""
-        for some in batches([one for one in slots if _is_slot(one)]):
-            await self._of(Step.CANCEL, "kill", some, type_=_New)
+        await self._tell(Step.CANCEL, "kill", slots)
 
     async def output(self, slot: str) -> PilotOutput:
         """Return the ends of both streams. Raises as all calls do."""
-        return PilotOutput(await self._end(slot, "stdout"), await self._end(slot, "stderr"))
-
-    async def _end(self, slot: str, stream: str) -> bytes:
         if not _is_slot(slot):
-            return b""
-        try:
-            printed = await self._ask(
-                Step.OUTPUT,
-                "GET",
-                f"/jobs/{slot}/session/{stream}",
-                most=OUTPUT_READ_MAX_BYTES,
-            )
-        except _NotThere:
-            return b""
-        return printed[-OUTPUT_MAX_BYTES:]
+            return PilotOutput()
+        async with self._open() as web:
+            return PilotOutput(await _end(web, slot, "stdout"), await _end(web, slot, "stderr"))
 
     async def forget(self, slots: Sequence[str]) -> None:
         """Let the element clean jobs away. Raises as all calls do."""
-        for some in batches([one for one in slots if _is_slot(one)]):
-            await self._of(Step.OUTPUT, "clean", some, type_=_New)
+        await self._tell(Step.OUTPUT, "clean", slots)
 
-    async def _of(self, step: Step, action: str, slots: Sequence[str], *, type_: Any) -> list[Any]:
-        answer = await self._ask(
-            step,
-            "POST",
-            f"/jobs?action={action}",
-            content=msgspec.json.encode({"job": [{"id": slot} for slot in slots]}),
-            headers={"content-type": "application/json"},
-        )
-        return _jobs(step, answer, type_=type_)
+    async def _tell(self, step: Step, action: str, slots: Sequence[str]) -> None:
+        async with self._open() as web:
+            for some in batches([one for one in slots if _is_slot(one)]):
+                await _of(web, step, action, some, type_=_New)
 
-    async def _ask(
-        self,
-        step: Step,
-        method: str,
-        path: str,
-        *,
-        content: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        most: int = ANSWER_MAX_BYTES,
-    ) -> bytes:
-        source = self._tools.credential
-        credential = None if source is None else await source.current()
-        given = {"accept": "application/json", **(headers or {})}
-        if credential is not None and self._options.access == "token":
-            given["authorization"] = f"Bearer {credential.text}"
+
+async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) -> str:
+    """Give a job its script, with which it begins; one that takes none is not to wait for it."""
+    job = jobs[request.stamp]
+    if not _is_slot(job.id):
+        raise Denied(Step.SUBMIT, job.reason or "it gave no id")
+    path = f"/jobs/{job.id}/session/pilot.sh"
+    try:
+        await _ask(web, Step.SUBMIT, "PUT", path, content=request.script)
+    except Denied as why:
         try:
-            async with (
-                asyncio.timeout(self._options.timeout_s),  # of all of it, however slowly it comes
-                httpx.AsyncClient(
-                    verify=self._context(credential),
-                    timeout=self._options.timeout_s,
-                    transport=self._tools.transport,
-                    trust_env=False,
-                ) as client,
-                client.stream(method, self._base + path, content=content, headers=given) as reply,
-            ):
-                said = await _read(reply, most)
-        except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, ValueError) as why:
-            raise Unreachable(step, f"{type(why).__name__}: {why}") from None
-        return _judged(step, reply.status_code, said)
-
-    def _context(self, credential: Credential | None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._options.ca_file or None)
-        if credential is not None and self._options.access == "certificate":
-            file = keep(credential, self._tools.folder / "certificate.pem")
-            context.load_cert_chain(file)
-        return context
+            for action in ("kill", "clean"):
+                (told,) = await _of(web, Step.SUBMIT, action, [job.id], type_=_New)
+                if str(told.status_code) not in DONE:
+                    raise Denied(Step.SUBMIT, told.reason or f"{action}: {told.status_code}")
+        except (ElementTrouble, ValueError) as left:
+            told_of = f"{why.why}; its job {job.id} is not removed: {left}"
+            raise Unreachable(Step.SUBMIT, told_of) from None
+        raise
+    return job.id
 
 
-async def _read(reply: httpx.Response, most: int) -> bytes:
-    """Return the end of an answer; what is before it is read and dropped."""
-    said = bytearray()
-    async for chunk in reply.aiter_bytes():
-        said += chunk
-        if len(said) > 2 * most:
-            del said[:-most]
-    return bytes(said[-most:])
+async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
+    """Kill jobs whose scripts nobody knows to be there; A-REX by itself waits 10 minutes.
+
+    They are not cleaned away: as long as they are to be found, it is known what became of them.
+    """
+    with suppress(ElementTrouble):
+        for some in batches([one.id for one in jobs if _is_slot(one.id)]):
+            await _of(web, Step.SUBMIT, "kill", some, type_=_New)
+
+
+async def _end(web: Web, slot: str, stream: str) -> bytes:
+    path = f"/jobs/{slot}/session/{stream}"
+    try:
+        printed = await _ask(web, Step.OUTPUT, "GET", path, most=OUTPUT_READ_MAX_BYTES)
+    except _NotThere:
+        return b""
+    return printed[-OUTPUT_MAX_BYTES:]
+
+
+async def _of(web: Web, step: Step, action: str, slots: Sequence[str], *, type_: Any) -> list[Any]:
+    content = msgspec.json.encode({"job": [{"id": slot} for slot in slots]})
+    answer = await _ask(web, step, "POST", f"/jobs?action={action}", content=content, headers=_JSON)
+    return _jobs(step, answer, type_=type_)
+
+
+async def _ask(
+    web: Web,
+    step: Step,
+    method: str,
+    path: str,
+    *,
+    content: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    most: int = ANSWER_MAX_BYTES,
+) -> bytes:
+    """Return an answer that says yes. Raises Denied, also _NotThere, and Unreachable."""
+    given = await web.ask(step, method, path, content=content, headers=headers, most=most)
+    return _judged(step, given)
 
 
 class _NotThere(Denied):
     """There is no such thing at the element."""
 
 
-def _judged(step: Step, status: int, said: bytes) -> bytes:
-    told = " ".join(said[:300].decode("utf-8", "replace").split())
+def _judged(step: Step, answer: Answer) -> bytes:
+    status, told = answer.status, " ".join(answer.said[:300].decode("utf-8", "replace").split())
     if status < 300:
-        return said
+        return answer.said
     if status in (401, 403):
         raise Denied(Step.AUTHORISE, f"{status}: {told}")
     if status == 404:
         raise _NotThere(step, f"404: {told}")
-    if status < 500:
+    if status < 500 and status not in LATER:
         raise Denied(step, f"{status}: {told}")
     if status == 500 and not told:
         told = "no words; A-REX 7.0 answers so where it does not take the credential"
     raise Unreachable(step, f"{status}: {told}")
 
 
-class _New(msgspec.Struct, frozen=True):
+class _New(msgspec.Struct, frozen=True, rename={"status_code": "status-code"}):
     id: str = ""
     reason: str = ""
+    status_code: str | int = ""
 
 
 class _Stands(msgspec.Struct, frozen=True):
@@ -298,4 +321,10 @@ def _is_slot(text: str) -> bool:
     return _SLOT.fullmatch(text) is not None
 
 
-DRIVER = Driver(ArcOptions, Arc)
+def _check_use(options: ArcOptions, use: Use) -> None:
+    if not use.has_credential:
+        kind = "a token" if options.access == "token" else "a certificate"
+        raise BadOptions(f"credential: is required: with access {options.access!r}, {kind}")
+
+
+DRIVER = Driver(ArcOptions, Arc, files=("ca_file",), check_use=_check_use)

@@ -17,6 +17,7 @@ from ..errors import Denied, Step, Unreachable
 from .calls import exit_code
 
 _DONE = b"bare: done\n"
+NOT_BEGUN = 1  # what bare.sh says where it has not come as far as to start a pilot
 _SCRIPT = Path(__file__).with_name("bare.sh").read_text()
 
 
@@ -84,6 +85,8 @@ class Bare:
             raise Unreachable(step, str(why)) from None
         except NotStarted as why:
             raise Denied(step, str(why)) from None
+        if verb == "submit" and done.code not in (0, NOT_BEGUN):  # of a shell that was ended
+            raise Unreachable(step, done.complaint)
         if done.code != 0:
             raise Denied(step, done.complaint)
         if verb != "output" and not done.out.endswith(_DONE):

@@ -21,7 +21,7 @@ from pilotage.proto.patterns import whole
 
 from ..commands import Completed
 from ..credential import keep
-from ..drivers import Driver, Tools
+from ..drivers import Driver, Tools, check_nodes
 from ..element import (
     OUTPUT_MAX_BYTES,
     PilotOutput,
@@ -39,10 +39,19 @@ from .words import HostOrNone, PathOrNone
 # next line; and no line that queues.
 _TEXT = r"([ -#%-~]*[!-#%-\[\]-~])?"
 _LINE = rf"(?![Qq][Uu][Ee][Uu][Ee] *=)[+A-Za-z][A-Za-z0-9_.]* *= *{_TEXT}"
-_Line = Annotated[str, Meta(pattern=whole(_LINE), max_length=512)]
+_Line = Annotated[
+    str,
+    Meta(
+        pattern=whole(_LINE),
+        max_length=512,
+        description="a line NAME = VALUE of a description of HTCondor, which is not of queue,"
+        " without $, and with no \\ at its end",
+    ),
+]
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
 _OURS = "PilotageStamp =!= undefined"
 NOT_SPOOLED = b"Failed to spool job files"
+_NOT_CONNECTED = (b"Failed to connect to", b"Can't find address")  # nothing was put there
 SPOOLING = 16  # the hold reason of a job whose files are still on their way
 KEPT_S = 86_400  # how long the schedd keeps what has ended for us
 MIB = 1_048_576
@@ -119,8 +128,8 @@ class Htcondor:
             timeout_s=self._options.timeout_s,
         )
         done = await calls.run(step, *argv, stdin=stdin)
-        if done.code != 0 and any(words in _why(done) for words in _NOT_KNOWN):
-            raise Denied(Step.AUTHORISE, _why(done))
+        if step is not Step.SUBMIT:  # there more has to be asked first: some may be queued
+            _refuse_strangers(done)
         return done
 
     async def _environment(self) -> dict[str, str]:
@@ -183,8 +192,17 @@ class Htcondor:
         """Find out whether nothing has happened. Raises Denied, or Unreachable where some has."""
         if NOT_SPOOLED in done.err:
             await self._take_back(alike)
-        elif await self.find([one.stamp for one in alike]):  # or it knows better what is wrong
+            _refuse_strangers(done)
+            raise Denied(Step.SUBMIT, done.complaint)
+        try:
+            queued = await self.find([one.stamp for one in alike])
+        except Denied:
+            if any(words in done.err for words in _NOT_CONNECTED):
+                raise  # it knows better what is wrong: this is why nothing came of it
+            raise Unreachable(Step.SUBMIT, done.complaint) from None
+        if queued:
             raise Unreachable(Step.SUBMIT, f"some are queued: {done.complaint}")
+        _refuse_strangers(done)
         raise Denied(Step.SUBMIT, done.complaint)
 
     async def _take_back(self, alike: Sequence[PilotRequest]) -> None:
@@ -284,6 +302,12 @@ def _why(done: Completed) -> str:
     return done.complaint if found is None else " ".join(found[1].split())[-500:]
 
 
+def _refuse_strangers(done: Completed) -> None:
+    """Raises Denied where it does not take the credential."""
+    if done.code != 0 and any(words in _why(done) for words in _NOT_KNOWN):
+        raise Denied(Step.AUTHORISE, _why(done))
+
+
 class _Ad(msgspec.Struct, frozen=True):
     """What condor_q says of a job; the names are HTCondor's."""
 
@@ -343,4 +367,6 @@ DRIVER = Driver(
     HtcondorOptions,
     Htcondor,
     programs=("condor_submit", "condor_q", "condor_rm", "condor_transfer_data"),
+    files=("config", "ca_file"),
+    check_use=check_nodes,
 )

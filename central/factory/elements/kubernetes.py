@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ..drivers import Driver, Tools
+from ..drivers import Driver, Tools, Use, check_nodes
 from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from ..errors import BadOptions, Denied, Step, Unreachable
 from .calls import submit_each
@@ -31,7 +31,7 @@ from .kubernetes_objects import (
     secret,
     slot,
 )
-from .web import ANSWER_MAX_BYTES, Answer, Web, for_each, opened
+from .web import ANSWER_MAX_BYTES, LATER, Answer, Web, for_each, opened
 
 T = TypeVar("T")
 PAGE = 500
@@ -40,6 +40,7 @@ LISTED_MAX = 100_000
 LISTS_MAX = 3  # that are begun anew, when one runs out before it is read to its end
 LOG_LINES = 4_096
 LOG_READ_MAX_BYTES = 16_000_000
+NO_CREDENTIAL = "credential: is required: a source of a service account's token"
 _STRICT = "fieldValidation=Strict"  # what it does not know is a mistake of ours
 _JSON = {"content-type": "application/json"}
 _MERGE = {"content-type": "application/merge-patch+json"}
@@ -50,7 +51,7 @@ class Kubernetes:
 
     def __init__(self, options: KubernetesOptions, tools: Tools) -> None:
         if tools.credential is None:
-            raise BadOptions("credential: is required: a source of a service account's token")
+            raise BadOptions(NO_CREDENTIAL)
         self._options, self._tools, self._source = options, tools, tools.credential
         self._jobs = f"/apis/batch/v1/namespaces/{options.namespace}/jobs"
         self._core = f"/api/v1/namespaces/{options.namespace}"
@@ -103,7 +104,10 @@ class Kubernetes:
         try:
             await self._finish(web, request, _decoded(Step.SUBMIT, made, Job, "Job"))
         except Denied:
-            await self._delete(web, Step.SUBMIT, name)
+            try:
+                await self._delete(web, Step.SUBMIT, name)
+            except Denied as why:  # the Job is there, then, and waits for its script
+                raise Unreachable(Step.SUBMIT, f"it was made, and stays: {why.why}") from None
             raise
         return name
 
@@ -322,6 +326,8 @@ def _judged(step: Step, answer: Answer) -> Answer:
         raise _Expired(step, told)
     if status == 429:
         raise Unreachable(step, f"{told}: it is asked too often")
+    if status in LATER:
+        raise Unreachable(step, told)
     if 400 <= status < 500:
         raise Denied(step, told)
     raise Unreachable(step, told)
@@ -361,4 +367,10 @@ def _name_of(pod: Pod) -> str:
     return pod.metadata.name
 
 
-DRIVER = Driver(KubernetesOptions, Kubernetes)
+def _check_use(options: KubernetesOptions, use: Use) -> None:
+    if not use.has_credential:
+        raise BadOptions(NO_CREDENTIAL)
+    check_nodes(options, use)
+
+
+DRIVER = Driver(KubernetesOptions, Kubernetes, files=("ca_file",), check_use=_check_use)

@@ -4,6 +4,7 @@ No accounting database is needed. What has ended is told of for as long as `MinJ
 cluster says (5 minutes by default); after that a pilot is gone.
 """
 
+import re
 from collections.abc import Sequence
 from math import ceil
 from typing import Annotated
@@ -13,6 +14,7 @@ from msgspec import Meta
 
 from pilotage.proto.patterns import whole
 
+from ..commands import Completed
 from ..drivers import Driver, Tools
 from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from ..errors import Denied, Step, Unreachable
@@ -20,7 +22,14 @@ from .calls import Calls, batches, exit_code, submit_each
 from .words import Path, PathOrNone
 
 _Word = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9_.,+@-]*)?"), max_length=128)]
-_Extra = Annotated[str, Meta(pattern=whole("--[a-z][a-z-]*(=[ -~]*)?"), max_length=256)]
+_Extra = Annotated[
+    str,
+    Meta(
+        pattern=whole("--[a-z][a-z-]*(=[ -~]*)?"),
+        max_length=256,
+        description="an option of sbatch in one word, as --exclusive or --constraint=avx2",
+    ),
+]
 _LIST = ("squeue", "--me", "--noheader", "--states=all", "--Format")
 _COLUMNS = "JobID:24,Name:80,State:24,exit_code:24,Reason:200"
 _WAITS = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"})
@@ -41,6 +50,66 @@ _OURS = frozenset(
     }
 )
 MIB = 1_048_576
+# How slurmctld's words begin where it has not taken a job (slurm_errno.c of 24.11). All others may
+# be of a job that it has: a time-out, an answer that was lost.
+_REFUSALS = tuple(
+    """\
+Access denied to requested reservation
+Access/permission denied
+CPU count specification
+Invalid --nice
+Invalid GRES
+Invalid QOS
+Invalid Trackable RESource
+Invalid account
+Invalid extra
+Invalid feature
+Invalid generic resource
+Invalid group id
+Invalid job array
+Invalid license
+Invalid mcs_label
+Invalid node name
+Invalid or unknown association
+Invalid partition
+Invalid preferred feature
+Invalid qos
+Invalid time
+Invalid user id
+Invalid wckey
+Job --batch option
+Job cannot be submitted without
+Job dependency problem
+Job script not specified
+Job size specification
+Job violates accounting/QOS policy
+Memory required by task
+More processors requested
+Multiple partition job request
+No partition specified
+Node count specification
+Partition in DOWN state
+Pathname of a file
+Requested GRES option
+Requested account has breached
+Requested node
+Requested operation
+Requested partition configuration
+Requested reservation
+Requested time limit is invalid
+Requested topology
+Required node not available
+Required partition not available
+System submissions disabled
+Task count specification
+Task distribution specification
+Unable to create job record
+User's group not permitted
+""".splitlines()
+)
+_FAILED = re.compile(r"submission failed: (.*)")
+# sbatch itself says so of words that it does not know, before it asks anybody.
+_NOT_ASKED = ('Try "sbatch --help"', "sbatch: unrecognized option", "sbatch: error: Invalid --")
 
 
 class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +158,7 @@ class Slurm:
             Step.SUBMIT, "sbatch", *self._words(request), stdin=request.script
         )
         if done.code != 0:
-            raise Denied(Step.SUBMIT, done.complaint)
+            raise (Denied if _is_refused(done) else Unreachable)(Step.SUBMIT, done.complaint)
         slot = done.text.strip().partition(";")[0]  # "12;cluster" where there are several
         if not _is_slot(slot):
             raise Unreachable(Step.SUBMIT, f"sbatch answered {done.text[:200]!r}")
@@ -171,6 +240,15 @@ def _is_slot(text: str) -> bool:
     return len(text) < 32 and text.isascii() and text.isdigit()
 
 
+def _is_refused(done: Completed) -> bool:
+    """Return whether these words are known to be said of nothing but a job that was not taken."""
+    said = done.err.decode("utf-8", "replace")
+    failed = _FAILED.findall(said)
+    if failed:
+        return str(failed[-1]).startswith(_REFUSALS)
+    return done.code > 0 and any(words in said for words in _NOT_ASKED)
+
+
 def _edges() -> list[tuple[int, int]]:
     edges: list[tuple[int, int]] = []
     at = 0
@@ -200,5 +278,9 @@ def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
 
 
 DRIVER = Driver(
-    SlurmOptions, Slurm, programs=("sbatch", "squeue", "scancel"), takes_credential=False
+    SlurmOptions,
+    Slurm,
+    programs=("sbatch", "squeue", "scancel"),
+    takes_credential=False,
+    files=("config",),
 )

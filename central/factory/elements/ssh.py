@@ -19,7 +19,7 @@ from msgspec import Meta
 from pilotage.proto.patterns import whole
 
 from ..commands import Remote
-from ..drivers import Driver, Tools, element
+from ..drivers import Driver, Tools, Use, driver, element, kinds, read_options
 from ..element import ComputeElement
 from ..errors import BadOptions
 from .bare import Bare
@@ -89,16 +89,50 @@ def _make(options: SshOptions, tools: Tools) -> ComputeElement:
     commands = Remote(tools.commands, prefix(options, tools))
     if options.batch == _BARE:
         return Bare(commands, options.folder, timeout_s=options.timeout_s)
-    if options.batch in ("ssh", "local"):
+    return element(options.batch, options.batch_options, Tools(commands, tools.clock, tools.folder))
+
+
+def _check(options: SshOptions) -> None:
+    """Refuse what is no batch system whose programs can be run over there, and its options."""
+    if options.batch == _BARE:
+        return
+    try:
+        found = driver(options.batch)
+    except BadOptions as why:
+        raise BadOptions(f"options.batch: {why}") from None
+    if found is DRIVER or not found.programs:
+        fit = [one for one in kinds() if one != options.batch and _is_fit(one)]
         raise BadOptions(
-            f"options.batch: {options.batch!r} is no batch system; say slurm, htcondor"
+            f"options.batch: {options.batch!r} is no batch system whose programs can be run"
+            f" behind SSH; there are {', '.join(fit)}"
         )
     try:
-        return element(
-            options.batch, options.batch_options, Tools(commands, tools.clock, tools.folder)
-        )
+        read_options(found, options.batch_options)
     except BadOptions as why:
         raise BadOptions(f"options.batch_options of {options.batch}: {why}") from None
 
 
-DRIVER = Driver(SshOptions, _make, programs=("ssh",), takes_credential=False)
+def _check_use(options: SshOptions, use: Use) -> None:
+    """Ask the batch system behind it, which has its own word. It knows us by the login."""
+    if options.batch != _BARE:
+        found = driver(options.batch)
+        found.check_use(read_options(found, options.batch_options), use)
+
+
+def _is_fit(kind: str) -> bool:
+    try:
+        found = driver(kind)
+    except BadOptions:  # of others, and broken
+        return False
+    return found is not DRIVER and bool(found.programs)
+
+
+DRIVER = Driver(
+    SshOptions,
+    _make,
+    programs=("ssh",),
+    takes_credential=False,
+    files=("key_file", "known_hosts"),
+    check=_check,
+    check_use=_check_use,
+)

@@ -16,6 +16,7 @@ from .calls import AT_ONCE
 
 T = TypeVar("T")
 ANSWER_MAX_BYTES = 64_000_000
+LATER = (408, 425, 429)  # these say that it takes too long or is too much: no word on what was done
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,19 @@ async def _end_of(reply: httpx.Response, most: int) -> bytes:
     return bytes(said[-most:])
 
 
-def _trusting(ca_file: str) -> ssl.SSLContext:
-    """Return whom to trust: what is in the file now."""
-    return _trusting_as_of(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
+def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
+    """Return whom to trust and who we are: what is in the files now. Raises Denied."""
+    try:
+        authorities = Path(ca_file).stat().st_mtime_ns if ca_file else 0
+        context = _trusting_as_of(ca_file, authorities)
+    except OSError as why:  # of ssl too
+        raise Denied(Step.REACH, f"ca_file: {ca_file}: {why}") from None
+    if not certificate:
+        return context
+    try:
+        return _known_as_of(ca_file, authorities, certificate, Path(certificate).stat().st_mtime_ns)
+    except OSError as why:
+        raise Denied(Step.CREDENTIAL, f"it is no certificate with its key: {why}") from None
 
 
 @lru_cache(maxsize=64)
@@ -74,24 +85,35 @@ def _trusting_as_of(ca_file: str, written: int) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or None)
 
 
+@lru_cache(maxsize=64)
+def _known_as_of(ca_file: str, _: int, certificate: str, written: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.load_cert_chain(certificate)
+    return context
+
+
 @asynccontextmanager
 async def opened(
     url: str,
     *,
     ca_file: str,
-    token: str,
+    token: str = "",
+    certificate: str = "",
     timeout_s: float,
     transport: httpx.AsyncBaseTransport | None,
 ) -> AsyncGenerator[Web]:
-    """Yield the way to an element. Raises Denied where its authority's file does not read."""
-    try:
-        context = await asyncio.to_thread(_trusting, ca_file)
-    except OSError as why:  # of ssl too
-        raise Denied(Step.REACH, f"ca_file: {ca_file}: {why}") from None
+    """Yield the way to an element. `certificate`: a file that has its key too.
+
+    Raises Denied where the file of its authorities, or that of our certificate, does not read.
+    """
+    context = await asyncio.to_thread(_trusting, ca_file, certificate)
+    headers = {"accept": "application/json"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
     try:
         client = httpx.AsyncClient(
             base_url=url,
-            headers={"accept": "application/json", "authorization": f"Bearer {token}"},
+            headers=headers,
             verify=context,
             timeout=timeout_s,
             transport=transport,

@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilotage.central.factory.drivers import Tools, driver, element, kinds
@@ -65,6 +66,27 @@ def test_a_driver_of_others_is_used_like_ours(tools: Tools) -> None:
 def test_what_is_wrong_with_it_is_told(tools: Tools, kind: str, told: str) -> None:
     with pytest.raises(BadOptions, match=told):
         element(kind, {}, tools)
+
+
+LOGIN = {"host": "a", "user": "b", "key_file": "/key", "known_hosts": "/hosts"}
+
+
+@pytest.mark.parametrize("batch", ["arc", "kubernetes", "local", "ssh", "abacus", "sge", "broken"])
+def test_behind_ssh_stands_only_what_works_by_programs(tools: Tools, batch: str) -> None:
+    with pytest.raises(BadOptions, match=r"^options.batch: .*(htcondor, slurm|kind: )"):
+        element("ssh", {**LOGIN, "batch": batch, "batch_options": {"door": "north"}}, tools)
+
+
+@pytest.mark.parametrize("kind", ["arc", "htcondor", "kubernetes", "local", "slurm", "ssh"])
+def test_the_files_that_a_driver_names_are_options_of_it(kind: str) -> None:
+    found = driver(kind)
+    named = {
+        one.name
+        for one in msgspec.structs.fields(found.options)
+        if one.name.endswith("_file") or one.name in ("known_hosts", "config")
+    }
+
+    assert set(found.files) == named
 
 
 def test_a_kind_that_nobody_has_is_named(tools: Tools) -> None:

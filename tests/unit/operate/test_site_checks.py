@@ -6,11 +6,19 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pilotage.central.factory import fitting
+from pilotage.central.factory.drivers import Driver
+from pilotage.central.factory.errors import BadOptions
+from pilotage.central.operate.datadir import Running, announce
 from pilotage.central.operate.findings import Level
 from pilotage.central.operate.site_checks import sites
 from pilotage.central.settings import FactorySettings, Settings
+from tests.fake_element import FakeElement
+
+ARC = "{url: 'https://ce'}"
 
 
 def a_token(ends_at: int) -> str:
@@ -35,6 +43,31 @@ def test_without_files_all_is_well_unless_the_settings_name_a_folder(tmp_path: P
     assert [one.level for one in sites(tmp_path, wrong)] == [Level.FAULT]
 
 
+def test_a_file_with_another_end_is_told_as_ignored(tmp_path: Path) -> None:
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "NEW.yml").write_text("elements: {it: {kind: local}}\n")
+    level, said = found(tmp_path)[0]
+
+    assert level is Level.WARNING
+    assert "NEW.yml is not read: its name does not end in .yaml" in said
+
+
+def test_the_folder_of_the_central_that_runs_here_is_looked_at(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for folder in (theirs, ours):
+        folder.mkdir()
+        (folder / f"{folder.name.upper()}.yaml").write_text("elements: {it: {kind: local}}\n")
+    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1, sites=str(theirs)))
+    by_itself = [one.said for one in sites(tmp_path, Settings())]
+    told = Settings(factory=FactorySettings(sites=str(ours)))
+    by_settings = [one.said for one in sites(tmp_path, told)]
+
+    assert by_itself == ["THEIRS/it: local, its file reads; pilotage site check tries it"]
+    assert by_settings[0] == f"{ours} is looked at; the central reads {theirs}"
+    assert by_settings[1].startswith("OURS/it")
+
+
 #     the element                                                      level           what is said
 ELEMENTS: list[tuple[str, Level, str]] = [
     ("{kind: local}", Level.OK, "PIC/it: local, its file reads"),
@@ -43,20 +76,46 @@ ELEMENTS: list[tuple[str, Level, str]] = [
     ("{kind: lokal}", Level.FAULT, "there is no driver 'lokal'"),
     ("{kind: slurm, options: {partitoin: a, folder: /a}}", Level.FAULT, "elements.it.options"),
     (
-        "{kind: local, credential: {source: fiel}}",
+        "{kind: arc, options: {url: 'https://ce'}, credential: {source: fiel}}",
         Level.FAULT,
         "there is no source 'fiel'",
     ),
     (
-        "{kind: local, credential: {source: file, options: {path: /nowhere/token}}}",
+        "{kind: arc, options: {url: 'https://ce'},"
+        " credential: {source: file, options: {path: /nowhere/token}}}",
         Level.FAULT,
         "/nowhere/token",
     ),
     (
-        "{kind: local, credential: {source: command, options: {argv: [no-such-program]}}}",
+        "{kind: arc, options: {url: 'https://ce'},"
+        " credential: {source: command, options: {argv: [no-such-program]}}}",
         Level.FAULT,
         "no-such-program: no such program",
     ),
+    (
+        "{kind: arc, options: {url: 'https://ce'},"
+        " credential: {source: command, options: {argv: [sh, -c, 'echo no ticket >&2; exit 3']}}}",
+        Level.FAULT,
+        "credential: sh: exit code 3: no ticket",
+    ),
+    (
+        "{kind: arc, options: {url: 'https://ce'}, credential: {source: issuer}}",
+        Level.FAULT,
+        "elements.it.credential.options",
+    ),
+    (
+        "{kind: arc, options: {url: 'https://ce'},"
+        " credential: {source: issuer, options: {audience: 'https://ce', lifetime_s: 1}}}",
+        Level.FAULT,
+        "elements.it.credential.options.lifetime_s",
+    ),
+    (
+        "{kind: arc, options: {url: 'https://ce'},"
+        " credential: {source: issuer, options: {audience: 'https://ce'}}}",
+        Level.OK,
+        "PIC/it: arc, its file reads",
+    ),
+    ("{kind: arc, options: {url: 'https://ce'}}", Level.FAULT, "credential: is required"),
     (
         "{kind: ssh, options: {host: a, user: b, key_file: /none/key, known_hosts: /none/hosts}}",
         Level.FAULT,
@@ -67,6 +126,15 @@ ELEMENTS: list[tuple[str, Level, str]] = [
         " batch: slurm, batch_options: {foldr: /a}}}",
         Level.FAULT,
         "options.batch_options of slurm",
+    ),
+    *(
+        (
+            "{kind: ssh, options: {host: a, user: b, key_file: /dev/null, known_hosts: /dev/null,"
+            f" batch: {batch}, batch_options: {{url: 'https://ce'}}}}}}",
+            Level.FAULT,
+            f"options.batch: {batch!r} is no batch system",
+        )
+        for batch in ("arc", "kubernetes", "ssh", "local")
     ),
 ]
 
@@ -109,10 +177,44 @@ def test_a_credential_that_ends_soon_or_has_ended_is_told(
     token.write_text(a_token(int(time.time()) + left_s))
     credential = f"{{source: file, options: {{path: {token}}}}}"
     ((at, told),) = found(
-        tmp_path, PIC=f"elements:\n  it: {{kind: local, credential: {credential}}}\n"
+        tmp_path,
+        PIC=f"elements:\n  it: {{kind: arc, options: {ARC}, credential: {credential}}}\n",
     )
 
     assert at is level, told
+    assert said in told
+
+
+class _Door(msgspec.Struct, forbid_unknown_fields=True):
+    door: str
+
+
+def _refuse(options: _Door) -> None:
+    if options.door == "/shut":
+        raise BadOptions("options.door: it is shut")
+
+
+@pytest.mark.parametrize(
+    ("door", "said"),
+    [
+        ("/none/door", "options.door: /none/door: No such file"),
+        ("/shut", "elements.it.options.door: it is shut"),
+    ],
+)
+def test_what_drivers_of_others_say_of_their_options_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, said: str
+) -> None:
+    theirs = Driver(_Door, lambda options, tools: FakeElement(), files=("door",), check=_refuse)
+
+    def driver(kind: str) -> Driver:
+        return theirs
+
+    monkeypatch.setattr(fitting, "driver", driver)
+    ((level, told),) = found(
+        tmp_path, PIC=f"elements:\n  it: {{kind: theirs, options: {{door: {door}}}}}\n"
+    )
+
+    assert level is Level.FAULT
     assert said in told
 
 
