@@ -10,6 +10,7 @@ from .credentials.known import KnownCredential
 from .drivers import Tools, element
 from .element import ComputeElement
 from .errors import BadOptions
+from .fitting import fitting
 from .sites import ElementEntry, SiteBook, SiteEntry, read_sites
 from .watched import Watched
 
@@ -18,6 +19,7 @@ Make = Callable[[str, ElementEntry, Tools], ComputeElement]
 
 
 def _made(kind: str, entry: ElementEntry, tools: Tools) -> ComputeElement:
+    fitting(entry)
     return element(kind, entry.options, tools)
 
 
