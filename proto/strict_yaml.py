@@ -34,12 +34,26 @@ class NotYaml(ValueError):
 def load_strictly(text: str) -> Any:
     """Return the values in `text`. Raises NotYaml."""
     try:
+        if "&" in text:
+            _refuse_anchors(text)
         return _Loader(text).get_single_data()
+    except NotYaml:
+        raise
     except yaml.MarkedYAMLError as why:
         line = why.problem_mark.line + 1 if why.problem_mark else None
         raise NotYaml(line, why.problem or "not YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as why:  # dates and numbers that are none
         raise NotYaml(None, f"not YAML: {why}") from None
+
+
+def _refuse_anchors(text: str) -> None:
+    """A few lines of them stand for more values than there is memory, or for one in itself."""
+    event: Any
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None:
+            why = f"the anchor &{anchor}: anchors and aliases are not read, write the value out"
+            raise NotYaml(cast(int, event.start_mark.line) + 1, why)
 
 
 def line_of(text: str, place: Place) -> int | None:

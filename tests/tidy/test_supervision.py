@@ -15,6 +15,7 @@ SUPERVISORS: Final = {
     },  # one pilot's message, as the HTTP server does for requests
     "central/factory/checks.py": {"_supervised"},  # drivers may be anybody's
     "central/factory/factory.py": {"supervised", "_supervised_cycle"},  # drivers may be anybody's
+    "central/factory/regular.py": {"_carry_out"},  # of a thread: raised again by who waits for it
     "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
 }
 

@@ -3,9 +3,9 @@
 The file is read for each use: what is put there counts at once, and removing it ends what it gave.
 """
 
-import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,8 +16,10 @@ from ...observe.times import shown
 from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired
+from ..regular import Reader, read_regular
 from .lifetime import expires_at
 
+T = TypeVar("T")
 SIZE_MAX = 262_144
 LEFT_MIN_S = 60.0  # a credential that ends while it is used is none
 
@@ -25,26 +27,40 @@ LEFT_MIN_S = 60.0  # a credential that ends while it is used is none
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the source `file`."""
 
-    path: Annotated[str, Meta(pattern=whole(r"/[^\x00-\x1f\x7f]+"), max_length=1024)]
+    path: Annotated[
+        str,
+        Meta(
+            pattern=whole(r"/[^\x00-\x1f\x7f]+"),
+            max_length=1024,
+            description="a path from / on, without line ends and their like",
+        ),
+    ]
 
 
 class FileSource:
     """Reads one file for each use: what stands there now counts, and nothing else."""
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
-        self._path, self._clock = Path(options.path), clock
+        self._path, self._clock, self._reader = Path(options.path), clock, Reader()
 
     async def current(self) -> Credential:
         """Return what stands in the file now. Raises CredentialExpired."""
-        text = await asyncio.to_thread(read_text, self._path)
+        text = await read_in(self._reader, self._path, lambda: read_text(self._path))
         return fresh(text, str(self._path), self._clock)
+
+
+async def read_in(reader: Reader, path: Path, read: Callable[[], T]) -> T:
+    """Return what is read of a file, where its file system answers. Raises CredentialExpired."""
+    try:
+        return await reader.do(read)
+    except TimeoutError:
+        raise CredentialExpired(f"{path}: its file system does not answer") from None
 
 
 def read_text(path: Path) -> str:
     """Return what stands in a file. Raises CredentialExpired."""
     try:
-        with path.open(encoding="ascii") as file:
-            text = file.read(SIZE_MAX).strip()
+        text = read_regular(path, SIZE_MAX).decode("ascii").strip()
     except OSError as why:
         raise CredentialExpired(f"{path}: cannot be read: {why.strerror}") from None
     except UnicodeDecodeError:

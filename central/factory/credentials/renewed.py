@@ -4,14 +4,14 @@ It is read again when the file changes and when it comes to its end. What is hal
 for a moment or worth nothing does no harm, as long as what was read before is good.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired
-from .files import FileOptions, check_left, fresh, read_text
+from ..regular import Reader
+from .files import FileOptions, check_left, fresh, read_in, read_text
 
 NEAR_END_S = 300.0  # then it is read for each use: some file systems tell of changes late
 Read = Callable[[Path, Clock], Credential]  # raises CredentialExpired
@@ -32,12 +32,13 @@ class RenewedSource:
 
     def __init__(self, path: Path, clock: Clock, read: Read = read_any) -> None:
         self._path, self._clock, self._read = path, clock, read
+        self._reader = Reader()
         self._kept: Credential | None = None
         self._seen: _Seen | None = None
 
     async def current(self) -> Credential:
         """Return what stands in the file, or stood there and is good. Raises CredentialExpired."""
-        return await asyncio.to_thread(self._current)
+        return await read_in(self._reader, self._path, self._current)
 
     def _current(self) -> Credential:
         seen = self._look()

@@ -34,6 +34,10 @@ WRONG = {
         "tempalte: {}\n",
         "f.yaml:1: unknown key 'tempalte': did you mean 'template'?",
     ),
+    "an alias, of which a few lines make more than there is memory": (
+        "command: &a [a]\nname: *a\n",
+        "f.yaml:1: the anchor &a: anchors and aliases are not read, write the value out",
+    ),
     "a wrong type": (
         "command: [a]\nneeds:\n  cores_min: many\n",
         "f.yaml:3: needs[0].cores_min: expected a whole number from 1 to 4096, got text",

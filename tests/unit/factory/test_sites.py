@@ -39,6 +39,8 @@ WRONG = {
     "a wrong number": (GOOD.replace("40", "-4"), "PIC.yaml:6: elements.slurm.pilots_max: "),
     "not YAML": (GOOD + "  - [", "PIC.yaml:"),
     "a key that comes twice": (GOOD + "pledge: 4\n", "comes twice"),
+    "more than there is memory": ("a: &a [x]\nb: [*a, *a]\n" + GOOD, "PIC.yaml:1: the anchor &a"),
+    "what is in itself": ("elements: &e\n  a: *e\n", "PIC.yaml:1: the anchor &e"),
     "a wrong tag": (GOOD.replace("cvmfs:ctao", "a b"), "PIC.yaml:9: elements.slurm.pilot.tags"),
 }
 

@@ -1,0 +1,58 @@
+"""Files that would hold up whoever reads them."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.factory.credentials.sources import source
+from pilotage.central.factory.errors import CredentialExpired
+from pilotage.central.factory.regular import Reader, read_regular
+
+from .test_credentials import Printing
+from .test_factory import HandClock
+
+
+def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    for name in ("pipe", ""):
+        with pytest.raises(OSError, match="no regular file"):
+            read_regular(tmp_path / name, 10)
+
+
+@pytest.mark.parametrize("kind", ["file", "renewed", "proxy"])
+async def test_a_credential_that_is_a_pipe_is_told_of_at_once(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "token")
+    options = {"path": str(tmp_path / "token")}
+    held = source(kind, options, commands=Printing(), clock=HandClock())
+
+    async with asyncio.timeout(10):
+        with pytest.raises(CredentialExpired, match="cannot be read"):
+            await held.current()
+
+
+async def test_work_that_hangs_has_one_thread_however_often_it_is_asked_for() -> None:
+    ends = threading.Event()
+    begun: list[int] = []
+
+    def hangs() -> int:
+        begun.append(1)
+        ends.wait(60)
+        return len(begun)
+
+    reader = Reader(within_s=0.05)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await reader.do(hangs)
+    assert len(begun) == 1
+
+    ends.set()
+    assert await Reader(within_s=30).do(hangs) == 2
+
+
+async def test_what_work_raises_is_raised() -> None:
+    with pytest.raises(OSError, match="/no/such"):
+        await Reader().do(lambda: read_regular(Path("/no/such"), 1) and 0)
