@@ -10,11 +10,13 @@ from ..ports import Clock, Randomness
 from ..store.records import NewSecret
 from ..store.slots import NewSlot
 from .element import PilotRequest
-from .sites import Shape
+from .sites import PilotEntry, Shape
 from .start_script import Option, start_script
 from .watched import Watched
 
 SECRET_S = 7 * 86_400.0
+# Options by which 0 is said: pilots do otherwise where nothing is.
+NOT_AS_USUAL = tuple(one.name for one in msgspec.structs.fields(PilotEntry) if one.default is None)
 LOCAL = "local"  # the kind whose pilots share the central's disk
 
 
@@ -73,14 +75,16 @@ def new_pilot(
 
 
 def _options(origin: Origin, element: Watched, shape: Shape) -> dict[str, Option]:
+    entry = element.entry.pilot
     pilot: dict[str, Option] = {
         name: value
-        for name, value in msgspec.structs.asdict(element.entry.pilot).items()
-        if name != "architecture"
+        for name, value in msgspec.structs.asdict(entry).items()
+        if name != "architecture" and value is not None
     }
+    pilot |= {name: "0" for name in NOT_AS_USUAL if getattr(entry, name) == 0}
     given: dict[str, Option] = {"central": origin.central_url, "wall_s": shape.wall_s, **pilot}
     if element.entry.kind == LOCAL:
-        given["hide"] = origin.hide
+        given["hide"] = (*origin.hide, *entry.hide)
     if not shape.whole_node:
         given |= {"cores": shape.cores, "memory_mb": shape.memory_mb}
     return given
@@ -88,4 +92,5 @@ def _options(origin: Origin, element: Watched, shape: Shape) -> dict[str, Option
 
 def _stamp(site: str, token: str) -> str:
     words = re.sub("[^a-z0-9-]", "-", f"{site[:40]}-{token}".lower())
+    words = re.sub("-$", "0", words)  # names of Kubernetes end in a letter or a digit
     return words if words[0].isalpha() else f"p{words}"

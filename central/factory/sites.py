@@ -18,12 +18,16 @@ from pilotage.proto.patterns import whole
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
+from .regular import read_regular
+
 T = TypeVar("T")
 SUFFIX = ".yaml"
 FILES_MAX = 10_000
+FILE_MAX_BYTES = 4_000_000
 _Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
+_Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
 
 class _Entry(
@@ -57,9 +61,18 @@ class PilotEntry(_Entry, frozen=True):
     groups: tuple[str, ...] = ()  # only jobs of these groups
     owners: tuple[str, ...] = ()  # only jobs of these owners
     cvmfs: tuple[str, ...] = ()  # repositories that its nodes mount
+    cvmfs_root: str = ""  # where they are mounted, if not at /cvmfs
+    image_tools: tuple[str, ...] = ()  # container tools to use; none: no images; empty: all found
+    module_init: str = ""  # what a shell reads to know `module`, instead of what is found
+    hide: tuple[str, ...] = ()  # folders and files that payloads must not see
     isolation: Literal["", "auto", "bubblewrap", "unshare", "session"] = ""  # rung of isolation
     stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
+    unanswered_s: _Seconds | None = None  # it ends when the central is silent so long; empty: 900
+    checkpoint_mb: _Mb | None = None  # the largest that a job may hand on; empty: 1000
     hs23_per_core: float = 0.0  # 0: not measured
+    hs23_per_score: float = 0.0  # of a core whose benchmark gives 1; 0: not known
+    benchmark_s: Annotated[float, Meta(ge=0, le=2)] | None = None  # CPU time; 0: none; empty: 0.1
+    time_look_s: _Seconds | None = None  # between looks at the time left; 0: one; empty: 900
 
 
 class NodesEntry(_Entry, frozen=True):
@@ -121,12 +134,16 @@ class SiteBook:
 
     sites: Mapping[str, SiteEntry] = field(default_factory=dict[str, SiteEntry])
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
+    unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
 
 
 def read_site(file: Path) -> SiteEntry:
     """Return what a file says. Raises BadSite."""
     try:
-        text = file.read_text(encoding="utf-8")
+        read = read_regular(file, FILE_MAX_BYTES + 1)
+        if len(read) > FILE_MAX_BYTES:
+            raise BadSite(f"{file}: has more than {FILE_MAX_BYTES} bytes")
+        text = read.decode()
     except (OSError, UnicodeDecodeError) as why:
         raise BadSite(f"{file}: cannot be read: {why}") from None
     try:
@@ -175,10 +192,17 @@ def _at(file: Path, line: int | None) -> str:
 
 
 def read_sites(folder: Path, before: SiteBook) -> SiteBook:
-    """Return the book of a folder; where a file does not read, what `before` has of it stays."""
+    """Return the book of a folder; where a file does not read, what `before` has of it stays.
+
+    So does all of it where the folder cannot be listed: no file has gone then.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+    except OSError as why:
+        return SiteBook(before.sites, before.troubles, f"{folder}: cannot be listed: {why}")
     sites: dict[str, SiteEntry] = {}
     troubles: dict[str, str] = {}
-    for file in sorted(folder.glob(f"*{SUFFIX}"))[:FILES_MAX]:
+    for file in files[:FILES_MAX]:
         name = file.stem
         try:
             if not _is_name(name):

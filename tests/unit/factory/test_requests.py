@@ -1,0 +1,85 @@
+"""What a site's file says of pilots is what their script tells them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.factory.requests import Origin, new_pilot
+from pilotage.central.factory.sites import BadSite, PilotEntry, Shape, read_site
+from pilotage.pilot.settings import Settings
+
+from .test_factory import Counting, HandClock, an_element
+
+ORIGIN = Origin("ctao", "https://central:8470", "#!/bin/sh\n", hide=("/central",))
+OF_THE_CENTRAL = {"central", "secret_file", "state_dir", "remove_state", "ca", "plain_http"}
+OF_SHAPES = {"cores", "memory_mb", "scratch_mb", "wall_s", "gpus"}
+# Pilots find it, and take it by hand where no GPUs are found; NodesEntry says it for the plan.
+OF_NODES = {
+    *("gpu_model", "gpu_vendor", "gpu_memory_mb", "gpu_compute_capability", "gpu_driver"),
+}
+
+
+def script_of(**entry: Any) -> str:
+    element, _ = an_element(**entry)
+    request, _ = new_pilot(
+        ORIGIN, element, Shape(), "shape 0", clock=HandClock(), randomness=Counting()
+    )
+    return request.script.decode()
+
+
+def test_every_option_of_a_pilot_can_be_said_of_a_site_or_is_said_elsewhere() -> None:
+    options = {one.name for one in dataclasses.fields(Settings)}
+    said = {one.name for one in msgspec.structs.fields(PilotEntry)}
+
+    assert said == options - OF_THE_CENTRAL - OF_SHAPES - OF_NODES
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"image_tools": ("apptainer", "podman")}, "--image-tools=apptainer,podman"),
+        ({"module_init": "/etc/modules.sh"}, "--module-init=/etc/modules.sh"),
+        ({"cvmfs_root": "/scratch/cvmfs"}, "--cvmfs-root=/scratch/cvmfs"),
+        ({"hs23_per_score": 12.5}, "--hs23-per-score=12.5"),
+        ({"checkpoint_mb": 4_000}, "--checkpoint-mb=4000"),
+        ({"checkpoint_mb": 0}, "--checkpoint-mb=0"),
+        ({"benchmark_s": 0.0}, "--benchmark-s=0"),
+        ({"unanswered_s": 0.0}, "--unanswered-s=0"),
+        ({"time_look_s": 60.0}, "--time-look-s=60"),
+        ({"hide": ("/secrets",)}, "--hide=/secrets"),
+    ],
+)
+def test_what_is_said_of_pilots_reaches_them_and_nothing_else(
+    said: dict[str, Any], word: str
+) -> None:
+    name = word.partition("=")[0]
+
+    assert f" {word} " in script_of(pilot=PilotEntry(**said))
+    assert f"{name}=" not in script_of()
+
+
+def test_on_our_own_machine_payloads_see_neither_our_files_nor_those_of_the_site() -> None:
+    script = script_of(kind="local", pilot=PilotEntry(hide=("/secrets",)))
+
+    assert "--hide=/central,/secrets " in script
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("image_tools: [docker]", "pilot.image_tools: .*apptainer"),
+        ("module_init: modules.sh", "pilot.module_init: .*absolute path"),
+        ("benchmark_s: 3", "pilot.benchmark_s"),
+        ("checkpoint_mb: -1", "pilot.checkpoint_mb"),
+        ("hs23_per_score: -1", "pilot.hs23_per_score"),
+    ],
+)
+def test_what_no_pilot_takes_is_refused_with_its_line(tmp_path: Path, said: str, told: str) -> None:
+    file = tmp_path / "PIC.yaml"
+    file.write_text(f"elements:\n  it:\n    kind: local\n    pilot:\n      {said}\n")
+
+    with pytest.raises(BadSite, match=f"PIC.yaml:5: elements.it.{told}"):
+        read_site(file)
