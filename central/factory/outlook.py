@@ -12,7 +12,7 @@ from pilotage.proto.messages import Node, Offer
 
 from ..offers import common_of, live_offer, said_by
 from .allowed import Allowed
-from .plan import Closed, Demand, merged
+from .plan import By, Closed, Demand, merged
 from .prospects import prospects
 from .sites import Shape
 from .watched import Watched
@@ -70,7 +70,14 @@ class Outlook:
         self, spec: ClassSpec, why_none: Callable[[Watched, int], Closed | None]
     ) -> list[str]:
         """Return what there is to say of pilots for a job; `why_none`: of a place for this job."""
-        return prospects(spec, self.places, self.offers, self._work.clauses(), why_none)
+        used_up = {one.where for one in self._work.ceilings(spec) if one.jobs <= 0}
+
+        def why(element: Watched, shape: int) -> Closed | None:
+            if used_up & {element.site, element.label}:
+                return Closed(By.LIMIT, "has a limit for such jobs, and as many run there as may")
+            return why_none(element, shape)
+
+        return prospects(spec, self.places, self.offers, self._work.clauses(), why)
 
     def demands(self) -> list[Demand]:
         """Return what waits. Call `look` before."""

@@ -6,7 +6,7 @@ from pilotage.central.factory.allowed import Allowed
 from pilotage.matcher.types import Ceiling
 from pilotage.proto.job import Need
 
-from .test_factory import Stage, an_element
+from .test_factory import Stage, a_class, an_element
 
 PLACES = {"PIC": 0b0011, "PIC/ce1": 0b0001, "CSCS": 0b1100}
 
@@ -55,6 +55,12 @@ async def test_pilots_come_for_jobs_that_may_start_and_for_no_others() -> None:
     some = len(driver.pilots)
     stage.work.jobs[Need()] = 4
     await stage.factory.cycle()
+    for one in list(driver.pilots.values()):
+        await stage.register(one.request.stamp)
+    stage.work.limits = [ceiling(0, "PIC/slurm", 0)]
+    await stage.factory.cycle()
+    (told,) = stage.factory.prospects(a_class(Need(sites=("PIC",))))
 
+    assert "no pilot comes: PIC/slurm has a limit for such jobs" in told
     assert some == 3
     assert (len(driver.pilots), len(elsewhere.pilots)) == (3, 4)
