@@ -8,14 +8,14 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import inspect
 
 from .patterns import SITE_OR_ELEMENT, whole
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
 _EXPECTED = re.compile(r"^Expected `(?P<right>[^`]*)`(?P<rule>.*?)(?:, got `(?P<got>[^`]*)`)?$")
@@ -43,6 +43,7 @@ _SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less
 _PATTERNS: Final = {
     SITE_OR_ELEMENT: "the form SITE or SITE/ELEMENT, as in PIC or PIC/htcondor",
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
+    whole(r"/[^\x00-\x1f]*"): "a path from / on, without line ends and their like",
     whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
 }
 _LETTERS = re.compile(  # a set of letters for all, behind another one for the first, or a slash
@@ -85,6 +86,10 @@ def complaint(
         return Complaint(f"{path}.{missing['name']}", MISSING)
     path = _pinned(path, kind, data)
     here = _at(kind, path)
+    if found is not None and found["key"]:
+        here = next(
+            (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
+        )
     value = value_at(path) if value_at is not None else _value_at(data, path)
     return Complaint(path, _sentence(what, here, value))
 
@@ -113,7 +118,7 @@ def _sentence(what: str, here: inspect.Type, value: str | None) -> str:
     if found is None:
         word = what.replace("Invalid enum value", "unknown word")
         return word + _words_of(here) if word != what else word
-    right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"])
+    right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"], here)
     got = f", got {_noun(found['got'])}" if found["got"] else ""
     if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
         return f'expected {right}{got}: write it in quotes, "{value}"'
@@ -134,10 +139,13 @@ def _plain(number: float) -> str:
     return str(number).removesuffix(".0")
 
 
-def _rule(rule: str, right: str) -> str:
+def _rule(rule: str, right: str, here: inspect.Type) -> str:
     if not rule:
         return ""
     if rule.startswith(" matching regex "):
+        said = _described(here)
+        if said:
+            return f": {said}"
         pattern = rule.removeprefix(" matching regex ").strip("'\"").replace("\\\\", "\\")
         choice = _CHOICE.fullmatch(pattern)
         if choice:
@@ -150,7 +158,8 @@ def _rule(rule: str, right: str) -> str:
     if not found["of"]:
         return f", {bound}"
     one = found["bound"] == "1"
-    unit = ("entry" if one else "entries") if right == "array" else f"character{'s' * (not one)}"
+    many = right in ("array", "object")
+    unit = ("entry" if one else "entries") if many else f"character{'s' * (not one)}"
     return f" of {bound} {unit}"
 
 
@@ -251,7 +260,7 @@ def _words_of(here: inspect.Type) -> str:
         if isinstance(arm, inspect.EnumType):
             return ", one of " + " ".join(str(word.value) for word in arm.cls)
         if isinstance(arm, inspect.LiteralType):
-            return ", one of " + " ".join(map(str, arm.values))
+            return ", one of " + " ".join(str(word) or "(empty)" for word in arm.values)
     return ""
 
 
@@ -283,4 +292,19 @@ def _object(here: inspect.Type) -> inspect.StructType | inspect.DataclassType | 
 
 
 def _arms(here: inspect.Type) -> tuple[inspect.Type, ...]:
-    return here.types if isinstance(here, inspect.UnionType) else (here,)
+    while isinstance(here, inspect.Metadata):
+        here = here.type
+    if isinstance(here, inspect.UnionType):
+        return tuple(inner for arm in here.types for inner in _arms(arm))
+    return (here,)
+
+
+def _described(here: inspect.Type) -> str:
+    """Return how a type says itself what it takes: the description beside its pattern."""
+    while isinstance(here, inspect.Metadata):
+        said = cast(dict[str, object], here.extra_json_schema or {}).get("description")
+        if said:
+            return str(said)
+        here = here.type
+    arms = here.types if isinstance(here, inspect.UnionType) else ()
+    return next((said for arm in arms if (said := _described(arm))), "")

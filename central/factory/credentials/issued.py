@@ -19,8 +19,16 @@ from ..errors import CredentialExpired
 
 RENEWED_PART = 0.5  # of its life: then another one is signed
 EARLY_S = 30  # the site's clock may be behind ours
-_Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512)]
-_Scope = Annotated[str, Meta(pattern=whole(r"[!#-\[\]-~]+"), max_length=256)]  # of RFC 6749
+_SIGNS = "letters, digits and signs of ASCII, at least one and no blank"
+_Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512, description=_SIGNS)]
+_Scope = Annotated[  # of RFC 6749
+    str,
+    Meta(
+        pattern=whole(r"[!#-\[\]-~]+"),
+        max_length=256,
+        description="one scope: letters, digits and signs of ASCII but blank, quote and backslash",
+    ),
+]
 COMPUTE = ("compute.read", "compute.modify", "compute.create", "compute.cancel")
 
 
@@ -28,13 +36,22 @@ class IssuedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The options of the source `issuer`."""
 
     audience: _Audience | Annotated[tuple[_Audience, ...], Meta(min_length=1, max_length=16)]
-    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=256)] = "pilotage-factory"
+    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=256, description=_SIGNS)] = (
+        "pilotage-factory"
+    )
     scope: Annotated[tuple[_Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
     # As the profile has it; ARC 7.0 with `tokenscopes` takes a list of them only.
     scope_form: Literal["text", "list"] = "text"
     lifetime_s: Annotated[float, Meta(ge=300, le=86_400)] = 3_600.0
     # Where sites find the keys, if not at the central: it has to be reachable for them.
-    issuer: Annotated[str, Meta(pattern=whole("(https://[!-~]+)?"), max_length=512)] = ""
+    issuer: Annotated[
+        str,
+        Meta(
+            pattern=whole("(https://[!-~]+)?"),
+            max_length=512,
+            description="a URL as https://host:port/path",
+        ),
+    ] = ""
 
 
 class Signer(Protocol):

@@ -31,10 +31,24 @@ _WORK = "/tmp"
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _DNS = "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _NAME = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_Word = Annotated[str, Meta(pattern=whole(_DNS))]
-_WordOrNone = Annotated[str, Meta(pattern=whole(f"({_DNS})?"))]
-_Key = Annotated[str, Meta(pattern=whole(f"({_DNS}/)?{_LABEL}"))]
-_Value = Annotated[str, Meta(pattern=whole(f"({_LABEL})?"))]
+_NAMED = "a name of Kubernetes, of small letters, digits, - and ., with no - or . at its ends"
+_Word = Annotated[str, Meta(pattern=whole(_DNS), description=_NAMED)]
+_WordOrNone = Annotated[str, Meta(pattern=whole(f"({_DNS})?"), description=_NAMED)]
+_Key = Annotated[
+    str,
+    Meta(
+        pattern=whole(f"({_DNS}/)?{_LABEL}"),
+        description="the key of a label of Kubernetes, as disk or example.org/disk",
+    ),
+]
+_Value = Annotated[
+    str,
+    Meta(
+        pattern=whole(f"({_LABEL})?"),
+        description="the value of a label of Kubernetes: at most 63 letters, digits, -, _ and .,"
+        " with a letter or digit at its ends",
+    ),
+]
 # What no waiting mends.
 _STUCK = frozenset(
     {
@@ -73,7 +87,13 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """The options of an element of kind `kubernetes`."""
 
     url: HttpsUrl
-    namespace: Annotated[str, Meta(pattern=whole(_NAME.pattern))]
+    namespace: Annotated[
+        str,
+        Meta(
+            pattern=whole(_NAME.pattern),
+            description="at most 63 small letters, digits and -, with no - at its ends",
+        ),
+    ]
     image: Annotated[
         str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@-]*"), max_length=512)
     ]  # with sh and Python 3.9 or newer

@@ -17,5 +17,9 @@ PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{LETTERS}*)?"), max_length=51
 HostOrNone = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9.:@_-]*)?"), max_length=255)]
 HttpsUrl = Annotated[  # what follows it is one path: no query, no user, no way back
     str,
-    Meta(pattern=whole(r"https://(?!.*\.\.)[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"), max_length=512),
+    Meta(
+        pattern=whole(r"https://(?!.*\.\.)[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"),
+        max_length=512,
+        description="a URL as https://host:port/path, with plain letters and no .. in it",
+    ),
 ]
