@@ -21,7 +21,6 @@ from .declared import ANYONE, Accepts
 from .entries import KeptAssignment, KeptEnded
 from .errands import Errands
 from .events import Log
-from .files.transfer import Files
 from .mind import commands as c
 from .mind.brain import EXIT_DONE, Brain, Reply
 from .mind.devices import Devices
@@ -44,6 +43,7 @@ from .ports import (
 from .talk.introduction import Introduction
 from .talk.line import Line, Refused
 from .talk.logship import LogShip
+from .talk.transfer import Files
 from .talk.watched import LiveOutput
 from .tasks import Tasks, time_limit
 

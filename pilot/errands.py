@@ -14,11 +14,11 @@ from pilotage.proto.messages import Assignment, How
 
 from .contain import WorkFailed, contained
 from .events import Log
-from .files.transfer import Files, NotBrought, Taken, Useless
 from .mind import commands as c
 from .mind.brain import Brain
 from .mind.holdings import wants_outfit
 from .ports import NotHere, Outfit, Outfitter
+from .talk.transfer import Files, NotBrought, Taken, Useless
 from .talk.watched import LiveOutput
 from .tasks import Tasks
 

@@ -1,1 +1,1 @@
-"""What passes between the pilot and the central: requests, the bus, logs, live output."""
+"""What passes between the pilot and the central: requests, the bus, files, logs, live output."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from pilotage.proto.messages import Assignment, LogChunk, Stream
 
-from ..files.transfer import Files
 from ..ports import Clock, Workspace
 from ..tasks import Tasks
 from .livelog import EVERY_S, Following, whole_characters
+from .transfer import Files
 
 Send = Callable[[Assignment, LogChunk], Awaitable[None]]
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pilotage.pilot.files.transfer import Files
 from pilotage.pilot.ports import HttpReply
+from pilotage.pilot.talk.transfer import Files
 from pilotage.pilot.talk.watched import LiveOutput
 from pilotage.pilot.tasks import Tasks
 from pilotage.proto.messages import Assignment, Body, Grant, LogChunk, Stream

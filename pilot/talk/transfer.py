@@ -26,7 +26,7 @@ from ..ports import (
     UnsafePath,
     Workspace,
 )
-from ..talk.line import may_pass, refusal
+from .line import may_pass, refusal
 
 PATIENCE_S = 600.0  # how long the input may take to come
 Content = Union[Path, bytes]
