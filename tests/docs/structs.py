@@ -79,7 +79,7 @@ def words(kind: kinds.Type) -> str:
         case kinds.DictType():
             return f"mapping of {words(kind.key_type)} to {words(kind.value_type)}"
         case kinds.LiteralType():
-            return "one of " + ", ".join(f"`{word or 'empty'}`" for word in kind.values)
+            return "one of " + ", ".join(f"`{word}`" if word else "(empty)" for word in kind.values)
         case kinds.EnumType():
             return "one of " + ", ".join(f"`{member.value}`" for member in kind.cls)
         case kinds.StructType() | kinds.DataclassType():

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.factory.elements.kubernetes_objects import job_name
 from pilotage.central.factory.requests import Origin, new_pilot
 from pilotage.central.factory.sites import BadSite, PilotEntry, Shape, read_site
 from pilotage.pilot.settings import Settings
@@ -83,3 +84,17 @@ def test_what_no_pilot_takes_is_refused_with_its_line(tmp_path: Path, said: str,
 
     with pytest.raises(BadSite, match=f"PIC.yaml:5: elements.it.{told}"):
         read_site(file)
+
+
+@pytest.mark.parametrize("token", ["a1B_", "a1B-", "a1--", "----"])
+def test_the_name_of_a_pilot_is_one_that_kubernetes_takes_as_it_is(token: str) -> None:
+    class Fixed(Counting):
+        def token(self, size: int = 32) -> str:
+            return token
+
+    element, _ = an_element()
+    request, _ = new_pilot(
+        ORIGIN, element, Shape(), "shape 0", clock=HandClock(), randomness=Fixed()
+    )
+
+    assert job_name(request.stamp) == request.stamp
