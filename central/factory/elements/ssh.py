@@ -21,7 +21,7 @@ from pilotage.proto.patterns import whole
 from ..commands import Remote
 from ..drivers import Driver, Tools, Use, driver, element, kinds, read_options
 from ..element import ComputeElement
-from ..errors import BadOptions
+from ..errors import BadOptions, NoSuchDriver
 from .bare import Bare
 from .words import LETTERS
 from .words import Path as PlainPath
@@ -98,13 +98,14 @@ def _check(options: SshOptions) -> None:
         return
     try:
         found = driver(options.batch)
+    except NoSuchDriver:
+        raise BadOptions(f"options.batch: {NoSuchDriver(options.batch, _fit()).why}") from None
     except BadOptions as why:
-        raise BadOptions(f"options.batch: {why}") from None
+        raise BadOptions(f"options.batch: {str(why).removeprefix('kind: ')}") from None
     if found is DRIVER or not found.programs:
-        fit = [one for one in kinds() if one != options.batch and _is_fit(one)]
         raise BadOptions(
             f"options.batch: {options.batch!r} is no batch system whose programs can be run"
-            f" behind SSH; there are {', '.join(fit)}"
+            f" behind SSH; there are {', '.join(_fit())}"
         )
     try:
         read_options(found, options.batch_options)
@@ -117,6 +118,11 @@ def _check_use(options: SshOptions, use: Use) -> None:
     if options.batch != _BARE:
         found = driver(options.batch)
         found.check_use(read_options(found, options.batch_options), use)
+
+
+def _fit() -> list[str]:
+    """Return the kinds whose programs can be run over there."""
+    return [one for one in kinds() if _is_fit(one)]
 
 
 def _is_fit(kind: str) -> bool:

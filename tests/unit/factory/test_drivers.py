@@ -9,6 +9,7 @@ import pytest
 
 from pilotage.central.factory.drivers import Tools, driver, element, kinds
 from pilotage.central.factory.errors import BadOptions, NoSuchDriver
+from pilotage.central.factory.guarded import Guarded
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -52,7 +53,8 @@ def test_a_driver_of_others_is_used_like_ours(tools: Tools) -> None:
     made = element("abacus", {"door": "north"}, tools)
 
     assert {"abacus", "slurm", "htcondor", "arc", "ssh", "local"} <= set(kinds())
-    assert getattr(made, "door", None) == "north"
+    assert isinstance(made, Guarded)
+    assert getattr(made.within, "door", None) == "north"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,13 @@ LOGIN = {"host": "a", "user": "b", "key_file": "/key", "known_hosts": "/hosts"}
 
 @pytest.mark.parametrize("batch", ["arc", "kubernetes", "local", "ssh", "abacus", "sge", "broken"])
 def test_behind_ssh_stands_only_what_works_by_programs(tools: Tools, batch: str) -> None:
-    with pytest.raises(BadOptions, match=r"^options.batch: .*(htcondor, slurm|kind: )"):
+    with pytest.raises(BadOptions, match=r"^options.batch: .*(htcondor, slurm|cannot be loaded)"):
         element("ssh", {**LOGIN, "batch": batch, "batch_options": {"door": "north"}}, tools)
+
+
+def test_a_batch_system_that_nobody_has_is_told_with_the_nearest(tools: Tools) -> None:
+    with pytest.raises(BadOptions, match=r"^options.batch: there is no .*; did you mean 'slurm'\?"):
+        element("ssh", {**LOGIN, "batch": "slrum"}, tools)
 
 
 @pytest.mark.parametrize("kind", ["arc", "htcondor", "kubernetes", "local", "slurm", "ssh"])
