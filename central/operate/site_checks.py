@@ -20,6 +20,7 @@ from ..factory.credentials.sources import source
 from ..factory.drivers import Driver
 from ..factory.errors import BadOptions, CredentialExpired
 from ..factory.fitting import fitting
+from ..factory.site_lines import located
 from ..factory.sites import (
     SUFFIX,
     CredentialEntry,
@@ -90,7 +91,7 @@ def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Fi
         found, options = fitting(entry)
         held = _credential(entry.credential)
     except BadOptions as why:
-        return fault(CHECK, f"{file}: elements.{label.partition('/')[2]}.{why}", PAGE)
+        return fault(CHECK, located(file, label.partition("/")[2], str(why)), PAGE)
     missing = [*_unreadable(found, options), *held.wrong]
     if missing:
         do = "the user that the central runs as must be able to read it, and it must be good"

@@ -86,7 +86,7 @@ async def test_what_has_not_changed_keeps_what_is_known_of_it(book: Book) -> Non
     [
         (
             {"kind": "local", "options": {"timeout_s": 0}},
-            "PIC.yaml: elements.one.options.timeout_s",
+            "elements.one.options.timeout_s",
         ),
         ({"kind": "locale"}, "elements.one.kind: there is no driver 'locale'; there are arc,"),
     ],

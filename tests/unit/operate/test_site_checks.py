@@ -73,7 +73,7 @@ ELEMENTS: list[tuple[str, Level, str]] = [
     ("{kind: local}", Level.OK, "PIC/it: local, its file reads"),
     ("{kind: local, enabled: false}", Level.OK, "disabled by its file"),
     ("{kind: local, pilots_mx: 3}", Level.FAULT, "did you mean 'pilots_max'"),
-    ("{kind: lokal}", Level.FAULT, "there is no driver 'lokal'"),
+    ("{kind: lokal}", Level.FAULT, "PIC.yaml:2: elements.it.kind: there is no driver 'lokal'"),
     ("{kind: slurm, options: {partitoin: a, folder: /a}}", Level.FAULT, "elements.it.options"),
     (
         "{kind: arc, options: {url: 'https://ce'}, credential: {source: fiel}}",
