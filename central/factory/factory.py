@@ -35,7 +35,8 @@ FAILED_MAX = 3  # pilots one after another that come to nothing: then their elem
 FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
 NO_CREW = NoCrew()
 FETCH_TRIES = 2  # then a pilot goes without its output: others of its element have to go, too
-ROUND_S = 90.0  # of one element in one round: it must not keep the others waiting
+WAIT_S = 60.0  # for all elements in one round: who is not done goes on while the others go round
+TURN_S = 900.0  # of one element
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ class Factory:
 
     async def run(self) -> None:
         """Go round for ever. Ends by cancellation."""
-        while True:
-            await self._supervised_cycle()
-            await self._clock.sleep(self._terms.every_s)
+        async with asyncio.TaskGroup() as turns:
+            while True:
+                await self._supervised_round(turns)
+                await self._clock.sleep(self._terms.every_s)
 
     def prospects(self, spec: ClassSpec) -> list[str]:
         """Return what there is to say of pilots for a job that waits."""
@@ -124,21 +126,26 @@ class Factory:
             is_draining=self._work.is_draining(*element.key),
         )
 
-    async def _supervised_cycle(self) -> None:
+    async def _supervised_round(self, turns: asyncio.TaskGroup) -> None:
         try:
-            await self.cycle()
+            await self._round(turns)
         except StoreError as why:
             self._log("factory_waits", why=str(why))
         except Exception:  # jobs and pilots that are there go on without it
             self._log("loop_failed", loop="factory", error=traceback.format_exc())
 
     async def cycle(self) -> None:
+        """Go round once, until each element is done."""
+        async with asyncio.TaskGroup() as turns:
+            await self._round(turns)
+
+    async def _round(self, turns: asyncio.TaskGroup) -> None:
         """Look at every element, then plan and carry out."""
         self._watched = watched = sorted(await self._elements(), key=lambda one: one.is_gone)
         rest = await self._read_rows(watched)
-        await self._each(watched, self._look)
+        await self._each(turns, watched, self._look)
         await self._orphans.look(watched, rest, self._clock, self._terms.patience.gone_s)
-        await self._carry_out(watched)
+        await self._carry_out(turns, watched)
 
     async def _read_rows(self, watched: Sequence[Watched]) -> Mapping[Key, list[SlotRow]]:
         """Give the elements their pilots; return those of others."""
@@ -149,24 +156,32 @@ class Factory:
             for row in rows:
                 by_key.setdefault((row.site, row.element), []).append(row)
         for one in watched:
-            one.rows = by_key.pop(one.key)
-            one.is_empty = not one.rows
+            rows = by_key.pop(one.key)
+            one.is_empty = not rows
+            if not one.is_busy:
+                one.rows = rows
         return by_key
 
     async def _each(
-        self, watched: Iterable[Watched], do: Callable[[Watched], Awaitable[None]]
+        self,
+        turns: asyncio.TaskGroup,
+        watched: Sequence[Watched],
+        do: Callable[[Watched], Awaitable[None]],
     ) -> None:
-        """Do something with each element at once; one that fails disturbs no other."""
+        """Do something with each element at once; one that fails or takes long disturbs no other.
+
+        One that is not done in time goes on: it is busy, and what it has is not known till then.
+        """
         places = asyncio.Semaphore(AT_ONCE)
 
         async def supervised(element: Watched) -> None:
             async with places:
                 try:
-                    async with asyncio.timeout(ROUND_S):
+                    async with asyncio.timeout(TURN_S):
                         await do(element)
                 except TimeoutError:
                     element.found = None
-                    late = Unreachable(Step.REACH, f"not done after {ROUND_S:g} s")
+                    late = Unreachable(Step.REACH, f"not done after {TURN_S:g} s")
                     element.failed(late, self._clock.monotonic())
                     self._tell(element, late)
                 except ElementTrouble as why:
@@ -181,10 +196,20 @@ class Factory:
                     odd = ElementTrouble(Step.REACH, f"its driver failed: {why!r}")
                     element.failed(odd, self._clock.monotonic())
                     self._log("loop_failed", loop=element.label, error=traceback.format_exc())
+                finally:
+                    element.is_busy = False
 
-        async with asyncio.TaskGroup() as group:
-            for element in watched:
-                group.create_task(supervised(element))
+        tasks: list[asyncio.Task[None]] = []
+        for element in watched:
+            if not element.is_busy:
+                element.is_busy = True
+                tasks.append(turns.create_task(supervised(element)))
+        if tasks:
+            await asyncio.wait(tasks, timeout=WAIT_S)
+        for element in watched:
+            if element.is_busy:
+                element.found = None
+                element.trouble = element.trouble or f"not done after {WAIT_S:g} s, it goes on"
 
     def _tell(self, element: Watched, why: ElementTrouble) -> None:
         self._log(
@@ -318,7 +343,7 @@ class Factory:
 
     # -- planning and doing ---------------------------------------------------------------------
 
-    async def _carry_out(self, watched: Sequence[Watched]) -> None:
+    async def _carry_out(self, turns: asyncio.TaskGroup, watched: Sequence[Watched]) -> None:
         now = self._clock.monotonic()
         self.outlook.look([one for one in watched if not one.is_gone])
         demands, places = self.outlook.demands(), _places(watched)  # as `Outlook.look` counts them
@@ -342,7 +367,7 @@ class Factory:
             await self._submit(element, submit.get(at, []))
             await self._take_back(element, cancel.get(at, []))
 
-        await self._each([watched[at] for at in {*submit, *cancel}], do)
+        await self._each(turns, [watched[at] for at in {*submit, *cancel}], do)
         await self.staff.let_go(watched, states, shapes, found)
 
     async def _submit(self, element: Watched, wanted: Sequence[tuple[int, int]]) -> None:
@@ -364,8 +389,8 @@ class Factory:
             refused = dict.fromkeys((one.stamp for one in requests), why.why)
             await self._store.end_waiting(refused, PilotState.ABORTED, self._clock.wall())
             raise
-        element.refuses = False
-        if has_refused:
+        element.refuses = has_refused
+        if has_refused and submitted.slots:
             element.answered()
         await self._store.place_slots(submitted.slots)
         if submitted.refused:
@@ -377,6 +402,8 @@ class Factory:
             pilots=len(submitted.slots),
             refused=len(submitted.refused),
         )
+        if submitted.refused and not submitted.slots:  # each for itself, and it comes to the same
+            raise Denied(Step.SUBMIT, next(iter(submitted.refused.values())))
 
     def _new(self, element: Watched, number: int) -> tuple[PilotRequest, NewSlot]:
         return new_pilot(

@@ -1,10 +1,13 @@
 """Elements that fail beside one that does not: who gets the pilots, and who is told of."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from pilotage.central.factory.element import SlotState
+from pilotage.central.factory.element import PilotRequest, SlotState, Submitted
 from pilotage.central.factory.errors import CredentialExpired, Denied, Step
 from pilotage.proto.job import Need
+from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 
 from .test_factory import Stage, an_element
@@ -116,3 +119,25 @@ async def test_an_element_that_has_taken_a_pilot_after_all_refuses_no_more() -> 
     assert "the line was cut" in refused
     assert element.trouble == ""
     assert [one.slot.state for one in driver.pilots.values()] == [SlotState.QUEUED]
+
+
+class RefusesEach(FakeElement):
+    """Has a word for each pilot, and takes none."""
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        self.called(Step.SUBMIT)
+        return Submitted({}, {one.stamp: "no queue for it" for one in requests})
+
+
+async def test_one_that_refuses_each_pilot_by_itself_has_a_pause_as_well() -> None:
+    element, _ = an_element()
+    element.driver = driver = RefusesEach()
+    stage = Stage(element)
+    stage.work.jobs[Need()] = 1
+    for _ in range(240):  # an hour
+        await stage.factory.cycle()
+        stage.clock.now += 15
+
+    assert 4 <= driver.calls.count("submit") <= 9
+    assert element.trouble == "submit: no queue for it"
+    assert set((await stage.states()).values()) == {PilotState.ABORTED}
