@@ -109,7 +109,7 @@ User's group not permitted
 )
 _FAILED = re.compile(r"submission failed: (.*)")
 # sbatch itself says so of words that it does not know, before it asks anybody.
-_NOT_ASKED = ('Try "sbatch --help"', "sbatch: unrecognized option", "sbatch: error: Invalid --")
+_NOT_ASKED = ('Try "sbatch --help"', "sbatch: unrecognized option", "sbatch: error: Invalid ")
 
 
 class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -171,6 +171,7 @@ REFUSED = b"sbatch: error: Batch job submission failed: "
         REFUSED + b"Requested node configuration is not available",
         REFUSED + b"Required partition not available (inactive or drain)",
         REFUSED + b"Job violates accounting/QOS policy (job submit limit, user's size)",
+        b"sbatch: error: Invalid generic resource (gres) specification",
         b"sbatch: unrecognized option '--frob'\nTry \"sbatch --help\" for more information",
     ],
 )
