@@ -7,7 +7,7 @@ a plan is made; one that does not answer is unknown, and gets no pilot.
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -85,7 +85,7 @@ class Factory:
         """Go round for ever. Ends by cancellation."""
         async with asyncio.TaskGroup() as turns:
             while True:
-                await self._supervised_round(turns)
+                await self._supervised_cycle(turns)
                 await self._clock.sleep(self._terms.every_s)
 
     def prospects(self, spec: ClassSpec) -> list[str]:
@@ -126,7 +126,7 @@ class Factory:
             is_draining=self._work.is_draining(*element.key),
         )
 
-    async def _supervised_round(self, turns: asyncio.TaskGroup) -> None:
+    async def _supervised_cycle(self, turns: asyncio.TaskGroup) -> None:
         try:
             await self._round(turns)
         except StoreError as why:

@@ -33,6 +33,7 @@ class Watched:
     pause_s: float = 0.0
     open_at: float = 0.0  # before that nothing is submitted
     in_vain: int = 0  # pilots one after another that ended before they asked for work
+    is_busy: bool = False  # its turn goes on
     tried: Counter[str] = field(default_factory=Counter[str])  # pilot → times its output was asked
     heard_at: float = 0.0  # wall clock: when the last of its pilots registered
     is_gone: bool = False  # no file speaks of it any more: what waits there is taken back

@@ -1,11 +1,13 @@
 """An element that answers some calls and lets others hang holds nobody up."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from pilotage.central.factory.element import PilotOutput, SlotState
+from pilotage.central.factory import factory
+from pilotage.central.factory.element import PilotOutput, PilotRequest, SlotState, Submitted
 from pilotage.central.factory.errors import Step, Unreachable
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
@@ -82,3 +84,45 @@ async def test_outputs_that_cannot_be_had_are_given_up_one_by_one() -> None:
     assert driver.timed_out["output"] <= 16
     assert set((await stage.states()).values()) == {PilotState.FAILED}
     assert not element.tried
+
+
+class Gated(FakeElement):
+    """One that takes what it gets when a test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.asked = asyncio.Event(), 0
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+        self.asked += 1
+        await self.gate.wait()
+        return await super().submit(requests)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.005)
+
+
+async def test_others_go_round_while_one_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory, "WAIT_S", 0.05)
+    (slow, _), (other, driver) = an_element("slow"), an_element("other")
+    slow.driver = gated = Gated()
+    stage = Stage(slow, other)
+    stage.work.jobs[Need()] = 4
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(stage.factory.run())
+        await until(lambda: gated.asked == 1 and driver.calls.count("states") >= 5)
+        told, while_busy = slow.trouble, (slow.found, len(driver.pilots))
+        stage.work.jobs[Need()] = 6
+        await until(lambda: len(driver.pilots) == 6)
+        gated.gate.set()
+        await until(lambda: slow.found is not None and slow.found.pilots == 2 and not slow.trouble)
+        running.cancel()
+
+    assert "not done after 0.05 s" in told
+    assert while_busy == (None, 4)
+    assert gated.asked == 1, "its turn went on: it was not asked twice"
