@@ -11,9 +11,11 @@ from .drivers import Tools, element
 from .element import ComputeElement
 from .errors import BadOptions
 from .fitting import fitting
-from .sites import ElementEntry, SiteBook, SiteEntry, read_sites
+from .site_lines import located
+from .sites import SUFFIX, ElementEntry, SiteBook, SiteEntry, read_sites
 from .watched import Watched
 
+LEFT = "no site's file speaks of it any more: pilots that wait there are taken back"
 MakeTools = Callable[[str, str, ElementEntry], Tools]  # site, element, what is said of it
 Make = Callable[[str, ElementEntry, Tools], ComputeElement]
 
@@ -39,8 +41,9 @@ class ElementBook:
         self._folder, self._tools, self._log, self._make = folder, tools, log, make
         self._book = SiteBook()
         self._watched: dict[tuple[str, str], Watched] = {}
+        self._gone: dict[tuple[str, str], Watched] = {}  # with what is left there of ours
         self.troubles: list[Trouble] = []
-        self._is_stale = True
+        self._is_stale = self._is_unread = True
 
     @property
     def sites(self) -> SiteBook:
@@ -59,16 +62,30 @@ class ElementBook:
         return self.in_force()
 
     def find(self, site: str, element: str) -> Watched | None:
-        """Return an element that is in force."""
-        return self._watched.get((site, element))
+        """Return an element that is in force, or that is left with pilots."""
+        return self._watched.get((site, element)) or self._gone.get((site, element))
 
     def in_force(self) -> list[Watched]:
         """Return the elements, in the order of their names."""
         return [self._watched[key] for key in sorted(self._watched)]
 
+    def left(self) -> list[Watched]:
+        """Return the elements of which no file speaks any more, as long as pilots are there."""
+        self._gone = {key: one for key, one in self._gone.items() if not one.is_empty}
+        return [self._gone[key] for key in sorted(self._gone)]
+
+    def is_gone(self, site: str, element: str) -> bool:
+        """Whether no file speaks of an element. As long as one does not read, it may be there."""
+        return not (
+            self._is_unread
+            or self._book.unlisted
+            or (site, element) in self._watched
+            or any(one.site == site and one.element in ("", element) for one in self.troubles)
+        )
+
     def reload(self) -> None:
         """Read all files again. One that does not read disturbs no other, nor what it said last."""
-        self._book = read_sites(self._folder, self._book)
+        self._book, self._is_unread = read_sites(self._folder, self._book), False
         self.troubles = [Trouble(site, "", why) for site, why in self._book.troubles.items()]
         watched: dict[tuple[str, str], Watched] = {}
         for site, site_entry in self._book.sites.items():
@@ -76,11 +93,18 @@ class ElementBook:
                 try:
                     watched[site, name] = self._one(site, name, site_entry, entry)
                 except (BadOptions, OSError) as why:
-                    told = f"{self._folder / site}.yaml: elements.{name}.{why}"
+                    told = located(self._folder / f"{site}{SUFFIX}", name, str(why))
                     self.troubles.append(Trouble(site, name, told))
                     if (site, name) in self._watched:  # what it said before stays in force
                         watched[site, name] = self._watched[site, name]
+        for key, one in self._watched.items():
+            if key not in watched:
+                self._goes(one)
+        for key in watched:
+            self._gone.pop(key, None)
         self._watched = watched
+        if self._book.unlisted and watched:  # without any, there may never have been a folder
+            self._log("site_trouble", site="", element="", why=self._book.unlisted)
         for trouble in self.troubles:
             self._log("site_trouble", site=trouble.site, element=trouble.element, why=trouble.why)
         self._log(
@@ -90,10 +114,15 @@ class ElementBook:
             troubles=len(self.troubles),
         )
 
+    def _goes(self, one: Watched) -> None:
+        one.is_gone, one.is_empty = True, False
+        self._gone[one.key] = one
+        self._log("element_gone", site=one.site, element=one.name, pilots=len(one.rows), why=LEFT)
+
     def _one(self, site: str, name: str, site_entry: SiteEntry, entry: ElementEntry) -> Watched:
-        known = self._watched.get((site, name))
+        known = self.find(site, name)
         if known is not None and known.entry == entry:
-            known.site_entry = site_entry
+            known.site_entry, known.is_gone = site_entry, False
             return known
         tools = self._tools(site, name, entry)
         return Watched(

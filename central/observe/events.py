@@ -66,6 +66,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "host_suspicious": frozenset({"site", "element", "host", "why"}),
     # a single job did well on a suspended host: it gets jobs again
     "host_restored": frozenset({"site", "element", "host", "why"}),
+    # no site's file speaks of an element any more: what becomes of its pilots
+    "element_gone": frozenset({"site", "element", "pilots", "why"}),
     # something in a site's file is not in force; what it said before stays
     "site_trouble": frozenset({"site", "element", "why"}),
     # the sites' files were read, at the start or after SIGHUP

@@ -57,7 +57,7 @@ async def keep_pilots(
         async def elements() -> list[Watched]:
             watched = await book.fresh()
             view.note(watched)
-            return watched
+            return [*watched, *book.left()]
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, book.look_again)
         script = await asyncio.to_thread(pilot_sh)
@@ -77,6 +77,7 @@ async def keep_pilots(
             work=work,
             crew=crew,
             elements=elements,
+            is_gone=book.is_gone,
             clock=clock,
             randomness=randomness,
             log=log,

@@ -1,7 +1,7 @@
 """The factory's round over stores and elements in memory."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -126,6 +126,7 @@ class Stage:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.randomness = Counting()
         self.bounds = bounds
+        self.is_gone: Callable[[str, str], bool] = lambda site, element: False
         self.factory = self.born()
 
     async def _elements(self) -> list[Watched]:
@@ -141,6 +142,7 @@ class Stage:
             store=self.store,
             work=self.work,
             crew=self.crew,
+            is_gone=self.is_gone,
             elements=self._elements,
             clock=self.clock,
             randomness=self.randomness,

@@ -1,0 +1,61 @@
+"""Pilots of elements of which no site's file speaks any more, and that nobody can ask.
+
+An element that goes while the central lives is asked as before, by the driver it had. After a
+restart there is none; or the element went because it does not answer any more. Its pilots that
+wait end then after a while: should one of them start all the same, it is refused and ends alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from pilotage.proto.pilot_states import FINAL, PilotState
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.slots import SlotRow, Slots
+from .watched import Watched
+
+Key = tuple[str, str]  # site, element
+WHY: Final = "no site's file speaks of its element any more"
+_NOBODY: Final = (
+    "no site's file speaks of it, and it cannot be asked: pilots that waited are aborted"
+)
+AT_ONCE_MAX: Final = 1_000  # pilots of one element in one round
+
+
+class Orphans:
+    """Ends what nobody can ask about, when it has been so for long enough."""
+
+    def __init__(self, store: Slots, is_gone: Callable[[str, str], bool], log: Log) -> None:
+        self._store, self._is_gone, self._log = store, is_gone, log
+        self._since: dict[Key, float] = {}
+
+    async def look(
+        self,
+        watched: Sequence[Watched],
+        others: Mapping[Key, Sequence[SlotRow]],
+        clock: Clock,
+        patience_s: float,
+    ) -> None:
+        """Look at elements without files; `others`: pilots of elements that have no driver."""
+        lost = {key: rows for key, rows in others.items() if self._is_gone(*key)}
+        silent = {one.key: one.rows for one in watched if one.is_gone and one.found is None}
+        now = clock.monotonic()
+        self._since = {key: self._since.get(key, now) for key in (*lost, *silent)}
+        for key, rows in (*lost.items(), *silent.items()):
+            if now - self._since[key] <= patience_s:
+                continue
+            await self._end(key, rows, clock.wall())
+            if key in lost:  # nobody will ever say that it has no more of them
+                await self._store.forget_slots([row.pilot for row in rows if row.state in FINAL])
+
+    async def _end(self, key: Key, rows: Sequence[SlotRow], at: float) -> None:
+        waiting = (
+            row.pilot for row in rows if row.registered_at is None and row.state not in FINAL
+        )
+        pilots = dict.fromkeys(islice(waiting, AT_ONCE_MAX), WHY)
+        if not pilots:
+            return
+        ended = await self._store.end_waiting(pilots, PilotState.ABORTED, at)
+        self._log("element_gone", site=key[0], element=key[1], pilots=len(ended), why=_NOBODY)
