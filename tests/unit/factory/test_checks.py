@@ -222,9 +222,10 @@ async def test_what_fails_before_a_pilot_waits_is_named(name: str, tmp_path: Pat
 async def test_an_element_that_a_probe_did_not_get_into_is_shown_so(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Element(nothing))
     stage.element.refuses_us = Denied(Step.AUTHORISE, "403: not in the list")
-    (element,) = await stage.book.fresh()
-    element.found, element.asked_at = Reconciled(), stage.clock.monotonic()
+    (before,) = await stage.book.fresh()
+    before.found, before.asked_at = Reconciled(), stage.clock.monotonic()
     await stage.check()
+    (element,) = stage.book.in_force()
 
     assert element.found is None, "a `?` is shown"
     assert element.is_to_be_asked(stage.clock.monotonic())
