@@ -1,7 +1,7 @@
 """Drivers of compute elements by their kind: ours and those of others, found by entry points."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from .commands import Commands
 from .credential import CredentialSource
 from .element import ComputeElement
 from .errors import BadOptions, NoSuchDriver
+from .guarded import FewCommands, Guarded
+from .striking import Striking
 
 GROUP = "pilotage.elements"
 
@@ -96,7 +98,12 @@ def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeEleme
     found = driver(kind)
     if tools.credential is not None and not found.takes_credential:
         raise BadOptions(f"credential: an element of kind {kind!r} takes none; leave it out")
-    return found.make(read_options(found, options), tools)
+    own = replace(tools, commands=FewCommands(tools.commands))
+    if tools.credential is None:
+        return Guarded(found.make(read_options(found, options), own))
+    credential = Striking(tools.credential)
+    own = replace(own, credential=credential)
+    return Guarded(found.make(read_options(found, options), own), lambda: credential.secrets)
 
 
 def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:

@@ -20,8 +20,13 @@ class ElementTrouble(Exception):
     """A call of an element failed as a whole; the message names the element's own words."""
 
     def __init__(self, step: Step, why: str) -> None:
-        super().__init__(f"{step.value}: {why}")
-        self.step, self.why = step, why
+        super().__init__()
+        self.step = step
+        self.say(why)
+
+    def say(self, why: str) -> None:
+        """Say it in other words."""
+        self.why, self.args = why, (f"{self.step.value}: {why}",)
 
 
 class Unreachable(ElementTrouble):

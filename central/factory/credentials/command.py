@@ -12,6 +12,7 @@ from ...ports import Clock
 from ..commands import Commands, NoAnswer, NotStarted
 from ..credential import Credential
 from ..errors import CredentialExpired
+from ..striking import struck
 from .files import fresh
 
 KEPT_PART = 0.75
@@ -61,5 +62,7 @@ class CommandSource:
             raise CredentialExpired(str(why)) from None
         text = done.text.strip()
         if done.code != 0 or not text:
-            raise CredentialExpired(f"{name}: exit code {done.code}: {done.complaint}")
+            said = done.err.decode("utf-8", "replace")  # what it prints else may be the credential
+            words = " ".join(struck(said, text.split()).split())[-500:] or "without a word"
+            raise CredentialExpired(f"{name}: exit code {done.code}: {words}")
         return fresh(text, name, self._clock)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from ..commands import Commands, Completed, NoAnswer, NotStarted
+from ..commands import OUTPUT_BYTES_MAX, Commands, Completed, NoAnswer, NotStarted
 from ..element import PilotRequest, Submitted
 from ..errors import Denied, Step, Unreachable
 
@@ -23,13 +23,16 @@ class Calls:
     async def run(self, step: Step, *argv: str, stdin: bytes = b"") -> Completed:
         """Run a program, whatever its exit code. Raises Unreachable and Denied."""
         try:
-            return await self._commands.run(
+            done = await self._commands.run(
                 argv, stdin=stdin, environment=self._environment, timeout_s=self._timeout_s
             )
         except NoAnswer as why:
             raise Unreachable(step, str(why)) from None
         except NotStarted as why:
             raise Denied(step, str(why)) from None
+        if done.is_cut:  # what is not in the rest of a list would be taken for gone
+            raise Unreachable(step, f"{argv[0]}: printed more than {OUTPUT_BYTES_MAX} bytes")
+        return done
 
 
 async def submit_each(

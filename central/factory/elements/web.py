@@ -49,9 +49,24 @@ class Web:
                 asyncio.timeout(self._timeout_s),  # of all of it, however slowly it comes
                 self._client.stream(method, path, content=content, headers=headers) as reply,
             ):
+                encoding = reply.headers.get("content-encoding", "identity")
+                if encoding != "identity":  # a little of it may stand for more than there is memory
+                    raise Unreachable(step, f"its answer is in the encoding {encoding[:40]!r}")
                 return Answer(reply.status_code, await _end_of(reply, most))
         except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, ValueError) as why:
-            raise Unreachable(step, f"{type(why).__name__}: {why}") from None
+            raise Unreachable(step, _in_words(why, str(self._client.base_url))) from None
+
+
+def _in_words(why: BaseException, url: str) -> str:
+    """Say what happened at a URL: the library's own words hide what the system has said."""
+    first: BaseException | None = why
+    words = [str(why)]
+    while first is not None:
+        if isinstance(first, OSError) and str(first) not in words:
+            words.append(str(first))
+        first = first.__cause__ or first.__context__
+    said = ": ".join(dict.fromkeys(filter(None, (words[0], words[-1]))))
+    return f"{type(why).__name__} at {url}" + (f": {said}" if said else "")
 
 
 async def _end_of(reply: httpx.Response, most: int) -> bytes:
@@ -107,7 +122,7 @@ async def opened(
     Raises Denied where the file of its authorities, or that of our certificate, does not read.
     """
     context = await asyncio.to_thread(_trusting, ca_file, certificate)
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
     if token:
         headers["authorization"] = f"Bearer {token}"
     try:
