@@ -129,6 +129,8 @@ def _ended(found: Reconciled, row: SlotRow, said: Mapping[str, Slot], is_late: b
         found.forget.append(row)
         return
     slot = said.get(row.slot, GONE)
+    if slot.state is SlotState.GONE and row.state is not PilotState.DONE and not is_late:
+        return  # it may be back: then it is to be cancelled
     if slot.state in (SlotState.ENDED, SlotState.GONE):
         if row.state is PilotState.FAILED and slot.state is SlotState.ENDED:
             found.fetch.append(row)

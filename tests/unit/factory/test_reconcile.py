@@ -60,7 +60,10 @@ CASES: dict[str, Case] = {
     ),
     "it said good-bye, and waits still": Case(P.DONE, Slot(S.QUEUED), does="cancel", in_queue=True),
     "it failed": Case(P.FAILED, Slot(S.ENDED, 1), does="fetch forget", counts=False),
-    "it failed, and nothing is left": Case(P.FAILED, Slot(S.GONE), does="forget", counts=False),
+    "it failed, and is out of sight": Case(P.FAILED, Slot(S.GONE), does="", counts=False),
+    "it failed, and nothing is left": Case(
+        P.FAILED, Slot(S.GONE), age_s=301, does="forget", counts=False
+    ),
     "it failed, and its batch job runs on": Case(P.FAILED, Slot(S.RUNNING), does="cancel"),
     "it was taken back": Case(P.ABORTED, Slot(S.QUEUED), does="cancel", in_queue=True),
     "it never had a slot": Case(P.ABORTED, Slot(S.GONE), slot=None, does="forget", counts=False),
