@@ -27,7 +27,8 @@ SAID_MAX = 4_000  # characters of what it printed that are shown
 BACK_S = 30.0  # for taking a pilot back
 
 STEPS: Mapping[str, str] = {  # step → what may help where it fails
-    "reach": "see host, port and the programs in the site's file, and whether they work by hand",
+    "reach": "see `url`, or `host` and `port`, in the site's file, and whether its programs work by"
+    " hand",
     "credential": "see `credential` in the site's file, and renew what has run out",
     "authorise": "ask the site whether it knows us by this credential, and what it may do there",
     "submit": "see the options of the element: partition, queue, account, folder",
