@@ -2,13 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from .exit_codes import Exit
 from .present import note, number, print_json, print_line
 from .serve import parse_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..operate.findings import Finding
 
 app = App(name="admin", help="Back up and restore an installation.")
 
@@ -198,8 +203,14 @@ def doctor(
     if json:
         print_json(findings)
     else:
-        for one in findings:
-            print_line(f"{one.level.value:<8} {one.check:<12} {one.said}")
-            if one.do:
-                print_line(f"{'':<8} {'':<12} → {one.do}")
+        print_findings(findings)
     return Exit.FAILED if operate.at_fault(findings) else Exit.OK
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """Print a line for each; what to do stands once below those that it is for."""
+    following = [one.do for one in findings[1:]] + [""]
+    for one, after in zip(findings, following, strict=False):
+        print_line(f"{one.level.value:<8} {one.check:<12} {one.said}")
+        if one.do and one.do != after:
+            print_line(f"{'':<8} {'':<12} → {one.do}")
