@@ -236,6 +236,6 @@ def _why_failed(lease: Lease, report: Report) -> str:
     if how is How.EXITED:
         return f"exit code {report.exit_code}"
     if how is How.WALL:
-        return f"ran longer than its wall_s of {lease.wall_s:g} s"
+        return f"{how.value}: ran longer than its wall_s of {lease.wall_s:g} s"
     told = report.detail not in ("", how.value)
     return f"{how.value}: {report.detail}" if told else how.value

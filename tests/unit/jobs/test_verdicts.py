@@ -186,7 +186,7 @@ def test_why_a_person_wanted_the_end_is_the_reason_of_the_job(line: str) -> None
 def test_a_payload_that_ran_too_long_is_told_its_limit() -> None:
     change = verdicts.result(a_lease(), an_ended(how=How.WALL, detail="wall"), at=1.0)
 
-    assert change.reason == "ran longer than its wall_s of 600 s"
+    assert change.reason == "wall: ran longer than its wall_s of 600 s"
 
 
 # What an attempt of 4 cores with a wall time of 100 s has used at second 1 000:
