@@ -1,7 +1,11 @@
 """What is told of pilots to those who plan others, and the order to go: on fakes."""
 
-from pilotage.proto.messages import Beat
+import asyncio
+
+from pilotage.proto import topics
+from pilotage.proto.messages import Beat, Down
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.wire import decode
 
 from .test_hosts import Scene, Voice, scene
 
@@ -70,5 +74,40 @@ def test_only_pilots_with_nothing_to_do_are_idle_and_go_when_they_are_told_to() 
         assert none == (), "it was told to go"
         assert await state(one, idle) is PilotState.DRAINING
         assert await state(one, busy) is PilotState.RUNNING
+
+    scene(tell)
+
+
+def test_an_idle_pilot_that_may_go_is_told_so_over_the_bus() -> None:
+    async def tell(one: Scene) -> None:
+        idle = one.voices[0]
+        await idle.ask()
+        await one.world.clock.sleep(1)  # until the central is on the bus
+        assert idle.broker is not None
+        link = one.world.broker.connect(idle.broker.user, idle.broker.password)
+        link.subscribe(topics.down(idle.caller.community, idle.caller.pilot))
+        gone = await one.world.central.crew.drain({idle.caller.pilot: "no job needs it"})
+        async with asyncio.timeout(10):
+            _, said = await link.receive()
+
+        assert gone == [idle.caller.pilot]
+        assert decode(Down, said) == Down(drain=True)
+
+    scene(tell)
+
+
+def test_a_pilot_is_idle_until_two_beats_of_it_are_missing() -> None:
+    async def tell(one: Scene) -> None:
+        crew, idle = one.world.central.crew, one.voices[0]
+        await idle.ask()
+        beat_s = one.world.settings.lease.beat_s
+        at_once = dict(crew.idle())
+        await one.world.clock.sleep(2 * beat_s)
+        still = dict(crew.idle())
+        await one.world.clock.sleep(1)
+
+        assert at_once == {idle.caller.pilot: 0.0}
+        assert still == {idle.caller.pilot: 2 * beat_s}
+        assert crew.idle() == {}
 
     scene(tell)

@@ -9,6 +9,7 @@ import pytest
 
 from pilotage.central.auth.callers import PilotCaller, User
 from pilotage.central.errors import Refused
+from pilotage.central.jobs.hosts import End, Hosts
 from pilotage.proto.api import SecretRequest, Submission
 from pilotage.proto.api_sites import SiteAction, SiteActionName
 from pilotage.proto.job import Job
@@ -18,6 +19,7 @@ from pilotage.proto.messages import (
     Assignment,
     Attempt,
     Beat,
+    BrokerLogin,
     How,
     Node,
     Offer,
@@ -44,6 +46,7 @@ class Voice:
         self.is_parked = False
         self.held: set[Attempt] = set()
         self.caller = PilotCaller(pilot="", community="", site="", element="")
+        self.broker: BrokerLogin | None = None
 
     async def start(self) -> "Voice":
         pilots = self._world.central.services.pilots
@@ -55,7 +58,7 @@ class Voice:
         self.caller = PilotCaller(
             pilot=me.pilot, community=me.community, site=me.site, element=me.element
         )
-        self.gen, self.session = me.gen, me.session
+        self.gen, self.session, self.broker = me.gen, me.session, me.broker
         return self
 
     async def ask(self, jobs_max: int = 1) -> tuple[Assignment, ...]:
@@ -195,6 +198,58 @@ def test_no_pilot_of_a_suspended_host_is_woken_for_a_job() -> None:
         assert (second.is_parked, matcher.parked_ask(second.caller.pilot)) == (False, 0)
 
     scene(tell)
+
+
+def test_pilots_that_wait_on_a_host_are_woken_no_more_once_it_is_suspended() -> None:
+    async def tell(one: Scene) -> None:
+        first, elsewhere = one.voices[:2]
+        beside = await Voice(one.world, "wn0").start()
+        await one.submit(3, "maria")
+        await one.submit(2, "jorge")
+        for _ in range(4):
+            await first.fails((await first.ask())[0])
+        (fifth,) = await first.ask()
+        for voice in (beside, elsewhere):
+            await voice.ask()
+        parked = one.world.central.memory.queue.matcher.parked_pilots()
+        before = {beside.caller.pilot, elsewhere.caller.pilot} & set(parked)
+        await first.fails(fifth)
+
+        assert before == {beside.caller.pilot, elsewhere.caller.pilot}
+        assert list(one.world.central.memory.queue.matcher.parked_pilots()) == [
+            elsewhere.caller.pilot
+        ]
+
+    scene(tell)
+
+
+def test_a_site_that_is_as_it_should_be_clears_its_own_hosts_and_elements_alone() -> None:
+    hosts = Hosts()
+    for site in ("CSCS", "PIC"):
+        for element in ("arc", "slurm"):
+            hosts.room(site, element, "wn0", 0.0)
+    for number in range(40):  # at both elements called slurm, on one host of each site
+        for site in ("CSCS", "PIC"):
+            owner = f"owner{number % 5}"
+            bad = End(number, owner, How.EXITED, is_good=False, ran_s=1.0, why="exit code 127")
+            hosts.ended(site, "slurm", f"wn{number % 8}", bad, 1.0)
+
+    def held() -> set[tuple[str, ...]]:
+        return {one.place for shown in hosts.shown() for one in shown}
+
+    before = held()
+    hosts.lift_all("PIC", "arc")
+    another = held()
+    hosts.lift_all("PIC", "slurm")
+    element = held()
+    hosts.lift_all("PIC")
+
+    of_pic = {place for place in before if place[0] == "PIC"}
+    assert {("PIC", "slurm"), ("CSCS", "slurm")} < before
+    assert len(of_pic) > 1
+    assert another == before
+    assert before - element == {("PIC", "slurm")}
+    assert held() == before - of_pic
 
 
 def test_a_job_whose_software_a_host_has_not_goes_to_another_host_and_comes_back_later() -> None:
