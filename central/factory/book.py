@@ -1,6 +1,5 @@
 """The elements that are in force, made from the sites' files, and made anew when these change."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from .drivers import Tools, element
 from .element import ComputeElement
 from .errors import BadOptions
 from .fitting import fitting
+from .regular import Reader
 from .site_lines import located
 from .sites import SUFFIX, ElementEntry, SiteBook, SiteEntry, read_sites
 from .watched import Watched
@@ -44,6 +44,7 @@ class ElementBook:
         self._gone: dict[tuple[str, str], Watched] = {}  # with what is left there of ours
         self.troubles: list[Trouble] = []
         self._is_stale = self._is_unread = True
+        self._reader = Reader()
 
     @property
     def sites(self) -> SiteBook:
@@ -58,7 +59,12 @@ class ElementBook:
         """Return the elements that are in force by the files as they were when that was asked."""
         if self._is_stale:
             self._is_stale = False
-            await asyncio.to_thread(self.reload)
+            try:
+                await self._reader.do(self.reload)
+            except TimeoutError:  # nothing is known of what there is now: all stays
+                self._is_stale = True
+                why = f"{self._folder}: its file system does not answer"
+                self._log("site_trouble", site="", element="", why=why)
         return self.in_force()
 
     def find(self, site: str, element: str) -> Watched | None:

@@ -52,11 +52,17 @@ class Spawned:
             raise NoAnswer(f"{argv[0]}: lost sight of it") from None
         finally:
             self._waiting.pop(order.n, None)
+            if not future.done() or future.cancelled():  # nobody waits for it: it must not run on
+                self._end(process, order.n)
         if outcome.not_started:
             raise NotStarted(outcome.not_started)
         if outcome.code is None:
             raise NoAnswer(f"{argv[0]}: not ended after {timeout_s:g} s")
         return Completed(outcome.code, outcome.out, outcome.err, outcome.is_cut)
+
+    def _end(self, process: asyncio.subprocess.Process, n: int) -> None:
+        if process.stdin is not None and process.returncode is None:
+            process.stdin.write(framed(Order(n, [], b"", {}, 0.0, 0)))
 
     async def _spawner(self) -> asyncio.subprocess.Process:
         async with self._starting:

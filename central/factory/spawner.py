@@ -8,17 +8,18 @@ import contextlib
 import os
 import signal
 import sys
+from functools import partial
 
 import msgspec
 
-AT_ONCE = 16
+AT_ONCE = 64  # of all elements; how many of one, says the central
 LENGTH_BYTES = 4
 ORDER_BYTES_MAX = 64_000_000
 KILLED_WAIT_S = 5.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """One program that is to be run."""
+    """One program that is to be run; without words: the one of this number is to be ended."""
 
     n: int
     argv: list[str]
@@ -119,25 +120,30 @@ async def serve(orders: asyncio.StreamReader, outcomes: asyncio.StreamWriter) ->
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(order: Order) -> None:
-        try:
+        async with places:
             outcomes.write(framed(await carry_out(order)))
-        finally:
-            places.release()
 
     async with asyncio.TaskGroup() as group:
-        running: set[asyncio.Task[None]] = set()
+        running: dict[int, asyncio.Task[None]] = {}
         while True:
             try:
                 length = int.from_bytes(await orders.readexactly(LENGTH_BYTES), "big")
                 data = await orders.readexactly(length)
             except asyncio.IncompleteReadError:
                 break
-            await places.acquire()
-            task = group.create_task(one(msgspec.msgpack.decode(data, type=Order)))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        for task in running:
+            order = msgspec.msgpack.decode(data, type=Order)
+            if not order.argv:
+                if order.n in running:
+                    running[order.n].cancel()
+                continue
+            running[order.n] = task = group.create_task(one(order))
+            task.add_done_callback(partial(_forget, running, order.n))
+        for task in running.values():
             task.cancel()
+
+
+def _forget(running: dict[int, asyncio.Task[None]], n: int, _: asyncio.Task[None]) -> None:
+    del running[n]
 
 
 async def main() -> None:

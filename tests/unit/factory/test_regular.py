@@ -10,6 +10,7 @@ import pytest
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import CredentialExpired
 from pilotage.central.factory.regular import Reader, read_regular
+from pilotage.central.factory.sites import FILE_MAX_BYTES, SiteBook, read_sites
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -21,6 +22,19 @@ def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
     for name in ("pipe", ""):
         with pytest.raises(OSError, match="no regular file"):
             read_regular(tmp_path / name, 10)
+
+
+def test_a_site_that_is_a_pipe_or_has_no_end_harms_no_other(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with (tmp_path / "huge.yaml").open("wb") as huge:
+        huge.truncate(FILE_MAX_BYTES + 1)
+    (tmp_path / "PIC.yaml").write_text("elements:\n  a:\n    kind: local\n")
+
+    book = read_sites(tmp_path, SiteBook())
+
+    assert list(book.sites) == ["PIC"]
+    assert "no regular file" in book.troubles["pipe"]
+    assert f"more than {FILE_MAX_BYTES} bytes" in book.troubles["huge"]
 
 
 @pytest.mark.parametrize("kind", ["file", "renewed", "proxy"])
