@@ -103,6 +103,8 @@ class Reports:
             missing = tuple(sorted({out.sha256 for out in report.outputs} & absent))
             if missing:
                 return Judged(report, Answer.MISSING, missing=missing)
+            if report.how is How.DRAINED and presence.told:
+                report = altered(report, detail=presence.told)  # a pilot is not told by whom
             return self._judge_ended(lease, report, at)
         if lease.phase is not Phase.LIVE:
             return Judged(report)  # a beat takes the job back, or a new attempt makes this stale

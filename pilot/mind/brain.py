@@ -413,7 +413,7 @@ class Brain:
     def _told_to_end(self, drain: bool, hurry: bool, now: float) -> None:
         """The central says in which way, if at all."""
         if hurry:
-            self._stop_all("killed by the central", now)
+            self._stop_all("killed by an operator", now)
         elif drain:
             self._drain("asked by the central")
 

@@ -179,6 +179,9 @@ def test_a_killed_pilot_ends_at_once_and_its_job_runs_elsewhere_without_a_retry(
         assert view.reason.endswith("test")
         assert ended.state is PilotState.DONE
         assert "killed by" in ended.reason
+        (job,) = await operator.jobs()
+        stopped, *_ = await operator.world.store.attempts(job.id)
+        assert stopped.detail == view.reason  # by whom, and why
         assert operator.lives[first].result() == 0
 
     story(tell)
