@@ -7,7 +7,7 @@ from pilotage.proto.messages import How, Usage
 
 from ..observe.events import Log
 from ..ports import Clock
-from .hosts import QUICK_S, End, match_without
+from .hosts import QUICK_S, End, match_canary, match_without
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
@@ -68,7 +68,16 @@ class HostWatch:
             if found:
                 self._labour.works(presence.pilot)
             return found, False
-        found, is_aside = match_without(self._queue.matcher, offer, most, aside, now)
+        tried = self._hosts.tried(presence.site, presence.element, presence.host)
+        if tried and room is not None:
+            classes, is_aside = self._queue.classes, False
+
+            def has_tried(one: Match) -> bool:
+                return classes[one.class_id].kind.owner in tried
+
+            found = match_canary(self._queue.matcher, offer, aside, has_tried, now)
+        else:
+            found, is_aside = match_without(self._queue.matcher, offer, most, aside, now)
         if found:
             self._labour.works(presence.pilot)
         if room is not None:

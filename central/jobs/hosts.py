@@ -6,7 +6,7 @@ a moment: what a job needs was not there, and another host may have it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ ASIDE_S: Final = 120.0  # for so long a job is not given again to a host where i
 LATELY_S: Final = 900.0  # a host that has not asked for so long is no other choice
 ASIDE_MAX: Final = 64  # such jobs of a host, the newest
 HOSTS_MAX: Final = 10_000  # with such jobs
+PASSED_MAX: Final = 32  # jobs of owners who have tried, before one of them tries again
 WHOLE: Final = Terms(jobs_min=20)  # of an element: many hosts, many jobs
 
 # Ends that say something about a host when they come early.
@@ -106,6 +107,10 @@ class Hosts:
         """Return how many jobs may go to an element now; None: as many as fit."""
         return self._elements.room((site, element), now)
 
+    def tried(self, site: str, element: str, host: str) -> set[str]:
+        """Return the owners whose jobs have tried the places of a pilot in vain."""
+        return self._hosts.tried((site, host)) | self._elements.tried((site, element))
+
     def canaries(self, site: str, element: str, host: str) -> set[int]:
         """Return the jobs that try the places of a pilot."""
         tries = self._hosts.canary((site, host)), self._elements.canary((site, element))
@@ -174,6 +179,32 @@ def _judge(scores: Scores, place: Place, end: End, now: float) -> Verdict | None
         return scores.failed(place, end.job, end.owner, end.why, now)
     scores.came_back(place, end.job)
     return None
+
+
+def match_canary(
+    matcher: Matcher,
+    offer: LiveOffer,
+    aside: Mapping[int, float],
+    has_tried: Callable[[Match], bool],
+    now: float,
+) -> list[Match]:
+    """Match one job: of an owner whose jobs have not failed there, where there soon is one."""
+    passed: list[Match] = []
+    chosen: Match | None = None
+    while chosen is None and len(passed) < PASSED_MAX:
+        found = matcher.match(offer, 1, now)
+        if not found:
+            break
+        if found[0].job in aside or has_tried(found[0]):
+            passed.append(found[0])
+        else:
+            chosen = found[0]
+    if chosen is None:
+        chosen = next((one for one in passed if one.job not in aside), None)
+    for one in passed:  # pending until here, so that each of them came once
+        if one is not chosen:
+            matcher.put_back(one.job)
+    return [] if chosen is None else [chosen]
 
 
 def match_without(

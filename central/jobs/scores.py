@@ -2,15 +2,16 @@
 
 Pure. A place is suspended when attempts fail there soon after their match, of several jobs of
 several owners, and nothing ends well in between: so many of them as could hardly be by chance, by
-how often attempts fail in its neighbours. Where one owner has all jobs, twice as many have to fail,
-while others of his do well elsewhere. What an owner's jobs do in many places says nothing of
-any of them. A suspended place gets no jobs for a while, then a single one, the canary:
-if that does well, all is as before, if not, the next pause is twice as long. Of the places of a
-group few may be suspended at a time, and never the only one: of the others it is only told.
+how often attempts fail in its neighbours. No owner has more than half of what counts. Where one
+owner has all jobs, twice as many have to fail, while others of his do well elsewhere. What an
+owner's jobs do in many places says nothing of any of them. A suspended place gets no jobs for a
+while, then a single one, the canary: if that does well, all is as before, if not, the next pause is
+twice as long, and the next canary is another owner's, where there is one. Of the places of a group
+few may be suspended at a time, and never the only one: of the others it is only told.
 """
 
 import enum
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log
@@ -78,6 +79,7 @@ class _Score:
     why: str = ""
     canary: int | None = None
     canary_at: float = 0.0
+    tried: set[str] = field(default_factory=set[str])  # owners whose canaries failed since it is so
 
     @property
     def is_held(self) -> bool:
@@ -163,14 +165,14 @@ class Scores:
         if len(score.bad) > JOBS_MAX:
             score.bad.popitem(last=False)
         if score.standing is Standing.CANARY:
-            return self._suspend(score, why, now) if was_canary else None
+            return self._canary_failed(score, owner, why, now) if was_canary else None
         if score.standing is Standing.SUSPENDED or not self._looks_bad(score, now):
             return None
         is_new = score.standing is Standing.OPEN
         if not is_new and now < score.until:
             return None
         there, held = self._there(score.group, now)
-        if len(score.bad) < self._enough(score, there):
+        if _counted(score) < self._enough(score, there):
             return None
         if len(there) > 1 and held < self._most(len(there)):
             return self._suspend(score, why, now)
@@ -219,6 +221,11 @@ class Scores:
         score = self._scores.get(place)
         return None if score is None else score.canary
 
+    def tried(self, place: Place) -> set[str]:
+        """Return whose jobs have tried a place in vain: of others another one says more."""
+        score = self._scores.get(place)
+        return score.tried if score is not None and score.is_held else set()
+
     def is_held(self, place: Place) -> bool:
         """Whether jobs are kept from a place, all or all but one."""
         score = self._scores.get(place)
@@ -259,7 +266,7 @@ class Scores:
             return False
         owners = {owner for owner, _ in score.bad.values()}
         if len(owners) >= self._terms.owners_min:
-            return True
+            return _counted(score) >= self._terms.jobs_min
         return len(score.bad) >= 2 * self._terms.jobs_min and self._is_alone(score, owners, oldest)
 
     def _is_alone(self, score: _Score, owners: set[str], oldest: float) -> bool:
@@ -316,7 +323,17 @@ class Scores:
         score.canary = None
         return Verdict.SUSPENDED
 
+    def _canary_failed(self, score: _Score, owner: str, why: str, now: float) -> Verdict:
+        """A second canary of an owner says nothing new, as long as there are others to ask."""
+        oldest = now - self._terms.window_s
+        others = (one for one, at in self._well.items() if at >= oldest and one not in score.tried)
+        if owner in score.tried and next(others, None) is not None:
+            score.pause_s = 0.0
+        score.tried.add(owner)
+        return self._suspend(score, why, now)
+
     def _open(self, score: _Score) -> None:
+        score.tried.clear()
         score.standing, score.canary, score.why = Standing.OPEN, None, ""
         score.bad.clear()
 
@@ -330,3 +347,11 @@ class Scores:
             members.discard(place)
             if not members:
                 del self._members[gone.group]
+
+
+def _counted(score: _Score) -> int:
+    """Return how many failures count: of one owner no more than of all others, and one."""
+    by_owner = Counter(owner for owner, _ in score.bad.values())
+    most = max(by_owner.values(), default=0)
+    others = len(score.bad) - most
+    return len(score.bad) if not others else min(len(score.bad), 2 * others + 1)

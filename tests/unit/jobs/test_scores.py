@@ -62,6 +62,31 @@ def test_a_canary_that_fails_doubles_the_pause() -> None:
     assert until == [1_200, 2_400, 4_800, 9_600, 19_200, 21_600, 21_600, 21_600]
 
 
+def test_many_failures_of_one_owner_and_one_of_another_suspend_no_host() -> None:
+    scores = a_site()
+
+    scores.failed(BAD, 0, "maria", "exit code 1", 1.0)
+    told = [scores.failed(BAD, n, "mallory", "exit code 1", 1.0 + n) for n in range(1, 60)]
+
+    assert set(told) == {None}
+
+
+def test_canaries_of_one_owner_keep_no_host_from_the_others_for_ever_longer() -> None:
+    scores = a_site()
+    fail(scores, at=0.0)
+    pauses: list[float] = []
+    for number in range(6):
+        at = scores.shown()[0].until
+        scores.did_well(("PIC", "wn1"), "maria", at)
+        assert scores.room(BAD, at) == 1
+        scores.went(BAD, 100 + number, at)
+        scores.failed(BAD, 100 + number, "mallory", "exit code 1", at)
+        pauses.append(scores.shown()[0].until - at)
+
+    assert scores.tried(BAD) == {"mallory"}
+    assert pauses == [1_200, 600, 600, 600, 600, 600]
+
+
 def test_a_canary_that_says_nothing_is_followed_by_another() -> None:
     scores = a_site()
     fail(scores, at=0.0)
