@@ -241,14 +241,14 @@ def test_a_site_that_is_as_it_should_be_clears_its_own_hosts_and_elements_alone(
     hosts.lift_all("PIC", "arc")
     another = held()
     hosts.lift_all("PIC", "slurm")
-    element = held()
+    cleared = held()
     hosts.lift_all("PIC")
 
     of_pic = {place for place in before if place[0] == "PIC"}
     assert {("PIC", "slurm"), ("CSCS", "slurm")} < before
     assert len(of_pic) > 1
     assert another == before
-    assert before - element == {("PIC", "slurm")}
+    assert before - cleared == {("PIC", "slurm")}
     assert held() == before - of_pic
 
 
