@@ -20,6 +20,7 @@ from ..factory.credentials.sources import source
 from ..factory.drivers import Driver
 from ..factory.errors import BadOptions, CredentialExpired
 from ..factory.fitting import fitting
+from ..factory.regular import read_regular
 from ..factory.site_lines import located
 from ..factory.sites import (
     SUFFIX,
@@ -114,8 +115,7 @@ def _unreadable(found: Driver, options: msgspec.Struct) -> Iterator[str]:
         if not path:
             continue
         try:
-            with Path(path).open("rb"):
-                pass
+            read_regular(Path(path), 1)
         except OSError as why:
             yield f"options.{name}: {path}: {why.strerror}"
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import httpx
 
 from ..errors import Denied, ElementTrouble, Step, Unreachable
+from ..regular import read_regular
 from .calls import AT_ONCE
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ async def _end_of(reply: httpx.Response, most: int) -> bytes:
 def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
     """Return whom to trust and who we are: what is in the files now. Raises Denied."""
     try:
+        for one in filter(None, (ca_file, certificate)):
+            read_regular(Path(one), 1)  # a pipe would be waited for
         authorities = Path(ca_file).stat().st_mtime_ns if ca_file else 0
         context = _trusting_as_of(ca_file, authorities)
     except OSError as why:  # of ssl too

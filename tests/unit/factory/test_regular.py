@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.factory.credentials.sources import source
-from pilotage.central.factory.errors import CredentialExpired
+from pilotage.central.factory.elements.web import opened
+from pilotage.central.factory.errors import CredentialExpired, Denied
 from pilotage.central.factory.regular import Reader, read_regular
 from pilotage.central.factory.sites import FILE_MAX_BYTES, SiteBook, read_sites
 
@@ -70,3 +71,18 @@ async def test_work_that_hangs_has_one_thread_however_often_it_is_asked_for() ->
 async def test_what_work_raises_is_raised() -> None:
     with pytest.raises(OSError, match="/no/such"):
         await Reader().do(lambda: read_regular(Path("/no/such"), 1) and 0)
+
+
+async def test_authorities_that_are_a_pipe_are_told_of_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+
+    async with asyncio.timeout(10):
+        with pytest.raises(Denied, match="no regular file"):
+            way = opened(
+                "https://k.example.org",
+                ca_file=str(tmp_path / "ca.pem"),
+                timeout_s=5.0,
+                transport=None,
+            )
+            async with way:
+                pass
