@@ -212,7 +212,8 @@ class Aftermath:
     async def goodbye(self, presence: Presence) -> None:
         """The pilot has said that it ends; it may say so again before the first is written."""
         if presence.state in SPEAKING:
-            self._labour.left(presence.pilot, was_told=presence.drain)
+            is_excused = presence.drain or self._hosts.holds(presence)
+            self._labour.left(presence.pilot, is_excused=is_excused)
             said = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
             await self.pilot_moved(presence, PilotEvent.GOODBYE, said)
         self._pilots.forget(presence.pilot)

@@ -43,6 +43,10 @@ class HostWatch:
         room = self._hosts.room(presence.site, presence.element, presence.host, now)
         return room if room is None or room > 0 else self._room_of_canary(presence, now)
 
+    def holds(self, presence: Presence) -> bool:
+        """Whether jobs are kept from the pilot for what its host or its element did."""
+        return self._hosts.is_held(presence.site, presence.element, presence.host)
+
     def _room_of_canary(self, presence: Presence, now: float) -> int | None:
         """A canary that has run for long enough need not come to its end."""
         where = presence.site, presence.element, presence.host

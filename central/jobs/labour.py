@@ -27,11 +27,15 @@ class Labour:
             del self.without[pilot]
             _put(self.worked, pilot)
 
-    def left(self, pilot: str, *, was_told: bool) -> None:
-        """A pilot has said good-bye; of one that was told to go nothing follows."""
+    def left(self, pilot: str, *, is_excused: bool) -> None:
+        """A pilot has said good-bye.
+
+        Nothing follows of one that was told to go, or whose host gets no jobs for now: its
+        element may have others that would get some.
+        """
         if pilot in self.without:
             del self.without[pilot]
-            if not was_told:
+            if not is_excused:
                 _put(self.empty, pilot)
 
     def news(self) -> tuple[list[str], list[str]]:

@@ -98,7 +98,8 @@ class Story:
                 self._note(sample.at_s, "CSCS takes no more pilots")
                 self.sites.kill_pool()
                 self._note(sample.at_s, "PIC dies: kill -9 of HTCondor and all that it runs")
-            if is_refusing and (sample.troubles["CSCS"] or sample.at_s > refused_at + REFUSES_S):
+            was_seen = sample.troubles["CSCS"].startswith("submit: ")
+            if is_refusing and (was_seen or sample.at_s > refused_at + REFUSES_S):
                 is_refusing = False
                 self.sites.refuse(False)
                 self._note(sample.at_s, "CSCS takes pilots again")

@@ -48,6 +48,22 @@ def test_a_pilot_that_leaves_without_a_job_is_told_apart_from_one_that_had_some(
     scene(tell)
 
 
+def test_a_pilot_of_a_suspended_host_does_not_speak_against_its_element() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(20, "maria")
+        await one.submit(20, "jorge")
+        await one.swallow()
+        late = await Voice(one.world, one.voices[0].host).start()
+        nothing = await late.ask()
+        one.world.central.crew.news()
+        await goodbye(one, late)
+
+        assert nothing == ()
+        assert one.world.central.crew.news() == ([], [])
+
+    scene(tell)
+
+
 def test_only_pilots_with_nothing_to_do_are_idle_and_go_when_they_are_told_to() -> None:
     async def tell(one: Scene) -> None:
         crew = one.world.central.crew

@@ -84,7 +84,7 @@ class _Lasting:
 
 
 def test_the_life_left_of_an_elements_credential_shows(tmp_path: Path) -> None:
-    (tmp_path / "PIC.yaml").write_text("elements: {here: {kind: local}}")
+    (tmp_path / "PIC.yaml").write_text("elements: {here: {kind: htcondor}}")
 
     async def tell(one: Scene) -> None:
         central = one.world.central
