@@ -208,7 +208,7 @@ class Slurm:
         return "\n".join(one.read_text()[-3_000:] for one in self.folder.glob("*.log"))
 
     def stop(self) -> None:
-        """End all of it."""
+        """End all of it, the keepers of jobs too: they outlive the daemon that started them."""
         files = [*self.folder.glob("*.pid"), *self.folder.glob("munge/*.pid")]
         pids = [int(text) for one in files if (text := one.read_text().strip())]
         for pid in pids:
@@ -218,8 +218,24 @@ class Slurm:
             if time.monotonic() > until:
                 for pid in pids:
                     _kill(pid, 9)
-                return
+                break
             time.sleep(0.05)
+        for pid in _keepers(self.folder):
+            _kill(pid, 9)
+
+
+def _keepers(folder: Path) -> list[int]:
+    """Return the `slurmstepd` that stand in a folder, each of which keeps a job."""
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = (entry / "cwd").readlink()
+            name = (entry / "comm").read_text().strip()
+        except OSError:
+            continue  # it has just ended
+        if name == "slurmstepd" and where.is_relative_to(folder):
+            found.append(int(entry.name))
+    return found
 
 
 def _kill(pid: int, number: int) -> None:
