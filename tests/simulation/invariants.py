@@ -330,8 +330,8 @@ def picture(central: Central) -> dict[str, Any]:
 
 
 def _drains(presence: Presence) -> bool:
-    """Of a lost pilot the store does not know it: one that drains says so when it is back."""
-    return presence.drain and presence.state is not PilotState.LOST
+    """Of one that was lost the store does not know it: one that drains says so when it is back."""
+    return presence.drain and presence.state not in (PilotState.LOST, PilotState.RUNNING)
 
 
 def _of(lease: Lease) -> tuple[Any, ...]:
