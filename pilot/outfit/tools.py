@@ -19,7 +19,6 @@ from .isolation import BUBBLEWRAP
 
 APPTAINER, SINGULARITY, PODMAN = "apptainer", "singularity", "podman"
 IMAGE_TOOLS = (APPTAINER, SINGULARITY, BUBBLEWRAP, PODMAN)
-NO_TOOLS = "none"  # as a setting: no images
 RUNGS: Mapping[str, tuple[str, ...]] = {  # of images by their kind, best first
     SIF: (APPTAINER, SINGULARITY),
     FOLDER: (APPTAINER, SINGULARITY, BUBBLEWRAP),
