@@ -10,10 +10,10 @@ from cyclopts import App, Parameter
 
 from pilotage.proto.api import PilotView, Secret, SecretRequest
 from pilotage.proto.api_sites import PilotEnded
+from pilotage.proto.nearest import unknown
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 
 from ..client.errors import IllegalState, TimedOut
-from ..client.nearest import unknown
 from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
 from .explain import print_pilot

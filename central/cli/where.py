@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from pilotage.proto.api import JobFilter
 from pilotage.proto.job_states import JobState
+from pilotage.proto.nearest import unknown
 
-from ..client.nearest import unknown
 from .exit_codes import UsageError
 
 if TYPE_CHECKING:

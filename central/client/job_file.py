@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from pilotage.proto.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+from pilotage.proto.nearest import unknown
 from pilotage.proto.strict_yaml import Place, line_of
 from pilotage.proto.wording import MISSING, as_json, complaint, short, steps
 
 from .bodies import Parameters
 from .errors import BadJobFile
 from .files import LocalFile
-from .nearest import unknown
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group")
