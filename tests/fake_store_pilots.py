@@ -145,10 +145,22 @@ class FakePilots:
         if row is not None and won:
             ended_at = at if new in FINAL else None
             self._pilot_data.pilots[pilot] = msgspec.structs.replace(
-                row, state=new, ended_at=ended_at, reason=reason
+                row,
+                state=new,
+                ended_at=ended_at,
+                reason=reason,
+                drain=row.drain or new is PilotState.DRAINING,
             )
         await self.synced()
         return won
+
+    async def order_pilot(self, pilot: str, told: str = "") -> None:
+        self.begin_write()
+        row = self._pilot_data.pilots.get(pilot)
+        if row is not None:
+            ordered = msgspec.structs.replace(row, drain=True, told=told or row.told)
+            self._pilot_data.pilots[pilot] = ordered
+        await self.synced()
 
     # -- tokens ---------------------------------------------------------------------------------
 

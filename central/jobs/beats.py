@@ -58,7 +58,6 @@ class Beats:
         if beat.goodbye:
             await self._aftermath.goodbye(presence)
         elif beat.draining and presence.state is PilotState.RUNNING:
-            presence.drain = True
             await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
         return stale
 

@@ -97,10 +97,14 @@ class Dispatch:
             )
         presence.heard = self._clock.monotonic()
         if presence.state is PilotState.LOST:
-            await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
-            if presence.drain:
-                await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "as before")
+            await self._back(presence)
         return presence
+
+    async def _back(self, presence: Presence) -> None:
+        await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
+        if presence.drain and presence.state is PilotState.RUNNING:
+            why = presence.told or "as it was told before"
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
 
     def _stops(self, presence: Presence) -> list[Stop]:
         return [

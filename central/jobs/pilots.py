@@ -42,7 +42,7 @@ from .aftermath import Aftermath
 from .memory import Memory
 from .outbound import Outbound
 from .pilot_view import pilot_view
-from .presence import Presence
+from .presence import presence_of
 from .served import serves
 from .tokens import PilotTokens
 
@@ -147,25 +147,14 @@ class PilotService:
         presence = self._pilots.find(row.pilot)
         if presence is None or presence.session != row.session:
             self._queue.matcher.withdraw(row.pilot)
-            presence = Presence(
-                pilot=row.pilot,
-                community=row.community,
-                site=row.site,
-                element=row.element,
-                session=row.session,
-                state=row.state,
-                node=node,
-                registered_at=row.registered_at or self._clock.wall(),
-                heard=self._clock.monotonic(),
-                drain=row.state is PilotState.DRAINING
-                or self._places.is_draining(row.site, row.element),
-                tests_only=self._places.is_banned_by_mark(row.site, row.element),
-            )
+            heard, wall = self._clock.monotonic(), self._clock.wall()
+            presence = presence_of(row, node, self._places, heard=heard, wall=wall)
             self._pilots.put(presence)
         if presence.state is PilotState.LOST:
             await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "said hello")
         if presence.drain and presence.state is PilotState.RUNNING:
-            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "its site is draining")
+            why = "as it was told" if row.drain else "its site is draining"
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, row.told or why)
         token, expires_in_s = self._tokens.pilot_token(
             row.pilot, row.community, row.site, row.element
         )
@@ -282,17 +271,19 @@ class PilotService:
         )
 
     async def drain(self, caller: Caller, pilot: str) -> None:
-        """Let a pilot finish what it holds and then end."""
+        """Let a pilot finish what it holds and then end, also if it is lost before it hears it."""
         row = await self._row(caller, pilot)
         presence = self._pilots.find(pilot)
         if presence is None or row.state not in LIVING:
             raise Refused(
                 Code.ILLEGAL_STATE, f"pilot {pilot} is {row.state.value}: only running ones drain"
             )
-        if presence.state is PilotState.RUNNING:
-            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "an operator asked")
+        await self._store.order_pilot(pilot)
+        presence = self._pilots.find(pilot) or presence  # its next session may have begun
         presence.drain = True
         self._queue.matcher.withdraw(pilot)
+        if presence.state is PilotState.RUNNING:
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "an operator asked")
         self._outbound.drain(presence.community, pilot)
 
     async def kill(self, caller: Caller, pilot: str, order: PilotEnd) -> PilotEnded:
@@ -330,7 +321,10 @@ class PilotService:
 
     async def _hurry(self, pilot: str, why: str) -> bool:
         """Tell a pilot to end now; False where nobody is there to hear it."""
-        presence = self._pilots.find(pilot)
+        if self._pilots.find(pilot) is None:
+            return False
+        await self._store.order_pilot(pilot, why)
+        presence = self._pilots.find(pilot)  # its next session may have begun, or it has ended
         if presence is None:
             return False
         presence.told = why

@@ -13,7 +13,9 @@ from pilotage.proto.pilot_states import PilotState
 
 from ..auth.callers import PilotCaller
 from ..offers import NOTHING, Common, Taken, common_of, live_offer, said_by
+from ..store.records import PilotRow
 from .leases import EPOCH_BITS, Lease, Name, Phase
+from .places import Places
 
 
 def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Taken:
@@ -127,6 +129,30 @@ class Presence:
         return self._made[1], self._made[2]
 
 
+def presence_of(
+    row: PilotRow, node: Node, places: Places, *, heard: float, wall: float
+) -> Presence:
+    """Return a pilot's next session as its row has it, with the orders that it was given before.
+
+    `heard`: by the monotonic clock; `wall`: now, if it is not known when it registered.
+    """
+    return Presence(
+        pilot=row.pilot,
+        community=row.community,
+        site=row.site,
+        element=row.element,
+        session=row.session,
+        state=row.state,
+        node=node,
+        registered_at=row.registered_at or wall,
+        heard=heard,
+        drain=row.drain or places.is_draining(row.site, row.element),
+        hurry=bool(row.told),
+        told=row.told,
+        tests_only=places.is_banned_by_mark(row.site, row.element),
+    )
+
+
 class Pilots:
     """All pilots whose session may still speak."""
 
@@ -145,6 +171,7 @@ class Pilots:
             self.states[presence.state] -= 1
             self.states[new] += 1
         presence.state = new
+        presence.drain |= new is PilotState.DRAINING  # for good, as the store has it
 
     def find(self, pilot: str) -> Presence | None:
         return self._pilots.get(pilot)

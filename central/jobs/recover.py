@@ -6,7 +6,7 @@ import msgspec
 
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Node
-from pilotage.proto.pilot_states import SPEAKING, PilotState
+from pilotage.proto.pilot_states import SPEAKING
 
 from ..ports import Clock
 from ..settings import LeaseSettings
@@ -17,7 +17,7 @@ from .counters import Kind
 from .leases import Lease, Phase
 from .levels import UsedShares
 from .memory import Memory
-from .presence import Presence
+from .presence import Presence, presence_of
 from .rendering import success_codes_of
 
 PAGE = 1_000
@@ -171,20 +171,9 @@ class Recovery:
             after = rows[-1].pilot
 
     def _presence(self, row: PilotRow) -> Presence:
-        return Presence(
-            pilot=row.pilot,
-            community=row.community,
-            site=row.site,
-            element=row.element,
-            session=row.session,
-            state=row.state,
-            node=msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host),
-            registered_at=row.registered_at or self._clock.wall(),
-            heard=self._clock.monotonic(),
-            drain=row.state is PilotState.DRAINING
-            or self._places.is_draining(row.site, row.element),
-            tests_only=self._places.is_banned_by_mark(row.site, row.element),
-        )
+        node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
+        heard, wall = self._clock.monotonic(), self._clock.wall()
+        return presence_of(row, node, self._places, heard=heard, wall=wall)
 
     async def _count_again(self) -> None:
         for row in await self._store.counts():

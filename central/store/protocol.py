@@ -42,18 +42,19 @@ from .records import (
     Want,
 )
 from .slots import Slots
+from .transformations import Transformations
 
 Room = Callable[[list[JobBody | None]], int]
 EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol):
+class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Transformations, Protocol):
     """Durable state of one central. See the module for what all verbs share.
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`.
+    marks of sites in `place_marks`, transformations in `transformations`.
     """
 
     @property
@@ -261,7 +262,13 @@ class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol)
     async def move_pilot(
         self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
     ) -> bool:
-        """Compare-and-set of a pilot's state."""
+        """Compare-and-set of a pilot's state. One that is Draining has the order to, for good."""
+        ...
+
+    async def order_pilot(self, pilot: str, told: str = "") -> None:
+        """Keep that a pilot is to drain, whatever its state is and becomes.
+
+        With `told`, that it does not wait for what it holds."""
         ...
 
     # -- tokens ---------------------------------------------------------------------------------

@@ -453,6 +453,8 @@ class PilotRow(_Record, frozen=True):
     registered_at: float | None
     ended_at: float | None
     reason: str
+    drain: bool = False  # it was ordered to, or has said that it does
+    told: str = ""  # who has told it to end without waiting for what it holds, and why
 
 
 class Registration(_Record, frozen=True):

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app import Central
 from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.jobs.presence import Presence
 from pilotage.central.store.records import End, Move, NewAttempt, PilotRow
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
-from pilotage.proto.pilot_states import PilotState
 from tests.matcher.invariants import check
 
 from .store import step
@@ -36,6 +34,7 @@ SETTLED_S = 60.0  # after the last fault
 REQUEUE_MAX_S = 10.0
 KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
 LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
+DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
 _SECRETS = re.compile(rb'"(?:token|renewal_secret|secret|password)":"([^"]{16,})"')
 
@@ -78,6 +77,9 @@ class Invariants:
             if body is None:
                 continue
             job, epoch = attempt.job_id, attempt.epoch
+            told = self._world.story.drained.get(attempt.pilot)
+            if told is not None and self._world.loop.now > told + DRAINS_WITHIN_S:
+                self._broken("drain", f"job {job} for {attempt.pilot}, which was told to drain")
             self._world.say(f"job {job} epoch {epoch} matched to {attempt.pilot}")
             if epoch != self._epochs.get(job, 0) + 1:
                 self._broken("epochs", f"job {job}: {epoch} after {self._epochs.get(job, 0)}")
@@ -314,7 +316,8 @@ def picture(central: Central) -> dict[str, Any]:
     leases = sorted(_of(lease) for lease in memory.leases._by_job.values())
     out = matcher.attempts.by_job
     pilots = {
-        one.pilot: (one.session, one.state.value, _drains(one)) for one in memory.pilots.all()
+        one.pilot: (one.session, one.state.value, one.drain, one.told)
+        for one in memory.pilots.all()
     }
     return {
         "waiting": waiting,
@@ -327,11 +330,6 @@ def picture(central: Central) -> dict[str, Any]:
         "queue times": dict(sorted(memory.queue._limits.items())),
         "pilots": dict(sorted(pilots.items())),
     }
-
-
-def _drains(presence: Presence) -> bool:
-    """Of one that was lost the store does not know it: one that drains says so when it is back."""
-    return presence.drain and presence.state not in (PilotState.LOST, PilotState.RUNNING)
 
 
 def _of(lease: Lease) -> tuple[Any, ...]:

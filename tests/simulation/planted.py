@@ -18,7 +18,16 @@ import msgspec
 
 from pilotage.central.jobs import asks as central_asks
 from pilotage.central.jobs import beats as central_beats
-from pilotage.central.jobs import control, dispatch, pilots, recover, reports, requeues, verdicts
+from pilotage.central.jobs import (
+    control,
+    dispatch,
+    pilots,
+    presence,
+    recover,
+    reports,
+    requeues,
+    verdicts,
+)
 from pilotage.central.jobs.leases import Lease, Phase
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
@@ -27,6 +36,7 @@ from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
+from pilotage.proto.pilot_states import PilotState
 from tests.fake_store import FakeStore
 from tests.fake_store_pilots import FakePilots
 
@@ -347,6 +357,17 @@ def _forget_on_fail(changes: Changes) -> None:
     changes.set(central_asks.Asks, "_hand_out", hand_out)
 
 
+def _drain_forgotten(changes: Changes) -> None:
+    plain = presence.presence_of
+
+    def presence_of(row: Any, *args: Any, **named: Any) -> Any:
+        drains = row.state is PilotState.DRAINING
+        return plain(msgspec.structs.replace(row, drain=drains, told=""), *args, **named)
+
+    changes.set(recover, "presence_of", presence_of)
+    changes.set(pilots, "presence_of", presence_of)
+
+
 def _ack_before_sync(changes: Changes) -> Prepare:
     def prepare(world: World) -> None:
         world.central.disk.answers_early = True
@@ -491,5 +512,8 @@ PLANTED: dict[str, Planted] = {
         "a beat is answered while the end of its lease is written", _beat_while_settling
     ),
     "same_session": Planted("a restarted pilot keeps its session", _same_session),
+    "drain_forgotten": Planted(
+        "a pilot that was lost and comes back forgets that it was to drain", _drain_forgotten
+    ),
     "late_hello": Planted("a late copy of an older hello opens a session", _late_hello),
 }

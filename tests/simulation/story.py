@@ -1,17 +1,19 @@
 """What people do in a simulated world: they submit, act on jobs, and wait. All by the client."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
 from pilotage.central.client.client import AsyncClient
-from pilotage.central.client.errors import ClientError
+from pilotage.central.client.errors import ClientError, IllegalState
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api import ActionName, JobView, SecretRequest
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.pilot_states import LIVING
 
 from .clocks import ClientPace
 from .violation import Violation
@@ -24,6 +26,7 @@ T = TypeVar("T")
 FAULTS_S = 900.0
 ENDS_WITHIN_S = 3_000.0  # after the last fault: leases, and the jobs one after another
 AGAIN_S = 5.0
+DRAINS = 0.3  # of all worlds
 INSTALLED_S = 86_400.0
 MEMORY_MB = {2: 9_000}  # by cores: more than half of a node's, so that its owner pays for more
 
@@ -63,6 +66,7 @@ class Story:
         self.killed: dict[int, float] = {}  # acknowledged, and since when
         self.kill_sent: set[int] = set()
         self.delete_sent: set[int] = set()  # a late copy may still find the job ended
+        self.drained: dict[str, float] = {}  # pilots: acknowledged, and since when
 
     @property
     def jobs(self) -> list[int]:
@@ -83,15 +87,21 @@ class Story:
             pace=ClientPace(world.loop, world.chance),
         )
         world.troubles.begin()
-        await asyncio.gather(self._submit_all(), self._act())
+        await asyncio.gather(self._submit_all(), self._act(), self._let_go())
         await world.troubles.over.wait()
         await self._until_all_end()
 
-    async def answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask until there is an answer."""
+    async def answered(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        gives_up: type[Exception] | tuple[type[Exception], ...] = (),
+    ) -> T:
+        """Ask until there is an answer; refusals are asked again, but for some."""
         while True:
             try:
                 return await ask()
+            except gives_up:
+                raise
             except (ClientError, httpx.HTTPError):
                 await asyncio.sleep(AGAIN_S)
 
@@ -172,6 +182,33 @@ class Story:
         world.say(f"{name.value} of job {job}: {'done' if reply.done else 'unchanged or refused'}")
         if name is ActionName.KILL and (reply.done or reply.unchanged):
             self.killed.setdefault(job, world.loop.now)
+
+    # -- pilots -----------------------------------------------------------------------------------
+
+    async def _let_go(self) -> None:
+        """In some worlds an operator drains pilots. Drawn apart: all else stays as it was."""
+        world = self._world
+        chance = random.Random(f"pilots of world {world.seed}")
+        if chance.random() > DRAINS:
+            return
+        while True:
+            await asyncio.sleep(chance.uniform(50.0, 400.0))
+            if world.troubles.are_over:
+                return
+            names = await self.answered(self._living)
+            if names and not world.troubles.are_over:
+                await self._drain(chance.choice(names))
+
+    async def _living(self) -> list[str]:
+        return [pilot.id async for pilot in self.client.pilots(states=LIVING)]
+
+    async def _drain(self, pilot: str) -> None:
+        try:
+            await self.answered(lambda: self.client.drain(pilot), gives_up=IllegalState)
+        except IllegalState:
+            return  # it is lost or has ended
+        self._world.say(f"{pilot} is to drain")
+        self.drained.setdefault(pilot, self._world.loop.now)
 
     # -- the end ----------------------------------------------------------------------------------
 

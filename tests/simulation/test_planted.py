@@ -33,6 +33,7 @@ SEEDS = {
     "free_memory": 4,
     "beat_while_settling": 35,
     "same_session": 7,
+    "drain_forgotten": 5,
     "late_hello": 5,
 }
 

@@ -53,8 +53,13 @@ def move_pilot(
         "new": new.value,
         "ended_at": at if new in FINAL else None,
         "reason": reason,
+        "drain": new is PilotState.DRAINING,
     }
     return session.run("move_pilot", fields).rowcount == 1
+
+
+def order_pilot(session: Session, pilot: str, told: str) -> None:
+    session.run("order_pilot", {"pilot": pilot, "told": told})
 
 
 def add_token(session: Session, token: TokenRow) -> None:

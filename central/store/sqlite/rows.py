@@ -240,6 +240,8 @@ def pilot_of(row: Row) -> PilotRow:
         registered_at=row[11],
         ended_at=row[12],
         reason=row[13],
+        drain=bool(row[14]),
+        told=row[15],
     )
 
 

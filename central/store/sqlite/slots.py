@@ -59,7 +59,7 @@ def _place(session: Session, *, slots: Mapping[str, str]) -> None:
     rows = [{"pilot": pilot, "slot": slot} for pilot, slot in slots.items()]
     session.many("place_slot", rows)
     for old, new in moves(PilotEvent.QUEUED):  # one that registered before the answer came stays
-        move = {"old": old.value, "new": new.value, "ended_at": None, "reason": ""}
+        move = {"old": old.value, "new": new.value, "ended_at": None, "reason": "", "drain": False}
         session.many("move_pilot", [{**move, "pilot": pilot} for pilot in slots])
 
 

@@ -68,6 +68,7 @@ from .rows import (
 from .series import SqliteSeries
 from .session import Session, Templates, json_list
 from .slots import SqliteSlots
+from .transformations import SqliteTransformations
 from .writer import Writer, translated
 
 CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes, if no job names them
@@ -152,7 +153,14 @@ def _drop_some(session: Session, submission_id: int) -> bool:
     return more
 
 
-class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, SqlitePlaceMarks):
+class SqliteStore(
+    SqliteSeries,
+    SqliteRetention,
+    SqlitePilotLogs,
+    SqliteSlots,
+    SqlitePlaceMarks,
+    SqliteTransformations,
+):
     """The `Store` of one process on one file."""
 
     def __init__(
@@ -373,6 +381,9 @@ class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, S
     ) -> bool:
         write = partial(pilots.move_pilot, pilot=pilot, old=old, new=new, at=at, reason=reason)
         return await self._writer.run(write)
+
+    async def order_pilot(self, pilot: str, told: str = "") -> None:
+        await self._writer.run(partial(pilots.order_pilot, pilot=pilot, told=told))
 
     # -- tokens ---------------------------------------------------------------------------------
 

@@ -147,6 +147,27 @@ async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:
     assert after is not None and (after.state, after.ended_at) == (PilotState.RUNNING, None)
 
 
+async def test_an_order_to_drain_outlives_each_state_and_each_session(store: Store) -> None:
+    await store.add_secrets([a_secret(1), a_secret(2), a_secret(3)])
+    for n in (1, 2, 3):
+        await store.register(a_registration(n))
+    await store.move_pilot("pilot-1", PilotState.RUNNING, PilotState.DRAINING, 3.0, "it says so")
+    await store.move_pilot("pilot-1", PilotState.DRAINING, PilotState.LOST, 4.0, "silent")
+    await store.move_pilot("pilot-1", PilotState.LOST, PilotState.RUNNING, 5.0, "heard again")
+    await store.move_pilot("pilot-2", PilotState.RUNNING, PilotState.LOST, 4.0, "silent")
+    await store.order_pilot("pilot-2", "killed by ada")
+    await store.order_pilot("pilot-2")
+    await store.order_pilot("pilot-9")
+    await store.hello("pilot-2", "next")
+    rows = await store.pilots(None, states=(), after="", limit=9)
+
+    assert [(row.pilot, row.state, row.drain, row.told) for row in rows] == [
+        ("pilot-1", PilotState.RUNNING, True, ""),
+        ("pilot-2", PilotState.LOST, True, "killed by ada"),
+        ("pilot-3", PilotState.RUNNING, False, ""),
+    ]
+
+
 async def test_pilots_come_in_pages_by_community_and_state(store: Store) -> None:
     secrets = [
         a_secret(n, community="ctao" if n < 5 else "lhcb", site="CSCS" if n == 6 else "PIC")

@@ -14,6 +14,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.records import PilotRow
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
+from pilotage.proto.api_sites import PilotEnd
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
@@ -262,6 +263,55 @@ def test_a_pilot_that_says_hello_while_it_is_called_lost_is_back_with_its_next_w
 
         assert lost == (PilotState.LOST, PilotState.LOST)
         assert await states() == (PilotState.RUNNING, PilotState.RUNNING)
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("order", ["drain", "end"])
+def test_a_pilot_that_was_lost_before_it_heard_an_order_hears_it_after_a_restart(
+    order: str,
+) -> None:
+    async def tell(one: Scene) -> None:
+        user, pilot = one.world.user(), one.caller.pilot
+        service = one.world.central.services.pilots
+
+        async def state() -> PilotState:
+            return (await one.world.central.services.pilots.get(user, pilot)).state
+
+        if order == "drain":
+            await service.drain(user, pilot)
+        await asyncio.sleep(LeaseSettings().silent_pilot_s + 10.0)
+        lost = await state()
+        if order == "end":
+            await service.kill(user, pilot, PilotEnd(reason="test"))
+        await one.world.kill()
+        await one.world.start()
+        answer = await one.world.central.services.dispatch.beat(
+            one.caller, Beat(gen=one.gen, session=one.session, n=1)
+        )
+
+        assert lost is PilotState.LOST
+        assert (answer.drain, answer.hurry) == (True, order == "end")
+        assert await state() is PilotState.DRAINING
+
+    scene(tell)
+
+
+def test_a_pilot_that_was_told_to_drain_does_so_in_its_next_session() -> None:
+    async def tell(one: Scene) -> None:
+        services, user = one.world.central.services, one.world.user()
+        made = await services.pilots.make_secrets(user, SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        await services.pilots.drain(user, me.pilot)
+        await asyncio.sleep(LeaseSettings().silent_pilot_s + 10.0)
+        lost = (await services.pilots.get(user, me.pilot)).state
+        await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
+        view = await services.pilots.get(user, me.pilot)
+
+        assert lost is PilotState.LOST
+        assert (view.state, view.reason) == (PilotState.DRAINING, "as it was told")
 
     scene(tell)
 

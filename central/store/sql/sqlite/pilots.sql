@@ -27,12 +27,12 @@ UPDATE pilot SET session = CASE WHEN :session > 0 THEN :session ELSE session + 1
 
 -- name: get_pilot
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
-       registered_at, ended_at, reason
+       registered_at, ended_at, reason, drain, told
   FROM pilot WHERE pilot = :pilot;
 
 -- name: pilots
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
-       registered_at, ended_at, reason
+       registered_at, ended_at, reason, drain, told
   FROM pilot
  WHERE pilot > :after
    AND (:community IS NULL OR community = :community)
@@ -42,5 +42,12 @@ SELECT pilot, community, site, element, state, session, nonce, renewal_hash, hos
  LIMIT :limit;
 
 -- name: move_pilot
-UPDATE pilot SET state = :new, ended_at = :ended_at, reason = :reason
+-- One that has begun to drain does so for good.
+UPDATE pilot
+   SET state = :new, ended_at = :ended_at, reason = :reason,
+       drain = max(drain, :drain)
  WHERE pilot = :pilot AND state = :old;
+
+-- name: order_pilot
+UPDATE pilot SET drain = 1, told = CASE WHEN :told <> '' THEN :told ELSE told END
+ WHERE pilot = :pilot;
