@@ -42,19 +42,18 @@ from .records import (
     Want,
 )
 from .slots import Slots
-from .transformations import Transformations
 
 Room = Callable[[list[JobBody | None]], int]
 EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Transformations, Protocol):
+class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol):
     """Durable state of one central. See the module for what all verbs share.
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`, transformations in `transformations`.
+    marks of sites in `place_marks`.
     """
 
     @property

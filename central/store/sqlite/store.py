@@ -68,7 +68,6 @@ from .rows import (
 from .series import SqliteSeries
 from .session import Session, Templates, json_list
 from .slots import SqliteSlots
-from .transformations import SqliteTransformations
 from .writer import Writer, translated
 
 CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes, if no job names them
@@ -153,14 +152,7 @@ def _drop_some(session: Session, submission_id: int) -> bool:
     return more
 
 
-class SqliteStore(
-    SqliteSeries,
-    SqliteRetention,
-    SqlitePilotLogs,
-    SqliteSlots,
-    SqlitePlaceMarks,
-    SqliteTransformations,
-):
+class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, SqlitePlaceMarks):
     """The `Store` of one process on one file."""
 
     def __init__(
