@@ -1,0 +1,95 @@
+"""From inputs that wait to groups, by a rule and a policy for groups that are not full. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pilotage.proto.transformation import Grouping, InputSpec
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class File:
+    """An input that waits, with what rules look at. Each is one object."""
+
+    file_id: int
+    input_no: int  # which of the transformation's inputs it is
+    did: str
+    bytes: int
+    metadata: Mapping[str, Value]
+    sites: tuple[str, ...]  # that see a copy; empty: all
+    since: float  # when it came, or came back (wall clock)
+
+
+Group = tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rule is told: the transformation's grouping, and its inputs."""
+
+    grouping: Grouping
+    inputs: tuple[InputSpec, ...]
+
+
+class Rule(Protocol):
+    """Makes groups. No file is in two of them; files in none of them wait on."""
+
+    def __call__(self, files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+        """Return the groups that are full; with `partial` also those that are not.
+
+        `files` come in the order of their registration.
+        """
+        ...
+
+
+class BadRule(Exception):
+    """A grouping rule has made what is no grouping: its transformation is paused."""
+
+
+def grouped(
+    rule: Rule, files: Sequence[File], plan: Plan, *, now: float, closing: bool
+) -> list[Group]:
+    """Return the groups that go now. `closing`: those that are not full go too."""
+    groups = rule(files, plan, partial=closing)
+    _check(groups, files)
+    if closing or plan.grouping.partial != "after":
+        return groups
+    taken = {one for group in groups for one in group}
+    late = rule([one for one in files if one not in taken], plan, partial=True)
+    _check(late, files)
+    before = now - plan.grouping.after_s
+    return groups + [group for group in late if min(one.since for one in group) <= before]
+
+
+def _check(groups: Sequence[Group], files: Sequence[File]) -> None:
+    given = {(one.file_id, one.input_no) for one in files}
+    for group in groups:
+        if not group:
+            raise BadRule("the grouping rule has made a group without files")
+        for one in group:
+            key = (one.file_id, one.input_no)
+            if key not in given:
+                raise BadRule(f"the grouping rule has put {one.did} in two groups, or made it up")
+            given.remove(key)
+
+
+def common(group: Sequence[File]) -> dict[str, Value]:
+    """Return the metadata that all files of a group have with the same value."""
+    if not group:
+        return {}
+    first, *rest = [one.metadata for one in group]
+    if all(one is first for one in rest):
+        return dict(first)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in one and one[key] == value for one in rest)
+    }
+
+
+def values(file: File, keys: Sequence[str]) -> tuple[Value, ...] | None:
+    """Return what a file has as these keys, None where it lacks one."""
+    found = tuple(file.metadata[key] for key in keys if key in file.metadata)
+    return found if len(found) == len(keys) else None

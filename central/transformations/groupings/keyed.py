@@ -1,0 +1,75 @@
+"""Groups of files that have something in common: a site, values of keys; joins of inputs."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..grouping import File, Group, Plan, Value, values
+from .plain import chunks
+
+
+def site(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """`size` files that one site has: the site that has most goes first."""
+    left = dict.fromkeys(files)
+    groups: list[Group] = []
+    held = Counter(name for one in files for name in (one.sites or ("",)))
+    names = [name for name, _ in sorted(held.items(), key=lambda item: (-item[1], item[0]))]
+    for is_rest in (False, True)[: 1 + partial]:
+        for name in names:
+            here = [one for one in left if name in (one.sites or ("",))]
+            for group in chunks(here, plan.grouping.size, partial=is_rest):
+                groups.append(group)
+                for one in group:
+                    del left[one]
+    return groups
+
+
+def key(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """`size` files with equal values of `keys`. A file that lacks one waits."""
+    groups: list[Group] = []
+    for alike in _by_value(files, plan.grouping.keys).values():
+        groups += chunks(alike, plan.grouping.size, partial=partial)
+    return groups
+
+
+def join(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """Of each input its `count`, with equal values of its `on` (of `keys`, where it has none).
+
+    With `partial` at least one of each.
+    """
+    sides = [i for i, spec in enumerate(plan.inputs) if spec.use == "once"]
+    tables = {
+        i: _by_value(
+            [one for one in files if one.input_no == i],
+            plan.inputs[i].on or plan.grouping.keys,
+        )
+        for i in sides
+    }
+    counts = {i: plan.inputs[i].count for i in sides}
+    groups: list[Group] = []
+    for value in tables[sides[0]] if sides else ():
+        rows = {i: tables[i].get(value, []) for i in sides}
+        start = 0
+        while all(len(rows[i]) >= (start + 1) * counts[i] for i in sides):
+            groups.append(_slice(rows, counts, start))
+            start += 1
+        if partial and all(len(rows[i]) > start * counts[i] for i in sides):
+            groups.append(_slice(rows, counts, start))
+    return groups
+
+
+def _slice(rows: dict[int, list[File]], counts: dict[int, int], n: int) -> Group:
+    return tuple(
+        one for i, files in rows.items() for one in files[n * counts[i] : (n + 1) * counts[i]]
+    )
+
+
+def _by_value(
+    files: Sequence[File], keys: Sequence[str]
+) -> dict[tuple[tuple[bool, Value], ...], list[File]]:
+    """Return files by their values; True is not 1."""
+    found: dict[tuple[tuple[bool, Value], ...], list[File]] = {}
+    for one in files:
+        its = values(one, keys)
+        if its is not None:
+            found.setdefault(tuple((isinstance(v, bool), v) for v in its), []).append(one)
+    return found

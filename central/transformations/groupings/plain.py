@@ -1,0 +1,40 @@
+"""Groups by number, by bytes, and one of all."""
+
+from collections.abc import Sequence
+
+from ..grouping import File, Group, Plan
+
+
+def count(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """`size` files, in the order in which they came."""
+    return chunks(files, plan.grouping.size, partial=partial)
+
+
+def by_bytes(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """As many files as have no more than `bytes_max` together; a larger one goes alone.
+
+    A group is full when the next file does not fit any more.
+    """
+    groups: list[Group] = []
+    open_: list[File] = []
+    size = 0
+    for one in files:
+        if open_ and size + one.bytes > plan.grouping.bytes_max:
+            groups.append(tuple(open_))
+            open_, size = [], 0
+        open_.append(one)
+        size += one.bytes
+    if open_ and (partial or size >= plan.grouping.bytes_max):
+        groups.append(tuple(open_))
+    return groups
+
+
+def everything(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    """One group, which is full when no more files will come."""
+    return [tuple(files)] if partial and files else []
+
+
+def chunks(files: Sequence[File], size: int, *, partial: bool) -> list[Group]:
+    """Return runs of `size` files; the rest is one with `partial`."""
+    end = len(files) if partial else len(files) - len(files) % size
+    return [tuple(files[start : min(start + size, end)]) for start in range(0, end, size)]

@@ -1,0 +1,75 @@
+"""What the end of a task means for its inputs. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.transformation_states import (
+    TASK_START,
+    InputEvent,
+    InputState,
+    TaskEvent,
+    next_input,
+    next_task,
+)
+
+from ..store.transformations import EndInput, InputMove, TaskClose, TaskEnd
+
+_EVENTS: Final[Mapping[JobState | None, TaskEvent]] = {
+    JobState.DONE: TaskEvent.JOB_DONE,
+    JobState.FAILED: TaskEvent.JOB_FAILED,
+    JobState.KILLED: TaskEvent.JOB_KILLED,
+    None: TaskEvent.JOB_GONE,
+}
+_ERRORS: Final = (*(InputEvent.TASK_FAILED, InputEvent.TASK_FAILED_LAST, InputEvent.BAD_DATA),)
+
+Bad = Mapping[int, InputEvent]  # by file: BAD_DATA or NOT_THERE
+
+
+def consequences(
+    end: TaskEnd, *, at: float, errors_max: Callable[[int], int], bad: Bad | None = None
+) -> TaskClose:
+    """Return what follows from the end of a task.
+
+    `errors_max` says how many failed tasks an input of a transformation may have had; `bad` are
+    files of which the job has found that their data are bad, or not there: then the others that it
+    had are not at fault.
+    """
+    event = _EVENTS[end.state]
+    return TaskClose(
+        task_id=end.task_id,
+        state=next_task(TASK_START, event),
+        reason=end.reason,
+        at=at,
+        inputs=tuple(
+            _move(end, one, _event_of(event, one, errors_max, bad or {})) for one in end.inputs
+        ),
+    )
+
+
+def _event_of(
+    event: TaskEvent, one: EndInput, errors_max: Callable[[int], int], bad: Bad
+) -> InputEvent:
+    if event is TaskEvent.JOB_DONE:
+        return InputEvent.TASK_DONE
+    if one.file_id in bad:
+        return bad[one.file_id]
+    if one.has_heir:
+        return InputEvent.TASK_FAILED_MOVED
+    if bad:
+        return InputEvent.TASK_SPARED
+    if one.errors + 1 >= errors_max(one.transformation_id):
+        return InputEvent.TASK_FAILED_LAST
+    return InputEvent.TASK_FAILED
+
+
+def _move(end: TaskEnd, one: EndInput, event: InputEvent) -> InputMove:
+    return InputMove(
+        transformation_id=one.transformation_id,
+        file_id=one.file_id,
+        input_no=one.input_no,
+        old=InputState.ASSIGNED,
+        new=next_input(InputState.ASSIGNED, event),
+        task_id=end.task_id,
+        error=event in _ERRORS,
+    )

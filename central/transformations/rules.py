@@ -1,0 +1,36 @@
+"""The grouping rules by name: ours, and those of others by entry point."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+from pilotage.proto.problems import Code
+from pilotage.proto.wording import short
+
+from ..errors import Refused
+from .grouping import Rule
+from .groupings import keyed, plain
+
+GROUP: Final = "pilotage.groupings"
+BUILT_IN: Final[Mapping[str, Rule]] = {
+    "count": plain.count,
+    "bytes": plain.by_bytes,
+    "all": plain.everything,
+    "site": keyed.site,
+    "key": keyed.key,
+    "join": keyed.join,
+}
+
+
+def rule_of(name: str) -> Rule:
+    """Return a rule. Raises Refused naming those that there are."""
+    built_in = BUILT_IN.get(name)
+    if built_in is not None:
+        return built_in
+    theirs = {one.name: one for one in entry_points(group=GROUP)}
+    if name not in theirs:
+        known = ", ".join(sorted({*BUILT_IN, *theirs}))
+        said = f"grouping.rule: {short(name)!r} is none of {known}"
+        raise Refused(Code.INVALID, said, field="grouping.rule")
+    loaded: Rule = theirs[name].load()
+    return loaded

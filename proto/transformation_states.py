@@ -1,0 +1,199 @@
+"""The states of transformations, of their tasks and of their inputs: three tables.
+
+Written from the meaning of DIRAC's: what is processed stays processed, what failed too often waits
+for a person, and what was given to a task is given to no other one. Nothing else changes a state.
+"""
+
+import enum
+from typing import Final
+
+from .machine import IllegalTransition
+
+# -- transformations ----------------------------------------------------------------------------
+
+
+class TransformationState(str, enum.Enum):
+    """Where a transformation stands. *Scouting* and *flushing* are marks shown beside a state."""
+
+    NEW = "New"  # added, not started
+    ACTIVE = "Active"  # inputs become tasks
+    PAUSED = "Paused"  # by a person or a brake: inputs gather, no task is made
+    STOPPED = "Stopped"  # neither inputs nor tasks come; what runs ends
+    COMPLETING = "Completing"  # no more inputs will come; partial groups go
+    COMPLETED = "Completed"  # nothing is left to do
+    ARCHIVED = "Archived"  # kept to be looked at
+    CLEANING = "Cleaning"  # its jobs are killed
+    CLEANED = "Cleaned"
+
+
+class TransformationEvent(str, enum.Enum):
+    """What happens to a transformation."""
+
+    START = "started"
+    PAUSE = "paused"
+    BRAKE = "braked"  # too many tasks fail, or no task can be made
+    RESUME = "resumed"
+    STOP = "stopped"
+    LAST_INPUT = "closed"  # by a person, or its parent has completed
+    ALL_ENDED = "ended"
+    MORE = "given more work"  # extended, or an input is to be done anew
+    ARCHIVE = "archived"
+    CLEAN = "cleaned"
+    EMPTIED = "emptied"  # none of its jobs lives
+
+
+_S = TransformationState
+_E = TransformationEvent
+_KEPT = (*(_S.NEW, _S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETING, _S.COMPLETED, _S.ARCHIVED),)
+
+TRANSFORMATIONS: Final[dict[tuple[TransformationState, TransformationEvent], _S]] = {
+    (_S.NEW, _E.START): _S.ACTIVE,
+    (_S.NEW, _E.MORE): _S.NEW,
+    (_S.ACTIVE, _E.PAUSE): _S.PAUSED,
+    (_S.ACTIVE, _E.BRAKE): _S.PAUSED,
+    (_S.ACTIVE, _E.STOP): _S.STOPPED,
+    (_S.ACTIVE, _E.LAST_INPUT): _S.COMPLETING,
+    (_S.ACTIVE, _E.MORE): _S.ACTIVE,
+    (_S.PAUSED, _E.RESUME): _S.ACTIVE,
+    (_S.PAUSED, _E.STOP): _S.STOPPED,
+    (_S.PAUSED, _E.MORE): _S.PAUSED,
+    (_S.STOPPED, _E.RESUME): _S.ACTIVE,
+    (_S.STOPPED, _E.MORE): _S.STOPPED,
+    (_S.STOPPED, _E.ARCHIVE): _S.ARCHIVED,
+    (_S.COMPLETING, _E.PAUSE): _S.PAUSED,
+    (_S.COMPLETING, _E.BRAKE): _S.PAUSED,
+    (_S.COMPLETING, _E.STOP): _S.STOPPED,
+    (_S.COMPLETING, _E.MORE): _S.ACTIVE,
+    (_S.COMPLETING, _E.ALL_ENDED): _S.COMPLETED,
+    (_S.COMPLETED, _E.MORE): _S.ACTIVE,
+    (_S.COMPLETED, _E.ARCHIVE): _S.ARCHIVED,
+    **{(state, _E.CLEAN): _S.CLEANING for state in _KEPT},
+    (_S.CLEANING, _E.EMPTIED): _S.CLEANED,
+}
+
+START: Final = TransformationState.NEW
+FINAL: Final = frozenset({_S.CLEANED})
+MAKES_TASKS: Final = frozenset({_S.ACTIVE, _S.COMPLETING})
+TAKES_INPUTS: Final = frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETING})
+# What the engine has an eye on.
+LIVE: Final = (_S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETING, _S.CLEANING)
+
+
+# -- tasks --------------------------------------------------------------------------------------
+
+
+class TaskState(str, enum.Enum):
+    """Where a task stands. What its job does meanwhile is the job's own state."""
+
+    CREATED = "Created"  # its job is stored, and has not ended
+    DONE = "Done"
+    FAILED = "Failed"
+    KILLED = "Killed"
+    LOST = "Lost"  # its job is not there any more
+
+
+class TaskEvent(str, enum.Enum):
+    """What happens to a task."""
+
+    JOB_DONE = "job_done"
+    JOB_FAILED = "job_failed"
+    JOB_KILLED = "job_killed"
+    JOB_GONE = "job_gone"
+
+
+TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
+    (TaskState.CREATED, TaskEvent.JOB_DONE): TaskState.DONE,
+    (TaskState.CREATED, TaskEvent.JOB_FAILED): TaskState.FAILED,
+    (TaskState.CREATED, TaskEvent.JOB_KILLED): TaskState.KILLED,
+    (TaskState.CREATED, TaskEvent.JOB_GONE): TaskState.LOST,
+}
+
+TASK_START: Final = TaskState.CREATED
+TASK_FINAL: Final = frozenset(TaskState) - {TaskState.CREATED}
+
+
+# -- inputs -------------------------------------------------------------------------------------
+
+
+class InputState(str, enum.Enum):
+    """Where a file stands in one transformation. *Inherited* is a mark shown beside a state."""
+
+    UNUSED = "Unused"
+    ASSIGNED = "Assigned"  # a task has it, and that has not ended
+    PROCESSED = "Processed"  # a task with it is Done
+    MAXRESET = "MaxReset"  # tasks with it failed too often
+    PROBLEMATIC = "Problematic"  # its data are bad
+    MISSING = "Missing"  # no copy of it can be read
+    REMOVED = "Removed"  # from the catalogue
+    MOVED = "Moved"  # to the transformation that was derived from this one
+    SHARED = "Shared"  # every task that it fits gets it
+
+
+class InputEvent(str, enum.Enum):
+    """What happens to an input."""
+
+    ASSIGN = "assigned"
+    TASK_DONE = "task_done"
+    TASK_FAILED = "task_failed"
+    TASK_FAILED_LAST = "task_failed_last"  # as often as it may
+    TASK_SPARED = "task_spared"  # its task ended through no fault of it: killed, or a companion's
+    TASK_FAILED_MOVED = "task_failed_moved"  # and the derived transformation goes on with it
+    BAD_DATA = "bad_data"  # all copies are corrupt, or a person says so
+    NOT_THERE = "not_there"
+    RESET = "reset"  # by a person
+    REPLAY = "replay"  # by a person, on purpose
+    REMOVE = "removed"
+    DERIVE = "derived"
+
+
+_I = InputState
+_V = InputEvent
+_LEFT = (_I.UNUSED, _I.MAXRESET, _I.PROBLEMATIC, _I.MISSING)  # nobody works on these
+
+INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
+    (_I.UNUSED, _V.ASSIGN): _I.ASSIGNED,
+    (_I.ASSIGNED, _V.TASK_DONE): _I.PROCESSED,
+    (_I.ASSIGNED, _V.TASK_FAILED): _I.UNUSED,
+    (_I.ASSIGNED, _V.TASK_FAILED_LAST): _I.MAXRESET,
+    (_I.ASSIGNED, _V.TASK_SPARED): _I.UNUSED,
+    (_I.ASSIGNED, _V.TASK_FAILED_MOVED): _I.MOVED,
+    (_I.ASSIGNED, _V.BAD_DATA): _I.PROBLEMATIC,
+    (_I.ASSIGNED, _V.NOT_THERE): _I.MISSING,
+    (_I.UNUSED, _V.BAD_DATA): _I.PROBLEMATIC,
+    (_I.MAXRESET, _V.BAD_DATA): _I.PROBLEMATIC,
+    (_I.UNUSED, _V.NOT_THERE): _I.MISSING,
+    (_I.MAXRESET, _V.RESET): _I.UNUSED,
+    (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
+    (_I.MISSING, _V.RESET): _I.UNUSED,
+    (_I.PROCESSED, _V.REPLAY): _I.UNUSED,  # the one way out
+    **{(state, _V.REMOVE): _I.REMOVED for state in (*_LEFT, _I.SHARED)},
+    **{(state, _V.DERIVE): _I.MOVED for state in _LEFT},
+}
+
+INPUT_START: Final = InputState.UNUSED
+
+
+def next_transformation(
+    state: TransformationState, event: TransformationEvent
+) -> TransformationState:
+    """Return the state that `event` leads to, or raise IllegalTransition."""
+    try:
+        return TRANSFORMATIONS[state, event]
+    except KeyError:
+        raise IllegalTransition("transformation", state.value, event.value) from None
+
+
+def next_task(state: TaskState, event: TaskEvent) -> TaskState:
+    """Return the state that `event` leads to, or raise IllegalTransition."""
+    try:
+        return TASKS[state, event]
+    except KeyError:
+        raise IllegalTransition("task", state.value, event.value) from None
+
+
+def next_input(state: InputState, event: InputEvent) -> InputState:
+    """Return the state that `event` leads to, or raise IllegalTransition."""
+    try:
+        return INPUTS[state, event]
+    except KeyError:
+        raise IllegalTransition("input", state.value, event.value) from None

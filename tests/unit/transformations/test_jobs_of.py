@@ -1,0 +1,71 @@
+"""From documents to jobs, and what is refused."""
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.transformations.jobs_of import Template, checked
+from pilotage.central.transformations.rules import rule_of
+from pilotage.proto.job import Job
+from pilotage.proto.transformation import Transformation
+
+
+def test_braces_are_filled_and_inputs_are_left_to_the_pilot() -> None:
+    job = Job(
+        command=("run", "--seed", "{task}", "{{x}}", "{inputs}"),
+        name="t{transformation}-{particle}",
+        environment={"MERGED": "{merged}"},
+    )
+    made = Template(job).job(
+        transformation_id=7, number=3, metadata={"particle": "gamma", "merged": True, "other": 1}
+    )
+
+    assert made.command == ("run", "--seed", "3", "{x}", "{inputs}")
+    assert (made.name, made.environment) == ("t7-gamma", {"MERGED": "true"})
+
+
+def test_a_key_that_the_files_have_not_in_common_is_named() -> None:
+    template = Template(Job(command=("run", "{particle}")))
+
+    with pytest.raises(LookupError, match=r"uses \{particle\}, and the files of task 3"):
+        template.job(transformation_id=7, number=3, metadata={})
+
+
+RIGHT = {"name": "t", "tasks": 2, "job": {"command": ["run"]}}
+WRONG: list[tuple[str, dict[str, object]]] = [
+    ("tasks", {"tasks": 0}),
+    ("tasks", {"inputs": [{"query": {"a": 1}}]}),
+    ("job", {"job": {"command": ["run", "{particle}"]}}),
+    ("job", {"job": {"command": ["run", "{inputs}"]}}),
+    ("job.command", {"job": {"command": ["run", "x{inputs}"]}}),
+    ("inputs", {"tasks": 0, "inputs": [{"query": {"a": 1}, "use": "shared"}]}),
+    ("inputs[0].query", {"tasks": 0, "inputs": [{}]}),
+    ("inputs[1].name", {"tasks": 0, "inputs": [{"query": {"a": 1}}, {"query": {"a": 1}}]}),
+    ("grouping.bytes_max", {"tasks": 0, "inputs": [{"from": "x"}], "grouping": {"rule": "bytes"}}),
+    ("grouping.keys", {"tasks": 0, "inputs": [{"from": "x"}], "grouping": {"rule": "key"}}),
+    ("grouping.keys", {"tasks": 0, "inputs": [{"from": "x"}], "grouping": {"rule": "join"}}),
+    (
+        "grouping.rule",
+        {"tasks": 0, "inputs": [{"name": "a", "from": "x"}, {"name": "b", "from": "y"}]},
+    ),
+    ("grouping.after_s", {"tasks": 0, "inputs": [{"from": "x"}], "grouping": {"partial": "after"}}),
+    ("job.environment.PILOTAGE_X", {"job": {"command": ["x"], "environment": {"PILOTAGE_X": ""}}}),
+]
+
+
+def test_a_right_document_passes() -> None:
+    assert checked(msgspec.convert(RIGHT, Transformation)).names == frozenset()
+
+
+@pytest.mark.parametrize(("field", "change"), WRONG)
+def test_a_wrong_document_is_refused_by_its_field(field: str, change: dict[str, object]) -> None:
+    with pytest.raises(Refused) as refused:
+        checked(msgspec.convert({**RIGHT, **change}, Transformation))
+
+    assert refused.value.field == field
+    assert field.split("[")[0].split(".")[0] in refused.value.message
+
+
+def test_a_rule_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(Refused, match="'counts' is none of all, bytes, count, join, key, site"):
+        rule_of("counts")

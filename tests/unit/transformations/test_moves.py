@@ -1,0 +1,54 @@
+"""From the end of a job to the states of what its task had: DIRAC's rules, as a table."""
+
+import pytest
+
+from pilotage.central.store.transformations import EndInput, TaskEnd
+from pilotage.central.transformations.moves import consequences
+from pilotage.proto.job_states import JobState
+from pilotage.proto.transformation_states import InputEvent
+
+# Two inputs of one task. `errors` of the first so far, of 3 that it may have; `bad` says what the
+# job has found of the first; `heir`: its transformation has a derived one.
+TABLE = """
+# job     errors  bad        heir   task     first        counts  second
+  Done    0       -          no     Done     Processed    no      Processed
+  Done    2       -          yes    Done     Processed    no      Processed
+  Failed  0       -          no     Failed   Unused       yes     Unused
+  Failed  1       -          no     Failed   Unused       yes     Unused
+  Failed  2       -          no     Failed   MaxReset     yes     Unused
+  Failed  7       -          no     Failed   MaxReset     yes     Unused
+  Killed  0       -          no     Killed   Unused       yes     Unused
+  gone    0       -          no     Lost     Unused       yes     Unused
+  Failed  0       BAD_DATA   no     Failed   Problematic  yes     Unused
+  Failed  2       NOT_THERE  no     Failed   Missing      no      Unused
+  Failed  0       -          yes    Failed   Moved        no      Unused
+  Failed  0       BAD_DATA   yes    Failed   Problematic  yes     Unused
+"""
+
+
+@pytest.mark.parametrize("line", TABLE.strip().splitlines()[1:])
+def test_what_follows_from_the_end_of_a_task(line: str) -> None:
+    job, errors, bad, heir, task, first, counts, second = line.split()
+    end = TaskEnd(
+        task_id=5,
+        transformation_id=1,
+        number=2,
+        job_id=9,
+        state=None if job == "gone" else JobState(job),
+        inputs=(
+            EndInput(
+                transformation_id=1, file_id=11, input_no=0, errors=int(errors),
+                has_heir=heir == "yes",
+            ),
+            EndInput(transformation_id=1, file_id=12, input_no=0, errors=0, has_heir=False),
+        ),
+        reason="why",
+    )  # fmt: skip
+    found = {} if bad == "-" else {11: InputEvent[bad]}
+    close = consequences(end, at=3.0, errors_max=lambda _: 3, bad=found)
+
+    assert (close.task_id, close.state.value, close.reason, close.at) == (5, task, "why", 3.0)
+    assert [one.new.value for one in close.inputs] == [first, second]
+    assert close.inputs[0].error is (counts == "yes")
+    assert close.inputs[1].error is (job != "Done" and not found), "companions are not at fault"
+    assert {one.task_id for one in close.inputs} == {5}
