@@ -5,7 +5,7 @@ The real drivers are given to `central/app.py` by `operate/serve.py`; honest one
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -137,6 +137,10 @@ class SiteFile:
     trouble: str = ""
     elements: tuple[ElementView, ...] = ()
     pilot_s: float = 0.0  # time of all its pilots, since the central has started
+    shares: Mapping[str, float] = field(
+        default_factory=dict[str, float]
+    )  # of communities; 1 in all
+    pilot_s_of: Mapping[str, float] = field(default_factory=dict[str, float])  # by community
 
     @property
     def gets_pilots(self) -> bool:

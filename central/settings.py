@@ -187,11 +187,29 @@ class RetentionSettings(KeptDays, frozen=True):
     blob_hold_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a file that nothing names stays
 
 
-class CommunitySettings(_Section, frozen=True):
-    """The community that the embedded issuer serves at first start."""
+_Community = Annotated[str, Meta(pattern=whole("[a-z0-9][a-z0-9-]{0,31}"))]
 
-    name: Annotated[str, Meta(pattern=whole("[a-z0-9][a-z0-9-]{0,31}"))] = "local"
+
+class CommunitySettings(_Section, frozen=True):
+    """The communities whose pilots the central submits, and whom the first token is for.
+
+    Of one community it is that community's administrator; where there are others it is of all: it
+    makes their tokens, and submits no jobs itself.
+    """
+
+    name: _Community = "local"
     groups: Annotated[tuple[Word, ...], Meta(min_length=1)] = ("users",)  # the first: by default
+    others: Annotated[tuple[_Community, ...], Meta(max_length=100)] = ()  # besides the one named
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all of them."""
+        return (self.name, *self.others)
+
+    def __post_init__(self) -> None:
+        for name in self.others:
+            if self.names.count(name) > 1:
+                raise ValueError(f"others: {name!r} stands there twice, or is the name as well")
 
 
 class FactorySettings(_Section, frozen=True):

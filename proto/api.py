@@ -435,6 +435,15 @@ class PilotLogPage(_Out, frozen=True):
     more: bool  # there may be further lines by now
 
 
+class CommunityShare(_Out, frozen=True):
+    """What a community has of the pilots of a site."""
+
+    community: str
+    pilots: int
+    share_wanted: float | None = None  # by the site's file, from 0 to 1; None: it has no file
+    share_had: float | None = None  # of their time since the central has started; None: none yet
+
+
 class SiteView(_Out, frozen=True):
     site: str
     pilots: int
@@ -453,6 +462,7 @@ class SiteView(_Out, frozen=True):
     share_wanted: float | None = None  # by the pledges
     share_had: float | None = None  # None: there was no pilot yet
     trouble: str = ""  # with its file
+    communities: list[CommunityShare] = []  # that have pilots there, or a share; the caller's alone
 
 
 class Sites(_Out, frozen=True):

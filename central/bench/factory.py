@@ -106,8 +106,8 @@ def plans(scale: Scale) -> list[Figure]:
         (_a_class(chance, number, scale.elements), chance.randint(1, 20))
         for number in range(scale.classes)
     )
-    cold = sorted(_plan(watched, Outlook(work, "ctao")) for _ in range(scale.plans))
-    outlook = Outlook(work, "ctao")
+    cold = sorted(_plan(watched, Outlook(work, ("ctao",))) for _ in range(scale.plans))
+    outlook = Outlook(work, ("ctao",))
     warm = sorted(_plan(watched, outlook) for _ in range(scale.plans))
     of = f"{scale.elements} elements, {scale.classes} classes"
     return [
@@ -124,8 +124,8 @@ def _plan(watched: Sequence[Watched], outlook: Outlook) -> float:
     demands = outlook.demands()
     staff.look(watched, outlook.places, 0.0)
     found = plan(
-        staff.places(watched, 0.0),
-        [state_of(one, 0.0) for one in watched],
+        staff.places(watched, outlook.places, 0.0),
+        [state_of(one, 0.0, communities=("ctao",)) for one in watched],
         demands,
         Bounds(submit_max=FactorySettings().submit_max),
     )
@@ -310,7 +310,7 @@ async def _fill(scale: Scale, store: SqliteStore, clock: SystemClock) -> list[Fi
         randomness=SystemRandomness(),
         log=_no_log,
         terms=Terms(
-            community="ctao",
+            communities=("ctao",),
             central_url="https://central:8470",
             pilot_sh="#" * scale.pilot_sh,
             every_s=scale.every_s,

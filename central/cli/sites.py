@@ -47,6 +47,7 @@ def list_sites(*, common: Common = COMMON) -> int:
                 for row, one in zip(rows, found.sites, strict=True)
             ]
         print_table(columns, rows, empty="no site has a pilot")
+        print_communities(found.sites)
         for line in (*bans(found.sites), *_troubles(found.sites)):
             print_line(line)
         return Exit.OK
@@ -228,6 +229,7 @@ def _print_site(found: SiteDetail) -> None:
         print_line(f"{mark.place} is {mark.mark}, says {mark.who}{at}{why}")
     for line in (*_troubles([view]), *map(hole, found.hosts)):
         print_line(line)
+    print_communities([view])
     if found.elements:
         print_elements(found.elements)
 
@@ -271,6 +273,18 @@ def print_elements(elements: "list[ElementView]") -> None:
             print_line(f"{one.site}/{one.element}: {_HELD.get(one.held, one.held)}")
         if one.trouble:
             print_line(f"{one.site}/{one.element}: {one.trouble}".replace("/: ", ": "))
+
+
+def print_communities(sites: "list[SiteView]") -> None:
+    """Print what communities have of sites' pilots, where there are several."""
+    if all(len(one.communities) < 2 for one in sites):
+        return
+    rows = (
+        (one.site, of.community, of.pilots, *_errors(of.share_wanted, of.share_had))
+        for one in sites
+        for of in one.communities
+    )
+    print_table(("site", "community", "pilots#", *_SHARES[2:]), rows, empty="")
 
 
 def hole(one: "HostView") -> str:
@@ -346,10 +360,13 @@ def _figures(one: "SiteView") -> tuple[object, ...]:
 
 
 def _shares(one: "SiteView") -> tuple[object, ...]:
-    wanted, had = one.share_wanted, one.share_had
-    error = None if wanted is None or had is None else had - wanted
     pledge = "-" if one.pledge is None else pledge_in_words(one.pledge)
-    return (_state(one), pledge, *map(_percent_number, (wanted, had, error)))
+    return (_state(one), pledge, *_errors(one.share_wanted, one.share_had))
+
+
+def _errors(wanted: float | None, had: float | None) -> tuple[str, ...]:
+    error = None if wanted is None or had is None else had - wanted
+    return tuple(map(_percent_number, (wanted, had, error)))
 
 
 def _state(one: "SiteView") -> str:

@@ -1,10 +1,11 @@
 """The elements that are in force, made from the sites' files, and made anew when these change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..observe.events import Log
+from .communities import strangers
 from .credentials.known import KnownCredential
 from .drivers import Tools, element
 from .element import ComputeElement
@@ -37,12 +38,22 @@ class Trouble:
 class ElementBook:
     """Reads the files; what has not changed keeps its driver and what is known of it."""
 
-    def __init__(self, folder: Path, tools: MakeTools, log: Log, *, make: Make = _made) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tools: MakeTools,
+        log: Log,
+        *,
+        make: Make = _made,
+        communities: Sequence[str] = (),  # that the central serves; none: it is not looked at
+    ) -> None:
         self._folder, self._tools, self._log, self._make = folder, tools, log, make
+        self._communities = communities
         self._book = SiteBook()
         self._watched: dict[tuple[str, str], Watched] = {}
         self._gone: dict[tuple[str, str], Watched] = {}  # with what is left there of ours
         self.troubles: list[Trouble] = []
+        self.notes: list[Trouble] = []  # what is wrong and keeps nothing from being in force
         self._is_stale = self._is_unread = True
         self._reader = Reader()
 
@@ -93,6 +104,7 @@ class ElementBook:
         """Read all files again. One that does not read disturbs no other, nor what it said last."""
         self._book, self._is_unread = read_sites(self._folder, self._book), False
         self.troubles = [Trouble(site, "", why) for site, why in self._book.troubles.items()]
+        self.notes = [*self._strangers()]
         watched: dict[tuple[str, str], Watched] = {}
         for site, site_entry in self._book.sites.items():
             for name, entry in site_entry.elements.items():
@@ -111,14 +123,20 @@ class ElementBook:
         self._watched = watched
         if self._book.unlisted and watched:  # without any, there may never have been a folder
             self._log("site_trouble", site="", element="", why=self._book.unlisted)
-        for trouble in self.troubles:
+        for trouble in (*self.troubles, *self.notes):
             self._log("site_trouble", site=trouble.site, element=trouble.element, why=trouble.why)
         self._log(
             "sites_read",
             sites=len(self._book.sites),
             elements=len(watched),
-            troubles=len(self.troubles),
+            troubles=len(self.troubles) + len(self.notes),
         )
+
+    def _strangers(self) -> Iterator[Trouble]:
+        """Yield what sites' files say of communities that this central does not serve."""
+        for site, entry in self._book.sites.items():
+            for why in strangers(entry.communities, self._communities) if self._communities else ():
+                yield Trouble(site, "", located(self._folder / f"{site}{SUFFIX}", "", why))
 
     def _goes(self, one: Watched) -> None:
         one.is_gone, one.is_empty = True, False

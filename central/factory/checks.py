@@ -3,8 +3,8 @@
 import asyncio
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
@@ -14,8 +14,10 @@ from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.protocol import Store
 from .book import ElementBook
+from .communities import shares
 from .probe import Probe
 from .requests import Origin
+from .watched import Watched
 
 RUNNING_MAX = 16  # checks at once; more are refused
 KEPT_MAX = 100  # checks that can be asked for
@@ -55,7 +57,9 @@ class Checks:
         clock: Clock,
         randomness: Randomness,
         log: Log,
+        communities: Sequence[str] = (),
     ) -> None:
+        self._communities = communities
         self._book, self._store, self._origin = book, store, origin
         self._has_asked, self._held = has_asked, held
         self._clock, self._randomness, self._log = clock, randomness, log
@@ -108,7 +112,7 @@ class Checks:
             Probe(
                 one,
                 store=self._store,
-                origin=self._origin,
+                origin=self._origin_at(one),
                 has_asked=self._has_asked,
                 clock=self._clock,
                 randomness=self._randomness,
@@ -117,6 +121,11 @@ class Checks:
             )
             for one in found
         ]
+
+    def _origin_at(self, element: Watched) -> Origin:
+        """Return what a probe has of the central: it is of the first community with a share."""
+        served = shares(element.site_entry.communities, self._communities)
+        return replace(self._origin, community=next(iter(served), self._origin.community))
 
     async def _all(self, check: _Check, timeout_s: float) -> None:
         places = asyncio.Semaphore(AT_ONCE)

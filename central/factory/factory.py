@@ -19,12 +19,13 @@ from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.errors import StoreError
 from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
+from .communities import Spot, spots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
 from .orphans import WHY, Key, Orphans
 from .outlook import TEST, Outlook, Work
 from .plan import Bounds, By, Closed, ElementState, Plan, pilots_in_all, plan, why_none
-from .reconcile import Patience, Reconciled, nameless, reconcile
+from .reconcile import Patience, Reconciled, nameless, reconcile, sort_of
 from .requests import Origin, new_pilot
 from .staff import Crew, NoCrew, Staff, state_of
 from .watched import Watched, shape_name
@@ -43,7 +44,7 @@ TURN_S = 900.0  # of one element
 class Terms:
     """What the factory is told once."""
 
-    community: str
+    communities: tuple[str, ...]  # whose pilots it submits
     central_url: str
     pilot_sh: str
     every_s: float = 15.0
@@ -74,9 +75,12 @@ class Factory:
     ) -> None:
         self._store, self._elements = store, elements
         self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
-        self._origin = Origin(terms.community, terms.central_url, terms.pilot_sh, terms.hide)
+        self._origins = {
+            name: Origin(name, terms.central_url, terms.pilot_sh, terms.hide)
+            for name in terms.communities
+        }
         self._work, self._watched = work, list[Watched]()
-        self.outlook = Outlook(work, terms.community)
+        self.outlook = Outlook(work, terms.communities)
         self.staff = Staff(crew, log)
         self._orphans = Orphans(store, is_gone, log)
         self.last_plan = Plan()
@@ -93,8 +97,8 @@ class Factory:
         now, is_test = self._clock.monotonic(), spec.type == TEST
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
 
-        def why(element: Watched, shape: int) -> Closed | None:
-            return self._why_none(element, shape, in_all, is_test=is_test)
+        def why(place: Spot) -> Closed | None:
+            return self._why_none(place, in_all, is_test=is_test)
 
         return self.outlook.prospects(spec, why)
 
@@ -103,25 +107,24 @@ class Factory:
         now = self._clock.monotonic()
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
         said: dict[str, None] = {}
-        for number in range(len(element.entry.shapes)):
-            closed = self._why_none(element, number, in_all, is_test=True)
+        for place in spots([element], self._terms.communities):
+            closed = self._why_none(place, in_all, is_test=True)
             if closed is not None and closed.by in (By.HELD, By.LIMIT):
                 said[closed.why] = None
-            elif held := self.staff.place(0, element, number, now).held:  # it has a little room
+            elif held := self.staff.place(0, place, now).held:  # it has a little room
                 said[held] = None
         return "; ".join(said)
 
-    def _why_none(
-        self, element: Watched, shape: int, in_all: int, *, is_test: bool
-    ) -> Closed | None:
+    def _why_none(self, spot: Spot, in_all: int, *, is_test: bool) -> Closed | None:
         now = self._clock.monotonic()
-        place, state = self.staff.place(0, element, shape, now), self._state(element, now)
+        place, state = self.staff.place(0, spot, now), self._state(spot.element, now)
         return why_none(place, state, self._terms.bounds, in_all, is_test=is_test)
 
     def _state(self, element: Watched, now: float) -> ElementState:
         return state_of(
             element,
             now,
+            communities=self._terms.communities,
             is_banned=self._work.is_banned(*element.key),
             is_draining=self._work.is_draining(*element.key),
         )
@@ -346,21 +349,22 @@ class Factory:
     async def _carry_out(self, turns: asyncio.TaskGroup, watched: Sequence[Watched]) -> None:
         now = self._clock.monotonic()
         self.outlook.look([one for one in watched if not one.is_gone])
-        demands, places = self.outlook.demands(), _places(watched)  # as `Outlook.look` counts them
+        demands = self.outlook.demands()
+        places = spots(watched, self._terms.communities)  # as `Outlook.look` counts them
         wanted = 0
         for demand in demands:
             wanted |= demand.places
         self.staff.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
-        shapes = self.staff.places(watched, now)
+        shapes = self.staff.places(watched, places, now)
         states = [self._state(one, now) for one in watched]
         self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
-        submit: dict[int, list[tuple[int, int]]] = {}
-        cancel: dict[int, list[tuple[int, int]]] = {}
+        submit: dict[int, list[tuple[Spot, int]]] = {}
+        cancel: dict[int, list[tuple[Spot, int]]] = {}
         index = {id(one): at for at, one in enumerate(watched)}
         for chosen, by_element in ((found.submit, submit), (found.cancel, cancel)):
             for at, count in chosen.items():
-                element, shape = places[at]
-                by_element.setdefault(index[id(element)], []).append((shape, count))
+                place = places[at]
+                by_element.setdefault(index[id(place.element)], []).append((place, count))
 
         async def do(element: Watched) -> None:
             at = index[id(element)]
@@ -370,13 +374,13 @@ class Factory:
         await self._each(turns, [watched[at] for at in {*submit, *cancel}], do)
         await self.staff.let_go(watched, states, shapes, found)
 
-    async def _submit(self, element: Watched, wanted: Sequence[tuple[int, int]]) -> None:
+    async def _submit(self, element: Watched, wanted: Sequence[tuple[Spot, int]]) -> None:
         """Store pilots, then ask the element to start them. Raises ElementTrouble."""
         requests: list[PilotRequest] = []
         slots: list[NewSlot] = []
-        for number, count in wanted:
+        for place, count in wanted:
             for _ in range(count):
-                request, slot = self._new(element, number)
+                request, slot = self._new(place)
                 requests.append(request)
                 slots.append(slot)
         if not requests:
@@ -405,24 +409,24 @@ class Factory:
         if submitted.refused and not submitted.slots:  # each for itself, and it comes to the same
             raise Denied(Step.SUBMIT, next(iter(submitted.refused.values())))
 
-    def _new(self, element: Watched, number: int) -> tuple[PilotRequest, NewSlot]:
+    def _new(self, place: Spot) -> tuple[PilotRequest, NewSlot]:
         return new_pilot(
-            self._origin,
-            element,
-            element.entry.shapes[number],
-            shape_name(number),
+            self._origins[place.community],
+            place.element,
+            place.element.entry.shapes[place.shape],
+            shape_name(place.shape),
             clock=self._clock,
             randomness=self._randomness,
         )
 
-    async def _take_back(self, element: Watched, unwanted: Sequence[tuple[int, int]]) -> None:
+    async def _take_back(self, element: Watched, unwanted: Sequence[tuple[Spot, int]]) -> None:
         """Cancel pilots that wait, the newest first. Raises ElementTrouble."""
         slots: dict[str, str] = {}
-        for number, count in unwanted:
+        for place, count in unwanted:
             waiting = [
                 row
                 for row in element.rows
-                if row.shape == shape_name(number)
+                if sort_of(row) == place.sort
                 and row.slot is not None
                 and row.state is PilotState.WAITING
                 and element.seen.since.get(row.slot, (None,))[0] is SlotState.QUEUED
@@ -439,10 +443,6 @@ class Factory:
         ended = await self._store.end_waiting(why, PilotState.ABORTED, wall)
         if ended:
             await element.driver.cancel([slots[pilot] for pilot in ended])
-
-
-def _places(watched: Sequence[Watched]) -> list[tuple[Watched, int]]:
-    return [(one, number) for one in watched for number in range(len(one.entry.shapes))]
 
 
 def _named(row: SlotRow, slot: str) -> SlotRow:

@@ -12,6 +12,7 @@ from pilotage.proto.messages import Node, Offer
 
 from ..offers import common_of, live_offer, said_by
 from .allowed import Allowed
+from .communities import Spot, shares, spots
 from .plan import By, Closed, Demand, merged
 from .prospects import prospects
 from .sites import Shape
@@ -49,42 +50,46 @@ class Work(Protocol):
 class Outlook:
     """The places of some elements, each a shape, and what of the work they could do."""
 
-    def __init__(self, work: Work, community: str) -> None:
-        self._work, self._community = work, community
-        self.places: list[tuple[Watched, int]] = []
+    def __init__(self, work: Work, communities: Sequence[str]) -> None:
+        self._work, self._communities = work, communities
+        self.places: list[Spot] = []
         self.offers: list[LiveOffer] = []
         self._suits: Suits | None = None
 
     def look(self, watched: Sequence[Watched]) -> None:
         """Look at the elements that are in force."""
-        self.places = [
-            (element, number) for element in watched for number in range(len(element.entry.shapes))
-        ]
-        offers = [
-            offer(self._community, element, element.entry.shapes[at]) for element, at in self.places
-        ]
+        self.places = spots(watched, self._communities)
+        offers = [offer(one) for one in self.places]
         if self._suits is None or self.offers != offers:  # it knows what classes want by then
             self._suits, self.offers = Suits(self._work.clauses(), offers), offers
 
-    def prospects(
-        self, spec: ClassSpec, why_none: Callable[[Watched, int], Closed | None]
-    ) -> list[str]:
+    def prospects(self, spec: ClassSpec, why_none: Callable[[Spot], Closed | None]) -> list[str]:
         """Return what there is to say of pilots for a job; `why_none`: of a place for this job."""
+        if not self.places:
+            return []
+        mine = [
+            (place, offer)
+            for place, offer in zip(self.places, self.offers, strict=True)
+            if place.community == spec.community and not self._is_left(place)
+        ]
+        if not mine:
+            return [self._no_share(spec.community)]
+        places, offers = zip(*mine, strict=True)
         used_up = {one.where for one in self._work.ceilings(spec) if one.jobs <= 0}
 
-        def why(element: Watched, shape: int) -> Closed | None:
-            if used_up & {element.site, element.label}:
+        def why(one: Spot) -> Closed | None:
+            if used_up & {one.element.site, one.element.label}:
                 return Closed(By.LIMIT, "has a limit for such jobs, and as many run there as may")
-            return why_none(element, shape)
+            return why_none(one)
 
-        return prospects(spec, self.places, self.offers, self._work.clauses(), why)
+        return prospects(spec, places, offers, self._work.clauses(), why)
 
     def demands(self) -> list[Demand]:
         """Return what waits. Call `look` before."""
         suits, work = self._suits, list(self._work.waiting())
         assert suits is not None, "nothing was looked at"
         suits.learn(spec for spec, _ in work)
-        draining = self._bits(self._work.is_draining)
+        draining = self._bits(self._work.is_draining) | self._unserved()
         others, tests = ~(draining | self._bits(self._work.is_banned)), ~draining
         asked = [
             (spec, jobs, suits.of(spec) & (tests if spec.type == TEST else others))
@@ -111,10 +116,31 @@ class Outlook:
 
     def _bits(self, holds: Callable[[str, str], bool]) -> int:
         found = 0
-        for at, (element, _) in enumerate(self.places):
-            if holds(element.site, element.name):
+        for at, one in enumerate(self.places):
+            if holds(one.element.site, one.element.name):
                 found |= 1 << at
         return found
+
+    def _unserved(self) -> int:
+        """Return the places that no job brings pilots to: those that wait there are taken back."""
+        found = 0
+        for at, one in enumerate(self.places):
+            if self._is_left(one):
+                found |= 1 << at
+        return found
+
+    def _is_left(self, place: Spot) -> bool:
+        """Whether a place is of a community that has no share there any more."""
+        known = self._communities
+        return place.community not in shares(place.element.site_entry.communities, known)
+
+    def _no_share(self, community: str) -> str:
+        if community in self._communities:
+            why = f"no site's file gives the community {community!r} a share of its pilots"
+        else:
+            names = ", ".join(self._communities)
+            why = f"by its settings the central has pilots of {names} alone, not of {community!r}"
+        return f"no pilot comes: {why}"
 
 
 def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
@@ -127,15 +153,16 @@ def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
     return Demand(places, jobs, cores, memory_mb)
 
 
-def offer(community: str, element: Watched, shape: Shape) -> LiveOffer:
-    """Return what a pilot of a shape will offer, as far as the operator has said."""
+def offer(place: Spot) -> LiveOffer:
+    """Return what a pilot of a place will offer, as far as the operator has said."""
+    element, shape = place.element, place.element.entry.shapes[place.shape]
     node, said = _node(element), _said(element, shape)
     return live_offer(
         said,
         node,
         common_of(said_by(said), node),
         pilot="",
-        community=community,
+        community=place.community,
         site=element.site,
         element=element.name,
     )

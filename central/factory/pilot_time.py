@@ -1,7 +1,7 @@
-"""How much time the pilots of each site have had, for comparing it with the pledges. Pure."""
+"""How much time pilots have had, for comparing it with pledges and shares. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .watched import Watched
 
@@ -13,16 +13,19 @@ class PilotTime:
 
     def __init__(self) -> None:
         self.by_site: Counter[str] = Counter()  # in seconds, rounded
+        self.by_community: Counter[tuple[str, str]] = Counter()  # site, community
         self._at: float | None = None
-        self._pilots: dict[tuple[str, str], int] = {}
+        self._pilots: dict[tuple[str, str], Mapping[str, int]] = {}
 
     def note(self, watched: Iterable[Watched], now: float) -> None:
         """Add what has passed since the last look, and take note of what is there now."""
         if self._at is not None:
             passed_s = min(LONGEST_S, max(0.0, now - self._at))
             for (site, _), pilots in self._pilots.items():
-                self.by_site[site] += round(pilots * passed_s)
+                self.by_site[site] += round(sum(pilots.values()) * passed_s)
+                for community, count in pilots.items():
+                    self.by_community[site, community] += round(count * passed_s)
         self._at = now
-        known = {one.key: one.found.pilots for one in watched if one.found is not None}
-        kept = {one.key: self._pilots.get(one.key, 0) for one in watched}
+        known = {one.key: one.found.pilots_of for one in watched if one.found is not None}
+        kept = {one.key: self._pilots.get(one.key, {}) for one in watched}
         self._pilots = {**kept, **known}

@@ -1,9 +1,13 @@
 """How many pilots to start where, and how many that wait there to take back. Pure.
 
-A *place* is a shape of pilots at an element: so many cores, so much memory, so much time. What
-waits is told as *demands*: jobs that the same places could run. Jobs with the least choice of
-places are seen to first. What is on its way to a place counts as if it were there; for the rest new
-pilots are spread so that the elements' pilots stand to each other as their pledges do.
+A *place* is a shape of pilots of one community at an element: so many cores, so much memory, so
+much time. What waits is told as *demands*: jobs that the same places could run. Jobs with the least
+choice of places are seen to first. What is on its way to a place counts as if it were there; for
+the rest new pilots are spread so that the elements' pilots stand to each other as their pledges do.
+
+Pilots of several communities come by turns: at each element each community has its share, counting
+what it has there already, and what one does not ask for goes to the others. Where an element is
+full, and who has less than its share waits, pilots in the queue of who has more are taken back.
 
 What is not known is not nothing: an element that has not said what it has gets no pilot, and loses
 none. Where pilots found no work though there was some, a place is *in doubt*: what is on its way
@@ -19,14 +23,19 @@ what is done.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from heapq import heapify, heappop, heappush
 from math import ceil
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from .sharing import excess, level
+
+_HARDLY: Final = 1e-9  # so little of a pilot is none
 FEW = 16  # places that are looked at one by one
 
 
@@ -37,6 +46,7 @@ class Place:
     element: int  # its number in the list of elements
     cores: int
     memory_mb: int = 0  # 0: not known, and so no bound
+    community: str = ""  # whose pilots these are
     queued: int = 0  # pilots that were submitted and have not asked for work yet
     late: int = 0  # of these, those that waited too long to be counted on
     room: int | None = None  # how many more at most; None: as many as its element takes
@@ -52,6 +62,9 @@ class ElementState:
     pledge: float = 1.0  # its part of what several elements could run; 0: takes what is left
     pilots: int | None = 0  # all that were submitted and have not ended; None: not known
     queued: int = 0  # of these, those that have not started
+    leaving: int = 0  # of these, those that were taken back and are there still
+    pilots_of: Mapping[str, int] = field(default_factory=dict[str, int])  # by community
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])  # where not said: 1
     pilots_max: int = 0
     queued_max: int = 0
     submit_max: int = 0  # in one plan
@@ -185,6 +198,7 @@ def plan(
     planning.meet(planning.elsewhere)
     planning.tell_unmet(waiting)
     planning.take_back()
+    planning.take_back_beyond_shares(waiting)
     return planning.plan
 
 
@@ -236,6 +250,37 @@ class _Supply:
         return max(0, jobs)
 
 
+@dataclass(slots=True)
+class _Levels:
+    """Up to how many pilots communities may have at elements when room is divided."""
+
+    most: dict[str, dict[int, float]]  # community → element → pilots
+    closed: dict[str, int]  # community → places of elements where it has as many
+    has: Counter[str]  # at all of these
+
+
+class _Turns:
+    """Communities, each time the one that has the least of what it may have in all."""
+
+    def __init__(self, levels: _Levels) -> None:
+        self.most, self.closed, self._has = levels.most, levels.closed, levels.has
+        self._whole = {name: max(sum(one.values()), _HARDLY) for name, one in self.most.items()}
+        self._order = [(self._level(name), name) for name in self.most]
+        heapify(self._order)
+
+    def next(self) -> str:
+        """Return whose turn it is; it has no further one before `had`. Empty: nobody's."""
+        return heappop(self._order)[1] if self._order else ""
+
+    def had(self, name: str) -> None:
+        """It has got a pilot."""
+        self._has[name] += 1
+        heappush(self._order, (self._level(name), name))
+
+    def _level(self, name: str) -> float:
+        return self._has[name] / self._whole[name]
+
+
 class _Planning:
     """A plan in the making."""
 
@@ -251,6 +296,11 @@ class _Planning:
         self.elsewhere: list[_Unmet] = []  # jobs that are to have other pilots than those
         self._room = [_room(one) for one in elements]
         self._pilots = [one.pilots or 0 for one in elements]
+        self._pilots_of = [Counter(one.pilots_of) for one in elements]
+        self._bounds = bounds
+        self._cancel_left = [
+            0 if one.pilots is None else min(one.cancel_max, one.queued) for one in elements
+        ]
         in_all = pilots_in_all(elements)
         self._left = max(0, min(bounds.submit_max, bounds.pilots_max - in_all))
         self._bits_of = [0] * len(elements)
@@ -278,10 +328,71 @@ class _Planning:
         return state.has_just_failed, True, float(pilots)
 
     def meet(self, unmet: Iterable[_Unmet]) -> None:
-        """Give demands new pilots, one demand after the other."""
+        """Give demands new pilots, one demand after the other; of several communities by turns."""
+        waiting: dict[str, list[_Unmet]] = {}
         for one in unmet:
-            while self.start_one(one):
+            if one.jobs > 0 and one.demand.places:
+                waiting.setdefault(self._community(one.demand), []).append(one)
+        if len(waiting) > 1:
+            while self._left > 0 and self._meet_by_turns(waiting):
                 pass
+            return
+        for demands in waiting.values():
+            for one in demands:
+                while self._start_one(one, self._open) >= 0:
+                    pass
+
+    def _community(self, demand: Demand) -> str:
+        """Return whose jobs these are: their places are of one community."""
+        return self._places[(demand.places & -demand.places).bit_length() - 1].community
+
+    def _meet_by_turns(self, waiting: Mapping[str, list[_Unmet]]) -> bool:
+        """Give each community what its shares are of the room that there is; False: none is left.
+
+        Room that one does not use after all is divided anew by the next call.
+        """
+        queues = {
+            name: deque(one for one in demands if one.jobs > 0 and one.demand.places & self._open)
+            for name, demands in waiting.items()
+        }
+        turns = _Turns(self._levels({name: queue for name, queue in queues.items() if queue}))
+        has_given = False
+        while self._left > 0 and (name := turns.next()):
+            queue, element = queues[name], -1
+            while queue and element < 0:
+                open_ = self._open & ~turns.closed[name]
+                element = self._start_one(queue[0], open_)
+                if element < 0:
+                    queue.popleft()
+            if element < 0:
+                continue  # this time it has all that it may have
+            has_given = True
+            if self._pilots_of[element][name] >= turns.most[name][element] - _HARDLY:
+                turns.closed[name] |= self._bits_of[element]
+            turns.had(name)
+        return has_given
+
+    def _levels(self, queues: Mapping[str, Iterable[_Unmet]]) -> "_Levels":
+        """Return how many pilots who wants some may have at each element where there is room."""
+        wants: dict[str, int] = {}
+        for name, queue in queues.items():
+            wants[name] = 0
+            for one in queue:
+                wants[name] |= one.demand.places & self._open
+        found = _Levels({name: {} for name in wants}, dict.fromkeys(wants, 0), Counter())
+        for element, room in enumerate(self._room):
+            bits = self._bits_of[element]
+            active = [name for name, wanted in wants.items() if wanted & bits] if room > 0 else ()
+            if not active:
+                continue
+            shares, has = self._elements[element].shares, self._pilots_of[element]
+            most = level({name: shares.get(name, 1.0) for name in active}, has, room)
+            for name in active:
+                found.most[name][element] = most[name]
+                found.has[name] += has[name]
+                if has[name] >= most[name] - _HARDLY:
+                    found.closed[name] |= bits
+        return found
 
     def tell_unmet(self, unmet: Iterable[_Unmet]) -> None:
         """Say for which jobs there was no room."""
@@ -290,16 +401,19 @@ class _Planning:
                 self.plan.unmet_jobs += one.jobs
                 self.plan.unmet |= one.demand.places
 
-    def start_one(self, one: _Unmet) -> bool:
-        """Give a demand one new pilot; False where it needs none, or there is no room for it."""
+    def _start_one(self, one: _Unmet, open_: int) -> int:
+        """Give a demand one new pilot at one of these places, and return its element.
+
+        -1: it needs none, or there is no room for it.
+        """
         if one.jobs <= 0 or self._left <= 0:
-            return False
-        at = self._best(one.demand.places & self._open)
+            return -1
+        at = self._best(one.demand.places & open_)
         if at < 0:
-            return False
+            return -1
         one.jobs -= max(1, self._holds(at, one.demand))
         self._submit(at)
-        return True
+        return self._places[at].element
 
     def use_supply(self, demand: Demand) -> _Unmet:
         """Give a demand what is on its way; return for how many jobs that is not enough.
@@ -358,6 +472,7 @@ class _Planning:
         level = (self._level(element), element)
         del self._order[bisect_left(self._order, level)]
         self._pilots[element] += 1
+        self._pilots_of[element][self._places[at].community] += 1
         self._room[element] -= 1
         self._left -= 1
         self.plan.submit[at] = self.plan.submit.get(at, 0) + 1
@@ -372,15 +487,70 @@ class _Planning:
 
     def take_back(self) -> None:
         """Cancel pilots that wait for their element and that no demand needs, some at a time."""
-        left = [
-            0 if one.pilots is None else min(one.cancel_max, one.queued) for one in self._elements
-        ]
         for at in _places(self._supply.bits | self._kept.bits):
-            element = self._places[at].element
-            number = min(self._supply.pilots[at] + self._kept.pilots[at], left[element])
-            if number > 0 and at not in self.plan.submit:
-                self.plan.cancel[at] = number
-                left[element] -= number
+            self._take_back_some(at, self._supply.pilots[at] + self._kept.pilots[at])
+
+    def take_back_beyond_shares(self, unmet: Iterable[_Unmet]) -> None:
+        """Cancel pilots that wait where there is no room, of who has more than its share.
+
+        Only as many as others wait for who have less than theirs; these come in a later plan.
+        """
+        crowded = self._crowded()
+        for one in unmet:
+            jobs = one.jobs
+            bits = one.demand.places & crowded if jobs > 0 else 0
+            while bits and jobs > 0:
+                at = (bits & -bits).bit_length() - 1
+                bits &= ~self._bits_of[self._places[at].element]
+                held = max(1, self._holds(at, one.demand))
+                jobs -= held * self._make_room(self._places[at], ceil(jobs / held))
+
+    def _make_room(self, place: Place, pilots: int) -> int:
+        """Take back pilots of others that wait, for so many of a place; return how many."""
+        element, state = place.element, self._elements[place.element]
+        here = list(_places(self._bits_of[element]))
+        made = Counter[str]()  # room that there soon is
+        for at in here:
+            made[self._places[at].community] += self.plan.cancel.get(at, 0)
+        missing, beyond = excess(state.shares, self._pilots_of[element], place.community, pilots)
+        wanted = missing - state.leaving - made.total()
+        done = 0
+        for at in here:
+            other = self._places[at].community
+            left = self._places[at].queued - self.plan.cancel.get(at, 0)
+            most = min(wanted - done, left, beyond.get(other, 0) - made[other])
+            taken = self._take_back_some(at, most)
+            made[other] += taken
+            done += taken
+        return done
+
+    def _crowded(self) -> int:
+        """Return the places of elements with several communities that only fullness keeps shut."""
+        return _bits(
+            at
+            for at, one in enumerate(self._places)
+            if len(self._elements[one.element].shares) > 1 and self._is_crowded(one)
+        )
+
+    def _is_crowded(self, place: Place) -> bool:
+        element, state = place.element, self._elements[place.element]
+        queued = state.queued + self._pilots[element] - (state.pilots or 0)
+        if self._pilots[element] < state.pilots_max and queued < state.queued_max:
+            return False
+        why = why_none(place, state, self._bounds, 0, is_test=True)
+        return why is None or why.by is By.FULL
+
+    def _take_back_some(self, at: int, number: int) -> int:
+        """Cancel so many pilots of a place, if that may be; return how many."""
+        element = self._places[at].element
+        if at in self.plan.submit:
+            return 0
+        number = min(number, self._cancel_left[element])
+        if number <= 0:
+            return 0
+        self.plan.cancel[at] = self.plan.cancel.get(at, 0) + number
+        self._cancel_left[element] -= number
+        return number
 
 
 def _room(element: ElementState) -> int:

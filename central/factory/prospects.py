@@ -7,18 +7,18 @@ from pilotage.matcher.clause import Clauses
 from pilotage.matcher.looks import Look, Offers
 from pilotage.matcher.types import ClassSpec, LiveOffer
 
+from .communities import Spot
 from .plan import By, Closed
-from .watched import Watched, shape_name
 
 SHOWN_MAX: Final = 5  # of one kind
 
 
 def prospects(
     spec: ClassSpec,
-    places: Sequence[tuple[Watched, int]],
+    places: Sequence[Spot],
     offers: Sequence[LiveOffer],
     clauses: Clauses,
-    why_none: Callable[[Watched, int], Closed | None],
+    why_none: Callable[[Spot], Closed | None],
 ) -> list[str]:
     """Return what the factory has to say of a job: nothing where no element is in force.
 
@@ -37,11 +37,11 @@ def prospects(
     next_round: list[str] = []
     closed: dict[str, None] = {}
     fitting = {id(offer) for offer in asked.of(fits)}
-    for offer, (element, shape) in zip(offers, places, strict=True):
+    for offer, place in zip(offers, places, strict=True):
         if id(offer) not in fitting:
             continue
-        why = why_none(element, shape)
-        queued = 0 if element.found is None else element.found.queued[shape_name(shape)]
+        why, element = why_none(place), place.element
+        queued = 0 if element.found is None else element.found.queued[place.sort]
         if queued and (why is None or why.by is not By.OPERATOR):  # else they are taken back
             coming.append(f"{queued} at {element.label}")
         elif why is not None:

@@ -20,6 +20,7 @@ from ..store.slots import SlotRow
 from .element import Slot, SlotState
 
 GONE = Slot(SlotState.GONE)
+Sort = tuple[str, str]  # of pilots at an element: shape, community
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,29 @@ class Reconciled:
     cancel: dict[str, str] = field(default_factory=dict[str, str])  # pilot → slot
     fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # whose output is to be kept
     forget: list[SlotRow] = field(default_factory=list[SlotRow])  # after that
-    queued: Counter[str] = field(default_factory=Counter[str])  # by shape
-    waited: dict[str, float] = field(default_factory=dict[str, float])  # by shape: parts of pilots
-    pilots: int = 0  # that take up a place
+    queued: Counter[Sort] = field(default_factory=Counter[Sort])
+    waited: dict[Sort, float] = field(default_factory=dict[Sort, float])  # parts of pilots
+    pilots_of: Counter[str] = field(default_factory=Counter[str])  # by community
     leaving: int = 0  # of these, those that have ended, and that it still has in its queue
 
-    def late(self, shape: str) -> int:
+    @property
+    def pilots(self) -> int:
+        """How many pilots take up a place."""
+        return self.pilots_of.total()
+
+    def late(self, sort: Sort) -> int:
         """Return how many of the pilots that are queued are not to be counted on any more."""
-        return int(self.waited.get(shape, 0.0))
+        return int(self.waited.get(sort, 0.0))
 
     @property
     def in_queue(self) -> int:
         """How many pilots the element has in its queue, wanted or not."""
         return self.queued.total() + self.leaving
+
+
+def sort_of(row: SlotRow) -> Sort:
+    """Return of which sort a pilot is."""
+    return row.shape, row.community
 
 
 def nameless(rows: Sequence[SlotRow]) -> list[str]:
@@ -106,10 +117,10 @@ def reconcile(
         if row.state in FINAL:
             _ended(found, row, said, wall - (row.ended_at or 0.0) > patience.leave_s)
         elif row.registered_at is None:
-            found.pilots += 1
+            found.pilots_of[row.community] += 1
             _unregistered(found, row, said, seen, wall=wall, now=now, patience=patience)
         elif not _has_gone(row, said, seen, now, patience.lost_s):
-            found.pilots += 1
+            found.pilots_of[row.community] += 1
     return found
 
 
@@ -136,7 +147,7 @@ def _ended(found: Reconciled, row: SlotRow, said: Mapping[str, Slot], is_late: b
             found.fetch.append(row)
         found.forget.append(row)
         return
-    found.pilots += 1
+    found.pilots_of[row.community] += 1
     if slot.state is not SlotState.RUNNING:
         found.leaving += 1
     if is_late or row.state is not PilotState.DONE or slot.state is not SlotState.RUNNING:
@@ -158,7 +169,7 @@ def _unregistered(
         if age_s > patience.answer_s:
             found.abort[row.pilot] = "it never reached its element"
         else:
-            found.queued[row.shape] += 1
+            found.queued[sort_of(row)] += 1
         return
     slot = said.get(row.slot, GONE)
     for_s = seen.for_s(row.slot, now)
@@ -176,10 +187,10 @@ def _unregistered(
         found.cancel[row.pilot] = row.slot
         found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret runs out"
     else:
-        found.queued[row.shape] += 1
+        found.queued[sort_of(row)] += 1
         if slot.state is SlotState.QUEUED:
             part = min(1.0, max(0.0, age_s / patience.stuck_s - 1.0))
-            found.waited[row.shape] = found.waited.get(row.shape, 0.0) + part
+            found.waited[sort_of(row)] = found.waited.get(sort_of(row), 0.0) + part
 
 
 def _why_ended(slot: Slot) -> str:

@@ -26,6 +26,7 @@ FILES_MAX = 10_000
 FILE_MAX_BYTES = 4_000_000
 _Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Share = Annotated[float, Meta(ge=0, le=1e9)]  # 0: takes what the others leave
 _Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
 _Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
@@ -120,6 +121,7 @@ class SiteEntry(_Entry, frozen=True):
 
     elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
     pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
+    communities: dict[_Name, _Share] = {}  # community → share of its pilots; empty: all, alike
     contact: Annotated[str, Meta(max_length=256)] = ""  # for people
     enabled: bool = True  # false: it gets no pilots
 

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ..observe.events import Log
+from .communities import Spot, shares
 from .plan import ElementState, Place, Plan
+from .reconcile import sort_of
 from .sites import ElementEntry
 from .spare import Home, Idle, spare
 from .trials import Key, Trials
-from .watched import Watched, shape_name
+from .watched import Watched
 
 
 class Crew(Protocol):
@@ -64,12 +66,10 @@ class Staff:
         self._idle: Mapping[str, float] = {}
         self._entries: dict[tuple[str, str], ElementEntry] = {}
 
-    def look(
-        self, watched: Sequence[Watched], wanted: Iterable[tuple[Watched, int]], now: float
-    ) -> None:
+    def look(self, watched: Sequence[Watched], wanted: Iterable[Spot], now: float) -> None:
         """Take note of what pilots did since the last time. `wanted`: places that jobs wait for."""
         self._key_of = {
-            row.pilot: (one.site, one.name, row.shape) for one in watched for row in one.rows
+            row.pilot: (one.site, one.name, *sort_of(row)) for one in watched for row in one.rows
         }
         self._forgive(watched)
         self._idle = self._crew.idle()
@@ -84,12 +84,20 @@ class Staff:
                 for pilot, idle_s in self._idle.items()
                 if idle_s > 0 and not self._crew.has_worked(pilot)
             ),
-            wanted={_key(*place) for place in wanted},
+            wanted={place.key for place in wanted},
             now=now,
         )
         for key in self._trials.by_place.keys() - before:
             why = self._trials.by_place[key].why(now)
-            self._log("place_in_doubt", site=key[0], element=key[1], shape=key[2], why=why)
+            site, element, shape, community = key
+            self._log(
+                "place_in_doubt",
+                site=site,
+                element=element,
+                shape=shape,
+                community=community,
+                why=why,
+            )
 
     def _forgive(self, watched: Sequence[Watched]) -> None:
         """Nothing is held against an element of which its file says another thing now."""
@@ -102,18 +110,16 @@ class Staff:
     def _keys(self, pilots: Iterable[str]) -> list[Key]:
         return [self._key_of[pilot] for pilot in pilots if pilot in self._key_of]
 
-    def places(self, watched: Sequence[Watched], now: float) -> list[Place]:
+    def places(self, watched: Sequence[Watched], there: Iterable[Spot], now: float) -> list[Place]:
         """Return the places of elements for a plan."""
-        return [
-            self.place(at, one, number, now)
-            for at, one in enumerate(watched)
-            for number in range(len(one.entry.shapes))
-        ]
+        at_of = {id(one): at for at, one in enumerate(watched)}
+        return [self.place(at_of[id(one.element)], one, now) for one in there]
 
-    def place(self, at: int, element: Watched, number: int, now: float) -> Place:
-        """Return a place. `at`: its element's in the plan, `number`: its shape's."""
-        shape, found, key = element.entry.shapes[number], element.found, _key(element, number)
-        queued = 0 if found is None else found.queued[shape_name(number)]
+    def place(self, at: int, spot: Spot, now: float) -> Place:
+        """Return a place. `at`: its element's in the plan."""
+        element, found, key = spot.element, spot.element.found, spot.key
+        shape = element.entry.shapes[spot.shape]
+        queued = 0 if found is None else found.queued[spot.sort]
         room, trial = self._trials.room(key, queued, now), self._trials.by_place.get(key)
         held = "" if trial is None else f"is in doubt: {trial.why(now)}"
         is_tried = self._crew.room(element.site, element.name)
@@ -125,8 +131,9 @@ class Staff:
             element=at,
             cores=shape.cores,
             memory_mb=shape.memory_mb,
+            community=spot.community,
             queued=queued,
-            late=0 if found is None else found.late(shape_name(number)),
+            late=0 if found is None else found.late(spot.sort),
             room=room,
             in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
             held=held,
@@ -151,14 +158,19 @@ class Staff:
         chosen = spare(idle, homes)
         if chosen:
             for pilot in await self._crew.drain(chosen):
-                site, element, _ = self._key_of[pilot]
+                site, element, *_ = self._key_of[pilot]
                 self._log(
                     "pilot_let_go", pilot=pilot, site=site, element=element, why=chosen[pilot]
                 )
 
 
 def state_of(
-    element: Watched, now: float, *, is_banned: bool = False, is_draining: bool = False
+    element: Watched,
+    now: float,
+    *,
+    communities: Sequence[str] = (),
+    is_banned: bool = False,
+    is_draining: bool = False,
 ) -> ElementState:
     """Return what is known of an element for a plan."""
     entry, found = element.entry, element.found
@@ -167,6 +179,9 @@ def state_of(
         pledge=element.pledge,
         pilots=None if found is None else found.pilots,
         queued=0 if found is None else found.in_queue,
+        leaving=0 if found is None else found.leaving,
+        pilots_of={} if found is None else found.pilots_of,
+        shares=shares(element.site_entry.communities, communities),
         pilots_max=entry.pilots_max,
         queued_max=entry.queued_max,
         submit_max=entry.submit_max,
@@ -191,7 +206,3 @@ def _home(
         idle_s=entry.pilot.idle_s,
         drain_max=entry.cancel_max,
     )
-
-
-def _key(element: Watched, shape: int) -> Key:
-    return element.site, element.name, shape_name(shape)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-Key = tuple[str, str, str]  # site, element, shape
+Key = tuple[str, str, str, str]  # site, element, shape, community
 
 PAUSE_FIRST_S: Final = 60.0
 PAUSE_MAX_S: Final = 3_600.0

@@ -16,6 +16,7 @@ from ..errors import Refused
 from ..ports import Clock, SiteFile
 from .book import ElementBook
 from .checks import Checks
+from .communities import parts
 from .errors import ElementTrouble
 from .factory import Factory
 from .pilot_time import PilotTime
@@ -34,6 +35,7 @@ class ElementsView:
 
     def __init__(self, clock: Clock, held: Held = _nothing_holds) -> None:
         self._clock, self.held = clock, held
+        self.communities: Sequence[str] = ()  # whose pilots the factory submits
         self.book: ElementBook | None = None
         self.checks: Checks | None = None
         self.factory: Factory | None = None
@@ -78,7 +80,7 @@ class ElementsView:
             return {}
         now = self._clock.monotonic()
         troubles: dict[str, list[str]] = {}
-        for trouble in self.book.troubles:
+        for trouble in (*self.book.troubles, *self.book.notes):
             troubles.setdefault(trouble.site, []).append(trouble.why)
         elements: dict[str, list[ElementView]] = {}
         for one in self.book.in_force():
@@ -92,6 +94,12 @@ class ElementsView:
                 trouble="; ".join(troubles.get(name, ())),
                 elements=tuple(elements.get(name, ())),
                 pilot_s=float(self._time.by_site[name]),
+                shares=parts(entry.communities, self.communities),
+                pilot_s_of={
+                    community: float(seconds)
+                    for (site, community), seconds in self._time.by_community.items()
+                    if site == name
+                },
             )
             for name, entry in known.items()
         }

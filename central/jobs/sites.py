@@ -3,11 +3,11 @@
 import asyncio
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pilotage.proto.api import Sites, SiteView
+from pilotage.proto.api import CommunityShare, Sites, SiteView
 from pilotage.proto.api_sites import HostView, SiteAction, SiteActionName, SiteDetail, SiteMark
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
@@ -27,6 +27,7 @@ from .memory import Memory
 from .outbound import Outbound
 from .places import SETTINGS, Places
 from .presence import Presence
+from .site_shares import community_shares
 from .turns import by_and_by
 
 _MARKS = {SiteActionName.BAN: Mark.BANNED, SiteActionName.DRAIN: Mark.DRAINING}
@@ -56,6 +57,7 @@ class SiteService:
     async def all(self, caller: Caller) -> Sites:
         """Return the sites that have a file, pilots, jobs or a ban."""
         files, figures = self._files.files(), self._figures(caller)
+        communities = community_shares(files, self._pilots.all(), self._community(caller))
         names = sorted({*figures, *files, *self._places.sites()})
         shares = shares_of(files)
         return Sites(
@@ -66,6 +68,7 @@ class SiteService:
                     files.get(name),
                     shares.get(name),
                     self._places,
+                    communities.get(name, []),
                 )
                 for name in names
             ]
@@ -247,8 +250,9 @@ class SiteService:
             if one.site == site and one.state not in FINAL
             if community is None or one.community == community
         )
+        of = community_shares(files, self._pilots.all(), community).get(site, [])
         return SiteDetail(
-            view=site_view(site, figures, file, shares_of(files).get(site), self._places),
+            view=site_view(site, figures, file, shares_of(files).get(site), self._places, of),
             contact=file.contact if file is not None else "",
             marks=_marks(site, self._places),
             elements=list(file.elements) if file is not None else [],
@@ -317,6 +321,7 @@ def site_view(
     file: SiteFile | None,
     share: tuple[float, float | None] | None,
     places: Places,
+    communities: Sequence[CommunityShare] = (),
 ) -> SiteView:
     """Return what is known of a site."""
     marks = {one.place: one.mark for one in places.of_site(name)}
@@ -336,6 +341,7 @@ def site_view(
         share_wanted=wanted,
         share_had=had,
         trouble=file.trouble if file is not None else "",
+        communities=list(communities),
     )
 
 

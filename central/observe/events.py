@@ -57,7 +57,7 @@ EVENTS: dict[str, frozenset[str]] = {
     # a compute element did not do what it was asked: it gets no pilots for so long
     "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
     # pilots came for jobs that wait and could not run them: fewer and fewer are sent to this place
-    "place_in_doubt": frozenset({"site", "element", "shape", "why"}),
+    "place_in_doubt": frozenset({"site", "element", "shape", "community", "why"}),
     # a pilot with nothing to do was told to go
     "pilot_let_go": frozenset({"pilot", "site", "element", "why"}),
     # jobs failed on a host, or at an element, one after another: it gets none for a while

@@ -51,8 +51,10 @@ async def keep_pilots(
         signer = ElementIssuer(
             data, lambda: url, disk=RealDisk(), clock=clock, randomness=randomness
         )
-        book = ElementBook(folder, _tools(data / ELEMENTS, commands, clock, signer), log)
-        view.book = book
+        communities = settings.community.names
+        tools = _tools(data / ELEMENTS, commands, clock, signer)
+        book = ElementBook(folder, tools, log, communities=communities)
+        view.book, view.communities = book, communities
 
         async def elements() -> list[Watched]:
             watched = await book.fresh()
@@ -61,16 +63,17 @@ async def keep_pilots(
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, book.look_again)
         script = await asyncio.to_thread(pilot_sh)
-        community, hide = settings.community.name, _hidden(data)
+        hide = _hidden(data)
         view.checks = checks = Checks(
             book=book,
             store=store,
-            origin=Origin(community, url, script, hide, made_by="site check"),
+            origin=Origin(communities[0], url, script, hide, made_by="site check"),
             has_asked=has_asked,
             held=view.held,
             clock=clock,
             randomness=randomness,
             log=log,
+            communities=communities,
         )
         view.factory = factory = Factory(
             store=store,
@@ -82,7 +85,7 @@ async def keep_pilots(
             randomness=randomness,
             log=log,
             terms=Terms(
-                community=community,
+                communities=communities,
                 central_url=url,
                 pilot_sh=script,
                 every_s=settings.factory.every_s,

@@ -329,8 +329,8 @@ async def _open(
         randomness=randomness,
         issuer=settings.token.issuer,
         audience=settings.token.audience,
-        community=settings.community.name,
-        groups=settings.community.groups,
+        community="" if settings.community.others else settings.community.name,
+        groups=() if settings.community.others else settings.community.groups,
         pilot_valid_s=settings.token.pilot_s,
     )
     if first_start:
@@ -388,6 +388,7 @@ async def _open(
 async def _known_groups(settings: Settings, store: Store, central: Central) -> set[tuple[str, str]]:
     """Return the groups of which there are tokens or jobs, each with its community."""
     known = {(settings.community.name, group) for group in settings.community.groups}
+    known.update((other, "") for other in settings.community.others)
     for token in await store.tokens(None):
         known.update((token.community, group) for group in (*token.groups, ""))
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())

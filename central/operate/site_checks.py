@@ -15,6 +15,7 @@ import msgspec
 
 from ..auth.errors import BadKeyFile
 from ..factory.commands import Completed, NotStarted
+from ..factory.communities import strangers
 from ..factory.credentials.command import CommandOptions
 from ..factory.credentials.sources import source
 from ..factory.drivers import Driver
@@ -65,6 +66,9 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
     for why in book.troubles.values():
         yield fault(CHECK, why, PAGE)
     for name, site in book.sites.items():
+        for why in strangers(site.communities, settings.community.names):
+            told = located(folder / f"{name}{SUFFIX}", "", why)
+            yield fault(CHECK, told, "name it so in the settings too, or take it out here")
         for element, entry in site.elements.items():
             yield _element(f"{name}/{element}", folder / f"{name}.yaml", site, entry)
     if not book.sites and not book.troubles:

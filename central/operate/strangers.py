@@ -53,6 +53,9 @@ def unused(settings: CommunitySettings, community: str, groups: Sequence[str]) -
         return ""
     if settings.name != community:
         return f"community.name is {settings.name!r}, the administrator's token is of {community!r}"
+    if settings.others:
+        others = ", ".join(settings.others)
+        return f"community.others has {others}, the administrator's token is of {community!r} alone"
     missing = [group for group in settings.groups if group not in groups]
     if missing:
         has = ", ".join(groups) or "none"

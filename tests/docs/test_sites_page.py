@@ -15,6 +15,7 @@ from tests.tidy import tree
 
 PAGE = tree.text("docs/operations/sites.md")
 SHOWN = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+SETTINGS = re.findall(r"```yaml pilotage.yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(SHOWN)))
@@ -28,11 +29,16 @@ def test_a_site_on_the_page_reads(number: int, tmp_path: Path) -> None:
 
 
 def test_the_settings_by_which_nodes_reach_the_central_read() -> None:
-    (told,) = re.findall(r"```yaml pilotage.yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-    settings = msgspec.convert(load_strictly(told), Settings)
+    settings = msgspec.convert(load_strictly(SETTINGS[0]), Settings)
 
     check_urls(settings.http, settings.bus)
     assert not only_here(url_of(settings.http, settings.http.port))
+
+
+def test_the_settings_of_several_communities_read() -> None:
+    settings = msgspec.convert(load_strictly(SETTINGS[1]), Settings)
+
+    assert settings.community.names == ("ctao", "lst", "magic")
 
 
 def test_the_page_shows_each_kind_but_the_plainest() -> None:

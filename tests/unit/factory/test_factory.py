@@ -24,6 +24,7 @@ from tests.fake_element import FakeElement
 from tests.fake_store import FakeStore
 
 CLAUSES, BOUNDS = table({}), Bounds()
+CENTRAL = "https://central:8470"
 
 
 class HandClock:
@@ -62,6 +63,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.jobs: dict[Need, int] = {}
+        self.others: dict[str, int] = {}  # of other communities, any jobs
         self.banned: set[str] = set()
         self.draining: set[str] = set()
         self.limits: list[Ceiling] = []
@@ -72,6 +74,9 @@ class Waiting:
                 class_id=number, community="ctao", group="g", owner="o", type="User", needs=(need,)
             )
             yield spec, jobs
+        for community, jobs in self.others.items():
+            number = 1_000 + ord(community[0])
+            yield a_class(Need(), community=community, number=number), jobs
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
         return self.limits
@@ -119,7 +124,13 @@ class FakeCrew:
 class Stage:
     """A factory with elements in memory."""
 
-    def __init__(self, *elements: Watched, bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self,
+        *elements: Watched,
+        bounds: Bounds = BOUNDS,
+        communities: tuple[str, ...] = ("ctao",),
+    ) -> None:
+        self.communities = communities
         self.clock, self.store, self.work = HandClock(), FakeStore(), Waiting()
         self.crew = FakeCrew()
         self.watched = list(elements)
@@ -147,7 +158,7 @@ class Stage:
             clock=self.clock,
             randomness=self.randomness,
             log=self._log,
-            terms=Terms("ctao", "https://central:8470", "#!/bin/sh\n", bounds=self.bounds),
+            terms=Terms(self.communities, CENTRAL, "#!/bin/sh\n", bounds=self.bounds),
         )
 
     async def states(self) -> dict[str, PilotState]:
@@ -588,8 +599,12 @@ async def test_an_element_that_swallows_jobs_gets_one_pilot_for_the_canary() -> 
     assert (suspended, len(driver.pilots)) == (0, 1)
 
 
-def a_class(*needs: Need, type_: str = "User") -> ClassSpec:
-    return ClassSpec(class_id=0, community="ctao", group="g", owner="o", type=type_, needs=needs)
+def a_class(
+    *needs: Need, type_: str = "User", community: str = "ctao", number: int = 0
+) -> ClassSpec:
+    return ClassSpec(
+        class_id=number, community=community, group="g", owner="o", type=type_, needs=needs
+    )
 
 
 async def test_it_is_said_why_no_pilot_comes() -> None:

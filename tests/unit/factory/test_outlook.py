@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.factory.communities import Spot
 from pilotage.central.factory.outlook import START_S, Outlook, offer
 from pilotage.central.factory.plan import Bounds, Demand
 from pilotage.central.factory.requests import Origin, new_pilot
@@ -132,7 +133,7 @@ def test_a_pilot_offers_what_was_promised_of_it(name: str, tmp_path: Path) -> No
     folder, shape, pilot, nodes = FILES[name]
     element, _ = an_element(shapes=(shape,), pilot=pilot, nodes=nodes)
 
-    promised = offer("ctao", element, shape)
+    promised = offer(Spot(element, 0, "ctao"))
 
     assert offered(told(element, shape), name, folder, tmp_path) == promised
 
@@ -143,7 +144,7 @@ def brought(element: Watched, *needs: Need) -> list[bool]:
     found: list[bool] = []
     for need in needs:
         work.jobs = {need: 1}
-        fresh = Outlook(work, "ctao")
+        fresh = Outlook(work, ("ctao",))
         fresh.look([element])
         found.append(any(one.places for one in fresh.demands()))
     return found
@@ -184,12 +185,12 @@ def test_a_pilot_is_promised_up_to_its_margin_which_is_a_tenth_of_its_time_at_mo
     shape = Shape(wall_s=1_000)
     element, _ = an_element(shapes=(shape,), pilot=PilotEntry(stop_margin_s=stop_margin_s))
 
-    assert offer("ctao", element, shape).wall_left_s == 1_000 - margin - START_S
+    assert offer(Spot(element, 0, "ctao")).wall_left_s == 1_000 - margin - START_S
 
 
 def test_a_job_of_several_needs_waits_for_the_least_of_each() -> None:
     element, _ = an_element(shapes=(Shape(cores=8, memory_mb=16_000),))
-    outlook = Outlook(Several(), "ctao")
+    outlook = Outlook(Several(), ("ctao",))
     outlook.look([element])
 
     assert outlook.demands() == [Demand(1, 3, cores=2, memory_mb=1_000)]

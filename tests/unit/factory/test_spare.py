@@ -66,7 +66,7 @@ def test_a_few_of_each_element_the_longest_idle_first_and_none_without_its_eleme
 
 
 def test_pilots_of_one_round_that_come_back_empty_are_one_step() -> None:
-    trials, key = Trials(), ("PIC", "slurm", "shape 0")
+    trials, key = Trials(), ("PIC", "slurm", "shape 0", "ctao")
     trials.note(worked=(), empty=[key] * 20, idle=(), wanted={key}, now=0.0)
     first = trials.by_place[key].pause_s
     trials.note(worked=(), empty=[key], idle=(), wanted={key}, now=100.0)

@@ -145,4 +145,4 @@ def late_of(pilots: int, age_s: float) -> int:
     ]
     said = {str(number): Slot(SlotState.QUEUED) for number in range(pilots)}
     found = reconcile(rows, said, Seen(), wall=1e6, now=0.0, patience=Patience())
-    return found.late("shape 0")
+    return found.late(("shape 0", rows[0].community))

@@ -1,5 +1,6 @@
 """Shares of sites by their pledges, and what operators have said of places."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def an_element(site: str, pilots: int | None, **entry: Any) -> Watched:
         site_entry=SiteEntry(elements={"slurm": element}),
         entry=element,
         driver=FakeElement(),
-        found=None if pilots is None else Reconciled(pilots=pilots),
+        found=None if pilots is None else Reconciled(pilots_of=Counter(ctao=pilots)),
     )
 
 
@@ -97,3 +98,4 @@ def test_the_time_of_pilots_adds_up_and_what_is_not_known_is_as_it_was() -> None
     time.note([an_element("CSCS", 0)], 20.0 + 10 * LONGEST_S)
 
     assert time.by_site == {"PIC": 80, "CSCS": 30}
+    assert time.by_community == {("PIC", "ctao"): 80, ("CSCS", "ctao"): 30}

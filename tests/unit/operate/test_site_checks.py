@@ -222,3 +222,15 @@ def test_one_bad_file_hides_no_other(tmp_path: Path) -> None:
     said = found(tmp_path, PIC="elements: {it: {kind: local}}\n", BAD="elements: 7\n")
 
     assert sorted(level.value for level, _ in said) == ["fault", "ok"]
+
+
+def test_a_community_that_the_settings_do_not_name_is_a_fault_beside_a_file_that_reads(
+    tmp_path: Path,
+) -> None:
+    (unknown, element) = found(
+        tmp_path, PIC="communities: {local: 1, locale: 2}\nelements: {it: {kind: local}}\n"
+    )
+
+    assert unknown[0] is Level.FAULT
+    assert "PIC.yaml:1: communities.locale: this central serves local" in unknown[1]
+    assert element[0] is Level.OK

@@ -1,7 +1,7 @@
 """What the settings name and nobody knows."""
 
-from pilotage.central.operate.strangers import strangers
-from pilotage.central.settings import MatcherSettings
+from pilotage.central.operate.strangers import strangers, unused
+from pilotage.central.settings import CommunitySettings, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
 
 KNOWN = [("local", "users"), ("local", "simulation"), ("ctao", "")]
@@ -32,3 +32,12 @@ def test_shares_and_limits_of_what_nobody_knows_are_told() -> None:
         ("matcher.shares.ctao/x", "no group 'x' in 'ctao'"),
         ("matcher.running[1]", "no group 'user': did you mean 'users'?"),
     ]
+
+
+def test_an_administrator_of_one_community_is_told_of_the_others() -> None:
+    settings = CommunitySettings(name="ctao", groups=("dpps",), others=("lst",))
+
+    assert unused(settings, "", ()) == ""
+    assert unused(settings, "ctao", ("dpps",)) == (
+        "community.others has lst, the administrator's token is of 'ctao' alone"
+    )
