@@ -90,6 +90,8 @@ def _bounded(hint: Any, rule: limits.Rule | None) -> Any:
             return Annotated[str, Meta(max_length=rule.longest)]
         case limits.Hash():
             return Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+        case limits.Adler():
+            return Annotated[str, Meta(pattern="^[0-9a-f]{8}$", max_length=8)]
         case limits.RelativePath():
             longest = limits.PATH_MAX
             return Annotated[str, Meta(min_length=1, max_length=longest, pattern=_PATH)]

@@ -8,6 +8,7 @@ know. A job that would also run there says so with an alternative.
 from collections.abc import Iterable, Mapping
 
 from pilotage.proto.images import is_of_images
+from pilotage.proto.storages import TAG as DATA
 
 from .clause import Clause, Clauses, is_other, listed, one_of, one_word, some_of, some_of_sets
 from .node_clauses import GPU, ROOM, least_memory_mb, platform
@@ -126,11 +127,13 @@ def _nearest_tags(wanted: TagExpression, had: Iterable[frozenset[str]]) -> str:
     """Return the tag set that has most of the tags asked for, and little else.
 
     Where none has any of them, those of an offer with tags: it shows how tags are written. What a
-    pilot says by itself of the images that it runs is shown to those who ask for it alone.
+    pilot says by itself, of images that it runs and of data, is shown to those who ask for it alone.
     """
     nearest = min(
         (
-            frozenset(tag for tag in tags if tag in wanted.named or not is_of_images(tag))
+            frozenset(
+                tag for tag in tags if tag in wanted.named or not (tag == DATA or is_of_images(tag))
+            )
             for tags in had
         ),
         key=lambda tags: (-len(tags & wanted.named), not tags, len(tags), sorted(tags)),

@@ -17,6 +17,8 @@ from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from .capacity import capacity
+from .data.files import DataFiles, with_data
+from .data.storages import Storage
 from .declared import ANYONE, Accepts
 from .entries import KeptAssignment, KeptEnded
 from .errands import Errands
@@ -71,6 +73,7 @@ class Ports:
     log: Log
     outfitter: Optional[Outfitter] = None  # None: payloads get nothing but the node's own files
     untold: Optional[Untold] = None  # None: the central hears nothing of our log
+    storages: Optional[Mapping[str, Storage]] = None  # by type; None: it brings and stores no data
 
 
 # Whatever stands in the journal is durable before one of these: assignments before their start,
@@ -229,6 +232,7 @@ class Agent:
                 tasks,
                 self._tell,
                 self._ports.outfitter,
+                self._data_files(),
             )
             self._brain = self._wake_up(me)
             tasks.start(self._talk(), name="talk")
@@ -247,6 +251,12 @@ class Agent:
                 tasks.start(self._ship.run(me.gen, me.session), name="log")
             await self._ended.wait()
             raise _Over
+
+    def _data_files(self) -> Optional[DataFiles]:
+        ports = self._ports
+        if ports.storages is None:
+            return None
+        return DataFiles(ports.storages, ports.clock, ports.random, ports.log)
 
     def _join_bus(self, me: Registered, tasks: Tasks) -> None:
         will = encode({"session": me.session})
@@ -475,7 +485,8 @@ class Agent:
         try:
             folder = self._files.make(assignment.attempt_id)
             outfit = self._errands.outfit(assignment.attempt_id)
-            self._guard.start(self._devices.give(assignment), folder, command.fence, outfit)
+            given = with_data(self._devices.give(assignment), folder)
+            self._guard.start(given, folder, command.fence, outfit)
         except OSError as why:  # a disk that another payload has filled
             self._devices.take_back(assignment.attempt_id)
             said = f"its folder cannot be made: {why}"

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from pilotage.proto.messages import Assignment, How
 
 from .contain import WorkFailed, contained
+from .data.files import DataFiles, NoData, Stored
 from .events import Log
 from .mind import commands as c
 from .mind.brain import Brain
@@ -37,7 +38,9 @@ class Errands:
         tasks: Tasks,
         tell: Tell,
         outfitter: Optional[Outfitter] = None,
+        data: Optional[DataFiles] = None,
     ) -> None:
+        self._data = data
         self._files, self._live_output = files, live_output
         self._log, self._tasks, self._tell = log, tasks, tell
         self._outfitter = outfitter
@@ -54,10 +57,11 @@ class Errands:
         """Upload what the payload has left; where that is nothing, say so at once."""
         assignment = command.assignment
         attempt_id = assignment.attempt_id
-        if not self._live_output.watches(attempt_id) and self._files.left_nothing(
+        is_quick = not (command.data or self._live_output.watches(attempt_id))
+        if is_quick and self._files.left_nothing(
             assignment, outputs=command.outputs, checkpoint=command.checkpoint
         ):
-            came = self._files.bytes_in(attempt_id)
+            came = self._files.bytes_in(attempt_id) + self._data_in(attempt_id)
             self._tell(lambda brain, now: brain.collected(attempt_id, (), now, bytes_in=came))
             return
         self._start(attempt_id, self._take(command))
@@ -93,6 +97,8 @@ class Errands:
             attempt_id = self._over[0]
             with contextlib.suppress(WorkFailed):  # it is in the log, and what is left is litter
                 await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
+            if self._data is not None:
+                self._data.forget(attempt_id)
             self._over.popleft()
 
     def _start(self, attempt_id: int, errand: Coroutine[Any, Any, None]) -> None:
@@ -103,8 +109,9 @@ class Errands:
         try:
             bringing = self._files.bring(assignment)
             await contained(bringing, self._log, attempt_id, "staging", known=(NotBrought,))
+            await self._bring_data(assignment)
             outfit = await self._outfit(assignment)
-        except (NotBrought, NotHere, WorkFailed) as failure:
+        except (NotBrought, NoData, NotHere, WorkFailed) as failure:
             why, how = str(failure), _how(failure)
             self._tell(lambda brain, now: brain.staging_failed(attempt_id, why, now, how))
             return
@@ -112,6 +119,34 @@ class Errands:
         if outfit is not None:
             self._outfits[attempt_id], rung = outfit, outfit.isolation
         self._tell(lambda brain, now: brain.staged(attempt_id, now, rung))
+
+    async def _bring_data(self, assignment: Assignment) -> None:
+        """Bring what it reads from storages, if that is anything. Raises NoData."""
+        if assignment.data is None or not assignment.data.inputs:
+            return
+        if self._data is None:
+            raise NoData("this pilot reaches no storages", How.INPUT)
+        attempt_id = assignment.attempt_id
+        bringing = self._data.bring(assignment, self._files.make(attempt_id))
+        try:
+            await contained(bringing, self._log, attempt_id, "data", known=(NoData,))
+        finally:
+            bad = self._data.bad(attempt_id)
+            if bad:
+                self._tell(lambda brain, _: brain.found_bad(attempt_id, bad))
+
+    async def _store_data(self, assignment: Assignment) -> Stored:
+        attempt_id = assignment.attempt_id
+        if self._data is None:
+            return Stored(failure="this pilot reaches no storages", how=How.STORAGE)
+        storing = self._data.store(assignment, self._files.make(attempt_id))
+        try:
+            return await contained(storing, self._log, attempt_id, "storing")
+        except WorkFailed as why:
+            return Stored(failure=f"its data cannot be stored: {why}")
+
+    def _data_in(self, attempt_id: int) -> int:
+        return 0 if self._data is None else self._data.bytes_in(attempt_id)
 
     async def _outfit(self, assignment: Assignment) -> Optional[Outfit]:
         """Find what the payload is to run with, if that is anything. Raises NotHere."""
@@ -139,16 +174,21 @@ class Errands:
             taken = await contained(taking, self._log, attempt_id, "collecting")
         except WorkFailed as why:
             taken = Taken(failure=f"outputs cannot be kept: {why}")
+        stored = Stored()
+        if command.data and not (taken.failure or taken.absent):
+            stored = await self._store_data(command.assignment)
         self._tell(
             lambda brain, now: brain.collected(
                 attempt_id,
                 taken.outputs,
                 now,
                 absent=taken.absent,
-                failure=taken.failure,
+                failure=taken.failure or stored.failure,
                 note=taken.note,
-                bytes_in=self._files.bytes_in(attempt_id),
-                bytes_out=taken.bytes_out,
+                bytes_in=self._files.bytes_in(attempt_id) + self._data_in(attempt_id),
+                bytes_out=taken.bytes_out + stored.bytes_out,
+                published=stored.published,
+                failed_as=stored.how,
             )
         )
 
@@ -165,4 +205,6 @@ class Errands:
 def _how(failure: Exception) -> How:
     if isinstance(failure, NotHere):
         return How.SOFTWARE
+    if isinstance(failure, NoData):
+        return failure.how
     return How.NO_START if isinstance(failure, Useless) else How.INPUT

@@ -63,6 +63,10 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "beat_refused": frozenset({"status", "code", "message"}),
     # a file could not be brought or uploaded: the same again after `wait_s`
     "blob_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
+    # storages did not give or take a file of a job's data: the same again after `wait_s`
+    "data_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
+    # a copy of a file is not what the catalogue says: another one is taken, and the central is told
+    "bad_copy": frozenset({"job", "epoch", "did", "storage"}),
     # the checkpoint of an earlier attempt is of no use: the payload begins anew
     "checkpoint_left_out": frozenset({"job", "epoch", "why"}),
     # the disk does not take the journal; an empty `why`: it is whole again
@@ -95,6 +99,8 @@ WARNINGS: Final = frozenset(
         "turn_refused",
         "beat_refused",
         "blob_not_moved",
+        "data_not_moved",
+        "bad_copy",
         "checkpoint_left_out",
         "journal_behind",
         "guard_gone",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Optional
 
 from pilotage.proto.messages import Benchmark, Node
+from pilotage.proto.storages import TAG as DATA
 
 from .detect import facts as detection
 from .detect.facts import Facts
@@ -128,7 +129,8 @@ class LocalNode:
 
     def tags(self) -> tuple[str, ...]:
         mounted = (f"cvmfs:{name}" for name in self._node.cvmfs)
-        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *image_tags(self._image_tools))))
+        images = image_tags(self._image_tools)
+        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *images, DATA)))
 
     @property
     def image_tools(self) -> Mapping[str, str]:

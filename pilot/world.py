@@ -16,6 +16,7 @@ from . import itself
 from .agent import Agent, Ports
 from .begun import Begun
 from .clock import BootClock, SystemRandomness, wall
+from .data.drivers import storages
 from .declared import Accepts, DeclaredNode
 from .detect import batch, scratch
 from .detect.job import BatchJob
@@ -213,6 +214,7 @@ async def _run(
             log=log,
             outfitter=_outfitter(settings, found, guard.isolation, state, hidden),
             untold=untold,
+            storages=storages(),
         )
         facts: dict[str, Any] = {
             "version": version,

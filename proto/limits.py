@@ -26,6 +26,7 @@ from .messages import (
     Turn,
     Usage,
 )
+from .storages import META_BYTES_MAX, BadCopy, Published
 
 NAME_MAX: Final = 128  # ids, sites, hosts, tags
 SECRET_MAX: Final = 512
@@ -57,6 +58,7 @@ class OutOfRange(ValueError):
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
 _SHA256 = re.compile("[0-9a-f]{64}")
+_ADLER32 = re.compile("[0-9a-f]{8}")
 
 
 def check(message: Any) -> None:
@@ -131,6 +133,14 @@ class Hash(Rule):
     def __call__(self, value: Any, where: str) -> None:
         if not _SHA256.fullmatch(value):
             raise OutOfRange(where, value, "64 lower-case hexadecimal digits")
+
+
+class Adler(Rule):
+    """An Adler-32."""
+
+    def __call__(self, value: Any, where: str) -> None:
+        if not _ADLER32.fullmatch(value):
+            raise OutOfRange(where, value, "8 lower-case hexadecimal digits")
 
 
 class RelativePath(Rule):
@@ -257,6 +267,22 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "frozen_s": _DURATION,
     },
     Output: {"name": RelativePath(), "sha256": Hash(), "size_bytes": _ID, "of_bytes": _ID},
+    Published: {
+        "rule": Whole(0, OUTPUTS_MAX),
+        "name": RelativePath(),
+        "storage": _GIVEN_NAME,
+        "path": RelativePath(),
+        "size_bytes": _ID,
+        "adler32": Adler(),
+        "sha256": Hash(),
+        "metadata": Text(META_BYTES_MAX),
+    },
+    BadCopy: {
+        "did": Name(PATH_MAX, 1),
+        "storage": _GIVEN_NAME,
+        "path": RelativePath(),
+        "why": _FREE,
+    },
     Report: {
         "job": _ID,
         "epoch": _ID,
@@ -269,6 +295,8 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "usage": Maybe(FIELDS),
         "outputs": Many(OUTPUTS_MAX, FIELDS),
         "ago_s": _DURATION,
+        "published": Many(OUTPUTS_MAX, FIELDS),
+        "bad_copies": Many(OUTPUTS_MAX, FIELDS),
     },
     Turn: {
         **_SESSION,

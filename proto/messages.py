@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .storages import BadCopy, DataBody, Published
+
 PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
 # What a pilot speaks that does not say: fields that hold their default are left out of a message,
 # so this one never changes.
@@ -34,6 +36,7 @@ class How(str, enum.Enum):
     OUTPUT = "output"  # a required output is missing, or outputs are too large
     NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
     INPUT = "input"  # its input could not be brought
+    STORAGE = "storage"  # no storage took its data: the work is lost, and done anew elsewhere
     SOFTWARE = "software"  # its software or its image is not on this node, or cannot run there
     KILLED = "killed"  # stopped because the central wanted it
     DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
@@ -281,6 +284,7 @@ class Assignment:
     grant: Grant
     body: Body
     follow: bool = False  # somebody watches the output: send it live
+    data: Optional[DataBody] = None  # files on storages that it reads and leaves
 
 
 @dataclass(frozen=True)
@@ -352,6 +356,8 @@ class Report:
     usage: Optional[Usage] = None
     outputs: tuple[Output, ...] = ()
     ago_s: float = 0.0  # how long before the sending it happened, on the pilot's clock
+    published: tuple[Published, ...] = ()  # with `ended`: what counts if its result does
+    bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are no good
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .leases import Lease, Phase
 WITHOUT_RESULT = frozenset(
     {
         *(How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED),
-        *(How.INPUT, How.SOFTWARE, How.OTHER, How.CHECKPOINTED),
+        *(How.INPUT, How.STORAGE, How.SOFTWARE, How.OTHER, How.CHECKPOINTED),
     }
 )
 # Ends that say nothing against the job, started or not.

@@ -32,6 +32,7 @@ PROTO = (
     "messages",
     "pilot_states",
     "problems",
+    "storages",
     "topics",
     "wire",
 )

@@ -151,6 +151,12 @@ def lay(
     return size
 
 
+def move(source: Path, root: Path, name: str) -> None:
+    """Move the file `source`, on the same disk, to `name` below `root`. Raises UnsafePath."""
+    target = _Unpacking(root, MEMBERS_MAX, 0, always).clear(name)
+    source.replace(target)
+
+
 def extract(
     archive: Path,
     root: Path,

@@ -27,6 +27,7 @@ from pilotage.proto.messages import (
     TurnReply,
 )
 from pilotage.proto.problems import Code
+from pilotage.proto.storages import BadCopy, Published
 
 from ..ports import Ended
 from .asks import Asks
@@ -196,6 +197,11 @@ class Brain:
         self._payloads.staging_failed(attempt_id, why, now, how)
         return self._commands(now)
 
+    def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> list[Command]:
+        """Copies of a payload's data were no good."""
+        self._payloads.found_bad(attempt_id, bad)
+        return []
+
     def started(self, attempt_id: int, now: float) -> list[Command]:
         """The guard has started a payload. Its first beat goes out right away."""
         self._payloads.started(attempt_id, now)
@@ -229,8 +235,10 @@ class Brain:
         note: str = "",
         bytes_in: int = 0,
         bytes_out: int = 0,
+        published: tuple[Published, ...] = (),
+        failed_as: How = How.OUTPUT,
     ) -> list[Command]:
-        """What a payload left is uploaded, or cannot be."""
+        """What a payload left is uploaded and stored, or cannot be."""
         self._payloads.collected(
             attempt_id,
             outputs,
@@ -240,6 +248,8 @@ class Brain:
             note=note,
             bytes_in=bytes_in,
             bytes_out=bytes_out,
+            published=published,
+            failed_as=failed_as,
         )
         return self._commands(now)
 

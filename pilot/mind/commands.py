@@ -91,11 +91,13 @@ class Collect:
     """Upload what the payload left: its streams and, if wanted, its outputs; then `collected`.
 
     With `checkpoint` its checkpoint too; without, it goes only if the outputs fail the attempt.
+    With `data` what it left for storages, once all else has gone well.
     """
 
     assignment: Assignment
     outputs: bool
     checkpoint: bool = False
+    data: bool = False
 
 
 @dataclass(frozen=True)

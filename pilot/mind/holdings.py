@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from pilotage.proto.messages import Assignment, Attempt, Body, How
+from pilotage.proto.storages import BadCopy
 
 from ..ports import Ended
 
@@ -21,6 +22,17 @@ class Phase(enum.Enum):
     RUNNING = "running"
     COLLECTING = "collecting"  # the payload is gone, its output is on the way
     ENDED = "ended"  # its last report is not answered yet
+
+
+def wants_staging(assignment: Assignment) -> bool:
+    """Whether something has to be brought or found before a payload starts."""
+    body, data = assignment.body, assignment.data
+    return bool(body.inputs or wants_outfit(body) or (data is not None and data.inputs))
+
+
+def leaves_data(assignment: Assignment) -> bool:
+    """Whether what a payload leaves goes to storages."""
+    return assignment.data is not None and bool(assignment.data.outputs)
 
 
 def wants_outfit(body: Body) -> bool:
@@ -45,6 +57,7 @@ class Holding:
     isolation: str = ""  # the rung that its image runs on; empty: that of the pilot
     for_good: bool = False  # killed by a person: no other attempt goes on from it
     warned: str = ""  # of what its payload was warned, until that is told
+    bad_copies: tuple[BadCopy, ...] = ()  # of its data, that were no good
 
     @property
     def alive(self) -> bool:

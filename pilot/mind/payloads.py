@@ -22,6 +22,7 @@ from pilotage.proto.messages import (
     What,
     Why,
 )
+from pilotage.proto.storages import BadCopy, Published
 
 from ..ports import Ended
 from .commands import (
@@ -39,7 +40,7 @@ from .commands import (
     Tell,
     UploadAgain,
 )
-from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, wants_outfit
+from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, leaves_data, wants_staging
 from .reports import Reports, fitting
 from .slots import Slots
 from .texts import names
@@ -107,7 +108,7 @@ class Payloads:
             return False
         self._slots.book(assignment.attempt_id, assignment.grant)
         self._out.append(KeepAssignment(assignment))
-        if assignment.body.inputs or wants_outfit(assignment.body):
+        if wants_staging(assignment):
             self._starts.append(Stage(assignment))
         else:
             self._start(holding)
@@ -145,6 +146,12 @@ class Payloads:
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is Phase.STAGING:
             self._end(holding, how, now, detail=why)
+
+    def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> None:
+        """Copies of its data were no good: its last report says so."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is not None:
+            holding.bad_copies = bad
 
     def started(self, attempt_id: int, now: float) -> None:
         """The guard has started it."""
@@ -211,6 +218,7 @@ class Payloads:
                 holding.assignment,
                 outputs=how is How.EXITED,
                 checkpoint=bool(body.checkpoint) and not (succeeded or holding.for_good),
+                data=succeeded and leaves_data(holding.assignment),
             )
         )
 
@@ -225,9 +233,11 @@ class Payloads:
         note: str = "",
         bytes_in: int = 0,
         bytes_out: int = 0,
+        published: tuple[Published, ...] = (),
+        failed_as: How = How.OUTPUT,
     ) -> None:
         """What the payload left is uploaded. `absent`: required patterns that matched nothing;
-        `note`: what else is to be said."""
+        `note`: what else is to be said; `published`: what is on storages."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
             return
@@ -240,14 +250,16 @@ class Payloads:
             how is How.EXITED and holding.gone.exit_code in holding.assignment.body.success_codes
         )
         if failure and how is How.EXITED:
-            how, detail = How.OUTPUT, failure
+            how, detail = failed_as, failure
         elif absent and succeeded:
             how, detail = How.OUTPUT, "no file matches " + names(absent)
         elif gone.warned and how is How.EXITED and not succeeded and _saved(outputs):
             how = How.CHECKPOINTED
             detail = f"was warned, left its checkpoint, ended with exit code {gone.exit_code}"
         detail = "; ".join(one for one in (detail, note) if one)
-        self._end(holding, how, now, detail=detail, outputs=outputs)
+        if how is not How.EXITED:
+            published = ()
+        self._end(holding, how, now, detail=detail, outputs=outputs, published=published)
 
     def lost(self, attempt_id: int, now: float) -> None:
         """It has been seen dead on this host and boot, without an end that we know."""
@@ -283,6 +295,7 @@ class Payloads:
         *,
         detail: str = "",
         outputs: tuple[Output, ...] = (),
+        published: tuple[Published, ...] = (),
     ) -> None:
         """Say the last word on an attempt: into the journal, then to the central."""
         self._slots.release(holding.attempt_id)
@@ -302,6 +315,8 @@ class Payloads:
             isolation=holding.isolation or self._isolation,
             usage=gone.usage if gone is not None else None,
             outputs=outputs,
+            published=published,
+            bad_copies=holding.bad_copies,
         )
         report = self._reports.put(report, at=now, due=now)
         self._out.append(KeepEnded(report, now))

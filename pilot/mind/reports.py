@@ -97,6 +97,8 @@ class Reports:
             one.report = dataclasses.replace(
                 one.report,
                 outputs=(),
+                published=(),
+                bad_copies=(),
                 how=How.UNREADABLE_REPORT,
                 n=self.number(attempt_id),
                 detail=UNREADABLE,

@@ -7,6 +7,7 @@ from pilotage.proto.messages import Assignment
 
 from ..ports import Outfit
 
+INPUTS_BYTES_MAX = 100_000  # of a variable: the system takes no more than 131,071 with its name
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -33,7 +34,16 @@ def payload_environment(
         "PILOTAGE_GPUS": str(grant.gpus),
         "PILOTAGE_MEMORY_MB": str(grant.memory_mb),
         "PILOTAGE_WALL_S": str(int(grant.wall_s)),
+        **_inputs(assignment, folder),
     }
+
+
+def _inputs(assignment: Assignment, folder: Path) -> dict[str, str]:
+    """Return where its data lie, one a line, as far as the system takes that as a variable."""
+    if assignment.data is None or not assignment.data.inputs:
+        return {}
+    paths = "\n".join(str(folder / "work" / one.path) for one in assignment.data.inputs)
+    return {"PILOTAGE_INPUTS": paths} if len(paths.encode()) <= INPUTS_BYTES_MAX else {}
 
 
 def environment_of(assignment: Assignment, folder: Path, outfit: Outfit) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, get_type_hints
 
+from pilotage.central.data.storages import StorageEntry
 from pilotage.central.observe import events
 from pilotage.central.observe.metrics import METRICS, VALUES_MAX
 from pilotage.central.settings import KeptDays, Settings
@@ -158,6 +159,17 @@ def http_api_page() -> str:
     return _page("HTTP API", "central/http/routes.py", text, *routes.sections())
 
 
+def storage_files_page() -> str:
+    text = """
+        One file a storage, `storages/NAME.yaml` in the data directory: [storages](storages.md)
+        tells what they are for. Unknown fields are refused with their line. A file that does not
+        read disables itself and nothing else: what it said before stays in force.
+    """
+    section = f"## StorageEntry\n\n{structs.description(StorageEntry)}\n\n"
+    section += structs.table(StorageEntry)
+    return _page("Storages' files", "central/data/storages.py", text, section)
+
+
 def pilot_messages_page() -> str:
     text = "What pilots and the central say to each other over HTTPS and the bus, field by field."
     return _page("Messages of pilots", "proto/messages.py", text, *pilot_messages.sections())
@@ -185,6 +197,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "pilot-states.md": pilot_states_page,
     "roles.md": roles_page,
     "site-files.md": site_files_page,
+    "storage-files.md": storage_files_page,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
 
-from pilotage.proto import messages
+from pilotage.proto import messages, storages
 
 from . import structs
 
@@ -19,8 +19,9 @@ TEXT: Final = """
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
     yield inspect.cleandoc(TEXT) + "\n"
-    for name, thing in vars(messages).items():
-        if getattr(thing, "__module__", "") != messages.__name__ or name.startswith("_"):
+    ours = {one.__name__ for one in (messages, storages)}
+    for name, thing in {**vars(messages), **vars(storages)}.items():
+        if getattr(thing, "__module__", "") not in ours or name.startswith("_"):
             continue
         if inspect.isclass(thing) and issubclass(thing, Enum):
             yield f"## {name}\n\n{structs.description(thing)}\n\n{structs.members(thing)}"

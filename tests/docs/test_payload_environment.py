@@ -10,6 +10,7 @@ from pilotage.pilot.mind import devices
 from pilotage.pilot.outfit.environment import DEFAULT_PATH, environment_of
 from pilotage.pilot.ports import Outfit
 from pilotage.proto.messages import Assignment, Body, Grant
+from pilotage.proto.storages import DataBody, DataFile
 
 from ..tidy import tree
 
@@ -22,7 +23,8 @@ OF_PILOTS: Final = {"PILOTAGE_PILOT__", "PILOTAGE_BATCH_ID"}
 
 def _given() -> set[str]:
     """Return what the code gives: what is made, the marks, devices, and what outfits add."""
-    assignment = Assignment(1, 1, 1, 1.0, "", Grant(1, 1, 1.0), Body(("true",)))
+    data = DataBody(inputs=(DataFile("a:b", "b", 1, "", ""),))
+    assignment = Assignment(1, 1, 1, 1.0, "", Grant(1, 1, 1.0), Body(("true",)), data=data)
     made = environment_of(assignment, Path("/a"), Outfit("session", {}))
     marks = {guard.MARK, guard_link.LIFE}
     return {*made, *marks, *_devices(), *_named_in_pilot()}

@@ -1,0 +1,81 @@
+"""Which storages a site sees, and which sites see what a job wants. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .storages import StorageBook, StorageEntry
+
+SITES_PREFERRED_MAX = 16
+
+
+def reaches(entry: StorageEntry, site: str) -> bool:
+    """Whether pilots of a site reach a storage."""
+    return not entry.sites or site in entry.sites
+
+
+def ordered(book: StorageBook, site: str, names: Iterable[str]) -> list[str]:
+    """Return those storages that a site may read from: near ones, then by priority and name."""
+    found = [
+        (site not in entry.near, -entry.priority, name)
+        for name in names
+        if (entry := book.storages.get(name)) is not None
+        and entry.readable
+        and reaches(entry, site)
+    ]
+    return [name for _, _, name in sorted(found)]
+
+
+def writable(book: StorageBook, names: Sequence[str]) -> list[str]:
+    """Return the storages that an output may go to, in their order; none named: the defaults."""
+    if not names:
+        defaults = (name for name, entry in book.storages.items() if entry.default)
+        names = sorted(defaults, key=lambda name: (-book.storages[name].priority, name))
+    return [name for name in names if name in book.storages and book.storages[name].writable]
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Where a job may run, and where it should: sites None are all."""
+
+    sites: frozenset[str] | None
+    preferred: tuple[str, ...]  # the best first
+
+
+def steer(
+    book: StorageBook,
+    inputs: Sequence[tuple[int, Sequence[str]]],
+    outputs: Sequence[Sequence[str]],
+) -> Steering:
+    """Return where a job runs whose inputs have so many bytes and copies on such storages.
+
+    `outputs`: the storages that each output may go to.
+    """
+    sites: frozenset[str] | None = None
+    near: dict[str, int] = {}
+    for size, names in inputs:
+        readable = [
+            book.storages[one]
+            for one in names
+            if one in book.storages and book.storages[one].readable
+        ]
+        sites = _both(sites, _seeing(readable))
+        for site in {site for entry in readable for site in entry.near}:
+            near[site] = near.get(site, 0) + size
+    for names in outputs:
+        sites = _both(sites, _seeing([book.storages[one] for one in names]))
+    best = sorted(near, key=lambda site: (-near[site], site))
+    allowed = [site for site in best if sites is None or site in sites]
+    return Steering(sites, tuple(allowed[:SITES_PREFERRED_MAX]))
+
+
+def _seeing(entries: Sequence[StorageEntry]) -> frozenset[str] | None:
+    """Return the sites that reach one of these; None: all."""
+    if any(not one.sites for one in entries):
+        return None
+    return frozenset(site for one in entries for site in one.sites)
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other

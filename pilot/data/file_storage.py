@@ -1,0 +1,203 @@
+"""Storages that are folders: a shared file system, or a disk of this node."""
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import urllib.parse
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from .storages import (
+    BLOCK_BYTES,
+    Full,
+    GoOn,
+    NotThere,
+    Place,
+    Refused,
+    StorageTrouble,
+    Summing,
+    Sums,
+    Unavailable,
+    copied,
+    open_here,
+)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_PART = ".part-"  # what is being written
+
+
+class FileStorage:
+    """Driver of storages.Storage for `file:///folder`.
+
+    The folder itself is never made: where it is missing its file system is not mounted. Nothing
+    is read or written through links that lead out of it.
+    """
+
+    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: GoOn) -> Sums:
+        with _opened(place) as handle, open_here(to) as out:
+            return copied(_blocks(handle), out, Summing(bytes_max), go_on)
+
+    def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+        with open(source, "rb") as file, _troubles():
+            target = _target(place, make=True)
+            writer = f"{os.getpid()}-{threading.get_ident()}"  # one that hangs may write on
+            part = target.with_name(f".{target.name[:100]}{_PART}{writer}")
+            try:
+                sums = _write(file.fileno(), part, go_on)
+                os.replace(part, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(part)
+                raise
+            _sync_folder(target.parent)
+            _check_size(target, sums.size_bytes)
+            return sums
+
+    def size(self, place: Place) -> int:
+        with _opened(place) as handle:
+            return os.fstat(handle).st_size
+
+    def remove(self, place: Place) -> None:
+        with contextlib.suppress(NotThere), _troubles():
+            os.unlink(_target(place, make=False))
+
+
+def _root(url: str) -> Path:
+    """Return the folder of a storage. Raises Refused, Unavailable."""
+    parts = urllib.parse.urlsplit(url)
+    folder = urllib.parse.unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or folder[:1] != "/":
+        raise Refused(f"{url!r} is no URL like file:///folder")
+    root = Path(os.path.realpath(folder))
+    try:
+        mode = root.stat().st_mode
+    except OSError as why:
+        raise Unavailable(f"{folder}: {why.strerror}: it may not be mounted here") from None
+    if not stat.S_ISDIR(mode):
+        raise Refused(f"{folder} is no folder")
+    return root
+
+
+def _target(place: Place, *, make: bool) -> Path:
+    """Return where a file lies, its folder made; a path that leads out of the root is refused."""
+    root = _root(place.url)
+    parts = place.path.split("/")
+    if {"", ".", ".."} & set(parts) or "\0" in place.path:
+        raise Refused(f"{place.path!r} is no path below a storage")
+    target = root.joinpath(*parts)
+    if make:
+        folder = root
+        for part in parts[:-1]:  # one by one, so that no link on the way is followed and made below
+            folder = folder / part
+            _make(folder)
+    if Path(os.path.realpath(target.parent)) != target.parent:
+        raise Refused(f"{place.path!r} leads through a link")
+    return target
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that others may read: those who bring the files from here are not all one."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if folder.is_symlink():
+            raise Refused(f"{folder} is a link") from None
+    else:
+        os.chmod(folder, 0o755)  # noqa: S103 (the pilot's own mask would leave it to itself)
+
+
+@contextlib.contextmanager
+def _opened(place: Place) -> Generator[int, None, None]:
+    """Open the file there for reading: a regular one, no link."""
+    with _troubles():
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(_target(place, make=False), flags)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Refused(f"{place.path} is no regular file")
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _blocks(handle: int) -> Iterator[bytes]:
+    while True:
+        with _troubles():
+            block = os.read(handle, BLOCK_BYTES)
+        if not block:
+            return
+        yield block
+
+
+def _write(source: int, part: Path, go_on: GoOn) -> Sums:
+    """Copy an open file of ours, durable, and return the sums of what was read."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part)  # of an earlier life
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(part, flags, 0o644), "wb") as out:
+        os.fchmod(out.fileno(), 0o644)  # as the folders
+        sums = copied(_ours(source), out, Summing(), go_on)
+        out.flush()
+        os.fsync(out.fileno())
+    return sums
+
+
+def _ours(handle: int) -> Iterator[bytes]:
+    while True:
+        try:
+            block = os.read(handle, BLOCK_BYTES)
+        except OSError as why:
+            raise _OfOurs(why) from why
+        if not block:
+            return
+        yield block
+
+
+class _OfOurs(Exception):
+    """The file on our side does not read: that is no trouble of the storage."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def _check_size(target: Path, size_bytes: int) -> None:
+    found = target.lstat().st_size
+    if found != size_bytes:
+        raise Unavailable(f"{found} bytes are there, and {size_bytes} were written")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # file systems that know no such thing
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _troubles() -> Generator[None, None, None]:
+    """Say what errors of the system mean for a storage."""
+    try:
+        yield
+    except _OfOurs as why:
+        raise why.why from None
+    except OSError as why:
+        raise _trouble(why) from None
+
+
+def _trouble(why: OSError) -> StorageTrouble:
+    said: Any = why.strerror or str(why)
+    if why.errno in _FULL:
+        return Full(said)
+    if why.errno in _NOT_THERE:
+        return NotThere(said)
+    if why.errno in _REFUSED:
+        return Refused(said)
+    return Unavailable(said)

@@ -1,0 +1,244 @@
+"""The data of attempts: what errands ask for, carried out with the drivers of storages."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pilotage.proto.messages import Assignment, How
+from pilotage.proto.storages import (
+    INPUTS_FILE,
+    INPUTS_WORD,
+    BadCopy,
+    Copy,
+    DataBody,
+    DataFile,
+    Published,
+    StorageAccess,
+)
+
+from ..events import Log
+from ..files import archives
+from ..files.beside import GoOn, Work
+from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
+from ..mind.pace import back_off_s
+from ..ports import Clock, Randomness, UnsafePath
+from . import stage_in, stage_out
+from .storages import Place, Storage, StorageTrouble, Sums, Unavailable
+
+INPUT_PATIENCE_S: Final = 600.0  # how long storages may be away before a payload starts,
+OUTPUT_PATIENCE_S: Final = 1_800.0  # … and when it has ended: its work would be lost
+PATIENCE_S: Final = 1_800.0  # for one copy, and beside that
+BYTES_A_SECOND_MIN: Final = 200_000  # so fast at least
+REMOVAL_S: Final = 60.0
+
+T = TypeVar("T")
+
+
+class NoData(Exception):
+    """Data that cannot be brought. `how` says what that means for the job."""
+
+    def __init__(self, why: str, how: How) -> None:
+        super().__init__(why)
+        self.how = how
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was stored of an attempt: all that its rules want, or nothing and why."""
+
+    published: tuple[Published, ...] = ()
+    failure: str = ""
+    how: How = How.OUTPUT
+    bytes_out: int = 0
+
+
+class DataFiles:
+    """Brings and stores data, one file of an attempt after the other."""
+
+    def __init__(
+        self, drivers: Mapping[str, Storage], clock: Clock, random: Randomness, log: Log
+    ) -> None:
+        self._drivers, self._clock, self._random, self._log = drivers, clock, random, log
+        self._bad: dict[int, list[BadCopy]] = {}
+        self._bytes_in: dict[int, int] = {}
+
+    def bad(self, attempt_id: int) -> tuple[BadCopy, ...]:
+        """Return the copies that were no good."""
+        return tuple(self._bad.get(attempt_id, ()))
+
+    def bytes_in(self, attempt_id: int) -> int:
+        return self._bytes_in.get(attempt_id, 0)
+
+    def forget(self, attempt_id: int) -> None:
+        self._bad.pop(attempt_id, None)
+        self._bytes_in.pop(attempt_id, None)
+
+    # -- before the start -----------------------------------------------------------------------
+
+    async def bring(self, assignment: Assignment, folder: Path) -> None:
+        """Lay all data of an attempt into its payload's folder. Raises NoData."""
+        data = assignment.data
+        assert data is not None
+        self._check_room(assignment, data, folder)
+        for number, file in enumerate(data.inputs):
+            fetched = folder / f"data-{number}"
+            try:
+                await self._fetch(assignment, file, fetched)
+                archives.move(fetched, folder / "work", file.path)
+            except UnsafePath as why:
+                raise NoData(f"{file.did}: {why}", How.NO_START) from why
+            except OSError as why:
+                raise NoData(f"{file.did} cannot be written: {why}", How.INPUT) from why
+        if data.inputs:
+            self._write_list(data, folder)
+
+    def _check_room(self, assignment: Assignment, data: DataBody, folder: Path) -> None:
+        total, granted = sum(one.size_bytes for one in data.inputs), assignment.grant.scratch_mb
+        if granted and total > granted * 1_000_000:
+            said = f"its data have {total / 1e6:.0f} MB, and scratch_mb is {granted}"
+            raise NoData(said, How.NO_START)
+        free = _room(folder)
+        if total > free:
+            said = f"its data have {total / 1e6:.0f} MB, the disk has {max(0, free) / 1e6:.0f} MB"
+            raise NoData(said, How.INPUT)
+
+    async def _fetch(self, assignment: Assignment, file: DataFile, to: Path) -> None:
+        fetch = stage_in.Fetch(file)
+        wait = self._patience(assignment.attempt_id, INPUT_PATIENCE_S)
+        try:
+            sums = await fetch.run(to, self._get, wait)
+        except stage_in.NotCome as why:
+            how = How.NO_START if why.for_good else How.INPUT
+            raise NoData(str(why), how) from None
+        finally:
+            if fetch.bad:
+                self._bad.setdefault(assignment.attempt_id, []).extend(fetch.bad)
+            for bad in fetch.bad:
+                facts = {"job": assignment.job, "epoch": assignment.epoch}
+                self._log("bad_copy", {**facts, "did": bad.did, "storage": bad.storage})
+        came = self.bytes_in(assignment.attempt_id) + sums.size_bytes
+        self._bytes_in[assignment.attempt_id] = came
+
+    async def _get(self, copy: Copy, to: Path, bytes_max: int) -> Sums:
+        storage = stage_in.driver(self._drivers, copy.type)
+        place = stage_in.place_of(copy)
+        return await self._beside(
+            lambda go_on: storage.get(place, to, bytes_max=bytes_max, go_on=go_on), bytes_max
+        )
+
+    def _write_list(self, data: DataBody, folder: Path) -> None:
+        listed: list[dict[str, object]] = [
+            {
+                "did": one.did,
+                "path": str(folder / "work" / one.path),
+                "metadata": json.loads(one.metadata) if one.metadata else {},
+            }
+            for one in data.inputs
+        ]
+        made = folder / "inputs.json"
+        try:
+            made.write_text(json.dumps(listed, indent=1) + "\n")
+            archives.move(made, folder / "work", INPUTS_FILE)
+        except UnsafePath as why:
+            raise NoData(f"{INPUTS_FILE}: {why}", How.NO_START) from why
+        except OSError as why:
+            raise NoData(f"{INPUTS_FILE}: {why}", How.INPUT) from why
+
+    # -- after the end --------------------------------------------------------------------------
+
+    async def store(self, assignment: Assignment, folder: Path) -> Stored:
+        """Store what a payload that did well has left. What a failure leaves there is removed."""
+        data = assignment.data
+        assert data is not None
+        try:
+            chosen, absent = await self._beside(
+                lambda go_on: stage_out.choose(folder / "work", data.outputs, go_on=go_on), 0
+            )
+        except (ValueError, OSError) as why:  # UnsafePath, BadMetadata, TooLarge …
+            return Stored(failure=str(why))
+        if absent:
+            return Stored(failure="no file matches " + ", ".join(absent)[:1_000])
+        kept: list[Published] = []
+        store = stage_out.Store(data.folder, assignment.job, data.outputs)
+        try:
+            for one in chosen:
+                wait = self._patience(assignment.attempt_id, OUTPUT_PATIENCE_S)
+                kept.append(await store.run(one, self._put, wait))
+        except (stage_out.NotStored, OSError) as why:
+            await self._remove(data, kept)
+            how = How.STORAGE if isinstance(why, stage_out.NotStored) else How.OUTPUT
+            return Stored(failure=str(why), how=how)
+        return Stored(tuple(kept), bytes_out=sum(one.size_bytes for one in kept))
+
+    async def _put(self, file: Path, access: StorageAccess, path: str) -> Sums:
+        storage = stage_in.driver(self._drivers, access.type)
+        place = Place(access.url, path)
+        size_bytes = os.stat(file).st_size
+        return await self._beside(lambda go_on: storage.put(file, place, go_on=go_on), size_bytes)
+
+    async def _remove(self, data: DataBody, kept: "list[Published]") -> None:
+        """Take back what was stored in vain, as far as that goes quickly."""
+        reached = {one.storage: one for rule in data.outputs for one in rule.storages}
+
+        def removal(one: Published) -> Callable[[GoOn], None]:
+            access = reached[one.storage]
+            storage, place = self._drivers[access.type], Place(access.url, one.path)
+            return lambda _: storage.remove(place)
+
+        for one in kept:
+            try:
+                await Work(removal(one)).result(REMOVAL_S)
+            except (StorageTrouble, OSError):  # TimeoutError too: it stays, and nothing names it
+                continue
+
+    # -- both -----------------------------------------------------------------------------------
+
+    async def _beside(self, act: Callable[[GoOn], T], size_bytes: int) -> T:
+        """Do something in a thread of its own. A storage that hangs is one that is not there."""
+        patience_s = PATIENCE_S + size_bytes / BYTES_A_SECOND_MIN
+        try:
+            return await Work(act).result(patience_s)
+        except TimeoutError:
+            raise Unavailable(f"it was not done after {patience_s:.0f} s") from None
+
+    def _patience(self, attempt_id: int, patience_s: float) -> stage_in.Wait:
+        """Return what waits before the next round; False: it is time to give up."""
+        until = self._clock.now() + patience_s
+
+        async def wait(number: int, why: str) -> bool:
+            if self._clock.now() >= until:
+                return False
+            wait_s = back_off_s(number, self._random.uniform)
+            facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
+            self._log("data_not_moved", facts)
+            await self._clock.sleep(wait_s)
+            return True
+
+        return wait
+
+
+def _room(folder: Path) -> int:
+    """Return how many bytes data may take of the disk (as `files.workspace` leaves it)."""
+    found = os.statvfs(folder)
+    reserve = min(int(RESERVE_SHARE * found.f_blocks * found.f_frsize), RESERVE_BYTES)
+    return found.f_bavail * found.f_frsize - reserve
+
+
+def with_data(assignment: Assignment, folder: Path) -> Assignment:
+    """Return an assignment whose command names its data where `{inputs}` stands in it."""
+    data = assignment.data
+    if data is None or not data.inputs or INPUTS_WORD not in assignment.body.command:
+        return assignment
+    paths = paths_of(data, folder)
+    command: list[str] = []
+    for word in assignment.body.command:
+        command += paths if word == INPUTS_WORD else [word]
+    return replace(assignment, body=replace(assignment.body, command=tuple(command)))
+
+
+def paths_of(data: DataBody, folder: Path) -> "list[str]":
+    """Return where the data of an attempt lie."""
+    return [str(folder / "work" / one.path) for one in data.inputs]

@@ -1,0 +1,213 @@
+"""Storages that speak plain HTTP or HTTPS: GET, PUT, HEAD, DELETE, and MKCOL where it is asked for.
+
+No redirect is followed, and no credential is sent: what comes is checked by its sums.
+"""
+
+import http.client
+import os
+import socket
+import ssl
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, Optional
+
+from .storages import (
+    Full,
+    GoOn,
+    NotThere,
+    Place,
+    Refused,
+    StorageTrouble,
+    Summing,
+    Sums,
+    Unavailable,
+    copied,
+    open_here,
+)
+
+TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
+_BLOCK: Final = 1 << 18
+_AGENT: Final = "pilotage-pilot"
+_FULL: Final = (413, 507)
+_LATER: Final = (408, 423, 425, 429)
+_NO_FOLDER: Final = (404, 409, 500)  # of a PUT: 409 by the book, 500 by nginx
+
+
+class HttpStorage:
+    """Driver of storages.Storage for `http://host:port/folder`."""
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+
+    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: GoOn) -> Sums:
+        with closing(self._asked("GET", place)) as response, open_here(to) as out:
+            _expect(response, 200)
+            return copied(_blocks(response), out, Summing(bytes_max), go_on)
+
+    def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+        status, sums = self._put(source, place, go_on)
+        if status in _NO_FOLDER and self._make_folders(place):
+            status, sums = self._put(source, place, go_on)
+        if not 200 <= status < 300:
+            raise _trouble(status, "")
+        found = self.size(place)
+        if found != sums.size_bytes:
+            raise Unavailable(f"{found} bytes are there, and {sums.size_bytes} were sent")
+        return sums
+
+    def size(self, place: Place) -> int:
+        with closing(self._asked("HEAD", place)) as response:
+            _expect(response, 200)
+            length = response.getheader("Content-Length") or ""
+        if not length.isdecimal():
+            raise Unavailable("it does not say how many bytes are there")
+        return int(length)
+
+    def remove(self, place: Place) -> None:
+        with closing(self._asked("DELETE", place)) as response:
+            if response.status != 404:
+                _expect(response, 200, 202, 204)
+
+    def _put(self, source: Path, place: Place, go_on: GoOn) -> tuple[int, Sums]:
+        summing = Summing()
+        with open(source, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            body = _Sent(file, summing, go_on)
+            headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+            with closing(self._asked("PUT", place, body, headers)) as response:
+                status, _ = response.status, _rest(response)
+        if 200 <= status < 300 and summing.sums.size_bytes != size:
+            raise Unavailable("not all of it was sent")
+        return status, summing.sums
+
+    def _make_folders(self, place: Place) -> bool:
+        """Make what is missing above the file; return whether anything was."""
+        parts, is_made = place.path.split("/")[:-1], False
+        for count in range(1, len(parts) + 1):
+            folder = Place(place.url, "/".join(parts[:count]) + "/")
+            with closing(self._asked("MKCOL", folder)) as response:
+                is_made = is_made or 200 <= response.status < 300
+        return is_made
+
+    def _asked(
+        self,
+        method: str,
+        place: Place,
+        body: Any = None,
+        headers: Optional[dict[str, str]] = None,
+    ) -> http.client.HTTPResponse:
+        """Send a request on a connection of its own, and return the head of its answer."""
+        connection, path = self._connection(place)
+        early: Optional[OSError] = None
+        response: Optional[http.client.HTTPResponse] = None
+        sent = {"User-Agent": _AGENT, "Connection": "close", **(headers or {})}
+        try:
+            try:
+                connection.request(method, path, body, sent)
+            except (BrokenPipeError, ConnectionResetError) as why:
+                early = why  # it may have said no before all was sent
+            response = connection.getresponse()
+        except _OfOurs as why:
+            raise why.why from None
+        except (http.client.HTTPException, OSError) as why:
+            raise Unavailable(_reason(early or why)) from None
+        finally:
+            if response is None:
+                connection.close()
+        assert response is not None
+        return response
+
+    def _connection(self, place: Place) -> tuple[http.client.HTTPConnection, str]:
+        try:
+            parts = urllib.parse.urlsplit(place.url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port, parts = None, None, urllib.parse.urlsplit("")
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+            raise Refused(f"{place.url!r} is no URL like http://host:port/folder")
+        path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return http.client.HTTPSConnection(
+            host, port, timeout=self._timeout_s, context=context
+        ), path
+
+
+class _OfOurs(Exception):
+    """The file on our side does not read: that is no trouble of the storage."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+class _Sent:
+    """A file as http.client sends it: block by block, with its sums."""
+
+    def __init__(self, file: Any, summing: Summing, go_on: GoOn) -> None:
+        self._file, self._summing, self._go_on = file, summing, go_on
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self._go_on()
+            try:
+                block: bytes = self._file.read(_BLOCK)
+            except OSError as why:
+                raise _OfOurs(why) from why
+            if not block:
+                return
+            self._summing.add(block)
+            yield block
+
+
+def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the body to its end. Raises Unavailable where it breaks off."""
+    while True:
+        left: Optional[int] = response.length
+        try:
+            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
+        except (http.client.HTTPException, OSError) as why:
+            raise Unavailable(_reason(why)) from None
+        if not block:
+            break
+        yield block
+    rest: Optional[int] = response.length
+    if rest:
+        raise Unavailable(f"it broke off: {rest} bytes did not come")
+
+
+def _rest(response: http.client.HTTPResponse) -> bytes:
+    """Return the first words of an answer, which may be a page for people."""
+    try:
+        return response.read(512)
+    except (http.client.HTTPException, OSError):
+        return b""
+
+
+def _expect(response: http.client.HTTPResponse, *good: int) -> None:
+    if response.status not in good:
+        where = response.getheader("Location") or ""
+        raise _trouble(response.status, f"redirect to {where[:200]}" if where else response.reason)
+
+
+def _trouble(status: int, said: str) -> StorageTrouble:
+    told = f"HTTP {status} {said}".strip()
+    if status in _FULL:
+        return Full(told)
+    if status in (404, 410):
+        return NotThere(told)
+    if status >= 500 or status in _LATER:
+        return Unavailable(told)
+    if 300 <= status < 400:
+        return Refused(f"{told}: redirects are not followed, give the storage's own URL")
+    return Refused(told)
+
+
+def _reason(why: BaseException) -> str:
+    if isinstance(why, socket.timeout):
+        return "it does not answer in time"
+    return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

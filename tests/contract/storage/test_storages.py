@@ -1,0 +1,322 @@
+"""What every driver of a storage does: copies are whole or not at all, troubles have names."""
+
+import contextlib
+import hashlib
+import os
+import resource
+import zlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from pilotage.pilot.data.drivers import storages
+from pilotage.pilot.data.file_storage import FileStorage
+from pilotage.pilot.data.http_storage import HttpStorage
+from pilotage.pilot.data.storages import (
+    Full,
+    NotThere,
+    Place,
+    Refused,
+    Storage,
+    StorageTrouble,
+    Sums,
+    TooLong,
+    Unavailable,
+)
+from pilotage.pilot.files.beside import GivenUp
+from tests.services import nginx as service
+
+from . import servers
+
+CONTENT = bytes(range(256)) * 9_000  # more than two blocks
+SUMS = Sums(len(CONTENT), f"{zlib.adler32(CONTENT):08x}", hashlib.sha256(CONTENT).hexdigest())
+PATH = "local/7/1/results/run"
+ODD = "local/7/1/a%2f?#;ü[x]"
+
+
+class Rig:
+    """A storage, and the folder in which its files lie."""
+
+    def __init__(self, driver: Storage, url: str, files: Path) -> None:
+        self.driver, self.url, self.files = driver, url, files
+
+    def place(self, path: str = PATH) -> Place:
+        return Place(self.url, path)
+
+    def lay(self, path: str, content: bytes) -> None:
+        target = self.files / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+@pytest.fixture(params=["file", "http", "http without folders"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Rig]:
+    kind: str = request.param
+    if kind == "file":
+        files = tmp_path / "a storage"
+        files.mkdir()
+        yield Rig(FileStorage(), f"file://{tmp_path}/a%20storage", files)
+        return
+    if service.PROGRAM is None:
+        pytest.skip("nginx is not installed")
+    with service.nginx(tmp_path / "nginx", makes_folders=kind == "http") as server:
+        yield Rig(HttpStorage(), server.url, server.files)
+
+
+def _go_on() -> None:
+    return
+
+
+def _source(tmp_path: Path, content: bytes = CONTENT) -> Path:
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    return source
+
+
+def _get(rig: Rig, to: Path, path: str = PATH, bytes_max: int = len(CONTENT)) -> Sums:
+    return rig.driver.get(rig.place(path), to, bytes_max=bytes_max, go_on=_go_on)
+
+
+@pytest.mark.parametrize("path", [PATH, ODD, "top"])
+def test_what_was_put_comes_back_with_its_sums(rig: Rig, tmp_path: Path, path: str) -> None:
+    put = rig.driver.put(_source(tmp_path), rig.place(path), go_on=_go_on)
+    got = _get(rig, tmp_path / "got", path)
+
+    assert put == got == SUMS
+    assert (tmp_path / "got").read_bytes() == CONTENT
+    assert (rig.files / path).read_bytes() == CONTENT
+    assert rig.driver.size(rig.place(path)) == len(CONTENT)
+
+
+def test_an_empty_file_is_a_file(rig: Rig, tmp_path: Path) -> None:
+    put = rig.driver.put(_source(tmp_path, b""), rig.place(), go_on=_go_on)
+
+    assert (put.size_bytes, put.adler32) == (0, "00000001")
+    assert _get(rig, tmp_path / "got") == put
+
+
+def test_a_second_try_of_the_same_attempt_replaces_the_first(rig: Rig, tmp_path: Path) -> None:
+    rig.lay(PATH, b"half of it")
+
+    rig.driver.put(_source(tmp_path), rig.place(), go_on=_go_on)
+
+    assert (rig.files / PATH).read_bytes() == CONTENT
+
+
+def test_what_is_not_there_is_said_to_be_not_there(rig: Rig, tmp_path: Path) -> None:
+    with pytest.raises(NotThere):
+        _get(rig, tmp_path / "got")
+    with pytest.raises(NotThere):
+        rig.driver.size(rig.place())
+    rig.driver.remove(rig.place())
+
+
+def test_what_is_removed_is_gone(rig: Rig, tmp_path: Path) -> None:
+    rig.driver.put(_source(tmp_path), rig.place(), go_on=_go_on)
+
+    rig.driver.remove(rig.place())
+
+    assert not (rig.files / PATH).exists()
+
+
+def test_a_copy_that_is_too_long_is_broken_off(rig: Rig, tmp_path: Path) -> None:
+    rig.lay(PATH, CONTENT)
+
+    with pytest.raises(TooLong):
+        _get(rig, tmp_path / "got", bytes_max=1_000)
+
+
+def test_work_that_is_given_up_leaves_nothing_under_its_name(rig: Rig, tmp_path: Path) -> None:
+    def given_up() -> None:
+        raise GivenUp
+
+    with pytest.raises(GivenUp):
+        rig.driver.put(_source(tmp_path), rig.place(), go_on=given_up)
+
+    left = [one for one in rig.files.rglob("*") if one.is_file()]
+    assert left == []
+
+
+def test_a_file_of_ours_that_is_not_there_is_no_trouble_of_the_storage(
+    rig: Rig, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        rig.driver.put(tmp_path / "nothing", rig.place(), go_on=_go_on)
+
+
+# -- folders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside", "a/../../outside", "/outside", "a//b", "", ".", "a/.", "a\0b"]
+)
+def test_no_path_leads_out_of_a_folder(tmp_path: Path, path: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "outside").write_bytes(b"secret")
+    place = Place(f"file://{root}", path)
+
+    with pytest.raises(Refused):
+        FileStorage().put(_source(tmp_path), place, go_on=_go_on)
+    with pytest.raises(Refused):
+        FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
+    assert (tmp_path / "outside").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_no_link_in_a_folder_is_followed(tmp_path: Path, is_last: bool) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "local").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "file").write_bytes(b"secret")
+    if is_last:
+        (root / "local" / "file").symlink_to(outside / "file")
+    else:
+        (root / "local").rmdir()
+        (root / "local").symlink_to(outside)
+    place = Place(f"file://{root}", "local/file")
+
+    with pytest.raises(Refused):
+        FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
+    with contextlib.suppress(Refused):  # a link of the file itself is replaced
+        FileStorage().put(_source(tmp_path), place, go_on=_go_on)
+    assert (outside / "file").read_bytes() == b"secret"
+    assert list(outside.iterdir()) == [outside / "file"]
+
+
+def test_no_folder_is_made_below_a_link(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "local").symlink_to(outside)
+
+    with pytest.raises(Refused):
+        FileStorage().put(_source(tmp_path), Place(f"file://{root}", "local/7/f"), go_on=_go_on)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(Refused):
+        place = Place(f"file://{tmp_path}", "pipe")
+        FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
+
+
+def test_a_folder_that_is_not_mounted_is_away_and_is_not_made(tmp_path: Path) -> None:
+    place = Place(f"file://{tmp_path}/mnt", "local/7/1/x")
+
+    with pytest.raises(Unavailable, match="mounted"):
+        FileStorage().put(_source(tmp_path), place, go_on=_go_on)
+    assert not (tmp_path / "mnt").exists()
+
+
+def test_a_folder_that_takes_no_more_is_full_and_keeps_nothing(tmp_path: Path) -> None:
+    root, source = tmp_path / "root", _source(tmp_path)
+    root.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(Full):
+            FileStorage().put(source, Place(f"file://{root}", "a/x"), go_on=_go_on)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert [one for one in root.rglob("*") if one.is_file()] == []
+
+
+# -- HTTP on a bad day --------------------------------------------------------------------------
+
+BAD_GETS = {
+    "it closes in the middle": (servers.gives(CONTENT[:5_000], promised=9_000), Unavailable),
+    "it closes at once": (servers.hangs_up, Unavailable),
+    "404": (servers.says(404), NotThere),
+    "410": (servers.says(410), NotThere),
+    "500": (servers.says(500), Unavailable),
+    "503": (servers.says(503), Unavailable),
+    "429": (servers.says(429), Unavailable),
+    "401": (servers.says(401), Refused),
+    "403": (servers.says(403), Refused),
+    "a redirect": (servers.says(302, "http://127.0.0.1:1/x"), Refused),
+    "an endless redirect": (servers.says(307, "/data/x"), Refused),
+    "204": (servers.says(204), Refused),
+}
+BAD_PUTS = {
+    "507": (servers.says(507), Full),
+    "413": (servers.says(413), Full),
+    "403": (servers.says(403), Refused),
+    "409 for ever": (servers.says(409), Refused),
+    "500": (servers.says(500), Unavailable),
+    "a redirect": (servers.says(307, "/elsewhere"), Refused),
+    "it closes in the middle": (servers.hangs_up, Unavailable),
+    "it keeps less than it took": (servers.forgets(3), Unavailable),
+}
+
+
+@pytest.mark.parametrize("day", BAD_GETS)
+def test_what_goes_wrong_with_a_get(day: str, tmp_path: Path) -> None:
+    answer, trouble = BAD_GETS[day]
+    with servers.serving(answer) as url, pytest.raises(StorageTrouble) as raised:
+        HttpStorage(timeout_s=5).get(
+            Place(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
+        )
+
+    assert raised.type is trouble, raised.value
+
+
+@pytest.mark.parametrize("day", BAD_PUTS)
+def test_what_goes_wrong_with_a_put(day: str, tmp_path: Path) -> None:
+    answer, trouble = BAD_PUTS[day]
+    source = _source(tmp_path, CONTENT * 3)
+    with servers.serving(answer) as url, pytest.raises(StorageTrouble) as raised:
+        HttpStorage(timeout_s=5).put(source, Place(url, "a/x"), go_on=_go_on)
+
+    assert raised.type is trouble, raised.value
+
+
+def test_a_server_that_says_nothing_is_away(tmp_path: Path) -> None:
+    silent = servers.gives(b"x" * 2_000, pause_s=5)
+    with servers.serving(silent) as url, pytest.raises(Unavailable, match="in time"):
+        HttpStorage(timeout_s=0.2).get(
+            Place(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
+        )
+
+
+def test_a_slow_one_can_be_given_up(tmp_path: Path) -> None:
+    looks: list[int] = []
+
+    def go_on() -> None:
+        looks.append(1)
+        if len(looks) > 1:
+            raise GivenUp
+
+    slow = servers.gives(b"x" * 2_000_000, pause_s=0.0001)
+    with servers.serving(slow) as url, pytest.raises(GivenUp):
+        HttpStorage().get(Place(url, "x"), tmp_path / "got", bytes_max=10**7, go_on=go_on)
+
+
+def test_nobody_there_is_away(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        HttpStorage().size(Place("http://127.0.0.1:1", "x"))
+
+
+WRONG: dict[str, Callable[[], Storage]] = {
+    "ftp://host/x": HttpStorage,
+    "http:///x": HttpStorage,
+    "http://host:99999/x": HttpStorage,
+    "http://host/x?y": HttpStorage,
+    "http://h/x": FileStorage,
+    "file://elsewhere/x": FileStorage,
+    "file:x": FileStorage,
+}
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_a_url_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(Refused):
+        WRONG[url]().size(Place(url, "x"))
+
+
+def test_a_pilot_knows_these_types() -> None:
+    assert set(storages()) == {"file", "http"}

@@ -1,0 +1,170 @@
+"""Storages' files: what is refused, and that one file disturbs no other."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.data.locality import ordered, steer, writable
+from pilotage.central.data.storages import BadStorage, StorageBook, Storages, read_storage
+
+GOOD = "type: http\nurl: http://host:8080/data\n"
+
+
+def test_a_file_says_all_of_a_storage(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(GOOD + "sites: [PIC, CSCS]\nnear: [PIC]\npriority: 70\ndefault: true\n")
+
+    entry = read_storage(file)
+
+    assert (entry.sites, entry.near, entry.priority) == (("PIC", "CSCS"), ("PIC",), 70)
+
+
+# What a file says; where and of what the refusal speaks.
+BAD = {
+    "": ("", "type"),
+    "type: http\n": ("", "url"),
+    "type: tape\nurl: x\n": (":1:", "there is no type 'tape', only"),
+    GOOD + "colour: red\n": (":3:", "colour"),
+    GOOD + "priority: 101\n": (":3:", "priority"),
+    GOOD + "sites: PIC\n": (":3:", "sites"),
+    GOOD + "sites: [PIC]\nnear: [CSCS]\n": (":4:", "CSCS must be in sites too"),
+    GOOD + "writable: false\ndefault: true\n": (":4:", "default"),
+    "type: http\nurl: http://me:secret@host/x\n": (":2:", "no password"),
+    "type: http\nurl: ftp://host/x\n": (":2:", "expected http://"),
+    "type: http\nurl: http://host/x?y\n": (":2:", "neither '?' nor '#'"),
+    "type: http\nurl: http://host:99999/\n": (":2:", "expected http://"),
+    "type: http\nurl: 'http://host/a b'\n": (":2:", "blanks"),
+    "type: file\nurl: file://host/x\n": (":2:", "expected file:///"),
+    "type: file\nurl: file:///a/../b\n": (":2:", "without '..'"),
+    "type: file\nurl: /a\n": (":2:", "expected file:///"),
+    "type: [\n": ("", ""),
+    "- a\n": ("", ""),
+    "a: &a [*a]\n": ("", ""),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_wrong_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    line, word = BAD[text]
+
+    with pytest.raises(BadStorage) as raised:
+        read_storage(file)
+
+    assert str(file) + line in str(raised.value)
+    assert word in str(raised.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "large.yaml").write_text("#" * 200_000)
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+
+    for name in ("pipe", "large", "bytes", "nothing"):
+        with pytest.raises(BadStorage):
+            read_storage(tmp_path / f"{name}.yaml")
+
+
+def test_a_file_that_does_not_read_disturbs_no_other_nor_what_it_said(tmp_path: Path) -> None:
+    said: list[StorageBook] = []
+    storages = Storages(tmp_path, said.append)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD)
+    (tmp_path / "-bad.yaml").write_text(GOOD)
+    storages.look()
+    storages.look()
+
+    assert list(storages.book.storages) == ["a", "b"]
+    assert list(storages.book.troubles) == ["-bad"]
+
+    (tmp_path / "a.yaml").write_text("type: http")
+    (tmp_path / "b.yaml").unlink()
+    storages.look()
+
+    assert list(storages.book.storages) == ["a"]
+    assert "url" in storages.book.troubles["a"]
+    assert len(said) == 2
+
+
+def test_without_a_folder_there_are_no_storages(tmp_path: Path) -> None:
+    storages = Storages(tmp_path / "none")
+    storages.look()
+
+    assert storages.book == StorageBook()
+
+
+# -- which storage, which site ------------------------------------------------------------------
+
+
+def _book(tmp_path: Path, **files: str) -> StorageBook:
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(GOOD + text)
+    storages = Storages(tmp_path)
+    storages.look()
+    assert not storages.book.troubles
+    return storages.book
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> StorageBook:
+    return _book(
+        tmp_path,
+        pic="sites: [PIC]\nnear: [PIC]\ndefault: true\n",
+        cscs="sites: [CSCS, PIC]\nnear: [CSCS]\n",
+        all="priority: 60\ndefault: true\n",
+        low="near: [DESY]\npriority: 10\nwritable: false\n",
+        shut="readable: false\n",
+    )
+
+
+SITES = {
+    "PIC": "pic all cscs low",
+    "CSCS": "cscs all low",
+    "DESY": "low all",
+    "elsewhere": "all low",
+}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_near_copies_come_first_then_priority(site: str, book: StorageBook) -> None:
+    names = [*book.storages, "gone"]
+
+    assert " ".join(ordered(book, site, names)) == SITES[site]
+
+
+def test_outputs_go_to_what_is_named_or_to_the_defaults(book: StorageBook) -> None:
+    assert writable(book, ()) == ["all", "pic"]
+    assert writable(book, ("cscs", "low", "gone", "pic")) == ["cscs", "pic"]
+
+
+# Inputs (bytes and where copies are), outputs (where they may go); sites that will do, best first.
+STEERING = [
+    ([], [], None, ""),
+    ([(10, ["all"])], [], None, ""),
+    ([(10, ["pic"])], [], "PIC", "PIC"),
+    ([(10, ["pic"]), (30, ["cscs"])], [], "PIC", "PIC"),
+    ([(10, ["pic", "cscs"]), (30, ["cscs"])], [], "CSCS PIC", "CSCS PIC"),
+    ([(10, ["pic", "all"]), (30, ["low"])], [], None, "DESY PIC"),
+    ([(10, ["all"])], [["pic"]], "PIC", ""),
+    ([(10, ["low"])], [["pic"]], "PIC", ""),
+    ([(10, ["shut"])], [], "", ""),
+    ([(10, ["gone"])], [], "", ""),
+    ([], [["pic", "all"]], None, ""),
+    ([], [[]], "", ""),
+]
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "sites", "preferred"), STEERING)
+def test_jobs_go_where_all_can_be_read_and_written(
+    inputs: list[tuple[int, list[str]]],
+    outputs: list[list[str]],
+    sites: str | None,
+    preferred: str,
+    book: StorageBook,
+) -> None:
+    found = steer(book, inputs, outputs)
+
+    assert found.sites == (None if sites is None else frozenset(sites.split()))
+    assert found.preferred == tuple(preferred.split())
