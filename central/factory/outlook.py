@@ -9,6 +9,7 @@ from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.images import tag_of
 from pilotage.proto.messages import Node, Offer
+from pilotage.proto.storages import TAG as DATA
 
 from ..offers import common_of, live_offer, said_by
 from .allowed import Allowed
@@ -197,7 +198,7 @@ def _said(element: Watched, shape: Shape) -> Offer:
         wall_left_s=shape.wall_s - margin - START_S,
         scratch_free_mb=scratch_mb,
         scratch_mb=scratch_mb,
-        tags=(*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images),
+        tags=(*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images, DATA),
         required_tags=pilot.required_tags,
         groups=pilot.groups,
         owners=pilot.owners,
