@@ -255,7 +255,10 @@ class ActionName(str, enum.Enum):
 
 class Action(_In, frozen=True):
     """What to do to which jobs. A filter names the count that it expects, and works on the ids
-    that match when the request is read; another count is refused and nothing is done."""
+    that match when the request is read; another count is refused and nothing is done.
+
+    The same key again gives the first answer and changes nothing, for `retention.action_days`; what
+    was left half done by a failure goes on. Without a key each request counts by itself."""
 
     action: ActionName
     ids: Annotated[tuple[Id, ...], Meta(max_length=100_000)] = ()
@@ -263,6 +266,7 @@ class Action(_In, frozen=True):
     expected: Count | None = None
     priority: Priority | None = None
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+    key: Annotated[str, Meta(max_length=200)] = ""  # idempotency; empty: none
 
 
 class ActionRefusal(_Out, frozen=True):

@@ -16,7 +16,7 @@ class Code(str, enum.Enum):
     NOT_FOUND = "not_found"  # there is no such thing, or this token may not see it
     NOT_ALLOWED = "method_not_allowed"  # this path has other methods
     UNSUPPORTED = "unsupported_media_type"  # this path takes another kind of content
-    KEY_REUSED = "key_reused"  # the idempotency key belongs to a submission with another body
+    KEY_REUSED = "key_reused"  # the idempotency key belongs to a request with another body
     COUNT_CHANGED = "count_changed"  # another number of jobs matches than was expected: count again
     ILLEGAL_STATE = "illegal_state"  # the state of the thing does not allow this
     OLD_SESSION = "old_session"  # a newer life of this pilot has begun: end at once

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
+from pilotage.central.store.actions import Keep
 from pilotage.central.store.errors import KeyReused, StoreError
 from pilotage.central.store.protocol import CHUNK_MAX, Room
 from pilotage.central.store.records import (
@@ -41,6 +42,7 @@ from pilotage.central.store.records import (
 from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
+from .fake_store_actions import ActionData
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_rows import Data, Job
@@ -60,6 +62,7 @@ class FakeStore(FakeSeries):
         self._series_data, self._log_data = SeriesData(), LogData()
         self._slot_data = SlotData()
         self._mark_data: MarkData = {}
+        self._action_data: ActionData = {}
 
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
@@ -70,6 +73,7 @@ class FakeStore(FakeSeries):
         again._log_data = copy.deepcopy(self._log_data)
         again._slot_data = copy.deepcopy(self._slot_data)
         again._mark_data = copy.deepcopy(self._mark_data)
+        again._action_data = copy.deepcopy(self._action_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:
                 again._drop(record.submission_id)
@@ -283,11 +287,12 @@ class FakeStore(FakeSeries):
             site=last.site if last else "",
         )
 
-    async def move(self, moves: Sequence[Move]) -> list[bool]:
+    async def move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
         self.begin_write()
         if any(one.new in ACTIVE for one in moves):
             raise StoreError("a job is Matched or Running through its attempt only")
         won = [self._move(one) for one in moves]
+        self.keep(keep, won)
         await self.synced()
         return won
 
@@ -305,9 +310,10 @@ class FakeStore(FakeSeries):
         self._note(job.job_id, move.at, move.who, move.event, move.reason)
         return True
 
-    async def want(self, wants: Sequence[Want]) -> list[bool]:
+    async def want(self, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
         self.begin_write()
         won = [self._want(one) for one in wants]
+        self.keep(keep, won)
         await self.synced()
         return won
 
@@ -319,7 +325,9 @@ class FakeStore(FakeSeries):
         self._note(want.job_id, want.at, want.who, want.wanted.value, want.reason)
         return True
 
-    async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+    async def delete(
+        self, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
+    ) -> list[bool]:
         self.begin_write()
         won: list[bool] = []
         for job_id in job_ids:
@@ -328,11 +336,17 @@ class FakeStore(FakeSeries):
             if job is not None and won[-1]:
                 job.deleted = True
                 self._note(job_id, at, who, "deleted", "")
+        self.keep(keep, won)
         await self.synced()
         return won
 
     async def set_priority(
-        self, job_ids: Sequence[int], priority: int, at: float, who: str
+        self,
+        job_ids: Sequence[int],
+        priority: int,
+        at: float,
+        who: str,
+        keep: Keep | None = None,
     ) -> list[bool]:
         self.begin_write()
         won: list[bool] = []
@@ -342,6 +356,7 @@ class FakeStore(FakeSeries):
             if job is not None and won[-1]:
                 job.priority = priority
                 self._note(job_id, at, who, "priority", str(priority))
+        self.keep(keep, won)
         await self.synced()
         return won
 

@@ -26,8 +26,8 @@ from pilotage.central.store.series import (
 from pilotage.proto.job_states import FINAL
 from pilotage.proto.pilot_states import PilotState
 
+from .fake_store_actions import FakeActions
 from .fake_store_logs import FakePilotLogs
-from .fake_store_marks import FakePlaceMarks
 
 Key = tuple[str, str, str]  # community, site, type
 SWEPT = 4_096  # ids that `ended_jobs` looks at together
@@ -59,7 +59,7 @@ def added(one: Sums, other: Sums) -> Sums:
     return Sums.of([sum(pair) for pair in both])
 
 
-class FakeSeries(FakePilotLogs, FakePlaceMarks):
+class FakeSeries(FakePilotLogs, FakeActions):
     """The verbs of `protocol_series` and `protocol_retention`."""
 
     _data: Any  # what the store itself keeps of jobs and attempts

@@ -513,15 +513,23 @@ class Client:
         expected: int | None = None,
         priority: int | None = None,
         reason: str = "",
+        key: str | None = None,
     ) -> ActionReply:
         """Carry out an action on these ids, or on all that match the filter.
 
         With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
-        `expected` they are counted first.
+        `expected` they are counted first. The same `key` again gives the same answer and does
+        nothing; without one each call has its own, which covers the repetitions of this call.
         """
         return self.loop.run(
             self.core.act(
-                action, ids, filter=filter, expected=expected, priority=priority, reason=reason
+                action,
+                ids,
+                filter=filter,
+                expected=expected,
+                priority=priority,
+                reason=reason,
+                key=key,
             )
         )
 

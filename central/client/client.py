@@ -468,12 +468,15 @@ class AsyncClient(OfOperators):
         expected: int | None = None,
         priority: int | None = None,
         reason: str = "",
+        key: str | None = None,
     ) -> ActionReply:
         """Carry out an action on these ids, or on all that match the filter.
 
         With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
-        `expected` they are counted first.
+        `expected` they are counted first. The same `key` again gives the same answer and does
+        nothing; without one each call has its own, which covers the repetitions of this call.
         """
+        key = key or uuid.uuid4().hex
         if filter is not None:
             if expected is None:
                 expected = await self.count(filter)
@@ -484,14 +487,16 @@ class AsyncClient(OfOperators):
                     expected=expected,
                     priority=priority,
                     reason=reason,
+                    key=key,
                 )
             )
         all_ids = tuple(ids)
         done, unchanged, refused = 0, 0, list[ActionRefusal]()
         for start in range(0, len(all_ids), _IDS_AN_ACTION):
             part = all_ids[start : start + _IDS_AN_ACTION]
+            own = key if start == 0 else f"{key}+{start}"
             reply = await self._act(
-                Action(action=action, ids=part, priority=priority, reason=reason)
+                Action(action=action, ids=part, priority=priority, reason=reason, key=own)
             )
             done, unchanged = done + reply.done, unchanged + reply.unchanged
             refused += reply.refused

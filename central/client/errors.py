@@ -134,7 +134,7 @@ class NotFound(Refused):
 
 
 class KeyReused(Refused):
-    """This idempotency key belongs to an earlier submission with another body."""
+    """This idempotency key belongs to an earlier request with another body."""
 
 
 class CountChanged(Refused):

@@ -1,9 +1,6 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from pilotage.proto.api import Action, ActionName, ActionRefusal, ActionReply, JobFilter
+from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.machine import IllegalTransition
@@ -16,8 +13,9 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.errors import StoreFull
-from ..store.protocol import CHUNK_MAX, Store
+from ..store.protocol import Store
 from ..store.records import Move, Standing, Want
+from .action_keys import Book, Books, named_in
 from .aftermath import Aftermath, counted
 from .idle import IdleClasses
 from .intents import Unchanged, intent
@@ -28,17 +26,6 @@ from .scope import Scope, scope
 
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX = 1_000_000
-
-
-@dataclass
-class _Tally:
-    done: int = 0
-    unchanged: int = 0
-    refused: list[ActionRefusal] = field(default_factory=list[ActionRefusal])
-
-    def refuse(self, job: int, code: Code, message: str) -> None:
-        if len(self.refused) < 1_000:
-            self.refused.append(ActionRefusal(id=job, code=code.value, message=message))
 
 
 class Control:
@@ -59,45 +46,47 @@ class Control:
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._feed, self._clock, self._log = memory.feed, clock, log
         self._idle = idle
+        self._books = Books(store, clock)
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
         """Do what is asked to each job; those that refuse are named, the others are done.
 
         A filter works on the ids that match now and refuses with COUNT_CHANGED, before anything is
-        done, where their number is not the expected one.
+        done, where their number is not the expected one. What comes again with its key is answered
+        as the first time; KEY_REUSED, if it is not the same.
         """
         assert isinstance(caller, User)
         bounds = scope(caller, policy.Action.JOB_CONTROL, self._owners)
-        if action.action is ActionName.PRIORITY and action.priority is None:
-            raise Refused(
-                Code.INVALID,
-                f"give the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
-                field="priority",
-            )
-        ids = await self._ids(action, bounds)
+        _check(action)
         who = self._owners.word(caller.issuer, caller.subject)
-        tally = _Tally()
-        try:
-            for start in range(0, len(ids), CHUNK_MAX):
-                await self._chunk(action, ids[start : start + CHUNK_MAX], bounds, who, tally)
-        except StoreFull as why:
-            raise Refused(
-                Code.STORE_FULL, f"{why}; {tally.done} of {len(ids)} jobs were done"
-            ) from None
-        self._queue.wake()
-        self._log("acted", action=action.action.value, count=tally.done, who=who)
-        return ActionReply(done=tally.done, unchanged=tally.unchanged, refused=tally.refused)
+        async with self._books.book(caller, action) as book:
+            if book.is_kept:
+                self._log("acted_again", action=action.action.value, who=who)
+                return book.reply()
+            try:
+                if book.is_new:
+                    await self._begin(action, bounds, book)
+                await self._carry_on(action, bounds, who, book)
+            except StoreFull as why:
+                raise Refused(
+                    Code.STORE_FULL, f"{why}; {book.done} of {book.total} jobs were done"
+                ) from None
+            finally:
+                self._queue.wake()
+            self._log("acted", action=action.action.value, count=book.done, who=who)
+            return book.reply()
 
-    async def _ids(self, action: Action, bounds: Scope) -> list[int]:
-        if bool(action.ids) == (action.filter is not None):
-            raise Refused(Code.INVALID, "give either ids or a filter", field="ids")
+    async def _begin(self, action: Action, bounds: Scope, book: Book) -> None:
         if action.filter is None:
-            return list(dict.fromkeys(action.ids))
-        if action.expected is None:
-            raise Refused(
-                Code.INVALID, "with a filter, say how many jobs you expect", field="expected"
-            )
-        return await self._frozen(action.filter, action.expected, bounds)
+            book.begin(named_in(action))
+            return
+        assert action.expected is not None
+        try:
+            book.begin(await self._frozen(action.filter, action.expected, bounds))
+        except Refused as why:
+            await book.deny(self._store, why)
+            raise
+        await book.keep_ids(self._store)
 
     async def _frozen(self, wanted: JobFilter, expected: int, bounds: Scope) -> list[int]:
         """Return the ids that match now."""
@@ -110,66 +99,76 @@ class Control:
             )
         return ids
 
-    async def _chunk(
-        self, action: Action, ids: Sequence[int], bounds: Scope, who: str, tally: _Tally
-    ) -> None:
-        left = list(ids)
-        for _ in range(TRIES):
-            standings = await self._store.standing(left)
-            await self._idle.load(one.class_id for one in standings.values())
-            inside: list[Standing] = []
-            for job in left:
-                standing = standings.get(job)
-                if standing is None or not self._visible(standing, bounds):
-                    tally.refuse(job, Code.NOT_FOUND, f"there is no job {job}")
-                else:
-                    inside.append(standing)
-            left = await self._carry_out(action, inside, who, tally)
-            if not left:
-                return
-        for job in left:
-            tally.refuse(job, Code.UNAVAILABLE, f"job {job} moves too fast: try again")
+    async def _carry_on(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        while book.more():
+            for _ in range(TRIES):
+                await self._try(action, bounds, who, book)
+                if not book.left:
+                    break
+            for job in list(book.left):
+                book.refuse(job, Code.UNAVAILABLE, f"job {job} moves too fast: try again")
+        await book.close(self._store)
+
+    async def _try(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        """Look at the jobs that are left, and do what can be done to each."""
+        jobs = list(book.left)
+        standings = await self._store.standing(jobs)
+        await self._idle.load(one.class_id for one in standings.values())
+        inside: list[Standing] = []
+        for job in jobs:
+            standing = standings.get(job)
+            if standing is None or not self._visible(standing, bounds):
+                book.refuse(job, Code.NOT_FOUND, f"there is no job {job}")
+            else:
+                inside.append(standing)
+        await self._carry_out(action, inside, who, book)
 
     def _visible(self, standing: Standing, bounds: Scope) -> bool:
         return bounds.covers(self._queue.classes[standing.class_id].kind)
 
-    async def _carry_out(
-        self, action: Action, jobs: list[Standing], who: str, tally: _Tally
-    ) -> list[int]:
-        """Return the jobs that changed under our hands."""
+    async def _carry_out(self, action: Action, jobs: list[Standing], who: str, book: Book) -> None:
+        """Do it to each; those that change under our hands are left."""
         if action.action is ActionName.DELETE:
-            return await self._delete(jobs, who, tally)
-        if action.action is ActionName.PRIORITY:
+            await self._delete(jobs, who, book)
+        elif action.action is ActionName.PRIORITY:
             assert action.priority is not None
-            return await self._set_priority(jobs, action.priority, who, tally)
+            await self._set_priority(jobs, action.priority, who, book)
+        else:
+            await self._move_or_want(action, jobs, who, book)
+
+    async def _move_or_want(
+        self, action: Action, jobs: list[Standing], who: str, book: Book
+    ) -> None:
         moves: list[tuple[Standing, Move]] = []
         wants: list[Want] = []
         at = self._clock.wall()
         for job in jobs:
             if job.deleted:
-                tally.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
+                book.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
                 continue
             try:
                 what = intent(action.action, job, at=at, who=who, reason=action.reason)
             except IllegalTransition as why:
-                tally.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id}: {why}")
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id}: {why}")
                 continue
             if isinstance(what, Unchanged):
-                tally.unchanged += 1
+                book.leave(job.job_id)
             elif isinstance(what, Move):
                 moves.append((job, what))
             else:
                 wants.append(what)
-        return await self._moved(moves, tally) + await self._wanted(wants, tally)
+        await self._moved(moves, book)
+        await self._wanted(wants, book)
 
-    async def _moved(self, moves: list[tuple[Standing, Move]], tally: _Tally) -> list[int]:
-        done = await self._store.move([move for _, move in moves]) if moves else []
-        again: list[int] = []
+    async def _moved(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
+        if not moves:
+            return
+        ids = [move.job_id for _, move in moves]
+        done = await self._store.move([move for _, move in moves], keep=book.keep(ids))
+        book.written(ids, done)
         for (job, move), written in zip(moves, done, strict=True):
             if not written:
-                again.append(job.job_id)
                 continue
-            tally.done += 1
             kind = self._queue.classes[job.class_id].kind
             self._aftermath.closed(job.job_id)
             if move.new_round or move.new in FINAL:
@@ -180,57 +179,72 @@ class Control:
                 self._queue.take_out(job.job_id)
             self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
             self._feed.job(kind, job.job_id, move.new, reason=move.reason)
-        return again
 
-    async def _wanted(self, wants: list[Want], tally: _Tally) -> list[int]:
-        done = await self._store.want(wants) if wants else []
-        again: list[int] = []
+    async def _wanted(self, wants: list[Want], book: Book) -> None:
+        if not wants:
+            return
+        ids = [want.job_id for want in wants]
+        done = await self._store.want(wants, keep=book.keep(ids))
+        book.written(ids, done)
         for want, written in zip(wants, done, strict=True):
             if not written:
-                again.append(want.job_id)
                 continue
-            tally.done += 1
             lease = self._aftermath.wanted(want)
             if lease is not None and lease.wanted is not None:
                 self._outbound.stop(
                     lease.kind.community, lease.pilot, Stop(lease.job, lease.epoch, lease.wanted)
                 )
-        return again
 
-    async def _delete(self, jobs: list[Standing], who: str, tally: _Tally) -> list[int]:
+    async def _delete(self, jobs: list[Standing], who: str, book: Book) -> None:
         final: list[Standing] = []
         for job in jobs:
             if job.deleted:
-                tally.unchanged += 1
+                book.leave(job.job_id)
             elif job.state in FINAL:
                 final.append(job)
             else:
-                tally.refuse(
+                book.refuse(
                     job.job_id,
                     Code.ILLEGAL_STATE,
                     f"job {job.job_id} is {job.state.value}: kill it first, only ended ones go",
                 )
+        if not final:
+            return
         ids = [job.job_id for job in final]
-        done = await self._store.delete(ids, self._clock.wall(), who) if ids else []
+        done = await self._store.delete(ids, self._clock.wall(), who, keep=book.keep(ids))
+        book.written(ids, done)
         for job, written in zip(final, done, strict=True):
             if written:
-                tally.done += 1
                 kind = self._queue.classes[job.class_id].kind
                 self._counters.add(kind, *counted(job.state, job.site), -1)
-        return [job.job_id for job, written in zip(final, done, strict=True) if not written]
 
     async def _set_priority(
-        self, jobs: list[Standing], priority: int, who: str, tally: _Tally
-    ) -> list[int]:
+        self, jobs: list[Standing], priority: int, who: str, book: Book
+    ) -> None:
         able = [job for job in jobs if job.state not in FINAL and not job.deleted]
         for job in jobs:
             if job.state in FINAL or job.deleted:
-                tally.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} has ended")
-        ids = [job.job_id for job in able]
-        done = await self._store.set_priority(ids, priority, self._clock.wall(), who) if ids else []
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} has ended")
+        if not able:
+            return
+        ids, at = [job.job_id for job in able], self._clock.wall()
+        done = await self._store.set_priority(ids, priority, at, who, keep=book.keep(ids))
+        book.written(ids, done)
         for job, written in zip(able, done, strict=True):
             if written:
-                tally.done += 1
                 self._queue.set_priority(job.job_id, priority)
                 self._aftermath.priority(job.job_id, priority)
-        return [job.job_id for job, written in zip(able, done, strict=True) if not written]
+
+
+def _check(action: Action) -> None:
+    """Raise Refused, INVALID, where the parts of a request do not fit together."""
+    if action.action is ActionName.PRIORITY and action.priority is None:
+        raise Refused(
+            Code.INVALID,
+            f"give the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
+            field="priority",
+        )
+    if bool(action.ids) == (action.filter is not None):
+        raise Refused(Code.INVALID, "give either ids or a filter", field="ids")
+    if action.filter is not None and action.expected is None:
+        raise Refused(Code.INVALID, "with a filter, say how many jobs you expect", field="expected")

@@ -104,6 +104,7 @@ class Retention:
             return
         gone = {
             "jobs": await self._jobs(),
+            "keys of actions": await self._actions(),
             "evidence": await self._evidence(),
             "pilots": await self._ended_pilots(),
             "logs of pilots": await self._old_logs(),
@@ -143,6 +144,13 @@ class Retention:
             kind = Kind(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
             self._counters.add(kind, *counted(job.state, job.site), -1)
         return len(gone)
+
+    async def _actions(self) -> int:
+        before, count = self._clock.wall() - self._settings.action_days * DAY_S, 0
+        while some := await self._store.prune_actions(before, limit=PRUNED_MAX):
+            count += some
+            await self._clock.sleep(PAUSE_S)
+        return count
 
     async def _evidence(self) -> int:
         if not self._settings.evidence_days:

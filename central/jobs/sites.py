@@ -203,10 +203,12 @@ class SiteService:
             matcher.park(offer, ask, self._clock.monotonic())
 
     async def _drain(self, presence: Presence) -> int:
-        if presence.drain or presence.state not in LIVING:
-            presence.drain = True  # one that is lost hears of it when it is back
+        if presence.drain:
             return 0
         presence.drain = True
+        if presence.state not in LIVING:
+            await self._store.order_pilot(presence.pilot)  # it hears of it when it is back
+            return 0
         self._queue.matcher.withdraw(presence.pilot)
         if presence.state is PilotState.RUNNING:
             await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "its site is draining")

@@ -42,6 +42,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "checkpoint_gone": frozenset({"job", "epoch", "sha256"}),
     # somebody killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
+    # an action came again with its key: it was answered as the first time, and nothing was done
+    "acted_again": frozenset({"action", "who"}),
     # a pilot began, or came back after a restart
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
     # a pilot said good-bye, or was silent for too long
@@ -116,7 +118,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "first_token": frozenset({"file"}),
 }
 QUIET = frozenset(
-    {"matched", "attempt_ended", "submitted_again", "doubted", "stray"}
+    {"matched", "attempt_ended", "submitted_again", "acted_again", "doubted", "stray"}
 )  # only with log.level = debug: one line a job
 
 

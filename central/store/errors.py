@@ -26,8 +26,8 @@ class StoreBroken(StoreError):
 class KeyReused(Refused, StoreError):
     """The idempotency key is known with another body."""
 
-    def __init__(self, key: str) -> None:
-        message = f"key {key!r} was used before for another submission: take a new key"
+    def __init__(self, key: str, what: str = "submission") -> None:
+        message = f"key {key!r} was used before for another {what}: take a new key"
         super().__init__(Code.KEY_REUSED, message, field="key")
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pilotage.proto.pilot_states import PilotState
 
+from .actions import Actions, Keep
 from .pilot_logs import PilotLogs
 from .place_marks import PlaceMarks
 from .protocol_retention import RetentionStore
@@ -48,12 +49,12 @@ EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol):
+class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Actions, Protocol):
     """Durable state of one central. See the module for what all verbs share.
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`.
+    marks of sites in `place_marks`, actions of people and their keys in `actions`.
     """
 
     @property
@@ -124,20 +125,27 @@ class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Protocol)
         """Return where each job stands, behind all writes before; unknown ids are left out."""
         ...
 
-    async def move(self, moves: Sequence[Move]) -> list[bool]:
+    async def move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
         """Move jobs without a live attempt, with a note each."""
         ...
 
-    async def want(self, wants: Sequence[Want]) -> list[bool]:
+    async def want(self, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
         """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
         ...
 
-    async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+    async def delete(
+        self, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
+    ) -> list[bool]:
         """Mark jobs that are final and not deleted yet."""
         ...
 
     async def set_priority(
-        self, job_ids: Sequence[int], priority: int, at: float, who: str
+        self,
+        job_ids: Sequence[int],
+        priority: int,
+        at: float,
+        who: str,
+        keep: Keep | None = None,
     ) -> list[bool]:
         """Change the priority of jobs that are not final."""
         ...

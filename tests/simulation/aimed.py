@@ -1,9 +1,10 @@
 """Faults that are aimed: at the moment when they hurt most.
 
 Some bugs are not found in hundreds of worlds by chance alone: a pilot has to be cut off just as it
-starts a payload, an answer has to be lost just after its commit.
+starts a payload, an answer has to be lost just after its commit, an old request has to come again.
 """
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.store.records import End, NewAttempt, Requeue
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from .world import World
 
 LONG_S = 250.0  # longer than a lease
+LATE_ACTIONS = 0.15  # of all worlds
+LATE_S = (20.0, 400.0)
 SHORT_S = (15.0, 65.0)  # so that the answer comes to the second or third try
 
 
@@ -23,6 +26,10 @@ class Aimed:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._again: set[str] = set()  # hosts that are cut off once more as they start a payload
+        # Drawn apart: all else of a world stays as it was.
+        self._proxy = random.Random(f"proxy of world {world.seed}")
+        self.has_late_actions = self._proxy.random() < LATE_ACTIONS
+        world.network.late = self._late
 
     def _hits(self, fault: str) -> bool:
         return self._world.has(fault) and self._world.chance.random() < self._world.swarm.aim
@@ -31,6 +38,12 @@ class Aimed:
         world = self._world
         world.say(f"aimed: {host} is cut off for {seconds:.0f} s {why}")
         world.network.cut(host, "*", seconds)
+
+    def _late(self, path: str) -> float:
+        """Return how late a copy of a request comes; 0: none comes."""
+        if not self.has_late_actions or path != "/v1/jobs/actions" or self._world.is_calm:
+            return 0.0
+        return self._proxy.uniform(*LATE_S) if self._proxy.random() < 0.7 else 0.0
 
     def starts(self, life: "Life", assignment: Assignment, now: float) -> None:
         """A guard starts a payload."""

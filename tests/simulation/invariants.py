@@ -111,6 +111,9 @@ class Invariants:
         self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
         if move.old in FINAL and not move.new_round:
             self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
+        rounds = self._world.central.disk.rows._data.jobs[move.job_id].round - 1
+        if rounds > self._world.story.rescheduled[move.job_id]:
+            self._broken("rounds", f"job {move.job_id} was opened again {rounds} times")
 
     def _opened(self, nonce: str, row: PilotRow) -> None:
         """A session is open: no later life from the same journal may have been let in before."""

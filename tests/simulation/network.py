@@ -36,6 +36,7 @@ class Network:
         self.cuts: dict[tuple[str, str], float] = {}  # (from, to) → until
         self.listening: dict[str, tuple[Process, Serve]] = {}
         self.heard: Callable[[str, HttpReply], None] = lambda path, reply: None
+        self.late: Callable[[str], float] = lambda path: 0.0  # seconds; 0: no copy comes late
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -112,6 +113,11 @@ class Network:
         self.send(
             source, target, exchange.arrive, method, path, body, token, copied=method != "PUT"
         )
+        late_s = self.late(path)
+        if late_s:  # a proxy has kept it, and delivers it again
+            copy = Exchange(self, source, target, self.loop.create_future())
+            copy.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+            self.loop.at(self.loop.now + late_s, None, copy.arrive, method, path, body, token)
         try:
             async with asyncio.timeout(timeout_s):
                 return await exchange.answer

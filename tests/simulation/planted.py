@@ -38,10 +38,10 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_store import FakeStore
+from tests.fake_store_actions import FakeActions
 from tests.fake_store_pilots import FakePilots
 
 from .clocks import PilotClock
-from .network import Exchange
 from .processes import HERE
 from .world import World
 
@@ -244,8 +244,8 @@ def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
     """What is wanted of an active attempt moves its job at once."""
     plain = control.Control._wanted
 
-    async def wanted(self: Any, wants: Any, tally: Any) -> Any:
-        again = await plain(self, wants, tally)
+    async def wanted(self: Any, wants: Any, book: Any) -> None:
+        await plain(self, wants, book)
         leases = self._aftermath._leases
         ends = _requeues(self, leases)
         for want in wants:
@@ -254,7 +254,6 @@ def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
                 over = verdicts.lease_over(lease, at=want.at, silent_s=0.0, limits=ends._losses)
                 await ends._write([(lease, msgspec.structs.replace(over, close=close))])
                 lease.wanted = lease.wanted if close else None
-        return again
 
     changes.set(control.Control, "_wanted", wanted)
 
@@ -394,6 +393,13 @@ def _no_key(changes: Changes) -> None:
     changes.set(FakeStore, "_by_key", by_key)
 
 
+def _no_action_key(changes: Changes) -> None:
+    async def action(self: Any, name: Any) -> None:
+        return None
+
+    changes.set(FakeActions, "action", action)
+
+
 def _lease_from_first_beat(changes: Changes) -> None:
     plain = central_asks.Asks._assign
 
@@ -463,20 +469,7 @@ def _late_hello(changes: Changes) -> Prepare:
     changes.set(FakePilots, "hello", hello)
 
     def prepare(world: World) -> None:
-        network, loop = world.network, world.loop
-        plain_request = network.request
-
-        async def request(source: Any, target: Any, **said: Any) -> Any:
-            if said["path"] == "/v1/pilots/hello":
-                copy = Exchange(network, source, target, loop.create_future())
-                copy.answer.add_done_callback(
-                    lambda answer: answer.cancelled() or answer.exception()
-                )
-                what = said["method"], said["path"], said["body"], said["token"]
-                loop.at(loop.now + LATE_S, None, copy.arrive, *what)
-            return await plain_request(source, target, **said)
-
-        network.request = request  # type: ignore[method-assign]
+        world.network.late = lambda path: LATE_S if path == "/v1/pilots/hello" else 0.0
 
     return prepare
 
@@ -503,6 +496,9 @@ PLANTED: dict[str, Planted] = {
     "ack_before_sync": Planted("the store answers before it has synced", _ack_before_sync),
     "no_epoch_check": Planted("a result of any epoch counts", _no_epoch_check),
     "no_key": Planted("the same key makes the jobs again", _no_key),
+    "no_action_key": Planted(
+        "a late copy of an action, of which the first was answered, does it again", _no_action_key
+    ),
     "lease_from_first_beat": Planted("a lease begins with the first beat", _lease_from_first_beat),
     "limits_from_waiting": Planted(
         "after a restart limits count from nothing", _limits_from_waiting

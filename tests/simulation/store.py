@@ -22,7 +22,7 @@ from .processes import HostLoop, Process
 COMMIT_S = 0.003
 READ_S = 0.0005
 
-ORDERED = frozenset({"standing"})  # a read behind all writes before
+ORDERED = frozenset({"standing", "action"})  # reads behind all writes before
 OWN = frozenset({"close"})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,6 +66,8 @@ class Story:
         self.tried: set[str] = set()
         self.killed: dict[int, float] = {}  # acknowledged, and since when
         self.kill_sent: set[int] = set()
+        self.rescheduled: Counter[int] = Counter()  # how often it was asked
+        self._acts = 0
         self.delete_sent: set[int] = set()  # a late copy may still find the job ended
         self.drained: dict[str, float] = {}  # pilots: acknowledged, and since when
 
@@ -163,6 +166,8 @@ class Story:
             "priorities": ActionName.PRIORITY,
         }
         able = [name for fault, name in kinds.items() if fault in world.swarm.faults]
+        if world.aimed.has_late_actions:
+            able += [ActionName.RESCHEDULE, ActionName.KILL]
         while able and not world.troubles.are_over:
             await asyncio.sleep(chance.uniform(20, 250))
             if self.jobs and not world.troubles.are_over:
@@ -177,8 +182,14 @@ class Story:
             self.delete_sent.add(job)
         if name is ActionName.RESCHEDULE and job in self.kill_sent:
             return  # what is killed stays killed in these worlds
+        if name is ActionName.RESCHEDULE:
+            self.rescheduled[job] += 1
+        self._acts += 1
+        key = f"act-{self._acts}"
         priority = world.chance.randint(0, 10) if name is ActionName.PRIORITY else None
-        reply = await self.answered(lambda: self.client.act(name, (job,), priority=priority))
+        reply = await self.answered(
+            lambda: self.client.act(name, (job,), priority=priority, key=key)
+        )
         world.say(f"{name.value} of job {job}: {'done' if reply.done else 'unchanged or refused'}")
         if name is ActionName.KILL and (reply.done or reply.unchanged):
             self.killed.setdefault(job, world.loop.now)

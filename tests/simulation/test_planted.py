@@ -16,10 +16,10 @@ SEEDS = {
     "will_is_death": 5,
     "resched_now": 21,
     "bind_at_wake": 72,
-    "grace_30": 12,
+    "grace_30": 33,
     "no_guard": 32,
-    "monotonic": 12,
-    "no_ask_again": 5,
+    "monotonic": 43,
+    "no_ask_again": 7,
     "bus_stop_only": 107,
     "old_deadline": 34,
     "forget_on_fail": 64,
@@ -31,10 +31,11 @@ SEEDS = {
     "lease_from_first_beat": 4,
     "limits_from_waiting": 1,
     "free_memory": 4,
-    "beat_while_settling": 35,
+    "beat_while_settling": 81,
     "same_session": 7,
+    "no_action_key": 19,
     "drain_forgotten": 5,
-    "late_hello": 5,
+    "late_hello": 13,
 }
 
 

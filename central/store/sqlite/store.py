@@ -13,6 +13,7 @@ from typing import Final
 
 from pilotage.proto.pilot_states import PilotState
 
+from ..actions import Keep
 from ..errors import StoreError
 from ..protocol import Room
 from ..records import (
@@ -42,6 +43,7 @@ from ..records import (
     Want,
 )
 from . import jobs, pilots, reads, submissions
+from .actions import SqliteActions, with_action
 from .copying import LogCopy
 from .durable import prepare, require
 from .matching import Matching
@@ -152,7 +154,14 @@ def _drop_some(session: Session, submission_id: int) -> bool:
     return more
 
 
-class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, SqlitePlaceMarks):
+class SqliteStore(
+    SqliteSeries,
+    SqliteRetention,
+    SqlitePilotLogs,
+    SqliteSlots,
+    SqlitePlaceMarks,
+    SqliteActions,
+):
     """The `Store` of one process on one file."""
 
     def __init__(
@@ -231,21 +240,30 @@ class SqliteStore(SqliteSeries, SqliteRetention, SqlitePilotLogs, SqliteSlots, S
         # In the writer: only there it is certain that all writes before it are seen.
         return await self._writer.run(partial(jobs.standing, job_ids=job_ids))
 
-    async def move(self, moves: Sequence[Move]) -> list[bool]:
-        return await self._writer.run(partial(jobs.move, moves=moves), rows=len(moves))
+    async def move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+        write = with_action(partial(jobs.move, moves=moves), keep)
+        return await self._writer.run(write, rows=len(moves))
 
-    async def want(self, wants: Sequence[Want]) -> list[bool]:
-        return await self._writer.run(partial(jobs.want, wants=wants), rows=len(wants))
+    async def want(self, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
+        write = with_action(partial(jobs.want, wants=wants), keep)
+        return await self._writer.run(write, rows=len(wants))
 
-    async def delete(self, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
-        write = partial(jobs.delete, job_ids=job_ids, at=at, who=who)
+    async def delete(
+        self, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
+    ) -> list[bool]:
+        write = with_action(partial(jobs.delete, job_ids=job_ids, at=at, who=who), keep)
         return await self._writer.run(write, rows=len(job_ids))
 
     async def set_priority(
-        self, job_ids: Sequence[int], priority: int, at: float, who: str
+        self,
+        job_ids: Sequence[int],
+        priority: int,
+        at: float,
+        who: str,
+        keep: Keep | None = None,
     ) -> list[bool]:
         write = partial(jobs.set_priority, job_ids=job_ids, priority=priority, at=at, who=who)
-        return await self._writer.run(write, rows=len(job_ids))
+        return await self._writer.run(with_action(write, keep), rows=len(job_ids))
 
     async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
         rows = await self._reader.rows("bodies", {"ids": json_list(job_ids)})

@@ -14,7 +14,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.records import PilotRow
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
-from pilotage.proto.api_sites import PilotEnd
+from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
@@ -267,7 +267,7 @@ def test_a_pilot_that_says_hello_while_it_is_called_lost_is_back_with_its_next_w
     scene(tell)
 
 
-@pytest.mark.parametrize("order", ["drain", "end"])
+@pytest.mark.parametrize("order", ["drain", "end", "site"])
 def test_a_pilot_that_was_lost_before_it_heard_an_order_hears_it_after_a_restart(
     order: str,
 ) -> None:
@@ -284,6 +284,12 @@ def test_a_pilot_that_was_lost_before_it_heard_an_order_hears_it_after_a_restart
         lost = await state()
         if order == "end":
             await service.kill(user, pilot, PilotEnd(reason="test"))
+        if order == "site":  # whose end of draining is no word to those that were told before
+            made = await service.make_secrets(user, SecretRequest(site=one.caller.site))
+            await service.register(Register(secret=made.secrets[0].secret, nonce="n"))
+            for said in (SiteActionName.DRAIN, SiteActionName.ENABLE):
+                action = SiteAction(action=said)
+                await one.world.central.services.sites.act(user, one.caller.site, action)
         await one.world.kill()
         await one.world.start()
         answer = await one.world.central.services.dispatch.beat(

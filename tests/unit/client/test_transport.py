@@ -131,12 +131,31 @@ async def test_an_action_on_a_filter_says_how_many_it_expects() -> None:
         reply = await client.kill(filter=JobFilter(owner="o"), reason="wrong input")
 
     assert reply.done == 3
-    assert stub.got[-1].json() == {
+    said = stub.got[-1].json()
+    assert said.pop("key")
+    assert said == {
         "action": "kill",
         "filter": {"owner": "o"},
         "expected": 3,
         "reason": "wrong input",
     }
+
+
+async def test_an_action_is_repeated_with_its_key_and_the_next_one_has_another() -> None:
+    stub = StubCentral()
+    stub.next.extend([lost(), problem(507, "store_full", "no room"), lost()])
+    stub.next.extend([problem(503, "unavailable", "not now")])
+    stub.always["POST /v1/jobs/actions"] = ok(ActionReply(done=1, unchanged=0))
+    async with stub.client() as client:
+        with pytest.raises(errors.StoreFull):
+            await client.act(ActionName.RESCHEDULE, [7], key="mine")
+        await client.act(ActionName.RESCHEDULE, [7], key="mine")
+        await client.reschedule([7])
+        await client.job(7).kill()
+    keys = [one.json()["key"] for one in stub.got]
+
+    assert keys[:5] == ["mine"] * 5
+    assert len(set(keys[5:])) == 2 and "mine" not in keys[5:]
 
 
 async def test_more_ids_than_one_action_takes_go_in_several() -> None:
@@ -146,6 +165,7 @@ async def test_more_ids_than_one_action_takes_go_in_several() -> None:
         reply = await client.act(ActionName.HOLD, range(250_000))
 
     assert [len(one.json()["ids"]) for one in stub.got] == [100_000, 100_000, 50_000]
+    assert len({one.json()["key"] for one in stub.got}) == 3
     assert (reply.done, reply.unchanged) == (30, 3)
 
 
