@@ -28,7 +28,8 @@ _ALL: Final = tuple(state.value for state in JobState if state not in ACTIVE)
 class Reader:
     """A few read-only connections, each taken for one statement at a time."""
 
-    def __init__(self, connections: Sequence[aiosqlite.Connection]) -> None:
+    def __init__(self, path: Path, connections: Sequence[aiosqlite.Connection]) -> None:
+        self.path = path
         self._connections = connections
         self._free: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue(len(connections))
         for connection in connections:
@@ -50,7 +51,7 @@ class Reader:
             connections.append(connection)
             for statement in ("set_query_only", "set_reader_cache", "set_no_mmap"):
                 await connection.execute_fetchall(sql[statement])
-        return cls(connections)
+        return cls(path, connections)
 
     async def close(self) -> None:
         for connection in self._connections:

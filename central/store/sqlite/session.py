@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ..queries import load
+from .catalogue_interned import Interned
 
 SITES_MAX: Final = 10_000
 TEMPLATES_BYTES_MAX: Final = 32_000_000
@@ -49,11 +50,13 @@ class Session:
         self.connection = connection
         self.sql = load("sqlite")
         self.templates = Templates()
+        self.interned = Interned()
         self._sites: dict[str, int] = {}
 
     def forget(self) -> None:
         """A transaction was rolled back: a site learnt in it may have another id next time."""
         self._sites.clear()
+        self.interned.forget()
 
     def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         return self.connection.execute(self.sql[statement], parameters)
