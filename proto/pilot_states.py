@@ -51,7 +51,7 @@ TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
     (_S.DRAINING, _E.SILENT): _S.LOST,
     (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut that heals
     (_S.LOST, _E.GOODBYE): _S.DONE,
-    (_S.LOST, _E.GIVEN_UP): _S.FAILED,  # lost for longer than any network is away
+    (_S.LOST, _E.GIVEN_UP): _S.FAILED,  # for long, or its element says that it ended
 }
 
 START: Final = PilotState.SUBMITTED

@@ -298,6 +298,8 @@ class Factory:
                 element=element.name,
                 why=reason,
             )
+        if found.lost:
+            await self.staff.end_lost(found.lost)
         if found.cancel:
             cancel = list(found.cancel.values())
             await self._if_it_can(element, element.driver.cancel(cancel))

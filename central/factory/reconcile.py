@@ -1,8 +1,9 @@
 """What an element's word means for the pilots that were submitted to it. Pure.
 
 A pilot's own first sign of life is believed before the word of its element, which may be a minute
-late. Only pilots that have not registered end by that word; of the others the element only tells
-when it keeps nothing more. What an element does not know it may have forgotten for a moment: that
+late. By that word end pilots that have not registered, and those that are lost: silent, without a
+job, and the element has said for a while that they have ended. Of the others it only tells when it
+keeps nothing more. What an element does not know it may have forgotten for a moment: that
 counts only when it stays so.
 
 A pilot takes up a place for as long as its element says that it is there, whatever became of it:
@@ -45,6 +46,7 @@ class Seen:
     since: dict[str, tuple[SlotState, float]] = field(
         default_factory=dict[str, tuple[SlotState, float]]
     )
+    ends: dict[str, tuple[Slot, float]] = field(default_factory=dict[str, tuple[Slot, float]])
 
     def note(self, said: Mapping[str, Slot], now: float) -> None:
         """Take note of what is said now; what is asked about no more is dropped."""
@@ -54,6 +56,19 @@ class Seen:
             else (one.state, now)
             for slot, one in said.items()
         }
+        told = {slot: one for slot, one in said.items() if one.state is SlotState.ENDED}
+        # What has ended may be forgotten a moment later: that it had is known all the same.
+        gone = (slot for slot, one in said.items() if one.state is SlotState.GONE)
+        kept = {slot: self.ends[slot] for slot in gone if slot in self.ends}
+        self.ends = {
+            **kept,
+            **{slot: self.ends.get(slot, (one, now)) for slot, one in told.items()},
+        }
+
+    def end_of(self, slot: str, now: float, at_least_s: float) -> Slot | None:
+        """Return how a slot ended, by its element's word of so long ago or longer."""
+        end = self.ends.get(slot)
+        return end[0] if end is not None and now - end[1] > at_least_s else None
 
     def for_s(self, slot: str, now: float) -> float:
         """Return for how long the element has said of a slot what it says."""
@@ -67,6 +82,7 @@ class Reconciled:
     fail: dict[str, str] = field(default_factory=dict[str, str])  # pilot → reason
     abort: dict[str, str] = field(default_factory=dict[str, str])
     cancel: dict[str, str] = field(default_factory=dict[str, str])  # pilot → slot
+    lost: dict[str, str] = field(default_factory=dict[str, str])  # silent ones that have ended
     fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # whose output is to be kept
     forget: list[SlotRow] = field(default_factory=list[SlotRow])  # after that
     queued: Counter[Sort] = field(default_factory=Counter[Sort])
@@ -121,6 +137,8 @@ def reconcile(
             _unregistered(found, row, said, seen, wall=wall, now=now, patience=patience)
         elif not _has_gone(row, said, seen, now, patience.lost_s):
             found.pilots_of[row.community] += 1
+        elif row.slot is not None and (end := seen.end_of(row.slot, now, patience.lost_s)):
+            found.lost[row.pilot] = _why_lost(end)
     return found
 
 
@@ -194,6 +212,13 @@ def _unregistered(
 
 
 def _why_ended(slot: Slot) -> str:
+    return f"it ended before it asked for work{_code(slot)}"
+
+
+def _why_lost(slot: Slot) -> str:
+    return f"lost without a word, and its element says that it has ended{_code(slot)}"
+
+
+def _code(slot: Slot) -> str:
     code = "" if slot.exit_code is None else f", with exit code {slot.exit_code}"
-    why = f" ({slot.why})" if slot.why else ""
-    return f"it ended before it asked for work{code}{why}"
+    return f"{code} ({slot.why})" if slot.why else code

@@ -32,6 +32,10 @@ class Crew(Protocol):
         """Let idle pilots go, each for its reason; return those that were still idle."""
         ...
 
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        """Give up lost pilots, each for its reason; not those that may still hold a job."""
+        ...
+
     def room(self, site: str, element: str) -> int | None:
         """Return how many jobs an element may get now; None: as many as fit."""
         ...
@@ -51,6 +55,9 @@ class NoCrew:
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
         return []
+
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        pass
 
     def room(self, site: str, element: str) -> int | None:
         return None
@@ -138,6 +145,10 @@ class Staff:
             in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
             held=held,
         )
+
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        """Give up pilots that are silent and that their element says have ended."""
+        await self._crew.end_lost(pilots)
 
     async def let_go(
         self,

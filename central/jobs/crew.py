@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pilotage.proto.pilot_states import PilotEvent, PilotState
+from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
 
 from ..ports import Clock
 from ..settings import LeaseSettings
@@ -78,6 +78,21 @@ class PilotCrew:
             self._outbound.drain(presence.community, pilot)
             gone.append(pilot)
         return gone
+
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        """Give up pilots that are lost, each for its reason.
+
+        One that may still hold a job, or was heard meanwhile, is left as it is.
+        """
+        for pilot, why in pilots.items():
+            presence = self._pilots.find(pilot)
+            if presence is None or presence.state is not PilotState.LOST:
+                continue
+            if self._leases.of_pilot(pilot):
+                continue
+            await self._aftermath.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
+            if presence.state in FINAL:
+                self._pilots.forget(pilot)
 
     def room(self, site: str, element: str) -> int | None:
         """Return how many jobs an element may get now; None: as many as fit."""

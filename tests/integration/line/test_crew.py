@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from pilotage.central.errors import Refused
 from pilotage.proto import topics
 from pilotage.proto.messages import Beat, Down
 from pilotage.proto.pilot_states import PilotState
@@ -125,5 +128,35 @@ def test_a_pilot_is_idle_until_two_beats_of_it_are_missing() -> None:
         assert at_once == {idle.caller.pilot: 0.0}
         assert still == {idle.caller.pilot: 2 * beat_s}
         assert crew.idle() == {}
+
+    scene(tell)
+
+
+def test_lost_pilots_end_by_their_elements_word_but_not_one_that_may_hold_a_job() -> None:
+    async def tell(one: Scene) -> None:
+        holds, killed, alive = one.voices[:3]
+        (job,) = await one.submit(1)
+        (got,) = await holds.ask()
+        why = "its element says that it has ended, with exit code 137"
+        names = [voice.caller.pilot for voice in (holds, killed, alive)]
+        for _ in range(10):
+            await one.world.clock.sleep(100)
+            beat = Beat(gen=alive.gen, session=alive.session, n=alive.n, closed=alive.n)
+            await one.world.central.services.dispatch.beat(alive.caller, beat)
+        lost = [await state(one, voice) for voice in (holds, killed)]
+        await one.world.central.crew.end_lost(dict.fromkeys(names, why))
+        states = [await state(one, voice) for voice in (holds, killed, alive)]
+        view = await one.world.central.services.pilots.get(one.world.user(), killed.caller.pilot)
+        with pytest.raises(Refused):
+            await killed.ask()
+        await one.world.kill()
+        await one.world.start()
+
+        assert got.job == job
+        assert lost == [PilotState.LOST] * 2
+        assert states == [PilotState.LOST, PilotState.FAILED, PilotState.RUNNING]
+        assert view.reason == why
+        assert await state(one, killed) is PilotState.FAILED
+        assert one.world.central.memory.pilots.find(killed.caller.pilot) is None
 
     scene(tell)

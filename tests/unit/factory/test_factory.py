@@ -100,6 +100,7 @@ class FakeCrew:
         self.idlers: dict[str, float] = {}
         self.workers: set[str] = set()
         self.drained: dict[str, str] = {}
+        self.given_up: dict[str, str] = {}
         self.rooms: dict[str, int] = {}
 
     def news(self) -> tuple[list[str], list[str]]:
@@ -116,6 +117,9 @@ class FakeCrew:
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
         self.drained |= pilots
         return list(pilots)
+
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        self.given_up |= pilots
 
     def room(self, site: str, element: str) -> int | None:
         return self.rooms.get(element)

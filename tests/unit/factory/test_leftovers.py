@@ -89,6 +89,7 @@ async def test_a_lost_pilot_whose_batch_job_has_ended_gives_its_place_to_another
     await stage.factory.cycle()
 
     assert (before, len(driver.pilots)) == (1, 2)
+    assert "with exit code 137" in stage.crew.given_up[pilot]
 
 
 async def test_a_pilot_that_registers_while_it_is_taken_back_is_not_cancelled() -> None:

@@ -51,7 +51,9 @@ CASES: dict[str, Case] = {
     "it registered, and its element forgot it": Case(P.RUNNING, Slot(S.GONE), 999, does=""),
     "it is lost, and its element says it runs": Case(P.LOST, Slot(S.RUNNING), 999, does=""),
     "it is lost, and has just ended": Case(P.LOST, Slot(S.ENDED), 299, does=""),
-    "it is lost, and ended long ago": Case(P.LOST, Slot(S.ENDED), 301, does="", counts=False),
+    "it is lost, and ended long ago": Case(
+        P.LOST, Slot(S.ENDED, 137), 301, does="lost", because="exit code 137", counts=False
+    ),
     "it is lost, and its element forgot it": Case(P.LOST, Slot(S.GONE), 999, does="", counts=False),
     "it said good-bye": Case(P.DONE, Slot(S.ENDED, 0), does="forget", counts=False),
     "it said good-bye, and its element lags": Case(P.DONE, Slot(S.RUNNING), does=""),
@@ -88,7 +90,7 @@ def a_row(case: Case) -> SlotRow:
 
 
 def done(found: Reconciled) -> str:
-    verbs = ("cancel", "fail", "abort", "fetch", "forget", "queued")
+    verbs = ("cancel", "fail", "abort", "lost", "fetch", "forget", "queued")
     return " ".join(verb for verb in verbs if getattr(found, verb))
 
 
@@ -105,7 +107,8 @@ def test_what_an_element_says(name: str) -> None:
 
     assert done(found) == case.does
     assert (found.pilots, found.leaving) == (int(case.counts), int(case.in_queue))
-    assert case.because in " ".join([*found.fail.values(), *found.abort.values()])
+    reasons = [*found.fail.values(), *found.abort.values(), *found.lost.values()]
+    assert case.because in " ".join(reasons)
 
 
 def test_the_time_counts_from_when_the_word_changed() -> None:
@@ -118,6 +121,28 @@ def test_the_time_counts_from_when_the_word_changed() -> None:
     seen.note({}, 40.0)
 
     assert (waited, ran, seen.since) == (15.0, 5.0, {})
+
+
+def test_an_end_that_was_told_counts_when_the_element_has_forgotten_it() -> None:
+    seen, lost = Seen(), a_row(Case(P.LOST, Slot(S.ENDED)))
+    seen.note({"7": Slot(S.RUNNING)}, 0.0)
+    seen.note({"7": Slot(S.ENDED, 9, "OUT_OF_MEMORY")}, 10.0)
+    seen.note({"7": Slot(S.GONE)}, 100.0)
+    said = {"7": Slot(S.GONE)}
+    at = [
+        reconcile([lost], said, seen, wall=WALL, now=now, patience=PATIENCE).lost
+        for now in (390.0, 401.0)
+    ]
+    seen.note({"7": Slot(S.RUNNING)}, 500.0)
+
+    assert at == [
+        {},
+        {
+            "p1": "lost without a word, and its element says that it has ended, with exit code 9 "
+            "(OUT_OF_MEMORY)"
+        },
+    ]
+    assert seen.ends == {}, "it runs after all"
 
 
 def test_only_pilots_that_live_are_looked_for() -> None:
