@@ -140,6 +140,7 @@ class InputEvent(str, enum.Enum):
     TASK_FAILED_MOVED = "task_failed_moved"  # and the derived transformation goes on with it
     BAD_DATA = "bad_data"  # all copies are corrupt, or a person says so
     NOT_THERE = "not_there"
+    BACK = "back"  # a copy of it can be read again
     RESET = "reset"  # by a person
     REPLAY = "replay"  # by a person, on purpose
     REMOVE = "removed"
@@ -162,6 +163,7 @@ INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.UNUSED, _V.BAD_DATA): _I.PROBLEMATIC,
     (_I.MAXRESET, _V.BAD_DATA): _I.PROBLEMATIC,
     (_I.UNUSED, _V.NOT_THERE): _I.MISSING,
+    (_I.MISSING, _V.BACK): _I.UNUSED,
     (_I.MAXRESET, _V.RESET): _I.UNUSED,
     (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
     (_I.MISSING, _V.RESET): _I.UNUSED,

@@ -43,17 +43,19 @@ from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
 from .fake_store_actions import ActionData
+from .fake_store_catalogue import CatalogueData, FakeCatalogue
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_rows import Data, Job
 from .fake_store_series import FakeSeries, SeriesData
 from .fake_store_slots import SlotData
+from .fake_store_transformations import FakeTransformations, TransformationData
 
 PROGRESS_MAX = 100
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries):
+class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -62,6 +64,8 @@ class FakeStore(FakeSeries):
         self._series_data, self._log_data = SeriesData(), LogData()
         self._slot_data = SlotData()
         self._mark_data: MarkData = {}
+        self._transformation_data = TransformationData()
+        self._catalogue_data = CatalogueData()
         self._action_data: ActionData = {}
 
     def reopened(self) -> "FakeStore":
@@ -73,6 +77,8 @@ class FakeStore(FakeSeries):
         again._log_data = copy.deepcopy(self._log_data)
         again._slot_data = copy.deepcopy(self._slot_data)
         again._mark_data = copy.deepcopy(self._mark_data)
+        again._transformation_data = self._transformation_data.again()
+        again._catalogue_data = copy.deepcopy(self._catalogue_data)
         again._action_data = copy.deepcopy(self._action_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:

@@ -12,6 +12,7 @@ from typing import Protocol
 from pilotage.proto.pilot_states import PilotState
 
 from .actions import Actions, Keep
+from .catalogue import CatalogueStore
 from .pilot_logs import PilotLogs
 from .place_marks import PlaceMarks
 from .protocol_retention import RetentionStore
@@ -43,18 +44,30 @@ from .records import (
     Want,
 )
 from .slots import Slots
+from .transformations import Transformations
 
 Room = Callable[[list[JobBody | None]], int]
 EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
-class Store(SeriesStore, RetentionStore, PilotLogs, Slots, PlaceMarks, Actions, Protocol):
+class Store(
+    SeriesStore,
+    RetentionStore,
+    PilotLogs,
+    Slots,
+    PlaceMarks,
+    Transformations,
+    CatalogueStore,
+    Actions,
+    Protocol,
+):
     """Durable state of one central. See the module for what all verbs share.
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`, actions of people and their keys in `actions`.
+    marks of sites in `place_marks`, transformations in `transformations`,
+    files and their metadata in `catalogue`, actions of people and their keys in `actions`.
     """
 
     @property

@@ -56,7 +56,7 @@ class TransformationRow(_Record, frozen=True, kw_only=True):
     closing: bool  # by hand: no more inputs will come
     flushing: bool  # partial groups go, once
     seeded: bool  # all files that were there were looked at
-    seed_after: int  # the last file that was looked at for it
+    seed_place: str  # how far they were looked through
     made_at: float
     changed_at: float
     judged_from: float  # tasks that ended before do not count for its brake
@@ -159,6 +159,7 @@ class InputRow(_Record, frozen=True, kw_only=True):
     replays: int
     inherited: bool
     changed_at: float
+    number: int | None = None  # of that task
 
 
 class TaskRow(_Record, frozen=True, kw_only=True):
@@ -214,18 +215,29 @@ class Transformations(Protocol):
     async def set_flushing(self, transformation_id: int, flushing: bool) -> None: ...
 
     async def add_inputs(
-        self, inputs: Sequence[NewInput], at: float, *, looked: tuple[str, int] | None = None
-    ) -> int:
-        """Store inputs that are not known yet; return how many are new.
+        self,
+        inputs: Sequence[NewInput],
+        at: float,
+        *,
+        looked: tuple[str, int] | None = None,
+        moves: Sequence[InputMove] = (),
+    ) -> tuple[list[bool], list[bool]]:
+        """Store inputs that are not known yet, after `moves`; return which are new, which moved.
 
         `looked`: a community, and up to which change of its catalogue was looked.
         """
         ...
 
     async def seed(
-        self, transformation_id: int, inputs: Sequence[NewInput], at: float, *, after: int,
+        self,
+        transformation_id: int,
+        inputs: Sequence[NewInput],
+        at: float,
+        *,
+        place: str,
         is_end: bool,
-    ) -> int:  # fmt: skip
+        moves: Sequence[InputMove] = (),
+    ) -> tuple[list[bool], list[bool]]:
         """As `add_inputs`, and note how far the files were looked through for it."""
         ...
 

@@ -44,6 +44,7 @@ from ..records import (
 )
 from . import jobs, pilots, reads, submissions
 from .actions import SqliteActions, with_action
+from .catalogue import SqliteCatalogue
 from .copying import LogCopy
 from .durable import prepare, require
 from .matching import Matching
@@ -70,6 +71,7 @@ from .rows import (
 from .series import SqliteSeries
 from .session import Session, Templates, json_list
 from .slots import SqliteSlots
+from .transformations import SqliteTransformations
 from .writer import Writer, translated
 
 CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes, if no job names them
@@ -160,6 +162,8 @@ class SqliteStore(
     SqlitePilotLogs,
     SqliteSlots,
     SqlitePlaceMarks,
+    SqliteTransformations,
+    SqliteCatalogue,
     SqliteActions,
 ):
     """The `Store` of one process on one file."""
@@ -189,6 +193,7 @@ class SqliteStore(
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
+        await asyncio.to_thread(self._catalogue.close)
         await asyncio.to_thread(self._copy.close)
         await asyncio.to_thread(self._session.connection.close)
 

@@ -1,0 +1,346 @@
+"""Transformations on SQLite: a part of the store."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from ..records import NewSubmission
+from ..transformations import (
+    TASKS_A_CHUNK_MAX,
+    Counts,
+    EndInput,
+    InputMove,
+    InputRow,
+    MadeTask,
+    NewInput,
+    NewTask,
+    NewTransformation,
+    TaskClose,
+    TaskEnd,
+    TaskRow,
+    TransformationMove,
+    TransformationRow,
+)
+from . import submissions
+from .opened import Opened
+from .session import Session, json_list
+
+_FLAGS: Final = ("closing", "flushing", "seeded")
+
+
+class SqliteTransformations(Opened):
+    """The verbs of `store.transformations`."""
+
+    async def add_transformation(self, new: NewTransformation) -> TransformationRow:
+        return await self._writer.run(partial(_add, new=new))
+
+    async def transformation(self, transformation_id: int) -> TransformationRow | None:
+        given = {"community": None, "states": None, "after": transformation_id - 1, "limit": 1}
+        found = await self._reader.one("transformations", given)
+        row = None if found is None else _row(found)
+        return row if row is not None and row.transformation_id == transformation_id else None
+
+    async def transformation_named(self, community: str, name: str) -> TransformationRow | None:
+        given = {"community": community, "name": name}
+        found = await self._reader.one("transformation_named", given)
+        return None if found is None else _row(found)
+
+    async def transformations(
+        self,
+        community: str | None,
+        *,
+        states: Sequence[TransformationState],
+        after: int,
+        limit: int,
+    ) -> list[TransformationRow]:
+        given = {
+            "community": community,
+            "states": _states(states),
+            "after": after,
+            "limit": limit,
+        }
+        return [_row(row) for row in await self._reader.rows("transformations", given)]
+
+    async def move_transformation(self, move: TransformationMove) -> bool:
+        given = {**msgspec.structs.asdict(move), "old": move.old.value, "new": move.new.value}
+        return await self._writer.run(
+            lambda session: session.run("move_transformation", given).rowcount == 1
+        )
+
+    async def extend_transformation(
+        self, transformation_id: int, *, old: int, new: int, at: float
+    ) -> bool:
+        given = {"transformation_id": transformation_id, "old": old, "new": new, "at": at}
+        return await self._writer.run(
+            lambda session: session.run("extend_transformation", given).rowcount == 1
+        )
+
+    async def set_flushing(self, transformation_id: int, flushing: bool) -> None:
+        given = {"transformation_id": transformation_id, "flushing": flushing}
+        await self._writer.run(lambda session: session.run("set_flushing", given), rows=1)
+
+    async def add_inputs(
+        self,
+        inputs: Sequence[NewInput],
+        at: float,
+        *,
+        looked: tuple[str, int] | None = None,
+        moves: Sequence[InputMove] = (),
+    ) -> tuple[list[bool], list[bool]]:
+        def add(session: Session) -> tuple[list[bool], list[bool]]:
+            if looked is not None:
+                session.run("set_looked", {"community": looked[0], "seq": looked[1]})
+            return _add_inputs(session, inputs, moves, at)
+
+        return await self._writer.run(add, rows=1 + len(inputs) + len(moves))
+
+    async def seed(
+        self,
+        transformation_id: int,
+        inputs: Sequence[NewInput],
+        at: float,
+        *,
+        place: str,
+        is_end: bool,
+        moves: Sequence[InputMove] = (),
+    ) -> tuple[list[bool], list[bool]]:
+        given = {"transformation_id": transformation_id, "place": place, "is_end": is_end}
+
+        def seed(session: Session) -> tuple[list[bool], list[bool]]:
+            session.run("set_seeded", given)
+            return _add_inputs(session, inputs, moves, at)
+
+        return await self._writer.run(seed, rows=1 + len(inputs) + len(moves))
+
+    async def looked_until(self, community: str) -> int:
+        found = await self._reader.one("get_looked", {"community": community})
+        return int(found[0]) if found else 0
+
+    async def make_tasks(
+        self, transformation_id: int, made: int, new: NewSubmission, tasks: Sequence[NewTask]
+    ) -> list[MadeTask]:
+        make = partial(_make, transformation_id=transformation_id, made=made, new=new, tasks=tasks)
+        return await self._writer.run(make, rows=3 * len(tasks))
+
+    async def task_ends(self, limit: int) -> list[TaskEnd]:
+        ends = await self._reader.rows("task_ends", {"limit": limit})
+        if not ends:
+            return []
+        given = {"tasks": json_list([row[0] for row in ends])}
+        had = _by_task(await self._reader.rows("inputs_of_tasks", given))
+        return [_end(row, had.get(row[0], ())) for row in ends]
+
+    async def lost_tasks(self) -> int:
+        return await self._writer.run(lambda session: session.run("note_lost_tasks").rowcount)
+
+    async def close_tasks(self, closes: Sequence[TaskClose]) -> list[bool]:
+        rows = sum(2 + len(one.inputs) for one in closes)
+        return await self._writer.run(partial(_close_all, closes=closes), rows=rows)
+
+    async def move_inputs(self, moves: Sequence[InputMove], at: float) -> list[bool]:
+        rows = [_move(one, at) for one in moves]
+        return await self._writer.run(
+            lambda session: session.each("move_input", rows), rows=len(rows)
+        )
+
+    async def derive_inputs(self, parent_id: int, child_id: int, at: float) -> int:
+        derive = partial(_derive, parent_id=parent_id, child_id=child_id, at=at)
+        return await self._writer.run(derive)
+
+    async def derived_from(self, transformation_id: int) -> int | None:
+        given = {"transformation_id": transformation_id}
+        found = await self._reader.one("derived_from", given)
+        return int(found[0]) if found else None
+
+    async def inputs(
+        self,
+        transformation_id: int,
+        *,
+        states: Sequence[InputState],
+        after: tuple[int, int],
+        limit: int,
+    ) -> list[InputRow]:
+        given: dict[str, object] = {
+            "transformation_id": transformation_id,
+            "after_file": after[0],
+            "after_input": after[1],
+            "limit": limit,
+        }
+        if tuple(states) == (InputState.UNUSED,):
+            found = await self._reader.rows("unused_inputs", given)
+        else:
+            given["states"] = _states(states)
+            found = await self._reader.rows("transformation_inputs", given)
+        return [_struct(InputRow, row, ("inherited",)) for row in found]
+
+    async def tasks(
+        self, transformation_id: int, *, states: Sequence[TaskState], after: int, limit: int
+    ) -> list[TaskRow]:
+        given = {
+            "transformation_id": transformation_id,
+            "states": _states(states),
+            "after": after,
+            "limit": limit,
+        }
+        found = await self._reader.rows("transformation_tasks", given)
+        return [_struct(TaskRow, row) for row in found]
+
+    async def last_ends(self, transformation_id: int, since: float, limit: int) -> list[TaskState]:
+        given = {"transformation_id": transformation_id, "since": since, "limit": limit}
+        return [TaskState(row[0]) for row in await self._reader.rows("last_task_ends", given)]
+
+    async def transformation_counts(self, transformation_ids: Sequence[int]) -> dict[int, Counts]:
+        found = {one: Counts(inputs={}, tasks={}) for one in transformation_ids}
+        given = {"ids": json_list(list(transformation_ids))}
+        for one, number, state, files in await self._reader.rows("input_counts", given):
+            found[one].inputs[number, InputState(state)] = files
+        for one, state, tasks in await self._reader.rows("task_counts", given):
+            found[one].tasks[TaskState(state)] = tasks
+        return found
+
+    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
+        rows = await self._reader.rows("tasks_of_jobs", {"ids": json_list(job_ids)})
+        return {row[0]: row[1] for row in rows}
+
+
+def _add(session: Session, new: NewTransformation) -> TransformationRow:
+    known = session.one("transformation_named", {"community": new.community, "name": new.name})
+    if known is not None:
+        return _row(known)
+    given = {**msgspec.structs.asdict(new), "state": new.state.value}
+    session.run("insert_transformation", {**given, "transformation_id": _next(session)})
+    return _row(session.one("transformation_named", given))
+
+
+def _next(session: Session) -> int:
+    return session.reserve("transformation")
+
+
+def _add_inputs(
+    session: Session, inputs: Sequence[NewInput], moves: Sequence[InputMove], at: float
+) -> tuple[list[bool], list[bool]]:
+    moved = session.each("move_input", [_move(one, at) for one in moves])
+    rows = [
+        (one.transformation_id, one.file_id, one.input_no, one.state.value, at) for one in inputs
+    ]
+    return session.each("insert_input", rows), moved
+
+
+def _make(
+    session: Session,
+    transformation_id: int,
+    made: int,
+    new: NewSubmission,
+    tasks: Sequence[NewTask],
+) -> list[MadeTask]:
+    if len(tasks) > TASKS_A_CHUNK_MAX:
+        raise ValueError(f"a chunk of {len(tasks)} tasks is too long: others would wait for it")
+    taken = [
+        (one.file_id, one.input_no, place) for place, task in enumerate(tasks)
+        for one in task.inputs
+    ]  # fmt: skip
+    if len({row[:2] for row in taken}) != len(taken):
+        raise ValueError("an input stands twice among what tasks are made of")
+    wanted = json_list(taken)
+    if taken and session.one("count_unused", (transformation_id, wanted))[0] != len(taken):
+        return []
+    numbers = {"transformation_id": transformation_id, "made": made, "count": len(tasks)}
+    if not tasks or session.run("take_numbers", numbers).rowcount != 1:
+        return []
+    first = session.reserve("task", len(tasks))
+    record = submissions.submit(session, new, [task.job for task in tasks])
+    job = record.ranges[0][0]
+    session.run("insert_tasks", (first, len(tasks), transformation_id, made + 1, job, new.at))
+    session.run("mark_jobs_of_tasks", (first, job, len(tasks)))
+    if taken:
+        session.run("assign_inputs", (transformation_id, wanted, first, new.at))
+    files = [
+        (file_id, place)
+        for place, task in enumerate(tasks)
+        for file_id in (*(one.file_id for one in task.inputs), *task.shared)
+    ]
+    if files:
+        session.run("insert_task_inputs", (first, json_list(files)))
+    return [
+        MadeTask(task_id=first + i, number=made + 1 + i, job_id=job + i) for i in range(len(tasks))
+    ]
+
+
+def _close_all(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
+    return [_close(session, one) for one in closes]
+
+
+def _close(session: Session, close: TaskClose) -> bool:
+    """Draw the consequences of one end, if they are still those of what the task has."""
+    given = {"tasks": json_list([close.task_id])}
+    has = {tuple(row[1:4]) for row in session.rows("inputs_of_tasks", given)}
+    if has != {(one.transformation_id, one.file_id, one.input_no) for one in close.inputs}:
+        return False
+    if session.run("remove_task_end", {"task_id": close.task_id}).rowcount != 1:
+        return False
+    session.run("close_task", {**msgspec.structs.asdict(close), "state": close.state.value})
+    session.many("move_input", [_move(one, close.at) for one in close.inputs])
+    return True
+
+
+def _move(move: InputMove, at: float) -> dict[str, object]:
+    given = msgspec.structs.asdict(move)
+    return {**given, "old": move.old.value, "new": move.new.value, "at": at}
+
+
+def _derive(session: Session, parent_id: int, child_id: int, at: float) -> int:
+    given = {"parent_id": parent_id, "child_id": child_id, "at": at}
+    session.run("inherit_inputs", given)
+    session.run("move_to_heir", given)
+    return int(session.one("count_to_process", {"transformation_id": child_id})[0])
+
+
+def _states(states: Sequence[TransformationState | InputState | TaskState]) -> str | None:
+    return json_list([state.value for state in states]) if states else None
+
+
+def _by_task(rows: Sequence[Any]) -> dict[int, tuple[EndInput, ...]]:
+    return {
+        task: tuple(
+            EndInput(
+                transformation_id=row[1],
+                file_id=row[2],
+                input_no=row[3],
+                errors=row[4],
+                has_heir=bool(row[5]),
+            )
+            for row in some
+        )
+        for task, some in groupby(rows, key=lambda row: row[0])
+    }
+
+
+def _end(row: Sequence[Any], inputs: tuple[EndInput, ...]) -> TaskEnd:
+    return TaskEnd(
+        task_id=row[0],
+        transformation_id=row[1],
+        number=row[2],
+        job_id=row[3],
+        state=JobState(row[4]) if row[4] is not None else None,
+        inputs=inputs,
+        how=row[5],
+        reason=row[6],
+    )
+
+
+def _row(row: Sequence[Any]) -> TransformationRow:
+    made: TransformationRow = _struct(TransformationRow, row, _FLAGS)
+    return made
+
+
+def _struct(kind: Any, row: Sequence[Any], flags: Sequence[str] = ()) -> Any:
+    given = dict(zip(kind.__struct_fields__, row, strict=True))
+    for flag in flags:
+        given[flag] = bool(given[flag])
+    return msgspec.convert(given, kind)
