@@ -108,6 +108,7 @@ class Central:
         False: of the waiting jobs so many came within `jobs_s` that `load` has the rest to do.
         """
         began = self.clock.monotonic()
+        await self.watch.held.restore()
         whole = await self.recovery.first(jobs_s)
         self.metrics.start_s = self.clock.monotonic() - began
         self.health.set_ready(True)
@@ -124,6 +125,7 @@ class Central:
             async with asyncio.timeout(STOP_S):
                 await self.used.keep()
                 await self.counts.keep()
+                await self.watch.held.keep()
 
     async def run(self) -> None:
         """Run the loops, for ever. Ends by cancellation."""

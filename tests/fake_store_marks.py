@@ -1,6 +1,8 @@
 """The part of the store in memory that keeps marks of places."""
 
-from pilotage.central.store.place_marks import PlaceMark
+from collections.abc import Sequence
+
+from pilotage.central.store.place_marks import HELD_MAX, HeldPlace, PlaceMark
 
 from .fake_store_slots import FakeSlots
 
@@ -25,3 +27,11 @@ class FakePlaceMarks(FakeSlots):
 
     async def marks(self) -> list[PlaceMark]:
         return [self._mark_data[place] for place in sorted(self._mark_data)]
+
+    async def keep_held(self, held: Sequence[HeldPlace]) -> None:
+        self.begin_write()
+        self._slot_data.held = list(held[-HELD_MAX:])
+        await self.synced()
+
+    async def held(self) -> list[HeldPlace]:
+        return list(self._slot_data.held)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pilotage.central.store.place_marks import HeldPlace
 from pilotage.central.store.slots import NewSlot, SlotOutput, SlotRow
 from pilotage.proto.pilot_states import PilotState
 
@@ -25,6 +26,7 @@ class SlotData:
     """What survives a restart."""
 
     slots: dict[str, Slot] = field(default_factory=dict[str, Slot])  # by pilot
+    held: list[HeldPlace] = field(default_factory=list[HeldPlace])
 
 
 class FakeSlots(FakePilots):

@@ -17,7 +17,7 @@ from pilotage.matcher.matcher import less
 from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.messages import How
 
-from .scores import Place, Scores, Shown, Terms, Verdict
+from .scores import Held, Place, Scores, Shown, Terms, Verdict
 
 QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
 ASIDE_S: Final = 120.0  # for so long a job is not given again to a host where it did not run well
@@ -137,6 +137,29 @@ class Hosts:
     def shown(self) -> tuple[list[Shown], list[Shown]]:
         """Return the hosts, then the elements, that are not as they should be."""
         return self._hosts.shown(), self._elements.shown()
+
+    # -- what outlives a restart ----------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """A number that grows when something comes to be held, or is held no more."""
+        return self._hosts.changes + self._elements.changes
+
+    def held(self) -> tuple[list[Held], list[Held]]:
+        """Return the hosts, then the elements, that are kept from jobs."""
+        return self._hosts.held(), self._elements.held()
+
+    def hold(self, hosts: Iterable[Held], elements: Iterable[Held], now: float) -> None:
+        """Take up what was held before a restart."""
+        for one in hosts:
+            self._hosts.hold(one, one.place[0], now)
+        for one in elements:
+            self._elements.hold(one, "", now)
+
+    def forget(self, now: float) -> None:
+        """Hold nothing against what was not seen for a day."""
+        self._hosts.forget(now)
+        self._elements.forget(now)
 
     # -- jobs that a host could not run ---------------------------------------------------------
 

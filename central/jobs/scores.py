@@ -42,6 +42,7 @@ class Terms:
     canary_s: float = 900.0  # without a word of a canary for so long: another one
     seen_s: float = 3_600.0  # a place that was not seen for so long is none of its group's
     share_max: float = 0.2  # of a group's places
+    forget_s: float = 86_400.0  # what is held against a place that was not seen for so long
     again_s: float = (
         60.0  # how often it is asked again whether one that is only told of may be held
     )
@@ -109,11 +110,25 @@ class Shown:
         return self.standing is Standing.SUSPENDED
 
 
+@dataclass(frozen=True)
+class Held:
+    """A place that is kept from jobs, as it outlives a restart; times are the caller's clock."""
+
+    place: Place
+    since: float
+    until: float
+    pause_s: float
+    why: str
+    failed: list[tuple[int, str, float]]  # job, owner, when
+    tried: list[str]
+
+
 class Scores:
     """All places of one kind."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
+        self.changes = 0  # grows when a place comes to be held, or is held no more
         self._scores: dict[Place, _Score] = {}
         self._failed: OrderedDict[str, OrderedDict[Place, float]] = OrderedDict()  # by owner
         self._well: dict[str, float] = {}  # when a job of an owner did well last
@@ -256,6 +271,43 @@ class Scores:
             if one.standing is not Standing.OPEN
         ]
 
+    # -- what outlives a restart ----------------------------------------------------------------
+
+    def held(self) -> list[Held]:
+        """Return the places that are kept from jobs, who is so for longest first."""
+        found = [
+            Held(
+                place=place,
+                since=one.since,
+                until=one.until,
+                pause_s=one.pause_s,
+                why=one.why,
+                failed=[(job, *said) for job, said in one.bad.items()],
+                tried=sorted(one.tried),
+            )
+            for place, one in self._scores.items()
+            if one.is_held
+        ]
+        return sorted(found, key=lambda one: one.since)
+
+    def hold(self, held: Held, group: Hashable, now: float) -> None:
+        """Take up what was held against a place before a restart. It is as if it was just seen."""
+        self.saw(held.place, group, now)
+        score = self._scores[held.place]
+        score.standing, score.why, score.since = Standing.SUSPENDED, held.why, held.since
+        score.pause_s = min(max(0.0, held.pause_s), self._terms.pause_max_s)
+        score.until = min(held.until, now + score.pause_s)
+        for job, owner, at in held.failed[-JOBS_MAX:]:
+            score.bad[job] = owner, min(at, now)
+        score.tried.update(held.tried)
+
+    def forget(self, now: float) -> None:
+        """Hold nothing against places that are not seen any more: it may be that they are gone."""
+        for place, score in list(self._scores.items()):
+            if score.is_held and now - score.seen > self._terms.forget_s:
+                self._remove(place)
+                self.changes += 1
+
     # -- judging --------------------------------------------------------------------------------
 
     def _looks_bad(self, score: _Score, now: float) -> bool:
@@ -321,6 +373,7 @@ class Scores:
             score.since = now
         score.standing, score.until, score.why = Standing.SUSPENDED, now + score.pause_s, why
         score.canary = None
+        self.changes += 1
         return Verdict.SUSPENDED
 
     def _canary_failed(self, score: _Score, owner: str, why: str, now: float) -> Verdict:
@@ -333,6 +386,7 @@ class Scores:
         return self._suspend(score, why, now)
 
     def _open(self, score: _Score) -> None:
+        self.changes += score.is_held
         score.tried.clear()
         score.standing, score.canary, score.why = Standing.OPEN, None, ""
         score.bad.clear()
@@ -342,11 +396,14 @@ class Scores:
         idle = [one for one, score in self._scores.items() if not score.is_held]
         old = [one for one in idle if now - self._scores[one].seen > self._terms.seen_s]
         for place in old or idle[:1] or list(self._scores)[:1]:
-            gone = self._scores.pop(place)
-            members = self._members[gone.group]
-            members.discard(place)
-            if not members:
-                del self._members[gone.group]
+            self._remove(place)
+
+    def _remove(self, place: Place) -> None:
+        gone = self._scores.pop(place)
+        members = self._members[gone.group]
+        members.discard(place)
+        if not members:
+            del self._members[gone.group]
 
 
 def _counted(score: _Score) -> int:

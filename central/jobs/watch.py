@@ -10,6 +10,7 @@ from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
+from .held import HeldPlaces
 from .idle import IdleClasses
 from .leases import Phase
 from .levels import UsedShares
@@ -45,6 +46,7 @@ class Watch:
         self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
         self._aftermath, self._clock, self._log = aftermath, clock, log
         self._feed, self._idle, self._settings = memory.feed, idle, settings
+        self.held = HeldPlaces(store, memory.hosts, clock)
         self._used, self._times, self._probe = used, times, probe
 
     async def run(self) -> None:
@@ -69,6 +71,7 @@ class Watch:
             self._silent_pilots,
             self._submissions.drop_leftovers,
             self._used.keep_if_due,
+            self.held.keep_if_due,
         ):
             try:
                 await part()

@@ -1,11 +1,13 @@
-"""What operators say of sites and elements, as a store keeps it, and the verbs for it."""
+"""What is said of sites, elements and hosts, as a store keeps it, and the verbs for it."""
 
 import enum
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
 MARKS_MAX = 100_000  # more are not kept
+HELD_MAX = 2_000  # the last ones
 
 
 class Mark(str, enum.Enum):
@@ -25,6 +27,20 @@ class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
 
+class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A host or an element that is kept from jobs, because attempts failed there."""
+
+    kind: Literal["host", "element"]
+    site: str
+    name: str
+    since: float
+    until: float  # then its canary may go
+    pause_s: float  # the last one
+    why: str
+    failed: list[tuple[int, str, float]] = []  # job, owner, when
+    tried: list[str] = []  # owners whose canaries failed
+
+
 class PlaceMarks(Protocol):
     """A place has one mark at most; the last one counts."""
 
@@ -38,4 +54,12 @@ class PlaceMarks(Protocol):
 
     async def marks(self) -> list[PlaceMark]:
         """Return all, in order of the place."""
+        ...
+
+    async def keep_held(self, held: Sequence[HeldPlace]) -> None:
+        """Keep these in place of all before; of more than `HELD_MAX` the last."""
+        ...
+
+    async def held(self) -> list[HeldPlace]:
+        """Return what was kept, in the order that it was given in."""
         ...

@@ -1,9 +1,12 @@
 """Marks of places on SQLite: a part of the store."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from ..place_marks import MARKS_MAX, PlaceMark
+from ..place_marks import HELD_MAX, MARKS_MAX, HeldPlace, PlaceMark
 from .opened import Opened
+from .session import Session
 
 
 class SqlitePlaceMarks(Opened):
@@ -23,3 +26,19 @@ class SqlitePlaceMarks(Opened):
         rows = await self._reader.rows("place_marks", {"limit": MARKS_MAX})
         names = PlaceMark.__struct_fields__
         return [msgspec.convert(dict(zip(names, row, strict=True)), PlaceMark) for row in rows]
+
+    async def keep_held(self, held: Sequence[HeldPlace]) -> None:
+        rows = [
+            {"number": number, "facts": msgspec.json.encode(one)}
+            for number, one in enumerate(held[-HELD_MAX:])
+        ]
+
+        def keep(session: Session) -> None:
+            session.run("drop_held_places")
+            session.many("insert_held_place", rows)
+
+        await self._writer.run(keep, rows=1 + len(rows))
+
+    async def held(self) -> list[HeldPlace]:
+        rows = await self._reader.rows("held_places", {"limit": HELD_MAX})
+        return [msgspec.json.decode(row[0], type=HeldPlace) for row in rows]

@@ -1,6 +1,6 @@
 """Marks of places: one a place, and kept."""
 
-from pilotage.central.store.place_marks import Mark, PlaceMark
+from pilotage.central.store.place_marks import HELD_MAX, HeldPlace, Mark, PlaceMark
 from pilotage.central.store.protocol import Store
 
 from .conftest import Reopen
@@ -27,3 +27,38 @@ async def test_a_mark_is_dropped_once(store: Store, reopen: Reopen) -> None:
 
     assert (first, again) == (True, False)
     assert await store.marks() == []
+
+
+def held(name: str, since: float) -> HeldPlace:
+    return HeldPlace(
+        kind="host",
+        site="PIC",
+        name=name,
+        since=since,
+        until=since + 600.5,
+        pause_s=600.0,
+        why="exit code 127",
+        failed=[(7, "ada", since)],
+        tried=["ada"],
+    )
+
+
+async def test_what_is_held_is_kept_whole_in_place_of_what_was(
+    store: Store, reopen: Reopen
+) -> None:
+    await store.keep_held([held("wn1", 1.0), held("wn2", 2.0)])
+    await store.keep_held([held("wn3", 3.0), held("wn2", 2.0)])
+    store = await reopen(store)
+    kept = await store.held()
+    await store.keep_held([])
+
+    assert kept == [held("wn3", 3.0), held("wn2", 2.0)]
+    assert await store.held() == []
+
+
+async def test_of_what_is_held_no_more_than_the_last_are_kept(store: Store) -> None:
+    await store.keep_held([held(f"wn{at}", float(at)) for at in range(HELD_MAX + 3)])
+    kept = await store.held()
+
+    assert len(kept) == HELD_MAX
+    assert (kept[0].name, kept[-1].name) == ("wn3", f"wn{HELD_MAX + 2}")

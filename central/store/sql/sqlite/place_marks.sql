@@ -9,3 +9,12 @@ DELETE FROM place_mark WHERE place = :place;
 
 -- name: place_marks
 SELECT place, mark, who, reason, at FROM place_mark ORDER BY place LIMIT :limit;
+
+-- name: drop_held_places
+DELETE FROM held_place;
+
+-- name: insert_held_place
+INSERT INTO held_place (number, facts) VALUES (:number, :facts);
+
+-- name: held_places
+SELECT facts FROM held_place ORDER BY number LIMIT :limit;
