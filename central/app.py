@@ -64,6 +64,8 @@ from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
 from .store.errors import StoreError
 from .store.protocol import Store
+from .transformations.engine import Engine
+from .transformations.joined import transformations
 
 TERM = 1  # one leader on SQLite: whoever holds the data directory's lock
 STOP_S = 5.0  # what is still written at the end may take so long
@@ -101,6 +103,7 @@ class Central:
     pilots: PilotService
     elements: ElementsView
     crew: PilotCrew
+    engine: Engine
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild memory from the store; then requests may be answered.
@@ -135,6 +138,7 @@ class Central:
             tasks.create_task(self.counts.run())
             tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
+            tasks.create_task(self.engine.run())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
@@ -162,19 +166,28 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     probe = StoreProbe(log)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
+    control = Control(
+        store=store,
+        memory=memory,
+        idle=idle,
+        aftermath=aftermath,
+        outbound=downlink,
+        clock=clock,
+        log=log,
+    )
+    made = transformations(
+        store=store,
+        memory=memory,
+        submissions=submissions,
+        kill=control.act,
+        clock=clock,
+        log=log,
+    )
     services = Services(
         submissions=submissions,
         queries=queries,
         looking=Looking(store, queries, memory.logs, world.blobs),
-        control=Control(
-            store=store,
-            memory=memory,
-            idle=idle,
-            aftermath=aftermath,
-            outbound=downlink,
-            clock=clock,
-            log=log,
-        ),
+        control=control,
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements),
         elements=elements,
@@ -196,6 +209,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         tokens=tokens,
         health=health,
         metrics=metrics,
+        transformations=made.service,
     )
     return Central(
         services=services,
@@ -233,6 +247,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         clock=clock,
         pilots=pilots,
         elements=elements,
+        engine=made.engine,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pilotage.proto import api, messages
+from pilotage.proto import api, api_transformations, messages
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -18,6 +18,7 @@ from pilotage.proto.api_sites import (
 )
 from pilotage.proto.job import Job
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from .auth.callers import AttemptCaller, Caller, PilotCaller, User
 
@@ -192,6 +193,32 @@ class Sites(Protocol):
     async def act(self, caller: User, site: str, action: SiteAction, /) -> SiteDetail: ...
 
 
+class Transformations(Protocol):
+    async def add(
+        self, caller: User, body: api_transformations.NewTransformation, /
+    ) -> api_transformations.TransformationDetail | api_transformations.Preview: ...
+
+    async def list(
+        self, caller: User, /, *, states: tuple[TransformationState, ...], after: int, limit: int
+    ) -> api_transformations.TransformationPage: ...
+
+    async def show(
+        self, caller: User, named: str, /
+    ) -> api_transformations.TransformationDetail: ...
+
+    async def files(
+        self, caller: User, named: str, /, *, states: tuple[InputState, ...], after: str, limit: int
+    ) -> api_transformations.InputPage: ...
+
+    async def tasks(
+        self, caller: User, named: str, /, *, states: tuple[TaskState, ...], after: int, limit: int
+    ) -> api_transformations.TaskPage: ...
+
+    async def act(
+        self, caller: User, named: str, action: api_transformations.TransformationAction, /
+    ) -> api_transformations.TransformationDetail: ...
+
+
 class Health(Protocol):
     def health(self) -> api.Health: ...
     def ready(self) -> api.Readiness: ...
@@ -231,5 +258,6 @@ class Services:
     explainer: Explainer
     series: Series
     tokens: Tokens
+    transformations: Transformations
     health: Health
     metrics: Metrics

@@ -47,6 +47,8 @@ class Action(str, enum.Enum):
     TOKEN_ISSUE = "token_issue"
     TOKEN_READ = "token_read"
     TOKEN_REVOKE = "token_revoke"
+    TRANSFORMATION_READ = "transformation_read"
+    TRANSFORMATION_CONTROL = "transformation_control"  # add, steer
     WHOAMI = "whoami"
 
 
@@ -84,6 +86,8 @@ pilot_log       -          -          own        group      all        all      
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
 site_control    -          -          -          -          all        all        -          -
+transformation_read     -  community  own        group      all        all        -          -
+transformation_control  -  -          own        group      all        all        -          -
 token_issue     -          -          own        group      own        all        -          -
 token_read      -          own        own        group      own        all        -          -
 token_revoke    -          own        own        group      own        all        -          -

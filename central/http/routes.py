@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotage.proto import api, api_sites, messages
+from pilotage.proto import api, api_sites, api_transformations, messages
 from pilotage.proto.job import Job
 
 from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
@@ -21,6 +21,7 @@ from . import (
     sites,
     submissions,
     tokens,
+    transformations,
 )
 from .answers import JSON
 from .call import Handler
@@ -425,6 +426,59 @@ ROUTES: Final = (
         does="How far the probe pilots of a check have come, step by step.",
         handler=sites.checked,
         gives=api_sites.SiteCheck,
+    ),
+    Route(
+        method="POST",
+        path="/v1/transformations",
+        action=_A.TRANSFORMATION_CONTROL,
+        does="Add a transformation, once for each name; or say what it would do.",
+        handler=transformations.add,
+        takes=api_transformations.NewTransformation,
+        gives=api_transformations.TransformationDetail,
+    ),
+    Route(
+        method="GET",
+        path="/v1/transformations",
+        action=_A.TRANSFORMATION_READ,
+        does="Transformations in order of the id, and how far they are.",
+        handler=transformations.several,
+        query=transformations.TransformationsQuery,
+        gives=api_transformations.TransformationPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/transformations/{transformation}",
+        action=_A.TRANSFORMATION_READ,
+        does="Everything of one transformation, by id or name.",
+        handler=transformations.show,
+        gives=api_transformations.TransformationDetail,
+    ),
+    Route(
+        method="GET",
+        path="/v1/transformations/{transformation}/files",
+        action=_A.TRANSFORMATION_READ,
+        does="Its input files, and how each stands.",
+        handler=transformations.files,
+        query=transformations.InputsQuery,
+        gives=api_transformations.InputPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/transformations/{transformation}/tasks",
+        action=_A.TRANSFORMATION_READ,
+        does="Its tasks and their jobs, in order of the number.",
+        handler=transformations.tasks,
+        query=transformations.TasksQuery,
+        gives=api_transformations.TaskPage,
+    ),
+    Route(
+        method="POST",
+        path="/v1/transformations/{transformation}/actions",
+        action=_A.TRANSFORMATION_CONTROL,
+        does="Pause, resume, extend, flush or otherwise steer a transformation.",
+        handler=transformations.act,
+        takes=api_transformations.TransformationAction,
+        gives=api_transformations.TransformationDetail,
     ),
     Route(
         method="GET",

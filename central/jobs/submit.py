@@ -241,6 +241,12 @@ class Submissions:
             self._queue.learn(info)
             self._queue.prepare(info.spec.class_id)
 
+    def take_up(self, first: int, ready: Ready) -> None:
+        """Let jobs be matched that somebody else has stored, with ids from `first` on."""
+        arrived = Arrived()
+        arrived.add(first, ready)
+        self._queue_up(arrived)
+
     def _told_again(self, record: SubmissionRecord) -> Submitted:
         """The key was known: these are the jobs of the first one."""
         self._log(

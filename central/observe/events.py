@@ -40,6 +40,14 @@ EVENTS: dict[str, frozenset[str]] = {
     "evidence": frozenset({"job", "epoch", "pilot", "why"}),
     # the file of a checkpoint is not there: its attempt begins with an older one, or anew
     "checkpoint_gone": frozenset({"job", "epoch", "sha256"}),
+    # a transformation has made tasks, each with a job that waits
+    "tasks_made": frozenset({"transformation", "count", "first"}),
+    # a transformation makes no more tasks until a person has looked: too many fail, or none can be
+    "transformation_paused": frozenset({"transformation", "name", "why"}),
+    # a transformation has nothing left to do; left: inputs that make no group
+    "transformation_completed": frozenset({"transformation", "name", "left"}),
+    # somebody has added a transformation, or said what is to be done with one
+    "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
     # somebody killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
     # an action came again with its key: it was answered as the first time, and nothing was done

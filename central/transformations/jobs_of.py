@@ -1,6 +1,7 @@
 """From a template and a group to a job. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ from pilotage.proto.transformation import Transformation
 from ..errors import Refused
 from ..jobs.checking import check, check_characters
 from ..jobs.rendering import fill, uses_in
+from .grouping import File, Group, common
 
 INPUTS: Final = "{inputs}"  # an argument that is this alone becomes one for each input
 OURS: Final = frozenset({"task", "transformation", "inputs"})
@@ -43,6 +45,23 @@ class Template:
 
 def _word(value: str | float | bool) -> str | int | float:
     return str(value).lower() if isinstance(value, bool) else value
+
+
+@dataclass(frozen=True)
+class TaskOf:
+    """A group that becomes a task: its job, and what it takes."""
+
+    job: Job
+    group: Group
+    side: tuple[File, ...]
+
+
+def task_of(
+    template: Template, *, transformation_id: int, number: int, group: Group, side: Group
+) -> TaskOf:
+    """Return the task of a group. Raises LookupError naming a key that its files have not alike."""
+    job = template.job(transformation_id=transformation_id, number=number, metadata=common(group))
+    return TaskOf(job, group, side)
 
 
 def checked(doc: Transformation) -> Template:

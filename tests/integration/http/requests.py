@@ -9,8 +9,14 @@ from pilotage.central.http.answers import JSON
 from pilotage.central.http.routes import BYTES
 from pilotage.proto import api, messages, wire
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api_transformations import (
+    NewTransformation,
+    TransformationAction,
+    TransformationActionName,
+)
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job
+from pilotage.proto.transformation import Transformation
 
 from .stubs import SHA256, World
 
@@ -19,6 +25,9 @@ ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
 REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
 ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
 SITE_ACTION = SiteAction(action=SiteActionName.BAN)
+TRANSFORMATION = NewTransformation(
+    document=Transformation(name="t", tasks=2, job=Job(command=("true",)))
+)
 CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
 
 LINE = messages.PilotLine(n=1, ago_s=0.0, event="ended")
@@ -72,6 +81,21 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/sites"): ("", b""),
     ("GET", "/v1/sites/{site}"): ("/v1/sites/PIC", b""),
     ("POST", "/v1/sites/{site}/actions"): ("/v1/sites/PIC/actions", _json(SITE_ACTION)),
+    ("POST", "/v1/transformations"): ("", _json(TRANSFORMATION)),
+    ("GET", "/v1/transformations"): ("/v1/transformations?state=Active&after=3&limit=5", b""),
+    ("GET", "/v1/transformations/{transformation}"): ("/v1/transformations/7", b""),
+    ("GET", "/v1/transformations/{transformation}/files"): (
+        "/v1/transformations/dl1/files?state=MaxReset&after=5:0",
+        b"",
+    ),
+    ("GET", "/v1/transformations/{transformation}/tasks"): (
+        "/v1/transformations/7/tasks?state=Failed&after=3",
+        b"",
+    ),
+    ("POST", "/v1/transformations/{transformation}/actions"): (
+        "/v1/transformations/7/actions",
+        _json(TransformationAction(action=TransformationActionName.PAUSE)),
+    ),
     ("POST", "/v1/sites/{site}/check"): (
         "/v1/sites/PIC/check",
         _json(SiteCheckRequest(timeout_s=60)),

@@ -27,6 +27,8 @@ from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.unit.auth.token_store import DATA, FakeTokenStore
 
+from .stub_transformations import StubTransformations
+
 ISSUER = "https://central.test"
 AUDIENCE = "pilotage"
 SHA256 = "0" * 64
@@ -421,6 +423,7 @@ def build() -> World:
         explainer=StubExplainer(stub),
         series=stub,
         tokens=tokens,
+        transformations=StubTransformations(stub),
         health=stub,
         metrics=stub,
     )

@@ -1,0 +1,246 @@
+"""Ends of tasks: what follows for inputs and scouts, and whether a transformation is done."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.messages import Usage
+from pilotage.proto.transformation_states import (
+    MAKES_TASKS,
+    InputEvent,
+    InputState,
+    TaskState,
+    TransformationEvent,
+    TransformationState,
+    next_transformation,
+)
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.protocol import Store
+from ..store.transformations import (
+    Counts,
+    InputRow,
+    TaskClose,
+    TaskEnd,
+    TransformationMove,
+    TransformationRow,
+)
+from .files import Files, moves_of
+from .live import Live, document
+from .moves import consequences
+from .scouts import figures, too_many_failed
+
+CHUNK: Final = 1_000
+_encode = msgspec.json.encode
+
+BadData = Callable[[Sequence[TaskEnd]], Awaitable[Mapping[int, Mapping[int, InputEvent]]]]
+
+
+async def none_bad(ends: Sequence[TaskEnd]) -> Mapping[int, Mapping[int, InputEvent]]:
+    """Say of no job that it found bad data."""
+    return {}
+
+
+class Ending:
+    """Draws consequences."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        files: Files,
+        clock: Clock,
+        log: Log,
+        bad_data: BadData = none_bad,
+    ) -> None:
+        self._store, self._files = store, files
+        self._clock, self._log, self._bad_data = clock, log, bad_data
+        self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    async def ends(self, lives: Mapping[int, Live]) -> int:
+        """Draw the consequences of tasks that have ended; return how many."""
+        ends = await self._store.task_ends(CHUNK)
+        if not ends:
+            return 0
+        for one in {i.transformation_id for end in ends for i in end.inputs}:
+            await self._know(one, lives)
+        bad = await self._bad_data([end for end in ends if end.state is not None])
+        closes = [
+            consequences(
+                end,
+                at=self._clock.wall(),
+                errors_max=self._errors_max.__getitem__,
+                bad=bad.get(end.job_id),
+            )
+            for end in ends
+        ]
+        done = await self._store.close_tasks(closes)
+        for end, close, is_done in zip(ends, closes, done, strict=True):
+            if is_done:
+                self._tell(end, close, lives)
+        await self._come_back([one for one, d in zip(closes, done, strict=True) if d], lives)
+        return sum(done)
+
+    async def _know(self, transformation_id: int, lives: Mapping[int, Live]) -> None:
+        """Know how often inputs of a transformation may fail."""
+        if transformation_id in lives:
+            self._errors_max[transformation_id] = lives[transformation_id].doc.errors_max
+        elif transformation_id not in self._errors_max:
+            row = await self._store.transformation(transformation_id)
+            assert row is not None
+            self._errors_max[transformation_id] = document(row).errors_max
+
+    def _tell(self, end: TaskEnd, close: TaskClose, lives: Mapping[int, Live]) -> None:
+        for one in {end.transformation_id, *(move.transformation_id for move in close.inputs)}:
+            if one in lives:
+                lives[one].look = True
+        mine = lives.get(end.transformation_id)
+        if mine is not None:
+            mine.open -= 1
+            mine.ends.append(close.state)
+            mine.dirty = mine.dirty or bool(mine.doc.tasks_open_max)
+
+    async def _come_back(self, closes: Sequence[TaskClose], lives: Mapping[int, Live]) -> None:
+        """Put what is Unused again into memory."""
+        rows: dict[int, list[InputRow]] = {}
+        for close in closes:
+            for move in close.inputs:
+                if move.new is InputState.UNUSED and move.transformation_id in lives:
+                    row = InputRow(
+                        file_id=move.file_id,
+                        input_no=move.input_no,
+                        state=move.new,
+                        task_id=close.task_id,
+                        errors=0,
+                        replays=0,
+                        inherited=False,
+                        changed_at=close.at,
+                    )
+                    rows.setdefault(move.transformation_id, []).append(row)
+        for one, several in rows.items():
+            live = lives[one]
+            if live.pool is None:
+                live.dirty = True
+                continue
+            files, gone = await self._files.of_rows(several, with_sites=live.by_site)
+            for file in files:
+                live.came(file)
+            moves = [
+                move
+                for row, state in gone
+                for move in moves_of(state, one, row.file_id, row.input_no)
+            ]
+            if moves:
+                await self._store.move_inputs(moves, self._clock.wall())
+
+    # -- transformations ------------------------------------------------------------------------
+
+    async def review(self, live: Live, *, parents_done: bool) -> None:
+        """Pause, widen, close or complete a transformation, as its tasks and inputs call for."""
+        live.look = False
+        if live.row.state is TransformationState.CLEANING and live.open == 0:
+            await self.move(live, TransformationEvent.EMPTIED)
+        if live.row.state not in MAKES_TASKS:
+            return
+        why = too_many_failed(live.ends, live.doc.pause_when_failed)
+        if why:
+            await self.brake(live, why)
+        elif live.row.scouts_until and live.open == 0 and live.room() <= 0:
+            await self._judge_scouts(live)
+        elif live.row.state is TransformationState.ACTIVE:
+            await self._close(live, parents_done=parents_done)
+        elif live.open == 0 and not live.dirty:
+            await self._complete(live)
+
+    async def brake(self, live: Live, why: str) -> None:
+        """Make no more tasks until a person has looked."""
+        await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
+        self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
+
+    async def unusable(self, row: TransformationRow, why: str) -> None:
+        """Pause one that cannot be taken up: a rule or a word of it is not known any more."""
+        if row.state in MAKES_TASKS:
+            move = TransformationMove(
+                transformation_id=row.transformation_id,
+                old=row.state,
+                new=next_transformation(row.state, TransformationEvent.BRAKE),
+                reason=why[:500],
+                at=self._clock.wall(),
+            )
+            await self._store.move_transformation(move)
+            one = row.transformation_id
+            self._log("transformation_paused", transformation=one, name=row.name, why=why)
+
+    async def move(
+        self,
+        live: Live,
+        event: TransformationEvent,
+        *,
+        reason: str = "",
+        scouts_until: int | None = None,
+        scouted: bytes | None = None,
+    ) -> bool:
+        """Move a transformation, if it still stands where it was seen; else it is read again."""
+        move = TransformationMove(
+            transformation_id=live.id,
+            old=live.row.state,
+            new=next_transformation(live.row.state, event),
+            reason=reason,
+            at=self._clock.wall(),
+            scouts_until=scouts_until,
+            scouted=scouted,
+        )
+        done = await self._store.move_transformation(move)
+        live.stale = True
+        return done
+
+    async def _close(self, live: Live, *, parents_done: bool) -> None:
+        """No more inputs will come: groups that are not full may go."""
+        row = live.row
+        if live.doc.inputs:
+            over = row.seeded and (row.closing or parents_done)
+        else:
+            over = row.tasks_made >= row.tasks_wanted
+        if over:
+            await self.move(live, TransformationEvent.LAST_INPUT)
+
+    async def _complete(self, live: Live) -> None:
+        counts = (await self._store.transformation_counts([live.id]))[live.id]
+        if counts.tasks.get(TaskState.CREATED) or inputs(counts, InputState.ASSIGNED):
+            return  # with an end, or one at the parent, it is looked at again
+        left = inputs(counts, InputState.UNUSED)
+        reason = f"{left} inputs are left that make no group" if left else ""
+        await self.move(live, TransformationEvent.ALL_ENDED, reason=reason)
+        self._log("transformation_completed", transformation=live.id, name=live.row.name, left=left)
+
+    async def _judge_scouts(self, live: Live) -> None:
+        """Let the other tasks go with what scouts have shown, or pause where they have failed."""
+        rows = await self._store.tasks(
+            live.id, states=[TaskState.DONE], after=0, limit=live.row.scouts_until
+        )
+        usages: list[Usage] = []
+        for row in rows:
+            attempts = await self._store.attempts(row.job_id)
+            if attempts and attempts[-1].usage is not None:
+                usages.append(attempts[-1].usage)
+        made = live.row.tasks_made
+        if made - len(rows) > live.doc.pause_when_failed * made:
+            why = f"{made - len(rows)} of the {made} scouts are not Done"
+            move = TransformationEvent.BRAKE
+            if await self.move(live, move, reason=why, scouts_until=made + live.doc.scouts):
+                self._log(
+                    "transformation_paused", transformation=live.id, name=live.row.name, why=why
+                )
+            return
+        found = figures(usages)
+        event = TransformationEvent.MORE
+        await self.move(live, event, scouts_until=0, scouted=_encode(found))
+
+
+def inputs(counts: Counts, state: InputState) -> int:
+    """Return how many inputs of a transformation stand in a state."""
+    return sum(files for (_, one), files in counts.inputs.items() if one is state)

@@ -1,0 +1,212 @@
+"""The loop that turns files, or a number, into jobs: an input is in one task that lives or is Done.
+
+One task of the process that leads. What it keeps in memory can be read again at any moment, and
+each step is a transaction of the store that holds or does not: it may die between any two.
+
+A pass looks at what has changed in the catalogue and at tasks that have ended, makes tasks where
+inputs have come or there is room, and looks whether transformations are done.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from pilotage.proto.transformation_states import (
+    LIVE,
+    TAKES_INPUTS,
+    TaskState,
+    TransformationState,
+)
+
+from ..errors import Refused
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.errors import StoreError, StoreFull
+from ..store.protocol import Store
+from ..store.transformations import TransformationRow
+from .ending import Ending
+from .inputs import Index
+from .intake import Intake
+from .live import Live, live, wanted
+from .making import Making
+
+LOOK_S: Final = 0.25  # how long what nobody tells may wait
+FULL_S: Final = 5.0  # the store takes nothing
+PAGE: Final = 1_000
+_DONE: Final = frozenset(
+    {
+        TransformationState.COMPLETED,
+        TransformationState.ARCHIVED,
+        TransformationState.CLEANING,
+        TransformationState.CLEANED,
+    }
+)
+
+
+class Engine:
+    """Runs all transformations."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        index: Index,
+        intake: Intake,
+        making: Making,
+        ending: Ending,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._index = store, index
+        self._intake, self._making, self._ending = intake, making, ending
+        self._clock, self._log = clock, log
+        self._lives: dict[int, Live] = {}
+        self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
+        self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
+        self._loading = True
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Something has come that may become tasks: look now."""
+        self._nudged.set()
+
+    def touch(self, transformation_id: int) -> None:
+        """Somebody else has changed a transformation, or inputs of it: it is read again."""
+        self._touched[transformation_id] = True
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Run for ever. Ends by cancellation."""
+        loaded = False
+        while True:
+            try:
+                if not loaded:
+                    await self.load()
+                    loaded = True
+                busy = await self.once()
+            except StoreFull:
+                await self._clock.sleep(FULL_S)
+                loaded = False  # what memory says of what was to be written is in doubt
+                continue
+            if not busy:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._nudged.wait()
+        self._nudged.clear()
+
+    async def load(self) -> None:
+        """Read all transformations that are to be looked after."""
+        await self._store.lost_tasks()
+        self._lives.clear()
+        self._parents.clear()
+        self._intake.forget()
+        self._loading = True
+        after = 0
+        while True:
+            rows = await self._store.transformations(None, states=LIVE, after=after, limit=PAGE)
+            for row in rows:
+                self._touched[row.transformation_id] = True
+            if len(rows) < PAGE:
+                break
+            after = rows[-1].transformation_id
+        await self._refresh()
+        self._loading = False
+
+    async def once(self) -> bool:
+        """Make one pass; return whether there is more to do at once."""
+        await self._refresh()
+        parents = dict(self._parents)  # only of those: their last outputs are seen in this pass
+        await self._intake.changes(self._lives)
+        busy = False
+        for one in list(self._lives.values()):
+            if not one.row.seeded:
+                busy |= await self._intake.seed(one, self._lives)
+        busy |= await self._ending.ends(self._lives) > 0
+        now = self._clock.wall()
+        for one in list(self._lives.values()):
+            if (one.dirty or one.due <= now) and one.makes_tasks:
+                busy |= await self._make(one)
+        for one in list(self._lives.values()):
+            if one.look:
+                done = bool(one.parents()) and all(parents.get(p, False) for p in one.parents())
+                await self._ending.review(one, parents_done=done)
+        stale = [one.id for one in self._lives.values() if one.stale]
+        for one_id in stale:
+            self._touched.setdefault(one_id, False)
+        return busy or bool(stale)
+
+    async def _make(self, one: Live) -> bool:
+        """Make tasks of one; what is wrong with it pauses it, and the others go on."""
+        one.dirty = False
+        try:
+            one.dirty = await self._making.some(one)
+        except StoreFull:
+            raise
+        except (Refused, LookupError) as why:
+            await self._ending.brake(one, str(why))
+        except StoreError:
+            raise
+        except Exception as why:  # rules may be anybody's
+            self._log("loop_failed", loop=f"transformation {one.id}", error=repr(why))
+            await self._ending.brake(one, f"its grouping rule has failed: {why!r}")
+        else:
+            if not one.dirty:
+                one.look = True
+                await self._flushed(one)
+        return one.dirty
+
+    async def _flushed(self, one: Live) -> None:
+        """All groups that were there have gone, full or not: the next ones are full again."""
+        if one.row.flushing and one.room() > 0 and one.pool is not None:
+            await self._store.set_flushing(one.id, False)
+            one.stale = True
+
+    # -- what is looked after -------------------------------------------------------------------
+
+    async def _refresh(self) -> None:
+        """Read again what others have changed."""
+        while self._touched:
+            one, anew = self._touched.popitem()
+            row = await self._store.transformation(one)
+            if row is None:
+                continue
+            self._parents[one] = row.state in _DONE
+            if row.state in LIVE:
+                await self._take_up(row, anew=anew)
+            else:
+                self._lives.pop(one, None)
+                self._index.drop(one)
+            for other in self._lives.values():
+                if one in other.parents():
+                    other.look = True
+
+    async def _take_up(self, row: TransformationRow, *, anew: bool) -> None:
+        try:
+            new = live(row)
+            inputs = wanted(row, new.doc)
+        except (Refused, ValueError) as why:  # a rule that is not installed any more
+            await self._ending.unusable(row, str(why))
+            return
+        for parent in new.parents() - self._parents.keys():
+            other = await self._store.transformation(parent)
+            self._parents[parent] = other is not None and other.state in _DONE
+        counts = (await self._store.transformation_counts([row.transformation_id]))[
+            row.transformation_id
+        ]
+        new.open = counts.tasks.get(TaskState.CREATED, 0)
+        last = await self._store.last_ends(row.transformation_id, row.judged_from, 100)
+        new.ends.extend(reversed(last))
+        before = self._lives.get(row.transformation_id)
+        if before is not None and not anew:
+            new.pool, new.shared = before.pool, before.shared
+        self._lives[row.transformation_id] = new
+        if row.state not in TAKES_INPUTS:
+            self._index.drop(row.transformation_id)
+        elif inputs and not self._index.of(row.transformation_id):
+            is_new = not row.seeded and not row.seed_place and not self._loading
+            if is_new and row.community not in self._index.communities():
+                await self._intake.begin(row.community)
+            self._index.put(row.transformation_id, inputs)

@@ -1,0 +1,117 @@
+"""Which files belong to which transformation. Pure.
+
+Files of one production share their metadata but for a few keys, so that each set of metadata is
+judged once for all transformations, and what is left to look at are keys that a file has of its
+own.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pilotage.proto.catalogue import Did, Query, Test
+from pilotage.proto.transformation_states import InputState
+
+from ..store.catalogue import FileRow
+
+SETS_MAX: Final = 20_000  # sets of metadata whose judgement is kept
+
+_Judged = list[tuple["Wanted", tuple[tuple[str, Test], ...]]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One input of one transformation: the files that it takes, and the state they begin in."""
+
+    transformation_id: int
+    input_no: int
+    community: str
+    query: Query
+    state: InputState
+
+
+class Index:
+    """The inputs of all transformations that take some now."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[Wanted, ...]] = {}
+        self._plain: dict[str, dict[int, list[Wanted]]] = {}  # by community, transformation
+        self._lying: dict[tuple[str, Did], dict[int, list[Wanted]]] = {}  # by dataset
+        self._judged: dict[tuple[str, int], _Judged] = {}
+
+    def put(self, transformation_id: int, wanted: Sequence[Wanted]) -> None:
+        """Let files come to a transformation."""
+        self.drop(transformation_id)
+        self._of[transformation_id] = tuple(wanted)
+        for one in wanted:
+            if one.query.dataset is None:
+                here = self._plain.setdefault(one.community, {})
+                self._judged.clear()
+            else:
+                here = self._lying.setdefault((one.community, one.query.dataset), {})
+            here.setdefault(transformation_id, []).append(one)
+
+    def drop(self, transformation_id: int) -> None:
+        """Let none come any more."""
+        for one in self._of.pop(transformation_id, ()):
+            if one.query.dataset is None:
+                self._plain[one.community].pop(transformation_id, None)
+                self._judged.clear()
+            else:
+                place = (one.community, one.query.dataset)
+                self._lying.get(place, {}).pop(transformation_id, None)
+                if not self._lying.get(place):
+                    self._lying.pop(place, None)
+
+    def communities(self) -> set[str]:
+        """Return whose files are looked at."""
+        return {one.community for several in self._of.values() for one in several}
+
+    def asks_for_datasets(self, community: str) -> bool:
+        """Whether it matters in which datasets files lie."""
+        return any(place[0] == community for place in self._lying)
+
+    def of(self, transformation_id: int) -> tuple[Wanted, ...]:
+        return self._of.get(transformation_id, ())
+
+    def takers(self, community: str, file: FileRow, datasets: Iterable[Did]) -> list[Wanted]:
+        """Return the inputs that a file belongs to."""
+        found = [
+            one
+            for one, rest in self._judgement(community, file)
+            if all(test(file.own.get(key)) for key, test in rest)
+        ]
+        for dataset in datasets:
+            for several in self._lying.get((community, dataset), {}).values():
+                found += [one for one in several if one.query.meets(file.metadata)]
+        return found
+
+    def _judgement(self, community: str, file: FileRow) -> _Judged:
+        """Return the inputs that the file's set of metadata does not rule out."""
+        plain = self._plain.get(community)
+        if not plain:
+            return []
+        known = self._judged.get((community, file.set_id))
+        if known is None:
+            if len(self._judged) >= SETS_MAX:
+                self._judged.clear()
+            known = [
+                (one, rest)
+                for several in plain.values()
+                for one in several
+                if (rest := _rest(one.query, file)) is not None
+            ]
+            self._judged[community, file.set_id] = known
+        return known
+
+
+def _rest(query: Query, file: FileRow) -> tuple[tuple[str, Test], ...] | None:
+    """Return what is left to test of files of this set; None: none of them fits."""
+    rest: list[tuple[str, Test]] = []
+    for key, test in query.tests():
+        if key in file.metadata and key not in file.own:
+            if not test(file.metadata[key]):
+                return None
+        else:  # others of this set may have it as their own
+            rest.append((key, test))
+    return tuple(rest)

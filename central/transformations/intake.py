@@ -1,0 +1,150 @@
+"""Files that become inputs: those that change, and those that were there before."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pilotage.proto.catalogue import Did, FileState
+from pilotage.proto.transformation_states import TAKES_INPUTS
+
+from ..ports import Clock
+from ..store.catalogue import CatalogueStore, FileRow, Place
+from ..store.protocol import Store
+from ..store.transformations import InputMove, NewInput
+from .files import Files, file_of, moves_of
+from .inputs import Index, Wanted
+from .live import Live
+
+CHUNK: Final = 1_000  # files that are looked at in one go
+
+
+class Intake:
+    """Hands files to the transformations that want them."""
+
+    def __init__(
+        self, *, store: Store, catalogue: CatalogueStore, files: Files, index: Index, clock: Clock
+    ) -> None:
+        self._store, self._catalogue, self._files = store, catalogue, files
+        self._index, self._clock = index, clock
+        self._looked: dict[str, int] = {}  # by community
+
+    def forget(self) -> None:
+        """How far was looked is to be read again."""
+        self._looked.clear()
+
+    async def begin(self, community: str) -> None:
+        """Nobody wants files of a community yet: what is there will be looked through anyway."""
+        until = await self._catalogue.last_change(community)
+        if until > await self._store.looked_until(community):
+            await self._store.add_inputs([], self._clock.wall(), looked=(community, until))
+        self._looked[community] = until
+
+    async def changes(self, lives: Mapping[int, Live]) -> None:
+        """Look at all files that have changed until now."""
+        for community in self._index.communities():
+            if community not in self._looked:
+                self._looked[community] = await self._store.looked_until(community)
+            until = await self._catalogue.last_change(community)
+            while self._looked[community] < until:
+                since = self._looked[community]
+                rows = await self._catalogue.files_changed(community, since, limit=CHUNK)
+                if not rows:
+                    break
+                await self._take(community, rows, lives)
+                self._looked[community] = rows[-1].seq
+
+    async def _take(
+        self, community: str, rows: Sequence[FileRow], lives: Mapping[int, Live]
+    ) -> None:
+        lying: Mapping[int, list[Did]] = {}
+        if self._index.asks_for_datasets(community):
+            lying = await self._catalogue.datasets_of([row.file_id for row in rows])
+        takers = [
+            (row, one)
+            for row in rows
+            for one in self._index.takers(community, row, lying.get(row.file_id, ()))
+        ]
+        new, moves = _split(takers)
+        at, looked = self._clock.wall(), (community, rows[-1].seq)
+        done = await self._store.add_inputs(
+            [one for _, one in new], at, looked=looked, moves=moves
+        )  # fmt: skip
+        await self._tell(new, moves, done, lives, at)
+
+    async def seed(self, live: Live, lives: Mapping[int, Live]) -> bool:
+        """Look through one more page of the files that were there; return whether there are more.
+
+        What changes meanwhile `changes` has: a page need not be exact.
+        """
+        wanted = self._index.of(live.id)
+        if live.row.seeded or not wanted or live.row.state not in TAKES_INPUTS:
+            return False
+        number, place = _place(live.row.seed_place)
+        one = wanted[number]
+        page = await self._catalogue.find_files(one.community, one.query, after=place, limit=CHUNK)
+        if page.next is None:
+            number, following = number + 1, Place()
+        else:
+            following = page.next
+        is_end = number == len(wanted)
+        new, moves = _split([(row, one) for row in page.files])
+        at = self._clock.wall()
+        place_text = f"{number}:{following.set_id}:{following.file_id}"
+        done = await self._store.seed(
+            live.id, [it for _, it in new], at, place=place_text, is_end=is_end, moves=moves
+        )
+        live.seeded(place_text, is_end=is_end)
+        await self._tell(new, moves, done, lives, at)
+        return not is_end
+
+    async def _tell(
+        self,
+        new: Sequence[tuple[FileRow, NewInput]],
+        moves: Sequence[InputMove],
+        done: tuple[list[bool], list[bool]],
+        lives: Mapping[int, Live],
+        at: float,
+    ) -> None:
+        """Let the transformations know in memory what was written."""
+        came = [pair for pair, is_new in zip(new, done[0], strict=True) if is_new]
+        asked = [row.file_id for row, one in came if lives[one.transformation_id].by_site]
+        sites = await self._files.sites(list(dict.fromkeys(asked)))
+        for row, one in came:
+            file = file_of(row, one.input_no, at, sites.get(row.file_id, ()))
+            lives[one.transformation_id].came(file)
+        for move, is_done in zip(moves, done[1], strict=True):
+            if is_done:
+                lives[move.transformation_id].forget()
+
+
+def _split(
+    takers: Sequence[tuple[FileRow, Wanted]],
+) -> tuple[list[tuple[FileRow, NewInput]], list[InputMove]]:
+    """Return the inputs that files make, and what their states mean for inputs that are there."""
+    new = [
+        (
+            row,
+            NewInput(
+                transformation_id=one.transformation_id,
+                file_id=row.file_id,
+                input_no=one.input_no,
+                state=one.state,
+            ),
+        )
+        for row, one in takers
+        if row.state is FileState.AVAILABLE
+    ]
+    moves = [
+        move
+        for row, one in takers
+        for move in moves_of(row.state, one.transformation_id, row.file_id, one.input_no)
+    ]
+    return new, moves
+
+
+def _place(text: str) -> tuple[int, Place | None]:
+    """Return which input is looked through, and where."""
+    if not text:
+        return 0, None
+    number, set_id, file_id = map(int, text.split(":"))
+    place = Place(set_id, file_id)
+    return number, None if place == Place() else place

@@ -1,0 +1,72 @@
+"""Joins the parts of the engine and the service of transformations."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pilotage.proto.api import Action
+
+from ..auth.callers import User
+from ..jobs.memory import Memory
+from ..jobs.submit import Submissions
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.protocol import Store
+from .ending import BadData, Ending, none_bad
+from .engine import Engine
+from .files import Files, Sites
+from .inputs import Index
+from .intake import Intake
+from .making import Making
+from .service import TransformationService
+from .steering import Steering
+
+
+@dataclass(frozen=True)
+class Transformations:
+    """What the central has of them."""
+
+    engine: Engine
+    service: TransformationService
+
+
+def transformations(
+    *,
+    store: Store,
+    memory: Memory,
+    submissions: Submissions,
+    kill: Callable[[User, Action], Awaitable[object]],
+    clock: Clock,
+    log: Log,
+    sites: Sites | None = None,
+    bad_data: BadData = none_bad,
+) -> Transformations:
+    """Return the engine, and the service that people speak to."""
+    index, files = Index(), Files(store, sites)
+    engine = Engine(
+        store=store,
+        index=index,
+        intake=Intake(store=store, catalogue=store, files=files, index=index, clock=clock),
+        making=Making(
+            store=store,
+            files=files,
+            submissions=submissions,
+            classes=memory.classes,
+            owners=memory.owners,
+            clock=clock,
+            log=log,
+        ),
+        ending=Ending(store=store, files=files, clock=clock, log=log, bad_data=bad_data),
+        clock=clock,
+        log=log,
+    )
+    steering = Steering(store=store, catalogue=store, kill=kill, clock=clock)
+    service = TransformationService(
+        store=store,
+        catalogue=store,
+        owners=memory.owners,
+        engine=engine,
+        steering=steering,
+        clock=clock,
+        log=log,
+    )
+    return Transformations(engine, service)

@@ -1,0 +1,152 @@
+"""What the engine keeps in memory of a transformation. All of it can be read again."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.catalogue import Did, Query, parse_query
+from pilotage.proto.job import Job, Need
+from pilotage.proto.transformation import SPREAD_OF, Transformation
+from pilotage.proto.transformation_states import (
+    MAKES_TASKS,
+    InputState,
+    TaskState,
+    TransformationState,
+)
+
+from ..store.transformations import TransformationRow
+from .grouping import File, Plan, Rule
+from .inputs import Wanted
+from .jobs_of import Template
+from .rules import BUILT_IN, rule_of
+from .scouts import Figures, resized
+
+Key = tuple[int, int]  # file, input
+
+_decode = msgspec.json.Decoder(Transformation).decode
+_figures = msgspec.json.Decoder(Figures).decode
+NEVER: Final = math.inf
+SITELESS: Final = frozenset(BUILT_IN) - {"site"}  # rules that do not look at where files are
+
+
+def document(row: TransformationRow) -> Transformation:
+    """Return what its author has handed in."""
+    return _decode(row.doc)
+
+
+@dataclass
+class Live:
+    """A transformation that the engine has an eye on."""
+
+    row: TransformationRow
+    doc: Transformation
+    template: Template
+    rule: Rule
+    open: int = 0  # tasks that have not ended
+    ends: deque[TaskState] = field(default_factory=lambda: deque[TaskState](maxlen=SPREAD_OF))
+    pool: dict[Key, File] | None = None  # inputs that wait; None: to be read
+    shared: dict[Key, File] = field(default_factory=dict[Key, File])  # side inputs, with the pool
+    dirty: bool = True  # tasks may have to be made
+    look: bool = True  # it may be done
+    due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
+    stale: bool = False  # its row is to be read again
+    _needs: tuple[tuple[Need, ...], bytes] | None = None
+
+    @property
+    def id(self) -> int:
+        return self.row.transformation_id
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.doc.grouping, self.doc.inputs)
+
+    @property
+    def makes_tasks(self) -> bool:
+        return self.row.state in MAKES_TASKS
+
+    @property
+    def by_site(self) -> bool:
+        return self.doc.grouping.rule not in SITELESS
+
+    def seeded(self, place: str, *, is_end: bool) -> None:
+        """So far the files that were there were looked through."""
+        self.row = msgspec.structs.replace(self.row, seed_place=place, seeded=is_end)
+        self.look = self.look or is_end
+
+    def parents(self) -> set[int]:
+        """Return whose outputs it takes: documents are stored with ids."""
+        return {int(one.from_) for one in self.doc.inputs if one.from_}
+
+    @property
+    def closes_groups(self) -> bool:
+        """Whether groups that are not full go too."""
+        if self.row.flushing or self.row.closing:
+            return True
+        completing = self.row.state is TransformationState.COMPLETING
+        return completing and self.doc.grouping.partial != "never"
+
+    def encoded(self, needs: tuple[Need, ...]) -> bytes:
+        """Return needs as JSON; most tasks have those of the template."""
+        if self._needs is None or self._needs[0] != needs:
+            self._needs = (needs, msgspec.json.encode(needs))
+        return self._needs[1]
+
+    def room(self) -> int:
+        """Return how many tasks it may still make now."""
+        bounds = [
+            (self.row.scouts_until, self.row.tasks_made),
+            (self.row.tasks_wanted, self.row.tasks_made),
+            (self.doc.tasks_open_max, self.open),
+        ]
+        return min((most - have for most, have in bounds if most), default=1 << 30)
+
+    def came(self, file: File) -> None:
+        """An input has come, or come back."""
+        self.look = self.dirty = True
+        if self.pool is not None:
+            once = self.doc.inputs[file.input_no].use == "once"
+            (self.pool if once else self.shared)[file.file_id, file.input_no] = file
+
+    def forget(self) -> None:
+        """What waits is to be read again: somebody else has changed it."""
+        self.pool, self.look, self.dirty = None, True, True
+        self.shared.clear()
+
+
+def live(row: TransformationRow) -> Live:
+    """Return a transformation as the engine takes it up. Raises Refused where it cannot be."""
+    doc = document(row)
+    return Live(row, doc, Template(_job(row, doc)), rule_of(doc.grouping.rule))
+
+
+def _job(row: TransformationRow, doc: Transformation) -> Job:
+    return resized(doc.job, _figures(row.scouted)) if row.scouted else doc.job
+
+
+def wanted(row: TransformationRow, doc: Transformation) -> tuple[Wanted, ...]:
+    """Return which files are its inputs."""
+    return tuple(
+        Wanted(
+            transformation_id=row.transformation_id,
+            input_no=i,
+            community=row.community,
+            query=query_of(spec.query, f"inputs[{i}].query"),
+            state=InputState.SHARED if spec.use == "shared" else InputState.UNUSED,
+        )
+        for i, spec in enumerate(doc.inputs)
+    )
+
+
+def query_of(document: object, where: str) -> Query:
+    """Return a query. Raises NotRight."""
+    return parse_query(document, where)
+
+
+def outputs_dataset(group: str, transformation_id: int, doc: Transformation) -> Did:
+    """Return where the outputs of a transformation lie. Raises NotRight."""
+    if doc.outputs_dataset:
+        return Did.parse(doc.outputs_dataset, "outputs_dataset")
+    return Did(group, f"transformation-{transformation_id}")

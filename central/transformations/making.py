@@ -1,0 +1,206 @@
+"""Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.transformation_states import InputState
+
+from ..jobs.classes import Classes
+from ..jobs.intake import Ready
+from ..jobs.scope import Owners
+from ..jobs.sizes import check_size
+from ..jobs.software import needs_of
+from ..jobs.submit import Submissions
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.protocol import Store
+from ..store.records import JobClass, NewJob, NewSubmission
+from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
+from .files import Files, moves_of
+from .grouping import File, Group, common, grouped, values
+from .jobs_of import TaskOf, task_of
+from .live import NEVER, Live
+
+PAGE: Final = 1_000
+CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
+
+_encode = msgspec.json.encode
+
+
+class Making:
+    """Makes tasks."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        files: Files,
+        submissions: Submissions,
+        classes: Classes,
+        owners: Owners,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._files, self._submissions = store, files, submissions
+        self._classes, self._owners = classes, owners
+        self._clock, self._log = clock, log
+
+    async def some(self, live: Live) -> bool:
+        """Make tasks, a chunk at most; return whether there may be more to make now.
+
+        Raises whatever is wrong with the transformation: its template, its rule, its limits.
+        """
+        if live.doc.inputs and live.pool is None:
+            await self._read(live)
+        groups = self._groups(live)
+        if not groups:
+            return False
+        tasks, ready = await self._tasks(live, groups)
+        row = live.row
+        new = NewSubmission(
+            community=row.community,
+            owner_id=row.owner_id,
+            key=f"transformation:{row.transformation_id}:{row.tasks_made}",
+            body_hash="",
+            name=row.name[:128],
+            template=None,
+            at=self._clock.wall(),
+        )
+        made = await self._store.make_tasks(live.id, row.tasks_made, new, tasks)
+        if not made:  # somebody has changed it: it is read again
+            live.forget()
+            return False
+        # No await until all of memory follows: the jobs are durable, and wait.
+        self._submissions.take_up(made[0].job_id, ready)
+        live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
+        live.open += len(made)
+        if live.pool is not None:
+            for task in tasks:
+                for one in task.inputs:
+                    del live.pool[one.file_id, one.input_no]
+        self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
+        return True
+
+    async def _read(self, live: Live) -> None:
+        """Read what waits, and put aside what cannot be read any more."""
+        pool: dict[tuple[int, int], File] = {}
+        shared: dict[tuple[int, int], File] = {}
+        for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
+            after = (0, 0)
+            while True:
+                rows = await self._store.inputs(live.id, states=[state], after=after, limit=PAGE)
+                files, bad = await self._files.of_rows(rows, with_sites=live.by_site)
+                into.update({(one.file_id, one.input_no): one for one in files})
+                moves = [
+                    move
+                    for row, file_state in bad
+                    for move in moves_of(file_state, live.id, row.file_id, row.input_no)
+                ]
+                if moves:
+                    await self._store.move_inputs(moves, self._clock.wall())
+                if len(rows) < PAGE:
+                    break
+                after = (rows[-1].file_id, rows[-1].input_no)
+        live.pool, live.shared = pool, shared
+
+    def _groups(self, live: Live) -> list[tuple[Group, tuple[File, ...]]]:
+        """Return the groups that become tasks now, each with its side inputs."""
+        live.due = NEVER
+        most = min(live.room(), TASKS_A_CHUNK_MAX)
+        if most <= 0:
+            return []
+        if not live.doc.inputs:
+            return [((), ())] * most
+        assert live.pool is not None
+        found = grouped(
+            live.rule,
+            list(live.pool.values()),
+            live.plan,
+            now=self._clock.wall(),
+            closing=live.closes_groups,
+        )
+        ready = [(group, side) for group in found if (side := _beside(live, group)) is not None][
+            :most
+        ]
+        if live.doc.grouping.partial == "after" and len(found) <= most:
+            left = set(live.pool.values()).difference(*(group for group, _ in ready))
+            if left:
+                live.due = min(one.since for one in left) + live.doc.grouping.after_s
+        return ready
+
+    async def _tasks(
+        self, live: Live, groups: Sequence[tuple[Group, tuple[File, ...]]]
+    ) -> tuple[list[NewTask], Ready]:
+        """Return the tasks of groups, as many as one transaction takes, and what queues them."""
+        bodies: list[tuple[TaskOf, bytes]] = []
+        size = 0
+        for number, (group, side) in enumerate(groups, live.row.tasks_made + 1):
+            task = task_of(
+                live.template,
+                transformation_id=live.id,
+                number=number,
+                group=group,
+                side=side,
+            )
+            body = _encode(task.job)
+            check_size(body, "job")
+            size += len(body)
+            if bodies and size > CHUNK_BYTES_MAX:
+                break
+            bodies.append((task, body))
+        wanted = [self._class(live, task) for task, _ in bodies]
+        infos, _ = await self._classes.intern(wanted)
+        at = self._clock.wall()
+        rows = [
+            NewJob(
+                class_id=info.spec.class_id,
+                body=body,
+                priority=task.job.priority,
+                retries=task.job.retries,
+                queue_until=at + task.job.queue_s if task.job.queue_s else None,
+                name=task.job.name or None,
+            )
+            for (task, body), info in zip(bodies, infos, strict=True)
+        ]
+        tasks = [
+            NewTask(
+                job=row,
+                inputs=tuple(Taken(file_id=f.file_id, input_no=f.input_no) for f in task.group),
+                shared=tuple(f.file_id for f in task.side),
+            )
+            for row, (task, _) in zip(rows, bodies, strict=True)
+        ]
+        return tasks, Ready(infos, rows)
+
+    def _class(self, live: Live, task: TaskOf) -> JobClass:
+        return JobClass(
+            community=live.row.community,
+            group=live.row.group,
+            owner_id=live.row.owner_id,
+            type=task.job.type,
+            needs=live.encoded(needs_of(task.job)),
+            preference=_encode(task.job.preference),
+        )
+
+
+def _beside(live: Live, group: Group) -> tuple[File, ...] | None:
+    """Return the side inputs that a group gets; None: some that it needs are not there yet."""
+    found: list[File] = []
+    shared = [(i, one) for i, one in enumerate(live.doc.inputs) if one.use == "shared"]
+    if not shared:
+        return ()
+    alike = common(group)
+    for i, spec in shared:
+        mine = tuple(alike.get(key) for key in spec.on)
+        fits = [
+            one
+            for one in live.shared.values()
+            if one.input_no == i and values(one, spec.on) == mine
+        ]
+        if len(fits) < spec.count:
+            return None
+        fits.sort(key=lambda one: one.file_id)
+        found += fits[-spec.count :]  # the newest
+    return tuple(found)

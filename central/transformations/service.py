@@ -1,0 +1,384 @@
+"""What people do with transformations: add, look at, steer. The engine does the rest."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_transformations import (
+    InputPage,
+    InputView,
+    NewTransformation,
+    Preview,
+    TaskPage,
+    TaskView,
+    TransformationAction,
+    TransformationDetail,
+    TransformationPage,
+    TransformationView,
+)
+from pilotage.proto.catalogue import KeyType, NotRight
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import (
+    InputState,
+    TaskState,
+    TransformationState,
+)
+from pilotage.proto.wording import short
+
+from ..auth.callers import User
+from ..auth.policy import Action
+from ..errors import Refused
+from ..jobs.checking import community_of, group_of
+from ..jobs.scope import Owners, scope
+from ..observe.events import Log
+from ..observe.times import shown
+from ..ports import Clock
+from ..store import transformations as stored
+from ..store.catalogue import CatalogueStore
+from ..store.protocol import Store
+from .engine import Engine
+from .files import file_of
+from .grouping import File, Plan, grouped
+from .jobs_of import checked, task_of
+from .live import document, outputs_dataset, query_of
+from .rules import rule_of
+from .steering import Steering
+
+PREVIEW_FILES_MAX: Final = 10_000
+PREVIEW_GROUPS: Final = 3
+
+_encode = msgspec.json.encode
+
+
+class TransformationService:
+    """Answers people."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        catalogue: CatalogueStore,
+        owners: Owners,
+        engine: Engine,
+        steering: Steering,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._catalogue, self._owners = store, catalogue, owners
+        self._engine, self._steering = engine, steering
+        self._clock, self._log = clock, log
+
+    # -- add ------------------------------------------------------------------------------------
+
+    async def add(self, caller: User, body: NewTransformation) -> TransformationDetail | Preview:
+        """Store a transformation, or with `dry_run` say what it would do.
+
+        Raises Refused with the field that is wrong.
+        """
+        community = community_of(caller)
+        doc = await self._resolved(caller, community, body.document)
+        checked(doc)
+        rule_of(doc.grouping.rule)
+        group = group_of(caller, doc.job, "job")
+        parent = None
+        if body.derived_from:
+            parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
+            await self._check_parent(parent)
+        if body.dry_run:
+            return await self._preview(community, doc)
+        owner = await self._owners.get(community, caller)
+        state = TransformationState.ACTIVE if body.start and parent is None else (
+            TransformationState.NEW
+        )  # fmt: skip
+        new = stored.NewTransformation(
+            community=community,
+            group=group,
+            owner_id=owner.owner_id,
+            name=doc.name,
+            state=state,
+            doc=_encode(doc),
+            tasks_wanted=doc.tasks,
+            scouts_until=doc.scouts,
+            parent_id=parent.transformation_id if parent is not None else None,
+            at=self._clock.wall(),
+        )
+        row = await self._store.add_transformation(new)
+        if (row.doc, row.group, row.owner_id) != (new.doc, new.group, new.owner_id):
+            raise Refused(
+                Code.KEY_REUSED,
+                f"name: {doc.name!r} is the name of transformation {row.transformation_id}, which "
+                "is another one: take another name, or archive or clean that one",
+                field="document.name",
+            )
+        if parent is not None:
+            row = await self._steering.derive(row, parent, start=body.start)
+        self._engine.touch(row.transformation_id)
+        self._log(
+            "transformation_said",
+            transformation=row.transformation_id,
+            name=row.name,
+            what="add",
+            who=self._owners.word(caller.issuer, caller.subject),
+            why="",
+        )
+        return await self._detail(row)
+
+    async def _resolved(
+        self, caller: User, community: str, doc: Transformation
+    ) -> Transformation:  # fmt: skip
+        """Return the document with ids and datasets in place of names; queries are checked."""
+        inputs = list(doc.inputs)
+        keys: dict[str, KeyType] = {}
+        if inputs:
+            keys = {one.key: one.type for one in await self._catalogue.keys(community)}
+        try:
+            for i, spec in enumerate(doc.inputs):
+                where = f"inputs[{i}]"
+                if spec.from_:
+                    parent = await self._parent(caller, spec.from_, f"{where}.from")
+                    if "dataset" in spec.query:
+                        raise NotRight(f"{where}.query.dataset", spec.query["dataset"], "none: "
+                                       "`from` says in which dataset the files lie")  # fmt: skip
+                    parent_doc = document(parent)
+                    dataset = outputs_dataset(parent.group, parent.transformation_id, parent_doc)
+                    inputs[i] = msgspec.structs.replace(
+                        spec,
+                        from_=str(parent.transformation_id),
+                        query={**spec.query, "dataset": str(dataset)},
+                    )
+                query = query_of(inputs[i].query, f"{where}.query")
+                if not spec.from_:  # what a parent will make has its keys when it has made it
+                    query.check(keys, f"{where}.query")
+            if doc.outputs_dataset:
+                outputs_dataset("", 0, doc)
+        except NotRight as why:
+            field = f"document.{why.field}"
+            raise Refused(Code.INVALID, f"document.{why}", field=field) from None
+        return msgspec.structs.replace(doc, inputs=tuple(inputs))
+
+    async def _parent(self, caller: User, named: str, where: str) -> stored.TransformationRow:
+        try:
+            return await self._row(caller, named, Action.TRANSFORMATION_READ)
+        except Refused as why:
+            field = f"document.{where}"
+            raise Refused(Code.INVALID, f"{field}: {why.message}", field=field) from None
+
+    async def _check_parent(self, parent: stored.TransformationRow) -> None:
+        why = ""
+        if parent.state is not TransformationState.STOPPED:
+            why = f"it is {parent.state.value}: stop it first, so that it makes no more tasks"
+        elif await self._store.derived_from(parent.transformation_id) is not None:
+            why = "another one was derived from it before"
+        if why:
+            said = f"transformation {parent.transformation_id}: {why}"
+            raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")
+
+    async def _preview(self, community: str, doc: Transformation) -> Preview:
+        """Say which files there are, and what the first groups would be."""
+        counts: dict[str, int] = {}
+        files: list[File] = []
+        for i, spec in enumerate(doc.inputs):
+            query, after, mine = query_of(spec.query, f"inputs[{i}].query"), None, 0
+            while mine < PREVIEW_FILES_MAX:
+                page = await self._catalogue.find_files(
+                    community, query, after=after, limit=PAGE_MAX
+                )
+                mine += len(page.files)
+                if spec.use == "once":
+                    files += [file_of(row, i, self._clock.wall()) for row in page.files]
+                after = page.next
+                if after is None:
+                    break
+            counts[spec.name] = mine
+        rule = rule_of(doc.grouping.rule)
+        groups: Sequence[tuple[File, ...]] = [()]
+        if doc.inputs:
+            plan = Plan(doc.grouping, doc.inputs)
+            groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
+        job: dict[str, Any] | None = None
+        if groups:
+            try:
+                task = task_of(
+                    checked(doc), transformation_id=0, number=1, group=groups[0], side=()
+                )
+            except LookupError as why:
+                raise Refused(Code.INVALID, f"job: {why}", field="document.job") from None
+            job = msgspec.to_builtins(task.job)
+        shown_groups = [[one.did for one in group] for group in groups[:PREVIEW_GROUPS]]
+        return Preview(inputs=counts, groups=shown_groups, first_job=job)
+
+    # -- look -----------------------------------------------------------------------------------
+
+    async def list(
+        self, caller: User, *, states: tuple[TransformationState, ...], after: int, limit: int
+    ) -> TransformationPage:
+        """Return one page of transformations, in order of the id."""
+        bounds = scope(caller, Action.TRANSFORMATION_READ, self._owners)
+        rows = await self._store.transformations(
+            bounds.community or None, states=states, after=after, limit=limit
+        )
+        mine = [row for row in rows if self._covers(caller, row, Action.TRANSFORMATION_READ)]
+        counts = await self._store.transformation_counts([row.transformation_id for row in mine])
+        views = [self._view(row, counts[row.transformation_id]) for row in mine]
+        last = rows[-1].transformation_id if len(rows) == limit else None
+        return TransformationPage(transformations=views, after=last)
+
+    async def show(self, caller: User, named: str) -> TransformationDetail:
+        """Return everything of one."""
+        return await self._detail(await self._row(caller, named, Action.TRANSFORMATION_READ))
+
+    async def files(
+        self, caller: User, named: str, *, states: tuple[InputState, ...], after: str, limit: int
+    ) -> InputPage:
+        """Return one page of the inputs of a transformation."""
+        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        found = await self._store.inputs(
+            row.transformation_id, states=states, after=_cursor(after), limit=limit
+        )
+        files = await self._catalogue.files_by_id([one.file_id for one in found])
+        names = [spec.name for spec in document(row).inputs]
+        views = [
+            InputView(
+                file=str(files[one.file_id].did) if one.file_id in files else f"#{one.file_id}",
+                input=names[one.input_no],
+                state=one.state,
+                task=one.number,
+                errors=one.errors,
+                replays=one.replays,
+                inherited=one.inherited,
+                changed_at=shown(one.changed_at),
+            )
+            for one in found
+        ]
+        more = len(found) == limit
+        return InputPage(
+            files=views, after=f"{found[-1].file_id}:{found[-1].input_no}" if more else None
+        )
+
+    async def tasks(
+        self, caller: User, named: str, *, states: tuple[TaskState, ...], after: int, limit: int
+    ) -> TaskPage:
+        """Return one page of the tasks of a transformation."""
+        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        found = await self._store.tasks(
+            row.transformation_id, states=states, after=after, limit=limit
+        )
+        standings = await self._store.standing([one.job_id for one in found])
+        jobs: dict[int, JobState] = {one: its.state for one, its in standings.items()}
+        views = [
+            TaskView(
+                number=one.number,
+                job=one.job_id,
+                state=one.state,
+                job_state=jobs.get(one.job_id),
+                reason=one.reason,
+                made_at=shown(one.made_at),
+                ended_at=shown(one.ended_at),
+            )
+            for one in found
+        ]
+        return TaskPage(tasks=views, after=found[-1].number if len(found) == limit else None)
+
+    # -- steer ----------------------------------------------------------------------------------
+
+    async def act(
+        self, caller: User, named: str, action: TransformationAction
+    ) -> TransformationDetail:
+        """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
+        row = await self._row(caller, named, Action.TRANSFORMATION_CONTROL)
+        who = self._owners.word(caller.issuer, caller.subject)
+        changed = await self._steering.act(caller, row, action)
+        self._engine.touch(row.transformation_id)
+        self._log(
+            "transformation_said",
+            transformation=row.transformation_id,
+            name=row.name,
+            what=action.action.value,
+            who=who,
+            why=action.reason,
+        )
+        now = await self._store.transformation(row.transformation_id)
+        assert now is not None
+        return msgspec.structs.replace(await self._detail(now), changed=changed)
+
+    # -- one row --------------------------------------------------------------------------------
+
+    async def _row(self, caller: User, named: str, action: Action) -> stored.TransformationRow:
+        """Return the transformation with this id or name. Raises Refused, NOT_FOUND."""
+        row = None
+        if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
+            row = await self._store.transformation(int(named))
+        elif caller.community and 0 < len(named) <= 128:
+            row = await self._store.transformation_named(caller.community, named)
+        if row is None or not self._covers(caller, row, action):
+            raise Refused(Code.NOT_FOUND, f"there is no transformation {short(named)!r}")
+        return row
+
+    def _covers(self, caller: User, row: stored.TransformationRow, action: Action) -> bool:
+        bounds = scope(caller, action, self._owners)
+        return (
+            (not bounds.community or row.community == bounds.community)
+            and (bounds.groups is None or row.group in bounds.groups)
+            and (bounds.owner_id is None or row.owner_id == bounds.owner_id)
+        )
+
+    async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
+        counts = await self._store.transformation_counts([row.transformation_id])
+        return TransformationDetail(
+            view=self._view(row, counts[row.transformation_id]),
+            document=msgspec.json.decode(row.doc),
+            scouts=msgspec.json.decode(row.scouted) if row.scouted else None,
+        )
+
+    def _view(
+        self, row: stored.TransformationRow, counts: stored.Counts
+    ) -> TransformationView:  # fmt: skip
+        doc = document(row)
+        inputs: dict[str, dict[InputState, int]] = {spec.name: {} for spec in doc.inputs}
+        for (number, state), files in sorted(counts.inputs.items(), key=_order):
+            inputs[doc.inputs[number].name][state] = files
+        marks: dict[str, bool] = {
+            "scouting": bool(row.scouts_until),
+            "flushing": row.flushing,
+            "closing": row.closing and row.state is TransformationState.ACTIVE,
+            "looking for inputs": bool(doc.inputs) and not row.seeded,
+        }
+        return TransformationView(
+            id=row.transformation_id,
+            name=row.name,
+            title=doc.title,
+            state=row.state,
+            reason=row.reason,
+            community=row.community,
+            group=row.group,
+            owner=self._owners.by_id(row.owner_id),
+            inputs=inputs,
+            tasks=dict(sorted(counts.tasks.items(), key=lambda item: item[0].value)),
+            tasks_made=row.tasks_made,
+            tasks_wanted=row.tasks_wanted,
+            outputs=str(outputs_dataset(row.group, row.transformation_id, doc)),
+            marks=tuple(mark for mark, holds in marks.items() if holds),
+            derived_from=row.parent_id,
+            made_at=shown(row.made_at),
+            changed_at=shown(row.changed_at),
+        )
+
+
+def _order(item: tuple[tuple[int, InputState], int]) -> tuple[int, str]:
+    return item[0][0], item[0][1].value
+
+
+def _cursor(text: str) -> tuple[int, int]:
+    """Return where a page begins. Raises Refused."""
+    if not text:
+        return 0, 0
+    parts = text.split(":")
+    if len(parts) == 2 and all(one.isdecimal() and len(one) <= 16 for one in parts):
+        return int(parts[0]), int(parts[1])
+    right = "what the page before gave as `after`"
+    raise Refused(Code.INVALID, f"after: found {short(text)!r}, expected {right}", field="after")

@@ -1,0 +1,331 @@
+"""What people's actions mean for a transformation: pause, extend, replay and the others."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api import ActionName
+from pilotage.proto.api_transformations import TransformationAction
+from pilotage.proto.api_transformations import TransformationActionName as A
+from pilotage.proto.catalogue import Did, NotRight
+from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.problems import Code
+from pilotage.proto.transformation_states import (
+    FINAL,
+    InputEvent,
+    InputState,
+    TaskState,
+    TransformationEvent,
+    TransformationState,
+    next_input,
+    next_transformation,
+)
+from pilotage.proto.wording import short
+
+from ..auth.callers import User
+from ..errors import Refused
+from ..ports import Clock
+from ..store.catalogue import CatalogueStore
+from ..store.protocol import CHUNK_MAX, Store
+from ..store.transformations import (
+    InputMove,
+    InputRow,
+    TransformationMove,
+    TransformationRow,
+)
+from .live import document
+
+E = TransformationEvent
+S = TransformationState
+TRIES: Final = 5  # races with the engine that one action may lose
+PAGE: Final = 1_000
+
+_EVENTS: Final = {
+    A.START: E.START,
+    A.PAUSE: E.PAUSE,
+    A.RESUME: E.RESUME,
+    A.STOP: E.STOP,
+    A.ARCHIVE: E.ARCHIVE,
+    A.CLEAN: E.CLEAN,
+    A.EXTEND: E.MORE,
+    A.REPLAY: E.MORE,
+    A.RESET: E.MORE,
+}
+_DONE_ALREADY: Final = {
+    A.START: (S.ACTIVE,),
+    A.PAUSE: (S.PAUSED,),
+    A.RESUME: (S.ACTIVE, S.COMPLETING),
+    A.STOP: (S.STOPPED,),
+    A.ARCHIVE: (S.ARCHIVED,),
+    A.CLEAN: (S.CLEANING, S.CLEANED),
+}
+_OF_FILES: Final = {
+    A.REPLAY: (InputEvent.REPLAY, (InputState.PROCESSED,)),
+    A.RESET: (
+        InputEvent.RESET,
+        (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING),
+    ),
+    A.REFUSE: (InputEvent.BAD_DATA, (InputState.UNUSED, InputState.MAXRESET)),
+}
+
+Kill = Callable[[User, JobAction], Awaitable[object]]
+
+
+class Steering:
+    """Carries out actions."""
+
+    def __init__(
+        self, *, store: Store, catalogue: CatalogueStore, kill: Kill, clock: Clock
+    ) -> None:
+        self._store, self._catalogue = store, catalogue
+        self._kill, self._clock = kill, clock
+
+    async def act(self, caller: User, row: TransformationRow, action: TransformationAction) -> int:
+        """Do what is asked; return how many files it has changed. Raises Refused."""
+        what = action.action
+        if what in _OF_FILES:
+            return await self._files(row, action)
+        if what is A.FLUSH:
+            self._check_inputs(row, "flush")
+            if row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
+                raise _cannot(row, "flushed")
+            await self._store.set_flushing(row.transformation_id, True)
+        elif what is A.COMPLETE:
+            await self._complete(row, action.reason)
+        elif what is A.EXTEND:
+            await self._extend(row, action)
+        else:
+            await self._move(row, action)
+            if what is A.CLEAN:
+                await self._kill_jobs(caller, row)
+        return 0
+
+    async def derive(
+        self, child: TransformationRow, parent: TransformationRow, *, start: bool
+    ) -> TransformationRow:
+        """Give a new transformation what its parent has left, then start it."""
+        at = self._clock.wall()
+        one = child.transformation_id
+        if child.state is S.NEW:  # else this was done before
+            await self._store.derive_inputs(parent.transformation_id, one, at)
+            if start:
+                move = TransformationMove(
+                    transformation_id=one, old=S.NEW, new=S.ACTIVE, reason="", at=at
+                )
+                await self._store.move_transformation(move)
+        row = await self._store.transformation(one)
+        assert row is not None
+        return row
+
+    # -- states ---------------------------------------------------------------------------------
+
+    async def _move(self, row: TransformationRow, action: TransformationAction) -> None:
+        """Move along the table, from wherever it stands now."""
+        what = action.action
+        if what is A.RESUME and row.state is S.NEW:
+            what = A.START
+        for _ in range(TRIES):
+            if row.state in _DONE_ALREADY.get(what, ()):
+                return
+            move = TransformationMove(
+                transformation_id=row.transformation_id,
+                old=row.state,
+                new=_next(row, _EVENTS[what]),
+                reason=action.reason,
+                at=self._clock.wall(),
+                judge_anew=what is A.RESUME,
+                seed_anew=what is A.RESUME and row.state is S.STOPPED,
+            )
+            if await self._store.move_transformation(move):
+                return
+            row = await self._again(row)
+        raise _busy(row)
+
+    async def _complete(self, row: TransformationRow, reason: str) -> None:
+        """Close it: the engine moves it on when it has looked at what was there."""
+        self._check_inputs(row, "complete")
+        if row.state in (S.COMPLETING, S.COMPLETED) and row.closing:
+            return
+        for _ in range(TRIES):
+            if row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
+                raise _cannot(row, "completed")
+            move = TransformationMove(
+                transformation_id=row.transformation_id,
+                old=row.state,
+                new=row.state,
+                reason=reason,
+                at=self._clock.wall(),
+                closing=True,
+            )
+            if await self._store.move_transformation(move):
+                return
+            row = await self._again(row)
+        raise _busy(row)
+
+    async def _extend(self, row: TransformationRow, action: TransformationAction) -> None:
+        """More tasks without inputs; else inputs are looked for again."""
+        if not document(row).inputs:
+            if action.tasks != row.tasks_wanted:
+                done = action.tasks > action.was and await self._store.extend_transformation(
+                    row.transformation_id,
+                    old=action.was,
+                    new=action.tasks,
+                    at=self._clock.wall(),
+                )
+                if not done:
+                    raise Refused(
+                        Code.ILLEGAL_STATE,
+                        f"tasks: {row.tasks_wanted} are wanted now, not {action.was}, and "
+                        f"{action.tasks} must be more: look again, then repeat",
+                        field="tasks",
+                    )
+        elif action.tasks:
+            why = "tasks: its inputs say how many tasks it has; extend looks for inputs again"
+            raise Refused(Code.INVALID, why, field="tasks")
+        await self._more(row, action.reason, seed_anew=bool(document(row).inputs))
+
+    async def _more(self, row: TransformationRow, reason: str, *, seed_anew: bool) -> None:
+        for _ in range(TRIES):
+            move = TransformationMove(
+                transformation_id=row.transformation_id,
+                old=row.state,
+                new=_next(row, E.MORE),
+                reason=reason,
+                at=self._clock.wall(),
+                closing=False if seed_anew else None,
+                seed_anew=seed_anew,
+            )
+            if await self._store.move_transformation(move):
+                return
+            row = await self._again(row)
+        raise _busy(row)
+
+    async def _kill_jobs(self, caller: User, row: TransformationRow) -> None:
+        """Kill what lives. New tasks cannot come: it is Cleaning."""
+        after = 0
+        while True:
+            tasks = await self._store.tasks(
+                row.transformation_id, states=[TaskState.CREATED], after=after, limit=PAGE
+            )
+            if not tasks:
+                return
+            jobs = [one.job_id for one in tasks]
+            reason = f"transformation {row.transformation_id} is cleaned"
+            await self._kill(
+                caller, JobAction(action=ActionName.KILL, ids=tuple(jobs), reason=reason)
+            )
+            after = tasks[-1].number
+
+    async def _again(self, row: TransformationRow) -> TransformationRow:
+        found = await self._store.transformation(row.transformation_id)
+        assert found is not None
+        return found
+
+    def _check_inputs(self, row: TransformationRow, what: str) -> None:
+        if not document(row).inputs:
+            why = f"transformation {row.transformation_id} has no inputs: there is nothing to "
+            raise Refused(Code.ILLEGAL_STATE, why + what, field="action")
+
+    # -- files ----------------------------------------------------------------------------------
+
+    async def _files(self, row: TransformationRow, action: TransformationAction) -> int:
+        """Move inputs by hand; then the transformation has work again."""
+        self._check_inputs(row, action.action.value)
+        if row.state in (*FINAL, S.CLEANING, S.ARCHIVED):
+            raise _cannot(row, "given files anew")
+        event, states = _OF_FILES[action.action]
+        if action.all and action.action is not A.RESET:
+            raise Refused(Code.INVALID, f"all: {action.action.value} names files", field="all")
+        if action.all == bool(action.files):
+            raise Refused(Code.INVALID, "files: name files, or say all", field="files")
+        wanted = None if action.all else await self._ids(row.community, action.files)
+        moves = await self._moves(row, event, states, wanted)
+        done = 0
+        for start in range(0, len(moves), CHUNK_MAX):
+            some = moves[start : start + CHUNK_MAX]
+            done += sum(await self._store.move_inputs(some, self._clock.wall()))
+        if action.action is not A.REFUSE and done:
+            await self._more(await self._again(row), action.reason, seed_anew=False)
+        return done
+
+    async def _moves(
+        self,
+        row: TransformationRow,
+        event: InputEvent,
+        states: Sequence[InputState],
+        wanted: frozenset[int] | None,
+    ) -> list[InputMove]:
+        """Return what to write of the inputs that the action is for; raises where one refuses."""
+        moves: list[InputMove] = []
+        seen: set[int] = set()
+        async for one in self._inputs(row, wanted, states):
+            seen.add(one.file_id)
+            if one.state not in states:
+                raise Refused(
+                    Code.ILLEGAL_STATE,
+                    f"files: a file is {one.state.value}, and only one that is "
+                    f"{' or '.join(state.value for state in states)} can be: nothing was done",
+                    field="files",
+                )
+            moves.append(
+                InputMove(
+                    transformation_id=row.transformation_id,
+                    file_id=one.file_id,
+                    input_no=one.input_no,
+                    old=one.state,
+                    new=next_input(one.state, event),
+                    no_errors=event in (InputEvent.RESET, InputEvent.REPLAY),
+                    replay=event is InputEvent.REPLAY,
+                )
+            )
+        if wanted is not None and wanted - seen:
+            count = len(wanted - seen)
+            why = f"files: {count} of them are no inputs of transformation {row.transformation_id}"
+            raise Refused(Code.INVALID, f"{why}: nothing was done", field="files")
+        return moves
+
+    async def _inputs(
+        self, row: TransformationRow, wanted: frozenset[int] | None, states: Sequence[InputState]
+    ) -> AsyncIterator[InputRow]:
+        one = row.transformation_id
+        for start in sorted(wanted) if wanted is not None else ():
+            for found in await self._store.inputs(one, states=(), after=(start, -1), limit=8):
+                if found.file_id == start:
+                    yield found
+        after = (0, 0)
+        while wanted is None:
+            rows = await self._store.inputs(one, states=states, after=after, limit=PAGE)
+            for found in rows:
+                yield found
+            if len(rows) < PAGE:
+                return
+            after = (rows[-1].file_id, rows[-1].input_no)
+
+    async def _ids(self, community: str, names: Sequence[str]) -> frozenset[int]:
+        try:
+            dids = [Did.parse(one, f"files[{i}]") for i, one in enumerate(names)]
+        except NotRight as why:
+            raise Refused(Code.INVALID, str(why), field=why.field) from None
+        found = await self._catalogue.files_by_did(community, dids)
+        for i, (did, row) in enumerate(zip(dids, found, strict=True)):
+            if row is None:
+                said = f"files[{i}]: there is no file {short(str(did))!r}"
+                raise Refused(Code.INVALID, said, field=f"files[{i}]")
+        return frozenset(row.file_id for row in found if row is not None)
+
+
+def _next(row: TransformationRow, event: TransformationEvent) -> TransformationState:
+    try:
+        return next_transformation(row.state, event)
+    except IllegalTransition as why:
+        raise Refused(Code.ILLEGAL_STATE, f"{why}", field="action") from None
+
+
+def _cannot(row: TransformationRow, what: str) -> Refused:
+    said = f"a transformation that is {row.state.value} cannot be {what}"
+    return Refused(Code.ILLEGAL_STATE, said, field="action")
+
+
+def _busy(row: TransformationRow) -> Refused:
+    said = f"transformation {row.transformation_id} changes all the time: try again"
+    return Refused(Code.ILLEGAL_STATE, said, field="action")

@@ -1,0 +1,87 @@
+"""Stands for the service of transformations: it notes what it is asked."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pilotage.central.auth.callers import User
+from pilotage.proto.api_transformations import (
+    InputPage,
+    NewTransformation,
+    TaskPage,
+    TransformationAction,
+    TransformationDetail,
+    TransformationPage,
+    TransformationView,
+)
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+
+class Notes(Protocol):
+    """Where calls are noted."""
+
+    asked: list[tuple[str, Any, Any]]
+
+
+@dataclass
+class StubTransformations:
+    """Answers with one transformation."""
+
+    stub: Notes
+
+    async def add(self, caller: User, body: NewTransformation, /) -> TransformationDetail:
+        self.stub.asked.append(("add_transformation", caller, body))
+        return _detail()
+
+    async def list(
+        self, caller: User, /, *, states: tuple[TransformationState, ...], after: int, limit: int
+    ) -> TransformationPage:
+        self.stub.asked.append(("transformations", caller, (states, after, limit)))
+        return TransformationPage(transformations=[_view()], after=None)
+
+    async def show(self, caller: User, named: str, /) -> TransformationDetail:
+        self.stub.asked.append(("transformation", caller, named))
+        return _detail()
+
+    async def files(
+        self, caller: User, named: str, /, *, states: tuple[InputState, ...], after: str, limit: int
+    ) -> InputPage:
+        self.stub.asked.append(("transformation_files", caller, (named, states, after, limit)))
+        return InputPage(files=[], after=None)
+
+    async def tasks(
+        self, caller: User, named: str, /, *, states: tuple[TaskState, ...], after: int, limit: int
+    ) -> TaskPage:
+        self.stub.asked.append(("transformation_tasks", caller, (named, states, after, limit)))
+        return TaskPage(tasks=[], after=None)
+
+    async def act(
+        self, caller: User, named: str, action: TransformationAction, /
+    ) -> TransformationDetail:
+        self.stub.asked.append(("transformation_action", caller, (named, action)))
+        return _detail()
+
+
+def _detail() -> TransformationDetail:
+    return TransformationDetail(view=_view(), document={})
+
+
+def _view() -> TransformationView:
+    return TransformationView(
+        id=7,
+        name="dl1",
+        title="",
+        state=TransformationState.ACTIVE,
+        reason="",
+        community="ctao",
+        group="dpps",
+        owner="ada",
+        inputs={},
+        tasks={},
+        tasks_made=0,
+        tasks_wanted=2,
+        outputs="dpps:transformation-7",
+        marks=(),
+        derived_from=None,
+        made_at="",
+        changed_at="",
+    )

@@ -1,0 +1,235 @@
+"""Transformations on fakes: from a document to jobs on pilots, and to Completed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.proto.api_transformations import (
+    NewTransformation,
+    TransformationAction,
+    TransformationActionName,
+    TransformationDetail,
+    TransformationView,
+)
+from pilotage.proto.messages import Assignment
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import TaskState, TransformationState
+from tests.fake_pilot import Script
+from tests.fakes import FakeInstallation
+
+from .test_on_fakes import lasts, started, story
+
+S = TransformationState
+
+
+async def added(world: FakeInstallation, **fields: Any) -> int:
+    given = {"name": "t", "job": {"command": ["run", "{task}"]}, **fields}
+    document = msgspec.convert(given, Transformation)
+    made = await world.central.services.transformations.add(
+        world.user(), NewTransformation(document=document)
+    )
+    assert isinstance(made, TransformationDetail)
+    return made.view.id
+
+
+async def shown(world: FakeInstallation, one: int) -> TransformationView:
+    return (await world.central.services.transformations.show(world.user(), str(one))).view
+
+
+async def said(
+    world: FakeInstallation, one: int, action: str, **fields: Any
+) -> TransformationDetail:
+    body = TransformationAction(action=TransformationActionName(action), **fields)
+    return await world.central.services.transformations.act(world.user(), str(one), body)
+
+
+async def until(
+    world: FakeInstallation, one: int, is_so: Callable[[TransformationView], bool]
+) -> TransformationView:
+    """Wait until a transformation is as wanted; return it."""
+    for _ in range(20_000):
+        if not world.is_down:
+            view = await shown(world, one)
+            if is_so(view):
+                return view
+        await asyncio.sleep(1.0)
+    raise AssertionError(f"it stays {await shown(world, one)}")
+
+
+def is_in(state: TransformationState) -> Callable[[TransformationView], bool]:
+    return lambda view: view.state is state
+
+
+def test_tasks_without_inputs_run_once_each_and_it_completes() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=7)
+        view = await until(world, one, is_in(S.COMPLETED))
+        tasks = await world.central.services.transformations.tasks(
+            world.user(), "t", states=(), after=0, limit=100
+        )
+
+        assert view.tasks == {TaskState.DONE: 7}
+        assert [task.number for task in tasks.tasks] == [1, 2, 3, 4, 5, 6, 7]
+        assert len(started(world)) == 7
+
+    story(tell, script=lasts(30.0))
+
+
+def test_more_tasks_are_asked_for_once_however_often_it_is_said() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=2)
+        await until(world, one, is_in(S.COMPLETED))
+        for _ in range(2):
+            await said(world, one, "extend", tasks=5, was=2)
+        with pytest.raises(Refused, match="5 are wanted now, not 2"):
+            await said(world, one, "extend", tasks=9, was=2)
+        view = await until(world, one, lambda v: v.tasks == {TaskState.DONE: 5})
+
+        assert view.tasks_made == 5
+
+    story(tell, script=lasts(30.0))
+
+
+def test_a_paused_one_makes_no_tasks_and_a_stopped_one_can_go_on() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=6, tasks_open_max=2)
+        await until(world, one, lambda v: bool(v.tasks.get(TaskState.DONE)))
+        await said(world, one, "pause", reason="lunch")
+        await asyncio.sleep(500.0)
+        view = await shown(world, one)
+
+        assert (view.state, view.reason) == (S.PAUSED, "lunch")
+        assert view.tasks_made < 6 and not view.tasks.get(TaskState.CREATED)
+        await said(world, one, "stop")
+        await said(world, one, "resume")
+        assert (await until(world, one, is_in(S.COMPLETED))).tasks == {TaskState.DONE: 6}
+
+    story(tell, script=lasts(30.0))
+
+
+def test_too_many_failures_pause_it_and_a_person_lets_it_go_on() -> None:
+    broken = [True]
+
+    def script(assignment: Assignment) -> Script:
+        return Script(duration_s=5.0, exit_code=1 if broken[0] else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=200, tasks_open_max=10, pause_when_failed=0.5)
+        view = await until(world, one, is_in(S.PAUSED))
+
+        assert view.reason.endswith("tasks have failed, and 50% may")
+        assert view.tasks_made < 60
+        broken[0] = False
+        await said(world, one, "resume")
+        view = await until(world, one, is_in(S.COMPLETED))
+        assert sum(view.tasks.values()) == 200
+
+    story(tell, script=script)
+
+
+def test_scouts_run_alone_and_the_others_get_what_they_have_shown() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=9, scouts=3)
+        view = await until(world, one, lambda v: bool(v.tasks_made))
+        await asyncio.sleep(10.0)
+        view = await shown(world, one)
+
+        assert (view.marks, view.tasks_made) == (("scouting",), 3)
+        view = await until(world, one, is_in(S.COMPLETED))
+        detail = await world.central.services.transformations.show(world.user(), "t")
+        assert detail.scouts is not None and detail.scouts["scouts"] == 3
+        tasks = await world.central.services.transformations.tasks(
+            world.user(), "t", states=(), after=0, limit=100
+        )
+        last = await world.central.services.queries.job(world.user(), tasks.tasks[-1].job)
+        assert last.job.needs[0].wall_s == detail.scouts["wall_s"] < 86_400
+
+    story(tell, script=lasts(30.0))
+
+
+def test_scouts_that_fail_pause_it() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=9, scouts=3)
+        view = await until(world, one, is_in(S.PAUSED))
+
+        assert view.reason == "3 of the 3 scouts are not Done"
+        assert view.tasks_made == 3
+
+    story(tell, script=lambda _: Script(duration_s=5.0, exit_code=1))
+
+
+def test_cleaning_kills_its_jobs_and_frees_its_name() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=9)
+        await until(world, one, lambda v: v.tasks_made == 9)
+        await asyncio.sleep(20.0)
+        await said(world, one, "clean")
+        view = await until(world, one, is_in(S.CLEANED))
+
+        assert view.tasks == {TaskState.KILLED: 9}
+        assert await added(world, tasks=1) != one
+
+    story(tell, script=lasts(10_000.0))
+
+
+def test_the_same_document_again_is_the_same_transformation_and_another_is_refused() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=3)
+
+        assert await added(world, tasks=3) == one
+        with pytest.raises(Refused, match=f"'t' is the name of transformation {one}"):
+            await added(world, tasks=4)
+        await until(world, one, is_in(S.COMPLETED))
+
+    story(tell, script=lasts(5.0))
+
+
+REFUSED: list[tuple[str, str, dict[str, Any]]] = [
+    ("flush", "has no inputs: there is nothing to flush", {}),
+    ("complete", "has no inputs: there is nothing to complete", {}),
+    ("archive", "that is Active cannot be archived", {}),
+    ("replay", "has no inputs", {"files": ("ctao:x",)}),
+    ("extend", "3 are wanted now, not 0", {"tasks": 4}),
+]
+
+
+def test_actions_that_cannot_be_are_refused() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=3)
+        for action, why, fields in REFUSED:
+            with pytest.raises(Refused, match=why):
+                await said(world, one, action, **fields)
+        with pytest.raises(Refused, match="there is no transformation '77'"):
+            await said(world, 77, "pause")
+
+    story(tell, script=lasts(5.0))
+
+
+def test_killed_between_any_two_steps_each_number_is_one_task() -> None:
+    _killed_often(seed=1, kills=12)
+
+
+def _killed_often(seed: int, kills: int) -> None:
+    import random
+
+    chance = random.Random(seed)
+
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=40, tasks_open_max=7)
+        for _ in range(kills):
+            await asyncio.sleep(chance.random() * 20.0)
+            await world.kill()
+            await asyncio.sleep(chance.random() * 5.0)
+            await world.start()
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert view.tasks == {TaskState.DONE: 40}
+
+    story(tell, script=lambda _: Script(duration_s=chance.random() * 20.0))
+
+
+Tell = Callable[[FakeInstallation], Awaitable[None]]
