@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         as_completed_async,
         errors,
     )
+    from pilotage.central.workflows import production
     from pilotage.proto.api import JobFilter, PilotLogFilter
     from pilotage.proto.job import Input, Job, JobLimits, Need, OutputPattern, Preference
     from pilotage.proto.job_states import JobState
@@ -40,6 +41,7 @@ __all__ = [
     "as_completed",
     "as_completed_async",
     "errors",
+    "production",
 ]
 
 _HOME_OF = {
@@ -58,6 +60,7 @@ _HOME_OF = {
     "as_completed": "pilotage.central.client",
     "as_completed_async": "pilotage.central.client",
     "errors": "pilotage.central.client",
+    "production": "pilotage.central.workflows",
 }
 
 

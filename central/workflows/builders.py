@@ -1,0 +1,251 @@
+"""Workflows written in Python: `from pilotage import production`.
+
+flow = production.Workflow("demo", metadata={"MCCampaign": "DEMO"})
+runs = flow.step(
+    "simulate",
+    ["python3", "simulate.py", "{task}"],
+    files=["simulate.py"],
+    tasks=4,
+    outputs={"events": production.files_like("*.txt", sets={"nsb": [1, 5]})},
+)
+flow.step(
+    "merge",
+    ["sh", "-c", "cat $PILOTAGE_INPUTS > all"],
+    inputs={"events": production.files(runs["events"], where={"nsb": 1})},
+    grouping="all",
+    outputs={"all": production.files_like("all")},
+)
+outcome = flow.run("demo.run")
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pilotage.proto.catalogue import Value
+from pilotage.proto.job import Job, Need
+from pilotage.proto.nearest import unknown
+from pilotage.proto.transformation import Grouping
+from pilotage.proto.workflow import Parameter, Source, Step, StepInput, StepOutput
+from pilotage.proto.workflow import Workflow as Definition
+
+from . import draw
+from .check import check
+from .errors import BadWorkflow, RunRefused, WorkflowError
+from .files import files_in, read_workflow
+from .flow import File
+from .local import Outcome, Place, prepare, run
+from .plan import Plan, plan
+
+__all__ = [
+    "BadWorkflow",
+    "Definition",
+    "File",
+    "Grouping",
+    "Outcome",
+    "Plan",
+    "RunRefused",
+    "StepHandle",
+    "Workflow",
+    "WorkflowError",
+    "dataset",
+    "files",
+    "files_in",
+    "files_like",
+    "parameter",
+    "query",
+    "read_workflow",
+    "value",
+    "value_in",
+]
+
+
+class StepHandle:
+    """A step that was added; `step["port"]` is what others can take of it."""
+
+    def __init__(self, name: str, step: Step) -> None:
+        self.name, self._step = name, step
+
+    def __getitem__(self, port: str) -> Source:
+        """Return an output of the step. Raises BadWorkflow where it has none of that name."""
+        if port not in self._step.outputs:
+            why = unknown(port, self._step.outputs, what=f"output of {self.name}")
+            raise BadWorkflow([why])
+        return Source(step=self.name, port=port)
+
+
+class Workflow:
+    """A workflow that is being written."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        title: str = "",
+        metadata: Mapping[str, Value] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        software: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+        folder: str | Path = ".",
+    ) -> None:
+        """Begin a workflow. Relative paths of steps' files begin at `folder`.
+
+        `parameters` are values by name; `keys` are types of metadata (string, number, boolean) of
+        files that come from elsewhere.
+        """
+        self._head: dict[str, Any] = {
+            "name": name,
+            "title": title,
+            "metadata": dict(metadata or {}),
+            "parameters": {one: Parameter(value=it) for one, it in (parameters or {}).items()},
+            "software": dict(software or {}),
+            "keys": dict(keys or {}),
+        }
+        self._steps: dict[str, Step] = {}
+        self._folder = Path(folder)
+
+    def step(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        inputs: Mapping[str, Source | StepInput] | None = None,
+        outputs: Mapping[str, str | StepOutput] | None = None,
+        grouping: int | str | Grouping | None = None,
+        needs: Need | None = None,
+        job: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> StepHandle:
+        """Add a step and return what others can take of it.
+
+        `grouping` is a size, a rule, or both; `job` are more keys of the job, `fields` more of the
+        step, as in a file. Raises BadWorkflow where one does not fit.
+        """
+        if name in self._steps:
+            raise BadWorkflow([f"step {name}: there is one of that name already"])
+        if isinstance(grouping, int):
+            grouping = Grouping(size=grouping)
+        elif isinstance(grouping, str):
+            grouping = Grouping(rule=grouping)
+        said: dict[str, Any] = {
+            **fields,
+            "job": Job(command=tuple(command), needs=(needs or Need(),), **(job or {})),
+            "inputs": {
+                port: StepInput(sources=(one,)) if isinstance(one, Source) else one
+                for port, one in (inputs or {}).items()
+            },
+            "outputs": {
+                port: StepOutput(pattern=one) if isinstance(one, str) else one
+                for port, one in (outputs or {}).items()
+            },
+        }
+        if grouping is not None:
+            said["grouping"] = grouping
+        wrong = [word for word in said if word not in Step.__struct_fields__]
+        if wrong:
+            raise BadWorkflow([f"step {name}: {unknown(wrong[0], Step.__struct_fields__)}"])
+        try:
+            step = msgspec.convert(msgspec.to_builtins(said), Step)
+        except msgspec.ValidationError as why:
+            raise BadWorkflow([f"step {name}: {why}"]) from None
+        self._steps[name] = step
+        return StepHandle(name, step)
+
+    def build(self) -> Definition:
+        """Return the workflow, checked. Raises BadWorkflow with all that is wrong."""
+        said = {**self._head, "steps": self._steps}
+        try:
+            definition = msgspec.convert(msgspec.to_builtins(said), Definition)
+        except msgspec.ValidationError as why:
+            raise BadWorkflow([f"workflow {self._head['name']}: {why}"]) from None
+        faults = check(definition)
+        if faults:
+            raise BadWorkflow([str(fault) for fault in faults])
+        return definition
+
+    def plan(self, catalogue: Sequence[File] | None = None) -> Plan:
+        """Return how many jobs and files there would be. Raises BadWorkflow."""
+        return plan(self.build(), catalogue)
+
+    def text(self) -> str:
+        """Return the graph, drawn for a terminal. Raises BadWorkflow."""
+        return "\n".join(draw.as_text(self.build()))
+
+    def svg(self) -> str:
+        """Return the graph as SVG. Raises BadWorkflow."""
+        return draw.as_svg(self.build())
+
+    def run(
+        self, folder: str | Path, *, catalogue: Sequence[File] = (), cores: int | None = None
+    ) -> Outcome:
+        """Run it on this machine, in an empty folder, and return how that ended.
+
+        Raises BadWorkflow and RunRefused. Inside of an event loop, run it in a thread.
+        """
+        definition = self.build()
+        where = Path(folder).absolute()
+        prepare(where)
+        place = Place(where, self._folder.absolute(), cores or os.cpu_count() or 1, os.environ)
+        return asyncio.run(run(definition, place, catalogue))
+
+
+def files(
+    *sources: Source,
+    where: Mapping[str, Any] | None = None,
+    shared: bool = False,
+    on: Sequence[str] = (),
+    count: int = 0,
+) -> StepInput:
+    """Take the files of other steps; `shared` ones go to every task."""
+    return StepInput(
+        sources=sources,
+        where=dict(where or {}),
+        use="shared" if shared else "once",
+        on=tuple(on),
+        count=count,
+    )
+
+
+def query(conditions: Mapping[str, Any], *, shared: bool = False) -> StepInput:
+    """Take files of the catalogue by their metadata."""
+    return StepInput(query=dict(conditions), use="shared" if shared else "once")
+
+
+def dataset(did: str, *, where: Mapping[str, Any] | None = None) -> StepInput:
+    """Take the files of a dataset, `scope:name`."""
+    return StepInput(dataset=did, where=dict(where or {}))
+
+
+def value(given: Any) -> StepInput:
+    """Take this value."""
+    return StepInput(value=given)
+
+
+def parameter(name: str) -> StepInput:
+    """Take the value of a parameter of the workflow."""
+    return StepInput(parameter=name)
+
+
+def files_like(
+    pattern: str,
+    *,
+    sets: Mapping[str, Sequence[Value]] | None = None,
+    metadata: Mapping[str, Value] | None = None,
+    required: bool = True,
+) -> StepOutput:
+    """Give the files that match; `sets` are keys that the program says, with their values."""
+    return StepOutput(
+        pattern=pattern,
+        sets={key: tuple(values) for key, values in (sets or {}).items()},
+        metadata=dict(metadata or {}),
+        required=required,
+    )
+
+
+def value_in(name: str, type: str = "") -> StepOutput:
+    """Give the value that the program writes as JSON into a file."""
+    return StepOutput(value=name, type=type)

@@ -1,0 +1,389 @@
+"""Which tasks there are to run, as files and values come: the whole of a workflow in memory. Pure.
+
+Whoever runs it asks for the first tasks with `begin` and says of each how it ended; each answer is
+what can run now. A step is complete when none of its parents will bring more, and all of its tasks
+have ended. Where a task failed, what needs all of its step does not run: half a sum is no sum.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pilotage.proto.catalogue import Query, Value, parse_query
+from pilotage.proto.transformation import Grouping, InputSpec
+from pilotage.proto.workflow import COUNT, JOIN, Source, Step, StepInput, Workflow
+
+from ..transformations.grouping import File as Waiting
+from ..transformations.grouping import Plan, grouped
+from ..transformations.rules import rule_of
+from . import graph
+from .keys import query_of
+
+DATASET = "dataset"  # the key under which a file of the catalogue has its dataset
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the catalogue, or one that a task has made."""
+
+    name: str
+    path: str
+    bytes: int = 0
+    metadata: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    step: str = ""  # that made it; empty: it was there
+    port: str = ""
+    task: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job to be: what it takes, and what all of its files have in common."""
+
+    step: str
+    number: int  # from 1 on, in its step
+    files: Mapping[str, tuple[File, ...]] = field(default_factory=dict[str, tuple[File, ...]])
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    common: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+
+@dataclass
+class Counts:
+    """How far a step has come."""
+
+    made: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0  # `when` was not met
+    total: int | None = None  # how many there will be, once that is known
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.skipped
+
+
+class _State:
+    """A step in the middle of its work."""
+
+    def __init__(self, name: str, step: Step, once: list[str]) -> None:
+        self.name, self.step, self.once = name, step, once
+        self.counts = Counts()
+        self.grouping = step.grouping or Grouping(rule=JOIN if len(once) > 1 else COUNT)
+        self.specs = tuple(spec_of(step, port) for port in once)
+        self.files: list[File] = []  # that came to be grouped; of each its number is its place
+        self.waiting: list[Waiting] = []  # those of them that are in no task yet
+        self.fresh = False  # some came since groups were made
+        self.kept: dict[str, list[File]] = {}  # of ports that need all, by port
+        self.seen: dict[str, int] = {}  # files that came through a port
+        self.made: dict[str, list[File]] = {port: [] for port in step.outputs}
+        self.values: dict[str, dict[int, Any]] = {port: {} for port in step.outputs}
+        self.shape: tuple[int, ...] = ()
+        self.begun = False  # tasks that are made all at once have been made
+        self.complete = False
+        self.sound = True  # no task failed, here or above
+
+
+class Flow:
+    """The state of one run of a workflow that was checked."""
+
+    def __init__(self, workflow: Workflow, catalogue: Sequence[File] = ()) -> None:
+        self._workflow = workflow
+        self._order = graph.order(workflow)
+        self._states = {
+            name: _State(name, workflow.steps[name], graph.once_ports(workflow, step))
+            for name, step in workflow.steps.items()
+        }
+        self._readers: dict[Source, list[tuple[str, str]]] = {}
+        self._queries: dict[tuple[str, str], Query] = {}
+        for name, step in workflow.steps.items():
+            for port, given in step.inputs.items():
+                self._queries[name, port] = query_of(given.where)
+                for source in given.sources:
+                    self._readers.setdefault(source, []).append((name, port))
+        for name, step in workflow.steps.items():
+            for port, given in step.inputs.items():
+                if given.is_catalogue:
+                    for file in matching(given, catalogue):
+                        self._take(name, port, file)
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    def begin(self) -> list[Task]:
+        """Return the tasks that can run from the start."""
+        return self._advance()
+
+    def done(
+        self,
+        task: Task,
+        files: Mapping[str, Sequence[File]],
+        values: Mapping[str, Any],
+    ) -> list[Task]:
+        """Take what a task has made, and return what can run now."""
+        state = self._states[task.step]
+        state.counts.done += 1
+        for port, value in values.items():
+            state.values[port][task.number] = value
+        for port, made in files.items():
+            state.made[port] += made
+            for reader in self._readers.get(Source(step=task.step, port=port), ()):
+                for file in made:
+                    self._take(*reader, file)
+        return self._advance()
+
+    def failed(self, task: Task) -> list[Task]:
+        """Note that a task has failed for good, and return what can run now."""
+        state = self._states[task.step]
+        state.counts.failed += 1
+        state.sound = False
+        return self._advance()
+
+    # -- what there is --------------------------------------------------------------------------
+
+    def counts(self) -> Mapping[str, Counts]:
+        """Return how far each step has come, parents first."""
+        return {name: self._states[name].counts for name in self._order}
+
+    def is_complete(self) -> bool:
+        """Say whether all steps are complete, and no task of any has failed."""
+        return all(state.complete and state.sound for state in self._states.values())
+
+    def starved(self) -> list[str]:
+        """Return the steps that did not run to their end, because something above failed."""
+        return [
+            name
+            for name in self._order
+            if self._states[name].complete
+            and not self._states[name].sound
+            and not self._states[name].counts.failed
+        ]
+
+    def left(self) -> Mapping[tuple[str, str], int]:
+        """Return how many files of a port came into no task, where that is any."""
+        return Counter(
+            (state.name, state.once[one.input_no])
+            for state in self._states.values()
+            for one in state.waiting
+        )
+
+    # -- how tasks come about -------------------------------------------------------------------
+
+    def _take(self, name: str, port: str, file: File) -> None:
+        """Let a file come in through a port, if it meets what the port asks."""
+        if not self._queries[name, port].meets(file.metadata):
+            return
+        state = self._states[name]
+        given = state.step.inputs[port]
+        state.seen[port] = state.seen.get(port, 0) + 1
+        if given.files_max and state.seen[port] > given.files_max:
+            return
+        if port not in state.once:
+            state.kept.setdefault(port, []).append(file)
+            return
+        number, which = len(state.files), state.once.index(port)
+        state.files.append(file)
+        state.waiting.append(
+            Waiting(number, which, file.path, file.bytes, file.metadata, (), since=0.0)
+        )
+        state.fresh = True
+
+    def _advance(self) -> list[Task]:
+        found: list[Task] = []
+        for name in self._order:  # parents first: one pass is enough
+            state = self._states[name]
+            if not state.complete:
+                found += self._tasks(state)
+                self._finish(state)
+        return found
+
+    def _finish(self, state: _State) -> None:
+        if not self._closed(state) or state.counts.ended < state.counts.made:
+            return
+        state.complete = True
+        state.sound = state.sound and self._sound(state)
+        state.counts.total = state.counts.made
+
+    def _closed(self, state: _State) -> bool:
+        """Whether nothing more will come in."""
+        return all(self._states[one].complete for one in graph.parents(self._workflow, state.name))
+
+    def _sound(self, state: _State) -> bool:
+        return all(self._states[one].sound for one in graph.parents(self._workflow, state.name))
+
+    def _tasks(self, state: _State) -> list[Task]:
+        """Return new tasks of a step."""
+        groups = self._groups(state) if state.once else self._at_once(state)
+        return list(filter(None, [self._task(state, files, values) for files, values in groups]))
+
+    def _at_once(self, state: _State) -> Iterator[tuple[dict[str, tuple[File, ...]], Any]]:
+        """Yield what the tasks of a step take that are made when all is there."""
+        if state.begun or not self._closed(state) or not self._sound(state):
+            return
+        state.begun = True
+        files, values = self._whole(state)
+        step = state.step
+        if not step.scatter:
+            for _ in range(max(1, step.tasks)):
+                yield files, values
+            return
+        lists: list[Sequence[Any]] = [
+            [(one,) for one in files[port]] if port in files else values[port]
+            for port in step.scatter
+        ]
+        if step.scatter_method == "dot":
+            state.shape = (min(map(len, lists)),)
+            rows: Iterator[tuple[Any, ...]] = zip(*lists, strict=False)
+        else:
+            sizes = tuple(map(len, lists))
+            count = 1
+            for size in sizes:
+                count *= size
+            state.shape = sizes if step.scatter_method == "nested" else (count,)
+            rows = itertools.product(*lists)
+        for row in rows:
+            element = dict(zip(step.scatter, row, strict=True))
+            yield (
+                {port: element.get(port, given) for port, given in files.items()},
+                {port: element.get(port, given) for port, given in values.items()},
+            )
+
+    def _whole(self, state: _State) -> tuple[dict[str, tuple[File, ...]], dict[str, Any]]:
+        """Return all files and values that a step takes, of ports that are not grouped."""
+        files: dict[str, tuple[File, ...]] = {}
+        values: dict[str, Any] = {}
+        for port, given in state.step.inputs.items():
+            if port in state.once:
+                continue
+            if graph.brings_files(self._workflow, given):
+                files[port] = tuple(sorted(state.kept.get(port, ()), key=_place))
+            else:
+                values[port] = self._value(given)
+        return files, values
+
+    def _value(self, given: StepInput) -> Any:
+        if given.has_value:
+            return given.value
+        if given.parameter:
+            return self._workflow.parameters[given.parameter].value
+        (source,) = given.sources
+        parent = self._states[source.step]
+        found = parent.values[source.port]
+        if graph.is_one_task(self._workflow, parent.step):
+            return found.get(1)
+        each = [found.get(number) for number in range(1, parent.counts.made + 1)]
+        return _nested(each, parent.shape) if len(parent.shape) > 1 else each
+
+    def _groups(self, state: _State) -> Iterator[tuple[dict[str, tuple[File, ...]], Any]]:
+        """Yield groups of files that are used once, with what each task gets beside them."""
+        asides = [port for port in state.step.inputs if port not in state.once]
+        if not all(self._is_there(state, port) for port in asides):
+            return
+        closed = self._closed(state) and self._sound(state)
+        if not state.fresh and not closed:
+            return
+        state.fresh = False
+        groups = list(_formed(state, closed))
+        if not groups:
+            return
+        files, values = self._whole(state)
+        for group in groups:
+            common = common_of(group.values())
+            beside = {port: self._beside(state, port, files[port], common) for port in files}
+            yield {**group, **beside}, values
+
+    def _is_there(self, state: _State, port: str) -> bool:
+        """Whether all of a port has come that each task needs."""
+        given = state.step.inputs[port]
+        parents = [self._states[source.step] for source in given.sources]
+        return all(parent.complete and parent.sound for parent in parents)
+
+    def _beside(
+        self, state: _State, port: str, files: tuple[File, ...], common: Mapping[str, Value]
+    ) -> tuple[File, ...]:
+        """Return the shared files that suit a group."""
+        given = state.step.inputs[port]
+        fit = [
+            file
+            for file in files
+            if all(file.metadata.get(key) == common.get(key) for key in given.on)
+        ]
+        return tuple(fit[: given.count] if given.count else fit)
+
+    def _task(
+        self, state: _State, files: Mapping[str, tuple[File, ...]], values: Mapping[str, Any]
+    ) -> Task | None:
+        """Return the next task of a step, or None where its condition is not met."""
+        state.counts.made += 1
+        number = state.counts.made
+        used = [
+            files[port]
+            for port, given in state.step.inputs.items()
+            if port in files and given.use == "once"
+        ]
+        common = common_of(used)
+        if state.step.when:
+            known = {**common, **values, "task": number}
+            if not parse_query(state.step.when).meets(known):
+                state.counts.skipped += 1
+                return None
+        return Task(state.name, number, files, values, common)
+
+
+def spec_of(step: Step, port: str) -> InputSpec:
+    """Return a port whose files are grouped, in the terms of transformations."""
+    given = step.inputs[port]
+    return InputSpec(name=port, use=given.use, on=given.on, count=given.count or 1)
+
+
+def matching(given: StepInput, catalogue: Sequence[File]) -> list[File]:
+    """Return the files of a catalogue that an input asks for."""
+    query = query_of(given.query or given.where)
+    wanted = given.dataset or (str(query.dataset) if query.dataset is not None else "")
+    return [
+        file
+        for file in catalogue
+        if query.meets(file.metadata) and (not wanted or file.metadata.get(DATASET) == wanted)
+    ]
+
+
+def common_of(parts: Sequence[Sequence[File]] | Any) -> dict[str, Value]:
+    """Return the keys, with their values, that all files have in common."""
+    files: list[File] = [file for part in parts for file in part]
+    if not files:
+        return {}
+    return {
+        key: value
+        for key, value in files[0].metadata.items()
+        if key != DATASET and all(_same(file.metadata.get(key), value) for file in files)
+    }
+
+
+def _same(one: Value | None, other: Value) -> bool:
+    return one == other and isinstance(one, bool) is isinstance(other, bool)
+
+
+def _place(file: File) -> tuple[str, int, str]:
+    return (file.step, file.task, file.name)
+
+
+def _formed(state: _State, closed: bool) -> Iterator[dict[str, tuple[File, ...]]]:
+    """Take groups out of what waits at a step, by the rules of transformations."""
+    closing = closed and state.grouping.partial != "never"
+    plan = Plan(state.grouping, state.specs)
+    # Nobody knows here what time it is: a group that goes `after` a time goes at the end.
+    groups = grouped(rule_of(state.grouping.rule), state.waiting, plan, now=0.0, closing=closing)
+    taken = {one for group in groups for one in group}
+    state.waiting = [one for one in state.waiting if one not in taken]
+    for group in groups:
+        parts: dict[str, list[File]] = {port: [] for port in state.once}
+        for one in group:
+            parts[state.once[one.input_no]].append(state.files[one.file_id])
+        yield {port: tuple(sorted(files, key=_place)) for port, files in parts.items()}
+
+
+def _nested(each: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Return a flat list as lists in lists."""
+    if len(shape) <= 1:
+        return each
+    size = len(each) // shape[0] if shape[0] else 0
+    return [_nested(each[i * size : (i + 1) * size], shape[1:]) for i in range(shape[0])]

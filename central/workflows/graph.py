@@ -1,0 +1,106 @@
+"""Which step of a workflow feeds which. Pure."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from pilotage.proto.workflow import FILE, Source, Step, StepInput, StepOutput, Workflow
+
+
+def sources(step: Step) -> Iterator[tuple[str, Source]]:
+    """Yield each port with each source that it names."""
+    for port, one in step.inputs.items():
+        for source in one.sources:
+            yield port, source
+
+
+def parents(workflow: Workflow, name: str) -> tuple[str, ...]:
+    """Return the steps that feed one, each once, in the order of their naming."""
+    found = (source.step for _, source in sources(workflow.steps[name]))
+    return tuple(dict.fromkeys(one for one in found if one in workflow.steps))
+
+
+def children(workflow: Workflow) -> Mapping[str, tuple[str, ...]]:
+    """Return of each step those that it feeds."""
+    found: dict[str, list[str]] = {name: [] for name in workflow.steps}
+    for name in workflow.steps:
+        for parent in parents(workflow, name):
+            found[parent].append(name)
+    return {name: tuple(fed) for name, fed in found.items()}
+
+
+def order(workflow: Workflow) -> list[str]:
+    """Return the steps, parents before their children; those of a cycle, and behind it, are not
+    among them. Where it is free, the order is that of the workflow."""
+    left = {name: len(parents(workflow, name)) for name in workflow.steps}
+    fed = children(workflow)
+    free = deque(name for name, count in left.items() if count == 0)
+    found: list[str] = []
+    while free:
+        name = free.popleft()
+        found.append(name)
+        for child in fed[name]:
+            left[child] -= 1
+            if left[child] == 0:
+                free.append(child)
+    return found
+
+
+def cycle(workflow: Workflow) -> list[str]:
+    """Return steps of which each feeds the next, and the last the first; empty where none do."""
+    rest = set(workflow.steps) - set(order(workflow))
+    if not rest:
+        return []
+    # Each of the rest has a parent in it: going up must come to a step that was met before.
+    path = [next(name for name in workflow.steps if name in rest)]
+    while True:
+        up = next(name for name in parents(workflow, path[-1]) if name in rest)
+        if up in path:
+            return path[path.index(up) :][::-1]
+        path.append(up)
+
+
+def levels(workflow: Workflow) -> dict[str, int]:
+    """Return how many steps lie before each on the longest way to it. There must be no cycle."""
+    found: dict[str, int] = {}
+    for name in order(workflow):
+        before = [found[parent] for parent in parents(workflow, name)]
+        found[name] = max(before, default=-1) + 1
+    return found
+
+
+def output_of(workflow: Workflow, source: Source) -> StepOutput | None:
+    """Return the port that a source names, if there is one."""
+    step = workflow.steps.get(source.step)
+    return None if step is None else step.outputs.get(source.port)
+
+
+def brings_files(workflow: Workflow, given: StepInput) -> bool:
+    """Say whether files come through a port, and not a value; of what is not there, files would."""
+    if given.is_catalogue:
+        return True
+    return any(
+        found is None or not found.value
+        for found in (output_of(workflow, source) for source in given.sources)
+    )
+
+
+def once_ports(workflow: Workflow, step: Step) -> list[str]:
+    """Return the ports whose files are grouped into tasks."""
+    return [
+        port
+        for port, given in step.inputs.items()
+        if given.use == "once"
+        and port not in step.scatter
+        and port not in step.gather
+        and brings_files(workflow, given)
+    ]
+
+
+def is_one_task(workflow: Workflow, step: Step) -> bool:
+    """Say whether a step has a single task, whatever comes in."""
+    return not step.scatter and step.tasks <= 1 and not once_ports(workflow, step)
+
+
+def type_of_output(output: StepOutput) -> str:
+    """Return the type of what one task gives; files count as one each."""
+    return (output.type or "any") if output.value else FILE

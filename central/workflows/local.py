@@ -1,0 +1,444 @@
+"""A workflow on this machine alone: its tasks as processes, some at a time, without a central.
+
+Each task has a folder of its own, `STEP/NUMBER`, with its files in one folder a port, and finds
+in its environment what a payload of a pilot finds. What it makes stays there. Nothing is moved
+or copied but the step's own files.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.catalogue import NotRight
+from pilotage.proto.workflow import Step, Workflow
+
+from .check import misfit
+from .errors import RunRefused
+from .flow import Counts, File, Flow, Task
+from .rendering import CannotRender, command_of, known_to, metadata_of, text_of
+
+META: Final = ".meta.json"  # behind the name of a file: what its maker says of it
+GRACE_S: Final = 5.0  # between the two signals that end a process
+SAID_MAX: Final = 2_000  # last bytes of what a failed task wrote
+VALUE_MAX_BYTES: Final = 16_000_000
+RECORD: Final = "run.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed for good."""
+
+    step: str
+    task: int
+    reason: str
+    said: str  # the last that it wrote to its standard error
+
+
+class MadeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the run has made, as its record has it."""
+
+    path: str
+    step: str
+    port: str
+    task: int
+    bytes: int
+    metadata: dict[str, Any]
+    made_of: list[str]
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a step went."""
+
+    made: int
+    done: int
+    failed: int
+    skipped: int
+    complete: bool
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run leaves in `run.json`."""
+
+    workflow: str
+    complete: bool
+    steps: dict[str, StepRecord]
+    files: list[MadeFile]
+    values: dict[str, dict[str, list[Any]]]  # by step and port, in the order of the tasks
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    complete: bool
+    counts: Mapping[str, Counts]
+    starved: Sequence[str]
+    left: Mapping[tuple[str, str], int]
+    failures: Sequence[Failure]
+    record: Record
+
+
+@dataclass
+class Place:
+    """Where and how a run goes on."""
+
+    folder: Path  # of the run
+    beside: Path  # at which the paths of steps' files begin
+    cores: int
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])  # of whoever runs it
+
+
+class _Failed(Exception):
+    """The attempt of a task has failed; the message is for people."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder of a run. Raises RunRefused where something is in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RunRefused(f"{folder} is not empty: give another folder, or remove it")
+    except OSError as why:
+        raise RunRefused(f"{folder}: {why.strerror or why}") from None
+
+
+async def run(
+    workflow: Workflow,
+    place: Place,
+    catalogue: Sequence[File] = (),
+    *,
+    progress: Callable[[Mapping[str, Counts]], None] = lambda counts: None,
+) -> Outcome:
+    """Run a checked workflow to its end. Cancelled, it ends all processes before it returns."""
+    return await _Run(workflow, place, catalogue, progress).go()
+
+
+class _Run:
+    def __init__(
+        self,
+        workflow: Workflow,
+        place: Place,
+        catalogue: Sequence[File],
+        progress: Callable[[Mapping[str, Counts]], None],
+    ) -> None:
+        self._workflow, self._place, self._progress = workflow, place, progress
+        self._flow = Flow(workflow, catalogue)
+        self._ready: deque[Task] = deque()
+        self._free = place.cores
+        self._running = 0
+        self._numbers = 0
+        self._changed = asyncio.Event()
+        self._failures: list[Failure] = []
+        self._made: list[MadeFile] = []
+        self._values: dict[str, dict[str, dict[int, Any]]] = {}
+
+    async def go(self) -> Outcome:
+        self._ready += self._flow.begin()
+        async with asyncio.TaskGroup() as group:
+            while self._ready or self._running:
+                self._changed.clear()
+                while self._ready and self._cores(self._ready[0]) <= self._free:
+                    task = self._ready.popleft()
+                    self._free -= self._cores(task)
+                    self._running += 1
+                    group.create_task(self._settle(task))
+                await self._changed.wait()
+                self._progress(self._flow.counts())
+        return self._outcome()
+
+    def _cores(self, task: Task) -> int:
+        wanted = self._workflow.steps[task.step].job.needs[0].cores_min
+        return min(wanted, self._place.cores)
+
+    async def _settle(self, task: Task) -> None:
+        """Run a task, as often as it may be tried, and tell the flow how it ended."""
+        step = self._workflow.steps[task.step]
+        self._numbers += 1
+        number, reason = self._numbers, ""
+        try:
+            for attempt in range(1, step.job.retries + 2):
+                try:
+                    files, values = await self._attempt(step, task, number, attempt)
+                except _Failed as why:
+                    reason = str(why)
+                    continue
+                self._note(task, files, values)
+                self._ready += self._flow.done(task, files, values)
+                return
+            said = _tail(self._folder_of(task).with_suffix(".stderr"))
+            self._failures.append(Failure(task.step, task.number, reason, said))
+            self._ready += self._flow.failed(task)
+        finally:
+            self._free += self._cores(task)
+            self._running -= 1
+            self._changed.set()
+
+    # -- one attempt -----------------------------------------------------------------------------
+
+    async def _attempt(
+        self, step: Step, task: Task, number: int, attempt: int
+    ) -> tuple[dict[str, list[File]], dict[str, Any]]:
+        """Return what a task has made, files and values by port. Raises _Failed."""
+        folder = self._folder_of(task)
+        if attempt > 1:
+            shutil.rmtree(folder)
+        paths = self._lay_out(step, task, folder)
+        try:
+            command = command_of(step, task, paths)
+            known = known_to(task, paths)
+            said = {name: text_of(text, known) for name, text in step.job.environment.items()}
+        except CannotRender as why:
+            raise _Failed(str(why)) from None
+        given = self._environment(step, folder, number, attempt, paths) | said
+        code = await self._process(command, folder, given, step.job.needs[0].wall_s)
+        if code not in step.job.success_codes:
+            raise _Failed(f"ended by signal {-code}" if code < 0 else f"exit code {code}")
+        files = {
+            port: self._files_of(step, task, port, folder)
+            for port, output in step.outputs.items()
+            if not output.value
+        }
+        values = {
+            port: _value_at(folder, output.value, output.type, required=output.required)
+            for port, output in step.outputs.items()
+            if output.value
+        }
+        return files, values
+
+    def _folder_of(self, task: Task) -> Path:
+        return self._place.folder / task.step / str(task.number)
+
+    def _lay_out(self, step: Step, task: Task, folder: Path) -> dict[str, list[str]]:
+        """Make the folder of a task and return the paths of its files in it, by port."""
+        folder.mkdir(parents=True)
+        (folder / ".pilotage" / "tmp").mkdir(parents=True)
+        for name in step.files:
+            shutil.copy(self._place.beside / name, folder / PurePosixPath(name).name)
+        paths: dict[str, list[str]] = {}
+        told: list[dict[str, Any]] = []
+        for port, files in task.files.items():
+            paths[port] = []
+            names: set[str] = set()
+            for file in files:
+                name = (
+                    file.name if file.name not in names else f"{file.step}-{file.task}-{file.name}"
+                )
+                names.add(name)
+                link = folder / port / name
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(file.path)
+                paths[port].append(f"{port}/{name}")
+                told.append({"port": port, "path": f"{port}/{name}", "metadata": file.metadata})
+        (folder / ".pilotage" / "inputs.json").write_bytes(msgspec.json.encode(told))
+        return paths
+
+    def _environment(
+        self,
+        step: Step,
+        folder: Path,
+        number: int,
+        attempt: int,
+        paths: Mapping[str, Sequence[str]],
+    ) -> dict[str, str]:
+        need = step.job.needs[0]
+        return {
+            "PATH": self._place.environment.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(folder),
+            "TMPDIR": str(folder / ".pilotage" / "tmp"),
+            "PILOTAGE_JOB": str(number),
+            "PILOTAGE_EPOCH": str(attempt),
+            "PILOTAGE_CORES": str(min(need.cores_min, self._place.cores)),
+            "PILOTAGE_GPUS": str(need.gpus_min),
+            "PILOTAGE_MEMORY_MB": str(need.memory_mb),
+            "PILOTAGE_WALL_S": str(need.wall_s),
+            "PILOTAGE_INPUTS": "\n".join(path for each in paths.values() for path in each),
+        }
+
+    async def _process(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], wall_s: int
+    ) -> int:
+        """Run a program to its end and return its code. Raises _Failed."""
+        with (
+            folder.with_suffix(".stdout").open("wb") as out,
+            folder.with_suffix(".stderr").open("wb") as err,
+        ):
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    cwd=folder,
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as why:
+                raise _Failed(f"{command[0]} could not be started: {why}") from None
+        try:
+            async with asyncio.timeout(wall_s):
+                return await process.wait()
+        except TimeoutError:
+            raise _Failed(f"ran longer than its limit of {wall_s} s") from None
+        finally:
+            await _end(process)
+
+    # -- what it made ----------------------------------------------------------------------------
+
+    def _files_of(self, step: Step, task: Task, port: str, folder: Path) -> list[File]:
+        output = step.outputs[port]
+        given = {"task": task.number, "transformation": task.step}
+        try:
+            pattern = text_of(output.pattern, {**task.common, **task.values, **given})
+            found = [
+                path
+                for path in sorted(folder.glob(pattern))
+                if path.is_file() and self._is_made(path, step, task, folder)
+            ]
+        except (CannotRender, ValueError) as why:
+            raise _Failed(f"outputs.{port}: {why}") from None
+        if not found and output.required:
+            raise _Failed(f"outputs.{port}: nothing matches {pattern}")
+        return [self._file(step, task, port, path) for path in found]
+
+    def _is_made(self, path: Path, step: Step, task: Task, folder: Path) -> bool:
+        """Whether a task has made a file, and was not given it."""
+        inside = path.relative_to(folder)
+        if inside.parts[0] == ".pilotage" or path.name.endswith(META):
+            return False
+        if path.is_symlink():
+            target = str(path.readlink())
+            return all(target != file.path for each in task.files.values() for file in each)
+        return str(inside) not in {PurePosixPath(name).name for name in step.files}
+
+    def _file(self, step: Step, task: Task, port: str, path: Path) -> File:
+        own = _own_metadata(path)
+        try:
+            metadata = metadata_of(self._workflow, step, step.outputs[port], task, own)
+        except (CannotRender, NotRight) as why:
+            raise _Failed(f"outputs.{port}: {path.name}: {why}") from None
+        missing = [key for key in step.outputs[port].sets if key not in metadata]
+        if missing:
+            where = f"{path.name}{META}"
+            raise _Failed(f"outputs.{port}: {missing[0]} is not said of {path.name}: no {where}?")
+        size = path.stat().st_size
+        return File(path.name, str(path), size, metadata, task.step, port, task.number)
+
+    def _note(
+        self, task: Task, files: Mapping[str, Sequence[File]], values: Mapping[str, Any]
+    ) -> None:
+        used = [file.path for each in task.files.values() for file in each]
+        for port, made in files.items():
+            self._made += [
+                MadeFile(
+                    path=self._shown(file.path),
+                    step=task.step,
+                    port=port,
+                    task=task.number,
+                    bytes=file.bytes,
+                    metadata=dict(file.metadata),
+                    made_of=[self._shown(path) for path in used],
+                )
+                for file in made
+            ]
+        for port, value in values.items():
+            self._values.setdefault(task.step, {}).setdefault(port, {})[task.number] = value
+
+    def _shown(self, path: str) -> str:
+        """Return a path as the record has it: of files of the run, from its folder on."""
+        inside = Path(path)
+        folder = self._place.folder
+        return str(inside.relative_to(folder)) if inside.is_relative_to(folder) else path
+
+    def _outcome(self) -> Outcome:
+        counts, complete = self._flow.counts(), self._flow.is_complete()
+        starved = self._flow.starved()
+        record = Record(
+            workflow=self._workflow.name,
+            complete=complete,
+            steps={
+                name: StepRecord(
+                    made=one.made,
+                    done=one.done,
+                    failed=one.failed,
+                    skipped=one.skipped,
+                    complete=not one.failed and name not in starved,
+                )
+                for name, one in counts.items()
+            },
+            files=sorted(self._made, key=lambda file: file.path),
+            values={
+                step: {port: [found[n] for n in sorted(found)] for port, found in ports.items()}
+                for step, ports in sorted(self._values.items())
+            },
+        )
+        content = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        (self._place.folder / RECORD).write_bytes(content + b"\n")
+        left = self._flow.left()
+        return Outcome(complete, counts, starved, left, self._failures, record)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process with all that it has started, first by asking."""
+    if process.returncode is None:
+        _tell(process.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await process.wait()
+        except TimeoutError:
+            pass
+    _tell(process.pid, signal.SIGKILL)  # those of its session that are left
+    await process.wait()
+
+
+def _tell(pid: int, sign: signal.Signals) -> None:
+    try:
+        os.killpg(pid, sign)
+    except ProcessLookupError:
+        pass
+
+
+def _own_metadata(path: Path) -> Mapping[str, Any]:
+    """Return what a task said of a file by itself. Raises _Failed."""
+    said = path.with_name(path.name + META)
+    try:
+        with said.open("rb") as file:
+            return msgspec.json.decode(file.read(VALUE_MAX_BYTES), type=dict[str, Any])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as why:
+        raise _Failed(f"{said.name}: expected a mapping in JSON: {why}") from None
+
+
+def _value_at(folder: Path, name: str, kind: str, *, required: bool) -> Any:
+    """Return the value in a JSON file. Raises _Failed."""
+    try:
+        with (folder / name).open("rb") as file:
+            value = msgspec.json.decode(file.read(VALUE_MAX_BYTES))
+    except FileNotFoundError:
+        if not required:
+            return None
+        raise _Failed(f"there is no {name}, which was to hold a value") from None
+    except (OSError, msgspec.DecodeError) as why:
+        raise _Failed(f"{name}: expected a value in JSON: {why}") from None
+    wrong = misfit(value, kind) if kind else None
+    if wrong is not None:
+        raise _Failed(f"{name}: {wrong}")
+    return value
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - SAID_MAX))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""

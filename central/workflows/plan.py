@@ -1,0 +1,212 @@
+"""What a workflow would make: how many tasks and files at each step. Pure.
+
+It counts with what the definition says: how many files a task makes, which values a key may have.
+Where values are only known once the files are there, it takes them as evenly spread, and says so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pilotage.proto.workflow import ALL, JOIN, KEY, Step, StepInput, Workflow
+
+from . import graph
+from .flow import File, matching
+from .keys import KeyTable, Known, agreed, key_table, query_of
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How many, as far as that can be known before; None: not at all."""
+
+    count: int | None
+    exact: bool = True
+
+    def __str__(self) -> str:
+        if self.count is None:
+            return "?"
+        return f"{self.count}" if self.exact else f"≈ {self.count}"
+
+
+NONE = Amount(0)
+UNKNOWN = Amount(None, exact=False)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What one step would do."""
+
+    step: str
+    tasks: Amount
+    inputs: Mapping[str, Amount]  # files by port
+    outputs: Mapping[str, Amount]
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the whole would do, parents first."""
+
+    steps: tuple[StepPlan, ...]
+
+    @property
+    def tasks(self) -> Amount:
+        return _sum([one.tasks for one in self.steps])
+
+    @property
+    def files(self) -> Amount:
+        return _sum([amount for one in self.steps for amount in one.outputs.values()])
+
+
+def plan(workflow: Workflow, catalogue: Sequence[File] | None = None) -> Plan:
+    """Return what a checked workflow would do; without a catalogue its files are not known."""
+    table = key_table(workflow)
+    made: dict[tuple[str, str], Amount] = {}
+    tasks: dict[str, Amount] = {}
+    found: list[StepPlan] = []
+    for name in graph.order(workflow):
+        step = workflow.steps[name]
+        inputs: dict[str, Amount] = {}
+        names: dict[str, list[str]] = {}
+        for port, given in step.inputs.items():
+            if not graph.brings_files(workflow, given):
+                continue
+            if given.is_catalogue:
+                files = None if catalogue is None else matching(given, catalogue)
+                amount = UNKNOWN if files is None else Amount(len(files))
+                names[port] = [file.name for file in files or ()]
+            else:
+                amount = _sum([_share(given, table, made, i) for i in range(len(given.sources))])
+            inputs[port] = _at_most(amount, given.files_max)
+        tasks[name] = _tasks(workflow, name, step, inputs, tasks, table)
+        outputs = {
+            port: _made(step, port, tasks[name], inputs)
+            for port, output in step.outputs.items()
+            if not output.value
+        }
+        for port, amount in outputs.items():
+            made[name, port] = amount
+        found.append(StepPlan(name, tasks[name], inputs, outputs, names))
+    return Plan(tuple(found))
+
+
+def _sum(amounts: Sequence[Amount]) -> Amount:
+    if any(one.count is None for one in amounts):
+        return UNKNOWN
+    return Amount(sum(one.count or 0 for one in amounts), all(one.exact for one in amounts))
+
+
+def _at_most(amount: Amount, most: int) -> Amount:
+    if not most or amount.count is None or amount.count <= most:
+        return amount
+    return Amount(most, amount.exact)
+
+
+def _share(
+    given: StepInput, table: KeyTable, made: Mapping[tuple[str, str], Amount], which: int
+) -> Amount:
+    """Return how many files of a source meet what the port asks."""
+    source = given.sources[which]
+    port = (source.step, source.port)
+    amount, keys = made.get(port, NONE), table.made.get(port, {})
+    if amount.count is None or not given.where:
+        return amount
+    query = query_of(given.where)
+    part, exact = 1.0, True
+    for condition in query.conditions:
+        there = keys.get(condition.key, Known()).values
+        if there is None:
+            exact = False
+            continue
+        fit = sum(condition.meets(value) for value in there) / len(there)
+        exact = exact and fit in (0.0, 1.0)
+        part *= fit
+    return Amount(math.ceil(amount.count * part), amount.exact and exact)
+
+
+def _tasks(
+    workflow: Workflow,
+    name: str,
+    step: Step,
+    inputs: Mapping[str, Amount],
+    before: Mapping[str, Amount],
+    table: KeyTable,
+) -> Amount:
+    sure = not step.when
+    once = graph.once_ports(workflow, step)
+    if step.scatter:
+        return _scattered(workflow, step, inputs, before, sure)
+    if not once:
+        return Amount(max(1, step.tasks), sure)
+    amounts = [inputs[port] for port in once]
+    if any(one.count is None for one in amounts):
+        return UNKNOWN
+    counts = [one.count or 0 for one in amounts]
+    exact = sure and all(one.exact for one in amounts)
+    grouping = step.grouping
+    rule = grouping.rule if grouping is not None else (JOIN if len(once) > 1 else "count")
+    if rule == JOIN or (len(once) > 1 and rule != ALL):
+        need = [max(1, step.inputs[port].count) for port in once]
+        groups = min(count // size for count, size in zip(counts, need, strict=True))
+        return Amount(groups, exact and not agreed(step))
+    if rule == ALL:
+        return Amount(min(1, sum(counts)), exact)
+    if grouping is None:
+        return Amount(counts[0], exact)
+    if rule not in ("count", KEY):
+        return Amount(math.ceil(counts[0] / grouping.size), False)
+    if rule == KEY:
+        parts = _spread(grouping.keys, table.taken[name, once[0]])
+        each = math.ceil(counts[0] / parts)
+        return Amount(min(counts[0], parts * math.ceil(each / grouping.size)), False)
+    if grouping.partial == "never":
+        return Amount(counts[0] // grouping.size, exact)
+    # That files wait for so long that a group goes before it is full, nobody can foresee.
+    exact = exact and (grouping.partial == "parent_done" or grouping.size == 1)
+    return Amount(math.ceil(counts[0] / grouping.size), exact)
+
+
+def _spread(names: Sequence[str], keys: Mapping[str, Known]) -> int:
+    """Return how many different values some keys have together, as far as that is known."""
+    parts = 1
+    for key in names:
+        parts *= len(keys.get(key, Known()).values or (None,))
+    return parts
+
+
+def _scattered(
+    workflow: Workflow,
+    step: Step,
+    inputs: Mapping[str, Amount],
+    before: Mapping[str, Amount],
+    sure: bool,
+) -> Amount:
+    sizes: list[int] = []
+    exact = sure
+    for port in step.scatter:
+        given = step.inputs[port]
+        if port in inputs:
+            amount = inputs[port]
+        elif given.sources:
+            # Of a step with many tasks each gives a value; what a single one gives is not known.
+            (source,) = given.sources
+            parent = workflow.steps[source.step]
+            amount = UNKNOWN if graph.is_one_task(workflow, parent) else before[source.step]
+        else:
+            value = given.value if given.has_value else workflow.parameters[given.parameter].value
+            amount = Amount(len(value))
+        if amount.count is None:
+            return UNKNOWN
+        sizes.append(amount.count)
+        exact = exact and amount.exact
+    return Amount(min(sizes) if step.scatter_method == "dot" else math.prod(sizes), exact)
+
+
+def _made(step: Step, port: str, tasks: Amount, inputs: Mapping[str, Amount]) -> Amount:
+    output = step.outputs[port]
+    if output.files == "per_input":
+        used = [one for name, one in inputs.items() if step.inputs[name].use == "once"]
+        return _sum(used)
+    if tasks.count is None:
+        return UNKNOWN
+    return Amount(tasks.count * output.files, tasks.exact and output.required)
