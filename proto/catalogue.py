@@ -340,11 +340,15 @@ def _clauses(key: str, clause: object, where: str) -> list[Condition]:
     return found
 
 
+def _listed(value: object) -> Sequence[object]:
+    return cast(Sequence[object], value) if isinstance(value, list | tuple) else ()
+
+
 def _operand(op: Op, value: object, where: str) -> Value | tuple[Value, ...]:
     if op in _LISTS:
-        several = cast(Sequence[object], value) if isinstance(value, list | tuple) else ()
+        several = _listed(value)
         if not several:
-            raise NotRight(where, cast(object, value), "a list of values")
+            raise NotRight(where, value, "a list of values")
         if len(several) > CHOICES_MAX:
             raise NotRight(where, f"{len(several)} values", f"at most {CHOICES_MAX}")
         return tuple(checked_value(one, where) for one in several)
