@@ -47,6 +47,8 @@ class Action(str, enum.Enum):
     TOKEN_ISSUE = "token_issue"
     TOKEN_READ = "token_read"
     TOKEN_REVOKE = "token_revoke"
+    DATA_READ = "data_read"  # files, their copies and metadata
+    DATA_WRITE = "data_write"  # register, change, remove; of the groups' scopes
     TRANSFORMATION_READ = "transformation_read"
     TRANSFORMATION_CONTROL = "transformation_control"  # add, steer
     WHOAMI = "whoami"
@@ -86,6 +88,8 @@ pilot_log       -          -          own        group      all        all      
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
 site_control    -          -          -          -          all        all        -          -
+data_read               -          community  community  community  all        all        -          -
+data_write              -          -          own        group      all        all        -          -
 transformation_read     -  community  own        group      all        all        -          -
 transformation_control  -  -          own        group      all        all        -          -
 token_issue     -          -          own        group      own        all        -          -

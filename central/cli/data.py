@@ -1,0 +1,499 @@
+"""`pilotage data …`: files of the catalogue, their copies and metadata."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from pilotage.proto.api_data import DatasetActionName, Direction, FileItem, FileView, ItemsReply
+from pilotage.proto.catalogue import (
+    FileState,
+    KeyType,
+    NotRight,
+    Query,
+    ReplicaState,
+    query_of_words,
+    value_of_text,
+)
+
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, COMMON, READING_S, Common, run_with
+from .present import note, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from pilotage.proto.api_data import FileDetail, Lineage
+
+    from ..client.client import AsyncClient
+
+app = App(name="data", help="Find files by their metadata; register, look at and remove them.")
+
+_WORDS = Parameter(
+    help="Conditions: particle=gamma thetaP>=20 nsb=1,5 name~run1* key !key dataset=SCOPE:NAME"
+)
+_DIDS = Parameter(help="Files, as SCOPE:NAME.")
+_PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
+DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]
+DatasetArgument = Annotated[str, Parameter(help="A dataset, as SCOPE:NAME.")]
+ReasonOption = Annotated[str, Parameter(help="Why; it is logged.")]
+
+
+# -- looking ------------------------------------------------------------------------------------
+
+
+@app.command
+def find(
+    *words: Annotated[str, _WORDS],
+    state: Annotated[
+        tuple[FileState, ...], Parameter(help="Files in these states; else Available ones.")
+    ] = (),
+    long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
+    limit: Annotated[int, Parameter(help="At most so many; 0: all.")] = 0,
+    common: Common = COMMON,
+) -> int:
+    """Find files by their metadata. All conditions must hold; quote those with < and >.
+
+    A comma means one of several values, ~ a pattern with * and ?, KEY alone that a file has it,
+    !KEY that it has not. With --json one file a line.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        query = await _query(client, words)
+        await _print_files(client, query, state or (FileState.AVAILABLE,), long, limit, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command(name="ls")
+def list_files(
+    dataset: Annotated[str, Parameter(help="A dataset, as SCOPE:NAME; none: all datasets.")] = "",
+    /,
+    *,
+    long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
+    common: Common = COMMON,
+) -> int:
+    """List the files of a dataset, whatever their state; without one, all datasets."""
+    if not dataset:
+        return datasets(common=common)
+
+    async def work(client: "AsyncClient") -> int:
+        states = tuple(one for one in FileState if one is not FileState.REMOVED)
+        await _print_files(client, {"dataset": dataset}, states, long, 0, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+async def _print_files(
+    client: "AsyncClient",
+    query: dict[str, Any],
+    states: Iterable[FileState],
+    long: bool,
+    limit: int,
+    common: Common,
+) -> None:
+    count = 0
+    async for view in client.find_files(query, states=states):
+        count += 1
+        if common.json:
+            print_json(view)
+        elif long:
+            meta = " ".join(f"{key}={_shown(view.metadata[key])}" for key in sorted(view.metadata))
+            print_line(f"{view.did}  {view.bytes}  {view.state.value}  {meta}")
+        else:
+            print_line(view.did)
+        if count == limit:
+            return
+    if not count and not common.json:
+        note("no file meets this")
+
+
+@app.command
+def show(did: DidArgument, /, *, common: Common = COMMON) -> int:
+    """Show everything of a file."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.file(did)
+        if common.json:
+            print_json(found)
+        else:
+            _print_file(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def replicas(*dids: Annotated[str, _DIDS], common: Common = COMMON) -> int:
+    """Show where copies of files are, and how they are."""
+    _some(dids)
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.replicas(dids)
+        if common.json:
+            print_json(found)
+        else:
+            rows = [
+                (did, one.storage, one.state.value, one.path)
+                for did in dids
+                for one in found.get(did, ())
+            ]
+            print_table(("file", "storage", "state", "path"), rows, empty="no copies")
+        unknown = [did for did in dids if did not in found]
+        for did in unknown:
+            note(f"there is no file {did}")
+        return Exit.REFUSED if unknown else Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def lineage(
+    did: DidArgument,
+    /,
+    *,
+    down: Annotated[bool, Parameter(help="What was made of it, not what it was made of.")] = False,
+    limit: Annotated[int, Parameter(help="At most so many jobs.")] = 100,
+    common: Common = COMMON,
+) -> int:
+    """Show the jobs that a file came of, with what they read; or those that read it."""
+
+    async def work(client: "AsyncClient") -> int:
+        direction = Direction.DOWN if down else Direction.UP
+        found = await client.lineage(did, direction, limit=limit)
+        if common.json:
+            print_json(found)
+        else:
+            _print_lineage(found, direction)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def datasets(*, common: Common = COMMON) -> int:
+    """List datasets."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = [one async for one in client.datasets()]
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        rows = [
+            (
+                one.did,
+                "open" if one.is_open else "closed",
+                one.owner,
+                " ".join(f"{key}={_shown(value)}" for key, value in one.metadata.items()),
+            )
+            for one in found
+        ]
+        print_table(("dataset", "state", "owner", "metadata"), rows, empty="there is no dataset")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def keys(
+    *pairs: Annotated[str, Parameter(help="New keys: KEY=string, KEY=number or KEY=boolean.")],
+    common: Common = COMMON,
+) -> int:
+    """List metadata keys with their types and few values; or make keys before files have them."""
+    types = dict(_split(pair) for pair in pairs)
+    known = {kind.value: kind for kind in KeyType}
+    for key, word in types.items():
+        if word not in known:
+            raise UsageError(f"{key}={word}: a key is a string, a number or a boolean")
+
+    async def work(client: "AsyncClient") -> int:
+        if types:
+            found = await client.add_metadata_keys({key: known[types[key]] for key in types})
+        else:
+            found = await client.metadata_keys()
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        rows = [(one.key, one.type.value, _few(one.values)) for one in found.keys]
+        print_table(("key", "type", "values"), rows, empty="no file has metadata")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+# -- changing -----------------------------------------------------------------------------------
+
+
+@app.command
+def register(
+    file: Annotated[
+        str, Parameter(help="JSON: a file a line, or a list; -: stdin.", allow_leading_hyphen=True)
+    ],
+    /,
+    *,
+    common: Common = COMMON,
+) -> int:
+    """Register files from outside, in any order. What is there already changes nothing.
+
+    A file is {"did": "SCOPE:NAME", "bytes": N, "adler32": "…", "metadata": {…}, "replicas":
+    [{"storage": "…", "path": "…"}], "datasets": ["SCOPE:NAME"]}. One that is wrong leaves others
+    alone; exit code 3 says that there were some.
+    """
+    items = _items(file)
+
+    async def work(client: "AsyncClient") -> int:
+        return _told(await client.register_files(items), common)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def meta(
+    did: DidArgument,
+    /,
+    *pairs: Annotated[str, _PAIRS],
+    remove: Annotated[tuple[str, ...], Parameter(help="A key that it shall not have.")] = (),
+    common: Common = COMMON,
+) -> int:
+    """Show the metadata of a file, or set and remove some. Values have the type of their key."""
+
+    async def work(client: "AsyncClient") -> int:
+        if pairs or remove:
+            values = await _values(client, pairs)
+            reply = await client.set_metadata([did], values, remove=remove)
+            if reply.refused:
+                return _told(reply, common)
+        found = await client.file(did)
+        if common.json:
+            print_json(found.file.metadata)
+        else:
+            for key in sorted(found.file.metadata):
+                print_line(f"{key:<24} {_shown(found.file.metadata[key])}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def bad(
+    *dids: Annotated[str, _DIDS],
+    storage: Annotated[str, Parameter(help="Whose copies they are.")],
+    state: Annotated[ReplicaState, Parameter(help="How they are.")] = ReplicaState.BAD,
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Declare copies corrupt, or missing, or available again.
+
+    Jobs read no such copy. A file whose last good one is corrupt is Lost.
+    """
+    _some(dids)
+
+    async def work(client: "AsyncClient") -> int:
+        reply = await client.declare_replicas(dids, storage, state=state, reason=reason)
+        return _told(reply, common)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command(name="rm")
+def remove(*dids: Annotated[str, _DIDS], common: Common = COMMON) -> int:
+    """Take files out of the catalogue. Their bytes stay on the storages, their names stay taken."""
+    _some(dids)
+
+    async def work(client: "AsyncClient") -> int:
+        return _told(await client.remove_files(dids), common)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def make(
+    dataset: DatasetArgument,
+    /,
+    *pairs: Annotated[str, _PAIRS],
+    common: Common = COMMON,
+) -> int:
+    """Make a dataset; files that are registered into it have its metadata too."""
+
+    async def work(client: "AsyncClient") -> int:
+        made = await client.make_dataset(dataset, await _values(client, pairs))
+        if common.json:
+            print_json(made)
+        else:
+            print_line(made.did)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@app.command
+def attach(
+    dataset: DatasetArgument,
+    /,
+    *dids: Annotated[str, _DIDS],
+    common: Common = COMMON,
+) -> int:
+    """Let files lie in a dataset. Their metadata stay as they are."""
+    return _act(dataset, DatasetActionName.ATTACH, _some(dids), common)
+
+
+@app.command
+def detach(
+    dataset: DatasetArgument,
+    /,
+    *dids: Annotated[str, _DIDS],
+    common: Common = COMMON,
+) -> int:
+    """Take files out of a dataset. They stay in the catalogue."""
+    return _act(dataset, DatasetActionName.DETACH, _some(dids), common)
+
+
+@app.command
+def close(dataset: DatasetArgument, /, *, common: Common = COMMON) -> int:
+    """Close a dataset: no files are added or taken out."""
+    return _act(dataset, DatasetActionName.CLOSE, (), common)
+
+
+@app.command(name="open")
+def open_again(dataset: DatasetArgument, /, *, common: Common = COMMON) -> int:
+    """Open a closed dataset again."""
+    return _act(dataset, DatasetActionName.OPEN, (), common)
+
+
+def _act(dataset: str, action: DatasetActionName, dids: Sequence[str], common: Common) -> int:
+    async def work(client: "AsyncClient") -> int:
+        return _told(await client.act_on_dataset(dataset, action, dids), common)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+# -- what was typed -----------------------------------------------------------------------------
+
+
+async def _query(client: "AsyncClient", words: Sequence[str]) -> dict[str, Any]:
+    """Return the query that words say; texts get the types of their keys."""
+    found = await client.metadata_keys()
+    try:
+        query: Query = query_of_words(words, {one.key: one.type for one in found.keys})
+    except NotRight as why:
+        raise UsageError(str(why)) from None
+    return query.document()
+
+
+async def _values(client: "AsyncClient", pairs: Sequence[str]) -> dict[str, Any]:
+    if not pairs:
+        return {}
+    types = {one.key: one.type for one in (await client.metadata_keys()).keys}
+    try:
+        return {key: value_of_text(text, types.get(key), key) for key, text in map(_split, pairs)}
+    except NotRight as why:
+        raise UsageError(str(why)) from None
+
+
+def _split(pair: str) -> tuple[str, str]:
+    key, sign, text = pair.partition("=")
+    if not sign or not key:
+        raise UsageError(f"{pair!r} is no KEY=VALUE")
+    return key, text
+
+
+def _some(dids: Sequence[str]) -> Sequence[str]:
+    if not dids:
+        raise UsageError("name at least one file, as SCOPE:NAME")
+    return dids
+
+
+def _items(file: str) -> list[FileItem]:
+    """Read files to register: a JSON list, or an object a line."""
+    import msgspec
+
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as why:
+        raise UsageError(f"{file} cannot be read: {why.strerror}") from None
+    if data.lstrip()[:1] == b"[":
+        try:
+            return msgspec.json.decode(data, type=list[FileItem])
+        except msgspec.DecodeError as why:
+            raise UsageError(f"{file}: {_wrong(why, list[FileItem], data)}") from None
+    items: list[FileItem] = []
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            try:
+                items.append(msgspec.json.decode(line, type=FileItem))
+            except msgspec.DecodeError as why:
+                said = _wrong(why, FileItem, line)
+                raise UsageError(f"{file}, line {number}: {said}") from None
+    return items
+
+
+def _wrong(why: Exception, kind: Any, data: bytes) -> str:
+    import msgspec
+
+    from pilotage.proto.wording import complaint
+
+    if not isinstance(why, msgspec.ValidationError):
+        return f"it is not JSON: {why}"
+    found = complaint(why, kind, data)
+    return f"{found.path.removeprefix('$').removeprefix('.') or 'it'}: {found.message}"
+
+
+# -- what is shown ------------------------------------------------------------------------------
+
+
+def _told(reply: ItemsReply, common: Common) -> int:
+    """Say what became of items."""
+    if common.json:
+        print_json(reply)
+    else:
+        for one in reply.refused:
+            note(f"{one.did}: {one.message}")
+        counts = {word: reply.results.count(word) for word in dict.fromkeys(reply.results)}
+        if counts:
+            print_line(", ".join(f"{count} {word.value}" for word, count in counts.items()))
+    return Exit.REFUSED if reply.refused else Exit.OK
+
+
+def _print_file(found: "FileDetail") -> None:
+    file: FileView = found.file
+    facts: list[tuple[str, object]] = [
+        ("file", file.did),
+        ("state", file.state.value),
+        ("bytes", file.bytes),
+        ("adler32", file.adler32 or "-"),
+        ("sha256", file.sha256 or "-"),
+        ("made by", f"job {file.job}, attempt {file.epoch}" if file.job else file.owner or "-"),
+        ("registered", file.at),
+        ("datasets", ", ".join(found.datasets) or "-"),
+    ]
+    facts += [(f"  {key}", _shown(file.metadata[key])) for key in sorted(file.metadata)]
+    for name, value in facts:
+        print_line(f"{name:<24} {value}")
+    for copy in found.replicas:
+        print_line(f"{'copy':<24} {copy.storage}  {copy.state.value}  {copy.path}")
+
+
+def _print_lineage(found: "Lineage", direction: Direction) -> None:
+    if not found.links:
+        print_line(
+            f"no job made {found.did}" if direction is Direction.UP else f"no job read {found.did}"
+        )
+    for link in found.links:
+        indent = "  " * (link.step - 1)
+        print_line(f"{indent}job {link.job}")
+        for word, dids in (("read", link.inputs), ("made", link.outputs)):
+            for did in dids:
+                print_line(f"{indent}  {word} {did}")
+    if found.more:
+        note("there are more; --limit shows them")
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _few(values: Sequence[object]) -> str:
+    some = ", ".join(_shown(one) for one in values[:8])
+    return some + (" …" if len(values) > 8 else "")

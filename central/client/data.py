@@ -1,0 +1,187 @@
+"""The catalogue, as the client has it: a part of `AsyncClient`."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_data import (
+    ITEMS_MAX,
+    ChangePage,
+    DatasetAction,
+    DatasetActionName,
+    DatasetPage,
+    DatasetRequest,
+    DatasetView,
+    DeclareItem,
+    DeclareRequest,
+    DidsRequest,
+    Direction,
+    FileDetail,
+    FileItem,
+    FilePage,
+    FileView,
+    FindRequest,
+    ItemsReply,
+    KeyList,
+    KeysRequest,
+    Lineage,
+    MetadataItem,
+    MetadataRequest,
+    Refusal,
+    RegisterRequest,
+    Replicas,
+    ReplicaView,
+)
+from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
+
+from .transport import Transport
+
+Item = TypeVar("Item")
+
+
+class OfData:
+    """What people do with files of the catalogue."""
+
+    _transport: Transport
+
+    async def find_files(
+        self,
+        query: Mapping[str, Any] | None = None,
+        *,
+        states: Iterable[FileState] = (FileState.AVAILABLE,),
+    ) -> AsyncIterator[FileView]:
+        """Yield files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
+        after: str | None = ""
+        while after is not None:
+            asked = FindRequest(
+                query=dict(query or {}), states=tuple(states), after=after, limit=PAGE_MAX
+            )
+            page = await self._transport.ask(FilePage, "POST", "/v1/data/find", body=asked)
+            for view in page.files:
+                yield view
+            after = page.after
+
+    async def file(self, did: str) -> FileDetail:
+        """Return a file with its copies and datasets."""
+        query = [("did", did)]
+        return await self._transport.ask(FileDetail, "GET", "/v1/data/files", query=query)
+
+    async def register_files(self, files: Iterable[FileItem]) -> ItemsReply:
+        """Register files, each by itself; to repeat it changes nothing."""
+        return await self._in_parts(
+            "/v1/data/files", list(files), lambda some: RegisterRequest(files=tuple(some))
+        )
+
+    async def replicas(self, dids: Iterable[str]) -> dict[str, list[ReplicaView]]:
+        """Return the copies of those files that are there."""
+        names, found = list(dids), dict[str, list[ReplicaView]]()
+        for start in range(0, len(names), ITEMS_MAX):
+            asked = DidsRequest(dids=tuple(names[start : start + ITEMS_MAX]))
+            reply = await self._transport.ask(Replicas, "POST", "/v1/data/replicas", body=asked)
+            found.update(reply.replicas)
+        return found
+
+    async def set_metadata(
+        self, dids: Iterable[str], metadata: Mapping[str, Any], *, remove: Iterable[str] = ()
+    ) -> ItemsReply:
+        """Set keys of files, and remove some."""
+        gone = tuple(remove)
+        changes = [MetadataItem(did=did, set=dict(metadata), remove=gone) for did in dids]
+        return await self._in_parts(
+            "/v1/data/metadata", changes, lambda some: MetadataRequest(changes=tuple(some))
+        )
+
+    async def declare_replicas(
+        self,
+        dids: Iterable[str],
+        storage: str,
+        *,
+        state: ReplicaState = ReplicaState.BAD,
+        reason: str = "",
+    ) -> ItemsReply:
+        """Say how copies are: a file whose last good one is bad is lost."""
+        items = [DeclareItem(did=did, storage=storage, state=state) for did in dids]
+        return await self._in_parts(
+            "/v1/data/declare",
+            items,
+            lambda some: DeclareRequest(replicas=tuple(some), reason=reason),
+        )
+
+    async def remove_files(self, dids: Iterable[str]) -> ItemsReply:
+        """Take files out of the catalogue; their bytes stay where they are."""
+        return await self._in_parts(
+            "/v1/data/remove", list(dids), lambda some: DidsRequest(dids=tuple(some))
+        )
+
+    async def _in_parts(
+        self, path: str, items: list[Item], body: Callable[[list[Item]], object]
+    ) -> ItemsReply:
+        """Ask in parts that one request takes, and join the answers."""
+        joined = ItemsReply(results=[])
+        for start in range(0, len(items), ITEMS_MAX):
+            asked = body(items[start : start + ITEMS_MAX])
+            reply = await self._transport.ask(ItemsReply, "POST", path, body=asked)
+            joined.results.extend(reply.results)
+            joined.refused.extend(
+                Refusal(item=start + one.item, did=one.did, field=one.field, message=one.message)
+                for one in reply.refused
+            )
+        return joined
+
+    async def file_changes(self, since: int = 0, *, limit: int = PAGE_MAX) -> ChangePage:
+        """Return files that have changed after a number, in order; ask again after the last."""
+        query = [("since", str(since)), ("limit", str(limit))]
+        return await self._transport.ask(ChangePage, "GET", "/v1/data/changes", query=query)
+
+    async def lineage(
+        self, did: str, direction: Direction = Direction.UP, *, limit: int = 100
+    ) -> Lineage:
+        """Return the jobs that a file came of (up), or that read it (down)."""
+        query = [
+            ("did", did),
+            ("direction", Direction(direction).value),
+            ("limit", str(limit)),
+        ]
+        return await self._transport.ask(Lineage, "GET", "/v1/data/lineage", query=query)
+
+    async def make_dataset(
+        self, did: str, metadata: Mapping[str, Any] | None = None
+    ) -> DatasetView:
+        """Make a dataset; files that are registered into it have its metadata too."""
+        asked = DatasetRequest(did=did, metadata=dict(metadata or {}))
+        return await self._transport.ask(DatasetView, "POST", "/v1/data/datasets", body=asked)
+
+    async def datasets(self) -> AsyncIterator[DatasetView]:
+        """Yield datasets in order of their names."""
+        after: str | None = ""
+        while after is not None:
+            query = [("limit", str(PAGE_MAX)), *([("after", after)] if after else [])]
+            page = await self._transport.ask(DatasetPage, "GET", "/v1/data/datasets", query=query)
+            for view in page.datasets:
+                yield view
+            after = page.after
+
+    async def act_on_dataset(
+        self, dataset: str, action: DatasetActionName, dids: Iterable[str] = ()
+    ) -> ItemsReply:
+        """Open or close a dataset, attach or detach files."""
+        names = list(dids)
+        if not names:
+            asked = DatasetAction(dataset=dataset, action=action)
+            return await self._transport.ask(
+                ItemsReply, "POST", "/v1/data/datasets/actions", body=asked
+            )
+        return await self._in_parts(
+            "/v1/data/datasets/actions",
+            names,
+            lambda some: DatasetAction(dataset=dataset, action=action, dids=tuple(some)),
+        )
+
+    async def metadata_keys(self) -> KeyList:
+        """Return all metadata keys with their types."""
+        return await self._transport.ask(KeyList, "GET", "/v1/data/keys")
+
+    async def add_metadata_keys(self, keys: Mapping[str, KeyType]) -> KeyList:
+        """Make keys with their types before files have them."""
+        asked = KeysRequest(keys=dict(keys))
+        return await self._transport.ask(KeyList, "POST", "/v1/data/keys", body=asked)

@@ -1,0 +1,426 @@
+"""What people do with the catalogue: rights, bodies into records, records into what is shown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from pilotage.proto.api_data import (
+    LINKS_MAX,
+    ChangePage,
+    DatasetAction,
+    DatasetActionName,
+    DatasetPage,
+    DatasetRequest,
+    DatasetView,
+    DeclareRequest,
+    DidsRequest,
+    Direction,
+    FileDetail,
+    FileItem,
+    FilePage,
+    FileView,
+    FindRequest,
+    ItemResult,
+    ItemsReply,
+    KeyList,
+    KeysRequest,
+    KeyView,
+    Lineage,
+    LineageLink,
+    MetadataRequest,
+    Refusal,
+    RegisterRequest,
+    Replicas,
+    ReplicaView,
+)
+from pilotage.proto.catalogue import (
+    Did,
+    NotRight,
+    check_key,
+    check_path,
+    checked_metadata,
+    parse_query,
+)
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..errors import Refused
+from ..observe.events import Log
+from ..observe.times import shown
+from ..store.catalogue import (
+    Clash,
+    DatasetRow,
+    FileRow,
+    MetadataChange,
+    NewDataset,
+    NewFile,
+    NewReplica,
+    Outcome,
+    Place,
+    ReplicaChange,
+    ReplicaRow,
+)
+from ..store.records import Owner
+from .protocol import Catalogue
+from .rights import Writing, community_of, writing
+
+
+class Owners(Protocol):
+    """Identities, as they are named."""
+
+    def by_id(self, owner_id: int) -> str: ...
+    async def get(self, community: str, caller: User) -> Owner: ...
+
+
+Item = TypeVar("Item")
+
+
+class CatalogueService:
+    """The catalogue, for faces."""
+
+    def __init__(self, catalogue: Catalogue, owners: Owners, log: Log) -> None:
+        self._catalogue, self._owners, self._log = catalogue, owners, log
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def find(self, caller: User, asked: FindRequest, /) -> FilePage:
+        """Return files that meet a query. Raises Refused with the field."""
+        community = community_of(caller)
+        try:
+            query = parse_query(asked.query)
+            found = await self._catalogue.find(
+                community,
+                query,
+                states=frozenset(asked.states),
+                after=_place(asked.after),
+                limit=asked.limit,
+            )
+        except NotRight as why:
+            raise refused(why) from None
+        after = None if found.next is None else f"{found.next.set_id}.{found.next.file_id}"
+        return FilePage(files=[self._view(row) for row in found.files], after=after)
+
+    async def file(self, caller: User, name: str, /) -> FileDetail:
+        """Return everything of a file. Raises Refused, NOT_FOUND."""
+        community, did = community_of(caller), _did(name, "did")
+        (row,) = await self._catalogue.files(community, [did])
+        if row is None:
+            raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
+        copies = (await self._catalogue.replicas(community, [did])).get(did, [])
+        datasets = (await self._catalogue.datasets_of([row.file_id])).get(row.file_id, [])
+        return FileDetail(
+            file=self._view(row),
+            replicas=[_replica(copy) for copy in copies],
+            datasets=[str(one) for one in datasets],
+        )
+
+    async def replicas(self, caller: User, asked: DidsRequest, /) -> Replicas:
+        community = community_of(caller)
+        dids = [_did(text, f"dids[{i}]") for i, text in enumerate(asked.dids)]
+        found = await self._catalogue.replicas(community, dids)
+        return Replicas(
+            replicas={str(did): [_replica(copy) for copy in found[did]] for did in found}
+        )
+
+    async def changes(self, caller: User, /, *, since: int, limit: int) -> ChangePage:
+        rows, last = await self._catalogue.changes(community_of(caller), since, limit)
+        return ChangePage(files=[self._view(row) for row in rows], last=last)
+
+    async def lineage(
+        self, caller: User, name: str, direction: Direction, /, *, limit: int
+    ) -> Lineage:
+        community, did = community_of(caller), _did(name, "did")
+        (row,) = await self._catalogue.files(community, [did])
+        if row is None:
+            raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
+        links, more = await self._catalogue.lineage(
+            community, did, direction, min(limit, LINKS_MAX)
+        )
+        return Lineage(
+            did=str(did),
+            links=[
+                LineageLink(
+                    job=job,
+                    inputs=[str(one) for one in inputs],
+                    outputs=[str(one) for one in outputs],
+                    step=step,
+                )
+                for job, inputs, outputs, step in links
+            ],
+            more=more,
+        )
+
+    # -- writing --------------------------------------------------------------------------------
+
+    async def register(self, caller: User, asked: RegisterRequest, /) -> ItemsReply:
+        """Register files, each by itself."""
+        community, right = community_of(caller), writing(caller)
+        owner = await self._owners.get(community, caller)
+        judged = _Judged(asked.files, [one.did for one in asked.files])
+
+        def made(one: FileItem) -> NewFile:
+            did = Did.parse(one.did)
+            if not right.takes(did.scope):
+                raise NotRight("did", one.did, right.refusal(did.scope))
+            return _new_file(one, did, owner.owner_id)
+
+        files = judged.each(made)
+        return judged.reply(await self._catalogue.register(community, files))
+
+    async def set_metadata(self, caller: User, asked: MetadataRequest, /) -> ItemsReply:
+        community = community_of(caller)
+        allowed = await self._allowed(caller, [one.did for one in asked.changes])
+        judged = _Judged(asked.changes, [one.did for one in asked.changes])
+        changes = judged.each(
+            lambda one: MetadataChange(
+                did=allowed(one.did),
+                metadata=checked_metadata(one.set, "set"),
+                remove=_keys(one.remove),
+            )
+        )
+        return judged.reply(await self._catalogue.set_metadata(community, changes))
+
+    async def declare(self, caller: User, asked: DeclareRequest, /) -> ItemsReply:
+        """Say how copies are."""
+        community = community_of(caller)
+        allowed = await self._allowed(caller, [one.did for one in asked.replicas])
+        judged = _Judged(asked.replicas, [one.did for one in asked.replicas])
+        changes = judged.each(
+            lambda one: ReplicaChange(did=allowed(one.did), storage=one.storage, state=one.state)
+        )
+        outcomes = await self._catalogue.declare(community, changes)
+        for change, outcome in zip(changes, outcomes, strict=True):
+            if outcome.changed and change.state is not None:
+                self._log(
+                    "replica_declared",
+                    did=str(change.did),
+                    storage=change.storage,
+                    state=change.state.value,
+                    who=caller.subject,
+                    why=asked.reason,
+                )
+        return judged.reply(outcomes)
+
+    async def remove(self, caller: User, asked: DidsRequest, /) -> ItemsReply:
+        """Take files out of the catalogue; their bytes stay where they are."""
+        community = community_of(caller)
+        allowed = await self._allowed(caller, asked.dids)
+        judged = _Judged(asked.dids, asked.dids)
+        dids = judged.each(allowed)
+        outcomes = await self._catalogue.remove(community, dids)
+        count = sum(outcome.changed for outcome in outcomes)
+        if count:
+            self._log("files_removed", count=count, who=caller.subject, first=str(dids[0]))
+        return judged.reply(outcomes)
+
+    async def _allowed(self, caller: User, names: Sequence[str]) -> "_Allowed":
+        """Return what tells which of these files the caller may change."""
+        community, right = community_of(caller), writing(caller)
+        if not right.own:
+            return _Allowed(right, {}, 0)
+        dids: list[Did] = []
+        for name in names:
+            try:
+                dids.append(Did.parse(name))
+            except NotRight:
+                continue  # it is said where the item is judged
+        owner = await self._owners.get(community, caller)
+        rows = await self._catalogue.files(community, dids)
+        return _Allowed(right, {row.did: row.owner_id for row in rows if row}, owner.owner_id)
+
+    # -- datasets and keys ----------------------------------------------------------------------
+
+    async def make_dataset(self, caller: User, asked: DatasetRequest, /) -> DatasetView:
+        community, right = community_of(caller), writing(caller)
+        owner = await self._owners.get(community, caller)
+        try:
+            did = Did.parse(asked.did)
+            if not right.takes(did.scope):
+                raise Refused(Code.FORBIDDEN, f"did: {right.refusal(did.scope)}", field="did")
+            metadata = checked_metadata(asked.metadata)
+            made = await self._catalogue.make_dataset(
+                community, NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
+            )
+        except NotRight as why:
+            raise refused(why) from None
+        return self._dataset(made)
+
+    async def datasets(self, caller: User, /, *, after: str, limit: int) -> DatasetPage:
+        community = community_of(caller)
+        begin = _did(after, "after") if after else None
+        rows = await self._catalogue.datasets(community, after=begin, limit=limit + 1)
+        more = str(rows[limit - 1].did) if len(rows) > limit else None
+        return DatasetPage(datasets=[self._dataset(row) for row in rows[:limit]], after=more)
+
+    async def act_on_dataset(self, caller: User, asked: DatasetAction, /) -> ItemsReply:
+        """Open, close, attach or detach. Raises Refused, NOT_FOUND or FORBIDDEN."""
+        community, right = community_of(caller), writing(caller)
+        dataset = _did(asked.dataset, "dataset")
+        row = await self._catalogue.dataset(community, dataset)
+        if row is None:
+            raise Refused(Code.NOT_FOUND, f"there is no dataset {dataset}", field="dataset")
+        if not right.takes(dataset.scope):
+            raise Refused(Code.FORBIDDEN, f"dataset: {right.refusal(dataset.scope)}")
+        if right.own and row.owner_id != (await self._owners.get(community, caller)).owner_id:
+            raise Refused(Code.FORBIDDEN, f"dataset: {dataset} is not your own", field="dataset")
+        if asked.action in (DatasetActionName.OPEN, DatasetActionName.CLOSE):
+            is_open = asked.action is DatasetActionName.OPEN
+            await self._catalogue.open_dataset(community, dataset, is_open)
+            return ItemsReply(results=[])
+        judged = _Judged(asked.dids, asked.dids)
+        dids = judged.each(Did.parse)
+        there = asked.action is DatasetActionName.ATTACH
+        return judged.reply(await self._catalogue.attach(community, dataset, dids, there=there))
+
+    async def keys(self, caller: User, /) -> KeyList:
+        rows = await self._catalogue.keys(community_of(caller))
+        return KeyList(
+            keys=[KeyView(key=row.key, type=row.type, values=list(row.values)) for row in rows]
+        )
+
+    async def add_keys(self, caller: User, asked: KeysRequest, /) -> KeyList:
+        community, _ = community_of(caller), writing(caller)
+        try:
+            for key in asked.keys:
+                check_key(key, f"keys.{key[:80]}")
+            await self._catalogue.add_keys(community, asked.keys)
+        except NotRight as why:
+            raise refused(why) from None
+        return await self.keys(caller)
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def _view(self, row: FileRow) -> FileView:
+        return FileView(
+            did=str(row.did),
+            bytes=row.bytes,
+            state=row.state,
+            metadata=dict(row.metadata),
+            adler32=row.adler32,
+            sha256=row.sha256,
+            owner=self._owners.by_id(row.owner_id) if row.owner_id else "",
+            job=row.job_id,
+            epoch=row.epoch,
+            at=shown(row.created_at),
+            seq=row.seq,
+        )
+
+    def _dataset(self, row: DatasetRow) -> DatasetView:
+        return DatasetView(
+            did=str(row.did),
+            is_open=row.is_open,
+            metadata=dict(row.metadata),
+            owner=self._owners.by_id(row.owner_id) if row.owner_id else "",
+            at=shown(row.created_at),
+        )
+
+
+class _Allowed:
+    """Tells which files a caller may change; NotRight says why not."""
+
+    def __init__(self, right: Writing, owners: Mapping[Did, int], owner_id: int) -> None:
+        self._right, self._owners, self._owner_id = right, owners, owner_id
+
+    def __call__(self, name: str) -> Did:
+        did = Did.parse(name)
+        if not self._right.takes(did.scope):
+            raise NotRight("did", name, self._right.refusal(did.scope))
+        if self._right.own and self._owners.get(did, self._owner_id) != self._owner_id:
+            raise NotRight("did", name, "a file of your own")
+        return did
+
+
+class _Judged:
+    """Items of a request: those that are wrong by themselves, and what became of the others."""
+
+    def __init__(self, items: Sequence[Any], names: Sequence[str]) -> None:
+        self._items, self._names = items, names
+        self._clashes: dict[int, Clash] = {}
+
+    def each(self, made: Callable[[Any], Item]) -> list[Item]:
+        """Return what is made of each item; what is wrong is kept for the answer."""
+        found: list[Item] = []
+        for i, item in enumerate(self._items):
+            try:
+                found.append(made(item))
+            except NotRight as why:
+                clash = Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
+                self._clashes[i] = clash
+        return found
+
+    def reply(self, outcomes: Sequence[Outcome]) -> ItemsReply:
+        rest = iter(outcomes)
+        results: list[ItemResult] = []
+        refusals: list[Refusal] = []
+        for i, name in enumerate(self._names):
+            outcome = Outcome(clash=self._clashes[i]) if i in self._clashes else next(rest)
+            results.append(_result(outcome))
+            if outcome.clash is not None:
+                field, message = outcome.clash.field, str(outcome.clash)
+                refusals.append(Refusal(item=i, did=name, field=field, message=message))
+        return ItemsReply(results=results, refused=refusals)
+
+
+def _result(outcome: Outcome) -> ItemResult:
+    if outcome.clash is not None:
+        return ItemResult.REFUSED
+    if outcome.new:
+        return ItemResult.NEW
+    return ItemResult.CHANGED if outcome.changed else ItemResult.SAME
+
+
+def _new_file(one: FileItem, did: Did, owner_id: int) -> NewFile:
+    copies: list[NewReplica] = []
+    for copy in one.replicas:
+        path = copy.path or did.name
+        check_path(path, "replicas.path")
+        copies.append(NewReplica(storage=copy.storage, path=path))
+    if not one.adler32 and not one.sha256:
+        raise NotRight("adler32", "", "a checksum: adler32 or sha256")
+    return NewFile(
+        did=did,
+        bytes=one.bytes,
+        adler32=one.adler32,
+        sha256=one.sha256,
+        metadata=checked_metadata(one.metadata),
+        replicas=tuple(copies),
+        datasets=tuple(Did.parse(text, "datasets") for text in one.datasets),
+        owner_id=owner_id,
+    )
+
+
+def _keys(keys: Sequence[str]) -> tuple[str, ...]:
+    for key in keys:
+        check_key(key, "remove")
+    return tuple(keys)
+
+
+def _replica(row: ReplicaRow) -> ReplicaView:
+    return ReplicaView(
+        storage=row.storage, path=row.path, state=row.state, at=shown(row.changed_at)
+    )
+
+
+def _did(text: str, where: str) -> Did:
+    try:
+        return Did.parse(text, where)
+    except NotRight as why:
+        raise refused(why) from None
+
+
+def _place(text: str) -> Place | None:
+    """Return where a page begins. Raises NotRight."""
+    if not text:
+        return None
+    numbers = text.split(".")
+    if len(numbers) != 2 or not all(_is_number(one) for one in numbers):
+        raise NotRight("after", text, "what the page before says in `after`")
+    return Place(int(numbers[0]), int(numbers[1]))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 16
+
+
+def refused(why: NotRight) -> Refused:
+    """Return what a face answers."""
+    return Refused(Code.INVALID, str(why), field=why.field)
