@@ -33,7 +33,7 @@ LEASE_OVER = "lease_over"  # among the ways in which attempts end: their pilots 
 
 def counted(state: JobState, site: str) -> tuple[str, JobState]:
     """Return under which site and state a job is counted."""
-    return (site if state in AT_A_SITE else ""), state
+    return (site, state) if state in AT_A_SITE else ("", state)
 
 
 class Aftermath:
@@ -155,7 +155,7 @@ class Aftermath:
     def _ended(self, lease: Lease, change: End) -> None:
         old = state_of(lease)
         if lease.phase is Phase.LIVE:
-            self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
+            self._queue.ended(lease, used_core_s(lease, change.usage, change.at))
         self._hosts.ended(
             lease, change.how, change.usage, is_good=not change.failed, why=change.reason
         )

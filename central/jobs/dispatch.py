@@ -53,11 +53,11 @@ class Dispatch:
         presence = await self._presence(caller, message.gen, message.session)
         judged = await self._reports.judge(presence, message.reports) if message.reports else []
         answer = await self._asks.answer(presence, message.ask, judged)
-        replies = (one.reply() for one in judged)
+        replies = [one.reply() for one in judged]
         self._turn_s.observe(self._clock.monotonic() - began)
         return TurnReply(
             term=self._term,
-            reports=tuple(reply for reply in replies if reply is not None),
+            reports=tuple([reply for reply in replies if reply is not None]),
             ask=answer,
             stop=tuple(self._stops(presence)),
             drain=presence.drain,

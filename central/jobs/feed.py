@@ -46,7 +46,9 @@ class Feed:
         reason: str = "",
     ) -> None:
         """Say that a job has moved."""
-        self.jobs(kind, (job,), state, site=site, pilot=pilot, reason=reason)
+        self._seq += 1
+        at, community = self._clock.wall(), kind.community
+        self._publish(Entry(self._seq, at, kind, community, job, state, site, pilot, reason))
 
     def jobs(
         self,

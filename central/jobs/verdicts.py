@@ -68,9 +68,11 @@ def believed(report: Report, *, lived_s: float, cores: int) -> Report:
     Nothing happened before the match, and nobody has used time that has not passed. What a pilot
     says beyond that would be charged to the owner of the job, and date its end to another day.
     """
+    usage = report.usage
+    if usage is None and 0.0 <= report.ago_s <= lived_s:
+        return report
     longest_s = lived_s * (1 + DRIFT) + GRACE_S
     ago_s = min(max(0.0, report.ago_s), lived_s)
-    usage = report.usage
     if usage is not None:
         wall_s = min(usage.wall_s, longest_s)
         frozen_s = min(usage.frozen_s, longest_s - wall_s)
