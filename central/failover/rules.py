@@ -1,0 +1,345 @@
+"""The rules of failover as data: what to do about a failure, a transformation, a task that is odd.
+
+Ordered, the first one that fits wins. A set of rules is a YAML file; ours ships with the package,
+and a production puts its own before them.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.failures import FailureClass
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How
+from pilotage.proto.nearest import unknown
+from pilotage.proto.patterns import whole
+from pilotage.proto.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.transformation_states import InputState, TransformationState
+from pilotage.proto.wording import as_json, complaint, steps
+
+PACKAGE: Final = "pilotage.central.failover"
+DEFAULT_FILE: Final = "default_rules.yaml"
+TEXT_MAX: Final = 1_000_000
+RULES_MAX: Final = 1_000
+LEASE_OVER: Final = "lease_over"
+# An unknown word of a pilot is `other`; one in a rule is a mistake.
+HOWS: Final = frozenset({LEASE_OVER, *(how.value for how in How)})
+
+_Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+_Part = Annotated[float, Meta(ge=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1, max_length=80)]
+_BudgetName = Annotated[str, Meta(pattern=whole("[a-z][a-z_]*"), max_length=32)]
+
+
+class Do(str, enum.Enum):
+    """What is done."""
+
+    # about a failure
+    RETRY = "retry"  # run it again as it is
+    GROW_MEMORY = "grow_memory"  # run it again with more
+    GROW_TIME = "grow_time"
+    SPLIT = "split"  # two tasks of half the inputs each
+    BISECT = "bisect"  # the same, to find the input that it fails of
+    PROBLEMATIC = "problematic"  # its only input is bad: no task gets it any more
+    MISSING = "missing"  # the input that has no good copy; the others make new groups
+    RETRY_UPLOAD = "retry_upload"  # what it left, not the work
+    SUSPEND_HOST = "suspend_host"  # the host gets no jobs for a time
+    IGNORE = "ignore"
+    GIVE_UP = "give_up"  # a person has to look
+    # about a transformation
+    PAUSE = "pause"
+    COMPLETE = "complete"
+    FLUSH = "flush"
+    REASSIGN = "reassign"
+    REPORT = "report"
+    NOTHING = "nothing"  # the rules below are not looked at
+    # about a task whose job, outputs and inputs do not agree
+    JOB_DONE = "job_done"
+    JOB_FAILED = "job_failed"
+    CLEAN_OUTPUTS = "clean_outputs"
+    INPUTS_PROCESSED = "inputs_processed"
+    INPUTS_UNUSED = "inputs_unused"
+    INPUTS_MAX_RESET = "inputs_max_reset"
+    INPUTS_REMOVED = "inputs_removed"
+
+
+OF_FAILURES: Final = (
+    *(Do.RETRY, Do.GROW_MEMORY, Do.GROW_TIME, Do.SPLIT, Do.BISECT, Do.PROBLEMATIC, Do.MISSING),
+    *(Do.RETRY_UPLOAD, Do.SUSPEND_HOST, Do.IGNORE, Do.GIVE_UP),
+)
+OF_TRANSFORMATIONS: Final = (
+    *(Do.PAUSE, Do.COMPLETE, Do.FLUSH, Do.REASSIGN, Do.REPORT, Do.NOTHING),
+)
+OF_RECOVERY: Final = (
+    *(Do.JOB_DONE, Do.JOB_FAILED, Do.CLEAN_OUTPUTS, Do.INPUTS_PROCESSED, Do.INPUTS_UNUSED),
+    *(Do.INPUTS_MAX_RESET, Do.INPUTS_REMOVED, Do.NOTHING),
+)
+
+
+class _Entry(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    pass
+
+
+class Step(_Entry, frozen=True, kw_only=True):
+    """One thing that a rule does about a failure."""
+
+    do: Do
+    elsewhere: bool = False  # on another host than the one that failed
+    wait_s: _Seconds = 0.0  # before it, times the square of how often that was done
+    host_s: _Seconds = 0.0  # for so long the host is avoided, or suspended
+    factor: Annotated[float, Meta(gt=1, le=100)] | None = None  # by which memory or time grow
+    ladder_mb: tuple[Annotated[int, Meta(ge=1, le=100_000_000)], ...] = ()  # then the next of these
+
+
+class WhenFailed(_Entry, frozen=True, kw_only=True):
+    """Which failures. What is not said holds for all."""
+
+    classes: tuple[FailureClass, ...] = msgspec.field(name="class", default=())
+    how: tuple[str, ...] = ()  # words of `How`, or lease_over
+    signals: tuple[Annotated[int, Meta(ge=1, le=64)], ...] = ()
+    exit_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = ()
+    says: tuple[
+        Annotated[str, Meta(min_length=1, max_length=200)], ...
+    ] = ()  # the pilot, in any case
+    seen_from: _Count = 0  # failures of this class that the task has had, this one too
+    seen_to: _Count | None = None
+    same_on_hosts: _Count = 0  # on at least so many hosts it failed alike
+    host_failed: _Count = 0  # at least so many other jobs failed on the host lately
+    inputs_from: _Count = 0  # of the task
+    inputs_to: _Count | None = None
+
+
+class FailureRule(_Entry, frozen=True, kw_only=True):
+    """What is done about failures. It fits only while its budget lasts and its steps can be."""
+
+    name: _Name
+    when: WhenFailed = WhenFailed()
+    then: Annotated[tuple[Step, ...], Meta(min_length=1, max_length=8)]
+    counts_against: str = ""  # a budget; empty: nothing
+    dry_run: bool = False  # say what it would do, and look at the rules below
+    why: str = ""  # for people
+
+
+class Parent(str, enum.Enum):
+    """How far the transformation stands that makes the inputs."""
+
+    NONE = "none"  # there is none
+    OPEN = "open"
+    DONE = "done"
+
+
+class WhenTransformation(_Entry, frozen=True, kw_only=True):
+    """Which transformations. What is not said holds for all."""
+
+    types: tuple[str, ...] = ()  # of their jobs
+    not_types: tuple[str, ...] = ()
+    states: tuple[TransformationState, ...] = ()
+    parent: tuple[Parent, ...] = ()
+    parent_types: tuple[str, ...] = ()  # where it has one
+    has_inputs: bool | None = None
+    all_processed: bool | None = None
+    unused: bool | None = None  # whether any input is
+    less_than_a_group: bool | None = None  # are unused
+    tasks_over: bool | None = None  # it has had tasks, and all have ended
+    failed_inputs: bool | None = None  # inputs are Assigned to tasks that have failed
+    flushes_below: _Count | None = None
+    reassigns_below: _Count | None = None
+    new_failures: bool | None = None  # since the last cycle
+    not_after: tuple[str, ...] = ()  # rules that have fitted in this cycle
+    failed: tuple[FailureClass, ...] = ()  # of any one of these; empty: of any
+    of_first: _Count = 0  # of the first so many tasks …
+    of_last: _Count = 0  # … or the last
+    least: _Count = 1  # where at least so many have ended
+    above: _Part | None = None  # more than this part failed so
+
+
+class TransformationRule(_Entry, frozen=True, kw_only=True):
+    """What is done about a transformation, each cycle."""
+
+    name: _Name
+    when: WhenTransformation = WhenTransformation()
+    then: Annotated[tuple[Do, ...], Meta(min_length=1, max_length=8)]
+    go_on: bool = False  # the rules below are looked at too
+    dry_run: bool = False
+    why: str = ""
+
+
+class Outputs(str, enum.Enum):
+    """Which outputs of a task are there."""
+
+    ALL = "all"
+    SOME = "some"
+    NONE = "none"
+
+
+class WhenOdd(_Entry, frozen=True, kw_only=True):
+    """Which tasks, by job, outputs and inputs. What is not said holds for all."""
+
+    job: tuple[JobState, ...] = ()
+    outputs: tuple[Outputs, ...] = ()
+    has_inputs: bool | None = None
+    inputs: tuple[InputState, ...] = ()  # all are in one of these
+    not_inputs: tuple[InputState, ...] = ()  # not all are in one of these
+    inputs_there: bool | None = None  # in the catalogue
+    other_task: bool | None = None  # another task has had the same inputs
+    other_task_did: bool | None = None  # and has brought all of its outputs
+    errors_left: bool | None = None  # the inputs may fail once more
+
+
+class RecoveryRule(_Entry, frozen=True, kw_only=True):
+    """What makes job, outputs and inputs of a task agree again."""
+
+    name: _Name
+    when: WhenOdd = WhenOdd()
+    then: Annotated[tuple[Do, ...], Meta(min_length=1, max_length=8)]
+    dry_run: bool = False
+    why: str = ""
+
+
+class RuleSet(_Entry, frozen=True, kw_only=True):
+    """Rules, and how often each budget may be drawn on for one task."""
+
+    budgets: dict[_BudgetName, _Count] = {}
+    failures: Annotated[tuple[FailureRule, ...], Meta(max_length=RULES_MAX)] = ()
+    transformations: Annotated[tuple[TransformationRule, ...], Meta(max_length=RULES_MAX)] = ()
+    recovery: Annotated[tuple[RecoveryRule, ...], Meta(max_length=RULES_MAX)] = ()
+
+
+Rule = FailureRule | TransformationRule | RecoveryRule
+R = TypeVar("R", bound=FailureRule | TransformationRule | RecoveryRule)
+
+
+class BadRules(ValueError):
+    """Rules do not read. The message names file, line, field, value and what would be right."""
+
+
+def read_rules(text: str, where: str, *, base: RuleSet | None = None) -> RuleSet:
+    """Return the rules in a text; `base` has those that come after them. Raises BadRules.
+
+    A rule with the name of one of `base` stands in its place; the others come before all of it.
+    """
+    if len(text) > TEXT_MAX:
+        raise BadRules(f"{where}: has more than {TEXT_MAX} characters")
+    try:
+        found: Any = load_strictly(text)
+    except NotYaml as why:
+        raise BadRules(f"{_at(where, why.line)}: {why.why}") from None
+    try:
+        own = msgspec.convert({} if found is None else found, RuleSet, strict=True)
+    except RecursionError:
+        raise BadRules(f"{where}: it holds itself") from None
+    except msgspec.ValidationError as why:
+        told = complaint(why, RuleSet, as_json(found))
+        path = told.path.removeprefix("$").removeprefix(".")
+        place = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
+        said = f"{path}: {told.message}" if path else told.message
+        raise BadRules(f"{_at(where, line_of(text, place))}: {said}") from None
+    made = own if base is None else joined(own, base)
+    for place, said in _faults(own, made.budgets):
+        raise BadRules(f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}")
+    return made
+
+
+def default_rules() -> RuleSet:
+    """Return the rules that ship with the package."""
+    text = files(PACKAGE).joinpath(DEFAULT_FILE).read_text(encoding="utf-8")
+    return read_rules(text, DEFAULT_FILE)
+
+
+def joined(own: RuleSet, base: RuleSet) -> RuleSet:
+    """Return both: what is new in `own` first, what has the name of one of `base` in its place."""
+    return RuleSet(
+        budgets={**base.budgets, **own.budgets},
+        failures=_before(own.failures, base.failures),
+        transformations=_before(own.transformations, base.transformations),
+        recovery=_before(own.recovery, base.recovery),
+    )
+
+
+def _before(own: Sequence[R], base: Sequence[R]) -> tuple[R, ...]:
+    known = {rule.name for rule in base}
+    mine = {rule.name: rule for rule in own}
+    new = [rule for rule in own if rule.name not in known]
+    return (*new, *(mine.get(rule.name, rule) for rule in base))
+
+
+# -- what no type says --------------------------------------------------------------------------
+
+
+def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]:
+    kinds: tuple[tuple[str, Sequence[Rule]], ...] = (
+        ("failures", own.failures),
+        ("transformations", own.transformations),
+        ("recovery", own.recovery),
+    )
+    for kind, rules in kinds:
+        seen: set[str] = set()
+        for number, rule in enumerate(rules):
+            if rule.name in seen:
+                yield (kind, number, "name"), f"there are two rules {rule.name!r}"
+            seen.add(rule.name)
+    for number, rule in enumerate(own.failures):
+        yield from _faults_of_failure(rule, ("failures", number), set(budgets))
+    yield from _strange("transformations", own.transformations, OF_TRANSFORMATIONS)
+    yield from _strange("recovery", own.recovery, OF_RECOVERY)
+    for number, one in enumerate(own.transformations):
+        when, place = one.when, ("transformations", number, "when")
+        if when.of_first and when.of_last:
+            yield (*place, "of_last"), "there is of_first too: a rule looks at one of them"
+        if (when.above is None) != (not when.of_first and not when.of_last):
+            yield (*place, "above"), "above is said together with of_first or of_last"
+        for name in when.not_after:
+            if name not in {rule.name for rule in own.transformations[:number]}:
+                yield (*place, "not_after"), f"no rule before it is {name!r}"
+
+
+def _faults_of_failure(
+    rule: FailureRule, at: Place, budgets: set[str]
+) -> Iterable[tuple[Place, str]]:
+    if rule.counts_against and rule.counts_against not in budgets:
+        yield (*at, "counts_against"), unknown(rule.counts_against, budgets, what="budget")
+    for number, how in enumerate(rule.when.how):
+        if how not in HOWS:
+            yield (*at, "when", "how", number), unknown(how, HOWS, what="end")
+    for number, step in enumerate(rule.then):
+        place = (*at, "then", number)
+        if step.do not in OF_FAILURES:
+            said = unknown(step.do.value, [do.value for do in OF_FAILURES], what="step here")
+            yield (*place, "do"), said
+        grows = step.do in (Do.GROW_MEMORY, Do.GROW_TIME)
+        if grows and step.factor is None:
+            yield (*place, "do"), f"{step.do.value} is without `factor`, by which it grows"
+        if step.factor is not None and not grows:
+            yield (*place, "factor"), f"{step.do.value} lets nothing grow"
+        if step.ladder_mb and step.do is not Do.GROW_MEMORY:
+            yield (*place, "ladder_mb"), "only grow_memory climbs a ladder"
+        if list(step.ladder_mb) != sorted(set(step.ladder_mb)):
+            yield (*place, "ladder_mb"), "its rungs do not ascend"
+        if step.do is Do.SUSPEND_HOST and not step.host_s:
+            yield (*place, "do"), "suspend_host is without `host_s`, for how long"
+
+
+def _strange(
+    kind: str, rules: Sequence[TransformationRule | RecoveryRule], known: Sequence[Do]
+) -> Iterable[tuple[Place, str]]:
+    for number, rule in enumerate(rules):
+        for step, do in enumerate(rule.then):
+            if do not in known:
+                said = unknown(do.value, [one.value for one in known], what="step here")
+                yield (kind, number, "then", step), said
+
+
+def _at(where: str, line: int | None) -> str:
+    return where if line is None else f"{where}:{line}"
+
+
+def _shown(place: Place) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return text.removeprefix(".")

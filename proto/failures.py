@@ -1,0 +1,181 @@
+"""Why attempts fail: twelve classes in four families, and what is known of one that did. Pure."""
+
+import enum
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from .messages import How, Why
+
+STDERR_READ_BYTES: Final = 4_096  # the end of a stream that a fingerprint is taken of
+
+
+class Family(str, enum.Enum):
+    """Whose matter a failure is."""
+
+    PAYLOAD = "payload"  # its owner's
+    INPUT = "input data"  # of whoever keeps the files
+    SITE = "site"  # an operator's; nothing is held against the payload
+    LIMIT = "limit"  # it wants more than it was given
+
+
+class FailureClass(str, enum.Enum):
+    """What an attempt failed of."""
+
+    PREEMPTED = "preempted"
+    NODE = "infra.node"
+    STORAGE = "infra.storage"
+    INTERNAL = "internal"
+    UNKNOWN = "unknown"
+    DATA = "infra.data"
+    MISSING = "data.missing"
+    MEMORY = "limit.memory"
+    TIME = "limit.time"
+    PAYLOAD = "payload"
+    OUTPUT = "payload.output"
+    CONFIG = "config"
+
+
+class Words(NamedTuple):
+    """What people are told of a class."""
+
+    family: Family
+    meaning: str
+
+
+WORDS: Final[Mapping[FailureClass, Words]] = {
+    FailureClass.PREEMPTED: Words(Family.SITE, "its pilot had to go, or was lost"),
+    FailureClass.NODE: Words(
+        Family.SITE, "its node lacks software, an image or room, or cannot start processes"
+    ),
+    FailureClass.STORAGE: Words(Family.SITE, "its outputs could not be stored anywhere"),
+    FailureClass.INTERNAL: Words(
+        Family.SITE,
+        "stale, or with a report that does not read",
+    ),
+    FailureClass.UNKNOWN: Words(Family.SITE, "nothing that is known says why"),
+    FailureClass.DATA: Words(Family.INPUT, "its input could not be brought this time"),
+    FailureClass.MISSING: Words(Family.INPUT, "an input has no good copy anywhere"),
+    FailureClass.MEMORY: Words(Family.LIMIT, "it needed more memory than it was given"),
+    FailureClass.TIME: Words(
+        Family.LIMIT, "it needed more wall or CPU time than it had, or did nothing for too long"
+    ),
+    FailureClass.PAYLOAD: Words(
+        Family.PAYLOAD, "it ended badly by itself, or wrote or started more than it may"
+    ),
+    FailureClass.OUTPUT: Words(
+        Family.PAYLOAD, "it ended well, but its outputs are missing, too large or not taken"
+    ),
+    FailureClass.CONFIG: Words(
+        Family.PAYLOAD, "it can never run as it is described: no such command, useless inputs"
+    ),
+}
+
+
+class Phase(str, enum.Enum):
+    """How far an attempt had come when it failed."""
+
+    MATCH = "match"  # it was given out, and not begun
+    SETUP = "setup"  # software, image, start of its first process
+    STAGE_IN = "stage-in"
+    RUN = "run"
+    CHECK = "check"  # its outputs were looked for
+    STAGE_OUT = "stage-out"
+    REPORT = "report"
+    GONE = "gone"  # nobody knows: its pilot has fallen silent
+
+
+PHASES: Final[Mapping[How, Phase]] = {
+    How.EXITED: Phase.RUN,
+    How.SIGNALLED: Phase.RUN,
+    How.WALL: Phase.RUN,
+    How.CPU: Phase.RUN,
+    How.MEMORY: Phase.RUN,
+    How.SCRATCH: Phase.RUN,
+    How.STREAMS: Phase.RUN,
+    How.PROCESSES: Phase.RUN,
+    How.STALLED: Phase.RUN,
+    How.OUTPUT: Phase.CHECK,
+    How.NO_START: Phase.SETUP,
+    How.INPUT: Phase.STAGE_IN,
+    How.STORAGE: Phase.STAGE_OUT,
+    How.SOFTWARE: Phase.SETUP,
+    How.KILLED: Phase.RUN,
+    How.DRAINED: Phase.RUN,
+    How.CHECKPOINTED: Phase.RUN,
+    How.DECLINED: Phase.MATCH,
+    How.LOST: Phase.GONE,
+    How.STALE: Phase.REPORT,
+    How.UNREADABLE_REPORT: Phase.REPORT,
+    How.OTHER: Phase.GONE,
+}
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an attempt that is over."""
+
+    how: How | None  # None: its lease ended, and its pilot has not told
+    succeeded: bool = False
+    wanted: Why | None = None  # somebody wished that it end
+    costs: bool = False  # it counts as a failure of its job
+    refused: bool = False  # it ended well, and the catalogue did not take its outputs
+    exit_code: int | None = None
+    signal: int | None = None
+    oom: bool = False  # it, or the kernel, said that memory was out
+    memory_peak_mb: float = 0.0
+    memory_mb: int = 0  # that it was given
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    wall_limit_s: float = 0.0
+    detail: str = ""
+    fingerprint: str = ""  # of the end of its standard error; empty: not read
+    host: str = ""
+    pilot: str = ""
+    site: str = ""
+    host_failed: int = 0  # other jobs that failed on that host lately
+
+    @property
+    def phase(self) -> Phase:
+        """Return how far it had come."""
+        return Phase.GONE if self.how is None else PHASES[self.how]
+
+    @property
+    def cause(self) -> str:
+        """Return what two failures of the same cause have in common."""
+        code = self.exit_code if self.exit_code is not None else self.signal
+        how = self.how.value if self.how is not None else "lease_over"
+        return f"{how}/{'' if code is None else code}/{self.fingerprint or likeness(self.detail)}"
+
+
+_VARIABLE: Final = (
+    (re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{12,}\b"), "H"),
+    (re.compile(r"\d+([.:]\d+)*"), "N"),
+    (re.compile(r"(/[\w.+@%-]+)+/?"), "/P"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def likeness(text: str) -> str:
+    """Return a text without what differs from one attempt to the next: numbers, paths, hashes."""
+    for pattern, word in _VARIABLE:
+        text = pattern.sub(word, text)
+    return text.strip()[:200]
+
+
+def fingerprint(stderr: bytes) -> str:
+    """Return a short word that is the same for two streams that end alike; empty for an empty one.
+
+    Only the last 4 096 bytes are looked at, without numbers, paths and hashes.
+    """
+    text = likeness_of_end(stderr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
+def likeness_of_end(stderr: bytes) -> str:
+    """Return the last lines of a stream without what differs from one attempt to the next."""
+    text = stderr[-STDERR_READ_BYTES:].decode(errors="replace")
+    lines = [likeness(line) for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-20:])

@@ -1,0 +1,325 @@
+"""What the default rules say, as stories, and what holds whatever the rules are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotage.central.failover.decide import (
+    Counters,
+    Decision,
+    Facts,
+    Odd,
+    charged,
+    decide,
+    decide_cycle,
+    decide_recovery,
+)
+from pilotage.central.failover.rules import Do, Outputs, Parent, default_rules, read_rules
+from pilotage.proto.failures import Evidence, FailureClass
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How
+from pilotage.proto.transformation_states import InputState, TransformationState
+
+RULES = default_rules()
+ENDS = {
+    "lost": Evidence(how=None),
+    "software": Evidence(how=How.SOFTWARE),
+    "input": Evidence(how=How.INPUT, detail="a:b: disk: time-out"),
+    "missing": Evidence(how=How.NO_START, detail="a:b: it is Lost"),
+    "memory": Evidence(how=How.MEMORY, memory_mb=2_000),
+    "wall": Evidence(how=How.WALL, wall_limit_s=3_600),
+    "stalled": Evidence(how=How.STALLED, wall_limit_s=3_600),
+    "exit": Evidence(how=How.EXITED, exit_code=1),
+    "output": Evidence(how=How.OUTPUT),
+    "storage": Evidence(how=How.STORAGE),
+    "command": Evidence(how=How.EXITED, exit_code=127),
+    "stale": Evidence(how=How.STALE),
+    "other": Evidence(how=How.OTHER),
+}
+# A task that fails so each time: what is done, time after time.
+STORIES = {
+    "lost": "retry retry retry give_up",
+    "software": "retry*8 give_up",
+    "input": "retry*8 give_up",
+    "missing": "missing missing",
+    "memory": "grow_memory grow_memory grow_memory give_up",
+    "wall": "grow_time grow_time give_up",
+    "stalled": "retry grow_time grow_time give_up",
+    "exit": "retry retry give_up",
+    "output": "retry retry give_up",
+    "storage": "retry*8 give_up",
+    "command": "give_up give_up",
+    "stale": "ignore ignore",
+    "other": "retry retry give_up",
+}
+
+
+def played(end: Evidence, times: int, **values: Any) -> list[str]:
+    """Return what is done when a task fails so time after time, and grows as it is told."""
+    spent: dict[str, int] = {}
+    done: list[str] = []
+    for seen in range(1, times + 1):
+        failure = decide(RULES, end, Counters())[0].failure
+        assert failure is not None
+        counters = Counters(seen={failure: seen}, spent=spent, **values)
+        made = decide(RULES, end, counters)
+        spent = charged(spent, made)
+        done.append("+".join(one.do.value for one in made))
+    return done
+
+
+def spelled(story: str) -> list[str]:
+    words: list[str] = []
+    for word in story.split():
+        what, _, times = word.partition("*")
+        words += [what] * int(times or 1)
+    return words
+
+
+@pytest.mark.parametrize("end", STORIES)
+def test_a_task_without_inputs_that_fails_alike_each_time(end: str) -> None:
+    expected = spelled(STORIES[end])
+
+    if end == "lost":  # the first two cost nothing, then it is taken for the payload's
+        expected = ["retry", "retry", "retry", "retry", "give_up"]
+    assert played(ENDS[end], len(expected)) == expected
+
+
+def test_memory_climbs_its_ladder_up_to_what_a_site_gives() -> None:
+    given_mb, steps, spent = 1_500, list[int](), dict[str, int]()
+    made: list[Decision] = []
+    for _ in range(5):
+        made = decide(
+            RULES,
+            Evidence(how=How.MEMORY, memory_mb=given_mb),
+            Counters(spent=spent, memory_max_mb=5_000, inputs=4),
+        )
+        spent = charged(spent, made)
+        given_mb = made[0].memory_mb or given_mb
+        steps.append(made[0].memory_mb)
+
+    assert steps == [3_000, 5_000, 0, 0, 0]
+    assert made[0].do is Do.SPLIT, "no site gives more: half of the inputs may need less"
+
+
+def test_memory_that_was_not_asked_for_does_not_grow() -> None:
+    made = decide(RULES, Evidence(how=How.MEMORY), Counters())
+
+    assert [one.do for one in made] == [Do.GIVE_UP]
+
+
+def test_a_bad_input_is_found_by_halves_and_then_it_alone_is_problematic() -> None:
+    on_two = {"same_on_hosts": 2}
+
+    assert played(ENDS["exit"], 1, inputs=8) == ["retry"], "one host alone may be the reason"
+    assert played(ENDS["exit"], 1, inputs=8, **on_two) == ["bisect"]
+    assert played(ENDS["exit"], 1, inputs=1, **on_two) == ["problematic"]
+    assert played(ENDS["exit"], 1, inputs=0, **on_two) == ["give_up"]
+    assert played(ENDS["exit"], 3, inputs=8) == ["retry", "retry", "bisect"]
+    assert played(ENDS["exit"], 3, inputs=1) == ["retry", "retry", "give_up"], "it is not the input"
+
+
+def test_a_host_that_fails_everybody_is_suspended() -> None:
+    end = Evidence(how=How.SOFTWARE, host="n1", host_failed=2)
+
+    made = decide(RULES, end, Counters())
+
+    assert [(one.do, one.host_s) for one in made] == [
+        (Do.SUSPEND_HOST, 3_600),
+        (Do.RETRY, 3_600),
+    ]
+    assert charged({}, made) == {"infra": 1}, "a rule draws once, however many steps it has"
+
+
+def test_waits_grow_with_the_square_of_the_tries() -> None:
+    waits = [
+        decide(RULES, ENDS["input"], Counters(seen={FailureClass.DATA: seen}))[0].wait_s
+        for seen in (1, 2, 3)
+    ]
+
+    assert waits == [60, 240, 540]
+
+
+def test_a_rule_that_only_tries_says_so_and_the_next_one_decides() -> None:
+    own = "failures:\n- {name: try it, when: {how: [wall]}, then: [{do: give_up}], dry_run: true}\n"
+    rules = read_rules(own, "p.yaml", base=RULES)
+
+    made = decide(rules, ENDS["wall"], Counters())
+
+    assert [(one.rule, one.dry_run) for one in made] == [("try it", True), ("more time", False)]
+    assert charged({}, made) == {"time": 1}
+
+
+def test_a_rule_may_ask_for_what_the_pilot_says() -> None:
+    own = "failures:\n- {name: quota, when: {says: [Disk quota]}, then: [{do: ignore}]}\n"
+    rules = read_rules(own, "p.yaml", base=RULES)
+
+    for detail, rule in (("eos: disk QUOTA is used up", "quota"), ("full", "outputs not stored")):
+        made = decide(rules, Evidence(how=How.STORAGE, detail=detail), Counters())
+        assert made[0].rule == rule
+
+
+@given(
+    st.sampled_from([None, *How]),
+    st.dictionaries(st.sampled_from(sorted(RULES.budgets)), st.integers(0, 9)),
+    st.integers(0, 9),
+    st.integers(0, 40),
+    st.integers(1, 3),
+    st.integers(0, 20_000),
+)
+def test_each_failure_has_one_rule_within_its_budget_and_nothing_goes_on_for_ever(
+    how: How | None, spent: Mapping[str, int], seen: int, inputs: int, hosts: int, memory: int
+) -> None:
+    end = Evidence(how=how, costs=True, memory_mb=memory, wall_limit_s=60)
+    everything = dict.fromkeys(FailureClass, seen)
+    counters = Counters(
+        seen=everything, spent=spent, inputs=inputs, same_on_hosts=hosts, memory_max_mb=8_000
+    )
+
+    made = decide(RULES, end, counters)
+
+    assert made and len({one.rule for one in made}) == 1
+    assert made == decide(RULES, end, counters)
+    for one in made:
+        if one.counts_against:
+            assert spent.get(one.counts_against, 0) < RULES.budgets[one.counts_against]
+        if one.do is Do.GROW_MEMORY:
+            assert memory < one.memory_mb <= 8_000
+        if one.do is Do.RETRY and not one.counts_against:
+            assert one.failure is FailureClass.PREEMPTED and seen <= 2
+
+
+# -- the agent of CTADIRAC: complete, flush, reassign, report -------------------------------------
+
+S = TransformationState
+DONE_ALL = Facts(inputs=10, processed=10, tasks=5)
+REST = Facts(inputs=10, processed=7, unused=3, group_size=5, tasks=2)
+AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
+    "all is processed, no parent": (DONE_ALL, {}, "complete"),
+    "all is processed, the parent is done": (DONE_ALL, {"parent": Parent.DONE}, "complete"),
+    "the parent is at work": (DONE_ALL, {"parent": Parent.OPEN}, ""),
+    "the parent is a simulation": (
+        DONE_ALL,
+        {"parent": Parent.OPEN, "parent_type": "MCSimulation"},
+        "complete",
+    ),
+    "a simulation is never completed": (DONE_ALL, {"type": "MCSimulation"}, ""),
+    "all is processed, and nothing is reported": (
+        DONE_ALL,
+        {"parent": Parent.OPEN, "new_failures": 3},
+        "",
+    ),
+    "a rest smaller than a group": (REST, {}, "flush report"),
+    "a rest while the parent is at work": (REST, {"parent": Parent.OPEN}, ""),
+    "a rest that was flushed twice": (REST, {"flushes": 2}, ""),
+    "more than a group, and tasks run": (REST, {"unused": 6, "tasks_open": 1}, ""),
+    "more than a group, and all tasks are over": (REST, {"unused": 6}, "flush report"),
+    "more than a group, and there never was a task": (REST, {"unused": 6, "tasks": 0}, ""),
+    "failed inputs": (REST, {"unused": 0, "failed_inputs": 2}, "reassign"),
+    "failed inputs, and failures": (
+        REST,
+        {"unused": 0, "failed_inputs": 2, "new_failures": 1},
+        "reassign report",
+    ),
+    "failed inputs when it flushes": (REST, {"failed_inputs": 2}, "flush report"),
+    "failed inputs for the third time": (
+        REST,
+        {"unused": 0, "failed_inputs": 2, "reassigns": 2},
+        "",
+    ),
+    "one that is paused": (REST, {"state": S.PAUSED}, ""),
+}
+
+
+def changed(facts: Facts, values: Mapping[str, Any]) -> Facts:
+    fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
+    return Facts(**{**fields, **values})
+
+
+@pytest.mark.parametrize("case", AGENT)
+def test_complete_flush_reassign_report(case: str) -> None:
+    facts, values, expected = AGENT[case]
+
+    made = decide_cycle(RULES, changed(facts, values))
+
+    assert [one.do.value for one in made] == expected.split()
+
+
+def test_a_wrong_description_pauses_once_half_of_the_first_ten_would_fail() -> None:
+    bad, good = FailureClass.CONFIG, None
+
+    five = Facts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad))
+    six = Facts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad, bad))
+    late = Facts(inputs=99, tasks=99, first=(good,) * 10, last=(bad,) * 30)
+    assert decide_cycle(RULES, five) == []
+    assert [one.do for one in decide_cycle(RULES, six)] == [Do.PAUSE, Do.REPORT]
+    assert decide_cycle(RULES, six)[0].failure is bad
+    assert decide_cycle(RULES, late) == []
+
+
+def test_too_many_failures_of_one_class_pause_and_those_of_sites_do_not() -> None:
+    def of_last(failure: FailureClass, count: int, of: int) -> list[Do]:
+        ends = (failure,) * count + (None,) * (of - count)
+        return [one.do for one in decide_cycle(RULES, Facts(inputs=999, tasks=of, last=ends))]
+
+    assert of_last(FailureClass.PAYLOAD, 31, 100) == [Do.PAUSE, Do.REPORT]
+    assert of_last(FailureClass.PAYLOAD, 30, 100) == []
+    assert of_last(FailureClass.PAYLOAD, 15, 19) == [], "too few to judge"
+    assert of_last(FailureClass.PREEMPTED, 90, 100) == []
+    assert of_last(FailureClass.NODE, 90, 100) == []
+
+
+# -- job, outputs and inputs of a task ----------------------------------------------------------
+
+# there: in the catalogue; other, did: another task has had the same inputs, has brought all of its
+# outputs; left: the inputs may fail once more.
+U, A, P, R = InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED, InputState.REMOVED
+#    job     outputs inputs there other did left  what is done
+RECOVERY = """
+    Failed  all     -      yes   no    no  yes   job_done
+    Done    none    -      yes   no    no  yes   job_failed
+    Done    some    -      yes   no    no  yes   clean_outputs job_failed
+    Done    all     -      yes   no    no  yes   .
+    Failed  none    -      yes   no    no  yes   .
+    Failed  all     A      yes   no    no  yes   job_done inputs_processed
+    Failed  all     P      yes   no    no  yes   job_done
+    Done    all     A      yes   no    no  yes   inputs_processed
+    Done    all     P      yes   no    no  yes   .
+    Done    all     PA     yes   no    no  yes   inputs_processed
+    Failed  none    A      yes   no    no  yes   inputs_unused
+    Failed  none    A      yes   no    no  no    inputs_max_reset
+    Failed  none    U      yes   no    no  yes   .
+    Done    none    A      yes   no    no  yes   inputs_unused job_failed
+    Failed  some    A      yes   no    no  yes   clean_outputs inputs_unused
+    Done    some    A      yes   no    no  yes   clean_outputs inputs_unused job_failed
+    Done    some    P      yes   no    no  yes   job_failed
+    Failed  all     A      yes   yes   no  yes   job_done inputs_processed
+    Done    none    P      yes   yes   yes yes   job_failed
+    Failed  none    P      yes   yes   yes yes   .
+    Failed  some    P      yes   yes   yes yes   clean_outputs job_failed
+    Done    all     P      yes   yes   yes yes   clean_outputs job_failed
+    Done    all     A      no    no    no  yes   clean_outputs job_failed inputs_removed
+    Done    all     R      no    no    no  yes   clean_outputs job_failed
+    Done    none    R      no    no    no  yes   .
+"""
+
+
+@pytest.mark.parametrize("line", RECOVERY.strip().splitlines(), ids=str.strip)
+def test_the_table_of_recovery(line: str) -> None:
+    job, outputs, inputs, there, other, did, left, *expected = line.split()
+    letters = {"U": U, "A": A, "P": P, "R": R}
+    odd = Odd(
+        job=JobState(job),
+        outputs=Outputs(outputs),
+        inputs=tuple(letters[one] for one in inputs.replace("-", "")),
+        inputs_there=there == "yes",
+        other_task=other == "yes",
+        other_task_did=did == "yes",
+        errors_left=left == "yes",
+    )
+
+    made = [one.do.value for one in decide_recovery(RULES, odd)]
+    assert made == [word for word in expected if word != "."]

@@ -1,0 +1,96 @@
+"""What people are told of failures."""
+
+import msgspec
+
+from pilotage.central.failover.decide import Counters, decide
+from pilotage.central.failover.report import (
+    Case,
+    Report,
+    Standing,
+    as_json,
+    as_text,
+    cause_key,
+    reports,
+    title,
+)
+from pilotage.central.failover.rules import default_rules
+from pilotage.proto.failures import Evidence, FailureClass
+from pilotage.proto.messages import How
+
+RULES = default_rules()
+LEFT = {5: Standing(name="dl1-gamma", state="Active", tasks_open=3, inputs_unused=40)}
+
+
+def case(job: int, how: How, site: str, *, hosts: int = 1, inputs: int = 0) -> Case:
+    evidence = Evidence(
+        how=how,
+        memory_mb=2_000,
+        exit_code=1 if how is How.EXITED else None,
+        site=site,
+        host=f"n{job % 2}",
+        detail=f"file {job} of 12 is bad" if how is How.EXITED else "",
+    )
+    decisions = decide(RULES, evidence, Counters(same_on_hosts=hosts, inputs=inputs))
+    failure = decisions[0].failure
+    assert failure is not None
+    return Case(
+        transformation=5,
+        job=job,
+        failure=failure,
+        evidence=evidence,
+        decisions=tuple(decisions),
+    )
+
+
+def some() -> list[Case]:
+    return [
+        case(101, How.MEMORY, "PIC"),
+        case(102, How.MEMORY, "PIC"),
+        case(103, How.MEMORY, "CSCS"),
+        case(104, How.EXITED, "PIC", hosts=2),
+        case(105, How.EXITED, "PIC", hosts=2, inputs=1),
+    ]
+
+
+def test_one_report_for_each_cause_and_none_when_all_is_quiet() -> None:
+    made = reports(some(), LEFT, cycle=7)
+
+    assert [one.failure for one in made] == [FailureClass.MEMORY, FailureClass.PAYLOAD]
+    assert reports([], LEFT, cycle=8) == []
+    told = [cause_key(5, FailureClass.MEMORY, 7)]
+    assert [one.failure for one in reports(some(), LEFT, cycle=7, told=told)] == [
+        FailureClass.PAYLOAD
+    ]
+    assert len(reports(some(), LEFT, cycle=8, told=told)) == 2
+
+
+def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() -> None:
+    memory, payload = reports(some(), LEFT, cycle=7)
+
+    assert title(memory) == "dl1-gamma: 3 failures of class limit.memory"
+    assert as_text(memory).splitlines()[2:] == [
+        "What    3 attempts of 3 jobs, such as 103, 102, 101",
+        "Why     it needed more memory than it was given (family: limit)",
+        "Where   PIC 2, CSCS 1",
+        "        n1 2, n0 1",
+        "Done    3 x run again with more memory (rule: more memory)",
+        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
+        "Saved   3 interventions; none wait for a person",
+    ]
+    assert as_text(payload).splitlines()[2:] == [
+        "What    2 attempts of 2 jobs, such as 105, 104",
+        "Why     it ended badly by itself, or wrote or started more than it may (family: payload)",
+        "        2 x file N of N is bad",
+        "Where   PIC 2",
+        "        n0 1, n1 1",
+        "Done    1 x its input set Problematic (rule: fails alike on two hosts, its input)",
+        "        1 x left to a person (rule: fails alike on two hosts)",
+        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
+        "Saved   1 intervention; 1 waits for a person",
+    ]
+
+
+def test_it_is_the_same_as_json() -> None:
+    made = reports(some(), LEFT, cycle=7)[0]
+
+    assert msgspec.json.decode(as_json(made), type=Report) == made
