@@ -7,13 +7,17 @@ drivers, tests give fakes.
 import asyncio
 import contextlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pilotage.matcher import Matcher
 
 from .auth.tokens import Tokens
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
+from .data.catalogue import CatalogueService
+from .data.embedded import EmbeddedCatalogue
+from .data.service import StorageService
+from .data.storages import Storages
 from .factory.view import ElementsView
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
@@ -26,6 +30,8 @@ from .jobs.control import Control
 from .jobs.counters import Counters
 from .jobs.counts import CountsLoop
 from .jobs.crew import PilotCrew
+from .jobs.data_orders import DataOrders
+from .jobs.data_reports import DataReports
 from .jobs.dispatch import Dispatch
 from .jobs.explainer import Explainer
 from .jobs.feed import Feed
@@ -82,6 +88,7 @@ class World:
     randomness: Randomness
     log: Log
     readings: Readings = no_readings  # what the metrics say of the machine
+    storages: Storages = field(default_factory=Storages)  # where data of jobs lie
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class Central:
     recovery: Recovery
     watch: Watch
     used: UsedShares
+    storages: StorageService
     counts: CountsLoop
     probe: StoreProbe
     retention: Retention
@@ -136,6 +144,7 @@ class Central:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
             tasks.create_task(self.counts.run())
+            tasks.create_task(self.storages.run())
             tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.engine.run())
@@ -155,10 +164,13 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease, times)
     elements = ElementsView(clock, memory.places.word)
     pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
-    submissions = Submissions(store=store, memory=memory, clock=clock, log=log)
+    submissions = Submissions(
+        store=store, memory=memory, clock=clock, log=log, storages=world.storages
+    )
     queries = Queries(
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
     )
+    storages = StorageService(world.storages, clock)
     following = Following(queries, memory.logs, memory.leases)
     idle = IdleClasses(memory, clock)
     wall = Wall(clock, log)
@@ -190,21 +202,15 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         control=control,
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements),
+        storages=storages,
+        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
         sandbox=Sandbox(world.blobs, memory.leases, settings.sandbox),
         logs=following,
         feed=memory.feed,
-        explainer=Explainer(
-            memory=memory,
-            idle=idle,
-            queries=queries,
-            pilots=pilots,
-            clock=clock,
-            silent_s=lease.lease_s,
-            prospects=elements.prospects,
-        ),
+        explainer=_explainer(memory, idle, queries, pilots, clock, lease, elements),
         series=SeriesService(store, memory.owners, clock),
         tokens=tokens,
         health=health,
@@ -230,18 +236,11 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             probe=probe,
         ),
         used=used,
+        storages=storages,
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, aftermath, wall, probe, settings.retention),
-        bridge=BusBridge(
-            world.bus,
-            dispatch,
-            following,
-            who=memory.pilots.caller,
-            clock=clock,
-            log=log,
-            will=pilots.willed,
-        ),
+        bridge=_bridge(world, memory, dispatch, following, pilots),
         health=health,
         metrics=metrics,
         clock=clock,
@@ -249,6 +248,42 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         elements=elements,
         engine=made.engine,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _explainer(
+    memory: Memory,
+    idle: IdleClasses,
+    queries: Queries,
+    pilots: PilotService,
+    clock: Clock,
+    lease: LeaseSettings,
+    elements: ElementsView,
+) -> Explainer:
+    """Return what says why jobs wait."""
+    return Explainer(
+        memory=memory,
+        idle=idle,
+        queries=queries,
+        pilots=pilots,
+        clock=clock,
+        silent_s=lease.lease_s,
+        prospects=elements.prospects,
+    )
+
+
+def _bridge(
+    world: World, memory: Memory, dispatch: Dispatch, following: Following, pilots: PilotService
+) -> BusBridge:
+    """Return what joins the bus with the dispatch."""
+    return BusBridge(
+        world.bus,
+        dispatch,
+        following,
+        who=memory.pilots.caller,
+        clock=world.clock,
+        log=world.log,
+        will=pilots.willed,
     )
 
 
@@ -308,6 +343,7 @@ def _dispatch(
         store=store,
         memory=memory,
         aftermath=aftermath,
+        data=DataReports(store, memory.queue, log),
         blobs=world.blobs,
         clock=clock,
         log=log,
@@ -321,6 +357,7 @@ def _dispatch(
         requeues=requeues,
         attempt_ids=AttemptIds(store),
         checkpoints=Checkpoints(store, world.blobs, log),
+        data=DataOrders(store, world.storages),
         tokens=tokens,
         outbound=downlink,
         clock=clock,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pilotage.proto import api, api_transformations, messages
+from pilotage.proto import api, api_data, api_transformations, messages
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -16,6 +16,7 @@ from pilotage.proto.api_sites import (
     SiteCheckRequest,
     SiteDetail,
 )
+from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.job import Job
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
@@ -177,6 +178,11 @@ class Series(Protocol):
     ) -> api.Accounts: ...
 
 
+class Storages(Protocol):
+    async def all(self, caller: User, /) -> StorageList: ...
+    async def show(self, caller: User, name: str, /) -> StorageView: ...
+
+
 class Elements(Protocol):
     async def elements(self, caller: User, /) -> api.Elements: ...
 
@@ -239,6 +245,45 @@ class Tokens(Protocol):
     def caller(self, bearer: str, /) -> Caller: ...
 
 
+class Data(Protocol):
+    async def find(self, caller: User, r: api_data.FindRequest, /) -> api_data.FilePage: ...
+
+    async def register(
+        self, caller: User, r: api_data.RegisterRequest, /
+    ) -> api_data.ItemsReply: ...
+
+    async def file(self, caller: User, name: str, /) -> api_data.FileDetail: ...
+    async def replicas(self, caller: User, r: api_data.DidsRequest, /) -> api_data.Replicas: ...
+
+    async def set_metadata(
+        self, caller: User, r: api_data.MetadataRequest, /
+    ) -> api_data.ItemsReply: ...
+
+    async def declare(self, caller: User, r: api_data.DeclareRequest, /) -> api_data.ItemsReply: ...
+    async def remove(self, caller: User, r: api_data.DidsRequest, /) -> api_data.ItemsReply: ...
+
+    async def changes(self, caller: User, /, *, since: int, limit: int) -> api_data.ChangePage: ...
+
+    async def lineage(
+        self, caller: User, name: str, direction: api_data.Direction, /, *, limit: int
+    ) -> api_data.Lineage: ...
+
+    async def make_dataset(
+        self, caller: User, r: api_data.DatasetRequest, /
+    ) -> api_data.DatasetView: ...
+
+    async def datasets(
+        self, caller: User, /, *, after: str, limit: int
+    ) -> api_data.DatasetPage: ...
+
+    async def act_on_dataset(
+        self, caller: User, r: api_data.DatasetAction, /
+    ) -> api_data.ItemsReply: ...
+
+    async def keys(self, caller: User, /) -> api_data.KeyList: ...
+    async def add_keys(self, caller: User, r: api_data.KeysRequest, /) -> api_data.KeyList: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """All of them, for the faces."""
@@ -249,6 +294,8 @@ class Services:
     control: Control
     pilots: Pilots
     sites: Sites
+    storages: Storages
+    data: Data
     elements: Elements
     pilot_logs: PilotLogs
     dispatch: Dispatch

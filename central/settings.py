@@ -222,6 +222,12 @@ class FactorySettings(_Section, frozen=True):
     pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # that live at once, at all sites
 
 
+class DataSettings(_Section, frozen=True):
+    """Files that jobs read and write: docs/data-jobs.md."""
+
+    storages: str = ""  # folder of the storages' files; empty: `storages` in the data directory
+
+
 class LogSettings(_Section, frozen=True):
     """What is written to the log. `debug` adds two lines for each job."""
 
@@ -240,6 +246,7 @@ class Settings(_Section, frozen=True):
     community: CommunitySettings = CommunitySettings()
     retention: RetentionSettings = RetentionSettings()
     factory: FactorySettings = FactorySettings()
+    data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
 
 

@@ -127,7 +127,7 @@ def _nearest_tags(wanted: TagExpression, had: Iterable[frozenset[str]]) -> str:
     """Return the tag set that has most of the tags asked for, and little else.
 
     Where none has any of them, those of an offer with tags: it shows how tags are written. What a
-    pilot says by itself, of images that it runs and of data, is shown to those who ask for it alone.
+    pilot says by itself, of images that it runs and of data, is for those alone who ask for it.
     """
     nearest = min(
         (

@@ -1,7 +1,7 @@
 """What a submitter asks for. Unknown fields are refused by name."""
 
 import enum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -115,6 +115,55 @@ class OutputPattern(
     required: bool = True  # the attempt fails when nothing matches
 
 
+class DataInput(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Files of the catalogue that a job reads: one by name, or those that meet a query.
+
+    Which they are is settled when the job is submitted. A query that finds none is refused, and one
+    that finds more than `files_max`. At most 10,000 files in all.
+    """
+
+    did: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME of a file, or of a dataset
+    query: dict[str, Any] = {}  # as of `pilotage data find`: {"particle": "gamma", "run": {">": 7}}
+    files_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
+
+
+DataValue = str | int | float | bool
+
+
+class DataOutput(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Files that a job stores and publishes in the catalogue, once its result counts.
+
+    In `name`, `dataset` and values of `metadata` stand braces: {job}, {epoch}, {file} (its path in
+    the payload's folder), {stem} and {suffix} (of its last part), and the parameters of a
+    parametric submission. A value that is one parameter alone is a number if that is one.
+    """
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=1024)]  # `*` and `**` as in a shell
+    scope: Annotated[str, Meta(max_length=64)] = ""  # empty: the group of the job
+    name: Annotated[str, Meta(min_length=1, max_length=512)] = "{job}/{file}"  # inside of the scope
+    did: Annotated[str, Meta(max_length=600)] = ""  # one more copy of this file, whose bytes it has
+    dataset: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME, made if there is none
+    metadata: dict[str, DataValue] = {}  # what the payload says in FILE.meta.json goes over it
+    storages: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()  # empty: the default ones
+    required: bool = True  # the attempt fails when nothing matches
+    order: Literal["listed", "balanced"] = "listed"  # balanced: jobs begin at different storages
+
+
+class JobData(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Files on storages that a job reads and writes: docs/data-jobs.md."""
+
+    inputs: Annotated[tuple[DataInput, ...], Meta(max_length=1_000)] = ()
+    outputs: Annotated[tuple[DataOutput, ...], Meta(max_length=100)] = ()
+    prefer_local_s: Annotated[int, Meta(ge=0, le=604_800)] = 600  # sites near its inputs are better
+
+
 class Job(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -156,6 +205,7 @@ class Job(
         Need(),
     )  # one must be met
     preference: Preference | None = None  # sites that are better for a time
+    data: JobData | None = None  # files on storages that it reads and writes
 
 
 class Mark(str, enum.Enum):

@@ -47,6 +47,7 @@ class DataFile:
     sha256: str
     copies: tuple[Copy, ...] = ()  # in the order in which they are tried
     metadata: str = ""  # a JSON object; empty: none
+    gone: str = ""  # why no copy of it will ever come; empty: one may
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from pilotage.central.store.actions import Keep
 from pilotage.central.store.errors import KeyReused, StoreError
-from pilotage.central.store.protocol import CHUNK_MAX, Room
+from pilotage.central.store.protocol import Room
 from pilotage.central.store.records import (
     AttemptRow,
     Change,
@@ -43,10 +43,11 @@ from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
 from .fake_store_actions import ActionData
-from .fake_store_catalogue import CatalogueData, FakeCatalogue
+from .fake_store_catalogue import CatalogueData
+from .fake_store_data_jobs import FakeDataJobs
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
-from .fake_store_rows import Data, Job
+from .fake_store_rows import Data, Job, check_chunk
 from .fake_store_series import FakeSeries, SeriesData
 from .fake_store_slots import SlotData
 from .fake_store_transformations import FakeTransformations, TransformationData
@@ -55,7 +56,7 @@ PROGRESS_MAX = 100
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
+class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -131,7 +132,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
         if known is not None and known.body_hash != new.body_hash:
             raise KeyReused(new.key)
         if known is None:
-            _check_chunk(jobs)
+            check_chunk(jobs)
             known = self._open(new)
             if jobs:
                 self._append(known.submission_id, jobs)
@@ -149,7 +150,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
 
     async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
         self.begin_write()
-        _check_chunk(jobs)
+        check_chunk(jobs)
         first = self._append(submission_id, jobs)
         await self.synced()
         return first
@@ -198,6 +199,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
         self._data.next_job += len(jobs)
         for job_id, new in enumerate(jobs, first):
             self._data.jobs[job_id] = Job(job_id, submission_id, new, new.priority)
+            self.keep_inputs(self._data.jobs[job_id])
         ranges = [*record.ranges, (first, len(jobs))]
         if record.ranges and sum(record.ranges[-1]) == first:
             ranges[-2:] = [(record.ranges[-1][0], record.ranges[-1][1] + len(jobs))]
@@ -617,6 +619,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
             return False
         if job.state is not JobState.WAITING:
             return False
+        change = self.published(change)
         self._set(
             attempt,
             live=False,
@@ -695,8 +698,3 @@ class FakeStore(FakeSeries, FakeTransformations, FakeCatalogue):
 
     async def owners(self) -> list[Owner]:
         return list(self._data.owners.values())
-
-
-def _check_chunk(jobs: Sequence[NewJob]) -> None:
-    if len(jobs) > CHUNK_MAX:
-        raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")

@@ -1,7 +1,9 @@
 """What the store in memory keeps of jobs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pilotage.central.store.protocol import CHUNK_MAX
 from pilotage.central.store.records import (
     AttemptRow,
     Evidence,
@@ -47,3 +49,9 @@ class Data:
     next_submission: int = 1
     next_job: int = 1
     next_attempt: int = 1
+
+
+def check_chunk(jobs: Sequence[NewJob]) -> None:
+    """Refuse more jobs than a transaction takes."""
+    if len(jobs) > CHUNK_MAX:
+        raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")

@@ -50,6 +50,7 @@ COMMANDS = (
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
     ("pilot", "pilots:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
     ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
+    ("storage", "storages:app", _PILOTS, "Show storages, and check their files."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
 )
 

@@ -44,6 +44,7 @@ from pilotage.proto.api import (
     WhoAmI,
 )
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Stream
@@ -628,6 +629,14 @@ class Client:
     def site(self, name: str) -> SiteDetail:
         """Return everything of one site."""
         return self.loop.run(self.core.site(name))
+
+    def storages(self) -> StorageList:
+        """Return all storages."""
+        return self.loop.run(self.core.storages())
+
+    def storage(self, name: str) -> StorageView:
+        """Return one storage."""
+        return self.loop.run(self.core.storage(name))
 
     def act_on_site(
         self,

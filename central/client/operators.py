@@ -23,6 +23,7 @@ from pilotage.proto.api_sites import (
     SiteCheckRequest,
     SiteDetail,
 )
+from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
 
 from .pace import Pace
@@ -100,6 +101,15 @@ class OfOperators:
     async def site(self, name: str) -> SiteDetail:
         """Return everything of one site."""
         return await self._transport.ask(SiteDetail, "GET", f"/v1/sites/{quote(name, safe='')}")
+
+    async def storages(self) -> StorageList:
+        """Return all storages."""
+        return await self._transport.ask(StorageList, "GET", "/v1/storages")
+
+    async def storage(self, name: str) -> StorageView:
+        """Return one storage."""
+        path = f"/v1/storages/{quote(name, safe='')}"
+        return await self._transport.ask(StorageView, "GET", path)
 
     async def act_on_site(
         self,

@@ -22,7 +22,8 @@ from .call import Call, Face, Handler
 from .guards import CALLER, ROUTE, guard
 from .hot import hot_app
 from .openapi import document
-from .routes import ROUTES, Route, methods_of
+from .route import Route
+from .routes import ROUTES, methods_of
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}

@@ -10,7 +10,8 @@ from pilotage.proto.messages import Problem
 
 from ..auth.policy import TABLE, Reach, Who
 from .answers import JSON
-from .routes import BYTES, Route
+from .route import Route
+from .routes import BYTES
 from .submissions import NDJSON
 
 _REF: Final = "#/components/schemas/{name}"

@@ -1,10 +1,8 @@
 """All routes of the central, in one table: what they are for, what they take and give."""
 
-import re
-from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotage.proto import api, api_sites, api_transformations, messages
+from pilotage.proto import api, api_sites, api_storages, api_transformations, messages
 from pilotage.proto.job import Job
 
 from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
@@ -19,45 +17,17 @@ from . import (
     pilots,
     series,
     sites,
+    storages,
     submissions,
     tokens,
     transformations,
 )
 from .answers import JSON
-from .call import Handler
-from .hot import Hot
+from .route import Route
+from .routes_data import DATA_ROUTES
 
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """One method of one path. Exactly one of `handler` and `hot` answers it."""
-
-    method: str
-    path: str  # `{name}` stands for one part, `{name:path}` for all that is left
-    action: Action
-    does: str
-    handler: Handler | None = None
-    hot: Hot | None = None
-    query: type[Any] | None = None
-    takes: type[Any] | None = None
-    gives: type[Any] | None = None
-    takes_media: tuple[str, ...] = (JSON,)
-    gives_media: str = JSON
-
-    def fits(self, path: str) -> bool:
-        """Say whether `path` is one of this route's."""
-        return re.fullmatch(_pattern(self.path), path) is not None
-
-
-def _pattern(path: str) -> str:
-    parts = re.split(r"(\{\w+(?::path)?\})", path)
-    return "".join(
-        (".+" if part.endswith(":path}") else "[^/]+") if part.startswith("{") else re.escape(part)
-        for part in parts
-    )
 
 
 def methods_of(path: str) -> list[str]:
@@ -395,6 +365,22 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/v1/storages",
+        action=_A.PILOT_READ,
+        does="Storages, where they are and who reaches them.",
+        handler=storages.storages,
+        gives=api_storages.StorageList,
+    ),
+    Route(
+        method="GET",
+        path="/v1/storages/{storage}",
+        action=_A.PILOT_READ,
+        does="One storage.",
+        handler=storages.detail,
+        gives=api_storages.StorageView,
+    ),
+    Route(
+        method="GET",
         path="/v1/sites/{site}",
         action=_A.PILOT_READ,
         does="Everything of one site.",
@@ -631,4 +617,5 @@ ROUTES: Final = (
         gives=bytes,
         gives_media="text/x-shellscript",
     ),
+    *DATA_ROUTES,
 )

@@ -19,6 +19,7 @@ from ..store.records import Change, JobBody, NewAttempt
 from .aftermath import Aftermath
 from .attempt_ids import AttemptIds
 from .checkpoints import Checkpoints
+from .data_orders import DataOrders
 from .host_watch import ASK_AGAIN_S, HostWatch
 from .leases import EPOCH_BITS, Lease, Phase
 from .memory import Memory
@@ -65,6 +66,7 @@ class Asks:
         requeues: Requeues,
         attempt_ids: AttemptIds,
         checkpoints: Checkpoints,
+        data: DataOrders,
         tokens: AttemptTokens,
         outbound: Outbound,
         clock: Clock,
@@ -75,7 +77,7 @@ class Asks:
         self._leases, self._logs = memory.leases, memory.logs
         self._hosts = HostWatch(memory, clock, log)
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
-        self._attempt_ids, self._checkpoints = attempt_ids, checkpoints
+        self._attempt_ids, self._checkpoints, self._data = attempt_ids, checkpoints, data
         self._tokens, self._outbound = tokens, outbound
         self._clock, self._log, self._settings = clock, log, settings
         self._orders = Orders()
@@ -189,7 +191,15 @@ class Asks:
             matcher.drop(job)
         if lost:
             await self._aftermath.read_again(lost)
-        return [await self._checkpoints.given(*one) for one in held]
+        given = [await self._checkpoints.given(*one) for one in held]
+        return await self._with_data([lease for lease, _ in held], given)
+
+    async def _with_data(
+        self, leases: Sequence[Lease], assignments: list[Assignment]
+    ) -> list[Assignment]:
+        if not any(lease.has_data for lease in leases):
+            return assignments
+        return await self._data.given(leases, assignments)
 
     async def _write(
         self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
@@ -268,6 +278,7 @@ class Asks:
     def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
         order = self._orders.order(body, lease.kind.owner)
         lease.success_codes, lease.checkpoint = order.success_codes, order.checkpoint
+        lease.has_data = order.has_data
         return Assignment(
             job=lease.job,
             epoch=lease.epoch,
@@ -309,6 +320,7 @@ class Asks:
                 if lease.job in bodies and lease.phase is Phase.LIVE
             ]
             again = [await self._checkpoints.given(*one) for one in held]
+            again = await self._with_data([lease for lease, _ in held], again)
             return AskAnswer(n=ask.n, assignments=tuple(again))
         if self._queue.matcher.parked_ask(presence.pilot) == ask.n:
             return self._parked(ask.n)

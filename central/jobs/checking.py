@@ -12,6 +12,7 @@ from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
 from ..auth.callers import User
+from ..data.checks import check_data
 from ..errors import Refused
 from .software import check_length, check_software, needs_of
 
@@ -92,6 +93,8 @@ def check(job: Job, where: str) -> None:
                 field=f"{where}.checkpoint",
             )
     check_software(job, where)
+    if job.data is not None:
+        check_data(job.data, f"{where}.data")
     if not job.command[0]:
         raise Refused(
             Code.INVALID,

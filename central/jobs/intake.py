@@ -13,12 +13,13 @@ from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
 from ..auth.callers import User
+from ..data.resolve import Resolving, Settled
 from ..decode import decode
 from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
 from .checking import NUL, check, check_characters, check_number, group_of
 from .classes import Classes, ClassInfo
-from .rendering import Entry, decode_job, decode_parameters, filled_text, uses_in
+from .rendering import Entry, decode_job, decode_parameters, fill, filled_text, uses_in
 from .sizes import FilledSizes, check_size
 from .software import needs_of
 
@@ -101,7 +102,9 @@ class Maker:
         owner: Owner,
         header: Submission,
         at: float,
+        data: Resolving | None = None,
     ) -> None:
+        self._data = data
         self._classes, self._caller = classes, caller
         self.fresh: list[ClassInfo] = []  # classes that nobody knew before
         self.owner, self._at = owner, at
@@ -115,7 +118,10 @@ class Maker:
     async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> Ready:
         """Return the rows of these entries. Raises Refused naming the entry and field."""
         if self._template is not None:
+            if self._template.data is not None:
+                return await self._filled_with_data(self._template, entries, start)
             return await self._filled(self._template, entries, start)
+        settled: dict[int, Settled] = {}
         jobs: list[Job] = []
         bodies: list[bytes] = []
         classes: list[JobClass] = []
@@ -127,11 +133,60 @@ class Maker:
             check(job, where)
             if NUL in body:
                 check_characters(msgspec.to_builtins(job), where)
-            classes.append(self._class(job, where))
+            if job.data is not None:
+                settled[len(jobs)] = found = await self._settled(job, where)
+                classes.append(self._class(found.job, where))
+            else:
+                classes.append(self._class(job, where))
             jobs.append(job)
             bodies.append(body)
         infos = await self._interned(classes)
-        return Ready(infos, list(map(self._row, jobs, infos, bodies)))
+        rows = list(map(self._row, jobs, infos, bodies))
+        for place, found in settled.items():
+            rows[place] = msgspec.structs.replace(rows[place], inputs=found.inputs)
+        return Ready(infos, rows)
+
+    async def _settled(self, job: Job, where: str) -> Settled:
+        """Return what a job reads and where it can run. Raises Refused with the field."""
+        if self._data is None:
+            why = f"{where}.data: this central has no storages"
+            raise Refused(Code.INVALID, why, field=f"{where}.data")
+        return await self._data.settle(job, where, group=group_of(self._caller, job, where))
+
+    async def _filled_with_data(
+        self, template: Job, entries: Sequence[msgspec.Raw], start: int
+    ) -> Ready:
+        """Jobs that read different files are of different classes, by where these are."""
+        rows: list[NewJob] = []
+        classes: list[JobClass] = []
+        for number, body in enumerate(map(bytes, entries), start):
+            where = f"parameters[{number}]"
+            given = self._parameters(body, number)
+            self._sizes.check(body, given, where)
+            check_characters(given, where)
+            job = fill(template, given)
+            check(job, where)
+            found = await self._settled(job, where)
+            classes.append(self._class(found.job, where))
+            rows.append(
+                NewJob(
+                    class_id=0,
+                    body=body,
+                    priority=job.priority,
+                    retries=job.retries,
+                    queue_until=self._until(job),
+                    name=job.name if job.name != template.name else None,
+                    inputs=found.inputs,
+                )
+            )
+        infos = await self._interned(classes)
+        return Ready(
+            infos,
+            [
+                msgspec.structs.replace(row, class_id=info.spec.class_id)
+                for row, info in zip(rows, infos, strict=True)
+            ],
+        )
 
     async def _filled(self, template: Job, entries: Sequence[msgspec.Raw], start: int) -> Ready:
         """The jobs of a template differ in their parameters alone."""

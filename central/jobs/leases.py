@@ -56,6 +56,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
     success_codes: tuple[int, ...] = (0,)
     checkpoint: bool = False  # whether its job has one that travels
+    has_data: bool = False  # whether it reads or writes files on storages
     retries: int = 0
     failures: int = 0
     losses: int = 0

@@ -26,11 +26,12 @@ _encode = msgspec.json.encode
 
 
 class Order(NamedTuple):
-    """What to run, which exit codes are good, and whether there may be a checkpoint."""
+    """What to run, which exit codes are good, whether there may be a checkpoint, and data."""
 
     body: msgspec.Raw  # JSON of messages.Body
     success_codes: tuple[int, ...]
     checkpoint: bool
+    has_data: bool
 
 
 class _Form(NamedTuple):
@@ -41,6 +42,7 @@ class _Form(NamedTuple):
     only: str  # the parameter that stands in all places, if it is one alone
     success_codes: tuple[int, ...]
     checkpoint: bool
+    has_data: bool
     is_whole: bool  # whether parameters can be set in; if not, the long way
 
 
@@ -61,10 +63,11 @@ class Orders:
         if template is not None:
             form = self._forms.get((template, owner)) or self._take_apart(template, owner)
             if form.is_whole:
-                return Order(_filled(form, body.body), form.success_codes, form.checkpoint)
+                filled = _filled(form, body.body)
+                return Order(filled, form.success_codes, form.checkpoint, form.has_data)
         job = job_of(template, body.body)
         encoded = msgspec.Raw(_encode(body_of(job, owner)))
-        return Order(encoded, job.success_codes, bool(job.checkpoint))
+        return Order(encoded, job.success_codes, bool(job.checkpoint), job.data is not None)
 
     def _take_apart(self, template: bytes, owner: str) -> _Form:
         form = self._forms[template, owner] = _form(template, owner)
@@ -83,7 +86,15 @@ def _form(template: bytes, owner: str) -> _Form:
     is_whole = _HERE.encode() not in template and _HERE not in owner
     names = tuple(name.decode() for name in found[1::2])
     only = names[0] if len(set(names)) == 1 else ""
-    return _Form(tuple(found[0::2]), names, only, job.success_codes, bool(job.checkpoint), is_whole)
+    return _Form(
+        tuple(found[0::2]),
+        names,
+        only,
+        job.success_codes,
+        bool(job.checkpoint),
+        job.data is not None,
+        is_whole,
+    )
 
 
 def _filled(form: _Form, entry: bytes) -> msgspec.Raw:

@@ -11,7 +11,11 @@ import msgspec
 from pilotage.proto.job import Job, JobLimits
 from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
 from pilotage.proto.problems import Code
+from pilotage.proto.storages import INPUTS_WORD
 
+from ..data.naming import LATER
+from ..data.naming import fill as fill_data
+from ..data.naming import texts as data_texts
 from ..errors import Refused
 from .sizes import FilledSizes
 
@@ -37,13 +41,14 @@ decode_parameters = msgspec.json.Decoder(Entry).decode
 def uses_in(job: Job) -> Counter[str]:
     """Return how often the template uses each parameter. Raises Refused for unmatched braces."""
     uses: Counter[str] = Counter()
+    later = _later(job)
     for where, text in _texts(job):
         try:
             parts = list(_formatter.parse(text))
         except ValueError as why:
             raise Refused(Code.INVALID, f"{where}: {text!r}: {why}", field=where) from None
         for _, name, spec, conversion in parts:
-            if name is None:
+            if name is None or (name in LATER and where in later):
                 continue
             if spec or conversion or not _name.fullmatch(name):
                 raise Refused(
@@ -58,11 +63,25 @@ def uses_in(job: Job) -> Counter[str]:
 
 def _texts(job: Job) -> list[tuple[str, str]]:
     texts = [("template.name", job.name)]
-    texts += [(f"template.command[{i}]", word) for i, word in enumerate(job.command)]
+    has_inputs = job.data is not None and bool(job.data.inputs)
+    texts += [
+        (f"template.command[{i}]", word)
+        for i, word in enumerate(job.command)
+        if not (has_inputs and word == INPUTS_WORD)
+    ]
     texts += [(f"template.environment.{key}", value) for key, value in job.environment.items()]
     texts += [(f"template.inputs[{i}].name", one.name) for i, one in enumerate(job.inputs)]
     texts += [(f"template.outputs[{i}].pattern", one.pattern) for i, one in enumerate(job.outputs)]
+    if job.data is not None:
+        texts += [(where, text) for where, text, _ in data_texts(job.data, "template.data")]
     return texts
+
+
+def _later(job: Job) -> frozenset[str]:
+    """Return where names may stand that only an attempt knows."""
+    if job.data is None:
+        return frozenset()
+    return frozenset(where for where, _, later in data_texts(job.data, "template.data") if later)
 
 
 def fill(template: Job, parameters: Parameters) -> Job:
@@ -72,10 +91,16 @@ def fill(template: Job, parameters: Parameters) -> Job:
     def filled(text: str) -> str:
         return filled_text(text, values)
 
+    data = template.data
+
+    def argument(word: str) -> str:
+        keeps = word == INPUTS_WORD and data is not None and bool(data.inputs)
+        return word if keeps else filled(word)
+
     return msgspec.structs.replace(
         template,
         name=filled(template.name),
-        command=tuple(filled(word) for word in template.command),
+        command=tuple(map(argument, template.command)),
         environment={key: filled(value) for key, value in template.environment.items()},
         inputs=tuple(
             msgspec.structs.replace(one, name=filled(one.name)) for one in template.inputs
@@ -83,6 +108,7 @@ def fill(template: Job, parameters: Parameters) -> Job:
         outputs=tuple(
             msgspec.structs.replace(one, pattern=filled(one.pattern)) for one in template.outputs
         ),
+        data=fill_data(data, parameters) if data is not None else None,
     )
 
 

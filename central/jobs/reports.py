@@ -17,6 +17,7 @@ from ..store.protocol import Store
 from ..store.records import AttemptRow, Change, End, Evidence, Left, Progress, Requeue, Start
 from . import verdicts
 from .aftermath import Aftermath
+from .data_reports import DataReports, as_written
 from .leases import Lease, Phase, Settling
 from .memory import Memory
 from .presence import Presence
@@ -59,7 +60,7 @@ def _short(report: Report) -> bytes:
     if len(whole) <= EVIDENCE_BYTES_MAX:
         return whole
     detail = report.detail[: EVIDENCE_BYTES_MAX // 16]
-    return msgspec.json.encode(altered(report, detail=detail, outputs=(), status=""))
+    return msgspec.json.encode(altered(report, detail=detail, outputs=(), published=(), status=""))
 
 
 class Reports:
@@ -71,6 +72,7 @@ class Reports:
         store: Store,
         memory: Memory,
         aftermath: Aftermath,
+        data: DataReports,
         blobs: Blobs,
         clock: Clock,
         log: Log,
@@ -78,6 +80,7 @@ class Reports:
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._aftermath, self._blobs, self._clock, self._log = aftermath, blobs, clock, log
+        self._data = data
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[Judged]:
@@ -105,7 +108,11 @@ class Reports:
                 return Judged(report, Answer.MISSING, missing=missing)
             if report.how is How.DRAINED and presence.told:
                 report = altered(report, detail=presence.told)  # a pilot is not told by whom
-            return self._judge_ended(lease, report, at)
+            judged = self._judge_ended(lease, report, at)
+            if (report.published or report.bad_copies) and judged.change is not None:
+                change = await self._data.looked_at(lease, report, judged.change, at)
+                judged.change = change
+            return judged
         if lease.phase is not Phase.LIVE:
             return Judged(report)  # a beat takes the job back, or a new attempt makes this stale
         if report.what is What.STARTED:
@@ -192,7 +199,7 @@ class Reports:
             assert one.lease is not None and one.change is not None
             if done:
                 one.answer = Answer.OK
-                self._aftermath.of_change(one.lease, one.change)
+                self._aftermath.of_change(one.lease, as_written(one.change))
         if changed:
             self._queue.wake()
 

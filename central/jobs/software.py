@@ -9,6 +9,7 @@ import msgspec
 from pilotage.proto.images import kind_of, tag_of
 from pilotage.proto.job import Job, Need
 from pilotage.proto.problems import Code
+from pilotage.proto.storages import TAG as DATA
 
 from ..errors import Refused
 
@@ -32,10 +33,16 @@ def check_software(job: Job, where: str) -> None:
 
 
 def needs_of(job: Job) -> tuple[Need, ...]:
-    """Return what a job needs of a pilot: with an image, also that it can run one of this kind."""
-    if not job.image:
+    """Return what a job needs of a pilot: with an image, also that it can run one of this kind.
+
+    With data, that it brings and stores them.
+    """
+    if not job.image and job.data is None:
         return job.needs
-    tag = tag_of(kind_of(job.image))
+    wanted = [tag_of(kind_of(job.image))] if job.image else []
+    if job.data is not None:
+        wanted.append(DATA)
+    tag = " & ".join(wanted)
     return tuple(
         msgspec.structs.replace(need, tags=f"({need.tags}) & {tag}" if need.tags.strip() else tag)
         for need in job.needs

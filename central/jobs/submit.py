@@ -11,6 +11,8 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User
+from ..data.resolve import Resolving
+from ..data.storages import Storages
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
@@ -40,7 +42,9 @@ class Submissions:
         memory: Memory,
         clock: Clock,
         log: Log,
+        storages: Storages,
     ) -> None:
+        self._storages = storages
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._counters, self._feed = memory.counters, memory.feed
         self._clock, self._log = clock, log
@@ -111,6 +115,7 @@ class Submissions:
             owner=owner,
             header=header,
             at=self._clock.wall(),
+            data=Resolving(self._store, self._storages.book, owner.community),
         )
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # the same key is being written: wait for the first

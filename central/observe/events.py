@@ -46,6 +46,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "transformation_paused": frozenset({"transformation", "name", "why"}),
     # a transformation has nothing left to do; left: inputs that make no group
     "transformation_completed": frozenset({"transformation", "name", "left"}),
+    # somebody has said how a copy of a file is: Bad, Missing, Available
+    "replica_declared": frozenset({"did", "storage", "state", "who", "why"}),
+    # somebody took files out of the catalogue; their bytes stay where they are
+    "files_removed": frozenset({"count", "first", "who"}),
     # somebody has added a transformation, or said what is to be done with one
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
     # somebody killed, held, released, rescheduled, deleted or reordered jobs
@@ -82,6 +86,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "site_trouble": frozenset({"site", "element", "why"}),
     # the sites' files were read, at the start or after SIGHUP
     "sites_read": frozenset({"sites", "elements", "troubles"}),
+    # the storages' files were read, at the start or because one had changed
+    "storages_read": frozenset({"storages", "troubles"}),
+    # something in a storage's file is not in force; what it said before stays
+    "storage_trouble": frozenset({"storage", "why"}),
+    # a pilot has read a copy of a file that is not what was registered: it is used no more
+    "copy_bad": frozenset({"job", "did", "storage", "why"}),
     # pilots cannot be submitted now, because the store takes nothing
     "factory_waits": frozenset({"why"}),
     # a pilot said more than can be of an attempt of its own: times were cut to what has passed

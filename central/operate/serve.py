@@ -59,6 +59,7 @@ from .starting import (
     not_started,
     once_there_is_room,
 )
+from .storages import storages_of
 from .strangers import NEW_TOKEN, strangers, unused
 
 CONFIG_NAME = "pilotage.yaml"
@@ -343,6 +344,8 @@ async def _open(
     blobs = RealBlobs(place.data / "blobs")
     # All that needs room on the disk stands above: what follows takes ports, and is made once.
     bus = bus_of(place.data, settings.bus, clock, randomness, log)
+    storages = storages_of(settings.data.storages, place.data, log)
+    await asyncio.to_thread(storages.look)
     world = World(
         store=store,
         blobs=blobs,
@@ -351,6 +354,7 @@ async def _open(
         randomness=randomness,
         log=log,
         readings=MachineReadings(place.data, settings.http.tls_certificate),
+        storages=storages,
     )
     central = build(world, tokens, settings)
     handout = Handout(

@@ -13,6 +13,7 @@ from pilotage.proto.pilot_states import PilotState
 
 from .actions import Actions, Keep
 from .catalogue import CatalogueStore
+from .data_jobs import DataJobs
 from .pilot_logs import PilotLogs
 from .place_marks import PlaceMarks
 from .protocol_retention import RetentionStore
@@ -59,6 +60,7 @@ class Store(
     PlaceMarks,
     Transformations,
     CatalogueStore,
+    DataJobs,
     Actions,
     Protocol,
 ):
@@ -67,7 +69,8 @@ class Store(
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
     marks of sites in `place_marks`, transformations in `transformations`,
-    files and their metadata in `catalogue`, actions of people and their keys in `actions`.
+    files and their metadata in `catalogue`, jobs that use them in `data_jobs`, actions of people
+    and their keys in `actions`.
     """
 
     @property

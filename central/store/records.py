@@ -5,12 +5,16 @@ Waiting, Held, Completing and the final ones); while an attempt is live its row 
 Running, and the job's row is not touched. So a job's row is written once, at the end.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 from pilotage.proto.job import PRIORITY_DEFAULT
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
+
+from .catalogue import NewFile
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -69,6 +73,13 @@ class SubmissionRecord(_Record, frozen=True):
     repeated: bool = False  # `submit` found the key known: this is the first one
 
 
+class JobInput(NamedTuple):
+    """A file that a job reads, and which of its data's inputs named it."""
+
+    number: int  # from 0 on
+    file_id: int
+
+
 class NewJob(_Record, frozen=True):
     """A job's row. `body` is its parameters (JSON object) or, without a template, the whole job."""
 
@@ -78,6 +89,7 @@ class NewJob(_Record, frozen=True):
     retries: int = 0
     queue_until: float | None = None  # wall clock
     name: str | None = None  # None: the template's
+    inputs: tuple[JobInput, ...] = ()  # in their order
 
 
 # -- jobs ---------------------------------------------------------------------------------------
@@ -360,6 +372,24 @@ class Requeue(_Record, frozen=True):
     outputs: tuple[Output, ...] = ()
 
 
+class Publication(msgspec.Struct, kw_only=True):
+    """What a result publishes, all of it or nothing, in the transaction that writes the result.
+
+    Where the catalogue does not take it the job fails: what is written then is `refused`, with the
+    reason. Whoever writes says so in `clash`, so that memory can follow.
+    """
+
+    community: str
+    files: tuple[NewFile, ...]
+    refused: "End"
+    clash: str = ""
+
+    def as_refused(self) -> "End":
+        """Return the end that is written where the files are not taken."""
+        reason = f"{self.refused.reason}{self.clash}"
+        return msgspec.structs.replace(self.refused, reason=reason)
+
+
 class End(_Record, frozen=True):
     """A result that counts (PROTOCOL C9). Compare-and-set: open, and `wanted` is not kill.
 
@@ -381,6 +411,7 @@ class End(_Record, frozen=True):
     usage: Usage
     outputs: tuple[Output, ...]
     started_at: float | None = None  # kept if the start was never reported
+    publication: Publication | None = None
 
 
 class Left(_Record, frozen=True):

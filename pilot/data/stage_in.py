@@ -41,6 +41,8 @@ class Fetch:
 
     async def run(self, to: Path, get: Get, wait: Wait) -> Sums:
         """Bring the file. Raises NotCome, and OSError of the file here."""
+        if self.file.gone:
+            raise NotCome(f"{self.file.did}: {self.file.gone}", for_good=True)
         left, rounds = list(self.file.copies), 0
         while left:
             again: list[Copy] = []

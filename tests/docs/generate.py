@@ -24,6 +24,7 @@ from . import command_line, notes, pilot_messages, rights, routes, site_files, s
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
+    *(job.JobData, job.DataInput, job.DataOutput),
 )
 
 

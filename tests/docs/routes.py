@@ -11,7 +11,8 @@ import msgspec
 from msgspec import inspect as kinds
 
 from pilotage.central.auth.policy import Action
-from pilotage.central.http.routes import ROUTES, Route
+from pilotage.central.http.route import Route
+from pilotage.central.http.routes import ROUTES
 from pilotage.proto import job
 
 from . import structs

@@ -118,6 +118,8 @@ def _default(field: kinds.Field) -> str:
         value = field.default_factory()
     if field.required:
         return "**required**"
+    if value is msgspec.NODEFAULT:  # what is not said is told apart from all values
+        return ""
     plain = msgspec.to_builtins(value)
     if plain is None or plain == "":
         return ""

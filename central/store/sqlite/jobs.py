@@ -1,6 +1,8 @@
 """What people and the central do to jobs, and what happens to their attempts."""
 
+import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -24,6 +26,7 @@ from ..records import (
     TakeBack,
     Want,
 )
+from .data_jobs import end_with_files
 from .matching import match
 from .rows import body_of, standing_of
 from .session import Parameters, Session, json_list
@@ -113,12 +116,21 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
         one = changes[i]
         if one.job_id in ended:  # this change looks at what the one before made of the job
             _end_jobs(session, ended)
+        if isinstance(one, End) and one.publication is not None:
+            one, won[i] = end_with_files(session, one, partial(_write_end, cursor, session))
+            if won[i]:
+                ended[one.job_id] = _job_row(one)
+            continue
         statement, row = _attempt_row(one)
         won[i] = cursor.execute(session.sql[statement], row).rowcount == 1
         if won[i] and isinstance(one, End | Requeue):
             ended[one.job_id] = _job_row(one)
     _end_jobs(session, ended)
     return won
+
+
+def _write_end(cursor: sqlite3.Cursor, session: Session, end: End) -> bool:
+    return cursor.execute(session.sql["end_attempt"], _end_row(end)).rowcount == 1
 
 
 def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:

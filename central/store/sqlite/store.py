@@ -46,6 +46,7 @@ from . import jobs, pilots, reads, submissions
 from .actions import SqliteActions, with_action
 from .catalogue import SqliteCatalogue
 from .copying import LogCopy
+from .data_jobs import SqliteDataJobs
 from .durable import prepare, require
 from .matching import Matching
 from .migrate import migrate, migrations
@@ -164,6 +165,7 @@ class SqliteStore(
     SqlitePlaceMarks,
     SqliteTransformations,
     SqliteCatalogue,
+    SqliteDataJobs,
     SqliteActions,
 ):
     """The `Store` of one process on one file."""

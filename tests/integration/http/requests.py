@@ -28,6 +28,17 @@ SITE_ACTION = SiteAction(action=SiteActionName.BAN)
 TRANSFORMATION = NewTransformation(
     document=Transformation(name="t", tasks=2, job=Job(command=("true",)))
 )
+DATA = {
+    "find": b'{"query":{"particle":"gamma","run":{">=":20}},"limit":5}',
+    "files": b'{"files":[{"did":"ctao:a","bytes":1,"adler32":"00000001"}]}',
+    "replicas": b'{"dids":["ctao:a"]}',
+    "metadata": b'{"changes":[{"did":"ctao:a","set":{"run":1},"remove":["nsb"]}]}',
+    "declare": b'{"replicas":[{"did":"ctao:a","storage":"PIC"}]}',
+    "remove": b'{"dids":["ctao:a"]}',
+    "datasets": b'{"did":"ctao:set","metadata":{"particle":"gamma"}}',
+    "datasets/actions": b'{"dataset":"ctao:set","action":"attach","dids":["ctao:a"]}',
+    "keys": b'{"keys":{"run":"number"}}',
+}
 CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
 
 LINE = messages.PilotLine(n=1, ago_s=0.0, event="ended")
@@ -80,7 +91,15 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ),
     ("GET", "/v1/sites"): ("", b""),
     ("GET", "/v1/sites/{site}"): ("/v1/sites/PIC", b""),
+    ("GET", "/v1/storages"): ("", b""),
+    ("GET", "/v1/storages/{storage}"): ("/v1/storages/pic-disk", b""),
     ("POST", "/v1/sites/{site}/actions"): ("/v1/sites/PIC/actions", _json(SITE_ACTION)),
+    **{("POST", f"/v1/data/{part}"): ("", body) for part, body in DATA.items()},
+    ("GET", "/v1/data/files"): ("/v1/data/files?did=ctao:a/b.h5", b""),
+    ("GET", "/v1/data/changes"): ("/v1/data/changes?since=7&limit=5", b""),
+    ("GET", "/v1/data/lineage"): ("/v1/data/lineage?did=ctao:a&direction=down", b""),
+    ("GET", "/v1/data/datasets"): ("/v1/data/datasets?after=ctao:a&limit=5", b""),
+    ("GET", "/v1/data/keys"): ("", b""),
     ("POST", "/v1/transformations"): ("", _json(TRANSFORMATION)),
     ("GET", "/v1/transformations"): ("/v1/transformations?state=Active&after=3&limit=5", b""),
     ("GET", "/v1/transformations/{transformation}"): ("/v1/transformations/7", b""),

@@ -20,6 +20,7 @@ from pilotage.proto.api_sites import (
     SiteCheckRequest,
     SiteDetail,
 )
+from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
@@ -27,6 +28,7 @@ from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.unit.auth.token_store import DATA, FakeTokenStore
 
+from .stub_data import StubData
 from .stub_transformations import StubTransformations
 
 ISSUER = "https://central.test"
@@ -292,6 +294,19 @@ class StubPilots:
 
 
 @dataclass
+class StubStorages:
+    stub: Stub
+
+    async def all(self, caller: User, /) -> StorageList:
+        self.stub.asked.append(("storages", caller, None))
+        return StorageList(storages=[])
+
+    async def show(self, caller: User, name: str, /) -> StorageView:
+        self.stub.asked.append(("storage", caller, name))
+        return StorageView(name=name)
+
+
+@dataclass
 class StubSites:
     stub: Stub
 
@@ -414,6 +429,8 @@ def build() -> World:
         control=stub,
         pilots=StubPilots(stub),
         sites=StubSites(stub),
+        storages=StubStorages(stub),
+        data=StubData(stub),
         elements=StubElements(stub),
         pilot_logs=StubPilotLogs(stub),
         dispatch=stub,

@@ -10,7 +10,8 @@ from pilotage.central.errors import Refused
 from pilotage.central.http import body as bodies
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
-from pilotage.central.http.routes import ROUTES, Route
+from pilotage.central.http.route import Route
+from pilotage.central.http.routes import ROUTES
 from pilotage.central.http.submissions import NDJSON
 from pilotage.proto import messages
 from pilotage.proto.problems import STATUS, Code

@@ -6,7 +6,8 @@ from pilotage.central.auth.callers import User
 from pilotage.central.auth.policy import TABLE, Action, Reach, Who
 from pilotage.central.auth.signature import PilotFiles, SignedFile
 from pilotage.central.http.app import Front
-from pilotage.central.http.routes import ROUTES, Route
+from pilotage.central.http.route import Route
+from pilotage.central.http.routes import ROUTES
 
 from .asgi import Client
 from .requests import GOOD, Holder, good, holders

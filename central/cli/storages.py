@@ -1,0 +1,84 @@
+"""`pilotage storage …`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from .exit_codes import Exit
+from .options import COMMON, READING_S, Common, run_with
+from .present import note, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from pilotage.proto.api_storages import StorageView
+
+    from ..client.client import AsyncClient
+
+app = App(name="storage", help="Show storages, and check their files.")
+
+FolderArgument = Annotated[Path, Parameter(help="Folder of storages' files.")]
+_COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
+
+
+@app.command(name="list")
+def list_storages(*, common: Common = COMMON) -> int:
+    """List storages: where they are, who reaches them, and what is wrong with their files."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.storages()
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        rows = [_row(one) for one in found.storages if one.type]
+        print_table(_COLUMNS, rows, empty="there are no storages")
+        for one in found.storages:
+            if one.trouble:
+                note(one.trouble)
+        if found.trouble:
+            note(found.trouble)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def show(storage: str, /, *, common: Common = COMMON) -> int:
+    """Show one storage."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.storage(storage)
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        for name, value in zip(_COLUMNS, _row(found), strict=True):
+            print_line(f"{name:9} {value}")
+        if found.trouble:
+            print_line(f"trouble   {found.trouble}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@app.command
+def check(folder: FolderArgument = Path("storages"), /) -> int:
+    """Read storages' files as a central would, and say what is wrong with each.
+
+    It asks no central, and no storage.
+    """
+    from ..data.storages import StorageBook, read_storages
+
+    if not folder.is_dir():
+        note(f"{folder}: is no folder")
+        return Exit.USAGE
+    book = read_storages(folder, StorageBook())
+    for name, entry in book.storages.items():
+        print_line(f"{name}: {entry.type} {entry.url}")
+    for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
+        note(why)
+    return Exit.FAILED if book.troubles or book.unlisted else Exit.OK
+
+
+def _row(one: "StorageView") -> tuple[object, ...]:
+    may = [word for word in ("readable", "writable", "default") if getattr(one, word)]
+    sites = ", ".join(one.sites) or "all"
+    return (one.name, one.type, one.url, sites, ", ".join(one.near), one.priority, ", ".join(may))

@@ -1,0 +1,94 @@
+"""What is refused of a job's data before anything is looked for. Pure.
+
+Texts that hold braces are looked at when parameters stand in them.
+"""
+
+from typing import Final
+
+from pilotage.proto.catalogue import (
+    Did,
+    NotRight,
+    check_scope,
+    checked_metadata,
+    parse_query,
+)
+from pilotage.proto.job import DataInput, DataOutput, JobData
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from .naming import wrong_braces
+
+INPUTS_MAX: Final = 10_000  # files of one job
+
+
+def check_data(data: JobData, where: str) -> None:
+    """Refuse what no catalogue could make sense of. Raises Refused with the field."""
+    try:
+        for i, one in enumerate(data.inputs):
+            _check_input(one, f"{where}.inputs[{i}]")
+        for i, out in enumerate(data.outputs):
+            _check_output(out, f"{where}.outputs[{i}]")
+    except NotRight as why:
+        raise refused(why) from None
+
+
+def check_filled(data: JobData, where: str) -> None:
+    """The same once parameters are filled in: what stands for later alone may have braces."""
+    check_data(data, where)
+    for i, out in enumerate(data.outputs):
+        at = f"{where}.outputs[{i}]"
+        later = [("name", out.name), ("dataset", out.dataset)]
+        later += [
+            (f"metadata.{key}", value)
+            for key, value in out.metadata.items()
+            if isinstance(value, str)
+        ]
+        for name, text in later:
+            wrong = wrong_braces(text)
+            if wrong:
+                raise _wrong(f"{at}.{name}", text, wrong)
+
+
+def refused(why: NotRight) -> Refused:
+    """Return what a service says of a value that the catalogue does not take."""
+    return Refused(Code.INVALID, str(why), field=why.field)
+
+
+def _check_input(one: DataInput, where: str) -> None:
+    if bool(one.did) == bool(one.query):
+        raise Refused(Code.INVALID, f"{where}: give either did or query", field=where)
+    if one.did and _is_plain(one.did):
+        Did.parse(one.did, f"{where}.did")
+    if one.query:
+        parse_query(one.query, f"{where}.query")
+    if _is_plain(one.to):
+        parts = one.to.split("/")
+        if one.to.startswith("/") or ".." in parts or parts[0] == ".pilotage":
+            why = "must be a folder inside the job's folder, without '..'"
+            raise _wrong(f"{where}.to", one.to, why)
+
+
+def _check_output(out: DataOutput, where: str) -> None:
+    parts = out.pattern.split("/")
+    if out.pattern.startswith("/") or ".." in parts:
+        why = "must be a path inside the job's folder, without '..'"
+        raise _wrong(f"{where}.pattern", out.pattern, why)
+    if out.did:
+        if out.scope or out.dataset or out.metadata:
+            said = f"{where}.did: is one more copy of that file: no scope, dataset or metadata"
+            raise Refused(Code.INVALID, said, field=f"{where}.did")
+        if _is_plain(out.did):
+            Did.parse(out.did, f"{where}.did")
+    if out.scope and _is_plain(out.scope):
+        check_scope(out.scope, f"{where}.scope")
+    if out.dataset and _is_plain(out.dataset):
+        Did.parse(out.dataset, f"{where}.dataset")
+    checked_metadata(out.metadata, f"{where}.metadata")
+
+
+def _is_plain(text: str) -> bool:
+    return "{" not in text and "}" not in text
+
+
+def _wrong(field: str, value: str, why: str) -> Refused:
+    return Refused(Code.INVALID, f"{field}: {value[:200]!r}: {why}", field=field)

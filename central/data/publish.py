@@ -1,0 +1,98 @@
+"""What a job's result publishes: from what it has asked for and what its pilot has stored. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.proto.catalogue import (
+    Did,
+    NotRight,
+    Value,
+    check_path,
+    check_storage,
+    checked_metadata,
+)
+from pilotage.proto.job import DataOutput, JobData
+from pilotage.proto.storages import Published
+
+from ..store.catalogue import NewFile, NewReplica
+from .naming import finished, later
+
+_decode = msgspec.json.Decoder(dict[str, Value]).decode
+
+
+class NotPublished(ValueError):
+    """What was stored cannot have the name or the metadata that it would get."""
+
+
+def folder_of(community: str, job: int, epoch: int) -> str:
+    """Return where an attempt stores, below each storage's URL: a place of its own."""
+    return f"{community}/{job}/{epoch}"
+
+
+def files_of(
+    data: JobData,
+    published: Sequence[Published],
+    *,
+    community: str,
+    group: str,
+    owner_id: int,
+    job: int,
+    epoch: int,
+) -> tuple[NewFile, ...]:
+    """Return the files as the catalogue gets them. Raises NotPublished."""
+    folder = folder_of(community, job, epoch)
+    files: list[NewFile] = []
+    for one in published:
+        try:
+            files.append(_file(data, one, folder, group, owner_id, job, epoch))
+        except (NotRight, msgspec.DecodeError, LookupError, ValueError) as why:
+            raise NotPublished(f"{one.name}: {why}") from None
+    return tuple(files)
+
+
+def _file(
+    data: JobData, one: Published, folder: str, group: str, owner_id: int, job: int, epoch: int
+) -> NewFile:
+    if not 0 <= one.rule < len(data.outputs):
+        raise NotPublished(f"the job has no output {one.rule}")
+    if one.path != f"{folder}/{one.name}":
+        raise NotPublished(f"it is not stored below {folder}")
+    check_path(one.path)
+    check_storage(one.storage)
+    rule = data.outputs[one.rule]
+    copy = NewReplica(storage=one.storage, path=one.path)
+    known = later(job, epoch, one.name)
+    if rule.did:
+        return NewFile(
+            did=Did.parse(rule.did),
+            bytes=one.size_bytes,
+            adler32=one.adler32,
+            sha256=one.sha256,
+            replicas=(copy,),
+            owner_id=owner_id,
+            job_id=job,
+            epoch=epoch,
+        )
+    dataset = finished(rule.dataset, known)
+    return NewFile(
+        did=Did.parse(f"{rule.scope or group}:{finished(rule.name, known)}"),
+        bytes=one.size_bytes,
+        adler32=one.adler32,
+        sha256=one.sha256,
+        metadata=checked_metadata(_metadata(rule, one, known)),
+        replicas=(copy,),
+        datasets=(Did.parse(dataset),) if dataset else (),
+        owner_id=owner_id,
+        job_id=job,
+        epoch=epoch,
+    )
+
+
+def _metadata(rule: DataOutput, one: Published, known: dict[str, str]) -> dict[str, Value]:
+    """Return what the job says of a file, and over it what its payload says."""
+    said: dict[str, Value] = {
+        key: finished(value, known) if isinstance(value, str) else value
+        for key, value in rule.metadata.items()
+    }
+    return {**said, **(_decode(one.metadata.encode()) if one.metadata else {})}

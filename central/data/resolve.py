@@ -1,0 +1,227 @@
+"""Which files a job reads, settled when it is submitted; and so where it can run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.catalogue import (
+    Did,
+    FileState,
+    KeyType,
+    NotRight,
+    Query,
+    ReplicaState,
+    check_scope,
+    parse_query,
+)
+from pilotage.proto.job import DataInput, Job, JobData, Need, Preference
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..store.catalogue import CatalogueStore, FileRow
+from ..store.records import JobInput
+from .checks import INPUTS_MAX, check_filled, refused
+from .locality import Steering, reaches, steer, writable
+from .storages import StorageBook
+
+PAGE = 1_000
+SITES_SHOWN_MAX = 10
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a job reads, and the job as its class is made of it."""
+
+    inputs: tuple[JobInput, ...]
+    job: Job
+
+
+class Resolving:
+    """Settles jobs of one submission: what several of them say is looked for once."""
+
+    def __init__(self, store: CatalogueStore, book: StorageBook, community: str) -> None:
+        self._store, self._book, self._community = store, book, community
+        self._keys: dict[str, KeyType] | None = None
+        self._found: dict[bytes, list[FileRow]] = {}
+        self._copies: dict[int, tuple[str, ...]] = {}  # storages that have a file now
+
+    async def settle(
+        self, job: Job, where: str, *, group: str, given: Sequence[Sequence[FileRow]] = ()
+    ) -> Settled:
+        """Return what a job of this group reads. Raises Refused with the field.
+
+        `given` are the files of its last inputs, where somebody else has looked for them.
+        """
+        assert job.data is not None
+        at = f"{where}.data"
+        check_filled(job.data, at)
+        if any(not (one.scope or one.did) for one in job.data.outputs):
+            try:
+                check_scope(group, f"{at}.outputs: the group is no scope, say another")
+            except NotRight as why:
+                raise refused(why) from None
+        outputs = [
+            self._outputs(one.storages, f"{at}.outputs[{i}]")
+            for i, one in enumerate(job.data.outputs)
+        ]
+        own = job.data.inputs[: len(job.data.inputs) - len(given)]
+        found = [await self._files(one, f"{at}.inputs[{i}]") for i, one in enumerate(own)]
+        found += [list(rows) for rows in given]
+        _check_paths(job.data, found, at)
+        files = [row for rows in found for row in rows]
+        await self._look_at_copies(files, at)
+        sizes: dict[tuple[str, ...], int] = {}
+        for row in files:
+            names = self._copies[row.file_id]
+            sizes[names] = sizes.get(names, 0) + row.bytes
+        steering = steer(self._book, [(size, names) for names, size in sizes.items()], outputs)
+        inputs = tuple(
+            JobInput(number, row.file_id) for number, rows in enumerate(found) for row in rows
+        )
+        return Settled(inputs, self._steered(job, steering, files, where))
+
+    # -- inputs ---------------------------------------------------------------------------------
+
+    async def _files(self, one: DataInput, where: str) -> list[FileRow]:
+        key = msgspec.json.encode(one)
+        if key not in self._found:
+            try:
+                self._found[key] = await self._looked_for(one, where)
+            except NotRight as why:
+                raise refused(why) from None
+        return self._found[key]
+
+    async def _looked_for(self, one: DataInput, where: str) -> list[FileRow]:
+        if one.query:
+            query = parse_query(one.query, f"{where}.query")
+            if self._keys is None:
+                rows = await self._store.keys(self._community)
+                self._keys = {row.key: row.type for row in rows}
+            query.check(self._keys, f"{where}.query")
+            return await self._all(query, one.files_max, where, "query")
+        did = Did.parse(one.did, f"{where}.did")
+        (row,) = await self._store.files_by_did(self._community, [did])
+        if row is not None:
+            if row.state is not FileState.AVAILABLE:
+                raise _refused(f"{where}.did", f"{did} is {row.state.value}: no copy can be read")
+            return [row]
+        if await self._store.dataset(self._community, did) is None:
+            raise _refused(f"{where}.did", f"there is no file and no dataset {did}")
+        return await self._all(Query((), did), one.files_max, where, "did")
+
+    async def _all(self, query: Query, most: int, where: str, field: str) -> list[FileRow]:
+        rows: list[FileRow] = []
+        after = None
+        while True:
+            page = await self._store.find_files(
+                self._community, query, after=after, limit=min(PAGE, most + 1 - len(rows))
+            )
+            rows += page.files
+            after = page.next
+            if len(rows) > most:
+                why = f"more than {most} files are found: say more, or a greater files_max"
+                raise _refused(f"{where}.{field}", why)
+            if after is None:
+                break
+        if not rows:
+            said = msgspec.json.encode(query.document()).decode()[:300]
+            raise _refused(f"{where}.{field}", f"no file that can be read is found by {said}")
+        return sorted(rows, key=lambda row: row.did)
+
+    async def learn(self, files: Sequence[FileRow]) -> None:
+        """Look at the copies of files, of many jobs at once."""
+        unknown = list({row.file_id for row in files} - self._copies.keys())
+        for start in range(0, len(unknown), PAGE):
+            some = unknown[start : start + PAGE]
+            copies = await self._store.replicas_of(some)
+            for file_id in some:
+                self._copies[file_id] = tuple(
+                    one.storage
+                    for one in copies.get(file_id, [])
+                    if one.state is ReplicaState.AVAILABLE and self._is_readable(one.storage)
+                )
+
+    async def _look_at_copies(self, files: Sequence[FileRow], where: str) -> None:
+        await self.learn(files)
+        for row in files:
+            if not self._copies[row.file_id]:
+                why = f"no storage that is in force can give {row.did}"
+                raise _refused(f"{where}.inputs", why)
+
+    def _is_readable(self, storage: str) -> bool:
+        entry = self._book.storages.get(storage)
+        return entry is not None and entry.readable
+
+    # -- outputs, sites -------------------------------------------------------------------------
+
+    def _outputs(self, names: Sequence[str], where: str) -> list[str]:
+        field = f"{where}.storages"
+        known = self._book.storages
+        shown = ", ".join(sorted(known)) or "none"
+        for name in names:
+            if name not in known:
+                raise _refused(field, f"there is no storage {name!r}, only {shown}")
+            if not known[name].writable:
+                raise _refused(field, f"nothing is written to {name!r}")
+        found = writable(self._book, names)
+        if not found:
+            raise _refused(field, f"name one: no storage is a default one (there are: {shown})")
+        return found
+
+    def _steered(self, job: Job, steering: Steering, files: Sequence[FileRow], where: str) -> Job:
+        assert job.data is not None
+        preference = job.preference
+        if preference is None and steering.preferred and job.data.prefer_local_s:
+            preference = Preference(sites=steering.preferred, for_s=job.data.prefer_local_s)
+        if steering.sites is None:
+            return msgspec.structs.replace(job, preference=preference)
+        needs = [need for one in job.needs if (need := _at(one, steering.sites)) is not None]
+        if not needs:
+            raise _refused(f"{where}.data", self._nowhere(job, steering, files))
+        return msgspec.structs.replace(job, needs=tuple(needs), preference=preference)
+
+    def _nowhere(self, job: Job, steering: Steering, files: Sequence[FileRow]) -> str:
+        if steering.sites:
+            some = ", ".join(sorted(steering.sites)[:SITES_SHOWN_MAX])
+            return f"its data can be reached at {some} alone, and its needs allow none of these"
+        for row in files:
+            entries = [self._book.storages[name] for name in self._copies[row.file_id]]
+            sites = sorted({site for one in entries for site in one.sites})
+            if any(reaches(one, site) for one in entries for site in sites):
+                some = ", ".join(sites[:SITES_SHOWN_MAX])
+                return f"no site reaches all of its data: {row.did} is seen at {some} alone"
+        return "no site reaches all storages that it writes to"
+
+
+def _at(need: Need, sites: frozenset[str]) -> Need | None:
+    """Return a need that is met at these sites alone; None: at none of them."""
+    allowed = sites & set(need.sites) if need.sites else sites - set(need.banned_sites)
+    if not allowed:
+        return None
+    return msgspec.structs.replace(need, sites=tuple(sorted(allowed)), banned_sites=())
+
+
+def path_of(name: str, to: str) -> str:
+    """Return where a file lies in the payload's folder."""
+    last = name.rpartition("/")[2]
+    folder = "/".join(part for part in to.split("/") if part not in ("", "."))
+    return f"{folder}/{last}" if folder else last
+
+
+def _check_paths(data: JobData, found: Sequence[Sequence[FileRow]], where: str) -> None:
+    """Refuse files that would lie in the place of others."""
+    seen: dict[str, Did] = {}
+    for one, rows in zip(data.inputs, found, strict=True):
+        for row in rows:
+            path = path_of(row.did.name, one.to)
+            other = seen.setdefault(path, row.did)
+            if other is not row.did:
+                why = f"{other} and {row.did} would both be {path!r}: give them other folders (to)"
+                raise _refused(f"{where}.inputs", why)
+    if len(seen) > INPUTS_MAX:
+        raise _refused(f"{where}.inputs", f"{len(seen)} files, expected at most {INPUTS_MAX}")
+
+
+def _refused(field: str, why: str) -> Refused:
+    return Refused(Code.INVALID, f"{field}: {why}", field=field)

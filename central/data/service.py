@@ -1,0 +1,59 @@
+"""What people see of storages, and the loop that reads their files."""
+
+import asyncio
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from .storages import StorageBook, Storages
+
+LOOK_S: Final = 5.0
+
+
+class Clock(Protocol):
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class StorageService:
+    """Shows storages to whoever may read."""
+
+    def __init__(self, storages: Storages, clock: Clock) -> None:
+        self._storages, self._clock = storages, clock
+
+    async def all(self, caller: object) -> StorageList:
+        """Return all storages, by name."""
+        return listed(self._storages.book)
+
+    async def show(self, caller: object, name: str) -> StorageView:
+        """Return one. Raises Refused, NOT_FOUND."""
+        for one in listed(self._storages.book).storages:
+            if one.name == name:
+                return one
+        known = ", ".join(sorted(self._storages.book.storages)) or "none"
+        raise Refused(
+            Code.NOT_FOUND, f"there is no storage {name!r}, only {known}", field="storage"
+        )
+
+    async def run(self) -> None:
+        """Read files that have changed, for ever. A disk that hangs holds up this loop alone."""
+        while self._storages.folder is not None:
+            await self._clock.sleep(LOOK_S)
+            await asyncio.to_thread(self._storages.look)
+
+
+def listed(book: StorageBook) -> StorageList:
+    """Return what there is to see of a book."""
+    names = sorted({*book.storages, *book.troubles})
+    views = [
+        StorageView(
+            name=name,
+            trouble=book.troubles.get(name, ""),
+            **(msgspec.structs.asdict(book.storages[name]) if name in book.storages else {}),
+        )
+        for name in names
+    ]
+    return StorageList(storages=views, trouble=book.unlisted)

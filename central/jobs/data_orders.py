@@ -1,0 +1,99 @@
+"""What pilots are told of the data of their attempts: where copies are, and where outputs go."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.job import JobData
+from pilotage.proto.storages import Copy, DataBody, DataFile, DataRule
+
+from ..data.locality import ordered, reaches, writable
+from ..data.publish import folder_of
+from ..data.resolve import path_of
+from ..data.storages import StorageBook, Storages
+from ..hearing import altered
+from ..saying import Assignment
+from ..store.catalogue import FileRow, ReplicaRow
+from ..store.protocol import Store
+from .leases import Lease
+from .rendering import job_of
+
+COPIES_MAX = 8  # of one file that a pilot is told of
+_GONE = frozenset({FileState.LOST, FileState.REMOVED})
+
+
+class DataOrders:
+    """Adds data to what pilots are told to run."""
+
+    def __init__(self, store: Store, storages: Storages) -> None:
+        self._store, self._storages = store, storages
+
+    async def given(
+        self, leases: Sequence[Lease], assignments: Sequence[Assignment]
+    ) -> list[Assignment]:
+        """Return assignments with the data of those that have some."""
+        return [
+            altered(assignment, data=await self._body(lease)) if lease.has_data else assignment
+            for lease, assignment in zip(leases, assignments, strict=True)
+        ]
+
+    async def _body(self, lease: Lease) -> DataBody | None:
+        bodies = await self._store.bodies([lease.job])
+        if lease.job not in bodies:
+            return None
+        data = job_of(bodies[lease.job].template, bodies[lease.job].body).data or JobData()
+        book, community = self._storages.book, lease.kind.community
+        return DataBody(
+            folder=folder_of(community, lease.job, lease.epoch),
+            inputs=tuple(await self._inputs(lease, data, book)),
+            outputs=tuple(_rule(book, lease.site, data, i) for i in range(len(data.outputs))),
+        )
+
+    async def _inputs(self, lease: Lease, data: JobData, book: StorageBook) -> list[DataFile]:
+        inputs = await self._store.inputs_of_job(lease.job)
+        ids = list({one.file_id for one in inputs})
+        rows = await self._store.files_by_id(ids) if ids else {}
+        copies = await self._store.replicas_of(ids) if ids else {}
+        files: list[DataFile] = []
+        for one in inputs:
+            row = rows.get(one.file_id)
+            if row is not None:
+                to = data.inputs[one.number].to if one.number < len(data.inputs) else ""
+                known = copies.get(one.file_id, [])
+                files.append(file_of(row, path_of(row.did.name, to), known, book, lease.site))
+        return files
+
+
+def file_of(
+    row: FileRow, path: str, copies: Sequence[ReplicaRow], book: StorageBook, site: str
+) -> DataFile:
+    """Return a file as a pilot of a site gets it."""
+    there: Mapping[str, ReplicaRow] = {
+        one.storage: one for one in copies if one.state is ReplicaState.AVAILABLE
+    }
+    names = ordered(book, site, there)[:COPIES_MAX]
+    return DataFile(
+        did=str(row.did),
+        path=path,
+        size_bytes=row.bytes,
+        adler32=row.adler32,
+        sha256=row.sha256,
+        copies=tuple(
+            Copy(name, book.storages[name].type, book.storages[name].url, there[name].path)
+            for name in names
+        ),
+        metadata=msgspec.json.encode(row.metadata).decode() if row.metadata else "",
+        gone=f"it is {row.state.value}" if row.state in _GONE else "",
+    )
+
+
+def _rule(book: StorageBook, site: str, data: JobData, number: int) -> DataRule:
+    out = data.outputs[number]
+    names = writable(book, out.storages)
+    return DataRule(
+        pattern=out.pattern,
+        storages=tuple(book.access(one) for one in names if reaches(book.storages[one], site)),
+        required=out.required,
+        balanced=out.order == "balanced",
+    )

@@ -1,0 +1,100 @@
+"""What reports say of data: bad copies, and files that a result publishes (PROTOCOL C9)."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.catalogue import Did, NotRight, ReplicaState
+from pilotage.proto.job_states import JobEvent, next_state
+from pilotage.proto.messages import Report
+
+from ..data.publish import NotPublished, files_of
+from ..observe.events import Log
+from ..store.catalogue import ReplicaChange
+from ..store.protocol import Store
+from ..store.records import Change, End, Publication
+from .leases import Lease
+from .queue import Queue
+from .rendering import job_of
+from .verdicts import state_of
+
+REFUSED = "its data are not published: "
+
+
+@dataclass(frozen=True)
+class DataReports:
+    """Looks at the data of reports that have some, before they are written."""
+
+    store: Store
+    queue: Queue
+    log: Log
+
+    async def looked_at(self, lease: Lease, report: Report, change: Change, at: float) -> Change:
+        """Return the change with what it publishes, if its result is good."""
+        if report.bad_copies:
+            await self._declare(lease, report, at)
+        if not report.published or not isinstance(change, End) or change.failed:
+            return change
+        refused = _as_failed(lease, change)
+        bodies = await self.store.bodies([lease.job])
+        if lease.job not in bodies:
+            return change  # it is gone, and what is written of it changes nothing
+        data = job_of(bodies[lease.job].template, bodies[lease.job].body).data
+        kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
+        try:
+            if data is None:
+                raise NotPublished("the job has no data")
+            files = files_of(
+                data,
+                report.published,
+                community=kind.community,
+                group=kind.group,
+                owner_id=owner_id,
+                job=lease.job,
+                epoch=lease.epoch,
+            )
+        except NotPublished as why:
+            return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
+        publication = Publication(community=kind.community, files=files, refused=refused)
+        return msgspec.structs.replace(change, publication=publication)
+
+    async def _declare(self, lease: Lease, report: Report, at: float) -> None:
+        """Call copies bad that the attempt was to read, where the catalogue still has them so."""
+        inputs = await self.store.inputs_of_job(lease.job)
+        ids = [one.file_id for one in inputs]
+        rows = await self.store.files_by_id(ids) if ids else {}
+        by_did = {row.did: file_id for file_id, row in rows.items()}
+        copies = await self.store.replicas_of(ids) if ids else {}
+        changes: list[ReplicaChange] = []
+        for bad in report.bad_copies:
+            try:
+                did = Did.parse(bad.did)
+            except NotRight:
+                continue
+            known = {one.storage: one for one in copies.get(by_did.get(did, 0), [])}
+            one = known.get(bad.storage)
+            if one is None or one.path != bad.path or one.state is not ReplicaState.AVAILABLE:
+                continue
+            changes.append(ReplicaChange(did=did, storage=bad.storage, state=ReplicaState.BAD))
+            self.log("copy_bad", job=lease.job, did=bad.did, storage=bad.storage, why=bad.why[:500])
+        if changes:
+            await self.store.change_replicas(lease.kind.community, changes[:1_000], at=at)
+
+
+def _as_failed(lease: Lease, change: End) -> End:
+    """Return a result whose data the catalogue does not take: another try would bring the same."""
+    event = JobEvent.PAYLOAD_FAILED
+    return msgspec.structs.replace(
+        change,
+        new=next_state(state_of(lease), event),
+        event=event.value,
+        failed=True,
+        reason=REFUSED,
+    )
+
+
+def as_written(change: Change) -> Change:
+    """Return what was written of a change that had won."""
+    if isinstance(change, End) and change.publication is not None and change.publication.clash:
+        return change.publication.as_refused()
+    return change

@@ -1,0 +1,173 @@
+"""The contract of jobs with data: what they read, and what is published with their result."""
+
+import msgspec
+
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import End, JobInput, NewJob, Publication
+from pilotage.proto.catalogue import Did
+from pilotage.proto.job_states import JobState
+
+from .conftest import Reopen
+from .rows import (
+    a_class,
+    a_requeue,
+    a_submission,
+    a_want,
+    an_attempt,
+    an_end,
+    matched,
+    state_of,
+    waiting_jobs,
+)
+
+S = JobState
+COMMUNITY = "ctao"
+
+
+def a_file(name: str, *, job: int, epoch: int = 1, sha: str = "0", dataset: str = "") -> NewFile:
+    return NewFile(
+        did=Did("users", name),
+        bytes=7,
+        adler32="00000001",
+        sha256=sha * 64,
+        metadata={"run": 7},
+        replicas=(NewReplica(storage="web", path=f"ctao/{job}/{epoch}/{name}"),),
+        datasets=(Did("users", dataset),) if dataset else (),
+        job_id=job,
+        epoch=epoch,
+    )
+
+
+def publishing(end: End, *files: NewFile) -> End:
+    refused = msgspec.structs.replace(
+        end, new=S.FAILED, failed=True, event="payload_failed", reason="not published: "
+    )
+    publication = Publication(community=COMMUNITY, files=files, refused=refused)
+    return msgspec.structs.replace(end, publication=publication)
+
+
+async def dids(store: Store, *names: str) -> list[bool]:
+    found = await store.files_by_did(COMMUNITY, [Did("users", name) for name in names])
+    return [one is not None for one in found]
+
+
+async def test_what_a_job_reads_is_kept_with_its_row(store: Store, reopen: Reopen) -> None:
+    inputs = (JobInput(0, 5), JobInput(2, 3), JobInput(2, 9))
+    kind = await a_class(store)
+    jobs = [
+        NewJob(class_id=kind.class_id, body=b"{}", inputs=inputs),
+        NewJob(class_id=kind.class_id, body=b"{}"),
+    ]
+    record = await store.submit(a_submission(kind), jobs)
+    first = record.ranges[0][0]
+    again = await reopen(store)
+
+    assert await again.inputs_of_job(first) == list(inputs)
+    assert await again.inputs_of_job(first + 1) == []
+    assert await again.inputs_of_jobs([first, first + 1]) == {first: [5, 3, 9]}
+
+
+async def test_a_result_publishes_its_files(store: Store, reopen: Reopen) -> None:
+    (job,) = await waiting_jobs(store, 1)
+    end = publishing(
+        an_end(await matched(store, job), job),
+        a_file("a", job=job, dataset="set"),
+        a_file("b", job=job),
+    )
+
+    assert await store.change([end]) == [True]
+    assert await store.change([end]) == [False]
+    again = await reopen(store)
+    made = await again.files_of_jobs([job], limit=9)
+    copies = await again.replicas_of([one.file_id for one in made])
+    assert [(str(one.did), one.job_id, one.epoch) for one in made] == [
+        ("users:a", job, 1),
+        ("users:b", job, 1),
+    ]
+    assert [one.path for copy in copies.values() for one in copy] == [
+        f"ctao/{job}/1/a",
+        f"ctao/{job}/1/b",
+    ]
+    assert await state_of(again, job) is S.DONE
+    assert end.publication is not None and end.publication.clash == ""
+
+
+async def test_a_name_with_other_bytes_fails_the_job_and_publishes_nothing(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    one = publishing(an_end(await matched(store, first), first), a_file("a", job=first))
+    other = publishing(
+        an_end(await matched(store, second), second),
+        a_file("new", job=second, dataset="newset"),
+        a_file("a", job=second, sha="1"),
+    )
+
+    assert await store.change([one, other]) == [True, True]
+    assert [await state_of(store, job) for job in (first, second)] == [S.DONE, S.FAILED]
+    assert await dids(store, "a", "new") == [True, False]
+    assert await store.dataset(COMMUNITY, Did("users", "newset")) is None
+    row = await store.job(second)
+    assert row is not None
+    assert row.reason.startswith("not published: users:a: ")
+    assert row.failures == 1
+    assert other.publication is not None
+    assert other.publication.as_refused().reason == row.reason
+    assert other.publication.as_refused().new is S.FAILED
+
+
+async def test_the_same_bytes_are_one_more_copy(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    one = publishing(an_end(await matched(store, first), first), a_file("a", job=first))
+    copy = msgspec.structs.replace(
+        a_file("a", job=second), replicas=(NewReplica(storage="tape", path="a"),)
+    )
+    await store.change([one, publishing(an_end(await matched(store, second), second), copy)])
+
+    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    assert row is not None
+    copies = (await store.replicas_of([row.file_id]))[row.file_id]
+    assert [one.storage for one in copies] == ["tape", "web"]
+    assert (row.job_id, await state_of(store, second)) == (first, S.DONE)
+
+
+async def test_what_does_not_count_publishes_nothing(store: Store) -> None:
+    killed, late, gone = await waiting_jobs(store, 3)
+    attempt = await matched(store, killed)
+    await store.want([a_want(attempt, killed)])
+    zombie = await matched(store, late)
+    await store.change([a_requeue(zombie, late)])
+    await matched(store, late, 2)
+    ends = [
+        publishing(an_end(attempt, killed), a_file("killed", job=killed)),
+        publishing(an_end(zombie, late), a_file("zombie", job=late, dataset="z")),
+        publishing(an_end(10_000, gone), a_file("nobody", job=gone)),
+    ]
+
+    assert await store.change(ends) == [False, False, False]
+    assert await dids(store, "killed", "zombie", "nobody") == [False] * 3
+    assert await store.dataset(COMMUNITY, Did("users", "z")) is None
+    assert await store.last_change(COMMUNITY) == 0
+
+
+async def test_what_was_undone_is_made_by_the_next_one(store: Store) -> None:
+    """Names, keys and sets that a lost result had learnt are not taken for known."""
+    first, second = await waiting_jobs(store, 2)
+    lost = publishing(an_end(10_000, first), a_file("a", job=first, dataset="s"))
+    good = publishing(
+        an_end(await matched(store, second), second), a_file("a", job=second, dataset="s")
+    )
+
+    assert await store.change([lost, good]) == [False, True]
+    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    assert row is not None and row.metadata == {"run": 7} and row.job_id == second
+    assert await store.datasets_of([row.file_id]) == {row.file_id: [Did("users", "s")]}
+
+
+async def test_an_end_and_a_match_share_a_turn(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    end = publishing(an_end(await matched(store, first), first), a_file("a", job=first))
+    next_id = await store.reserve_attempts(1)
+    won, bodies = await store.turn([end], [an_attempt(next_id, second)])
+
+    assert won == [True] and bodies[0] is not None
+    assert await dids(store, "a") == [True]
