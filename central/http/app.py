@@ -19,8 +19,9 @@ from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
 from .call import Call, Face, Handler
+from .direct import Exchange
 from .guards import CALLER, ROUTE, guard
-from .hot import hot_app
+from .hot import HotRoute
 from .openapi import document
 from .route import Route
 from .routes import ROUTES, methods_of
@@ -29,7 +30,6 @@ _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
 
 AnyRequest = Request[Any, Any, Any]
-HotApp = Callable[[Scope, Receive, Send], Awaitable[bool]]
 
 
 async def no_pilot_files() -> PilotFiles | None:
@@ -59,8 +59,8 @@ class Front:
         described = msgspec.json.encode(document(ROUTES, version=version))
         self.face = Face(services, pilot_files, element_issuer, described, spool_dir=spool_dir)
         self._ids = RequestIds(life)
-        self._hot: dict[str, HotApp] = {
-            route.path: hot_app(services, route.action, route.takes, route.hot)
+        self._hot = {
+            route.path: HotRoute(services, route.action, route.takes, route.hot)
             for route in ROUTES
             if route.hot is not None and route.takes is not None
         }
@@ -81,16 +81,33 @@ class Front:
             await send(message)
 
         try:
-            if await self._answer(scope, receive, sent):
-                status = 200
+            await self._answer(scope, receive, sent)
         finally:
-            # What is no refusal is a bug: the server logs it, and the peer hears that we erred.
             if not status:
-                why = f"an error of the central; its log says more of request {number}"
-                await problem(Refused(Code.INTERNAL, why))(scope, receive, sent)
+                await _erred(number)(scope, receive, sent)
             self.face.requests[self._route(scope), status] += 1
             # What refers to itself waits for the collector, whose passes hold up everybody.
             cast(dict[str, Any], scope).pop("extensions", None)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer a hot request beside ASGI."""
+        number, path = self._ids.next(), exchange.heard.path
+        refused: Answer | None = None
+        body: bytes | None = None
+        try:
+            body = await self._hot[path].exchange(exchange)
+        except Refused as why:
+            refused = problem(why)
+        finally:
+            await exchange.taken()
+            if body is not None:
+                status = 200
+                exchange.good(body)
+            else:
+                refused = refused or _erred(number)
+                status = refused.status
+                exchange.other(refused, number)
+            self.face.requests[path, status] += 1
 
     def _route(self, scope: Scope) -> str:
         """Return the path of the table that was asked for; one word for all that is not there."""
@@ -99,17 +116,21 @@ class Front:
         state: dict[str, Any] = cast(dict[str, Any], scope).get("state", {})
         return str(state.get(ROUTE, "none"))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer, and say whether that was done beside ASGI."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], cast(HTTPScope, scope)["method"]  # the server speaks no other
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
-            return await hot(scope, receive, send)
-        if hot is not None or method not in _METHODS:
+            await hot.serve(scope, receive, send)
+        elif hot is not None or method not in _METHODS:
             await _no_such_method(path, str(method))(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
-        return False
+
+
+def _erred(number: str) -> Answer:
+    """Return what a peer hears of what is no refusal, hence a bug: the server logs it."""
+    why = f"an error of the central; its log says more of request {number}"
+    return problem(Refused(Code.INTERNAL, why))
 
 
 def _no_such_method(path: str, method: str) -> Answer:

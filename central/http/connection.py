@@ -1,13 +1,17 @@
 """One connection of the server, with the limits that uvicorn leaves to a proxy in front."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, Final, cast
 
-from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..strangers import Stranger, Strangers
+from .direct import Exchange
 from .known import KnownHeads, Scope
+
+Answered = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; a read more or less
 HEAD_S: Final = 30.0  # from the opening, or the first byte of a later head, to a whole head
@@ -27,8 +31,7 @@ _TURNED_AWAY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_CROWD), _CROWD)
 )
-_GOOD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-DIRECT: Final = "pilotage.direct"  # where the scope of a request has it
+TRUST: Final = "pilotage.trust"  # where a scope has what is called when a good token came
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
@@ -37,50 +40,6 @@ _TOO_LARGE: Final = (
 
 class _TooFarAhead(Exception):
     """A peer sends ahead more requests than may wait: the parser stops in the middle of a read."""
-
-
-class Direct:
-    """A request whose body came with its head, and that is answered in one piece.
-
-    The hot routes use it beside ASGI, whose two messages each way, their checks and time-outs cost
-    as much as all that a request is for.
-    """
-
-    __slots__ = ("_connection", "_cycle")
-
-    def __init__(self, connection: "LimitedConnection", cycle: RequestResponseCycle) -> None:
-        self._connection, self._cycle = connection, cycle
-
-    def trust(self) -> None:
-        """Say that a good token came: the connection is no stranger's."""
-        if self._connection.stranger is not None:
-            self._connection.trust()
-
-    def body(self) -> bytes | None:
-        """Return the whole body, or None where it is not all here: then it comes by ASGI."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
-            return None
-        return bytes(cycle.body)
-
-    def answer(self, body: bytes) -> bool:
-        """Send a good answer, JSON; False where the peer does not take it at once."""
-        cycle, connection = self._cycle, self._connection
-        if not cycle.keep_alive or cycle.disconnected or connection.flow.write_paused:
-            return False
-        cycle.response_started = cycle.response_complete = True
-        connection.write_whole(
-            b"%b%d\r\n%b\r\n%b"
-            % (
-                _GOOD,
-                len(body),
-                connection.other_headers(),
-                body,
-            )
-        )
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
 
 
 class _JoinedWrites:
@@ -153,9 +112,12 @@ class LimitedConnection(HttpToolsProtocol):
     for it, so that pilots may come all at once; beyond three quarters of all it is turned away.
     """
 
-    def __init__(self, *args: Any, strangers: Strangers, **named: Any) -> None:
+    def __init__(
+        self, *args: Any, strangers: Strangers, answer: Answered | None = None, **named: Any
+    ) -> None:
+        """`answer` takes requests whose heads are known; without it all go by ASGI."""
         super().__init__(*args, **named)
-        self._strangers = strangers
+        self._strangers, self._answer = strangers, answer
         self.stranger: Stranger | None = None  # until a good token came
         self._in_head = True
         self._moved = False  # whether the last read held a part of a body, or ended head or message
@@ -182,15 +144,16 @@ class LimitedConnection(HttpToolsProtocol):
 
     def trust(self) -> None:
         """Count the connection among strangers no more."""
-        stranger, self.stranger = self.stranger, None
-        if stranger is not None:
-            stranger.end()
+        if self.stranger is not None:
+            self.stranger.end()
+            self.stranger = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.trust()  # gone is not strange
         self._stop_timer()
         self._joined.end_watch()
         super().connection_lost(exc)
+        self.cycle = cast(RequestResponseCycle, None)  # it may refer to us
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -215,33 +178,28 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _take_known(self, data: bytes) -> bool:
         """Begin a request whose head needs no parser; False where there is none."""
-        found = self._known.find(data)
         full = self.limit_concurrency
-        if found is None or full is None or max(len(self.connections), len(self.tasks)) >= full:
+        if self._answer is None or full is None:
+            return False
+        heard = self._known.find(data)
+        if heard is None or max(len(self.connections), len(self.tasks)) >= full:
             return False
         self._unset_keepalive_if_required()
-        made, body = found
-        made["state"] = self.app_state.copy()
-        scope = self.scope = cast(HTTPScope, made)
-        cycle = self.cycle = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=True,
-            on_response=self.on_response_complete,
-        )
-        cycle.body += body
-        cycle.more_body = False
-        cycle.message_event.set()
-        scope["extensions"] = {DIRECT: Direct(self, cycle)}  # type: ignore[dict-item]
-        self._start_asgi_task(cycle, cast(ASGI3Application, cast(Any, self).app))
+        exchange = Exchange(self, heard)
+        self.cycle = cast(RequestResponseCycle, exchange)
+        context = copy_context()
+        task = self.loop.create_task(self._answer(exchange), context=context)
+        self.tasks.add(task)
+        task.add_done_callback(self._answered, context=context)
         return True
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        """A request of a known head is answered; an error is a bug of ours, or a deaf peer."""
+        self.tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        self.logger.error("a request was not answered", exc_info=task.exception())
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= AHEAD_MAX:
@@ -259,7 +217,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._in_head, self._moved = False, True
         self._stop_timer()
         super().on_headers_complete()
-        self.scope["extensions"] = {DIRECT: Direct(self, self.cycle)}  # type: ignore[dict-item]
+        self.scope["extensions"] = {TRUST: self.trust}  # type: ignore[dict-item]
         if self.stranger is not None and self.stranger.is_beyond:
             self.cycle.keep_alive = False
 

@@ -1,7 +1,7 @@
 """Who is calling, and whether they may: asked before a byte of the body is read."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -12,7 +12,7 @@ from ..auth.errors import BadToken
 from ..auth.policy import TABLE, Action, Reach, Who, require
 from ..services import Tokens
 from .body import RawHeaders, header
-from .connection import DIRECT, Direct
+from .connection import TRUST
 
 ROUTE = "pilotage_route"  # and which route it is, for the metrics
 CALLER = "pilotage_caller"  # where the guard leaves the caller, in the scope's state
@@ -28,19 +28,26 @@ def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Calle
     """
     if TABLE[Who.ANONYMOUS, action] is not Reach.NONE:
         return Anonymous()
-    given = header(headers, b"authorization")
-    if given and given[: len(_SCHEME)].lower() != _SCHEME:
-        raise BadToken
-    caller = tokens.caller(given[len(_SCHEME) :].strip()) if given else Anonymous()
+    caller = said_by(tokens, header(headers, b"authorization"))
     require(caller, action)
     return caller
 
 
+def said_by(tokens: Tokens, authorization: str) -> Caller:
+    """Return whom an authorization names. Raises BadToken, ExpiredToken."""
+    if not authorization:
+        return Anonymous()
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
+        raise BadToken
+    return tokens.caller(authorization[len(_SCHEME) :].strip())
+
+
 def trust(scope: Scope) -> None:
     """Say to the connection of a request that it came with a good token."""
-    direct: Direct | None = (scope.get("extensions") or {}).get(DIRECT)  # type: ignore[assignment]
-    if direct is not None:
-        direct.trust()
+    extensions: dict[str, Any] = cast(dict[str, Any], scope).get("extensions") or {}
+    trusted: Callable[[], None] | None = extensions.get(TRUST)
+    if trusted is not None:
+        trusted()
 
 
 def guard(tokens: Tokens, action: Action, route: str) -> Guard:

@@ -15,15 +15,15 @@ from pilotage.proto.problems import Code
 
 from ..auth.callers import PilotCaller
 from ..auth.errors import Forbidden
-from ..auth.policy import Action
+from ..auth.policy import Action, require
 from ..errors import Refused
 from ..hearing import hear
 from ..services import Services
 from .answers import JSON, SEND_S, problem
 from .body import header, read_small
 from .call import media
-from .connection import DIRECT, Direct
-from .guards import allowed_caller
+from .direct import Exchange
+from .guards import said_by, trust
 
 Hot = Callable[[Services, PilotCaller, Any], Awaitable[Any]]
 
@@ -31,58 +31,65 @@ _encoder = msgspec.json.Encoder()
 _MEDIA: Final = (b"content-type", JSON.encode())
 
 
-async def turn(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+def turn(services: Services, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """Any reports and at most one ask."""
-    return await services.dispatch.turn(caller, message)
+    return services.dispatch.turn(caller, message)
 
 
-async def ask(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+def ask(services: Services, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """One ask."""
     if message.ask is None or message.reports:
         raise Refused(Code.INVALID, "$.ask: an ask and nothing else belongs here", field="$.ask")
-    return await services.dispatch.turn(caller, message)
+    return services.dispatch.turn(caller, message)
 
 
-async def report(services: Services, caller: PilotCaller, message: Turn) -> TurnReply:
+def report(services: Services, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """Reports."""
     if message.ask is not None:
         raise Refused(Code.INVALID, "$.ask: only reports belong here", field="$.ask")
-    return await services.dispatch.turn(caller, message)
+    return services.dispatch.turn(caller, message)
 
 
-async def beat(services: Services, caller: PilotCaller, message: Beat) -> BeatAnswer:
+def beat(services: Services, caller: PilotCaller, message: Beat) -> Awaitable[BeatAnswer]:
     """A sign of life that the bus did not answer."""
-    return await services.dispatch.beat(caller, message)
+    return services.dispatch.beat(caller, message)
 
 
-def hot_app(
-    services: Services, action: Action, takes: type[Any], answer: Hot
-) -> Callable[[Scope, Receive, Send], Awaitable[bool]]:
-    """Return the ASGI function of one hot route; it says whether it answered beside ASGI."""
+class HotRoute:
+    """One hot route, by ASGI and beside it."""
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> bool:
+    def __init__(self, services: Services, action: Action, takes: type[Any], answer: Hot) -> None:
+        self._services, self._action, self._takes, self._answer = services, action, takes, answer
+
+    async def exchange(self, exchange: Exchange) -> bytes:
+        """Return the good answer to a request. Raises Refused."""
+        heard = exchange.heard
+        caller = self._pilot(heard.authorization)
+        exchange.trust()
+        media(heard.media, JSON)
+        answer = await self._answer(self._services, caller, hear(heard.body, self._takes))
+        return _encoder.encode(answer)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of ASGI."""
         headers = scope["headers"]
-        direct: Direct | None = (scope.get("extensions") or {}).get(DIRECT)  # type: ignore[assignment]
         try:
-            caller = allowed_caller(services.tokens, action, headers)
-            if not isinstance(caller, PilotCaller):
-                raise Forbidden("this is for pilots")
-            if direct is not None:
-                direct.trust()
+            caller = self._pilot(header(headers, b"authorization"))
+            trust(scope)
             media(header(headers, b"content-type"), JSON)
-            given = direct.body() if direct is not None else None
-            if given is None:
-                given = await read_small(receive, headers)
-            body = _encoder.encode(await answer(services, caller, hear(given, takes)))
+            message = hear(await read_small(receive, headers), self._takes)
+            body = _encoder.encode(await self._answer(self._services, caller, message))
         except Refused as why:
             await problem(why)(scope, receive, send)
-            return False
-        if direct is not None and direct.answer(body):
-            return True
+            return
         length = (b"content-length", str(len(body)).encode())
         async with asyncio.timeout(SEND_S):
             await send({"type": "http.response.start", "status": 200, "headers": [_MEDIA, length]})
             await send({"type": "http.response.body", "body": body, "more_body": False})
-        return False
 
-    return serve
+    def _pilot(self, authorization: str) -> PilotCaller:
+        caller = said_by(self._services.tokens, authorization)
+        require(caller, self._action)
+        if not isinstance(caller, PilotCaller):
+            raise Forbidden("this is for pilots")
+        return caller

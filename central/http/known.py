@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from .body import header
+from .direct import Heard
+
 Scope = dict[str, Any]
-Headers = list[tuple[bytes, bytes]]
 
 HOT_PATHS: Final = frozenset({"/v1/turn", "/v1/ask", "/v1/report", "/v1/beat"})
 HEADS_MAX: Final = 4  # of one connection: what a pilot says, or many behind one proxy
@@ -32,9 +34,8 @@ class _Parts(NamedTuple):
 class _Known(NamedTuple):
     """What the parser made of a head."""
 
-    scope: Scope
-    headers: Headers
-    at: int  # where the authorization stands in them
+    path: str
+    media: str
 
 
 class KnownHeads:
@@ -45,17 +46,15 @@ class KnownHeads:
     def __init__(self) -> None:
         self._kept: dict[bytes, _Known] = {}
 
-    def find(self, data: bytes) -> tuple[Scope, bytes] | None:
-        """Return a scope for a request that is whole in `data`, and its body, if it is known."""
+    def find(self, data: bytes) -> Heard | None:
+        """Return the request that is whole in `data`, if its head is known."""
         if not self._kept:
             return None
         parts = _parts(data)
         known = self._kept.get(parts.key) if parts is not None else None
         if parts is None or known is None:
             return None
-        headers = known.headers.copy()
-        headers[known.at] = (b"authorization", parts.token)
-        return {**known.scope, "headers": headers}, parts.body
+        return Heard(known.path, known.media, parts.token.decode("latin-1"), parts.body)
 
     def keep(self, data: bytes, scope: Scope) -> None:
         """Keep the head of a request that was all that `data` had, read by the parser."""
@@ -66,11 +65,8 @@ class KnownHeads:
             return
         if len(self._kept) >= HEADS_MAX:
             del self._kept[next(iter(self._kept))]
-        headers = list(scope["headers"])
-        at = headers.index((b"authorization", parts.token))
-        headers[at] = (b"authorization", b"")
-        bare = {name: scope[name] for name in scope if name not in ("state", "extensions")}
-        self._kept[parts.key] = _Known(bare, headers, at)
+        media = header(scope["headers"], b"content-type")
+        self._kept[parts.key] = _Known(scope["path"], media)
 
 
 def _parts(data: bytes) -> _Parts | None:

@@ -57,10 +57,11 @@ class HttpServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._port = int(self._socket.getsockname()[1])
+        connection = partial(LimitedConnection, strangers=strangers, answer=self.front.answer)
         self._server = _Server(
             uvicorn.Config(
                 self.front,
-                http=cast(type[LimitedConnection], partial(LimitedConnection, strangers=strangers)),
+                http=cast(type[LimitedConnection], connection),
                 loop="none",
                 ws="none",
                 lifespan="off",

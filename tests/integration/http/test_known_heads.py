@@ -5,6 +5,7 @@ import gc
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pilotage.central.http.known import HOT_PATHS
@@ -158,3 +159,37 @@ async def test_a_known_head_with_another_path_or_method_is_another_request() -> 
         found = await answers(it, [turn(it, 1), turn(it, 2), get, other], 4)
 
         assert found == [200, 200, 405, 200]
+
+
+async def test_refusals_and_bugs_behind_a_known_head_are_told_as_every_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        heads: list[bytes] = []
+        bodies: list[bytes] = []
+        try:
+            for said_now in (turn(it, 1), said(it, b"{"), turn(it, 2)):
+                if len(heads) == 2:
+                    it.world.stub.bug = ZeroDivisionError("detail that stays here")
+                writer.write(said_now)
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                length = heads[-1].lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                bodies.append(await reader.readexactly(int(length)))
+            rest = await reader.read()
+        finally:
+            writer.close()
+        counts = dict(it.server.front.face.requests)
+
+    assert [head.split(b"\r\n")[0] for head in heads] == [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 400 Bad Request",
+        b"HTTP/1.1 500 Internal Server Error",
+    ]
+    assert b"x-request-id" not in heads[0]
+    assert b"cache-control: no-store" in heads[1] and b"x-request-id: " in heads[1]
+    assert b"internal" in bodies[2] and b"detail" not in bodies[2]
+    assert heads[2].partition(b"x-request-id: ")[2].partition(b"\r\n")[0] in bodies[2]
+    assert rest == b""  # after a bug the connection is closed
+    assert "detail that stays here" in caplog.text
+    assert counts == {("/v1/turn", 200): 1, ("/v1/turn", 400): 1, ("/v1/turn", 500): 1}
