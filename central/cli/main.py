@@ -42,6 +42,8 @@ COMMANDS = (
     ("release", "act:release", _JOBS, "Let held jobs run again."),
     ("reschedule", "act:reschedule", _JOBS, "Run jobs again from the start."),
     ("delete", "act:delete", _JOBS, "Hide jobs that have ended from lists."),
+    ("prod", "prod:app", _JOBS, "Check, plan, draw and run workflow files."),
+    ("data", "data:app", _JOBS, "Find files by their metadata, register and remove them."),
     ("serve", "serve:serve", _CENTRAL, "Run the central."),
     ("doctor", "admin:doctor", _CENTRAL, "Check an installation, with what to do."),
     ("admin", "admin:app", _CENTRAL, "Back up and restore an installation."),

@@ -132,7 +132,8 @@ class _Checker:
                     many = f"{source} has a value of each task of {source.step}"
                     yield at, f"{many}: name the port in `gather` or in `scatter`"
                     continue
-            whole = kind + LIST if gives_list or not output.value else kind
+            whole = kind + LIST * max(1, self._depth(source)) if gives_list else kind
+            whole = whole if output.value else kind + LIST
             if port in self._step.scatter and not whole.endswith(LIST) and kind != ANY:
                 yield at, f"{source} gives one {kind}: to scatter over it, it must be a list"
             element = whole.removesuffix(LIST) if port in self._step.scatter else whole
@@ -147,6 +148,11 @@ class _Checker:
     def _gives_list(self, source: Source) -> bool:
         step = self._workflow.steps[source.step]
         return not graph.is_one_task(self._workflow, step)
+
+    def _depth(self, source: Source) -> int:
+        """Return how deep the list is that a scattered step gives."""
+        parent = self._workflow.steps[source.step]
+        return len(parent.scatter) if parent.scatter_method == "nested" else 1
 
     def _of_source(self, source: Source) -> str:
         steps = self._workflow.steps
@@ -353,7 +359,7 @@ class _Checker:
 
     def _of_job(self) -> Iterator[tuple[Place, str]]:
         job = self._step.job
-        for word in ("inputs", "outputs"):
+        for word in ("inputs", "outputs", "data"):
             if getattr(job, word):
                 yield ("job", word), "stands under `inputs`, `outputs` and `files` of the step"
         for i, text in enumerate(job.command):
@@ -361,6 +367,10 @@ class _Checker:
         for name, text in job.environment.items():
             yield from self._of_text(("job", "environment", name), text)
         yield from self._of_text(("job", "name"), job.name)
+        names = [path.rpartition("/")[2] for path in self._step.files]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield ("files", i), f"there is a {name} already: all lie in one folder"
 
     def _of_text(
         self, at: Place, text: str, more: tuple[str, ...] = ()

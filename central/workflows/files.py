@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from pilotage.proto.catalogue import NotRight, checked_metadata
+from pilotage.proto.storages import META_SUFFIX
 
 from . import cta_form, yaml_form
 from .check import check
@@ -14,7 +15,6 @@ from .errors import BadWorkflow
 from .flow import DATASET, File
 from .written import Written, load, read_text
 
-META = ".meta.json"
 FILES_MAX = 1_000_000
 
 
@@ -47,8 +47,8 @@ def files_in(folder: Path) -> list[File]:
     The key `dataset` says in which one a file lies. Raises BadWorkflow.
     """
     found: list[File] = []
-    for said in sorted(folder.rglob(f"*{META}")):
-        path = said.with_name(said.name.removesuffix(META))
+    for said in sorted(folder.rglob(f"*{META_SUFFIX}")):
+        path = said.with_name(said.name.removesuffix(META_SUFFIX))
         if not path.is_file():
             raise BadWorkflow([f"{said}: there is no file {path.name} beside it"])
         try:
@@ -66,5 +66,7 @@ def files_in(folder: Path) -> list[File]:
         if len(found) > FILES_MAX:
             raise BadWorkflow([f"{folder}: has more than {FILES_MAX} files with metadata"])
     if not found:
-        raise BadWorkflow([f"{folder}: no file below it has metadata, in NAME{META} beside it"])
+        raise BadWorkflow(
+            [f"{folder}: no file below it has metadata, in NAME{META_SUFFIX} beside it"]
+        )
     return found

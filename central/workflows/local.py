@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.proto.catalogue import NotRight
+from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
 from .check import misfit
@@ -25,7 +26,7 @@ from .errors import RunRefused
 from .flow import Counts, File, Flow, Task
 from .rendering import CannotRender, command_of, known_to, metadata_of, text_of
 
-META: Final = ".meta.json"  # behind the name of a file: what its maker says of it
+INPUTS_BYTES_MAX: Final = 100_000  # of paths in a variable, as on pilots
 GRACE_S: Final = 5.0  # between the two signals that end a process
 SAID_MAX: Final = 2_000  # last bytes of what a failed task wrote
 VALUE_MAX_BYTES: Final = 16_000_000
@@ -117,7 +118,10 @@ async def run(
     *,
     progress: Callable[[Mapping[str, Counts]], None] = lambda counts: None,
 ) -> Outcome:
-    """Run a checked workflow to its end. Cancelled, it ends all processes before it returns."""
+    """Run a checked workflow to its end. Cancelled, it ends all processes before it returns.
+
+    Raises RunRefused where its record cannot be written.
+    """
     return await _Run(workflow, place, catalogue, progress).go()
 
 
@@ -188,9 +192,12 @@ class _Run:
     ) -> tuple[dict[str, list[File]], dict[str, Any]]:
         """Return what a task has made, files and values by port. Raises _Failed."""
         folder = self._folder_of(task)
-        if attempt > 1:
-            shutil.rmtree(folder)
-        paths = self._lay_out(step, task, folder)
+        try:
+            if attempt > 1:
+                shutil.rmtree(folder)
+            paths = self._lay_out(step, task, folder)
+        except OSError as why:
+            raise _Failed(f"its folder could not be made: {why}") from None
         try:
             command = command_of(step, task, paths)
             known = known_to(task, paths)
@@ -228,16 +235,20 @@ class _Run:
             paths[port] = []
             names: set[str] = set()
             for file in files:
-                name = (
-                    file.name if file.name not in names else f"{file.step}-{file.task}-{file.name}"
-                )
+                name, which = file.name, 1
+                while name in names:  # others have the same
+                    which += 1
+                    name = f"{which}-{file.name}"
                 names.add(name)
                 link = folder / port / name
                 link.parent.mkdir(exist_ok=True)
                 link.symlink_to(file.path)
-                paths[port].append(f"{port}/{name}")
-                told.append({"port": port, "path": f"{port}/{name}", "metadata": file.metadata})
-        (folder / ".pilotage" / "inputs.json").write_bytes(msgspec.json.encode(told))
+                paths[port].append(str(link))
+                did = f"local:{self._shown(file.path).lstrip('/')}"
+                told.append(
+                    {"did": did, "path": str(link), "metadata": file.metadata, "port": port}
+                )
+        (folder / INPUTS_FILE).write_bytes(msgspec.json.encode(told))
         return paths
 
     def _environment(
@@ -249,6 +260,8 @@ class _Run:
         paths: Mapping[str, Sequence[str]],
     ) -> dict[str, str]:
         need = step.job.needs[0]
+        inputs = "\n".join(path for each in paths.values() for path in each)
+        told = {"PILOTAGE_INPUTS": inputs} if 0 < len(inputs.encode()) <= INPUTS_BYTES_MAX else {}
         return {
             "PATH": self._place.environment.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -260,7 +273,7 @@ class _Run:
             "PILOTAGE_GPUS": str(need.gpus_min),
             "PILOTAGE_MEMORY_MB": str(need.memory_mb),
             "PILOTAGE_WALL_S": str(need.wall_s),
-            "PILOTAGE_INPUTS": "\n".join(path for each in paths.values() for path in each),
+            **told,
         }
 
     async def _process(
@@ -312,7 +325,7 @@ class _Run:
     def _is_made(self, path: Path, step: Step, task: Task, folder: Path) -> bool:
         """Whether a task has made a file, and was not given it."""
         inside = path.relative_to(folder)
-        if inside.parts[0] == ".pilotage" or path.name.endswith(META):
+        if inside.parts[0] == ".pilotage" or path.name.endswith(META_SUFFIX):
             return False
         if path.is_symlink():
             target = str(path.readlink())
@@ -327,7 +340,7 @@ class _Run:
             raise _Failed(f"outputs.{port}: {path.name}: {why}") from None
         missing = [key for key in step.outputs[port].sets if key not in metadata]
         if missing:
-            where = f"{path.name}{META}"
+            where = f"{path.name}{META_SUFFIX}"
             raise _Failed(f"outputs.{port}: {missing[0]} is not said of {path.name}: no {where}?")
         size = path.stat().st_size
         return File(path.name, str(path), size, metadata, task.step, port, task.number)
@@ -381,7 +394,10 @@ class _Run:
             },
         )
         content = msgspec.json.format(msgspec.json.encode(record), indent=1)
-        (self._place.folder / RECORD).write_bytes(content + b"\n")
+        try:
+            (self._place.folder / RECORD).write_bytes(content + b"\n")
+        except OSError as why:
+            raise RunRefused(f"{RECORD} could not be written: {why}") from None
         left = self._flow.left()
         return Outcome(complete, counts, starved, left, self._failures, record)
 
@@ -408,10 +424,13 @@ def _tell(pid: int, sign: signal.Signals) -> None:
 
 def _own_metadata(path: Path) -> Mapping[str, Any]:
     """Return what a task said of a file by itself. Raises _Failed."""
-    said = path.with_name(path.name + META)
+    said = path.with_name(path.name + META_SUFFIX)
     try:
         with said.open("rb") as file:
-            return msgspec.json.decode(file.read(VALUE_MAX_BYTES), type=dict[str, Any])
+            content = file.read(META_BYTES_MAX + 1)
+        if len(content) > META_BYTES_MAX:
+            raise _Failed(f"{said.name}: has more than {META_BYTES_MAX} bytes")
+        return msgspec.json.decode(content, type=dict[str, Any])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as why:

@@ -87,6 +87,19 @@ def load(text: Text) -> dict[str, Any]:
         raise BadWorkflow([f"{place}: {why.why}"]) from None
     if not is_mapping(found) or not found:
         raise BadWorkflow([f"{text.where}: expected a mapping with `workflow` or `ProdSteps`"])
+    named: dict[str, Any] = _named(text, found, load_as_written(text))
+    return named
+
+
+def _named(text: Text, found: Any, written: Any) -> Any:
+    """Return plain values with keys as they are written: to YAML `on` is true, 1 a number."""
+    if is_mapping(found):
+        if not is_mapping(written) or len(found) != len(written):
+            raise BadWorkflow([f"{text.where}: `<<` is not read here: write the keys out"])
+        pairs = zip(written.items(), found.values(), strict=True)
+        return {key: _named(text, inner, as_it_is) for (key, as_it_is), inner in pairs}
+    if is_list(found):
+        return [_named(text, *pair) for pair in zip(found, written, strict=True)]
     return found
 
 

@@ -19,7 +19,16 @@ from pilotage.proto import job, job_states, messages, pilot_states
 from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS, Code
 
-from . import command_line, notes, pilot_messages, rights, routes, site_files, structs
+from . import (
+    command_line,
+    notes,
+    pilot_messages,
+    rights,
+    routes,
+    site_files,
+    structs,
+    workflow_files,
+)
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 _JOB_STRUCTS: Final = (
@@ -184,6 +193,17 @@ def roles_page() -> str:
     return _page("Roles and rights", "central/auth/policy.py", text, *rights.sections())
 
 
+def workflow_files_page() -> str:
+    text = """
+        [Workflows](workflows.md) tells how these files are used. Beside what stands here a step may
+        have `for`: names with lists of values, or a list of mappings. Short forms: a parameter is
+        its default, an input `STEP.OUTPUT`, an output its pattern, `grouping` a size or a rule,
+        `sets` a list of keys; `needs` of the job may be one mapping. A key that is not listed here
+        is refused with its line.
+    """
+    return _page("Workflow files", "proto/workflow.py", text, *workflow_files.sections())
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": command_line_page,
     "configuration.md": configuration_page,
@@ -199,6 +219,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "roles.md": roles_page,
     "site-files.md": site_files_page,
     "storage-files.md": storage_files_page,
+    "workflow-files.md": workflow_files_page,
 }
 
 

@@ -10,6 +10,7 @@ from .walkthrough import Block, Walk, agrees, blocks, commands
 PAGES = (
     "docs/tutorial.md",
     "docs/python-api.md",
+    "docs/workflows.md",
     "docs/operations/first-steps.md",
     "docs/operations/shares-and-limits.md",
 )

@@ -265,3 +265,20 @@ def test_values_have_the_type_that_they_are_taken_as(tmp_path: Path) -> None:
     (found,) = faults(tmp_path, text, n="three")
     assert "expected a number" in found
     assert "unknown parameter 'm'" in faults(tmp_path, text, m="3")[0]
+
+
+def test_keys_are_what_is_written_whatever_yaml_takes_them_for(tmp_path: Path) -> None:
+    text = """
+        workflow: words
+        steps:
+          a: {job: {command: [x]}, metadata: {yes: 1, off: 2}, outputs: {o: "*"}}
+          b: {job: {command: [x]}, metadata: {yes: 1}, outputs: {o: "*"}}
+          c: {inputs: {a: {from: a.o, on: [yes]}, b: {from: b.o, on: ["yes"]}}, job: {command: [x]}}
+    """
+
+    (found,) = faults(tmp_path, text)
+
+    assert "step c: inputs.a.on[0]: expected text, got true or false" in found
+    assert faults(tmp_path, text.replace("on: [yes]", "on: ['yes']")) == []
+    assert "unknown key '1'" in faults(tmp_path, "{workflow: x, 1: 2, steps: {}}")[0]
+    assert "`<<` is not read here" in faults(tmp_path, "{workflow: x, <<: {a: 1, b: 2}}")[0]

@@ -170,14 +170,18 @@ SCATTER = """
         scatter_method: {method}
         when: {{n: {{">=": {least}}}}}
         job: {{command: [x, "{{n}}", "{{m}}"]}}
-        outputs: {{v: {{value: v.json}}}}
-      all: {{inputs: {{v: each.v}}, gather: v, job: {{command: [x, "{{v}}"]}}}}
+        outputs: {{v: {{value: v.json, type: integer}}}}
+      all:
+        inputs: {{v: {{from: each.v, type: '{type}'}}}}
+        gather: v
+        job: {{command: [x, "{{v}}"]}}
 """
 
 
 def scattered(folder: Path, method: str, least: int = 0) -> tuple[list[tuple[int, int]], Any]:
     """Return the pairs of the tasks, which give their sum, and what was gathered of them."""
-    flow = Flow(workflow(folder, SCATTER.format(method=method, least=least)))
+    kind = "any[][]" if method == "nested" else "any[]"
+    flow = Flow(workflow(folder, SCATTER.format(method=method, least=least, type=kind)))
     tasks = flow.begin()
     pairs = [(task.values["n"], task.values["m"]) for task in tasks]
     last: list[Task] = []
@@ -203,6 +207,6 @@ def test_what_does_not_meet_its_condition_makes_no_task_and_no_value(tmp_path: P
 def test_a_definition_survives_its_own_form(tmp_path: Path) -> None:
     import msgspec
 
-    found = workflow(tmp_path, SCATTER.format(method="cross", least=1))
+    found = workflow(tmp_path, SCATTER.format(method="cross", least=1, type="any[]"))
 
     assert msgspec.json.decode(msgspec.json.encode(found), type=Workflow) == found

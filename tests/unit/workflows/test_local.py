@@ -105,30 +105,31 @@ def test_a_task_finds_its_files_and_tells_of_what_it_makes(tmp_path: Path) -> No
     assert files["make/2/same.out"] == {"campaign": "A", "nsb": 5, "run": 2, "text": "run 2"}
     assert (folder / "make/1/same.out").read_text() == "run 1 of {gamma}\n"
     (told,) = json.loads((folder / "use/1/in").read_text())
-    assert told["path"] == "i/same.out"
+    assert told["path"] == str(folder / "use/1/i/same.out")
+    assert told["did"] == "local:make/1/same.out"
     assert told["metadata"]["run"] == 1
-    assert (folder / "use/1/env").read_text().split() == ["i/same.out", str(folder / "use/1")]
+    assert (folder / "use/1/env").read_text().split() == [told["path"], str(folder / "use/1")]
     (used,) = [one for one in outcome.record.files if one.path == "use/1/in"]
     assert used.made_of == ["make/1/same.out"]
     assert used.metadata["run"] == 1  # inherited
     assert json.loads((folder / "run.json").read_text())["complete"] is True
 
 
-def test_two_files_of_one_name_are_both_there(tmp_path: Path) -> None:
+def test_files_of_one_name_are_all_there(tmp_path: Path) -> None:
     text = """
         workflow: names
         steps:
-          make: {tasks: 2, job: {command: [sh, -c, "echo {task} > same"]}, outputs: {o: same}}
+          make: {tasks: 3, job: {command: [sh, -c, "echo {task} > same"]}, outputs: {o: same}}
           use:
             inputs: {i: make.o}
-            grouping: 2
+            grouping: 3
             job: {command: [sh, -c, 'cat "$@" > all', sh, "{i}"]}
             outputs: {all: all}
     """
     outcome = run_here(workflow(tmp_path, text), tmp_path)
 
     assert outcome.complete, outcome.failures
-    assert (tmp_path / "run/use/1/all").read_text() == "1\n2\n"
+    assert (tmp_path / "run/use/1/all").read_text() == "1\n2\n3\n"
 
 
 # what a shell does, and what is said of it
@@ -177,6 +178,18 @@ def test_a_program_that_is_not_there_fails_its_task(tmp_path: Path) -> None:
     (failure,) = run_here(workflow(tmp_path, text), tmp_path).failures
 
     assert failure.reason.startswith("no-such-program could not be started: ")
+
+
+def test_a_file_that_has_gone_fails_its_task(tmp_path: Path) -> None:
+    (tmp_path / "tool").touch()
+    definition = workflow(
+        tmp_path, "{workflow: gone, steps: {a: {files: [tool], job: {command: [x], retries: 1}}}}"
+    )
+    (tmp_path / "tool").unlink()
+
+    (failure,) = run_here(definition, tmp_path).failures
+
+    assert failure.reason.startswith("its folder could not be made: ")
 
 
 def test_a_task_is_tried_again_in_a_new_folder(tmp_path: Path) -> None:

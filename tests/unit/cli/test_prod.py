@@ -1,0 +1,151 @@
+"""`pilotage prod`: what it prints, its exit codes, and what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cli.main import run
+
+FLOW = """
+workflow: demo
+parameters: {runs: 2, word: hello}
+steps:
+  make: {tasks: "{runs}", job: {command: [sh, -c, "echo {word} > out"]}, outputs: {o: out}}
+  join: {inputs: {i: make.o}, grouping: all, job: {command: [sh, -c, "cat */* > all"]},
+         outputs: {all: all}}
+"""
+
+
+@pytest.fixture
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "demo.yaml"
+    file.write_text(FLOW)
+    return file
+
+
+def test_a_run_here_leaves_what_was_made_and_says_so(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prod", "submit", "demo.yaml", "--local", "--set", "runs=3", "--set", "word=hi"]
+    assert run([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+
+    assert said == json.loads((flow.parent / "demo.run" / "run.json").read_text())
+    assert said["complete"] and said["steps"]["make"]["done"] == 3
+    assert (flow.parent / "demo.run/join/1/all").read_text() == "hi\nhi\nhi\n"
+    assert run(words) == 2
+    assert "is not empty: give another folder" in capsys.readouterr().err
+
+
+def test_a_task_that_failed_is_told_with_what_it_said(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.write_text(FLOW.replace("echo {word} > out", "echo no >&2; exit {task}"))
+
+    assert run(["prod", "submit", "demo.yaml", "--local"]) == 1
+    said = capsys.readouterr()
+    assert "step make, task 2 failed: exit code 2" in said.err
+    assert "pilotage: no\n" in said.err
+    assert "not run to the end, because of that: join" in said.err
+    assert "not complete: 0 files in demo.run" in said.out
+
+
+def test_a_dry_run_gives_the_documents_of_the_transformations(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["prod", "submit", "demo.yaml", "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+
+    assert [one["tasks"]["count"] for one in said["steps"]] == [2, 1]
+    assert said["transformations"]["join"]["inputs"] == [{"name": "i", "from": "demo-make"}]
+    assert said["obstacles"] == []
+    assert not (flow.parent / "demo.run").exists()
+
+
+def test_what_could_not_run_on_pilots_is_told_with_its_line(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.write_text(FLOW.replace("grouping: all", "grouping: all, when: {task: 1}"))
+
+    assert run(["prod", "submit", "demo.yaml", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "on pilots it could not run: demo.yaml:6: step join: when: works only" in said.err
+
+
+# the command line, and what is said
+MISUSED = {
+    "neither": (["submit", "demo.yaml"], "say --local or --dry-run"),
+    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say --local or --dry-run"),
+    "no file": (["check", "none.yaml"], "none.yaml: No such file"),
+    "no value": (["check", "demo.yaml", "--set", "runs"], "--set runs: expected NAME=VALUE"),
+    "no parameter": (["check", "demo.yaml", "--set", "run=1"], "did you mean 'runs'?"),
+    "no number": (["check", "demo.yaml", "--set", "runs=x"], "runs: found 'x', expected a number"),
+    "no folder": (["submit", "demo.yaml", "--local", "--inputs", "no"], "no file below it has"),
+    "no run": (["graph", "demo.yaml", "--run", "no"], "no/run.json: No such file"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_what_is_wrong_with_the_command_is_told(
+    name: str, flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, said = MISUSED[name]
+
+    assert run(["prod", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_files_of_the_catalogue_need_a_folder(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.write_text(
+        "{workflow: w, keys: {k: number}, steps: {a: {inputs: {i: {query: {k: 1}}},"
+        " job: {command: [x]}}}}"
+    )
+    assert run(["prod", "submit", "demo.yaml", "--local"]) == 2
+    assert "step a: inputs.i takes files of the catalogue" in capsys.readouterr().err
+
+    data = flow.parent / "data"
+    data.mkdir()
+    (data / "f").touch()
+    (data / "f.meta.json").write_text('{"k": 2}')
+    assert run(["prod", "submit", "demo.yaml", "--local", "--inputs", "data"]) == 0
+    assert "no file in the folder is what inputs.i asks for" in capsys.readouterr().err
+
+
+def test_the_graph_is_drawn(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["prod", "graph", "demo.yaml"]) == 0
+    assert capsys.readouterr().out == "make\n└─ join\n"
+    assert run(["prod", "graph", "demo.yaml", "--svg", "demo.svg"]) == 0
+    assert (flow.parent / "demo.svg").read_text().startswith("<svg ")
+
+
+def test_an_order_to_stop_ends_all_that_runs(flow: Path) -> None:
+    flow.write_text(FLOW.replace("echo {word} > out", "sleep 600 & echo $! > pid; wait"))
+    command = [sys.executable, "-m", "pilotage.central.cli", "prod", "submit", "demo.yaml"]
+    process = subprocess.Popen(
+        [*command, "--local", "--cores", "2"], cwd=flow.parent, stderr=subprocess.PIPE, text=True
+    )
+    pids = [flow.parent / "demo.run/make" / str(n) / "pid" for n in (1, 2)]
+    until = time.monotonic() + 60
+    while not all(pid.exists() and pid.read_text().strip() for pid in pids):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "stopped: nothing of it runs any more" in said
+    for pid in pids:
+        state = Path(f"/proc/{pid.read_text().strip()}/stat")
+        while state.exists() and b") Z" not in state.read_bytes():
+            assert time.monotonic() < until + 60
+            time.sleep(0.01)
+    assert os.listdir(flow.parent / "demo.run") == ["make"]

@@ -1,0 +1,181 @@
+"""What would be made, as numbers, as documents of transformations, and as pictures."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from pilotage.central.workflows import draw, graph
+from pilotage.central.workflows.flow import Counts, File
+from pilotage.central.workflows.plan import plan
+from pilotage.central.workflows.to_transformations import obstacles, to_transformations
+from pilotage.proto.catalogue import parse_query
+
+from .written_here import workflow
+
+DIAMOND = """
+    workflow: diamond
+    title: a <diamond> & more
+    metadata: {campaign: A}
+    steps:
+      make:
+        tasks: 7
+        job: {command: [make, "{task}"]}
+        outputs:
+          data: {pattern: "*.dat", files: 3, sets: {nsb: [1, 5, 19]}}
+          log: {pattern: "*.log", metadata: {kind: log}}
+      dark:
+        inputs: {i: {from: make.data, where: {nsb: 1}}}
+        grouping: 2
+        job: {command: [use, "{i}"]}
+        outputs: {o: {pattern: "*", files: per_input}}
+      bright:
+        inputs: {i: {from: make.data, where: {nsb: {">": 1}}}}
+        grouping: {rule: key, keys: [nsb], size: 5}
+        job: {command: [use, "{nsb}", "{inputs}"]}
+        outputs: {o: "*"}
+      sum:
+        inputs: {a: dark.o, b: bright.o}
+        grouping: all
+        job: {command: [sum, "{inputs}"]}
+"""
+
+
+def test_jobs_and_files_are_counted(tmp_path: Path) -> None:
+    found = plan(workflow(tmp_path, DIAMOND))
+
+    said = {one.step: (str(one.tasks), *map(str, one.outputs.values())) for one in found.steps}
+    assert said == {
+        "make": ("7", "21", "7"),
+        "dark": ("≈ 4", "≈ 7"),
+        "bright": ("≈ 4", "≈ 4"),
+        "sum": ("≈ 1",),
+    }
+    assert str(found.tasks) == "≈ 16"
+    assert str(found.files) == "≈ 39"
+
+
+def test_files_of_the_catalogue_are_counted_where_they_are_known(tmp_path: Path) -> None:
+    text = """
+        workflow: w
+        keys: {k: number}
+        steps:
+          a: {inputs: {i: {query: {k: 1}}}, grouping: 2, job: {command: [x]}, outputs: {o: "*"}}
+          b: {inputs: {i: a.o}, job: {command: [x]}}
+    """
+    definition = workflow(tmp_path, text)
+    known = plan(definition, [File(f"f{n}", f"/f{n}", 1, {"k": n % 2}) for n in range(10)])
+
+    assert [str(one.tasks) for one in plan(definition).steps] == ["?", "?"]
+    assert [str(one.tasks) for one in known.steps] == ["3", "3"]
+    assert known.steps[0].names == {"i": ["f1", "f3", "f5", "f7", "f9"]}
+
+
+def test_a_plan_says_what_a_run_does(tmp_path: Path) -> None:
+    from .written_here import run_here
+
+    text = """
+        workflow: w
+        parameters: {words: [a, b, c]}
+        steps:
+          a: {tasks: 5, job: {command: [touch, x]}, outputs: {o: x}}
+          b: {inputs: {i: a.o}, grouping: 2, job: {command: [touch, x, y]}, outputs: {o: {pattern: "?", files: 2}}}
+          c: {inputs: {w: {parameter: words}}, scatter: w, job: {command: [touch, x]}, outputs: {o: x}}
+          d: {inputs: {i: b.o, j: c.o}, gather: [i, j], job: {command: [touch, x]}, outputs: {o: x}}
+    """  # noqa: E501
+    definition = workflow(tmp_path, text)
+    found = plan(definition)
+
+    outcome = run_here(definition, tmp_path)
+
+    assert {one.step: one.tasks.count for one in found.steps} == {
+        name: one.done for name, one in outcome.counts.items()
+    }
+    assert found.files.count == len(outcome.record.files) == 5 + 6 + 3 + 1
+    assert found.tasks.exact and found.files.exact
+
+
+def test_steps_become_transformations_that_ask_for_parts_of_what_their_parents_make(
+    tmp_path: Path,
+) -> None:
+    definition = workflow(tmp_path, DIAMOND)
+    found = to_transformations(definition)
+
+    assert obstacles(definition) == []
+    assert list(found) == graph.order(definition)
+    assert found["make"].tasks == 7 and found["make"].inputs == ()
+    (dark,) = found["dark"].inputs
+    assert (dark.from_, dark.query) == ("diamond-make", {"nsb": 1, "workflow_port": "data"})
+    assert found["dark"].job.command == ("use", "{inputs}")
+    assert found["dark"].metadata == {"campaign": "A", "nsb": 1}
+    assert found["bright"].metadata == {"campaign": "A", "nsb": "{nsb}"}
+    assert [one.from_ for one in found["sum"].inputs] == ["diamond-dark", "diamond-bright"]
+    assert found["sum"].grouping.rule == "all"
+    data = found["make"].job.data
+    assert data is not None
+    asked = parse_query(dark.query)
+    assert [asked.meets({"nsb": 1, **one.metadata}) for one in data.outputs] == [True, False]
+
+
+def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
+    text = """
+        workflow: w
+        parameters: {words: [a, b]}
+        steps:
+          a: {inputs: {w: {parameter: words}}, scatter: w, job: {command: ["{w}"]}, outputs: {v: {value: v}}}
+          b: {inputs: {v: a.v}, gather: v, job: {command: ["{v}"]}}
+          c: {job: {command: [x]}, outputs: {o: "*", p: "*"}}
+          d: {inputs: {o: c.o, p: {from: c.p, use: shared}}, job: {command: [x, "{o}"]}}
+          e: {inputs: {o: c.o, w: {parameter: words}}, job: {command: [x, "{w}", "-{w}", "{o}"]}}
+    """  # noqa: E501
+    definition = workflow(tmp_path, text)
+
+    found = {fault.step: fault.place for fault in obstacles(definition)}
+
+    assert found == {"a": ("scatter",), "b": ("inputs", "v"), "d": ("job", "command", 1)}
+
+
+def test_the_graph_as_text(tmp_path: Path) -> None:
+    definition = workflow(tmp_path, DIAMOND)
+
+    assert draw.as_text(definition) == [
+        "make",
+        "├─ dark",
+        "│  └─ sum  + bright",
+        "└─ bright",
+    ]
+    counts = {
+        "make": Counts(7, 7, 0, 0, 7),
+        "dark": Counts(4, 2, 1, 0),
+        "bright": Counts(0, 0, 0, 0, 0),
+        "sum": Counts(),
+    }
+    lines = draw.as_text(definition, counts)
+    assert lines[0].endswith("████████████████████  7/7 done")
+    assert any(line.endswith("██████████░░░░░░░░░░  2/4 done, 1 failed") for line in lines)
+    assert any(line.endswith("nothing to do") for line in lines)
+
+
+def test_a_long_chain_is_drawn_too() -> None:
+    from pilotage.central.workflows.builders import Workflow
+
+    flow = Workflow("long")
+    made = flow.step("s0", ["x"], outputs={"o": "*"})
+    for n in range(1, 2_000):
+        made = flow.step(f"s{n}", ["x"], inputs={"i": made["o"]}, outputs={"o": "*"})
+
+    assert len(flow.text().splitlines()) == 2_000
+
+
+def test_the_graph_as_svg(tmp_path: Path) -> None:
+    definition = workflow(tmp_path, DIAMOND)
+
+    plain = ElementTree.fromstring(draw.as_svg(definition))
+    shown = ElementTree.fromstring(draw.as_svg(definition, {"make": Counts(7, 3, 1, 0)}))
+
+    space = "{http://www.w3.org/2000/svg}"
+    names = [one.text for one in plain.iter(f"{space}text")]
+    assert sorted(filter(None, names)) == ["bright", "dark", "make", "sum"]
+    assert len(list(plain.iter(f"{space}path"))) == 4
+    assert plain.findtext(f"{space}title") == "a <diamond> & more"
+    assert "3/7 done, 1 failed" in [one.text for one in shown.iter(f"{space}text")]
+    boxes = [one.get("transform") for one in plain.iter(f"{space}g")]
+    assert len(set(boxes)) == 4
