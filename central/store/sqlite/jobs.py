@@ -1,15 +1,18 @@
 """What people and the central do to jobs, and what happens to their attempts."""
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
 from pilotage.proto.job_states import FINAL
 
 from ..errors import StoreError
-from ..protocol import EVIDENCE_MAX, Room
+from ..protocol import EVIDENCE_MAX
 from ..records import (
     Change,
     End,
@@ -18,7 +21,6 @@ from ..records import (
     Left,
     Levels,
     Move,
-    NewAttempt,
     Progress,
     Requeue,
     Standing,
@@ -27,9 +29,12 @@ from ..records import (
     Want,
 )
 from .data_jobs import end_with_files
-from .matching import match
 from .rows import body_of, standing_of
 from .session import Parameters, Session, json_list
+from .writer import Apart
+
+_ENDING: Final = (End, Requeue)
+_job_of = attrgetter("job_id")
 
 
 def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
@@ -123,7 +128,7 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
             continue
         statement, row = _attempt_row(one)
         won[i] = cursor.execute(session.sql[statement], row).rowcount == 1
-        if won[i] and isinstance(one, End | Requeue):
+        if won[i] and isinstance(one, _ENDING):
             ended[one.job_id] = _job_row(one)
     _end_jobs(session, ended)
     return won
@@ -140,14 +145,33 @@ def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
     rows.clear()
 
 
-def turn(
-    session: Session,
-    changes: Sequence[Change],
-    attempts: Sequence[NewAttempt],
-    room: Room | None = None,
-) -> tuple[list[bool], list[JobBody | None]]:
-    won = change(session, changes) if changes else []
-    return won, match(session, attempts, room) if attempts else []
+def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes by a statement for each kind of them. Raises Apart where one loses its race.
+
+    So it does where a job has several: the order of those matters. Only results that publish files
+    are judged one by one here too.
+    """
+    if len({one.job_id for one in changes}) < len(changes):
+        raise Apart
+    rows: defaultdict[str, list[Parameters]] = defaultdict(list)
+    ended: dict[int, tuple[object, ...]] = {}
+    publishing: list[Change] = []
+    for one in sorted(changes, key=_job_of):  # neighbours share pages
+        if isinstance(one, End) and one.publication is not None:
+            publishing.append(one)
+            continue
+        statement, row = _attempt_row(one)
+        rows[statement].append(row)
+        if isinstance(one, _ENDING):
+            ended[one.job_id] = _job_row(one)
+    for statement, its in rows.items():
+        if session.many(statement, its) != len(its):
+            raise Apart
+    _end_jobs(session, ended)
+    if not publishing:
+        return [True] * len(changes)
+    won = dict(zip(map(_job_of, publishing), change(session, publishing), strict=True))
+    return [won.get(one.job_id, True) for one in changes]
 
 
 def _attempt_row(one: Change) -> tuple[str, Parameters]:

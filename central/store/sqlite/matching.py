@@ -6,7 +6,7 @@ attempts are inserted by one statement.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,6 @@ from ..protocol import Room
 from ..records import JobBody, NewAttempt
 from .rows import body_of
 from .session import Session, json_list
-from .writer import Joint
 
 AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
 COLUMNS: Final = 16  # of each
@@ -23,74 +22,58 @@ _NOBODY: Final = (None,) * COLUMNS
 _bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int, int, int]])
 
 
-class Matching(Joint):
-    """One pilot's matches: see `match`."""
+class Matches(NamedTuple):
+    """The matches of one pilot; `room` says how many of the first one answer has room for."""
 
-    __slots__ = ("attempts", "room")
-
-    def __init__(self, attempts: Sequence[NewAttempt], room: Room | None = None) -> None:
-        self.attempts, self.room = attempts, room
-
-    def __call__(self, session: Session) -> list[JobBody | None]:
-        return match(session, self.attempts, self.room)
-
-    @classmethod
-    def together(
-        cls, session: Session, several: "Sequence[Matching]"
-    ) -> list[list[JobBody | None]]:
-        """Return what each of them gives after the one before."""
-        # First: what is read here is on the pages that the inserts look at.
-        found = _runnable(session, [one.job_id for each in several for one in each.attempts])
-        bodies = [[found.get(one.job_id) for one in each.attempts] for each in several]
-        written: list[NewAttempt] = []
-        for each, its in zip(several, bodies, strict=True):
-            if each.room is not None:
-                del its[each.room(its) :]
-            written += each.attempts[: len(its)]
-        lost = _insert(session, written)
-        again = [(one.attempt_id,) for one in written if one.epoch > 1]
-        if lost:
-            again = [row for row in again if row[0] not in lost]
-            bodies = [
-                [
-                    None if one.attempt_id in lost else body
-                    for one, body in zip(each.attempts, its, strict=False)
-                ]
-                for each, its in zip(several, bodies, strict=True)
-            ]
-        session.many("close_previous", again)
-        return bodies
+    attempts: Sequence[NewAttempt]
+    room: Room | None = None
 
 
-def match(
-    session: Session, attempts: Sequence[NewAttempt], room: Room | None = None
-) -> list[JobBody | None]:
+def match(session: Session, several: Sequence[Matches]) -> list[list[JobBody | None]]:
     """Write matches; return the body of each job, None where the match lost a race.
 
-    `room` says how many of the first are written, when all bodies are known.
+    What there is no room for, when all bodies are known, is not written and has no body.
     """
-    if len(attempts) > 1:
-        return Matching.together(session, [Matching(attempts, room)])[0]
-    bodies = [_alone(session, one.job_id) for one in attempts]
-    if room is not None:
-        attempts = attempts[: room(bodies)]
-    return [
-        body if _insert_one(session, one) else None
-        for one, body in zip(attempts, bodies, strict=False)
-    ]
+    job_ids = [one.job_id for each in several for one in each.attempts]
+    if not job_ids:
+        return [[] for _ in several]
+    # First: what is read here is on the pages that the inserts look at.
+    found = _runnable(session, job_ids)
+    bodies = [[found.get(one.job_id) for one in each.attempts] for each in several]
+    written: list[NewAttempt] = []
+    for each, its in zip(several, bodies, strict=True):
+        if each.room is not None:
+            del its[each.room(its) :]
+        written += each.attempts[: len(its)]
+    lost = _insert(session, written)
+    again = [(one.attempt_id,) for one in written if one.epoch > 1]
+    if lost:
+        again = [row for row in again if row[0] not in lost]
+        bodies = [
+            [
+                None if one.attempt_id in lost else body
+                for one, body in zip(each.attempts, its, strict=False)
+            ]
+            for each, its in zip(several, bodies, strict=True)
+        ]
+    session.many("close_previous", again)
+    return bodies
 
 
 def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
     """Return what these jobs run; whether they may is for the insert to say."""
+    if len(job_ids) == 1:
+        body = _alone(session, job_ids[0])
+        return {} if body is None else {body.job_id: body}
     rows = _bodies.decode(session.one("bodies_to_run", (json_list(job_ids),))[0])
     found: dict[int, JobBody] = {}
-    for job_id, submission_id, body, *counts in rows:
-        if body is None:  # it is long
+    for job_id, submission_id, text, *counts in rows:
+        if text is None:  # it is long
             known = _alone(session, job_id)
             if known is not None:
                 found[job_id] = known
         else:
-            row = (job_id, submission_id, bytes.fromhex(body), *counts)
+            row = (job_id, submission_id, bytes.fromhex(text), *counts)
             found[job_id] = body_of(row, session.template(submission_id))
     return found
 
@@ -100,17 +83,13 @@ def _alone(session: Session, job_id: int) -> JobBody | None:
     return None if row is None else body_of(row, session.template(row[1]))
 
 
-def _insert_one(session: Session, one: NewAttempt) -> bool:
-    is_written = session.run("insert_attempt", _new_row(session, one)).rowcount == 1
-    if is_written and one.epoch > 1:
-        session.run("close_previous", (one.attempt_id,))
-    return is_written
-
-
 def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
     """Write attempts in order; return the ids of those that lost a race."""
-    count = 0
     rows = [_new_row(session, one) for one in attempts]
+    if len(rows) == 1:
+        is_written = session.run("insert_attempt", rows[0]).rowcount == 1
+        return frozenset() if is_written else frozenset({attempts[0].attempt_id})
+    count = 0
     for at in range(0, len(rows), AT_ONCE):
         some = rows[at : at + AT_ONCE]
         some += [_NOBODY] * (AT_ONCE - len(some))

@@ -48,7 +48,6 @@ from .catalogue import SqliteCatalogue
 from .copying import LogCopy
 from .data_jobs import SqliteDataJobs
 from .durable import prepare, require
-from .matching import Matching
 from .migrate import migrate, migrations
 from .pilot_logs import SqlitePilotLogs
 from .place_marks import SqlitePlaceMarks
@@ -73,6 +72,7 @@ from .series import SqliteSeries
 from .session import Session, Templates, json_list
 from .slots import SqliteSlots
 from .transformations import SqliteTransformations
+from .turns import Turn
 from .writer import Writer, translated
 
 CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes, if no job names them
@@ -309,19 +309,16 @@ class SqliteStore(
         return await self._writer.run(lambda session: session.reserve("attempt", count))
 
     async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
-        return await self._writer.run(Matching(attempts), rows=len(attempts))
+        return (await self.turn([], attempts))[1]
 
     async def change(self, changes: Sequence[Change]) -> list[bool]:
-        write = partial(jobs.change, changes=changes)
-        return await self._writer.run(write, rows=len(changes))
+        return (await self.turn(changes, []))[0]
 
     async def turn(
         self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
     ) -> tuple[list[bool], list[JobBody | None]]:
-        if not changes:
-            return [], await self._writer.run(Matching(attempts, room), rows=len(attempts))
-        write = partial(jobs.turn, changes=changes, attempts=attempts, room=room)
-        return await self._writer.run(write, rows=len(changes) + len(attempts))
+        turn = Turn(changes, attempts, room)
+        return await self._writer.run(turn, rows=len(changes) + len(attempts))
 
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
         write = partial(jobs.keep_evidence, evidence=evidence)

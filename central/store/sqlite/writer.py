@@ -75,7 +75,11 @@ class Joint(ABC):
     @classmethod
     @abstractmethod
     def together(cls, session: Any, several: Any) -> Sequence[Any]:
-        """Return what each gives, as if one ran after the other."""
+        """Return what each gives, as if one ran after the other. Raises Apart."""
+
+
+class Apart(StoreError):
+    """Joined they do not go: each runs by itself, in another transaction that is still one."""
 
 
 class _Operation(Generic[S]):
@@ -245,7 +249,11 @@ class Writer(Generic[S]):
     def _together(self, group: list[_Operation[S]]) -> bool:
         """Run a group in one transaction; False if it was rolled back."""
         try:
-            self._transact(group)
+            try:
+                self._transact(group)
+            except Apart as why:
+                self._undo(why)
+                self._transact(group, joined=False)
         except _FAULTS as why:
             self._undo(why)
             return False
@@ -253,17 +261,17 @@ class Writer(Generic[S]):
 
     def _alone(self, operation: _Operation[S]) -> None:
         try:
-            self._transact([operation])
+            self._transact([operation], joined=False)
         except _FAULTS as why:
             self._undo(why)
             operation.result, operation.error = None, translated(why)
 
-    def _transact(self, group: list[_Operation[S]]) -> None:
+    def _transact(self, group: list[_Operation[S]], *, joined: bool = True) -> None:
         connection, sql = self._session.connection, self._session.sql
         connection.execute(sql["begin"])
         for kind, alike in groupby(group, _kind):
             some = list(alike)
-            if kind is not None and len(some) > 1:
+            if kind is not None and joined:
                 results = kind.together(self._session, [one.run for one in some])
                 for operation, result in zip(some, results, strict=True):
                     operation.result = result

@@ -123,6 +123,38 @@ async def test_matches_that_are_written_together_are_each_judged_by_themselves(
     assert not (await store.attempts(jobs[0]))[0].open
 
 
+async def test_turns_that_are_written_together_are_each_judged_where_one_lost_its_race(
+    store: Store,
+) -> None:
+    jobs = await waiting_jobs(store, 12)
+    ids = [await matched(store, job) for job in jobs[:10]]
+    starts = [
+        Start(attempt_id=attempt_id, job_id=job, at=5.0)
+        for attempt_id, job in zip(ids, jobs, strict=False)
+    ]
+    await store.change([starts[3]])
+    first = await store.reserve_attempts(3)
+    new = [an_attempt(first, jobs[10]), an_attempt(first + 1, jobs[10])]
+    (won, _), (both, _), (late, _), *others, (_, given), (_, refused) = await gather(
+        store.turn([starts[0], an_end(ids[1], jobs[1])], []),
+        store.turn([starts[2], an_end(ids[2], jobs[2])], []),
+        store.turn([starts[3]], []),
+        *[store.turn([start], []) for start in starts[4:]],
+        store.turn([], new[:1]),
+        store.turn([], new[1:]),
+    )
+
+    assert won == both == [True, True] and late == [False]
+    assert [each for each, _ in others] == [[True]] * 6
+    assert _jobs_of(given) == jobs[10:11] and refused == [None]
+    assert [await state_of(store, job) for job in jobs[:4]] == [
+        S.RUNNING,
+        S.DONE,
+        S.DONE,
+        S.RUNNING,
+    ]
+
+
 def _jobs_of(bodies: list[JobBody | None]) -> list[int]:
     return [body.job_id for body in bodies if body is not None]
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,13 @@ import pytest
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
 from pilotage.central.store.sqlite.copying import LogCopy
 from pilotage.central.store.sqlite.session import Session
-from pilotage.central.store.sqlite.writer import CHECKPOINT_ROWS, Writer, translated
+from pilotage.central.store.sqlite.writer import (
+    CHECKPOINT_ROWS,
+    Apart,
+    Joint,
+    Writer,
+    translated,
+)
 
 T = TypeVar("T")
 
@@ -86,6 +92,25 @@ def put(n: int, text: str = "") -> Callable[[Recorded], int]:
     return operation
 
 
+class Put(Joint):
+    """The same, joined with others: three and more do not go together."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __call__(self, session: Recorded) -> str:
+        put(self.n)(session)
+        return f"{self.n} alone"
+
+    @classmethod
+    def together(cls, session: Recorded, several: Sequence["Put"]) -> list[str]:
+        for one in several:
+            put(one.n)(session)
+        if len(several) > 2:
+            raise Apart
+        return [f"{one.n} joined" for one in several]
+
+
 def sqlite_error(code: int) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError("told to")
     error.sqlite_errorcode = code
@@ -100,8 +125,8 @@ async def outcome(call: Awaitable[T]) -> T | Exception:
 
 
 async def together(
-    writer: Writer[Recorded], *operations: Callable[[Recorded], int]
-) -> list[int | Exception]:
+    writer: Writer[Recorded], *operations: Callable[[Recorded], T]
+) -> list[T | Exception]:
     """Run operations as one group: they are queued while the writer is held up by another."""
     entered, go_on = threading.Event(), threading.Event()
 
@@ -125,6 +150,21 @@ async def test_what_is_queued_meanwhile_shares_one_commit(
 
     assert answers == list(range(20)) == session.things()
     assert session.commits == 2  # the one that held up, and the group
+
+
+async def test_what_does_not_go_joined_runs_by_itself_in_one_commit(
+    writer: Writer[Recorded], session: Recorded
+) -> None:
+    joined = await together(writer, Put(1), Put(2), put(3))
+    apart = await together(writer, Put(4), Put(5), Put(6), put(7))
+    failed = await together(writer, Put(8), Put(5), Put(9))
+
+    assert joined == ["1 joined", "2 joined", 3]
+    assert apart == ["4 alone", "5 alone", "6 alone", 7]
+    assert isinstance(failed[1], StoreError)
+    assert [failed[0], failed[2]] == ["8 alone", "9 alone"]
+    assert session.things() == list(range(1, 10))
+    assert session.commits == 3 + 1 + 1 + 2  # each hold-up, two groups, two that came after all
 
 
 async def test_an_operation_that_fails_leaves_the_others_alone(
