@@ -13,6 +13,7 @@ from .render import as_table, into_page
 
 NAMES = (
     "submit",
+    "catalogue",
     "latency",
     "noop",
     "pilot",

@@ -33,6 +33,7 @@ from ..queries import load
 from . import catalogue_change as change
 from . import catalogue_read as read
 from . import catalogue_write as write
+from .catalogue_sets import MetaSets
 from .opened import Opened
 from .reads import Reader
 from .session import Session
@@ -52,7 +53,7 @@ class CatalogueReader:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue")
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
         self._made = 0
-        self.sets = read.MetaSets()
+        self.sets = MetaSets()
 
     async def run(self, call: Callable[[Session], T]) -> T:
         """Run `call` so that all its statements see one state of the store."""

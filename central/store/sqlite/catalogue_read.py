@@ -4,168 +4,33 @@ A query looks at the sets of metadata first. Of each it is certain whether its f
 fit, or fit by their own values: those are looked up in `own_value`, or tested file by file.
 """
 
-import threading
 from bisect import bisect_left
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pilotage.proto.catalogue import (
-    Condition,
     Did,
     FileState,
     KeyType,
     Metadata,
-    Op,
     Query,
     ReplicaState,
-    Test,
     Value,
-    test_of,
 )
 
 from ..catalogue import FileRow, Found, KeyRow, Place, ReplicaRow
 from .catalogue_change import dataset, dataset_of
-from .catalogue_interned import columns, decode, value_of
+from .catalogue_interned import decode, value_of
+from .catalogue_sets import Judged, MetaSets, Own
 from .session import Session, json_list
 
-SETS_READ: Final = 5_000  # at a time
-JUDGED_MAX: Final = 64  # queries whose judgements of sets are kept
+OWN_IDS_FEW: Final = 200  # that are looked for first
 OWN_IDS_MAX: Final = 5_000  # files of a set that are found by one own value; beyond, all are tested
 ROWS_LOOKED_MAX: Final = 50_000  # a page that has looked at so many files is short
 SETS_LOOKED_MAX: Final = 5_000
+SETS_TOGETHER: Final = 100  # in which own values are looked up by one statement
 PAGE_READ: Final = 1_000  # files that are tested at a time
-TEXT_END: Final = "\U0010ffff"
-
-
-class Own(NamedTuple):
-    """A condition on a key that files may have as their own."""
-
-    key: str
-    key_id: int
-    test: Test
-    ranges: tuple[tuple[str, Any, Any], ...]  # statement, low, high; none: no index helps
-
-
-class Judged(NamedTuple):
-    """A set whose files may fit: all of them, or those for which `own` says so."""
-
-    set_id: int
-    own: tuple[Own, ...]
-
-
-class MetaSets:
-    """The sets of metadata in memory, and which of them meet which query. Threads share it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ids: defaultdict[int, list[int]] = defaultdict(list)  # by community, in order
-        self._metadata: dict[int, Metadata] = {}
-        self._judged: OrderedDict[object, tuple[int, list[Judged]]] = OrderedDict()
-
-    def of(self, session: Session, set_ids: Sequence[int]) -> dict[int, Metadata]:
-        """Return the metadata of sets."""
-        with self._lock:
-            missing = [one for one in set_ids if one not in self._metadata]
-            if missing:
-                ids = json_list(sorted(set(missing)))
-                for row in session.rows("meta_sets_given", {"ids": ids}):
-                    self._metadata[row[0]] = decode(row[1])
-            return {one: self._metadata[one] for one in set_ids}
-
-    def judged(
-        self, session: Session, community_id: int, query: Query, keys: dict[str, Any]
-    ) -> list[Judged]:
-        """Return the sets that may meet a query, in order; each set is judged once."""
-        known = (community_id, query_key(query), tuple(sorted(keys.items())))
-        with self._lock:
-            self._refresh(session, community_id)
-            ids = self._ids[community_id]
-            seen, found = self._judged.get(known, (0, []))
-            if seen < len(ids):
-                judge = Judge(query, keys)
-                found = found + [
-                    Judged(set_id, own)
-                    for set_id in ids[seen:]
-                    if (own := judge(self._metadata[set_id])) is not None
-                ]
-                self._judged[known] = (len(ids), found)
-                while len(self._judged) > JUDGED_MAX:
-                    self._judged.popitem(last=False)
-            self._judged.move_to_end(known)
-            return found
-
-    def _refresh(self, session: Session, community_id: int) -> None:
-        ids = self._ids[community_id]
-        while True:
-            given = {
-                "community_id": community_id,
-                "after": ids[-1] if ids else 0,
-                "limit": SETS_READ,
-            }
-            rows = session.rows("meta_sets_after", given)
-            for set_id, text in rows:
-                ids.append(set_id)
-                if set_id not in self._metadata:
-                    self._metadata[set_id] = decode(text)
-            if len(rows) < SETS_READ:
-                return
-
-
-def query_key(query: Query) -> bytes:
-    """Return what two queries have alike that ask the same."""
-    return msgspec.json.encode(query.document(), order="sorted")
-
-
-class Judge:
-    """A query, asked of sets. `keys` are those of its keys that are there: (id, type, is own)."""
-
-    def __init__(self, query: Query, keys: dict[str, Any]) -> None:
-        self._clauses: list[tuple[str, Test, Own | None]] = []
-        for one in query.conditions:
-            key = keys.get(one.key)
-            own = None
-            if key is not None and key[2]:
-                own = Own(one.key, key[0], test_of(one), tuple(_ranges(one)))
-            self._clauses.append((one.key, test_of(one), own))
-
-    def __call__(self, metadata: Metadata) -> tuple[Own, ...] | None:
-        """Return what files of a set must meet by their own values; None: none can fit."""
-        open_ones: list[Own] = []
-        for key, test, own in self._clauses:
-            value = metadata.get(key)
-            if value is None and own is not None:
-                open_ones.append(own)
-            elif not test(value):
-                return None
-        # What an index finds, and finds least of, comes first.
-        open_ones.sort(key=lambda own: (not own.ranges, len(own.ranges)))
-        return tuple(open_ones)
-
-
-def _ranges(condition: Condition) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where values lie that may meet a condition; the condition is tested again."""
-    op, value = condition.op, condition.value
-    if op is Op.IN or (op is Op.EQ and not isinstance(value, tuple)):
-        for one in value if isinstance(value, tuple) else (value,):
-            number, text = columns(one)
-            if isinstance(one, str):
-                yield "own_texts", text, text
-            else:
-                yield "own_numbers", number, number
-    elif op is Op.LIKE and isinstance(value, str):
-        prefix = value.replace("?", "*").partition("*")[0]
-        if prefix:
-            yield "own_texts", prefix, prefix + TEXT_END
-    elif op in (Op.LT, Op.LE, Op.GT, Op.GE) and not isinstance(value, tuple):
-        below = op in (Op.LT, Op.LE)
-        if isinstance(value, str):
-            yield ("own_texts", "", value) if below else ("own_texts", value, TEXT_END)
-        else:
-            far = float("-inf") if below else float("inf")
-            yield ("own_numbers", far, value) if below else ("own_numbers", value, far)
 
 
 class Looking:
@@ -185,23 +50,65 @@ class Looking:
     def in_sets(self, judged: Sequence[Judged], after: Place) -> Place | None:
         """Look through sets in order; return where to go on, None: all was seen."""
         start = bisect_left(judged, after.set_id, key=lambda one: one.set_id)
-        for n, one in enumerate(judged[start:]):
-            begin = after.file_id if one.set_id == after.set_id else 0
-            place = Place(one.set_id, begin)
-            if len(self.rows) >= self._limit or n >= SETS_LOOKED_MAX or self._over():
-                return place
-            last = self._in_set(one, begin)
-            if last is not None:
-                return Place(one.set_id, last)
+        for first in range(start, len(judged), SETS_TOGETHER):
+            some = judged[first : first + SETS_TOGETHER]
+            if first - start >= SETS_LOOKED_MAX:
+                return Place(some[0].set_id, 0)
+            ids = self._ids_of(some)
+            for one in some:
+                begin = after.file_id if one.set_id == after.set_id else 0
+                if len(self.rows) >= self._limit or self._over():
+                    return Place(one.set_id, begin)
+                if one.set_id in ids and not ids[one.set_id]:
+                    continue
+                last = self._in_set(one, begin, ids.get(one.set_id))
+                if last is not None:
+                    return Place(one.set_id, last)
+        return None
+
+    def _ids_of(self, judged: Sequence[Judged]) -> dict[int, list[int]]:
+        """Return which files may fit by one own value, of sets for which an index says it.
+
+        Sets that ask the same are looked up together: most of them have no such file.
+        """
+        alike: defaultdict[tuple[Own, ...], list[int]] = defaultdict(list)
+        for one in judged:
+            if any(own.ranges for own in one.own):
+                alike[one.own].append(one.set_id)
+        found: dict[int, list[int]] = {}
+        for several, set_ids in alike.items():
+            rows = self._fewest(several, set_ids)
+            if rows is not None:
+                found.update({set_id: [] for set_id in set_ids})
+                for set_id, file_id in sorted(set(rows)):
+                    found[set_id].append(file_id)
+        return found
+
+    def _fewest(self, several: Sequence[Own], set_ids: Sequence[int]) -> list[Any] | None:
+        """Return (set, file) by the own value that few files have; None: many have each."""
+        sets = json_list(set_ids)
+        for most in (OWN_IDS_FEW, OWN_IDS_MAX):
+            for own in several:
+                rows: list[Any] = []
+                for statement, low, high in own.ranges:
+                    span = {"low": low, "high": high, "limit": most + 1}
+                    given = {"sets": sets, "key_id": own.key_id, **span}
+                    rows += self._session.rows(f"{statement}_of_sets", given)
+                    if len(rows) > most:
+                        break
+                if own.ranges and len(rows) <= most:
+                    return rows
         return None
 
     def _over(self) -> bool:
         return self._looked >= ROWS_LOOKED_MAX
 
-    def _in_set(self, judged: Judged, after: int) -> int | None:
+    def _in_set(self, judged: Judged, after: int, ids: list[int] | None) -> int | None:
         """Look through a set; return the file to go on after, None: it is at its end."""
         if judged.own:
-            ids = self._ids(judged)
+            if ids is None and any(own.ranges for own in judged.own):  # few of this set alone?
+                rows = self._fewest(judged.own, [judged.set_id])
+                ids = None if rows is None else sorted({row[1] for row in rows})
             if ids is not None:
                 return self._given([one for one in ids if one > after], judged)
         while True:
@@ -230,25 +137,6 @@ class Looking:
                 rows = sorted(rows)[:limit]
         self._looked += len(rows)
         return rows
-
-    def _ids(self, judged: Judged) -> list[int] | None:
-        """Return the files that may fit by one own value, in order; None: too many, or no index."""
-        for own in judged.own:
-            found: list[int] = []
-            for statement, low, high in own.ranges:
-                given = {
-                    "set_id": judged.set_id,
-                    "key_id": own.key_id,
-                    "low": low,
-                    "high": high,
-                    "limit": OWN_IDS_MAX + 1 - len(found),
-                }
-                found += [row[0] for row in self._session.rows(statement, given)]
-                if len(found) > OWN_IDS_MAX:
-                    break
-            if own.ranges and len(found) <= OWN_IDS_MAX:
-                return sorted(set(found))
-        return None
 
     def _given(self, ids: Sequence[int], judged: Judged) -> int | None:
         for start in range(0, len(ids), PAGE_READ):
@@ -310,7 +198,7 @@ def find(
         return Found([], None)
     names = json_list(sorted({one.key for one in query.conditions}))
     rows = session.rows("keys_in_query", {"community_id": community_id, "keys": names})
-    keys = {row[1]: (row[0], row[2], bool(row[3])) for row in rows}
+    keys = {row[1]: (row[0], bool(row[3])) for row in rows}
     judged = sets.judged(session, community_id, query, keys)
     looking = Looking(session, sets, states, limit)
     begin = after or Place()

@@ -31,14 +31,18 @@ SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_
    AND f.state IN (SELECT value FROM json_each(:states))
  ORDER BY f.file_id LIMIT :limit;
 
--- name: own_numbers
-SELECT file_id FROM own_value
- WHERE set_id = :set_id AND key_id = :key_id AND number >= :low AND number <= :high
+-- name: own_numbers_of_sets
+SELECT v.set_id, v.file_id
+  FROM json_each(:sets) AS i
+ CROSS JOIN own_value AS v ON v.set_id = i.value
+ WHERE v.key_id = :key_id AND v.number >= :low AND v.number <= :high
  LIMIT :limit;
 
--- name: own_texts
-SELECT file_id FROM own_value
- WHERE set_id = :set_id AND key_id = :key_id AND number = 0 AND text >= :low AND text <= :high
+-- name: own_texts_of_sets
+SELECT v.set_id, v.file_id
+  FROM json_each(:sets) AS i
+ CROSS JOIN own_value AS v ON v.set_id = i.value
+ WHERE v.key_id = :key_id AND v.number = 0 AND v.text >= :low AND v.text <= :high
  LIMIT :limit;
 
 -- name: files_of_dataset
