@@ -27,7 +27,11 @@ SetOption = Annotated[
 ]
 TypesOption = Annotated[
     tuple[Path, ...],
-    Parameter(help="File or folder with element types of CTADIRAC's form, over our own."),
+    Parameter(
+        help="File or folder with element types of CTADIRAC's form, over our own; else"
+        " PILOTAGE_ELEMENT_TYPES.",
+        env_var="PILOTAGE_ELEMENT_TYPES",
+    ),
 ]
 JsonOption = Annotated[bool, Parameter(help="Print JSON for programs.")]
 SAID_MAX = 10  # failed tasks of which all is told

@@ -149,3 +149,25 @@ def test_an_order_to_stop_ends_all_that_runs(flow: Path) -> None:
             assert time.monotonic() < until + 60
             time.sleep(0.01)
     assert os.listdir(flow.parent / "demo.run") == ["make"]
+
+
+def test_element_types_of_a_community_come_by_option_or_environment(
+    flow: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.write_text(
+        "{Common: {MCCampaign: A, configuration_id: 1},"
+        " ProdSteps: [{ID: 1, job_config: {type: Painting}}]}"
+    )
+    types = flow.parent / "our types"
+    types.mkdir()
+    (types / "painting.yaml").write_text(
+        "{types: {Painting: {simulates: true, command: [touch, a.png],"
+        " outputs: {data: {pattern: '*.png'}}}}}"
+    )
+
+    assert run(["prod", "check", "demo.yaml"]) == 2
+    assert "unknown type 'Painting'" in capsys.readouterr().err
+    assert run(["prod", "check", "demo.yaml", "--types", "our types"]) == 0
+    monkeypatch.setenv("PILOTAGE_ELEMENT_TYPES", "our types")
+    assert run(["prod", "submit", "demo.yaml", "--local"]) == 0
+    assert (flow.parent / "demo.run/Step1_Painting/1/a.png").exists()

@@ -18,6 +18,7 @@ from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.flow import File, Flow, Task
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.to_transformations import obstacles, to_transformations
+from pilotage.central.workflows.written import is_list, is_mapping
 from pilotage.proto.workflow import Workflow
 
 GROUPINGS: list[dict[str, Any] | None] = [
@@ -71,8 +72,8 @@ def test_each_file_is_used_once_and_every_run_ends(seed: int) -> None:
         assert ended < 10_000
         task = ready.pop(chance.randrange(len(ready)))
         ended += 1
-        for port, files in task.files.items():
-            used.update((task.step, port, file.path) for file in files)
+        for port, taken in task.files.items():
+            used.update((task.step, port, file.path) for file in taken)
         if chance.random() < fails:
             ready += flow.failed(task)
             continue
@@ -135,8 +136,10 @@ JUNK: list[Any] = [
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    inner: Any = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
+    if is_mapping(value):
+        inner: list[tuple[Any, Any]] = list(value.items())
+    else:
+        inner = list(enumerate(value)) if is_list(value) else []
     for step, below in inner:
         yield (*here, step)
         yield from places(below, (*here, step))
