@@ -95,7 +95,7 @@ def test_the_wheel_carries_every_file_of_the_rooms(wheel: Path) -> None:
         f"pilotage/{path.relative_to(ROOT).as_posix()}"
         for room in ("central", "matcher", "pilot", "proto")
         for path in (ROOT / room).rglob("*")
-        if path.suffix in (".py", ".sql", ".json", ".csv")
+        if path.suffix in (".py", ".sql", ".json", ".csv", ".yaml")
     }
 
     assert expected <= names
