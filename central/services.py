@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pilotage.proto import api, api_data, api_transformations, messages
+from pilotage.proto.api_failures import Failures
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -176,6 +177,18 @@ class Series(Protocol):
     async def accounts(
         self, caller: User, /, *, by: api.AccountsBy, since: float | None, until: float | None
     ) -> api.Accounts: ...
+
+    async def failures(
+        self,
+        caller: User,
+        /,
+        *,
+        site: str,
+        group: str,
+        owner: str,
+        transformation: int | None,
+        since: float | None,
+    ) -> Failures: ...
 
 
 class Storages(Protocol):

@@ -120,6 +120,7 @@ class Occurrence(_Out, frozen=True):
     event: str
     epoch: int = 0
     detail: str = ""
+    failure: str = ""  # of the end of an attempt: its class (docs/failures.md)
 
 
 class History(_Out, frozen=True):
@@ -168,6 +169,7 @@ class AttemptView(_Out, frozen=True):
     checkpoint_bytes: int = 0  # that it left for the next one
     stdout_bytes: int = 0  # that it wrote; the last 10^6 of each stream are kept
     stderr_bytes: int = 0
+    failure: str = ""  # what it failed of: one of twelve classes (docs/failures.md)
 
 
 class CurvePoint(_Out, frozen=True):

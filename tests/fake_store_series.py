@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pilotage.central.store.failures import Sum
 from pilotage.central.store.protocol import EVIDENCE_MAX
 from pilotage.central.store.protocol_retention import PRUNED_MAX
 from pilotage.central.store.records import Activity, EndedJob, Evidence
@@ -26,7 +27,8 @@ from pilotage.central.store.series import (
 from pilotage.proto.job_states import FINAL
 from pilotage.proto.pilot_states import PilotState
 
-from .fake_store_actions import FakeActions
+from .fake_store_failures import FailureData, FakeFailures
+from .fake_store_failures import Key as FailureKey
 from .fake_store_logs import FakePilotLogs
 
 Key = tuple[str, str, str]  # community, site, type
@@ -51,6 +53,7 @@ class SeriesData:
         default_factory=dict[tuple[int, int, Key], Cell]
     )
     entries: list[tuple[int, Entry]] = field(default_factory=list[tuple[int, Entry]])
+    failures: FailureData = field(default_factory=dict[FailureKey, Sum])
 
 
 def added(one: Sums, other: Sums) -> Sums:
@@ -59,7 +62,7 @@ def added(one: Sums, other: Sums) -> Sums:
     return Sums.of([sum(pair) for pair in both])
 
 
-class FakeSeries(FakePilotLogs, FakeActions):
+class FakeSeries(FakePilotLogs, FakeFailures):
     """The verbs of `protocol_series` and `protocol_retention`."""
 
     _data: Any  # what the store itself keeps of jobs and attempts

@@ -1,7 +1,5 @@
 """`pilotage pilot logs`: what pilots have logged of themselves."""
 
-import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -11,16 +9,15 @@ from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
 
 from ..client.errors import NotFound
 from ..client.pilot_log import LAST
-from .exit_codes import Exit, UsageError
+from .exit_codes import Exit
 from .known_places import missed_site
+from .moments import moment
 from .options import COMMON, READING_S, Common, run_with
 from .present import clean, console, note, on_terminal, print_json, print_line
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 NOTHING: Final = "no such lines: pilots tell what they log within a minute"
 
 
@@ -59,7 +56,7 @@ def logs(
         host=host,
         batch_id=batch_id,
         job=job,
-        since=_moment(since) if since else None,
+        since=moment(since) if since else None,
         grep=grep,
         warnings=warnings,
     )
@@ -95,21 +92,6 @@ async def _is_known(client: "AsyncClient", pilot: str, job: int | None) -> bool:
         note(str(why))
         return False
     return True
-
-
-def _moment(text: str) -> float:
-    """Return a time, given as so long ago or as it is, in seconds since 1970."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        past = datetime.now(UTC).timestamp() - float(ago[1]) * _UNITS_S[ago[2]]
-        return max(0.0, past)
-    try:
-        return max(0.0, datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--since {text!r}: expected so long ago, as 30m, 6h or 2d, "
-            "or a time, as 2026-11-25T18:00 (here) or 2026-11-25T18:00Z"
-        ) from None
 
 
 def _print(line: PilotLogLine) -> None:

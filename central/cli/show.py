@@ -66,7 +66,7 @@ def _print(found: JobDetail) -> None:
 
 # What of an attempt stands in one line; `history` and --json say more.
 _ATTEMPT = (
-    *("attempt#", "site", "end", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
+    *("attempt#", "site", "end", "class", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
     *("MB in#", "MB out#", "isolation", "detail"),
 )
 
@@ -81,7 +81,7 @@ def _attempt(one: AttemptView) -> tuple[object, ...]:
         return f"{used[name] / unit:.1f}" if name in used else ""
 
     return (
-        *(one.epoch, one.site, end, amount("wall_s"), amount("cpu_s")),
+        *(one.epoch, one.site, end, one.failure, amount("wall_s"), amount("cpu_s")),
         *(amount("memory_peak_mb"), amount("scratch_peak_mb")),
         *(amount("bytes_in", 1e6), amount("bytes_out", 1e6), one.isolation, one.detail),
     )
@@ -93,7 +93,10 @@ def _text(value: object) -> str:
 
 def _print_history(found: History) -> None:
     print_table(
-        ("at", "source", "event", "attempt#", "detail"),
-        [(one.at, one.source, one.event, one.epoch or "", one.detail) for one in found.occurrences],
+        ("at", "source", "event", "class", "attempt#", "detail"),
+        [
+            (one.at, one.source, one.event, one.failure, one.epoch or "", one.detail)
+            for one in found.occurrences
+        ],
         empty=f"nothing is known of job {found.job}",
     )

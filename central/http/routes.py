@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pilotage.proto import api, api_sites, api_storages, api_transformations, messages
+from pilotage.proto import api, api_failures, api_sites, api_storages, api_transformations, messages
 from pilotage.proto.job import Job
 
 from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
@@ -294,6 +294,15 @@ ROUTES: Final = (
         handler=series.accounts,
         query=series.AccountsQuery,
         gives=api.Accounts,
+    ),
+    Route(
+        method="GET",
+        path="/v1/failures",
+        action=_A.JOB_READ,
+        does="What attempts failed of, by class and site, with examples.",
+        handler=series.failures,
+        query=series.FailuresQuery,
+        gives=api_failures.Failures,
     ),
     # -- operators ------------------------------------------------------------------------------
     Route(

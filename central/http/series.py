@@ -1,4 +1,4 @@
-"""Routes for what was counted: series over time, and accounts."""
+"""Routes for what was counted: series over time, accounts, failures."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from pilotage.proto.api import AccountsBy, SeriesBy
+from pilotage.proto.ids import ID_MAX
 
 from .answers import encoded
 from .call import Call
@@ -32,6 +33,16 @@ class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     until: _Seconds | None = None
 
 
+class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which failures; whole hours."""
+
+    site: Annotated[str, Meta(max_length=64)] = ""
+    group: Annotated[str, Meta(max_length=64)] = ""
+    owner: Annotated[str, Meta(max_length=256)] = ""
+    transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: of none
+    since: _Seconds | None = None  # seconds since 1970; else of the last day
+
+
 async def series(call: Call) -> ASGIApp:
     asked = call.query(SeriesQuery)
     return encoded(
@@ -51,5 +62,19 @@ async def accounts(call: Call) -> ASGIApp:
     return encoded(
         await call.services.series.accounts(
             call.user(), by=asked.by, since=asked.since, until=asked.until
+        )
+    )
+
+
+async def failures(call: Call) -> ASGIApp:
+    asked = call.query(FailuresQuery)
+    return encoded(
+        await call.services.series.failures(
+            call.user(),
+            site=asked.site,
+            group=asked.group,
+            owner=asked.owner,
+            transformation=asked.transformation,
+            since=asked.since,
         )
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import FINAL, JobEvent, JobState
 from pilotage.proto.messages import Usage, Why
 from pilotage.proto.pilot_states import FINAL as FINAL_PILOT
 from pilotage.proto.pilot_states import LIVING, SPEAKING, PilotEvent, next_state
@@ -16,6 +16,7 @@ from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.protocol import Store
 from ..store.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
+from .failure_class import class_of_change
 from .host_watch import HostWatch
 from .leases import Lease, Phase
 from .memory import Memory
@@ -144,6 +145,7 @@ class Aftermath:
                 state=change.new.value,
             )
             return
+        self._failed(lease, change)
         self._log(
             "requeued",
             job=lease.job,
@@ -168,6 +170,8 @@ class Aftermath:
             self._queue.lift(lease.job)
         self._tally.used.ends[change.how.value] += 1
         self._count(lease, change.new, change.usage)
+        if change.failed:
+            self._failed(lease, change)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(
@@ -190,6 +194,22 @@ class Aftermath:
             usage=usage,
             cores=lease.cores,
             hs23_per_core=presence.node.hs23_per_core if presence is not None else 0.0,
+        )
+
+    def _failed(self, lease: Lease, change: End | Requeue) -> None:
+        """Count a failure by its class."""
+        found = class_of_change(lease, change)
+        if found is None:
+            return
+        given_up = change.event == JobEvent.LOST_TOO_OFTEN.value
+        self._tally.failed.add(
+            lease.kind,
+            self._queue.classes[lease.class_id].owner_id,
+            lease.site,
+            found,
+            job=lease.job,
+            is_last=given_up or change.new is JobState.FAILED,
+            said=change.reason,
         )
 
     def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:

@@ -9,6 +9,7 @@ from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
 
 from ..observe.times import shown
 from ..store.records import AttemptRow
+from .failure_class import class_of
 
 ATTEMPTS_MAX = 100
 
@@ -43,7 +44,14 @@ def _view(one: AttemptRow) -> AttemptView:
         checkpoint_bytes=sum(o.size_bytes for o in one.outputs if o.name == CHECKPOINT_FILE),
         stdout_bytes=written(kept_stream(one, Stream.OUT)),
         stderr_bytes=written(kept_stream(one, Stream.ERR)),
+        failure=class_word(one),
     )
+
+
+def class_word(attempt: AttemptRow) -> str:
+    """Return the class of a failure as it is shown; empty where there is none."""
+    found = class_of(attempt)
+    return "" if found is None else found.value
 
 
 def written(kept: Output | None) -> int:

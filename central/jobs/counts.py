@@ -8,7 +8,7 @@ from typing import Final
 
 from ..ports import Clock
 from ..store.errors import StoreError, StoreFull
-from ..store.protocol import Store
+from ..store.protocol import CHUNK_MAX, Store
 from ..store.series import STEPS
 from . import tally
 from .memory import Memory
@@ -20,7 +20,7 @@ LATER_S: Final = 0.05  # after the end of a slot: wall clock and sleep do not ag
 
 
 class CountsLoop:
-    """Keeps each slot of series and accounts; its write is also what tries the store."""
+    """Keeps each slot of series and accounts, and what failed; its write also tries the store."""
 
     def __init__(
         self, store: Store, memory: Memory, clock: Clock, probe: StoreProbe, wall: Wall
@@ -58,7 +58,18 @@ class CountsLoop:
         except StoreError:
             self._tally.give_back(taken)
             raise
+        await self._keep_failures(at)
         self._probe.wrote(self._clock.monotonic() - began)
+
+    async def _keep_failures(self, at: int) -> None:
+        ends = self._tally.failed.take()
+        while ends:
+            try:
+                await self._store.keep_failures(at, ends[:CHUNK_MAX], drop=self._wall.is_trusted())
+            except StoreError:
+                self._tally.failed.give_back(ends)
+                raise
+            ends = ends[CHUNK_MAX:]
 
     def _slot(self) -> int:
         return int(self._clock.wall()) // SLOT_S * SLOT_S

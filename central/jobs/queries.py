@@ -29,7 +29,7 @@ from ..ports import Blobs, Clock
 from ..store.errors import JobNotFound
 from ..store.protocol import Store
 from ..store.records import AttemptRow, JobRow, Search
-from .attempt_view import attempt_views, kept_stream, written
+from .attempt_view import attempt_views, class_word, kept_stream, written
 from .leases import Lease, Phase
 from .memory import Memory
 from .rendering import job_of
@@ -256,9 +256,16 @@ def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:
 
 
 def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:
-    def line(at: float, source: str, event: str, detail: str = "") -> tuple[float, Occurrence]:
+    def line(
+        at: float, source: str, event: str, detail: str = "", failure: str = ""
+    ) -> tuple[float, Occurrence]:
         return at, Occurrence(
-            at=shown(at), source=source, event=event, epoch=attempt.epoch, detail=detail
+            at=shown(at),
+            source=source,
+            event=event,
+            epoch=attempt.epoch,
+            detail=detail,
+            failure=failure,
         )
 
     where = f"pilot {attempt.pilot} at {attempt.site}"
@@ -275,6 +282,7 @@ def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:
                 "pilot" if attempt.how else "central",
                 word,
                 " ".join(part for part in (code, attempt.detail) if part),
+                class_word(attempt),
             )
         )
     return lines

@@ -33,6 +33,10 @@ class Owners:
     def by_id(self, owner_id: int) -> str:
         return self._words[owner_id]
 
+    def ids_of(self, word: str) -> tuple[int, ...]:
+        """Return the identities that are shown under a name, one in each community."""
+        return tuple(owner_id for owner_id, known in self._words.items() if known == word)
+
     def find(self, community: str, caller: User) -> Owner | None:
         """Return the caller's identity if it has ever owned a job here."""
         return self._ids.get((community, caller.issuer, caller.subject))

@@ -11,10 +11,9 @@ from ..auth.callers import Caller, User
 from ..auth.policy import Action, Reach, reach
 from ..errors import Refused
 from ..observe.times import shown
-from ..ports import Clock
-from ..store.protocol import Store
 from ..store.series import DAY_S, STEPS, AccountSearch, Point, SeriesSearch, Sums
-from .scope import Owners, scope
+from .failures import FailureReads
+from .scope import scope
 
 SLOTS_MAX: Final = 2_200  # of one answer: six hours of the finest, two weeks of the coarsest
 SLOTS_A_TURN: Final = 50  # that are read and put together in one turn of the loop
@@ -24,11 +23,8 @@ _Columns = list[list[float]]  # waiting, running, and the sums in their order
 _STEPS: Final = tuple(step.step_s for step in STEPS)
 
 
-class SeriesService:
-    """Series by site, community and type; accounts by owner, group and day."""
-
-    def __init__(self, store: Store, owners: Owners, clock: Clock) -> None:
-        self._store, self._owners, self._clock = store, owners, clock
+class SeriesService(FailureReads):
+    """Series by site, community and type; accounts by owner, group and day; failures by class."""
 
     async def series(
         self,

@@ -11,6 +11,7 @@ from pilotage.proto.messages import Usage
 from ..observe.metrics import Histogram
 from ..store.series import Entry, Sample, Sums
 from .counters import Counters, Kind
+from .failed import Failed
 
 KEYS_MAX = 2_000  # series that one slot may have; what is beyond is of the type "other"
 OTHER = "other"
@@ -72,6 +73,7 @@ class Tally:
     def __init__(self) -> None:
         self._rows: defaultdict[Group, Row] = defaultdict(Row)
         self.used = Used()
+        self.failed = Failed()
 
     def ended(
         self,

@@ -1,12 +1,13 @@
-"""The verbs of a store for what is counted: series and accounts. See `protocol`."""
+"""The verbs of a store for what is counted: series, accounts, failures. See `protocol`."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from .failures import FailureCounts
 from .series import AccountRow, AccountSearch, Entry, Point, Sample, SeriesSearch
 
 
-class SeriesStore(Protocol):
+class SeriesStore(FailureCounts, Protocol):
     """What outlives the jobs."""
 
     async def keep_counts(

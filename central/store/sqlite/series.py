@@ -17,11 +17,11 @@ from ..series import (
     SeriesSearch,
     Sums,
 )
-from .opened import Opened
+from .failures import SqliteFailures
 from .session import Session, json_list
 
 
-class SqliteSeries(Opened):
+class SqliteSeries(SqliteFailures):
     """The verbs of `protocol_series`."""
 
     async def keep_counts(

@@ -12,6 +12,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.jobs.written import Written
 from pilotage.central.services import Services
 from pilotage.proto import api, messages
+from pilotage.proto.api_failures import Failures
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -206,6 +207,20 @@ class Stub:
     ) -> api.Accounts:
         self._hear("accounts", caller, (by, since, until))
         return api.Accounts(by=by, lines=[])
+
+    async def failures(
+        self,
+        caller: User,
+        /,
+        *,
+        site: str,
+        group: str,
+        owner: str,
+        transformation: int | None,
+        since: float | None,
+    ) -> Failures:
+        self._hear("failures", caller, (site, group, owner, transformation, since))
+        return Failures(since="1970-01-01T00:00:00Z", lines=[])
 
     # -- dispatch -------------------------------------------------------------------------------
 

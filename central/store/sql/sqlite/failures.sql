@@ -1,0 +1,45 @@
+-- name: transformations_of_jobs
+SELECT j.job_id, t.transformation_id
+  FROM json_each(:ids) AS i
+ CROSS JOIN job AS j ON j.job_id = i.value
+ CROSS JOIN task AS t ON t.task_id = j.task_id;
+
+-- name: get_failures
+SELECT attempts, jobs, examples, words FROM failure
+ WHERE hour = :hour AND community = :community AND group_name = :group AND owner_id = :owner_id
+   AND transformation_id = :transformation_id AND site = :site AND class = :failure;
+
+-- name: put_failures
+INSERT OR REPLACE INTO failure (hour, community, group_name, owner_id, transformation_id, site,
+                                class, attempts, jobs, examples, words)
+VALUES (:hour, :community, :group, :owner_id, :transformation_id, :site, :failure, :attempts, :jobs,
+        :examples, :words);
+
+-- name: oldest_failures
+SELECT min(hour) FROM failure;
+
+-- name: drop_failures
+DELETE FROM failure WHERE hour < :before;
+
+-- name: count_failures
+SELECT class, site, sum(attempts) AS attempts, sum(jobs) FROM failure
+ WHERE hour >= :since
+   AND (:community IS NULL OR community = :community)
+   AND (:owners IS NULL OR owner_id IN (SELECT value FROM json_each(:owners)))
+   AND (:groups IS NULL OR group_name IN (SELECT value FROM json_each(:groups)))
+   AND (:site IS NULL OR site = :site)
+   AND (:transformation_id IS NULL OR transformation_id = :transformation_id)
+ GROUP BY class, site
+ ORDER BY attempts DESC, class, site
+ LIMIT :limit;
+
+-- name: examples_of_failures
+SELECT class, site, examples, words FROM failure
+ WHERE hour >= :since
+   AND (:community IS NULL OR community = :community)
+   AND (:owners IS NULL OR owner_id IN (SELECT value FROM json_each(:owners)))
+   AND (:groups IS NULL OR group_name IN (SELECT value FROM json_each(:groups)))
+   AND (:site IS NULL OR site = :site)
+   AND (:transformation_id IS NULL OR transformation_id = :transformation_id)
+ ORDER BY hour DESC
+ LIMIT :limit;
