@@ -192,6 +192,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         memory=memory,
         submissions=submissions,
         kill=control.act,
+        storages=world.storages,
         clock=clock,
         log=log,
     )

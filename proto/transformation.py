@@ -37,6 +37,7 @@ class InputSpec(
     use: Literal["once", "shared"] = "once"
     on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys that must be equal in a group
     count: Annotated[int, Meta(ge=1, le=GROUP_MAX)] = 1  # how many a joined group has of them
+    to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
 
 
 class Grouping(

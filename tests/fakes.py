@@ -12,6 +12,7 @@ from typing import Any
 from pilotage.central.app import Central, World, build
 from pilotage.central.auth.callers import User
 from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.data.storages import Storages
 from pilotage.central.http.app import Front
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
@@ -48,6 +49,7 @@ class FakeInstallation:
         self.store = FakeStore(clock_wall=self.clock.wall)
         self.blobs, self.disk, self.broker = FakeBlobs(), FakeDisk(), FakeBroker()
         self.randomness = FakeRandomness(seed)
+        self.storages = Storages()
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
@@ -90,12 +92,17 @@ class FakeInstallation:
             clock=self.clock,
             randomness=self.randomness,
             log=no_log,
+            storages=self.storages,
         )
         central = build(world, self._tokens, self.settings)
         await central.recover()
-        self._front = Front(central.services)
+        self._front = self.face(central)
         self._central = central
         self._running = asyncio.get_running_loop().create_task(central.run())
+
+    def face(self, central: Central) -> Front | None:
+        """Return what answers pilots."""
+        return Front(central.services)
 
     async def kill(self) -> None:
         """End the central at once: what was not synced is gone, nobody is told."""

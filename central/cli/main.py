@@ -43,6 +43,10 @@ COMMANDS = (
     ("reschedule", "act:reschedule", _JOBS, "Run jobs again from the start."),
     ("delete", "act:delete", _JOBS, "Hide jobs that have ended from lists."),
     ("prod", "prod:app", _JOBS, "Check, plan, draw and run workflow files."),
+    (
+        *("transformation", "transformations:app", _JOBS),
+        "Turn files, or a number, into jobs: each input exactly once.",
+    ),
     ("data", "data:app", _JOBS, "Find files by their metadata, register and remove them."),
     ("serve", "serve:serve", _CENTRAL, "Run the central."),
     ("doctor", "admin:doctor", _CENTRAL, "Check an installation, with what to do."),

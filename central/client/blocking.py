@@ -45,10 +45,20 @@ from pilotage.proto.api import (
 )
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.api_transformations import (
+    InputView,
+    Preview,
+    TaskView,
+    TransformationActionName,
+    TransformationDetail,
+    TransformationView,
+)
 from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Stream
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from .bodies import JobLike, OnProgress, Parameters
 from .client import AsyncClient
@@ -667,3 +677,63 @@ class Client:
     def elements(self) -> Elements:
         """Return the compute elements that get pilots from the central, and their troubles."""
         return self.loop.run(self.core.elements())
+
+    def add_transformation(
+        self, document: Transformation, *, start: bool = True, derived_from: int = 0
+    ) -> TransformationDetail:
+        """Add a transformation. The same document again gives the same transformation."""
+        return self.loop.run(
+            self.core.add_transformation(document, start=start, derived_from=derived_from)
+        )
+
+    def preview_transformation(self, document: Transformation) -> Preview:
+        """Say which files a transformation would take and how it would group them."""
+        return self.loop.run(self.core.preview_transformation(document))
+
+    def transformations(
+        self, *, states: Iterable[TransformationState] = ()
+    ) -> Iterator[TransformationView]:
+        """Yield transformations in order of their id."""
+        return self.loop.iterate(self.core.transformations(states=states))
+
+    def transformation(self, named: str | int) -> TransformationDetail:
+        """Return everything of one transformation."""
+        return self.loop.run(self.core.transformation(named))
+
+    def transformation_files(
+        self, named: str | int, *, states: Iterable[InputState] = ()
+    ) -> Iterator[InputView]:
+        """Yield the input files of a transformation in order of their registration."""
+        return self.loop.iterate(self.core.transformation_files(named, states=states))
+
+    def transformation_tasks(
+        self, named: str | int, *, states: Iterable[TaskState] = ()
+    ) -> Iterator[TaskView]:
+        """Yield the tasks of a transformation in order of their number."""
+        return self.loop.iterate(self.core.transformation_tasks(named, states=states))
+
+    def act_on_transformation(
+        self,
+        named: str | int,
+        action: TransformationActionName,
+        *,
+        reason: str = "",
+        files: Iterable[str] = (),
+        all: bool = False,
+    ) -> TransformationDetail:
+        """Pause, resume, flush or otherwise steer a transformation; return what it is then.
+
+        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`.
+        """
+        return self.loop.run(
+            self.core.act_on_transformation(named, action, reason=reason, files=files, all=all)
+        )
+
+    def extend_transformation(
+        self, named: str | int, more: int = 0, *, reason: str = ""
+    ) -> TransformationDetail:
+        """Ask for more tasks of one without inputs; one with inputs looks for these again.
+
+        Repeated while there is no answer it asks for no more than once.
+        """
+        return self.loop.run(self.core.extend_transformation(named, more, reason=reason))

@@ -16,14 +16,19 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "blocking.py"
 
-# The async class, its blocking twin, the module that has it; `operators` is a part of the client.
+# The async class, its blocking twin, the module that has it; `operators` and others are its parts.
 CLASSES = (
     ("AsyncJobHandle", "JobHandle", "handles"),
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
     ("AsyncClient", "Client", "client"),
 )
-MODULES = ("handles", "client", "operators")
-_PARTS = {"Client": (("OfOperators", "operators"),)}  # what the class inherits
+MODULES = ("handles", "client", "operators", "transformations")
+_PARTS = {  # what the class inherits
+    "Client": (
+        ("OfOperators", "operators"),
+        ("OfTransformations", "transformations"),
+    )
+}
 _TWINS = {old: new for old, new, _ in CLASSES}
 # What only the async core needs of itself.
 _LEFT_OUT = {"signs", "ended", "wait_for", "pieces"}

@@ -142,9 +142,15 @@ class Control:
         moves: list[tuple[Standing, Move]] = []
         wants: list[Want] = []
         at = self._clock.wall()
+        over = await self._tasks_over(action, jobs)
         for job in jobs:
             if job.deleted:
                 book.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
+                continue
+            if job.job_id in over:
+                why = "of a transformation that has drawn the consequences of its end: use "
+                why += "`pilotage transformation replay` or `reset`"
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} is {why}")
                 continue
             try:
                 what = intent(action.action, job, at=at, who=who, reason=action.reason)
@@ -159,6 +165,13 @@ class Control:
                 wants.append(what)
         await self._moved(moves, book)
         await self._wanted(wants, book)
+
+    async def _tasks_over(self, action: Action, jobs: list[Standing]) -> dict[int, int]:
+        """Return which jobs are tasks that have ended: what they read may be in other ones."""
+        if action.action is not ActionName.RESCHEDULE:
+            return {}
+        final = [job.job_id for job in jobs if job.state in FINAL]
+        return await self._store.tasks_of_jobs(final) if final else {}
 
     async def _moved(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
         if not moves:

@@ -1,14 +1,14 @@
 """Ends of tasks: what follows for inputs and scouts, and whether a transformation is done."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Usage
 from pilotage.proto.transformation_states import (
     MAKES_TASKS,
-    InputEvent,
     InputState,
     TaskState,
     TransformationEvent,
@@ -35,13 +35,6 @@ from .scouts import figures, too_many_failed
 CHUNK: Final = 1_000
 _encode = msgspec.json.encode
 
-BadData = Callable[[Sequence[TaskEnd]], Awaitable[Mapping[int, Mapping[int, InputEvent]]]]
-
-
-async def none_bad(ends: Sequence[TaskEnd]) -> Mapping[int, Mapping[int, InputEvent]]:
-    """Say of no job that it found bad data."""
-    return {}
-
 
 class Ending:
     """Draws consequences."""
@@ -53,10 +46,9 @@ class Ending:
         files: Files,
         clock: Clock,
         log: Log,
-        bad_data: BadData = none_bad,
     ) -> None:
         self._store, self._files = store, files
-        self._clock, self._log, self._bad_data = clock, log, bad_data
+        self._clock, self._log = clock, log
         self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
 
     # -- tasks ----------------------------------------------------------------------------------
@@ -68,13 +60,15 @@ class Ending:
             return 0
         for one in {i.transformation_id for end in ends for i in end.inputs}:
             await self._know(one, lives)
-        bad = await self._bad_data([end for end in ends if end.state is not None])
+        bad = await self._files.unreadable(
+            {i.file_id for end in ends if end.state is JobState.FAILED for i in end.inputs}
+        )
         closes = [
             consequences(
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad=bad.get(end.job_id),
+                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad},
             )
             for end in ends
         ]

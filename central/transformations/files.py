@@ -1,15 +1,17 @@
 """Inputs with what grouping rules look at, out of the catalogue."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
-from pilotage.proto.catalogue import FileState
+from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.transformation_states import InputEvent, InputState, next_input
 
+from ..data.storages import Storages
 from ..store.catalogue import CatalogueStore, FileRow
 from ..store.transformations import InputMove, InputRow
 from .grouping import File
 
-Sites = Callable[[Sequence[int]], Awaitable[Mapping[int, tuple[str, ...]]]]
+PAGE: Final = 1_000
 
 # What the state of a file in the catalogue does to inputs that nobody works on.
 ENDS: Mapping[FileState, tuple[InputEvent, tuple[InputState, ...]]] = {
@@ -49,8 +51,8 @@ def moves_of(
 class Files:
     """Reads files for transformations."""
 
-    def __init__(self, catalogue: CatalogueStore, sites: Sites | None = None) -> None:
-        self._catalogue, self._sites = catalogue, sites
+    def __init__(self, catalogue: CatalogueStore, storages: Storages) -> None:
+        self._catalogue, self._storages = catalogue, storages
 
     async def of_rows(
         self, rows: Sequence[InputRow], *, with_sites: bool
@@ -77,8 +79,36 @@ class Files:
         return files, bad
 
     async def sites(self, file_ids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
-        """Return which sites see copies of files; of those that are left out, all do."""
-        return await self._sites(file_ids) if self._sites is not None and file_ids else {}
+        """Return which sites are near copies of files, or reach them; left out: all do."""
+        found: dict[int, tuple[str, ...]] = {}
+        copies = await self._catalogue.replicas_of(file_ids) if file_ids else {}
+        for file_id, several in copies.items():
+            entries = [
+                self._storages.book.storages[one.storage]
+                for one in several
+                if one.state is ReplicaState.AVAILABLE
+                and one.storage in self._storages.book.storages
+            ]
+            near = {site for entry in entries for site in entry.near}
+            reached = {site for entry in entries for site in entry.sites}
+            if near or reached:
+                found[file_id] = tuple(sorted(near or reached))
+        return found
+
+    async def unreadable(self, file_ids: Collection[int]) -> dict[int, InputEvent]:
+        """Return which of the files are bad or not there, and so at fault where a job failed."""
+        rows: dict[int, FileRow] = {}
+        wanted = sorted(file_ids)
+        for start in range(0, len(wanted), PAGE):
+            rows |= await self._catalogue.files_by_id(wanted[start : start + PAGE])
+        found: dict[int, InputEvent] = {}
+        for file_id in wanted:
+            state = _state(rows.get(file_id))
+            if state is FileState.LOST:
+                found[file_id] = InputEvent.BAD_DATA
+            elif state is not FileState.AVAILABLE:
+                found[file_id] = InputEvent.NOT_THERE
+        return found
 
 
 def file_of(row: FileRow, input_no: int, since: float, sites: tuple[str, ...] = ()) -> File:

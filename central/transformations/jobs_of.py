@@ -1,50 +1,25 @@
 """From a template and a group to a job. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from pilotage.proto.job import Job
+from pilotage.proto.catalogue import NotRight, checked_metadata
+from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.problems import Code
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.storages import INPUTS_WORD
+from pilotage.proto.transformation import GROUP_MAX, InputSpec, Transformation
 
 from ..errors import Refused
 from ..jobs.checking import check, check_characters
 from ..jobs.rendering import fill, uses_in
 from .grouping import File, Group, common
 
-INPUTS: Final = "{inputs}"  # an argument that is this alone becomes one for each input
-OURS: Final = frozenset({"task", "transformation", "inputs"})
+OURS: Final = frozenset({"task", "transformation"})
 
 Values = Mapping[str, str | int | float | bool]
-
-
-class Template:
-    """The job of a transformation, checked, with its braces."""
-
-    def __init__(self, job: Job) -> None:
-        """Raises Refused for braces that do not read."""
-        self._job, self.names = job, frozenset(uses_in(job))
-
-    def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
-        """Return the job of a task. Raises LookupError naming a key that the group has not."""
-        if not self.names:
-            return self._job
-        absent = self.names - OURS - metadata.keys()
-        if absent:
-            raise LookupError(
-                f"the job uses {{{min(absent)}}}, and the files of task {number} have no such "
-                "metadata in common"
-            )
-        given = {name: _word(value) for name, value in metadata.items() if name in self.names}
-        given |= {"task": number, "transformation": transformation_id, "inputs": INPUTS}
-        return fill(self._job, given)
-
-
-def _word(value: str | float | bool) -> str | int | float:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -55,35 +30,109 @@ class TaskOf:
     group: Group
     side: tuple[File, ...]
 
+    @property
+    def files(self) -> Group:
+        return (*self.group, *self.side)
+
+
+class Template:
+    """The job of a transformation, checked, with its braces."""
+
+    def __init__(self, doc: Transformation, outputs: str, job: Job | None = None) -> None:
+        """`outputs` is the dataset of what the jobs make, `job` another form of the document's.
+
+        Raises Refused for braces that do not read.
+        """
+        self._doc = doc
+        self._job = _with_data(doc, job or doc.job, outputs)
+        self.names = frozenset(uses_in(self._job))
+
+    def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
+        """Return the job of a task. Raises LookupError naming a key that the group has not.
+
+        Of the files that it gets it says what they meet; which they are is written beside it.
+        """
+        absent = self.names - OURS - metadata.keys()
+        if absent:
+            raise LookupError(
+                f"the job uses {{{min(absent)}}}, and the files of task {number} have no such "
+                "metadata in common"
+            )
+        job = self._job
+        if self.names or job.data is not None:
+            given = {name: _word(value) for name, value in metadata.items() if name in self.names}
+            given |= {"task": number, "transformation": transformation_id}
+            job = fill(job, given)
+        if job.data is None or not self._doc.inputs:
+            return job
+        own = job.data.inputs[: -len(self._doc.inputs)]
+        inputs = (*own, *map(_described, self._doc.inputs))
+        return msgspec.structs.replace(job, data=msgspec.structs.replace(job.data, inputs=inputs))
+
+
+def _with_data(doc: Transformation, job: Job, outputs: str) -> Job:
+    """Return the template with the transformation's inputs, and where its outputs lie."""
+    if job.data is None and not doc.inputs:
+        return job
+    data = job.data or JobData()
+    escaped = outputs.replace("{", "{{").replace("}", "}}")
+    return msgspec.structs.replace(
+        job,
+        data=msgspec.structs.replace(
+            data,
+            inputs=(*data.inputs, *(DataInput(did="a:b", to=one.to) for one in doc.inputs)),
+            outputs=tuple(
+                one
+                if one.did
+                else msgspec.structs.replace(
+                    one,
+                    dataset=one.dataset or escaped,
+                    metadata={**doc.metadata, **one.metadata},
+                )
+                for one in data.outputs
+            ),
+        ),
+    )
+
+
+def _described(one: InputSpec) -> DataInput:
+    return DataInput(query=one.query, files_max=GROUP_MAX, to=one.to)
+
+
+def _word(value: str | float | bool) -> str | int | float:
+    return str(value).lower() if isinstance(value, bool) else value
+
 
 def task_of(
     template: Template, *, transformation_id: int, number: int, group: Group, side: Group
 ) -> TaskOf:
     """Return the task of a group. Raises LookupError naming a key that its files have not alike."""
-    job = template.job(transformation_id=transformation_id, number=number, metadata=common(group))
+    job = template.job(
+        transformation_id=transformation_id, number=number, metadata=common(group)
+    )  # fmt: skip
     return TaskOf(job, group, side)
 
 
-def checked(doc: Transformation) -> Template:
+def checked(doc: Transformation, outputs: str = "a:b") -> Template:
     """Return the template of a document, or raise Refused: what the types cannot say is checked."""
-    if "inputs" in uses_in(doc.job) and any(
-        "{inputs}" in word and word != INPUTS for word in doc.job.command
-    ):
+    if any(INPUTS_WORD in word and word != INPUTS_WORD for word in doc.job.command):
         field = "job.command"
-        why = f"{field}: {INPUTS} stands alone in an argument, which becomes one for each input"
+        why = f"{field}: {INPUTS_WORD} stands alone in an argument, which becomes one for each file"
         raise Refused(Code.INVALID, why, field=field)
     check(doc.job, "job")
     check_characters(msgspec.to_builtins(doc.job), "job")
-    template = Template(doc.job)
     _check_inputs(doc)
+    try:
+        checked_metadata(doc.metadata)
+    except NotRight as why:
+        raise Refused(Code.INVALID, str(why), field=why.field) from None
+    template = Template(doc, outputs)
     if not doc.inputs:
         _check_known(template.names - OURS, "job")
-        if "inputs" in template.names:
-            raise Refused(Code.INVALID, f"job: there are no {INPUTS} without inputs", field="job")
     return template
 
 
-def _check_known(unknown: Sequence[str] | frozenset[str], where: str) -> None:
+def _check_known(unknown: frozenset[str], where: str) -> None:
     if unknown:
         said = f"{where}: {{{min(unknown)}}} is not known here: without inputs there are "
         raise Refused(Code.INVALID, said + "{task} and {transformation}", field=where)
@@ -121,7 +170,7 @@ def _check_grouping(doc: Transformation, once: int) -> None:
         wrong, where = f"the rule {rule.rule} has one input that is used once", "grouping.rule"
     elif rule.partial == "after" and not rule.after_s:
         wrong, where = "say how long a group that is not full waits", "grouping.after_s"
-    elif rule.partial == "parent_done" and not doc.inputs and doc.grouping.size > 1:
+    elif not doc.inputs and rule.size > 1:
         wrong, where = "without inputs there are no groups", "grouping.size"
     if wrong:
         raise Refused(Code.INVALID, f"{where}: {wrong}", field=where)

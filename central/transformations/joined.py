@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pilotage.proto.api import Action
 
 from ..auth.callers import User
+from ..data.storages import Storages
 from ..jobs.memory import Memory
 from ..jobs.submit import Submissions
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.protocol import Store
-from .ending import BadData, Ending, none_bad
+from .ending import Ending
 from .engine import Engine
-from .files import Files, Sites
+from .files import Files
 from .inputs import Index
 from .intake import Intake
 from .making import Making
@@ -37,11 +38,10 @@ def transformations(
     kill: Callable[[User, Action], Awaitable[object]],
     clock: Clock,
     log: Log,
-    sites: Sites | None = None,
-    bad_data: BadData = none_bad,
+    storages: Storages,
 ) -> Transformations:
     """Return the engine, and the service that people speak to."""
-    index, files = Index(), Files(store, sites)
+    index, files = Index(), Files(store, storages)
     engine = Engine(
         store=store,
         index=index,
@@ -52,10 +52,11 @@ def transformations(
             submissions=submissions,
             classes=memory.classes,
             owners=memory.owners,
+            storages=storages,
             clock=clock,
             log=log,
         ),
-        ending=Ending(store=store, files=files, clock=clock, log=log, bad_data=bad_data),
+        ending=Ending(store=store, files=files, clock=clock, log=log),
         clock=clock,
         log=log,
     )

@@ -119,7 +119,8 @@ class Live:
 def live(row: TransformationRow) -> Live:
     """Return a transformation as the engine takes it up. Raises Refused where it cannot be."""
     doc = document(row)
-    return Live(row, doc, Template(_job(row, doc)), rule_of(doc.grouping.rule))
+    outputs = str(outputs_dataset(row.group, row.transformation_id, doc))
+    return Live(row, doc, Template(doc, outputs, _job(row, doc)), rule_of(doc.grouping.rule))
 
 
 def _job(row: TransformationRow, doc: Transformation) -> Job:

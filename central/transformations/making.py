@@ -1,12 +1,16 @@
 """Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from pilotage.proto.job import Job
 from pilotage.proto.transformation_states import InputState
 
+from ..data.resolve import Resolving, Settled
+from ..data.storages import Storages
 from ..jobs.classes import Classes
 from ..jobs.intake import Ready
 from ..jobs.scope import Owners
@@ -15,6 +19,7 @@ from ..jobs.software import needs_of
 from ..jobs.submit import Submissions
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.catalogue import FileRow
 from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
@@ -40,10 +45,12 @@ class Making:
         submissions: Submissions,
         classes: Classes,
         owners: Owners,
+        storages: Storages,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
+        self._storages = storages
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
 
@@ -136,6 +143,7 @@ class Making:
         """Return the tasks of groups, as many as one transaction takes, and what queues them."""
         bodies: list[tuple[TaskOf, bytes]] = []
         size = 0
+        settling = await self._settling(live, groups)
         for number, (group, side) in enumerate(groups, live.row.tasks_made + 1):
             task = task_of(
                 live.template,
@@ -150,7 +158,8 @@ class Making:
             if bodies and size > CHUNK_BYTES_MAX:
                 break
             bodies.append((task, body))
-        wanted = [self._class(live, task) for task, _ in bodies]
+        settled = [await settling.settle(live, task) for task, _ in bodies]
+        wanted = [self._class(live, one.job) for one in settled]
         infos, _ = await self._classes.intern(wanted)
         at = self._clock.wall()
         rows = [
@@ -161,8 +170,9 @@ class Making:
                 retries=task.job.retries,
                 queue_until=at + task.job.queue_s if task.job.queue_s else None,
                 name=task.job.name or None,
+                inputs=one.inputs,
             )
-            for (task, body), info in zip(bodies, infos, strict=True)
+            for (task, body), one, info in zip(bodies, settled, infos, strict=True)
         ]
         tasks = [
             NewTask(
@@ -174,15 +184,47 @@ class Making:
         ]
         return tasks, Ready(infos, rows)
 
-    def _class(self, live: Live, task: TaskOf) -> JobClass:
+    async def _settling(
+        self, live: Live, groups: Sequence[tuple[Group, tuple[File, ...]]]
+    ) -> "_Settling":
+        """Look at the files of all groups at once."""
+        resolving = Resolving(self._store, self._storages.book, live.row.community)
+        ids = {one.file_id for group, side in groups for one in (*group, *side)}
+        rows: dict[int, FileRow] = {}
+        for start in range(0, len(ids), PAGE):
+            some = list(ids)[start : start + PAGE]
+            rows |= await self._store.files_by_id(some)
+        await resolving.learn(list(rows.values()))
+        return _Settling(resolving, rows)
+
+    def _class(self, live: Live, job: Job) -> JobClass:
         return JobClass(
             community=live.row.community,
             group=live.row.group,
             owner_id=live.row.owner_id,
-            type=task.job.type,
-            needs=live.encoded(needs_of(task.job)),
-            preference=_encode(task.job.preference),
+            type=job.type,
+            needs=live.encoded(needs_of(job)),
+            preference=_encode(job.preference),
         )
+
+
+@dataclass(frozen=True)
+class _Settling:
+    """What the jobs of a chunk read, and where they can run."""
+
+    resolving: Resolving
+    rows: dict[int, FileRow]
+
+    async def settle(self, live: Live, task: TaskOf) -> Settled:
+        """Return what one job reads. Raises Refused where no site reaches it all."""
+        if task.job.data is None:
+            return Settled((), task.job)
+        given: list[list[FileRow]] = [[] for _ in live.doc.inputs]
+        for one in task.files:
+            row = self.rows.get(one.file_id)
+            if row is not None:  # one that was removed just now: the job says so
+                given[one.input_no].append(row)
+        return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
 
 
 def _beside(live: Live, group: Group) -> tuple[File, ...] | None:

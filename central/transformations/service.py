@@ -18,7 +18,7 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.catalogue import KeyType, NotRight
+from pilotage.proto.catalogue import Did, KeyType, NotRight
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -82,9 +82,9 @@ class TransformationService:
         """
         community = community_of(caller)
         doc = await self._resolved(caller, community, body.document)
-        checked(doc)
-        rule_of(doc.grouping.rule)
         group = group_of(caller, doc.job, "job")
+        checked(doc, _checked_outputs(group, doc))
+        rule_of(doc.grouping.rule)
         parent = None
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
@@ -367,6 +367,19 @@ class TransformationService:
             made_at=shown(row.made_at),
             changed_at=shown(row.changed_at),
         )
+
+
+def _checked_outputs(group: str, doc: Transformation) -> str:
+    """Return a dataset as that of the outputs will be. Raises Refused where it can be none."""
+    text = str(outputs_dataset(group, ID_MAX, doc))
+    if doc.job.data is not None and any(not one.did for one in doc.job.data.outputs):
+        try:
+            Did.parse(text, "outputs_dataset")
+        except NotRight as why:
+            raise Refused(
+                Code.INVALID, f"document.{why}: name one", field="document.outputs_dataset"
+            ) from None
+    return text
 
 
 def _order(item: tuple[tuple[int, InputState], int]) -> tuple[int, str]:

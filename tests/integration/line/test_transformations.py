@@ -1,6 +1,7 @@
 """Transformations on fakes: from a document to jobs on pilots, and to Completed."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.proto.api import Action, ActionName
 from pilotage.proto.api_transformations import (
     NewTransformation,
     TransformationAction,
@@ -51,7 +53,7 @@ async def until(
     world: FakeInstallation, one: int, is_so: Callable[[TransformationView], bool]
 ) -> TransformationView:
     """Wait until a transformation is as wanted; return it."""
-    for _ in range(20_000):
+    for _ in range(2_000):
         if not world.is_down:
             view = await shown(world, one)
             if is_so(view):
@@ -209,13 +211,27 @@ def test_actions_that_cannot_be_are_refused() -> None:
     story(tell, script=lasts(5.0))
 
 
+def test_a_job_of_a_task_that_has_ended_is_not_run_again_by_hand() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=1)
+        await until(world, one, is_in(S.COMPLETED))
+        tasks = await world.central.services.transformations.tasks(
+            world.user(), "t", states=(), after=0, limit=100
+        )
+        again = Action(action=ActionName.RESCHEDULE, ids=(tasks.tasks[0].job,))
+        reply = await world.central.services.control.act(world.user(), again)
+
+        assert (reply.done, len(reply.refused)) == (0, 1)
+        assert "transformation replay" in reply.refused[0].message
+
+    story(tell, script=lasts(5.0))
+
+
 def test_killed_between_any_two_steps_each_number_is_one_task() -> None:
     _killed_often(seed=1, kills=12)
 
 
 def _killed_often(seed: int, kills: int) -> None:
-    import random
-
     chance = random.Random(seed)
 
     async def tell(world: FakeInstallation) -> None:

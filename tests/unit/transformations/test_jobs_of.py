@@ -1,13 +1,20 @@
 """From documents to jobs, and what is refused."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.transformations.jobs_of import Template, checked
 from pilotage.central.transformations.rules import rule_of
-from pilotage.proto.job import Job
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.job import DataOutput, Job, JobData
+from pilotage.proto.transformation import InputSpec, Transformation
+
+
+def template(job: Job, **fields: Any) -> Template:
+    given: dict[str, Any] = {"name": "t", "inputs": (InputSpec(query={"level": 1}),), **fields}
+    return Template(Transformation(job=job, **given), "dpps:out")
 
 
 def test_braces_are_filled_and_inputs_are_left_to_the_pilot() -> None:
@@ -16,19 +23,46 @@ def test_braces_are_filled_and_inputs_are_left_to_the_pilot() -> None:
         name="t{transformation}-{particle}",
         environment={"MERGED": "{merged}"},
     )
-    made = Template(job).job(
+    made = template(job).job(
         transformation_id=7, number=3, metadata={"particle": "gamma", "merged": True, "other": 1}
     )
 
     assert made.command == ("run", "--seed", "3", "{x}", "{inputs}")
     assert (made.name, made.environment) == ("t7-gamma", {"MERGED": "true"})
+    assert made.data is not None
+    assert [one.query for one in made.data.inputs] == [{"level": 1}]
+
+
+def test_outputs_lie_in_the_dataset_of_the_transformation_with_its_metadata() -> None:
+    outputs = (
+        DataOutput(pattern="*.dl1", name="{task}/{file}", metadata={"particle": "{particle}"}),
+        DataOutput(pattern="x", dataset="dpps:mine"),
+        DataOutput(pattern="y", did="dpps:copy"),
+    )
+    job = Job(command=("run",), data=JobData(outputs=outputs))
+    made = template(job, metadata={"level": 2, "particle": "none"}).job(
+        transformation_id=7, number=3, metadata={"particle": "gamma"}
+    )
+
+    assert made.data is not None
+    first, second, third = made.data.outputs
+    assert (first.name, first.dataset) == ("3/{file}", "dpps:out")
+    assert first.metadata == {"level": 2, "particle": "gamma"}
+    assert (second.dataset, second.metadata) == ("dpps:mine", {"level": 2, "particle": "none"})
+    assert third == outputs[2]
 
 
 def test_a_key_that_the_files_have_not_in_common_is_named() -> None:
-    template = Template(Job(command=("run", "{particle}")))
-
     with pytest.raises(LookupError, match=r"uses \{particle\}, and the files of task 3"):
-        template.job(transformation_id=7, number=3, metadata={})
+        template(Job(command=("run", "{particle}"))).job(transformation_id=7, number=3, metadata={})
+
+
+def test_a_job_without_data_and_inputs_stays_as_it_is() -> None:
+    job = Job(command=("run",))
+
+    assert template(job, inputs=(), tasks=2).job(
+        transformation_id=1, number=1, metadata={}
+    ) == job  # fmt: skip
 
 
 RIGHT = {"name": "t", "tasks": 2, "job": {"command": ["run"]}}

@@ -1,0 +1,140 @@
+"""Transformations, as the client has them: a part of `AsyncClient`."""
+
+from collections.abc import AsyncIterator, Iterable
+from urllib.parse import quote
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_transformations import (
+    InputPage,
+    InputView,
+    NewTransformation,
+    Preview,
+    TaskPage,
+    TaskView,
+    TransformationAction,
+    TransformationActionName,
+    TransformationDetail,
+    TransformationPage,
+    TransformationView,
+)
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from .transport import Transport
+
+
+class OfTransformations:
+    """What people do with transformations. They are named by their id or name."""
+
+    _transport: Transport
+
+    async def add_transformation(
+        self, document: Transformation, *, start: bool = True, derived_from: int = 0
+    ) -> TransformationDetail:
+        """Add a transformation. The same document again gives the same transformation."""
+        body = NewTransformation(document=document, start=start, derived_from=derived_from)
+        return await self._transport.ask(
+            TransformationDetail, "POST", "/v1/transformations", body=body
+        )
+
+    async def preview_transformation(self, document: Transformation) -> Preview:
+        """Say which files a transformation would take and how it would group them."""
+        body = NewTransformation(document=document, dry_run=True)
+        return await self._transport.ask(Preview, "POST", "/v1/transformations", body=body)
+
+    async def transformations(
+        self, *, states: Iterable[TransformationState] = ()
+    ) -> AsyncIterator[TransformationView]:
+        """Yield transformations in order of their id."""
+        query = [("state", TransformationState(state).value) for state in states]
+        query.append(("limit", str(PAGE_MAX)))
+        after: int | None = 0
+        while after is not None:
+            page = await self._transport.ask(
+                TransformationPage,
+                "GET",
+                "/v1/transformations",
+                query=[*query, ("after", str(after))],
+            )
+            for view in page.transformations:
+                yield view
+            after = page.after
+
+    async def transformation(self, named: str | int) -> TransformationDetail:
+        """Return everything of one transformation."""
+        return await self._transport.ask(TransformationDetail, "GET", _path(named))
+
+    async def transformation_files(
+        self, named: str | int, *, states: Iterable[InputState] = ()
+    ) -> AsyncIterator[InputView]:
+        """Yield the input files of a transformation in order of their registration."""
+        query = [("state", InputState(state).value) for state in states]
+        query.append(("limit", str(PAGE_MAX)))
+        after: str | None = ""
+        while after is not None:
+            page = await self._transport.ask(
+                InputPage,
+                "GET",
+                _path(named, "/files"),
+                query=[*query, ("after", after)] if after else query,
+            )
+            for view in page.files:
+                yield view
+            after = page.after
+
+    async def transformation_tasks(
+        self, named: str | int, *, states: Iterable[TaskState] = ()
+    ) -> AsyncIterator[TaskView]:
+        """Yield the tasks of a transformation in order of their number."""
+        query = [("state", TaskState(state).value) for state in states]
+        query.append(("limit", str(PAGE_MAX)))
+        after: int | None = 0
+        while after is not None:
+            page = await self._transport.ask(
+                TaskPage, "GET", _path(named, "/tasks"), query=[*query, ("after", str(after))]
+            )
+            for view in page.tasks:
+                yield view
+            after = page.after
+
+    async def act_on_transformation(
+        self,
+        named: str | int,
+        action: TransformationActionName,
+        *,
+        reason: str = "",
+        files: Iterable[str] = (),
+        all: bool = False,
+    ) -> TransformationDetail:
+        """Pause, resume, flush or otherwise steer a transformation; return what it is then.
+
+        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`.
+        """
+        body = TransformationAction(
+            action=TransformationActionName(action), reason=reason, files=tuple(files), all=all
+        )
+        return await self._transport.ask(
+            TransformationDetail, "POST", _path(named, "/actions"), body=body
+        )
+
+    async def extend_transformation(
+        self, named: str | int, more: int = 0, *, reason: str = ""
+    ) -> TransformationDetail:
+        """Ask for more tasks of one without inputs; one with inputs looks for these again.
+
+        Repeated while there is no answer it asks for no more than once.
+        """
+        was = (await self.transformation(named)).view.tasks_wanted
+        body = TransformationAction(
+            action=TransformationActionName.EXTEND,
+            reason=reason,
+            tasks=was + more if more else 0,
+            was=was if more else 0,
+        )
+        return await self._transport.ask(
+            TransformationDetail, "POST", _path(named, "/actions"), body=body
+        )
+
+
+def _path(named: str | int, more: str = "") -> str:
+    return f"/v1/transformations/{quote(str(named), safe='')}{more}"

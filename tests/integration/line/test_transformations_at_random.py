@@ -1,0 +1,237 @@
+"""Seeded worlds: the engine is killed at any await while files come, jobs end and people steer.
+
+No pilots: jobs end by a word to the store, as whatever ends a job does. After every step no file is
+in two tasks that live, and in no more that are Done than it was asked for.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.app import Central
+from pilotage.central.errors import Refused
+from pilotage.central.http.app import Front
+from pilotage.central.store.catalogue import ReplicaChange
+from pilotage.central.store.records import Move
+from pilotage.proto.api_transformations import NewTransformation, Preview
+from pilotage.proto.catalogue import ReplicaState
+from pilotage.proto.job_states import JobState
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import InputState, TaskState
+from pilotage.proto.transformation_states import TransformationState as S
+from tests import virtual
+from tests.fake_store import FakeStore
+from tests.fakes import FakeInstallation
+
+from .test_data_transformations import EVENTS, did, ready, registered
+from .test_transformations import added, said
+
+FILES = 14
+STEPS = 24
+ENDS = (JobState.DONE, JobState.DONE, JobState.FAILED, JobState.KILLED)
+
+
+class World(FakeInstallation):
+    """A central, and a store in which a moment lies between a write and its answer."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.chance = chance = random.Random(seed)
+        self.families: list[list[int]] = []
+
+        class SlowStore(FakeStore):
+            async def synced(self) -> None:
+                await super().synced()
+                await asyncio.sleep(chance.random() * 0.1)
+
+        self.store = SlowStore(clock_wall=self.clock.wall)
+
+    def face(self, central: Central) -> Front | None:
+        return None  # there are no pilots, and it takes its time
+
+    async def restart(self) -> None:
+        await self.kill()
+        self.check()
+        await self.start()
+        await ready(self)
+
+    async def some_jobs_end(self, *, all_well: bool = False) -> None:
+        """End some of the jobs that wait, in one way or another."""
+        data = self.store._data  # pyright: ignore[reportPrivateUsage]
+        moves: list[Move] = []
+        for job in list(data.jobs.values()):
+            if job.state is JobState.WAITING and (all_well or self.chance.random() < 0.4):
+                new = JobState.DONE if all_well else self.chance.choice(ENDS)
+                moves.append(
+                    Move(
+                        job_id=job.job_id, old=JobState.WAITING, new=new,
+                        at=self.clock.wall(), event="end", who="test", reason="",
+                    )
+                )  # fmt: skip
+        if moves:
+            await self.store.move(moves)
+
+    def check(self) -> None:
+        """No file is in two tasks that live, or in more that are Done than was asked for."""
+        data = self.store._transformation_data  # pyright: ignore[reportPrivateUsage]
+        jobs = self.store._data.jobs  # pyright: ignore[reportPrivateUsage]
+        for family in self.families:
+            live: Counter[int] = Counter()
+            done: Counter[int] = Counter()
+            for task in data.tasks.values():
+                if task.transformation_id in family:
+                    state = jobs[task.row.job_id].state
+                    live.update(task.files if state is JobState.WAITING else ())
+                    done.update(task.files if state is JobState.DONE else ())
+            replays: Counter[int] = Counter()
+            for (one, file_id, _), row in data.inputs.items():
+                if one in family:
+                    replays[file_id] += row.replays
+            assert max(live.values(), default=0) <= 1, f"in two live tasks: {live}"
+            for file_id, times in done.items():
+                assert times <= 1 + replays[file_id], f"file {file_id} was counted {times} times"
+                assert not live[file_id] or times <= replays[file_id], f"{file_id} runs again"
+
+
+def campaign(seed: int) -> None:
+    """One world, from the first file until all is completed."""
+
+    async def whole() -> None:
+        world = World(seed)
+        await world.start()
+        await registered(world, [1])
+        document: dict[str, Any] = {
+            **EVENTS,
+            "grouping": {"size": world.chance.randint(1, 4)},
+            "errors_max": world.chance.choice((2, 50)),
+            "pause_when_failed": 1.0,
+            "tasks_open_max": world.chance.choice((0, 3)),
+        }
+        world.families.append([await added(world, **document)])
+        left = list(range(2, FILES + 1))
+        world.chance.shuffle(left)
+        for _ in range(STEPS):
+            await step(world, document, left)
+            await asyncio.sleep(world.chance.random() * 0.5)
+            world.check()
+        await registered(world, left or [1])
+        await completed(world)
+        world.check()
+        await all_are_told(world)
+        await world.kill()
+
+    virtual.run(whole(), limit_s=50_000.0)
+
+
+async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
+    """Let one thing happen."""
+    chance, (family, *_) = world.chance, world.families
+    match chance.choice("fffffjjjkkkpdrb"):
+        case "f":
+            some = [left.pop() for _ in range(min(len(left), chance.randint(1, 3)))]
+            await registered(world, some or [1])
+        case "j":
+            await world.some_jobs_end()
+        case "k":
+            await world.restart()
+        case "p":
+            await quietly(world, family[-1], chance.choice(("pause", "resume", "flush")))
+        case "d" if len(family) < 3:
+            await quietly(world, family[-1], "stop")
+            body = NewTransformation(
+                document=convert({**document, "name": f"t{len(family)}"}), derived_from=family[-1]
+            )
+            made = await world.central.services.transformations.add(world.user(), body)
+            assert not isinstance(made, Preview)
+            family.append(made.view.id)
+        case "r":
+            file = f"dpps:run{chance.randint(1, FILES)}"
+            await quietly(world, family[-1], chance.choice(("replay", "reset")), file)
+        case _:
+            states = (ReplicaState.BAD, ReplicaState.AVAILABLE, ReplicaState.MISSING)
+            change = ReplicaChange(
+                did=did(chance.randint(1, FILES)), storage="disk", state=chance.choice(states)
+            )
+            await world.store.change_replicas("ctao", [change], at=1.0)
+
+
+def convert(document: dict[str, Any]) -> Transformation:
+    return msgspec.convert({"job": {"command": ["run"]}, **document}, Transformation)
+
+
+async def quietly(world: World, one: int, action: str, *files: str) -> None:
+    try:
+        await said(world, one, action, files=files)
+    except Refused:
+        pass  # its state does not allow it, or the file is not there
+
+
+async def completed(world: World) -> None:
+    """Let everything end well."""
+    last = world.families[0][-1]
+    store = world.store
+    changes = [
+        ReplicaChange(did=did(number), storage="disk", state=ReplicaState.AVAILABLE)
+        for number in range(1, FILES + 1)
+    ]
+    await store.change_replicas("ctao", changes, at=2.0)
+    row = await store.transformation(last)
+    for _ in range(200):
+        await quietly(world, last, "resume")
+        await quietly(world, last, "complete")
+        await world.some_jobs_end(all_well=True)
+        await asyncio.sleep(1.0)
+        row = await store.transformation(last)
+        assert row is not None
+        if row.state is S.COMPLETED:
+            return
+    raise AssertionError(f"it does not complete: {row}")
+
+
+async def all_are_told(world: World) -> None:
+    """Each file is Processed, or its state says why not; each task has ended as its job."""
+    family = world.families[0]
+    inputs = await world.store.inputs(family[-1], states=(), after=(0, 0), limit=100)
+    data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
+    jobs = world.store._data.jobs  # pyright: ignore[reportPrivateUsage]
+    done = {
+        file_id
+        for task in data.tasks.values()
+        if task.transformation_id in family and jobs[task.row.job_id].state is JobState.DONE
+        for file_id in task.files
+    }
+
+    assert len(inputs) == FILES
+    for row in inputs:
+        assert row.state in (
+            *(InputState.PROCESSED, InputState.MAXRESET, InputState.PROBLEMATIC),
+            *(InputState.MISSING, InputState.UNUSED),
+        ), row
+        assert (row.state is InputState.PROCESSED) <= (row.file_id in done), row
+    for task in data.tasks.values():
+        assert task.row.state is TaskState(jobs[task.row.job_id].state.value)
+
+
+@pytest.mark.parametrize("start", range(0, 100, 25))
+def test_each_file_is_counted_once(start: int) -> None:
+    for seed in range(start, start + 25):
+        try:
+            campaign(seed)
+        except BaseException as why:
+            why.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(100, 5_100, 250))
+def test_each_file_is_counted_once_in_many_worlds(start: int) -> None:
+    for seed in range(start, start + 250):
+        try:
+            campaign(seed)
+        except BaseException as why:
+            why.add_note(f"seed {seed}")
+            raise

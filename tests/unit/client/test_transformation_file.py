@@ -1,0 +1,50 @@
+"""Transformation files: what people write, and what is wrong with it, by line."""
+
+import pytest
+
+from pilotage.central.client.errors import BadJobFile
+from pilotage.central.client.transformation_file import parse_transformation
+
+RIGHT = """
+name: dl1
+inputs:
+  - name: events
+    query: {particle: gamma, run: {">=": 7}}
+grouping: {size: 4, partial: after, after_s: 600}
+job:
+  command: [process, --chunk, 007, "{inputs}"]
+  needs: {memory_mb: 2000}
+  environment: {N: 1.50}
+  data:
+    outputs: ["*.dl1.h5"]
+"""
+
+
+def test_a_file_is_read_as_people_write_it() -> None:
+    made = parse_transformation(RIGHT, "dl1.yaml")
+
+    assert made.job.command == ("process", "--chunk", "007", "{inputs}")
+    assert made.job.environment == {"N": "1.50"}
+    assert made.job.needs[0].memory_mb == 2_000
+    assert made.job.data is not None and made.job.data.outputs[0].pattern == "*.dl1.h5"
+    assert made.inputs[0].query == {"particle": "gamma", "run": {">=": 7}}
+    assert (made.grouping.size, made.grouping.partial) == (4, "after")
+
+
+WRONG = {
+    "a key that is not known": (("grouping: {", "groupings: {"), 6, "groupings"),
+    "a value that is none": (("partial: after", "partial: later"), 6, "never"),
+    "a query that is no mapping": (("{particle: gamma, run", "[{particle: gamma, run"), 5, ""),
+    "no name": (("name: dl1\n", ""), None, "name"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_with_its_line(case: str) -> None:
+    (old, new), line, word = WRONG[case]
+    text = RIGHT.replace(old, new, 1).replace("7}}", "7}}]" if new.startswith("[") else "7}}")
+    with pytest.raises(BadJobFile) as wrong:
+        parse_transformation(text, "dl1.yaml")
+
+    assert word in str(wrong.value)
+    assert line is None or f"dl1.yaml:{line}" in str(wrong.value)
