@@ -33,6 +33,7 @@ from .keys import KeyTable, key_table
 INPUTS: Final = "{inputs}"  # in a command: one word a file
 PORT_KEY: Final = "workflow_port"  # metadata by which files of one step are told apart
 INPUTS_MAX: Final = 8
+ALONE: Final = "works only in a run on one machine"
 
 
 def obstacles(workflow: Workflow) -> list[Fault]:
@@ -45,10 +46,16 @@ def obstacles(workflow: Workflow) -> list[Fault]:
             if not graph.brings_files(workflow, given) and given.sources:
                 why = f"the value of {given.sources[0]} only passes in a run on one machine"
                 sole.append(Fault(name, ("inputs", port), why))
-        for word in ("scatter", "when"):
-            if getattr(step, word):
-                sole.append(Fault(name, (word,), "works only in a run on one machine"))
+            if given.files_max:
+                sole.append(Fault(name, ("inputs", port, "files_max"), ALONE))
         count = sum(1 for _ in _inputs(workflow, step))
+        for word, is_said in (
+            ("scatter", step.scatter),
+            ("when", step.when),
+            ("tasks", step.tasks > 1 and count),  # as many as there are groups
+        ):
+            if is_said:
+                sole.append(Fault(name, (word,), ALONE))
         if count > INPUTS_MAX:
             why = f"a transformation has at most {INPUTS_MAX} sources of files, found {count}"
             sole.append(Fault(name, ("inputs",), why))
@@ -164,6 +171,7 @@ def _inputs(workflow: Workflow, step: Step) -> Iterator[InputSpec]:
                 use=use,
                 on=given.on,
                 count=given.count or 1,
+                to=port,
             )
 
 

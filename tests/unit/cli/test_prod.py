@@ -64,7 +64,9 @@ def test_a_dry_run_gives_the_documents_of_the_transformations(
     said = json.loads(capsys.readouterr().out)
 
     assert [one["tasks"]["count"] for one in said["steps"]] == [2, 1]
-    assert said["transformations"]["join"]["inputs"] == [{"name": "i", "from": "demo-make"}]
+    assert said["transformations"]["join"]["inputs"] == [
+        {"name": "i", "from": "demo-make", "to": "i"}
+    ]
     assert said["obstacles"] == []
     assert not (flow.parent / "demo.run").exists()
 

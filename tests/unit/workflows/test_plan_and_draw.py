@@ -107,6 +107,7 @@ def test_steps_become_transformations_that_ask_for_parts_of_what_their_parents_m
     assert found["dark"].job.command == ("use", "{inputs}")
     assert found["dark"].metadata == {"campaign": "A", "nsb": 1}
     assert found["bright"].metadata == {"campaign": "A", "nsb": "{nsb}"}
+    assert [one.to for one in found["sum"].inputs] == ["a", "b"]
     assert [one.from_ for one in found["sum"].inputs] == ["diamond-dark", "diamond-bright"]
     assert found["sum"].grouping.rule == "all"
     data = found["make"].job.data
@@ -124,13 +125,21 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
           b: {inputs: {v: a.v}, gather: v, job: {command: ["{v}"]}}
           c: {job: {command: [x]}, outputs: {o: "*", p: "*"}}
           d: {inputs: {o: c.o, p: {from: c.p, use: shared}}, job: {command: [x, "{o}"]}}
+          f: {inputs: {o: {from: c.o, files_max: 2}}, job: {command: [x]}}
+          g: {inputs: {o: c.o}, gather: o, tasks: 3, job: {command: [x]}}
           e: {inputs: {o: c.o, w: {parameter: words}}, job: {command: [x, "{w}", "-{w}", "{o}"]}}
     """  # noqa: E501
     definition = workflow(tmp_path, text)
 
     found = {fault.step: fault.place for fault in obstacles(definition)}
 
-    assert found == {"a": ("scatter",), "b": ("inputs", "v"), "d": ("job", "command", 1)}
+    assert found == {
+        "a": ("scatter",),
+        "b": ("inputs", "v"),
+        "d": ("job", "command", 1),
+        "f": ("inputs", "o", "files_max"),
+        "g": ("tasks",),
+    }
 
 
 def test_the_graph_as_text(tmp_path: Path) -> None:
