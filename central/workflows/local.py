@@ -311,9 +311,11 @@ class _Run:
         given = {"task": task.number, "transformation": task.step}
         try:
             pattern = text_of(output.pattern, {**task.common, **task.values, **given})
+            # As on pilots: `a/**` is all that lies below `a`.
+            below = f"{pattern}/*" if pattern.rpartition("/")[2] == "**" else pattern
             found = [
                 path
-                for path in sorted(folder.glob(pattern))
+                for path in sorted(folder.glob(below))
                 if path.is_file() and self._is_made(path, step, task, folder)
             ]
         except (CannotRender, ValueError) as why:

@@ -11,6 +11,7 @@ import pytest
 from pilotage.central.workflows.errors import RunRefused
 from pilotage.central.workflows.files import files_in
 from pilotage.central.workflows.local import Place, prepare, run
+from pilotage.pilot.files.globs import compile_glob
 
 from .written_here import ENVIRONMENT, made, run_here, workflow
 
@@ -178,6 +179,38 @@ def test_a_program_that_is_not_there_fails_its_task(tmp_path: Path) -> None:
     (failure,) = run_here(workflow(tmp_path, text), tmp_path).failures
 
     assert failure.reason.startswith("no-such-program could not be started: ")
+
+
+# a pattern, and what it matches of what the task makes
+PATTERNS = {
+    "*": ["top", ".point"],
+    "**": ["top", ".point", "a/one", "a/b/two"],
+    "a/**": ["a/one", "a/b/two"],
+    "**/t*": ["top", "a/b/two"],
+    "[!t]*": [".point"],
+    "a/*": ["a/one"],
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_mean_what_they_mean_on_pilots(pattern: str, tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("mkdir -p a/b; touch top .point a/one a/b/two tool.meta.json")
+    text = f"""
+        workflow: patterns
+        steps:
+          in: {{job: {{command: [touch, t]}}, outputs: {{o: t}}}}
+          a:
+            inputs: {{t: in.o}}
+            files: [tool]
+            job: {{command: [sh, tool]}}
+            outputs: {{o: "{pattern}"}}
+    """
+
+    outcome = run_here(workflow(tmp_path, text), tmp_path)
+
+    on_pilots = filter(compile_glob(pattern).fullmatch, PATTERNS["**"])
+    assert sorted(on_pilots) == sorted(PATTERNS[pattern])
+    assert sorted(made(outcome, "a", "o")) == sorted(f"a/1/{name}" for name in PATTERNS[pattern])
 
 
 def test_a_file_that_has_gone_fails_its_task(tmp_path: Path) -> None:
