@@ -47,6 +47,7 @@ from pilotage.proto.api import (
     Tokens,
     WhoAmI,
 )
+from pilotage.proto.api_failures import Failures
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.messages import Stream
@@ -61,6 +62,7 @@ from .bodies import (
     whole_body,
 )
 from .credentials import find_connection
+from .data import OfData
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
@@ -87,7 +89,7 @@ _LOG_IDLE_S = 300.0
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient(OfOperators, OfTransformations):
+class AsyncClient(OfOperators, OfData, OfTransformations):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
@@ -601,6 +603,21 @@ class AsyncClient(OfOperators, OfTransformations):
         query += [("since", str(since))] if since is not None else []
         query += [("until", str(until))] if until is not None else []
         return await self._transport.ask(Accounts, "GET", "/v1/accounts", query=query)
+
+    async def failures(
+        self,
+        *,
+        site: str = "",
+        group: str = "",
+        owner: str = "",
+        transformation: int | None = None,
+        since: float | None = None,
+    ) -> Failures:
+        """Return what attempts failed of, by class and site; without `since` of the last day."""
+        query = [("site", site), ("group", group), ("owner", owner)]
+        query += [("transformation", str(transformation))] if transformation is not None else []
+        query += [("since", str(since))] if since is not None else []
+        return await self._transport.ask(Failures, "GET", "/v1/failures", query=query)
 
     # -- tokens and health ----------------------------------------------------------------------
 

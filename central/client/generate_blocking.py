@@ -22,10 +22,11 @@ CLASSES = (
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
     ("AsyncClient", "Client", "client"),
 )
-MODULES = ("handles", "client", "operators", "transformations")
+MODULES = ("handles", "client", "operators", "data", "transformations")
 _PARTS = {  # what the class inherits
     "Client": (
         ("OfOperators", "operators"),
+        ("OfData", "data"),
         ("OfTransformations", "transformations"),
     )
 }
@@ -189,8 +190,8 @@ def _imports(trees: dict[str, ast.Module], body: str) -> str:
         "from .client import AsyncClient",
         "from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async",
         "from .loop import LoopThread",
-        "from collections.abc import Iterable, Iterator",
-        "from typing import TYPE_CHECKING",
+        "from collections.abc import Iterable, Iterator, Mapping",
+        "from typing import TYPE_CHECKING, Any",
         "if TYPE_CHECKING:\n    import httpx",
     }
     for tree in trees.values():

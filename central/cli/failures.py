@@ -1,0 +1,75 @@
+"""`pilotage failures`: what attempts failed of, counted by class and site."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from pilotage.proto.api_failures import FailureLine
+
+from .exit_codes import Exit
+from .known_places import missed_site
+from .moments import moment
+from .options import COMMON, READING_S, Common, run_with
+from .present import note, number, on_terminal, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+NOTHING = "no attempt has failed since then: they are counted within ten seconds"
+_COLUMNS = ("class", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
+
+
+def failures(
+    *,
+    site: Annotated[str, Parameter(help="Only at this site.")] = "",
+    group: Annotated[str, Parameter(help="Only jobs of this group.")] = "",
+    owner: Annotated[str, Parameter(help="Only jobs of this owner.")] = "",
+    transformation: Annotated[
+        int | None,
+        Parameter(
+            help="Only jobs of this transformation; 0: jobs of none.", validator=Number(gte=0)
+        ),
+    ] = None,
+    since: Annotated[
+        str,
+        Parameter(help="From the hour of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
+    ] = "1d",
+    common: Common = COMMON,
+) -> int:
+    """Show what attempts failed of, by class and site, with examples of jobs.
+
+    Of your jobs, or of those that your token reaches. docs/failures.md says what the twelve classes
+    mean. The counts outlive the jobs.
+    """
+    begin = moment(since)
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.failures(
+            site=site, group=group, owner=owner, transformation=transformation, since=begin
+        )
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        if not found.lines and not on_terminal():
+            note((await missed_site(client, site) if site else "") or NOTHING)
+        print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
+        meanings = {line.failure.value: line.meaning for line in found.lines}
+        if on_terminal():
+            for failure in sorted(meanings):
+                print_line(f"{failure}: {meanings[failure]}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _row(line: FailureLine) -> tuple[str, ...]:
+    return (
+        line.failure.value,
+        line.site or "-",
+        number(line.attempts),
+        number(line.jobs),
+        line.said,
+        number(line.said_count) if line.said_count else "",
+        " ".join(map(str, line.examples)),
+    )
