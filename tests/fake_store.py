@@ -48,6 +48,7 @@ from .fake_store_data_jobs import FakeDataJobs
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_rows import Data, Job, check_chunk
+from .fake_store_rules import FakeRules, RuleData
 from .fake_store_series import FakeSeries, SeriesData
 from .fake_store_slots import SlotData
 from .fake_store_transformations import FakeTransformations, TransformationData
@@ -56,7 +57,7 @@ PROGRESS_MAX = 100
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs):
+class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs, FakeRules):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -67,6 +68,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs):
         self._mark_data: MarkData = {}
         self._transformation_data = TransformationData()
         self._catalogue_data = CatalogueData()
+        self._rule_data = RuleData()
         self._action_data: ActionData = {}
 
     def reopened(self) -> "FakeStore":
@@ -80,6 +82,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs):
         again._mark_data = copy.deepcopy(self._mark_data)
         again._transformation_data = self._transformation_data.again()
         again._catalogue_data = copy.deepcopy(self._catalogue_data)
+        again._rule_data = copy.deepcopy(self._rule_data)
         again._action_data = copy.deepcopy(self._action_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:

@@ -44,6 +44,7 @@ from .records import (
     TokenRow,
     Want,
 )
+from .rules import RuleStore
 from .slots import Slots
 from .transformations import Transformations
 
@@ -60,6 +61,7 @@ class Store(
     PlaceMarks,
     Transformations,
     CatalogueStore,
+    RuleStore,
     DataJobs,
     Actions,
     Protocol,
@@ -69,8 +71,8 @@ class Store(
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
     marks of sites in `place_marks`, transformations in `transformations`,
-    files and their metadata in `catalogue`, jobs that use them in `data_jobs`, actions of people
-    and their keys in `actions`.
+    files and their metadata in `catalogue`, rules in `rules`, jobs that use them in `data_jobs`,
+    actions of people and their keys in `actions`.
     """
 
     @property

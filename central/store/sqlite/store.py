@@ -68,6 +68,7 @@ from .rows import (
     submission_of,
     token_of,
 )
+from .rules import SqliteRules
 from .series import SqliteSeries
 from .session import Session, Templates, json_list
 from .slots import SqliteSlots
@@ -165,6 +166,7 @@ class SqliteStore(
     SqlitePlaceMarks,
     SqliteTransformations,
     SqliteCatalogue,
+    SqliteRules,
     SqliteDataJobs,
     SqliteActions,
 ):

@@ -1,0 +1,109 @@
+"""Rules that keep copies of files, and the transfers that carry them out, as a store keeps them."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from pilotage.proto.catalogue import RuleState
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from .errors import StoreError
+from .records import Owner
+
+RULES_MAX: Final = 1_000  # of a community
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class TooManyRules(Refused, StoreError):
+    """A community has as many rules as it may have. Drop some."""
+
+    def __init__(self) -> None:
+        message = f"there are {RULES_MAX} rules already, and there cannot be more: drop some"
+        super().__init__(Code.TOO_MANY, message)
+
+
+class NewRule(_Record, frozen=True):
+    """So many copies, on these storages, of one file, of a dataset, or of what meets a query."""
+
+    community: str
+    owner: Owner
+    group: str  # for which its jobs run
+    did: str  # empty: by query
+    query: dict[str, Any]
+    copies: int
+    storages: tuple[str, ...]  # the first ones are taken first
+
+
+class Tally(_Record, frozen=True):
+    """How far a rule is."""
+
+    files: int = 0
+    there: int = 0  # copies
+    moving: int = 0
+    wanted: int = 0
+    stuck: int = 0
+
+
+class RuleRow(_Record, frozen=True):
+    """A rule, and how far it was when it was looked at last."""
+
+    rule_id: int
+    rule: NewRule
+    made_at: float
+    state: RuleState = RuleState.REPLICATING
+    tally: Tally = Tally()
+    why: str = ""  # of the last failure
+
+
+class TransferRow(_Record, frozen=True):
+    """A copy that is being made, or could not be."""
+
+    transfer_id: int
+    rule_id: int
+    file_id: int
+    storage: str
+    is_open: bool  # it is ordered; the job may have to be submitted yet
+    job_id: int | None = None
+    failures: int = 0
+    not_before: float = 0.0  # wall clock
+    why: str = ""
+
+
+class RuleStore(Protocol):
+    """The verbs. A file is copied to a storage once at a time, whichever rules want it."""
+
+    async def add_rule(self, new: NewRule, *, at: float) -> RuleRow:
+        """Store a rule; one that says the same is returned. Raises TooManyRules."""
+        ...
+
+    async def rules(self, community: str | None = None) -> list[RuleRow]:
+        """Return rules in order of their id; None: of all communities."""
+        ...
+
+    async def drop_rule(self, community: str, rule_id: int) -> bool:
+        """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
+        ...
+
+    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None: ...
+
+    async def transfers(self, *, only_open: bool = False) -> list[TransferRow]:
+        """Return transfers, in order of their id."""
+        ...
+
+    async def order_transfers(self, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+        """Open transfers given as (rule, file, storage); those that are open already are left out.
+
+        One that has failed before is opened again.
+        """
+        ...
+
+    async def transfer_job(self, transfer_id: int, job_id: int) -> None: ...
+
+    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
+        """End transfers given as (id, why it failed, when it may be tried again); no why: done."""
+        ...

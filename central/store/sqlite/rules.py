@@ -1,0 +1,137 @@
+"""Rules and transfers on SQLite: a part of the store."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from pilotage.proto.catalogue import RuleState
+
+from ..records import Owner
+from ..rules import RULES_MAX, NewRule, RuleRow, Tally, TooManyRules, TransferRow
+from .catalogue_interned import encode
+from .opened import Opened
+from .session import Session, json_list
+
+
+class SqliteRules(Opened):
+    """The verbs of `store.rules`."""
+
+    async def add_rule(self, new: NewRule, *, at: float) -> RuleRow:
+        return await self._writer.run(partial(_add, new=new, at=at))
+
+    async def rules(self, community: str | None = None) -> list[RuleRow]:
+        given = {"community": community, "rule_id": None}
+        return [_rule(row) for row in await self._reader.rows("rules", given)]
+
+    async def drop_rule(self, community: str, rule_id: int) -> bool:
+        return await self._writer.run(partial(_drop, community=community, rule_id=rule_id))
+
+    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+        given = {
+            "rule_id": rule_id,
+            "state": state.value,
+            "tally": msgspec.json.encode(tally).decode(),
+            "why": why,
+        }
+        await self._writer.run(lambda session: session.run("tell_rule", given))
+
+    async def transfers(self, *, only_open: bool = False) -> list[TransferRow]:
+        rows = await self._reader.rows("open_transfers" if only_open else "transfers", {})
+        return [_transfer(row) for row in rows]
+
+    async def order_transfers(self, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+        return await self._writer.run(partial(_order, wanted=wanted), rows=len(wanted))
+
+    async def transfer_job(self, transfer_id: int, job_id: int) -> None:
+        given = {"transfer_id": transfer_id, "job_id": job_id}
+        await self._writer.run(lambda session: session.run("set_transfer_job", given))
+
+    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
+        await self._writer.run(partial(_end, ends=ends), rows=len(ends))
+
+
+def _add(session: Session, *, new: NewRule, at: float) -> RuleRow:
+    given: dict[str, object] = {
+        "community": new.community,
+        "owner_id": new.owner.owner_id,
+        "group": new.group,
+        "did": new.did,
+        "query": encode(new.query).decode(),
+        "copies": new.copies,
+        "storages": json_list(new.storages),
+        "made_at": at,
+    }
+    known = session.one("rule_like", given)
+    if known is None:
+        if session.one("count_rules", given)[0] >= RULES_MAX:
+            raise TooManyRules
+        known = (session.reserve("rule"),)
+        session.run("insert_rule", {**given, "rule_id": known[0]})
+    return _rule(session.one("rules", {"community": None, "rule_id": known[0]}))
+
+
+def _drop(session: Session, *, community: str, rule_id: int) -> bool:
+    given = {"community": community, "rule_id": rule_id}
+    if session.run("remove_rule", given).rowcount != 1:
+        return False
+    session.run("remove_transfers_of_rule", given)
+    return True
+
+
+def _order(session: Session, *, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+    ordered: list[TransferRow] = []
+    for rule_id, file_id, storage in wanted:
+        given: dict[str, object] = {"rule_id": rule_id, "file_id": file_id, "storage": storage}
+        known = session.one("transfer_of", given)
+        if known is None:
+            given["transfer_id"] = session.reserve("transfer")
+            session.run("insert_transfer", given)
+        else:
+            given["transfer_id"] = known[0]
+            if session.run("open_transfer_again", given).rowcount != 1:
+                continue
+        ordered.append(_transfer(session.one("transfer_of", given)))
+    return ordered
+
+
+def _end(session: Session, *, ends: Sequence[tuple[int, str, float]]) -> None:
+    for transfer_id, why, not_before in ends:
+        given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
+        session.run("fail_transfer" if why else "remove_transfer", given)
+
+
+def _rule(row: Any) -> RuleRow:
+    return RuleRow(
+        rule_id=row[0],
+        rule=NewRule(
+            community=row[1],
+            owner=Owner(
+                owner_id=row[2], community=row[1], issuer=row[3], subject=row[4], name=row[5]
+            ),
+            group=row[6],
+            did=row[7],
+            query=msgspec.json.decode(row[8]),
+            copies=row[9],
+            storages=tuple(msgspec.json.decode(row[10])),
+        ),
+        made_at=row[11],
+        state=RuleState(row[12]),
+        tally=msgspec.json.decode(row[13], type=Tally),
+        why=row[14],
+    )
+
+
+def _transfer(row: Any) -> TransferRow:
+    return TransferRow(
+        transfer_id=row[0],
+        rule_id=row[1],
+        file_id=row[2],
+        storage=row[3],
+        is_open=bool(row[4]),
+        job_id=row[5],
+        failures=row[6],
+        not_before=row[7],
+        why=row[8],
+    )

@@ -1,0 +1,103 @@
+"""Rules and transfers: kept, counted, each copy made once at a time."""
+
+import pytest
+
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import Owner
+from pilotage.central.store.rules import NewRule, Tally, TooManyRules
+from pilotage.proto.catalogue import RuleState
+
+from .conftest import NOW, Reopen
+
+
+async def a_rule(store: Store, copies: int = 2, *, community: str = "ctao") -> NewRule:
+    ada = Owner(community=community, issuer="here", subject="ada", name="Ada")
+    return NewRule(
+        community=community,
+        owner=await store.owner(ada),
+        group="users",
+        did="",
+        query={"run": {">=": 20}, "particle": "gamma"},
+        copies=copies,
+        storages=("PIC", "CSCS"),
+    )
+
+
+async def test_a_rule_is_kept_once_with_how_far_it_is(store: Store, reopen: Reopen) -> None:
+    new = await a_rule(store)
+    first = await store.add_rule(new, at=NOW)
+    again = await store.add_rule(new, at=NOW + 5)
+    other = await store.add_rule(await a_rule(store, copies=1), at=NOW)
+    await store.add_rule(await a_rule(store, community="lhcb"), at=NOW)
+    tally = Tally(files=5, there=3, moving=1, wanted=2, stuck=4)
+    await store.tell_rule(first.rule_id, RuleState.STUCK, tally, "no room")
+    store = await reopen(store)
+    rows = await store.rules("ctao")
+
+    assert first == again
+    assert [row.rule_id for row in rows] == [first.rule_id, other.rule_id]
+    assert (rows[0].rule, rows[0].made_at) == (new, NOW)
+    assert (rows[0].state, rows[0].tally, rows[0].why) == (RuleState.STUCK, tally, "no room")
+    assert len(await store.rules()) == 3
+
+
+async def test_there_is_a_bound_on_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("tests.fake_store_rules", "pilotage.central.store.sqlite.rules"):
+        monkeypatch.setattr(f"{module}.RULES_MAX", 1)
+    first = await store.add_rule(await a_rule(store), at=NOW)
+
+    with pytest.raises(TooManyRules):
+        await store.add_rule(await a_rule(store, copies=1), at=NOW)
+    assert (await store.add_rule(await a_rule(store), at=NOW)) == first
+
+
+async def test_a_copy_is_ordered_once_at_a_time(store: Store, reopen: Reopen) -> None:
+    rule = await store.add_rule(await a_rule(store), at=NOW)
+    wanted = [(rule.rule_id, 7, "PIC"), (rule.rule_id, 8, "PIC"), (rule.rule_id, 7, "PIC")]
+    ordered = await store.order_transfers(wanted)
+    again = await store.order_transfers(wanted)
+    await store.transfer_job(ordered[0].transfer_id, 33)
+    store = await reopen(store)
+
+    assert [(row.file_id, row.storage, row.job_id) for row in ordered] == [
+        (7, "PIC", None),
+        (8, "PIC", None),
+    ]
+    assert again == []
+    assert [(row.job_id, row.is_open) for row in await store.transfers()] == [
+        (33, True),
+        (None, True),
+    ]
+
+
+async def test_what_failed_can_be_ordered_again_and_what_is_done_goes(store: Store) -> None:
+    rule = await store.add_rule(await a_rule(store), at=NOW)
+    wanted = [(rule.rule_id, 7, "PIC"), (rule.rule_id, 8, "PIC")]
+    first, second = await store.order_transfers(wanted)
+    await store.transfer_job(first.transfer_id, 33)
+    await store.end_transfers([(first.transfer_id, "no room", 1_060.0)])
+    await store.end_transfers([(first.transfer_id, "said twice", 1_090.0)])
+    await store.end_transfers([(second.transfer_id, "", 0.0)])
+    (failed,) = await store.transfers()
+    none_open = await store.transfers(only_open=True)
+    (again,) = await store.order_transfers(wanted[:1])
+
+    assert (failed.is_open, failed.failures, failed.why, failed.not_before) == (
+        False,
+        1,
+        "no room",
+        1_060.0,
+    )
+    assert none_open == []
+    assert (again.transfer_id, again.failures, again.job_id) == (first.transfer_id, 1, None)
+
+
+async def test_with_a_rule_go_its_transfers(store: Store) -> None:
+    rule = await store.add_rule(await a_rule(store), at=NOW)
+    await store.order_transfers([(rule.rule_id, 7, "PIC")])
+
+    assert not await store.drop_rule("lhcb", rule.rule_id)
+    assert await store.drop_rule("ctao", rule.rule_id)
+    assert not await store.drop_rule("ctao", rule.rule_id)
+    assert await store.rules() == []
+    assert await store.transfers() == []
