@@ -18,6 +18,7 @@ from pilotage.proto.catalogue import (
     value_of_text,
 )
 
+from .data_files import get, put
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, print_json, print_line, print_table
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
 app = App(name="data", help="Find files by their metadata; register, look at and remove them.")
+
+app.command(put)
+app.command(get)
 
 _WORDS = Parameter(
     help="Conditions: particle=gamma thetaP>=20 nsb=1,5 name~run1* key !key dataset=SCOPE:NAME"

@@ -8,7 +8,9 @@ from ..client.errors import (
     ClientError,
     JobsHeld,
     NoCentral,
+    NoCopy,
     Refused,
+    StorageTrouble,
     TimedOut,
     Unreachable,
 )
@@ -35,6 +37,8 @@ _CODES: tuple[tuple[type[ClientError], Exit], ...] = (
     (NoCentral, Exit.NO_CONNECTION),
     (BadAnswer, Exit.NO_CONNECTION),
     (BadDownload, Exit.NO_CONNECTION),
+    (StorageTrouble, Exit.NO_CONNECTION),
+    (NoCopy, Exit.NO_CONNECTION),
 )
 
 

@@ -93,6 +93,26 @@ class UnsafeName(ClientError):
         )
 
 
+class StorageTrouble(ClientError):
+    """A storage did not do what it was asked for. Another one may."""
+
+    def __init__(self, storage: str, why: str) -> None:
+        super().__init__(f"storage {storage}: {why}")
+        self.storage, self.why = storage, why
+
+
+class BadCopy(StorageTrouble):
+    """A copy is not what the catalogue says. Nothing was written; another copy may be right."""
+
+
+class NoStorage(ClientError):
+    """No storage can be used for this. The message says which there are."""
+
+
+class NoCopy(ClientError):
+    """No copy of a file could be fetched. The message says of each why."""
+
+
 class BadJobFile(ClientError):
     """A job file, or something on the command line that stands for it, is wrong."""
 

@@ -17,6 +17,7 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from .naming import wrong_braces
+from .rights import Writing
 
 INPUTS_MAX: Final = 10_000  # files of one job
 
@@ -47,6 +48,21 @@ def check_filled(data: JobData, where: str) -> None:
             wrong = wrong_braces(text)
             if wrong:
                 raise _wrong(f"{at}.{name}", text, wrong)
+
+
+def check_scopes(data: JobData, group: str, writing: Writing, where: str) -> None:
+    """Refuse outputs in a scope in which their owner may not write. Raises Refused."""
+    for i, out in enumerate(data.outputs):
+        if out.did:  # one more copy of a file, whose bytes it must have
+            continue
+        scopes = [("scope", out.scope or group)]
+        if out.dataset:
+            scopes.append(("dataset", out.dataset.partition(":")[0]))
+        for name, scope in scopes:
+            if not writing.takes(scope):
+                field = f"{where}.outputs[{i}].{name}"
+                why = f"{field}: expected {writing.refusal(scope)}"
+                raise Refused(Code.FORBIDDEN, why, field=field)
 
 
 def refused(why: NotRight) -> Refused:

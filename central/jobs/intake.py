@@ -13,7 +13,9 @@ from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
 from ..auth.callers import User
+from ..data.checks import check_scopes
 from ..data.resolve import Resolving, Settled
+from ..data.rights import writing
 from ..decode import decode
 from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
@@ -151,7 +153,10 @@ class Maker:
         if self._data is None:
             why = f"{where}.data: this central has no storages"
             raise Refused(Code.INVALID, why, field=f"{where}.data")
-        return await self._data.settle(job, where, group=group_of(self._caller, job, where))
+        assert job.data is not None
+        group = group_of(self._caller, job, where)
+        check_scopes(job.data, group, writing(self._caller), f"{where}.data")
+        return await self._data.settle(job, where, group=group)
 
     async def _filled_with_data(
         self, template: Job, entries: Sequence[msgspec.Raw], start: int

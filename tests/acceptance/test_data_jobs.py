@@ -1,14 +1,17 @@
 """Jobs that read and write data: real central, pilots at two sites, an HTTP server and folders."""
 
+import asyncio
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pilotage.central.client.errors import Refused
+from pilotage.central.client.client import AsyncClient
+from pilotage.central.client.data_files import get_file, get_found, put_file
+from pilotage.central.client.errors import NoCopy, NoStorage, Refused
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from tests.services.nginx import PROGRAM, Nginx, nginx
@@ -28,7 +31,7 @@ NEED = (Need(wall_s=300),)
 class Rig:
     """A central with three storages: `web` (HTTP), `pic` and `cscs` (folders of one site each)."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, lease_s: str = "120") -> None:
         self.folder = folder
         self.web: Nginx = stack.enter_context(nginx(folder / "nginx"))
         data = folder / "central" / "central"
@@ -41,7 +44,7 @@ class Rig:
             (files / f"{site.lower()}.yaml").write_text(text)
         web = f"type: http\nurl: {self.web.url}/ctao\ndefault: true\npriority: 60\n"
         (files / "web.yaml").write_text(web)
-        options = {"lease.lease_s": "6"}
+        options = {"lease.lease_s": lease_s}
         self.central: RunningCentral = stack.enter_context(
             running_central(folder / "central", options)
         )
@@ -68,6 +71,23 @@ class Rig:
 def rig(tmp_path: Path) -> Generator[Rig]:
     with ExitStack() as stack:
         yield Rig(tmp_path, stack)
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Generator[Rig]:
+    """A central that gives up attempts soon."""
+    with ExitStack() as stack:
+        yield Rig(tmp_path, stack, lease_s="3")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Generator[Rig]:
+    """One central, and a pilot at each site, for stories that disturb no other."""
+    with ExitStack() as stack:
+        rig = Rig(tmp_path_factory.mktemp("shared"), stack)
+        rig.central.pilot("PIC")
+        rig.central.pilot("CSCS")
+        yield rig
 
 
 def maker(run: int, *storages: str, name: str = "gamma/{file}", dataset: str = "") -> Job:
@@ -111,26 +131,24 @@ def test_one_site_makes_a_file_and_another_one_finds_it_by_its_metadata(rig: Rig
     assert usage["bytes_in"] == one.size
 
 
-def test_jobs_go_where_their_data_are(rig: Rig) -> None:
-    rig.central.pilot("PIC")
-    rig.central.pilot("CSCS")
-    _, state, _ = rig.run(maker(1, "cscs"))
+def test_jobs_go_where_their_data_are(shared: Rig) -> None:
+    _, state, _ = shared.run(maker(1, "cscs", name="where/{file}"))
     assert state is JobState.DONE
 
-    jobs = [rig.run(reader(DataInput(did="users:gamma/run1.h5")))[0] for _ in range(3)]
-    sites = {rig.client.detail(one).view.site for one in jobs}
-    (waits,) = rig.client.submit([maker(2, "cscs")]).ids()
-    rig.client.job(waits).wait(timeout_s=60)
+    jobs = [shared.run(reader(DataInput(did="users:where/run1.h5")))[0] for _ in range(3)]
+    sites = {shared.client.detail(one).view.site for one in jobs}
+    (waits,) = shared.client.submit([maker(2, "cscs", name="where/{file}")]).ids()
+    shared.client.job(waits).wait(timeout_s=60)
 
     assert sites == {"CSCS"}, "no pilot of PIC sees that storage"
-    assert rig.client.detail(waits).view.site == "CSCS"
+    assert shared.client.detail(waits).view.site == "CSCS"
     with pytest.raises(Refused, match="no site reaches all of its data"):
-        rig.run(maker_of_both())
+        shared.run(maker_of_both())
 
 
 def maker_of_both() -> Job:
     data = JobData(
-        inputs=(DataInput(did="users:gamma/run1.h5"),),
+        inputs=(DataInput(did="users:where/run1.h5"),),
         outputs=(DataOutput(pattern="*", storages=("pic",)),),
     )
     return Job(command=("true",), data=data, needs=NEED)
@@ -196,13 +214,12 @@ def test_of_a_corrupt_copy_the_next_one_is_taken_and_it_is_called_bad(rig: Rig) 
     assert lost
 
 
-def test_of_two_jobs_with_one_name_for_their_output_the_second_fails(rig: Rig) -> None:
-    rig.central.pilot("PIC", cores=4)
+def test_of_two_jobs_with_one_name_for_their_output_the_second_fails(shared: Rig) -> None:
     command = ("sh", "-c", "echo $PILOTAGE_JOB > x.h5")
     data = JobData(outputs=(DataOutput(pattern="x.h5", name="same"),))
-    handles = rig.client.submit([Job(command=command, data=data, needs=NEED, retries=3)] * 4)
+    handles = shared.client.submit([Job(command=command, data=data, needs=NEED, retries=3)] * 4)
     views = [one.wait(timeout_s=60) for one in handles.handles()]
-    same = [rig.run(Job(command=("true",), data=data, needs=NEED))]
+    same = [shared.run(Job(command=("true",), data=data, needs=NEED))]
 
     states = sorted(one.state.value for one in views)
     failed = [one for one in views if one.state is JobState.FAILED]
@@ -210,31 +227,31 @@ def test_of_two_jobs_with_one_name_for_their_output_the_second_fails(rig: Rig) -
     assert all("users:same" in one.reason and "found" in one.reason for one in failed)
     assert {one.epoch for one in failed} == {1}, "another try would bring the same"
     assert same[0][1] is JobState.FAILED and "no file matches x.h5" in same[0][2]
-    (one,) = files_in(rig.central.data).values()
+    one = files_in(shared.central.data)["users:same"]
     assert one.job in {view.id for view in views if view.state is JobState.DONE}
 
 
-def test_what_a_killed_pilot_has_stored_is_never_published(rig: Rig) -> None:
+def test_what_a_killed_pilot_has_stored_is_never_published(hasty: Rig) -> None:
     """It is killed between the upload and the report, which the central does not hear."""
-    pilot = rig.central.pilot("PIC")
-    go = rig.folder / "go"
+    pilot = hasty.central.pilot("PIC")
+    go = hasty.folder / "go"
     script = f"until [ -e {go} ]; do sleep 0.05; done; echo 1 > a.h5; echo 2 > b.h5"
     data = JobData(outputs=(DataOutput(pattern="*.h5"),))
-    (job,) = rig.client.submit([Job(command=("sh", "-c", script), data=data, needs=NEED)]).ids()
+    (job,) = hasty.client.submit([Job(command=("sh", "-c", script), data=data, needs=NEED)]).ids()
     eventually(lambda: pilot.events("payload_started"), what="the start")
-    rig.central.process.send_signal(signal.SIGSTOP)
+    hasty.central.process.send_signal(signal.SIGSTOP)
     try:
         go.touch()
         eventually(lambda: pilot.events("ended"), what="the end of the upload")
         pilot.kill9()
     finally:
-        rig.central.process.send_signal(signal.SIGCONT)
-    rig.central.pilot("CSCS")
+        hasty.central.process.send_signal(signal.SIGCONT)
+    hasty.central.pilot("CSCS")
 
-    view = rig.client.job(job).wait(timeout_s=90)
-    files = files_in(rig.central.data)
+    view = hasty.client.job(job).wait(timeout_s=90)
+    files = files_in(hasty.central.data)
 
-    stored = rig.web.files / "ctao" / "local" / str(job)
+    stored = hasty.web.files / "ctao" / "local" / str(job)
     assert view.state is JobState.DONE
     assert sorted(one.name for one in stored.glob("1/*")) == ["a.h5", "b.h5"]
     assert set(files) == {f"users:{job}/a.h5", f"users:{job}/b.h5"}
@@ -245,38 +262,88 @@ def test_what_a_killed_pilot_has_stored_is_never_published(rig: Rig) -> None:
         assert path.startswith(f"local/{job}/{view.epoch}/")
 
 
-def test_what_a_zombie_stores_is_never_published(rig: Rig) -> None:
-    pilot = rig.central.pilot("PIC")
-    go = rig.folder / "go"
+def test_what_a_zombie_stores_is_never_published(hasty: Rig) -> None:
+    pilot = hasty.central.pilot("PIC")
+    go = hasty.folder / "go"
     script = f"echo $PILOTAGE_EPOCH > x.h5; until [ -e {go} ]; do sleep 0.1; done"
     out = DataOutput(pattern="*.h5")
-    (job,) = rig.client.submit(
+    (job,) = hasty.client.submit(
         [Job(command=("sh", "-c", script), data=JobData(outputs=(out,)), needs=NEED)]
     ).ids()
     eventually(lambda: pilot.events("payload_started"), what="the start")
     pilot.freeze()
-    rig.central.pilot("CSCS")
-    second = rig.central.pilots[1]
+    hasty.central.pilot("CSCS")
+    second = hasty.central.pilots[1]
     eventually(lambda: second.events("payload_started"), what="the second attempt")
     go.touch()
-    view = rig.client.job(job).wait(timeout_s=60)
+    view = hasty.client.job(job).wait(timeout_s=60)
     pilot.thaw()
     eventually(lambda: pilot.events("ended"), what="the word of the zombie")
     time.sleep(0.5)
 
-    (one,) = files_in(rig.central.data).values()
+    (one,) = files_in(hasty.central.data).values()
 
-    assert (view.state, view.epoch) == (JobState.DONE, 2)
-    assert (one.epoch, one.copies["web"][0]) == (2, f"local/{job}/2/x.h5")
+    assert view.state is JobState.DONE and view.epoch > 1
+    assert (one.epoch, one.copies["web"][0]) == (view.epoch, f"local/{job}/{view.epoch}/x.h5")
 
 
-def test_data_that_cannot_be_are_refused_by_name(rig: Rig) -> None:
+async def _puts(client: AsyncClient, source: Path) -> None:
+    did, metadata = "users:gamma/run8.h5", {"run": 8, "particle": "gamma"}
+    await asyncio.to_thread(source.write_bytes, b"photons of run 8\n")
+    await client.make_dataset("users:prod6")
+    await put_file(client, source, did, storage="pic", metadata=metadata, datasets=["users:prod6"])
+    # The same again is a second copy, on the default storage; and then nothing new.
+    await put_file(client, source, did, metadata=metadata)
+    found = await put_file(client, source, did, metadata=metadata)
+    assert [one.storage for one in found.replicas] == ["pic", "web"]
+    await asyncio.to_thread(source.write_bytes, b"PHOTONS of run 8\n")
+    with pytest.raises(Refused, match="expected"):
+        await put_file(client, source, did)
+    with pytest.raises(NoStorage, match="only cscs, pic, web"):
+        await put_file(client, source, did, storage="tape")
+
+
+async def _gets(client: AsyncClient, folder: Path, *, bad: Path) -> None:
+    did, content = "users:gamma/run8.h5", b"photons of run 8\n"
+    one = await get_file(client, did, folder / "one")
+    some = [path async for path in get_found(client, {"run": {">": 7}}, folder / "all")]
+    assert [await asyncio.to_thread(path.read_bytes) for path in (one, *some)] == [content] * 2
+    assert some == [folder / "all" / "run8.h5"]
+    await asyncio.to_thread(bad.write_bytes, b"PHOTONS of run 8\n")
+    with pytest.raises(NoCopy, match="pic: .* has 6 bytes.* web: .* has the checksum"):
+        await get_file(client, did, folder / "no")
+    assert not (folder / "no").exists()
+
+
+def test_people_store_and_fetch_files(rig: Rig, tmp_path: Path) -> None:
+    def with_client(work: Callable[[AsyncClient], Coroutine[None, None, None]]) -> None:
+        async def run() -> None:
+            token = (rig.central.data / "admin.token").read_text().strip()
+            async with AsyncClient(rig.central.url, token) as client:
+                await work(client)
+
+        asyncio.run(run())
+
+    with_client(lambda client: _puts(client, tmp_path / "run8.h5"))
+    rig.central.pilot("CSCS")
+    job, state, reason = rig.run(reader(DataInput(did="users:prod6")))
+
+    assert (state, reason, rig.text(job)) == (JobState.DONE, "", "photons of run 8\n1\n")
+    stored = [one for one in rig.of("PIC").rglob("*") if one.is_file()]
+    served = [one for one in rig.web.files.rglob("*") if one.is_file()]
+    assert (len(stored), len(served)) == (1, 1), "what is not registered was taken back"
+
+    stored[0].write_bytes(b"rotten")
+    with_client(lambda client: _gets(client, tmp_path, bad=served[0]))
+
+
+def test_data_that_cannot_be_are_refused_by_name(shared: Rig) -> None:
     bad: dict[str, JobData] = {
         "there is no file and no dataset users:nothing": JobData(
             inputs=(DataInput(did="users:nothing"),)
         ),
         "did: found": JobData(inputs=(DataInput(did="users:../x"),)),
-        "query.particle": JobData(inputs=(DataInput(query={"particle": "gamma"}),)),
+        "query.colour": JobData(inputs=(DataInput(query={"colour": "red"}),)),
         "give either did or query": JobData(inputs=(DataInput(),)),
         "there is no storage 'tape'": JobData(
             outputs=(DataOutput(pattern="*", storages=("tape",)),)
@@ -287,12 +354,11 @@ def test_data_that_cannot_be_are_refused_by_name(rig: Rig) -> None:
     }
     for word, data in bad.items():
         with pytest.raises(Refused) as raised:
-            rig.client.submit([Job(command=("true",), data=data)])
+            shared.client.submit([Job(command=("true",), data=data)])
         assert word in str(raised.value), word
 
 
-def test_parameters_make_names_and_metadata(rig: Rig) -> None:
-    rig.central.pilot("PIC", cores=4)
+def test_parameters_make_names_and_metadata(shared: Rig) -> None:
     out = DataOutput(
         pattern="out",
         name="{particle}/{run}-{stem}{{x}}",
@@ -302,21 +368,21 @@ def test_parameters_make_names_and_metadata(rig: Rig) -> None:
         command=("sh", "-c", "echo {run} > out"), data=JobData(outputs=(out,)), needs=NEED
     )
     parameters = [{"run": run, "particle": "gamma"} for run in (1, 2)]
-    made = rig.client.submit(template=template, parameters=parameters)
+    made = shared.client.submit(template=template, parameters=parameters)
     assert [one.wait(timeout_s=60).state for one in made.handles()] == [JobState.DONE] * 2
     first, _ = made.ids()
 
     read = Job(
         command=("cat", "{inputs}"),
-        data=JobData(inputs=(DataInput(query={"run": "{run}"}),)),
+        data=JobData(inputs=(DataInput(query={"run": "{run}", "label": {"like": "r*"}}),)),
         needs=NEED,
     )
-    second = rig.client.submit(template=read, parameters=[{"run": 2}])
+    second = shared.client.submit(template=read, parameters=[{"run": 2}])
     (job,) = second.ids()
-    rig.client.job(job).wait(timeout_s=60)
+    shared.client.job(job).wait(timeout_s=60)
 
-    files = files_in(rig.central.data)
-    assert list(files) == ["users:gamma/1-out{x}", "users:gamma/2-out{x}"]
-    assert [one.metadata["run"] for one in files.values()] == [1, 2]
+    files = files_in(shared.central.data)
+    runs = [files[f"users:gamma/{run}-out{{x}}"].metadata["run"] for run in (1, 2)]
+    assert runs == [1, 2]
     assert files["users:gamma/1-out{x}"].metadata["label"] == f"r1 of {first}"
-    assert rig.text(job) == "2\n"
+    assert shared.text(job) == "2\n"

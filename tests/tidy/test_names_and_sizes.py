@@ -10,6 +10,7 @@ from . import tree
 EMPTY_NAMES: Final = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 FUNCTION_LINES_MAX: Final = 100
 MODULE_LINES_MAX: Final = 700
+GENERATED: Final = {"central/client/blocking.py"}  # nobody reads it: its parts are short
 
 # Plans are issues. Spelled in two parts, so that this file does not find itself.
 UNPLANNED: Final = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
@@ -36,7 +37,8 @@ def test_no_function_is_longer_than_a_hundred_lines() -> None:
 
 
 def test_no_module_is_longer_than_seven_hundred_lines() -> None:
-    lengths = {name: len(tree.text(name).splitlines()) for name in tree.modules()}
+    written = (name for name in tree.modules() if name not in GENERATED)
+    lengths = {name: len(tree.text(name).splitlines()) for name in written}
     found = {name: length for name, length in lengths.items() if length > MODULE_LINES_MAX}
 
     assert not found

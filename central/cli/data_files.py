@@ -1,0 +1,111 @@
+"""`pilotage data put` and `get`: files between this machine and storages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pilotage.proto.catalogue import KeyType, NotRight, query_of_words, value_of_text
+
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, COMMON, READING_S, Common, run_with
+from .present import print_json, print_line
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+
+def put(
+    file: Annotated[Path, Parameter(help="A file of this machine.")],
+    did: Annotated[str, Parameter(help="Its name in the catalogue, as SCOPE:NAME.")],
+    *pairs: Annotated[str, Parameter(help="Metadata, as KEY=VALUE.")],
+    storage: Annotated[str, Parameter(help="Where it goes; else a default storage.")] = "",
+    dataset: Annotated[
+        tuple[str, ...], Parameter(help="Datasets that it lies in, as SCOPE:NAME.")
+    ] = (),
+    common: Common = COMMON,
+) -> int:
+    """Store a file of this machine on a storage, and register it.
+
+    This machine must reach the storage. A name that is there keeps its bytes: the same file again
+    changes nothing, another one is refused.
+    """
+    if not file.is_file():
+        raise UsageError(f"{file}: is no file")
+
+    async def work(client: "AsyncClient") -> int:
+        from ..client.data_files import put_file
+
+        keys = await _keys(client)
+        found = await put_file(
+            client,
+            file,
+            did,
+            storage=storage,
+            metadata=_metadata(pairs, keys),
+            datasets=dataset,
+        )
+        if common.json:
+            print_json(found)
+        else:
+            copies = ", ".join(f"{one.storage}: {one.path}" for one in found.replicas)
+            print_line(f"{found.file.did} {found.file.bytes} bytes, {copies}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def get(
+    *what: Annotated[
+        str, Parameter(help="A file, as SCOPE:NAME, or conditions as of `data find`.")
+    ],
+    to: Annotated[Path, Parameter(help="Folder, or file for a single one.")] = Path(),
+    common: Common = COMMON,
+) -> int:
+    """Fetch files: one by its name, or all that meet conditions. Checksums are verified.
+
+    Copies are tried one after the other: those in folders that this machine sees come first.
+    """
+    if not what:
+        raise UsageError("say which: SCOPE:NAME, or conditions like run=7")
+
+    async def work(client: "AsyncClient") -> int:
+        from ..client.data_files import get_file, get_found
+
+        if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
+            _say(await get_file(client, what[0], to), common)
+            return Exit.OK
+        try:
+            query = query_of_words(what, await _keys(client))
+        except NotRight as why:
+            raise UsageError(str(why)) from None
+        async for path in get_found(client, query.document(), to):
+            _say(path, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _say(path: Path, common: Common) -> None:
+    if common.json:
+        print_json({"path": str(path)})
+    else:
+        print_line(str(path))
+
+
+async def _keys(client: "AsyncClient") -> dict[str, KeyType]:
+    return {one.key: one.type for one in (await client.metadata_keys()).keys}
+
+
+def _metadata(pairs: Sequence[str], keys: dict[str, KeyType]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"{pair!r}: expected KEY=VALUE")
+        try:
+            found[key] = value_of_text(text, keys.get(key), f"metadata.{key}")
+        except NotRight as why:
+            raise UsageError(str(why)) from None
+    return found
