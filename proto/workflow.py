@@ -128,7 +128,7 @@ class Step(_Part, frozen=True, kw_only=True):
     grouping: Grouping | None = None
     outputs: dict[PortName, StepOutput] = {}
     metadata: dict[Key, Value] = {}  # of all files that it makes
-    inherit: bool = True  # files have what all files had in common that they were made of
+    inherit: bool = True  # files have what those have in common that a task is made of
     scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # so many tasks run first
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # how often a file may be tried

@@ -24,6 +24,7 @@ from pilotage.proto.workflow import Step, Workflow
 from .check import misfit
 from .errors import RunRefused
 from .flow import Counts, File, Flow, Task
+from .keys import key_table
 from .rendering import CannotRender, command_of, known_to, metadata_of, text_of
 
 INPUTS_BYTES_MAX: Final = 100_000  # of paths in a variable, as on pilots
@@ -135,6 +136,7 @@ class _Run:
     ) -> None:
         self._workflow, self._place, self._progress = workflow, place, progress
         self._flow = Flow(workflow, catalogue)
+        self._common = key_table(workflow).common
         self._ready: deque[Task] = deque()
         self._free = place.cores
         self._running = 0
@@ -337,7 +339,10 @@ class _Run:
     def _file(self, step: Step, task: Task, port: str, path: Path) -> File:
         own = _own_metadata(path)
         try:
-            metadata = metadata_of(self._workflow, step, step.outputs[port], task, own)
+            keys = self._common[task.step]
+            metadata = metadata_of(
+                self._workflow, step, step.outputs[port], task, own, handed_down=keys
+            )
         except (CannotRender, NotRight) as why:
             raise _Failed(f"outputs.{port}: {path.name}: {why}") from None
         missing = [key for key in step.outputs[port].sets if key not in metadata]

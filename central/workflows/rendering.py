@@ -1,6 +1,6 @@
 """What a task runs, and what is said of the files that it makes. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pilotage.proto.catalogue import Value, checked_metadata
@@ -48,16 +48,25 @@ def text_of(text: str, known: Mapping[str, Any]) -> str:
 
 
 def metadata_of(
-    workflow: Workflow, step: Step, output: StepOutput, task: Task, own: Mapping[str, Any]
+    workflow: Workflow,
+    step: Step,
+    output: StepOutput,
+    task: Task,
+    own: Mapping[str, Any],
+    *,
+    handed_down: Iterable[str],
 ) -> dict[str, Value]:
     """Return the metadata of a file that a task has made; `own` is what it said of it by itself.
 
+    Inherited are the keys `handed_down`: those that the files of every task of the step agree in.
+    What files of one task share by chance is not, so that all files of a step have the same keys.
     Later ones win: of the workflow, inherited, of the step, of the output, its own. Raises
     CannotRender, NotRight.
     """
     known: dict[str, Any] = {**task.common, **task.values, "task": task.number}
     known["transformation"] = task.step
-    inherited: Mapping[str, Value] = task.common if step.inherit else {}
+    keys = handed_down if step.inherit else ()
+    inherited = {key: task.common[key] for key in keys if key in task.common}
     said = {**step.metadata, **output.metadata}
     rendered = {key: _value(value, known) for key, value in said.items()}
     return checked_metadata({**workflow.metadata, **inherited, **rendered, **own})

@@ -112,8 +112,37 @@ def test_a_task_finds_its_files_and_tells_of_what_it_makes(tmp_path: Path) -> No
     assert (folder / "use/1/env").read_text().split() == [told["path"], str(folder / "use/1")]
     (used,) = [one for one in outcome.record.files if one.path == "use/1/in"]
     assert used.made_of == ["make/1/same.out"]
-    assert used.metadata["run"] == 1  # inherited
+    assert used.metadata == {"campaign": "A", "nsb": 1}
     assert json.loads((folder / "run.json").read_text())["complete"] is True
+
+
+def test_what_files_share_by_chance_is_not_handed_down(tmp_path: Path) -> None:
+    said = """touch o; echo '{"k": 1, "m": '$1'}' > o.meta.json"""
+    (tmp_path / "make.sh").write_text(said)
+    text = """
+        workflow: chance
+        steps:
+          make:
+            tasks: 2
+            files: [make.sh]
+            job: {command: [sh, make.sh, "{task}"]}
+            metadata: {sure: 1}
+            outputs: {o: {pattern: o, sets: [k, m]}}
+          all: {inputs: {i: make.o}, grouping: all, job: {command: [touch, o]}, outputs: {o: o}}
+          key:
+            inputs: {i: make.o}
+            grouping: {rule: key, keys: [k], size: 5}
+            job: {command: [touch, o]}
+            outputs: {o: o}
+          each: {inputs: {i: make.o}, job: {command: [touch, o]}, outputs: {o: o}}
+    """
+    outcome = run_here(workflow(tmp_path, text), tmp_path)
+
+    assert outcome.complete, outcome.failures
+    found = {one.path: one.metadata for one in outcome.record.files}
+    assert found["all/1/o"] == {"sure": 1}
+    assert found["key/1/o"] == {"sure": 1, "k": 1}
+    assert {found[f"each/{n}/o"]["m"] for n in (1, 2)} == {1, 2}
 
 
 def test_files_of_one_name_are_all_there(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def made_by(workflow: Workflow, step: Step, task: Task) -> dict[str, list[File]]
             split = splits[(2 * task.number + n) % len(splits)]
             said = {"runNumber": task.number, "nsb": (1, 5)[n % 2], "split": split}
             own = {key: said[key] for key in output.sets}
-            metadata = metadata_of(workflow, step, output, task, own)
+            metadata = metadata_of(workflow, step, output, task, own, handed_down=task.common)
             name = f"{task.step}/{task.number}/{port}{n}"
             found[port].append(File(name, name, 1, metadata, task.step, port, task.number))
     return found

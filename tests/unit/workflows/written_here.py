@@ -38,12 +38,18 @@ def faults(folder: Path, text: str, **chosen: str) -> list[str]:
 
 
 def run_here(
-    definition: Workflow, folder: Path, catalogue: Sequence[File] = (), *, cores: int = 4
+    definition: Workflow,
+    folder: Path,
+    catalogue: Sequence[File] = (),
+    *,
+    cores: int = 4,
+    beside: Path | None = None,
 ) -> Outcome:
-    """Run a workflow in `folder`/run; its steps' files lie in `folder`."""
+    """Run a workflow in `folder`/run; its steps' files lie in `folder`, or `beside`."""
     where = folder / "run"
     prepare(where)
-    return asyncio.run(run(definition, Place(where, folder, cores, ENVIRONMENT), catalogue))
+    place = Place(where, beside or folder, cores, ENVIRONMENT)
+    return asyncio.run(run(definition, place, catalogue))
 
 
 def made(outcome: Outcome, step: str, port: str) -> list[str]:
