@@ -71,6 +71,7 @@ class Resolving:
         _check_paths(job.data, found, at)
         files = [row for rows in found for row in rows]
         await self._look_at_copies(files, at)
+        _check_scratch(job, sum(row.bytes for row in files), where)
         sizes: dict[tuple[str, ...], int] = {}
         for row in files:
             names = self._copies[row.file_id]
@@ -221,6 +222,15 @@ def _check_paths(data: JobData, found: Sequence[Sequence[FileRow]], where: str) 
                 raise _refused(f"{where}.inputs", why)
     if len(seen) > INPUTS_MAX:
         raise _refused(f"{where}.inputs", f"{len(seen)} files, expected at most {INPUTS_MAX}")
+
+
+def _check_scratch(job: Job, size: int, where: str) -> None:
+    """Refuse what would fill more of the disk than the job asks for."""
+    for i, need in enumerate(job.needs):
+        if need.scratch_mb and size > need.scratch_mb * 1_000_000:
+            field = f"{where}.needs[{i}].scratch_mb"
+            why = f"{need.scratch_mb} is less than the {size / 1e6:.1f} MB that its inputs have"
+            raise _refused(field, why)
 
 
 def _refused(field: str, why: str) -> Refused:

@@ -48,7 +48,9 @@ def uses_in(job: Job) -> Counter[str]:
         except ValueError as why:
             raise Refused(Code.INVALID, f"{where}: {text!r}: {why}", field=where) from None
         for _, name, spec, conversion in parts:
-            if name is None or (name in LATER and where in later):
+            if name is None:
+                continue
+            if name in LATER and where in later and not (spec or conversion):
                 continue
             if spec or conversion or not _name.fullmatch(name):
                 raise Refused(

@@ -154,8 +154,12 @@ class DataFiles:
         data = assignment.data
         assert data is not None
         try:
+            brought = frozenset(one.path for one in data.inputs)
             chosen, absent = await self._beside(
-                lambda go_on: stage_out.choose(folder / "work", data.outputs, go_on=go_on), 0
+                lambda go_on: stage_out.choose(
+                    folder / "work", data.outputs, brought=brought, go_on=go_on
+                ),
+                0,
             )
         except (ValueError, OSError) as why:  # UnsafePath, BadMetadata, TooLarge …
             return Stored(failure=str(why))

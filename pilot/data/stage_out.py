@@ -4,11 +4,12 @@ Ordering and choice are here; the copying is done by what is given.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.storages import (
     META_BYTES_MAX,
     META_SUFFIX,
@@ -24,6 +25,7 @@ from ..files.workspace import OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
 from .storages import Refused, Sums, Unavailable
 
+OURS: Final = KEPT_FOLDER + "/"  # what we have laid there ourselves
 _NUMBER_MAX: Final = 2**53  # that all readers of JSON agree about
 
 Put = Callable[[Path, StorageAccess, str], Awaitable[Sums]]  # a file, to a storage, as this path
@@ -50,19 +52,30 @@ class Chosen:
 
 
 def choose(
-    work: Path, rules: Sequence[DataRule], *, go_on: GoOn = always
+    work: Path,
+    rules: Sequence[DataRule],
+    *,
+    brought: Collection[str] = (),
+    go_on: GoOn = always,
 ) -> tuple[list[Chosen], list[str]]:
     """Return the files that match, each for the first rule that it matches, and what matched none.
 
-    `x.meta.json` beside a file `x` that matches says metadata of it, and is no output itself.
-    Raises UnsafePath for a name that no DID can have, TooLarge, BadMetadata.
+    `x.meta.json` beside a file `x` that matches says metadata of it, and is no output itself. What
+    was `brought` is one only where a rule names it, without wildcards. Raises UnsafePath for a name
+    that no DID can have, TooLarge, BadMetadata.
     """
     globs = [compile_glob(one.pattern) for one in rules]
     used: set[int] = set()
     matched: dict[str, tuple[int, Path]] = {}
     files: dict[str, Path] = {}
     for name, path in walk(work, go_on):
-        hits = [number for number, glob in enumerate(globs) if glob.fullmatch(name)]
+        if name.startswith(OURS):
+            continue
+        hits = [
+            number
+            for number, glob in enumerate(globs)
+            if glob.fullmatch(name) and (name not in brought or rules[number].pattern == name)
+        ]
         if name.endswith(META_SUFFIX):
             files[name] = path
         if hits:

@@ -141,6 +141,17 @@ def test_metadata_lie_beside_their_file_and_are_no_output(tmp_path: Path) -> Non
     assert json.loads(chosen[1].metadata) == json.loads(said)
 
 
+def test_what_was_brought_is_an_output_only_where_it_is_named(tmp_path: Path) -> None:
+    work = _work(tmp_path, {"in.h5": "", "new.h5": "", ".pilotage/inputs.json": "[]"})
+    brought = {"in.h5"}
+
+    some, _ = stage_out.choose(work, [DataRule("**")], brought=brought)
+    named, _ = stage_out.choose(work, [DataRule("in.h5")], brought=brought)
+
+    assert [one.name for one in some] == ["new.h5"]
+    assert [one.name for one in named] == ["in.h5"]
+
+
 BAD_METADATA = {
     "no JSON": "run: 7",
     "a list": "[1]",
