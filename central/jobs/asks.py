@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import cast
 
 from pilotage.matcher.types import Match
@@ -191,12 +190,15 @@ class Asks:
             matcher.drop(job)
         if lost:
             await self._aftermath.read_again(lost)
-        given = [await self._checkpoints.given(*one) for one in held]
-        return await self._with_data([lease for lease, _ in held], given)
+        return await self._completed(held)
 
-    async def _with_data(
-        self, leases: Sequence[Lease], assignments: list[Assignment]
-    ) -> list[Assignment]:
+    async def _completed(self, held: Sequence[tuple[Lease, Assignment]]) -> list[Assignment]:
+        """Add checkpoints that attempts go on from, and where their data are."""
+        assignments = [
+            await self._checkpoints.given(lease, assignment) if lease.checkpoint else assignment
+            for lease, assignment in held
+        ]
+        leases = [lease for lease, _ in held]
         if not any(lease.has_data for lease in leases):
             return assignments
         return await self._data.given(leases, assignments)
@@ -212,13 +214,17 @@ class Asks:
         at = self._clock.wall()
         rows = [self._row(presence, lease, at) for lease in leases]
         written, bodies = list[bool](), list[JobBody | None]()
-        with self._reports.settling(judged) if changes else nullcontext():
-            if changes or rows:
+        if changes or rows:
+            settling = self._reports.settle(judged)
+            try:
                 if len(rows) <= SURELY_FIT:
                     written, bodies = await self._store.turn(changes, rows)
                 else:
                     written, bodies = await self._store.turn(changes, rows, room)
-        self._reports.follow(judged, written)
+            finally:
+                self._reports.settled(settling)
+        if changes:
+            self._reports.follow(judged, written)
         return bodies
 
     def _lease(
@@ -319,9 +325,7 @@ class Asks:
                 for lease in leases
                 if lease.job in bodies and lease.phase is Phase.LIVE
             ]
-            again = [await self._checkpoints.given(*one) for one in held]
-            again = await self._with_data([lease for lease, _ in held], again)
-            return AskAnswer(n=ask.n, assignments=tuple(again))
+            return AskAnswer(n=ask.n, assignments=tuple(await self._completed(held)))
         if self._queue.matcher.parked_ask(presence.pilot) == ask.n:
             return self._parked(ask.n)
         return AskAnswer(n=ask.n, retry_in_s=1.0)

@@ -50,7 +50,9 @@ class Dispatch:
         Raises Refused: OLD_SESSION, OTHER_STORE (the pilot ends), STORE_FULL (it repeats).
         """
         began = self._clock.monotonic()
-        presence = await self._presence(caller, message.gen, message.session)
+        presence = self._presence(caller, message.gen, message.session)
+        if presence.state is PilotState.LOST:
+            await self._back(presence)
         judged = await self._reports.judge(presence, message.reports) if message.reports else []
         answer = await self._asks.answer(presence, message.ask, judged)
         replies = [one.reply() for one in judged]
@@ -69,7 +71,9 @@ class Dispatch:
 
         Raises Refused as `turn` does; a beat that is refused renews nothing on either side.
         """
-        presence = await self._presence(caller, message.gen, message.session)
+        presence = self._presence(caller, message.gen, message.session)
+        if presence.state is PilotState.LOST:
+            await self._back(presence)
         stale = await self._beats.take(presence, message)
         return BeatAnswer(
             n=message.n,
@@ -82,7 +86,7 @@ class Dispatch:
             follow=tuple(one for one in message.holding if self._logs.followed(one.job)),
         )
 
-    async def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
+    def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
         """Return the pilot whose living session this is, and note that it was heard."""
         if gen != self._store.generation:
             raise Refused(
@@ -96,11 +100,10 @@ class Dispatch:
                 Code.OLD_SESSION, f"session {session} is over: {presence.session} has begun"
             )
         presence.heard = self._clock.monotonic()
-        if presence.state is PilotState.LOST:
-            await self._back(presence)
         return presence
 
     async def _back(self, presence: Presence) -> None:
+        """A pilot that was given up is heard again."""
         await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
         if presence.drain and presence.state is PilotState.RUNNING:
             why = presence.told or "as it was told before"

@@ -1,7 +1,6 @@
 """What pilots report: judged, written, answered (PROTOCOL C9)."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +23,7 @@ from .presence import Presence
 
 EVIDENCE_BYTES_MAX: Final = 16_384  # of one report
 STRAYS_MAX: Final = 32  # kept of one pilot while the central lives
+_ENDS: Final = (End, Requeue, Left)
 
 
 class Judged(msgspec.Struct, eq=False):
@@ -38,7 +38,7 @@ class Judged(msgspec.Struct, eq=False):
     @property
     def ends(self) -> bool:
         """Whether its change ends the attempt."""
-        return isinstance(self.change, End | Requeue | Left)
+        return isinstance(self.change, _ENDS)
 
     def reply(self) -> ReportAnswer | None:
         """Return what the pilot hears; None: it repeats the report, and it is judged anew."""
@@ -87,14 +87,26 @@ class Reports:
         """Say of each report what it means; nothing is changed by that."""
         hashes = [out.sha256 for report in reports for out in report.outputs]
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
-        return [await self._judge_one(presence, report, absent) for report in reports]
+        judged: list[Judged] = []
+        for report in reports:
+            lease = self._leases.find(report.job, report.epoch)
+            if lease is None or lease.pilot != presence.pilot:
+                judged.append(await self._stranger(presence, report))
+                continue
+            one = self._judge_one(presence, lease, report, absent)
+            if (report.published or report.bad_copies) and one.ends:
+                await self._look_at_data(lease, one)
+            judged.append(one)
+        return judged
 
-    async def _judge_one(self, presence: Presence, report: Report, absent: set[str]) -> Judged:
-        lease = self._leases.find(report.job, report.epoch)
-        if lease is not None and lease.pilot != presence.pilot:
-            lease = None
-        if lease is None:
-            return await self._stranger(presence, report)
+    async def _look_at_data(self, lease: Lease, one: Judged) -> None:
+        assert one.change is not None
+        at = self._clock.wall() - one.report.ago_s
+        one.change = await self._data.looked_at(lease, one.report, one.change, at)
+
+    def _judge_one(
+        self, presence: Presence, lease: Lease, report: Report, absent: set[str]
+    ) -> Judged:
         if lease.settling is not None:
             return Judged(report)  # being written by another request: the pilot repeats it
         lived_s = max(0.0, self._clock.monotonic() - lease.matched)
@@ -103,16 +115,12 @@ class Reports:
             self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
         at = self._clock.wall() - report.ago_s
         if report.what is What.ENDED:
-            missing = tuple(sorted({out.sha256 for out in report.outputs} & absent))
+            missing = {out.sha256 for out in report.outputs} & absent if absent else None
             if missing:
-                return Judged(report, Answer.MISSING, missing=missing)
+                return Judged(report, Answer.MISSING, missing=tuple(sorted(missing)))
             if report.how is How.DRAINED and presence.told:
                 report = altered(report, detail=presence.told)  # a pilot is not told by whom
-            judged = self._judge_ended(lease, report, at)
-            if (report.published or report.bad_copies) and judged.change is not None:
-                change = await self._data.looked_at(lease, report, judged.change, at)
-                judged.change = change
-            return judged
+            return self._judge_ended(lease, report, at)
         if lease.phase is not Phase.LIVE:
             return Judged(report)  # a beat takes the job back, or a new attempt makes this stale
         if report.what is What.STARTED:
@@ -200,18 +208,25 @@ class Reports:
             if done:
                 one.answer = Answer.OK
                 self._aftermath.of_change(one.lease, as_written(one.change))
-        if changed:
-            self._queue.wake()
+        self._queue.wake()
 
-    @contextmanager
-    def settling(self, judged: Sequence[Judged]) -> Generator[None]:
-        """While the ends of attempts are being written, nobody else ends them."""
-        leases = [one.lease for one in judged if one.ends and one.lease is not None]
-        mine = [lease for lease in leases if lease.settling is None]
+    @staticmethod
+    def settle(judged: Sequence[Judged]) -> list[Lease]:
+        """The ends of attempts are being written: until they are `settled` nobody else ends them.
+
+        Return those that another request does not write already.
+        """
+        mine = [
+            one.lease
+            for one in judged
+            if one.lease is not None and one.lease.settling is None and one.ends
+        ]
         for lease in mine:
             lease.settling = Settling.RESULT
-        try:
-            yield
-        finally:
-            for lease in mine:
-                lease.settling = None
+        return mine
+
+    @staticmethod
+    def settled(leases: Sequence[Lease]) -> None:
+        """What ends these attempts is written, or was not."""
+        for lease in leases:
+            lease.settling = None
