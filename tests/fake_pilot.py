@@ -240,7 +240,7 @@ class FakeGuard:
         if payload.kill_at is not None and now >= payload.kill_at:
             return True
         if payload.frozen_at is not None:
-            if now - payload.frozen_at >= FROZEN_MAX_S:
+            if now >= payload.frozen_at + FROZEN_MAX_S:  # as `_next_event` rounds it
                 payload.why = "fence"
                 return True
             return False

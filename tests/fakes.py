@@ -145,11 +145,22 @@ class FakeInstallation:
         made = await self.central.services.pilots.make_secrets(
             self.user(), SecretRequest(site=site)
         )
+        return self.pilot_with(made.secrets[0].secret, probe=probe, script=script, idle_s=idle_s)
+
+    def pilot_with(
+        self,
+        secret: str,
+        *,
+        probe: FakeProbe | None = None,
+        script: Callable[[Assignment], Script] = script_of,
+        idle_s: float = 0.0,
+    ) -> FakePilot:
+        """Return a pilot with a secret that somebody has made."""
         pilot = _Pilot(
             self,
             probe=probe,
             script=script,
-            secret=made.secrets[0].secret,
+            secret=secret,
             idle_s=idle_s,
             seed=len(self.pilots) + 2,
         )
