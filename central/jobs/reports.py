@@ -89,8 +89,8 @@ class Reports:
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
         judged: list[Judged] = []
         for report in reports:
-            lease = self._leases.find(report.job, report.epoch)
-            if lease is None or lease.pilot != presence.pilot:
+            lease = self._lease_of(presence, report)
+            if lease is None:
                 judged.append(await self._stranger(presence, report))
                 continue
             one = self._judge_one(presence, lease, report, absent)
@@ -98,6 +98,11 @@ class Reports:
                 await self._look_at_data(lease, one)
             judged.append(one)
         return judged
+
+    def _lease_of(self, presence: Presence, report: Report) -> Lease | None:
+        """Return the attempt that a pilot reports of, if it has it and it is its job's newest."""
+        lease = self._leases.find(report.job, report.epoch)
+        return lease if lease is not None and lease.pilot == presence.pilot else None
 
     async def _look_at_data(self, lease: Lease, one: Judged) -> None:
         assert one.change is not None

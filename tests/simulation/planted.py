@@ -375,15 +375,14 @@ def _ack_before_sync(changes: Changes) -> Prepare:
 
 
 def _no_epoch_check(changes: Changes) -> None:
-    plain = reports.Reports._judge_one
+    plain = reports.Reports._lease_of
 
-    async def judge(self: Any, presence: Any, report: Any, absent: Any) -> Any:
-        lease = self._leases.of_job(report.job)
-        if lease is None or report.what is not What.ENDED or lease.settling is not None:
-            return await plain(self, presence, report, absent)
-        return self._judge_ended(lease, report, self._clock.wall())
+    def lease_of(self: Any, presence: Any, report: Any) -> Any:
+        if report.what is not What.ENDED:
+            return plain(self, presence, report)
+        return self._leases.of_job(report.job)
 
-    changes.set(reports.Reports, "_judge_one", judge)
+    changes.set(reports.Reports, "_lease_of", lease_of)
 
 
 def _no_key(changes: Changes) -> None:
