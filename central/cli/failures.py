@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
 NOTHING = "no attempt has failed since then: they are counted within ten seconds"
-_COLUMNS = ("class", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
+_COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
 
 
 def failures(

@@ -66,7 +66,7 @@ def _print(found: JobDetail) -> None:
 
 # What of an attempt stands in one line; `history` and --json say more.
 _ATTEMPT = (
-    *("attempt#", "site", "end", "class", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
+    *("attempt#", "site", "end", "failure", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
     *("MB in#", "MB out#", "isolation", "detail"),
 )
 
@@ -93,7 +93,7 @@ def _text(value: object) -> str:
 
 def _print_history(found: History) -> None:
     print_table(
-        ("at", "source", "event", "class", "attempt#", "detail"),
+        ("at", "source", "event", "failure", "attempt#", "detail"),
         [
             (one.at, one.source, one.event, one.failure, one.epoch or "", one.detail)
             for one in found.occurrences
