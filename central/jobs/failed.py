@@ -13,7 +13,7 @@ from .counters import Kind
 
 ENDS_MAX: Final = 20_000  # that are kept one by one; of more only how many there were
 WORDS_MAX: Final = 1_000  # different ones; what is said beyond is not kept
-_EXIT: Final = "exit code"
+_AS_IT_IS: Final = ("exit code ", "signalled: signal ")  # their numbers say something
 
 Group = tuple[Kind, int, str, FailureClass]  # kind, id of the owner, site
 
@@ -64,7 +64,7 @@ class Failed:
         )
 
     def _word(self, said: str) -> str:
-        word = said[:40] if said.startswith(_EXIT) else likeness(said[:400])
+        word = said[:40] if said.startswith(_AS_IT_IS) else likeness(said[:400])
         if word not in self._words:
             if len(self._words) >= WORDS_MAX:
                 return ""
