@@ -28,7 +28,8 @@ class Rest(msgspec.Struct, gc=False):
 class Failed:
     """What has failed. An attempt that did well costs nothing here."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_max: int = ENDS_MAX) -> None:
+        self._ends_max = ends_max
         self._ends: list[FailedEnd] = []
         self._rests: defaultdict[Group, Rest] = defaultdict(Rest)
         self._words: set[str] = set()
@@ -45,7 +46,7 @@ class Failed:
         said: str,
     ) -> None:
         """Add one attempt; `is_last`: its job has failed with it."""
-        if len(self._ends) >= ENDS_MAX:
+        if len(self._ends) >= self._ends_max:
             rest = self._rests[kind, owner_id, site, failure]
             rest.attempts += 1
             rest.last += is_last
@@ -96,8 +97,8 @@ class Failed:
     def give_back(self, taken: Sequence[FailedEnd]) -> None:
         """Take up again what could not be kept; of what is too much only how many there were."""
         both = [*taken, *self._ends]
-        self._ends = both[:ENDS_MAX]
+        self._ends = both[: self._ends_max]
         sums: defaultdict[FailedEnd, int] = defaultdict(int)
-        for end in both[ENDS_MAX:]:
+        for end in both[self._ends_max :]:
             sums[msgspec.structs.replace(end, job_id=0, word="", count=1)] += end.count
         self._ends += [msgspec.structs.replace(end, count=n) for end, n in sums.items()]

@@ -1,10 +1,11 @@
 """Failed attempts as they come together: each one, and of too many only how many there were."""
 
 from pilotage.central.jobs.counters import Kind
-from pilotage.central.jobs.failed import ENDS_MAX, WORDS_MAX, Failed
+from pilotage.central.jobs.failed import WORDS_MAX, Failed
 from pilotage.central.store.failures import FailedEnd
 from pilotage.proto.failures import FailureClass
 
+ENDS_MAX = 60
 KIND = Kind("ctao", "dpps", "maria", "User")
 
 
@@ -34,7 +35,7 @@ def test_exit_codes_stay_and_what_differs_from_attempt_to_attempt_goes() -> None
 
 
 def test_of_too_many_the_numbers_are_kept() -> None:
-    failed = Failed()
+    failed = Failed(ENDS_MAX)
     for job in range(ENDS_MAX + 30):
         add(failed, job + 1, is_last=job % 3 == 0)
 
@@ -45,7 +46,7 @@ def test_of_too_many_the_numbers_are_kept() -> None:
 
 
 def test_what_could_not_be_kept_comes_again_and_memory_stays_bounded() -> None:
-    failed = Failed()
+    failed = Failed(ENDS_MAX)
     for _ in range(2):
         for job in range(ENDS_MAX):
             add(failed, job + 1)
