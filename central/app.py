@@ -14,8 +14,10 @@ from pilotage.matcher import Matcher
 from .auth.tokens import Tokens
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
+from .data.carry import Carrier
 from .data.catalogue import CatalogueService
 from .data.embedded import EmbeddedCatalogue
+from .data.rule_service import RuleService
 from .data.service import StorageService
 from .data.storages import Storages
 from .factory.view import ElementsView
@@ -101,6 +103,7 @@ class Central:
     watch: Watch
     used: UsedShares
     storages: StorageService
+    carrier: Carrier
     counts: CountsLoop
     probe: StoreProbe
     retention: Retention
@@ -145,6 +148,7 @@ class Central:
             tasks.create_task(self.watch.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.storages.run())
+            tasks.create_task(self.carrier.run())
             tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.engine.run())
@@ -205,6 +209,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         sites=_sites(world, memory, aftermath, downlink, elements),
         storages=storages,
         data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log),
+        rules=RuleService(store, world.storages, memory.owners, clock),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
@@ -238,6 +243,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         ),
         used=used,
         storages=storages,
+        carrier=Carrier(store, world.storages, submissions, clock=clock, log=log),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, aftermath, wall, probe, settings.retention),

@@ -297,6 +297,13 @@ class Data(Protocol):
     async def add_keys(self, caller: User, r: api_data.KeysRequest, /) -> api_data.KeyList: ...
 
 
+class Rules(Protocol):
+    async def add(self, caller: User, r: api_data.RuleRequest, /) -> api_data.RuleView: ...
+    async def all(self, caller: User, /) -> api_data.RuleList: ...
+    async def show(self, caller: User, rule_id: int, /) -> api_data.RuleView: ...
+    async def drop(self, caller: User, rule_id: int, /) -> None: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """All of them, for the faces."""
@@ -309,6 +316,7 @@ class Services:
     sites: Sites
     storages: Storages
     data: Data
+    rules: Rules
     elements: Elements
     pilot_logs: PilotLogs
     dispatch: Dispatch

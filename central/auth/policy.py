@@ -88,8 +88,8 @@ pilot_log       -          -          own        group      all        all      
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
 site_control    -          -          -          -          all        all        -          -
-data_read               -          community  community  community  all        all        -          -
-data_write              -          -          own        group      all        all        -          -
+data_read       -          community  community  community  all        all        -          -
+data_write      -          -          own        group      all        all        -          -
 transformation_read     -  community  own        group      all        all        -          -
 transformation_control  -  -          own        group      all        all        -          -
 token_issue     -          -          own        group      own        all        -          -

@@ -373,6 +373,112 @@ def _act(dataset: str, action: DatasetActionName, dids: Sequence[str], common: C
     return run_with(common, work, patience_s=CHANGING_S)
 
 
+# -- rules --------------------------------------------------------------------------------------
+
+rule_app = App(name="rule", help="Keep copies of files on storages.")
+app.command(rule_app)
+
+
+@rule_app.command(name="add")
+def add_rule(
+    *words: Annotated[str, _WORDS],
+    storage: Annotated[tuple[str, ...], Parameter(help="Where; repeatable, the first one first.")],
+    did: Annotated[str, Parameter(help="A file or a dataset, instead of conditions.")] = "",
+    copies: Annotated[int, Parameter(help="How many copies on these storages.")] = 1,
+    common: Common = COMMON,
+) -> int:
+    """Keep copies of a file, of a dataset, or of all files that meet conditions, now and later.
+
+    What is missing is copied by jobs of type Transfer, on pilots that reach both storages.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        query = await _query(client, words) if words else {}
+        made = await client.add_rule(storage, did=did, query=query, copies=copies)
+        if common.json:
+            print_json(made)
+        else:
+            print_line(f"rule {made.id}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+@rule_app.command(name="list")
+def list_rules(*, common: Common = COMMON) -> int:
+    """List rules, and how many copies are there, being made, wanted, or stuck."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.rules()
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        rows = [
+            (
+                *(one.id, one.state.value, f"{one.copies} on {','.join(one.storages)}"),
+                *(one.files, one.there, one.moving, one.wanted, one.stuck),
+                one.did or " ".join(f"{key}={value}" for key, value in one.query.items()),
+            )
+            for one in found
+        ]
+        print_table(_RULE_COLUMNS, rows, empty="there are no rules")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+_RULE_COLUMNS = (
+    "rule", "state", "copies", "files", "there", "moving", "wanted", "stuck", "of",
+)  # fmt: skip
+
+
+@rule_app.command(name="show")
+def show_rule(
+    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
+) -> int:
+    """Show a rule, and why copies are stuck."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.rule(rule)
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        facts: list[tuple[str, object]] = [
+            ("rule", found.id),
+            ("of", found.did or found.query),
+            ("copies", f"{found.copies} on {', '.join(found.storages)}"),
+            ("state", found.state.value),
+            ("files", found.files),
+            ("there", found.there),
+            ("being made", found.moving),
+            ("wanted", found.wanted),
+            ("stuck", found.stuck),
+            ("last failure", found.why or "-"),
+            ("owner", found.owner),
+            ("since", found.at),
+        ]
+        for name, value in facts:
+            print_line(f"{name:<14} {value}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+@rule_app.command(name="drop")
+def drop_rule(
+    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
+) -> int:
+    """Drop a rule. Copies stay, and so do jobs that make some."""
+
+    async def work(client: "AsyncClient") -> int:
+        await client.drop_rule(rule)
+        if not common.json:
+            print_line(f"rule {rule} is dropped")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
 # -- what was typed -----------------------------------------------------------------------------
 
 

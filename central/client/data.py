@@ -31,6 +31,9 @@ from pilotage.proto.api_data import (
     RegisterRequest,
     Replicas,
     ReplicaView,
+    RuleList,
+    RuleRequest,
+    RuleView,
 )
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 
@@ -176,6 +179,32 @@ class OfData:
             names,
             lambda some: DatasetAction(dataset=dataset, action=action, dids=tuple(some)),
         )
+
+    async def add_rule(
+        self,
+        storages: Iterable[str],
+        *,
+        did: str = "",
+        query: Mapping[str, Any] | None = None,
+        copies: int = 1,
+    ) -> RuleView:
+        """Keep so many copies of a file, of a dataset, or of what meets a query."""
+        asked = RuleRequest(
+            copies=copies, storages=tuple(storages), did=did, query=dict(query or {})
+        )
+        return await self._transport.ask(RuleView, "POST", "/v1/data/rules", body=asked)
+
+    async def rules(self) -> list[RuleView]:
+        """Return all rules, and how far they are."""
+        return (await self._transport.ask(RuleList, "GET", "/v1/data/rules")).rules
+
+    async def rule(self, id: int) -> RuleView:
+        """Return one rule."""
+        return await self._transport.ask(RuleView, "GET", f"/v1/data/rules/{id}")
+
+    async def drop_rule(self, id: int) -> None:
+        """Drop a rule; copies stay."""
+        await self._transport.ask(type(None), "DELETE", f"/v1/data/rules/{id}")
 
     async def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""

@@ -19,11 +19,14 @@ from pilotage.proto.api_data import (
     Limit,
     MetadataRequest,
     RegisterRequest,
+    RuleRequest,
 )
 from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
 
 from ..decode import decode
-from .answers import JSON, encoded
+from ..errors import Refused
+from .answers import JSON, encoded, nothing
 from .call import Call
 
 FILES_BYTES_MAX: Final = 2 << 20  # a thousand files with all that is usually said of them
@@ -125,3 +128,27 @@ async def keys(call: Call) -> ASGIApp:
 
 async def add_keys(call: Call) -> ASGIApp:
     return encoded(await call.services.data.add_keys(call.user(), await call.read(KeysRequest)))
+
+
+async def add_rule(call: Call) -> ASGIApp:
+    return encoded(await call.services.rules.add(call.user(), await call.read(RuleRequest)))
+
+
+async def rules(call: Call) -> ASGIApp:
+    return encoded(await call.services.rules.all(call.user()))
+
+
+async def rule(call: Call) -> ASGIApp:
+    return encoded(await call.services.rules.show(call.user(), _rule_id(call)))
+
+
+async def drop_rule(call: Call) -> ASGIApp:
+    await call.services.rules.drop(call.user(), _rule_id(call))
+    return nothing()
+
+
+def _rule_id(call: Call) -> int:
+    text = call.path("rule")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise Refused(Code.NOT_FOUND, f"there is no rule {text[:40]!r}", field="rule")
+    return int(text)

@@ -46,8 +46,16 @@ EVENTS: dict[str, frozenset[str]] = {
     "transformation_paused": frozenset({"transformation", "name", "why"}),
     # a transformation has nothing left to do; left: inputs that make no group
     "transformation_completed": frozenset({"transformation", "name", "left"}),
+    # the rules of failover say what is done about a task that failed; dry_run: it is only said
+    "failover_decided": frozenset(
+        {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
+    ),
     # somebody has said how a copy of a file is: Bad, Missing, Available
     "replica_declared": frozenset({"did", "storage", "state", "who", "why"}),
+    # a copy that a rule wants could not be made; it is tried again later, a few times
+    "transfer_failed": frozenset({"job", "storage", "why"}),
+    # nothing is ordered for rules now: the store refuses it
+    "rules_wait": frozenset({"why"}),
     # somebody took files out of the catalogue; their bytes stay where they are
     "files_removed": frozenset({"count", "first", "who"}),
     # somebody has added a transformation, or said what is to be done with one
@@ -130,6 +138,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "library": frozenset({"logger", "level", "message", "error"}),
     # something in the background failed; `error` says how
     "loop_failed": frozenset({"loop", "error"}),
+    # others could get into the data directory: now its owner alone may
+    "data_tightened": frozenset({"folder", "was"}),
     # settings of the community count when the administrator's token is made: this one is of before
     "community_unused": frozenset({"why", "do"}),
     # a token for the administrator was written into this file

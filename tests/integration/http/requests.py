@@ -38,6 +38,7 @@ DATA = {
     "datasets": b'{"did":"ctao:set","metadata":{"particle":"gamma"}}',
     "datasets/actions": b'{"dataset":"ctao:set","action":"attach","dids":["ctao:a"]}',
     "keys": b'{"keys":{"run":"number"}}',
+    "rules": b'{"copies":1,"storages":["PIC"],"did":"ctao:a"}',
 }
 CHUNK = messages.LogChunk(job=1, epoch=1, stream=messages.Stream.OUT, offset=0, text="a")
 
@@ -101,6 +102,9 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/data/lineage"): ("/v1/data/lineage?did=ctao:a&direction=down", b""),
     ("GET", "/v1/data/datasets"): ("/v1/data/datasets?after=ctao:a&limit=5", b""),
     ("GET", "/v1/data/keys"): ("", b""),
+    ("GET", "/v1/data/rules"): ("", b""),
+    ("GET", "/v1/data/rules/{rule}"): ("/v1/data/rules/7", b""),
+    ("DELETE", "/v1/data/rules/{rule}"): ("/v1/data/rules/7", b""),
     ("POST", "/v1/transformations"): ("", _json(TRANSFORMATION)),
     ("GET", "/v1/transformations"): ("/v1/transformations?state=Active&after=3&limit=5", b""),
     ("GET", "/v1/transformations/{transformation}"): ("/v1/transformations/7", b""),

@@ -25,10 +25,14 @@ from pilotage.proto.api_data import (
     MetadataRequest,
     RegisterRequest,
     Replicas,
+    RuleList,
+    RuleRequest,
+    RuleView,
 )
-from pilotage.proto.catalogue import FileState
+from pilotage.proto.catalogue import FileState, RuleState
 
 FILE = FileView(did="ctao:a", bytes=1, state=FileState.AVAILABLE, metadata={})
+RULE = RuleView(id=7, copies=2, storages=["PIC", "CSCS"], state=RuleState.OK)
 DATASET = DatasetView(did="ctao:set", is_open=True, metadata={})
 
 
@@ -100,3 +104,25 @@ class StubData:
     async def add_keys(self, caller: User, r: KeysRequest, /) -> KeyList:
         self._note("add_keys", caller, r)
         return KeyList(keys=[])
+
+
+@dataclass
+class StubRules:
+    """Answers with one rule."""
+
+    stub: Notes
+
+    async def add(self, caller: User, r: RuleRequest, /) -> RuleView:
+        self.stub.asked.append(("add_rule", caller, r))
+        return RULE
+
+    async def all(self, caller: User, /) -> RuleList:
+        self.stub.asked.append(("rules", caller, None))
+        return RuleList(rules=[RULE])
+
+    async def show(self, caller: User, rule_id: int, /) -> RuleView:
+        self.stub.asked.append(("rule", caller, rule_id))
+        return RULE
+
+    async def drop(self, caller: User, rule_id: int, /) -> None:
+        self.stub.asked.append(("drop_rule", caller, rule_id))

@@ -29,7 +29,7 @@ from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.unit.auth.token_store import DATA, FakeTokenStore
 
-from .stub_data import StubData
+from .stub_data import StubData, StubRules
 from .stub_transformations import StubTransformations
 
 ISSUER = "https://central.test"
@@ -446,6 +446,7 @@ def build() -> World:
         sites=StubSites(stub),
         storages=StubStorages(stub),
         data=StubData(stub),
+        rules=StubRules(stub),
         elements=StubElements(stub),
         pilot_logs=StubPilotLogs(stub),
         dispatch=stub,

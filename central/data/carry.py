@@ -1,0 +1,261 @@
+"""Carries out rules: wanted copies become jobs of type Transfer, a bounded number for each storage.
+
+A transfer is ordered in the store before its job is submitted, and the job's key follows from the
+order: whatever crashes, it is submitted once. How often a rule is looked at follows from how long
+that takes, so that rules over many files cost little too.
+"""
+
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.proto.api import Submission, Submitted
+from pilotage.proto.catalogue import Did, Query, parse_query
+from pilotage.proto.claims import Role
+from pilotage.proto.job import DataInput, DataOutput, Job, JobData
+from pilotage.proto.job_states import FINAL, JobState
+
+from ..auth.callers import User
+from ..errors import Refused
+from ..observe.events import Log
+from ..store.catalogue import PRESENT, FileRow, Place
+from ..store.protocol import Store
+from ..store.rules import RuleRow, TransferRow
+from .rules import Count, judge, pause_s
+from .storages import Storages
+
+EVERY_S: Final = 1.0
+IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so many
+PAGE: Final = 500
+TRANSFER_TYPE: Final = "Transfer"
+UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
+FAR: Final = 1e12  # wall clock at which no token has run out
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+    def wall(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Submits(Protocol):
+    """What takes jobs in."""
+
+    async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted: ...
+
+
+class Carrier:
+    """The loop over all rules."""
+
+    def __init__(
+        self, store: Store, storages: Storages, submits: Submits, *, clock: Clock, log: Log
+    ) -> None:
+        self._store, self._storages, self._submits = store, storages, submits
+        self._clock, self._log = clock, log
+        self._due: dict[int, float] = {}  # monotonic; by rule
+        self._seen: dict[int, int] = {}  # the last change of a rule's community
+
+    async def run(self) -> None:
+        """Carry out rules for ever. While the disk is full nothing is ordered."""
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self.turn()
+            except Refused as why:
+                self._log("rules_wait", why=why.message)
+
+    async def turn(self) -> None:
+        """End what has ended, submit what a crash has left, look at rules that are due."""
+        rules = {row.rule_id: row for row in await self._store.rules()}
+        for gone in self._due.keys() - rules.keys():
+            del self._due[gone]
+            self._seen.pop(gone, None)
+        if not rules:
+            return
+        open_ones = await self._store.transfers(only_open=True)
+        for rule_id in await self._end(open_ones):
+            self._due[rule_id] = 0.0
+            self._seen.pop(rule_id, None)
+        for one in open_ones:
+            if one.job_id is None and one.rule_id in rules:
+                await self._submit(rules[one.rule_id], one)
+        last: dict[str, int] = {}
+        for row in rules.values():
+            community = row.rule.community
+            if community not in last:
+                last[community] = await self._store.last_change(community)
+            await self._look_if_due(row, last[community])
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    async def _end(self, transfers: list[TransferRow]) -> set[int]:
+        """End transfers whose jobs have ended; return whose rules they were for."""
+        ended: set[int] = set()
+        ends: list[tuple[int, str, float]] = []
+        for one in transfers:
+            if one.job_id is None:
+                continue
+            why = await self._how(one.job_id)
+            if why is None:
+                continue
+            ended.add(one.rule_id)
+            not_before = self._clock.wall() + pause_s(one.failures + 1)
+            ends.append((one.transfer_id, why, not_before))
+            if why:
+                self._log("transfer_failed", job=one.job_id, storage=one.storage, why=why)
+        if ends:
+            await self._store.end_transfers(ends)
+        return ended
+
+    async def _how(self, job_id: int) -> str | None:
+        """Return why a job failed; empty: it did not, None: it has not ended."""
+        job = await self._store.job(job_id)
+        if job is None:
+            return f"job {job_id} is gone"
+        if job.state not in FINAL:
+            return None
+        return (
+            "" if job.state is JobState.DONE else f"job {job_id}: {job.reason or job.state.value}"
+        )
+
+    # -- looking --------------------------------------------------------------------------------
+
+    async def _look_if_due(self, row: RuleRow, last_change: int) -> None:
+        now = self._clock.monotonic()
+        if self._due.get(row.rule_id, 0.0) > now:
+            return
+        idle = not row.tally.wanted and not row.tally.moving
+        if idle and self._seen.get(row.rule_id) == last_change:
+            return
+        await self._look(row)
+        self._seen[row.rule_id] = last_change
+        took = self._clock.monotonic() - now
+        self._due[row.rule_id] = now + max(EVERY_S, IDLE_SHARE * took)
+
+    async def _look(self, row: RuleRow) -> None:
+        """Look at all files of a rule, and order what there is room for."""
+        known: dict[int, dict[str, TransferRow]] = {}
+        room = self._room()
+        why = ""
+        for one in await self._store.transfers():
+            known.setdefault(one.file_id, {})[one.storage] = one
+            if one.is_open:
+                room[one.storage] -= 1
+            if one.rule_id == row.rule_id:
+                why = one.why or why
+        count, ordered, after = Count(), 0, Place()
+        more = True
+        while more:
+            files, next_place = await self._files(row, after)
+            wanted = await self._judge(row, files, known, count, room)
+            for transfer in await self._store.order_transfers(wanted) if wanted else []:
+                ordered += 1
+                await self._submit(row, transfer)
+            more, after = next_place is not None, next_place or after
+        if count.stuck and not why:
+            why = "some files have no copy that can be read"
+        tally, state = count.tally(ordered), count.state
+        if (state, tally, why) != (row.state, row.tally, row.why):
+            await self._store.tell_rule(row.rule_id, state, tally, why)
+
+    def _room(self) -> Counter[str]:
+        return Counter(
+            {name: entry.transfers_max for name, entry in self._storages.book.storages.items()}
+        )
+
+    async def _judge(
+        self,
+        row: RuleRow,
+        files: list[FileRow],
+        known: Mapping[int, Mapping[str, TransferRow]],
+        count: Count,
+        room: Counter[str],
+    ) -> list[tuple[int, int, str]]:
+        """Add files to the count; return what is to be ordered now."""
+        copies = await self._store.replicas_of([file.file_id for file in files])
+        wanted: list[tuple[int, int, str]] = []
+        for file in files:
+            replicas = {copy.storage: copy.state for copy in copies.get(file.file_id, ())}
+            verdict = judge(
+                row.rule.copies,
+                row.rule.storages,
+                replicas,
+                known.get(file.file_id, {}),
+                self._clock.wall(),
+            )
+            count.add(verdict)
+            for storage in verdict.ready:
+                if room.get(storage, UNKNOWN_ROOM) > 0:
+                    room[storage] = room.get(storage, UNKNOWN_ROOM) - 1
+                    wanted.append((row.rule_id, file.file_id, storage))
+        return wanted
+
+    async def _files(self, row: RuleRow, after: Place) -> tuple[list[FileRow], Place | None]:
+        """Return a page of the files that a rule is about."""
+        community = row.rule.community
+        if not row.rule.did:
+            query = parse_query(row.rule.query)
+        else:
+            did = Did.parse(row.rule.did)
+            (file,) = await self._store.files_by_did(community, [did])
+            if file is not None:
+                return [file] if file.state in PRESENT else [], None
+            query = Query((), did)
+        found = await self._store.find_files(
+            community, query, states=PRESENT, after=after, limit=PAGE
+        )
+        return found.files, found.next
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def _submit(self, row: RuleRow, transfer: TransferRow) -> None:
+        """Submit the job of a transfer; with its key it is the same one, however often."""
+        file = (await self._store.files_by_id([transfer.file_id]))[transfer.file_id]
+        job = transfer_job(file.did, transfer.storage, row.rule.group)
+        body = Submission(
+            key=f"transfer-{transfer.transfer_id}-{transfer.failures}",
+            name=f"rule {row.rule_id}",
+            jobs=[msgspec.Raw(msgspec.json.encode(job))],
+        )
+        body_hash = hashlib.sha256(msgspec.json.encode(body)).hexdigest()
+        try:
+            submitted = await self._submits.submit(_caller(row), body, body_hash=body_hash)
+        except Refused as why:
+            not_before = self._clock.wall() + pause_s(transfer.failures + 1)
+            await self._store.end_transfers([(transfer.transfer_id, why.message, not_before)])
+            self._log("transfer_failed", job=0, storage=transfer.storage, why=why.message)
+            return
+        await self._store.transfer_job(transfer.transfer_id, submitted.ids[0].first)
+
+
+def transfer_job(did: Did, storage: str, group: str) -> Job:
+    """Return the job that makes one more copy of a file."""
+    name = did.name.rpartition("/")[2]
+    return Job(
+        command=("true",),
+        name=f"copy {did.name}"[-128:],
+        type=TRANSFER_TYPE,
+        group=group,
+        data=JobData(
+            inputs=(DataInput(did=str(did)),),
+            outputs=(DataOutput(did=str(did), pattern=glob.escape(name), storages=(storage,)),),
+        ),
+    )
+
+
+def _caller(row: RuleRow) -> User:
+    owner = row.rule.owner
+    return User(
+        issuer=owner.issuer,
+        subject=owner.subject,
+        name=owner.name,
+        community=row.rule.community,
+        groups=(row.rule.group,),
+        role=Role.USER,
+        expires_at=FAR,
+        jti="",
+    )

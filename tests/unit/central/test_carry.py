@@ -1,0 +1,219 @@
+"""Rules carried out on the store in memory: each copy ordered once, bounded, tried again."""
+
+from typing import Any
+
+import msgspec
+
+from pilotage.central.auth.callers import User
+from pilotage.central.data.carry import Carrier, transfer_job
+from pilotage.central.data.rules import FAILURES_MAX
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.errors import Refused
+from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
+from pilotage.central.store.records import JobRow, Owner
+from pilotage.central.store.rules import NewRule, RuleRow
+from pilotage.proto.api import IdRange, Submission, Submitted
+from pilotage.proto.catalogue import Did, ReplicaState, RuleState
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+FILES = 5
+
+
+class World(FakeStore):
+    """A store whose jobs are those that the carrier submits; what it says of them is told here."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        super().__init__(clock_wall=self.clock.wall)
+        self.jobs: dict[str, Job] = {}  # by key, in the order of their ids
+        self.ended: dict[int, tuple[JobState, str]] = {}
+        self.refusal: Refused | None = None
+        self.said: list[str] = []
+        entry = StorageEntry(type="file", url="file:///x", transfers_max=2)
+        self.storages = Storages()
+        self.storages.book = StorageBook(storages={"pic": entry, "cscs": entry})
+        self.carrier = self.new_carrier()
+
+    def new_carrier(self) -> Carrier:
+        """Return the carrier of a central that has just started."""
+        return Carrier(self, self.storages, self, clock=self.clock, log=self._log)
+
+    def _log(self, event: str, **fields: Any) -> None:
+        self.said.append(event)
+
+    async def submit(  # type: ignore[override]  # of jobs, as the service of submissions has it
+        self, caller: User, body: Submission, /, *, body_hash: str
+    ) -> Submitted:
+        if self.refusal is not None:
+            raise self.refusal
+        assert (caller.subject, caller.groups) == ("ada", ("users",))
+        job = msgspec.json.decode(body.jobs[0], type=Job)
+        known = self.jobs.setdefault(body.key, job)
+        assert known == job
+        place = list(self.jobs).index(body.key) + 1
+        return Submitted(submission=place, count=1, ids=[IdRange(first=place, count=1)])
+
+    async def job(self, job_id: int) -> JobRow | None:
+        state, reason = self.ended.get(job_id, (JobState.RUNNING, ""))
+        return msgspec.convert(
+            {
+                **dict.fromkeys(JobRow.__struct_fields__),
+                "state": state,
+                "reason": reason,
+            },
+            _Row,
+        )  # type: ignore[return-value]
+
+    async def begin(self, copies: int = 2) -> None:
+        ada = Owner(community="ctao", issuer="here", subject="ada")
+        owner = await self.owner(ada)
+        files = [
+            NewFile(
+                did=Did("users", f"run{n}.h5"),
+                bytes=n,
+                adler32=f"{n:08x}",
+                metadata={"run": n},
+                replicas=(NewReplica(storage="pic", path="p"),),
+            )
+            for n in range(FILES)
+        ]
+        await self.register_files("ctao", files, at=0.0)
+        new = NewRule(
+            community="ctao",
+            owner=owner,
+            group="users",
+            did="",
+            query={"run": {">=": 0}},
+            copies=copies,
+            storages=("pic", "cscs"),
+        )
+        await self.add_rule(new, at=0.0)
+
+    async def turn(self, times: int = 1) -> RuleRow:
+        for _ in range(times):
+            self.clock.move(60.0)
+            await self.carrier.turn()
+        return (await self.rules())[0]
+
+    async def end(self, job_id: int, *, why: str = "") -> None:
+        """End a job; done, its copy is published."""
+        self.ended[job_id] = (JobState.FAILED if why else JobState.DONE, why)
+        job = list(self.jobs.values())[job_id - 1]
+        assert job.data is not None
+        if not why:
+            (storage,) = job.data.outputs[0].storages
+            did = Did.parse(job.data.outputs[0].did)
+            good = ReplicaState.AVAILABLE
+            change = ReplicaChange(did=did, storage=storage, state=good, path="q")
+            await self.change_replicas("ctao", [change], at=0.0)
+
+
+class _Row(msgspec.Struct):
+    """What of a job's row is looked at here."""
+
+    state: JobState
+    reason: str
+
+
+def counts(row: RuleRow) -> tuple[int, ...]:
+    return (row.tally.there, row.tally.moving, row.tally.wanted, row.tally.stuck)
+
+
+async def test_missing_copies_become_jobs_as_many_as_a_storage_takes() -> None:
+    world = World()
+    await world.begin()
+    first = await world.turn()
+    again = await world.turn(3)
+    for job in (1, 2):
+        await world.end(job)
+    later = await world.turn(2)
+    for job in (3, 4):
+        await world.end(job)
+    await world.turn()
+    await world.end(5)
+    done = await world.turn(2)
+
+    assert counts(first) == counts(again) == (5, 2, 3, 0)
+    assert counts(later) == (7, 2, 1, 0)
+    assert counts(done) == (10, 0, 0, 0)
+    assert done.state is RuleState.OK
+    assert len(world.jobs) == FILES
+    assert await world.transfers() == []
+
+
+async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
+    world = World()
+    await world.begin(copies=1)
+    ok = await world.turn(2)
+    new = NewFile(
+        did=Did("users", "run9.h5"),
+        bytes=1,
+        adler32="00000009",
+        metadata={"run": 9},
+        replicas=(NewReplica(storage="elsewhere", path="p"),),
+    )
+    await world.register_files("ctao", [new], at=0.0)
+    bad = ReplicaChange(did=Did("users", "run1.h5"), storage="pic", state=ReplicaState.BAD)
+    await world.change_replicas("ctao", [bad], at=0.0)
+    row = await world.turn(2)
+
+    assert ok.state is RuleState.OK and counts(ok) == (5, 0, 0, 0)
+    assert counts(row) == (4, 1, 0, 1)  # of the lost one there is nothing to copy from
+    assert (row.state, row.why) == (RuleState.STUCK, "some files have no copy that can be read")
+    (job,) = world.jobs.values()
+    assert job == transfer_job(Did("users", "run9.h5"), "pic", "users")
+
+
+async def test_what_fails_is_tried_again_later_and_at_last_stuck() -> None:
+    world = World()
+    await world.begin()
+    await world.turn()
+    for job in range(2, FILES + 1):
+        await world.turn()
+        if job <= len(world.jobs):
+            await world.end(job)
+    for n in range(FAILURES_MAX):
+        await world.end(len(world.jobs) if n else 1, why="no space left")
+        row = await world.turn()
+        if n < FAILURES_MAX - 1:
+            assert counts(row) == (9, 0, 1, 0)
+            assert len(world.jobs) == FILES + n
+            row = await world.turn(4**n + 2)
+            assert counts(row) == (9, 1, 0, 0)
+    row = await world.turn(1_000)
+
+    assert counts(row) == (9, 0, 0, 1)
+    assert row.state is RuleState.STUCK
+    assert "no space left" in row.why
+    assert len(world.jobs) == FILES + FAILURES_MAX - 1
+    assert world.said.count("transfer_failed") == FAILURES_MAX
+
+
+async def test_a_refused_job_is_a_failure_that_says_why() -> None:
+    world = World()
+    await world.begin()
+    world.refusal = Refused(Code.INVALID, "no site reaches both storages")
+    row = await world.turn(2)
+
+    assert row.why == "no site reaches both storages"
+    assert world.jobs == {}
+    assert all(not one.is_open for one in await world.transfers())
+
+
+async def test_what_was_ordered_before_a_crash_is_submitted_once() -> None:
+    world = World()
+    await world.begin()
+    file_ids = [row.file_id for row in await world.files_changed("ctao", 0, limit=9)]
+    rule = (await world.rules())[0].rule_id
+    (ordered,) = await world.order_transfers([(rule, file_ids[0], "cscs")])
+    for _ in range(3):  # it crashed before the job's number was kept
+        world.carrier = world.new_carrier()
+        await world.turn()
+
+    kept = {one.transfer_id: one.job_id for one in await world.transfers()}
+    assert kept[ordered.transfer_id] == 1
+    assert len(world.jobs) == 2
