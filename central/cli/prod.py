@@ -16,7 +16,7 @@ from .present import note, number, print_json, print_line, print_table, watched
 
 if TYPE_CHECKING:
     from ..workflows.flow import Counts, File
-    from ..workflows.local import Outcome
+    from ..workflows.local import Outcome, Place
     from ..workflows.plan import Plan
     from ..workflows.written import Written
 
@@ -57,13 +57,18 @@ def submit(
     cores: Annotated[
         int | None, Parameter(help="How many are used; else all.", validator=Number(gte=1))
     ] = None,
+    resume: Annotated[
+        bool, Parameter(help="Go on in the folder of an earlier run; what is done there stays.")
+    ] = False,
     types: TypesOption = (),
     json: JsonOption = False,
 ) -> int:
     """Run a workflow file: our own form, or that of CTADIRAC.
 
     With --local each task is a process on this machine, in a folder of its own, and run.json in the
-    folder of the run tells which file was made of which. Ctrl-C ends all of them.
+    folder of the run tells which file was made of which. Ctrl-C ends all of them. With --resume
+    only what was not done, or what has changed since, is run: a step of the file, a program of it,
+    a file that it takes, or a version under `software`.
     """
     if local is dry_run:
         raise UsageError("say --local or --dry-run: on pilots, a workflow cannot run yet")
@@ -75,8 +80,13 @@ def submit(
         _print_plan(written, plan(written.workflow, catalogue), json=json)
         return Exit.OK
     _need_catalogue(written, catalogue)
+    from ..workflows.local import Place
+
     where = folder or Path(f"{written.workflow.name}.run")
-    outcome = _run(written, where.absolute(), catalogue or [], cores or os.cpu_count() or 1)
+    place = Place(
+        where.absolute(), written.text.folder, cores or os.cpu_count() or 1, dict(os.environ)
+    )
+    outcome = _run(written, place, catalogue or [], resume=resume)
     _print_outcome(outcome, where, json=json)
     return Exit.OK if outcome.complete else Exit.FAILED
 
@@ -192,12 +202,9 @@ def _counts(folder: Path, steps: tuple[str, ...]) -> "Mapping[str, Counts]":
 # -- running -------------------------------------------------------------------------------------
 
 
-def _run(written: "Written", folder: Path, catalogue: "list[File]", cores: int) -> "Outcome":
-    from ..workflows.local import Place, prepare, run
-
-    with _told():
-        prepare(folder)
-    place = Place(folder, written.text.folder, cores, dict(os.environ))
+def _run(written: "Written", place: "Place", catalogue: "list[File]", *, resume: bool) -> "Outcome":
+    from ..workflows.done import claimed
+    from ..workflows.local import run
 
     async def within() -> "Outcome":
         this = asyncio.current_task()
@@ -208,10 +215,10 @@ def _run(written: "Written", folder: Path, catalogue: "list[File]", cores: int) 
         return await run(written.workflow, place, catalogue, progress=_progress())
 
     try:
-        with _told():
+        with _told(), claimed(place.folder, written.workflow.name, resume=resume):
             return asyncio.run(within())
     except asyncio.CancelledError:
-        note(f"stopped: nothing of it runs any more; what was made lies in {folder}")
+        note(f"stopped: nothing of it runs any more; what was made lies in {place.folder}")
         raise KeyboardInterrupt from None
 
 
@@ -291,6 +298,8 @@ def _print_outcome(outcome: "Outcome", folder: Path, *, json: bool) -> None:
             for name, one in outcome.counts.items()
         ]
         print_table(("step", "done#", "failed#", "skipped#", ""), rows, empty="")
+    if outcome.reused:
+        note(f"{number(outcome.reused)} tasks were done before")
     for (step, port), count in outcome.left.items():
         if step not in outcome.starved:
             note(f"step {step}: {number(count)} files of {port} came into no task")

@@ -35,10 +35,11 @@ from pilotage.proto.workflow import Workflow as Definition
 
 from . import draw
 from .check import check
+from .done import claimed
 from .errors import BadWorkflow, RunRefused, WorkflowError
 from .files import files_in, read_workflow
 from .flow import File
-from .local import Outcome, Place, prepare, run
+from .local import Outcome, Place, run
 from .plan import Plan, plan
 
 __all__ = [
@@ -180,17 +181,23 @@ class Workflow:
         return draw.as_svg(self.build())
 
     def run(
-        self, folder: str | Path, *, catalogue: Sequence[File] = (), cores: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        catalogue: Sequence[File] = (),
+        cores: int | None = None,
+        resume: bool = False,
     ) -> Outcome:
         """Run it on this machine, in an empty folder, and return how that ended.
 
+        With `resume` the folder may be that of an earlier run: what is done there stays.
         Raises BadWorkflow and RunRefused. Inside of an event loop, run it in a thread.
         """
         definition = self.build()
         where = Path(folder).absolute()
-        prepare(where)
         place = Place(where, self._folder.absolute(), cores or os.cpu_count() or 1, os.environ)
-        return asyncio.run(run(definition, place, catalogue))
+        with claimed(where, definition.name, resume=resume):
+            return asyncio.run(run(definition, place, catalogue))
 
 
 def files(

@@ -6,11 +6,12 @@ or copied but the step's own files.
 """
 
 import asyncio
+import heapq
 import os
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -22,6 +23,7 @@ from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
 from .check import misfit
+from .done import Done, Ledger
 from .errors import RunRefused
 from .flow import Counts, File, Flow, Task
 from .keys import key_table
@@ -84,6 +86,7 @@ class Outcome:
     counts: Mapping[str, Counts]
     starved: Sequence[str]
     left: Mapping[tuple[str, str], int]
+    reused: int  # tasks that an earlier run had done
     failures: Sequence[Failure]
     record: Record
 
@@ -102,16 +105,6 @@ class _Failed(Exception):
     """The attempt of a task has failed; the message is for people."""
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder of a run. Raises RunRefused where something is in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise RunRefused(f"{folder} is not empty: give another folder, or remove it")
-    except OSError as why:
-        raise RunRefused(f"{folder}: {why.strerror or why}") from None
-
-
 async def run(
     workflow: Workflow,
     place: Place,
@@ -119,9 +112,10 @@ async def run(
     *,
     progress: Callable[[Mapping[str, Counts]], None] = lambda counts: None,
 ) -> Outcome:
-    """Run a checked workflow to its end. Cancelled, it ends all processes before it returns.
+    """Run a checked workflow to its end, in a folder that is `claimed`.
 
-    Raises RunRefused where its record cannot be written.
+    What an earlier run has done there is not done again. Cancelled, it ends all processes before it
+    returns. Raises RunRefused where its record cannot be written.
     """
     return await _Run(workflow, place, catalogue, progress).go()
 
@@ -137,17 +131,21 @@ class _Run:
         self._workflow, self._place, self._progress = workflow, place, progress
         self._flow = Flow(workflow, catalogue)
         self._common = key_table(workflow).common
+        self._ledger = Ledger(workflow, place.folder, place.beside)
         self._ready: deque[Task] = deque()
+        self._recorded: list[tuple[int, str, int, Task, Done]] = []  # a heap, by their turn
         self._free = place.cores
         self._running = 0
         self._numbers = 0
+        self._reused = 0
+        self._in_admission = False
         self._changed = asyncio.Event()
         self._failures: list[Failure] = []
         self._made: list[MadeFile] = []
         self._values: dict[str, dict[str, dict[int, Any]]] = {}
 
     async def go(self) -> Outcome:
-        self._ready += self._flow.begin()
+        self._admit(self._flow.begin())
         async with asyncio.TaskGroup() as group:
             while self._ready or self._running:
                 self._changed.clear()
@@ -159,6 +157,25 @@ class _Run:
                 await self._changed.wait()
                 self._progress(self._flow.counts())
         return self._outcome()
+
+    def _admit(self, tasks: Iterable[Task]) -> None:
+        """Take new tasks: those that were done before end at once, in the order of that time."""
+        for task in tasks:
+            done = self._ledger.find(task)
+            if done is None:
+                self._ready.append(task)
+            else:
+                heapq.heappush(self._recorded, (done.turn, task.step, task.number, task, done))
+        if self._in_admission:
+            return
+        self._in_admission = True
+        while self._recorded:
+            *_, task, done = heapq.heappop(self._recorded)
+            files = self._ledger.take(task, done)
+            self._reused += 1
+            self._note(task, files, done.values)
+            self._admit(self._flow.done(task, files, done.values))
+        self._in_admission = False
 
     def _cores(self, task: Task) -> int:
         wanted = self._workflow.steps[task.step].job.needs[0].cores_min
@@ -173,19 +190,28 @@ class _Run:
             for attempt in range(1, step.job.retries + 2):
                 try:
                     files, values = await self._attempt(step, task, number, attempt)
+                    self._keep(task, files, values)
                 except _Failed as why:
                     reason = str(why)
                     continue
                 self._note(task, files, values)
-                self._ready += self._flow.done(task, files, values)
+                self._admit(self._flow.done(task, files, values))
                 return
             said = _tail(self._folder_of(task).with_suffix(".stderr"))
             self._failures.append(Failure(task.step, task.number, reason, said))
-            self._ready += self._flow.failed(task)
+            self._admit(self._flow.failed(task))
         finally:
             self._free += self._cores(task)
             self._running -= 1
             self._changed.set()
+
+    def _keep(
+        self, task: Task, files: Mapping[str, Sequence[File]], values: Mapping[str, Any]
+    ) -> None:
+        try:
+            self._ledger.keep(task, files, values)
+        except OSError as why:
+            raise _Failed(f"its record could not be written: {why}") from None
 
     # -- one attempt -----------------------------------------------------------------------------
 
@@ -195,7 +221,8 @@ class _Run:
         """Return what a task has made, files and values by port. Raises _Failed."""
         folder = self._folder_of(task)
         try:
-            if attempt > 1:
+            self._ledger.drop(task)
+            if folder.exists():  # of an attempt before
                 shutil.rmtree(folder)
             paths = self._lay_out(step, task, folder)
         except OSError as why:
@@ -406,7 +433,8 @@ class _Run:
         except OSError as why:
             raise RunRefused(f"{RECORD} could not be written: {why}") from None
         left = self._flow.left()
-        return Outcome(complete, counts, starved, left, self._failures, record)
+        failures = self._failures
+        return Outcome(complete, counts, starved, left, self._reused, failures, record)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

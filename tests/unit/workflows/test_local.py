@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.workflows.errors import RunRefused
 from pilotage.central.workflows.files import files_in
-from pilotage.central.workflows.local import Place, prepare, run
+from pilotage.central.workflows.local import Place, run
 from pilotage.pilot.files.globs import compile_glob
 
 from .written_here import ENVIRONMENT, made, run_here, workflow
@@ -283,20 +282,13 @@ def test_no_more_run_at_once_than_there_are_cores(tmp_path: Path) -> None:
     assert outcome.complete, outcome.failures
 
 
-def test_a_folder_in_which_something_is_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x").touch()
-
-    with pytest.raises(RunRefused, match="is not empty"):
-        prepare(tmp_path)
-
-
 async def test_a_run_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
     text = """
         workflow: stop
         steps:
           a: {tasks: 2, job: {command: [sh, -c, "sleep 600 & echo $! > pid; wait"]}}
     """
-    prepare(tmp_path / "run")
+    (tmp_path / "run").mkdir()
     place = Place(tmp_path / "run", tmp_path, 2, ENVIRONMENT)
     task = asyncio.get_running_loop().create_task(run(workflow(tmp_path, text), place))
     pids = [tmp_path / "run" / "a" / str(n) / "pid" for n in (1, 2)]

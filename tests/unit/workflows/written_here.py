@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
+from pilotage.central.workflows.done import claimed
 from pilotage.central.workflows.errors import BadWorkflow
 from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.flow import File
-from pilotage.central.workflows.local import Outcome, Place, prepare, run
+from pilotage.central.workflows.local import Outcome, Place, run
 from pilotage.central.workflows.written import Written
 from pilotage.proto.workflow import Workflow
 
@@ -44,12 +45,13 @@ def run_here(
     *,
     cores: int = 4,
     beside: Path | None = None,
+    resume: bool = False,
 ) -> Outcome:
     """Run a workflow in `folder`/run; its steps' files lie in `folder`, or `beside`."""
     where = folder / "run"
-    prepare(where)
     place = Place(where, beside or folder, cores, ENVIRONMENT)
-    return asyncio.run(run(definition, place, catalogue))
+    with claimed(where, definition.name, resume=resume):
+        return asyncio.run(run(definition, place, catalogue))
 
 
 def made(outcome: Outcome, step: str, port: str) -> list[str]:
