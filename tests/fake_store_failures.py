@@ -66,3 +66,12 @@ class FakeFailures(FakeActions):
                 found[failure, site].merge(copy.deepcopy(one))
         rows = [one.row(failure, site) for (failure, site), one in found.items()]
         return sorted(rows, key=lambda row: (-row.attempts, row.failure, row.site))[:limit]
+
+    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
+        tasks = sorted(self._transformation_data.tasks.items())
+        found = [
+            task.row.job_id
+            for _, task in tasks
+            if task.transformation_id == transformation_id and file_id in task.files
+        ]
+        return found[-limit:]

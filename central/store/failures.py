@@ -69,6 +69,10 @@ class FailureCounts(Protocol):
         """Return them by class and site, the most frequent first."""
         ...
 
+    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
+        """Return the jobs of the last tasks of a transformation that had a file, oldest first."""
+        ...
+
 
 def merged_examples(newer: Sequence[int], older: Sequence[int]) -> list[int]:
     """Return the newest, each once."""

@@ -53,6 +53,10 @@ class SqliteFailures(Opened):
                 known.merge(Sum(examples=_decode_ids(examples), words=_decode_words(words)))
         return [one.row(failure, site) for (failure, site), one in found.items()]
 
+    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
+        given = {"transformation_id": transformation_id, "file_id": file_id, "limit": limit}
+        return [row[0] for row in reversed(await self._reader.rows("jobs_of_input", given))]
+
 
 # -- on the writer's session --------------------------------------------------------------------
 

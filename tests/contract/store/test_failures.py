@@ -11,9 +11,10 @@ from pilotage.central.store.failures import (
     FailureSearch,
 )
 from pilotage.central.store.protocol import Store
+from pilotage.proto.transformation_states import InputState, TaskState
 
 from .conftest import Reopen
-from .test_transformations import a_transformation, made
+from .test_transformations import a_transformation, close, killed, made, with_inputs
 
 
 def an_end(job: int, failure: str = "payload", site: str = "PIC", **values: Any) -> FailedEnd:
@@ -129,3 +130,21 @@ async def test_what_is_too_old_goes_hour_by_hour_and_never_while_the_clock_is_in
     await store.keep_failures(later, [])
     await store.keep_failures(later, [])
     assert await found(store) == {("payload", "PIC"): 2}
+
+
+async def test_the_jobs_that_had_a_file_come_in_their_order(store: Store) -> None:
+    one, other = await a_transformation(store), await a_transformation(store, "other")
+    await with_inputs(store, one, [7, 8])
+    await with_inputs(store, other, [7])
+    await made(store, other, [[7]])
+    jobs: list[int] = []
+    for round in range(3):
+        (task,) = await made(store, one, [[7, 8]], after=round)
+        jobs.append(task.job_id)
+        await killed(store, task.job_id)
+        ends = await store.task_ends(9)
+        await store.close_tasks([close(ends[0], InputState.UNUSED, TaskState.KILLED)])
+
+    assert await store.jobs_of_input(one.transformation_id, 7, limit=9) == jobs
+    assert await store.jobs_of_input(one.transformation_id, 8, limit=2) == jobs[1:]
+    assert await store.jobs_of_input(one.transformation_id, 9, limit=9) == []

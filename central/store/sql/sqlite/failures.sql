@@ -43,3 +43,10 @@ SELECT class, site, examples, words FROM failure
    AND (:transformation_id IS NULL OR transformation_id = :transformation_id)
  ORDER BY hour DESC
  LIMIT :limit;
+
+-- name: jobs_of_input
+SELECT t.job_id
+  FROM task_input AS ti CROSS JOIN task AS t ON t.task_id = ti.task_id
+ WHERE ti.file_id = :file_id AND t.transformation_id = :transformation_id
+ ORDER BY ti.task_id DESC
+ LIMIT :limit;

@@ -1,0 +1,183 @@
+"""What the rules say of tasks of a transformation: at their end, and when their inputs go again.
+
+Nothing is kept for it: how often a task failed, of what and on which hosts, and what its budgets
+have left, is read from the attempts of all tasks that an input was in, since it last did well.
+Attempts that retention has removed are forgotten.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pilotage.proto.failures import Evidence, FailureClass
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import KEPT_FOLDER, Stream
+from pilotage.proto.transformation_states import InputEvent
+
+from ..errors import BlobNotFound
+from ..jobs.failure_class import classify, evidence_of
+from ..observe.events import Log
+from ..ports import Blobs
+from ..store.records import AttemptRow
+from ..store.transformations import TaskEnd
+from ..transformations.repairs import Again, Bad
+from .decide import Counters, Decision, charged, decide
+from .rules import Do, RuleSet
+
+TASKS_MAX: Final = 20  # the last ones of an input that are looked at
+_STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
+_END: Final = 4_096
+
+Stderr = Callable[[AttemptRow], Awaitable[bytes]]
+
+
+class History(Protocol):
+    """What of the store is looked at."""
+
+    async def jobs_of_input(
+        self, transformation_id: int, file_id: int, *, limit: int
+    ) -> list[int]: ...
+
+    async def attempts(self, job_id: int) -> list[AttemptRow]: ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of the last failure of an input's tasks, and when that was."""
+
+    decisions: tuple[Decision, ...]
+    memory_mb: int = 0  # to which its tasks have grown so far; 0: not at all
+    wall_s: int = 0
+    at: float = 0.0
+
+    def find(self, *wanted: Do) -> Decision | None:
+        """Return the first of these that is to be done."""
+        found = (one for one in self.decisions if one.do in wanted and not one.dry_run)
+        return next(found, None)
+
+
+class AtTaskEnd:
+    """The `Repairs` of transformations."""
+
+    def __init__(self, *, store: History, rules: RuleSet, stderr: Stderr, log: Log) -> None:
+        self._store, self._rules, self._stderr, self._log = store, rules, stderr, log
+
+    async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
+        """Return in which groups inputs that had the same task are tried again."""
+        verdict = await self._verdict(transformation_id, file_ids)
+        if verdict is None:
+            return []
+        files = tuple(sorted(file_ids))
+        if verdict.find(Do.SPLIT, Do.BISECT) is not None and len(files) > 1:
+            half = (len(files) + 1) // 2
+            parts = [files[:half], files[half:]]
+        else:
+            parts = [files]
+        made = verdict.find(Do.RETRY)
+        after = verdict.at + made.wait_s if made is not None else 0.0
+        return [Again(part, verdict.memory_mb, verdict.wall_s, after) for part in parts]
+
+    async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
+        """Return the inputs that are bad, or left to a person, by task."""
+        found: dict[int, Bad] = {}
+        for end in ends:
+            files = [one.file_id for one in end.inputs if _is_own(end, one.transformation_id)]
+            if end.state is not JobState.FAILED or not files:
+                continue
+            verdict = await self._verdict(end.transformation_id, files)
+            if verdict is None:
+                continue
+            made = verdict.find(Do.PROBLEMATIC, Do.GIVE_UP)
+            if made is not None:
+                bad = made.do is Do.PROBLEMATIC
+                event = InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST
+                found[end.task_id] = dict.fromkeys(files, event)
+            for one in verdict.decisions:
+                self._tell(end, one)
+        return found
+
+    def _tell(self, end: TaskEnd, made: Decision) -> None:
+        self._log(
+            "failover_decided",
+            transformation=end.transformation_id,
+            task=end.number,
+            job=end.job_id,
+            failure=made.failure.value if made.failure is not None else "",
+            rule=made.rule,
+            do=made.do.value,
+            dry_run=made.dry_run,
+        )
+
+    async def _verdict(self, transformation_id: int, file_ids: Sequence[int]) -> Verdict | None:
+        """Return what the rules say; None: the last task did not fail of anything."""
+        jobs = await self._store.jobs_of_input(transformation_id, min(file_ids), limit=TASKS_MAX)
+        tasks: list[list[AttemptRow]] = []
+        for job in jobs:
+            attempts = [one for one in await self._store.attempts(job) if one.ended_at is not None]
+            if attempts and evidence_of(attempts[-1]).succeeded:
+                tasks.clear()
+            elif attempts:
+                tasks.append(attempts)
+        histories = [[await self._evidence(one) for one in attempts] for attempts in tasks]
+        if not histories:
+            return None
+        return judged(
+            self._rules, histories, inputs=len(file_ids), at=tasks[-1][-1].ended_at or 0.0
+        )
+
+    async def _evidence(self, attempt: AttemptRow) -> Evidence:
+        found = evidence_of(attempt)
+        if classify(found) not in (FailureClass.PAYLOAD, FailureClass.OUTPUT):
+            return found
+        return evidence_of(attempt, stderr=await self._stderr(attempt))
+
+
+def _is_own(end: TaskEnd, transformation_id: int) -> bool:
+    return transformation_id == end.transformation_id
+
+
+def judged(
+    rules: RuleSet, tasks: Sequence[Sequence[Evidence]], *, inputs: int, at: float = 0.0
+) -> Verdict | None:
+    """Return what the rules say of the last of some tasks, given all before it. Pure.
+
+    Each has its attempts, of which the last one decides; budgets are drawn on once for a task.
+    None where the last one did not fail of anything.
+    """
+    seen: Counter[FailureClass] = Counter()
+    spent: dict[str, int] = {}
+    before: list[Evidence] = []
+    made: list[Decision] = []
+    memory_mb = wall_s = 0
+    for attempts in tasks:
+        before += [one for one in attempts if classify(one) is not None]
+        failure, made = classify(attempts[-1]), []
+        if failure is None:
+            continue
+        seen[failure] += 1
+        alike = {one.host for one in before if one.cause == attempts[-1].cause}
+        counters = Counters(seen=seen, spent=spent, same_on_hosts=max(1, len(alike)), inputs=inputs)
+        made = decide(rules, attempts[-1], counters)
+        spent = charged(spent, made)
+        done = [one for one in made if not one.dry_run]
+        memory_mb = max(memory_mb, *(one.memory_mb for one in done), 0)
+        wall_s = max(wall_s, *(one.wall_s for one in done), 0)
+    return Verdict(tuple(made), memory_mb, wall_s, at) if made else None
+
+
+def stderr_in(blobs: Blobs) -> Stderr:
+    """Return what reads the end of what an attempt has written to its standard error."""
+
+    async def read(attempt: AttemptRow) -> bytes:
+        end = b""
+        for one in attempt.outputs:
+            if one.name == _STDERR:
+                try:
+                    async for part in blobs.read(one.sha256):
+                        end = (end + part)[-_END:]
+                except BlobNotFound:
+                    return b""
+        return end
+
+    return read

@@ -1,0 +1,58 @@
+"""What the rules of failover say of tasks that failed: the port, and what the engine makes of it.
+
+Only for transformations that ask for it (`failover: true`); the others know nothing of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from pilotage.proto.job import Job, Need
+from pilotage.proto.transformation_states import InputEvent
+
+from ..store.transformations import TaskEnd
+
+Bad = Mapping[int, InputEvent]  # by file
+
+
+@dataclass(frozen=True)
+class Again:
+    """Inputs of one task that failed, which are tried again together."""
+
+    file_ids: tuple[int, ...]
+    memory_mb: int = 0  # to ask for; 0: as the template
+    wall_s: int = 0
+    after: float = 0.0  # not before this (wall clock)
+
+
+class Repairs(Protocol):
+    """What is to become of inputs whose task failed."""
+
+    async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
+        """Return in which groups inputs that had the same task are tried again; none: as new ones.
+
+        Each of `file_ids` is in one of them.
+        """
+        ...
+
+    async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
+        """Return what becomes of inputs that are not to be tried again, by task."""
+        ...
+
+
+def asking(job: Job, again: Again) -> Job:
+    """Return the job with what its tasks failed for want of; it never asks for less than before."""
+    return msgspec.structs.replace(job, needs=tuple(_asking(need, again) for need in job.needs))
+
+
+def _asking(need: Need, again: Again) -> Need:
+    given: dict[str, int] = {}
+    if again.memory_mb:
+        in_all = need.memory_mb + need.memory_per_core_mb * need.cores_min
+        if again.memory_mb > in_all:
+            given["memory_mb"] = need.memory_mb + again.memory_mb - in_all
+    if again.wall_s > need.wall_s:
+        given["wall_s"] = again.wall_s
+    return msgspec.structs.replace(need, **given)

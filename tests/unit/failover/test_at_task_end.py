@@ -1,0 +1,192 @@
+"""What the rules say of tasks, out of nothing but the attempts of those before."""
+
+import msgspec
+
+from pilotage.central.failover.at_task_end import AtTaskEnd, judged
+from pilotage.central.failover.rules import Do, default_rules
+from pilotage.central.store.records import AttemptRow
+from pilotage.central.store.transformations import EndInput, TaskEnd
+from pilotage.central.transformations.repairs import Again, asking
+from pilotage.proto.failures import Evidence
+from pilotage.proto.job import Job, Need
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How
+from pilotage.proto.transformation_states import InputEvent
+
+RULES = default_rules()
+ROW = AttemptRow(
+    attempt_id=1,
+    job_id=1,
+    epoch=1,
+    round=1,
+    pilot="p",
+    session=1,
+    ask=1,
+    site="PIC",
+    element="ce",
+    host="n1",
+    cores=1,
+    memory_mb=1_500,
+    scratch_mb=0,
+    wall_s=600.0,
+    state=None,
+    live=False,
+    open=False,
+    wanted=None,
+    matched_at=1.0,
+    started_at=2.0,
+    ended_at=100.0,
+    how=How.EXITED,
+    exit_code=3,
+    detail="",
+    isolation="",
+    usage=None,
+    outputs=(),
+    progress=(),
+    event="payload_failed",
+    reason="exit code 3",
+)
+
+
+def failed(host: str = "n1", how: How = How.EXITED, memory_mb: int = 1_500) -> AttemptRow:
+    return msgspec.structs.replace(ROW, host=host, how=how, memory_mb=memory_mb)
+
+
+class Past:
+    """What the store knows: one job after the other had the files, with its attempts."""
+
+    def __init__(self, *jobs: list[AttemptRow]) -> None:
+        self.jobs = list(jobs)
+        self.told: list[dict[str, object]] = []
+
+    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
+        return [number for number, _ in enumerate(self.jobs)][-limit:]
+
+    async def attempts(self, job_id: int) -> list[AttemptRow]:
+        return self.jobs[job_id]
+
+    def log(self, event: str, **facts: object) -> None:
+        self.told.append({"event": event, **facts})
+
+    async def stderr(self, attempt: AttemptRow) -> bytes:
+        return b""
+
+    @property
+    def rules(self) -> AtTaskEnd:
+        return AtTaskEnd(store=self, rules=RULES, stderr=self.stderr, log=self.log)
+
+    async def verdict(self, files: int) -> InputEvent | None:
+        inputs = tuple(
+            EndInput(transformation_id=5, file_id=i + 1, input_no=0, errors=0, has_heir=False)
+            for i in range(files)
+        )
+        end = TaskEnd(
+            task_id=9,
+            transformation_id=5,
+            number=1,
+            job_id=77,
+            state=JobState.FAILED,
+            inputs=inputs,
+        )
+        found = (await self.rules.verdicts([end])).get(9, {})
+        assert set(found) in (set(), {i + 1 for i in range(files)})
+        return next(iter(found.values()), None)
+
+
+async def test_a_task_that_ran_out_of_memory_gets_more_each_time_and_keeps_it() -> None:
+    past = Past([failed(how=How.MEMORY)])
+    assert await past.rules.again(5, [1, 2]) == [Again((1, 2), memory_mb=3_000)]
+
+    past.jobs.append([failed(how=How.MEMORY, memory_mb=3_000)])
+    assert await past.rules.again(5, [1, 2]) == [Again((1, 2), memory_mb=6_000)]
+
+    past.jobs.append([failed(how=How.EXITED, memory_mb=6_000)])
+    (again,) = await past.rules.again(5, [1, 2])
+    assert again.memory_mb == 6_000
+
+
+async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None:
+    past = Past([failed("n1")])
+    assert await past.rules.again(5, [1, 2, 3]) == [Again((1, 2, 3), after=100.0)]
+    assert await past.verdict(3) is None
+
+    past.jobs.append([failed("n2")])
+    assert await past.rules.again(5, [3, 1, 2]) == [Again((1, 2)), Again((3,))]
+    assert await past.verdict(3) is None
+    assert await past.verdict(1) is InputEvent.BAD_DATA
+
+
+async def test_two_attempts_of_one_job_on_two_hosts_say_as_much_as_two_jobs() -> None:
+    past = Past([failed("n1"), failed("n2")])
+
+    assert await past.verdict(1) is InputEvent.BAD_DATA
+
+
+async def test_what_fails_otherwise_on_each_host_is_left_to_a_person() -> None:
+    other = msgspec.structs.replace(failed("n2"), exit_code=4, reason="exit code 4")
+    third = msgspec.structs.replace(failed("n3"), exit_code=5, reason="exit code 5")
+    past = Past([failed("n1")], [other])
+    assert await past.verdict(1) is None
+
+    past.jobs.append([third])
+    assert await past.verdict(1) is InputEvent.TASK_FAILED_LAST
+
+
+async def test_a_wrong_command_is_left_to_a_person_at_once_and_it_is_told() -> None:
+    past = Past([msgspec.structs.replace(failed(), exit_code=127)])
+
+    assert await past.verdict(2) is InputEvent.TASK_FAILED_LAST
+    assert past.told == [
+        {
+            "event": "failover_decided",
+            "transformation": 5,
+            "task": 1,
+            "job": 77,
+            "failure": "config",
+            "rule": "wrong by its description",
+            "do": "give_up",
+            "dry_run": False,
+        }
+    ]
+
+
+async def test_what_did_well_in_between_wipes_the_slate_and_what_was_killed_is_no_failure() -> None:
+    good = msgspec.structs.replace(ROW, event="succeeded", exit_code=0)
+    past = Past([failed("n1")], [failed("n2")], [good])
+    assert await past.rules.again(5, [1]) == []
+
+    past.jobs.append([failed("n3")])
+    assert await past.rules.again(5, [1]) == [Again((1,), after=100.0)]
+    assert await Past().rules.again(5, [1]) == []
+    killed = msgspec.structs.replace(ROW, how=How.STALE, event="lost")
+    assert await Past([killed]).verdict(1) is None
+
+
+def test_each_task_draws_once_on_its_budget_however_many_attempts_it_had() -> None:
+    one = Evidence(how=How.INPUT, host="n1", detail="a:b: time-out")
+    for tasks in range(1, 9):
+        verdict = judged(RULES, [[one, one, one]] * tasks, inputs=1)
+        assert verdict is not None and verdict.find(Do.RETRY) is not None
+    verdict = judged(RULES, [[one]] * 9, inputs=1)
+
+    assert verdict is not None and verdict.find(Do.GIVE_UP) is not None
+
+
+def test_a_job_asks_for_more_and_never_for_less() -> None:
+    job = Job(
+        command=("run",),
+        needs=(
+            Need(memory_mb=1_000, wall_s=600),
+            Need(memory_per_core_mb=1_000, cores_min=2),
+            Need(memory_mb=9_000),
+        ),
+    )
+
+    more = asking(job, Again((1,), memory_mb=3_000, wall_s=900))
+
+    assert more.needs == (
+        Need(memory_mb=3_000, wall_s=900),
+        Need(memory_mb=1_000, memory_per_core_mb=1_000, cores_min=2),
+        Need(memory_mb=9_000),
+    )
+    assert asking(job, Again((1,))) == job
