@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     )
     from pilotage.central.workflows import production
     from pilotage.proto.api import JobFilter, PilotLogFilter
-    from pilotage.proto.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+    from pilotage.proto.job import (
+        DataInput,
+        DataOutput,
+        Input,
+        Job,
+        JobData,
+        JobLimits,
+        Need,
+        OutputPattern,
+        Preference,
+    )
     from pilotage.proto.job_states import JobState
 
 __version__ = "0.1.0"
@@ -27,8 +37,11 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
     "Client",
+    "DataInput",
+    "DataOutput",
     "Input",
     "Job",
+    "JobData",
     "JobFilter",
     "JobLimits",
     "JobState",
@@ -47,8 +60,11 @@ __all__ = [
 _HOME_OF = {
     "AsyncClient": "pilotage.central.client",
     "Client": "pilotage.central.client",
+    "DataInput": "pilotage.proto.job",
+    "DataOutput": "pilotage.proto.job",
     "Input": "pilotage.proto.job",
     "Job": "pilotage.proto.job",
+    "JobData": "pilotage.proto.job",
     "JobFilter": "pilotage.proto.api",
     "JobLimits": "pilotage.proto.job",
     "JobState": "pilotage.proto.job_states",

@@ -74,16 +74,20 @@ class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs, FakeRules):
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
         again = type(self)(clock_wall=self._clock_wall)
-        again._data = copy.deepcopy(self._data)
-        again._pilot_data = copy.deepcopy(self._pilot_data)
-        again._series_data = copy.deepcopy(self._series_data)
-        again._log_data = copy.deepcopy(self._log_data)
-        again._slot_data = copy.deepcopy(self._slot_data)
-        again._mark_data = copy.deepcopy(self._mark_data)
+        for part in (
+            "data",
+            "pilot",
+            "series",
+            "log",
+            "slot",
+            "mark",
+            "catalogue",
+            "rule",
+            "action",
+        ):
+            name = "_data" if part == "data" else f"_{part}_data"
+            setattr(again, name, copy.deepcopy(getattr(self, name)))
         again._transformation_data = self._transformation_data.again()
-        again._catalogue_data = copy.deepcopy(self._catalogue_data)
-        again._rule_data = copy.deepcopy(self._rule_data)
-        again._action_data = copy.deepcopy(self._action_data)
         for record in list(again._data.submissions.values()):
             if not record.complete:
                 again._drop(record.submission_id)

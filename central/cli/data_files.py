@@ -35,11 +35,8 @@ def put(
         raise UsageError(f"{file}: is no file")
 
     async def work(client: "AsyncClient") -> int:
-        from ..client.data_files import put_file
-
         keys = await _keys(client)
-        found = await put_file(
-            client,
+        found = await client.put_file(
             file,
             did,
             storage=storage,
@@ -71,16 +68,14 @@ def get(
         raise UsageError("say which: SCOPE:NAME, or conditions like run=7")
 
     async def work(client: "AsyncClient") -> int:
-        from ..client.data_files import get_file, get_found
-
         if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
-            _say(await get_file(client, what[0], to), common)
+            _say(await client.get_file(what[0], to), common)
             return Exit.OK
         try:
             query = query_of_words(what, await _keys(client))
         except NotRight as why:
             raise UsageError(str(why)) from None
-        async for path in get_found(client, query.document(), to):
+        async for path in client.get_found(query.document(), to):
             _say(path, common)
         return Exit.OK
 

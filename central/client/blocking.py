@@ -783,6 +783,35 @@ class Client:
         """Make keys with their types before files have them."""
         return self.loop.run(self.core.add_metadata_keys(keys))
 
+    def put_file(
+        self,
+        path: Path,
+        did: str,
+        *,
+        storage: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        datasets: Iterable[str] = (),
+    ) -> FileDetail:
+        """Store a file of this machine on a storage, register it, return what the catalogue has.
+
+        Without a storage one is taken to which outputs go by default. To repeat it changes nothing:
+        a name that is there with the same bytes stays as it is.
+        """
+        return self.loop.run(
+            self.core.put_file(path, did, storage=storage, metadata=metadata, datasets=datasets)
+        )
+
+    def get_file(self, did: str, to: Path) -> Path:
+        """Fetch a file, checked, into a folder or as a file; return where it is. Raises NoCopy."""
+        return self.loop.run(self.core.get_file(did, to))
+
+    def get_found(self, query: Mapping[str, Any], to: Path) -> Iterator[Path]:
+        """Fetch all files that meet a query into a folder, and yield where each is.
+
+        Raises NoCopy for the first one that cannot be fetched, Invalid for two with one place.
+        """
+        return self.loop.iterate(self.core.get_found(query, to))
+
     def add_transformation(
         self, document: Transformation, *, start: bool = True, derived_from: int = 0
     ) -> TransformationDetail:

@@ -63,6 +63,7 @@ from .bodies import (
 )
 from .credentials import find_connection
 from .data import OfData
+from .data_files import OfDataFiles
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
@@ -89,7 +90,7 @@ _LOG_IDLE_S = 300.0
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient(OfOperators, OfData, OfTransformations):
+class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how

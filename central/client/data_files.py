@@ -5,15 +5,15 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pilotage.proto.api_data import FileDetail, FileItem, ReplicaItem, ReplicaView
 from pilotage.proto.api_storages import StorageView
 from pilotage.proto.catalogue import ReplicaState
 from pilotage.proto.storages import is_good_path
 
-from . import storages as store
 from .errors import Invalid, NoCopy, NoStorage, NotFound, Refused, StorageTrouble
+from .storages import Sums, fetch, remove, stored, sums_of
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -21,7 +21,42 @@ if TYPE_CHECKING:
 FOLDER: Final = "put"  # on storages: below it lies what people have stored
 
 
-async def put_file(
+class OfDataFiles:
+    """What people do with files of the catalogue on their own machine."""
+
+    async def put_file(
+        self,
+        path: Path,
+        did: str,
+        *,
+        storage: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        datasets: Iterable[str] = (),
+    ) -> FileDetail:
+        """Store a file of this machine on a storage, register it, return what the catalogue has.
+
+        Without a storage one is taken to which outputs go by default. To repeat it changes nothing:
+        a name that is there with the same bytes stays as it is.
+        """
+        client = cast("AsyncClient", self)
+        return await _put_file(
+            client, path, did, storage=storage, metadata=metadata, datasets=datasets
+        )
+
+    async def get_file(self, did: str, to: Path) -> Path:
+        """Fetch a file, checked, into a folder or as a file; return where it is. Raises NoCopy."""
+        return await _get_file(cast("AsyncClient", self), did, to)
+
+    async def get_found(self, query: Mapping[str, Any], to: Path) -> AsyncIterator[Path]:
+        """Fetch all files that meet a query into a folder, and yield where each is.
+
+        Raises NoCopy for the first one that cannot be fetched, Invalid for two with one place.
+        """
+        async for path in _get_found(cast("AsyncClient", self), query, to):
+            yield path
+
+
+async def _put_file(
     client: "AsyncClient",
     path: Path,
     did: str,
@@ -30,19 +65,14 @@ async def put_file(
     metadata: Mapping[str, Any] | None = None,
     datasets: Iterable[str] = (),
 ) -> FileDetail:
-    """Store a file of this machine on a storage, register it, and return what the catalogue has.
-
-    Without a storage one is taken to which outputs go by default. To repeat it changes nothing: a
-    name that is there with the same bytes stays as it is. Raises Refused, StorageTrouble.
-    """
     target = await _storage_for(client, storage)
-    sums = await asyncio.to_thread(store.sums_of, path)
+    sums = await asyncio.to_thread(sums_of, path)
     place = f"{FOLDER}/{uuid.uuid4().hex}/{did.rpartition(':')[2].rpartition('/')[2]}"
     if not is_good_path(place):
         raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
     has_copy = await _has_copy(client, did, sums, target.name)
     if not has_copy:
-        sums = await asyncio.to_thread(store.put, path, target, place)
+        sums = await asyncio.to_thread(stored, path, target, place)
     item = FileItem(
         did=did,
         bytes=sums.size,
@@ -63,7 +93,7 @@ async def put_file(
     return await client.file(did)
 
 
-async def _has_copy(client: "AsyncClient", did: str, sums: store.Sums, storage: str) -> bool:
+async def _has_copy(client: "AsyncClient", did: str, sums: Sums, storage: str) -> bool:
     """Whether a storage has a copy of these very bytes under this name."""
     try:
         found = await client.file(did)
@@ -75,20 +105,15 @@ async def _has_copy(client: "AsyncClient", did: str, sums: store.Sums, storage: 
     )
 
 
-async def get_file(client: "AsyncClient", did: str, to: Path) -> Path:
-    """Fetch a file, checked, into a folder or as a file, and return where it is. Raises NoCopy."""
+async def _get_file(client: "AsyncClient", did: str, to: Path) -> Path:
     detail = await client.file(did)
     known = await _known(client)
     return await _fetched(detail, known, _target(to, did))
 
 
-async def get_found(
+async def _get_found(
     client: "AsyncClient", query: Mapping[str, Any], to: Path
 ) -> AsyncIterator[Path]:
-    """Fetch all files that meet a query into a folder, and yield where each is.
-
-    Raises NoCopy for the first one that cannot be fetched, Invalid for two with the same place.
-    """
     known, seen = await _known(client), dict[Path, str]()
     await asyncio.to_thread(to.mkdir, parents=True, exist_ok=True)
     async for view in client.find_files(query):
@@ -111,7 +136,7 @@ async def _fetched(detail: FileDetail, known: Mapping[str, StorageView], target:
     for copy in _ordered(detail.replicas, known):
         try:
             await asyncio.to_thread(
-                store.get,
+                fetch,
                 known[copy.storage],
                 copy.path,
                 target,
@@ -163,4 +188,4 @@ async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
 async def _drop(storage: StorageView, path: str) -> None:
     """Take back a copy that nobody knows, as far as that goes."""
     with suppress(StorageTrouble):
-        await asyncio.to_thread(store.remove, storage, path)
+        await asyncio.to_thread(remove, storage, path)

@@ -22,11 +22,12 @@ CLASSES = (
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
     ("AsyncClient", "Client", "client"),
 )
-MODULES = ("handles", "client", "operators", "data", "transformations")
+MODULES = ("handles", "client", "operators", "data", "data_files", "transformations")
 _PARTS = {  # what the class inherits
     "Client": (
         ("OfOperators", "operators"),
         ("OfData", "data"),
+        ("OfDataFiles", "data_files"),
         ("OfTransformations", "transformations"),
     )
 }

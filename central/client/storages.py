@@ -55,7 +55,7 @@ def sums_of(path: Path) -> Sums:
     return sums
 
 
-def put(source: Path, storage: StorageView, path: str) -> Sums:
+def stored(source: Path, storage: StorageView, path: str) -> Sums:
     """Copy a file to a storage, and return the sums of what was sent.
 
     Raises StorageTrouble, and OSError of the file here.
@@ -68,7 +68,9 @@ def put(source: Path, storage: StorageView, path: str) -> Sums:
         raise StorageTrouble(storage.name, f"its type {storage.type!r} is not known here")
 
 
-def get(storage: StorageView, path: str, target: Path, *, size: int, sums: "Iterable[str]") -> None:
+def fetch(
+    storage: StorageView, path: str, target: Path, *, size: int, sums: "Iterable[str]"
+) -> None:
     """Copy a file from a storage: whole and right, or not at all.
 
     `sums` are its checksums, of 8 digits Adler-32, of 64 SHA-256. Raises StorageTrouble.

@@ -68,7 +68,7 @@ class Resolving:
         own = job.data.inputs[: len(job.data.inputs) - len(given)]
         found = [await self._files(one, f"{at}.inputs[{i}]") for i, one in enumerate(own)]
         found += [list(rows) for rows in given]
-        _check_paths(job.data, found, at)
+        found = _placed(job.data, found, at)
         files = [row for rows in found for row in rows]
         await self._look_at_copies(files, at)
         _check_scratch(job, sum(row.bytes for row in files), where)
@@ -210,18 +210,27 @@ def path_of(name: str, to: str) -> str:
     return f"{folder}/{last}" if folder else last
 
 
-def _check_paths(data: JobData, found: Sequence[Sequence[FileRow]], where: str) -> None:
-    """Refuse files that would lie in the place of others."""
+def _placed(data: JobData, found: Sequence[Sequence[FileRow]], where: str) -> list[list[FileRow]]:
+    """Return the files of each input without those that an input before it has, at that place.
+
+    Refuses files that would lie in the place of others.
+    """
     seen: dict[str, Did] = {}
+    placed: list[list[FileRow]] = []
     for one, rows in zip(data.inputs, found, strict=True):
+        placed.append([])
         for row in rows:
             path = path_of(row.did.name, one.to)
-            other = seen.setdefault(path, row.did)
-            if other is not row.did:
+            other = seen.get(path)
+            if other is None:
+                seen[path] = row.did
+                placed[-1].append(row)
+            elif other != row.did:
                 why = f"{other} and {row.did} would both be {path!r}: give them other folders (to)"
                 raise _refused(f"{where}.inputs", why)
     if len(seen) > INPUTS_MAX:
         raise _refused(f"{where}.inputs", f"{len(seen)} files, expected at most {INPUTS_MAX}")
+    return placed
 
 
 def _check_scratch(job: Job, size: int, where: str) -> None:

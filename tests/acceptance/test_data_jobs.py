@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client.client import AsyncClient
-from pilotage.central.client.data_files import get_file, get_found, put_file
 from pilotage.central.client.errors import NoCopy, NoStorage, Refused
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
@@ -291,27 +290,27 @@ async def _puts(client: AsyncClient, source: Path) -> None:
     did, metadata = "users:gamma/run8.h5", {"run": 8, "particle": "gamma"}
     await asyncio.to_thread(source.write_bytes, b"photons of run 8\n")
     await client.make_dataset("users:prod6")
-    await put_file(client, source, did, storage="pic", metadata=metadata, datasets=["users:prod6"])
+    await client.put_file(source, did, storage="pic", metadata=metadata, datasets=["users:prod6"])
     # The same again is a second copy, on the default storage; and then nothing new.
-    await put_file(client, source, did, metadata=metadata)
-    found = await put_file(client, source, did, metadata=metadata)
+    await client.put_file(source, did, metadata=metadata)
+    found = await client.put_file(source, did, metadata=metadata)
     assert [one.storage for one in found.replicas] == ["pic", "web"]
     await asyncio.to_thread(source.write_bytes, b"PHOTONS of run 8\n")
     with pytest.raises(Refused, match="expected"):
-        await put_file(client, source, did)
+        await client.put_file(source, did)
     with pytest.raises(NoStorage, match="only cscs, pic, web"):
-        await put_file(client, source, did, storage="tape")
+        await client.put_file(source, did, storage="tape")
 
 
 async def _gets(client: AsyncClient, folder: Path, *, bad: Path) -> None:
     did, content = "users:gamma/run8.h5", b"photons of run 8\n"
-    one = await get_file(client, did, folder / "one")
-    some = [path async for path in get_found(client, {"run": {">": 7}}, folder / "all")]
+    one = await client.get_file(did, folder / "one")
+    some = [path async for path in client.get_found({"run": {">": 7}}, folder / "all")]
     assert [await asyncio.to_thread(path.read_bytes) for path in (one, *some)] == [content] * 2
     assert some == [folder / "all" / "run8.h5"]
     await asyncio.to_thread(bad.write_bytes, b"PHOTONS of run 8\n")
     with pytest.raises(NoCopy, match="pic: .* has 6 bytes.* web: .* has the checksum"):
-        await get_file(client, did, folder / "no")
+        await client.get_file(did, folder / "no")
     assert not (folder / "no").exists()
 
 
