@@ -1,5 +1,6 @@
 """The elements that are in force, made from the sites' files, and made anew when these change."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,9 @@ class ElementBook:
         for key in watched:
             self._gone.pop(key, None)
         self._watched = watched
+        in_force = Counter(one.site for one in watched.values() if not one.is_disabled)
+        for one in watched.values():
+            one.sharers = in_force[one.site]
         if self._book.unlisted and watched:  # without any, there may never have been a folder
             self._log("site_trouble", site="", element="", why=self._book.unlisted)
         for trouble in (*self.troubles, *self.notes):

@@ -5,6 +5,8 @@ The central takes no element into force of which this complains; `pilotage docto
 
 import msgspec
 
+from pilotage.proto.declarations import STOP_MARGIN_S
+
 from .drivers import Driver, Use, driver, read_options
 from .errors import BadOptions
 from .sites import ElementEntry
@@ -26,8 +28,14 @@ def fitting(entry: ElementEntry) -> tuple[Driver, msgspec.Struct]:
 
 
 def _check_margin(entry: ElementEntry) -> None:
-    margin_s = entry.pilot.stop_margin_s or 0.0
+    said_s = entry.pilot.stop_margin_s
+    margin_s = said_s or STOP_MARGIN_S
     for number, shape in enumerate(entry.shapes):
+        if margin_s >= shape.wall_s and not said_s:
+            raise BadOptions(
+                f"shapes.{number}.wall_s: found {shape.wall_s}, expected more than {margin_s:g} s, "
+                "in which payloads are stopped where pilot.stop_margin_s says nothing"
+            )
         if margin_s >= shape.wall_s:
             raise BadOptions(
                 f"pilot.stop_margin_s: found {margin_s:g} s, but shapes.{number} runs for "

@@ -36,6 +36,7 @@ class Watched:
     is_busy: bool = False  # its turn goes on
     tried: Counter[str] = field(default_factory=Counter[str])  # pilot → times its output was asked
     heard_at: float = 0.0  # wall clock: when the last of its pilots registered
+    sharers: int = 0  # elements of its site that are in force and get pilots; 0: all in its file
     is_gone: bool = False  # no file speaks of it any more: what waits there is taken back
     is_empty: bool = False  # and nothing of ours is left there
 
@@ -49,10 +50,10 @@ class Watched:
 
     @property
     def pledge(self) -> float:
-        """Its part of the pledge of its site."""
+        """Its part of the pledge of its site: what has none in force goes to the others."""
         if self.entry.pledge is not None:
             return self.entry.pledge
-        return self.site_entry.pledge / len(self.site_entry.elements)
+        return self.site_entry.pledge / (self.sharers or len(self.site_entry.elements))
 
     def answered(self) -> None:
         """It does as it is asked."""

@@ -6,6 +6,7 @@ from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
 
 from ..ports import Clock
 from ..settings import LeaseSettings
+from ..store.errors import StoreError
 from .aftermath import Aftermath
 from .memory import Memory
 from .outbound import Outbound
@@ -74,7 +75,11 @@ class PilotCrew:
             # First of all: from here on it is given no job.
             presence.drain = True
             self._queue.matcher.withdraw(pilot)
-            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+            try:
+                await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+            except StoreError:
+                presence.drain = False
+                raise
             self._outbound.drain(presence.community, pilot)
             gone.append(pilot)
         return gone

@@ -19,6 +19,7 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock, SiteFile, SiteFiles
+from ..store.errors import StoreError
 from ..store.place_marks import Mark, PlaceMark
 from ..store.protocol import Store
 from .aftermath import Aftermath
@@ -206,6 +207,13 @@ class SiteService:
         if presence.drain:
             return 0
         presence.drain = True
+        try:
+            return await self._tell_to_drain(presence)
+        except StoreError:
+            presence.drain = False  # whoever says it again reaches this one too
+            raise
+
+    async def _tell_to_drain(self, presence: Presence) -> int:
         if presence.state not in LIVING:
             await self._store.order_pilot(presence.pilot)  # it hears of it when it is back
             return 0

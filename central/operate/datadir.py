@@ -71,6 +71,18 @@ def default_data() -> Path:
     return Path(named) if named else Path.home() / ".local" / "share" / "pilotage"
 
 
+def tighten(data: Path) -> str:
+    """Keep others out of the data directory; return the mode that it had, empty if that was so.
+
+    One that somebody made before the first start is often open to all. Raises OSError.
+    """
+    mode = data.stat().st_mode & 0o7777
+    if not mode & 0o077:
+        return ""
+    data.chmod(mode & ~0o077)
+    return f"{mode:04o}"
+
+
 @contextmanager
 def locked(data: Path) -> Generator[None]:
     """Hold the data directory for this process alone. Raises DataInUse, NoData."""

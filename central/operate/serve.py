@@ -43,6 +43,7 @@ from .datadir import (
     announce,
     check_whole,
     locked,
+    tighten,
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk
@@ -122,6 +123,8 @@ class _Stopped(Exception):
 
 async def _serve(place: Place, settings: Settings) -> int:
     log = counting(JsonLog(debug=settings.log.level == "debug"))
+    if was := tighten(place.data):
+        log("data_tightened", folder=str(place.data), was=was)
     take_over(log)
     manager = service_manager()
     stop, clock = asyncio.Event(), SystemClock()

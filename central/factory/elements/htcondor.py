@@ -48,6 +48,25 @@ _Line = Annotated[
         " without $, and with no \\ at its end",
     ),
 ]
+# What the description below says, and what would make of a job another thing than one pilot that is
+# started once; then the same as attributes of a job, which are written +Name or MY.Name.
+_SAID = frozenset(
+    {
+        *("universe", "executable", "arguments", "arguments2", "initialdir", "initial_dir", "iwd"),
+        *("job_iwd", "transfer_executable", "transfer_input_files", "transfer_output_files"),
+        *("should_transfer_files", "when_to_transfer_output", "input", "stdin", "output", "stdout"),
+        *("error", "stderr", "leave_in_queue", "periodic_remove", "request_cpus", "request_memory"),
+        *("request_gpus", "hold", "getenv", "on_exit_remove", "max_retries", "retry_until"),
+    }
+)
+_SAID_OF_JOB = frozenset(
+    {
+        *("pilotagestamp", "maxwalltime", "cmd", "args", "arguments", "in", "out", "err", "iwd"),
+        *("jobuniverse", "jobstatus", "leavejobinqueue", "periodicremove", "onexitremove"),
+        *("requestcpus", "requestmemory", "requestgpus", "transferexecutable", "transferinput"),
+        *("transferoutput", "shouldtransferfiles", "whentotransferoutput"),
+    }
+)
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
 _OURS = "PilotageStamp =!= undefined"
 NOT_SPOOLED = b"Failed to spool job files"
@@ -108,6 +127,14 @@ class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
     lines: tuple[_Line, ...] = ()  # of the submit description: accounting_group = dpps
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
+
+    def __post_init__(self) -> None:
+        """Refuse what would make of a job another thing than one pilot that we find again."""
+        for line in self.lines:
+            name = line.partition("=")[0].strip()
+            plain = name.lower().removeprefix("+").removeprefix("my.")
+            if plain in (_SAID if plain == name.lower() else _SAID_OF_JOB):
+                raise ValueError(f"lines: {name} is said by pilotage itself; leave it out")
 
 
 class Htcondor:

@@ -46,7 +46,11 @@ _OURS = frozenset(
     {
         *("--array", "--wrap", "--job-name", "--parsable", "--requeue", "--no-requeue", "--export"),
         *("--output", "--error", "--chdir", "--ntasks", "--cpus-per-task", "--mem", "--time"),
-        *("--partition", "--account", "--qos", "--hold", "--wait", "--test-only", "--uid"),
+        *("--partition", "--account", "--qos", "--hold", "--wait", "--test-only", "--uid", "--gid"),
+        *("--nodes", "--ntasks-per-node", "--ntasks-per-core", "--ntasks-per-socket"),
+        *("--ntasks-per-gpu", "--cpus-per-gpu", "--mem-per-cpu", "--mem-per-gpu", "--gpus"),
+        *("--gpus-per-node", "--gpus-per-task", "--gpus-per-socket", "--het-group"),
+        *("--clusters", "--input", "--help", "--usage", "--version"),
     }
 )
 MIB = 1_048_576
@@ -126,8 +130,12 @@ class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         """Refuse what would make of one sbatch another thing than one pilot that we find again."""
         for word in self.extra:
-            if (name := word.partition("=")[0]) in _OURS:
-                raise ValueError(f"extra: {name} is said by pilotage itself; leave it out")
+            name = word.partition("=")[0]
+            # sbatch takes the beginning of an option for all of it.
+            ours = next((one for one in sorted(_OURS) if one.startswith(name)), "")
+            if ours:
+                meant = "" if name == ours else f", which sbatch may take for {ours}:"
+                raise ValueError(f"extra: {name}{meant} is said by pilotage itself; leave it out")
 
 
 class Slurm:

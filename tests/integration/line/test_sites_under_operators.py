@@ -9,6 +9,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.settings import MatcherSettings
+from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import NewSecret
 from pilotage.central.store.slots import NewSlot, SlotOutput
 from pilotage.proto.api import JobFilter, JobView, PilotView
@@ -155,6 +156,36 @@ def test_pilots_of_a_draining_site_finish_and_end_and_new_ones_get_nothing() -> 
         assert state is PilotState.DRAINING
         assert states.pop(job) is JobState.DONE
         assert set(states.values()) == {JobState.WAITING}
+
+    story(tell)
+
+
+def test_a_drain_that_the_store_failed_in_the_middle_of_is_mended_by_the_next() -> None:
+    async def tell(operator: Operator) -> None:
+        names = [await operator.begin("PIC") for _ in range(3)]
+        store, moved = operator.world.store, list[str]()
+        move_pilot = store.move_pilot
+
+        async def second_fails(
+            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> bool:
+            moved.append(pilot)
+            if len(moved) == 2:
+                raise StoreFull("no room")
+            return await move_pilot(pilot, old, new, at, reason)
+
+        store.move_pilot = second_fails  # type: ignore[method-assign]
+        with pytest.raises(StoreFull):
+            await operator.say("PIC", DRAIN)
+        halfway = await operator.say("PIC", DRAIN)
+
+        async def all_have_ended() -> bool:
+            return {(await operator.pilot(one)).state for one in names} == {PilotState.DONE}
+
+        await until(all_have_ended)
+
+        assert halfway.told == 2
+        assert sorted(moved[:2] + moved[2:4]) == sorted([*names, moved[1]])
 
     story(tell)
 

@@ -159,3 +159,16 @@ async def test_a_credential_that_nobody_would_use_is_refused(book: Book) -> None
 
     assert await book.read() == ["PIC/two"]
     assert "elements.one.credential: an element of kind 'local' takes none" in book.logged[0]
+
+
+async def test_what_elements_that_are_not_in_force_would_have_of_a_pledge_goes_to_the_others(
+    book: Book,
+) -> None:
+    book.says("PIC", one=LOCAL, two=LOCAL, off={**LOCAL, "enabled": False}, bad={"kind": "lokal"})
+    await book.read()
+    some = {one.name: one.pledge for one in book.book.in_force() if one.name != "off"}
+    book.says("PIC", one=LOCAL, two=LOCAL, off=LOCAL, bad=LOCAL)
+    await book.read()
+
+    assert some == {"one": 0.5, "two": 0.5}
+    assert [one.pledge for one in book.book.in_force()] == [0.25] * 4

@@ -29,6 +29,7 @@ SSH: dict[str, Any] = {
 }
 WHOLE = {"shapes": [{"cores": 64, "whole_node": True}]}
 LOCAL: dict[str, Any] = {"kind": "local"}
+SLURM: dict[str, Any] = {"kind": "slurm"}
 
 
 def read(*said: dict[str, Any]) -> ElementEntry:
@@ -61,6 +62,31 @@ def read(*said: dict[str, Any]) -> ElementEntry:
             ),
             "pilot.stop_margin_s: found 3600 s, but shapes.1 runs for 3600 s",
         ),
+        (
+            read(LOCAL, {"shapes": [{"wall_s": 61}, {"wall_s": 60}]}),
+            "shapes.1.wall_s: found 60, expected more than 60 s, in which payloads are stopped",
+        ),
+        *(
+            (
+                read(SLURM, {"options": {"folder": "/shared", "extra": [word]}}),
+                f"options: extra: {word.partition('=')[0]}",
+            )
+            for word in (
+                *("--nodes=9", "--ntasks=4", "--array=1-9", "--output=/tmp/x", "--clusters=all"),
+                *("--arr=1-9", "--outp=/tmp/x", "--n=2", "--gpus-per-node=1", "--help"),
+            )
+        ),
+        *(
+            (
+                read(CONDOR, {"options": {"lines": [line]}}),
+                f"options: lines: {line.partition('=')[0].strip()} is said by pilotage itself",
+            )
+            for line in (
+                *("universe = local", "Executable = /bin/x", "output=x", "hold = True"),
+                *("+PilotageStamp = 1", "MY.Cmd = 1", "request_cpus = 9", "getenv = True"),
+                *("transfer_input_files = a", "periodic_remove = False", "max_retries = 3"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(entry: ElementEntry, why: str) -> None:
@@ -77,6 +103,9 @@ def test_what_cannot_be_is_refused_by_its_field(entry: ElementEntry, why: str) -
         read(KUBERNETES, {"credential": TOKEN}),
         read(CONDOR, WHOLE, {"options": {"node_cores": 64}}),
         read(SSH),
+        read(SLURM, {"options": {"folder": "/s", "extra": ["--constraint=avx2", "--nodelist=a"]}}),
+        read(CONDOR, {"options": {"lines": ["accounting_group = a", "+Out2 = 1"]}}),
+        read(LOCAL, {"shapes": [{"wall_s": 61}]}),
         read(LOCAL, WHOLE, {"pilot": {"stop_margin_s": 600}}),
     ],
 )

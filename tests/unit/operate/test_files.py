@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
+from pilotage.central.operate.datadir import tighten
 from pilotage.central.operate.files import RealBlobs, RealDisk
 from pilotage.central.ports import Blobs
 from tests.fake_central import FakeBlobs
@@ -167,3 +168,15 @@ def test_a_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert RealDisk().read(tmp_path / "key") is None
+
+
+@pytest.mark.parametrize(("mode", "was", "left"), [(0o755, "0755", 0o700), (0o700, "", 0o700)])
+def test_a_data_directory_that_is_open_to_others_is_closed(
+    mode: int, was: str, left: int, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+
+    assert tighten(data) == was
+    assert stat.S_IMODE(data.stat().st_mode) == left
