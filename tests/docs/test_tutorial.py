@@ -9,6 +9,7 @@ from .walkthrough import Block, Walk, agrees, blocks, commands
 
 PAGES = (
     "docs/tutorial.md",
+    "docs/data.md",
     "docs/python-api.md",
     "docs/workflows.md",
     "docs/operations/first-steps.md",
