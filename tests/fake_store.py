@@ -54,6 +54,8 @@ from .fake_store_slots import SlotData
 from .fake_store_transformations import FakeTransformations, TransformationData
 
 PROGRESS_MAX = 100
+KEPT = "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data"
+KEPT += " _action_data"
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
@@ -74,18 +76,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs, FakeRules):
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
         again = type(self)(clock_wall=self._clock_wall)
-        for part in (
-            "data",
-            "pilot",
-            "series",
-            "log",
-            "slot",
-            "mark",
-            "catalogue",
-            "rule",
-            "action",
-        ):
-            name = "_data" if part == "data" else f"_{part}_data"
+        for name in KEPT.split():
             setattr(again, name, copy.deepcopy(getattr(self, name)))
         again._transformation_data = self._transformation_data.again()
         for record in list(again._data.submissions.values()):
