@@ -55,6 +55,7 @@ from pilotage.proto.api_data import (
     KeyList,
     Lineage,
     ReplicaView,
+    RuleView,
 )
 from pilotage.proto.api_failures import Failures
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
@@ -774,6 +775,29 @@ class Client:
     ) -> ItemsReply:
         """Open or close a dataset, attach or detach files."""
         return self.loop.run(self.core.act_on_dataset(dataset, action, dids))
+
+    def add_rule(
+        self,
+        storages: Iterable[str],
+        *,
+        did: str = "",
+        query: Mapping[str, Any] | None = None,
+        copies: int = 1,
+    ) -> RuleView:
+        """Keep so many copies of a file, of a dataset, or of what meets a query."""
+        return self.loop.run(self.core.add_rule(storages, did=did, query=query, copies=copies))
+
+    def rules(self) -> list[RuleView]:
+        """Return all rules, and how far they are."""
+        return self.loop.run(self.core.rules())
+
+    def rule(self, id: int) -> RuleView:
+        """Return one rule."""
+        return self.loop.run(self.core.rule(id))
+
+    def drop_rule(self, id: int) -> None:
+        """Drop a rule; copies stay."""
+        self.loop.run(self.core.drop_rule(id))
 
     def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""

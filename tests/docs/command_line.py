@@ -99,9 +99,14 @@ def commands() -> list[str]:
     """Return every command with its verbs, as they are typed."""
     root, found = build(), list[str]()
     for name, *_ in COMMANDS:
-        verbs = _verbs(root[name])
-        found += [f"{name} {verb}" for verb in verbs] or [name]
+        found += _typed(root[name], name)
     return found
+
+
+def _typed(app: App, title: str) -> list[str]:
+    """Return a command, or those that it is the first words of."""
+    verbs = _verbs(app)
+    return [one for verb in verbs for one in _typed(app[verb], f"{title} {verb}")] or [title]
 
 
 def shared_app() -> App:
