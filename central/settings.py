@@ -188,7 +188,7 @@ class RetentionSettings(KeptDays, frozen=True):
     blob_hold_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a file that nothing names stays
 
 
-_Community = Annotated[str, Meta(pattern=whole("[a-z0-9][a-z0-9-]{0,31}"))]
+_Community = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))]
 
 
 class CommunitySettings(_Section, frozen=True):

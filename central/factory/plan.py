@@ -496,14 +496,23 @@ class _Planning:
         Only as many as others wait for who have less than theirs; these come in a later plan.
         """
         crowded = self._crowded()
+        mine: dict[str, int] = {}
+        for at in _places(crowded):
+            name = self._places[at].community
+            mine[name] = mine.get(name, 0) | 1 << at
         for one in unmet:
             jobs = one.jobs
             bits = one.demand.places & crowded if jobs > 0 else 0
             while bits and jobs > 0:
                 at = (bits & -bits).bit_length() - 1
-                bits &= ~self._bits_of[self._places[at].element]
+                place = self._places[at]
+                here = self._bits_of[place.element]
+                bits &= ~here
                 held = max(1, self._holds(at, one.demand))
-                jobs -= held * self._make_room(self._places[at], ceil(jobs / held))
+                made = self._make_room(place, ceil(jobs / held))
+                if not made:  # nor for the next demand
+                    crowded &= ~(here & mine[place.community])
+                jobs -= held * made
 
     def _make_room(self, place: Place, pilots: int) -> int:
         """Take back pilots of others that wait, for so many of a place; return how many."""
