@@ -69,7 +69,8 @@ def wrong_url(kind: str, url: str) -> tuple[str, str]:
     if not url.isprintable() or re.search(r"\s", url):
         return "url", "must hold neither blanks nor control characters"
     why = known.wrong(url)
-    return ("url", f"{url!r}: {why}") if why else ("", "")
+    shown = "" if "@" in url else f"{url!r}: "  # a password in it goes into no log
+    return ("url", f"{shown}{why}") if why else ("", "")
 
 
 def _split(url: str) -> urllib.parse.SplitResult | None:

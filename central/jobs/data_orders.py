@@ -19,7 +19,7 @@ from ..store.protocol import Store
 from .leases import Lease
 from .rendering import job_of
 
-COPIES_MAX = 8  # of one file that a pilot is told of
+COPIES_MAX = 4  # of one file that a pilot is told of: an answer holds many files
 _GONE = frozenset({FileState.LOST, FileState.REMOVED})
 
 

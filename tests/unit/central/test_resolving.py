@@ -1,0 +1,181 @@
+"""Which files a job reads, on the store in memory: found once, exact, refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.auth.callers import User
+from pilotage.central.data.checks import check_scopes
+from pilotage.central.data.resolve import Resolving, Settled
+from pilotage.central.data.rights import writing
+from pilotage.central.data.storages import StorageBook, Storages
+from pilotage.central.errors import Refused
+from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
+from pilotage.central.store.records import JobInput
+from pilotage.proto.catalogue import Did, ReplicaState
+from pilotage.proto.claims import Role
+from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
+from tests.fake_store import FakeStore
+
+COMMUNITY = "ctao"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> StorageBook:
+    http = "type: http\nurl: http://h/x\n"
+    texts = {
+        "pic": f"{http}sites: [PIC]\nnear: [PIC]\n",
+        "cscs": f"{http}sites: [CSCS, PIC]\nnear: [CSCS]\ndefault: true\n",
+        "all": f"{http}default: true\n",
+        "read": f"{http}writable: false\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    storages = Storages(tmp_path)
+    storages.look()
+    return storages.book
+
+
+def a_file(number: int, *storages: str, size: int = 1_000_000, dataset: str = "") -> NewFile:
+    return NewFile(
+        did=Did("sim", f"run{number}/f.h5"),
+        bytes=size,
+        adler32=f"{number:08x}",
+        metadata={"run": number, "kind": "odd" if number % 2 else "even"},
+        replicas=tuple(NewReplica(storage=one, path=f"p/{number}") for one in storages),
+        datasets=(Did("sim", dataset),) if dataset else (),
+    )
+
+
+@pytest.fixture
+async def store() -> FakeStore:
+    made = FakeStore()
+    files = [
+        a_file(1, "pic", dataset="set"),
+        a_file(2, "cscs", size=5_000_000, dataset="set"),
+        a_file(3, "all"),
+        a_file(4, "tape"),
+        a_file(5, "pic", "cscs"),
+    ]
+    await made.register_files(COMMUNITY, files, at=0.0, make_datasets=True)
+    lost = ReplicaChange(did=Did("sim", "run5/f.h5"), storage="pic", state=ReplicaState.BAD)
+    await made.change_replicas(COMMUNITY, [lost], at=1.0)
+    return made
+
+
+async def settled(store: FakeStore, book: StorageBook, job: Job) -> Settled:
+    resolving = Resolving(store, book, COMMUNITY)
+    return await resolving.settle(job, "jobs[0]", group="sim")
+
+
+def a_job(*inputs: DataInput, outputs: tuple[DataOutput, ...] = (), **fields: Any) -> Job:
+    return Job(command=("true",), data=JobData(inputs=inputs, outputs=outputs), **fields)
+
+
+def run(number: int, **fields: Any) -> DataInput:
+    return DataInput(did=f"sim:run{number}/f.h5", to=f"r{number}", **fields)
+
+
+async def test_inputs_are_files_in_the_order_of_the_job(
+    store: FakeStore, book: StorageBook
+) -> None:
+    by_query = DataInput(query={"kind": "odd", "run": {"<": 5}}, to="odd")
+    job = a_job(run(2), msgspec.structs.replace(by_query, to="other"), DataInput(did="sim:set"))
+    with pytest.raises(Refused, match="would both be"):  # run1/f.h5 and run2/f.h5, both f.h5
+        await settled(store, book, job)
+
+    found = await settled(store, book, a_job(run(2), run(3), run(2)))
+    assert found.inputs == (JobInput(0, 2), JobInput(1, 3))
+
+
+SITES: dict[str, tuple[list[int], list[str], list[str]]] = {
+    "one storage": ([1], ["PIC"], ["PIC"]),
+    "both see one": ([1, 2], ["PIC"], ["PIC"]),
+    "anywhere": ([3], [], []),
+    "a bad copy is none": ([5], ["CSCS", "PIC"], ["CSCS"]),
+}
+
+
+@pytest.mark.parametrize("which", SITES)
+async def test_a_job_runs_where_its_files_are(
+    which: str, store: FakeStore, book: StorageBook
+) -> None:
+    numbers, sites, preferred = SITES[which]
+    found = await settled(store, book, a_job(*map(run, numbers)))
+
+    assert list(found.job.needs[0].sites) == sites
+    assert found.job.preference == (Preference(sites=tuple(preferred)) if preferred else None)
+
+
+async def test_what_a_job_says_of_sites_still_holds(store: FakeStore, book: StorageBook) -> None:
+    own = Preference(sites=("X",))
+    needs = (Need(sites=("PIC", "X")), Need(banned_sites=("PIC",)), Need(cores_min=2))
+    found = await settled(store, book, a_job(run(2), needs=needs, preference=own))
+
+    assert [one.sites for one in found.job.needs] == [("PIC",), ("CSCS",), ("CSCS", "PIC")]
+    assert found.job.preference == own
+
+
+async def test_without_time_for_it_no_site_is_preferred(
+    store: FakeStore, book: StorageBook
+) -> None:
+    data = JobData(inputs=(run(1),), prefer_local_s=0)
+    found = await settled(store, book, Job(command=("true",), data=data))
+
+    assert found.job.preference is None
+
+
+def out(**fields: Any) -> DataOutput:
+    return DataOutput(pattern="*", **fields)
+
+
+REFUSALS: dict[str, Job] = {
+    "there is no file and no dataset sim:no": a_job(DataInput(did="sim:no")),
+    "no storage that is in force can give sim:run4/f.h5": a_job(run(4)),
+    "more than 1 files are found": a_job(DataInput(query={"kind": "odd"}, files_max=1)),
+    "no file that can be read is found by": a_job(DataInput(query={"run": 77})),
+    "query.colour": a_job(DataInput(query={"colour": "red"})),
+    "expected a number": a_job(DataInput(query={"run": "1"})),
+    "needs[0].scratch_mb: 3 is less than the 5.0 MB": a_job(run(2), needs=(Need(scratch_mb=3),)),
+    "its needs allow none of these": a_job(run(1), needs=(Need(sites=("CSCS",)),)),
+    "at PIC alone, and its needs": a_job(run(1), run(2), needs=(Need(banned_sites=("PIC",)),)),
+    "there is no storage 'no', only all, cscs, pic, read": a_job(outputs=(out(storages=("no",)),)),
+    "nothing is written to 'read'": a_job(outputs=(out(storages=("read",)),)),
+    "{run} is not known": a_job(outputs=(out(name="{run}"),)),
+    "no scope, dataset or metadata": a_job(outputs=(out(did="sim:a", dataset="sim:b"),)),
+}
+
+
+@pytest.mark.parametrize("word", REFUSALS)
+async def test_what_cannot_be_is_refused_by_name(
+    word: str, store: FakeStore, book: StorageBook
+) -> None:
+    with pytest.raises(Refused) as raised:
+        await settled(store, book, REFUSALS[word])
+
+    assert word in str(raised.value)
+    assert raised.value.field.startswith("jobs[0].")
+
+
+@pytest.mark.parametrize("scope", ["", "sim", "sim.raw", "simulation", "other", "{job}"])
+def test_outputs_go_to_scopes_of_the_owners_groups(scope: str) -> None:
+    caller = User(
+        issuer="me",
+        subject="ada",
+        name="Ada",
+        community=COMMUNITY,
+        groups=("sim",),
+        role=Role.USER,
+        expires_at=1e9,
+        jti="j",
+    )
+    datas = [JobData(outputs=(out(scope=scope),))]
+    datas += [JobData(outputs=(out(dataset=f"{scope}:x"),))] if scope else []
+    for data in datas:
+        if scope in ("", "sim", "sim.raw"):
+            check_scopes(data, "sim", writing(caller), "data")
+        else:
+            with pytest.raises(Refused, match="a scope of one of your groups"):
+                check_scopes(data, "sim", writing(caller), "data")

@@ -1,0 +1,41 @@
+"""`pilotage storage check`: what it says of a folder of files."""
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cli.main import run
+
+GOOD = "type: file\nurl: file:///data\n"
+
+
+def test_good_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    code = run(["storage", "check", str(tmp_path)])
+    said = capsys.readouterr()
+
+    assert (code, said.out, said.err) == (0, "a: file file:///data\n", "")
+
+
+def test_each_bad_file_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(f"{GOOD}colour: red\n")
+    (tmp_path / "c.yaml").write_text("type: http\nurl: http://me:secret@h/\n")
+    code = run(["storage", "check", str(tmp_path)])
+    said = capsys.readouterr()
+
+    assert code == 1
+    assert f"{tmp_path}/b.yaml:3: colour" in said.err
+    assert f"{tmp_path}/c.yaml:2: url" in said.err and "password" in said.err
+    assert "secret" not in said.err
+
+
+def test_without_a_folder_it_is_a_slip_of_the_pen(tmp_path: Path) -> None:
+    assert run(["storage", "check", str(tmp_path / "no")]) == 2
+
+
+@pytest.mark.parametrize("words", [["put", "no-file", "a:b"], ["get"]])
+def test_files_that_cannot_be_meant_are_refused_before_anybody_is_asked(words: list[str]) -> None:
+    assert run(["data", *words]) == 2
