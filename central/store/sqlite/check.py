@@ -36,6 +36,7 @@ CHECKS: Final = (
     ("check_orphans", "rows that belong to nothing"),
     ("check_references", "references"),
     ("check_pilot_logs", "logs of pilots"),
+    ("check_catalogue", "files of the catalogue"),
 )
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.pilot_logs import LogLine, LogSource
+from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import check, open_sqlite
 from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
+from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
 from tests.contract.store.rows import (
@@ -43,7 +46,27 @@ async def a_store(path: Path) -> None:
     source = LogSource(pilot="pilot-1", community="ctao", site="PIC", element="e", host="wn1")
     line = LogLine(n=1, at=1.0, event="ended", job=done, epoch=1)
     await store.keep_pilot_log(source, [line], at=1.0, bytes_max=9_999)
+    await some_files(store)
     await store.close()
+
+
+async def some_files(store: Store) -> None:
+    """Register files 1 to 40, whose runs are their own, in a dataset; make the first one Lost."""
+    dataset = Did("prod6", "all")
+    files = [
+        NewFile(
+            did=Did("prod6", f"run{n}"),
+            bytes=n,
+            adler32="00000001",
+            metadata={"run": n, "site": "PIC", "good": n > 3, "name.of-it": f"r{n}"},
+            replicas=(NewReplica(storage="disk", path="p"),),
+            datasets=(dataset,),
+        )
+        for n in range(1, 41)
+    ]
+    await store.register_files("ctao", files, at=1.0, make_datasets=True)
+    bad = ReplicaChange(did=Did("prod6", "run1"), storage="disk", state=ReplicaState.BAD)
+    await store.change_replicas("ctao", [bad], at=1.0)
 
 
 def _never(why: str) -> None:
@@ -114,6 +137,15 @@ SPOILT = {
     "UPDATE log_parcel SET source_id = 9": "parcel 1 of a log belongs to no pilot",
     "DELETE FROM log_parcel": "job 1 is named for parcel 1 of a log, which is not there",
     "DELETE FROM log_job": "parcel 1 of a log is about job 1, which does not name it",
+    "UPDATE file SET own = '{\"run\":99}' WHERE file_id = 2": "file 2 has a value of its own of ru",
+    "UPDATE file SET own = NULL WHERE file_id = 2": "finds a value of run of file 2, which has no",
+    "DELETE FROM own_value WHERE file_id = 7": "file 7 has a value of its own of name.of-it that n",
+    "UPDATE file SET state = 'Missing' WHERE file_id = 3": "file 3 is Missing, which its copies do",
+    "UPDATE replica SET state = 'Bad' WHERE file_id = 4": "file 4 is Available, which its copies d",
+    "UPDATE file SET set_id = 99 WHERE file_id = 5": "file 5 has metadata 99, which are not there",
+    "INSERT INTO replica VALUES (99, 'x', 'p', 'Bad', 0)": "a copy at x is of file 99, which is no",
+    "DELETE FROM dataset": "file 1 lies in dataset 1, and one of them is not there",
+    "UPDATE counter SET next = 3 WHERE name = 'file_change'": "counter file_change stands at 3, bu",
     "UPDATE job SET class_id = 55 WHERE job_id = 8": "of job names a row of class that is not ther",
 }
 

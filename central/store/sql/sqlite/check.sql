@@ -120,6 +120,11 @@ SELECT format('counter %s stands at %d, but %d is in use', name, next, used)
                CASE c.name WHEN 'job' THEN (SELECT max(job_id) FROM job)
                            WHEN 'attempt' THEN (SELECT max(attempt_id) FROM attempt)
                            WHEN 'submission' THEN (SELECT max(submission_id) FROM submission)
+                           WHEN 'file' THEN (SELECT max(file_id) FROM file)
+                           WHEN 'file_change' THEN (SELECT max(seq) FROM file)
+                           WHEN 'dataset' THEN (SELECT max(dataset_id) FROM dataset)
+                           WHEN 'rule' THEN (SELECT max(rule_id) FROM rule)
+                           WHEN 'transfer' THEN (SELECT max(transfer_id) FROM transfer)
                END AS used
           FROM counter AS c)
  WHERE used >= next
