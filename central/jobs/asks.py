@@ -154,7 +154,9 @@ class Asks:
         matcher = self._queue.matcher
         leases: list[Lease] = []
         try:
-            first = await self._attempt_ids.take(len(matches)) if matches else 0
+            first = self._attempt_ids.at_hand(len(matches))
+            if first is None:
+                first = await self._attempt_ids.take(len(matches))
             now = self._clock.monotonic()
             leases = [
                 self._lease(presence, n, match, first + i, now) for i, match in enumerate(matches)

@@ -12,13 +12,19 @@ class AttemptIds:
         self._store = store
         self._next = self._end = 0
 
+    def at_hand(self, count: int) -> int | None:
+        """Return what `take` does, or None where it would have to ask."""
+        taken = self._next
+        if self._end - taken < count:
+            return None
+        self._next += count
+        return taken
+
     async def take(self, count: int) -> int:
         """Return the first of `count` consecutive ids."""
-        while self._end - self._next < count:
+        while (taken := self.at_hand(count)) is None:
             size = max(BLOCK, count)
             first = await self._store.reserve_attempts(size)
             if self._end - self._next < count:  # another call may have refilled meanwhile
                 self._next, self._end = first, first + size
-        taken = self._next
-        self._next += count
         return taken

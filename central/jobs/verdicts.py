@@ -69,23 +69,32 @@ def believed(report: Report, *, lived_s: float, cores: int) -> Report:
     says beyond that would be charged to the owner of the job, and date its end to another day.
     """
     usage = report.usage
-    if usage is None and 0.0 <= report.ago_s <= lived_s:
-        return report
-    longest_s = lived_s * (1 + DRIFT) + GRACE_S
-    ago_s = min(max(0.0, report.ago_s), lived_s)
     if usage is not None:
-        wall_s = min(usage.wall_s, longest_s)
-        frozen_s = min(usage.frozen_s, longest_s - wall_s)
-        cpu_s = min(usage.cpu_s, longest_s * max(cores, CORES_USED_MAX))
-        most = int(longest_s * BYTES_A_SECOND_MAX)
-        came, went = min(usage.bytes_in, most), min(usage.bytes_out, most)
-        if (wall_s, frozen_s, cpu_s) != (usage.wall_s, usage.frozen_s, usage.cpu_s):
-            usage = altered(usage, wall_s=wall_s, frozen_s=frozen_s, cpu_s=cpu_s)
-        if (came, went) != (usage.bytes_in, usage.bytes_out):
-            usage = altered(usage, bytes_in=came, bytes_out=went)
-    if usage is report.usage and ago_s == report.ago_s:
+        usage = _believed(usage, longest_s=lived_s * (1 + DRIFT) + GRACE_S, cores=cores)
+    if usage is report.usage and 0.0 <= report.ago_s <= lived_s:
         return report
-    return altered(report, ago_s=ago_s, usage=usage)
+    return altered(report, ago_s=min(max(0.0, report.ago_s), lived_s), usage=usage)
+
+
+def _believed(usage: Usage, *, longest_s: float, cores: int) -> Usage:
+    """Return what may have been used within `longest_s`."""
+    cpu_max_s, bytes_max = longest_s * max(cores, CORES_USED_MAX), longest_s * BYTES_A_SECOND_MAX
+    if (
+        usage.wall_s + usage.frozen_s <= longest_s
+        and usage.cpu_s <= cpu_max_s
+        and usage.bytes_in <= bytes_max
+        and usage.bytes_out <= bytes_max
+    ):
+        return usage
+    wall_s = min(usage.wall_s, longest_s)
+    return altered(
+        usage,
+        wall_s=wall_s,
+        frozen_s=min(usage.frozen_s, longest_s - wall_s),
+        cpu_s=min(usage.cpu_s, cpu_max_s),
+        bytes_in=min(usage.bytes_in, int(bytes_max)),
+        bytes_out=min(usage.bytes_out, int(bytes_max)),
+    )
 
 
 @dataclass(frozen=True)

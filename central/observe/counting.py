@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .events import EVENTS, Log
+from .events import EVENTS, JsonLog, Log
 
 
 class CountingLog:
@@ -11,11 +11,13 @@ class CountingLog:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._left_out = log.leaves_out if isinstance(log, JsonLog) else frozenset[str]()
         self.counts: Counter[str] = Counter(dict.fromkeys(EVENTS, 0))
 
     def __call__(self, event: str, **fields: Any) -> None:
         self.counts[event] += 1
-        self._log(event, **fields)
+        if event not in self._left_out:
+            self._log(event, **fields)
 
 
 def counting(log: Log) -> CountingLog:

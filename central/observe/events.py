@@ -163,11 +163,11 @@ class JsonLog:
 
     def __init__(self, out: IO[bytes] | None = None, *, debug: bool = False) -> None:
         self._out = out or sys.stderr.buffer
-        self._debug = debug
+        self.leaves_out = frozenset[str]() if debug else QUIET
         self._left_out = 0
 
     def __call__(self, event: str, **fields: Any) -> None:
-        if event in QUIET and not self._debug:
+        if event in self.leaves_out:
             return
         wrong = EVENTS[event].symmetric_difference(fields)
         assert not wrong, f"event {event} has other fields: {sorted(wrong)}"
