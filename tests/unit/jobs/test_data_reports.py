@@ -1,0 +1,146 @@
+"""What reports say of data, judged: what is published, what is believed of copies."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from pilotage.central.jobs.data_reports import DataReports, as_written
+from pilotage.central.jobs.leases import Lease
+from pilotage.central.jobs.verdicts import result
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.records import End, JobInput, NewJob, NewSubmission
+from pilotage.proto.catalogue import Did, ReplicaState
+from pilotage.proto.job import DataOutput, Job, JobData
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import How, Report
+from pilotage.proto.storages import BadCopy, Published
+from tests.builders import a_lease, an_ended
+from tests.fake_store import FakeStore
+
+
+class Rig:
+    """A store with one job that has data and reads run1, and the catalogue with run1 and run2."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.log: list[str] = []
+        queue = SimpleNamespace(classes={1: SimpleNamespace(owner_id=3)})
+        self.data = DataReports(self.store, cast(Any, queue), self._note)
+
+    def _note(self, event: str, **fields: object) -> None:
+        self.log.append(event)
+
+    async def begin(self, *, has_data: bool = True) -> Lease:
+        files = [
+            NewFile(
+                did=Did("dpps", f"run{i}"),
+                bytes=3,
+                adler32="00000001",
+                replicas=(NewReplica(storage="web", path=f"p/{i}"),),
+            )
+            for i in (1, 2)
+        ]
+        await self.store.register_files("ctao", files, at=0.0)
+        data = JobData(outputs=(DataOutput(pattern="*"),)) if has_data else None
+        body = msgspec.json.encode(Job(command=("true",), data=data))
+        new = NewSubmission(
+            community="ctao", owner_id=3, key="k", body_hash="h", name="", template=None, at=0.0
+        )
+        row = NewJob(class_id=1, body=body, inputs=(JobInput(0, 1),))
+        record = await self.store.submit(new, [row])
+        return a_lease(job=record.ranges[0][0])
+
+    async def looked_at(self, lease: Lease, report: Report) -> End:
+        change = result(lease, report, at=5.0)
+        found = await self.data.looked_at(lease, report, change, 5.0)
+        assert isinstance(found, End)
+        return found
+
+    async def states(self) -> list[str]:
+        copies = await self.store.replicas_of([1, 2])
+        return [copies[i][0].state.value for i in (1, 2)]
+
+
+def stored(lease: Lease, **fields: object) -> Published:
+    given: dict[str, object] = {
+        "rule": 0,
+        "name": "a",
+        "storage": "web",
+        "path": f"ctao/{lease.job}/1/a",
+        "size_bytes": 3,
+        "adler32": "00000001",
+        "sha256": "0" * 64,
+    }
+    return Published(**{**given, **fields})  # type: ignore[arg-type]
+
+
+def ended(lease: Lease, *, exit_code: int = 0, **fields: object) -> Report:
+    report = an_ended(job=lease.job, exit_code=exit_code)
+    return replace(report, **fields)  # type: ignore[arg-type]
+
+
+async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    good = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
+    bad = await rig.looked_at(lease, ended(lease, exit_code=3, published=(stored(lease),)))
+
+    assert good.publication is not None
+    assert [str(one.did) for one in good.publication.files] == [f"dpps:{lease.job}/a"]
+    assert good.publication.files[0].owner_id == 3
+    assert (bad.publication, bad.new) == (None, JobState.FAILED)
+    assert as_written(good) is good
+    good.publication.clash = "dpps:x: other bytes"
+    written = as_written(good)
+    assert isinstance(written, End)
+    assert written.new is JobState.FAILED
+    assert written.reason == "its data are not published: dpps:x: other bytes"
+
+
+LIES: dict[str, dict[str, object]] = {
+    "a place of another job": {"path": "ctao/999/1/a"},
+    "an output that there is not": {"rule": 7},
+    "metadata that are none": {"metadata": '{"a": {"b": 1}}'},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_what_cannot_be_published_fails_the_job_at_once(lie: str) -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    lease.retries = 5
+    change = await rig.looked_at(lease, ended(lease, published=(stored(lease, **LIES[lie]),)))
+
+    assert (change.new, change.failed, change.publication) == (JobState.FAILED, True, None)
+    assert change.reason.startswith("its data are not published: a: ")
+
+
+async def test_a_job_without_data_publishes_nothing_whatever_is_said() -> None:
+    rig = Rig()
+    lease = await rig.begin(has_data=False)
+    change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
+
+    assert (change.new, change.publication) == (JobState.FAILED, None)
+
+
+async def test_copies_are_called_bad_that_the_job_reads_and_no_others() -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    bad = (
+        BadCopy("dpps:run2", "web", "p/2", "not of this job"),
+        BadCopy("dpps:run1", "web", "p/other", "another place"),
+        BadCopy("dpps:run1", "tape", "p/1", "another storage"),
+        BadCopy("nonsense", "web", "p/1", "no name"),
+    )
+    report = ended(lease, exit_code=1, how=How.EXITED, bad_copies=bad)
+    await rig.looked_at(lease, report)
+    assert (await rig.states(), rig.log) == (["Available", "Available"], [])
+
+    right = BadCopy("dpps:run1", "web", "p/1", "its adler32 is …")
+    for _ in range(2):  # repeated, it changes nothing
+        await rig.looked_at(lease, ended(lease, exit_code=1, bad_copies=(right,)))
+    assert await rig.states() == [ReplicaState.BAD.value, "Available"]
+    assert rig.log == ["copy_bad"]
