@@ -26,6 +26,7 @@ WRONG = {
     "matcher.compatible": ("{el9: [el9]}", "compatible.el9: each other platform stands there once"),
     "matcher.running": ("[{where: PIC, by: type, value: User, most: -1}]", r"running\[0\].most"),
     "matcher.half_life_s": ("0", "matcher.half_life_s"),
+    "community.others": ("[lst, local]", "others: 'local' stands there twice, or is the name"),
 }
 
 
@@ -137,6 +138,13 @@ def test_a_wrong_value_is_named_by_its_line_or_by_what_set_it(tmp_path: Path) ->
         load(file, {"PILOTAGE_MATCHER__BANNED": "[P IC]"}, right)
     with pytest.raises(BadSetting, match="^--set log.level: expected text: debug or info"):
         load(file, {}, {**right, "log.level": "loud"})
+
+
+def test_communities_are_named_as_tokens_name_them() -> None:
+    given = {"community.name": "vo.cta.in2p3.fr", "community.others": "[LST]"}
+
+    assert load(None, {}, given).community.names == ("vo.cta.in2p3.fr", "LST")
+    assert load(None, {}).community.names == ("local",)
 
 
 def test_variables_of_pilots_are_none_of_the_central() -> None:
