@@ -1,6 +1,6 @@
 """What people do with the catalogue: rights, bodies into records, records into what is shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pilotage.proto.api_data import (
@@ -40,6 +40,7 @@ from pilotage.proto.catalogue import (
     checked_metadata,
     parse_query,
 )
+from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User
@@ -62,6 +63,7 @@ from ..store.catalogue import (
 from ..store.records import Owner
 from .protocol import Catalogue
 from .rights import Writing, community_of, writing
+from .storages import Storages
 
 
 class Owners(Protocol):
@@ -77,8 +79,11 @@ Item = TypeVar("Item")
 class CatalogueService:
     """The catalogue, for faces."""
 
-    def __init__(self, catalogue: Catalogue, owners: Owners, log: Log) -> None:
+    def __init__(
+        self, catalogue: Catalogue, owners: Owners, log: Log, storages: Storages | None = None
+    ) -> None:
         self._catalogue, self._owners, self._log = catalogue, owners, log
+        self._storages = storages or Storages()
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -161,10 +166,18 @@ class CatalogueService:
             did = Did.parse(one.did)
             if not right.takes(did.scope):
                 raise NotRight("did", one.did, right.refusal(did.scope))
+            for copy in one.replicas:
+                self._check_storage(copy.storage)
             return _new_file(one, did, owner.owner_id)
 
         files = judged.each(made)
         return judged.reply(await self._catalogue.register(community, files))
+
+    def _check_storage(self, name: str) -> None:
+        """Refuse a storage that is not there. Where there is none at all, copies lie elsewhere."""
+        known = {*self._storages.book.storages, *self._storages.book.troubles}
+        if known and name not in known:
+            raise NotRight("replicas.storage", name, f"one that is there: {_nearest(name, known)}")
 
     async def set_metadata(self, caller: User, asked: MetadataRequest, /) -> ItemsReply:
         community = community_of(caller)
@@ -386,6 +399,10 @@ def _new_file(one: FileItem, did: Did, owner_id: int) -> NewFile:
         datasets=tuple(Did.parse(text, "datasets") for text in one.datasets),
         owner_id=owner_id,
     )
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return unknown(word, known, what="storage")
 
 
 def _keys(keys: Sequence[str]) -> tuple[str, ...]:

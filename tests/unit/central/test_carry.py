@@ -23,14 +23,52 @@ from tests.fake_store import FakeStore
 FILES = 5
 
 
-class World(FakeStore):
-    """A store whose jobs are those that the carrier submits; what it says of them is told here."""
+class Store(FakeStore):
+    """A store whose jobs end as it is told here."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock_wall=clock.wall)
+        self.ended: dict[int, tuple[JobState, str]] = {}
+
+    async def job(self, job_id: int) -> JobRow | None:
+        state, reason = self.ended.get(job_id, (JobState.RUNNING, ""))
+        return JobRow(
+            job_id=job_id,
+            submission_id=1,
+            submission_name="",
+            class_id=1,
+            community="ctao",
+            group="users",
+            owner="ada",
+            owner_id=1,
+            type="Transfer",
+            name=None,
+            state=state,
+            epoch=1,
+            round=1,
+            priority=5,
+            failures=0,
+            losses=0,
+            reason=reason,
+            status="",
+            site="",
+            pilot="",
+            wanted=None,
+            exit_code=None,
+            submitted_at=0.0,
+            started_at=None,
+            ended_at=None,
+            deleted=False,
+        )
+
+
+class World:
+    """A carrier, and whom it gives jobs to."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        super().__init__(clock_wall=self.clock.wall)
+        self.store = Store(self.clock)
         self.jobs: dict[str, Job] = {}  # by key, in the order of their ids
-        self.ended: dict[int, tuple[JobState, str]] = {}
         self.refusal: Refused | None = None
         self.said: list[str] = []
         entry = StorageEntry(type="file", url="file:///x", transfers_max=2)
@@ -40,14 +78,12 @@ class World(FakeStore):
 
     def new_carrier(self) -> Carrier:
         """Return the carrier of a central that has just started."""
-        return Carrier(self, self.storages, self, clock=self.clock, log=self._log)
+        return Carrier(self.store, self.storages, self, clock=self.clock, log=self._log)
 
     def _log(self, event: str, **fields: Any) -> None:
         self.said.append(event)
 
-    async def submit(  # type: ignore[override]  # of jobs, as the service of submissions has it
-        self, caller: User, body: Submission, /, *, body_hash: str
-    ) -> Submitted:
+    async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted:
         if self.refusal is not None:
             raise self.refusal
         assert (caller.subject, caller.groups) == ("ada", ("users",))
@@ -57,20 +93,9 @@ class World(FakeStore):
         place = list(self.jobs).index(body.key) + 1
         return Submitted(submission=place, count=1, ids=[IdRange(first=place, count=1)])
 
-    async def job(self, job_id: int) -> JobRow | None:
-        state, reason = self.ended.get(job_id, (JobState.RUNNING, ""))
-        return msgspec.convert(
-            {
-                **dict.fromkeys(JobRow.__struct_fields__),
-                "state": state,
-                "reason": reason,
-            },
-            _Row,
-        )  # type: ignore[return-value]
-
     async def begin(self, copies: int = 2) -> None:
         ada = Owner(community="ctao", issuer="here", subject="ada")
-        owner = await self.owner(ada)
+        owner = await self.store.owner(ada)
         files = [
             NewFile(
                 did=Did("users", f"run{n}.h5"),
@@ -81,7 +106,7 @@ class World(FakeStore):
             )
             for n in range(FILES)
         ]
-        await self.register_files("ctao", files, at=0.0)
+        await self.store.register_files("ctao", files, at=0.0)
         new = NewRule(
             community="ctao",
             owner=owner,
@@ -91,17 +116,17 @@ class World(FakeStore):
             copies=copies,
             storages=("pic", "cscs"),
         )
-        await self.add_rule(new, at=0.0)
+        await self.store.add_rule(new, at=0.0)
 
     async def turn(self, times: int = 1) -> RuleRow:
         for _ in range(times):
             self.clock.move(60.0)
             await self.carrier.turn()
-        return (await self.rules())[0]
+        return (await self.store.rules())[0]
 
     async def end(self, job_id: int, *, why: str = "") -> None:
         """End a job; done, its copy is published."""
-        self.ended[job_id] = (JobState.FAILED if why else JobState.DONE, why)
+        self.store.ended[job_id] = (JobState.FAILED if why else JobState.DONE, why)
         job = list(self.jobs.values())[job_id - 1]
         assert job.data is not None
         if not why:
@@ -109,14 +134,7 @@ class World(FakeStore):
             did = Did.parse(job.data.outputs[0].did)
             good = ReplicaState.AVAILABLE
             change = ReplicaChange(did=did, storage=storage, state=good, path="q")
-            await self.change_replicas("ctao", [change], at=0.0)
-
-
-class _Row(msgspec.Struct):
-    """What of a job's row is looked at here."""
-
-    state: JobState
-    reason: str
+            await self.store.change_replicas("ctao", [change], at=0.0)
 
 
 def counts(row: RuleRow) -> tuple[int, ...]:
@@ -142,7 +160,7 @@ async def test_missing_copies_become_jobs_as_many_as_a_storage_takes() -> None:
     assert counts(done) == (10, 0, 0, 0)
     assert done.state is RuleState.OK
     assert len(world.jobs) == FILES
-    assert await world.transfers() == []
+    assert await world.store.transfers() == []
 
 
 async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
@@ -156,9 +174,9 @@ async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
         metadata={"run": 9},
         replicas=(NewReplica(storage="elsewhere", path="p"),),
     )
-    await world.register_files("ctao", [new], at=0.0)
+    await world.store.register_files("ctao", [new], at=0.0)
     bad = ReplicaChange(did=Did("users", "run1.h5"), storage="pic", state=ReplicaState.BAD)
-    await world.change_replicas("ctao", [bad], at=0.0)
+    await world.store.change_replicas("ctao", [bad], at=0.0)
     row = await world.turn(2)
 
     assert ok.state is RuleState.OK and counts(ok) == (5, 0, 0, 0)
@@ -201,19 +219,19 @@ async def test_a_refused_job_is_a_failure_that_says_why() -> None:
 
     assert row.why == "no site reaches both storages"
     assert world.jobs == {}
-    assert all(not one.is_open for one in await world.transfers())
+    assert all(not one.is_open for one in await world.store.transfers())
 
 
 async def test_what_was_ordered_before_a_crash_is_submitted_once() -> None:
     world = World()
     await world.begin()
-    file_ids = [row.file_id for row in await world.files_changed("ctao", 0, limit=9)]
-    rule = (await world.rules())[0].rule_id
-    (ordered,) = await world.order_transfers([(rule, file_ids[0], "cscs")])
+    file_ids = [row.file_id for row in await world.store.files_changed("ctao", 0, limit=9)]
+    rule = (await world.store.rules())[0].rule_id
+    (ordered,) = await world.store.order_transfers([(rule, file_ids[0], "cscs")])
     for _ in range(3):  # it crashed before the job's number was kept
         world.carrier = world.new_carrier()
         await world.turn()
 
-    kept = {one.transfer_id: one.job_id for one in await world.transfers()}
+    kept = {one.transfer_id: one.job_id for one in await world.store.transfers()}
     assert kept[ordered.transfer_id] == 1
     assert len(world.jobs) == 2
