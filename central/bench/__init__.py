@@ -14,6 +14,7 @@ from .render import as_table, into_page
 NAMES = (
     "submit",
     "catalogue",
+    "transformations",
     "latency",
     "noop",
     "pilot",

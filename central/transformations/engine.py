@@ -201,7 +201,7 @@ class Engine:
         new.ends.extend(reversed(last))
         before = self._lives.get(row.transformation_id)
         if before is not None and not anew:
-            new.pool, new.shared = before.pool, before.shared
+            new.pool, new.shared, new.is_whole = before.pool, before.shared, before.is_whole
         self._lives[row.transformation_id] = new
         if row.state not in TAKES_INPUTS:
             self._index.drop(row.transformation_id)

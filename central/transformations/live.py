@@ -49,6 +49,7 @@ class Live:
     ends: deque[TaskState] = field(default_factory=lambda: deque[TaskState](maxlen=SPREAD_OF))
     pool: dict[Key, File] | None = None  # inputs that wait; None: to be read
     shared: dict[Key, File] = field(default_factory=dict[Key, File])  # side inputs, with the pool
+    is_whole: bool = True  # the pool has all that waits
     dirty: bool = True  # tasks may have to be made
     look: bool = True  # it may be done
     due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
@@ -106,7 +107,7 @@ class Live:
     def came(self, file: File) -> None:
         """An input has come, or come back."""
         self.look = self.dirty = True
-        if self.pool is not None:
+        if self.pool is not None and self.is_whole:
             once = self.doc.inputs[file.input_no].use == "once"
             (self.pool if once else self.shared)[file.file_id, file.input_no] = file
 

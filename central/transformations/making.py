@@ -1,5 +1,6 @@
 """Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from ..jobs.scope import Owners
 from ..jobs.sizes import check_size
 from ..jobs.software import needs_of
 from ..jobs.submit import Submissions
+from ..jobs.turns import by_and_by
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.catalogue import FileRow
@@ -29,6 +31,8 @@ from .jobs_of import TaskOf, task_of
 from .live import NEVER, Live
 
 PAGE: Final = 1_000
+POOL_MAX: Final = 20_000  # inputs that are held of those that wait, twice what a group may have
+A_TURN: Final = 32  # tasks that are made up before others get their turn
 CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
 
 _encode = msgspec.json.encode
@@ -62,6 +66,9 @@ class Making:
         if live.doc.inputs and live.pool is None:
             await self._read(live)
         groups = self._groups(live)
+        if not groups and not live.is_whole and live.room() > 0:
+            await self._read(live)  # those that were read have gone but for a few
+            groups = self._groups(live)
         if not groups:
             return False
         tasks, ready = await self._tasks(live, groups)
@@ -91,7 +98,11 @@ class Making:
         return True
 
     async def _read(self, live: Live) -> None:
-        """Read what waits, and put aside what cannot be read any more."""
+        """Read what waits, and put aside what cannot be read any more.
+
+        Where many wait and the rule takes them in their order, only the first of them.
+        """
+        most = POOL_MAX if live.doc.grouping.rule == "count" else sys.maxsize
         pool: dict[tuple[int, int], File] = {}
         shared: dict[tuple[int, int], File] = {}
         for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
@@ -107,10 +118,10 @@ class Making:
                 ]
                 if moves:
                     await self._store.move_inputs(moves, self._clock.wall())
-                if len(rows) < PAGE:
+                if len(rows) < PAGE or len(pool) >= most:
                     break
                 after = (rows[-1].file_id, rows[-1].input_no)
-        live.pool, live.shared = pool, shared
+        live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
 
     def _groups(self, live: Live) -> list[tuple[Group, tuple[File, ...]]]:
         """Return the groups that become tasks now, each with its side inputs."""
@@ -126,7 +137,7 @@ class Making:
             list(live.pool.values()),
             live.plan,
             now=self._clock.wall(),
-            closing=live.closes_groups,
+            closing=live.closes_groups and live.is_whole,
         )
         ready = [(group, side) for group in found if (side := _beside(live, group)) is not None][
             :most
@@ -144,7 +155,9 @@ class Making:
         bodies: list[tuple[TaskOf, bytes]] = []
         size = 0
         settling = await self._settling(live, groups)
-        for number, (group, side) in enumerate(groups, live.row.tasks_made + 1):
+        number = live.row.tasks_made
+        async for group, side in by_and_by(groups, self._clock, a_turn=A_TURN):
+            number += 1
             task = task_of(
                 live.template,
                 transformation_id=live.id,
@@ -158,7 +171,10 @@ class Making:
             if bodies and size > CHUNK_BYTES_MAX:
                 break
             bodies.append((task, body))
-        settled = [await settling.settle(live, task) for task, _ in bodies]
+        settled = [
+            await settling.settle(live, task)
+            async for task, _ in by_and_by(bodies, self._clock, a_turn=A_TURN)
+        ]
         wanted = [self._class(live, one.job) for one in settled]
         infos, _ = await self._classes.intern(wanted)
         at = self._clock.wall()

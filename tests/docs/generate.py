@@ -15,7 +15,14 @@ from pilotage.central.observe.metrics import METRICS, VALUES_MAX
 from pilotage.central.settings import KeptDays, Settings
 from pilotage.matcher.rules import RunningLimit, StartLimit
 from pilotage.pilot import events as pilot_log
-from pilotage.proto import job, job_states, messages, pilot_states
+from pilotage.proto import (
+    job,
+    job_states,
+    messages,
+    pilot_states,
+    transformation,
+    transformation_states,
+)
 from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS, Code
 
@@ -35,6 +42,9 @@ _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
     *(job.JobData, job.DataInput, job.DataOutput),
 )
+_TRANSFORMATION_STRUCTS: Final = (
+    *(transformation.Transformation, transformation.InputSpec, transformation.Grouping),
+)
 
 
 def job_states_page() -> str:
@@ -53,6 +63,36 @@ def pilot_states_page() -> str:
         heard again runs on: a long network cut has healed.
     """
     return _page("States of a pilot", "proto/pilot_states.py", text, f"```mermaid\n{drawing}```\n")
+
+
+def transformation_states_page() -> str:
+    text = """
+        *Scouting*, *flushing* and *looking for inputs* are marks that are shown beside the state of
+        a transformation, *inherited* beside that of a file. [Transformations](transformations.md)
+        tells what the verbs do.
+    """
+    states = transformation_states
+    drawings = (
+        ("Transformations", mermaid(states.TRANSFORMATIONS, states.START, states.FINAL)),
+        ("Their tasks", mermaid(states.TASKS, states.TASK_START, states.TASK_FINAL)),
+        ("Their inputs", mermaid(states.INPUTS, states.INPUT_START, frozenset())),
+    )
+    sections = [f"## {title}\n\n```mermaid\n{drawing}```\n" for title, drawing in drawings]
+    source = "proto/transformation_states.py"
+    return _page("States of transformations", source, text, *sections)
+
+
+def transformation_files_page() -> str:
+    text = """
+        What `pilotage transformation add`, the Python API and `POST /v1/transformations` accept. A
+        key that is not listed here is refused by name. [Transformations](transformations.md) has
+        examples, [job description](job-description.md) what a job may say.
+    """
+    sections = (
+        f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
+        for struct in _TRANSFORMATION_STRUCTS
+    )
+    return _page("Transformation files", "proto/transformation.py", text, *sections)
 
 
 def job_description_page() -> str:
@@ -219,6 +259,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "roles.md": roles_page,
     "site-files.md": site_files_page,
     "storage-files.md": storage_files_page,
+    "transformation-files.md": transformation_files_page,
+    "transformation-states.md": transformation_states_page,
     "workflow-files.md": workflow_files_page,
 }
 

@@ -11,6 +11,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/data.md",
     "docs/python-api.md",
+    "docs/transformations.md",
     "docs/workflows.md",
     "docs/operations/first-steps.md",
     "docs/operations/shares-and-limits.md",

@@ -259,7 +259,11 @@ def _make(
     session.run("insert_tasks", (first, len(tasks), transformation_id, made + 1, job, new.at))
     session.run("mark_jobs_of_tasks", (first, job, len(tasks)))
     if taken:
-        session.run("assign_inputs", (transformation_id, wanted, first, new.at))
+        rows = [
+            (transformation_id, file_id, number, first + place, new.at)
+            for file_id, number, place in taken
+        ]
+        session.many("assign_input", rows)
     files = [
         (file_id, place)
         for place, task in enumerate(tasks)

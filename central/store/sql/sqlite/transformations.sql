@@ -73,12 +73,11 @@ SELECT count(*)
     ON i.transformation_id = ?1 AND i.file_id = w.value ->> 0 AND i.input_no = w.value ->> 1
  WHERE i.state = 'Unused';
 
--- name: assign_inputs
--- ?1 transformation, ?2 JSON as above, ?3 the first task, ?4 at
-UPDATE input SET state = 'Assigned', task_id = ?3 + (w.value ->> 2), changed_at = ?4, inherited = 0
-  FROM json_each(?2) AS w
- WHERE input.transformation_id = ?1 AND input.file_id = w.value ->> 0
-   AND input.input_no = w.value ->> 1 AND input.state = 'Unused';
+-- name: assign_input
+-- ?1 transformation, ?2 file, ?3 input, ?4 task, ?5 at. Row by row: joined with a list the planner
+-- may walk the list for each of the inputs.
+UPDATE input SET state = 'Assigned', task_id = ?4, changed_at = ?5, inherited = 0
+ WHERE transformation_id = ?1 AND file_id = ?2 AND input_no = ?3 AND state = 'Unused';
 
 -- name: insert_task_inputs
 -- ?1 the first task, ?2 JSON: [[file, place of its task], …]
