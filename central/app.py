@@ -21,6 +21,8 @@ from .data.rule_service import RuleService
 from .data.service import StorageService
 from .data.storages import Storages
 from .factory.view import ElementsView
+from .failover.at_task_end import AtTaskEnd, stderr_in
+from .failover.rules import default_rules
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
 from .jobs.attempt_ids import AttemptIds
@@ -197,6 +199,9 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         submissions=submissions,
         kill=control.act,
         storages=world.storages,
+        repairs=AtTaskEnd(
+            store=store, rules=default_rules(), stderr=stderr_in(world.blobs), log=log
+        ),
         clock=clock,
         log=log,
     )
@@ -208,7 +213,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements),
         storages=storages,
-        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log),
+        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
         rules=RuleService(store, world.storages, memory.owners, clock),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),

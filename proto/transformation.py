@@ -84,3 +84,4 @@ class Transformation(
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # failed tasks, then MaxReset
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
+    failover: bool = False  # what failed is tried again as docs/failures.md says

@@ -156,7 +156,7 @@ def judged(
         if failure is None:
             continue
         seen[failure] += 1
-        alike = {one.host for one in before if one.cause == attempts[-1].cause}
+        alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
         counters = Counters(seen=seen, spent=spent, same_on_hosts=max(1, len(alike)), inputs=inputs)
         made = decide(rules, attempts[-1], counters)
         spent = charged(spent, made)

@@ -28,8 +28,9 @@ from ..store.transformations import (
     TransformationRow,
 )
 from .files import Files, moves_of
-from .live import Live, document
+from .live import NEVER, Live, document
 from .moves import consequences
+from .repairs import Repairs
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
@@ -44,10 +45,11 @@ class Ending:
         *,
         store: Store,
         files: Files,
+        repairs: Repairs,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._files = store, files
+        self._store, self._files, self._repairs = store, files, repairs
         self._clock, self._log = clock, log
         self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
 
@@ -63,12 +65,15 @@ class Ending:
         bad = await self._files.unreadable(
             {i.file_id for end in ends if end.state is JobState.FAILED for i in end.inputs}
         )
+        repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
+        verdicts = await self._repairs.verdicts(repaired) if repaired else {}
         closes = [
             consequences(
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad},
+                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad}
+                or verdicts.get(end.task_id),
             )
             for end in ends
         ]
@@ -147,7 +152,7 @@ class Ending:
             await self._judge_scouts(live)
         elif live.row.state is TransformationState.ACTIVE:
             await self._close(live, parents_done=parents_done)
-        elif live.open == 0 and not live.dirty:
+        elif live.open == 0 and not live.dirty and live.retries_at == NEVER:
             await self._complete(live)
 
     async def brake(self, live: Live, why: str) -> None:

@@ -72,7 +72,11 @@ class Files:
             sites = await self.sites([row.file_id for row in good])
         files = [
             file_of(
-                found[row.file_id], row.input_no, row.changed_at, sites.get(row.file_id, ())
+                found[row.file_id],
+                row.input_no,
+                row.changed_at,
+                sites.get(row.file_id, ()),
+                task_id=row.task_id or 0,
             )
             for row in good
         ]  # fmt: skip
@@ -111,9 +115,11 @@ class Files:
         return found
 
 
-def file_of(row: FileRow, input_no: int, since: float, sites: tuple[str, ...] = ()) -> File:
+def file_of(
+    row: FileRow, input_no: int, since: float, sites: tuple[str, ...] = (), *, task_id: int = 0
+) -> File:
     """Return a file as rules see it."""
-    return File(row.file_id, input_no, str(row.did), row.bytes, row.metadata, sites, since)
+    return File(row.file_id, input_no, str(row.did), row.bytes, row.metadata, sites, since, task_id)
 
 
 def _state(row: FileRow | None) -> FileState:

@@ -20,6 +20,7 @@ class File:
     metadata: Mapping[str, Value]
     sites: tuple[str, ...]  # that see a copy; empty: all
     since: float  # when it came, or came back (wall clock)
+    task_id: int = 0  # the last task that had it; 0: none, or it did not fail
 
 
 Group = tuple[File, ...]

@@ -18,6 +18,8 @@ from .files import Files
 from .inputs import Index
 from .intake import Intake
 from .making import Making
+from .repairs import Repairs
+from .retrying import Retrying
 from .service import TransformationService
 from .steering import Steering
 
@@ -39,6 +41,7 @@ def transformations(
     clock: Clock,
     log: Log,
     storages: Storages,
+    repairs: Repairs,
 ) -> Transformations:
     """Return the engine, and the service that people speak to."""
     index, files = Index(), Files(store, storages)
@@ -53,10 +56,11 @@ def transformations(
             classes=memory.classes,
             owners=memory.owners,
             storages=storages,
+            retrying=Retrying(repairs, clock),
             clock=clock,
             log=log,
         ),
-        ending=Ending(store=store, files=files, clock=clock, log=log),
+        ending=Ending(store=store, files=files, repairs=repairs, clock=clock, log=log),
         clock=clock,
         log=log,
     )

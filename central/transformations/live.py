@@ -53,6 +53,7 @@ class Live:
     dirty: bool = True  # tasks may have to be made
     look: bool = True  # it may be done
     due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
+    retries_at: float = NEVER  # when inputs that failed are tried again (wall clock)
     stale: bool = False  # its row is to be read again
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -28,7 +28,9 @@ from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
 from .files import Files, moves_of
 from .grouping import File, Group, common, grouped, values
 from .jobs_of import TaskOf, task_of
-from .live import NEVER, Live
+from .live import Live
+from .repairs import asking
+from .retrying import Retrying, Trial
 
 PAGE: Final = 1_000
 POOL_MAX: Final = 20_000  # inputs that are held of those that wait, twice what a group may have
@@ -50,10 +52,12 @@ class Making:
         classes: Classes,
         owners: Owners,
         storages: Storages,
+        retrying: Retrying,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
+        self._retrying = retrying
         self._storages = storages
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
@@ -65,13 +69,15 @@ class Making:
         """
         if live.doc.inputs and live.pool is None:
             await self._read(live)
-        groups = self._groups(live)
+        trial = await self._retrying.trial(live)
+        groups = self._groups(live, trial)
         if not groups and not live.is_whole and live.room() > 0:
             await self._read(live)  # those that were read have gone but for a few
-            groups = self._groups(live)
+            trial = await self._retrying.trial(live)
+            groups = self._groups(live, trial)
         if not groups:
             return False
-        tasks, ready = await self._tasks(live, groups)
+        tasks, ready = await self._tasks(live, groups, trial)
         row = live.row
         new = NewSubmission(
             community=row.community,
@@ -123,18 +129,21 @@ class Making:
                 after = (rows[-1].file_id, rows[-1].input_no)
         live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
 
-    def _groups(self, live: Live) -> list[tuple[Group, tuple[File, ...]]]:
+    def _groups(self, live: Live, trial: Trial) -> list[tuple[Group, tuple[File, ...]]]:
         """Return the groups that become tasks now, each with its side inputs."""
-        live.due = NEVER
+        live.due = live.retries_at = trial.due
         most = min(live.room(), TASKS_A_CHUNK_MAX)
         if most <= 0:
             return []
         if not live.doc.inputs:
             return [((), ())] * most
         assert live.pool is not None
-        found = grouped(
+        waiting = list(live.pool.values())
+        if trial.held:
+            waiting = [one for one in waiting if one not in trial.held]
+        found = trial.groups + grouped(
             live.rule,
-            list(live.pool.values()),
+            waiting,
             live.plan,
             now=self._clock.wall(),
             closing=live.closes_groups and live.is_whole,
@@ -143,13 +152,14 @@ class Making:
             :most
         ]
         if live.doc.grouping.partial == "after" and len(found) <= most:
-            left = set(live.pool.values()).difference(*(group for group, _ in ready))
+            left = set(waiting).difference(*(group for group, _ in ready))
             if left:
-                live.due = min(one.since for one in left) + live.doc.grouping.after_s
+                late = min(one.since for one in left) + live.doc.grouping.after_s
+                live.due = min(live.due, late)
         return ready
 
     async def _tasks(
-        self, live: Live, groups: Sequence[tuple[Group, tuple[File, ...]]]
+        self, live: Live, groups: Sequence[tuple[Group, tuple[File, ...]]], trial: Trial
     ) -> tuple[list[NewTask], Ready]:
         """Return the tasks of groups, as many as one transaction takes, and what queues them."""
         bodies: list[tuple[TaskOf, bytes]] = []
@@ -165,6 +175,9 @@ class Making:
                 group=group,
                 side=side,
             )
+            again = trial.asks.get(group[0]) if group else None
+            if again is not None:
+                task = replace(task, job=asking(task.job, again))
             body = _encode(task.job)
             check_size(body, "job")
             size += len(body)

@@ -1,0 +1,91 @@
+"""Inputs whose task failed, grouped as the rules of failover want them tried again."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..ports import Clock
+from .grouping import File, Group
+from .live import NEVER, Live
+from .repairs import Again, Repairs
+
+# Rules whose groups mean something as a whole: half of one is another thing.
+WHOLE: Final = frozenset({"all", "join"})
+ASKED_MAX: Final = 100  # tasks that are looked at in one pass
+
+
+@dataclass
+class Trial:
+    """What is tried again now, and what waits for it."""
+
+    groups: list[Group] = field(default_factory=list[Group])
+    asks: dict[File, Again] = field(default_factory=dict[File, Again])  # by the first of a group
+    held: set[File] = field(default_factory=set[File])  # in those groups, or in later ones
+    due: float = NEVER  # when the first of the later ones goes (wall clock)
+
+    def take(self, group: Group, again: Again, *, now: float) -> None:
+        """Add a group, for now or for later."""
+        self.held.update(group)
+        if again.after > now:
+            self.due = min(self.due, again.after)
+        elif group:
+            self.groups.append(group)
+            self.asks[group[0]] = again
+
+
+NO_TRIAL: Final = Trial()
+
+
+class Retrying:
+    """Asks what the rules say of inputs that wait after a failure: once, it does not change."""
+
+    def __init__(self, repairs: Repairs, clock: Clock) -> None:
+        self._repairs, self._clock = repairs, clock
+        self._known: dict[int, dict[int, Sequence[Again]]] = {}  # by transformation and task
+
+    async def trial(self, live: Live) -> Trial:
+        """Return what of a transformation's inputs is tried again: nothing for most of them."""
+        if not live.doc.failover or not live.pool:
+            return NO_TRIAL
+        failed: defaultdict[int, list[File]] = defaultdict(list)
+        for one in live.pool.values():
+            if one.task_id:
+                failed[one.task_id].append(one)
+        before = self._known.pop(live.id, {})
+        known = {task: plans for task, plans in before.items() if task in failed}
+        trial, now, asked = Trial(), self._clock.wall(), 0
+        for task, files in failed.items():
+            ids = {one.file_id for one in files}
+            if not ids <= {one for plan in known.get(task, ()) for one in plan.file_ids}:
+                asked += 1
+                if asked > ASKED_MAX:
+                    trial.held.update(files)
+                    trial.due = now
+                    continue
+                known[task] = await self._plans(live, files)
+            for again in known[task]:
+                group = tuple(one for one in files if one.file_id in again.file_ids)
+                trial.take(group, again, now=now)
+        if known:
+            self._known[live.id] = known
+        return trial
+
+    async def _plans(self, live: Live, files: Sequence[File]) -> Sequence[Again]:
+        ids = sorted({one.file_id for one in files})
+        plans = await self._repairs.again(live.id, ids)
+        if not plans:  # they have failed of nothing: as new ones from now on
+            assert live.pool is not None
+            for one in files:
+                if (one.file_id, one.input_no) in live.pool:
+                    live.pool[one.file_id, one.input_no] = dataclasses.replace(one, task_id=0)
+            return ()
+        if len(plans) > 1 and not _can_be_split(live):
+            return [dataclasses.replace(plans[0], file_ids=tuple(ids))]
+        return plans
+
+
+def _can_be_split(live: Live) -> bool:
+    once = [one for one in live.doc.inputs if one.use == "once"]
+    return live.doc.grouping.rule not in WHOLE and len(once) == 1

@@ -1,0 +1,150 @@
+"""Transformations that ask for failover, on fakes: what failed is tried again by the rules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pilotage.proto.messages import Assignment
+from pilotage.proto.transformation_states import InputState as I
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from tests.fake_pilot import Script
+from tests.fakes import FakeInstallation
+
+from .test_data_transformations import EVENTS, registered, rows, story, times_done
+from .test_transformations import added, is_in, said, until
+
+GIVEN: dict[str, Any] = {**EVENTS, "failover": True, "pause_when_failed": 1.0}
+GOOD = Script(duration_s=5.0)
+BAD = Script(duration_s=200.0, exit_code=3, stderr=b"event 7 of 9 does not read\n")
+
+
+class Stage:
+    """What payloads do: by the files that the task of their job has."""
+
+    def __init__(self) -> None:
+        self.world: FakeInstallation | None = None
+        self.tried: list[tuple[int, ...]] = []  # groups that have failed
+        self.memory_mb: list[int] = []  # that the jobs were given
+
+    def files(self, assignment: Assignment) -> tuple[int, ...]:
+        assert self.world is not None
+        data = self.world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
+        tasks = data.tasks.values()
+        return next(task.files for task in tasks if task.row.job_id == assignment.job)
+
+    async def names(self, files: Sequence[int]) -> list[str]:
+        assert self.world is not None
+        return [row.did.name for row in (await self.world.store.files_by_id(files)).values()]
+
+
+def test_one_bad_file_is_found_and_the_others_are_each_processed_once() -> None:
+    stage = Stage()
+
+    def script(assignment: Assignment) -> Script:
+        files = stage.files(assignment)
+        if bad[0] not in files:
+            return GOOD
+        stage.tried.append(files)
+        return BAD
+
+    bad = [0]
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 17))
+        bad[0] = 9  # of those that were registered one is bad
+        one = await added(world, **GIVEN, grouping={"size": 8})
+        await said(world, one, "complete")
+        await until(world, one, is_in(S.COMPLETED))
+        states = {name: row.state for name, row in (await rows(world, one)).items()}
+        (name,) = await stage.names([9])
+
+        assert states.pop(name) is I.PROBLEMATIC
+        assert set(states.values()) == {I.PROCESSED}
+        assert dict(await times_done(world, one)) == dict.fromkeys(states, 1)
+        assert [len(group) for group in stage.tried][-1] == 1
+        assert len(stage.tried) <= 7
+
+    story(tell, script=script)
+
+
+def test_memory_grows_until_it_is_enough_and_no_further() -> None:
+    stage = Stage()
+
+    def script(assignment: Assignment) -> Script:
+        stage.memory_mb.append(assignment.grant.memory_mb)
+        if assignment.grant.memory_mb < 2_500:
+            return Script(duration_s=100.0, exit_code=1, stderr=b"numpy: MemoryError\n")
+        return GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 4))
+        job = {"command": ["run"], "needs": [{"memory_mb": 1_000}]}
+        one = await added(world, **GIVEN, job=job, grouping={"size": 3})
+        view = await until(world, one, lambda v: bool(v.tasks.get(T.DONE)))
+
+        assert view.tasks == {T.FAILED: 2, T.DONE: 1}
+        assert stage.memory_mb == [1_000, 2_000, 3_000]
+
+    story(tell, script=script)
+
+
+def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> None:
+    broken = [True]
+
+    def script(assignment: Assignment) -> Script:
+        return Script(duration_s=1.0, exit_code=127) if broken[0] else GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 4))
+        one = await added(world, **GIVEN, grouping={"size": 1})
+        view = await until(world, one, lambda v: v.tasks.get(T.FAILED) == 3)
+
+        assert view.inputs == {"events": {I.MAXRESET: 3}}
+        broken[0] = False
+        await said(world, one, "reset", all=True)
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
+        assert view.inputs == {"events": {I.PROCESSED: 3}}
+
+    story(tell, script=script)
+
+
+def test_it_is_not_completed_while_something_waits_to_be_tried_again() -> None:
+    times: list[int] = []
+
+    def script(assignment: Assignment) -> Script:
+        times.append(assignment.job)
+        return Script(duration_s=100.0, exit_code=137) if len(times) < 3 else GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 4))
+        one = await added(world, **GIVEN, grouping={"size": 3})
+        await said(world, one, "complete")
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert view.tasks == {T.FAILED: 2, T.DONE: 1}
+        tasks = await world.central.services.transformations.tasks(
+            world.user(), str(one), states=(), after=0, limit=10
+        )
+        made = [task.made_at for task in tasks.tasks]
+        assert made == sorted(made) and len(made) == 3
+
+    story(tell, script=script)
+
+
+@pytest.mark.parametrize("failover", [True, False])
+def test_without_it_a_bad_file_is_tried_until_its_errors_are_too_many(failover: bool) -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        one = await added(world, **{**GIVEN, "failover": failover, "errors_max": 5})
+        over = {I.MAXRESET, I.PROBLEMATIC}
+        view = await until(world, one, lambda v: bool(over & set(v.inputs["events"])))
+
+        if failover:
+            assert view.tasks[T.FAILED] <= 3
+        else:
+            assert (view.tasks[T.FAILED], view.inputs["events"]) == (5, {I.MAXRESET: 1})
+
+    story(tell, script=lambda _: BAD)
