@@ -127,6 +127,7 @@ class Factory:
             communities=self._terms.communities,
             is_banned=self._work.is_banned(*element.key),
             is_draining=self._work.is_draining(*element.key),
+            is_suspended=self.staff.is_suspended(element),
         )
 
     async def _supervised_cycle(self, turns: asyncio.TaskGroup) -> None:

@@ -131,9 +131,10 @@ class Staff:
         held = "" if trial is None else f"is in doubt: {trial.why(now)}"
         is_tried = self._crew.room(element.site, element.name)
         if is_tried is not None:  # it swallows jobs: one pilot at most, for the canary
-            if not is_tried or queued:
+            is_coming = found is not None and found.queued.total() > 0  # of whatever sort
+            if not is_tried or is_coming:
                 held = "is suspended: jobs fail there one after another"
-            room = 1 if is_tried and not queued and room != 0 else 0
+            room = 1 if is_tried and not is_coming and room != 0 else 0
         return Place(
             element=at,
             cores=shape.cores,
@@ -145,6 +146,10 @@ class Staff:
             in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
             held=held,
         )
+
+    def is_suspended(self, element: Watched) -> bool:
+        """Whether an element gets one pilot at a time, or none."""
+        return self._crew.room(element.site, element.name) is not None
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
         """Give up pilots that are silent and that their element says have ended."""
@@ -182,6 +187,7 @@ def state_of(
     communities: Sequence[str] = (),
     is_banned: bool = False,
     is_draining: bool = False,
+    is_suspended: bool = False,
 ) -> ElementState:
     """Return what is known of an element for a plan."""
     entry, found = element.entry, element.found
@@ -195,7 +201,7 @@ def state_of(
         shares=shares(element.site_entry.communities, communities),
         pilots_max=entry.pilots_max,
         queued_max=entry.queued_max,
-        submit_max=entry.submit_max,
+        submit_max=min(1, entry.submit_max) if is_suspended else entry.submit_max,
         cancel_max=entry.cancel_max,
         is_enabled=not element.is_disabled,
         is_banned=is_banned,

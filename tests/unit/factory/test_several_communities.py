@@ -11,7 +11,7 @@ from pilotage.central.factory.book import ElementBook
 from pilotage.central.factory.communities import Spot
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import SlotState
-from pilotage.central.factory.sites import BadSite, read_site
+from pilotage.central.factory.sites import BadSite, Shape, read_site
 from pilotage.central.factory.watched import Watched
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
@@ -85,6 +85,18 @@ async def test_pilots_in_doubt_are_those_of_one_community() -> None:
         "idle though jobs wait"
         in stage.factory.prospects(a_class(Need(), community="lst", number=7))[0]
     )
+
+
+async def test_a_suspended_element_gets_one_pilot_of_all_communities_and_shapes() -> None:
+    element, driver = an_element(shapes=(Shape(), Shape(cores=4)))
+    stage = Stage(element, communities=BOTH)
+    stage.crew.rooms["slurm"] = 1
+    stage.work.jobs |= {Need(): 9, Need(cores_min=4): 9}
+    stage.work.others["lst"] = 9
+    for _ in range(3):
+        await stage.factory.cycle()
+
+    assert len(driver.pilots) == 1
 
 
 async def test_pilots_of_a_community_without_a_share_are_taken_back() -> None:
