@@ -15,7 +15,7 @@ from pilotage.proto.catalogue import (
     check_scope,
     parse_query,
 )
-from pilotage.proto.job import DataInput, Job, JobData, Need, Preference
+from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -23,6 +23,7 @@ from ..store.catalogue import CatalogueStore, FileRow
 from ..store.records import JobInput
 from .checks import INPUTS_MAX, check_filled, refused
 from .locality import Steering, reaches, steer, writable
+from .rights import of_group
 from .storages import StorageBook
 
 PAGE = 1_000
@@ -61,6 +62,8 @@ class Resolving:
                 check_scope(group, f"{at}.outputs: the group is no scope, say another")
             except NotRight as why:
                 raise refused(why) from None
+        for i, one in enumerate(job.data.outputs):
+            _check_scopes(one, group, f"{at}.outputs[{i}]")
         outputs = [
             self._outputs(one.storages, f"{at}.outputs[{i}]")
             for i, one in enumerate(job.data.outputs)
@@ -244,3 +247,11 @@ def _check_scratch(job: Job, size: int, where: str) -> None:
 
 def _refused(field: str, why: str) -> Refused:
     return Refused(Code.INVALID, f"{field}: {why}", field=field)
+
+
+def _check_scopes(one: DataOutput, group: str, where: str) -> None:
+    """Refuse to publish in scopes of other groups, and into datasets of theirs."""
+    for field, scope in (("scope", one.scope), ("dataset", one.dataset.partition(":")[0])):
+        if scope and not of_group(scope, group):
+            right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
+            raise _refused(f"{where}.{field}", right)

@@ -20,6 +20,11 @@ def community_of(caller: User) -> str:
     return caller.community
 
 
+def of_group(scope: str, group: str) -> bool:
+    """Whether a scope belongs to a group."""
+    return scope == group or scope.startswith(f"{group}.")
+
+
 @dataclass(frozen=True)
 class Writing:
     """Where a caller may write."""
@@ -31,7 +36,7 @@ class Writing:
         """Whether files and datasets of this scope may be made."""
         if self.groups is None:
             return True
-        return any(scope == group or scope.startswith(f"{group}.") for group in self.groups)
+        return any(of_group(scope, group) for group in self.groups)
 
     def refusal(self, scope: str) -> str:
         """Return why a scope is not taken."""

@@ -179,3 +179,26 @@ def test_outputs_go_to_scopes_of_the_owners_groups(scope: str) -> None:
         else:
             with pytest.raises(Refused, match="a scope of one of your groups"):
                 check_scopes(data, "sim", writing(caller), "data")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scope": "sim.raw"}, ""),
+        ({"dataset": "sim:set"}, ""),
+        ({"dataset": "sim.raw:{job}"}, ""),
+        ({"scope": "simple"}, r"outputs\[0\]\.scope: found 'simple', expected a scope of the job"),
+        ({"scope": "other"}, "found 'other'"),
+        ({"dataset": "other:set"}, r"outputs\[0\]\.dataset: found 'other'"),
+    ],
+)
+async def test_a_job_publishes_in_scopes_of_its_group(
+    fields: dict[str, Any], said: str, store: FakeStore, book: StorageBook
+) -> None:
+    job = a_job(outputs=(out(**fields),))
+    if not said:
+        await settled(store, book, job)
+        return
+
+    with pytest.raises(Refused, match=said):
+        await settled(store, book, job)
