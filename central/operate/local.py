@@ -42,7 +42,12 @@ class LocalCentral:
 
 @contextmanager
 def local_central(
-    data: Path, options: Mapping[str, str], *, port: int = 0, keep: bool = False
+    data: Path,
+    options: Mapping[str, str],
+    *,
+    port: int = 0,
+    keep: bool = False,
+    within_s: float = START_S,
 ) -> Generator[LocalCentral]:
     """Start `pilotage serve` on a free port or on `port`; end it afterwards, unless it is kept.
 
@@ -63,15 +68,15 @@ def local_central(
             start_new_session=True,
         )
     try:
-        yield LocalCentral(data, _running(data, process, log), process)
+        yield LocalCentral(data, _running(data, process, log, within_s), process)
     finally:
         if not keep:
             end(process)
 
 
-def _running(data: Path, process: subprocess.Popen[bytes], log: Path) -> Running:
+def _running(data: Path, process: subprocess.Popen[bytes], log: Path, within_s: float) -> Running:
     file = data / "central.json"
-    until = time.monotonic() + START_S
+    until = time.monotonic() + within_s
     while time.monotonic() < until:
         if process.poll() is not None:
             raise NotRunning(f"the central ended:\n{log.read_text(errors='replace')[-2_000:]}")
@@ -80,7 +85,7 @@ def _running(data: Path, process: subprocess.Popen[bytes], log: Path) -> Running
             if found.pid == process.pid:
                 return found
         time.sleep(0.02)
-    raise NotRunning(f"the central did not start within {START_S:.0f} s; its log is {log}")
+    raise NotRunning(f"the central did not start within {within_s:.0f} s; its log is {log}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

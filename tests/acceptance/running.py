@@ -31,6 +31,7 @@ from pilotage.central.operate.pilot import PilotPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON_S = 60.0  # for what takes a moment on a quiet machine: this one may be busy
+STARTS_S = 300.0  # a process, where a machine has much else to do
 LOG_SHOWN = 6_000  # last bytes of each log when a story fails
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class RunningCentral:
     # -- life and death -------------------------------------------------------------------------
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
-        context = local_central(self.data, self.options, port=port)
+        context = local_central(self.data, self.options, port=port, within_s=STARTS_S)
         self._local: LocalCentral = self.stack.enter_context(context)
         return self._local.process
 
