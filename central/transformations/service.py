@@ -88,7 +88,7 @@ class TransformationService:
         parent = None
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
-            await self._check_parent(parent)
+            await self._check_parent(parent, doc)
         if body.dry_run:
             return await self._preview(community, doc)
         owner = await self._owners.get(community, caller)
@@ -168,12 +168,18 @@ class TransformationService:
             field = f"document.{where}"
             raise Refused(Code.INVALID, f"{field}: {why.message}", field=field) from None
 
-    async def _check_parent(self, parent: stored.TransformationRow) -> None:
+    async def _check_parent(self, parent: stored.TransformationRow, doc: Transformation) -> None:
         why = ""
+        child = await self._store.derived_from(parent.transformation_id)
+        before = await self._store.transformation(child) if child is not None else None
+        of_parent = [(spec.name, spec.use) for spec in document(parent).inputs]
         if parent.state is not TransformationState.STOPPED:
             why = f"it is {parent.state.value}: stop it first, so that it makes no more tasks"
-        elif await self._store.derived_from(parent.transformation_id) is not None:
-            why = "another one was derived from it before"
+        elif before is not None and before.name != doc.name:
+            why = f"{before.name!r} was derived from it before"
+        elif [(spec.name, spec.use) for spec in doc.inputs] != of_parent:
+            names = ", ".join(f"{name} ({use})" for name, use in of_parent) or "none"
+            why = f"what is derived from it has the same inputs, in their order: {names}"
         if why:
             said = f"transformation {parent.transformation_id}: {why}"
             raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")

@@ -210,11 +210,18 @@ def test_a_child_goes_on_with_what_its_parent_has_left() -> None:
         assert view.inputs == {"events": {I.PROCESSED: 6}}
         both = await times_done(world, one) + await times_done(world, child)
         assert both == {f"run{n}": 1 for n in range(1, 7)}
-        with pytest.raises(Refused, match="another one was derived"):
-            await world.central.services.transformations.add(
-                world.user(),
-                NewTransformation(document=_document(name="c2", **EVENTS), derived_from=one),
-            )
+        again = await world.central.services.transformations.add(world.user(), body)
+        assert not isinstance(again, Preview) and again.view.id == child
+        others = {"inputs": [{"name": "others", "query": {"level": 0}}]}
+        for name, inputs, why in (
+            ("c2", EVENTS, "'child' was derived from it before"),
+            ("child", others, r"has the same inputs, in their order: events \(once\)"),
+        ):
+            document = _document(name=name, **inputs)
+            with pytest.raises(Refused, match=why):
+                await world.central.services.transformations.add(
+                    world.user(), NewTransformation(document=document, derived_from=one)
+                )
 
     story(tell, script=lasts(30.0))
 

@@ -1,0 +1,186 @@
+"""Random verbs of transformations: the fake and the real store answer the same, and stay sound."""
+
+import asyncio
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.store.errors import StoreError
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.transformations import (
+    InputMove,
+    NewInput,
+    TaskClose,
+    TaskEnd,
+    TransformationMove,
+    TransformationRow,
+)
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.transformation_states import InputState as I
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from tests.fake_store import FakeStore
+
+from .conftest import NOW, open_at
+from .rows import a_move
+from .test_transformations import a_transformation, made
+
+FILES = range(1, 8)
+OPS = ("inputs", "inputs", "make", "make", "make", "end", "end", "close", "close", "move", "state",
+       "derive", "seed", "extend")  # fmt: skip
+
+
+def of(chance: random.Random, ids: list[int]) -> int:
+    return chance.choice([*ids, 99])
+
+
+async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> Any:
+    """Carry out one verb as `chance` says; return its answer."""
+    one = of(chance, ids)
+    row = await store.transformation(one)
+    match op:
+        case "inputs" | "seed":
+            state = chance.choice((I.UNUSED, I.UNUSED, I.SHARED))
+            rows = [
+                NewInput(transformation_id=one, file_id=file, input_no=0, state=state)
+                for file in chance.sample(FILES, 3)
+            ]
+            if op == "seed":
+                return await store.seed(one, rows, 5.0, place="0:1", is_end=chance.random() < 0.5)
+            return await store.add_inputs(rows, 5.0, looked=("ctao", chance.randint(1, 9)))
+        case "make":
+            sizes = [chance.randint(0, 2) for _ in range(chance.randint(1, 2))]
+            files = chance.sample(FILES, sum(sizes))
+            groups = [[files.pop() for _ in range(size)] for size in sizes]
+            after = row.tasks_made if row is not None and chance.random() < 0.9 else 7
+            return await made(store, _row(one), groups, after=after, shared=[9])
+        case "end":
+            job = chance.randint(1, 12)
+            new = chance.choice(sorted(FINAL, key=lambda state: state.value))
+            return await store.move([a_move(job, JobState.WAITING, new)])
+        case "close":
+            closes = [_close(chance, end) for end in await store.task_ends(5)]
+            return await store.close_tasks(closes)
+        case "move":
+            moves = [
+                InputMove(
+                    transformation_id=one, file_id=chance.choice(FILES), input_no=0,
+                    old=chance.choice((I.UNUSED, I.MAXRESET, I.PROCESSED)),
+                    new=chance.choice((I.UNUSED, I.PROBLEMATIC)), error=chance.random() < 0.5,
+                    no_errors=chance.random() < 0.3, replay=chance.random() < 0.3,
+                )
+                for _ in range(3)
+            ]  # fmt: skip
+            return await store.move_inputs(moves, 9.0)
+        case "state":
+            return await store.move_transformation(
+                TransformationMove(
+                    transformation_id=one, old=chance.choice((S.ACTIVE, S.PAUSED)),
+                    new=chance.choice((S.ACTIVE, S.PAUSED, S.COMPLETING)), reason="r", at=4.0,
+                    closing=chance.choice((None, True)), seed_anew=chance.random() < 0.5,
+                    judge_anew=chance.random() < 0.5, scouts_until=chance.choice((None, 0, 3)),
+                )
+            )  # fmt: skip
+        case "derive":
+            new = await a_transformation(store, f"t{len(ids) + 1}", parent_id=one)
+            return [new, await store.derive_inputs(one, new.transformation_id, 6.0)]
+        case _:
+            return await store.extend_transformation(one, old=0, new=chance.randint(0, 9), at=7.0)
+
+
+def _row(one: int) -> TransformationRow:
+    given: dict[str, Any] = dict.fromkeys(TransformationRow.__struct_fields__, 0)
+    return TransformationRow(**{**given, "transformation_id": one, "name": "t"})
+
+
+def _close(chance: random.Random, end: TaskEnd) -> TaskClose:
+    new = chance.choice((I.UNUSED, I.PROCESSED, I.MAXRESET))
+    some = end.inputs[:-1] if chance.random() < 0.2 else end.inputs
+    return TaskClose(
+        task_id=end.task_id,
+        state=chance.choice((T.DONE, T.FAILED)),
+        reason="why",
+        at=8.0,
+        inputs=tuple(
+            InputMove(
+                transformation_id=one.transformation_id,
+                file_id=one.file_id,
+                input_no=one.input_no,
+                old=I.ASSIGNED,
+                new=new,
+                task_id=end.task_id,
+                error=new is not I.PROCESSED,
+            )
+            for one in some
+        ),
+    )
+
+
+async def all_of(store: Store) -> list[Any]:
+    """Return everything that can be read."""
+    rows = await store.transformations(None, states=(), after=0, limit=50)
+    ids = [row.transformation_id for row in rows]
+    found: list[Any] = [rows, await store.task_ends(50), await store.looked_until("ctao")]
+    for one in ids:
+        found.append(await store.inputs(one, states=(), after=(0, 0), limit=50))
+        found.append(await store.inputs(one, states=[I.UNUSED], after=(2, 0), limit=50))
+        found.append(await store.tasks(one, states=(), after=0, limit=50))
+        found.append(await store.last_ends(one, 0.0, 50))
+        found.append(await store.derived_from(one))
+    counts = await store.transformation_counts(ids)
+    found.append({one: msgspec.to_builtins(its.tasks) for one, its in counts.items()})
+    found.append({one: sorted(its.inputs.items(), key=str) for one, its in counts.items()})
+    return found
+
+
+async def walk(seed: int, folder: Path) -> None:
+    fake, real = FakeStore(clock_wall=lambda: NOW), await open_at(folder / "store.db")
+    try:
+        ids = [1, 2]
+        for store in (fake, real):
+            await a_transformation(store, "t1")
+            await a_transformation(store, "t2", tasks_wanted=0)
+        chance = random.Random(seed)
+        for number in range(30):
+            op, own = chance.choice(OPS), chance.random()
+            if op == "derive" and len(ids) > 4:
+                continue
+            answers: list[Any] = []
+            for store in (fake, real):
+                try:
+                    answers.append(await do(store, op, random.Random(own), ids))
+                except (StoreError, ValueError) as why:
+                    answers.append(StoreError if isinstance(why, StoreError) else ValueError)
+            assert answers[0] == answers[1], f"seed {seed}, {op}, {number}"
+            assert await all_of(fake) == await all_of(real), f"seed {seed}, {op}, {number}"
+            rows = await fake.transformations(None, states=(), after=0, limit=50)
+            ids = [row.transformation_id for row in rows]
+            await _check(fake)
+    finally:
+        await real.close()
+
+
+async def _check(store: Store) -> None:
+    """A file that is Assigned has one task, which has not ended."""
+    for row in await store.transformations(None, states=(), after=0, limit=50):
+        for one in await store.inputs(row.transformation_id, states=(), after=(0, 0), limit=50):
+            assert one.state is not I.ASSIGNED or one.task_id is not None
+
+
+def _walks(seeds: range) -> None:
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(walk(seed, Path(folder)))
+
+
+def test_both_stores_answer_the_same() -> None:
+    _walks(range(6))
+
+
+@pytest.mark.long
+def test_both_stores_answer_the_same_on_many_walks() -> None:
+    _walks(range(6, 600))
