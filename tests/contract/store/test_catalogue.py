@@ -1,5 +1,6 @@
 """Files, metadata, replicas and datasets: what every store does with them."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -386,3 +387,74 @@ async def test_jobs_files_are_found(store: Store) -> None:
     assert [row.did.name for row in await store.files_of_jobs([5], limit=9)] == ["one"]
     assert await store.inputs_of_jobs([5]) == {}
     assert await store.jobs_reading([1], limit=9) == []
+
+
+async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
+    store: Store, reopen: Reopen
+) -> None:
+    await store.add_keys(CTAO, {"run": KeyType.NUMBER})
+    wrong = {"run": KeyType.STRING, "other": KeyType.NUMBER}
+
+    async def refused() -> None:
+        with pytest.raises(NotRight):
+            await store.add_keys(CTAO, wrong)
+
+    async def some(start: int) -> list[Outcome]:
+        files = [
+            a_file(
+                f"run{n}",
+                {"run": n, f"key{n % 7}": n % 3, "site": f"S{n % 2}"},
+                did=Did(f"scope{n % 5}", f"run{n}"),
+            )
+            for n in range(start, start + 50)
+        ]
+        return await store.register_files(CTAO, files, at=NOW)
+
+    calls = [call for n in range(6) for call in (some(25 * n), refused(), some(25 * n))]
+    answers = [one for one in await asyncio.gather(*calls) if one is not None]
+    store = await reopen(store)
+    rows = await store.files_changed(CTAO, 0, limit=1_000)
+
+    outcomes = [outcome for answer in answers for outcome in answer]
+    assert all(outcome.clash is None for outcome in outcomes)
+    assert sum(outcome.new for outcome in outcomes) == len(rows) == 175
+    assert len({row.did for row in rows}) == len({row.file_id for row in rows}) == 175
+    assert await found(store, {"run": {">=": 170}, "site": "S1"}) == ["run171", "run173"]
+    assert "other" not in [key.key for key in await store.keys(CTAO)]
+
+
+async def test_what_is_searched_for_is_no_statement(store: Store) -> None:
+    strange = ["'; DROP TABLE file; --", "%_*?[a]", '"quoted"', "\\back", "ünï", "a=b,c>d"]
+    await register(
+        store, *[a_file(f"f{n}", {"word": word}) for n, word in enumerate(strange)], a_file("'x'")
+    )
+
+    for n, word in enumerate(strange):
+        assert await found(store, {"word": word}) == [f"f{n}"]
+        assert await found(store, {"word": {"in": [word]}}) == [f"f{n}"]
+    assert (await the_file(store, "'x'")).metadata == {}
+    assert await found(store, {"word": {"like": "%_[*]?[a]"}}) == []
+    assert await found(store, {"word": {"like": "*[a]"}}) == ["f1"]
+
+
+async def test_a_file_has_so_many_keys_and_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"k{n}": n for n in range(64)}
+    outcomes = await register(store, a_file("a", many), a_file("b", {"k0": 0}))
+    more = MetadataChange(did=Did("prod6", "a"), metadata={"one": 1})
+    (full,) = await store.set_metadata(CTAO, [more], at=NOW)
+    for module in (
+        "tests.fake_store_catalogue",
+        "pilotage.central.store.sqlite.catalogue_write",
+        "pilotage.central.store.sqlite.catalogue_change",
+    ):
+        monkeypatch.setattr(f"{module}.KEYS_MAX", 64)
+    beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))
+    change = MetadataChange(did=Did("prod6", "b"), metadata={"new": 1})
+    changed = await store.set_metadata(CTAO, [change], at=NOW)
+
+    assert clashes(outcomes) == ["", ""]
+    assert full.clash is not None and full.clash.field == "metadata"
+    assert clashes(beyond) == ["metadata.new", ""]
+    assert clashes(changed) == ["metadata.new"]
