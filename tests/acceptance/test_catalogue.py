@@ -117,10 +117,8 @@ def test_a_rule_makes_the_copies_that_are_missing(central: RunningCentral, folde
 
     rule = client.add_rule(["near", "far"], query={"run": {"<": 2}}, copies=2)
     again = client.add_rule(["near", "far"], query={"run": {"<": 2}}, copies=2)
-    ok = eventually(
-        lambda: found if (found := client.rule(rule.id)).state is RuleState.OK else None,
-        what="all copies",
-    )
+    eventually(lambda: client.rule(rule.id).state is RuleState.OK, what="all copies")
+    ok = client.rule(rule.id)
     copies = client.replicas(["users:raw/run0.h5", "users:raw/run1.h5"])
 
     assert again.id == rule.id
