@@ -24,6 +24,7 @@ from ..store.catalogue import (
 from .protocol import Link
 
 STEPS_MAX: Final = 50  # of a lineage
+TOGETHER: Final = 250  # files of a transaction: jobs that are matched meanwhile wait for it
 
 
 class Clock(Protocol):
@@ -37,7 +38,12 @@ class EmbeddedCatalogue:
         self._store, self._clock = store, clock
 
     async def register(self, community: str, files: Sequence[NewFile]) -> list[Outcome]:
-        return await self._store.register_files(community, files, at=self._clock.wall())
+        at = self._clock.wall()
+        outcomes: list[Outcome] = []
+        for start in range(0, len(files), TOGETHER):
+            some = files[start : start + TOGETHER]
+            outcomes += await self._store.register_files(community, some, at=at)
+        return outcomes
 
     async def find(
         self,
