@@ -128,6 +128,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._known = KnownHeads()
         self._begun = 0  # messages that the parser has begun
         self._is_between = True  # whether the parser stands between two messages
+        self._idle_since = 0.0  # on the loop's clock: when an exchange was over last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = _JoinedWrites(transport, self.loop)
@@ -184,7 +185,6 @@ class LimitedConnection(HttpToolsProtocol):
         heard = self._known.find(data)
         if heard is None or max(len(self.connections), len(self.tasks)) >= full:
             return False
-        self._unset_keepalive_if_required()
         exchange = Exchange(self, heard)
         self.cycle = cast(RequestResponseCycle, exchange)
         context = copy_context()
@@ -200,6 +200,23 @@ class LimitedConnection(HttpToolsProtocol):
             return
         self.logger.error("a request was not answered", exc_info=task.exception())
         self.transport.close()
+
+    def answered(self) -> None:
+        """An exchange is over. The timer of idle connections runs on: it looks when it is due."""
+        self._idle_since = self.loop.time()
+        if self.pipeline or self.timeout_keep_alive_task is None:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+
+    def timeout_keep_alive_handler(self) -> None:
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0 or self._has_request():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                max(left_s, 1.0), self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= AHEAD_MAX:

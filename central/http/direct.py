@@ -85,4 +85,4 @@ class Exchange:
         connection.write_whole(whole)
         if not self.keep_alive:
             connection.transport.close()
-        connection.on_response_complete()
+        connection.answered()

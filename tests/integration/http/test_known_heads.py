@@ -193,3 +193,24 @@ async def test_refusals_and_bugs_behind_a_known_head_are_told_as_every_other(
     assert rest == b""  # after a bug the connection is closed
     assert "detail that stays here" in caplog.text
     assert counts == {("/v1/turn", 200): 1, ("/v1/turn", 400): 1, ("/v1/turn", 500): 1}
+
+
+async def test_a_silent_connection_is_closed_some_time_after_its_last_answer() -> None:
+    async with running(keep_alive_s=1) as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        loop = asyncio.get_running_loop()
+        try:
+            for number in (1, 2, 3):
+                writer.write(turn(it, number))
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length))
+                answered = loop.time()
+                await asyncio.sleep(0.15 if number < 3 else 0)
+            async with asyncio.timeout(15):
+                rest = await reader.read()
+        finally:
+            writer.close()
+
+        assert sessions(it) == [1, 2, 3]
+        assert rest == b"" and loop.time() - answered > 0.9
