@@ -64,7 +64,9 @@ class Rig:
 
     def sender(self) -> "Sender":
         """Return a connection of its own."""
-        return Sender(self.central.url, self.token)
+        sender = Sender(self.central.url, self.token)
+        self.stack.callback(sender.close)
+        return sender
 
 
 @contextmanager
@@ -115,6 +117,9 @@ class Sender:
 
     def get(self, path: str) -> bytes:
         return self._ask("GET", path, None)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         self._connection.request(method, path, body, self._headers)
