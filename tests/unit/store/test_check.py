@@ -174,5 +174,11 @@ async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -
         assert await restored.submission_by_key("ctao", kind.owner_id, "after") is None
         again = await submitted(restored, kind, 1, "again")
         assert again.ranges[0][0] > IDS_SKIPPED
+        rows = await restored.files_changed("ctao", 0, limit=99)
+        assert len(rows) == 40
+        new = NewFile(did=Did("prod6", "new"), bytes=1, adler32="00000001", metadata={"run": 3})
+        (outcome,) = await restored.register_files("ctao", [new], at=9.0)
+        assert outcome.file_id > IDS_SKIPPED  # none of the ids that somebody may have seen
+        assert await restored.last_change("ctao") > IDS_SKIPPED
     finally:
         await restored.close()
