@@ -64,6 +64,7 @@ class Engine:
         self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
         self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
         self._loading = True
+        self._used = False  # there is a transformation: else nothing is looked at
         self._nudged = asyncio.Event()
 
     def nudge(self) -> None:
@@ -73,6 +74,7 @@ class Engine:
     def touch(self, transformation_id: int) -> None:
         """Somebody else has changed a transformation, or inputs of it: it is read again."""
         self._touched[transformation_id] = True
+        self._used = True
         self._nudged.set()
 
     async def run(self) -> None:
@@ -93,13 +95,15 @@ class Engine:
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(LOOK_S if self._used else None):
                 await self._nudged.wait()
         self._nudged.clear()
 
     async def load(self) -> None:
         """Read all transformations that are to be looked after."""
-        await self._store.lost_tasks()
+        self._used = bool(await self._store.transformations(None, states=(), after=0, limit=1))
+        if self._used:
+            await self._store.lost_tasks()
         self._lives.clear()
         self._parents.clear()
         self._intake.forget()
@@ -117,6 +121,8 @@ class Engine:
 
     async def once(self) -> bool:
         """Make one pass; return whether there is more to do at once."""
+        if not self._used:
+            return False
         await self._refresh()
         parents = dict(self._parents)  # only of those: their last outputs are seen in this pass
         await self._intake.changes(self._lives)
@@ -187,8 +193,12 @@ class Engine:
         try:
             new = live(row)
             inputs = wanted(row, new.doc)
-        except (Refused, ValueError) as why:  # a rule that is not installed any more
-            await self._ending.unusable(row, str(why))
+        except StoreError:
+            raise
+        except Exception as why:  # a rule that is not there any more, a word of a later release
+            self._lives.pop(row.transformation_id, None)
+            self._index.drop(row.transformation_id)
+            await self._ending.unusable(row, str(why) or repr(why))
             return
         for parent in new.parents() - self._parents.keys():
             other = await self._store.transformation(parent)

@@ -211,6 +211,26 @@ def test_actions_that_cannot_be_are_refused() -> None:
     story(tell, script=lasts(5.0))
 
 
+def test_one_that_cannot_be_taken_up_is_paused_and_the_others_go_on() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        bad, good = await added(world, name="bad", tasks=2), await added(world, tasks=2)
+        await until(world, bad, is_in(S.COMPLETED))
+        rows = world.store._transformation_data.rows  # pyright: ignore[reportPrivateUsage]
+        rows[bad] = msgspec.structs.replace(
+            rows[bad], state=S.ACTIVE, doc=rows[bad].doc.replace(b'"name"', b'"later":1,"name"')
+        )
+        await said(world, good, "extend", tasks=5, was=2)
+        await world.kill()
+        await world.start()
+        await until(world, good, lambda v: v.tasks == {TaskState.DONE: 5})
+
+        row = await world.store.transformation(bad)
+        assert row is not None and row.state is S.PAUSED
+        assert "unknown field `later`" in row.reason
+
+    story(tell, script=lasts(5.0))
+
+
 def test_a_job_of_a_task_that_has_ended_is_not_run_again_by_hand() -> None:
     async def tell(world: FakeInstallation) -> None:
         one = await added(world, tasks=1)
