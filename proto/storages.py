@@ -58,6 +58,7 @@ class DataRule:
     storages: tuple[StorageAccess, ...] = ()  # in the order in which they are tried
     required: bool = True
     balanced: bool = False  # jobs begin at different storages
+    brought: bool = False  # what was brought counts too: one more copy of it
 
 
 @dataclass(frozen=True)

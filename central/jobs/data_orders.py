@@ -96,4 +96,5 @@ def _rule(book: StorageBook, site: str, data: JobData, number: int) -> DataRule:
         storages=tuple(book.access(one) for one in names if reaches(book.storages[one], site)),
         required=out.required,
         balanced=out.order == "balanced",
+        brought=bool(out.did),
     )

@@ -74,7 +74,7 @@ def choose(
         hits = [
             number
             for number, glob in enumerate(globs)
-            if glob.fullmatch(name) and (name not in brought or rules[number].pattern == name)
+            if glob.fullmatch(name) and (name not in brought or _takes(rules[number], name))
         ]
         if name.endswith(META_SUFFIX):
             files[name] = path
@@ -93,6 +93,11 @@ def choose(
     ]
     absent = [one.pattern for i, one in enumerate(rules) if one.required and i not in used]
     return chosen, absent
+
+
+def _takes(rule: DataRule, name: str) -> bool:
+    """Whether a rule takes a file that was brought."""
+    return rule.brought or rule.pattern == name
 
 
 def _named(name: str) -> str:

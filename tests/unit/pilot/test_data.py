@@ -147,9 +147,10 @@ def test_what_was_brought_is_an_output_only_where_it_is_named(tmp_path: Path) ->
 
     some, _ = stage_out.choose(work, [DataRule("**")], brought=brought)
     named, _ = stage_out.choose(work, [DataRule("in.h5")], brought=brought)
+    again, _ = stage_out.choose(work, [DataRule("[i]n.h5", brought=True)], brought=brought)
 
     assert [one.name for one in some] == ["new.h5"]
-    assert [one.name for one in named] == ["in.h5"]
+    assert [one.name for one in named] == [one.name for one in again] == ["in.h5"]
 
 
 BAD_METADATA = {
