@@ -135,7 +135,8 @@ class Resolving:
 
     async def learn(self, files: Sequence[FileRow]) -> None:
         """Look at the copies of files, of many jobs at once."""
-        unknown = list({row.file_id for row in files} - self._copies.keys())
+        found = self._copies
+        unknown = list({row.file_id for row in files if row.file_id not in found})
         for start in range(0, len(unknown), PAGE):
             some = unknown[start : start + PAGE]
             copies = await self._store.replicas_of(some)

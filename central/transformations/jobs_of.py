@@ -46,6 +46,12 @@ class Template:
         self._doc = doc
         self._job = _with_data(doc, job or doc.job, outputs)
         self.names = frozenset(uses_in(self._job))
+        self._same: Job | None = None  # that of all tasks, where it does not depend on them
+
+    @property
+    def asks_for_metadata(self) -> bool:
+        """Whether it depends on what files have in common."""
+        return bool(self.names - OURS)
 
     def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
         """Return the job of a task. Raises LookupError naming a key that the group has not.
@@ -58,6 +64,13 @@ class Template:
                 f"the job uses {{{min(absent)}}}, and the files of task {number} have no such "
                 "metadata in common"
             )
+        if not self.names:
+            if self._same is None:
+                self._same = self._made({}, number, transformation_id)
+            return self._same
+        return self._made(metadata, number, transformation_id)
+
+    def _made(self, metadata: Values, number: int, transformation_id: int) -> Job:
         job = self._job
         if self.names or job.data is not None:
             given = {name: _word(value) for name, value in metadata.items() if name in self.names}
@@ -107,9 +120,8 @@ def task_of(
     template: Template, *, transformation_id: int, number: int, group: Group, side: Group
 ) -> TaskOf:
     """Return the task of a group. Raises LookupError naming a key that its files have not alike."""
-    job = template.job(
-        transformation_id=transformation_id, number=number, metadata=common(group)
-    )  # fmt: skip
+    alike = common(group) if template.asks_for_metadata else {}
+    job = template.job(transformation_id=transformation_id, number=number, metadata=alike)
     return TaskOf(job, group, side)
 
 

@@ -178,8 +178,11 @@ class Making:
             again = trial.asks.get(group[0]) if group else None
             if again is not None:
                 task = replace(task, job=asking(task.job, again))
-            body = _encode(task.job)
-            check_size(body, "job")
+            if bodies and task.job is bodies[-1][0].job:
+                body = bodies[-1][1]
+            else:
+                body = _encode(task.job)
+                check_size(body, "job")
             size += len(body)
             if bodies and size > CHUNK_BYTES_MAX:
                 break
