@@ -179,6 +179,7 @@ async def test_a_search_finds_what_a_look_at_every_file_finds(
     world = World(store, rng)
     await world.begin()
     await world.register()
+    rows: list[FileRow] = []
     for step in range(40):
         await rng.choice(
             (world.register, world.register, world.change, world.lose, world.remove, world.move)
