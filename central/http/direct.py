@@ -20,10 +20,9 @@ _CLOSE: Final = (b"connection", b"close")
 
 
 class Heard(NamedTuple):
-    """A request that is here as a whole."""
+    """A request that is here as a whole. Its body is JSON by its own word."""
 
     path: str
-    media: str  # its content type
     authorization: str
     body: bytes
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from .answers import JSON
 from .body import header
 from .direct import Heard
 
@@ -31,30 +32,23 @@ class _Parts(NamedTuple):
     body: bytes
 
 
-class _Known(NamedTuple):
-    """What the parser made of a head."""
-
-    path: str
-    media: str
-
-
 class KnownHeads:
-    """The heads of one connection, each with what the parser made of it."""
+    """The heads of one connection, each with the path that the parser found in it."""
 
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, _Known] = {}
+        self._kept: dict[bytes, str] = {}
 
     def find(self, data: bytes) -> Heard | None:
         """Return the request that is whole in `data`, if its head is known."""
         if not self._kept:
             return None
         parts = _parts(data)
-        known = self._kept.get(parts.key) if parts is not None else None
-        if parts is None or known is None:
+        path = self._kept.get(parts.key) if parts is not None else None
+        if parts is None or path is None:
             return None
-        return Heard(known.path, known.media, parts.token.decode("latin-1"), parts.body)
+        return Heard(path, parts.token.decode("latin-1"), parts.body)
 
     def keep(self, data: bytes, scope: Scope) -> None:
         """Keep the head of a request that was all that `data` had, read by the parser."""
@@ -63,10 +57,11 @@ class KnownHeads:
         parts = _parts(data)
         if parts is None or parts.key in self._kept or not _is_usual(scope["headers"], parts):
             return
+        if header(scope["headers"], b"content-type") != JSON:  # whatever else is right is rare
+            return
         if len(self._kept) >= HEADS_MAX:
             del self._kept[next(iter(self._kept))]
-        media = header(scope["headers"], b"content-type")
-        self._kept[parts.key] = _Known(scope["path"], media)
+        self._kept[parts.key] = scope["path"]
 
 
 def _parts(data: bytes) -> _Parts | None:

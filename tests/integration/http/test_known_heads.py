@@ -214,3 +214,12 @@ async def test_a_silent_connection_is_closed_some_time_after_its_last_answer() -
 
         assert sessions(it) == [1, 2, 3]
         assert rest == b"" and loop.time() - answered > 0.9
+
+
+async def test_bodies_of_another_type_are_refused_each_time_they_come() -> None:
+    async with running() as it:
+        other = turn(it, 2).replace(b"application/json", b"text/plain")
+        found = await answers(it, [turn(it, 1), other, other, turn(it, 3)], 4)
+
+        assert found == [200, 415, 415, 200]
+        assert sessions(it) == [1, 3]
