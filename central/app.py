@@ -184,15 +184,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     probe = StoreProbe(log)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    control = Control(
-        store=store,
-        memory=memory,
-        idle=idle,
-        aftermath=aftermath,
-        outbound=downlink,
-        clock=clock,
-        log=log,
-    )
+    control = _control(world, memory, idle, aftermath, downlink)
     made = transformations(
         store=store,
         memory=memory,
@@ -260,6 +252,21 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         elements=elements,
         engine=made.engine,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _control(
+    world: World, memory: Memory, idle: IdleClasses, aftermath: Aftermath, downlink: Downlink
+) -> Control:
+    """Return what people kill, hold and reschedule jobs with."""
+    return Control(
+        store=world.store,
+        memory=memory,
+        idle=idle,
+        aftermath=aftermath,
+        outbound=downlink,
+        clock=world.clock,
+        log=world.log,
     )
 
 
