@@ -5,7 +5,6 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from pilotage.central.client import Client
@@ -134,21 +133,3 @@ def test_a_rule_makes_the_copies_that_are_missing(central: RunningCentral, folde
         client.add_rule(["fair"], query={"run": 1})
     client.drop_rule(rule.id)
     assert client.rules() == []
-
-
-def test_the_commands_say_what_was_found_and_what_is_wrong(
-    central: RunningCentral, tmp_path: Path
-) -> None:
-    files = tmp_path / "files.json"
-    lines = [msgspec.json.encode(an_item(run)).decode() for run in range(3)]
-    files.write_text("\n".join([*lines, '{"did": "users:x", "bytes": 1}']))
-    registered = central.type("data", "register", str(files), code=3)
-    found = central.type("data", "find", "run>=1", "particle=gamma,proton")
-    wrong = central.type("data", "find", "run=abc", code=2)
-    meta = central.type("data", "meta", "users:raw/run1.h5", "good=true")
-
-    assert registered.startswith("3 new, 1 refused\n")
-    assert "users:x: adler32: found ''" in registered
-    assert found == "users:raw/run1.h5\nusers:raw/run2.h5\n"
-    assert "query.run: found 'abc', expected a number" in wrong
-    assert meta.splitlines()[0].split() == ["good", "true"]

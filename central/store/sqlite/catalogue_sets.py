@@ -19,6 +19,7 @@ from .session import Session, json_list
 
 SETS_READ: Final = 5_000  # at a time
 JUDGED_MAX: Final = 64  # queries whose judgements of sets are kept
+JUDGED_SETS_MAX: Final = 200_000  # of all of these together: some 20 MB
 TEXT_END: Final = "\U0010ffff"
 
 Keys = Mapping[str, tuple[int, bool]]  # of a query, those that are there: id, is it own
@@ -140,10 +141,17 @@ class MetaSets:
             if seen < len(bits.ids):
                 found = bits.judge(query, keys)
                 self._judged[known] = (len(bits.ids), found)
-                while len(self._judged) > JUDGED_MAX:
-                    self._judged.popitem(last=False)
+                self._judged.move_to_end(known)
+                self._make_room()
             self._judged.move_to_end(known)
             return found
+
+    def _make_room(self) -> None:
+        """Forget the queries that were asked longest ago."""
+        kept = sum(len(found) for _, found in self._judged.values())
+        while len(self._judged) > 1 and (len(self._judged) > JUDGED_MAX or kept > JUDGED_SETS_MAX):
+            _, (_, found) = self._judged.popitem(last=False)
+            kept -= len(found)
 
     def _refresh(self, session: Session, community_id: int, bits: _Bits) -> None:
         while True:

@@ -37,6 +37,7 @@ BOUNDS = {
     "catalogue_read.SETS_TOGETHER": 2,
     "catalogue_sets.SETS_READ": 5,
     "catalogue_sets.JUDGED_MAX": 4,
+    "catalogue_sets.JUDGED_SETS_MAX": 30,
 }
 
 
