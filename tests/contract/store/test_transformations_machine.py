@@ -17,7 +17,6 @@ from pilotage.central.store.transformations import (
     TaskClose,
     TaskEnd,
     TransformationMove,
-    TransformationRow,
 )
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.transformation_states import InputState as I
@@ -57,7 +56,10 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
             files = chance.sample(FILES, sum(sizes))
             groups = [[files.pop() for _ in range(size)] for size in sizes]
             after = row.tasks_made if row is not None and chance.random() < 0.9 else 7
-            return await made(store, _row(one), groups, after=after, shared=[9])
+            known = row or await store.transformation(1)
+            assert known is not None
+            whose = msgspec.structs.replace(known, transformation_id=one)
+            return await made(store, whose, groups, after=after, shared=[9])
         case "end":
             job = chance.randint(1, 12)
             new = chance.choice(sorted(FINAL, key=lambda state: state.value))
@@ -86,15 +88,10 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
                 )
             )  # fmt: skip
         case "derive":
-            new = await a_transformation(store, f"t{len(ids) + 1}", parent_id=one)
-            return [new, await store.derive_inputs(one, new.transformation_id, 6.0)]
+            child = await a_transformation(store, f"t{len(ids) + 1}", parent_id=one)
+            return [child, await store.derive_inputs(one, child.transformation_id, 6.0)]
         case _:
             return await store.extend_transformation(one, old=0, new=chance.randint(0, 9), at=7.0)
-
-
-def _row(one: int) -> TransformationRow:
-    given: dict[str, Any] = dict.fromkeys(TransformationRow.__struct_fields__, 0)
-    return TransformationRow(**{**given, "transformation_id": one, "name": "t"})
 
 
 def _close(chance: random.Random, end: TaskEnd) -> TaskClose:
