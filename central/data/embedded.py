@@ -24,6 +24,7 @@ from ..store.catalogue import (
 from .protocol import Link
 
 STEPS_MAX: Final = 50  # of a lineage
+OUTPUTS_MAX: Final = 10_000  # files of one step of a lineage
 TOGETHER: Final = 250  # files of a transaction: jobs that are matched meanwhile wait for it
 
 
@@ -99,11 +100,11 @@ class EmbeddedCatalogue:
             seen.update(jobs)
             read = await self._store.inputs_of_jobs(jobs[:room])
             by_id = await self._store.files_by_id([i for ids in read.values() for i in ids])
-            made = await self._store.files_of_jobs(jobs[:room], limit=limit)
+            made = await self._store.files_of_jobs(jobs[:room], limit=OUTPUTS_MAX)
             for job in jobs[:room]:
                 inputs = [by_id[one].did for one in read.get(job, ()) if one in by_id]
                 links.append((job, inputs, [row.did for row in made if row.job_id == job], step))
-            if len(jobs) > room:
+            if len(jobs) > room or len(made) == OUTPUTS_MAX:
                 return links, True
             rows = list(by_id.values()) if direction is Direction.UP else made
         return links, True
