@@ -37,6 +37,7 @@ CHECKS: Final = (
     ("check_references", "references"),
     ("check_pilot_logs", "logs of pilots"),
     ("check_catalogue", "files of the catalogue"),
+    ("check_transformations", "transformations"),
 )
 
 
