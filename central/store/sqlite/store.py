@@ -6,10 +6,10 @@ session; what is read is in `reads`.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pilotage.proto.pilot_states import PilotState
 
@@ -316,11 +316,11 @@ class SqliteStore(
     async def change(self, changes: Sequence[Change]) -> list[bool]:
         return (await self.turn(changes, []))[0]
 
-    def turn(
+    async def turn(
         self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
-    ) -> Coroutine[Any, Any, tuple[list[bool], list[JobBody | None]]]:
+    ) -> tuple[list[bool], list[JobBody | None]]:
         turn = Turn(changes, attempts, room)
-        return self._writer.run(turn, rows=len(changes) + len(attempts))
+        return await self._writer.run(turn, rows=len(changes) + len(attempts))
 
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
         write = partial(jobs.keep_evidence, evidence=evidence)
