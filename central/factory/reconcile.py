@@ -196,12 +196,14 @@ def _unregistered(
     elif slot.state is SlotState.GONE and for_s > patience.gone_s:
         found.fail[row.pilot] = "its element knows nothing of it, and it never asked for work"
     elif slot.state is SlotState.HELD:
+        found.leaving += 1  # until it has gone
         found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"its element holds it: {slot.why or 'it does not say why'}"
     elif slot.state is SlotState.RUNNING and for_s > patience.start_s:
         found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"it has run for {for_s:.0f} s and never asked for work"
     elif slot.state is SlotState.QUEUED and age_s > patience.queue_s:
+        found.leaving += 1
         found.cancel[row.pilot] = row.slot
         found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret runs out"
     else:

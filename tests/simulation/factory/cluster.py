@@ -71,6 +71,8 @@ class Cluster:
         self.jobs: dict[str, Batch] = {}
         self.happened = Counter[str]()
         self.broken: list[str] = []  # promises
+        self._unwanted = set[str]()  # slots that were to be cancelled
+        self._denied = set[str]()  # of which it has just said that it knows nothing
         self._numbers = count(1)
 
     # -- what the central asks ------------------------------------------------------------------
@@ -108,7 +110,9 @@ class Cluster:
         await self._way(Step.STATES)
         await self._back(Step.STATES)
         gone = Slot(SlotState.GONE, why="?")
+        self._denied.clear()
         if self._happens("knows_nothing_for_a_moment", 0.04):
+            self._denied.update(slots)
             return dict.fromkeys(slots, gone)
         return {slot: self._said(slot) if slot in self.jobs else gone for slot in slots}
 
@@ -118,6 +122,7 @@ class Cluster:
         return Slot(one.state, one.exit_code, why)
 
     async def cancel(self, slots: Sequence[str]) -> None:
+        self._unwanted.update(slots)
         await self._way(Step.CANCEL)
         for slot in slots:
             if slot in self.jobs and not self._happens("cancel_does_nothing", 0.1):
@@ -176,14 +181,18 @@ class Cluster:
         return sum(one.state in THERE for one in self.jobs.values())
 
     def _look(self) -> None:
-        queued = sum(one.state is not SlotState.RUNNING for one in self._living())
-        if self.there() > self._pilots_max:
-            self.broken.append(f"{self.there()} pilots at {self.name}, {self._pilots_max} may be")
+        # What was to go, and is gone by the element's word, is gone for all that one can know.
+        hidden = self._unwanted & self._denied
+        living = [
+            one.state
+            for slot, one in self.jobs.items()
+            if one.state in THERE and slot not in hidden
+        ]
+        queued = sum(one is not SlotState.RUNNING for one in living)
+        if len(living) > self._pilots_max:
+            self.broken.append(f"{len(living)} pilots at {self.name}, {self._pilots_max} may be")
         if queued > self._queued_max:
             self.broken.append(f"{queued} wait at {self.name}, {self._queued_max} may")
-
-    def _living(self) -> list[Batch]:
-        return [one for one in self.jobs.values() if one.state in THERE]
 
     async def run(self) -> None:
         """Start what waits, and let things go wrong. Ends by cancellation."""

@@ -24,7 +24,7 @@ class Case:
     does: str = ""
     because: str = ""
     counts: bool = True
-    in_queue: bool = False  # though it has ended
+    in_queue: bool = False  # though it is not counted on
 
 
 CASES: dict[str, Case] = {
@@ -35,12 +35,21 @@ CASES: dict[str, Case] = {
         P.WAITING, Slot(S.ENDED, 20), does="fail", because="with exit code 20"
     ),
     "it is held": Case(
-        P.WAITING, Slot(S.HELD, why="no such account"), does="cancel fail", because="account"
+        P.WAITING,
+        Slot(S.HELD, why="no such account"),
+        does="cancel fail",
+        because="account",
+        in_queue=True,
     ),
     "it is out of sight": Case(P.WAITING, Slot(S.GONE), for_s=20, does="queued"),
     "it stays out of sight": Case(P.WAITING, Slot(S.GONE), for_s=400, does="fail"),
     "it waits too long": Case(
-        P.WAITING, Slot(S.QUEUED), age_s=7 * 86_400, does="cancel abort", because="7 days"
+        P.WAITING,
+        Slot(S.QUEUED),
+        age_s=7 * 86_400,
+        does="cancel abort",
+        because="7 days",
+        in_queue=True,
     ),
     "it was just submitted": Case(P.SUBMITTED, Slot(S.GONE), slot=None, does="queued"),
     "it was never submitted": Case(
