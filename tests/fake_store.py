@@ -54,8 +54,10 @@ from .fake_store_slots import SlotData
 from .fake_store_transformations import FakeTransformations, TransformationData
 
 PROGRESS_MAX = 100
-KEPT = "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data"
-KEPT += " _action_data"
+KEPT = (
+    "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data "
+    "_action_data"
+)
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 

@@ -11,11 +11,17 @@ FOLDER = "storages"  # in the data directory
 def storages_of(said: str, data: Path, log: Log) -> Storages:
     """Return the storages of the folder that the settings name, or of the data directory."""
 
+    told = 0
+
     def changed(book: StorageBook) -> None:
+        nonlocal told
         for name, why in book.troubles.items():
             log("storage_trouble", storage=name, why=why)
         if book.unlisted:
             log("storage_trouble", storage="", why=book.unlisted)
-        log("storages_read", storages=len(book.storages), troubles=len(book.troubles))
+        found = len(book.storages) + len(book.troubles)
+        if found or told:  # most centrals have none, and nothing to say of them
+            log("storages_read", storages=len(book.storages), troubles=len(book.troubles))
+        told = found
 
     return Storages(Path(said) if said else data / FOLDER, changed)

@@ -140,7 +140,7 @@ def test_outputs_go_to_what_is_named_or_to_the_defaults(book: StorageBook) -> No
 
 
 # Inputs (bytes and where copies are), outputs (where they may go); sites that will do, best first.
-STEERING = [
+STEERING: list[tuple[list[tuple[int, list[str]]], list[list[str]], str | None, str]] = [
     ([], [], None, ""),
     ([(10, ["all"])], [], None, ""),
     ([(10, ["pic"])], [], "PIC", "PIC"),
