@@ -73,6 +73,7 @@ class Resolving:
         found += [list(rows) for rows in given]
         found = _placed(job.data, found, at)
         files = [row for rows in found for row in rows]
+        _check_copies(job, group, files, at)
         await self._look_at_copies(files, at)
         _check_scratch(job, sum(row.bytes for row in files), where)
         sizes: dict[tuple[str, ...], int] = {}
@@ -256,3 +257,27 @@ def _check_scopes(one: DataOutput, group: str, where: str) -> None:
         if scope and not of_group(scope, group):
             right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
             raise _refused(f"{where}.{field}", right)
+
+
+def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) -> None:
+    """Refuse more copies of files of other groups, but where a job does nothing else.
+
+    What a payload has had in its hands, or another file, may have the same size and Adler-32.
+    """
+    assert job.data is not None
+    for i, one in enumerate(job.data.outputs):
+        scope = one.did.partition(":")[0]
+        if not one.did or of_group(scope, group):
+            continue
+        if not _runs_nothing(job) or [str(row.did) for row in files] != [one.did]:
+            right = (
+                f"found {one.did}, expected a file of the job's group, {group}; a copy of another "
+                'is made by a rule, or by a job that has it as its one input and only runs ["true"]'
+            )
+            raise _refused(f"{where}.outputs[{i}].did", right)
+
+
+def _runs_nothing(job: Job) -> bool:
+    """Whether nobody's program has files in its hands."""
+    own = job.environment or job.inputs or job.image or job.software or job.modules
+    return job.command == ("true",) and not own

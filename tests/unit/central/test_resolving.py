@@ -202,3 +202,35 @@ async def test_a_job_publishes_in_scopes_of_its_group(
 
     with pytest.raises(Refused, match=said):
         await settled(store, book, job)
+
+
+@pytest.mark.parametrize(
+    ("command", "dids", "fields", "said"),
+    [
+        (("true",), ("sim:run1/f.h5",), {}, ""),
+        (("cp",), ("sim:run1/f.h5",), {}, "found sim:run1/f.h5, expected a file of the job's"),
+        (("true",), ("sim:run1/f.h5",), {"environment": {"PATH": "."}}, "only runs"),
+        (("true",), ("sim:run1/f.h5", "sim:run2/f.h5"), {}, "as its one input"),
+        (("true",), ("sim:run2/f.h5",), {}, "as its one input"),
+        (("true",), (), {}, r"outputs\[0\]\.did: found sim:run1/f.h5"),
+    ],
+)
+async def test_others_files_are_copied_by_jobs_that_do_nothing_else(
+    command: tuple[str, ...],
+    dids: tuple[str, ...],
+    fields: dict[str, Any],
+    said: str,
+    store: FakeStore,
+    book: StorageBook,
+) -> None:
+    inputs = tuple(DataInput(did=one, to=f"i{n}") for n, one in enumerate(dids))
+    copy = out(did="sim:run1/f.h5")
+    job = Job(command=command, data=JobData(inputs=inputs, outputs=(copy,)), **fields)
+    resolving = Resolving(store, book, COMMUNITY)
+    await resolving.settle(job, "jobs[0]", group="sim")  # its own it may write anyhow
+    if not said:
+        await resolving.settle(job, "jobs[0]", group="other")
+        return
+
+    with pytest.raises(Refused, match=said):
+        await resolving.settle(job, "jobs[0]", group="other")
