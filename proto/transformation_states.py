@@ -44,7 +44,7 @@ class TransformationEvent(str, enum.Enum):
 
 _S = TransformationState
 _E = TransformationEvent
-_KEPT = (*(_S.NEW, _S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETING, _S.COMPLETED, _S.ARCHIVED),)
+_KEPT = frozenset(_S) - {_S.CLEANING, _S.CLEANED}
 
 TRANSFORMATIONS: Final[dict[tuple[TransformationState, TransformationEvent], _S]] = {
     (_S.NEW, _E.START): _S.ACTIVE,
@@ -173,6 +173,13 @@ INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
 }
 
 INPUT_START: Final = InputState.UNUSED
+
+
+def left_by(event: InputEvent) -> tuple[InputState, ...]:
+    """Return the states that an event ends, of inputs that no task has."""
+    return tuple(
+        state for state, one in INPUTS if one is event and state is not InputState.ASSIGNED
+    )
 
 
 def next_transformation(

@@ -21,7 +21,8 @@ from ..observe.events import Log
 from ..ports import Blobs
 from ..store.records import AttemptRow
 from ..store.transformations import TaskEnd
-from ..transformations.repairs import Again, Bad
+from ..transformations.moves import Bad
+from ..transformations.repairs import Again
 from .decide import Counters, Decision, charged, decide
 from .rules import Do, RuleSet
 

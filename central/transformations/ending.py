@@ -27,9 +27,9 @@ from ..store.transformations import (
     TransformationMove,
     TransformationRow,
 )
-from .files import Files, moves_of
+from .files import Files
 from .live import NEVER, Live, document
-from .moves import consequences
+from .moves import consequences, moves_of
 from .repairs import Repairs
 from .scouts import figures, too_many_failed
 

@@ -4,48 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.catalogue import FileState, ReplicaState
-from pilotage.proto.transformation_states import InputEvent, InputState, next_input
+from pilotage.proto.transformation_states import InputEvent
 
 from ..data.storages import Storages
 from ..store.catalogue import CatalogueStore, FileRow
-from ..store.transformations import InputMove, InputRow
+from ..store.transformations import InputRow
 from .grouping import File
 
 PAGE: Final = 1_000
-
-# What the state of a file in the catalogue does to inputs that nobody works on.
-ENDS: Mapping[FileState, tuple[InputEvent, tuple[InputState, ...]]] = {
-    FileState.REMOVED: (
-        InputEvent.REMOVE,
-        (
-            InputState.UNUSED,
-            InputState.MAXRESET,
-            InputState.PROBLEMATIC,
-            InputState.MISSING,
-            InputState.SHARED,
-        ),
-    ),
-    FileState.LOST: (InputEvent.BAD_DATA, (InputState.UNUSED, InputState.MAXRESET)),
-    FileState.MISSING: (InputEvent.NOT_THERE, (InputState.UNUSED,)),
-    FileState.AVAILABLE: (InputEvent.BACK, (InputState.MISSING,)),
-}
-
-
-def moves_of(
-    state: FileState, transformation_id: int, file_id: int, input_no: int
-) -> list[InputMove]:
-    """Return what the state of a file means for an input: of these at most one is written."""
-    event, states = ENDS[state]
-    return [
-        InputMove(
-            transformation_id=transformation_id,
-            file_id=file_id,
-            input_no=input_no,
-            old=old,
-            new=next_input(old, event),
-        )
-        for old in states
-    ]
 
 
 class Files:

@@ -10,9 +10,10 @@ from ..ports import Clock
 from ..store.catalogue import CatalogueStore, FileRow, Place
 from ..store.protocol import Store
 from ..store.transformations import InputMove, NewInput
-from .files import Files, file_of, moves_of
+from .files import Files, file_of
 from .inputs import Index, Wanted
 from .live import Live
+from .moves import moves_of
 
 CHUNK: Final = 1_000  # files that are looked at in one go
 

@@ -25,10 +25,11 @@ from ..store.catalogue import FileRow
 from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
-from .files import Files, moves_of
+from .files import Files
 from .grouping import File, Group, common, grouped, values
 from .jobs_of import TaskOf, task_of
 from .live import Live
+from .moves import moves_of
 from .repairs import asking
 from .retrying import Retrying, Trial
 

@@ -1,14 +1,16 @@
-"""What the end of a task means for its inputs. Pure."""
+"""What the end of a task, or the state of a file, means for inputs. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import (
     TASK_START,
     InputEvent,
     InputState,
     TaskEvent,
+    left_by,
     next_input,
     next_task,
 )
@@ -21,9 +23,17 @@ _EVENTS: Final[Mapping[JobState | None, TaskEvent]] = {
     JobState.KILLED: TaskEvent.JOB_KILLED,
     None: TaskEvent.JOB_GONE,
 }
-_ERRORS: Final = (*(InputEvent.TASK_FAILED, InputEvent.TASK_FAILED_LAST, InputEvent.BAD_DATA),)
+_ERRORS: Final = frozenset(
+    {InputEvent.TASK_FAILED, InputEvent.TASK_FAILED_LAST, InputEvent.BAD_DATA}
+)
+_OF_FILES: Final[Mapping[FileState, InputEvent]] = {
+    FileState.REMOVED: InputEvent.REMOVE,
+    FileState.LOST: InputEvent.BAD_DATA,
+    FileState.MISSING: InputEvent.NOT_THERE,
+    FileState.AVAILABLE: InputEvent.BACK,
+}
 
-Bad = Mapping[int, InputEvent]  # by file: BAD_DATA or NOT_THERE
+Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_LAST: not once more
 
 
 def consequences(
@@ -32,8 +42,8 @@ def consequences(
     """Return what follows from the end of a task.
 
     `errors_max` says how many failed tasks an input of a transformation may have had; `bad` are
-    files of which the job has found that their data are bad, or not there: then the others that it
-    had are not at fault.
+    files that are at fault: their data are bad or not there, or rules say that they are not to be
+    tried again. Then the others that the task had are not.
     """
     event = _EVENTS[end.state]
     return TaskClose(
@@ -73,3 +83,23 @@ def _move(end: TaskEnd, one: EndInput, event: InputEvent) -> InputMove:
         task_id=end.task_id,
         error=event in _ERRORS,
     )
+
+
+def moves_of(
+    state: FileState, transformation_id: int, file_id: int, input_no: int
+) -> list[InputMove]:
+    """Return what the state of a file means for an input that no task has.
+
+    They are for all states in which the input may stand: at most one is written.
+    """
+    event = _OF_FILES[state]
+    return [
+        InputMove(
+            transformation_id=transformation_id,
+            file_id=file_id,
+            input_no=input_no,
+            old=old,
+            new=next_input(old, event),
+        )
+        for old in left_by(event)
+    ]

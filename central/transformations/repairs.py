@@ -3,18 +3,16 @@
 Only for transformations that ask for it (`failover: true`); the others know nothing of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from pilotage.proto.job import Job, Need
-from pilotage.proto.transformation_states import InputEvent
 
 from ..store.transformations import TaskEnd
-
-Bad = Mapping[int, InputEvent]  # by file
+from .moves import Bad
 
 
 @dataclass(frozen=True)

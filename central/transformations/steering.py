@@ -17,6 +17,7 @@ from pilotage.proto.transformation_states import (
     TaskState,
     TransformationEvent,
     TransformationState,
+    left_by,
     next_input,
     next_transformation,
 )
@@ -60,12 +61,9 @@ _DONE_ALREADY: Final = {
     A.CLEAN: (S.CLEANING, S.CLEANED),
 }
 _OF_FILES: Final = {
-    A.REPLAY: (InputEvent.REPLAY, (InputState.PROCESSED,)),
-    A.RESET: (
-        InputEvent.RESET,
-        (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING),
-    ),
-    A.REFUSE: (InputEvent.BAD_DATA, (InputState.UNUSED, InputState.MAXRESET)),
+    A.REPLAY: InputEvent.REPLAY,
+    A.RESET: InputEvent.RESET,
+    A.REFUSE: InputEvent.BAD_DATA,
 }
 
 Kill = Callable[[User, JobAction], Awaitable[object]]
@@ -110,7 +108,7 @@ class Steering:
             await self._store.derive_inputs(parent.transformation_id, one, at)
             if start:
                 move = TransformationMove(
-                    transformation_id=one, old=S.NEW, new=S.ACTIVE, reason="", at=at
+                    transformation_id=one, old=S.NEW, new=_next(child, E.START), reason="", at=at
                 )
                 await self._store.move_transformation(move)
         row = await self._store.transformation(one)
@@ -233,7 +231,8 @@ class Steering:
         self._check_inputs(row, action.action.value)
         if row.state in (*FINAL, S.CLEANING, S.ARCHIVED):
             raise _cannot(row, "given files anew")
-        event, states = _OF_FILES[action.action]
+        event = _OF_FILES[action.action]
+        states = left_by(event)
         if action.all and action.action is not A.RESET:
             raise Refused(Code.INVALID, f"all: {action.action.value} names files", field="all")
         if action.all == bool(action.files):

@@ -3,7 +3,8 @@
 import pytest
 
 from pilotage.central.store.transformations import EndInput, TaskEnd
-from pilotage.central.transformations.moves import consequences
+from pilotage.central.transformations.moves import consequences, moves_of
+from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputEvent
 
@@ -52,3 +53,22 @@ def test_what_follows_from_the_end_of_a_task(line: str) -> None:
     assert close.inputs[0].error is (counts == "yes")
     assert close.inputs[1].error is (job != "Done" and not found), "companions are not at fault"
     assert {one.task_id for one in close.inputs} == {5}
+
+
+FILES = """
+# file       inputs that no task has
+  Removed    Unused>Removed MaxReset>Removed Problematic>Removed Missing>Removed Shared>Removed
+  Lost       Unused>Problematic MaxReset>Problematic
+  Missing    Unused>Missing
+  Available  Missing>Unused
+"""
+
+
+@pytest.mark.parametrize("line", FILES.strip().splitlines()[1:])
+def test_what_follows_from_the_state_of_a_file(line: str) -> None:
+    state, *expected = line.split()
+
+    found = moves_of(FileState(state), 1, 11, 0)
+
+    assert sorted(f"{one.old.value}>{one.new.value}" for one in found) == sorted(expected)
+    assert {(one.transformation_id, one.file_id, one.input_no) for one in found} == {(1, 11, 0)}

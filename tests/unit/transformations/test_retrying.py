@@ -8,7 +8,8 @@ import msgspec
 from pilotage.central.store.transformations import TaskEnd, TransformationRow
 from pilotage.central.transformations.grouping import File
 from pilotage.central.transformations.live import NEVER, Live, live
-from pilotage.central.transformations.repairs import Again, Bad
+from pilotage.central.transformations.moves import Bad
+from pilotage.central.transformations.repairs import Again
 from pilotage.central.transformations.retrying import ASKED_MAX, Retrying, Trial
 from pilotage.proto.transformation_states import TransformationState
 from tests.fake_central import FakeClock
