@@ -12,6 +12,7 @@ from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
 from pilotage.proto.transformation import GROUP_MAX, InputSpec, Transformation
 
+from ..decode import decode
 from ..errors import Refused
 from ..jobs.checking import check, check_characters
 from ..jobs.rendering import fill, uses_in
@@ -56,6 +57,7 @@ class Template:
     def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
         """Return the job of a task. Raises LookupError naming a key that the group has not.
 
+        Raises Refused where what is filled in makes something else of it, as a name too long.
         Of the files that it gets it says what they meet; which they are is written beside it.
         """
         absent = self.names - OURS - metadata.keys()
@@ -66,9 +68,9 @@ class Template:
             )
         if not self.names:
             if self._same is None:
-                self._same = self._made({}, number, transformation_id)
+                self._same = _readable(self._made({}, number, transformation_id))
             return self._same
-        return self._made(metadata, number, transformation_id)
+        return _readable(self._made(metadata, number, transformation_id))
 
     def _made(self, metadata: Values, number: int, transformation_id: int) -> Job:
         job = self._job
@@ -81,6 +83,12 @@ class Template:
         own = job.data.inputs[: -len(self._doc.inputs)]
         inputs = (*own, *map(_described, self._doc.inputs))
         return msgspec.structs.replace(job, data=msgspec.structs.replace(job.data, inputs=inputs))
+
+
+def _readable(job: Job) -> Job:
+    """Return a job that reads when pilots ask for it: there its bounds hold again."""
+    decode(msgspec.json.encode(job), Job, where="job")
+    return job
 
 
 def _with_data(doc: Transformation, job: Job, outputs: str) -> Job:

@@ -8,7 +8,7 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.transformations.jobs_of import Template, checked
 from pilotage.central.transformations.rules import rule_of
-from pilotage.proto.job import DataOutput, Job, JobData
+from pilotage.proto.job import DataInput, DataOutput, Input, Job, JobData
 from pilotage.proto.transformation import InputSpec, Transformation
 
 
@@ -55,6 +55,29 @@ def test_outputs_lie_in_the_dataset_of_the_transformation_with_its_metadata() ->
 def test_a_key_that_the_files_have_not_in_common_is_named() -> None:
     with pytest.raises(LookupError, match=r"uses \{particle\}, and the files of task 3"):
         template(Job(command=("run", "{particle}"))).job(transformation_id=7, number=3, metadata={})
+
+
+LONG: list[tuple[str, dict[str, Any]]] = [
+    ("job.name", {"name": "{note}"}),
+    ("job.inputs[0].name", {"inputs": (Input(name="{note}" * 4, sha256="0" * 64, size_bytes=1),)}),
+    (
+        "job.data.outputs[0].name",
+        {"data": JobData(outputs=(DataOutput(pattern="*", name="{note}{note}"),))},
+    ),
+    ("job.data.inputs", {"data": JobData(inputs=(DataInput(did="a:b"),) * 1_000)}),
+]
+
+
+@pytest.mark.parametrize(("field", "fields"), LONG)
+def test_what_would_not_read_when_a_pilot_asks_for_it_is_refused(
+    field: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused) as raised:
+        template(Job(command=("run",), **fields)).job(
+            transformation_id=7, number=3, metadata={"note": "x" * 300}
+        )
+
+    assert raised.value.field == field
 
 
 def test_a_job_without_data_and_inputs_stays_as_it_is() -> None:
