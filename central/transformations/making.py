@@ -26,17 +26,19 @@ from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
 from .files import Files
-from .grouping import File, Group, common, grouped, values
+from .grouping import File, Group, grouped
 from .jobs_of import TaskOf, task_of
 from .live import Live
 from .moves import moves_of
 from .repairs import asking
 from .retrying import Retrying, Trial
+from .side_inputs import Beside
 
 PAGE: Final = 1_000
 POOL_MAX: Final = 20_000  # inputs that are held of those that wait, twice what a group may have
 A_TURN: Final = 32  # tasks that are made up before others get their turn
 CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
+CHUNK_FILES_MAX: Final = 20_000  # that they read; one job has at most half as many
 
 _encode = msgspec.json.encode
 
@@ -149,9 +151,7 @@ class Making:
             now=self._clock.wall(),
             closing=live.closes_groups and live.is_whole,
         )
-        ready = [(group, side) for group in found if (side := _beside(live, group)) is not None][
-            :most
-        ]
+        ready = first(found, Beside(live.doc.inputs, live.shared.values()), most)
         if live.doc.grouping.partial == "after" and len(found) <= most:
             left = set(waiting).difference(*(group for group, _ in ready))
             if left:
@@ -260,22 +260,18 @@ class _Settling:
         return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
 
 
-def _beside(live: Live, group: Group) -> tuple[File, ...] | None:
-    """Return the side inputs that a group gets; None: some that it needs are not there yet."""
-    found: list[File] = []
-    shared = [(i, one) for i, one in enumerate(live.doc.inputs) if one.use == "shared"]
-    if not shared:
-        return ()
-    alike = common(group)
-    for i, spec in shared:
-        mine = tuple(alike.get(key) for key in spec.on)
-        fits = [
-            one
-            for one in live.shared.values()
-            if one.input_no == i and values(one, spec.on) == mine
-        ]
-        if len(fits) < spec.count:
-            return None
-        fits.sort(key=lambda one: one.file_id)
-        found += fits[-spec.count :]  # the newest
-    return tuple(found)
+def first(
+    found: Sequence[Group], beside: Beside, most: int
+) -> list[tuple[Group, tuple[File, ...]]]:
+    """Return the first groups that have their side inputs, as many as one transaction takes."""
+    ready: list[tuple[Group, tuple[File, ...]]] = []
+    files = 0
+    for group in found:
+        side = beside.of(group)
+        if side is None:
+            continue
+        files += len(group) + len(side)
+        if len(ready) == most or (ready and files > CHUNK_FILES_MAX):
+            break
+        ready.append((group, side))
+    return ready
