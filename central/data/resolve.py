@@ -28,6 +28,11 @@ from .storages import StorageBook
 
 PAGE = 1_000
 SITES_SHOWN_MAX = 10
+TOLD_BYTES_MAX = 16 << 20  # of the files of one job; a pilot takes four times as much in an answer
+_TOLD_SURELY = 50  # files that have no more, whatever is said of them
+_TOLD_BYTES = 400  # of a file, beside names, metadata and copies
+_COPIES_TOLD = 4  # of one file
+_COPY_BYTES = 60  # beside its URL and path
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Resolving:
         self._keys: dict[str, KeyType] | None = None
         self._found: dict[bytes, list[FileRow]] = {}
         self._copies: dict[int, tuple[str, ...]] = {}  # storages that have a file now
+        self._places: dict[int, int] = {}  # characters that say where these copies are
 
     async def settle(
         self, job: Job, where: str, *, group: str, given: Sequence[Sequence[FileRow]] = ()
@@ -142,11 +148,14 @@ class Resolving:
             some = unknown[start : start + PAGE]
             copies = await self._store.replicas_of(some)
             for file_id in some:
-                self._copies[file_id] = tuple(
-                    one.storage
+                there = [
+                    one
                     for one in copies.get(file_id, [])
                     if one.state is ReplicaState.AVAILABLE and self._is_readable(one.storage)
-                )
+                ]
+                self._copies[file_id] = tuple(one.storage for one in there)
+                lengths = sorted(len(self._book.storages[c.storage].url + c.path) for c in there)
+                self._places[file_id] = sum(lengths[-_COPIES_TOLD:])
 
     async def _look_at_copies(self, files: Sequence[FileRow], where: str) -> None:
         await self.learn(files)
@@ -154,6 +163,21 @@ class Resolving:
             if not self._copies[row.file_id]:
                 why = f"no storage that is in force can give {row.did}"
                 raise _refused(f"{where}.inputs", why)
+        if len(files) > _TOLD_SURELY:
+            self._check_told(files, where)
+
+    def _check_told(self, files: Sequence[FileRow], where: str) -> None:
+        """Refuse files of which more is said than an answer to a pilot has room for."""
+        told = len(files) * (_TOLD_BYTES + _COPIES_TOLD * _COPY_BYTES)
+        for row in files:
+            told += len(row.did.name) + self._places[row.file_id]
+            told += len(msgspec.json.encode(row.metadata))
+        if told > TOLD_BYTES_MAX:
+            why = (
+                f"what a pilot is told of {len(files)} files has {told / 1e6:.0f} MB, expected at "
+                f"most {TOLD_BYTES_MAX / 1e6:.0f}: give it fewer, or files with less metadata"
+            )
+            raise _refused(f"{where}.inputs", why)
 
     def _is_readable(self, storage: str) -> bool:
         entry = self._book.storages.get(storage)

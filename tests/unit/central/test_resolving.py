@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from pilotage.central.auth.callers import User
+from pilotage.central.data import resolve
 from pilotage.central.data.checks import check_scopes
 from pilotage.central.data.resolve import Resolving, Settled
 from pilotage.central.data.rights import writing
@@ -234,3 +235,24 @@ async def test_others_files_are_copied_by_jobs_that_do_nothing_else(
 
     with pytest.raises(Refused, match=said):
         await resolving.settle(job, "jobs[0]", group="other")
+
+
+async def test_what_a_pilot_is_told_of_files_is_bounded(
+    store: FakeStore, book: StorageBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "TOLD_BYTES_MAX", 1 << 20)
+    notes = {f"note{n}": "x" * 500 for n in range(60)}
+    files = [
+        msgspec.structs.replace(
+            a_file(100 + n, "all"),
+            did=Did("sim", f"many/{n}"),
+            metadata={"kind": "many", **(notes if n < 40 else {})},
+        )
+        for n in range(100)
+    ]
+    await store.register_files(COMMUNITY, files, at=2.0)
+    without = {"kind": "many", "note1": {"exists": False}}
+    assert len((await settled(store, book, a_job(DataInput(query=without)))).inputs) == 60
+
+    with pytest.raises(Refused, match=r"told of 100 files has 1 MB, expected at most 1: give it"):
+        await settled(store, book, a_job(DataInput(query={"kind": "many"})))
