@@ -1,12 +1,11 @@
 """From inputs that wait to groups, by a rule and a policy for groups that are not full. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pilotage.proto.catalogue import Metadata, Value
 from pilotage.proto.transformation import Grouping, InputSpec
-
-Value = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +16,7 @@ class File:
     input_no: int  # which of the transformation's inputs it is
     did: str
     bytes: int
-    metadata: Mapping[str, Value]
+    metadata: Metadata
     sites: tuple[str, ...]  # that see a copy; empty: all
     since: float  # when it came, or came back (wall clock)
     task_id: int = 0  # the last task that had it; 0: none, or it did not fail
@@ -78,16 +77,26 @@ def _check(groups: Sequence[Group], files: Sequence[File]) -> None:
 
 def common(group: Sequence[File]) -> dict[str, Value]:
     """Return the metadata that all files of a group have with the same value."""
-    if not group:
+    return in_common([one.metadata for one in group])
+
+
+def in_common(files: Sequence[Metadata]) -> dict[str, Value]:
+    """Return what all files, of which these are the metadata, have with the same value."""
+    if not files:
         return {}
-    first, *rest = [one.metadata for one in group]
+    first, *rest = files
     if all(one is first for one in rest):
         return dict(first)
     return {
         key: value
         for key, value in first.items()
-        if all(key in one and one[key] == value for one in rest)
+        if all(key in one and same(one[key], value) for one in rest)
     }
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether a query for the one finds the other: 1 is not true."""
+    return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
 def values(file: File, keys: Sequence[str]) -> tuple[Value, ...] | None:

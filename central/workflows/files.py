@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.catalogue import NotRight, checked_metadata
+from pilotage.proto.catalogue import DATASET_KEY, NotRight, checked_metadata
 from pilotage.proto.storages import META_SUFFIX
 
 from . import cta_form, yaml_form
 from .check import check
 from .errors import BadWorkflow
-from .flow import DATASET, File
+from .flow import File
 from .written import Written, load, read_text
 
 FILES_MAX = 1_000_000
@@ -53,14 +53,14 @@ def files_in(folder: Path) -> list[File]:
             raise BadWorkflow([f"{said}: there is no file {path.name} beside it"])
         try:
             own = msgspec.json.decode(said.read_bytes(), type=dict[str, Any])
-            dataset = own.pop(DATASET, "")
+            dataset = own.pop(DATASET_KEY, "")
             metadata = checked_metadata(own)
         except (OSError, msgspec.DecodeError) as why:
             raise BadWorkflow([f"{said}: expected a mapping in JSON: {why}"]) from None
         except NotRight as why:
             raise BadWorkflow([f"{said}: {why}"]) from None
         if dataset:
-            metadata[DATASET] = str(dataset)
+            metadata[DATASET_KEY] = str(dataset)
         size = path.stat().st_size
         found.append(File(path.name, str(path.absolute()), size, metadata))
         if len(found) > FILES_MAX:

@@ -11,17 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotage.proto.catalogue import Query, Value, parse_query
+from pilotage.proto.catalogue import DATASET_KEY, Metadata, Query, Value, parse_query
 from pilotage.proto.transformation import Grouping, InputSpec
 from pilotage.proto.workflow import COUNT, JOIN, Source, Step, StepInput, Workflow
 
 from ..transformations.grouping import File as Waiting
-from ..transformations.grouping import Plan, grouped
+from ..transformations.grouping import Plan, grouped, in_common, same
 from ..transformations.rules import rule_of
 from . import graph
 from .keys import query_of
-
-DATASET = "dataset"  # the key under which a file of the catalogue has its dataset
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class File:
     name: str
     path: str
     bytes: int = 0
-    metadata: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    metadata: Mapping[str, Value] = field(default_factory=dict[str, Value])  # its dataset too
     step: str = ""  # that made it; empty: it was there
     port: str = ""
     task: int = 0
@@ -302,11 +300,7 @@ class Flow:
     ) -> tuple[File, ...]:
         """Return the shared files that suit a group."""
         given = state.step.inputs[port]
-        fit = [
-            file
-            for file in files
-            if all(file.metadata.get(key) == common.get(key) for key in given.on)
-        ]
+        fit = [file for file in files if _agrees(file.metadata, common, given.on)]
         return tuple(fit[: given.count] if given.count else fit)
 
     def _task(
@@ -342,24 +336,21 @@ def matching(given: StepInput, catalogue: Sequence[File]) -> list[File]:
     return [
         file
         for file in catalogue
-        if query.meets(file.metadata) and (not wanted or file.metadata.get(DATASET) == wanted)
+        if query.meets(file.metadata) and (not wanted or file.metadata.get(DATASET_KEY) == wanted)
     ]
 
 
 def common_of(parts: Sequence[Sequence[File]] | Any) -> dict[str, Value]:
     """Return the keys, with their values, that all files have in common."""
     files: list[File] = [file for part in parts for file in part]
-    if not files:
-        return {}
-    return {
-        key: value
-        for key, value in files[0].metadata.items()
-        if key != DATASET and all(_same(file.metadata.get(key), value) for file in files)
-    }
+    found = in_common([file.metadata for file in files])
+    found.pop(DATASET_KEY, None)
+    return found
 
 
-def _same(one: Value | None, other: Value) -> bool:
-    return one == other and isinstance(one, bool) is isinstance(other, bool)
+def _agrees(file: Metadata, common: Metadata, keys: Sequence[str]) -> bool:
+    """Whether a file has these keys, with the values that a group has in common."""
+    return all(key in file and key in common and same(file[key], common[key]) for key in keys)
 
 
 def _place(file: File) -> tuple[str, int, str]:

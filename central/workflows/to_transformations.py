@@ -12,6 +12,7 @@ import msgspec
 
 from pilotage.proto.catalogue import Value
 from pilotage.proto.job import DataOutput, Job, JobData
+from pilotage.proto.storages import INPUTS_WORD
 from pilotage.proto.transformation import Grouping, InputSpec, Transformation
 from pilotage.proto.workflow import (
     ALL,
@@ -30,9 +31,8 @@ from . import braces, graph
 from .errors import Fault
 from .keys import KeyTable, key_table
 
-INPUTS: Final = "{inputs}"  # in a command: one word a file
 PORT_KEY: Final = "workflow_port"  # metadata by which files of one step are told apart
-INPUTS_MAX: Final = 8
+INPUTS_MAX: Final = 8  # of one transformation
 ALONE: Final = "works only in a run on one machine"
 
 
@@ -63,7 +63,7 @@ def obstacles(workflow: Workflow) -> list[Fault]:
         for i, word in enumerate(step.job.command):
             named = [name for name in braces.names(word) if name in ports]
             if named and (len(ports) > 1 or word != "{" + named[0] + "}"):
-                why = f"{{{named[0]}}} works only in a run on one machine: say {INPUTS} alone"
+                why = f"{{{named[0]}}} works only in a run on one machine: say {INPUTS_WORD} alone"
                 sole.append(Fault(name, ("job", "command", i), why))
         if not sole:
             try:
@@ -121,12 +121,12 @@ def _job(workflow: Workflow, name: str, step: Step) -> Job:
         if given.has_value or given.parameter
     }
     if len(ports) == 1:
-        values[ports[0]] = INPUTS
+        values[ports[0]] = INPUTS_WORD
     words: list[str] = []
     for word in step.job.command:
-        filled = INPUTS if word == INPUTS else braces.fill(word, values)
+        filled = INPUTS_WORD if word == INPUTS_WORD else braces.fill(word, values)
         if word != filled and braces.alone(word) in ports:
-            words.append(INPUTS)
+            words.append(INPUTS_WORD)
         elif isinstance(filled, (list, tuple)):
             words += [braces.as_text(one) for one in cast(Sequence[Any], filled)]
         else:

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..grouping import File, Group, Plan, Value, values
+from pilotage.proto.catalogue import Value
+
+from ..grouping import File, Group, Plan, values
 from .plain import chunks
 
 

@@ -14,6 +14,7 @@ from pilotage.central.transformations.grouping import (
     Rule,
     common,
     grouped,
+    in_common,
 )
 from pilotage.central.transformations.rules import BUILT_IN
 from pilotage.proto.transformation import Grouping, InputSpec
@@ -166,4 +167,5 @@ def test_what_a_group_has_in_common() -> None:
     group = [a_file(1, run=1, particle="gamma"), a_file(2, run=2, particle="gamma", x=True)]
 
     assert common(group) == {"particle": "gamma"}
+    assert in_common([{"a": 1, "b": 2, "c": 3}, {"a": True, "b": 2.5, "c": 3}]) == {"c": 3}
     assert common([]) == {}

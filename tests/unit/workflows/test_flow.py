@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pilotage.central.workflows.flow import File, Flow, Task
 from pilotage.proto.workflow import Workflow
 
@@ -106,6 +108,24 @@ def test_a_join_takes_of_each_side_what_agrees_and_shared_files_beside_it(tmp_pa
     assert [(names(task, "a"), names(task, "b"), names(task, "m")) for task in made] == [
         (["a-1"], ["b-2"], ["model-1"]), (["a-2"], ["b-1"], ["model-1"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "fits"), [({"k": 1}, True), ({"k": True}, False), ({}, False)])
+def test_a_shared_file_fits_by_what_it_has(tmp_path: Path, keys: Any, fits: bool) -> None:
+    text = """
+        workflow: w
+        steps:
+          a: {tasks: 1, job: {command: [x]}, outputs: {o: {pattern: "*", sets: {k: []}}}}
+          model: {job: {command: [x]}, outputs: {o: {pattern: "*", sets: {k: []}}}}
+          use:
+            inputs: {a: a.o, m: {from: model.o, use: shared, on: [k]}}
+            job: {command: [x]}
+    """
+    flow, (a, model) = flow_of(tmp_path, text)
+    flow.done(model, {"o": [a_file(model, "o", **keys)]}, {})
+    (made,) = flow.done(a, {"o": [a_file(a, "o", k=1)]}, {})
+
+    assert names(made, "m") == (["model-1"] if fits else [])
 
 
 def test_what_needs_all_of_a_step_does_not_run_where_a_task_failed(tmp_path: Path) -> None:
