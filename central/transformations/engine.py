@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from typing import Final
 
+from pilotage.proto.transformation import SPREAD_OF
 from pilotage.proto.transformation_states import (
     LIVE,
     TAKES_INPUTS,
@@ -207,7 +208,7 @@ class Engine:
             row.transformation_id
         ]
         new.open = counts.tasks.get(TaskState.CREATED, 0)
-        last = await self._store.last_ends(row.transformation_id, row.judged_from, 100)
+        last = await self._store.last_ends(row.transformation_id, row.judged_from, SPREAD_OF)
         new.ends.extend(reversed(last))
         before = self._lives.get(row.transformation_id)
         if before is not None and not anew:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.catalogue import Did, Query, parse_query
+from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.job import Job, Need
 from pilotage.proto.transformation import SPREAD_OF, Transformation
 from pilotage.proto.transformation_states import (
@@ -136,16 +136,11 @@ def wanted(row: TransformationRow, doc: Transformation) -> tuple[Wanted, ...]:
             transformation_id=row.transformation_id,
             input_no=i,
             community=row.community,
-            query=query_of(spec.query, f"inputs[{i}].query"),
+            query=parse_query(spec.query, f"inputs[{i}].query"),
             state=InputState.SHARED if spec.use == "shared" else InputState.UNUSED,
         )
         for i, spec in enumerate(doc.inputs)
     )
-
-
-def query_of(document: object, where: str) -> Query:
-    """Return a query. Raises NotRight."""
-    return parse_query(document, where)
 
 
 def outputs_dataset(group: str, transformation_id: int, doc: Transformation) -> Did:

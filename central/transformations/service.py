@@ -18,7 +18,7 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.catalogue import Did, KeyType, NotRight
+from pilotage.proto.catalogue import DATASET_KEY, Did, KeyType, NotRight, parse_query
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -45,7 +45,7 @@ from .engine import Engine
 from .files import file_of
 from .grouping import File, Plan, grouped
 from .jobs_of import checked, task_of
-from .live import document, outputs_dataset, query_of
+from .live import document, outputs_dataset
 from .rules import rule_of
 from .steering import Steering
 
@@ -141,17 +141,17 @@ class TransformationService:
                 where = f"inputs[{i}]"
                 if spec.from_:
                     parent = await self._parent(caller, spec.from_, f"{where}.from")
-                    if "dataset" in spec.query:
-                        raise NotRight(f"{where}.query.dataset", spec.query["dataset"], "none: "
+                    if DATASET_KEY in spec.query:
+                        raise NotRight(f"{where}.query.dataset", spec.query[DATASET_KEY], "none: "
                                        "`from` says in which dataset the files lie")  # fmt: skip
                     parent_doc = document(parent)
                     dataset = outputs_dataset(parent.group, parent.transformation_id, parent_doc)
                     inputs[i] = msgspec.structs.replace(
                         spec,
                         from_=str(parent.transformation_id),
-                        query={**spec.query, "dataset": str(dataset)},
+                        query={**spec.query, DATASET_KEY: str(dataset)},
                     )
-                query = query_of(inputs[i].query, f"{where}.query")
+                query = parse_query(inputs[i].query, f"{where}.query")
                 if not spec.from_:  # what a parent will make has its keys when it has made it
                     query.check(keys, f"{where}.query")
             if doc.outputs_dataset:
@@ -189,7 +189,7 @@ class TransformationService:
         counts: dict[str, int] = {}
         files: list[File] = []
         for i, spec in enumerate(doc.inputs):
-            query, after, mine = query_of(spec.query, f"inputs[{i}].query"), None, 0
+            query, after, mine = parse_query(spec.query, f"inputs[{i}].query"), None, 0
             while mine < PREVIEW_FILES_MAX:
                 page = await self._catalogue.find_files(
                     community, query, after=after, limit=PAGE_MAX
