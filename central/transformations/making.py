@@ -24,7 +24,7 @@ from ..ports import Clock
 from ..store.catalogue import FileRow
 from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
-from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken
+from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken, TransformationRow
 from .files import Files
 from .grouping import File, Group, grouped
 from .jobs_of import TaskOf, task_of
@@ -82,15 +82,7 @@ class Making:
             return False
         tasks, ready = await self._tasks(live, groups, trial)
         row = live.row
-        new = NewSubmission(
-            community=row.community,
-            owner_id=row.owner_id,
-            key=f"transformation:{row.transformation_id}:{row.tasks_made}",
-            body_hash="",
-            name=row.name[:128],
-            template=None,
-            at=self._clock.wall(),
-        )
+        new = submission_of(row, at=self._clock.wall())
         made = await self._store.make_tasks(live.id, row.tasks_made, new, tasks)
         if not made:  # somebody has changed it: it is read again
             live.forget()
@@ -258,6 +250,24 @@ class _Settling:
             if row is not None:  # one that was removed just now: the job says so
                 given[one.input_no].append(row)
         return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
+
+
+def submission_of(row: TransformationRow, *, at: float) -> NewSubmission:
+    """Return what the next jobs belong to.
+
+    The owner may have used the key: no body that people send has this hash, not even one of which
+    not all has come, and so their jobs are never taken for those of tasks.
+    """
+    key = f"transformation:{row.transformation_id}:{row.tasks_made}"
+    return NewSubmission(
+        community=row.community,
+        owner_id=row.owner_id,
+        key=key,
+        body_hash=key,
+        name=row.name[:128],
+        template=None,
+        at=at,
+    )
 
 
 def first(

@@ -1,0 +1,46 @@
+"""Jobs of tasks are never those of a submission that somebody else has begun, whatever its key."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pilotage.central.store.errors import KeyReused
+from pilotage.central.store.transformations import NewInput, NewTask, Taken
+from pilotage.central.transformations.making import submission_of
+from pilotage.proto.transformation_states import InputState
+from tests.contract.store.conftest import open_at
+from tests.contract.store.rows import a_class, some_jobs
+from tests.contract.store.test_transformations import a_transformation
+
+
+async def test_a_submission_that_is_under_way_gives_tasks_no_jobs(tmp_path: Path) -> None:
+    store = await open_at(tmp_path / "store.db")
+    try:
+        row, kind = await a_transformation(store), await a_class(store)
+        one = row.transformation_id
+        inputs = [
+            NewInput(transformation_id=one, file_id=n, input_no=0, state=InputState.UNUSED)
+            for n in (1, 2)
+        ]
+        await store.add_inputs(inputs, 1.0)
+        new = submission_of(row, at=1.0)
+        theirs = msgspec.structs.replace(new, body_hash="")  # it has not come to its end
+        begun = await store.begin_submission(theirs)
+        await store.add_jobs(begun.submission_id, some_jobs(kind, 1))
+        other = msgspec.structs.replace(new, key="other")
+        jobs = (await store.submit(other, some_jobs(kind, 3))).ranges[0]
+        tasks = [
+            NewTask(job=job, inputs=(Taken(file_id=n, input_no=0),), shared=())
+            for n, job in zip((1, 2), some_jobs(kind, 2), strict=True)
+        ]
+
+        with pytest.raises(KeyReused):
+            await store.make_tasks(one, 0, new, tasks)
+        assert await store.tasks_of_jobs(list(range(1, sum(jobs)))) == {}
+
+        await store.drop_submission(begun.submission_id)
+        made = await store.make_tasks(one, 0, new, tasks)
+        assert [task.job_id for task in made] == [sum(jobs), sum(jobs) + 1]
+    finally:
+        await store.close()
