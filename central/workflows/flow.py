@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.proto.catalogue import DATASET_KEY, Metadata, Query, Value, parse_query
-from pilotage.proto.transformation import Grouping, InputSpec
-from pilotage.proto.workflow import COUNT, JOIN, Source, Step, StepInput, Workflow
+from pilotage.proto.transformation import InputSpec
+from pilotage.proto.workflow import Source, Step, StepInput, Workflow
 
 from ..transformations.grouping import File as Waiting
 from ..transformations.grouping import Plan, grouped, in_common, same
@@ -64,18 +64,19 @@ class Counts:
 class _State:
     """A step in the middle of its work."""
 
-    def __init__(self, name: str, step: Step, once: list[str]) -> None:
-        self.name, self.step, self.once = name, step, once
+    def __init__(self, name: str, workflow: Workflow) -> None:
+        self.name, self.step = name, workflow.steps[name]
+        self.once = graph.once_ports(workflow, self.step)
         self.counts = Counts()
-        self.grouping = step.grouping or Grouping(rule=JOIN if len(once) > 1 else COUNT)
-        self.specs = tuple(spec_of(step, port) for port in once)
+        self.grouping = graph.grouping_of(workflow, self.step)
+        self.specs = tuple(spec_of(self.step, port) for port in self.once)
         self.files: list[File] = []  # that came to be grouped; of each its number is its place
         self.waiting: list[Waiting] = []  # those of them that are in no task yet
         self.fresh = False  # some came since groups were made
         self.kept: dict[str, list[File]] = {}  # of ports that need all, by port
         self.seen: dict[str, int] = {}  # files that came through a port
-        self.made: dict[str, list[File]] = {port: [] for port in step.outputs}
-        self.values: dict[str, dict[int, Any]] = {port: {} for port in step.outputs}
+        self.made: dict[str, list[File]] = {port: [] for port in self.step.outputs}
+        self.values: dict[str, dict[int, Any]] = {port: {} for port in self.step.outputs}
         self.shape: tuple[int, ...] = ()
         self.begun = False  # tasks that are made all at once have been made
         self.complete = False
@@ -88,10 +89,7 @@ class Flow:
     def __init__(self, workflow: Workflow, catalogue: Sequence[File] = ()) -> None:
         self._workflow = workflow
         self._order = graph.order(workflow)
-        self._states = {
-            name: _State(name, workflow.steps[name], graph.once_ports(workflow, step))
-            for name, step in workflow.steps.items()
-        }
+        self._states = {name: _State(name, workflow) for name in workflow.steps}
         self._readers: dict[Source, list[tuple[str, str]]] = {}
         self._queries: dict[tuple[str, str], Query] = {}
         for name, step in workflow.steps.items():

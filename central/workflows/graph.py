@@ -3,7 +3,17 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from pilotage.proto.workflow import FILE, Source, Step, StepInput, StepOutput, Workflow
+from pilotage.proto.transformation import Grouping
+from pilotage.proto.workflow import (
+    COUNT,
+    FILE,
+    JOIN,
+    Source,
+    Step,
+    StepInput,
+    StepOutput,
+    Workflow,
+)
 
 
 def sources(step: Step) -> Iterator[tuple[str, Source]]:
@@ -94,6 +104,13 @@ def once_ports(workflow: Workflow, step: Step) -> list[str]:
         and port not in step.gather
         and brings_files(workflow, given)
     ]
+
+
+def grouping_of(workflow: Workflow, step: Step) -> Grouping:
+    """Return how files that are used once are grouped: as the step says, joined, or each alone."""
+    if step.grouping is not None:
+        return step.grouping
+    return Grouping(rule=JOIN if len(once_ports(workflow, step)) > 1 else COUNT)
 
 
 def is_one_task(workflow: Workflow, step: Step) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pilotage.proto.catalogue import NotRight, Op, Query, Value, parse_query, type_of
-from pilotage.proto.workflow import KEY, Source, Step, StepInput, StepOutput, Workflow
+from pilotage.proto.workflow import COUNT, KEY, Source, Step, StepInput, StepOutput, Workflow
 
 from . import braces, graph
 
@@ -115,9 +115,9 @@ def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> Keys:
     if not ports:
         return {}
     taken = [table.taken[name, port] for port in ports]
-    rule = step.grouping.rule if step.grouping is not None else "count"
+    rule = step.grouping.rule if step.grouping is not None else COUNT
     size = step.grouping.size if step.grouping is not None else 1
-    lone = len(ports) == 1 and ports[0] not in step.gather and rule in ("count", KEY) and size == 1
+    lone = len(ports) == 1 and ports[0] not in step.gather and rule in (COUNT, KEY) and size == 1
     found: dict[str, Known] = {}
     for key in taken[0]:
         each = [part[key] for part in taken if key in part]

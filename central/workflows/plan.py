@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pilotage.proto.workflow import ALL, JOIN, KEY, Step, StepInput, Workflow
+from pilotage.proto.workflow import ALL, COUNT, JOIN, KEY, Step, StepInput, Workflow
 
 from . import graph
 from .flow import File, matching
@@ -143,17 +143,15 @@ def _tasks(
         return UNKNOWN
     counts = [one.count or 0 for one in amounts]
     exact = sure and all(one.exact for one in amounts)
-    grouping = step.grouping
-    rule = grouping.rule if grouping is not None else (JOIN if len(once) > 1 else "count")
+    grouping = graph.grouping_of(workflow, step)
+    rule = grouping.rule
     if rule == JOIN or (len(once) > 1 and rule != ALL):
         need = [max(1, step.inputs[port].count) for port in once]
         groups = min(count // size for count, size in zip(counts, need, strict=True))
         return Amount(groups, exact and not agreed(step))
     if rule == ALL:
         return Amount(min(1, sum(counts)), exact)
-    if grouping is None:
-        return Amount(counts[0], exact)
-    if rule not in ("count", KEY):
+    if rule not in (COUNT, KEY):
         return Amount(math.ceil(counts[0] / grouping.size), False)
     if rule == KEY:
         parts = _spread(grouping.keys, table.taken[name, once[0]])

@@ -16,8 +16,6 @@ from pilotage.proto.storages import INPUTS_WORD
 from pilotage.proto.transformation import Grouping, InputSpec, Transformation
 from pilotage.proto.workflow import (
     ALL,
-    COUNT,
-    JOIN,
     Source,
     Step,
     StepInput,
@@ -191,9 +189,7 @@ def _is_told_apart(workflow: Workflow, source: Source) -> bool:
 
 
 def _grouping(workflow: Workflow, step: Step) -> Grouping:
-    if step.grouping is not None:
-        return step.grouping
-    once = graph.once_ports(workflow, step)
-    if not once and any(True for _ in _inputs(workflow, step)):
+    gathers = not graph.once_ports(workflow, step) and any(_inputs(workflow, step))
+    if gathers and step.grouping is None:
         return Grouping(rule=ALL)
-    return Grouping(rule=JOIN if len(once) > 1 else COUNT)
+    return graph.grouping_of(workflow, step)
