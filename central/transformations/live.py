@@ -108,9 +108,12 @@ class Live:
     def came(self, file: File) -> None:
         """An input has come, or come back."""
         self.look = self.dirty = True
-        if self.pool is not None and self.is_whole:
-            once = self.doc.inputs[file.input_no].use == "once"
-            (self.pool if once else self.shared)[file.file_id, file.input_no] = file
+        if self.pool is None:
+            return
+        if self.doc.inputs[file.input_no].use == "shared":
+            self.shared[file.file_id, file.input_no] = file
+        elif self.is_whole:
+            self.pool[file.file_id, file.input_no] = file
 
     def forget(self) -> None:
         """What waits is to be read again: somebody else has changed it."""

@@ -101,9 +101,13 @@ class Making:
     async def _read(self, live: Live) -> None:
         """Read what waits, and put aside what cannot be read any more.
 
-        Where many wait and the rule takes them in their order, only the first of them.
+        Where many wait and the rule takes them in their order, only the first of them: unless they
+        need side inputs of their own, for which the first may wait while others have theirs.
         """
-        most = POOL_MAX if live.doc.grouping.rule == "count" else sys.maxsize
+        in_order = live.doc.grouping.rule == "count" and not any(
+            one.on for one in live.doc.inputs if one.use == "shared"
+        )
+        most = POOL_MAX if in_order else sys.maxsize
         pool: dict[tuple[int, int], File] = {}
         shared: dict[tuple[int, int], File] = {}
         for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
@@ -119,7 +123,7 @@ class Making:
                 ]
                 if moves:
                     await self._store.move_inputs(moves, self._clock.wall())
-                if len(rows) < PAGE or len(pool) >= most:
+                if len(rows) < PAGE or (into is pool and len(pool) >= most):
                     break
                 after = (rows[-1].file_id, rows[-1].input_no)
         live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most

@@ -13,6 +13,7 @@ from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.transformations import InputRow
+from pilotage.central.transformations import making
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
@@ -290,6 +291,63 @@ def test_a_join_waits_for_both_sides_and_side_inputs_for_their_files() -> None:
         assert await times_done(world, one) == {
             **{f"run{n}": 1 for n in (1, 2, 3, 5)},
             "run4": 2,
+        }
+
+    story(tell, script=lasts(10.0))
+
+
+def test_files_that_wait_for_side_inputs_keep_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, and however many side inputs there are that nobody needs."""
+    monkeypatch.setattr(making, "POOL_MAX", 4)
+    monkeypatch.setattr(making, "PAGE", 2)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1], part="raw", night=0)
+        for night in range(8):
+            await registered(world, [10 + night], part="raw", night=night)
+        for night in (21, 22, 23, 24, 7):
+            await registered(world, [30 + night], part="cal", night=night)
+        one = await added(
+            world,
+            inputs=[
+                {"name": "raw", "query": {"part": "raw"}},
+                {"name": "cal", "query": {"part": "cal"}, "use": "shared", "on": ["night"]},
+            ],
+        )
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
+
+        assert view.inputs == {"raw": {I.PROCESSED: 1, I.UNUSED: 8}, "cal": {I.SHARED: 5}}
+        assert await times_done(world, one) == {"run17": 1, "run37": 1}
+
+    story(tell, script=lasts(10.0))
+
+
+def test_of_side_inputs_the_newest_is_taken_while_more_wait_than_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making, "POOL_MAX", 4)
+    monkeypatch.setattr(making, "PAGE", 2)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 9), part="raw")
+        await registered(world, range(30, 35), part="model")
+        one = await added(
+            world,
+            inputs=[
+                {"name": "raw", "query": {"part": "raw"}},
+                {"name": "model", "query": {"part": "model"}, "use": "shared"},
+            ],
+            tasks_open_max=1,
+        )
+        await until(world, one, lambda v: v.tasks_made == 1)
+        await registered(world, [35], part="model")
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 8)
+
+        done = await times_done(world, one)
+        assert {n: done[f"run{n}"] for n in range(30, 36)} == {
+            **dict.fromkeys(range(30, 34), 0),
+            34: 1,
+            35: 7,
         }
 
     story(tell, script=lasts(10.0))
