@@ -1,14 +1,20 @@
 """YAML as plain values, none of whose keys comes twice, and the line on which each stands."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 
 Place = tuple[str | int, ...]
 
+_BOOL: Final = "tag:yaml.org,2002:bool"
+_TEXT: Final = "tag:yaml.org,2002:str"
+
 
 class _Loader(yaml.CSafeLoader):
-    """The safe loader that refuses a second key of the same name."""
+    """The safe loader that refuses a second key of the same name; no key is true or false.
+
+    YAML 1.1 reads the key `on` as true, and none of what people write here has such keys.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -20,6 +26,8 @@ class _Loader(yaml.CSafeLoader):
                     None, None, f"the key {key.value!r} comes twice", key.start_mark
                 )
             seen.add(key.value)
+            if key.tag == _BOOL:
+                key.tag = _TEXT
         return super().construct_mapping(node, deep)
 
 

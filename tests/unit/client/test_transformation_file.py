@@ -31,6 +31,14 @@ def test_a_file_is_read_as_people_write_it() -> None:
     assert (made.grouping.size, made.grouping.partial) == (4, "after")
 
 
+def test_keys_are_read_as_they_stand_also_those_that_yaml_takes_for_true() -> None:
+    text = RIGHT.replace("  - name: events\n", "  - name: events\n    on: [run, tel]\n")
+    made = parse_transformation(text.replace("run: {", "yes: true, off: {"), "dl1.yaml")
+
+    assert made.inputs[0].on == ("run", "tel")
+    assert made.inputs[0].query == {"particle": "gamma", "yes": True, "off": {">=": 7}}
+
+
 WRONG = {
     "a key that is not known": (("grouping: {", "groupings: {"), 6, "groupings"),
     "a value that is none": (("partial: after", "partial: later"), 6, "never"),
