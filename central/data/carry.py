@@ -33,6 +33,7 @@ IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
 UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
+KEY_LENGTH: Final = 201  # one more than people's keys may have
 FAR: Final = 1e12  # wall clock at which no token has run out
 
 
@@ -217,7 +218,7 @@ class Carrier:
         file = (await self._store.files_by_id([transfer.file_id]))[transfer.file_id]
         job = transfer_job(file.did, transfer.storage, row.rule.group)
         body = Submission(
-            key=f"transfer-{transfer.transfer_id}-{transfer.failures}",
+            key=_key(transfer),
             name=f"rule {row.rule_id}",
             jobs=[msgspec.Raw(msgspec.json.encode(job))],
         )
@@ -230,6 +231,15 @@ class Carrier:
             self._log("transfer_failed", job=0, storage=transfer.storage, why=why.message)
             return
         await self._store.transfer_job(transfer.transfer_id, submitted.ids[0].first)
+
+
+def _key(transfer: TransferRow) -> str:
+    """Return the key of a transfer's job: no request may have one so long.
+
+    Else the rule's owner could use it, and all rules would wait while a submission of that key is
+    being sent.
+    """
+    return f"transfer-{transfer.transfer_id}-{transfer.failures}".ljust(KEY_LENGTH, ".")
 
 
 def transfer_job(did: Did, storage: str, group: str) -> Job:

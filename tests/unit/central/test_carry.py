@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.data.carry import Carrier, transfer_job
@@ -220,6 +221,18 @@ async def test_a_refused_job_is_a_failure_that_says_why() -> None:
     assert row.why == "no site reaches both storages"
     assert world.jobs == {}
     assert all(not one.is_open for one in await world.store.transfers())
+
+
+async def test_no_request_has_the_key_of_a_transfer() -> None:
+    """While one of the same key was being sent, the loop over all rules would wait for its end."""
+    world = World()
+    await world.begin()
+    await world.turn(2)
+
+    assert world.jobs
+    for key in world.jobs:
+        with pytest.raises(msgspec.ValidationError, match="key"):
+            msgspec.json.decode(msgspec.json.encode({"key": key, "jobs": []}), type=Submission)
 
 
 async def test_what_was_ordered_before_a_crash_is_submitted_once() -> None:
