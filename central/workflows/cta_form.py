@@ -332,6 +332,10 @@ class _Reader:
         metadata, sets = self._said(element, rules, config, parent, place)
         words = _words(element, rules, config)
         size = int(fills.get("size", 1))
+        for key, rule in rules.items():
+            if rule.fills == "tasks" and key in config and int(config[key]) < 1:
+                why = f"found {config[key]}, expected at least 1"
+                raise self._text.wrong((*place, key), why)
         need = {
             "cores_min": fills.get("cores_min", element.cores_min),
             "sites": fills.get("sites", []),

@@ -151,6 +151,9 @@ class _Reader:
                 inside = {key: value for key, value in known.items() if key not in ports}
                 filled = self._filled(rest, inside, place)
                 _as_words(filled["job"])
+                if filled.get("tasks") == 0:  # which elsewhere means that none were said
+                    at = (*place, "tasks")
+                    raise self._text.wrong(at, "found 0, expected at least 1", step=name)
                 yield name, (place, filled)
 
     def _rows(

@@ -166,7 +166,19 @@ WRONG = {
         "tasks: 2\n        tasks: 3",
         "flow.yaml:8: the key 'tasks' comes twice",
     ),
+    "no tasks": (
+        "tasks: 2",
+        "tasks: 0",
+        "flow.yaml:7: step make: tasks: found 0, expected at least 1",
+    ),
 }
+
+
+def test_a_parameter_does_not_make_a_step_of_no_tasks(tmp_path: Path) -> None:
+    text = GOOD.replace("tasks: 2", 'tasks: "{runs}"') + "    parameters: {runs: 2}\n"
+
+    assert faults(tmp_path, text, runs="3") == []
+    assert "step make: tasks: found 0, expected at least 1" in faults(tmp_path, text, runs="0")[0]
 
 
 def test_a_good_workflow_has_no_faults(tmp_path: Path) -> None:

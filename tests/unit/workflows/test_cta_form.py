@@ -232,6 +232,8 @@ def test_a_community_brings_types_of_its_own_and_runs_them_here(tmp_path: Path) 
     types.mkdir()
     (types / "ours.yaml").write_text(dedent(TYPES))
 
+    with pytest.raises(BadWorkflow, match="found 0, expected at least 1"):
+        read(tmp_path, OURS.replace("runs: 3", "runs: 0"), types)
     found = read(tmp_path, OURS, types)
     outcome = run_here(found, tmp_path)
 
