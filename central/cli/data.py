@@ -22,6 +22,7 @@ from .data_files import get, put
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, print_json, print_line, print_table
+from .whole import whole
 
 if TYPE_CHECKING:
     from pilotage.proto.api_data import FileDetail, Lineage
@@ -53,7 +54,7 @@ def find(
         tuple[FileState, ...], Parameter(help="Files in these states; else Available ones.")
     ] = (),
     long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
-    limit: Annotated[int, Parameter(help="At most so many; 0: all.")] = 0,
+    limit: Annotated[int, whole("At most so many; 0: all.")] = 0,
     common: Common = COMMON,
 ) -> int:
     """Find files by their metadata. All conditions must hold; quote those with < and >.
@@ -159,7 +160,7 @@ def lineage(
     /,
     *,
     down: Annotated[bool, Parameter(help="What was made of it, not what it was made of.")] = False,
-    limit: Annotated[int, Parameter(help="At most so many jobs.")] = 100,
+    limit: Annotated[int, whole("At most so many jobs.", least=1)] = 100,
     common: Common = COMMON,
 ) -> int:
     """Show the jobs that a file came of, with what they read; or those that read it."""

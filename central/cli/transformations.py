@@ -17,6 +17,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import number, print_json, print_line, print_table
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -192,15 +193,13 @@ def tasks(
 @app.command
 def extend(
     named: Named,
-    more: Annotated[int, Parameter(help="How many tasks more; 0: it has inputs.")] = 0,
+    more: Annotated[int, whole("How many tasks more; 0: it has inputs.")] = 0,
     /,
     *,
     reason: ReasonOption = "",
     common: Common = COMMON,
 ) -> int:
     """Ask for more tasks; one with inputs looks for inputs again, also when it was Completed."""
-    if more < 0:
-        raise UsageError("tasks that were asked for are not taken back")
 
     async def work(client: "AsyncClient") -> int:
         _print(await client.extend_transformation(named, more, reason=reason), common)
