@@ -136,7 +136,9 @@ class FakeCatalogue:
         self.begin_write()
         if len(files) > CHUNK_MAX:
             raise ValueError(f"a batch of {len(files)} files is too long")
-        outcomes = [self._register(community, one, at, make_datasets) for one in files]
+        outcomes = [
+            self._register(community, one, at, make_datasets, keep_paths=True) for one in files
+        ]
         await self.synced()
         return outcomes
 
@@ -158,11 +160,23 @@ class FakeCatalogue:
     def keep_job_inputs(self, job_id: int, file_ids: Sequence[int]) -> None:
         self._catalogue_data.job_inputs[job_id] = list(file_ids)
 
-    def _register(self, community: str, one: NewFile, at: float, make: bool) -> Outcome:
+    def _register(
+        self, community: str, one: NewFile, at: float, make: bool, keep_paths: bool = False
+    ) -> Outcome:
+        there = self._catalogue_data.of(community).files.get(one.did)
+        before = copy.deepcopy(there)
         try:
-            return self._registered(self._catalogue_data.of(community), one, at, make)
+            if keep_paths and there is not None:
+                _compare(there, one)
+                _check_paths(there, one)
+            outcome = self._registered(self._catalogue_data.of(community), one, at, make)
+            if before is not None and outcome.changed and one.own:
+                if before.owner_id != one.owner_id:
+                    self._catalogue_data.of(community).files[one.did] = before
+                    raise NotRight(_first_new(before, one), "something new", "nothing new")
         except NotRight as why:
             return Outcome(clash=_clash(why))
+        return outcome
 
     def _registered(self, here: Community, one: NewFile, at: float, make: bool) -> Outcome:
         data = self._catalogue_data
@@ -513,6 +527,24 @@ def _brings(new: NewReplica, there: ReplicaRow | None) -> bool:
     if there is None or there.path != new.path:
         return True
     return there.state is not ReplicaState.BAD and there.state is not new.state
+
+
+def _check_paths(known: File, one: NewFile) -> None:
+    for new in one.replicas:
+        there = known.replicas.get(new.storage)
+        if there is not None and there.path != new.path:
+            if there.state in (ReplicaState.AVAILABLE, ReplicaState.COPYING):
+                raise NotRight("replicas.path", new.path, f"{there.path!r}: there it is")
+
+
+def _first_new(known: File, one: NewFile) -> str:
+    if any(key not in known.metadata for key in one.metadata):
+        return "metadata"
+    if any(_brings(new, known.replicas.get(new.storage)) for new in one.replicas):
+        return "replicas"
+    if not set(one.datasets) <= known.datasets:
+        return "datasets"
+    return "sha256" if known.adler32 else "adler32"
 
 
 def _replica(file: File, made: NewReplica, at: float) -> ReplicaRow:

@@ -168,7 +168,7 @@ class CatalogueService:
                 raise NotRight("did", one.did, right.refusal(did.scope))
             for copy in one.replicas:
                 self._check_storage(copy.storage)
-            return _new_file(one, did, owner.owner_id)
+            return _new_file(one, did, owner.owner_id, own=right.own)
 
         files = judged.each(made)
         return judged.reply(await self._catalogue.register(community, files))
@@ -381,7 +381,7 @@ def _result(outcome: Outcome) -> ItemResult:
     return ItemResult.CHANGED if outcome.changed else ItemResult.SAME
 
 
-def _new_file(one: FileItem, did: Did, owner_id: int) -> NewFile:
+def _new_file(one: FileItem, did: Did, owner_id: int, *, own: bool) -> NewFile:
     copies: list[NewReplica] = []
     for copy in one.replicas:
         path = copy.path or did.name
@@ -398,6 +398,7 @@ def _new_file(one: FileItem, did: Did, owner_id: int) -> NewFile:
         replicas=tuple(copies),
         datasets=tuple(Did.parse(text, "datasets") for text in one.datasets),
         owner_id=owner_id,
+        own=own,
     )
 
 

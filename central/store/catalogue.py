@@ -45,6 +45,7 @@ class NewFile(_Record, frozen=True):
     owner_id: int = 0
     job_id: int | None = None  # that made it
     epoch: int | None = None
+    own: bool = False  # whoever registers it may change no file of another owner
 
 
 class Clash(_Record, frozen=True):
@@ -171,7 +172,9 @@ class CatalogueStore(Protocol):
         """Register files, each by itself.
 
         A file that is there with the same size and checksums gets the replicas, datasets and
-        metadata that are new; one with others clashes, as does one with another value of a key.
+        metadata that are new; one with others clashes, as does one with another value of a key,
+        with another path of a copy that is neither Bad nor Missing, or, where `own` says so, with
+        anything new of a file that has another owner.
         """
         ...
 

@@ -88,7 +88,8 @@ def register(
             else:
                 first[files[i].did] = i
         places = list(first.values())
-        one_round = Round(session, community, [files[i] for i in places], at, make_datasets)
+        some = [files[i] for i in places]
+        one_round = Round(session, community, some, at, make_datasets, keep_paths=True)
         one_round.judge()
         one_round.write()
         for i, outcome in zip(places, one_round.outcomes, strict=True):
@@ -134,12 +135,14 @@ class Round:
         files: Sequence[NewFile],
         at: float,
         make_datasets: bool,
+        *,
+        keep_paths: bool = False,
     ) -> None:
         self._session, self._files, self._at = session, files, at
         self._interned = session.interned
         self._community_id = self._interned.community(session, community)
         self._keys = self._interned.keys(session, self._community_id)
-        self._make_datasets = make_datasets
+        self._make_datasets, self._keep_paths = make_datasets, keep_paths
         self._fresh: dict[str, KeyType] = {}  # keys that the first file to be written brings
         self._metadata: list[Metadata] = []  # with what is inherited
         self.outcomes: list[Outcome] = [Outcome()] * len(files)
@@ -149,6 +152,23 @@ class Round:
         self._datasets = known_datasets(session, self._community_id, [*names, *wanted])
         self._named = set(names)
         self._as_files = known_files(session, self._community_id, wanted - self._named)
+        ids = [known.file_id for known in self._known.values()]
+        self._copies = replicas_of(session, ids) if ids else {}
+        foreign = [
+            self._known[one.did].file_id
+            for one in files
+            if one.own and one.datasets and one.did in self._known
+        ]
+        self._in_datasets = (
+            {
+                (file_id, Did(scope, name))
+                for file_id, scope, name in session.rows(
+                    "datasets_of_files", {"ids": json_list(foreign)}
+                )
+            }
+            if foreign
+            else set[tuple[int, Did]]()
+        )
 
     # -- judging --------------------------------------------------------------------------------
 
@@ -183,13 +203,33 @@ class Round:
         if known is not None:
             compare(known, one)
             there = metadata_of(self._session, known)
+            copies = self._copies.get(known.file_id, {})
+            if self._keep_paths:
+                check_paths(one, copies)
             for key, value in one.metadata.items():
                 if there.get(key, value) != value:
                     right = f"{there[key]!r}: that is what {one.did} has; set it by its own verb"
                     raise NotRight(f"metadata.{key}", value, right)
         metadata = {**inherited, **one.metadata, **there} if inherited or there else one.metadata
         check_number(metadata)
+        if known is not None and one.own and known.owner_id != one.owner_id:
+            self._check_same(known, one, len(metadata) > len(there))
         return metadata
+
+    def _check_same(self, known: Known, one: NewFile, has_more: bool) -> None:
+        """Raise NotRight where a registration brings anything new of somebody else's file."""
+        copies = self._copies.get(known.file_id, {})
+        news = {
+            "metadata": has_more,
+            "replicas": any(brings(copy, copies.get(copy.storage)) for copy in one.replicas),
+            "datasets": any((known.file_id, did) not in self._in_datasets for did in one.datasets),
+            "adler32": bool(one.adler32) and known.adler32 is None,
+            "sha256": bool(one.sha256) and known.sha256 is None,
+        }
+        for field, is_new in news.items():
+            if is_new:
+                right = f"nothing new: {one.did} is there, and is not your own"
+                raise NotRight(field, "something new", right)
 
     def _dataset(self, did: Did) -> KnownDataset:
         known = self._datasets.get(did)
@@ -291,13 +331,12 @@ class Round:
             return
         session = self._session
         known = [self._known[self._files[i].did] for i in places]
-        there = replicas_of(session, [one.file_id for one in known])
         learn_values(session, self._keys, [self._metadata[i] for i in places])
         for i, row in zip(places, known, strict=True):
             one = self._files[i]
             pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
             attached = any(session.each("attach_file", pairs))
-            copies = there.get(row.file_id, {})
+            copies = self._copies.get(row.file_id, {})
             new_copies = [copy for copy in one.replicas if brings(copy, copies.get(copy.storage))]
             session.many("put_replica", [replica_row(row.file_id, c, self._at) for c in new_copies])
             copies.update({copy.storage: copy for copy in new_copies})
@@ -381,6 +420,17 @@ def brings(new: NewReplica, there: NewReplica | None) -> bool:
     if there is None or there.path != new.path:
         return True
     return there.state is not ReplicaState.BAD and there.state is not new.state
+
+
+def check_paths(one: NewFile, copies: Mapping[str, NewReplica]) -> None:
+    """Raise NotRight where a copy that may be good lies elsewhere: nobody would find it again."""
+    for new in one.replicas:
+        there = copies.get(new.storage)
+        if there is None or there.path == new.path:
+            continue
+        if there.state not in (ReplicaState.BAD, ReplicaState.MISSING):
+            right = f"{there.path!r}: there the copy on {new.storage} is, {there.state.value}"
+            raise NotRight("replicas.path", new.path, right)
 
 
 def compare(known: Known, one: NewFile) -> None:

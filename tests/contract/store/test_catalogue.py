@@ -277,6 +277,52 @@ async def test_a_corrupt_copy_is_not_healed_by_its_registration(store: Store) ->
     assert (await the_file(store, "one")).state is FileState.AVAILABLE
 
 
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("Available", "refused"), ("Copying", "refused"), ("Bad", "moved"), ("Missing", "moved")],
+)
+async def test_a_copy_that_may_be_good_keeps_its_path(store: Store, state: str, says: str) -> None:
+    copy = NewReplica(storage="PIC", path="put/one", state=ReplicaState(state))
+    await register(store, a_file("one", replicas=(copy,)))
+    (outcome,) = await register(store, a_file("one"))
+    row = await the_file(store, "one")
+    (found_copy,) = (await store.replicas_of([row.file_id]))[row.file_id]
+
+    assert clashes([outcome]) == (["replicas.path"] if says == "refused" else [""])
+    assert found_copy.path == ("put/one" if says == "refused" else "prod6/one")
+
+
+async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
+    store: Store,
+) -> None:
+    dataset = Did("prod6", "some")
+    await store.make_dataset(CTAO, NewDataset(did=dataset, metadata={"nsb": 1}), at=NOW)
+    there = a_file("one", {"run": 1}, owner_id=1, datasets=(dataset,))
+    await register(store, there)
+    seq, before = await store.last_change(CTAO), await the_file(store, "one")
+    await store.make_dataset(CTAO, NewDataset(did=Did("prod6", "more")), at=NOW)
+
+    def by_two(**given: Any) -> NewFile:
+        fields: dict[str, Any] = {"metadata": {"run": 1}, "owner_id": 2, "own": True}
+        return a_file("one", **{**fields, **given})
+
+    outcomes = await register(
+        store,
+        by_two(),
+        by_two(datasets=(dataset,)),
+        by_two(metadata={"run": 1, "moon": True}),
+        by_two(replicas=(NewReplica(storage="CSCS", path="x"),)),
+        by_two(datasets=(Did("prod6", "more"),)),
+        by_two(sha256="ab" * 32),
+    )
+    assert clashes(outcomes) == ["", "", "metadata", "replicas", "datasets", "sha256"]
+    assert not any(one.changed for one in outcomes)
+    assert await the_file(store, "one") == before
+    assert await store.last_change(CTAO) == seq
+    (mine,) = await register(store, by_two(owner_id=1, sha256="ab" * 32))
+    assert mine.changed
+
+
 async def test_a_removed_name_stays_taken_and_the_same_file_may_come_back(store: Store) -> None:
     await register(store, a_file("one", {"run": 1}))
     did = Did("prod6", "one")

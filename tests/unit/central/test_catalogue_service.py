@@ -117,6 +117,19 @@ async def test_files_are_changed_by_whose_they_are_and_by_managers(caller: User,
     )
 
 
+async def test_a_user_registers_nothing_new_of_files_of_others() -> None:
+    world = World()
+    await world.register(ADA, "users:a", replicas=(ReplicaItem(storage="pic"),))
+    more: dict[str, Any] = {"metadata": {"run": 1}}
+    bobs = await world.register(BOB, "users:a", "users:b", **more)
+
+    assert words(bobs) == "refused new"
+    assert bobs.refused[0].message.endswith("nothing new")
+    assert words(await world.register(MAY, "users:a", **more)) == "changed"
+    assert words(await world.register(BOB, "users:a")) == "same"
+    assert words(await world.register(ADA, "users:a", metadata={"nsb": 1})) == "changed"
+
+
 async def test_all_of_a_community_see_its_files_and_nobody_else() -> None:
     world = World()
     await world.register(ADA, "users:a", metadata={"run": 7})
