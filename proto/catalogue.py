@@ -375,32 +375,49 @@ def query_of_words(words: Iterable[str], keys: Mapping[str, KeyType]) -> Query:
     """Return the query of a command line: `particle=gamma thetaP>=20 nsb=1,5 name~run1*`.
 
     A text is converted to the type that its key has. `=` with commas means one of them, `~` is
-    like; `key` and `!key` alone say that the key is there, or is not. Raises NotRight.
+    like; `key` and `!key` alone say that the key is there, or is not. Two of the same kind on one
+    key are refused. Raises NotRight.
     """
     document: dict[str, Any] = {}
+    said: dict[tuple[str, str], str] = {}  # the word that says an operator of a key
+
+    def add(key: str, op: str, value: Any, word: str) -> None:
+        """Keep a condition. One of the same kind before it would be lost: it must be the same."""
+        before = said.setdefault((key, op), word)
+        if before != word:
+            right = f"one condition with {op!r} on {key}: {before} is there"
+            raise NotRight(f"query.{key}", word, right)
+        if key == DATASET_KEY:
+            document[key] = value
+        else:
+            document.setdefault(key, {})[op] = value
+
     for word in words:
         found = _WORD.match(word)
         if found is None:
             key, exists = word.removeprefix("!"), not word.startswith("!")
             check_key(key, "query")
-            document.setdefault(key, {})["exists"] = exists
+            add(key, "exists", exists, word)
             continue
         key, op, rest = found["key"], found["op"], found["rest"].strip()
         if key == DATASET_KEY:
             if op != "=":
                 raise NotRight("query.dataset", word, "dataset=SCOPE:NAME")
-            document[key] = rest
+            add(key, op, rest, word)
             continue
+        if key in _RESERVED:
+            right = "a key of metadata: files are not searched by this; `data ls` lists a dataset"
+            raise NotRight(f"query.{key}", key, right)
         kind = keys.get(key)
         if kind is None:
             raise NotRight(f"query.{key}", key, _nearest(key, keys))
         if op == "~":
-            document.setdefault(key, {})["like"] = rest
+            add(key, "like", rest, word)
         elif op in ("=", "!=") and "," in rest:
             values = [value_of_text(one, kind, f"query.{key}") for one in rest.split(",")]
-            document.setdefault(key, {})["in" if op == "=" else "not in"] = values
+            add(key, "in" if op == "=" else "not in", values, word)
         else:
-            document.setdefault(key, {})[op] = value_of_text(rest, kind, f"query.{key}")
+            add(key, op, value_of_text(rest, kind, f"query.{key}"), word)
     query = parse_query(document)
     query.check(keys)
     return query

@@ -187,11 +187,32 @@ def test_words_of_a_command_line_are_a_query() -> None:
         ("run~1*", "run is no text"),
         ("dataset>a:b", "dataset=SCOPE:NAME"),
         ("=5", "a key"),
+        ("name~run1*", "a key of metadata: files are not searched by this"),
     ],
 )
 def test_wrong_words_are_refused(word: str, said: str) -> None:
     with pytest.raises(NotRight, match=said):
         query_of_words([word], KEYS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run=9 run=77", "found 'run=77', expected one condition with '=' on run: run=9 is there"),
+        ("run>=100 run>=1", "run>=100 is there"),
+        ("run=1,2 run=3,4", "run=1,2 is there"),
+        ("run !run", "found '!run'"),
+        ("particle~a* particle~b*", "particle~a\\* is there"),
+        ("dataset=a:b dataset=a:c", "dataset=a:b is there"),
+    ],
+)
+def test_a_condition_never_replaces_another(words: str, said: str) -> None:
+    with pytest.raises(NotRight, match=said):
+        query_of_words(words.split(), KEYS)
+
+
+def test_the_same_condition_twice_is_one() -> None:
+    assert query_of_words(["run=9", "run=9"], KEYS).document() == {"run": {"=": 9}}
 
 
 def test_a_typed_value_becomes_what_its_key_has() -> None:
