@@ -16,6 +16,7 @@ from .live import Live
 from .moves import moves_of
 
 CHUNK: Final = 1_000  # files that are looked at in one go
+TOGETHER: Final = 2_000  # inputs of a transaction, or what one file brings: others wait for it
 
 
 class Intake:
@@ -59,13 +60,24 @@ class Intake:
         lying: Mapping[int, list[Did]] = {}
         if self._index.asks_for_datasets(community):
             lying = await self._catalogue.datasets_of([row.file_id for row in rows])
-        takers = [
-            (row, one)
-            for row in rows
-            for one in self._index.takers(community, row, lying.get(row.file_id, ()))
-        ]
+        takers: list[tuple[FileRow, Wanted]] = []
+        for row in rows:
+            takers += [
+                (row, one) for one in self._index.takers(community, row, lying.get(row.file_id, ()))
+            ]
+            if len(takers) >= TOGETHER or row is rows[-1]:
+                await self._write(takers, (community, row.seq), lives)
+                takers = []
+
+    async def _write(
+        self,
+        takers: Sequence[tuple[FileRow, Wanted]],
+        looked: tuple[str, int],
+        lives: Mapping[int, Live],
+    ) -> None:
+        """Write what became of some files, and that all up to these were looked at."""
         new, moves = _split(takers)
-        at, looked = self._clock.wall(), (community, rows[-1].seq)
+        at = self._clock.wall()
         done = await self._store.add_inputs(
             [one for _, one in new], at, looked=looked, moves=moves
         )  # fmt: skip

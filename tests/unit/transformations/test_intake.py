@@ -1,0 +1,62 @@
+"""Files that many transformations take: no transaction has more of it than others can wait for."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pilotage.central.data.storages import Storages
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.transformations import intake
+from pilotage.central.transformations.files import Files
+from pilotage.central.transformations.grouping import File
+from pilotage.central.transformations.inputs import Index, Wanted
+from pilotage.central.transformations.intake import Intake
+from pilotage.proto.catalogue import Did, parse_query
+from pilotage.proto.transformation_states import InputState
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+
+async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "TOGETHER", 4)
+    store, index, came = FakeStore(), Index(), list[tuple[int, str]]()
+    copy = (NewReplica(storage="disk", path="p"),)
+    files = [
+        NewFile(
+            did=Did("a", f"f{n}"), bytes=1, adler32="00000001", metadata={"n": n}, replicas=copy
+        )
+        for n in range(5)
+    ]
+    await store.register_files("ctao", files, at=1.0)
+    for one in range(1, 4):
+        query = parse_query({"n": {"!=": 3}})
+        index.put(one, [Wanted(one, 0, "ctao", query, InputState.UNUSED)])
+
+    def heard(one: int) -> Any:
+        def tell(file: File) -> None:
+            came.append((one, file.did))
+
+        return SimpleNamespace(by_site=False, came=tell)
+
+    written: list[tuple[int, int]] = []
+    add = store.add_inputs
+
+    async def add_inputs(inputs: Any, at: float, **given: Any) -> Any:
+        written.append((len(inputs), given["looked"][1]))
+        return await add(inputs, at, **given)
+
+    monkeypatch.setattr(store, "add_inputs", add_inputs)
+    taking = Intake(
+        store=store,
+        catalogue=store,
+        files=Files(store, Storages()),
+        index=index,
+        clock=FakeClock(),
+    )
+    await taking.changes(cast(Any, {one: heard(one) for one in range(1, 4)}))
+    seqs = [row.seq for row in await store.files_changed("ctao", 0, limit=9)]
+
+    assert written == [(6, seqs[1]), (6, seqs[4])]
+    assert sorted(came) == [(one, f"a:f{n}") for one in (1, 2, 3) for n in (0, 1, 2, 4)]
+    assert await store.looked_until("ctao") == seqs[4]
