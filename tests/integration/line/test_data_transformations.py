@@ -145,6 +145,39 @@ def test_files_become_tasks_as_they_come_and_the_rest_when_it_is_said() -> None:
     story(tell, script=lasts(30.0))
 
 
+@pytest.mark.parametrize("verb", ["flush", "complete"])
+def test_groups_that_never_go_by_themselves_go_when_a_person_says_so(verb: str) -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 6))
+        one = await added(world, **EVENTS, grouping={"size": 3, "partial": "never"})
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
+        assert view.inputs == {"events": {I.PROCESSED: 3, I.UNUSED: 2}}
+        await said(world, one, verb)
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
+
+        assert view.inputs == {"events": {I.PROCESSED: 5}}
+
+    story(tell, script=lasts(30.0))
+
+
+def test_a_file_is_an_input_once_it_has_a_copy() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        one = await added(world, **EVENTS)
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
+        later = NewFile(did=did(2), bytes=100, adler32="00000002", metadata={"level": 0})
+        await world.store.register_files("ctao", [later], at=world.clock.wall())
+        await registered(world, [3])
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
+        assert view.inputs == {"events": {I.PROCESSED: 2}}
+        await registered(world, [2])
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
+
+        assert view.inputs == {"events": {I.PROCESSED: 3}}
+
+    story(tell, script=lasts(5.0))
+
+
 def test_a_registered_file_is_a_job_within_a_second() -> None:
     async def tell(world: FakeInstallation) -> None:
         await registered(world, [1])
@@ -424,7 +457,7 @@ def test_killed_at_any_await_in_many_worlds(start: int) -> None:
 
 
 def campaign(seed: int) -> None:
-    """One world: files come one by one while the central is killed, jobs fail, copies go bad."""
+    """One world: files come one by one while the central is killed, and jobs fail."""
     chance = random.Random(seed)
 
     class SlowStore(FakeStore):
