@@ -1,6 +1,6 @@
 """Ends of tasks: what follows for inputs and scouts, and whether a transformation is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -34,6 +34,7 @@ from .repairs import Repairs
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
+TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
 _encode = msgspec.json.encode
 
 
@@ -77,7 +78,9 @@ class Ending:
             )
             for end in ends
         ]
-        done = await self._store.close_tasks(closes)
+        done: list[bool] = []
+        for some in pieces(closes):
+            done += await self._store.close_tasks(some)
         for end, close, is_done in zip(ends, closes, done, strict=True):
             if is_done:
                 self._tell(end, close, lives)
@@ -238,6 +241,20 @@ class Ending:
         found = figures(usages)
         event = TransformationEvent.MORE
         await self.move(live, event, scouts_until=0, scouted=_encode(found))
+
+
+def pieces(closes: Sequence[TaskClose]) -> Iterator[list[TaskClose]]:
+    """Yield tasks that are closed by one transaction: a task may have ten thousand inputs."""
+    some: list[TaskClose] = []
+    size = 0
+    for one in closes:
+        size += len(one.inputs)
+        if some and size > TOGETHER:
+            yield some
+            some, size = [], len(one.inputs)
+        some.append(one)
+    if some:
+        yield some
 
 
 def inputs(counts: Counts, state: InputState) -> int:
