@@ -44,7 +44,7 @@ class TransformationEvent(str, enum.Enum):
 
 _S = TransformationState
 _E = TransformationEvent
-_KEPT = frozenset(_S) - {_S.CLEANING, _S.CLEANED}
+_KEPT = tuple(one for one in _S if one not in (_S.CLEANING, _S.CLEANED))
 
 TRANSFORMATIONS: Final[dict[tuple[TransformationState, TransformationEvent], _S]] = {
     (_S.NEW, _E.START): _S.ACTIVE,
