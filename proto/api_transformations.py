@@ -132,3 +132,5 @@ class Preview(_Out, frozen=True):
     inputs: dict[str, int]  # files that are there, by the input's name; at most 10 000 are counted
     groups: list[list[str]]  # the first groups that would become tasks now
     first_job: dict[str, Any] | None  # what the first task would run
+    groups_more: int = 0  # beside those
+    why: str = ""  # without a group: why there is none

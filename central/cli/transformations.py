@@ -90,6 +90,10 @@ def _print_preview(found: Preview) -> None:
         if group:
             shown = ", ".join(group[:5]) + (f" and {len(group) - 5} more" if len(group) > 5 else "")
             print_line(f"group {i}: {shown}")
+    if found.inputs and found.groups_more:
+        print_line(f"… {number(found.groups_more)} more")
+    if not found.groups:
+        print_line("no group" + (f": {found.why}" if found.why else ""))
     if found.first_job is not None:
         print_line(f"first job: {' '.join(map(str, found.first_job.get('command', ())))}")
 

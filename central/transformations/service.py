@@ -18,7 +18,16 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.catalogue import DATASET_KEY, Did, KeyType, NotRight, parse_query
+from pilotage.proto.catalogue import (
+    DATASET_KEY,
+    Condition,
+    Did,
+    KeyType,
+    NotRight,
+    Op,
+    Query,
+    parse_query,
+)
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -48,6 +57,7 @@ from .jobs_of import checked, task_of
 from .live import document, outputs_dataset
 from .rules import rule_of
 from .steering import Steering
+from .waiting import why_no_group
 
 PREVIEW_FILES_MAX: Final = 10_000
 PREVIEW_GROUPS: Final = 3
@@ -90,7 +100,7 @@ class TransformationService:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
             await self._check_parent(parent, doc)
         if body.dry_run:
-            return await self._preview(community, doc)
+            return await self._preview(community, group, doc)
         owner = await self._owners.get(community, caller)
         state = TransformationState.ACTIVE if body.start and parent is None else (
             TransformationState.NEW
@@ -109,12 +119,7 @@ class TransformationService:
         )
         row = await self._store.add_transformation(new)
         if (row.doc, row.group, row.owner_id) != (new.doc, new.group, new.owner_id):
-            raise Refused(
-                Code.KEY_REUSED,
-                f"name: {doc.name!r} is the name of transformation {row.transformation_id}, which "
-                "is another one: take another name, or archive or clean that one",
-                field="document.name",
-            )
+            raise _taken(row)
         if parent is not None:
             row = await self._steering.derive(row, parent, start=body.start)
         self._engine.touch(row.transformation_id)
@@ -154,6 +159,9 @@ class TransformationService:
                 query = parse_query(inputs[i].query, f"{where}.query")
                 if not spec.from_:  # what a parent will make has its keys when it has made it
                     query.check(keys, f"{where}.query")
+                    _check_keys(spec.on, keys, f"{where}.on")
+                    if spec.use == "once" and not spec.on:
+                        _check_keys(doc.grouping.keys, keys, "grouping.keys")
             if doc.outputs_dataset:
                 outputs_dataset("", 0, doc)
         except NotRight as why:
@@ -184,8 +192,11 @@ class TransformationService:
             said = f"transformation {parent.transformation_id}: {why}"
             raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")
 
-    async def _preview(self, community: str, doc: Transformation) -> Preview:
+    async def _preview(self, community: str, group: str, doc: Transformation) -> Preview:
         """Say which files there are, and what the first groups would be."""
+        before = await self._store.transformation_named(community, doc.name)
+        if before is not None and before.doc != _encode(doc):
+            raise _taken(before)
         counts: dict[str, int] = {}
         files: list[File] = []
         for i, spec in enumerate(doc.inputs):
@@ -203,20 +214,26 @@ class TransformationService:
             counts[spec.name] = mine
         rule = rule_of(doc.grouping.rule)
         groups: Sequence[tuple[File, ...]] = [()]
+        plan = Plan(doc.grouping, doc.inputs)
         if doc.inputs:
-            plan = Plan(doc.grouping, doc.inputs)
             groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
         job: dict[str, Any] | None = None
         if groups:
             try:
-                task = task_of(
-                    checked(doc), transformation_id=0, number=1, group=groups[0], side=()
-                )
+                outputs = doc.outputs_dataset or f"{group}:transformation-ID"
+                template = checked(doc, outputs)
+                task = task_of(template, transformation_id=0, number=1, group=groups[0], side=())
             except LookupError as why:
                 raise Refused(Code.INVALID, f"job: {why}", field="document.job") from None
             job = msgspec.to_builtins(task.job)
         shown_groups = [[one.did for one in group] for group in groups[:PREVIEW_GROUPS]]
-        return Preview(inputs=counts, groups=shown_groups, first_job=job)
+        return Preview(
+            inputs=counts,
+            groups=shown_groups,
+            groups_more=len(groups) - len(shown_groups),
+            first_job=job,
+            why="" if groups else why_no_group(plan, files),
+        )
 
     # -- look -----------------------------------------------------------------------------------
 
@@ -373,6 +390,20 @@ class TransformationService:
             made_at=shown(row.made_at),
             changed_at=shown(row.changed_at),
         )
+
+
+def _taken(row: stored.TransformationRow) -> Refused:
+    return Refused(
+        Code.KEY_REUSED,
+        f"name: {row.name!r} is the name of transformation {row.transformation_id}, which "
+        "is another one: take another name, or archive or clean that one",
+        field="document.name",
+    )
+
+
+def _check_keys(given: Sequence[str], known: dict[str, KeyType], where: str) -> None:
+    """Raise NotRight for a key that no file has: files would wait for it without end."""
+    Query(tuple(Condition(key, Op.EXISTS, True) for key in given)).check(known, where)
 
 
 def _checked_outputs(group: str, doc: Transformation) -> str:

@@ -1,0 +1,73 @@
+"""What people are told of transformations that cannot be, or that make nothing."""
+
+from typing import Any
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.proto.api_transformations import NewTransformation, Preview
+from pilotage.proto.catalogue import KeyType
+from tests.fakes import FakeInstallation
+
+from .test_data_transformations import (
+    EVENTS,
+    _document,  # pyright: ignore[reportPrivateUsage]
+    registered,
+    story,
+)
+from .test_on_fakes import lasts
+from .test_transformations import added
+
+UNKNOWN_KEYS: dict[str, dict[str, Any]] = {
+    "grouping.keys.rn": {**EVENTS, "grouping": {"rule": "key", "keys": ["rn"]}},
+    "inputs[0].on.rn": {
+        "inputs": [{"name": "events", "query": {"level": 0}, "on": ["rn"]}],
+        "grouping": {"rule": "join"},
+    },
+}
+
+
+def test_a_key_that_no_file_has_is_refused_with_the_nearest_also_in_groups() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        for field, fields in UNKNOWN_KEYS.items():
+            with pytest.raises(Refused, match="expected run") as refused:
+                await added(world, **fields)
+            assert refused.value.field == f"document.{field}"
+
+    story(tell, script=lasts(5.0))
+
+
+async def preview(world: FakeInstallation, **fields: Any) -> Preview:
+    body = NewTransformation(document=_document(**fields), dry_run=True)
+    found = await world.central.services.transformations.add(world.user(), body)
+    assert isinstance(found, Preview)
+    return found
+
+
+def test_a_dry_run_tells_of_all_groups_and_of_why_there_is_none() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 6))
+        job = {"command": ["run"], "data": {"outputs": [{"pattern": "*"}]}}
+        found = await preview(world, **EVENTS, job=job)
+        by_night = {"rule": "key", "keys": ["night"]}
+        await world.store.add_keys("ctao", {"night": KeyType.NUMBER})
+        none = await preview(world, **EVENTS, grouping=by_night)
+
+        assert (len(found.groups), found.groups_more, found.why) == (3, 2, "")
+        assert found.first_job is not None
+        assert found.first_job["data"]["outputs"][0]["dataset"].endswith(":transformation-ID")
+        assert (none.groups, none.why) == ([], "events: 5 of 5 files have no 'night'")
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_dry_run_tells_that_the_name_is_taken() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        await added(world, **EVENTS, job={"command": ["run", "{inputs}"]})
+        await preview(world, **EVENTS)
+        with pytest.raises(Refused, match="take another name"):
+            await preview(world, **EVENTS, title="another")
+
+    story(tell, script=lasts(5.0))
