@@ -134,6 +134,20 @@ def test_a_host_that_fails_everybody_is_suspended() -> None:
     assert charged({}, made) == {"infra": 1}, "a rule draws once, however many steps it has"
 
 
+def test_a_rule_fits_only_where_all_of_its_steps_can_be() -> None:
+    own = """failures:
+- {name: halves of more, when: {how: [memory]}, then: [{do: grow_memory, factor: 2}, {do: split}]}
+"""
+    rules = read_rules(own, "p.yaml", base=RULES)
+
+    halves = decide(rules, ENDS["memory"], Counters(inputs=2))
+    alone = decide(rules, ENDS["memory"], Counters(inputs=1))
+
+    assert [one.do for one in halves] == [Do.GROW_MEMORY, Do.SPLIT]
+    assert {one.rule for one in halves} == {"halves of more"}
+    assert "halves of more" not in {one.rule for one in alone}
+
+
 def test_waits_grow_with_the_square_of_the_tries() -> None:
     waits = [
         decide(RULES, ENDS["input"], Counters(seen={FailureClass.DATA: seen}))[0].wait_s

@@ -69,6 +69,8 @@ def test_bytes_fill_groups_and_a_large_file_goes_alone() -> None:
 
     assert made(files, rule="bytes", bytes_max=100) == [[1, 2], [3], [4]]
     assert made(files, closing=True, rule="bytes", bytes_max=100) == [[1, 2], [3], [4], [5, 6]]
+    exact = [a_file(n, bytes=size) for n, size in enumerate((50, 50, 10), start=1)]
+    assert made(exact, rule="bytes", bytes_max=100) == [[1, 2]]
 
 
 def test_all_is_one_group_when_no_more_come() -> None:
