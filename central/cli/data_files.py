@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def put(
     file: Annotated[Path, Parameter(help="A file of this machine.")],
     did: Annotated[str, Parameter(help="Its name in the catalogue, as SCOPE:NAME.")],
+    /,
     *pairs: Annotated[str, Parameter(help="Metadata, as KEY=VALUE.")],
     storage: Annotated[str, Parameter(help="Where it goes; else a default storage.")] = "",
     dataset: Annotated[
@@ -58,24 +59,29 @@ def get(
         str, Parameter(help="A file, as SCOPE:NAME, or conditions as of `data find`.")
     ],
     to: Annotated[Path, Parameter(help="Folder, or file for a single one.")] = Path(),
+    force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
     common: Common = COMMON,
 ) -> int:
     """Fetch files: one by its name, or all that meet conditions. Checksums are verified.
 
     Copies are tried one after the other: those in folders that this machine sees come first.
+    A file here with the same bytes stays; one with others too, and is named, unless --force.
     """
     if not what:
         raise UsageError("say which: SCOPE:NAME, or conditions like run=7")
 
     async def work(client: "AsyncClient") -> int:
         if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
-            _say(await client.get_file(what[0], to), common)
+            _say(await client.get_file(what[0], to, force=force), common)
             return Exit.OK
+        keys = await _keys(client)
+        if len(what) == 1 and what[0] not in keys and not set("=<>~!") & set(what[0]):
+            raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions like run=7")
         try:
-            query = query_of_words(what, await _keys(client))
+            query = query_of_words(what, keys)
         except NotRight as why:
             raise UsageError(str(why)) from None
-        async for path in client.get_found(query.document(), to):
+        async for path in client.get_found(query.document(), to, force=force):
             _say(path, common)
         return Exit.OK
 

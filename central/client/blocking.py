@@ -825,16 +825,23 @@ class Client:
             self.core.put_file(path, did, storage=storage, metadata=metadata, datasets=datasets)
         )
 
-    def get_file(self, did: str, to: Path) -> Path:
-        """Fetch a file, checked, into a folder or as a file; return where it is. Raises NoCopy."""
-        return self.loop.run(self.core.get_file(did, to))
+    def get_file(self, did: str, to: Path, *, force: bool = False) -> Path:
+        """Fetch a file, checked, into a folder or as a file; return where it is.
 
-    def get_found(self, query: Mapping[str, Any], to: Path) -> Iterator[Path]:
+        A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
+        other bytes, unless `force` lets it be replaced.
+        """
+        return self.loop.run(self.core.get_file(did, to, force=force))
+
+    def get_found(
+        self, query: Mapping[str, Any], to: Path, *, force: bool = False
+    ) -> Iterator[Path]:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
-        Raises NoCopy for the first one that cannot be fetched, Invalid for two with one place.
+        Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
+        fetched. Raises Invalid for two with one place.
         """
-        return self.loop.iterate(self.core.get_found(query, to))
+        return self.loop.iterate(self.core.get_found(query, to, force=force))
 
     def add_transformation(
         self, document: Transformation, *, start: bool = True, derived_from: int = 0

@@ -7,18 +7,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pilotage.proto.api_data import FileDetail, FileItem, ReplicaItem, ReplicaView
+from pilotage.proto.api_data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
 from pilotage.proto.api_storages import StorageView
-from pilotage.proto.catalogue import ReplicaState
+from pilotage.proto.catalogue import Did, FileState, NotRight, ReplicaState
 from pilotage.proto.storages import is_good_path
 
-from .errors import Invalid, NoCopy, NoStorage, NotFound, Refused, StorageTrouble
-from .storages import Sums, fetch, remove, stored, sums_of
+from .errors import (
+    ClientError,
+    FileThere,
+    Invalid,
+    NoCopy,
+    NoStorage,
+    NotFound,
+    Refused,
+    StorageTrouble,
+)
+from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
 
 if TYPE_CHECKING:
     from .client import AsyncClient
 
 FOLDER: Final = "put"  # on storages: below it lies what people have stored
+TOLD_MAX: Final = 20  # files of which it is said why they were not fetched
+_STATES: Final = {
+    FileState.AVAILABLE: "no storage that is in force has it",
+    FileState.MISSING: "it is Missing: no copy of it can be read now",
+    FileState.LOST: "it is Lost: all of its copies are corrupt",
+    FileState.REMOVED: "it is Removed: somebody has taken it out of the catalogue",
+}
 
 
 class OfDataFiles:
@@ -43,16 +59,23 @@ class OfDataFiles:
             client, path, did, storage=storage, metadata=metadata, datasets=datasets
         )
 
-    async def get_file(self, did: str, to: Path) -> Path:
-        """Fetch a file, checked, into a folder or as a file; return where it is. Raises NoCopy."""
-        return await _get_file(cast("AsyncClient", self), did, to)
+    async def get_file(self, did: str, to: Path, *, force: bool = False) -> Path:
+        """Fetch a file, checked, into a folder or as a file; return where it is.
 
-    async def get_found(self, query: Mapping[str, Any], to: Path) -> AsyncIterator[Path]:
+        A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
+        other bytes, unless `force` lets it be replaced.
+        """
+        return await _get_file(cast("AsyncClient", self), did, to, force)
+
+    async def get_found(
+        self, query: Mapping[str, Any], to: Path, *, force: bool = False
+    ) -> AsyncIterator[Path]:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
-        Raises NoCopy for the first one that cannot be fetched, Invalid for two with one place.
+        Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
+        fetched. Raises Invalid for two with one place.
         """
-        async for path in _get_found(cast("AsyncClient", self), query, to):
+        async for path in _get_found(cast("AsyncClient", self), query, to, force):
             yield path
 
 
@@ -65,6 +88,10 @@ async def _put_file(
     metadata: Mapping[str, Any] | None = None,
     datasets: Iterable[str] = (),
 ) -> FileDetail:
+    try:
+        Did.parse(did)
+    except NotRight as why:
+        raise Invalid("invalid", str(why), why.field) from None
     target = await _storage_for(client, storage)
     sums = await asyncio.to_thread(sums_of, path)
     place = f"{FOLDER}/{uuid.uuid4().hex}/{did.rpartition(':')[2].rpartition('/')[2]}"
@@ -72,7 +99,11 @@ async def _put_file(
         raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
     has_copy = await _has_copy(client, did, sums, target.name)
     if not has_copy:
-        sums = await asyncio.to_thread(stored, path, target, place)
+        try:
+            sums = await asyncio.to_thread(stored, path, target, place)
+        except StorageTrouble:
+            await _drop(target, place)
+            raise
     item = FileItem(
         did=did,
         bytes=sums.size,
@@ -94,27 +125,39 @@ async def _put_file(
 
 
 async def _has_copy(client: "AsyncClient", did: str, sums: Sums, storage: str) -> bool:
-    """Whether a storage has a copy of these very bytes under this name."""
+    """Whether a storage has a copy of these very bytes under this name.
+
+    Raises Invalid where the name has other bytes: nothing is copied then.
+    """
     try:
         found = await client.file(did)
     except NotFound:
         return False
-    is_same = (found.file.bytes, found.file.adler32) == (sums.size, sums.adler32)
-    return is_same and any(
+    view = found.file
+    for field, there, new in (
+        ("bytes", view.bytes, sums.size),
+        ("adler32", view.adler32, sums.adler32),
+        ("sha256", view.sha256, sums.sha256),
+    ):
+        if there != "" and there != new:
+            why = f"{there}: {did} is there with other bytes, and files never change"
+            raise Invalid("invalid", f"{field}: found {new}, expected {why}", field)
+    return any(
         one.storage == storage and one.state is ReplicaState.AVAILABLE for one in found.replicas
     )
 
 
-async def _get_file(client: "AsyncClient", did: str, to: Path) -> Path:
+async def _get_file(client: "AsyncClient", did: str, to: Path, force: bool) -> Path:
     detail = await client.file(did)
     known = await _known(client)
-    return await _fetched(detail, known, _target(to, did))
+    return await _fetched(detail, known, _target(to, did), force)
 
 
 async def _get_found(
-    client: "AsyncClient", query: Mapping[str, Any], to: Path
+    client: "AsyncClient", query: Mapping[str, Any], to: Path, force: bool
 ) -> AsyncIterator[Path]:
     known, seen = await _known(client), dict[Path, str]()
+    failures: list[ClientError] = []
     await asyncio.to_thread(to.mkdir, parents=True, exist_ok=True)
     async for view in client.find_files(query):
         target = _target(to, view.did)
@@ -122,17 +165,40 @@ async def _get_found(
             why = f"{seen[target]} and {view.did} would both be {target}: fetch them one by one"
             raise Invalid("invalid", why)
         seen[target] = view.did
-        yield await _fetched(await client.file(view.did), known, target)
+        try:
+            path = await _fetched(await client.file(view.did), known, target, force)
+        except (NoCopy, FileThere) as why:
+            failures.append(why)
+            continue
+        yield path
+    if failures:
+        raise _all(failures, len(seen))
+
+
+def _all(failures: Sequence[ClientError], count: int) -> ClientError:
+    """Return one error that says of each file why it is not here."""
+    if len(failures) == count == 1:
+        return failures[0]
+    lines = [f"{len(failures)} of {count} files are not fetched:"]
+    lines += [f"  {one}" for one in failures[:TOLD_MAX]]
+    if len(failures) > TOLD_MAX:
+        lines.append(f"  … and {len(failures) - TOLD_MAX} more")
+    kind = NoCopy if any(isinstance(one, NoCopy) for one in failures) else FileThere
+    return kind("\n".join(lines))
 
 
 def _target(to: Path, did: str) -> Path:
     return to / did.rpartition(":")[2].rpartition("/")[2] if to.is_dir() else to
 
 
-async def _fetched(detail: FileDetail, known: Mapping[str, StorageView], target: Path) -> Path:
-    """Fetch a file from the first of its copies that is right."""
+async def _fetched(
+    detail: FileDetail, known: Mapping[str, StorageView], target: Path, force: bool
+) -> Path:
+    """Fetch a file from the first of its copies that is right, unless it is here."""
     whys: list[str] = []
     view = detail.file
+    if await asyncio.to_thread(_is_here, view, target, force):
+        return target
     for copy in _ordered(detail.replicas, known):
         try:
             await asyncio.to_thread(
@@ -147,8 +213,23 @@ async def _fetched(detail: FileDetail, known: Mapping[str, StorageView], target:
             whys.append(str(why))
             continue
         return target
-    said = "; ".join(whys) or "no storage that is in force has it"
-    raise NoCopy(f"{view.did}: {said}")
+    raise NoCopy(f"{view.did}: {'; '.join(whys) or _STATES[view.state]}")
+
+
+def _is_here(view: FileView, target: Path, force: bool) -> bool:
+    """Whether the place has the very bytes. Raises FileThere for others, unless forced."""
+    if not target.exists():
+        return False
+    if not target.is_file():
+        raise FileThere(f"{view.did}: {target} is there, and is no file")
+    if target.stat().st_size == view.bytes:
+        sums = sums_of(target)
+        pairs = ((view.adler32, sums.adler32), (view.sha256, sums.sha256))
+        if all(wanted in ("", is_) for wanted, is_ in pairs):
+            return True
+    if not force:
+        raise FileThere(f"{view.did}: {target} is there with other bytes; --force replaces it")
+    return False
 
 
 def _ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> list[ReplicaView]:
@@ -189,3 +270,5 @@ async def _drop(storage: StorageView, path: str) -> None:
     """Take back a copy that nobody knows, as far as that goes."""
     with suppress(StorageTrouble):
         await asyncio.to_thread(remove, storage, path)
+        if path.count("/") == 2:  # its folder is of this one file alone
+            await asyncio.to_thread(remove_folder, storage, path.rpartition("/")[0])

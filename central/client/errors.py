@@ -113,6 +113,10 @@ class NoCopy(ClientError):
     """No copy of a file could be fetched. The message says of each why."""
 
 
+class FileThere(ClientError):
+    """A file of this machine has other bytes than the one to be fetched to its place."""
+
+
 class BadJobFile(ClientError):
     """A job file, or something on the command line that stands for it, is wrong."""
 

@@ -110,6 +110,16 @@ def remove(storage: StorageView, path: str) -> None:
                 raise StorageTrouble(storage.name, f"HTTP {answer.status} to DELETE")
 
 
+def remove_folder(storage: StorageView, path: str) -> None:
+    """Remove a folder of this machine's making that is empty. Raises StorageTrouble.
+
+    A server's is left: to remove one there removes all that is in it.
+    """
+    if storage.type == "file":
+        with _named(storage):
+            _inside(storage, path).rmdir()
+
+
 def _content(storage: StorageView, path: str) -> Iterator[bytes]:
     with _named(storage):
         if storage.type == "file":

@@ -61,7 +61,8 @@ class RuleService:
         known = self._storages.book.storages
         for name in asked.storages:
             if name not in known:
-                raise NotRight("storages", name, unknown(name, known, what="storage"))
+                right = f"one that is there: {unknown(name, known, what='storage')}"
+                raise NotRight("storages", name, right)
             if not known[name].writable:
                 raise NotRight("storages", name, "a storage that is writable")
         if len(set(asked.storages)) != len(asked.storages):

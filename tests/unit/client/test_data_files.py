@@ -1,0 +1,145 @@
+"""Files between this machine and storages: nothing of either is lost on the way."""
+
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.client.data_files import OfDataFiles
+from pilotage.central.client.errors import FileThere, Invalid, NoCopy, NotFound
+from pilotage.proto.api_data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
+from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.catalogue import FileState, ReplicaState
+
+PHOTONS = b"photons of run 8\n"
+
+
+class Client(OfDataFiles):
+    """Knows a storage in a folder, and what a test lays into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.known: dict[str, FileDetail] = {}
+        self.registered: list[FileItem] = []
+
+    def lay(self, did: str, content: bytes = PHOTONS, **given: Any) -> None:
+        """Make a file known; without `there` its copy is not where it should be."""
+        fields: dict[str, Any] = {"state": FileState.AVAILABLE, "there": True, **given}
+        path = did.rpartition(":")[2]
+        if fields.pop("there"):
+            (self.folder / path).write_bytes(content)
+        adler32 = f"{zlib.adler32(content):08x}"
+        view = FileView(did=did, bytes=len(content), adler32=adler32, metadata={}, **fields)
+        of_copy = ReplicaState.AVAILABLE if view.state is FileState.AVAILABLE else ReplicaState.BAD
+        copy = ReplicaView(storage="pic", path=path, state=of_copy, at="")
+        self.known[did] = FileDetail(file=view, replicas=[copy])
+
+    async def file(self, did: str) -> FileDetail:
+        if did not in self.known:
+            raise NotFound("not-found", f"there is no file {did}")
+        return self.known[did]
+
+    async def storages(self) -> StorageList:
+        url = self.folder.as_uri()
+        one = StorageView(
+            name="pic", type="file", url=url, readable=True, writable=True, default=True
+        )
+        return StorageList(storages=[one])
+
+    async def find_files(self, query: Mapping[str, Any]) -> AsyncIterator[FileView]:
+        for detail in self.known.values():
+            yield detail.file
+
+    async def register_files(self, files: Iterable[FileItem]) -> ItemsReply:
+        self.registered += files
+        raise Invalid("invalid", "did: found it, expected a scope of one of your groups", "did")
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path / "pic")
+
+
+async def test_a_file_here_with_other_bytes_is_replaced_only_by_force(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a.h5")
+    mine = tmp_path / "a.h5"
+    mine.write_bytes(b"PHOTONS of run 8\n")
+
+    with pytest.raises(FileThere, match=r"users:a\.h5: .*a\.h5 is there with other bytes"):
+        await client.get_file("users:a.h5", tmp_path)
+    assert mine.read_bytes() == b"PHOTONS of run 8\n"
+    assert await client.get_file("users:a.h5", tmp_path, force=True) == mine
+    assert mine.read_bytes() == PHOTONS
+
+
+async def test_a_file_that_is_here_already_is_not_fetched(client: Client, tmp_path: Path) -> None:
+    client.lay("users:a.h5", there=False)
+    (tmp_path / "a.h5").write_bytes(PHOTONS)
+
+    assert await client.get_file("users:a.h5", tmp_path) == tmp_path / "a.h5"
+
+
+async def test_all_that_can_be_fetched_is_and_the_others_are_told(
+    client: Client, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        client.lay(f"users:{name}", name.encode(), there=name != "a")
+    to = tmp_path / "to"
+    to.mkdir()
+    (to / "c").write_bytes(b"other")
+    got: list[str] = []
+
+    with pytest.raises(NoCopy) as told:
+        async for path in client.get_found({}, to):
+            got.append(path.name)
+    lines = str(told.value).splitlines()
+
+    assert got == ["b", "d"]
+    assert lines[0] == "2 of 4 files are not fetched:"
+    assert lines[1].startswith("  users:a: storage pic: No such file")
+    assert lines[2].startswith("  users:c: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [(FileState.REMOVED, "it is Removed"), (FileState.LOST, "it is Lost: all of its copies")],
+)
+async def test_a_file_without_copies_says_its_state(
+    client: Client, tmp_path: Path, state: FileState, says: str
+) -> None:
+    client.lay("users:a", state=state)
+
+    with pytest.raises(NoCopy, match=says):
+        await client.get_file("users:a", tmp_path)
+
+
+async def test_a_name_that_is_taken_or_wrong_is_refused_before_anything_is_copied(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a")
+    source = tmp_path / "source"
+    source.write_bytes(b"PHOTONS of run 8\n")
+
+    with pytest.raises(Invalid, match="adler32: found .* is there with other bytes"):
+        await client.put_file(source, "users:a")
+    with pytest.raises(Invalid, match="SCOPE:NAME"):
+        await client.put_file(source, "a.h5")
+    assert client.registered == []
+    assert [path.name for path in client.folder.iterdir()] == ["a"]
+
+
+async def test_what_the_central_refuses_leaves_nothing_on_the_storage(
+    client: Client, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(PHOTONS)
+
+    with pytest.raises(Invalid, match="one of your groups"):
+        await client.put_file(source, "others:a.h5")
+    assert len(client.registered) == 1
+    assert list((client.folder / "put").iterdir()) == []
