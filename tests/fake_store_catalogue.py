@@ -558,5 +558,4 @@ def _replica(file: File, made: NewReplica, at: float) -> ReplicaRow:
 
 
 def _clash(why: NotRight) -> Clash:
-    value = why.value if isinstance(why.value, str) else repr(why.value)
-    return Clash(field=why.field, value=value[:200], right=why.right)
+    return Clash(field=why.field, value=repr(why.value)[:200], right=why.right)

@@ -13,6 +13,8 @@ from pilotage.proto.catalogue import (
     Query,
     ReplicaState,
     check_scope,
+    check_type,
+    checked_metadata,
     parse_query,
 )
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
@@ -70,6 +72,8 @@ class Resolving:
                 raise refused(why) from None
         for i, one in enumerate(job.data.outputs):
             _check_scopes(one, group, f"{at}.outputs[{i}]")
+        if any(one.metadata for one in job.data.outputs):
+            await self._check_metadata(job.data, at)
         outputs = [
             self._outputs(one.storages, f"{at}.outputs[{i}]")
             for i, one in enumerate(job.data.outputs)
@@ -106,10 +110,7 @@ class Resolving:
     async def _looked_for(self, one: DataInput, where: str) -> list[FileRow]:
         if one.query:
             query = parse_query(one.query, f"{where}.query")
-            if self._keys is None:
-                rows = await self._store.keys(self._community)
-                self._keys = {row.key: row.type for row in rows}
-            query.check(self._keys, f"{where}.query")
+            query.check(await self._known_keys(), f"{where}.query")
             return await self._all(query, one.files_max, where, "query")
         did = Did.parse(one.did, f"{where}.did")
         (row,) = await self._store.files_by_did(self._community, [did])
@@ -120,6 +121,24 @@ class Resolving:
         if await self._store.dataset(self._community, did) is None:
             raise _refused(f"{where}.did", f"there is no file and no dataset {did}")
         return await self._all(Query((), did), one.files_max, where, "did")
+
+    async def _known_keys(self) -> dict[str, KeyType]:
+        """Return the keys of the community, read once."""
+        if self._keys is None:
+            rows = await self._store.keys(self._community)
+            self._keys = {row.key: row.type for row in rows}
+        return self._keys
+
+    async def _check_metadata(self, data: JobData, at: str) -> None:
+        """Refuse outputs that could not be published: a key's type never changes."""
+        keys = await self._known_keys()
+        try:
+            for i, out in enumerate(data.outputs):
+                for key, value in checked_metadata(out.metadata).items():
+                    if key in keys:
+                        check_type(key, value, keys[key], f"{at}.outputs[{i}].metadata")
+        except NotRight as why:
+            raise refused(why) from None
 
     async def _all(self, query: Query, most: int, where: str, field: str) -> list[FileRow]:
         rows: list[FileRow] = []

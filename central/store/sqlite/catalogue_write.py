@@ -463,8 +463,7 @@ def check_number(metadata: Metadata) -> None:
 
 def clash_of(why: NotRight) -> Clash:
     """Return a complaint as the record that says it."""
-    value = why.value if isinstance(why.value, str) else repr(why.value)
-    return Clash(field=why.field, value=value[:200], right=why.right)
+    return Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
 
 
 # -- metadata -----------------------------------------------------------------------------------

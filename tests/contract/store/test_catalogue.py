@@ -159,6 +159,13 @@ async def test_what_is_new_of_a_file_is_added(store: Store) -> None:
     assert [copy.storage for copy in copies] == ["CSCS", "PIC"]
 
 
+async def test_a_text_is_shown_as_one(store: Store) -> None:
+    await register(store, a_file("one", {"zenith": 20}))
+    (outcome,) = await register(store, a_file("two", {"zenith": "20"}))
+
+    assert str(outcome.clash).startswith("metadata.zenith: found '20', expected a number")
+
+
 async def test_a_batch_has_a_bound(store: Store) -> None:
     with pytest.raises(ValueError, match="batch"):
         await register(store, *[a_file(str(n)) for n in range(CHUNK_MAX + 1)])

@@ -1,5 +1,6 @@
 """Which files a job reads, on the store in memory: found once, exact, refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ async def test_inputs_are_files_in_the_order_of_the_job(
 
     found = await settled(store, book, a_job(run(2), run(3), run(2)))
     assert found.inputs == (JobInput(0, 2), JobInput(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"run": "high"}, "outputs[1].metadata.run: found 'high', expected a number"),
+        ({"run": "{job}"}, "outputs[1].metadata.run: found '{job}', expected a number"),
+        ({"kind": 7}, "outputs[1].metadata.kind: found 7, expected a text"),
+        ({"kind": "{job}", "run": 7, "new": True}, ""),
+    ],
+)
+async def test_outputs_that_could_not_be_published_are_refused(
+    metadata: dict[str, Any], said: str, store: FakeStore, book: StorageBook
+) -> None:
+    outputs = (DataOutput(pattern="a"), DataOutput(pattern="b", metadata=metadata))
+    job = a_job(outputs=outputs)
+    if said:
+        with pytest.raises(Refused, match=re.escape(f"jobs[0].data.{said}")):
+            await settled(store, book, job)
+    else:
+        assert (await settled(store, book, job)).inputs == ()
 
 
 SITES: dict[str, tuple[list[int], list[str], list[str]]] = {
