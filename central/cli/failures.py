@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from pilotage.proto.api_failures import FailureLine
 
@@ -26,11 +25,8 @@ def failures(
     group: Annotated[str, Parameter(help="Only jobs of this group.")] = "",
     owner: Annotated[str, Parameter(help="Only jobs of this owner.")] = "",
     transformation: Annotated[
-        int | None,
-        Parameter(
-            help="Only jobs of this transformation; 0: jobs of none.", validator=Number(gte=0)
-        ),
-    ] = None,
+        str, Parameter(help="Only jobs of this transformation, by id or name; 0: jobs of none.")
+    ] = "",
     since: Annotated[
         str,
         Parameter(help="From the hour of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
@@ -45,8 +41,11 @@ def failures(
     begin = moment(since)
 
     async def work(client: "AsyncClient") -> int:
+        one = int(transformation) if transformation.isdecimal() else None
+        if transformation and one is None:
+            one = (await client.transformation(transformation)).view.id
         found = await client.failures(
-            site=site, group=group, owner=owner, transformation=transformation, since=begin
+            site=site, group=group, owner=owner, transformation=one, since=begin
         )
         if common.json:
             print_json(found)

@@ -14,6 +14,7 @@ from pilotage.proto.api_transformations import (
 )
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
+from ..client.errors import Refused
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import number, print_json, print_line, print_table
@@ -27,6 +28,7 @@ app = App(
 )
 
 A = TransformationActionName
+_AWAY = (TransformationState.ARCHIVED, TransformationState.CLEANED)  # their names are free
 Named = Annotated[str, Parameter(help="Its id or name.")]
 ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the transformation.")]
 FileArgument = Annotated[
@@ -62,18 +64,20 @@ def derive(
 
 def _add(file: Path, *, dry_run: bool, start: bool, parent: str, common: Common) -> int:
     async def work(client: "AsyncClient") -> int:
-        from ..client.transformation_file import read_transformation_file
+        from ..client.transformation_file import place_in_file, read_transformation_file
 
         document = read_transformation_file(file)
-        if dry_run:
-            found = await client.preview_transformation(document)
-            if common.json:
-                print_json(found)
-            else:
-                _print_preview(found)
-            return Exit.OK
         parent_id = (await client.transformation(parent)).view.id if parent else 0
-        made = await client.add_transformation(document, start=start, derived_from=parent_id)
+        try:
+            if dry_run:
+                _print_preview(await client.preview_transformation(document), common)
+                return Exit.OK
+            made = await client.add_transformation(document, start=start, derived_from=parent_id)
+        except Refused as why:
+            if not why.field or why.field == "derived_from":
+                raise
+            said = f"{place_in_file(file, why.field)}: {why.message.removeprefix('document.')}"
+            raise type(why)(why.code, said, "", why.status) from None
         if common.json:
             print_json(made)
         else:
@@ -83,7 +87,10 @@ def _add(file: Path, *, dry_run: bool, start: bool, parent: str, common: Common)
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _print_preview(found: Preview) -> None:
+def _print_preview(found: Preview, common: Common) -> None:
+    if common.json:
+        print_json(found)
+        return
     for name, count in found.inputs.items():
         print_line(f"{name}: {number(count)} files")
     for i, group in enumerate(found.groups, start=1):
@@ -102,14 +109,16 @@ def _print_preview(found: Preview) -> None:
 def list_them(
     *,
     state: Annotated[
-        tuple[TransformationState, ...], Parameter(help="Only those in these states.")
+        tuple[TransformationState, ...],
+        Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
     ] = (),
     common: Common = COMMON,
 ) -> int:
     """List transformations, and how far they are."""
 
     async def work(client: "AsyncClient") -> int:
-        found = [one async for one in client.transformations(states=state)]
+        states = state or tuple(one for one in TransformationState if one not in _AWAY)
+        found = [one async for one in client.transformations(states=states)]
         if common.json:
             print_json(found)
             return Exit.OK
@@ -117,7 +126,10 @@ def list_them(
             (one.id, one.name, _state(one), *_how_far(one), _of_tasks(one.tasks), one.owner)
             for one in found
         ]
-        columns = ("id#", "name", "state", "processed#", "left#", "tasks", "owner")
+        columns = (
+            *("id#", "name", "state", "processed#", "left#", "put aside#"),
+            *("tasks", "owner"),
+        )
         print_table(columns, rows, empty="there are no transformations")
         return Exit.OK
 
@@ -323,6 +335,9 @@ def _print(found: TransformationDetail, common: Common) -> None:
         print_line(f"{name}: {_counted(counts) or 'no files yet'}")
     wanted = f" of {number(one.tasks_wanted)}" if one.tasks_wanted else ""
     print_line(f"tasks: {number(one.tasks_made)}{wanted} made; {_of_tasks(one.tasks) or 'none'}")
+    if one.state is TransformationState.PAUSED and one.tasks.get(TaskState.FAILED):
+        print_line(f"what failed: pilotage transformation tasks {one.id} --state Failed")
+        print_line(f"of what: pilotage failures --transformation {one.id}")
     if found.scouts:
         shown = ", ".join(f"{key} {value}" for key, value in found.scouts.items())
         print_line(f"scouts have shown: {shown}")
@@ -336,14 +351,19 @@ def _state(one: TransformationView) -> str:
     return one.state.value + marks
 
 
-def _how_far(one: TransformationView) -> tuple[int | None, int | None]:
-    """Return how many files are processed, and how many are still to be."""
+def _how_far(one: TransformationView) -> tuple[int | None, int | None, int | None]:
+    """Return how many files are processed, are still to be, and will not be by themselves."""
     if not one.inputs:
-        return None, None
-    counts = one.inputs.values()
-    processed = sum(its.get(InputState.PROCESSED, 0) for its in counts)
-    left = sum(its.get(s, 0) for its in counts for s in (InputState.UNUSED, InputState.ASSIGNED))
-    return processed, left
+        return None, None, None
+
+    def count(*states: InputState) -> int:
+        return sum(its.get(state, 0) for its in one.inputs.values() for state in states)
+
+    return (
+        count(InputState.PROCESSED),
+        count(InputState.UNUSED, InputState.ASSIGNED),
+        count(InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING),
+    )
 
 
 def _of_tasks(counts: Mapping[TaskState, int]) -> str:

@@ -49,6 +49,19 @@ def parse_transformation(text: str, where: str) -> Transformation:
         raise BadJobFile(where, line_of(text, place), shown, told.message) from None
 
 
+def place_in_file(path: Path, field: str) -> str:
+    """Return FILE:LINE of what the central has refused, FILE alone where that is not known.
+
+    `field` is as the central names it, `document.inputs[0].on.rn`.
+    """
+    try:
+        place = place_of(field.removeprefix("$.").removeprefix("document."))
+        line = line_of(path.read_text(), place) if place else None
+    except (OSError, UnicodeDecodeError):
+        line = None
+    return str(path) if line is None else f"{path}:{line}"
+
+
 def _neutral(job: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
     """Return a job in the form of `proto.job`; words are as they stand in the file."""
     made = dict(job)

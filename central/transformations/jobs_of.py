@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.catalogue import NotRight, checked_metadata
+from pilotage.proto.catalogue import KeyType, NotRight, Value, check_type, checked_metadata
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
@@ -150,6 +150,24 @@ def checked(doc: Transformation, outputs: str = "a:b") -> Template:
     if not doc.inputs:
         _check_known(template.names - OURS, "job")
     return template
+
+
+def metadata_of(doc: Transformation) -> dict[str, Mapping[str, Value]]:
+    """Return what outputs get, by the place in the document; empty where they get nothing."""
+    found: dict[str, Mapping[str, Value]] = {"metadata": doc.metadata}
+    for i, one in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
+        found[f"job.data.outputs[{i}].metadata"] = one.metadata
+    return {where: metadata for where, metadata in found.items() if metadata}
+
+
+def check_types(metadata: Mapping[str, Value], keys: Mapping[str, KeyType], where: str) -> None:
+    """Raise NotRight for a value that its key cannot have here.
+
+    What has braces is known when they are filled, what has a new key sets its type.
+    """
+    for key, value in metadata.items():
+        if key in keys and not (isinstance(value, str) and "{" in value):
+            check_type(key, value, keys[key], where)
 
 
 def _check_known(unknown: frozenset[str], where: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Final
 
+from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
@@ -29,8 +30,7 @@ def rule_of(name: str) -> Rule:
         return built_in
     theirs = {one.name: one for one in entry_points(group=GROUP)}
     if name not in theirs:
-        known = ", ".join(sorted({*BUILT_IN, *theirs}))
-        said = f"grouping.rule: {short(name)!r} is none of {known}"
-        raise Refused(Code.INVALID, said, field="grouping.rule")
+        said = f"grouping.rule: {unknown(short(name), {*BUILT_IN, *theirs}, what='rule')}"
+        raise Refused(Code.INVALID, said, field="document.grouping.rule")
     loaded: Rule = theirs[name].load()
     return loaded

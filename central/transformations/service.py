@@ -1,6 +1,7 @@
 """What people do with transformations: add, look at, steer. The engine does the rest."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +54,7 @@ from ..store.protocol import Store
 from .engine import Engine
 from .files import file_of
 from .grouping import File, Plan, grouped
-from .jobs_of import checked, task_of
+from .jobs_of import check_types, checked, metadata_of, task_of
 from .live import document, outputs_dataset
 from .rules import rule_of
 from .steering import Steering
@@ -61,6 +62,11 @@ from .waiting import why_no_group
 
 PREVIEW_FILES_MAX: Final = 10_000
 PREVIEW_GROUPS: Final = 3
+LIVE_NAMES: Final = tuple(
+    one
+    for one in TransformationState
+    if one not in (TransformationState.ARCHIVED, TransformationState.CLEANED)
+)
 
 _encode = msgspec.json.encode
 
@@ -139,7 +145,7 @@ class TransformationService:
         """Return the document with ids and datasets in place of names; queries are checked."""
         inputs = list(doc.inputs)
         keys: dict[str, KeyType] = {}
-        if inputs:
+        if inputs or metadata_of(doc):
             keys = {one.key: one.type for one in await self._catalogue.keys(community)}
         try:
             for i, spec in enumerate(doc.inputs):
@@ -162,6 +168,8 @@ class TransformationService:
                     _check_keys(spec.on, keys, f"{where}.on")
                     if spec.use == "once" and not spec.on:
                         _check_keys(doc.grouping.keys, keys, "grouping.keys")
+            for where, metadata in metadata_of(doc).items():
+                check_types(metadata, keys, where)
             if doc.outputs_dataset:
                 outputs_dataset("", 0, doc)
         except NotRight as why:
@@ -339,8 +347,19 @@ class TransformationService:
         elif caller.community and 0 < len(named) <= 128:
             row = await self._store.transformation_named(caller.community, named)
         if row is None or not self._covers(caller, row, action):
-            raise Refused(Code.NOT_FOUND, f"there is no transformation {short(named)!r}")
+            said = f"there is no transformation {short(named)!r}"
+            raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
         return row
+
+    async def _meant(self, caller: User, named: str, action: Action) -> str:
+        """Return a question after the nearest name, empty where none is near."""
+        bounds = scope(caller, action, self._owners)
+        rows = await self._store.transformations(
+            bounds.community or None, states=LIVE_NAMES, after=0, limit=PAGE_MAX
+        )
+        names = {row.name for row in rows if self._covers(caller, row, action)}
+        close = get_close_matches(named[:128], sorted(names), n=1)
+        return f": did you mean {close[0]!r}?" if close else ""
 
     def _covers(self, caller: User, row: stored.TransformationRow, action: Action) -> bool:
         bounds = scope(caller, action, self._owners)

@@ -163,6 +163,9 @@ class Steering:
     async def _extend(self, row: TransformationRow, action: TransformationAction) -> None:
         """More tasks without inputs; else inputs are looked for again."""
         if not document(row).inputs:
+            if not action.tasks:
+                why = "tasks: it has no inputs to look for again: say how many tasks more"
+                raise Refused(Code.INVALID, why, field="tasks")
             if action.tasks != row.tasks_wanted:
                 done = action.tasks > action.was and await self._store.extend_transformation(
                     row.transformation_id,

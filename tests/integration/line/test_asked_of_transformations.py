@@ -16,7 +16,7 @@ from .test_data_transformations import (
     story,
 )
 from .test_on_fakes import lasts
-from .test_transformations import added
+from .test_transformations import added, said
 
 UNKNOWN_KEYS: dict[str, dict[str, Any]] = {
     "grouping.keys.rn": {**EVENTS, "grouping": {"rule": "key", "keys": ["rn"]}},
@@ -69,5 +69,34 @@ def test_a_dry_run_tells_that_the_name_is_taken() -> None:
         await preview(world, **EVENTS)
         with pytest.raises(Refused, match="take another name"):
             await preview(world, **EVENTS, title="another")
+
+    story(tell, script=lasts(5.0))
+
+
+def test_metadata_of_outputs_have_the_types_of_their_keys() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        right = [{"pattern": "*", "metadata": {"run": "{task}", "new": "high"}}]
+        await added(world, tasks=1, job={"command": ["x"], "data": {"outputs": right}})
+        wrong = [{"pattern": "*", "metadata": {"run": "high"}}]
+        with pytest.raises(Refused, match="expected a number") as refused:
+            await added(
+                world, name="u", tasks=1, job={"command": ["x"], "data": {"outputs": wrong}}
+            )
+        assert refused.value.field == "document.job.data.outputs[0].metadata.run"
+        with pytest.raises(Refused, match="document.metadata.level"):
+            await added(world, name="v", **EVENTS, metadata={"level": "high"})
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_wrong_name_is_answered_with_the_nearest_and_more_tasks_need_a_number() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, name="simulate", tasks=1)
+        service = world.central.services.transformations
+        with pytest.raises(Refused, match="did you mean 'simulate'"):
+            await service.show(world.user(), "simlate")
+        with pytest.raises(Refused, match="say how many tasks more"):
+            await said(world, one, "extend")
 
     story(tell, script=lasts(5.0))

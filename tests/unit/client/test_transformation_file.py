@@ -1,9 +1,11 @@
 """Transformation files: what people write, and what is wrong with it, by line."""
 
+from pathlib import Path
+
 import pytest
 
 from pilotage.central.client.errors import BadJobFile
-from pilotage.central.client.transformation_file import parse_transformation
+from pilotage.central.client.transformation_file import parse_transformation, place_in_file
 
 RIGHT = """
 name: dl1
@@ -56,3 +58,12 @@ def test_what_is_wrong_is_told_with_its_line(case: str) -> None:
 
     assert word in str(wrong.value)
     assert line is None or f"dl1.yaml:{line}" in str(wrong.value)
+
+
+def test_what_the_central_refuses_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "dl1.yaml"
+    file.write_text(RIGHT)
+
+    assert place_in_file(file, "document.inputs[0].query.run") == f"{file}:5"
+    assert place_in_file(file, "grouping.keys.rn") == f"{file}:6"
+    assert place_in_file(tmp_path / "gone", "name") == f"{tmp_path}/gone"

@@ -124,5 +124,7 @@ def test_a_wrong_document_is_refused_by_its_field(field: str, change: dict[str, 
 
 
 def test_a_rule_that_is_not_there_names_those_that_are() -> None:
-    with pytest.raises(Refused, match="'counts' is none of all, bytes, count, join, key, site"):
+    with pytest.raises(Refused, match="unknown rule 'counts': did you mean 'count'"):
         rule_of("counts")
+    with pytest.raises(Refused, match="known are all, bytes, count, join, key, site"):
+        rule_of("zzz")
