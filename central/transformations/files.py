@@ -65,14 +65,19 @@ class Files:
                 found[file_id] = tuple(sorted(near or reached))
         return found
 
-    async def unreadable(self, file_ids: Collection[int]) -> dict[int, InputEvent]:
-        """Return which of the files are bad or not there, and so at fault where a job failed."""
+    async def rows(self, file_ids: Collection[int]) -> dict[int, FileRow]:
+        """Return what the catalogue has of files, however many, read in pages."""
         rows: dict[int, FileRow] = {}
         wanted = sorted(file_ids)
         for start in range(0, len(wanted), PAGE):
             rows |= await self._catalogue.files_by_id(wanted[start : start + PAGE])
+        return rows
+
+    async def unreadable(self, file_ids: Collection[int]) -> dict[int, InputEvent]:
+        """Return which of the files are bad or not there, and so at fault where a job failed."""
+        rows = await self.rows(file_ids)
         found: dict[int, InputEvent] = {}
-        for file_id in wanted:
+        for file_id in sorted(file_ids):
             state = _state(rows.get(file_id))
             if state is FileState.LOST:
                 found[file_id] = InputEvent.BAD_DATA

@@ -219,10 +219,7 @@ class Making:
         """Look at the files of all groups at once."""
         resolving = Resolving(self._store, self._storages.book, live.row.community)
         ids = {one.file_id for group, side in groups for one in (*group, *side)}
-        rows: dict[int, FileRow] = {}
-        for start in range(0, len(ids), PAGE):
-            some = list(ids)[start : start + PAGE]
-            rows |= await self._store.files_by_id(some)
+        rows = await self._files.rows(ids)
         await resolving.learn(list(rows.values()))
         return _Settling(resolving, rows)
 
