@@ -84,6 +84,7 @@ class TransformationDetail(_Out, frozen=True):
     document: dict[str, Any]  # a Transformation
     scouts: dict[str, Any] | None = None  # what scouts have shown
     changed: int = 0  # by the action that this answers: how many files
+    waits: str = ""  # why no group is made of the inputs that wait
 
 
 class TransformationPage(_Out, frozen=True):

@@ -333,6 +333,8 @@ def _print(found: TransformationDetail, common: Common) -> None:
         print_line(f"why: {one.reason}")
     for name, counts in one.inputs.items():
         print_line(f"{name}: {_counted(counts) or 'no files yet'}")
+    if found.waits:
+        print_line(f"waits: {found.waits}")
     wanted = f" of {number(one.tasks_wanted)}" if one.tasks_wanted else ""
     print_line(f"tasks: {number(one.tasks_made)}{wanted} made; {_of_tasks(one.tasks) or 'none'}")
     if one.state is TransformationState.PAUSED and one.tasks.get(TaskState.FAILED):

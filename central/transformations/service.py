@@ -58,7 +58,7 @@ from .jobs_of import check_types, checked, metadata_of, task_of
 from .live import document, outputs_dataset
 from .rules import rule_of
 from .steering import Steering
-from .waiting import why_no_group
+from .waiting import lacking, why_no_group
 
 PREVIEW_FILES_MAX: Final = 10_000
 PREVIEW_GROUPS: Final = 3
@@ -261,7 +261,31 @@ class TransformationService:
 
     async def show(self, caller: User, named: str) -> TransformationDetail:
         """Return everything of one."""
-        return await self._detail(await self._row(caller, named, Action.TRANSFORMATION_READ))
+        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        detail = await self._detail(row)
+        tasks, active = detail.view.tasks, TransformationState.ACTIVE
+        if row.state is not active or not row.seeded or tasks.get(TaskState.CREATED):
+            return detail
+        return msgspec.structs.replace(detail, waits=await self._why_waits(row))
+
+    async def _why_waits(self, row: stored.TransformationRow) -> str:
+        """Return why no group is made of the inputs that wait; empty where none wait."""
+        rows = await self._store.inputs(
+            row.transformation_id, states=[InputState.UNUSED], after=(0, 0), limit=PAGE_MAX
+        )
+        there = await self._catalogue.files_by_id([one.file_id for one in rows])
+        files = [
+            file_of(there[one.file_id], one.input_no, one.changed_at)
+            for one in rows
+            if one.file_id in there
+        ]
+        doc = document(row)
+        plan = Plan(doc.grouping, doc.inputs)
+        if not files or len(rows) == PAGE_MAX:  # of some of them it cannot say that none fit
+            return lacking(plan, files)
+        rule = rule_of(doc.grouping.rule)
+        made = grouped(rule, files, plan, now=self._clock.wall(), closing=False)
+        return "" if made else why_no_group(plan, files)
 
     async def files(
         self, caller: User, named: str, *, states: tuple[InputState, ...], after: str, limit: int

@@ -11,22 +11,27 @@ def why_no_group(plan: Plan, files: Sequence[File]) -> str:
     Of a join and of groups by keys it looks first at what files lack.
     """
     grouping = plan.grouping
-    counts = [0] * len(plan.inputs)
-    for one in files:
-        counts[one.input_no] += 1
     for i, spec in enumerate(plan.inputs):
-        if spec.use != "once":
-            continue
-        if not counts[i]:
+        if spec.use == "once" and not any(one.input_no == i for one in files):
             return f"{spec.name}: no file waits"
-        for key in (spec.on or grouping.keys) if grouping.rule in ("key", "join") else ():
-            lacking = sum(one.input_no == i and key not in one.metadata for one in files)
-            if lacking:
-                return f"{spec.name}: {lacking} of {counts[i]} files have no {key!r}"
+    if said := lacking(plan, files):
+        return said
     if grouping.rule == "join":
         return "no files of all inputs have equal values of the keys of the join"
     if grouping.rule in ("count", "key", "site") and grouping.size > 1:
         return f"no group of {grouping.size} is full"
     if grouping.rule == "bytes":
         return "no group is full"
+    return ""
+
+
+def lacking(plan: Plan, files: Sequence[File]) -> str:
+    """Return which key of a join, or of groups by keys, some of the files have not."""
+    grouping = plan.grouping
+    for i, spec in enumerate(plan.inputs):
+        mine = [one for one in files if one.input_no == i and spec.use == "once"]
+        for key in (spec.on or grouping.keys) if grouping.rule in ("key", "join") else ():
+            count = sum(key not in one.metadata for one in mine)
+            if count:
+                return f"{spec.name}: {count} of {len(mine)} files have no {key!r}"
     return ""

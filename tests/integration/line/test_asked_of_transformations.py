@@ -16,7 +16,7 @@ from .test_data_transformations import (
     story,
 )
 from .test_on_fakes import lasts
-from .test_transformations import added, said
+from .test_transformations import added, said, until
 
 UNKNOWN_KEYS: dict[str, dict[str, Any]] = {
     "grouping.keys.rn": {**EVENTS, "grouping": {"rule": "key", "keys": ["rn"]}},
@@ -98,5 +98,21 @@ def test_a_wrong_name_is_answered_with_the_nearest_and_more_tasks_need_a_number(
             await service.show(world.user(), "simlate")
         with pytest.raises(Refused, match="say how many tasks more"):
             await said(world, one, "extend")
+
+    story(tell, script=lasts(5.0))
+
+
+def test_show_tells_why_files_that_wait_make_no_group() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        service = world.central.services.transformations
+        await registered(world, [1, 2])
+        await world.store.add_keys("ctao", {"night": KeyType.NUMBER})
+        for name, grouping, why in (
+            ("few", {"size": 3}, "no group of 3 is full"),
+            ("keys", {"rule": "key", "keys": ["night"]}, "events: 2 of 2 files have no 'night'"),
+        ):
+            one = await added(world, name=name, **EVENTS, grouping=grouping)
+            await until(world, one, lambda view: not view.marks)
+            assert (await service.show(world.user(), name)).waits == why
 
     story(tell, script=lasts(5.0))
