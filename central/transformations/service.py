@@ -99,7 +99,9 @@ class TransformationService:
         community = community_of(caller)
         doc = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
-        checked(doc, _checked_outputs(group, doc))
+        template = checked(doc, _checked_outputs(group, doc))
+        if "input" in template.names:
+            await self._check_word(community)
         rule_of(doc.grouping.rule)
         parent = None
         if body.derived_from:
@@ -138,6 +140,12 @@ class TransformationService:
             why="",
         )
         return await self._detail(row)
+
+    async def _check_word(self, community: str) -> None:
+        """Refuse `{input}` where it can be no key, and so must have been meant for `{inputs}`."""
+        if all(one.key != "input" for one in await self._catalogue.keys(community)):
+            why = "job: {input} is no key of files: did you mean {inputs}?"
+            raise Refused(Code.INVALID, why, field="document.job")
 
     async def _resolved(
         self, caller: User, community: str, doc: Transformation

@@ -116,3 +116,15 @@ def test_show_tells_why_files_that_wait_make_no_group() -> None:
             assert (await service.show(world.user(), name)).waits == why
 
     story(tell, script=lasts(5.0))
+
+
+def test_input_is_taken_for_a_slip_of_inputs_until_it_is_a_key() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        job = {"command": ["run", "{input}"]}
+        with pytest.raises(Refused, match="did you mean {inputs}"):
+            await added(world, **EVENTS, job=job)
+        await world.store.add_keys("ctao", {"input": KeyType.STRING})
+        await added(world, **EVENTS, job=job)
+
+    story(tell, script=lasts(5.0))
