@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 app = App(name="storage", help="Show storages, and check their files.")
 
-FolderArgument = Annotated[Path, Parameter(help="Folder of storages' files.")]
+FolderArgument = Annotated[
+    Path | None, Parameter(help="Folder of storages' files; else that of the data directory.")
+]
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 
@@ -60,13 +62,15 @@ def show(storage: str, /, *, common: Common = COMMON) -> int:
 
 
 @app.command
-def check(folder: FolderArgument = Path("storages"), /) -> int:
+def check(folder: FolderArgument = None, /) -> int:
     """Read storages' files as a central would, and say what is wrong with each.
 
     It asks no central, and no storage.
     """
     from ..data.storages import StorageBook, read_storages
+    from ..operate.datadir import default_data
 
+    folder = folder or default_data() / "storages"
     if not folder.is_dir():
         note(f"{folder}: is no folder")
         return Exit.USAGE

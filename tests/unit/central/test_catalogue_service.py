@@ -7,6 +7,7 @@ import pytest
 from pilotage.central.auth.callers import User
 from pilotage.central.data.catalogue import CatalogueService
 from pilotage.central.data.embedded import EmbeddedCatalogue
+from pilotage.central.data.rule_service import RuleService
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.scope import Owners
@@ -27,6 +28,7 @@ from pilotage.proto.api_data import (
     MetadataRequest,
     RegisterRequest,
     ReplicaItem,
+    RuleRequest,
 )
 from pilotage.proto.catalogue import Did, KeyType
 from pilotage.proto.claims import Role
@@ -274,3 +276,16 @@ async def test_lineage_goes_both_ways_step_by_step() -> None:
     ]
     assert ([link.job for link in down.links], down.more) == ([1, 2], True)
     assert not up.more
+
+
+async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> None:
+    storages = Storages()
+    storages.book = StorageBook(storages={"web": StorageEntry(type="file", url="file:///w")})
+    store = FakeStore()
+    rules = RuleService(store, storages, Owners(store, "here"), FakeClock())
+
+    with pytest.raises(Refused) as told:
+        await rules.add(ADA, RuleRequest(copies=1, storages=("pic",), did="users:a"))
+    assert str(told.value) == (
+        "storages: found 'pic', expected one that is there: unknown storage 'pic': known are web"
+    )

@@ -36,6 +36,26 @@ def test_without_a_folder_it_is_a_slip_of_the_pen(tmp_path: Path) -> None:
     assert run(["storage", "check", str(tmp_path / "no")]) == 2
 
 
+def test_where_no_folder_is_said_it_is_that_of_the_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PILOTAGE_DATA", str(tmp_path))
+    (tmp_path / "storages").mkdir()
+    (tmp_path / "storages" / "a.yaml").write_text(GOOD)
+
+    assert run(["storage", "check"]) == 0
+    assert capsys.readouterr().out == "a: file file:///data\n"
+
+
+def test_a_file_to_be_stored_needs_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run7.h5").touch()
+
+    assert run(["data", "put", str(tmp_path / "run7.h5")]) == 2
+    assert "parameter DID requires an argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["put", "no-file", "a:b"], ["get"]])
 def test_files_that_cannot_be_meant_are_refused_before_anybody_is_asked(words: list[str]) -> None:
     assert run(["data", *words]) == 2
