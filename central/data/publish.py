@@ -1,6 +1,7 @@
 """What a job's result publishes: from what it has asked for and what its pilot has stored. Pure."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from pilotage.proto.storages import Published
 from ..store.catalogue import NewFile, NewReplica
 from .naming import finished, later
 
+GENERATION_SHOWN: Final = 8  # signs of it in paths
+
 _decode = msgspec.json.Decoder(dict[str, Value]).decode
 
 
@@ -25,23 +28,29 @@ class NotPublished(ValueError):
     """What was stored cannot have the name or the metadata that it would get."""
 
 
-def folder_of(community: str, job: int, epoch: int) -> str:
-    """Return where an attempt stores, below each storage's URL: a place of its own."""
-    return f"{community}/{job}/{epoch}"
+def folder_of(community: str, generation: str, job: int, epoch: int) -> str:
+    """Return where an attempt stores, below each storage's URL: a place of its own.
+
+    Two centrals may share a storage, and one that was restored gives the ids of jobs anew: what
+    tells them apart is the generation of the store.
+    """
+    return f"{community}/{generation[:GENERATION_SHOWN]}/{job}/{epoch}"
 
 
 def files_of(
     data: JobData,
     published: Sequence[Published],
     *,
-    community: str,
+    folder: str,
     group: str,
     owner_id: int,
     job: int,
     epoch: int,
 ) -> tuple[NewFile, ...]:
-    """Return the files as the catalogue gets them. Raises NotPublished."""
-    folder = folder_of(community, job, epoch)
+    """Return the files as the catalogue gets them. Raises NotPublished.
+
+    `folder`: where the attempt was to store.
+    """
     files: list[NewFile] = []
     for one in published:
         try:

@@ -19,6 +19,8 @@ from ..store.protocol import Store
 from .leases import Lease
 from .rendering import job_of
 
+# Of data in one answer, which holds 16 MiB of bodies too: a pilot takes 64 MiB.
+ANSWER_BYTES_MAX = 40 << 20
 COPIES_MAX = 4  # of one file that a pilot is told of: an answer holds many files
 _GONE = frozenset({FileState.LOST, FileState.REMOVED})
 
@@ -32,11 +34,22 @@ class DataOrders:
     async def given(
         self, leases: Sequence[Lease], assignments: Sequence[Assignment]
     ) -> list[Assignment]:
-        """Return assignments with the data of those that have some."""
-        return [
-            altered(assignment, data=await self._body(lease)) if lease.has_data else assignment
-            for lease, assignment in zip(leases, assignments, strict=True)
-        ]
+        """Return assignments with the data of those that have some, as many as an answer may hold.
+
+        What is left out the pilot does not hold when it asks next, and is given back then.
+        """
+        told: list[Assignment] = []
+        left = ANSWER_BYTES_MAX
+        for lease, assignment in zip(leases, assignments, strict=True):
+            if not lease.has_data:
+                told.append(assignment)
+                continue
+            body = await self._body(lease)
+            if body is not None and len(leases) > 1:
+                left -= len(msgspec.json.encode(body))
+            if left >= 0 or not told:
+                told.append(altered(assignment, data=body))
+        return told
 
     async def _body(self, lease: Lease) -> DataBody | None:
         bodies = await self._store.bodies([lease.job])
@@ -45,7 +58,7 @@ class DataOrders:
         data = job_of(bodies[lease.job].template, bodies[lease.job].body).data or JobData()
         book, community = self._storages.book, lease.kind.community
         return DataBody(
-            folder=folder_of(community, lease.job, lease.epoch),
+            folder=folder_of(community, self._store.generation, lease.job, lease.epoch),
             inputs=tuple(await self._inputs(lease, data, book)),
             outputs=tuple(_rule(book, lease.site, data, i) for i in range(len(data.outputs))),
         )

@@ -8,7 +8,7 @@ from pilotage.proto.catalogue import Did, NotRight, ReplicaState
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
 
-from ..data.publish import NotPublished, files_of
+from ..data.publish import NotPublished, files_of, folder_of
 from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
 from ..store.protocol import Store
@@ -47,7 +47,7 @@ class DataReports:
             files = files_of(
                 data,
                 report.published,
-                community=kind.community,
+                folder=folder_of(kind.community, self.store.generation, lease.job, lease.epoch),
                 group=kind.group,
                 owner_id=owner_id,
                 job=lease.job,

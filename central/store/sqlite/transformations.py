@@ -10,6 +10,7 @@ import msgspec
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
+from ..errors import KeyReused
 from ..records import NewSubmission
 from ..transformations import (
     TASKS_A_CHUNK_MAX,
@@ -255,6 +256,8 @@ def _make(
         return []
     first = session.reserve("task", len(tasks))
     record = submissions.submit(session, new, [task.job for task in tasks])
+    if record.repeated:  # others' jobs are nobody's tasks
+        raise KeyReused(new.key)
     job = record.ranges[0][0]
     session.run("insert_tasks", (first, len(tasks), transformation_id, made + 1, job, new.at))
     session.run("mark_jobs_of_tasks", (first, job, len(tasks)))

@@ -101,7 +101,7 @@ def published(name: str = "a", **fields: object) -> Published:
 
 
 def files(data: JobData, *some: Published) -> list[object]:
-    made = files_of(data, some, community="ctao", group="sim", owner_id=1, job=7, epoch=2)
+    made = files_of(data, some, folder="ctao/7/2", group="sim", owner_id=1, job=7, epoch=2)
     return [(str(one.did), dict(one.metadata), [str(d) for d in one.datasets]) for one in made]
 
 

@@ -69,7 +69,7 @@ def stored(lease: Lease, **fields: object) -> Published:
         "rule": 0,
         "name": "a",
         "storage": "web",
-        "path": f"ctao/{lease.job}/1/a",
+        "path": f"ctao/fake-1/{lease.job}/1/a",
         "size_bytes": 3,
         "adler32": "00000001",
         "sha256": "0" * 64,
@@ -101,7 +101,7 @@ async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:
 
 
 LIES: dict[str, dict[str, object]] = {
-    "a place of another job": {"path": "ctao/999/1/a"},
+    "a place of another job": {"path": "ctao/fake-1/999/1/a"},
     "an output that there is not": {"rule": 7},
     "metadata that are none": {"metadata": '{"a": {"b": 1}}'},
 }
