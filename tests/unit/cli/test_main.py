@@ -54,7 +54,6 @@ LINES = [
     ("series --step-s 30", 2, "--step-s"),
     ("series --last 0", 2, "--last"),
     ("accounts --days -1", 2, "--days"),
-    ("failures --transformation -1", 2, "--transformation"),
     ("failures --since yesterday", 2, "--since 'yesterday': expected so long ago, as 30m"),
     ("serve --set nonsense", 2, "expected section.key=value"),
 ]
