@@ -133,7 +133,7 @@ class Step(_Part, frozen=True, kw_only=True):
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # how often a file may be tried
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
-    failure_rules: Annotated[tuple[str, ...], Meta(max_length=64)] = ()  # by name, first match wins
+    failure_rules: Annotated[tuple[str, ...], Meta(max_length=64)] = ()  # not read yet
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
