@@ -59,6 +59,7 @@ class Counters(_Values, frozen=True):
     inputs: int = 0  # that the task has
     memory_max_mb: int = 0  # that a site gives to one job; 0: not known
     wall_max_s: int = 0
+    step: str = ""  # of a workflow, whose task it is
 
 
 def decide(rules: RuleSet, evidence: Evidence, counters: Counters) -> list[Decision]:
@@ -109,6 +110,7 @@ def _fits(when: WhenFailed, found: FailureClass, one: Evidence, counters: Counte
         and counters.same_on_hosts >= when.same_on_hosts
         and one.host_failed >= when.host_failed
         and _within(counters.inputs, when.inputs_from, when.inputs_to)
+        and (not when.steps or counters.step in when.steps)
     )
 
 
@@ -189,6 +191,7 @@ class Facts(_Values, frozen=True):
     new_failures: int = 0  # since the last cycle
     first: Sequence[FailureClass | None] = ()  # of its first tasks that ended; None: it did well
     last: Sequence[FailureClass | None] = ()  # of its last ones, the newest last
+    step: str = ""  # of a workflow, which it carries out
 
 
 def decide_cycle(rules: RuleSet, facts: Facts) -> list[Decision]:
@@ -248,6 +251,7 @@ def _holds(
         and (when.reassigns_below is None or facts.reassigns < when.reassigns_below)
         and _is(when.new_failures, facts.new_failures > 0)
         and not fitted.intersection(when.not_after)
+        and (not when.steps or facts.step in when.steps)
     )
 
 

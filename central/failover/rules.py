@@ -32,7 +32,7 @@ HOWS: Final = frozenset({LEASE_OVER, *(how.value for how in How)})
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 _Part = Annotated[float, Meta(ge=0, le=1)]
-_Name = Annotated[str, Meta(min_length=1, max_length=80)]
+_Name = Annotated[str, Meta(min_length=1, max_length=160)]
 _BudgetName = Annotated[str, Meta(pattern=whole("[a-z][a-z_]*"), max_length=32)]
 
 
@@ -114,6 +114,7 @@ class WhenFailed(_Entry, frozen=True, kw_only=True):
     host_failed: _Count = 0  # at least so many other jobs failed on the host lately
     inputs_from: _Count = 0  # of the task
     inputs_to: _Count | None = None
+    steps: tuple[str, ...] = ()  # of a workflow, whose tasks they are of
 
 
 class FailureRule(_Entry, frozen=True, kw_only=True):
@@ -158,6 +159,7 @@ class WhenTransformation(_Entry, frozen=True, kw_only=True):
     of_last: _Count = 0  # … or the last
     least: _Count = 1  # where at least so many have ended
     above: _Part | None = None  # more than this part failed so
+    steps: tuple[str, ...] = ()  # of a workflow, which they carry out
 
 
 class TransformationRule(_Entry, frozen=True, kw_only=True):
@@ -217,7 +219,14 @@ R = TypeVar("R", bound=FailureRule | TransformationRule | RecoveryRule)
 
 
 class BadRules(ValueError):
-    """Rules do not read. The message names file, line, field, value and what would be right."""
+    """Rules do not read. The message names file, line, field, value and what would be right.
+
+    `place` and `why` are the field and what is wrong with it, for rules that stand in another text.
+    """
+
+    def __init__(self, message: str, place: Place = (), why: str = "") -> None:
+        super().__init__(message)
+        self.place, self.why = place, why or message
 
 
 def read_rules(text: str, where: str, *, base: RuleSet | None = None) -> RuleSet:
@@ -240,10 +249,12 @@ def read_rules(text: str, where: str, *, base: RuleSet | None = None) -> RuleSet
         path = told.path.removeprefix("$").removeprefix(".")
         place = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
         said = f"{path}: {told.message}" if path else told.message
-        raise BadRules(f"{_at(where, line_of(text, place))}: {said}") from None
+        message = f"{_at(where, line_of(text, place))}: {said}"
+        raise BadRules(message, place, told.message) from None
     made = own if base is None else joined(own, base)
     for place, said in _faults(own, made.budgets):
-        raise BadRules(f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}")
+        message = f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}"
+        raise BadRules(message, place, said)
     return made
 
 

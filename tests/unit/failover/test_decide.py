@@ -337,3 +337,20 @@ def test_the_table_of_recovery(line: str) -> None:
 
     made = [one.do.value for one in decide_recovery(RULES, odd)]
     assert made == [word for word in expected if word != "."]
+
+
+def test_a_rule_of_some_steps_fits_those_of_a_workflow_alone() -> None:
+    text = """
+        failures:
+        - {name: of one, when: {steps: [merge]}, then: [{do: ignore}]}
+        transformations:
+        - {name: of one, when: {steps: [merge]}, then: [report]}
+    """
+    rules = read_rules(text, "r.yaml", base=RULES)
+
+    def of_failure(step: str) -> str:
+        return decide(rules, ENDS["exit"], Counters(step=step))[0].rule
+
+    assert (of_failure("merge"), of_failure("simulate") == "of one") == ("of one", False)
+    for step, expected in (("merge", ["of one"]), ("simulate", [])):
+        assert [one.rule for one in decide_cycle(rules, Facts(step=step))] == expected

@@ -97,3 +97,15 @@ def test_a_production_replaces_rules_by_name_and_puts_new_ones_before_all() -> N
     assert names == ["new", *(rule.name for rule in base.failures)]
     assert next(rule for rule in rules.failures if rule.name == "more time").dry_run
     assert read_rules("", "p.yaml", base=base) == base
+
+
+def test_what_is_wrong_is_told_apart_for_rules_that_stand_in_another_text() -> None:
+    for text, place in (
+        ("failures: [{name: a, then: [{do: flush}]}]", ("failures", 0, "then", 0, "do")),
+        ("failures: [{name: a, thn: []}]", ("failures", 0, "thn")),
+    ):
+        with pytest.raises(BadRules) as found:
+            read_rules(text, "r.yaml")
+
+        assert found.value.place == place
+        assert str(found.value).endswith(found.value.why)
