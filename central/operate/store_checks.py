@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from ..store.errors import StoreError
+from ..store.migrations import migrations
 from ..store.sqlite import check, durable
-from ..store.sqlite.migrate import migrations
 from .backup import blob_path, blobs_damaged
 from .datadir import STORE_FILE
 from .findings import Finding, fault, ok, warning

@@ -24,7 +24,8 @@ from pilotage.central.operate.files import RealBlobs
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.queries import load
 from pilotage.central.store.records import Evidence, JobClass, Levels, TokenRow
-from pilotage.central.store.sqlite import open_sqlite, writer
+from pilotage.central.store.sqlite import checkpoints, open_sqlite
+from pilotage.central.store.verbs import writer
 from pilotage.proto.job_states import JobState
 from tests.contract.store.rows import (
     a_class,
@@ -168,7 +169,7 @@ def _answer_before_the_commit(self: Any, group: Any) -> None:
 
 
 async def main(folder: Path, first: int, rounds: int, die_after: int) -> None:
-    writer.CHECKPOINT_ROWS = CHECKPOINT_ROWS  # type: ignore[misc]
+    checkpoints.CHECKPOINT_ROWS = CHECKPOINT_ROWS  # type: ignore[misc]
     store = await open_sqlite(
         folder / "store.sqlite", clock_wall=lambda: 0.0, fatal=lambda _: os._exit(70)
     )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ..errors import StoreBroken
 from ..queries import load
-from .writer import translated
+from .errors import translated
 
 DIFFERENCES_MAX: Final = 50  # of each kind that are named
 NAMED_AT_A_TIME: Final = 1_024  # rows of which the names of files are read at a time

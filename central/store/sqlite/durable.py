@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import StoreBroken
 from ..queries import load
-from .writer import translated
+from .errors import translated
 
 _SETTINGS = (
     "set_page_size",

@@ -7,7 +7,7 @@ from typing import Final
 from ..queries import load
 from .check import reading
 from .durable import prepare
-from .writer import translated
+from .errors import translated
 
 IDS_SKIPPED: Final = 10_000_000  # more than any installation gives between two backups
 

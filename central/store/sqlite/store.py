@@ -1,82 +1,27 @@
-"""The store on SQLite: one writer with group commit, readers beside it.
-
-What is written is spread over `submissions`, `jobs` and `pilots`, plain functions on the writer's
-session; what is read is in `reads`.
-"""
+"""The store on SQLite: one file, which one process writes."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pilotage.proto.pilot_states import PilotState
-
-from ..actions import Keep
 from ..errors import StoreError
-from ..protocol import Room
-from ..records import (
-    Activity,
-    AttemptRow,
-    Change,
-    CountRow,
-    Evidence,
-    JobBody,
-    JobClass,
-    JobRow,
-    Levels,
-    LiveAttempt,
-    Move,
-    NewAttempt,
-    NewJob,
-    NewSecret,
-    NewSubmission,
-    Note,
-    Owner,
-    PilotRow,
-    Registration,
-    Search,
-    Standing,
-    SubmissionRecord,
-    TokenRow,
-    Want,
-)
-from . import jobs, pilots, reads, submissions
-from .actions import SqliteActions, with_action
-from .catalogue import SqliteCatalogue
+from ..migrations import migrations
+from ..queries import load
+from ..verbs.moments import Moments
+from ..verbs.session import Session
+from ..verbs.store import VerbStore, forget_classes, made_ready
+from ..verbs.writer import Writer
+from .checkpoints import Checkpoints
 from .copying import LogCopy
-from .data_jobs import SqliteDataJobs
 from .durable import prepare, require
-from .migrate import migrate, migrations
-from .pilot_logs import SqlitePilotLogs
-from .place_marks import SqlitePlaceMarks
+from .errors import translated
+from .migrate import migrate
 from .reads import Reader
-from .retention import SqliteRetention, remove_unnamed_classes
-from .rows import (
-    attempt_of,
-    body_of,
-    class_of,
-    count_of,
-    evidence_of,
-    job_of,
-    levels_of,
-    live_attempt_of,
-    note_of,
-    owner_of,
-    pilot_of,
-    submission_of,
-    token_of,
-)
-from .rules import SqliteRules
-from .series import SqliteSeries
-from .session import Session, Templates, json_list
-from .slots import SqliteSlots
-from .transformations import SqliteTransformations
-from .turns import Turn
-from .writer import Writer, translated
+from .session import SqliteSession
 
-CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes, if no job names them
 BUSY_S: Final = 5.0  # how long to wait for another process that writes; there should be none
 
 
@@ -92,11 +37,13 @@ async def open_sqlite(
     except sqlite3.Error as why:
         raise translated(why) from why
     reader = await Reader.open(path)
-    writer = Writer(session, fatal=fatal, copy=copy.begin)
-    return SqliteStore(writer, session, copy, reader, generation, clock_wall)
+    afterwards = Checkpoints(session, copy.begin).look
+    writer = Writer[Session](session, fatal=fatal, afterwards=afterwards)
+    moments = Moments(partial(_reading, path))
+    return SqliteStore(writer, session, copy, reader, moments, generation, clock_wall)
 
 
-def _prepare(path: Path, at: float) -> tuple[Session, LogCopy, str]:
+def _prepare(path: Path, at: float) -> tuple[SqliteSession, LogCopy, str]:
     connection = _connected(path)
     try:
         session, generation = _made_ready(connection, at)
@@ -126,294 +73,52 @@ def _copy(path: Path) -> LogCopy:
     return LogCopy(connection)
 
 
-def _made_ready(connection: sqlite3.Connection, at: float) -> tuple[Session, str]:
+def _made_ready(connection: sqlite3.Connection, at: float) -> tuple[SqliteSession, str]:
     prepare(connection)
     migrate(connection, migrations("sqlite"), at)
-    session = Session(connection)
-    session.run("make_generation", {"at": at})
-    for (submission_id,) in session.rows("arriving_submissions"):
-        while _drop_some(session, submission_id):
-            pass
-    _forget_classes(session)
-    return session, session.one("get_generation")[0]
-
-
-def _forget_classes(session: Session) -> None:
-    """Remove classes that no job names: only now it is certain that nobody knows their ids.
-
-    Foreign keys are off for it, since for each class SQLite would look at every job.
-    """
+    session = SqliteSession(connection)
+    generation = made_ready(session, at)
+    # Foreign keys are off for it, since for each class SQLite would look at every job.
     session.run("set_no_foreign_keys")
-    session.run("begin")
-    remove_unnamed_classes(session, CLASSES_FORGOTTEN_MAX)
-    session.run("commit")
+    forget_classes(session)
     session.run("set_foreign_keys")
     require(session.connection, "get_foreign_keys", 1)
+    return session, generation
 
 
-def _drop_some(session: Session, submission_id: int) -> bool:
-    session.run("begin")
-    more = submissions.drop_some(session, submission_id)
-    session.run("commit")
-    return more
+def _reading(path: Path) -> SqliteSession:
+    """Open a connection that only reads, for several statements at one moment."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,  # one thread at a time takes it
+        cached_statements=64,
+    )
+    sql = load("sqlite")
+    for statement in ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store"):
+        connection.execute(sql[statement]).fetchall()
+    return SqliteSession(connection)
 
 
-class SqliteStore(
-    SqliteSeries,
-    SqliteRetention,
-    SqlitePilotLogs,
-    SqliteSlots,
-    SqlitePlaceMarks,
-    SqliteTransformations,
-    SqliteCatalogue,
-    SqliteRules,
-    SqliteDataJobs,
-    SqliteActions,
-):
+class SqliteStore(VerbStore):
     """The `Store` of one process on one file."""
 
     def __init__(
         self,
         writer: Writer[Session],
-        session: Session,
+        session: SqliteSession,
         copy: LogCopy,
         reader: Reader,
+        moments: Moments,
         generation: str,
         clock_wall: Callable[[], float],
     ) -> None:
-        super().__init__(writer, reader)
-        self._session, self._copy = session, copy
-        self._generation = generation
-        self._clock_wall = clock_wall
-        self._templates = Templates()
-
-    @property
-    def generation(self) -> str:
-        return self._generation
-
-    def activity(self) -> Activity:
-        return Activity(operations=self._writer.operations, commits=self._writer.commits)
+        super().__init__(writer, reader, moments, generation, clock_wall)
+        self._session, self._copy, self._connections = session, copy, reader
 
     async def close(self) -> None:
-        await self._writer.close()
-        await self._reader.close()
-        await asyncio.to_thread(self._catalogue.close)
+        await super().close()
+        await self._connections.close()
         await asyncio.to_thread(self._copy.close)
         await asyncio.to_thread(self._session.connection.close)
-
-    # -- interning ------------------------------------------------------------------------------
-
-    async def owner(self, owner: Owner) -> Owner:
-        return await self._writer.run(partial(submissions.intern_owner, owner=owner))
-
-    async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
-        write = partial(submissions.intern_classes, wanted=wanted)
-        return await self._writer.run(write, rows=len(wanted))
-
-    # -- submission -----------------------------------------------------------------------------
-
-    async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
-        write = partial(submissions.submit, new=new, jobs=jobs)
-        return await self._writer.run(write, rows=1 + len(jobs))
-
-    async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
-        return await self._writer.run(partial(submissions.begin, new=new))
-
-    async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
-        write = partial(submissions.append, submission_id=submission_id, jobs=jobs)
-        return await self._writer.run(write, rows=len(jobs))
-
-    async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:
-        write = partial(submissions.finish, submission_id=submission_id, body_hash=body_hash)
-        return await self._writer.run(write)
-
-    async def drop_submission(self, submission_id: int) -> None:
-        write = partial(submissions.drop_some, submission_id=submission_id)
-        while await self._writer.run(write, rows=2_000):
-            pass
-
-    async def submission(self, submission_id: int) -> SubmissionRecord | None:
-        found = await self._reader.one("get_submission", {"submission_id": submission_id})
-        return None if found is None else submission_of(found)
-
-    async def submission_by_key(
-        self, community: str, owner_id: int, key: str
-    ) -> SubmissionRecord | None:
-        fields = {"community": community, "owner_id": owner_id, "key": key}
-        found = await self._reader.one("get_submission_by_key", fields)
-        return None if found is None else submission_of(found)
-
-    # -- jobs -----------------------------------------------------------------------------------
-
-    async def standing(self, job_ids: Sequence[int]) -> dict[int, Standing]:
-        # In the writer: only there it is certain that all writes before it are seen.
-        return await self._writer.run(partial(jobs.standing, job_ids=job_ids))
-
-    async def move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
-        write = with_action(partial(jobs.move, moves=moves), keep)
-        return await self._writer.run(write, rows=len(moves))
-
-    async def want(self, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
-        write = with_action(partial(jobs.want, wants=wants), keep)
-        return await self._writer.run(write, rows=len(wants))
-
-    async def delete(
-        self, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
-    ) -> list[bool]:
-        write = with_action(partial(jobs.delete, job_ids=job_ids, at=at, who=who), keep)
-        return await self._writer.run(write, rows=len(job_ids))
-
-    async def set_priority(
-        self,
-        job_ids: Sequence[int],
-        priority: int,
-        at: float,
-        who: str,
-        keep: Keep | None = None,
-    ) -> list[bool]:
-        write = partial(jobs.set_priority, job_ids=job_ids, priority=priority, at=at, who=who)
-        return await self._writer.run(with_action(write, keep), rows=len(job_ids))
-
-    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
-        rows = await self._reader.rows("bodies", {"ids": json_list(job_ids)})
-        found: dict[int, JobBody] = {}
-        for row in rows:
-            found[row[0]] = body_of(row, await self._template(row[1]))
-        return found
-
-    async def _template(self, submission_id: int) -> bytes | None:
-        if submission_id not in self._templates:
-            row = await self._reader.one("get_template", {"submission_id": submission_id})
-            self._templates.keep(submission_id, row[0] if row else None)
-        return self._templates.get(submission_id)
-
-    async def job(self, job_id: int) -> JobRow | None:
-        found = await self._reader.one("job_rows", {"ids": json_list([job_id])})
-        return None if found is None else job_of(found)
-
-    async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
-        ids = await reads.find(self._reader, search, after=after, limit=limit)
-        rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []
-        return [job_of(row) for row in rows]
-
-    async def ids(self, search: Search, *, limit: int) -> list[int]:
-        return await reads.find(self._reader, search, after=0, limit=limit)
-
-    async def counts(self) -> list[CountRow]:
-        return [count_of(row) for row in await self._reader.rows("counts", {})]
-
-    async def notes(self, job_id: int) -> list[Note]:
-        return [note_of(row) for row in await self._reader.rows("notes", {"job_id": job_id})]
-
-    # -- attempts -------------------------------------------------------------------------------
-
-    async def reserve_attempts(self, count: int) -> int:
-        return await self._writer.run(lambda session: session.reserve("attempt", count))
-
-    async def match(self, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
-        return (await self.turn([], attempts))[1]
-
-    async def change(self, changes: Sequence[Change]) -> list[bool]:
-        return (await self.turn(changes, []))[0]
-
-    async def turn(
-        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
-    ) -> tuple[list[bool], list[JobBody | None]]:
-        turn = Turn(changes, attempts, room)
-        return await self._writer.run(turn, rows=len(changes) + len(attempts))
-
-    async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
-        write = partial(jobs.keep_evidence, evidence=evidence)
-        await self._writer.run(write, rows=len(evidence))
-
-    async def evidence(self, job_id: int) -> list[Evidence]:
-        return [evidence_of(row) for row in await self._reader.rows("evidence", {"job_id": job_id})]
-
-    async def attempts(self, job_id: int) -> list[AttemptRow]:
-        return [attempt_of(row) for row in await self._reader.rows("attempts", {"job_id": job_id})]
-
-    # -- rebuild --------------------------------------------------------------------------------
-
-    def waiting(self) -> AsyncIterator[list[tuple[int, int, int, int, float | None]]]:
-        return reads.waiting(self._reader)
-
-    async def live_attempts(self) -> list[LiveAttempt]:
-        return [live_attempt_of(row) for row in await self._reader.rows("live_attempts", {})]
-
-    async def live_classes(self) -> list[JobClass]:
-        return [class_of(row) for row in await self._reader.rows("live_classes", {})]
-
-    async def classes_given(self, class_ids: Sequence[int]) -> list[JobClass]:
-        given = {"ids": json_list(class_ids)}
-        return [class_of(row) for row in await self._reader.rows("classes_given", given)]
-
-    async def owners(self) -> list[Owner]:
-        return [owner_of(row) for row in await self._reader.rows("all_owners", {})]
-
-    async def keep_levels(self, levels: Levels) -> None:
-        await self._writer.run(partial(jobs.keep_levels, levels=levels))
-
-    async def levels(self) -> Levels | None:
-        found = await self._reader.one("levels", {})
-        return None if found is None else levels_of(found)
-
-    # -- pilots ---------------------------------------------------------------------------------
-
-    async def add_secrets(self, secrets: Sequence[NewSecret]) -> None:
-        write = partial(pilots.add_secrets, secrets=secrets)
-        await self._writer.run(write, rows=2 * len(secrets))
-
-    async def register(self, registration: Registration) -> PilotRow:
-        return await self._writer.run(partial(pilots.register, registration=registration))
-
-    async def hello(self, pilot: str, nonce: str, session: int = 0) -> PilotRow:
-        opened = partial(pilots.hello, pilot=pilot, nonce=nonce, number=session)
-        return await self._writer.run(opened)
-
-    async def pilot(self, pilot: str) -> PilotRow | None:
-        found = await self._reader.one("get_pilot", {"pilot": pilot})
-        return None if found is None else pilot_of(found)
-
-    async def pilots(
-        self,
-        community: str | None,
-        *,
-        states: Sequence[PilotState],
-        after: str,
-        limit: int,
-        site: str = "",
-    ) -> list[PilotRow]:
-        fields = {
-            "community": community,
-            "site": site,
-            "states": json_list([state.value for state in states]) if states else None,
-            "after": after,
-            "limit": limit,
-        }
-        return [pilot_of(row) for row in await self._reader.rows("pilots", fields)]
-
-    async def move_pilot(
-        self, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
-    ) -> bool:
-        write = partial(pilots.move_pilot, pilot=pilot, old=old, new=new, at=at, reason=reason)
-        return await self._writer.run(write)
-
-    async def order_pilot(self, pilot: str, told: str = "") -> None:
-        await self._writer.run(partial(pilots.order_pilot, pilot=pilot, told=told))
-
-    # -- tokens ---------------------------------------------------------------------------------
-
-    async def add_token(self, token: TokenRow) -> None:
-        await self._writer.run(partial(pilots.add_token, token=token))
-
-    async def revoke_token(self, jti: str, at: float) -> bool:
-        return await self._writer.run(partial(pilots.revoke_token, jti=jti, at=at))
-
-    async def tokens(self, community: str | None) -> list[TokenRow]:
-        return [
-            token_of(row) for row in await self._reader.rows("tokens", {"community": community})
-        ]
-
-    async def revoked(self) -> list[tuple[str, float]]:
-        rows = await self._reader.rows("revoked", {"now": self._clock_wall()})
-        return [(jti, expires_at) for jti, expires_at in rows]

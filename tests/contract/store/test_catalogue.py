@@ -499,8 +499,8 @@ async def test_a_file_has_so_many_keys_and_no_more(
     (full,) = await store.set_metadata(CTAO, [more], at=NOW)
     for module in (
         "tests.fake_store_catalogue",
-        "pilotage.central.store.sqlite.catalogue_write",
-        "pilotage.central.store.sqlite.catalogue_change",
+        "pilotage.central.store.verbs.catalogue_write",
+        "pilotage.central.store.verbs.catalogue_change",
     ):
         monkeypatch.setattr(f"{module}.KEYS_MAX", 64)
     beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))

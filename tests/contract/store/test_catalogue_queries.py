@@ -175,7 +175,7 @@ async def test_a_search_finds_what_a_look_at_every_file_finds(
     store: Store, reopen: Reopen, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, bound in BOUNDS.items():
-        monkeypatch.setattr(f"pilotage.central.store.sqlite.{name}", bound)
+        monkeypatch.setattr(f"pilotage.central.store.verbs.{name}", bound)
     rng = random.Random(seed)
     world = World(store, rng)
     await world.begin()

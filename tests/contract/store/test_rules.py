@@ -42,7 +42,7 @@ async def test_a_rule_is_kept_once_with_how_far_it_is(store: Store, reopen: Reop
 
 
 async def test_there_is_a_bound_on_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tests.fake_store_rules", "pilotage.central.store.sqlite.rules"):
+    for module in ("tests.fake_store_rules", "pilotage.central.store.verbs.rules"):
         monkeypatch.setattr(f"{module}.RULES_MAX", 1)
     first = await store.add_rule(await a_rule(store), at=NOW)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.store.errors import MigrationChanged, NewerSchema, StoreBroken
+from pilotage.central.store.migrations import Migration, migrations
 from pilotage.central.store.queries import load, parse
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.sqlite.migrate import Migration, migrate, migrations, split
+from pilotage.central.store.sqlite.migrate import migrate, split
 
 FIRST = Migration(1, "first", "CREATE TABLE a (n INTEGER);\nINSERT INTO a VALUES (1);\n")
 SECOND = Migration(2, "second", "ALTER TABLE a ADD COLUMN m INTEGER DEFAULT 7;\n")

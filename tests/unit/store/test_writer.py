@@ -11,20 +11,16 @@ from typing import TypeVar
 import pytest
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
+from pilotage.central.store.sqlite.checkpoints import CHECKPOINT_ROWS, Checkpoints
 from pilotage.central.store.sqlite.copying import LogCopy
-from pilotage.central.store.sqlite.session import Session
-from pilotage.central.store.sqlite.writer import (
-    CHECKPOINT_ROWS,
-    Apart,
-    Joint,
-    Writer,
-    translated,
-)
+from pilotage.central.store.sqlite.errors import translated
+from pilotage.central.store.sqlite.session import SqliteSession
+from pilotage.central.store.verbs.writer import Apart, Joint, Writer
 
 T = TypeVar("T")
 
 
-class Recorded(Session):
+class Recorded(SqliteSession):
     """A session with one small table that counts its transactions and can be told to fail."""
 
     def __init__(self, path: Path) -> None:
@@ -78,7 +74,7 @@ def fatal() -> Told:
 
 @pytest.fixture
 async def writer(session: Recorded, fatal: Told) -> AsyncIterator[Writer[Recorded]]:
-    made = Writer(session, fatal=fatal)
+    made = Writer(session, fatal=fatal, afterwards=Checkpoints(session).look)
     yield made
     await made.close()
     session.connection.close()
@@ -245,7 +241,7 @@ async def test_most_of_the_log_is_copied_beside_the_writer_which_then_copies_the
     session: Recorded, fatal: Told
 ) -> None:
     beside = Beside()
-    writer = Writer[Recorded](session, fatal=fatal, copy=beside)
+    writer = Writer[Recorded](session, fatal=fatal, afterwards=Checkpoints(session, beside).look)
     await writer.run(many)
     await writer.run(put(-1))  # when it is answered, the look after the group before is over
     before = (len(beside.begun), session.checkpoints)
@@ -268,7 +264,7 @@ async def test_a_failed_sync_beside_the_writer_breaks_the_store_and_a_full_disk_
     session: Recorded, fatal: Told, code: int, words: list[str]
 ) -> None:
     beside = Beside()
-    writer = Writer[Recorded](session, fatal=fatal, copy=beside)
+    writer = Writer[Recorded](session, fatal=fatal, afterwards=Checkpoints(session, beside).look)
     await writer.run(many)
     await writer.run(put(-1))
     beside.begun[0].set_exception(sqlite_error(code))

@@ -1,4 +1,4 @@
-"""Actions under a key on SQLite: a part of the store."""
+"""Actions under a key: a part of the store."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,7 @@ from .opened import Opened
 from .session import Session, json_list
 
 
-class SqliteActions(Opened):
+class ActionsVerbs(Opened):
     """The verbs of `store.actions`."""
 
     async def action(self, name: ActionName) -> ActionRow | None:

@@ -1,6 +1,5 @@
 """What people and the central do to jobs, and what happens to their attempts."""
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -115,27 +114,26 @@ def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -
 def change(session: Session, changes: Sequence[Change]) -> list[bool]:
     """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
     won = [False] * len(changes)
-    cursor = session.connection.cursor()
     ended: dict[int, tuple[object, ...]] = {}  # rows of jobs that are still to be written
     for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
         one = changes[i]
         if one.job_id in ended:  # this change looks at what the one before made of the job
             _end_jobs(session, ended)
         if isinstance(one, End) and one.publication is not None:
-            one, won[i] = end_with_files(session, one, partial(_write_end, cursor, session))
+            one, won[i] = end_with_files(session, one, partial(_write_end, session))
             if won[i]:
                 ended[one.job_id] = _job_row(one)
             continue
         statement, row = _attempt_row(one)
-        won[i] = cursor.execute(session.sql[statement], row).rowcount == 1
+        won[i] = session.run(statement, row).rowcount == 1
         if won[i] and isinstance(one, _ENDING):
             ended[one.job_id] = _job_row(one)
     _end_jobs(session, ended)
     return won
 
 
-def _write_end(cursor: sqlite3.Cursor, session: Session, end: End) -> bool:
-    return cursor.execute(session.sql["end_attempt"], _end_row(end)).rowcount == 1
+def _write_end(session: Session, end: End) -> bool:
+    return session.run("end_attempt", _end_row(end)).rowcount == 1
 
 
 def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:

@@ -1,8 +1,8 @@
 """Matches, written together: those of all pilots whose asks share a transaction.
 
-Each step of a statement lets go of the interpreter and waits to have it back from the event loop,
-which costs more than what the step does. So the bodies of many jobs come in one row, and many
-attempts are inserted by one statement.
+Each statement costs more than what it does: on SQLite a fight with the event loop for the
+interpreter, elsewhere a message there and back. So the bodies of many jobs come in one row, and
+many attempts are inserted by one statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,6 @@ from ..records import JobBody, NewAttempt
 from .rows import body_of
 from .session import Session, json_list
 
-AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
-COLUMNS: Final = 16  # of each
-
-_NOBODY: Final = (None,) * COLUMNS
 _bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int, int, int]])
 
 
@@ -89,11 +85,7 @@ def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
     if len(rows) == 1:
         is_written = session.run("insert_attempt", rows[0]).rowcount == 1
         return frozenset() if is_written else frozenset({attempts[0].attempt_id})
-    count = 0
-    for at in range(0, len(rows), AT_ONCE):
-        some = rows[at : at + AT_ONCE]
-        some += [_NOBODY] * (AT_ONCE - len(some))
-        count += session.run("insert_attempts", [fact for row in some for fact in row]).rowcount
+    count = session.insert_attempts(rows)
     return frozenset() if count == len(rows) else _lost(session, attempts)
 
 

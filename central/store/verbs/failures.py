@@ -1,4 +1,4 @@
-"""Failures on SQLite: a part of the store."""
+"""Failures: a part of the store."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _decode_ids = msgspec.json.Decoder(list[int]).decode
 _decode_words = msgspec.json.Decoder(dict[str, int]).decode
 
 
-class SqliteFailures(Opened):
+class FailuresVerbs(Opened):
     """The verbs of `store.failures`."""
 
     async def keep_failures(

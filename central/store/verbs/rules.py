@@ -1,4 +1,4 @@
-"""Rules and transfers on SQLite: a part of the store."""
+"""Rules and transfers: a part of the store."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from .opened import Opened
 from .session import Session, json_list
 
 
-class SqliteRules(Opened):
+class RulesVerbs(Opened):
     """The verbs of `store.rules`."""
 
     async def add_rule(self, new: NewRule, *, at: float) -> RuleRow:

@@ -1,4 +1,4 @@
-"""Slots on SQLite: a part of the store."""
+"""Slots: a part of the store."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from .session import Session
 _ENDS = {PilotState.FAILED: PilotEvent.BROKE, PilotState.ABORTED: PilotEvent.CANCELLED}
 
 
-class SqliteSlots(Opened):
+class SlotsVerbs(Opened):
     """The verbs of `store.slots`."""
 
     async def add_slots(self, slots: Sequence[NewSlot]) -> None:

@@ -1,4 +1,4 @@
-"""Transformations on SQLite: a part of the store."""
+"""Transformations: a part of the store."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,7 @@ from .session import Session, json_list
 _FLAGS: Final = ("closing", "flushing", "seeded")
 
 
-class SqliteTransformations(Opened):
+class TransformationsVerbs(Opened):
     """The verbs of `store.transformations`."""
 
     async def add_transformation(self, new: NewTransformation) -> TransformationRow:

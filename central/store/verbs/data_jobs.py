@@ -1,4 +1,4 @@
-"""Jobs that read and write data, on SQLite: a part of the store."""
+"""Jobs that read and write data,: a part of the store."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from .opened import Opened
 from .session import Session
 
 
-class SqliteDataJobs(Opened):
+class DataJobsVerbs(Opened):
     """The verbs of `store.data_jobs`."""
 
     async def inputs_of_job(self, job_id: int) -> list[JobInput]:

@@ -7,60 +7,25 @@ and each operation runs again in a transaction of its own.
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from ..errors import StoreBroken, StoreError, StoreFull
+from ..errors import StoreBroken, StoreError
+from .session import Transactions
 
 QUEUE_MAX: Final = 4_096  # operations that wait or run; further callers wait until one is answered
 GROUP_ROWS_MAX: Final = 4_000  # a group is closed at the operation that reaches it
 TURN_MAX: Final = 32  # operations that are handed over before the loop's turn is over
-CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: some thousand pages
-
-# What an operation can bring about by its own data: SQLite's refusals, and values that it cannot
-# take (an integer above 2^63, half a surrogate pair).
-_FAULTS: Final = (sqlite3.Error, StoreError, ValueError, TypeError, ArithmeticError, LookupError)
-
-# After these, memory and disk may differ, or another process writes to our file.
-_BROKEN: Final = frozenset(
-    {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
-# The index of the log could not grow: on a full disk that comes before anything is written.
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 T = TypeVar("T")
 
 
-class Session(Protocol):
-    """What operations run on: a connection with its statements."""
-
-    @property
-    def connection(self) -> sqlite3.Connection: ...
-    @property
-    def sql(self) -> Mapping[str, str]: ...
-
-    def forget(self) -> None:
-        """Drop what was learnt in a transaction that is rolled back."""
-        ...
-
-
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound=Transactions)
 
 
 class Joint(ABC):
@@ -101,14 +66,15 @@ class Writer(Generic[S]):
         session: S,
         *,
         fatal: Callable[[str], None],
-        copy: Callable[[], Future[None]] | None = None,
+        afterwards: Callable[[], None] = lambda: None,
         thread_name: str = "store-writer",
         queue_max: int = QUEUE_MAX,
         group_rows_max: int = GROUP_ROWS_MAX,
     ) -> None:
         """`fatal` is called once, on the loop, when the store is broken: the process must end.
 
-        `copy` begins to copy the log into the database, beside us.
+        `afterwards` is called on the thread when the answers of a group have gone out. It raises
+        StoreBroken where memory and disk may differ.
         """
         self._session = session
         self._fatal = fatal
@@ -123,9 +89,7 @@ class Writer(Generic[S]):
         self._ended = asyncio.Event()
         self._closing = False
         self._broken = ""
-        self._copy = copy
-        self._copying: Future[None] | None = None
-        self._changes_kept = session.connection.total_changes
+        self._afterwards = afterwards
         self.operations = self.commits = 0  # written since the start, for the metrics
         self._thread = threading.Thread(target=self._work, name=thread_name, daemon=True)
         self._thread.start()
@@ -208,7 +172,7 @@ class Writer(Generic[S]):
                 self._write(group)
                 self._loop.call_soon_threadsafe(self._resolve, group)
                 group = []
-                self._checkpoint()
+                self._look_after()
             cleanly = True
         finally:
             # A mistake of ours that no operation can bring about, or a loop that is closed.
@@ -254,7 +218,7 @@ class Writer(Generic[S]):
             except Apart as why:
                 self._undo(why)
                 self._transact(group, joined=False)
-        except _FAULTS as why:
+        except self._session.faults as why:
             self._undo(why)
             return False
         return True
@@ -262,13 +226,12 @@ class Writer(Generic[S]):
     def _alone(self, operation: _Operation[S]) -> None:
         try:
             self._transact([operation], joined=False)
-        except _FAULTS as why:
+        except self._session.faults as why:
             self._undo(why)
-            operation.result, operation.error = None, translated(why)
+            operation.result, operation.error = None, self._session.translated(why)
 
     def _transact(self, group: list[_Operation[S]], *, joined: bool = True) -> None:
-        connection, sql = self._session.connection, self._session.sql
-        connection.execute(sql["begin"])
+        self._session.begin()
         for kind, alike in groupby(group, _kind):
             some = list(alike)
             if kind is not None and joined:
@@ -278,56 +241,27 @@ class Writer(Generic[S]):
             else:
                 for operation in some:
                     operation.result = operation.run(self._session)
-        connection.execute(sql["commit"])
+        self._session.commit()
         self.operations += len(group)
         self.commits += 1
 
     def _undo(self, why: BaseException) -> None:
         """Roll back; note where the store can no longer be trusted."""
         self._session.forget()
-        if isinstance(translated(why), StoreBroken):
+        if isinstance(self._session.translated(why), StoreBroken):
             self._break(str(why))
         try:
-            if self._session.connection.in_transaction:
-                self._session.connection.execute(self._session.sql["rollback"])
-        except sqlite3.Error as again:
+            self._session.roll_back()
+        except self._session.faults as again:
             self._break(f"a transaction could not be rolled back: {again}")
 
-    def _checkpoint(self) -> None:
-        """Copy the log into the database now and then, after the answers have gone out.
-
-        Most of it is copied beside us, while we write on. Then we copy the little that has come
-        meanwhile: only when all of it is copied does the log begin anew.
-        """
+    def _look_after(self) -> None:
         if self._broken:
             return
         try:
-            if self._copying is not None:
-                if self._copying.done():
-                    copied, self._copying = self._copying, None
-                    copied.result()
-                    self._copy_rest()
-            elif self._is_much():
-                if self._copy is None:
-                    self._copy_rest()
-                else:
-                    self._copying = self._copy()
-        except sqlite3.Error as why:
-            # On a full disk the log stays, and nothing is lost. A failed sync is another matter:
-            # repeating it may succeed although the pages never reached the disk.
-            if isinstance(translated(why), StoreBroken):
-                self._break(f"checkpoint: {why}")
-
-    def _is_much(self) -> bool:
-        """Whether it is time to copy; then it is not for a while, however that goes."""
-        changes = self._session.connection.total_changes
-        if changes - self._changes_kept < CHECKPOINT_ROWS:
-            return False
-        self._changes_kept = changes
-        return True
-
-    def _copy_rest(self) -> None:
-        self._session.connection.execute(self._session.sql["checkpoint"]).fetchall()
+            self._afterwards()
+        except StoreBroken as why:
+            self._break(str(why))
 
     def _break(self, why: str) -> None:
         if not self._broken:
@@ -350,18 +284,3 @@ class Writer(Generic[S]):
 def _kind(operation: _Operation[Any]) -> type[Joint] | None:
     """Return the class of an operation that may be joined with its neighbours."""
     return type(operation.run) if isinstance(operation.run, Joint) else None
-
-
-def translated(why: BaseException) -> BaseException:
-    """Return what the caller is told for an error of SQLite; other errors are their own."""
-    if not isinstance(why, sqlite3.Error):
-        return why
-    code: int = getattr(why, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code in _FULL or code & 0xFF in _FULL:
-        told: StoreError = StoreFull(str(why))
-    elif code & 0xFF in _BROKEN:
-        told = StoreBroken(str(why))
-    else:
-        told = StoreError(f"the store refused it: {why}")
-    told.__cause__ = why
-    return told

@@ -1,4 +1,4 @@
-"""Series and accounts on SQLite: a part of the store."""
+"""Series and accounts: a part of the store."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,11 +17,11 @@ from ..series import (
     SeriesSearch,
     Sums,
 )
-from .failures import SqliteFailures
+from .failures import FailuresVerbs
 from .session import Session, json_list
 
 
-class SqliteSeries(SqliteFailures):
+class SeriesVerbs(FailuresVerbs):
     """The verbs of `protocol_series`."""
 
     async def keep_counts(

@@ -1,4 +1,4 @@
-"""What goes after a time, on SQLite: a part of the store."""
+"""What goes after a time,: a part of the store."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +11,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from ..protocol_retention import PRUNED_MAX
 from ..records import EndedJob
 from .opened import Opened
-from .reads import ZONE_BITS
+from .search import ZONE_BITS
 from .session import Session, json_list
 
 ZONES_SWEPT: Final = 2  # zones of which ended jobs are read at a time
@@ -20,7 +20,7 @@ NAMED_AT_A_TIME: Final = 1_024  # rows of which the names of blobs are read at a
 _FINAL: Final = json_list(sorted(state.value for state in FINAL))
 
 
-class SqliteRetention(Opened):
+class RetentionVerbs(Opened):
     """The verbs of `protocol_retention`."""
 
     async def ended_jobs(self, *, after: int, before: float) -> tuple[list[EndedJob], int | None]:

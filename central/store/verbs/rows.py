@@ -1,4 +1,4 @@
-"""Rows of SQLite into records, in the order of the columns that the statements select."""
+"""Rows into records, in the order of the columns that the statements select."""
 
 from typing import Any, Final
 

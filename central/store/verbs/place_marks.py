@@ -1,4 +1,4 @@
-"""Marks of places on SQLite: a part of the store."""
+"""Marks of places: a part of the store."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from .opened import Opened
 from .session import Session
 
 
-class SqlitePlaceMarks(Opened):
+class PlaceMarksVerbs(Opened):
     """The verbs of `store.place_marks`."""
 
     async def put_mark(self, mark: PlaceMark) -> None:

@@ -1,4 +1,4 @@
-"""Logs of pilots on SQLite: a part of the store."""
+"""Logs of pilots: a part of the store."""
 
 import zlib
 from collections import Counter
@@ -27,7 +27,7 @@ _LEADS: Final = (
 _lines: Final = msgspec.json.Decoder(tuple[LogLine, ...])
 
 
-class SqlitePilotLogs(Opened):
+class PilotLogsVerbs(Opened):
     """The verbs of `store.pilot_logs`."""
 
     async def attempts_of_pilot(

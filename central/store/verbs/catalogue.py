@@ -1,17 +1,12 @@
-"""The catalogue on SQLite: a part of the store.
+"""The catalogue: a part of the store.
 
 It is read on threads of its own, so that a search is plain code with many small statements, and
 none of them waits behind those of the rest of the store.
 """
 
-import asyncio
-import queue
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from pilotage.proto.catalogue import Did, FileState, KeyType, Query
 
@@ -29,81 +24,24 @@ from ..catalogue import (
     ReplicaChange,
     ReplicaRow,
 )
-from ..queries import load
 from . import catalogue_change as change
 from . import catalogue_read as read
 from . import catalogue_write as write
 from .catalogue_sets import MetaSets
-from .opened import Opened
-from .reads import Reader
+from .moments import Moments
+from .opened import Opened, Reader
 from .session import Session
-from .writer import Writer, translated
+from .writer import Writer
 
-READERS: Final = 2  # threads, each with a connection
 ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
 
-T = TypeVar("T")
 
-
-class CatalogueReader:
-    """Threads that read. None is started, no file is opened before the first call."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue")
-        self._free: queue.LifoQueue[Session] = queue.LifoQueue()
-        self._made = 0
-        self.sets = MetaSets()
-
-    async def run(self, call: Callable[[Session], T]) -> T:
-        """Run `call` so that all its statements see one state of the store."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._in_one_moment, call)
-
-    def _in_one_moment(self, call: Callable[[Session], T]) -> T:
-        try:
-            session = self._session()
-            try:
-                session.run("begin_read")
-                try:
-                    return call(session)
-                finally:
-                    session.run("rollback")
-            finally:
-                self._free.put_nowait(session)
-        except sqlite3.Error as why:
-            raise translated(why) from why
-
-    def _session(self) -> Session:
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            pass
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,  # one thread at a time takes it
-            cached_statements=64,
-        )
-        sql = load("sqlite")
-        for statement in ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store"):
-            connection.execute(sql[statement]).fetchall()
-        return Session(connection)
-
-    def close(self) -> None:
-        """Wait for calls that run, then close."""
-        self._threads.shutdown()
-        while not self._free.empty():
-            self._free.get_nowait().connection.close()
-
-
-class SqliteCatalogue(Opened):
+class CatalogueVerbs(Opened):
     """The verbs of `store.catalogue`."""
 
-    def __init__(self, writer: Writer[Session], reader: Reader) -> None:
-        super().__init__(writer, reader)
-        self._catalogue = CatalogueReader(reader.path)
+    def __init__(self, writer: Writer[Session], reader: Reader, moments: Moments) -> None:
+        super().__init__(writer, reader, moments)
+        self._sets = MetaSets()
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -126,37 +64,37 @@ class SqliteCatalogue(Opened):
     ) -> Found:
         find = partial(
             read.find,
-            sets=self._catalogue.sets,
+            sets=self._sets,
             community=community,
             query=query,
             states=states,
             after=after,
             limit=limit,
         )
-        return await self._catalogue.run(find)
+        return await self._moments.run(find)
 
     async def files_by_did(self, community: str, dids: Sequence[Did]) -> list[FileRow | None]:
-        sets = self._catalogue.sets
-        return await self._catalogue.run(
+        sets = self._sets
+        return await self._moments.run(
             partial(read.by_did, sets=sets, community=community, dids=dids)
         )
 
     async def files_by_id(self, file_ids: Sequence[int]) -> dict[int, FileRow]:
-        sets = self._catalogue.sets
-        return await self._catalogue.run(partial(read.by_id, sets=sets, file_ids=file_ids))
+        sets = self._sets
+        return await self._moments.run(partial(read.by_id, sets=sets, file_ids=file_ids))
 
     async def files_changed(self, community: str, since: int, *, limit: int) -> list[FileRow]:
         changed = partial(
             read.changed,
-            sets=self._catalogue.sets,
+            sets=self._sets,
             community=community,
             since=since,
             limit=limit,
         )
-        return await self._catalogue.run(changed)
+        return await self._moments.run(changed)
 
     async def last_change(self, community: str) -> int:
-        return await self._catalogue.run(partial(read.last_change, community=community))
+        return await self._moments.run(partial(read.last_change, community=community))
 
     async def set_metadata(
         self, community: str, changes: Sequence[MetadataChange], *, at: float
@@ -173,7 +111,7 @@ class SqliteCatalogue(Opened):
     # -- replicas -------------------------------------------------------------------------------
 
     async def replicas_of(self, file_ids: Sequence[int]) -> dict[int, list[ReplicaRow]]:
-        return await self._catalogue.run(partial(read.replicas, file_ids=file_ids))
+        return await self._moments.run(partial(read.replicas, file_ids=file_ids))
 
     async def change_replicas(
         self, community: str, changes: Sequence[ReplicaChange], *, at: float
@@ -188,10 +126,10 @@ class SqliteCatalogue(Opened):
         return await self._writer.run(make)
 
     async def dataset(self, community: str, did: Did) -> DatasetRow | None:
-        return await self._catalogue.run(partial(change.dataset, community=community, did=did))
+        return await self._moments.run(partial(change.dataset, community=community, did=did))
 
     async def datasets(self, community: str, *, after: Did | None, limit: int) -> list[DatasetRow]:
-        return await self._catalogue.run(
+        return await self._moments.run(
             partial(read.datasets, community=community, after=after, limit=limit)
         )
 
@@ -212,24 +150,24 @@ class SqliteCatalogue(Opened):
         return await self._writer.run(put, rows=ROWS_A_FILE * len(dids))
 
     async def datasets_of(self, file_ids: Sequence[int]) -> dict[int, list[Did]]:
-        return await self._catalogue.run(partial(read.datasets_of, file_ids=file_ids))
+        return await self._moments.run(partial(read.datasets_of, file_ids=file_ids))
 
     # -- keys and lineage -----------------------------------------------------------------------
 
     async def keys(self, community: str) -> list[KeyRow]:
-        return await self._catalogue.run(partial(read.keys, community=community))
+        return await self._moments.run(partial(read.keys, community=community))
 
     async def add_keys(self, community: str, keys: Mapping[str, KeyType]) -> None:
         await self._writer.run(partial(change.add_keys, community=community, keys=keys))
 
     async def inputs_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[int]]:
-        return await self._catalogue.run(partial(read.inputs_of_jobs, job_ids=job_ids))
+        return await self._moments.run(partial(read.inputs_of_jobs, job_ids=job_ids))
 
     async def jobs_reading(self, file_ids: Sequence[int], *, limit: int) -> list[tuple[int, int]]:
-        return await self._catalogue.run(partial(read.jobs_reading, file_ids=file_ids, limit=limit))
+        return await self._moments.run(partial(read.jobs_reading, file_ids=file_ids, limit=limit))
 
     async def files_of_jobs(self, job_ids: Sequence[int], *, limit: int) -> list[FileRow]:
-        sets = self._catalogue.sets
-        return await self._catalogue.run(
+        sets = self._sets
+        return await self._moments.run(
             partial(read.files_of_jobs, sets=sets, job_ids=job_ids, limit=limit)
         )

@@ -1,0 +1,37 @@
+"""What errors of SQLite mean."""
+
+import sqlite3
+from typing import Final
+
+from ..errors import StoreBroken, StoreError, StoreFull
+
+# After these, memory and disk may differ, or another process writes to our file.
+_BROKEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+# The index of the log could not grow: on a full disk that comes before anything is written.
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
+def translated(why: BaseException) -> BaseException:
+    """Return what the caller is told for an error of SQLite; other errors are their own."""
+    if not isinstance(why, sqlite3.Error):
+        return why
+    code: int = getattr(why, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code in _FULL or code & 0xFF in _FULL:
+        told: StoreError = StoreFull(str(why))
+    elif code & 0xFF in _BROKEN:
+        told = StoreBroken(str(why))
+    else:
+        told = StoreError(f"the store refused it: {why}")
+    told.__cause__ = why
+    return told

@@ -1,0 +1,56 @@
+"""Threads that read several statements at one moment of the store, beside its writer."""
+
+import asyncio
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from .session import Session
+
+READERS: Final = 2  # threads, each with a connection
+
+T = TypeVar("T")
+
+
+class Moments:
+    """Threads that read. None is started, no connection is opened before the first call."""
+
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        """`connect` opens a session that only reads; it is called on one of the threads."""
+        self._connect = connect
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue")
+        self._free: queue.LifoQueue[Session] = queue.LifoQueue()
+
+    async def run(self, call: Callable[[Session], T]) -> T:
+        """Run `call` so that all its statements see one state of the store."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._in_one_moment, call)
+
+    def _in_one_moment(self, call: Callable[[Session], T]) -> T:
+        session = self._session()
+        try:
+            session.begin_read()
+            try:
+                return call(session)
+            finally:
+                session.roll_back()
+        except session.faults as why:
+            told = session.translated(why)
+            if told is why:
+                raise
+            raise told from why
+        finally:
+            self._free.put_nowait(session)
+
+    def _session(self) -> Session:
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return self._connect()
+
+    def close(self) -> None:
+        """Wait for calls that run, then close."""
+        self._threads.shutdown()
+        while not self._free.empty():
+            self._free.get_nowait().close()

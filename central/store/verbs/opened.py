@@ -1,0 +1,25 @@
+"""One open store, as all its parts share it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .moments import Moments
+from .session import Session
+from .writer import Writer
+
+
+class Reader(Protocol):
+    """Connections beside the writer that only read, each taken for one statement at a time."""
+
+    async def rows(self, statement: str, parameters: Mapping[str, object]) -> list[Any]: ...
+
+    async def one(self, statement: str, parameters: Mapping[str, object]) -> Any:
+        """Return the first row or None."""
+        ...
+
+
+class Opened:
+    """The writer, and the readers beside it."""
+
+    def __init__(self, writer: Writer[Session], reader: Reader, moments: Moments) -> None:
+        self._writer, self._reader, self._moments = writer, reader, moments

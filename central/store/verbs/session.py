@@ -1,0 +1,159 @@
+"""What verbs run on: a connection with its statements, and what it knows of rows that never change.
+
+A driver says how statements are run. All of it is called on one thread at a time.
+"""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol
+
+import msgspec
+
+from ..errors import StoreError
+from .catalogue_interned import Interned
+
+SITES_MAX: Final = 10_000
+TEMPLATES_BYTES_MAX: Final = 32_000_000
+
+Parameters = Mapping[str, object] | Sequence[object]
+
+
+class Templates:
+    """The newest templates of submissions, bounded by their size."""
+
+    def __init__(self, bytes_max: int = TEMPLATES_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._kept: OrderedDict[int, bytes | None] = OrderedDict()
+
+    def __contains__(self, submission_id: int) -> bool:
+        return submission_id in self._kept
+
+    def get(self, submission_id: int) -> bytes | None:
+        self._kept.move_to_end(submission_id)
+        return self._kept[submission_id]
+
+    def keep(self, submission_id: int, template: bytes | None) -> None:
+        self._kept[submission_id] = template
+        self._bytes += _weight(template)
+        while self._bytes > self._bytes_max and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= _weight(dropped)
+
+
+def _weight(template: bytes | None) -> int:
+    return 200 + len(template or b"")
+
+
+class Done(Protocol):
+    """What is known of a statement that has run."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
+
+
+class Transactions(ABC):
+    """A connection as the writer sees it."""
+
+    # What an operation can bring about by its own data: refusals of the database, and values that
+    # it cannot take (an integer above 2^63, half a surrogate pair).
+    faults: ClassVar[tuple[type[Exception], ...]] = (
+        StoreError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+    )
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Return when what was written is synced to disk."""
+
+    @abstractmethod
+    def roll_back(self) -> None:
+        """End the transaction if there is one. What fails here is one of `faults`."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop what was learnt in a transaction that is rolled back."""
+
+    @abstractmethod
+    def translated(self, why: BaseException) -> BaseException:
+        """Return what the caller is told for an error of the database; others are their own."""
+
+
+class Session(Transactions):
+    """What all verbs work on."""
+
+    def __init__(self) -> None:
+        self.templates = Templates()
+        self.interned = Interned()
+        self._sites: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """A transaction was rolled back: a site learnt in it may have another id next time."""
+        self._sites.clear()
+        self.interned.forget()
+
+    @abstractmethod
+    def begin_read(self) -> None:
+        """Begin a transaction that only reads, and sees one state of the store."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def run(self, statement: str, parameters: Parameters = ()) -> Done: ...
+
+    @abstractmethod
+    def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]: ...
+
+    @abstractmethod
+    def one(self, statement: str, parameters: Parameters = ()) -> Any:
+        """Return the first row or None."""
+
+    @abstractmethod
+    def many(self, statement: str, rows: Sequence[Parameters]) -> int:
+        """Run a statement for each row; return how many rows changed in all."""
+
+    @abstractmethod
+    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+        """Run compare-and-sets in order, and tell which changed their row."""
+
+    @abstractmethod
+    def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
+        """Run `insert_attempt` for each row, in fewer statements; return how many were written."""
+
+    def reserve(self, name: str, count: int = 1) -> int:
+        """Take `count` ids out of a counter for ever; return the first."""
+        first: int = self.one("reserve", {"name": name, "count": count})[0]
+        return first
+
+    def site(self, site: str) -> int:
+        """Return the id of a site; a new one is stored."""
+        known = self._sites.get(site)
+        if known is None:
+            self.run("insert_site", {"site": site})
+            known = int(self.one("get_site", {"site": site})[0])
+            if len(self._sites) >= SITES_MAX:
+                self._sites.clear()
+            self._sites[site] = known
+        return known
+
+    def template(self, submission_id: int) -> bytes | None:
+        if submission_id not in self.templates:
+            found = self.one("get_template", {"submission_id": submission_id})
+            self.templates.keep(submission_id, found[0] if found else None)
+        return self.templates.get(submission_id)
+
+
+def json_list(values: Sequence[object]) -> str:
+    """Return a list as statements take one."""
+    return msgspec.json.encode(values).decode()
