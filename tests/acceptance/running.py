@@ -56,6 +56,7 @@ class RunningPilot:
     process: subprocess.Popen[bytes]
     state: Path
     guard_pid: int
+    host: str = ""  # what its node was called for it
 
     def kill9(self) -> None:
         self.process.kill()
@@ -141,9 +142,14 @@ class RunningCentral:
         tags: tuple[str, ...] = (),
         image_tools: tuple[str, ...] = (),
         url: str = "",
+        host: str = "",
     ) -> RunningPilot:
-        """Start a pilot and return once it has registered; `url` is where it shall find us."""
+        """Start a pilot and return once it has registered.
+
+        `url` is where it shall find us, `host` what its node is called (needs root).
+        """
         plan = PilotPlan(
+            python=self._python_of(host) if host else sys.executable,
             cores=cores,
             memory_mb=memory_mb,
             scratch_mb=scratch_mb,
@@ -163,9 +169,17 @@ class RunningCentral:
         except BaseException:
             print(_tail(started.state / "pilot.log"))
             raise
-        pilot = RunningPilot(started.id, site, started.process, started.state, guard)
+        pilot = RunningPilot(started.id, site, started.process, started.state, guard, host)
         self.pilots.append(pilot)
         return pilot
+
+    def _python_of(self, host: str) -> str:
+        """Return an interpreter on a node of this name."""
+        program = self.folder / f"python-{host}"
+        called = f'hostname {host} && exec {sys.executable} "$@"'
+        program.write_text(f"#!/bin/sh\nexec unshare --uts sh -c '{called}' sh \"$@\"\n")
+        program.chmod(0o755)
+        return str(program)
 
     # -- people ---------------------------------------------------------------------------------
 

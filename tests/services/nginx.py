@@ -24,6 +24,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 64; }}
 http {{
+    split_clients $request_id $refused {{ {refuses}% 1; * ""; }}
     access_log {folder}/access.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/unused;
@@ -34,6 +35,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
+            if ($refused) {{ return 503; }}
             root {root};
             dav_methods PUT DELETE MKCOL;
             create_full_put_path {full_put};
@@ -44,15 +46,18 @@ http {{
 
 
 class Nginx:
-    """One server over `folder`/files. `stop` and `start` again keep the port and the files."""
+    """One server over `folder`/files. `stop` and `start` again keep the port and the files.
 
-    def __init__(self, folder: Path, *, makes_folders: bool = True) -> None:
+    `refuses`: so many of 100 requests get a 503.
+    """
+
+    def __init__(self, folder: Path, *, makes_folders: bool = True, refuses: float = 0.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         self.folder, self.files = folder, folder / "files"
         self.files.mkdir(exist_ok=True)
         self.port = _free_port()
-        self._makes_folders = makes_folders
+        self._makes_folders, self._refuses = makes_folders, refuses
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,6 +71,7 @@ class Nginx:
             folder=self.folder,
             port=self.port,
             root=self.files,
+            refuses=self._refuses,
             full_put="on" if self._makes_folders else "off",
             user="user root;",  # as who we are; others have no right to change it
         )
@@ -123,9 +129,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, *, makes_folders: bool = True) -> Generator[Nginx]:
+def nginx(folder: Path, *, makes_folders: bool = True, refuses: float = 0.0) -> Generator[Nginx]:
     """Run one, and end it."""
-    server = Nginx(folder, makes_folders=makes_folders)
+    server = Nginx(folder, makes_folders=makes_folders, refuses=refuses)
     server.start()
     try:
         yield server

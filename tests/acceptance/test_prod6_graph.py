@@ -1,0 +1,222 @@
+"""The graph of prod6 at its whole size, on pilots at four sites, while much goes wrong: no hand.
+
+48 transformations, 1 506 jobs of stand-in programs. 3 of 100 attempts crash, 3 of 100 requests to
+the storage are refused, pilots and the central are killed, one node fails all that it gets, one
+file does not read, one job hangs. Periods are a sixtieth of those in use.
+"""
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from pilotage.central.workflows.files import read_workflow
+from pilotage.central.workflows.to_transformations import obstacles, title_of, to_transformations
+from pilotage.proto.api_transformations import TransformationView
+from pilotage.proto.job import JobLimits
+from pilotage.proto.transformation_states import InputState, TransformationState
+from pilotage.proto.workflow import Workflow
+from tests.services.nginx import PROGRAM, nginx
+
+from .catalogue_rows import FoundFile, files_in
+from .running import ROOT, RunningCentral, eventually, running_central
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed")
+
+PROD6: Final = ROOT / "examples" / "prod6"
+WITHIN_S: Final = 280.0
+JOBS: Final = 1_506
+SITES: Final = ("LaPalma", "PIC", "CSCS", "Frascati")
+BLACK_HOLE: Final = "black-hole"
+BAD: Final = "gamma_run000007_dark.simtel.zst"  # nobody can read it
+CRASHES: Final = 0.03  # of all attempts
+REFUSED: Final = 3.0  # % of requests to the storage
+LEASE_S: Final = 10.0
+STALL_S: Final = 20
+
+# What goes wrong in the programs, before each does its work.
+FAULTS: Final = f"""
+def go_wrong(words: list[str]) -> None:
+    import os, random, socket, time
+    job, epoch = os.environ["PILOTAGE_JOB"], os.environ["PILOTAGE_EPOCH"]
+    if socket.gethostname() == {BLACK_HOLE!r}:
+        sys.exit("cannot open shared object file")
+    if random.Random(f"{{job}}/{{epoch}}").random() < {CRASHES}:
+        os.kill(os.getpid(), 11)
+    if words[:2] == ["process", "DL2"] and not os.path.exists({{hung!r}}):
+        open({{hung!r}}, "w").close()
+        time.sleep(3600)
+    if any(word.endswith({BAD!r}) for word in words):
+        sys.exit("a block of {BAD} does not read")
+
+
+if __name__ == "__main__":
+    go_wrong(sys.argv[1:])
+"""
+
+
+@dataclass
+class Story:
+    """The central, the storage and the pilots, and what has happened to them."""
+
+    folder: Path
+    central: RunningCentral
+    workflow: Workflow
+    lost: int = 0
+    told: list[str] = field(default_factory=list[str])
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, what: str) -> None:
+        self.told.append(f"{time.monotonic() - self.began:6.1f} s  {what}")
+
+    def views(self) -> dict[str, TransformationView]:
+        """Return the transformations by step."""
+        found = {one.name: one for one in self.central.client.transformations()}
+        return {step: found[title_of(self.workflow, step)] for step in self.workflow.steps}
+
+    def done(self) -> int:
+        """Return how many jobs are done."""
+        return self.central.client.summary().states.get("Done", 0)
+
+
+def test_all_is_completed_without_a_hand(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        story = _begun(tmp_path, stack)
+        _spoil(story, random.Random(6))
+        views = story.views()
+        files = files_in(story.central.data)
+        print("\n".join(story.told))
+        _check(story, views, files)
+
+
+def _begun(folder: Path, stack: ExitStack) -> Story:
+    """Start everything, and hand in the workflow."""
+    workflow = _spoilt(folder)
+    web = stack.enter_context(nginx(folder / "nginx", refuses=REFUSED))
+    data = folder / "site" / "central"
+    (data / "storages").mkdir(parents=True)
+    data.chmod(0o700)
+    (data / "storages" / "web.yaml").write_text(f"type: http\nurl: {web.url}/\ndefault: true\n")
+    options = {"lease.lease_s": str(LEASE_S)}
+    central = stack.enter_context(running_central(folder / "site", options))
+    story = Story(folder, central, workflow)
+    for site in SITES:
+        _pilot(story, site)
+    central.pilot("PIC", cores=8, memory_mb=64_000, tags=("processing",), host=BLACK_HOLE)
+    assert obstacles(workflow) == []
+    for name, document in to_transformations(workflow).items():
+        inputs = tuple(central.client.upload([folder / "standin.py"]))
+        job = msgspec.structs.replace(document.job, inputs=inputs)
+        document = msgspec.structs.replace(document, job=job, failover=True)
+        central.client.add_transformation(document)
+        assert name
+    story.tell("all is handed in")
+    return story
+
+
+def _pilot(story: Story, site: str) -> None:
+    number = len(story.central.pilots)
+    story.central.pilot(
+        site,
+        cores=8,
+        memory_mb=64_000,
+        tags=("processing", "training"),
+        host=f"{site.lower()}-{number}",
+    )
+
+
+def _spoilt(folder: Path) -> Workflow:
+    """Return prod6 with programs in which much goes wrong."""
+    main = 'if __name__ == "__main__":\n'
+    program = (PROD6 / "standin.py").read_text()
+    assert program.count(main) == 1
+    faults = FAULTS.replace("{hung!r}", repr(str(folder / "hung")))
+    (folder / "standin.py").write_text(program.replace(main, faults))
+    (folder / "prod6.yaml").write_text((PROD6 / "prod6.yaml").read_text())
+    workflow = read_workflow(folder / "prod6.yaml").workflow
+    limits = JobLimits(stall_s=STALL_S)
+    steps = {
+        name: msgspec.structs.replace(step, job=msgspec.structs.replace(step.job, limits=limits))
+        for name, step in workflow.steps.items()
+    }
+    return msgspec.structs.replace(workflow, steps=steps)
+
+
+def _spoil(story: Story, chance: random.Random) -> None:
+    """Kill pilots and the central while the work goes on, and wait for its end."""
+    kills = [("central", 0.2), ("pilot", 0.3), ("pilot", 0.45), ("central", 0.6), ("pilot", 0.7)]
+    until = time.monotonic() + WITHIN_S
+    shown = 0.0
+    while True:
+        views = story.views()
+        states = Counter(one.state for one in views.values())
+        done = sum(one.tasks.get("Done", 0) for one in views.values())
+        if time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            story.tell(f"{done} done, {dict(states)}")
+        if states.keys() == {TransformationState.COMPLETED}:
+            story.tell("all is completed")
+            return
+        paused = [one for one in views.values() if one.state is TransformationState.PAUSED]
+        stuck = [(one.name, one.reason) for one in paused]
+        assert not stuck, (stuck, story.told)
+        assert time.monotonic() < until, _left(story, views)
+        if kills and done > kills[0][1] * JOBS:
+            _kill(story, kills.pop(0)[0], chance)
+        time.sleep(0.3)
+
+
+def _kill(story: Story, what: str, chance: random.Random) -> None:
+    if what == "central":
+        story.central.kill9()
+        story.tell("the central is killed")
+        story.central.restart()
+        return
+    alive = [one for one in story.central.pilots if one.process.poll() is None]
+    victim = chance.choice([one for one in alive if one.host != BLACK_HOLE])
+    victim.kill9()
+    story.tell(f"a pilot at {victim.site} is killed")
+    _pilot(story, victim.site)
+
+
+def _left(story: Story, views: dict[str, TransformationView]) -> str:
+    """Return what is not at its end."""
+    lines = [
+        f"{step}: {one.state.value} {one.reason} inputs {one.inputs} tasks {one.tasks}"
+        for step, one in views.items()
+        if one.state is not TransformationState.COMPLETED
+    ]
+    return "\n".join([*story.told, *lines])
+
+
+def _check(story: Story, views: dict[str, TransformationView], files: dict[str, FoundFile]) -> None:
+    """Each file was used once in each step, and only the bad one was left out."""
+    used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    bad: dict[str, list[str]] = {}
+    for step, view in views.items():
+        for one in story.central.client.transformation_files(view.name):
+            used[step][one.state.value] += 1
+            if one.state is not InputState.PROCESSED and one.state is not InputState.SHARED:
+                bad.setdefault(step, []).append(f"{one.file} {one.state.value}")
+    assert set(bad) == {"dl1-gamma-test"}, bad
+    assert len(bad["dl1-gamma-test"]) == 1
+    assert bad["dl1-gamma-test"][0].endswith(f"{BAD} {InputState.PROBLEMATIC.value}")
+    raw = [one for one in files.values() if one.did.endswith(".simtel.zst")]
+    assert len(raw) == 2_000
+    (irf,) = [one for one in files.values() if one.metadata.get("outputType") == "IRF"]
+    (path, state) = irf.copies["web"]
+    assert state == "Available"
+    content = (story.folder / "nginx" / "files" / path).read_text().split()
+    tests = [one for one in raw if one.metadata["split"] == "test"]
+    expected = sorted(Path(one.did.partition(":")[2]).name for one in tests)
+    expected.remove(BAD)
+    assert content == expected
+    print(json.dumps({step: dict(counts) for step, counts in used.items()}))
