@@ -9,7 +9,6 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from pilotage.proto.workflow import Workflow
 from tests.services.nginx import PROGRAM, nginx
 
 from .catalogue_rows import FoundFile, files_in
-from .running import ROOT, RunningCentral, eventually, running_central
+from .running import ROOT, RunningCentral, running_central
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed")
 
