@@ -25,6 +25,7 @@ from .failover.at_task_end import AtTaskEnd, stderr_in
 from .failover.rules import default_rules
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
+from .jobs.assignments import Assignments
 from .jobs.attempt_ids import AttemptIds
 from .jobs.beats import Beats
 from .jobs.blob_sweep import BlobSweep
@@ -163,7 +164,9 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     store, clock, lease = world.store, world.clock, settings.lease
     downlink = Downlink(world.bus)
     memory = _memory(world, downlink, settings)
-    aftermath = Aftermath(store=store, memory=memory, bus=world.bus, clock=clock, log=log)
+    aftermath = Aftermath(
+        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=log
+    )
     requeues = Requeues(
         store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
@@ -375,9 +378,17 @@ def _dispatch(
         reports=reports,
         requeues=requeues,
         attempt_ids=AttemptIds(store),
-        checkpoints=Checkpoints(store, world.blobs, log),
-        data=DataOrders(store, world.storages),
-        tokens=tokens,
+        assignments=Assignments(
+            store=store,
+            memory=memory,
+            aftermath=aftermath,
+            checkpoints=Checkpoints(store, world.blobs, log),
+            data=DataOrders(store, world.storages),
+            tokens=tokens,
+            clock=clock,
+            log=log,
+            settings=lease,
+        ),
         outbound=downlink,
         clock=clock,
         log=log,

@@ -2,36 +2,32 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
 
 from pilotage.matcher.types import Match
-from pilotage.proto.messages import Ask, Body
+from pilotage.proto.messages import Ask
 from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..saying import AskAnswer, Assignment, Grant
+from ..saying import AskAnswer, Assignment
 from ..settings import LeaseSettings
-from ..store.errors import StoreError, StoreFull
+from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Change, JobBody, NewAttempt
 from .aftermath import Aftermath
+from .assignments import Assignments
 from .attempt_ids import AttemptIds
-from .checkpoints import Checkpoints
-from .data_orders import DataOrders
 from .host_watch import ASK_AGAIN_S, HostWatch
 from .leases import EPOCH_BITS, Lease, Phase
 from .memory import Memory
-from .orders import BODIES_BYTES_MAX, Orders, room
+from .orders import BODIES_BYTES_MAX, room
 from .outbound import Outbound
 from .presence import Presence, taken_by
 from .reports import Judged, Reports
 from .requeues import Requeues
 from .sizes import FILLED_BYTES_MAX
-from .tokens import AttemptTokens
 
 SURELY_FIT = BODIES_BYTES_MAX // FILLED_BYTES_MAX  # jobs, however large
-TOKEN_MARGIN_S = 4 * 3_600.0  # an attempt may pause for two hours and still upload its outputs
 
 
 class _Underway:
@@ -64,22 +60,19 @@ class Asks:
         reports: Reports,
         requeues: Requeues,
         attempt_ids: AttemptIds,
-        checkpoints: Checkpoints,
-        data: DataOrders,
-        tokens: AttemptTokens,
+        assignments: Assignments,
         outbound: Outbound,
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue = store, memory.queue
-        self._leases, self._logs = memory.leases, memory.logs
+        self._leases = memory.leases
         self._hosts = HostWatch(memory, clock, log)
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
-        self._attempt_ids, self._checkpoints, self._data = attempt_ids, checkpoints, data
-        self._tokens, self._outbound = tokens, outbound
+        self._attempt_ids, self._assignments = attempt_ids, assignments
+        self._outbound = outbound
         self._clock, self._log, self._settings = clock, log, settings
-        self._orders = Orders()
         self._underway: dict[str, _Underway] = {}
 
     async def answer(
@@ -168,7 +161,7 @@ class Asks:
             for match in matches:
                 matcher.put_back(match.job)
             raise
-        except StoreError:  # whether they are written is not known: ask (PROTOCOL C1)
+        except Exception:  # whether they are written is not known: ask (PROTOCOL C1)
             for match in matches:
                 matcher.drop(match.job)
             await self._aftermath.read_again([match.job for match in matches])
@@ -180,7 +173,7 @@ class Asks:
         # meanwhile must find it.
         now = self._clock.monotonic()
         held = [
-            (lease, self._assign(presence, lease, body, now))
+            (self._begin(presence, lease, body, now), body)
             for lease, body in zip(leases, bodies, strict=False)
             if body is not None
         ]
@@ -192,18 +185,7 @@ class Asks:
             matcher.drop(job)
         if lost:
             await self._aftermath.read_again(lost)
-        return await self._completed(held)
-
-    async def _completed(self, held: Sequence[tuple[Lease, Assignment]]) -> list[Assignment]:
-        """Add checkpoints that attempts go on from, and where their data are."""
-        assignments = [
-            await self._checkpoints.given(lease, assignment) if lease.checkpoint else assignment
-            for lease, assignment in held
-        ]
-        leases = [lease for lease, _ in held]
-        if not any(lease.has_data for lease in leases):
-            return assignments
-        return await self._data.given(leases, assignments)
+        return await self._assignments.made(held)
 
     async def _write(
         self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
@@ -273,42 +255,15 @@ class Asks:
             at=at,
         )
 
-    def _assign(self, presence: Presence, lease: Lease, body: JobBody, now: float) -> Assignment:
-        """The match is written: begin its lease and say what to run."""
+    def _begin(self, presence: Presence, lease: Lease, body: JobBody, now: float) -> Lease:
+        """The match is written: begin its lease."""
         lease.deadline, lease.renewed = now + self._settings.lease_s, now
         lease.phase = Phase.LIVE
         lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
         self._leases.put(lease)
         lease.priority = self._queue.matched(lease.job)
         self._log("matched", job=lease.job, epoch=lease.epoch, pilot=presence.pilot)
-        return self._assignment(lease, body)
-
-    def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
-        order = self._orders.order(body, lease.kind.owner)
-        lease.success_codes, lease.checkpoint = order.success_codes, order.checkpoint
-        lease.has_data = order.has_data
-        return Assignment(
-            job=lease.job,
-            epoch=lease.epoch,
-            attempt_id=lease.attempt_id,
-            lease_s=self._settings.lease_s,
-            token=self._tokens.attempt_token(
-                lease.job,
-                lease.epoch,
-                lease.attempt_id,
-                lease.kind.community,
-                lease.wall_s + TOKEN_MARGIN_S,
-            ),
-            grant=Grant(
-                cores=lease.cores,
-                memory_mb=lease.memory_mb,
-                wall_s=lease.wall_s,
-                scratch_mb=lease.scratch_mb,
-                gpus=lease.gpus,
-            ),
-            body=cast(Body, order.body),  # the same on the wire
-            follow=self._logs.followed(lease.job),
-        )
+        return lease
 
     async def _repeat(self, presence: Presence, ask: Ask) -> AskAnswer:
         """Answer an ask that was answered before: what of it is still current."""
@@ -323,11 +278,11 @@ class Asks:
         if leases:
             bodies = await self._store.bodies([lease.job for lease in leases])
             held = [
-                (lease, self._assignment(lease, bodies[lease.job]))
+                (lease, bodies[lease.job])
                 for lease in leases
                 if lease.job in bodies and lease.phase is Phase.LIVE
             ]
-            return AskAnswer(n=ask.n, assignments=tuple(await self._completed(held)))
+            return AskAnswer(n=ask.n, assignments=tuple(await self._assignments.made(held)))
         if self._queue.matcher.parked_ask(presence.pilot) == ask.n:
             return self._parked(ask.n)
         return AskAnswer(n=ask.n, retry_in_s=1.0)

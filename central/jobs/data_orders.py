@@ -12,8 +12,6 @@ from ..data.locality import ordered, reaches, writable
 from ..data.publish import folder_of
 from ..data.resolve import path_of
 from ..data.storages import StorageBook, Storages
-from ..hearing import altered
-from ..saying import Assignment
 from ..store.catalogue import FileRow, ReplicaRow
 from ..store.protocol import Store
 from .leases import Lease
@@ -31,27 +29,8 @@ class DataOrders:
     def __init__(self, store: Store, storages: Storages) -> None:
         self._store, self._storages = store, storages
 
-    async def given(
-        self, leases: Sequence[Lease], assignments: Sequence[Assignment]
-    ) -> list[Assignment]:
-        """Return assignments with the data of those that have some, as many as an answer may hold.
-
-        What is left out the pilot does not hold when it asks next, and is given back then.
-        """
-        told: list[Assignment] = []
-        left = ANSWER_BYTES_MAX
-        for lease, assignment in zip(leases, assignments, strict=True):
-            if not lease.has_data:
-                told.append(assignment)
-                continue
-            body = await self._body(lease)
-            if body is not None and len(leases) > 1:
-                left -= len(msgspec.json.encode(body))
-            if left >= 0 or not told:
-                told.append(altered(assignment, data=body))
-        return told
-
-    async def _body(self, lease: Lease) -> DataBody | None:
+    async def of(self, lease: Lease) -> DataBody | None:
+        """Return the data of an attempt; None: its job is gone."""
         bodies = await self._store.bodies([lease.job])
         if lease.job not in bodies:
             return None

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ..errors import Refused
 from ..store.records import JobBody
 from .rendering import body_of, decode_job, decode_parameters, fill, job_of, size_at_most, uses_in
 from .sizes import FILLED_BYTES_MAX
@@ -120,10 +121,18 @@ def room(bodies: list[JobBody | None]) -> int:
     if sum(map(_surely_at_most, bodies)) <= left:
         return len(bodies)
     for count, body in enumerate(bodies):
-        left -= size_at_most(body.template, body.body) if body is not None else 0
+        left -= _size(body) if body is not None else 0
         if left < 0:
             return count
     return len(bodies)
+
+
+def _size(body: JobBody) -> int:
+    """Return a bound of what a job takes; one that cannot be read takes nothing, and fails."""
+    try:
+        return size_at_most(body.template, body.body)
+    except (Refused, ValueError, LookupError, RecursionError):
+        return 0
 
 
 def _surely_at_most(body: JobBody | None) -> int:

@@ -28,6 +28,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "submitted_again": frozenset({"submission", "owner"}),
     # a job was given to a pilot
     "matched": frozenset({"job", "epoch", "pilot"}),
+    # no pilot can be told what a job is to run: it fails, and the pilot gets the others
+    "order_failed": frozenset({"job", "pilot", "error"}),
     # a result was taken
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
     # an attempt ended without a result, and nobody had wanted that

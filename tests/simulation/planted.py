@@ -400,19 +400,19 @@ def _no_action_key(changes: Changes) -> None:
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
-    plain = central_asks.Asks._assign
+    plain = central_asks.Asks._begin
 
-    def assign(self: Any, presence: Any, lease: Lease, body: Any, now: float) -> Any:
-        assignment = plain(self, presence, lease, body, now)
+    def begin(self: Any, presence: Any, lease: Lease, body: Any, now: float) -> Any:
+        begun = plain(self, presence, lease, body, now)
         lease.deadline = math.inf
-        return assignment
+        return begun
 
     def renew(self: Any, lease: Lease) -> None:
         now = self._clock.monotonic()
         known = 0.0 if lease.deadline == math.inf else lease.deadline
         lease.deadline, lease.renewed = max(known, now + self._settings.lease_s), now
 
-    changes.set(central_asks.Asks, "_assign", assign)
+    changes.set(central_asks.Asks, "_begin", begin)
     changes.set(central_beats.Beats, "_renew", renew)
 
 
