@@ -71,6 +71,11 @@ class Tokens:
         """Return whom the token speaks for. Raises BadToken, ExpiredToken (both Refused)."""
         return self._verifier.caller(bearer)
 
+    @property
+    def known(self) -> int:
+        """How many tokens are in memory: for checks."""
+        return self._verifier.known
+
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify our tokens (RFC 7517)."""
         return self._signing.jwks()
@@ -108,6 +113,10 @@ class Tokens:
         token = self._sign(pilots)
         self._verifier.made(token, pilots)
         return token, self._pilot_valid_s
+
+    def forget(self, pilot: str) -> None:
+        """A pilot has ended: keep no memory of its token."""
+        self._verifier.forget(pilot)
 
     def attempt_token(
         self, job: int, epoch: int, attempt_id: int, community: str, valid_s: float

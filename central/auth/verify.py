@@ -21,11 +21,12 @@ ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
 SKEW_S: Final = 60.0  # how far in our future a token may have been issued
 TOKEN_MAX: Final = 8_192
 CACHE_MAX: Final = 131_072  # more than the pilots of one central; some hundred bytes each
+SWEPT_MIN: Final = 1_024  # so many are not worth a look for those that have expired
 
 _claims = msgspec.json.Decoder(Claims)
 
 
-class _Verified(msgspec.Struct, frozen=True):
+class _Verified(msgspec.Struct, frozen=True, gc=False):
     caller: Caller
     expires_at: float
     jti: str
@@ -48,6 +49,8 @@ class Verifier:
         self._issuer, self._audience = issuer, frozenset({audience, ANY_AUDIENCE})
         self._cache: dict[bytes, _Verified] = {}
         self._cache_max = cache_max
+        self._sweep_in = SWEPT_MIN  # tokens that come until then
+        self._of_pilot: dict[str, bytes] = {}  # the newest that was made for it
         self._revoked: dict[str, float] = {}  # jti to expiry
 
     def caller(self, bearer: str) -> Caller:
@@ -72,8 +75,16 @@ class Verifier:
 
     def made(self, bearer: str, claims: Claims) -> None:
         """Know a token that was just signed here: a fleet that joins costs no verifications."""
-        known = _Verified(_caller(claims), float(claims.exp), claims.jti)
-        self._remember(hashlib.sha256(bearer.encode()).digest(), known)
+        digest = hashlib.sha256(bearer.encode()).digest()
+        self._remember(digest, _Verified(_caller(claims), float(claims.exp), claims.jti))
+        if claims.kind is Kind.PILOT:
+            self._of_pilot[claims.sub] = digest
+
+    def forget(self, pilot: str) -> None:
+        """A pilot has ended: its token is good until it expires, and hardly comes again."""
+        digest = self._of_pilot.pop(pilot, None)
+        if digest is not None:
+            self._cache.pop(digest, None)
 
     def revoke(self, jti: str, expires_at: float) -> None:
         """Refuse this token from now on. What has expired is forgotten: it is refused anyway."""
@@ -81,10 +92,25 @@ class Verifier:
         self._revoked = {one: end for one, end in self._revoked.items() if end > now}
         self._revoked[jti] = expires_at
 
+    @property
+    def known(self) -> int:
+        """How many tokens are in memory: for checks."""
+        return len(self._cache)
+
     def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._sweep_in -= 1
+        if not self._sweep_in:
+            self._sweep()
         while len(self._cache) >= self._cache_max:
             del self._cache[next(iter(self._cache))]  # the oldest: it costs its owner one signature
         self._cache[digest] = verified
+
+    def _sweep(self) -> None:
+        """Forget what has expired; the next time when as many again have come."""
+        now = self._clock.wall()
+        self._cache = {key: one for key, one in self._cache.items() if one.expires_at > now}
+        self._of_pilot = {key: one for key, one in self._of_pilot.items() if one in self._cache}
+        self._sweep_in = max(SWEPT_MIN, len(self._cache))
 
     def _verify(self, bearer: str, now: float) -> _Verified:
         try:

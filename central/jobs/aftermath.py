@@ -21,6 +21,7 @@ from .host_watch import HostWatch
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
+from .tokens import PilotTokens
 from .verdicts import state_of, used_core_s
 
 # A job is counted at a site for what it did there; elsewhere it is nobody's.
@@ -46,6 +47,7 @@ class Aftermath:
         store: Store,
         memory: Memory,
         bus: Bus,
+        tokens: PilotTokens,
         clock: Clock,
         log: Log,
     ) -> None:
@@ -54,7 +56,7 @@ class Aftermath:
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally, self._labour = memory.tally, memory.labour
         self._hosts = HostWatch(memory, clock, log)
-        self._bus, self._clock, self._log = bus, clock, log
+        self._bus, self._tokens, self._clock, self._log = bus, tokens, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 
     # -- attempts -------------------------------------------------------------------------------
@@ -256,6 +258,7 @@ class Aftermath:
                 why=reason,
             )
         if new in FINAL_PILOT:
+            self._tokens.forget(presence.pilot)
             await self._bus.remove_login(presence.community, presence.pilot)
         self.tell_pilot(presence, f"{new.value}: {reason}")
 

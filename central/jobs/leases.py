@@ -67,6 +67,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     wanted_since: float = 0.0  # monotonic
     deadline: float = 0.0
     renewed: float = 0.0
+    look_at: int = 0  # the second of the monotonic clock at which its deadline is looked at next
     phase: Phase = Phase.PENDING
     settling: Settling | None = None
 
@@ -89,7 +90,7 @@ class LeaseTable:
         self._by_job: dict[int, Lease] = {}
         self._by_pilot: defaultdict[str, Attempts] = defaultdict(dict)
         self._wanted: defaultdict[str, Attempts] = defaultdict(dict)  # of which anything is wanted
-        self._looks: defaultdict[int, list[Lease]] = defaultdict(list)  # by seconds: when at which
+        self._looks: defaultdict[int, Attempts] = defaultdict(dict)  # by seconds: when at which
 
     def put(self, lease: Lease) -> None:
         """Keep the job's newest attempt; an older open one of the same job is forgotten."""
@@ -112,6 +113,11 @@ class LeaseTable:
         if self._by_job.get(lease.job) is lease:
             del self._by_job[lease.job]
         name = lease.job << EPOCH_BITS | lease.epoch
+        looks = self._looks.get(lease.look_at)
+        if looks is not None:  # most end long before: kept until then they were most of the memory
+            looks.pop(name, None)
+            if not looks:
+                del self._looks[lease.look_at]
         for table in (self._by_pilot, self._wanted):
             of_pilot = table.get(lease.pilot)
             if of_pilot is not None and of_pilot.get(name) is lease:
@@ -127,17 +133,18 @@ class LeaseTable:
         """
         found: list[Lease] = []
         due = sorted(second for second in self._looks if second <= now)
-        for lease in [lease for second in due for lease in self._looks.pop(second)]:
+        for lease in [lease for second in due for lease in self._looks.pop(second).values()]:
             if lease.phase is Phase.LIVE:
                 if lease.deadline <= now:
                     found.append(lease)
                 self._look_at(lease, max(now, lease.deadline))
-            elif lease.phase is not Phase.GONE:  # it may be taken back, for as long as it was given
+            else:  # it may be taken back, for as long as it was given
                 self._look_at(lease, now + max(1.0, lease.deadline - lease.renewed))
         return found
 
     def _look_at(self, lease: Lease, at: float) -> None:
-        self._looks[int(at)].append(lease)
+        lease.look_at = int(at)
+        self._looks[lease.look_at][lease.job << EPOCH_BITS | lease.epoch] = lease
 
     def find(self, job: int, epoch: int) -> Lease | None:
         """Return the attempt if it is the job's newest one."""

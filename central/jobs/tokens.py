@@ -16,6 +16,10 @@ class PilotTokens(Protocol):
         """Return a pilot's token and for how many seconds it is good."""
         ...
 
+    def forget(self, pilot: str) -> None:
+        """The pilot has ended."""
+        ...
+
     def broker_password(self, community: str, pilot: str) -> str:
         """Return the pilot's password on the bus: the same one after every restart."""
         ...

@@ -218,6 +218,31 @@ async def test_a_cached_token_ends_on_time() -> None:
     assert (before, verdict(issuer, token)) == (GOOD, EXPIRED)
 
 
+async def test_tokens_of_pilots_that_have_ended_and_expired_ones_are_kept_no_longer() -> None:
+    issuer = await make_issuer()
+    before = issuer.tokens.known
+    for at in range(5_000):
+        token, _ = issuer.tokens.pilot_token(f"p{at}", "ctao", "PIC", "batch")
+        issuer.tokens.forget(f"p{at}")
+    ended = issuer.tokens.known
+    for at in range(20_000):
+        issuer.clock.move(3_600 / 1_000)  # a thousand in the life of a token
+        issuer.tokens.pilot_token(f"q{at}", "ctao", "PIC", "batch")
+
+    assert ended == before
+    assert issuer.tokens.known < 2_100
+    assert verdict(issuer, token) == EXPIRED
+
+
+async def test_a_pilot_that_was_forgotten_is_still_who_it_was() -> None:
+    issuer = await make_issuer()
+    token, _ = issuer.tokens.pilot_token("p1", "ctao", "PIC", "batch")
+    issuer.tokens.forget("p1")
+    issuer.tokens.forget("p2")
+
+    assert verdict(issuer, token) == GOOD
+
+
 async def test_a_pilot_is_what_its_token_says() -> None:
     issuer = await make_issuer()
 

@@ -1,5 +1,7 @@
 """The table of attempts in memory."""
 
+import sys
+
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, LeaseTable, Phase, Settling, overdue
 from pilotage.proto.messages import Why
 from tests.builders import a_lease
@@ -133,3 +135,14 @@ def test_only_what_may_be_over_is_looked_at() -> None:
         [2],
         [2],
     ]
+
+
+def test_an_attempt_that_has_ended_is_kept_by_nothing() -> None:
+    table, lease = LeaseTable(), a_lease(deadline=10.0)
+    before = sys.getrefcount(lease)
+    table.put(lease)
+    table.candidates(12.0)  # it is to be looked at again
+    table.forget(lease)
+
+    assert sys.getrefcount(lease) == before
+    assert table.candidates(99.0) == []
