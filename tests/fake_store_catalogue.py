@@ -169,9 +169,14 @@ class FakeCatalogue:
             if keep_paths and there is not None:
                 _compare(there, one)
                 _check_paths(there, one)
+            if not keep_paths and there is not None and there.state is FileState.REMOVED:
+                raise NotRight("did", str(one.did), "a file that is there: this one was removed")
             outcome = self._registered(self._catalogue_data.of(community), one, at, make)
             if before is not None and outcome.changed and one.own:
-                if before.owner_id != one.owner_id:
+                after = self._catalogue_data.of(community).files[one.did]
+                is_sure = not keep_paths and bool(one.sha256 and before.sha256)
+                is_sure = is_sure and after.metadata == before.metadata
+                if before.owner_id != one.owner_id and not is_sure:
                     self._catalogue_data.of(community).files[one.did] = before
                     raise NotRight(_first_new(before, one), "something new", "nothing new")
         except NotRight as why:

@@ -46,15 +46,19 @@ def files_of(
     owner_id: int,
     job: int,
     epoch: int,
+    copies_only: bool = False,
 ) -> tuple[NewFile, ...]:
     """Return the files as the catalogue gets them. Raises NotPublished.
 
-    `folder`: where the attempt was to store.
+    `folder`: where the attempt was to store. `copies_only`: no program has had its files in its
+    hands, so that a copy that it makes of anybody's file is one.
     """
     files: list[NewFile] = []
     for one in published:
         try:
-            files.append(_file(data, one, folder, group, owner_id, job, epoch))
+            made = _file(data, one, folder, group, owner_id, job, epoch)
+            is_copy = copies_only and bool(data.outputs[one.rule].did)
+            files.append(msgspec.structs.replace(made, own=not is_copy))
         except (NotRight, msgspec.DecodeError, LookupError, ValueError) as why:
             raise NotPublished(f"{one.name}: {why}") from None
     return tuple(files)

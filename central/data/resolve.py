@@ -312,7 +312,7 @@ def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) ->
         scope = one.did.partition(":")[0]
         if not one.did or of_group(scope, group):
             continue
-        if not _runs_nothing(job) or [str(row.did) for row in files] != [one.did]:
+        if not runs_nothing(job) or [str(row.did) for row in files] != [one.did]:
             right = (
                 f"found {one.did}, expected a file of the job's group, {group}; a copy of another "
                 'is made by a rule, or by a job that has it as its one input and only runs ["true"]'
@@ -320,7 +320,7 @@ def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) ->
             raise _refused(f"{where}.outputs[{i}].did", right)
 
 
-def _runs_nothing(job: Job) -> bool:
+def runs_nothing(job: Job) -> bool:
     """Whether nobody's program has files in its hands."""
     own = job.environment or job.inputs or job.image or job.software or job.modules
     return job.command == ("true",) and not own

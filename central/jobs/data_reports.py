@@ -9,6 +9,7 @@ from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
 
 from ..data.publish import NotPublished, files_of, folder_of
+from ..data.resolve import runs_nothing
 from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
 from ..store.protocol import Store
@@ -39,7 +40,8 @@ class DataReports:
         bodies = await self.store.bodies([lease.job])
         if lease.job not in bodies:
             return change  # it is gone, and what is written of it changes nothing
-        data = job_of(bodies[lease.job].template, bodies[lease.job].body).data
+        job = job_of(bodies[lease.job].template, bodies[lease.job].body)
+        data = job.data
         kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
         try:
             if data is None:
@@ -52,6 +54,7 @@ class DataReports:
                 owner_id=owner_id,
                 job=lease.job,
                 epoch=lease.epoch,
+                copies_only=runs_nothing(job),
             )
         except NotPublished as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])

@@ -41,6 +41,7 @@ from .catalogue_interned import Columns, Key, columns, decode, encode
 from .session import Session, json_list
 
 _NOTHING: Final[Metadata] = {}
+THERE: Final = "a file that is there: this one was removed, until somebody registers it again"
 
 
 class Known(msgspec.Struct):
@@ -201,6 +202,8 @@ class Round:
         known = self._known.get(one.did)
         there: Metadata = {}
         if known is not None:
+            if known.state is FileState.REMOVED and not self._keep_paths:
+                raise NotRight("did", str(one.did), THERE)
             compare(known, one)
             there = metadata_of(self._session, known)
             copies = self._copies.get(known.file_id, {})
@@ -217,7 +220,12 @@ class Round:
         return metadata
 
     def _check_same(self, known: Known, one: NewFile, has_more: bool) -> None:
-        """Raise NotRight where a registration brings anything new of somebody else's file."""
+        """Raise NotRight where a registration brings anything new of somebody else's file.
+
+        The result of a job may bring one more copy of the same SHA-256: nothing else has it.
+        """
+        if not self._keep_paths and one.sha256 and known.sha256 is not None and not has_more:
+            return
         copies = self._copies.get(known.file_id, {})
         news = {
             "metadata": has_more,

@@ -1,11 +1,12 @@
 """The contract of jobs with data: what they read, and what is published with their result."""
 
 import msgspec
+import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import End, JobInput, NewJob, Publication
-from pilotage.proto.catalogue import Did
+from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.job_states import JobState
 
 from .conftest import Reopen
@@ -128,6 +129,58 @@ async def test_the_same_bytes_are_one_more_copy(store: Store) -> None:
     copies = (await store.replicas_of([row.file_id]))[row.file_id]
     assert [one.storage for one in copies] == ["tape", "web"]
     assert (row.job_id, await state_of(store, second)) == (first, S.DONE)
+
+
+async def test_a_removed_file_stays_removed_whatever_is_stored_of_it_later(store: Store) -> None:
+    first, second = await waiting_jobs(store, 2)
+    one = publishing(an_end(await matched(store, first), first), a_file("a", job=first))
+    late = publishing(
+        an_end(await matched(store, second), second),
+        a_file("b", job=second),
+        a_file("a", job=second),
+    )
+    await store.change([one])
+    await store.remove_files(COMMUNITY, [Did("users", "a")], at=1.0)
+    await store.change([late])
+
+    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    job = await store.job(second)
+    assert row is not None and row.state is FileState.REMOVED
+    assert job is not None and job.state is S.FAILED
+    assert "a file that is there: this one was removed" in job.reason
+    assert await dids(store, "b") == [False]
+
+
+@pytest.mark.parametrize(
+    ("sha", "owner_id", "metadata", "is_taken"),
+    [
+        ("", 1, {}, False),  # Adler-32 alone: anybody can make a file that has it
+        ("0" * 64, 1, {}, True),
+        ("0" * 64, 1, {"run": 8}, False),
+        ("", 3, {"run": 8}, True),  # it is one's own
+    ],
+)
+async def test_a_copy_of_somebody_elses_file_must_be_surely_that_file(
+    store: Store, sha: str, owner_id: int, metadata: dict[str, int], is_taken: bool
+) -> None:
+    (job,) = await waiting_jobs(store, 1)
+    theirs = msgspec.structs.replace(
+        a_file("a", job=9), sha256=sha, owner_id=3, metadata={}, job_id=None, epoch=None
+    )
+    await store.register_files(COMMUNITY, [theirs], at=1.0)
+    mine = msgspec.structs.replace(
+        a_file("a", job=job),
+        owner_id=owner_id,
+        own=True,
+        metadata=metadata,
+        replicas=(NewReplica(storage="tape", path="a"),),
+    )
+    await store.change([publishing(an_end(await matched(store, job), job), mine)])
+
+    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    assert row is not None and row.sha256 == ("0" * 64 if is_taken else sha)
+    assert len((await store.replicas_of([row.file_id]))[row.file_id]) == 1 + is_taken
+    assert await state_of(store, job) is (S.DONE if is_taken else S.FAILED)
 
 
 async def test_what_does_not_count_publishes_nothing(store: Store) -> None:

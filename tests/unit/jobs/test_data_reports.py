@@ -82,6 +82,24 @@ def ended(lease: Lease, *, exit_code: int = 0, **fields: object) -> Report:
     return replace(report, **fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("command", "did", "own"),
+    [("true", "dpps:run1", False), ("run", "dpps:run1", True), ("true", "", True)],
+)
+async def test_only_where_no_program_runs_a_copy_is_one_of_anybodys_file(
+    command: str, did: str, own: bool
+) -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    body = Job(command=(command,), data=JobData(outputs=(DataOutput(pattern="*", did=did),)))
+    row = rig.store._data.jobs[lease.job]  # pyright: ignore[reportPrivateUsage]
+    row.new = msgspec.structs.replace(row.new, body=msgspec.json.encode(body))
+    change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
+
+    assert change.publication is not None
+    assert [one.own for one in change.publication.files] == [own]
+
+
 async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:
     rig = Rig()
     lease = await rig.begin()
