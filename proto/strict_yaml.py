@@ -71,8 +71,8 @@ def line_of(text: str, place: Place) -> int | None:
     for step in place:
         found = _step(node, step)
         if found is None:
-            if isinstance(step, int):
-                continue  # one mapping where a list may stand
+            if isinstance(step, int) or isinstance(node, yaml.SequenceNode):
+                continue  # short forms: one mapping for a list, or a list for a mapping with it
             break
         mark, node = found
         line = cast(int, mark.line) + 1

@@ -28,7 +28,8 @@ class InputSpec(
     """Which files are inputs: those that meet a query, or the outputs of a transformation.
 
     Each file is used once: it is in one task that is Done, or waits, or its state says why not. A
-    *shared* file goes to every task that it fits: calibrations, models.
+    *shared* file goes to every task that it fits: calibrations, models. With `count: 0` a task gets
+    all of them that fit, at least one, once the transformation that they are `from` has completed.
     """
 
     name: InputName = "files"
@@ -36,7 +37,9 @@ class InputSpec(
     from_: Annotated[str, Meta(max_length=128)] = ""  # name or id of a transformation
     use: Literal["once", "shared"] = "once"
     on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys that must be equal in a group
-    count: Annotated[int, Meta(ge=1, le=GROUP_MAX)] = 1  # how many a joined group has of them
+    count: Annotated[int, Meta(ge=0, le=GROUP_MAX)] = (
+        1  # that a joined group has; 0: all, of shared
+    )
     to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
 
 

@@ -133,7 +133,8 @@ class Step(_Part, frozen=True, kw_only=True):
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # how often a file may be tried
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
-    failure_rules: Annotated[tuple[str, ...], Meta(max_length=64)] = ()  # not read yet
+    failover: bool = True  # what failed is tried again as rules say; false: as it was
+    failure_rules: dict[str, Any] = {}  # of failover, before those of the workflow: for its tasks
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
@@ -145,6 +146,7 @@ class Workflow(_Part, frozen=True, kw_only=True):
     metadata: dict[Key, Value] = {}  # of all files of all steps
     software: dict[str, str] = {}  # versions, by name: kept with the production
     keys: dict[Key, KeyType] = {}  # that files have which come from elsewhere
+    failure_rules: dict[str, Any] = {}  # of failover, before the default ones
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
 
 

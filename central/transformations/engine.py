@@ -16,7 +16,6 @@ from pilotage.proto.transformation_states import (
     LIVE,
     TAKES_INPUTS,
     TaskState,
-    TransformationState,
 )
 
 from ..errors import Refused
@@ -28,20 +27,12 @@ from ..store.transformations import TransformationRow
 from .ending import Ending
 from .inputs import Index
 from .intake import Intake
-from .live import Live, live, wanted
+from .live import OVER, Live, live, wanted
 from .making import Making
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
 PAGE: Final = 1_000
-_DONE: Final = frozenset(
-    {
-        TransformationState.COMPLETED,
-        TransformationState.ARCHIVED,
-        TransformationState.CLEANING,
-        TransformationState.CLEANED,
-    }
-)
 
 
 class Engine:
@@ -134,11 +125,12 @@ class Engine:
         busy |= await self._ending.ends(self._lives) > 0
         now = self._clock.wall()
         for one in list(self._lives.values()):
+            one.complete = frozenset(p for p in one.parents() if parents.get(p, False))
             if (one.dirty or one.due <= now) and one.makes_tasks:
                 busy |= await self._make(one)
         for one in list(self._lives.values()):
             if one.look:
-                done = bool(one.parents()) and all(parents.get(p, False) for p in one.parents())
+                done = bool(one.parents()) and one.complete == one.parents()
                 await self._ending.review(one, parents_done=done)
         stale = [one.id for one in self._lives.values() if one.stale]
         for one_id in stale:
@@ -180,7 +172,7 @@ class Engine:
             row = await self._store.transformation(one)
             if row is None:
                 continue
-            self._parents[one] = row.state in _DONE
+            self._parents[one] = row.state in OVER
             if row.state in LIVE:
                 await self._take_up(row, anew=anew)
             else:
@@ -189,6 +181,7 @@ class Engine:
             for other in self._lives.values():
                 if one in other.parents():
                     other.look = True
+                    other.dirty |= bool(other.growing)  # groups may wait for all of it
 
     async def _take_up(self, row: TransformationRow, *, anew: bool) -> None:
         try:
@@ -203,7 +196,7 @@ class Engine:
             return
         for parent in new.parents() - self._parents.keys():
             other = await self._store.transformation(parent)
-            self._parents[parent] = other is not None and other.state in _DONE
+            self._parents[parent] = other is not None and other.state in OVER
         counts = (await self._store.transformation_counts([row.transformation_id]))[
             row.transformation_id
         ]

@@ -189,6 +189,11 @@ def _check_inputs(doc: Transformation) -> None:
         if names.index(one.name) != i:
             said = f"{where}.name: {one.name!r} is also that of inputs[{names.index(one.name)}]"
             raise Refused(Code.INVALID, said, field=f"{where}.name")
+        if not one.count and one.use == "once":
+            said = (
+                f"{where}.count: found 0, expected at least 1: only of shared files a task gets all"
+            )
+            raise Refused(Code.INVALID, said, field=f"{where}.count")
         if not one.query and not one.from_:
             why = f"{where}.query: give a query, or the transformation that it is from"
             raise Refused(Code.INVALID, why, field=f"{where}.query")

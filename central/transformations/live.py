@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,12 +30,35 @@ Key = tuple[int, int]  # file, input
 _decode = msgspec.json.Decoder(Transformation).decode
 _figures = msgspec.json.Decoder(Figures).decode
 NEVER: Final = math.inf
+OVER: Final = frozenset(  # of one whose outputs are taken: no more of them will come
+    {
+        TransformationState.COMPLETED,
+        TransformationState.ARCHIVED,
+        TransformationState.CLEANING,
+        TransformationState.CLEANED,
+    }
+)
 SITELESS: Final = frozenset(BUILT_IN) - {"site"}  # rules that do not look at where files are
 
 
 def document(row: TransformationRow) -> Transformation:
     """Return what its author has handed in."""
     return _decode(row.doc)
+
+
+def growing(doc: Transformation, over: Collection[int], *, seeded: bool) -> frozenset[int]:
+    """Return the side inputs of which tasks get all, while more of them may come, by number.
+
+    `over` are the transformations of which no more files will come; `seeded`: those that were
+    there have all been looked at.
+    """
+    return frozenset(
+        i
+        for i, one in enumerate(doc.inputs)
+        if one.use == "shared"
+        and not one.count
+        and not (seeded and (not one.from_ or int(one.from_) in over))
+    )
 
 
 @dataclass
@@ -55,6 +79,7 @@ class Live:
     due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
     retries_at: float = NEVER  # when inputs that failed are tried again (wall clock)
     stale: bool = False  # its row is to be read again
+    complete: frozenset[int] = frozenset()  # parents of which no more files will come
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 
     @property
@@ -77,10 +102,16 @@ class Live:
         """So far the files that were there were looked through."""
         self.row = msgspec.structs.replace(self.row, seed_place=place, seeded=is_end)
         self.look = self.look or is_end
+        self.dirty = self.dirty or is_end  # tasks that get all of an input may go
 
     def parents(self) -> set[int]:
         """Return whose outputs it takes: documents are stored with ids."""
         return {int(one.from_) for one in self.doc.inputs if one.from_}
+
+    @property
+    def growing(self) -> frozenset[int]:
+        """The side inputs of which tasks get all, while more of them may come."""
+        return growing(self.doc, self.complete, seeded=self.row.seeded)
 
     @property
     def closes_groups(self) -> bool:

@@ -147,7 +147,8 @@ class Making:
             now=self._clock.wall(),
             closing=live.closes_groups and live.is_whole,
         )
-        ready = first(found, Beside(live.doc.inputs, live.shared.values()), most)
+        beside = Beside(live.doc.inputs, live.shared.values(), growing=live.growing)
+        ready = first(found, beside, most)
         if live.doc.grouping.partial == "after" and len(found) <= most:
             left = set(waiting).difference(*(group for group, _ in ready))
             if left:

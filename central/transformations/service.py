@@ -55,10 +55,11 @@ from .engine import Engine
 from .files import file_of
 from .grouping import File, Plan, grouped
 from .jobs_of import check_types, checked, metadata_of, task_of
-from .live import document, outputs_dataset
+from .live import OVER, document, growing, outputs_dataset
 from .rules import rule_of
+from .side_inputs import Beside
 from .steering import Steering
-from .waiting import lacking, why_no_group
+from .waiting import lacking, why_alone, why_no_group
 
 PREVIEW_FILES_MAX: Final = 10_000
 PREVIEW_GROUPS: Final = 3
@@ -293,7 +294,25 @@ class TransformationService:
             return lacking(plan, files)
         rule = rule_of(doc.grouping.rule)
         made = grouped(rule, files, plan, now=self._clock.wall(), closing=False)
-        return "" if made else why_no_group(plan, files)
+        if not made:
+            return why_no_group(plan, files)
+        return why_alone(plan, await self._beside(row, doc), made)
+
+    async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> Beside:
+        """Return the side inputs that there are now, at most a page of them."""
+        rows = await self._store.inputs(
+            row.transformation_id, states=[InputState.SHARED], after=(0, 0), limit=PAGE_MAX
+        )
+        there = await self._catalogue.files_by_id([one.file_id for one in rows])
+        shared = [
+            file_of(there[one.file_id], one.input_no, one.changed_at)
+            for one in rows
+            if one.file_id in there
+        ]
+        parents = {int(one.from_) for one in doc.inputs if one.from_}
+        states = {one: await self._store.transformation(one) for one in parents}
+        over = {one for one, its in states.items() if its is not None and its.state in OVER}
+        return Beside(doc.inputs, shared, growing=growing(doc, over, seeded=row.seeded))
 
     async def files(
         self, caller: User, named: str, *, states: tuple[InputState, ...], after: str, limit: int

@@ -1,6 +1,6 @@
 """Side inputs: files that go to every group with which they have something in common. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pilotage.proto.catalogue import Value
 from pilotage.proto.transformation import InputSpec
@@ -13,7 +13,15 @@ _Alike = tuple[tuple[bool, Value], ...]
 class Beside:
     """The side inputs that there are, by what they must have in common with a group."""
 
-    def __init__(self, inputs: Sequence[InputSpec], shared: Iterable[File]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[InputSpec],
+        shared: Iterable[File],
+        *,
+        growing: Collection[int] = frozenset(),
+    ) -> None:
+        """Look at `shared`; `growing` are the inputs of which more may come, by number."""
+        self._growing = growing
         self._specs = {i: one for i, one in enumerate(inputs) if one.use == "shared"}
         self._files: dict[int, dict[_Alike, list[File]]] = {i: {} for i in self._specs}
         for one in shared if self._specs else ():
@@ -25,17 +33,28 @@ class Beside:
                 several.sort(key=lambda one: one.file_id)
 
     def of(self, group: Group) -> tuple[File, ...] | None:
-        """Return those that a group gets, the newest; None: some are not there yet."""
-        if not self._specs:
-            return ()
+        """Return those that a group gets, the newest, or all; None: some are not there yet."""
         found: list[File] = []
-        for i, spec in self._specs.items():
-            mine, *others = {_alike(one, spec.on) for one in group}
-            fits = [] if others or mine is None else self._files[i].get(mine, [])
-            if len(fits) < spec.count:
+        for i in self._specs:
+            mine = self._fit(i, group)
+            if not mine:
                 return None
-            found += fits[-spec.count :]
+            found += mine
         return tuple(found)
+
+    def lacking(self, groups: Sequence[Group]) -> int | None:
+        """Return the input, by number, of which none of some groups has what it gets."""
+        mine = (i for i in self._specs if not any(self._fit(i, one) for one in groups))
+        return next(mine, None)
+
+    def _fit(self, i: int, group: Group) -> list[File]:
+        """Return the files of an input that a group gets; none: it waits for some."""
+        spec = self._specs[i]
+        if not spec.count and i in self._growing:
+            return []
+        mine, *others = {_alike(one, spec.on) for one in group}
+        fits = [] if others or mine is None else self._files[i].get(mine, [])
+        return fits[-spec.count :] if len(fits) >= spec.count else []  # from -0 on: all
 
 
 def _alike(file: File, keys: Sequence[str]) -> _Alike | None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .grouping import File, Plan
+from .grouping import File, Group, Plan
+from .side_inputs import Beside
 
 
 def why_no_group(plan: Plan, files: Sequence[File]) -> str:
@@ -35,3 +36,15 @@ def lacking(plan: Plan, files: Sequence[File]) -> str:
             if count:
                 return f"{spec.name}: {count} of {len(mine)} files have no {key!r}"
     return ""
+
+
+def why_alone(plan: Plan, beside: Beside, groups: Sequence[Group]) -> str:
+    """Return of which side input these groups lack files; empty where one of them has all."""
+    number = beside.lacking(groups)
+    if number is None:
+        return ""
+    spec = plan.inputs[number]
+    if not spec.count:
+        return f"{spec.name}: tasks get all of its files that fit, and these are not complete"
+    alike = f" with the group's {', '.join(spec.on)}" if spec.on else ""
+    return f"{spec.name}: {spec.count} of its files{alike} are not there yet"

@@ -32,7 +32,7 @@ from pilotage.proto.workflow import (
 )
 
 from ..transformations.rules import BUILT_IN, GROUP
-from . import braces, graph
+from . import braces, failing, graph
 from .errors import Fault
 from .keys import Keys, KeyTable, agreed, key_table, offered
 
@@ -44,7 +44,7 @@ RESERVED: Final = (TASK, TRANSFORMATION, INPUTS)  # what braces always mean
 
 def check(workflow: Workflow) -> list[Fault]:
     """Return all that is wrong, in the order of the workflow."""
-    found = [*_of_workflow(workflow)]
+    found = [*_of_workflow(workflow), *failing.faults(workflow)]
     table = key_table(workflow)
     for name, step in workflow.steps.items():
         found += _Checker(workflow, name, step, table).faults()

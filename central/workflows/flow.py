@@ -278,14 +278,20 @@ class Flow:
         if not state.fresh and not closed:
             return
         state.fresh = False
-        groups = list(_formed(state, closed))
+        groups = _formed(state, closed)
         if not groups:
             return
         files, values = self._whole(state)
-        for group in groups:
+        taken: set[Waiting] = set()
+        for members in groups:
+            group = _by_port(state, members)
             common = common_of(group.values())
             beside = {port: self._beside(state, port, files[port], common) for port in files}
-            yield {**group, **beside}, values
+            if any(found is None for found in beside.values()):
+                continue  # it waits for what it shares, as on pilots, and is told of at the end
+            taken.update(members)
+            yield {**group, **{port: found or () for port, found in beside.items()}}, values
+        state.waiting = [one for one in state.waiting if one not in taken]
 
     def _is_there(self, state: _State, port: str) -> bool:
         """Whether all of a port has come that each task needs."""
@@ -295,11 +301,15 @@ class Flow:
 
     def _beside(
         self, state: _State, port: str, files: tuple[File, ...], common: Mapping[str, Value]
-    ) -> tuple[File, ...]:
-        """Return the shared files that suit a group."""
+    ) -> tuple[File, ...] | None:
+        """Return the shared files that suit a group, the last of them; None: too few do."""
         given = state.step.inputs[port]
+        if port in state.step.gather:
+            return files
         fit = [file for file in files if _agrees(file.metadata, common, given.on)]
-        return tuple(fit[: given.count] if given.count else fit)
+        if len(fit) < max(1, given.count):
+            return None
+        return tuple(fit[-given.count :])  # from -0 on: all
 
     def _task(
         self, state: _State, files: Mapping[str, tuple[File, ...]], values: Mapping[str, Any]
@@ -355,19 +365,20 @@ def _place(file: File) -> tuple[str, int, str]:
     return (file.step, file.task, file.name)
 
 
-def _formed(state: _State, closed: bool) -> Iterator[dict[str, tuple[File, ...]]]:
-    """Take groups out of what waits at a step, by the rules of transformations."""
+def _formed(state: _State, closed: bool) -> list[tuple[Waiting, ...]]:
+    """Return the groups of what waits at a step, by the rules of transformations."""
     closing = closed and state.grouping.partial != "never"
     plan = Plan(state.grouping, state.specs)
     # Nobody knows here what time it is: a group that goes `after` a time goes at the end.
-    groups = grouped(rule_of(state.grouping.rule), state.waiting, plan, now=0.0, closing=closing)
-    taken = {one for group in groups for one in group}
-    state.waiting = [one for one in state.waiting if one not in taken]
-    for group in groups:
-        parts: dict[str, list[File]] = {port: [] for port in state.once}
-        for one in group:
-            parts[state.once[one.input_no]].append(state.files[one.file_id])
-        yield {port: tuple(sorted(files, key=_place)) for port, files in parts.items()}
+    return grouped(rule_of(state.grouping.rule), state.waiting, plan, now=0.0, closing=closing)
+
+
+def _by_port(state: _State, group: tuple[Waiting, ...]) -> dict[str, tuple[File, ...]]:
+    """Return the files of a group by the ports through which they came."""
+    parts: dict[str, list[File]] = {port: [] for port in state.once}
+    for one in group:
+        parts[state.once[one.input_no]].append(state.files[one.file_id])
+    return {port: tuple(sorted(files, key=_place)) for port, files in parts.items()}
 
 
 def _nested(each: list[Any], shape: tuple[int, ...]) -> list[Any]:

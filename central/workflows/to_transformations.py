@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from pilotage.proto.catalogue import Value
+from pilotage.proto.catalogue import Value, parse_query
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.storages import INPUTS_WORD
+from pilotage.proto.strict_yaml import Place
 from pilotage.proto.transformation import Grouping, InputSpec, Transformation
 from pilotage.proto.workflow import (
     ALL,
@@ -39,30 +40,8 @@ def obstacles(workflow: Workflow) -> list[Fault]:
     found: list[Fault] = []
     table = key_table(workflow)
     for name, step in workflow.steps.items():
-        sole: list[Fault] = []
-        for port, given in step.inputs.items():
-            if not graph.brings_files(workflow, given) and given.sources:
-                why = f"the value of {given.sources[0]} only passes in a run on one machine"
-                sole.append(Fault(name, ("inputs", port), why))
-            if given.files_max:
-                sole.append(Fault(name, ("inputs", port, "files_max"), ALONE))
-        count = sum(1 for _ in _inputs(workflow, step))
-        for word, is_said in (
-            ("scatter", step.scatter),
-            ("when", step.when),
-            ("tasks", step.tasks > 1 and count),  # as many as there are groups
-        ):
-            if is_said:
-                sole.append(Fault(name, (word,), ALONE))
-        if count > INPUTS_MAX:
-            why = f"a transformation has at most {INPUTS_MAX} sources of files, found {count}"
-            sole.append(Fault(name, ("inputs",), why))
-        ports = _file_ports(workflow, step)
-        for i, word in enumerate(step.job.command):
-            named = [name for name in braces.names(word) if name in ports]
-            if named and (len(ports) > 1 or word != "{" + named[0] + "}"):
-                why = f"{{{named[0]}}} works only in a run on one machine: say {INPUTS_WORD} alone"
-                sole.append(Fault(name, ("job", "command", i), why))
+        places = (*_of_ports(workflow, step), *_of_tasks(workflow, name, step, table))
+        sole = [Fault(name, place, why) for place, why in places]
         if not sole:
             try:
                 checked(_document(workflow, name, table))
@@ -70,6 +49,68 @@ def obstacles(workflow: Workflow) -> list[Fault]:
                 sole.append(Fault(name, (), str(why)))
         found += sole
     return found
+
+
+def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
+    """Yield why what a step takes cannot come to it on pilots."""
+    for port, given in step.inputs.items():
+        at = ("inputs", port)
+        if not graph.brings_files(workflow, given) and given.sources:
+            source = given.sources[0]
+            yield at, f"the value of {source} only passes in a run on one machine: pass a file"
+        if given.files_max:
+            why = f"a port that takes at most {given.files_max} files {ALONE}: say it by a query"
+            yield (*at, "files_max"), why
+    count = sum(len(list(_origins(workflow, step, port))) for port in _file_ports(workflow, step))
+    if count > INPUTS_MAX:
+        why = f"a transformation has at most {INPUTS_MAX} sources of files, found {count}"
+        yield ("inputs",), why
+    ports = _file_ports(workflow, step)
+    for i, word in enumerate(step.job.command):
+        named = [name for name in braces.names(word) if name in ports]
+        if named and (len(ports) > 1 or word != "{" + named[0] + "}"):
+            why = f"{{{named[0]}}} {ALONE}: say {INPUTS_WORD} alone"
+            if len(ports) > 1:
+                why += f"; the files of each port lie in a folder of its name: {named[0]}/"
+            yield ("job", "command", i), why
+
+
+def _of_tasks(
+    workflow: Workflow, name: str, step: Step, table: KeyTable
+) -> Iterator[tuple[Place, str]]:
+    """Yield why the tasks of a step cannot be made on pilots."""
+    ports = _file_ports(workflow, step)
+    if step.scatter and (len(step.scatter) > 1 or step.scatter[0] not in ports):
+        values = [port for port in step.scatter if port not in ports]
+        what = f"the values of {values[0]}" if values else f"several ports, {step.scatter[0]} first"
+        yield ("scatter",), f"a task for each of {what}, {ALONE}: write the step with `for`"
+    if step.tasks > 1 and ports:
+        why = f"{step.tasks} tasks that each take all files of {ports[0]}, {ALONE}"
+        yield ("tasks",), why
+    yield from _of_when(workflow, name, step, table)
+
+
+def _of_when(
+    workflow: Workflow, name: str, step: Step, table: KeyTable
+) -> Iterator[tuple[Place, str]]:
+    """Yield which conditions can neither be judged now nor be asked of files."""
+    for key, clause in step.when.items():
+        at = ("when", key)
+        given = step.inputs.get(key)
+        if given is not None and not graph.brings_files(workflow, given):
+            value = _value(workflow, given)
+            is_plain = isinstance(value, (str, int, float))  # of a list each element is asked for
+            if is_plain and not parse_query({key: clause}).meets({key: value}):
+                shown = braces.as_text(value)
+                yield at, f"is never met: {key} is {shown}, so that the step would make no task"
+        elif key not in table.common[name]:
+            yield at, f"a condition on {key} {ALONE}"
+        else:
+            for port in _used_once(workflow, step):
+                for _, query in _origins(workflow, step, port):
+                    if key in query and query[key] != clause:
+                        yield at, f"inputs.{port} has a condition on {key} too: say both there"
+                        break
 
 
 def to_transformations(workflow: Workflow) -> dict[str, Transformation]:
@@ -98,6 +139,7 @@ def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
         pause_when_failed=step.pause_when_failed,
         errors_max=step.errors_max,
         tasks_open_max=step.tasks_open_max,
+        failover=step.failover,
     )
 
 
@@ -114,7 +156,7 @@ def _job(workflow: Workflow, name: str, step: Step) -> Job:
     """Return the template, in which files are `{inputs}` and values stand as they are."""
     ports = _file_ports(workflow, step)
     values: dict[str, Any] = {
-        port: given.value if given.has_value else workflow.parameters[given.parameter].value
+        port: _value(workflow, given)
         for port, given in step.inputs.items()
         if given.has_value or given.parameter
     }
@@ -136,6 +178,13 @@ def _job(workflow: Workflow, name: str, step: Step) -> Job:
     return msgspec.structs.replace(step.job, command=tuple(words), data=data)
 
 
+def _value(workflow: Workflow, given: StepInput) -> Any:
+    """Return the value that the definition says; None for what comes from a step."""
+    if given.has_value:
+        return given.value
+    return workflow.parameters[given.parameter].value if given.parameter else None
+
+
 def _file_ports(workflow: Workflow, step: Step) -> list[str]:
     return [port for port, given in step.inputs.items() if graph.brings_files(workflow, given)]
 
@@ -155,32 +204,50 @@ def _output(workflow: Workflow, name: str, port: str, output: StepOutput) -> Dat
 
 def _inputs(workflow: Workflow, step: Step) -> Iterator[InputSpec]:
     """Yield what the transformation takes: a port for each source that it has."""
-    once = graph.once_ports(workflow, step) or list(step.gather)
-    for port, given in step.inputs.items():
-        if not graph.brings_files(workflow, given):
-            continue
-        is_once = port in once and given.use == "once"
-        use: Literal["once", "shared"] = "once" if is_once else "shared"
-        for i, (origin, query) in enumerate(_origins(workflow, given)):
+    once = _used_once(workflow, step)
+    for port in _file_ports(workflow, step):
+        given = step.inputs[port]
+        use: Literal["once", "shared"] = "once" if port in once else "shared"
+        for i, (origin, query) in enumerate(_origins(workflow, step, port)):
             yield InputSpec(
                 name=port if i == 0 else f"{port}_{i + 1}",
                 query=query,
                 from_=origin,
                 use=use,
                 on=given.on,
-                count=given.count or 1,
+                count=given.count or (1 if use == "once" else 0),
                 to=port,
             )
 
 
-def _origins(workflow: Workflow, given: StepInput) -> Iterator[tuple[str, dict[str, Any]]]:
+def _used_once(workflow: Workflow, step: Step) -> list[str]:
+    """Return the ports whose files make the tasks: those that are grouped, else that of which
+    each makes one, else those of which all make the only one."""
+    ports = _file_ports(workflow, step)
+    return (
+        graph.once_ports(workflow, step)
+        or [port for port in ports if port in step.scatter]
+        or [port for port in ports if step.inputs[port].use == "once"]
+        or ports
+    )
+
+
+def _origins(workflow: Workflow, step: Step, port: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the transformations that a port is from, empty for the catalogue, with the queries."""
+    given = step.inputs[port]
+    asked = dict(given.where)
+    if port in _used_once(workflow, step):  # where that is not met, there is no task
+        asked |= {
+            key: clause
+            for key, clause in step.when.items()
+            if key not in step.inputs and key not in asked
+        }
     if given.is_catalogue:
         dataset = {"dataset": given.dataset} if given.dataset else {}
-        yield "", {**given.query, **given.where, **dataset}
+        yield "", {**asked, **given.query, **dataset}
     for source in given.sources:
         narrowed = {PORT_KEY: source.port} if _is_told_apart(workflow, source) else {}
-        yield title_of(workflow, source.step), {**given.where, **narrowed}
+        yield title_of(workflow, source.step), {**asked, **narrowed}
 
 
 def _is_told_apart(workflow: Workflow, source: Source) -> bool:
@@ -189,7 +256,7 @@ def _is_told_apart(workflow: Workflow, source: Source) -> bool:
 
 
 def _grouping(workflow: Workflow, step: Step) -> Grouping:
-    gathers = not graph.once_ports(workflow, step) and any(_inputs(workflow, step))
-    if gathers and step.grouping is None:
-        return Grouping(rule=ALL)
-    return graph.grouping_of(workflow, step)
+    if graph.once_ports(workflow, step) or step.grouping is not None:
+        return graph.grouping_of(workflow, step)
+    gathers = not step.scatter and _used_once(workflow, step)
+    return Grouping(rule=ALL) if gathers else Grouping()

@@ -78,13 +78,18 @@ def read_text(path: Path) -> Text:
         raise BadWorkflow([f"{path}: is not UTF-8 text"]) from None
 
 
-def load(text: Text) -> dict[str, Any]:
-    """Return the mapping that a text holds. Raises BadWorkflow."""
+def load_values(text: Text) -> Any:
+    """Return the plain values that a text holds. Raises BadWorkflow."""
     try:
-        found = load_strictly(text.content)
+        return load_strictly(text.content)
     except NotYaml as why:
         place = text.where if why.line is None else f"{text.where}:{why.line}"
         raise BadWorkflow([f"{place}: {why.why}"]) from None
+
+
+def load(text: Text) -> dict[str, Any]:
+    """Return the mapping that a workflow file holds. Raises BadWorkflow."""
+    found = load_values(text)
     if not is_mapping(found) or not found:
         raise BadWorkflow([f"{text.where}: expected a mapping with `workflow` or `ProdSteps`"])
     named: dict[str, Any] = _named(text, found, load_as_written(text))

@@ -15,7 +15,7 @@ from pilotage.proto.nearest import unknown
 from pilotage.proto.strict_yaml import Place
 from pilotage.proto.workflow import LIST, Parameter, Source, Step, Workflow, parse_source
 
-from . import braces
+from . import braces, failing
 from .written import (
     Text,
     Written,
@@ -26,7 +26,10 @@ from .written import (
     load_as_written,
 )
 
-_TOP: Final = ("workflow", "title", "parameters", "metadata", "software", "keys", "steps")
+_TOP: Final = (
+    *("workflow", "title", "parameters", "metadata", "software", "keys", "failure_rules"),
+    "steps",
+)
 _PARAMETER: Final = ("type", "value", "default", "help")
 STEPS_MAX: Final = 10_000
 
@@ -60,11 +63,15 @@ class _Reader:
             for name, (place, draft) in drafts.items()
         }
         self._check_files(steps, {name: place for name, (place, _) in drafts.items()})
-        rest = {
+        rest: dict[str, Any] = {
             word: self._filled(found[word], values, (word,))
             for word in ("title", "metadata", "software", "keys")
             if word in found
         }
+        if "failure_rules" in found:
+            place = ("failure_rules",)
+            said = self._filled(found["failure_rules"], values, place)
+            rest["failure_rules"] = failing.as_set(self._text, said, place)
         whole = {"name": found["workflow"], "steps": dict.fromkeys(steps, _STAND_IN)}
         bare = converted(self._text, {**whole, **rest}, Workflow, ())
         workflow = Workflow(
@@ -73,6 +80,7 @@ class _Reader:
             metadata=bare.metadata,
             software=bare.software,
             keys=bare.keys,
+            failure_rules=bare.failure_rules,
             parameters=parameters,
             steps=steps,
         )
@@ -151,6 +159,10 @@ class _Reader:
                 inside = {key: value for key, value in known.items() if key not in ports}
                 filled = self._filled(rest, inside, place)
                 _as_words(filled["job"])
+                if "failure_rules" in filled:
+                    at = (*place, "failure_rules")
+                    rules = failing.as_set(self._text, filled["failure_rules"], at, step=name)
+                    filled["failure_rules"] = rules
                 if filled.get("tasks") == 0:  # which elsewhere means that none were said
                     at = (*place, "tasks")
                     raise self._text.wrong(at, "found 0, expected at least 1", step=name)

@@ -329,6 +329,43 @@ def test_a_join_waits_for_both_sides_and_side_inputs_for_their_files() -> None:
     story(tell, script=lasts(10.0))
 
 
+def test_all_of_a_side_input_goes_to_every_task_once_its_parent_has_completed() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1, 2], part="raw")
+        parent = await added(world, name="calibrate", inputs=[{"name": "c", "query": {"level": 9}}])
+        one = await added(
+            world,
+            inputs=[
+                {"name": "raw", "query": {"part": "raw"}},
+                {"name": "cal", "from": "calibrate", "use": "shared", "count": 0},
+            ],
+        )
+        made = [
+            NewFile(
+                did=did(number),
+                bytes=5,
+                adler32="aa",
+                metadata={"level": 1},
+                replicas=(NewReplica(storage="disk", path=f"cal{number}"),),
+                datasets=(Did("dpps", f"transformation-{parent}"),),
+            )
+            for number in (11, 12, 13)
+        ]
+        await world.store.register_files("ctao", made, at=1.0, make_datasets=True)
+        await until(world, one, lambda v: v.inputs["cal"].get(I.SHARED) == 3)
+        await asyncio.sleep(20.0)
+        detail = await world.central.services.transformations.show(world.user(), str(one))
+        assert (detail.view.tasks_made, detail.waits[:4]) == (0, "cal:")
+        await said(world, parent, "complete")
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
+
+        assert view.inputs["raw"] == {I.PROCESSED: 2}
+        done = await times_done(world, one)
+        assert done == {"run1": 1, "run2": 1, "run11": 2, "run12": 2, "run13": 2}
+
+    story(tell, script=lasts(10.0))
+
+
 def test_files_that_wait_for_side_inputs_keep_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they are, and however many side inputs there are that nobody needs."""
     monkeypatch.setattr(making, "POOL_MAX", 4)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from pilotage.central.transformations import making, side_inputs
-from pilotage.central.transformations.grouping import File, values
+from pilotage.central.transformations.grouping import File, Plan, values
 from pilotage.central.transformations.side_inputs import Beside
-from pilotage.proto.transformation import InputSpec
+from pilotage.central.transformations.waiting import why_alone
+from pilotage.proto.transformation import Grouping, InputSpec
 
 EVENTS = InputSpec(name="events", query={"a": 1})
 
@@ -37,6 +38,31 @@ def test_each_input_gives_its_own_and_without_keys_all_agree() -> None:
 
     assert beside.of((file(20, 0, night=1),)) == (model, night)
     assert Beside((EVENTS,), []).of((file(20, 0),)) == ()
+
+
+def test_without_a_count_a_group_gets_all_once_no_more_will_come() -> None:
+    specs = (EVENTS, shared("night", count=0))
+    files = [file(4, 1, night=1), file(9, 1, night=2), file(3, 1, night=1)]
+    tonight, never = (file(20, 0, night=1),), (file(21, 0, night=3),)
+
+    assert Beside(specs, files).of(tonight) == (files[2], files[0])
+    assert Beside(specs, files).of(never) is None, "at least one"
+    assert Beside(specs, files, growing={1}).of(tonight) is None
+    assert Beside((EVENTS, shared()), files, growing={1}).of(tonight) == (files[1],)
+
+
+def test_why_groups_wait_for_side_inputs_is_told() -> None:
+    specs = (EVENTS, shared("night"), InputSpec(name="all", query={"c": 1}, use="shared", count=0))
+    group = (file(20, 0, night=1),)
+    cal, model = file(1, 1, night=1), file(2, 2)
+    plan = Plan(Grouping(), specs)
+
+    def why(files: list[File], growing: set[int]) -> str:
+        return why_alone(plan, Beside(specs, files, growing=growing), [group])
+
+    assert why([model], set()) == "x: 1 of its files with the group's night are not there yet"
+    assert why([cal, model], {2}).startswith("all: tasks get all of its files that fit")
+    assert why([cal, model], set()) == ""
 
 
 def test_files_are_looked_at_once_for_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:

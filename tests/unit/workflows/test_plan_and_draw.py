@@ -128,10 +128,14 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
           f: {inputs: {o: {from: c.o, files_max: 2}}, job: {command: [x]}}
           g: {inputs: {o: c.o}, gather: o, tasks: 3, job: {command: [x]}}
           e: {inputs: {o: c.o, w: {parameter: words}}, job: {command: [x, "{w}", "-{w}", "{o}"]}}
+          h: {inputs: {w: {value: 3}, o: c.o}, when: {w: 4}, job: {command: [x]}}
+          i: {tasks: 5, when: {task: 4}, job: {command: [x]}}
+          j: {inputs: {o: c.o, p: c.p}, scatter: [o, p], job: {command: [x]}}
     """  # noqa: E501
     definition = workflow(tmp_path, text)
 
-    found = {fault.step: fault.place for fault in obstacles(definition)}
+    faults = obstacles(definition)
+    found = {fault.step: fault.place for fault in faults}
 
     assert found == {
         "a": ("scatter",),
@@ -139,7 +143,48 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
         "d": ("job", "command", 1),
         "f": ("inputs", "o", "files_max"),
         "g": ("tasks",),
+        "h": ("when", "w"),
+        "i": ("when", "task"),
+        "j": ("scatter",),
     }
+    said = [str(one) for one in faults]
+    assert said[0] == (
+        "step a: scatter: a task for each of the values of w, works only in a run on one machine: "
+        "write the step with `for`"
+    )
+    assert "step d: job.command[1]: {o} works only in a run on one machine: say {inputs} alone; "\
+        "the files of each port lie in a folder of its name: o/" in said  # fmt: skip
+
+
+def test_a_task_for_each_file_conditions_on_keys_and_all_side_files_are_possible(
+    tmp_path: Path,
+) -> None:
+    text = """
+        workflow: w
+        steps:
+          a: {tasks: 3, job: {command: [x]}, outputs: {o: {pattern: "*", sets: {n: [1, 2], k: [x]}}}}
+          each: {inputs: {o: a.o}, scatter: o, when: {n: {"<": 2}}, job: {command: [x]}}
+          part: {inputs: {o: {from: a.o, where: {k: x}}}, when: {n: 1}, job: {command: [x]}}
+          side: {inputs: {o: a.o, s: {from: a.o, use: shared}, t: {from: a.o, use: shared, count: 2}},
+                 job: {command: [x]}, failover: false}
+          all: {inputs: {s: {from: a.o, use: shared}}, job: {command: [x]}}
+          both: {inputs: {o: a.o, g: a.o}, gather: g, job: {command: [x]}}
+    """  # noqa: E501
+    definition = workflow(tmp_path, text)
+    found = to_transformations(definition)
+
+    assert obstacles(definition) == []
+    assert [one.query for one in found["each"].inputs] == [{"n": {"<": 2}}]
+    assert (found["each"].grouping.rule, found["each"].grouping.size) == ("count", 1)
+    assert [one.query for one in found["part"].inputs] == [{"k": "x", "n": 1}]
+    side = [(one.name, one.use, one.count) for one in found["side"].inputs]
+    assert side == [("o", "once", 1), ("s", "shared", 0), ("t", "shared", 2)]
+    assert (found["all"].grouping.rule, found["all"].inputs[0].use) == ("all", "once")
+    assert [(one.name, one.use, one.count) for one in found["both"].inputs] == [
+        ("o", "once", 1),
+        ("g", "shared", 0),
+    ]
+    assert [name for name, one in found.items() if not one.failover] == ["side"]
 
 
 def test_the_graph_as_text(tmp_path: Path) -> None:

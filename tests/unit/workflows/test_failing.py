@@ -1,0 +1,96 @@
+"""Rules of failover that a workflow says, of all of its steps or of one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage.central.failover.decide import Counters, decide
+from pilotage.central.failover.of_workflow import faults_of_rules, rules_of
+from pilotage.central.failover.rules import Do
+from pilotage.central.workflows.errors import BadWorkflow
+from pilotage.central.workflows.failing import rules_text
+from pilotage.central.workflows.files import read_workflow
+from pilotage.proto.failures import Evidence
+from pilotage.proto.messages import How
+
+FLOW = """
+workflow: w
+failure_rules:
+  budgets: {mine: 1}
+  failures:
+  - {name: of all, when: {exit_codes: [3]}, then: [{do: ignore}], counts_against: mine}
+steps:
+  a:
+    job: {command: [x]}
+    failure_rules:
+    - {name: of all, when: {exit_codes: [4]}, then: [{do: problematic}]}
+  b-{n}:
+    for: {n: [1, 2]}
+    job: {command: [x]}
+    failure_rules: rules.yaml
+"""
+BESIDE = """
+failures:
+- {name: again, when: {exit_codes: [4]}, then: [{do: retry}]}
+transformations:
+- {name: tell, then: [report]}
+"""
+
+
+def written(folder: Path, text: str = FLOW, beside: str = BESIDE) -> Any:
+    (folder / "w.yaml").write_text(text)
+    (folder / "rules.yaml").write_text(beside)
+    return read_workflow(folder / "w.yaml")
+
+
+def test_rules_hold_for_their_step_before_those_of_all_and_the_default_ones(
+    tmp_path: Path,
+) -> None:
+    workflow = written(tmp_path).workflow
+    rules = rules_of(workflow)
+
+    def done(step: str, code: int) -> list[Do]:
+        end = Evidence(how=How.EXITED, exit_code=code)
+        return [one.do for one in decide(rules, end, Counters(step=step, inputs=1))]
+
+    assert faults_of_rules(workflow) == []
+    assert [done("a", code)[0] for code in (3, 4)] == [Do.IGNORE, Do.PROBLEMATIC]
+    assert [done(step, 4)[0] for step in ("b-1", "b-2")] == [Do.RETRY, Do.RETRY]
+    assert done("other", 4)[0] is not Do.PROBLEMATIC
+    assert [one.name for one in rules.transformations[:2]] == ["b-1: tell", "b-2: tell"]
+
+
+def test_a_workflow_without_rules_has_the_default_ones(tmp_path: Path) -> None:
+    workflow = written(tmp_path, "workflow: w\nsteps: {a: {job: {command: [x]}}}").workflow
+
+    assert rules_text(workflow) == ""
+    assert rules_of(workflow).failures
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("failures:\n  -", "failure:\n  -", "w.yaml:5: unknown key 'failure'"),
+        ("rules.yaml", "rule.yaml", "w.yaml:15: step b-1: failure_rules: "),
+        ("    - {name: of all, when", "    - [name: of all, when", ""),
+        ("failure_rules: rules.yaml", "failure_rules: 3", "w.yaml:15: step b-1: failure_rules: ex"),
+        ("failure_rules: rules.yaml", "failure_rules: [3]", "w.yaml:15: step b-1: failure_rules.f"),
+    ],
+)
+def test_what_are_no_rules_is_told_with_its_line(
+    old: str, new: str, expected: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadWorkflow) as found:
+        written(tmp_path, FLOW.replace(old, new))
+
+    assert expected in found.value.lines[0], found.value.lines
+
+
+def test_what_is_wrong_with_a_rule_is_told_with_its_line(tmp_path: Path) -> None:
+    wrong = written(tmp_path, FLOW.replace("do: problematic", "do: problematc"))
+    no_budget = written(tmp_path, FLOW.replace("mine: 1", "thine: 1"))
+
+    for found, line, word in ((wrong, 11, "problematic"), (no_budget, 6, "'mine'")):
+        (said,) = found.told(faults_of_rules(found.workflow)).lines
+        assert said.startswith(f"{tmp_path}/w.yaml:{line}: ") and word in said, said
