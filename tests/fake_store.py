@@ -47,11 +47,11 @@ from .fake_store_catalogue import CatalogueData
 from .fake_store_data_jobs import FakeDataJobs
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
+from .fake_store_productions import FakeProductions, ProductionData
 from .fake_store_rows import Data, Job, check_chunk
 from .fake_store_rules import FakeRules, RuleData
 from .fake_store_series import FakeSeries, SeriesData
 from .fake_store_slots import SlotData
-from .fake_store_transformations import FakeTransformations, TransformationData
 
 PROGRESS_MAX = 100
 KEPT = (
@@ -61,7 +61,7 @@ KEPT = (
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs, FakeRules):
+class FakeStore(FakeSeries, FakeProductions, FakeDataJobs, FakeRules):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -70,7 +70,7 @@ class FakeStore(FakeSeries, FakeTransformations, FakeDataJobs, FakeRules):
         self._series_data, self._log_data = SeriesData(), LogData()
         self._slot_data = SlotData()
         self._mark_data: MarkData = {}
-        self._transformation_data = TransformationData()
+        self._transformation_data = ProductionData()
         self._catalogue_data = CatalogueData()
         self._rule_data = RuleData()
         self._action_data: ActionData = {}

@@ -30,6 +30,7 @@ from pilotage.proto.pilot_states import PilotState
 from .fake_store_failures import FailureData, FakeFailures
 from .fake_store_failures import Key as FailureKey
 from .fake_store_logs import FakePilotLogs
+from .fake_store_transformations import TransformationData
 
 Key = tuple[str, str, str]  # community, site, type
 SWEPT = 4_096  # ids that `ended_jobs` looks at together
@@ -67,6 +68,7 @@ class FakeSeries(FakePilotLogs, FakeFailures):
 
     _data: Any  # what the store itself keeps of jobs and attempts
     _series_data: SeriesData
+    _transformation_data: TransformationData
 
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
         self.begin_write()
@@ -281,6 +283,7 @@ class FakeSeries(FakePilotLogs, FakeFailures):
         yield [one.template for one in data.submissions.values() if one.template]
         yield [job.new.body for job in data.jobs.values()]
         yield [msgspec.json.encode(one.outputs) for one in data.attempts.values() if one.outputs]
+        yield self._transformation_data.with_blobs()
 
 
 def _label(by: str, day: int, entry: Entry) -> str:

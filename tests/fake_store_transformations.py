@@ -60,10 +60,17 @@ class TransformationData:
     inputs: dict[Key, InputRow] = field(default_factory=dict[Key, InputRow])
     lost: set[int] = field(default_factory=set[int])
     looked: dict[str, int] = field(default_factory=dict[str, int])
+    next_id: int = 1
 
     def again(self) -> "TransformationData":
         """Return what the next process finds."""
         return copy.deepcopy(self)
+
+    def with_blobs(self) -> list[bytes]:
+        """Return the texts in which blobs stand that are kept."""
+        return [
+            row.doc for row in self.rows.values() if row.state is not TransformationState.CLEANED
+        ]
 
 
 class FakeTransformations:
@@ -83,20 +90,24 @@ class FakeTransformations:
 
     async def add_transformation(self, new: NewTransformation) -> TransformationRow:
         self.begin_write()
-        data = self._transformation_data
         row = self._named(new.community, new.name)
         if row is None:
-            given = msgspec.structs.asdict(new)
-            at = given.pop("at")
-            row = TransformationRow(
-                transformation_id=len(data.rows) + 1, reason="", tasks_made=0, scouted=b"",
-                closing=False, flushing=False, seeded=False, seed_place="", made_at=at,
-                changed_at=at, judged_from=0.0, **given,
-            )  # fmt: skip
-            if new.parent_id is not None and self._heir(new.parent_id) is not None:
-                raise StoreError(f"another one was derived from {new.parent_id}")
-            data.rows[row.transformation_id] = row
+            row = self._insert(self._transformation_data.next_id, new)
+            self._transformation_data.next_id += 1
         await self.synced()
+        return row
+
+    def _insert(self, transformation_id: int, new: NewTransformation) -> TransformationRow:
+        given = msgspec.structs.asdict(new)
+        at = given.pop("at")
+        row = TransformationRow(
+            transformation_id=transformation_id, reason="", tasks_made=0, scouted=b"",
+            closing=False, flushing=False, seeded=False, seed_place="", made_at=at,
+            changed_at=at, judged_from=0.0, **given,
+        )  # fmt: skip
+        if new.parent_id is not None and self._heir(new.parent_id) is not None:
+            raise StoreError(f"another one was derived from {new.parent_id}")
+        self._transformation_data.rows[transformation_id] = row
         return row
 
     def _named(self, community: str, name: str) -> TransformationRow | None:
@@ -142,18 +153,21 @@ class FakeTransformations:
         row = self._transformation_data.rows.get(move.transformation_id)
         done = row is not None and row.state is move.old
         if done:
-            given: dict[str, object] = {"state": move.new, "reason": move.reason}
-            given["changed_at"] = move.at
-            for name in ("closing", "scouts_until", "scouted"):
-                if getattr(move, name) is not None:
-                    given[name] = getattr(move, name)
-            if move.seed_anew:
-                given |= {"seeded": False, "seed_place": ""}
-            if move.judge_anew:
-                given["judged_from"] = move.at
-            self._replace_row(move.transformation_id, **given)
+            self._move_row(move)
         await self.synced()
         return done
+
+    def _move_row(self, move: TransformationMove) -> None:
+        given: dict[str, object] = {"state": move.new, "reason": move.reason}
+        given["changed_at"] = move.at
+        for name in ("closing", "scouts_until", "scouted"):
+            if getattr(move, name) is not None:
+                given[name] = getattr(move, name)
+        if move.seed_anew:
+            given |= {"seeded": False, "seed_place": ""}
+        if move.judge_anew:
+            given["judged_from"] = move.at
+        self._replace_row(move.transformation_id, **given)
 
     async def extend_transformation(
         self, transformation_id: int, *, old: int, new: int, at: float

@@ -16,6 +16,7 @@ from .catalogue import CatalogueStore
 from .data_jobs import DataJobs
 from .pilot_logs import PilotLogs
 from .place_marks import PlaceMarks
+from .productions import Productions
 from .protocol_retention import RetentionStore
 from .protocol_series import SeriesStore
 from .records import (
@@ -60,6 +61,7 @@ class Store(
     Slots,
     PlaceMarks,
     Transformations,
+    Productions,
     CatalogueStore,
     RuleStore,
     DataJobs,
@@ -70,9 +72,9 @@ class Store(
 
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`, transformations in `transformations`,
-    files and their metadata in `catalogue`, rules in `rules`, jobs that use them in `data_jobs`,
-    actions of people and their keys in `actions`.
+    marks of sites in `place_marks`, transformations in `transformations`, productions in
+    `productions`, files and their metadata in `catalogue`, rules in `rules`, jobs that use them in
+    `data_jobs`, actions of people and their keys in `actions`.
     """
 
     @property

@@ -36,6 +36,7 @@ class NewTransformation(_Record, frozen=True, kw_only=True):
     tasks_wanted: int = 0
     scouts_until: int = 0
     parent_id: int | None = None  # it was derived from this one
+    priority: int | None = None  # of its jobs; None: as they say
     at: float
 
 
@@ -60,6 +61,7 @@ class TransformationRow(_Record, frozen=True, kw_only=True):
     made_at: float
     changed_at: float
     judged_from: float  # tasks that ended before do not count for its brake
+    priority: int | None = None  # of its jobs; None: as they say
 
 
 class TransformationMove(_Record, frozen=True, kw_only=True):

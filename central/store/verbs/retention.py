@@ -53,7 +53,7 @@ class RetentionVerbs(Opened):
         await self._writer.run(write, rows=2 * len(pilots))
 
     async def blob_names(self) -> AsyncIterator[list[bytes]]:
-        for what in ("templates", "bodies", "outputs"):
+        for what in ("templates", "bodies", "outputs", "documents", "definitions"):
             begin, end = await self._reader.one(f"span_of_{what}", {})
             for first in range(begin, end + 1, NAMED_AT_A_TIME):
                 span = {"first": first, "last": first + NAMED_AT_A_TIME - 1}

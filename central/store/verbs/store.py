@@ -48,6 +48,7 @@ from .moments import Moments
 from .opened import Reader
 from .pilot_logs import PilotLogsVerbs
 from .place_marks import PlaceMarksVerbs
+from .productions import ProductionsVerbs
 from .retention import RetentionVerbs, remove_unnamed_classes
 from .rows import (
     attempt_of,
@@ -82,6 +83,7 @@ class VerbStore(
     SlotsVerbs,
     PlaceMarksVerbs,
     TransformationsVerbs,
+    ProductionsVerbs,
     CatalogueVerbs,
     RulesVerbs,
     DataJobsVerbs,

@@ -44,13 +44,13 @@ class TransformationsVerbs(Opened):
     async def transformation(self, transformation_id: int) -> TransformationRow | None:
         given = {"community": None, "states": None, "after": transformation_id - 1, "limit": 1}
         found = await self._reader.one("transformations", given)
-        row = None if found is None else _row(found)
+        row = None if found is None else row_of(found)
         return row if row is not None and row.transformation_id == transformation_id else None
 
     async def transformation_named(self, community: str, name: str) -> TransformationRow | None:
         given = {"community": community, "name": name}
         found = await self._reader.one("transformation_named", given)
-        return None if found is None else _row(found)
+        return None if found is None else row_of(found)
 
     async def transformations(
         self,
@@ -66,7 +66,7 @@ class TransformationsVerbs(Opened):
             "after": after,
             "limit": limit,
         }
-        return [_row(row) for row in await self._reader.rows("transformations", given)]
+        return [row_of(row) for row in await self._reader.rows("transformations", given)]
 
     async def move_transformation(self, move: TransformationMove) -> bool:
         given = {**msgspec.structs.asdict(move), "old": move.old.value, "new": move.new.value}
@@ -213,10 +213,10 @@ class TransformationsVerbs(Opened):
 def _add(session: Session, new: NewTransformation) -> TransformationRow:
     known = session.one("transformation_named", {"community": new.community, "name": new.name})
     if known is not None:
-        return _row(known)
+        return row_of(known)
     given = {**msgspec.structs.asdict(new), "state": new.state.value}
     session.run("insert_transformation", {**given, "transformation_id": _next(session)})
-    return _row(session.one("transformation_named", given))
+    return row_of(session.one("transformation_named", given))
 
 
 def _next(session: Session) -> int:
@@ -341,7 +341,8 @@ def _end(row: Sequence[Any], inputs: tuple[EndInput, ...]) -> TaskEnd:
     )
 
 
-def _row(row: Sequence[Any]) -> TransformationRow:
+def row_of(row: Sequence[Any]) -> TransformationRow:
+    """Return a transformation as statements give it."""
     made: TransformationRow = _struct(TransformationRow, row, _FLAGS)
     return made
 

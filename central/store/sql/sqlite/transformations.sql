@@ -1,20 +1,21 @@
 -- name: insert_transformation
 INSERT INTO transformation (transformation_id, community, group_name, owner_id, name, state,
-                            parent_id, tasks_wanted, scouts_until, made_at, changed_at, doc)
+                            parent_id, tasks_wanted, scouts_until, priority, made_at, changed_at,
+                            doc)
 VALUES (:transformation_id, :community, :group, :owner_id, :name, :state,
-        :parent_id, :tasks_wanted, :scouts_until, :at, :at, :doc);
+        :parent_id, :tasks_wanted, :scouts_until, :priority, :at, :at, :doc);
 
 -- name: transformation_named
 SELECT transformation_id, community, group_name, owner_id, name, state, reason, doc, parent_id,
        tasks_wanted, tasks_made, scouts_until, scouted, closing, flushing, seeded, seed_place,
-       made_at, changed_at, judged_from
+       made_at, changed_at, judged_from, priority
   FROM transformation
  WHERE community = :community AND name = :name AND state NOT IN ('Archived', 'Cleaned');
 
 -- name: transformations
 SELECT transformation_id, community, group_name, owner_id, name, state, reason, doc, parent_id,
        tasks_wanted, tasks_made, scouts_until, scouted, closing, flushing, seeded, seed_place,
-       made_at, changed_at, judged_from
+       made_at, changed_at, judged_from, priority
   FROM transformation
  WHERE transformation_id > :after
    AND (:community IS NULL OR community = :community)
