@@ -160,7 +160,10 @@ def live(row: TransformationRow) -> Live:
 
 
 def _job(row: TransformationRow, doc: Transformation) -> Job:
-    return resized(doc.job, _figures(row.scouted)) if row.scouted else doc.job
+    job = resized(doc.job, _figures(row.scouted)) if row.scouted else doc.job
+    if row.priority is None:
+        return job
+    return msgspec.structs.replace(job, priority=row.priority)
 
 
 def wanted(row: TransformationRow, doc: Transformation) -> tuple[Wanted, ...]:

@@ -1,6 +1,6 @@
 """What people do with transformations: add, look at, steer. The engine does the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -19,16 +19,7 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.catalogue import (
-    DATASET_KEY,
-    Condition,
-    Did,
-    KeyType,
-    NotRight,
-    Op,
-    Query,
-    parse_query,
-)
+from pilotage.proto.catalogue import KeyType, parse_query
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -54,8 +45,9 @@ from ..store.protocol import Store
 from .engine import Engine
 from .files import file_of
 from .grouping import File, Plan, grouped
-from .jobs_of import check_types, checked, metadata_of, task_of
+from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
+from .resolving import Parent, check_document, resolved
 from .rules import rule_of
 from .side_inputs import Beside
 from .steering import Steering
@@ -98,12 +90,9 @@ class TransformationService:
         Raises Refused with the field that is wrong.
         """
         community = community_of(caller)
-        doc = await self._resolved(caller, community, body.document)
+        doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
-        template = checked(doc, _checked_outputs(group, doc))
-        if "input" in template.names:
-            await self._check_word(community)
-        rule_of(doc.grouping.rule)
+        check_document(doc, group, keys)
         parent = None
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
@@ -142,49 +131,19 @@ class TransformationService:
         )
         return await self._detail(row)
 
-    async def _check_word(self, community: str) -> None:
-        """Refuse `{input}` where it can be no key, and so must have been meant for `{inputs}`."""
-        if all(one.key != "input" for one in await self._catalogue.keys(community)):
-            why = "job: {input} is no key of files: did you mean {inputs}?"
-            raise Refused(Code.INVALID, why, field="document.job")
-
     async def _resolved(
         self, caller: User, community: str, doc: Transformation
-    ) -> Transformation:  # fmt: skip
-        """Return the document with ids and datasets in place of names; queries are checked."""
-        inputs = list(doc.inputs)
+    ) -> tuple[Transformation, Mapping[str, KeyType]]:
+        """Return the document with ids in place of names, and the keys that files have."""
         keys: dict[str, KeyType] = {}
-        if inputs or metadata_of(doc):
+        if doc.inputs or metadata_of(doc):
             keys = {one.key: one.type for one in await self._catalogue.keys(community)}
-        try:
-            for i, spec in enumerate(doc.inputs):
-                where = f"inputs[{i}]"
-                if spec.from_:
-                    parent = await self._parent(caller, spec.from_, f"{where}.from")
-                    if DATASET_KEY in spec.query:
-                        raise NotRight(f"{where}.query.dataset", spec.query[DATASET_KEY], "none: "
-                                       "`from` says in which dataset the files lie")  # fmt: skip
-                    parent_doc = document(parent)
-                    dataset = outputs_dataset(parent.group, parent.transformation_id, parent_doc)
-                    inputs[i] = msgspec.structs.replace(
-                        spec,
-                        from_=str(parent.transformation_id),
-                        query={**spec.query, DATASET_KEY: str(dataset)},
-                    )
-                query = parse_query(inputs[i].query, f"{where}.query")
-                if not spec.from_:  # what a parent will make has its keys when it has made it
-                    query.check(keys, f"{where}.query")
-                    _check_keys(spec.on, keys, f"{where}.on")
-                    if spec.use == "once" and not spec.on:
-                        _check_keys(doc.grouping.keys, keys, "grouping.keys")
-            for where, metadata in metadata_of(doc).items():
-                check_types(metadata, keys, where)
-            if doc.outputs_dataset:
-                outputs_dataset("", 0, doc)
-        except NotRight as why:
-            field = f"document.{why.field}"
-            raise Refused(Code.INVALID, f"document.{why}", field=field) from None
-        return msgspec.structs.replace(doc, inputs=tuple(inputs))
+        parents: dict[str, Parent] = {}
+        for i, spec in enumerate(doc.inputs):
+            if spec.from_ and spec.from_ not in parents:
+                row = await self._parent(caller, spec.from_, f"inputs[{i}].from")
+                parents[spec.from_] = Parent(row.transformation_id, row.group, document(row))
+        return resolved(doc, keys, parents), keys
 
     async def _parent(self, caller: User, named: str, where: str) -> stored.TransformationRow:
         try:
@@ -469,24 +428,6 @@ def _taken(row: stored.TransformationRow) -> Refused:
         "is another one: take another name, or archive or clean that one",
         field="document.name",
     )
-
-
-def _check_keys(given: Sequence[str], known: dict[str, KeyType], where: str) -> None:
-    """Raise NotRight for a key that no file has: files would wait for it without end."""
-    Query(tuple(Condition(key, Op.EXISTS, True) for key in given)).check(known, where)
-
-
-def _checked_outputs(group: str, doc: Transformation) -> str:
-    """Return a dataset as that of the outputs will be. Raises Refused where it can be none."""
-    text = str(outputs_dataset(group, ID_MAX, doc))
-    if doc.job.data is not None and any(not one.did for one in doc.job.data.outputs):
-        try:
-            Did.parse(text, "outputs_dataset")
-        except NotRight as why:
-            raise Refused(
-                Code.INVALID, f"document.{why}: name one", field="document.outputs_dataset"
-            ) from None
-    return text
 
 
 def _order(item: tuple[tuple[int, InputState], int]) -> tuple[int, str]:
