@@ -1,0 +1,98 @@
+"""A document as it is stored: ids and datasets in place of names, its queries checked. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from pilotage.proto.catalogue import (
+    DATASET_KEY,
+    Condition,
+    Did,
+    KeyType,
+    NotRight,
+    Op,
+    Query,
+    parse_query,
+)
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
+from pilotage.proto.transformation import Transformation
+
+from ..errors import Refused
+from .jobs_of import check_types, checked, metadata_of
+from .live import outputs_dataset
+from .rules import rule_of
+
+
+class Parent(NamedTuple):
+    """A transformation whose outputs are inputs of another one."""
+
+    transformation_id: int
+    group: str
+    doc: Transformation
+
+
+def resolved(
+    doc: Transformation, keys: Mapping[str, KeyType], parents: Mapping[str, Parent]
+) -> Transformation:
+    """Return the document with what `from` names by id, and where its files lie.
+
+    `keys` are those that files have. Raises Refused with the field that is wrong.
+    """
+    inputs = list(doc.inputs)
+    try:
+        for i, spec in enumerate(doc.inputs):
+            where = f"inputs[{i}]"
+            if spec.from_:
+                parent = parents[spec.from_]
+                if DATASET_KEY in spec.query:
+                    raise NotRight(f"{where}.query.dataset", spec.query[DATASET_KEY], "none: "
+                                   "`from` says in which dataset the files lie")  # fmt: skip
+                dataset = outputs_dataset(parent.group, parent.transformation_id, parent.doc)
+                inputs[i] = msgspec.structs.replace(
+                    spec,
+                    from_=str(parent.transformation_id),
+                    query={**spec.query, DATASET_KEY: str(dataset)},
+                )
+            query = parse_query(inputs[i].query, f"{where}.query")
+            if not spec.from_:  # what a parent will make has its keys when it has made it
+                query.check(dict(keys), f"{where}.query")
+                _check_keys(spec.on, keys, f"{where}.on")
+                if spec.use == "once" and not spec.on:
+                    _check_keys(doc.grouping.keys, keys, "grouping.keys")
+        for where, metadata in metadata_of(doc).items():
+            check_types(metadata, keys, where)
+        if doc.outputs_dataset:
+            outputs_dataset("", 0, doc)
+    except NotRight as why:
+        field = f"document.{why.field}"
+        raise Refused(Code.INVALID, f"document.{why}", field=field) from None
+    return msgspec.structs.replace(doc, inputs=tuple(inputs))
+
+
+def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:
+    """Raise Refused where a resolved document cannot be a transformation of `group`."""
+    template = checked(doc, _checked_outputs(group, doc))
+    if "input" in template.names and "input" not in keys:
+        why = "job: {input} is no key of files: did you mean {inputs}?"
+        raise Refused(Code.INVALID, why, field="document.job")
+    rule_of(doc.grouping.rule)
+
+
+def _check_keys(given: Sequence[str], known: Mapping[str, KeyType], where: str) -> None:
+    """Raise NotRight for a key that no file has: files would wait for it without end."""
+    Query(tuple(Condition(key, Op.EXISTS, True) for key in given)).check(dict(known), where)
+
+
+def _checked_outputs(group: str, doc: Transformation) -> str:
+    """Return a dataset as that of the outputs will be. Raises Refused where it can be none."""
+    text = str(outputs_dataset(group, ID_MAX, doc))
+    if doc.job.data is not None and any(not one.did for one in doc.job.data.outputs):
+        try:
+            Did.parse(text, "outputs_dataset")
+        except NotRight as why:
+            raise Refused(
+                Code.INVALID, f"document.{why}: name one", field="document.outputs_dataset"
+            ) from None
+    return text
