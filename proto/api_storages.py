@@ -15,6 +15,7 @@ class StorageView(_Out, frozen=True):
     readable: bool = False
     writable: bool = False
     default: bool = False
+    any_path: bool = False
     transfers_max: int = 0
     trouble: str = ""  # what is wrong with its file; what is said beside it stays in force
 

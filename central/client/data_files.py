@@ -27,7 +27,7 @@ from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
 if TYPE_CHECKING:
     from .client import AsyncClient
 
-FOLDER: Final = "put"  # on storages: below it lies what people have stored
+FOLDER: Final = "put"  # of a community on storages: below it lies what people have stored
 TOLD_MAX: Final = 20  # files of which it is said why they were not fetched
 _STATES: Final = {
     FileState.AVAILABLE: "no storage that is in force has it",
@@ -94,7 +94,8 @@ async def _put_file(
         raise Invalid("invalid", str(why), why.field) from None
     target = await _storage_for(client, storage)
     sums = await asyncio.to_thread(sums_of, path)
-    place = f"{FOLDER}/{uuid.uuid4().hex}/{did.rpartition(':')[2].rpartition('/')[2]}"
+    community = (await client.whoami()).community
+    place = f"{community}/{FOLDER}/{uuid.uuid4().hex}/{did.rpartition(':')[2].rpartition('/')[2]}"
     if not is_good_path(place):
         raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
     has_copy = await _has_copy(client, did, sums, target.name)
@@ -270,5 +271,5 @@ async def _drop(storage: StorageView, path: str) -> None:
     """Take back a copy that nobody knows, as far as that goes."""
     with suppress(StorageTrouble):
         await asyncio.to_thread(remove, storage, path)
-        if path.count("/") == 2:  # its folder is of this one file alone
+        if path.count("/") == 3:  # its folder is of this one file alone
             await asyncio.to_thread(remove_folder, storage, path.rpartition("/")[0])

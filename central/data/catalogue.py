@@ -29,6 +29,7 @@ from pilotage.proto.api_data import (
     MetadataRequest,
     Refusal,
     RegisterRequest,
+    ReplicaItem,
     Replicas,
     ReplicaView,
 )
@@ -166,12 +167,26 @@ class CatalogueService:
             did = Did.parse(one.did)
             if not right.takes(did.scope):
                 raise NotRight("did", one.did, right.refusal(did.scope))
-            for copy in one.replicas:
-                self._check_storage(copy.storage)
-            return _new_file(one, did, owner.owner_id, own=right.own)
+            copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
+            return _new_file(one, did, copies, owner.owner_id, own=right.own)
 
         files = judged.each(made)
         return judged.reply(await self._catalogue.register(community, files))
+
+    def _copy(self, community: str, copy: ReplicaItem, did: Did) -> NewReplica:
+        """Return a copy as it is registered. Raises NotRight.
+
+        Communities share storages, and pilots read whatever the catalogue names.
+        """
+        self._check_storage(copy.storage)
+        entry = self._storages.book.storages.get(copy.storage)
+        is_below = entry is not None and not entry.any_path
+        path = copy.path or (f"{community}/{did.name}" if is_below else did.name)
+        check_path(path, "replicas.path")
+        if is_below and not path.startswith(f"{community}/"):
+            right = f"one below {community}/: others have files on {copy.storage} too, unless its "
+            raise NotRight("replicas.path", path, f"{right}operator says any_path")
+        return NewReplica(storage=copy.storage, path=path)
 
     def _check_storage(self, name: str) -> None:
         """Refuse a storage that is not there. Where there is none at all, copies lie elsewhere."""
@@ -381,12 +396,9 @@ def _result(outcome: Outcome) -> ItemResult:
     return ItemResult.CHANGED if outcome.changed else ItemResult.SAME
 
 
-def _new_file(one: FileItem, did: Did, owner_id: int, *, own: bool) -> NewFile:
-    copies: list[NewReplica] = []
-    for copy in one.replicas:
-        path = copy.path or did.name
-        check_path(path, "replicas.path")
-        copies.append(NewReplica(storage=copy.storage, path=path))
+def _new_file(
+    one: FileItem, did: Did, copies: tuple[NewReplica, ...], owner_id: int, *, own: bool
+) -> NewFile:
     if not one.adler32 and not one.sha256:
         raise NotRight("adler32", "", "a checksum: adler32 or sha256")
     return NewFile(
@@ -395,7 +407,7 @@ def _new_file(one: FileItem, did: Did, owner_id: int, *, own: bool) -> NewFile:
         adler32=one.adler32,
         sha256=one.sha256,
         metadata=checked_metadata(one.metadata),
-        replicas=tuple(copies),
+        replicas=copies,
         datasets=tuple(Did.parse(text, "datasets") for text in one.datasets),
         owner_id=owner_id,
         own=own,

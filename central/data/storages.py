@@ -44,6 +44,7 @@ class StorageEntry(
     readable: bool = True  # false: nothing is read from it
     writable: bool = True  # false: nothing is written to it
     default: bool = False  # outputs that name no storage go to those of which this is true
+    any_path: bool = False  # true: people register copies anywhere; false: below COMMUNITY/ alone
     transfers_max: Annotated[int, Meta(ge=1, le=10_000)] = 10  # by which rules write to it at once
 
 

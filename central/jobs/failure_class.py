@@ -28,7 +28,7 @@ _MEMORY_WORDS: Final = re.compile(
 )
 # What the pilot says where no other node has more of a file: `stage_in` and the catalogue.
 _NO_COPY: Final = re.compile(
-    r"it is (lost|removed|not there)\b|its (adler32|sha256) is|and the file has", re.IGNORECASE
+    r"it is (lost|removed|not there)\b|its (adler32|sha256) is|that the file has", re.IGNORECASE
 )
 _NODE_WORDS: Final = re.compile(
     r"no space left|the disk has|resource temporarily unavailable|cannot allocate memory"

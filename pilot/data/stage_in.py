@@ -95,13 +95,16 @@ class Fetch:
 
 
 def difference(file: DataFile, found: Sums) -> str:
-    """Say in what a copy differs from what the catalogue says; empty: in nothing."""
+    """Say in what a copy differs from what the catalogue says; empty: in nothing.
+
+    What was found is not told: it may be somebody else's file that lies there.
+    """
     if found.size_bytes != file.size_bytes:
-        return f"it has {found.size_bytes} bytes, and the file has {file.size_bytes}"
+        return f"it has not the {file.size_bytes} bytes that the file has"
     for name in ("adler32", "sha256"):
         should, is_ = getattr(file, name), getattr(found, name)
         if should and should != is_:
-            return f"its {name} is {is_}, and that of the file is {should}"
+            return f"its {name} is not that of the file, {should}"
     return ""
 
 

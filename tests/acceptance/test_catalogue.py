@@ -40,7 +40,7 @@ def an_item(run: int, **metadata: object) -> FileItem:
         bytes=len(text),
         adler32=f"{zlib.adler32(text):08x}",
         metadata={"run": run, "particle": "gamma" if run % 2 else "proton", **metadata},
-        replicas=(ReplicaItem(storage="near", path=f"raw/run{run}.h5"),),
+        replicas=(ReplicaItem(storage="near", path=f"local/raw/run{run}.h5"),),
     )
 
 
@@ -109,9 +109,9 @@ def test_copies_and_metadata_change_and_files_go(central: RunningCentral) -> Non
 def test_a_rule_makes_the_copies_that_are_missing(central: RunningCentral, folder: Path) -> None:
     client = central.client
     central.pilot("PIC")
-    (folder / "near" / "raw").mkdir()
+    (folder / "near" / "local" / "raw").mkdir(parents=True)
     for run in range(2):
-        (folder / "near" / "raw" / f"run{run}.h5").write_text(f"photons of run {run}\n")
+        (folder / "near" / "local" / "raw" / f"run{run}.h5").write_text(f"photons of run {run}\n")
     client.register_files([an_item(run) for run in range(2)])
 
     rule = client.add_rule(["near", "far"], query={"run": {"<": 2}}, copies=2)

@@ -63,7 +63,7 @@ class Rig:
         data = folder / "central" / "central"
         (data / "storages").mkdir(parents=True)
         data.chmod(0o700)
-        text = f"type: http\nurl: {self.web.url}/ctao\ndefault: true\n"
+        text = f"type: http\nurl: {self.web.url}/ctao\ndefault: true\nany_path: true\n"
         (data / "storages" / "web.yaml").write_text(text)
         (self.web.files / "ctao").mkdir()
         self.central: RunningCentral = stack.enter_context(

@@ -24,7 +24,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 64; }}
 http {{
-    split_clients $request_id $refused {{ {refuses}% 1; * ""; }}
+    split_clients $request_id $refused {{ {refuses}* ""; }}
     access_log {folder}/access.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/unused;
@@ -71,7 +71,7 @@ class Nginx:
             folder=self.folder,
             port=self.port,
             root=self.files,
-            refuses=self._refuses,
+            refuses=f"{self._refuses}% 1; " if self._refuses else "",  # 0% is none for it
             full_put="on" if self._makes_folders else "off",
             user="user root;",  # as who we are; others have no right to change it
         )

@@ -201,6 +201,39 @@ async def test_a_storage_with_another_name_is_refused_where_there_are_some() -> 
     assert "did you mean 'pic-disk'" in replies[2].refused[0].message
 
 
+@pytest.mark.parametrize(
+    ("path", "any_path", "lies"),
+    [
+        ("", False, "ctao/a"),
+        ("ctao/raw/a", False, "ctao/raw/a"),
+        ("lhcb/secret", False, None),
+        ("ctao-b/secret", False, None),
+        ("ctao", False, None),
+        ("raw/a", True, "raw/a"),
+        ("", True, "a"),
+    ],
+)
+async def test_a_community_registers_copies_below_its_own_folder(
+    path: str, any_path: bool, lies: str | None
+) -> None:
+    world, storages = World(), Storages()
+    entry = StorageEntry(type="file", url="file:///x", any_path=any_path)
+    storages.book = StorageBook(storages={"disk": entry})
+    world.service = CatalogueService(
+        EmbeddedCatalogue(world.store, FakeClock()),
+        Owners(world.store, "here"),
+        world.log,
+        storages,
+    )
+    reply = await world.register(ADA, "users:a", replicas=(ReplicaItem(storage="disk", path=path),))
+
+    if lies is None:
+        assert "one below ctao/" in reply.refused[0].message
+    else:
+        found = await world.service.file(ADA, "users:a")
+        assert [copy.path for copy in found.replicas] == [lies]
+
+
 async def test_pages_follow_each_other_and_a_wrong_place_is_refused() -> None:
     world = World()
     names = [f"users:f{n}" for n in range(7)]

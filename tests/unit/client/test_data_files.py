@@ -9,9 +9,11 @@ import pytest
 
 from pilotage.central.client.data_files import OfDataFiles
 from pilotage.central.client.errors import FileThere, Invalid, NoCopy, NotFound
+from pilotage.proto.api import WhoAmI
 from pilotage.proto.api_data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.claims import Role
 
 PHOTONS = b"photons of run 8\n"
 
@@ -41,6 +43,17 @@ class Client(OfDataFiles):
         if did not in self.known:
             raise NotFound("not-found", f"there is no file {did}")
         return self.known[did]
+
+    async def whoami(self) -> WhoAmI:
+        return WhoAmI(
+            subject="ada",
+            issuer="here",
+            name="Ada",
+            community="ctao",
+            groups=("users",),
+            role=Role.USER,
+            expires_in_s=60.0,
+        )
 
     async def storages(self) -> StorageList:
         url = self.folder.as_uri()
@@ -142,4 +155,4 @@ async def test_what_the_central_refuses_leaves_nothing_on_the_storage(
     with pytest.raises(Invalid, match="one of your groups"):
         await client.put_file(source, "others:a.h5")
     assert len(client.registered) == 1
-    assert list((client.folder / "put").iterdir()) == []
+    assert list((client.folder / "ctao" / "put").iterdir()) == []

@@ -315,11 +315,12 @@ def test_a_storage_that_is_away_is_waited_for_and_not_for_ever(rig: Rig) -> None
 
 def test_copies_that_are_all_bad_end_the_job_with_a_word_that_names_the_file(rig: Rig) -> None:
     rig.storage.files[Place("fake://A", "data/run1")] = b"PHOTONS\n"
-    with pytest.raises(NoData, match="ctao:run1: A: its adler32 is") as raised:
+    with pytest.raises(NoData, match="ctao:run1: A: its adler32 is not that of the file") as raised:
         rig.bring(data_file("A"))
 
     assert raised.value.how is How.NO_START
     assert [(one.did, one.storage) for one in rig.data.bad(70)] == [("ctao:run1", "A")]
+    assert f"{zlib.adler32(b'PHOTONS' + bytes([10])):08x}" not in str(raised.value)  # not theirs
 
 
 @pytest.mark.parametrize("path", ["../x", "/tmp/x", "a/../../x", ""])
