@@ -82,7 +82,7 @@ def _of_step(rule: Any, step: str) -> Any:
     if not is_mapping(rule):
         return rule
     name = f"{rule.get('name', '')}"
-    when = rule.get("when") or {}
+    when: Any = rule.get("when") or {}
     return {
         **rule,
         "name": f"{step}: {name}"[:NAME_MAX] if name else name,

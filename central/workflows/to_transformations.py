@@ -80,10 +80,10 @@ def _of_tasks(
 ) -> Iterator[tuple[Place, str]]:
     """Yield why the tasks of a step cannot be made on pilots."""
     ports = _file_ports(workflow, step)
-    if step.scatter and (len(step.scatter) > 1 or step.scatter[0] not in ports):
-        values = [port for port in step.scatter if port not in ports]
-        what = f"the values of {values[0]}" if values else f"several ports, {step.scatter[0]} first"
-        yield ("scatter",), f"a task for each of {what}, {ALONE}: write the step with `for`"
+    values = [port for port in step.scatter if port not in ports]
+    if values or len(step.scatter) > 1:
+        what = f"the values of {values[0]}" if values else " and ".join(step.scatter)
+        yield ("scatter",), f"a task for each of {what} {ALONE}: write the step with `for`"
     if step.tasks > 1 and ports:
         why = f"{step.tasks} tasks that each take all files of {ports[0]}, {ALONE}"
         yield ("tasks",), why

@@ -149,7 +149,7 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
     }
     said = [str(one) for one in faults]
     assert said[0] == (
-        "step a: scatter: a task for each of the values of w, works only in a run on one machine: "
+        "step a: scatter: a task for each of the values of w works only in a run on one machine: "
         "write the step with `for`"
     )
     assert "step d: job.command[1]: {o} works only in a run on one machine: say {inputs} alone; "\

@@ -1,0 +1,1 @@
+"""Productions: workflows that run on pilots, as linked transformations that are one thing."""

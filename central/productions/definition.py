@@ -1,0 +1,144 @@
+"""What a production runs, packed so that it can run anew: the same bytes give the same jobs. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pilotage.proto.api_productions import Written
+from pilotage.proto.catalogue import KeyType
+from pilotage.proto.job import Input
+from pilotage.proto.problems import Code
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.wording import short
+from pilotage.proto.workflow import Workflow
+
+from ..errors import Refused
+from ..transformations.resolving import Parent, check_document, resolved
+from ..workflows import graph
+from ..workflows.check import check
+from ..workflows.to_transformations import obstacles, to_transformations
+
+FAULTS_SHOWN: int = 20
+NAME_MAX: int = 128  # of a transformation
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A workflow with all of its files: types of elements resolved, parameters chosen."""
+
+    workflow: Workflow
+    files: dict[str, Input] = {}  # that travel with jobs, by their path in the workflow
+    images: dict[str, str] = {}  # digests, as far as they were known
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a production to be looked at alone."""
+
+    written: Written = Written()
+    version: str = ""  # of pilotage
+
+
+class Laid(NamedTuple):
+    """A step as it is stored."""
+
+    step: str
+    parents: tuple[int, ...]  # places of the steps that feed it
+    transformation_id: int
+    doc: Transformation
+
+
+_decode = msgspec.json.Decoder(Definition).decode
+_details = msgspec.json.Decoder(Details).decode
+
+
+def packed(definition: Definition) -> tuple[bytes, str]:
+    """Return the definition as it is stored, and the SHA-256 of that."""
+    ordered = msgspec.structs.replace(
+        definition,
+        files=dict(sorted(definition.files.items())),
+        images=dict(sorted(definition.images.items())),
+    )
+    body = msgspec.json.encode(ordered)
+    return body, hashlib.sha256(body).hexdigest()
+
+
+def unpacked(body: bytes) -> Definition:
+    """Return what was packed."""
+    return _decode(body)
+
+
+def details_of(body: bytes) -> Details:
+    """Return what is only looked at."""
+    return _details(body)
+
+
+def check_definition(definition: Definition) -> None:
+    """Raise Refused, with all that is wrong, where a definition cannot run on pilots."""
+    workflow = definition.workflow
+    faults = check(workflow) or obstacles(workflow)
+    if faults:
+        lines = [str(fault) for fault in faults[:FAULTS_SHOWN]]
+        if len(faults) > FAULTS_SHOWN:
+            lines.append(f"and {len(faults) - FAULTS_SHOWN} more")
+        first = faults[0]
+        path = ["workflow", *(("steps", first.step) if first.step else ()), *first.place]
+        raise Refused(Code.INVALID, "\n".join(lines), field=".".join(map(str, path)))
+    named = {path for step in workflow.steps.values() for path in step.files}
+    for name, step in workflow.steps.items():
+        for path in step.files:
+            if path not in definition.files:
+                why = f"step {name}: files: {short(path)!r} was not uploaded with the workflow"
+                raise Refused(Code.INVALID, why, field="files")
+    for path in definition.files:
+        if path not in named:
+            why = f"files: no step names {short(path)!r}"
+            raise Refused(Code.INVALID, why, field="files")
+
+
+def documents(definition: Definition, name: str) -> dict[str, Transformation]:
+    """Return the document of each step, parents first, as those of a production of that name."""
+    workflow = msgspec.structs.replace(definition.workflow, name=name)
+    found: dict[str, Transformation] = {}
+    for step, doc in to_transformations(workflow).items():
+        if len(doc.name) > NAME_MAX:
+            why = f"step {step}: {short(doc.name)!r} is longer than {NAME_MAX} characters"
+            raise Refused(Code.INVALID, f"{why}: take a shorter name", field="name")
+        inputs = tuple(definition.files[path] for path in workflow.steps[step].files)
+        job = msgspec.structs.replace(doc.job, inputs=inputs)
+        found[step] = msgspec.structs.replace(doc, job=job)
+    return found
+
+
+def laid(
+    definition: Definition,
+    docs: Mapping[str, Transformation],
+    *,
+    group: str,
+    first_id: int,
+    keys: Mapping[str, KeyType],
+) -> list[Laid]:
+    """Return the steps as they are stored, with ids from `first_id` on in place of names.
+
+    Raises Refused with the step and what is wrong in it.
+    """
+    places = {step: place for place, step in enumerate(docs)}
+    parents = {doc.name: Parent(first_id + places[step], group, doc) for step, doc in docs.items()}
+    found: list[Laid] = []
+    for step, doc in docs.items():
+        try:
+            whole = resolved(doc, keys, parents)
+            check_document(whole, group, keys)
+        except Refused as why:
+            field = f"workflow.steps.{step}"
+            raise Refused(why.code, f"step {step}: {why.message}", field=field) from None
+        fed_by = tuple(places[one] for one in graph.parents(definition.workflow, step))
+        found.append(Laid(step, fed_by, first_id + places[step], whole))
+    return found
+
+
+def shown_definition(definition: Definition) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the workflow and the files as plain values."""
+    workflow: dict[str, Any] = msgspec.to_builtins(definition.workflow)
+    files: dict[str, Any] = msgspec.to_builtins(definition.files)
+    return workflow, files

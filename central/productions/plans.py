@@ -1,0 +1,312 @@
+"""What an action changes: the move of a production with those of its steps. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.nearest import unknown
+from pilotage.proto.problems import Code
+from pilotage.proto.production_states import ProductionEvent, ProductionState, next_production
+from pilotage.proto.transformation_states import (
+    TransformationEvent,
+    TransformationState,
+    next_transformation,
+)
+
+from ..errors import Refused
+from ..store.productions import Extension, ProductionMove, ProductionRow, StepRow
+from ..store.transformations import TransformationMove
+from .states import CLOSES, below, revivals
+
+P, E = ProductionState, ProductionEvent
+S, V = TransformationState, TransformationEvent
+
+_SAME: Final = {
+    A.START: (P.ACTIVE,),
+    A.PAUSE: (P.PAUSED,),
+    A.RESUME: (P.ACTIVE,),
+    A.STOP: (P.STOPPED,),
+    A.ARCHIVE: (P.ARCHIVED,),
+    A.CLEAN: (P.CLEANING, P.CLEANED),
+}
+_EVENTS: Final = {
+    A.START: E.START,
+    A.PAUSE: E.PAUSE,
+    A.RESUME: E.RESUME,
+    A.STOP: E.STOP,
+    A.ARCHIVE: E.ARCHIVE,
+    A.CLEAN: E.CLEAN,
+}
+# Steps that an action moves, by their state; the others stay as they are.
+_OF_STEPS: Final = {
+    A.START: {S.NEW: V.START},
+    A.PAUSE: {S.ACTIVE: V.PAUSE, S.COMPLETING: V.PAUSE},
+    A.RESUME: {S.NEW: V.START, S.PAUSED: V.RESUME, S.STOPPED: V.RESUME},
+    A.STOP: {S.ACTIVE: V.STOP, S.PAUSED: V.STOP, S.COMPLETING: V.STOP},
+    A.ARCHIVE: {S.COMPLETED: V.ARCHIVE, S.STOPPED: V.ARCHIVE},
+    A.CLEAN: {one: V.CLEAN for one in S if one not in (S.CLEANING, S.CLEANED)},
+}
+_PAST: Final = {
+    A.START: "started",
+    A.PAUSE: "paused",
+    A.RESUME: "resumed",
+    A.STOP: "stopped",
+    A.ARCHIVE: "archived",
+    A.CLEAN: "cleaned",
+}
+
+
+@dataclass
+class Plan:
+    """What is written at once; without a move there is nothing to do."""
+
+    move: ProductionMove | None = None
+    steps: list[TransformationMove] = field(default_factory=list[TransformationMove])
+    extensions: list[Extension] = field(default_factory=list[Extension])
+    did: list[str] = field(default_factory=list[str])
+
+
+def planned(
+    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, *, at: float
+) -> Plan:
+    """Return what start, pause, resume, stop, archive, clean, complete or extend change.
+
+    Raises Refused where it cannot be.
+    """
+    if action.action is A.EXTEND:
+        return _extend(row, steps, action, at)
+    if action.action is A.COMPLETE:
+        return _complete(row, steps, action, at)
+    return _move(row, steps, action, at)
+
+
+def step_named(steps: Sequence[StepRow], name: str) -> StepRow:
+    """Return the step of that name. Raises Refused with the nearest one."""
+    for one in steps:
+        if one.step == name:
+            return one
+    why = unknown(name, [one.step for one in steps], what="step")
+    raise Refused(Code.INVALID, f"step: {why}", field="step")
+
+
+# -- all steps ----------------------------------------------------------------------------------
+
+
+def _move(
+    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
+) -> Plan:
+    what = action.action
+    if what is A.RESUME and row.state is P.NEW:
+        what = A.START
+    plan = Plan()
+    if what is A.ARCHIVE:
+        _check_ended(steps)
+    new = row.state if row.state in _SAME[what] else _next(row, _EVENTS[what])
+    reason = action.reason or f"{_PAST[what]} with production {row.name}"
+    for one in steps:
+        event = _OF_STEPS[what].get(one.row.state)
+        if event is None:
+            continue
+        move = TransformationMove(
+            transformation_id=one.row.transformation_id,
+            old=one.row.state,
+            new=next_transformation(one.row.state, event),
+            reason="" if event in (V.START, V.RESUME) else reason,
+            at=at,
+            judge_anew=event is V.RESUME,
+            seed_anew=one.row.state is S.STOPPED and event is V.RESUME,
+        )
+        plan.steps.append(move)
+        plan.did.append(f"step {one.step} {_PAST[what]}")
+    if new is not row.state or plan.steps:
+        plan.move = _moved(row, new, action.reason, at)
+    return plan
+
+
+def _check_ended(steps: Sequence[StepRow]) -> None:
+    ended = (S.COMPLETED, S.STOPPED, S.ARCHIVED, S.CLEANED)
+    for one in steps:
+        if one.row.state not in ended:
+            why = f"step {one.step} is {one.row.state.value}: stop the production first"
+            raise Refused(Code.ILLEGAL_STATE, why, field="action")
+
+
+# -- some steps ---------------------------------------------------------------------------------
+
+
+def _complete(
+    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
+) -> Plan:
+    """Close steps that look for files: the engine moves them on when it has seen what is there."""
+    if row.state not in (P.ACTIVE, P.PAUSED):
+        raise _cannot(row, "completed")
+    if action.step is not None:
+        some = [step_named(steps, action.step)]
+        if some[0].row.tasks_wanted:
+            why = f"step {action.step} takes no files: it completes when all of its tasks ended"
+            raise Refused(Code.ILLEGAL_STATE, why, field="step")
+    else:
+        some = [one for one in steps if not one.parents and not one.row.tasks_wanted]
+        if not some:
+            why = "no step looks for files of the catalogue: it completes by itself"
+            raise Refused(Code.ILLEGAL_STATE, why, field="action")
+    plan = Plan()
+    for one in some:
+        if one.row.closing or one.row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
+            continue
+        its = one.row
+        plan.steps.append(
+            TransformationMove(
+                transformation_id=its.transformation_id,
+                old=its.state,
+                new=its.state,
+                reason=its.reason,
+                at=at,
+                closing=True,
+            )
+        )
+        plan.did.append(f"step {one.step} takes no more files than those that are there")
+    if plan.steps:
+        plan.move = _moved(row, row.state, action.reason or row.reason, at)
+    return plan
+
+
+def _extend(
+    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
+) -> Plan:
+    """More tasks of a step without inputs; others look for inputs again, and so do those below."""
+    new = _next(row, E.MORE)
+    plan = Plan()
+    if action.step is None:
+        if action.tasks:
+            raise Refused(Code.INVALID, "step: say which step makes more tasks", field="step")
+        some = [one for one in steps if not one.parents and not one.row.tasks_wanted]
+        if not some:
+            why = "step: none looks for files of the catalogue: say which one makes more tasks"
+            raise Refused(Code.INVALID, why, field="step")
+    else:
+        some = [step_named(steps, action.step)]
+    for one in some:
+        if one.row.tasks_wanted:
+            plan.extensions += _extension(one, action)
+            plan.did += [f"step {one.step} makes {it.new - it.old} more" for it in plan.extensions]
+        else:
+            if action.tasks:
+                why = f"tasks: the inputs of step {one.step} say how many tasks it has"
+                raise Refused(Code.INVALID, why, field="tasks")
+            plan.did.append(f"step {one.step} looks for files again")
+    revive(plan, row, steps, some, at)
+    plan.move = _moved(row, new, action.reason, at)
+    return plan
+
+
+def _extension(one: StepRow, action: ProductionAction) -> list[Extension]:
+    if not action.tasks:
+        why = f"tasks: step {one.step} takes no files: say how many tasks more"
+        raise Refused(Code.INVALID, why, field="tasks")
+    if action.tasks == one.row.tasks_wanted:
+        return []
+    if action.was != one.row.tasks_wanted or action.tasks < action.was:
+        raise Refused(
+            Code.ILLEGAL_STATE,
+            f"tasks: step {one.step} has {one.row.tasks_wanted} to make now, not {action.was}, "
+            f"and {action.tasks} must be more: look again, then repeat",
+            field="tasks",
+        )
+    one_id = one.row.transformation_id
+    return [Extension(transformation_id=one_id, old=action.was, new=action.tasks)]
+
+
+def more(
+    row: ProductionRow,
+    steps: Sequence[StepRow],
+    some: Sequence[StepRow],
+    *,
+    reason: str,
+    at: float,
+) -> Plan:
+    """Return what makes some steps work again, and those below them."""
+    plan = Plan()
+    revive(plan, row, steps, some, at, seed_anew=False)
+    if plan.steps or row.state is P.COMPLETED:
+        plan.move = _moved(row, _next(row, E.MORE), reason, at)
+    return plan
+
+
+def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> Plan:
+    """Return what steps have to be revived because those that feed them work again."""
+    plan = Plan()
+    for one in revivals(steps):
+        plan.steps.append(_revived(row, one, at, seed_anew=True))
+    if plan.steps:
+        plan.move = _moved(row, row.state, row.reason, at)
+    return plan
+
+
+def revive(
+    plan: Plan,
+    row: ProductionRow,
+    steps: Sequence[StepRow],
+    some: Sequence[StepRow],
+    at: float,
+    *,
+    seed_anew: bool = True,
+) -> None:
+    """Add what makes steps work again, and those below that had closed."""
+    for one in some:
+        looks = seed_anew and not one.row.tasks_wanted
+        if one.row.state is S.PAUSED and row.state is P.ACTIVE and not seed_anew:
+            plan.did.append(f"step {one.step} is resumed: {one.row.reason or 'it was paused'}")
+        elif one.row.state not in CLOSES and not looks:
+            continue
+        if one.row.state not in (S.ARCHIVED, S.CLEANING, S.CLEANED):
+            plan.steps.append(_revived(row, one, at, seed_anew=looks, resume=not seed_anew))
+    for one in below(steps, some):
+        if one.row.state in CLOSES:
+            plan.steps.append(_revived(row, one, at, seed_anew=True))
+            plan.did.append(f"step {one.step} goes on with what comes of that")
+
+
+def _revived(
+    row: ProductionRow, one: StepRow, at: float, *, seed_anew: bool, resume: bool = False
+) -> TransformationMove:
+    """Return the move of a step that gets more work, to where its production stands."""
+    event = V.RESUME if resume and one.row.state is S.PAUSED else V.MORE
+    if one.row.state is S.PAUSED and row.state is not P.ACTIVE:
+        event = V.MORE
+    new = next_transformation(one.row.state, event)
+    if new is S.ACTIVE and row.state is P.PAUSED:
+        new = next_transformation(new, V.PAUSE)
+    elif new is S.ACTIVE and row.state is P.STOPPED:
+        new = next_transformation(new, V.STOP)
+    return TransformationMove(
+        transformation_id=one.row.transformation_id,
+        old=one.row.state,
+        new=new,
+        reason="" if new is S.ACTIVE else one.row.reason,
+        at=at,
+        closing=False if seed_anew else None,
+        seed_anew=seed_anew,
+        judge_anew=event is V.RESUME,
+    )
+
+
+def _moved(row: ProductionRow, new: ProductionState, reason: str, at: float) -> ProductionMove:
+    return ProductionMove(
+        production_id=row.production_id, old=row.state, new=new, reason=reason, at=at
+    )
+
+
+def _next(row: ProductionRow, event: ProductionEvent) -> ProductionState:
+    try:
+        return next_production(row.state, event)
+    except IllegalTransition as why:
+        raise Refused(Code.ILLEGAL_STATE, f"{why}", field="action") from None
+
+
+def _cannot(row: ProductionRow, what: str) -> Refused:
+    said = f"a production that is {row.state.value} cannot be {what}"
+    return Refused(Code.ILLEGAL_STATE, said, field="action")

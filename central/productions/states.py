@@ -1,0 +1,60 @@
+"""What the states of its steps mean for a production. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pilotage.proto.production_states import ProductionEvent, ProductionState
+from pilotage.proto.transformation_states import TransformationState
+
+from ..store.productions import StepRow
+
+P = ProductionState
+S = TransformationState
+
+# Of a step of which nothing more will come.
+OVER: Final = frozenset({S.COMPLETED, S.ARCHIVED, S.CLEANING, S.CLEANED})
+CLOSES: Final = frozenset({S.COMPLETING, S.COMPLETED})  # because its parents had completed
+
+
+def verdict(state: ProductionState, steps: Sequence[StepRow]) -> tuple[ProductionEvent, str] | None:
+    """Return what happens to a production because of its steps, and why; None: nothing does."""
+    left = [one for one in steps if one.row.state not in OVER]
+    if state is P.ACTIVE and not left:
+        return ProductionEvent.ALL_COMPLETED, _said(steps)
+    if state is P.COMPLETED and left:
+        return ProductionEvent.MORE, f"step {left[0].step} has more work"
+    if state is P.CLEANING and all(one.row.state is S.CLEANED for one in steps):
+        return ProductionEvent.EMPTIED, ""
+    return None
+
+
+def _said(steps: Sequence[StepRow]) -> str:
+    """Return what steps say of inputs that were left."""
+    return "; ".join(f"step {one.step}: {one.row.reason}" for one in steps if one.row.reason)[:500]
+
+
+def revivals(steps: Sequence[StepRow]) -> list[StepRow]:
+    """Return the steps that have closed, while one that feeds them works again: more will come.
+
+    What a person has closed stays so.
+    """
+    works = {one.place for one in steps if one.row.state not in OVER}
+    found: list[StepRow] = []
+    for one in steps:  # parents come first
+        fed = any(place in works for place in one.parents)
+        if fed and one.row.state in CLOSES and not one.row.closing:
+            found.append(one)
+            works.add(one.place)
+    return found
+
+
+def below(steps: Sequence[StepRow], of: Sequence[StepRow]) -> list[StepRow]:
+    """Return all steps that some feed, over others too, in order."""
+    fed = {one.place for one in of}
+    found: list[StepRow] = []
+    for one in steps:
+        if any(place in fed for place in one.parents):
+            fed.add(one.place)
+            found.append(one)
+    mine = {one.place for one in of}
+    return [one for one in found if one.place not in mine]
