@@ -116,14 +116,14 @@ def graph(
     from ..workflows import draw
 
     workflow = _read(file, chosen, types).workflow
-    counts = None if run is None else _counts(run, tuple(workflow.steps))
+    nodes = None if run is None else draw.of_counts(_counts(run, tuple(workflow.steps)))
     if svg is not None:
         try:
-            svg.write_text(draw.as_svg(workflow, counts), encoding="utf-8")
+            svg.write_text(draw.as_svg(workflow, nodes), encoding="utf-8")
         except OSError as why:
             raise UsageError(f"{svg}: {why.strerror or why}") from None
         return Exit.OK
-    print_line("\n".join(draw.as_text(workflow, counts)))
+    print_line("\n".join(draw.as_text(workflow, nodes)))
     return Exit.OK
 
 

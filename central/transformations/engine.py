@@ -130,7 +130,7 @@ class Engine:
                 busy |= await self._make(one)
         for one in list(self._lives.values()):
             if one.look:
-                done = bool(one.parents()) and one.complete == one.parents()
+                done = bool(one.parents()) and one.complete >= one.parents()
                 await self._ending.review(one, parents_done=done)
         stale = [one.id for one in self._lives.values() if one.stale]
         for one_id in stale:

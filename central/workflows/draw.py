@@ -1,7 +1,8 @@
 """The graph of a workflow as text for a terminal and as SVG, with how far each step is. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 from xml.sax.saxutils import escape
 
 from pilotage.proto.workflow import Workflow
@@ -9,9 +10,12 @@ from pilotage.proto.workflow import Workflow
 from . import graph
 from .flow import Counts
 
-WIDTH, HEIGHT = 190, 44  # of the box of a step, in pixels
-APART_X, APART_Y, MARGIN = 70, 16, 16
-NAME_MAX: Final = 26  # characters of a name that fit into a box
+WIDTH, HEIGHT = 210, 46  # of the box of a step, in pixels
+APART_X, APART_Y, MARGIN = 50, 16, 16
+LINE: Final = 17  # of a text below the graph
+NAME_MAX: Final = 30  # characters of a name that fit into a box
+WORDS_MAX: Final = 34
+OTHERS_MAX: Final = 3  # parents that are named behind `+`
 BAR: Final = 20  # characters
 
 _STYLE: Final = """
@@ -20,23 +24,59 @@ _STYLE: Final = """
   .box { fill: #f7f7f7; stroke: #888 }
   .done { fill: #b7dfb9 }
   .failed { fill: #efb0b0 }
+  .over { stroke: #3f8f45 }
+  .stands { stroke: #d08a1e; stroke-width: 2.5 }
+  .why { fill: #a06000 }
   .link { fill: none; stroke: #999; stroke-width: 1.3 }
   @media (prefers-color-scheme: dark) {
     text { fill: #eee } .count { fill: #aaa } .box { fill: #2a2a2a; stroke: #777 }
-    .done { fill: #2f6b33 } .failed { fill: #7c2d2d }
+    .done { fill: #2f6b33 } .failed { fill: #7c2d2d } .why { fill: #e0b060 }
   }
 """
 
 
-def as_text(workflow: Workflow, counts: Mapping[str, Counts] | None = None) -> list[str]:
-    """Return the graph as lines: each step below the last of its parents, the others behind `+`."""
+@dataclass(frozen=True)
+class Node:
+    """How far a step is, as it is drawn."""
+
+    words: str
+    done: float = 0.0  # which part, from 0 to 1
+    failed: float = 0.0
+    look: Literal["", "over", "stands"] = ""
+    why: str = ""  # it stands
+
+
+Nodes = Mapping[str, Node]
+
+
+def of_counts(counts: Mapping[str, Counts]) -> Nodes:
+    """Return how steps of a run on one machine are drawn."""
+    return {name: _node(one) for name, one in counts.items()}
+
+
+def as_text(workflow: Workflow, nodes: Nodes | None = None) -> list[str]:
+    """Return the graph as lines: each step below the last of its parents, the others behind `+`.
+
+    Below it stands what the steps wait for that stand.
+    """
     rows = _rows(workflow)
-    if counts is None:
+    if nodes is None:
         return [text for text, _ in rows]
     width = max(len(text) for text, _ in rows)
     return [
-        f"{text.ljust(width)}  {_bar(counts[name])}  {_words(counts[name])}".rstrip()
-        for text, name in rows
+        *(
+            f"{text.ljust(width)}  {_bar(nodes[name])}  {nodes[name].words}".rstrip()
+            for text, name in rows
+        ),
+        *_reasons(workflow, nodes),
+    ]
+
+
+def _reasons(workflow: Workflow, nodes: Nodes) -> list[str]:
+    return [
+        f"{name} stands: {nodes[name].why}"
+        for name in graph.order(workflow)
+        if name in nodes and nodes[name].why
     ]
 
 
@@ -61,7 +101,7 @@ def _rows(workflow: Workflow) -> list[tuple[str, str]]:
     while open_:
         name, lead, inner = open_.pop()
         others = [one for one in graph.parents(workflow, name) if one != tree[name]]
-        rows.append((lead + name + (f"  + {', '.join(others)}" if others else ""), name))
+        rows.append((lead + name + _beside(others), name))
         below = fed.get(name, [])
         for child in reversed(below):
             last = child == below[-1]
@@ -70,28 +110,40 @@ def _rows(workflow: Workflow) -> list[tuple[str, str]]:
     return rows
 
 
-def _bar(counts: Counts) -> str:
-    if not counts.made:
-        return "░" * BAR
-    done = round(BAR * (counts.done + counts.skipped) / counts.made)
-    return "█" * done + "░" * (BAR - done)
+def _beside(others: Sequence[str]) -> str:
+    """Return which parents a step has beside the one that it is shown below."""
+    if not others:
+        return ""
+    shown = ", ".join(others[:OTHERS_MAX])
+    more = len(others) - OTHERS_MAX
+    return f"  + {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def _words(counts: Counts) -> str:
-    """Return in words how far a step is."""
+def _node(counts: Counts) -> Node:
+    """Return how far a step is, in words and parts."""
     if counts.total == 0:
-        return "nothing to do"
-    said = f"{counts.done}/{counts.made} done"
+        return Node("nothing to do", look="over")
     more = [
         f"{count} {word}"
         for count, word in ((counts.failed, "failed"), (counts.skipped, "skipped"))
         if count
     ]
-    return ", ".join([said, *more])
+    made = counts.made or 1
+    return Node(
+        ", ".join([f"{counts.done}/{counts.made} done", *more]),
+        done=(counts.done + counts.skipped) / made,
+        failed=counts.failed / made,
+    )
 
 
-def as_svg(workflow: Workflow, counts: Mapping[str, Counts] | None = None) -> str:
-    """Return the graph as an SVG document, from left to right."""
+def _bar(node: Node) -> str:
+    done = int(BAR * node.done + 1e-9)  # full once all is done, and not before
+    failed = min(BAR - done, round(BAR * node.failed))
+    return "█" * done + "▒" * failed + "░" * (BAR - done - failed)
+
+
+def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
+    """Return the graph as an SVG document, from left to right; what stands is told below it."""
     columns = _columns(workflow)
     tallest = max(map(len, columns))
     places: dict[str, tuple[float, float]] = {}
@@ -101,13 +153,19 @@ def as_svg(workflow: Workflow, counts: Mapping[str, Counts] | None = None) -> st
             x = MARGIN + column * (WIDTH + APART_X)
             places[name] = (x, MARGIN + top + row * (HEIGHT + APART_Y))
     width = 2 * MARGIN + len(columns) * (WIDTH + APART_X) - APART_X
-    height = 2 * MARGIN + tallest * (HEIGHT + APART_Y) - APART_Y
+    below = 2 * MARGIN + tallest * (HEIGHT + APART_Y) - APART_Y
+    reasons = _reasons(workflow, nodes or {})
+    height = below + LINE * len(reasons) + (MARGIN if reasons else 0)
     links = (
         _link(places[parent], places[name])
         for name in workflow.steps
         for parent in graph.parents(workflow, name)
     )
-    boxes = (_box(name, *places[name], (counts or {}).get(name)) for name in workflow.steps)
+    boxes = (_box(name, *places[name], (nodes or {}).get(name)) for name in workflow.steps)
+    texts = (
+        f'<text class="why" x="{MARGIN}" y="{below + LINE * row + 4}">{escape(said)}</text>'
+        for row, said in enumerate(reasons)
+    )
     title = escape(workflow.title or workflow.name)
     return "\n".join(
         [
@@ -117,6 +175,7 @@ def as_svg(workflow: Workflow, counts: Mapping[str, Counts] | None = None) -> st
             f"<style>{_STYLE}</style>",
             *links,
             *boxes,
+            *texts,
             "</svg>\n",
         ]
     )
@@ -150,23 +209,29 @@ def _link(start: tuple[float, float], end: tuple[float, float]) -> str:
     return f'<path class="link" d="{way}"/>'
 
 
-def _box(name: str, x: float, y: float, counts: Counts | None) -> str:
-    shown = name if len(name) <= NAME_MAX else name[: NAME_MAX - 1] + "…"
-    said = "" if counts is None else _words(counts)
+def _box(name: str, x: float, y: float, node: Node | None) -> str:
+    shown = _short(name, NAME_MAX)
+    said = "" if node is None else f"{node.words}{f'. {node.why}' if node.why else ''}"
+    look = f"box {node.look}".strip() if node is not None else "box"
     parts = [
         f'<g transform="translate({x:.0f} {y:.0f})">',
         f"<title>{escape(name)}{': ' if said else ''}{escape(said)}</title>",
-        f'<rect class="box" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
+        f'<rect class="{look}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
     ]
-    if counts is not None and counts.made:
-        done = WIDTH * (counts.done + counts.skipped) / counts.made
-        failed = WIDTH * counts.failed / counts.made
+    if node is not None and node.done + node.failed:
+        done = WIDTH * min(1.0, node.done)
+        failed = min(WIDTH - done, WIDTH * node.failed)
         parts.append(f'<rect class="done" width="{done:.0f}" height="6" y="{HEIGHT - 6}"/>')
         parts.append(
             f'<rect class="failed" x="{done:.0f}" width="{failed:.0f}" height="6" '
             f'y="{HEIGHT - 6}"/>'
         )
     parts.append(f'<text x="10" y="18">{escape(shown)}</text>')
-    if said:
-        parts.append(f'<text class="count" x="10" y="33">{escape(said)}</text>')
+    if node is not None:
+        words = escape(_short(node.words, WORDS_MAX))
+        parts.append(f'<text class="count" x="10" y="34">{words}</text>')
     return "".join([*parts, "</g>"])
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

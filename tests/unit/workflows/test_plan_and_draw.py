@@ -11,6 +11,8 @@ from pilotage.proto.catalogue import parse_query
 
 from .written_here import workflow
 
+ROOT = Path(__file__).parents[3]
+
 DIAMOND = """
     workflow: diamond
     title: a <diamond> & more
@@ -202,9 +204,9 @@ def test_the_graph_as_text(tmp_path: Path) -> None:
         "bright": Counts(0, 0, 0, 0, 0),
         "sum": Counts(),
     }
-    lines = draw.as_text(definition, counts)
+    lines = draw.as_text(definition, draw.of_counts(counts))
     assert lines[0].endswith("████████████████████  7/7 done")
-    assert any(line.endswith("██████████░░░░░░░░░░  2/4 done, 1 failed") for line in lines)
+    assert any(line.endswith("██████████▒▒▒▒▒░░░░░  2/4 done, 1 failed") for line in lines)
     assert any(line.endswith("nothing to do") for line in lines)
 
 
@@ -223,7 +225,9 @@ def test_the_graph_as_svg(tmp_path: Path) -> None:
     definition = workflow(tmp_path, DIAMOND)
 
     plain = ElementTree.fromstring(draw.as_svg(definition))
-    shown = ElementTree.fromstring(draw.as_svg(definition, {"make": Counts(7, 3, 1, 0)}))
+    shown = ElementTree.fromstring(
+        draw.as_svg(definition, draw.of_counts({"make": Counts(7, 3, 1, 0)}))
+    )
 
     space = "{http://www.w3.org/2000/svg}"
     names = [one.text for one in plain.iter(f"{space}text")]
@@ -233,3 +237,45 @@ def test_the_graph_as_svg(tmp_path: Path) -> None:
     assert "3/7 done, 1 failed" in [one.text for one in shown.iter(f"{space}text")]
     boxes = [one.get("transform") for one in plain.iter(f"{space}g")]
     assert len(set(boxes)) == 4
+
+
+def test_what_stands_and_why_is_told_below_the_graph(tmp_path: Path) -> None:
+    definition = workflow(tmp_path, DIAMOND)
+    nodes = {
+        "make": draw.Node("7/7 done", done=1.0, look="over"),
+        "dark": draw.Node("1/4 done, 2 run", done=0.999, failed=0.5),
+        "bright": draw.Node("paused, 0/4 done", look="stands", why="3 of <4> tasks failed"),
+        "sum": draw.Node("0/1 done"),
+    }
+
+    lines = draw.as_text(definition, nodes)
+    assert lines[-1] == "bright stands: 3 of <4> tasks failed"
+    assert "█" * 19 + "▒" in lines[1], "it is not full before all is done"
+    space = "{http://www.w3.org/2000/svg}"
+    drawn = ElementTree.fromstring(draw.as_svg(definition, nodes))
+    texts = [one.text for one in drawn.iter(f"{space}text")]
+    assert texts[-1] == "bright stands: 3 of <4> tasks failed"
+    looks = [one.get("class") for one in drawn.iter(f"{space}rect")]
+    assert looks.count("box stands") == looks.count("box over") == 1
+    plain = ElementTree.fromstring(draw.as_svg(definition))
+    assert float(drawn.get("height", 0)) > float(plain.get("height", 0))
+
+
+def test_forty_eight_steps_are_legible() -> None:
+    """No name is cut, no box lies on another, and no line of the text is longer than a window."""
+    from pilotage.central.workflows.files import read_workflow
+
+    definition = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml").workflow
+    nodes = {name: draw.Node("1 234/5 678 done, 90 failed", 0.5) for name in definition.steps}
+    space = "{http://www.w3.org/2000/svg}"
+    drawn = ElementTree.fromstring(draw.as_svg(definition, nodes))
+
+    assert len(definition.steps) == 48
+    assert max(map(len, draw.as_text(definition, nodes))) <= 170
+    texts = {one.text for one in drawn.iter(f"{space}text")}
+    assert set(definition.steps) <= texts and "1 234/5 678 done, 90 failed" in texts
+    places = [one.get("transform", "") for one in drawn.iter(f"{space}g")]
+    corners = [tuple(map(float, one[10:-1].split())) for one in places]
+    for i, (x, y) in enumerate(corners):
+        for other_x, other_y in corners[:i]:
+            assert abs(x - other_x) >= draw.WIDTH or abs(y - other_y) >= draw.HEIGHT
