@@ -58,6 +58,14 @@ from pilotage.proto.api_data import (
     RuleView,
 )
 from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionActionName,
+    ProductionDetail,
+    ProductionPreview,
+    ProductionReport,
+    ProductionView,
+)
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.api_transformations import (
@@ -73,12 +81,14 @@ from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Stream
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from .bodies import JobLike, OnProgress, Parameters
 from .client import AsyncClient
 from .files import LocalFile
+from .flows import Flow
 from .following import OnPart
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .loop import LoopThread
@@ -902,3 +912,81 @@ class Client:
         Repeated while there is no answer it asks for no more than once.
         """
         return self.loop.run(self.core.extend_transformation(named, more, reason=reason))
+
+    def submit_production(
+        self,
+        flow: Flow,
+        *,
+        name: str = "",
+        title: str = "",
+        priority: int | None = None,
+        start: bool = True,
+    ) -> ProductionDetail:
+        """Run a workflow on pilots. The same again under its name is the same production.
+
+        Files that its steps name are uploaded before; `name` stands in place of the workflow's.
+        """
+        return self.loop.run(
+            self.core.submit_production(
+                flow, name=name, title=title, priority=priority, start=start
+            )
+        )
+
+    def preview_production(
+        self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
+    ) -> ProductionPreview:
+        """Say how many tasks and files a workflow would be, with the files of the catalogue."""
+        return self.loop.run(
+            self.core.preview_production(flow, name=name, title=title, priority=priority)
+        )
+
+    def add_production(self, production: NewProduction) -> ProductionDetail:
+        """Add a production, of which all files have been uploaded."""
+        return self.loop.run(self.core.add_production(production))
+
+    def rerun_production(
+        self, named: str | int, name: str, *, start: bool = True
+    ) -> ProductionDetail:
+        """Run the definition of a production anew under another name, with all of its files."""
+        return self.loop.run(self.core.rerun_production(named, name, start=start))
+
+    def productions(self, *, states: Iterable[ProductionState] = ()) -> Iterator[ProductionView]:
+        """Yield productions in order of their id."""
+        return self.loop.iterate(self.core.productions(states=states))
+
+    def production(self, named: str | int) -> ProductionDetail:
+        """Return everything of one production."""
+        return self.loop.run(self.core.production(named))
+
+    def production_report(self, named: str | int) -> ProductionReport:
+        """Return how a production went: what failed in which step, what waits for whom."""
+        return self.loop.run(self.core.production_report(named))
+
+    def act_on_production(
+        self,
+        named: str | int,
+        action: ProductionActionName,
+        *,
+        step: str | None = None,
+        problematic: bool = False,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ProductionDetail:
+        """Start, pause, resume, fix or otherwise steer a production; return what it is then.
+
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority.
+        """
+        return self.loop.run(
+            self.core.act_on_production(
+                named, action, step=step, problematic=problematic, priority=priority, reason=reason
+            )
+        )
+
+    def extend_production(
+        self, named: str | int, step: str | None = None, more: int = 0, *, reason: str = ""
+    ) -> ProductionDetail:
+        """Ask a step for more tasks; one that takes files looks for these again.
+
+        Repeated while there is no answer it asks for no more than once.
+        """
+        return self.loop.run(self.core.extend_production(named, step, more, reason=reason))

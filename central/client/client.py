@@ -74,6 +74,7 @@ from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OfOperators
 from .outstanding import Outstanding
 from .pace import Pace, RealPace, pauses
+from .productions import OfProductions
 from .transformations import OfTransformations
 from .transport import OnRetry, Transport
 from .waiting import ended
@@ -90,7 +91,7 @@ _LOG_IDLE_S = 300.0
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations):
+class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProductions):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how

@@ -22,13 +22,17 @@ CLASSES = (
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
     ("AsyncClient", "Client", "client"),
 )
-MODULES = ("handles", "client", "operators", "data", "data_files", "transformations")
+MODULES = (
+    *("handles", "client", "operators", "data", "data_files", "transformations"),
+    "productions",
+)
 _PARTS = {  # what the class inherits
     "Client": (
         ("OfOperators", "operators"),
         ("OfData", "data"),
         ("OfDataFiles", "data_files"),
         ("OfTransformations", "transformations"),
+        ("OfProductions", "productions"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}

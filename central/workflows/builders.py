@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from pilotage.proto.api_productions import NewProduction, Written
 from pilotage.proto.catalogue import Value
 from pilotage.proto.job import Job, Need
 from pilotage.proto.nearest import unknown
@@ -37,10 +38,12 @@ from . import draw
 from .check import check
 from .done import claimed
 from .errors import BadWorkflow, RunRefused, WorkflowError
+from .failing import rules_text
 from .files import files_in, read_workflow
 from .flow import File
 from .local import Outcome, Place, run
 from .plan import Plan, plan
+from .to_transformations import obstacles
 
 __all__ = [
     "BadWorkflow",
@@ -91,12 +94,14 @@ class Workflow:
         parameters: Mapping[str, Any] | None = None,
         software: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
+        failure_rules: Mapping[str, Any] | None = None,
         folder: str | Path = ".",
     ) -> None:
         """Begin a workflow. Relative paths of steps' files begin at `folder`.
 
         `parameters` are values by name; `keys` are types of metadata (string, number, boolean) of
-        files that come from elsewhere.
+        files that come from elsewhere; `failure_rules` are rules of failover, before the default
+        ones.
         """
         self._head: dict[str, Any] = {
             "name": name,
@@ -105,6 +110,7 @@ class Workflow:
             "parameters": {one: Parameter(value=it) for one, it in (parameters or {}).items()},
             "software": dict(software or {}),
             "keys": dict(keys or {}),
+            "failure_rules": dict(failure_rules or {}),
         }
         self._steps: dict[str, Step] = {}
         self._folder = Path(folder)
@@ -167,6 +173,23 @@ class Workflow:
         if faults:
             raise BadWorkflow([str(fault) for fault in faults])
         return definition
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of steps' files begin."""
+        return self._folder
+
+    def production(self) -> NewProduction:
+        """Return what a client submits, checked, without the files: that brings them.
+
+        Raises BadWorkflow with all that is wrong, and with what cannot run on pilots.
+        """
+        definition = self.build()
+        faults = obstacles(definition)
+        if faults:
+            raise BadWorkflow([str(fault) for fault in faults])
+        written = Written(form="python")
+        return NewProduction(workflow=definition, rules=rules_text(definition), written=written)
 
     def plan(self, catalogue: Sequence[File] | None = None) -> Plan:
         """Return how many jobs and files there would be. Raises BadWorkflow."""

@@ -1,0 +1,175 @@
+"""Productions, as the client has them: a part of `AsyncClient`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+import msgspec
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName,
+    ProductionDetail,
+    ProductionPage,
+    ProductionPreview,
+    ProductionReport,
+    ProductionView,
+)
+from pilotage.proto.job import Input
+from pilotage.proto.production_states import ProductionState
+
+from .files import LocalFile, hash_file
+from .flows import Flow
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+
+
+class OfProductions:
+    """What people do with productions. They are named by their id or name."""
+
+    _transport: Transport
+
+    async def submit_production(
+        self,
+        flow: Flow,
+        *,
+        name: str = "",
+        title: str = "",
+        priority: int | None = None,
+        start: bool = True,
+    ) -> ProductionDetail:
+        """Run a workflow on pilots. The same again under its name is the same production.
+
+        Files that its steps name are uploaded before; `name` stands in place of the workflow's.
+        """
+        body = _named(flow.production(), name, title, priority, start)
+        client, paths = cast("AsyncClient", self), _paths(body)
+        inputs = await client.upload([LocalFile(flow.folder / path) for path in paths])
+        files = dict(zip(paths, inputs, strict=True))
+        return await self.add_production(msgspec.structs.replace(body, files=files))
+
+    async def preview_production(
+        self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
+    ) -> ProductionPreview:
+        """Say how many tasks and files a workflow would be, with the files of the catalogue."""
+        body = _named(flow.production(), name, title, priority, start=False)
+        files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
+        return await self._transport.ask(
+            ProductionPreview,
+            "POST",
+            "/v1/productions",
+            body=msgspec.structs.replace(body, files=files, dry_run=True),
+        )
+
+    async def add_production(self, production: NewProduction) -> ProductionDetail:
+        """Add a production, of which all files have been uploaded."""
+        return await self._transport.ask(
+            ProductionDetail, "POST", "/v1/productions", body=production
+        )
+
+    async def rerun_production(
+        self, named: str | int, name: str, *, start: bool = True
+    ) -> ProductionDetail:
+        """Run the definition of a production anew under another name, with all of its files."""
+        return await self.add_production(NewProduction(rerun_of=str(named), name=name, start=start))
+
+    async def productions(
+        self, *, states: Iterable[ProductionState] = ()
+    ) -> AsyncIterator[ProductionView]:
+        """Yield productions in order of their id."""
+        query = [("state", ProductionState(state).value) for state in states]
+        query.append(("limit", str(PAGE_MAX)))
+        after: int | None = 0
+        while after is not None:
+            page = await self._transport.ask(
+                ProductionPage, "GET", "/v1/productions", query=[*query, ("after", str(after))]
+            )
+            for view in page.productions:
+                yield view
+            after = page.after
+
+    async def production(self, named: str | int) -> ProductionDetail:
+        """Return everything of one production."""
+        return await self._transport.ask(ProductionDetail, "GET", _path(named))
+
+    async def production_report(self, named: str | int) -> ProductionReport:
+        """Return how a production went: what failed in which step, what waits for whom."""
+        return await self._transport.ask(ProductionReport, "GET", _path(named, "/report"))
+
+    async def act_on_production(
+        self,
+        named: str | int,
+        action: ProductionActionName,
+        *,
+        step: str | None = None,
+        problematic: bool = False,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ProductionDetail:
+        """Start, pause, resume, fix or otherwise steer a production; return what it is then.
+
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority.
+        """
+        body = ProductionAction(
+            action=ProductionActionName(action),
+            step=step,
+            problematic=problematic,
+            priority=priority,
+            reason=reason,
+        )
+        return await self._transport.ask(
+            ProductionDetail, "POST", _path(named, "/actions"), body=body
+        )
+
+    async def extend_production(
+        self, named: str | int, step: str | None = None, more: int = 0, *, reason: str = ""
+    ) -> ProductionDetail:
+        """Ask a step for more tasks; one that takes files looks for these again.
+
+        Repeated while there is no answer it asks for no more than once.
+        """
+        was = 0
+        if more:
+            steps = (await self.production(named)).view.steps
+            was = next((one.tasks_wanted for one in steps if one.step == step), 0)
+        body = ProductionAction(
+            action=ProductionActionName.EXTEND,
+            step=step,
+            tasks=was + more if more else 0,
+            was=was,
+            reason=reason,
+        )
+        return await self._transport.ask(
+            ProductionDetail, "POST", _path(named, "/actions"), body=body
+        )
+
+
+def _named(
+    body: NewProduction, name: str, title: str, priority: int | None, start: bool
+) -> NewProduction:
+    return msgspec.structs.replace(
+        body,
+        name=name or body.name,
+        title=title or body.title,
+        priority=body.priority if priority is None else priority,
+        start=start,
+    )
+
+
+def _hashed(flow: Flow, path: str) -> Input:
+    return hash_file(LocalFile(flow.folder / path)).input
+
+
+def _paths(body: NewProduction) -> list[str]:
+    """Return the files that steps name, each once."""
+    steps = body.workflow.steps.values() if body.workflow is not None else ()
+    return list(dict.fromkeys(path for step in steps for path in step.files))
+
+
+def _path(named: str | int, more: str = "") -> str:
+    return f"/v1/productions/{quote(str(named), safe='')}{more}"
