@@ -134,8 +134,11 @@ def check_storage(name: str, where: str = "storage") -> None:
 def check_path(path: str, where: str = "path") -> None:
     """Raise NotRight unless `path` can be that of a copy, below its storage's own."""
     good = path.isprintable() and len(path) <= PATH_MAX and not path.startswith("/")
-    if not good or not {".", ".."}.isdisjoint(path.split("/")):
-        right = f"a path in the storage: at most {PATH_MAX} printable characters, no '..'"
+    if not good or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        right = (
+            f"a path in the storage: at most {PATH_MAX} printable characters, whose parts between "
+            "'/' are neither empty nor '.' nor '..'"
+        )
         raise NotRight(where, path, right)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pilotage.proto.api_data import (
+    ITEMS_MAX,
     LINKS_MAX,
     ChangePage,
     DatasetAction,
@@ -162,16 +163,47 @@ class CatalogueService:
         community, right = community_of(caller), writing(caller)
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
+        own = await self._own_datasets(community, right, owner.owner_id, asked.files)
 
         def made(one: FileItem) -> NewFile:
             did = Did.parse(one.did)
             if not right.takes(did.scope):
                 raise NotRight("did", one.did, right.refusal(did.scope))
+            for name in one.datasets:
+                if name not in own:
+                    raise NotRight("datasets", name, "a dataset of your own")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             return _new_file(one, did, copies, owner.owner_id, own=right.own)
 
         files = judged.each(made)
         return judged.reply(await self._catalogue.register(community, files))
+
+    async def _own_datasets(
+        self, community: str, right: Writing, owner_id: int, files: Sequence[FileItem]
+    ) -> set[str]:
+        """Return which of the datasets that files name the caller may let files into.
+
+        One that is not there is told of by the catalogue.
+        """
+        names = {name for one in files for name in one.datasets}
+        if len(names) > ITEMS_MAX:
+            said = f"datasets: {len(names)} datasets, expected at most {ITEMS_MAX} in a request"
+            raise Refused(Code.INVALID, said, field="datasets")
+        own: set[str] = set()
+        for name in names:
+            try:
+                did = Did.parse(name, "datasets")
+            except NotRight:
+                own.add(name)  # what is wrong with it is told of the file
+                continue
+            row = await self._catalogue.dataset(community, did)
+            if (
+                row is None
+                or right.takes(did.scope)
+                and (not right.own or row.owner_id == owner_id)
+            ):
+                own.add(name)
+        return own
 
     def _copy(self, community: str, copy: ReplicaItem, did: Did) -> NewReplica:
         """Return a copy as it is registered. Raises NotRight.

@@ -8,6 +8,7 @@ from typing import Final
 from pilotage.proto.catalogue import (
     Did,
     NotRight,
+    check_name,
     check_scope,
     checked_metadata,
     parse_query,
@@ -16,26 +17,29 @@ from pilotage.proto.job import DataInput, DataOutput, JobData
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from .naming import wrong_braces
-from .rights import Writing
+from .naming import finished, later, wrong_braces
+from .rights import Writing, of_group
 
 INPUTS_MAX: Final = 10_000  # files of one job
 
 
-def check_data(data: JobData, where: str) -> None:
-    """Refuse what no catalogue could make sense of. Raises Refused with the field."""
+def check_data(data: JobData, where: str, *, filled: bool = False) -> None:
+    """Refuse what no catalogue could make sense of. Raises Refused with the field.
+
+    `filled`: parameters are in place, so that braces that are left mean themselves.
+    """
     try:
         for i, one in enumerate(data.inputs):
-            _check_input(one, f"{where}.inputs[{i}]")
+            _check_input(one, f"{where}.inputs[{i}]", filled)
         for i, out in enumerate(data.outputs):
-            _check_output(out, f"{where}.outputs[{i}]")
+            _check_output(out, f"{where}.outputs[{i}]", filled)
     except NotRight as why:
         raise refused(why) from None
 
 
 def check_filled(data: JobData, where: str) -> None:
     """The same once parameters are filled in: what stands for later alone may have braces."""
-    check_data(data, where)
+    check_data(data, where, filled=True)
     for i, out in enumerate(data.outputs):
         at = f"{where}.outputs[{i}]"
         later = [("name", out.name), ("dataset", out.dataset)]
@@ -48,6 +52,17 @@ def check_filled(data: JobData, where: str) -> None:
             wrong = wrong_braces(text)
             if wrong:
                 raise _wrong(f"{at}.{name}", text, wrong)
+        if not out.did:
+            _check_named(out, f"{at}.name")
+
+
+def check_scope_of(out: DataOutput, group: str, where: str) -> None:
+    """Refuse to publish in scopes of other groups, and into datasets of theirs, as far as known."""
+    for field, scope in (("scope", out.scope), ("dataset", out.dataset.partition(":")[0])):
+        if scope and _is_plain(scope) and not of_group(scope, group):
+            right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
+            said = f"{where}.{field}: {right}"
+            raise Refused(Code.INVALID, said, field=f"{where}.{field}")
 
 
 def check_scopes(data: JobData, group: str, writing: Writing, where: str) -> None:
@@ -70,36 +85,46 @@ def refused(why: NotRight) -> Refused:
     return Refused(Code.INVALID, str(why), field=why.field)
 
 
-def _check_input(one: DataInput, where: str) -> None:
+def _check_input(one: DataInput, where: str, filled: bool) -> None:
     if bool(one.did) == bool(one.query):
         raise Refused(Code.INVALID, f"{where}: give either did or query", field=where)
-    if one.did and _is_plain(one.did):
+    if one.did and (filled or _is_plain(one.did)):
         Did.parse(one.did, f"{where}.did")
     if one.query:
         parse_query(one.query, f"{where}.query")
-    if _is_plain(one.to):
-        parts = one.to.split("/")
-        if one.to.startswith("/") or ".." in parts or parts[0] == ".pilotage":
-            why = "must be a folder inside the job's folder, without '..'"
+    if filled or _is_plain(one.to):
+        parts = [part for part in one.to.split("/") if part not in ("", ".")]
+        if one.to.startswith("/") or ".." in parts or parts[:1] == [".pilotage"]:
+            why = "must be a folder inside the job's folder, without '..', and not .pilotage"
             raise _wrong(f"{where}.to", one.to, why)
 
 
-def _check_output(out: DataOutput, where: str) -> None:
-    parts = out.pattern.split("/")
-    if out.pattern.startswith("/") or ".." in parts:
-        why = "must be a path inside the job's folder, without '..'"
+def _check_output(out: DataOutput, where: str, filled: bool) -> None:
+    if not {"", ".", ".."}.isdisjoint(out.pattern.split("/")):
+        why = (
+            "must be a path inside the job's folder, whose parts are neither empty nor '.' nor '..'"
+        )
         raise _wrong(f"{where}.pattern", out.pattern, why)
     if out.did:
         if out.scope or out.dataset or out.metadata:
             said = f"{where}.did: is one more copy of that file: no scope, dataset or metadata"
             raise Refused(Code.INVALID, said, field=f"{where}.did")
-        if _is_plain(out.did):
+        if filled or _is_plain(out.did):
             Did.parse(out.did, f"{where}.did")
-    if out.scope and _is_plain(out.scope):
+    if out.scope and (filled or _is_plain(out.scope)):
         check_scope(out.scope, f"{where}.scope")
     if out.dataset and _is_plain(out.dataset):
         Did.parse(out.dataset, f"{where}.dataset")
     checked_metadata(out.metadata, f"{where}.metadata")
+
+
+def _check_named(out: DataOutput, where: str) -> None:
+    """Refuse a name that no output could have, as far as that is known before there is one."""
+    file = "x.x" if set(out.pattern) & set("*?[") else out.pattern
+    try:
+        check_name(finished(out.name, later(1, 1, file)), where)
+    except NotRight as why:
+        raise refused(why) from None
 
 
 def _is_plain(text: str) -> bool:

@@ -17,13 +17,13 @@ from pilotage.proto.catalogue import (
     checked_metadata,
     parse_query,
 )
-from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
+from pilotage.proto.job import DataInput, Job, JobData, Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..store.catalogue import CatalogueStore, FileRow
 from ..store.records import JobInput
-from .checks import INPUTS_MAX, check_filled, refused
+from .checks import INPUTS_MAX, check_filled, check_scope_of, refused
 from .locality import Steering, reaches, steer, writable
 from .rights import of_group
 from .storages import StorageBook
@@ -71,7 +71,7 @@ class Resolving:
             except NotRight as why:
                 raise refused(why) from None
         for i, one in enumerate(job.data.outputs):
-            _check_scopes(one, group, f"{at}.outputs[{i}]")
+            check_scope_of(one, group, f"{at}.outputs[{i}]")
         if any(one.metadata for one in job.data.outputs):
             await self._check_metadata(job.data, at)
         outputs = [
@@ -292,14 +292,6 @@ def _check_scratch(job: Job, size: int, where: str) -> None:
 
 def _refused(field: str, why: str) -> Refused:
     return Refused(Code.INVALID, f"{field}: {why}", field=field)
-
-
-def _check_scopes(one: DataOutput, group: str, where: str) -> None:
-    """Refuse to publish in scopes of other groups, and into datasets of theirs."""
-    for field, scope in (("scope", one.scope), ("dataset", one.dataset.partition(":")[0])):
-        if scope and not of_group(scope, group):
-            right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
-            raise _refused(f"{where}.{field}", right)
 
 
 def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) -> None:

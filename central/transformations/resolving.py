@@ -19,6 +19,8 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
 
+from ..data.checks import check_scope_of
+from ..data.rights import of_group
 from ..errors import Refused
 from .jobs_of import check_types, checked, metadata_of
 from .live import outputs_dataset
@@ -74,6 +76,9 @@ def resolved(
 def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:
     """Raise Refused where a resolved document cannot be a transformation of `group`."""
     template = checked(doc, _checked_outputs(group, doc))
+    outputs = doc.job.data.outputs if doc.job.data is not None else ()
+    for i, out in enumerate(outputs):
+        check_scope_of(out, group, f"document.job.data.outputs[{i}]")
     if "input" in template.names and "input" not in keys:
         why = "job: {input} is no key of files: did you mean {inputs}?"
         raise Refused(Code.INVALID, why, field="document.job")
@@ -95,4 +100,9 @@ def _checked_outputs(group: str, doc: Transformation) -> str:
             raise Refused(
                 Code.INVALID, f"document.{why}: name one", field="document.outputs_dataset"
             ) from None
+    scope = text.partition(":")[0]
+    if not of_group(scope, group):
+        right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
+        said = f"document.outputs_dataset: {right}"
+        raise Refused(Code.INVALID, said, field="document.outputs_dataset")
     return text

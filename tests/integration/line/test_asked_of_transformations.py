@@ -90,6 +90,24 @@ def test_metadata_of_outputs_have_the_types_of_their_keys() -> None:
     story(tell, script=lasts(5.0))
 
 
+def test_outputs_in_scopes_of_other_groups_are_refused_when_it_is_added() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        outputs: list[dict[str, Any]] = [{"pattern": "*", "scope": "far"}]
+        wrong: dict[str, dict[str, Any]] = {
+            "outputs_dataset": {"outputs_dataset": "far:away"},
+            "job.data.outputs[0].scope": {
+                "job": {"command": ["run"], "data": {"outputs": outputs}}
+            },
+        }
+        for field, fields in wrong.items():
+            with pytest.raises(Refused, match="expected a scope of the job's group") as refused:
+                await added(world, **EVENTS, **fields)
+            assert refused.value.field == f"document.{field}"
+
+    story(tell, script=lasts(5.0))
+
+
 def test_a_wrong_name_is_answered_with_the_nearest_and_more_tasks_need_a_number() -> None:
     async def tell(world: FakeInstallation) -> None:
         one = await added(world, name="simulate", tasks=1)

@@ -234,6 +234,20 @@ async def test_a_community_registers_copies_below_its_own_folder(
         assert [copy.path for copy in found.replicas] == [lies]
 
 
+async def test_files_are_registered_into_own_datasets_alone() -> None:
+    world = World()
+    for caller, did in ((ADA, "users:ada"), (BOB, "users:bob"), (ADA, "ctao:far")):
+        await world.service.make_dataset(caller, DatasetRequest(did=did))
+    into = [("users:bob",), ("users:ada", "users:bob"), ("users:ada",), ("no-colon",)]
+    mine = [await world.register(ADA, f"users:f{n}", datasets=some) for n, some in enumerate(into)]
+    theirs = await world.register(MAY, "users:g", datasets=("users:ada", "users:bob"))
+    far = await world.register(MAY, "users:h", datasets=("ctao:far",))
+
+    assert [words(one) for one in mine] == ["refused", "refused", "new", "refused"]
+    assert "found 'users:bob', expected a dataset of your own" in mine[0].refused[0].message
+    assert (words(theirs), words(far)) == ("new", "refused")
+
+
 async def test_pages_follow_each_other_and_a_wrong_place_is_refused() -> None:
     world = World()
     names = [f"users:f{n}" for n in range(7)]

@@ -168,6 +168,16 @@ REFUSALS: dict[str, Job] = {
     "nothing is written to 'read'": a_job(outputs=(out(storages=("read",)),)),
     "{run} is not known": a_job(outputs=(out(name="{run}"),)),
     "no scope, dataset or metadata": a_job(outputs=(out(did="sim:a", dataset="sim:b"),)),
+    "outputs[0].name: found 'xxx": a_job(
+        outputs=(out(name="x" * 500 + "/{job}/{file}" + "y" * 9),)
+    ),
+    "outputs[0].name: found 'a//x.x'": a_job(outputs=(out(name="a//{file}"),)),
+    "found 'a//b', expected a name of": a_job(outputs=(DataOutput(pattern="b", name="a//{file}"),)),
+    "outputs[0].pattern: 'a//*'": a_job(outputs=(DataOutput(pattern="a//*"),)),
+    "outputs[0].pattern: './*'": a_job(outputs=(DataOutput(pattern="./*"),)),
+    "inputs[0].to: './.pilotage/x'": a_job(DataInput(did="sim:run1/f.h5", to="./.pilotage/x")),
+    "inputs[0].to: './{/../..'": a_job(DataInput(did="sim:run1/f.h5", to="./{/../..")),
+    "expected a scope of the job's group: sim": a_job(outputs=(out(dataset="other:a-{job}"),)),
 }
 
 
