@@ -10,7 +10,7 @@ import msgspec
 
 from pilotage.proto.catalogue import KeyType, Metadata, Value
 
-from ..catalogue import SETS_STEP
+from ..catalogue import KEYS_MAX, SETS_STEP
 
 SETS_KNOWN_MAX: Final = 20_000
 Columns = tuple[float, str]  # number, text
@@ -157,15 +157,19 @@ class Interned:
         return known
 
     def limit_sets(self, session: Statements, community_id: int, before: int) -> None:
-        """After many new sets let the key with the most values be own: sets stay few."""
-        after = self._set_counts.get(community_id, 0)
-        if after // SETS_STEP == before // SETS_STEP:
+        """After many new sets let the keys with the most values be own: sets stay few.
+
+        Twice as many each time: so that also those of two values, or that some files have and
+        others have not, are soon all own, and sets cannot be made without end.
+        """
+        step = self._set_counts.get(community_id, 0) // SETS_STEP
+        if step == before // SETS_STEP:
             return
-        keys = self.keys(session, community_id).values()
-        counted = [(len(self.values(session, key)), key.key_id, key) for key in keys]
-        most = max((one for one in counted if one[0] > 2), default=None)
-        if most is not None:
-            self.make_own(session, most[2])
+        keys = [one for one in self.keys(session, community_id).values() if not one.is_own]
+        keys.sort(key=lambda one: (-len(self.values(session, one)), -one.key_id))
+        for key in keys[: 1 << min(step - 1, KEYS_MAX.bit_length())]:
+            if self.values(session, key):
+                self.make_own(session, key)
 
     def sets_made(self, session: Statements, community_id: int) -> int:
         """Return how many sets a community has."""

@@ -20,6 +20,8 @@ from .session import Session, json_list
 SETS_READ: Final = 5_000  # at a time
 JUDGED_MAX: Final = 64  # queries whose judgements of sets are kept
 JUDGED_SETS_MAX: Final = 200_000  # of all of these together: some 20 MB
+METADATA_MAX: Final = 32 << 20  # characters of sets' metadata that are kept: some 100 MB at most
+_WEIGHT: Final = 200  # of one, beside its text
 TEXT_END: Final = "\U0010ffff"
 
 Keys = Mapping[str, tuple[int, bool]]  # of a query, those that are there: id, is it own
@@ -119,17 +121,29 @@ class MetaSets:
         self._lock = threading.Lock()
         self._bits: defaultdict[int, _Bits] = defaultdict(_Bits)
         self._metadata: dict[int, Metadata] = {}
+        self._size = 0  # of these
         self._judged: OrderedDict[object, tuple[int, list[Judged]]] = OrderedDict()
 
     def of(self, session: Session, set_ids: Sequence[int]) -> dict[int, Metadata]:
         """Return the metadata of sets."""
         with self._lock:
-            missing = [one for one in set_ids if one not in self._metadata]
+            found = {one: self._metadata[one] for one in set_ids if one in self._metadata}
+            missing = sorted({one for one in set_ids if one not in found})
             if missing:
-                ids = json_list(sorted(set(missing)))
-                for row in session.rows("meta_sets_given", {"ids": ids}):
-                    self._metadata[row[0]] = decode(row[1])
-            return {one: self._metadata[one] for one in set_ids}
+                for row in session.rows("meta_sets_given", {"ids": json_list(missing)}):
+                    found[row[0]] = self._kept(row[0], row[1])
+            return found
+
+    def _kept(self, set_id: int, text: str) -> Metadata:
+        """Return the metadata of a set that was read, and keep it while there is room."""
+        known = self._metadata.get(set_id)
+        if known is None:
+            if self._size > METADATA_MAX:
+                self._metadata.clear()
+                self._size = 0
+            known = self._metadata[set_id] = decode(text)
+            self._size += len(text) + _WEIGHT
+        return known
 
     def judged(self, session: Session, community_id: int, query: Query, keys: Keys) -> list[Judged]:
         """Return the sets that may meet a query, in order."""
@@ -158,10 +172,7 @@ class MetaSets:
             after = bits.ids[-1] if bits.ids else 0
             given = {"community_id": community_id, "after": after, "limit": SETS_READ}
             rows = session.rows("meta_sets_after", given)
-            for set_id, text in rows:
-                if set_id not in self._metadata:
-                    self._metadata[set_id] = decode(text)
-            bits.add([(row[0], self._metadata[row[0]]) for row in rows])
+            bits.add([(row[0], self._kept(row[0], row[1])) for row in rows])
             if len(rows) < SETS_READ:
                 return
 

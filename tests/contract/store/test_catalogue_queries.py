@@ -38,6 +38,7 @@ BOUNDS = {
     "catalogue_sets.SETS_READ": 5,
     "catalogue_sets.JUDGED_MAX": 4,
     "catalogue_sets.JUDGED_SETS_MAX": 30,
+    "catalogue_sets.METADATA_MAX": 1_000,
 }
 
 

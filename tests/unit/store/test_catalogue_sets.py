@@ -1,0 +1,84 @@
+"""Sets of metadata stay few whatever files say, and what of them is in memory is bounded."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.store.catalogue import NewFile
+from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.verbs import catalogue_interned, catalogue_sets
+from pilotage.central.store.verbs.catalogue_sets import MetaSets
+from pilotage.central.store.verbs.session import Session
+from pilotage.proto.catalogue import Did, Value
+
+STEP = 8
+KEYS = [f"k{n:02}" for n in range(40)]
+
+
+def flags(rng: random.Random) -> dict[str, Value]:
+    return {key: rng.random() < 0.5 for key in KEYS}
+
+
+def presence(rng: random.Random) -> dict[str, Value]:
+    return {key: 1 for key in KEYS if rng.random() < 0.5}
+
+
+@pytest.mark.parametrize("made", [flags, presence])
+async def test_keys_of_two_values_and_those_that_some_files_have_become_own(
+    made: Callable[[random.Random], dict[str, Value]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+
+    monkeypatch.setattr(catalogue_interned, "SETS_STEP", STEP)
+    store = await open_sqlite(tmp_path / "store.db", clock_wall=lambda: 1.0, fatal=_never)
+    rng = random.Random(5)
+    for chunk in range(100):
+        files = [
+            NewFile(
+                did=Did("s", f"{chunk}-{n}"),
+                bytes=1,
+                adler32="00000001",
+                metadata=made(rng),
+            )
+            for n in range(4)
+        ]
+        outcomes = await store.register_files("ctao", files, at=1.0)
+        assert not any(one.clash for one in outcomes)
+    rows = await store.files_changed("ctao", 0, limit=1_000)
+    await store.close()
+
+    assert len(rows) == 400
+    assert len({row.set_id for row in rows}) < 10 * STEP  # each of the files would have its own
+    assert all(len(row.metadata) >= 5 for row in rows)
+
+
+class Reading:
+    """A session that answers with sets, and counts."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def rows(self, statement: str, given: dict[str, str]) -> list[tuple[int, str]]:
+        assert statement == "meta_sets_given"
+        ids = [int(one) for one in given["ids"].strip("[]").split(",")]
+        self.read += len(ids)
+        return [(one, f'{{"run": {one}}}') for one in ids]
+
+
+def test_metadata_of_sets_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue_sets, "METADATA_MAX", 5_000)
+    reading, sets = Reading(), MetaSets()
+    session: Session = reading  # type: ignore[assignment]
+    for one in range(1_000):
+        assert sets.of(session, [one, one]) == {one: {"run": one}}
+        assert sets.of(session, [one]) == {one: {"run": one}}
+
+    assert reading.read == 1_000
+    assert len(sets._metadata) < 50  # pyright: ignore[reportPrivateUsage]
+
+
+def _never(why: str) -> None:
+    raise AssertionError(why)
