@@ -1,0 +1,1 @@
+"""A year of a production in virtual time: the shipped central on its real store."""

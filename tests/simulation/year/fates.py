@@ -1,0 +1,80 @@
+"""What the jobs of prod6 leave, and how long they take: as examples/prod6/standin.py, in memory."""
+
+import fnmatch
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from pilotage.proto.messages import Assignment
+from pilotage.proto.storages import Published
+
+from .pilots import Fate
+
+CRASHES: Final = 0.01  # of all attempts
+SPLITS: Final = {
+    "gamma-diffuse": ("train_en", "train_cl", "test"),
+    "proton": ("train_cl", "test"),
+}
+MOONS: Final = (("dark", 1), ("half", 5))
+GB: Final = 10**9
+# hours on the median, spread of their logarithm, bytes of each file that is made
+KINDS: Final = {
+    "simulate": (45.0, 0.4, 4.4 * GB),
+    "process": (10.0, 0.5, 0.55 * GB),
+    "merge": (2.0, 0.5, 6.0 * GB),
+    "train": (30.0, 0.3, 1.0 * GB),
+    "apply": (8.0, 0.4, 60.0 * GB),
+    "irf": (1.0, 0.2, 0.1 * GB),
+}
+
+
+def fate(given: Assignment, chance: random.Random) -> Fate:
+    """Return what becomes of an attempt. An hour takes a second."""
+    command = given.body.command
+    words = list(command[command.index("standin.py") + 1 :])
+    hours, spread, size = KINDS[words[0]]
+    lasts_s = chance.lognormvariate(0.0, spread) * hours
+    if chance.random() < CRASHES:
+        return Fate(lasts_s * chance.random(), is_crash=True)
+    return Fate(lasts_s, made=[_published(given, *one, int(size)) for one in _made(given, words)])
+
+
+def _made(given: Assignment, words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file, and what its program says of it."""
+    inputs = given.data.inputs if given.data is not None else ()
+    names = [PurePosixPath(one.path).name for one in inputs]
+    match words:
+        case ["simulate", particle, run]:
+            number, splits = int(run), SPLITS.get(particle, ("test",))
+            for which, (moon, nsb) in enumerate(MOONS):
+                split = splits[(len(MOONS) * (number - 1) + which) % len(splits)]
+                said = {"runNumber": number, "nsb": nsb, "split": split}
+                yield f"{particle}_run{number:06d}_{moon}.simtel.zst", json.dumps(said)
+            yield f"{particle}_run{number:06d}.log_hist.tar", ""
+        case ["process", level, *_]:
+            for name in names:
+                yield f"{name.split('.')[0]}.{level}.h5", ""
+        case ["merge", task, *_]:
+            yield f"merged_{int(task):06d}.DL2.h5", ""
+        case ["train", model, *_]:
+            yield f"{model}.pkl", ""
+        case ["apply", *_]:
+            for name in names:
+                if not name.endswith(".pkl"):
+                    yield f"applied_{name}", ""
+        case _:
+            yield "irf.fits.gz", ""
+
+
+def _published(given: Assignment, name: str, said: str, size: int) -> Published:
+    assert given.data is not None
+    patterns = [one.pattern for one in given.data.outputs]
+    rule = next(n for n, one in enumerate(patterns) if fnmatch.fnmatch(name, one))
+    sums = hashlib.sha256(f"{given.attempt_id} {name}".encode()).hexdigest()
+    storage = given.data.outputs[rule].storages[0].storage
+    size = size if not name.endswith(".tar") else 10**7
+    path = f"{given.data.folder}/{name}"
+    return Published(rule, name, storage, path, size, sums[:8], sums, said)

@@ -1,0 +1,117 @@
+"""docs/campaign.md and its picture, written from a campaign that was played."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+from xml.sax.saxutils import escape
+
+from .campaign import AWAY, DAY_S, NODE, PILOT_S, SLOTS, Plan, Year
+
+WIDTH, HEIGHT, LEFT, TOP, LOW = 960, 420, 64, 50, 370
+COLOURS: Final = ("#1b6ca8", "#edae49", "#3b8b5a", "#7a5195")
+INK, FAINT = "#222222", "#d8d8d8"
+COLUMNS: Final = 365  # of the picture
+PICTURE: Final = "campaign.svg"
+COMMAND: Final = "python -m tests.simulation.year --write docs/campaign.md"
+
+
+def page(plan: Plan, year: Year) -> str:
+    """Return the page."""
+    whole = sum(SLOTS.values())
+    spans = [
+        f"{site} from day {first} to {end}" for site, ends in AWAY.items() for first, end in ends
+    ]
+    busy = [sum(sites.values()) for at, sites in year.running if at <= 365 * DAY_S]
+    states = ", ".join(f"{count} {state}" for state, count in sorted(year.states.items()))
+    inputs = ", ".join(f"{count:,} {state}" for state, count in sorted(year.inputs.items()))
+    return f"""<!-- Written by `{COMMAND}`: change tests/simulation/year, not this page. -->
+
+# A year of prod6
+
+A campaign of the size for which pilotage is made, in virtual time: the shipped central with its
+real store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`), one every
+{plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and whose jobs only
+take time. An hour of the year is a second of the simulation: with it leases, beats and all periods
+of the central are slower by the same factor, so what is shown is that the work comes to its end,
+not how quickly a loss is seen.
+
+`{COMMAND}` plays it anew ({year.real_s / 60:.0f} minutes here),
+`make long` checks it, and a small one stands in the gate: `tests/simulation/year`.
+
+| what | how much |
+|---|---:|
+| productions of 48 transformations | {plan.productions} |
+| transformations at their end | {states} |
+| jobs | {year.jobs:,} |
+| attempts, with those that crashed or were lost | {year.attempts:,} |
+| files in the catalogue | {year.files:,} |
+| bytes counted | {year.bytes / 1e15:.2f} PB |
+| inputs of transformations | {inputs} |
+| slots at four sites | {whole:,}, in nodes of {NODE} |
+| most that ran at once | {max(busy):,} |
+| mean of the year | {sum(busy) / len(busy):,.0f} |
+| pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
+| days to the end | {year.ended_s / DAY_S:.1f} |
+
+One of a hundred attempts crashes, one of a hundred pilots dies in the middle of its work and says
+nothing. No pilots came from {", ".join(spans)}.
+
+![Running jobs by site]({PICTURE})
+"""
+
+
+def picture(year: Year) -> str:
+    """Return an SVG: running jobs by site, one above the other, over the days."""
+    days = year.running[-1][0] / DAY_S
+    top = 1_000 * -(-max(sum(sites.values()) for _, sites in year.running) // 1_000)
+    body = [_text(LEFT, 20, "Running jobs by site", size=15)]
+    x = LEFT + 260
+    for colour, site in zip(COLOURS, SLOTS, strict=True):
+        body.append(f'<rect x="{x}" y="10" width="12" height="12" fill="{colour}"/>')
+        body.append(_text(x + 18, 20, site))
+        x += 40 + 8 * len(site)
+    columns = _columns(year.running)
+    below = [0.0] * len(columns)
+    for colour, site in zip(COLOURS, SLOTS, strict=True):
+        above = [low + sites[site] for low, sites in zip(below, columns, strict=True)]
+        step = (WIDTH - LEFT - 20) / len(columns)
+        up = [f"{LEFT + at * step:.1f},{_y(value, top):.1f}" for at, value in enumerate(above)]
+        down = [f"{LEFT + at * step:.1f},{_y(value, top):.1f}" for at, value in enumerate(below)]
+        points = " ".join([*up, *reversed(down)])
+        body.append(f'<polygon points="{points}" fill="{colour}"/>')
+        below = above
+    for value in range(0, top + 1, 1_000):
+        y = _y(value, top)
+        body.append(f'<line x1="{LEFT}" y1="{y}" x2="{WIDTH - 20}" y2="{y}" stroke="{FAINT}"/>')
+        body.append(_text(LEFT - 8, y + 4, f"{value:,}", anchor="end"))
+    for month, day in enumerate(accumulate([0, *[30.4] * int(days / 30.4)])):
+        place = LEFT + (WIDTH - LEFT - 20) * day / days
+        body.append(_text(place, LOW + 18, f"{month}", anchor="middle"))
+    body.append(_text(WIDTH - 20, LOW + 36, "months", anchor="end"))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'font-family="sans-serif">\n<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>\n'
+        + "\n".join(body)
+        + "\n</svg>\n"
+    )
+
+
+def _columns(running: Sequence[tuple[float, dict[str, int]]]) -> list[dict[str, float]]:
+    """Return means of neighbours, no more of them than a picture shows."""
+    size = -(-len(running) // COLUMNS)
+    parts = [running[at : at + size] for at in range(0, len(running), size)]
+    return [
+        {site: sum(sites[site] for _, sites in part) / len(part) for site in SLOTS}
+        for part in parts
+    ]
+
+
+def _y(value: float, top: int) -> float:
+    return round(LOW - (LOW - TOP) * value / top, 1)
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
+        f'fill="{INK}">{escape(text)}</text>'
+    )
