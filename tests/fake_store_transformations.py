@@ -315,13 +315,14 @@ class FakeTransformations:
             heir = self._heir(heir)
 
     def _had(self, task: Task) -> Iterable[EndInput]:
-        heirs = set(self._heirs(task.transformation_id))
-        for (one, file_id, number), row in sorted(self._transformation_data.inputs.items()):
+        heirs, data = set(self._heirs(task.transformation_id)), self._transformation_data
+        for (one, file_id, number), row in sorted(data.inputs.items()):
             if one in heirs and row.task_id == task.row.task_id:
                 if row.state is InputState.ASSIGNED:
                     yield EndInput(
                         transformation_id=one, file_id=file_id, input_no=number,
-                        errors=row.errors, has_heir=self._heir(one) is not None,
+                        errors=row.errors,
+                        has_heir=(self._heir(one), file_id, number) in data.inputs,
                     )  # fmt: skip
 
     async def lost_tasks(self) -> int:

@@ -105,7 +105,7 @@ class EndInput(_Record, frozen=True, kw_only=True):
     file_id: int
     input_no: int
     errors: int  # so far
-    has_heir: bool  # a transformation was derived from this one: it goes on with what failed
+    has_heir: bool  # one that was derived from this one has it too, and goes on with what failed
 
 
 class TaskEnd(_Record, frozen=True, kw_only=True):
@@ -278,7 +278,8 @@ class Transformations(Protocol):
         """Give the child all inputs of its parent; return how many of them it has to process.
 
         What nobody works on is Moved at the parent. What a task has stays Assigned at both: its
-        end counts for both. What is Processed is so at the child.
+        end counts for both. What is Processed is so at the child. It is done in pieces between
+        which others write, and goes on where it had ended when it is called again.
         """
         ...
 

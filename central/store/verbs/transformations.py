@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
@@ -32,6 +33,7 @@ from . import submissions
 from .opened import Opened
 from .session import Session, json_list
 
+INHERITED_A_CHUNK: Final = 2_000  # inputs that a transaction gives to an heir: others wait for it
 _FLAGS: Final = ("closing", "flushing", "seeded")
 
 
@@ -151,8 +153,16 @@ class TransformationsVerbs(Opened):
         )
 
     async def derive_inputs(self, parent_id: int, child_id: int, at: float) -> int:
-        derive = partial(_derive, parent_id=parent_id, child_id=child_id, at=at)
-        return await self._writer.run(derive)
+        after: tuple[int, int] | None = (0, -1)
+        while after is not None:
+            derive = partial(_derive, parent_id=parent_id, child_id=child_id, at=at, after=after)
+            after = await self._writer.run(derive, rows=2 * INHERITED_A_CHUNK)
+        counts = (await self.transformation_counts([child_id]))[child_id].inputs
+        return sum(
+            count
+            for (_, state), count in counts.items()
+            if state in (InputState.UNUSED, InputState.ASSIGNED)
+        )
 
     async def derived_from(self, transformation_id: int) -> int | None:
         given = {"transformation_id": transformation_id}
@@ -301,11 +311,17 @@ def _move(move: InputMove, at: float) -> dict[str, object]:
     return {**given, "old": move.old.value, "new": move.new.value, "at": at}
 
 
-def _derive(session: Session, parent_id: int, child_id: int, at: float) -> int:
-    given = {"parent_id": parent_id, "child_id": child_id, "at": at}
+def _derive(
+    session: Session, parent_id: int, child_id: int, at: float, after: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Give a chunk of the inputs to the heir; return the last of them, None: there are no more."""
+    given: dict[str, object] = {"parent_id": parent_id, "child_id": child_id, "at": at}
+    given |= {"after_file": after[0], "after_input": after[1]}
+    last = session.one("last_of_chunk", {**given, "skip": INHERITED_A_CHUNK - 1})
+    given |= {"last_file": last[0] if last else ID_MAX, "last_input": last[1] if last else ID_MAX}
     session.run("inherit_inputs", given)
     session.run("move_to_heir", given)
-    return int(session.one("count_to_process", {"transformation_id": child_id})[0])
+    return (int(last[0]), int(last[1])) if last else None
 
 
 def _states(states: Sequence[TransformationState | InputState | TaskState]) -> str | None:

@@ -287,6 +287,25 @@ async def test_a_child_gets_what_is_left_and_what_its_parent_still_works_on(stor
     assert await store.derived_from(1) == 2
 
 
+async def test_what_fails_before_a_child_has_its_inputs_is_left_for_the_child(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilotage.central.store.verbs.transformations.INHERITED_A_CHUNK", 2)
+    row = await a_transformation(store)
+    await with_inputs(store, row, list(range(1, 8)))
+    tasks = await made(store, row, [[4], [7]])
+    child = await a_transformation(store, "child", parent_id=row.transformation_id)
+    await killed(store, tasks[0].job_id)
+    (end,) = await store.task_ends(10)
+
+    assert [one.has_heir for one in end.inputs] == [False]
+    assert await store.close_tasks([close(end, I.UNUSED)]) == [True]
+    assert await store.derive_inputs(1, child.transformation_id, 40.0) == 7
+    assert await store.derive_inputs(1, child.transformation_id, 41.0) == 7
+    assert await states(store, row) == {**dict.fromkeys(range(1, 7), I.MOVED), 7: I.ASSIGNED}
+    assert await states(store, child) == {**dict.fromkeys(range(1, 7), I.UNUSED), 7: I.ASSIGNED}
+
+
 async def test_inputs_move_from_where_they_were_seen_alone(store: Store) -> None:
     row = await a_transformation(store)
     await with_inputs(store, row, [1, 2])

@@ -116,7 +116,10 @@ WITH RECURSIVE heir (task_id, transformation_id) AS (
      CROSS JOIN transformation AS c ON c.parent_id = h.transformation_id
 )
 SELECT h.task_id, i.transformation_id, i.file_id, i.input_no, i.errors,
-       EXISTS (SELECT 1 FROM transformation AS c WHERE c.parent_id = i.transformation_id)
+       EXISTS (SELECT 1 FROM transformation AS c
+                CROSS JOIN input AS x ON x.transformation_id = c.transformation_id
+                  AND x.file_id = i.file_id AND x.input_no = i.input_no
+                WHERE c.parent_id = i.transformation_id)
   FROM heir AS h
  CROSS JOIN task_input AS ti ON ti.task_id = h.task_id
  CROSS JOIN input AS i ON i.transformation_id = h.transformation_id AND i.file_id = ti.file_id
@@ -143,6 +146,13 @@ SELECT t.task_id, t.job_id, NULL FROM task AS t
  WHERE t.state = 'Created' AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = t.job_id)
     ON CONFLICT DO NOTHING;
 
+-- name: last_of_chunk
+SELECT file_id, input_no FROM input
+ WHERE transformation_id = :parent_id
+   AND (file_id, input_no) > (:after_file, :after_input)
+ ORDER BY file_id, input_no
+ LIMIT 1 OFFSET :skip;
+
 -- name: inherit_inputs
 INSERT INTO input (transformation_id, file_id, input_no, state, task_id, inherited, changed_at)
 SELECT :child_id, file_id, input_no,
@@ -150,16 +160,16 @@ SELECT :child_id, file_id, input_no,
        CASE WHEN state IN ('Processed', 'Assigned') THEN task_id END, 1, :at
   FROM input
  WHERE transformation_id = :parent_id AND state NOT IN ('Removed', 'Moved')
+   AND (file_id, input_no) > (:after_file, :after_input)
+   AND (file_id, input_no) <= (:last_file, :last_input)
     ON CONFLICT DO NOTHING;
 
 -- name: move_to_heir
 UPDATE input SET state = 'Moved', changed_at = :at
  WHERE transformation_id = :parent_id
+   AND (file_id, input_no) > (:after_file, :after_input)
+   AND (file_id, input_no) <= (:last_file, :last_input)
    AND state IN ('Unused', 'MaxReset', 'Problematic', 'Missing');
-
--- name: count_to_process
-SELECT coalesce(sum(files), 0) FROM input_count
- WHERE transformation_id = :transformation_id AND state IN ('Unused', 'Assigned');
 
 -- name: derived_from
 SELECT transformation_id FROM transformation WHERE parent_id = :transformation_id;
