@@ -25,6 +25,7 @@ steps:
 @pytest.fixture
 def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PILOTAGE_DATA", str(tmp_path / "nobody"))
     file = tmp_path / "demo.yaml"
     file.write_text(FLOW)
     return file
@@ -78,13 +79,30 @@ def test_what_could_not_run_on_pilots_is_told_with_its_line(
 
     assert run(["prod", "submit", "demo.yaml", "--dry-run"]) == 0
     said = capsys.readouterr()
-    assert "on pilots it could not run: demo.yaml:6: step join: when: works only" in said.err
+    why = (
+        "demo.yaml:6: step join: when.task: a condition on task works only in a run on one machine"
+    )
+    assert f"on pilots it could not run: {why}" in said.err
+    for words in ([], ["--jobs"]):
+        assert run(["prod", "submit", "demo.yaml", *words]) == 2
+        assert f"pilotage: {why}" in capsys.readouterr().err
+
+
+def test_rules_of_failover_are_checked_with_the_workflow(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.write_text(FLOW + "failure_rules:\n- {name: a, then: [{do: retri}]}\n")
+
+    assert run(["prod", "check", "demo.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "demo.yaml:9: failure_rules.failures[0].then[0].do: unknown word 'retri'" in said
 
 
 # the command line, and what is said
 MISUSED = {
-    "neither": (["submit", "demo.yaml"], "say --local or --dry-run"),
-    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say --local or --dry-run"),
+    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say one of --local, --dry-run and"),
+    "of a run here": (["submit", "demo.yaml", "--resume"], "are for runs with --local"),
+    "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "are for productions"),
     "no file": (["check", "none.yaml"], "none.yaml: No such file"),
     "no value": (["check", "demo.yaml", "--set", "runs"], "--set runs: expected NAME=VALUE"),
     "no parameter": (["check", "demo.yaml", "--set", "run=1"], "did you mean 'runs'?"),

@@ -1,0 +1,125 @@
+"""Workflow files of `pilotage prod`, read and checked, and what is said of them."""
+
+import contextlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api_productions import NewProduction
+from pilotage.proto.api_productions import Written as Text
+
+from .exit_codes import UsageError
+from .present import note, number
+
+if TYPE_CHECKING:
+    from ..workflows.errors import Fault
+    from ..workflows.flow import File
+    from ..workflows.written import Written
+
+SetOption = Annotated[
+    tuple[str, ...], Parameter(name="--set", help="NAME=VALUE: a parameter of the workflow.")
+]
+TypesOption = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        help="File or folder with element types of CTADIRAC's form, over our own; else"
+        " PILOTAGE_ELEMENT_TYPES.",
+        env_var="PILOTAGE_ELEMENT_TYPES",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A workflow of a file, as the client submits it."""
+
+    written: "Written"
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie that its steps name."""
+        return self.written.text.folder
+
+    def production(self) -> NewProduction:
+        """Return what is submitted. Raises UsageError with what cannot run on pilots."""
+        from ..workflows.failing import rules_text
+
+        faults = obstacles_of(self.written)
+        if faults:
+            raise UsageError(f"{self.written.told(faults)}")
+        text = self.written.text
+        form = "ctadirac" if self.written.fields else "pilotage"
+        return NewProduction(
+            workflow=self.written.workflow,
+            rules=rules_text(self.written.workflow),
+            written=Text(file=Path(text.where).name, form=form, text=text.content),
+        )
+
+
+def obstacles_of(written: "Written") -> "Sequence[Fault]":
+    """Return why a workflow cannot run on pilots."""
+    from ..workflows.to_transformations import obstacles
+
+    return obstacles(written.workflow)
+
+
+def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "Written":
+    from ..workflows.files import read_workflow
+
+    values: dict[str, str] = {}
+    for word in chosen:
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise UsageError(f"--set {word}: expected NAME=VALUE")
+        values[name] = value
+    with told():
+        written = read_workflow(file, values, types=types)
+    from ..failover.of_workflow import faults_of_rules
+
+    faults = faults_of_rules(written.workflow)
+    if faults:
+        raise UsageError(f"{written.told(faults)}")
+    return written
+
+
+@contextlib.contextmanager
+def told() -> Generator[None]:
+    """Tell what is wrong with a workflow as what is wrong with the command."""
+    from ..workflows.errors import WorkflowError
+
+    try:
+        yield
+    except WorkflowError as why:
+        raise UsageError(str(why)) from None
+
+
+def catalogue_in(inputs: Path | None) -> "list[File] | None":
+    from ..workflows.files import files_in
+
+    if inputs is None:
+        return None
+    with told():
+        return files_in(inputs)
+
+
+def need_catalogue(written: "Written", catalogue: "list[File] | None") -> None:
+    from ..workflows.flow import matching
+
+    for name, step in written.workflow.steps.items():
+        for port, given in step.inputs.items():
+            if not given.is_catalogue:
+                continue
+            if catalogue is None:
+                raise UsageError(
+                    f"step {name}: inputs.{port} takes files of the catalogue: on this machine "
+                    "--inputs FOLDER says where they lie"
+                )
+            if not matching(given, catalogue):
+                note(f"step {name}: no file in the folder is what inputs.{port} asks for")
+
+
+def steps_in_words(count: int) -> str:
+    return "1 step" if count == 1 else f"{number(count)} steps"

@@ -1,0 +1,115 @@
+"""`pilotage prod submit --jobs`: what steps run as ordinary jobs, of which nothing follows.
+
+For the first steps of a workflow: those that take no files, or files of the catalogue. A step that
+takes what another one makes has nothing to take.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.proto.job import DataInput, Job, JobData
+from pilotage.proto.transformation import InputSpec, Transformation
+
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, Common, run_with
+from .present import jobs_in_words, note, print_json, print_line
+from .prod_files import FromFile
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..transformations.grouping import File, Group
+
+FILES_MAX: Final = 10_000  # of one input
+
+
+def submit_jobs(flow: FromFile, common: Common) -> int:
+    """Submit the jobs of all steps that can be alone; raise UsageError where none can."""
+    from ..workflows.to_transformations import to_transformations
+
+    workflow = flow.production().workflow
+    assert workflow is not None
+    documents = to_transformations(workflow)
+    alone = {name: doc for name, doc in documents.items() if not any(_parents(doc))}
+    if not alone:
+        raise UsageError("each of the steps takes files of another one: none can run alone")
+
+    async def work(client: "AsyncClient") -> int:
+        made: dict[str, int] = {}
+        for name, doc in alone.items():
+            files = [flow.folder / path for path in workflow.steps[name].files]
+            inputs = tuple(await client.upload(files)) if files else ()
+            job = msgspec.structs.replace(doc.job, inputs=inputs)
+            jobs = await _jobs(client, msgspec.structs.replace(doc, job=job))
+            if not jobs:
+                note(f"step {name}: no file of the catalogue is what it asks for")
+                continue
+            handle = await client.submit(jobs, name=doc.name[:128])
+            made[name] = handle.id
+            if not common.json:
+                print_line(f"step {name}: {jobs_in_words(len(jobs))}, submission {handle.id}")
+        left = [name for name in documents if name not in alone]
+        if common.json:
+            print_json({"submissions": made, "left": left})
+        elif left:
+            note(f"not submitted, as they take files of others: {', '.join(left)}")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def _parents(doc: Transformation) -> list[str]:
+    return [one.from_ for one in doc.inputs if one.from_]
+
+
+async def _jobs(client: "AsyncClient", doc: Transformation) -> list[Job]:
+    """Return the jobs of a step, as its transformation would make them now."""
+    from ..transformations.grouping import Plan, common, grouped
+    from ..transformations.jobs_of import Template
+    from ..transformations.rules import rule_of
+    from ..transformations.side_inputs import Beside
+
+    template = Template(doc, "")
+    if not doc.inputs:
+        return [_bare(template.job(transformation_id=0, number=n + 1, metadata={}), doc)
+                for n in range(doc.tasks)]  # fmt: skip
+    files: list[File] = []
+    for number, spec in enumerate(doc.inputs):
+        files += await _files(client, number, spec)
+    plan = Plan(doc.grouping, doc.inputs)
+    once = [one for one in files if doc.inputs[one.input_no].use == "once"]
+    shared = [one for one in files if doc.inputs[one.input_no].use == "shared"]
+    beside = Beside(doc.inputs, shared)
+    made: list[Job] = []
+    for group in grouped(rule_of(doc.grouping.rule), once, plan, now=0.0, closing=True):
+        side = beside.of(group)
+        if side is None:
+            continue
+        number = len(made) + 1
+        try:
+            job = template.job(transformation_id=0, number=number, metadata=common(group))
+        except LookupError as why:
+            raise UsageError(f"{doc.name}: {why}") from None
+        made.append(_bare(job, doc, (*group, *side)))
+    return made
+
+
+async def _files(client: "AsyncClient", number: int, spec: InputSpec) -> "list[File]":
+    from ..transformations.grouping import File
+
+    found: list[File] = []
+    async for one in client.find_files(spec.query):
+        found.append(File(len(found), number, one.did, one.bytes, one.metadata, (), 0.0))
+        if len(found) == FILES_MAX:
+            note(f"{spec.name}: only the first {FILES_MAX} files are taken")
+            break
+    return found
+
+
+def _bare(job: Job, doc: Transformation, group: "Group" = ()) -> Job:
+    """Return a job with its files by their names, and its outputs in no dataset but their own."""
+    if job.data is None and not group:
+        return job
+    data = job.data or JobData()
+    inputs = tuple(DataInput(did=one.did, to=doc.inputs[one.input_no].to) for one in group)
+    return msgspec.structs.replace(job, data=msgspec.structs.replace(data, inputs=inputs))

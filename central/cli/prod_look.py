@@ -1,0 +1,290 @@
+"""`pilotage prod list`, `show`, `graph`, `report` and `wait`: productions, and how far they are."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.api_productions import ProductionDetail, ProductionReport, ProductionView
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import TaskState, TransformationState
+from pilotage.proto.workflow import Workflow
+
+from ..client.errors import TimedOut
+from ..client.pace import RealPace
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, COMMON, READING_S, Common, run_with
+from .present import note, number, print_json, print_line, print_table
+from .prod_words import (
+    aside,
+    how_far,
+    next_command,
+    node_of,
+    percent,
+    state_in_words,
+    tasks_in_words,
+    why_it_stands,
+)
+from .progress import bar
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..workflows.draw import Nodes
+
+P = ProductionState
+_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
+_LOOK_S: Final = 1.0
+Named = Annotated[str, Parameter(help="Its id or name.")]
+
+
+def list_them(
+    *,
+    state: Annotated[
+        tuple[ProductionState, ...],
+        Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
+    ] = (),
+    common: Common = COMMON,
+) -> int:
+    """List productions, and how far they are."""
+
+    async def work(client: "AsyncClient") -> int:
+        states = state or tuple(one for one in ProductionState if one not in _AWAY)
+        found = [one async for one in client.productions(states=states)]
+        if common.json:
+            print_json(found)
+            return Exit.OK
+        now = datetime.now(UTC)
+        rows = [
+            (one.id, one.name, state_in_words(one), len(one.steps), how_far(one, now), one.owner)
+            for one in found
+        ]
+        columns = ("id#", "name", "state", "steps#", "how far", "owner")
+        print_table(columns, rows, empty="there are no productions")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def show(named: Named, /, *, common: Common = COMMON) -> int:
+    """Show a production: how far each step is, when all will be complete, what stands and why."""
+
+    async def work(client: "AsyncClient") -> int:
+        print_production(await client.production(named), common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def report(named: Named, /, *, common: Common = COMMON) -> int:
+    """Tell how a production went: what failed in which step, what waits for whom, what it made."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.production_report(named)
+        if common.json:
+            print_json(found)
+        else:
+            _print_report(found)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def wait(
+    named: Named,
+    /,
+    *,
+    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    through_held: Annotated[
+        bool, Parameter(help="Go on also where all that is left waits for a person.")
+    ] = False,
+    common: Common = COMMON,
+) -> int:
+    """Wait until a production is complete.
+
+    Exit code 0 if it is Completed and nothing of it waits for a person, 1 if something does or it
+    was stopped or cleaned, 5 if the time is over, 6 if it is not complete and goes on only when a
+    person has looked.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        view = await _awaited(client, named, timeout_s, through_held=through_held)
+        if common.json:
+            print_json(view)
+        else:
+            print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
+            _print_what_stands(view)
+        return outcome_of(view)
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+COMMANDS: Final = (show, report, wait)
+
+
+# -- drawing ------------------------------------------------------------------------------------
+
+
+def draw_production(named: str, svg: Path | None, common: Common) -> int:
+    """Draw a production, with how far each step is."""
+
+    async def work(client: "AsyncClient") -> int:
+        detail = await client.production(named)
+        if common.json:
+            print_json(detail.view)
+            return Exit.OK
+        workflow = msgspec.convert(detail.workflow, Workflow)
+        view = detail.view
+        if svg is None:
+            print_line(f"{view.name} is {state_in_words(view)}: {_now(view)}")
+        print_graph(workflow, {one.step: node_of(one, view.state) for one in view.steps}, svg)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> None:
+    """Print a graph, or write it to a file. Raises UsageError where that cannot be written."""
+    from ..workflows import draw
+
+    if svg is None:
+        print_line("\n".join(draw.as_text(workflow, nodes)))
+        return
+    try:
+        svg.write_text(draw.as_svg(workflow, nodes), encoding="utf-8")
+    except OSError as why:
+        raise UsageError(f"{svg}: {why.strerror or why}") from None
+
+
+# -- waiting ------------------------------------------------------------------------------------
+
+
+async def _awaited(
+    client: "AsyncClient", named: str, timeout_s: float | None, *, through_held: bool
+) -> ProductionView:
+    """Return the production once it is at its end, or goes on only when a person has looked."""
+    pace = RealPace()
+    until = None if timeout_s is None else pace.monotonic() + timeout_s
+    with bar(f"% of {named}", 100) as progress:
+        while True:
+            view = (await client.production(named)).view
+            if progress is not None:
+                progress(int(view.progress * 100))
+            if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
+                return view
+            if not through_held and waits_for_a_person(view):
+                return view
+            if until is not None and pace.monotonic() >= until:
+                left = sum(one.state is not TransformationState.COMPLETED for one in view.steps)
+                raise TimedOut(f"production {view.name}", timeout_s or 0.0, left)
+            await pace.sleep(_LOOK_S)
+
+
+def waits_for_a_person(view: ProductionView) -> bool:
+    """Whether nothing of it runs, and nothing will before somebody has looked."""
+    if view.state in (P.NEW, P.PAUSED):
+        return True
+    if any(one.tasks.get(TaskState.CREATED) for one in view.steps):
+        return False
+    over = {one.step for one in view.steps if one.state is TransformationState.COMPLETED}
+    heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
+    return bool(heads) and all(one.state is TransformationState.PAUSED for one in heads)
+
+
+def outcome_of(view: ProductionView) -> int:
+    if view.state in (P.NEW, P.ACTIVE, P.PAUSED):
+        return Exit.HELD
+    is_whole = not any(aside(one) or one.tasks.get(TaskState.LOST) for one in view.steps)
+    alone = [one for one in view.steps if not one.inputs]  # whose tasks nobody tries again
+    failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
+    return Exit.OK if view.state is P.COMPLETED and is_whole and not failed else Exit.FAILED
+
+
+# -- how it looks -------------------------------------------------------------------------------
+
+
+def print_production(found: ProductionDetail, common: Common) -> None:
+    """Print a production: what an action did, how far each step is, and what to do next."""
+    if common.json:
+        print_json(found)
+        return
+    view = found.view
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
+    if view.title:
+        print_line(view.title)
+    if view.reason:
+        print_line(f"why: {view.reason}")
+    for said in found.did:
+        print_line(said)
+    rows = [
+        (
+            one.step,
+            one.transformation,
+            one.state.value,
+            tasks_in_words(one),
+            one.tasks.get(TaskState.CREATED) or None,
+            one.tasks.get(TaskState.FAILED) or None,
+            aside(one) or None,
+            percent(one.done),
+        )
+        for one in view.steps
+    ]
+    columns = (
+        *("step", "transformation#", "state", "done#", "run#", "failed#", "put aside#"),
+        "how far",
+    )
+    print_table(columns, rows, empty="")
+    _print_what_stands(view)
+    command = next_command(view)
+    if command:
+        print_line(f"next: {command}")
+
+
+def _now(view: ProductionView) -> str:
+    return how_far(view, datetime.now(UTC))
+
+
+def _print_what_stands(view: ProductionView) -> None:
+    for one in view.steps:
+        why = why_it_stands(one, view.state)
+        if why:
+            print_line(f"step {one.step} stands: {why}")
+
+
+def _print_report(found: ProductionReport) -> None:
+    view = found.view
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
+    rows: list[Sequence[object]] = [
+        (
+            one.step,
+            None if one.task_s is None else f"{one.task_s:.0f}",
+            None if one.memory_mb is None else f"{one.memory_mb:.0f}",
+            failure.failure.value,
+            failure.attempts,
+            failure.jobs,
+            ", ".join(map(str, failure.examples)),
+            failure.said,
+        )
+        for one in found.steps
+        for failure in one.failures
+    ]
+    columns = (
+        *("step", "task s#", "MB#", "failed of", "attempts#", "jobs#", "such as job"),
+        "said",
+    )
+    if rows:
+        print_table(columns, rows, empty="")
+    else:
+        print_line("nothing has failed")
+    for one in found.steps:
+        if one.waits:
+            print_line(f"step {one.step} waits: {one.waits}")
+        for state, count in one.waits_for_a_person.items():
+            print_line(f"step {one.step}: {number(count)} files are {state.value}")
+    _print_what_stands(view)
+    print_line(f"{number(found.files)} files, {number(found.bytes)} bytes in the catalogue")
+    command = next_command(view)
+    if command:
+        note(f"next: {command}")

@@ -1,0 +1,96 @@
+"""What a workflow would be, for `pilotage prod submit --dry-run`: as written, or at a central.
+
+A central knows the files of the catalogue, and which names are taken.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pilotage.proto.api_productions import ProductionPreview, StepPreview
+
+from .present import note, number, print_json, print_line, print_table
+from .prod_files import obstacles_of, steps_in_words
+
+if TYPE_CHECKING:
+    from ..workflows.plan import Plan
+    from ..workflows.written import Written
+
+
+def print_plan(written: "Written", found: "Plan", *, json: bool) -> None:
+    """Print what a workflow would be, as it is written."""
+    from ..workflows.to_transformations import to_transformations
+
+    faults = obstacles_of(written)
+    if json:
+        steps = [
+            {
+                "step": one.step,
+                "tasks": one.tasks,
+                "inputs": one.inputs,
+                "outputs": one.outputs,
+                "files": one.names,
+            }
+            for one in found.steps
+        ]
+        documents = {} if faults else to_transformations(written.workflow)
+        told = [str(fault) for fault in faults]
+        print_json({"steps": steps, "transformations": documents, "obstacles": told})
+        return
+    rows = [(one.step, one.tasks, _ports(one.inputs), _ports(one.outputs)) for one in found.steps]
+    print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
+    for one in found.steps:
+        for port, names in one.names.items():
+            for name in names:
+                print_line(f"{one.step}.{port}: {name}")
+    print_line(f"{steps_in_words(len(found.steps))}, {found.tasks} jobs, {found.files} files")
+    if any(not one.tasks.exact for one in found.steps):
+        print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
+    for line in written.told(faults).lines if faults else ():
+        note(f"on pilots it could not run: {line}")
+
+
+def print_preview(found: ProductionPreview, *, json: bool) -> None:
+    """Print what a workflow would be at a central, in the same form."""
+    if json:
+        steps = [
+            {
+                "step": one.step,
+                "tasks": _amount(one.tasks, one),
+                "inputs": {port: _amount(count, one) for port, count in one.inputs.items()},
+                "outputs": {port: _amount(count, one) for port, count in one.outputs.items()},
+                "files": {},
+            }
+            for one in found.steps
+        ]
+        documents = {one.step: one.document for one in found.steps}
+        print_json({"steps": steps, "transformations": documents, "obstacles": []})
+        return
+    rows = [
+        (
+            one.step,
+            _count(one.tasks, is_exact=one.exact),
+            _ports({port: _count(count) for port, count in one.inputs.items()}),
+            _ports({port: _count(count) for port, count in one.outputs.items()}),
+        )
+        for one in found.steps
+    ]
+    print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
+    exact = all(one.exact for one in found.steps)
+    whole = f"{_count(found.tasks, is_exact=exact)} jobs, {_count(found.files)} files"
+    print_line(f"{found.name}: {steps_in_words(len(found.steps))}, {whole}")
+    if not exact:
+        print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
+
+
+def _ports(amounts: Mapping[str, object]) -> str:
+    return ", ".join(f"{amount} {port}" for port, amount in amounts.items())
+
+
+def _count(count: int | None, *, is_exact: bool = True) -> str:
+    if count is None:
+        return "?"
+    return number(count) if is_exact else f"≈ {number(count)}"
+
+
+def _amount(count: int | None, step: StepPreview) -> dict[str, Any]:
+    return {"count": count, "exact": step.exact and count is not None}

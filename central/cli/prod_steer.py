@@ -1,0 +1,152 @@
+"""`pilotage prod start`, `pause`, `extend` and others: what people do to productions."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from pilotage.proto.api_productions import ProductionActionName
+
+from .exit_codes import Exit, UsageError
+from .options import CHANGING_S, COMMON, Common, run_with
+from .prod_look import Named, print_production
+from .whole import whole
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+
+A = ProductionActionName
+PRIORITY_MAX: Final = 10
+ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the production.")]
+StepOption = Annotated[str | None, Parameter(help="Only this step.")]
+
+
+def start(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Start a production that was submitted with --no-start."""
+    return _act(named, A.START, reason, common)
+
+
+def pause(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Let no step make more tasks. Files gather, what runs goes on."""
+    return _act(named, A.PAUSE, reason, common)
+
+
+def resume(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Let a production go on, and steps that were paused because too much failed."""
+    return _act(named, A.RESUME, reason, common)
+
+
+def stop(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Take no more files and make no more tasks. What runs ends."""
+    return _act(named, A.STOP, reason, common)
+
+
+def complete(
+    named: Named, /, *, step: StepOption = None, reason: ReasonOption = "", common: Common = COMMON
+) -> int:
+    """Say that no more files of the catalogue come: what is left goes, then it is Completed."""
+    return _act(named, A.COMPLETE, reason, common, step=step)
+
+
+def extend(
+    named: Named,
+    step: Annotated[
+        str | None, Parameter(help="A step; else all that query the catalogue.")
+    ] = None,
+    more: Annotated[int, whole("How many tasks more; 0: it takes files.")] = 0,
+    /,
+    *,
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Ask a step for more tasks, or let it look for files again; steps below go on with them."""
+
+    async def work(client: "AsyncClient") -> int:
+        print_production(await client.extend_production(named, step, more, reason=reason), common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def fix(
+    named: Named,
+    /,
+    *,
+    step: StepOption = None,
+    problematic: Annotated[
+        bool, Parameter(help="Files with bad data too, which were looked at.")
+    ] = False,
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Try again what waits for a person: files that failed too often or were away, steps that were
+    paused."""
+    return _act(named, A.FIX, reason, common, step=step, problematic=problematic)
+
+
+def priority(
+    named: Named,
+    value: Annotated[str, Parameter(help="From 0 to 10, or `none`: as each job says.")],
+    /,
+    *,
+    reason: ReasonOption = "",
+    common: Common = COMMON,
+) -> int:
+    """Set the priority of its jobs: those that wait, and those that come."""
+    wanted = None
+    if value != "none":
+        if not value.isdecimal() or int(value) > PRIORITY_MAX:
+            raise UsageError(f"{value!r}: expected a number from 0 to {PRIORITY_MAX}, or none")
+        wanted = int(value)
+    return _act(named, A.PRIORITY, reason, common, priority=wanted)
+
+
+def rerun(
+    named: Named,
+    name: Annotated[str, Parameter(help="Of the new production.")],
+    /,
+    *,
+    start: Annotated[bool, Parameter(help="Or only store it: `prod start` starts it.")] = True,
+    common: Common = COMMON,
+) -> int:
+    """Run the same anew under another name: the definition of the production, with all files."""
+
+    async def work(client: "AsyncClient") -> int:
+        print_production(await client.rerun_production(named, name, start=start), common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
+def archive(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Put a production away that is Completed or Stopped. Its name is free again."""
+    return _act(named, A.ARCHIVE, reason, common)
+
+
+def clean(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
+    """Kill its jobs, remove the files that it made from the catalogue, and end it for good."""
+    return _act(named, A.CLEAN, reason, common)
+
+
+COMMANDS: Final = (
+    *(start, pause, resume, stop, complete, extend, fix, priority, rerun, archive, clean),
+)
+
+
+def _act(
+    named: str,
+    action: ProductionActionName,
+    reason: str,
+    common: Common,
+    *,
+    step: str | None = None,
+    problematic: bool = False,
+    priority: int | None = None,
+) -> int:
+    async def work(client: "AsyncClient") -> int:
+        found = await client.act_on_production(
+            named, action, step=step, problematic=problematic, priority=priority, reason=reason
+        )
+        print_production(found, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)

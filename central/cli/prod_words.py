@@ -1,0 +1,130 @@
+"""How far productions are, in words for people. Pure."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from pilotage.proto.api_productions import Eta, ProductionView, StepView
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from ..workflows.draw import Node
+from .present import number
+
+S = TransformationState
+P = ProductionState
+_ASIDE: Final = {
+    InputState.MAXRESET: "failed too often",
+    InputState.PROBLEMATIC: "are bad",
+    InputState.MISSING: "cannot be read",
+}
+_OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
+
+
+def state_in_words(view: ProductionView) -> str:
+    """Return the state with the marks."""
+    return view.state.value + (f" ({', '.join(view.marks)})" if view.marks else "")
+
+
+def percent(part: float) -> str:
+    """Return a part of the whole; all of it only where it is all."""
+    return f"{100 if part >= 1.0 else min(99, int(part * 100 + 1e-9))} %"
+
+
+def how_far(view: ProductionView, now: datetime) -> str:
+    """Return how far a production is and when it will be complete."""
+    said = f"{percent(view.progress)} done"
+    if view.eta is not None:
+        said += f", complete {eta_in_words(view.eta, now)}"
+    return said
+
+
+def eta_in_words(eta: Eta, now: datetime) -> str:
+    """Return when it will be complete, in the time of this machine, with the interval."""
+    at, low, high = (
+        datetime.fromisoformat(one).astimezone() for one in (eta.at, eta.low, eta.high)
+    )
+    days = {one.date() for one in (at, low, high)} | {now.astimezone().date()}
+    form = "%H:%M" if len(days) == 1 else "%d %b %H:%M"
+    return f"about {at:{form}} ({low:{form}} to {high:{form}})"
+
+
+def tasks_in_words(step: StepView) -> str:
+    """Return how many tasks are done, of how many."""
+    done = step.tasks.get(TaskState.DONE, 0)
+    if step.tasks_expected is None:
+        return f"{number(done)}/?"
+    about = "" if step.expected_exactly else "≈ "
+    return f"{number(done)}/{about}{number(step.tasks_expected)}"
+
+
+def aside(step: StepView) -> int:
+    """Return how many files wait for a person."""
+    return sum(step.inputs.get(state, 0) for state in _ASIDE)
+
+
+def why_it_stands(step: StepView, production: ProductionState) -> str:
+    """Return for what a step waits that does not go away by itself; empty where nothing does."""
+    if step.state is S.PAUSED and production is not P.PAUSED:
+        return step.reason or "it is paused"
+    if step.state is S.STOPPED and production is not P.STOPPED:
+        return step.reason or "it is stopped"
+    files = [
+        f"{number(count)} files {word}"
+        for state, word in _ASIDE.items()
+        if (count := step.inputs.get(state, 0))
+    ]
+    if files:
+        return " and ".join([", ".join(files[:-1]), files[-1]] if len(files) > 1 else files)
+    if step.state is S.COMPLETED and step.reason:
+        return step.reason
+    return ""
+
+
+def words_of(step: StepView) -> str:
+    """Return how far a step is: its tasks, what runs and failed, its state where that is no usual
+    one, or which steps it waits for."""
+    more = [
+        f"{number(count)} {word}"
+        for state, word in ((TaskState.CREATED, "run"), (TaskState.FAILED, "failed"))
+        if (count := step.tasks.get(state, 0))
+    ]
+    if step.state not in (S.ACTIVE, S.COMPLETING, S.COMPLETED):
+        more.append(step.state.value.lower())
+    elif not step.tasks_made and not any(step.inputs.values()) and step.parents:
+        if step.state is not S.COMPLETED:
+            more.append("waits for files")
+    return ", ".join([f"{tasks_in_words(step)} done", *more])
+
+
+def node_of(step: StepView, production: ProductionState) -> Node:
+    """Return how a step is drawn."""
+    why = why_it_stands(step, production)
+    look: Literal["", "over", "stands"] = "stands" if why else ""
+    if not why and step.state in _OVER:
+        look = "over"
+    expected = max(step.tasks_expected or 0, 1)
+    files = sum(step.inputs.values())
+    lost = aside(step) / files if files else 0.0
+    if not files:
+        lost = step.tasks.get(TaskState.FAILED, 0) / expected
+    done = min(step.done, 1.0 - lost) if lost else step.done
+    return Node(words_of(step), done=max(0.0, done), failed=lost, look=look, why=why)
+
+
+def next_command(view: ProductionView) -> str:
+    """Return what a person would type next; empty where nothing suggests itself."""
+    if view.state is P.NEW:
+        return f"pilotage prod start {view.name}"
+    if view.state in (P.PAUSED, P.STOPPED):
+        return f"pilotage prod resume {view.name}"
+    if view.state in (P.CLEANING, P.CLEANED, P.ARCHIVED):
+        return ""
+    if any(one.state is S.PAUSED for one in view.steps) and view.state is P.ACTIVE:
+        return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
+    if any(aside(one) for one in view.steps):
+        return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}"
+    if view.state is P.ACTIVE:
+        return f"pilotage prod wait {view.name}"
+    fed = {parent for one in view.steps for parent in one.parents}
+    last = [one for one in view.steps if one.step not in fed and one.outputs]
+    return f"pilotage data find dataset={last[-1].outputs}" if last else ""

@@ -1,0 +1,187 @@
+"""How far productions are, in words: states, parts, what stands and why, what to type next."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.options import COMMON
+from pilotage.central.cli.prod_look import outcome_of, print_production, waits_for_a_person
+from pilotage.central.cli.prod_words import (
+    how_far,
+    next_command,
+    node_of,
+    percent,
+    why_it_stands,
+    words_of,
+)
+from pilotage.proto.api_productions import Eta, ProductionDetail, ProductionView, StepView
+from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import InputState as I
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+
+NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
+
+
+def step(name: str = "merge", **fields: Any) -> StepView:
+    given: dict[str, Any] = {
+        "step": name,
+        "transformation": 7,
+        "name": f"w-{name}",
+        "title": "",
+        "state": S.ACTIVE,
+        "reason": "",
+        "parents": (),
+        "inputs": {},
+        "tasks": {},
+        "tasks_made": 0,
+        "tasks_expected": 4,
+    }
+    return StepView(**{**given, **fields})
+
+
+def view(*steps: StepView, **fields: Any) -> ProductionView:
+    given: dict[str, Any] = {
+        "id": 3,
+        "name": "w",
+        "title": "",
+        "state": P.ACTIVE,
+        "reason": "",
+        "community": "ctao",
+        "group": "dpps",
+        "owner": "someone",
+        "steps": list(steps),
+        "progress": 0.5,
+        "eta": None,
+        "marks": (),
+        "priority": None,
+        "rerun_of": None,
+        "definition": "0" * 64,
+        "made_at": "",
+        "changed_at": "",
+    }
+    return ProductionView(**{**given, **fields})
+
+
+@pytest.mark.parametrize(("part", "said"), [(0.0, "0 %"), (0.999, "99 %"), (1.0, "100 %")])
+def test_all_is_said_only_of_all(part: float, said: str) -> None:
+    assert percent(part) == said
+
+
+def test_the_time_of_the_end_is_told_with_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    at = ("2026-03-01T12:00:00.000Z", "2026-03-01T11:30:00.000Z", "2026-03-01T12:40:00.000Z")
+    later = (*at[:2], "2026-03-02T01:00:00.000Z")
+
+    today = how_far(view(eta=Eta(*at)), NOW)
+    assert today.startswith("50 % done, complete about ") and today.count(":") == 3
+    assert " Mar " in how_far(view(eta=Eta(*later)), NOW)
+    assert how_far(view(), NOW) == "50 % done"
+
+
+STANDS = {
+    "nothing": (step(), ""),
+    "a brake": (step(state=S.PAUSED, reason="40 of 100 failed"), "40 of 100 failed"),
+    "files put aside": (
+        step(inputs={I.MAXRESET: 3, I.MISSING: 1, I.UNUSED: 5}),
+        "3 files failed too often and 1 files cannot be read",
+    ),
+    "files left over": (step(state=S.COMPLETED, reason="2 inputs are left"), "2 inputs are left"),
+}
+
+
+@pytest.mark.parametrize("case", STANDS)
+def test_what_stands_is_told_with_its_reason(case: str) -> None:
+    given, said = STANDS[case]
+
+    assert why_it_stands(given, P.ACTIVE) == said
+    assert node_of(given, P.ACTIVE).look == ("stands" if said else "")
+
+
+def test_a_step_that_a_person_paused_with_all_others_does_not_stand_by_itself() -> None:
+    assert why_it_stands(step(state=S.PAUSED, reason="paused with w"), P.PAUSED) == ""
+
+
+def test_a_step_is_told_in_tasks() -> None:
+    tasks = {T.DONE: 1_200, T.CREATED: 3, T.FAILED: 1}
+
+    assert words_of(step(tasks=tasks, tasks_made=1_204)) == "1 200/≈ 4 done, 3 run, 1 failed"
+    assert words_of(step(tasks_expected=None)) == "0/? done"
+    assert words_of(step(parents=("dl1",))) == "0/≈ 4 done, waits for files"
+    assert words_of(step(state=S.PAUSED, expected_exactly=True)) == "0/4 done, paused"
+
+
+def test_what_to_type_next_follows_from_how_it_stands() -> None:
+    over = step("merge", state=S.COMPLETED, parents=("make",), outputs="dpps:transformation-7")
+
+    assert next_command(view(state=P.NEW)) == "pilotage prod start w"
+    assert next_command(view(step())) == "pilotage prod wait w"
+    assert next_command(view(step(state=S.PAUSED))).endswith("pilotage prod resume w")
+    assert next_command(view(step(inputs={I.MAXRESET: 1}))).endswith("pilotage prod fix w")
+    assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
+    found = next_command(
+        view(step("make", state=S.COMPLETED, outputs="a:b"), over, state=P.COMPLETED)
+    )
+    assert found == "pilotage data find dataset=dpps:transformation-7"
+    assert next_command(view(state=P.CLEANED)) == ""
+
+
+def test_itwaits_for_a_person_where_nothing_runs_and_nothing_will() -> None:
+    braked, below = step("a", state=S.PAUSED), step("b", parents=("a",))
+
+    assert waits_for_a_person(view(braked, below))
+    assert not waits_for_a_person(view(step("a", state=S.PAUSED, tasks={T.CREATED: 1}), below))
+    assert not waits_for_a_person(view(step("a"), below))
+    assert not waits_for_a_person(view(step("a", state=S.COMPLETED), step("b", parents=("a",))))
+    assert waits_for_a_person(view(step(), state=P.PAUSED))
+
+
+ENDS = {
+    "all well": (view(step(state=S.COMPLETED), state=P.COMPLETED), Exit.OK),
+    "a file too bad": (view(step(inputs={I.PROBLEMATIC: 1}), state=P.COMPLETED), Exit.FAILED),
+    "a task failed": (view(step(tasks={T.FAILED: 1}), state=P.COMPLETED), Exit.FAILED),
+    "tried again, and well": (
+        view(step(inputs={I.PROCESSED: 2}, tasks={T.FAILED: 1, T.DONE: 1}), state=P.COMPLETED),
+        Exit.OK,
+    ),
+    "stopped": (view(step(), state=P.STOPPED), Exit.FAILED),
+    "braked": (view(step(state=S.PAUSED)), Exit.HELD),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_exit_code_says_how_it_ended(case: str) -> None:
+    given, code = ENDS[case]
+
+    assert outcome_of(given) is code
+
+
+def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (
+        step("make", state=S.COMPLETED, tasks={T.DONE: 4}, done=1.0, expected_exactly=True),
+        step("merge", state=S.PAUSED, reason="2 of 2 failed", parents=("make",)),
+    )
+    detail = ProductionDetail(
+        view=view(*steps, marks=("braked",)),
+        workflow={},
+        files={},
+        written={},
+        rules="",
+        software={},
+        images={},
+        version="",
+        did=["step merge makes 2 more"],
+    )
+    print_production(detail, COMMON)
+
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "production 3: w is Active (braked): 50 % done",
+        "step merge makes 2 more",
+        "step transformation state done run failed put aside how far",
+        "make 7 Completed 4/4 100 %",
+        "merge 7 Paused 0/≈ 4 0 %",
+        "step merge stands: 2 of 2 failed",
+        "next: pilotage prod report w, then pilotage prod resume w",
+    ]
