@@ -21,7 +21,7 @@ from .prod_files import (
     steps_in_words,
 )
 from .prod_plan import print_plan, print_preview
-from .prod_words import state_in_words
+from .prod_words import next_command, state_in_words
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -46,7 +46,7 @@ def submit(
         bool, Parameter(help="Say how many jobs and files there would be, and run nothing.")
     ] = False,
     name: Annotated[str, Parameter(help="Of the production; else that of the workflow.")] = "",
-    start: Annotated[bool, Parameter(help="Or only store it: `prod start` starts it.")] = True,
+    no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
     priority: Annotated[
         int | None,
         Parameter(help="Of all of its jobs, 0 to 10; else as each says.", validator=_PRIORITIES),
@@ -86,7 +86,7 @@ def submit(
         raise UsageError("say one of --local, --dry-run and --jobs")
     if not (local or dry_run) and (inputs or folder or cores or resume):
         raise UsageError("--inputs, --folder, --cores and --resume are for runs with --local")
-    if (local or jobs) and (name or priority is not None or not start):
+    if (local or jobs) and (name or priority is not None or no_start):
         raise UsageError("--name, --priority and --no-start are for productions")
     written = read_file(file, chosen, types)
     if jobs:
@@ -107,7 +107,9 @@ def submit(
     flow.production()  # what is wrong is told before anything travels
 
     async def work(client: "AsyncClient") -> int:
-        made = await client.submit_production(flow, name=name, priority=priority, start=start)
+        made = await client.submit_production(
+            flow, name=name, priority=priority, start=not no_start
+        )
         if common.json:
             print_json(made)
             return Exit.OK
@@ -116,7 +118,7 @@ def submit(
             f"production {view.id}: {view.name} is {state_in_words(view)}, "
             f"{steps_in_words(len(view.steps))}"
         )
-        print_line(f"next: pilotage prod {'wait' if start else 'start'} {view.name}")
+        print_line(f"next: {next_command(view)}")
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

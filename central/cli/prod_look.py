@@ -277,7 +277,7 @@ def _print_report(found: ProductionReport) -> None:
     if rows:
         print_table(columns, rows, empty="")
     else:
-        print_line("nothing has failed")
+        print_line("no attempt has failed: they are counted within ten seconds")
     for one in found.steps:
         if one.waits:
             print_line(f"step {one.step} waits: {one.waits}")

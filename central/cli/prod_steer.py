@@ -105,13 +105,13 @@ def rerun(
     name: Annotated[str, Parameter(help="Of the new production.")],
     /,
     *,
-    start: Annotated[bool, Parameter(help="Or only store it: `prod start` starts it.")] = True,
+    no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
     common: Common = COMMON,
 ) -> int:
     """Run the same anew under another name: the definition of the production, with all files."""
 
     async def work(client: "AsyncClient") -> int:
-        print_production(await client.rerun_production(named, name, start=start), common)
+        print_production(await client.rerun_production(named, name, start=not no_start), common)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

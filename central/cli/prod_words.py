@@ -64,6 +64,8 @@ def aside(step: StepView) -> int:
 
 def why_it_stands(step: StepView, production: ProductionState) -> str:
     """Return for what a step waits that does not go away by itself; empty where nothing does."""
+    if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
+        return ""
     if step.state is S.PAUSED and production is not P.PAUSED:
         return step.reason or "it is paused"
     if step.state is S.STOPPED and production is not P.STOPPED:

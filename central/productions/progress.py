@@ -17,7 +17,8 @@ from ..workflows.plan import Plan, StepPlan
 
 PLAN_TASKS: Final = 3  # the plan weighs as much as so many tasks that have ended
 LEFT: Final = (InputState.UNUSED, InputState.ASSIGNED)
-COUNTED: Final = (*LEFT, InputState.PROCESSED)  # the others wait for a person, or have gone
+ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)  # for a person
+COUNTED: Final = (*LEFT, *ASIDE, InputState.PROCESSED)  # the others have gone
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ class Stand:
 
     @property
     def files(self) -> int:
-        """The files that came, and are not put aside."""
+        """The files that came, and have not gone."""
         return sum(self.inputs.get(state, 0) for state in COUNTED)
+
+    @property
+    def aside(self) -> int:
+        """The files that wait for a person: none of what they would become is done."""
+        return sum(self.inputs.get(state, 0) for state in ASIDE)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class _Ahead:
     """What is known of a step: the tasks it will have had, and those that will still end."""
 
     tasks: float | None
-    left: float | None
+    left: float | None  # by themselves: of files that wait for a person none
     exact: bool
 
 
@@ -109,8 +115,9 @@ def _grouped(
 ) -> _Ahead:
     """Return what is known of a step whose tasks are groups of files."""
     step, stand, mine = workflow.steps[name], stands[name], plans[name]
+    aside = _groups(workflow, step, stand, mine, stand.aside)
     if stand.is_over:
-        return _Ahead(stand.done, 0, True)
+        return _Ahead(stand.done + aside, 0, True)
     feeders = _feeding(workflow, step)
     closed = bool(feeders) and all(ahead[parent].left == 0 for parent in feeders)
     coming: float | None = 0.0
@@ -124,9 +131,9 @@ def _grouped(
     groups = _groups(workflow, step, stand, mine, stand.inputs.get(InputState.UNUSED, 0) + coming)
     tasks = stand.done + stand.open + groups
     if _is_whole(workflow, step) and (left or coming or tasks):
-        tasks = 1.0
+        tasks, aside = max(1.0, stand.done + min(1.0, groups + stand.open)), 0.0
     sure = closed and all(ahead[parent].exact for parent in feeders)
-    return _Ahead(tasks, max(0.0, tasks - stand.done), sure and groups == 0)
+    return _Ahead(tasks + aside, max(0.0, tasks - stand.done), sure and groups == 0)
 
 
 def _coming(
@@ -209,12 +216,13 @@ def _shown(stand: Stand, ahead: _Ahead) -> StepProgress:
     if ahead.tasks is None or ahead.left is None:
         return StepProgress(None, False, 0.0)
     expected = max(math.ceil(round(ahead.tasks, 6)), stand.done)
-    if stand.is_over:
+    if not expected:  # whether nothing will come is known once it is over
+        part = 1.0 if stand.is_over else 0.0
+    elif stand.is_over and not stand.aside:
         part = 1.0
-    elif not expected:  # whether nothing will come is known once it is over
-        part = 0.0
     else:
-        part = min(1.0, 1.0 - ahead.left / ahead.tasks)
+        ended = stand.ended if stand.tasks_wanted else stand.done
+        part = min(1.0, ended / ahead.tasks) if ahead.tasks else 0.0
     return StepProgress(expected, ahead.exact, max(0.0, part))
 
 

@@ -81,11 +81,12 @@ def test_what_parents_really_make_counts_more_with_each_task(chain: Workflow) ->
 def test_a_step_that_is_over_is_done_and_its_children_know_exactly(chain: Workflow) -> None:
     over = Stand(is_over=True, tasks_wanted=20, tasks={T.DONE: 19, T.FAILED: 1})
     use = Stand(inputs={I.PROCESSED: 56, I.MAXRESET: 1}, tasks={T.DONE: 14, T.FAILED: 3})
-    found = stood(chain, make=over, use=use)
+    found = stood(chain, make=over, use=use, merge=Stand(inputs={I.UNUSED: 14}))
 
     assert found.steps["make"].done == 1.0
-    assert (found.steps["use"].expected, found.steps["use"].exact) == (14, True)
-    assert found.steps["use"].done == 1.0  # the bad file waits for a person, not for a pilot
+    assert (found.steps["use"].expected, found.steps["use"].exact) == (15, True)
+    assert found.steps["use"].done == pytest.approx(14 / 15)  # a file waits for a person
+    assert found.steps["merge"].expected == 1
     assert 0.5 < found.whole < 1.0
 
 
