@@ -40,12 +40,16 @@ class SiteActionName(str, enum.Enum):
 
 
 class SiteAction(_In, frozen=True):
-    """`POST /v1/sites/{site}/actions`. The last word counts, also after a restart."""
+    """`POST /v1/sites/{site}/actions`. The last word counts, also after a restart.
+
+    The same key again is answered as the first time and changes nothing, for
+    `retention.action_days`. Without a key each request counts by itself."""
 
     action: SiteActionName
     element: ElementName = ""  # empty: the whole site
     host: Annotated[str, Meta(max_length=HOST_MAX)] = ""  # with enable: what is held against it
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+    key: Annotated[str, Meta(max_length=200)] = ""  # idempotency; empty: none
 
 
 class SiteMark(_Out, frozen=True):

@@ -21,7 +21,7 @@ class FakeActions(FakePlaceMarks):
 
     async def keep_action(self, row: ActionRow) -> None:
         self.begin_write()
-        self.keep(lambda _: row, [])
+        self.keep_row(row)
         await self.synced()
 
     async def prune_actions(self, before: float, *, limit: int) -> int:
@@ -35,9 +35,12 @@ class FakeActions(FakePlaceMarks):
 
     def keep(self, keep: Keep | None, won: list[bool]) -> None:
         """Keep the action whose writes have been carried out."""
-        if keep is None:
+        self.keep_row(None if keep is None else keep(won))
+
+    def keep_row(self, row: ActionRow | None) -> None:
+        """Keep an action, if there is one; of one that is known only what is new."""
+        if row is None:
             return
-        row = keep(won)
         known = self._action_data.get(row.name)
         if known is not None:
             progress, complete = row.progress, row.complete

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pilotage.central.store.actions import ActionRow
 from pilotage.central.store.place_marks import HELD_MAX, HeldPlace, PlaceMark
 
 from .fake_store_slots import FakeSlots
@@ -14,16 +15,22 @@ class FakePlaceMarks(FakeSlots):
 
     _mark_data: MarkData
 
-    async def put_mark(self, mark: PlaceMark) -> None:
+    async def put_mark(self, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
         self.begin_write()
         self._mark_data[mark.place] = mark
+        self.keep_row(action)
         await self.synced()
 
-    async def drop_mark(self, place: str) -> bool:
+    async def drop_marks(self, places: Sequence[str], *, action: ActionRow | None = None) -> int:
         self.begin_write()
-        dropped = self._mark_data.pop(place, None)
+        dropped = [self._mark_data.pop(place, None) for place in places]
+        self.keep_row(action)
         await self.synced()
-        return dropped is not None
+        return sum(one is not None for one in dropped)
+
+    def keep_row(self, row: ActionRow | None) -> None:
+        """Keep an action, if there is one."""
+        raise NotImplementedError
 
     async def marks(self) -> list[PlaceMark]:
         return [self._mark_data[place] for place in sorted(self._mark_data)]

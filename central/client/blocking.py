@@ -698,13 +698,16 @@ class Client:
         element: str = "",
         host: str = "",
         reason: str = "",
+        key: str | None = None,
     ) -> SiteDetail:
         """Ban, drain or enable a site, or one of its elements; return what it is then.
 
-        With `host`, enable lifts what is held against that host of the site alone.
+        With `host`, enable lifts what is held against that host of the site alone. The same `key`
+        again says nothing anew, however late it comes; without one each call has its own, which
+        covers the repetitions of this call.
         """
         return self.loop.run(
-            self.core.act_on_site(name, action, element=element, host=host, reason=reason)
+            self.core.act_on_site(name, action, element=element, host=host, reason=reason, key=key)
         )
 
     def check_site(

@@ -1,5 +1,6 @@
 """Pilots, sites and their elements, as the client has them: a part of `AsyncClient`."""
 
+import uuid
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import quote
 
@@ -119,13 +120,17 @@ class OfOperators:
         element: str = "",
         host: str = "",
         reason: str = "",
+        key: str | None = None,
     ) -> SiteDetail:
         """Ban, drain or enable a site, or one of its elements; return what it is then.
 
-        With `host`, enable lifts what is held against that host of the site alone.
+        With `host`, enable lifts what is held against that host of the site alone. The same `key`
+        again says nothing anew, however late it comes; without one each call has its own, which
+        covers the repetitions of this call.
         """
         action = SiteActionName(action)
-        body = SiteAction(action=action, element=element, host=host, reason=reason)
+        key = key or uuid.uuid4().hex
+        body = SiteAction(action=action, element=element, host=host, reason=reason, key=key)
         path = f"/v1/sites/{quote(name, safe='')}/actions"
         return await self._transport.ask(SiteDetail, "POST", path, body=body)
 

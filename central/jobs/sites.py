@@ -28,6 +28,7 @@ from .memory import Memory
 from .outbound import Outbound
 from .places import SETTINGS, Places
 from .presence import Presence
+from .site_keys import SiteBook, open_book
 from .site_shares import community_shares
 from .turns import by_and_by
 
@@ -80,34 +81,58 @@ class SiteService:
         return self._detail(caller, site)
 
     async def act(self, caller: Caller, site: str, action: SiteAction) -> SiteDetail:
-        """Ban, drain or enable a site or an element; it holds at once, and after a restart."""
+        """Ban, drain or enable a site or an element; it holds at once, and after a restart.
+
+        What comes again with its key is answered as the first time; KEY_REUSED, if it is not the
+        same.
+        """
         assert isinstance(caller, User)
-        self._known(caller, site, action.element)
-        if action.host:
-            return self._lift_host(caller, site, action)
-        place = f"{site}/{action.element}" if action.element else site
         who = self._owners.word(caller.issuer, caller.subject)
         async with self._changing:  # memory follows the store in the same order
-            told = await self._change(place, action, who)
-        self._log("site_said", place=place, what=action.action.value, who=who, why=action.reason)
+            book = await open_book(self._store, self._clock, caller, site, action)
+            if book.is_over:
+                self._log("acted_again", action=action.action.value, who=who)
+            else:
+                await self._carry_out(caller, site, action, who, book)
+        told = book.told()
         return msgspec.structs.replace(self._detail(caller, site), told=told)
 
-    async def _change(self, place: str, action: SiteAction, who: str) -> int:
+    async def _carry_out(
+        self, caller: User, site: str, action: SiteAction, who: str, book: SiteBook
+    ) -> None:
+        place = f"{site}/{action.element}" if action.element else site
+        try:
+            if book.is_new:
+                self._known(caller, site, action.element)
+                if action.host:
+                    self._lift_host(site, action)
+                else:
+                    await self._change(place, action, who, book)
+        except StoreError:
+            raise  # it is done when it comes again
+        except Refused as why:
+            await book.deny(why)
+            raise
+        await book.close(0 if action.host else await self._follow(place))
+        place = f"{site}, host {action.host}" if action.host else place
+        self._log("site_said", place=place, what=action.action.value, who=who, why=action.reason)
+
+    async def _change(self, place: str, action: SiteAction, who: str, book: SiteBook) -> None:
         mark = _MARKS.get(action.action)
         if mark is not None:
             at = self._clock.wall()
             row = PlaceMark(place=place, mark=mark, who=who, reason=action.reason, at=at)
-            await self._store.put_mark(row)
+            await self._store.put_mark(row, action=book.begun)
             self._places.put(row)
         else:
-            for one in self._lifted(place):
-                await self._store.drop_mark(one)
+            lifted = self._lifted(place)
+            await self._store.drop_marks(lifted, action=book.begun)
+            for one in lifted:
                 self._places.drop(one)
             self._hosts.lift_all(place.partition("/")[0], action.element)
             self._check_settings(place)
-        return await self._follow(place)
 
-    def _lift_host(self, caller: User, site: str, action: SiteAction) -> SiteDetail:
+    def _lift_host(self, site: str, action: SiteAction) -> None:
         """A person says that a host is as it should be. Raises Refused."""
         if action.action is not SiteActionName.ENABLE or action.element:
             raise Refused(
@@ -124,10 +149,6 @@ class SiteService:
                 f"{_near(action.host, {one.host for one in self._held(site)})}",
                 field="host",
             )
-        who = self._owners.word(caller.issuer, caller.subject)
-        place = f"{site}, host {action.host}"
-        self._log("site_said", place=place, what="enable", who=who, why=action.reason)
-        return self._detail(caller, site)
 
     def _held(self, site: str) -> list[HostView]:
         """Return the hosts of a site, then the elements, that are not as they should be."""

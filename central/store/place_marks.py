@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from .actions import ActionRow
+
 MARKS_MAX = 100_000  # more are not kept
 HELD_MAX = 2_000  # the last ones
 
@@ -44,12 +46,12 @@ class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
 class PlaceMarks(Protocol):
     """A place has one mark at most; the last one counts."""
 
-    async def put_mark(self, mark: PlaceMark) -> None:
-        """Keep a mark in place of the one before."""
+    async def put_mark(self, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
+        """Keep a mark in place of the one before, and together with it the action that it is of."""
         ...
 
-    async def drop_mark(self, place: str) -> bool:
-        """Remove the mark of a place; False: it had none."""
+    async def drop_marks(self, places: Sequence[str], *, action: ActionRow | None = None) -> int:
+        """Remove the marks of places, and keep the action; return how many there were."""
         ...
 
     async def marks(self) -> list[PlaceMark]:

@@ -15,7 +15,7 @@ class ActionsVerbs(Opened):
         return await self._writer.run(partial(_find, name=name))
 
     async def keep_action(self, row: ActionRow) -> None:
-        await self._writer.run(partial(_keep, row=row))
+        await self._writer.run(partial(keep_action, row=row))
 
     async def prune_actions(self, before: float, *, limit: int) -> int:
         return await self._writer.run(partial(_prune, before=before, limit=limit), rows=limit)
@@ -30,7 +30,7 @@ def with_action(
 
     def both(session: Session) -> list[bool]:
         won = write(session)
-        _keep(session, keep(won))
+        keep_action(session, keep(won))
         return won
 
     return both
@@ -54,7 +54,8 @@ def _find(session: Session, name: ActionName) -> ActionRow | None:
     )
 
 
-def _keep(session: Session, row: ActionRow) -> None:
+def keep_action(session: Session, row: ActionRow) -> None:
+    """Write an action, or what is new of it."""
     fields = {
         **row.name._asdict(),
         "body_hash": row.body_hash,

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..actions import ActionRow
 from ..place_marks import HELD_MAX, MARKS_MAX, HeldPlace, PlaceMark
+from .actions import keep_action
 from .opened import Opened
 from .session import Session
 
@@ -12,15 +14,24 @@ from .session import Session
 class PlaceMarksVerbs(Opened):
     """The verbs of `store.place_marks`."""
 
-    async def put_mark(self, mark: PlaceMark) -> None:
+    async def put_mark(self, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
         given = {**msgspec.structs.asdict(mark), "mark": mark.mark.value}
-        await self._writer.run(lambda session: session.run("put_place_mark", given), rows=1)
 
-    async def drop_mark(self, place: str) -> bool:
-        done = await self._writer.run(
-            lambda session: session.run("drop_place_mark", {"place": place}).rowcount, rows=1
-        )
-        return done == 1
+        def put(session: Session) -> None:
+            session.run("put_place_mark", given)
+            if action is not None:
+                keep_action(session, action)
+
+        await self._writer.run(put)
+
+    async def drop_marks(self, places: Sequence[str], *, action: ActionRow | None = None) -> int:
+        def drop(session: Session) -> int:
+            if action is not None:
+                keep_action(session, action)
+            each = [session.run("drop_place_mark", {"place": place}).rowcount for place in places]
+            return sum(each)
+
+        return await self._writer.run(drop, rows=1 + len(places))
 
     async def marks(self) -> list[PlaceMark]:
         rows = await self._reader.rows("place_marks", {"limit": MARKS_MAX})

@@ -4,6 +4,7 @@ import pytest
 
 from pilotage.central.store.actions import ActionName, ActionRow
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.place_marks import Mark, PlaceMark
 from pilotage.central.store.protocol import Store
 from pilotage.proto.job_states import JobState
 from tests.fake_store import FakeStore
@@ -93,3 +94,15 @@ async def test_old_actions_go_the_oldest_first(store: Store) -> None:
 
     assert went == [3, 1, 0]
     assert left == [4]
+
+
+async def test_marks_of_places_keep_their_action(store: Store, reopen: Reopen) -> None:
+    mark = PlaceMark(place="PIC", mark=Mark.BANNED, who="ada", reason="", at=1.0)
+    other = ActionName("ctao", "local", "ada", "key-2")
+    await store.put_mark(mark, action=a_row(b"put"))
+    dropped = await store.drop_marks(["PIC", "CSCS"], action=a_row(b"dropped", name=other))
+    again = await reopen(store)
+    rows = [await again.action(NAME), await again.action(other)]
+
+    assert dropped == 1 and await again.marks() == []
+    assert [row.progress for row in rows if row is not None] == [b"put", b"dropped"]

@@ -22,10 +22,10 @@ async def test_the_last_mark_of_a_place_is_kept(store: Store, reopen: Reopen) ->
 async def test_a_mark_is_dropped_once(store: Store, reopen: Reopen) -> None:
     await store.put_mark(a_mark("PIC"))
 
-    first, again = await store.drop_mark("PIC"), await store.drop_mark("PIC")
+    first, again = await store.drop_marks(["PIC", "CSCS"]), await store.drop_marks(["PIC"])
     store = await reopen(store)
 
-    assert (first, again) == (True, False)
+    assert (first, again) == (1, 0)
     assert await store.marks() == []
 
 
