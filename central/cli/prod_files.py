@@ -45,8 +45,6 @@ class FromFile:
 
     def production(self) -> NewProduction:
         """Return what is submitted. Raises UsageError with what cannot run on pilots."""
-        from ..workflows.failing import rules_text
-
         faults = obstacles_of(self.written)
         if faults:
             raise UsageError(f"{self.written.told(faults)}")
@@ -54,7 +52,6 @@ class FromFile:
         form = "ctadirac" if self.written.fields else "pilotage"
         return NewProduction(
             workflow=self.written.workflow,
-            rules=rules_text(self.written.workflow),
             written=Text(file=Path(text.where).name, form=form, text=text.content),
         )
 

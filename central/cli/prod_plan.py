@@ -69,14 +69,16 @@ def print_preview(found: ProductionPreview, *, json: bool) -> None:
         (
             one.step,
             _count(one.tasks, is_exact=one.exact),
-            _ports({port: _count(count) for port, count in one.inputs.items()}),
-            _ports({port: _count(count) for port, count in one.outputs.items()}),
+            _ports({p: _count(n, is_exact=one.exact) for p, n in one.inputs.items()}),
+            _ports({p: _count(n, is_exact=one.exact) for p, n in one.outputs.items()}),
         )
         for one in found.steps
     ]
     print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
     exact = all(one.exact for one in found.steps)
-    whole = f"{_count(found.tasks, is_exact=exact)} jobs, {_count(found.files)} files"
+    whole = (
+        f"{_count(found.tasks, is_exact=exact)} jobs, {_count(found.files, is_exact=exact)} files"
+    )
     print_line(f"{found.name}: {steps_in_words(len(found.steps))}, {whole}")
     if not exact:
         print_line("≈ depends on what the jobs say of their files, ? on the catalogue")

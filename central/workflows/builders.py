@@ -38,7 +38,6 @@ from . import draw
 from .check import check
 from .done import claimed
 from .errors import BadWorkflow, RunRefused, WorkflowError
-from .failing import rules_text
 from .files import files_in, read_workflow
 from .flow import File
 from .local import Outcome, Place, run
@@ -188,8 +187,7 @@ class Workflow:
         faults = obstacles(definition)
         if faults:
             raise BadWorkflow([str(fault) for fault in faults])
-        written = Written(form="python")
-        return NewProduction(workflow=definition, rules=rules_text(definition), written=written)
+        return NewProduction(workflow=definition, written=Written(form="python"))
 
     def plan(self, catalogue: Sequence[File] | None = None) -> Plan:
         """Return how many jobs and files there would be. Raises BadWorkflow."""
