@@ -206,6 +206,7 @@ class Engine:
         before = self._lives.get(row.transformation_id)
         if before is not None and not anew:
             new.pool, new.shared, new.is_whole = before.pool, before.shared, before.is_whole
+            new.kept = before.kept
         self._lives[row.transformation_id] = new
         if row.state not in TAKES_INPUTS:
             self._index.drop(row.transformation_id)

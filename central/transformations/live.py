@@ -22,6 +22,7 @@ from ..store.transformations import TransformationRow
 from .grouping import File, Plan, Rule
 from .inputs import Wanted
 from .jobs_of import Template
+from .regrouping import Kept
 from .rules import BUILT_IN, rule_of
 from .scouts import Figures, resized
 
@@ -73,6 +74,7 @@ class Live:
     ends: deque[TaskState] = field(default_factory=lambda: deque[TaskState](maxlen=SPREAD_OF))
     pool: dict[Key, File] | None = None  # inputs that wait; None: to be read
     shared: dict[Key, File] = field(default_factory=dict[Key, File])  # side inputs, with the pool
+    kept: Kept = field(default_factory=Kept)  # groups of many inputs
     is_whole: bool = True  # the pool has all that waits
     dirty: bool = True  # tasks may have to be made
     look: bool = True  # it may be done

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pilotage.proto.job import Job
-from pilotage.proto.transformation_states import InputState
+from pilotage.proto.transformation_states import InputState, TransformationState
 
 from ..data.resolve import Resolving, Settled
 from ..data.storages import Storages
@@ -26,10 +26,11 @@ from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken, TransformationRow
 from .files import Files
-from .grouping import File, Group, grouped
+from .grouping import File, Group
 from .jobs_of import TaskOf, task_of
 from .live import Live
 from .moves import moves_of
+from .regrouping import ASIDE_FROM, Asked, Regrouping
 from .repairs import asking
 from .retrying import Retrying, Trial
 from .side_inputs import Beside
@@ -39,6 +40,8 @@ POOL_MAX: Final = 20_000  # inputs that are held of those that wait, twice what 
 A_TURN: Final = 32  # tasks that are made up before others get their turn
 CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
 CHUNK_FILES_MAX: Final = 20_000  # that they read; one job has at most half as many
+
+IN_ORDER: Final = frozenset({"count", "bytes"})  # rules that take inputs as they came
 
 _encode = msgspec.json.encode
 
@@ -60,7 +63,7 @@ class Making:
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
-        self._retrying = retrying
+        self._retrying, self._regrouping = retrying, Regrouping(clock)
         self._storages = storages
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
@@ -72,12 +75,14 @@ class Making:
         """
         if live.doc.inputs and live.pool is None:
             await self._read(live)
+        elif self._rests(live):
+            return False
         trial = await self._retrying.trial(live)
-        groups = self._groups(live, trial)
+        groups = await self._groups(live, trial)
         if not groups and not live.is_whole and live.room() > 0:
             await self._read(live)  # those that were read have gone but for a few
             trial = await self._retrying.trial(live)
-            groups = self._groups(live, trial)
+            groups = await self._groups(live, trial)
         if not groups:
             return False
         tasks, ready = await self._tasks(live, groups, trial)
@@ -95,6 +100,8 @@ class Making:
             for task in tasks:
                 for one in task.inputs:
                     del live.pool[one.file_id, one.input_no]
+            if live.kept.pool is live.pool:  # those that this chunk had no room for come first
+                live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
         self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
         return True
 
@@ -104,7 +111,7 @@ class Making:
         Where many wait and the rule takes them in their order, only the first of them: unless they
         need side inputs of their own, for which the first may wait while others have theirs.
         """
-        in_order = live.doc.grouping.rule == "count" and not any(
+        in_order = live.doc.grouping.rule in IN_ORDER and not any(
             one.on for one in live.doc.inputs if one.use == "shared"
         )
         most = POOL_MAX if in_order else sys.maxsize
@@ -128,7 +135,16 @@ class Making:
                 after = (rows[-1].file_id, rows[-1].input_no)
         live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
 
-    def _groups(self, live: Live, trial: Trial) -> list[tuple[Group, tuple[File, ...]]]:
+    def _rests(self, live: Live) -> bool:
+        """Whether what waits is looked at later: it is much, and was looked at just now."""
+        if live.row.state is not TransformationState.ACTIVE or live.closes_groups:
+            return False
+        rest = self._regrouping.rest_s(live.kept) if live.pool else 0.0
+        if rest:
+            live.due = self._clock.wall() + rest
+        return rest > 0
+
+    async def _groups(self, live: Live, trial: Trial) -> list[tuple[Group, tuple[File, ...]]]:
         """Return the groups that become tasks now, each with its side inputs."""
         live.due = live.retries_at = trial.due
         most = min(live.room(), TASKS_A_CHUNK_MAX)
@@ -136,25 +152,33 @@ class Making:
             return []
         if not live.doc.inputs:
             return [((), ())] * most
-        assert live.pool is not None
-        waiting = list(live.pool.values())
+        pool = live.pool
+        assert pool is not None
+        groups, oldest = live.kept.take(pool), None
         if trial.held:
-            waiting = [one for one in waiting if one not in trial.held]
-        found = trial.groups + grouped(
-            live.rule,
-            waiting,
-            live.plan,
-            now=self._clock.wall(),
-            closing=live.closes_groups and live.is_whole,
-        )
+            groups = [one for one in groups if trial.held.isdisjoint(one)]
+        if not groups:
+            asked = Asked(
+                rule=live.rule,
+                files=list(pool.values()),
+                plan=live.plan,
+                held=frozenset(trial.held),
+                now=self._clock.wall(),
+                closing=live.closes_groups and live.is_whole,
+            )
+            groups, oldest = await self._regrouping.look(asked, live.kept)
+        found = trial.groups + groups
         beside = Beside(live.doc.inputs, live.shared.values(), growing=live.growing)
         ready = first(found, beside, most)
-        if live.doc.grouping.partial == "after" and len(found) <= most:
-            left = set(waiting).difference(*(group for group, _ in ready))
-            if left:
-                late = min(one.since for one in left) + live.doc.grouping.after_s
-                live.due = min(live.due, late)
+        if oldest is not None and len(found) <= most:
+            live.due = min(live.due, oldest + live.doc.grouping.after_s)
+        if len(pool) >= ASIDE_FROM and ready:
+            self._keep(live, found[found.index(ready[-1][0]) + 1 :])
         return ready
+
+    def _keep(self, live: Live, groups: list[Group]) -> None:
+        """Keep groups for the next chunk."""
+        live.kept.groups, live.kept.pool = groups, live.pool
 
     async def _tasks(
         self, live: Live, groups: Sequence[tuple[Group, tuple[File, ...]]], trial: Trial

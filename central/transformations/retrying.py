@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..jobs.turns import by_and_by
 from ..ports import Clock
 from .grouping import File, Group
 from .live import NEVER, Live
@@ -50,7 +51,7 @@ class Retrying:
         if not live.doc.failover or not live.pool:
             return NO_TRIAL
         failed: defaultdict[int, list[File]] = defaultdict(list)
-        for one in live.pool.values():
+        async for one in by_and_by(live.pool.values(), self._clock):
             if one.task_id:
                 failed[one.task_id].append(one)
         before = self._known.pop(live.id, {})

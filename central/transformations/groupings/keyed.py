@@ -1,6 +1,5 @@
 """Groups of files that have something in common: a site, values of keys; joins of inputs."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from pilotage.proto.catalogue import Value
@@ -13,11 +12,14 @@ def site(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
     """`size` files that one site has: the site that has most goes first."""
     left = dict.fromkeys(files)
     groups: list[Group] = []
-    held = Counter(name for one in files for name in (one.sites or ("",)))
-    names = [name for name, _ in sorted(held.items(), key=lambda item: (-item[1], item[0]))]
+    held: dict[str, list[File]] = {}
+    for one in files:
+        for name in one.sites or ("",):
+            held.setdefault(name, []).append(one)
+    names = sorted(held, key=lambda name: (-len(held[name]), name))
     for is_rest in (False, True)[: 1 + partial]:
         for name in names:
-            here = [one for one in left if name in (one.sites or ("",))]
+            here = [one for one in held[name] if one in left]
             for group in chunks(here, plan.grouping.size, partial=is_rest):
                 groups.append(group)
                 for one in group:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ...data.checks import INPUTS_MAX
 from ..grouping import File, Group, Plan
 
 
@@ -13,18 +14,19 @@ def count(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
 def by_bytes(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
     """As many files as have no more than `bytes_max` together; a larger one goes alone.
 
-    A group is full when the next file does not fit any more.
+    A group is full when the next file does not fit any more, or one job has no room for more files.
     """
     groups: list[Group] = []
     open_: list[File] = []
     size = 0
     for one in files:
-        if open_ and size + one.bytes > plan.grouping.bytes_max:
+        too_many = len(open_) >= INPUTS_MAX
+        if open_ and (too_many or size + one.bytes > plan.grouping.bytes_max):
             groups.append(tuple(open_))
             open_, size = [], 0
         open_.append(one)
         size += one.bytes
-    if open_ and (partial or size >= plan.grouping.bytes_max):
+    if open_ and (partial or size >= plan.grouping.bytes_max or len(open_) >= INPUTS_MAX):
         groups.append(tuple(open_))
     return groups
 

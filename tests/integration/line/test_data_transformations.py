@@ -13,7 +13,7 @@ from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.transformations import InputRow
-from pilotage.central.transformations import making
+from pilotage.central.transformations import making, regrouping
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
@@ -127,6 +127,43 @@ async def times_done(world: FakeInstallation, one: int) -> Counter[str]:
         if task.transformation_id == one and task.row.state is T.DONE
         for file_id in task.files
     )
+
+
+def test_of_many_files_groups_are_kept_and_the_next_look_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    plain = regrouping.look
+
+    async def aside(_: object, asked: regrouping.Asked) -> regrouping.Found:
+        """Look in no thread, which a virtual clock does not know: it takes half a second."""
+        looks.append(len(asked.files))
+        await asyncio.sleep(0.5)
+        return plain(asked)
+
+    monkeypatch.setattr(regrouping.asyncio, "to_thread", aside)
+    for name in (making, regrouping):
+        monkeypatch.setattr(name, "ASIDE_FROM", 3)
+    monkeypatch.setattr(making, "TASKS_A_CHUNK_MAX", 2)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(12), part=0)
+        await registered(world, range(20, 25), part=1)
+        by_part = {"rule": "key", "keys": ["part"], "size": 2}
+        one = await added(world, **EVENTS, grouping=by_part)
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 8)
+        before = len(looks)
+        for number in range(30, 36):  # one by one: no look at all of them for each
+            await registered(world, [number], part=2 + number)
+            await asyncio.sleep(0.3)
+        await registered(world, [40], part=1)
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 9)
+
+        assert max(looks) <= 17 and before <= 3, looks  # 8 tasks, two a chunk
+        assert len(looks) - before <= 3, looks
+        assert set((await times_done(world, one)).values()) == {1}
+
+    story(tell, script=lasts(1.0))
 
 
 def test_files_become_tasks_as_they_come_and_the_rest_when_it_is_said() -> None:
