@@ -287,4 +287,4 @@ def _print_report(found: ProductionReport) -> None:
     print_line(f"{number(found.files)} files, {number(found.bytes)} bytes in the catalogue")
     command = next_command(view)
     if command:
-        note(f"next: {command}")
+        print_line(f"next: {command}")

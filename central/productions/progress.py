@@ -218,11 +218,8 @@ def _shown(stand: Stand, ahead: _Ahead) -> StepProgress:
     expected = max(math.ceil(round(ahead.tasks, 6)), stand.done)
     if not expected:  # whether nothing will come is known once it is over
         part = 1.0 if stand.is_over else 0.0
-    elif stand.is_over and not stand.aside:
-        part = 1.0
     else:
-        ended = stand.ended if stand.tasks_wanted else stand.done
-        part = min(1.0, ended / ahead.tasks) if ahead.tasks else 0.0
+        part = min(1.0, stand.done / ahead.tasks) if ahead.tasks else 0.0
     return StepProgress(expected, ahead.exact, max(0.0, part))
 
 
