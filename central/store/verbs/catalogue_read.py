@@ -29,6 +29,7 @@ OWN_IDS_FEW: Final = 200  # that are looked for first
 OWN_IDS_MAX: Final = 5_000  # files of a set that are found by one own value; beyond, all are tested
 ROWS_LOOKED_MAX: Final = 50_000  # a page that has looked at so many files is short
 SETS_LOOKED_MAX: Final = 5_000
+SOUGHT_MAX: Final = 100_000  # values looked up in sets: a page that has sought so many is short
 SETS_TOGETHER: Final = 100  # in which own values are looked up by one statement
 PAGE_READ: Final = 1_000  # files that are tested at a time
 
@@ -44,7 +45,7 @@ class Looking:
         others = sorted(state.value for state in states - {FileState.AVAILABLE})
         self._others = json_list(others) if others else ""
         self._states = {state.value for state in states}
-        self._looked = 0
+        self._looked = self._sought = 0
         self.rows: list[Any] = []
 
     def in_sets(self, judged: Sequence[Judged], after: Place) -> Place | None:
@@ -52,7 +53,8 @@ class Looking:
         start = bisect_left(judged, after.set_id, key=lambda one: one.set_id)
         for first in range(start, len(judged), SETS_TOGETHER):
             some = judged[first : first + SETS_TOGETHER]
-            if first - start >= SETS_LOOKED_MAX:
+            too_long = first - start >= SETS_LOOKED_MAX or self._sought >= SOUGHT_MAX
+            if first > start and too_long:
                 return Place(some[0].set_id, 0)
             ids = self._ids_of(some)
             for one in some:
@@ -93,6 +95,7 @@ class Looking:
                 for statement, low, high in own.ranges:
                     span = {"low": low, "high": high, "limit": most + 1}
                     given = {"sets": sets, "key_id": own.key_id, **span}
+                    self._sought += len(set_ids)
                     rows += self._session.rows(f"{statement}_of_sets", given)
                     if len(rows) > most:
                         break

@@ -35,6 +35,7 @@ BOUNDS = {
     "catalogue_read.SETS_LOOKED_MAX": 3,
     "catalogue_read.PAGE_READ": 3,
     "catalogue_read.SETS_TOGETHER": 2,
+    "catalogue_read.SOUGHT_MAX": 4,
     "catalogue_sets.SETS_READ": 5,
     "catalogue_sets.JUDGED_MAX": 4,
     "catalogue_sets.JUDGED_SETS_MAX": 30,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.catalogue import NewFile
+from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import catalogue_interned, catalogue_sets
+from pilotage.central.store.verbs import catalogue_interned, catalogue_read, catalogue_sets
 from pilotage.central.store.verbs.catalogue_sets import MetaSets
 from pilotage.central.store.verbs.session import Session
-from pilotage.proto.catalogue import Did, Value
+from pilotage.proto.catalogue import Did, Value, parse_query
 
 STEP = 8
 KEYS = [f"k{n:02}" for n in range(40)]
@@ -53,6 +53,38 @@ async def test_keys_of_two_values_and_those_that_some_files_have_become_own(
     assert len(rows) == 400
     assert len({row.set_id for row in rows}) < 10 * STEP  # each of the files would have its own
     assert all(len(row.metadata) >= 5 for row in rows)
+
+
+async def test_a_page_of_many_choices_of_an_own_key_seeks_so_many_values_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_read, "SOUGHT_MAX", 1_000)
+    monkeypatch.setattr(catalogue_read, "SETS_TOGETHER", 5)
+    store = await open_sqlite(tmp_path / "store.db", clock_wall=lambda: 1.0, fatal=_never)
+    files = [
+        NewFile(
+            did=Did("s", str(n)),
+            bytes=1,
+            adler32="00000001",
+            metadata={"run": n, "tile": n % 60},
+            replicas=(NewReplica(storage="x", path=str(n)),),
+        )
+        for n in range(600)
+    ]
+    await store.register_files("ctao", files, at=1.0)
+    query = parse_query({"run": {"in": list(range(590, 690))}})
+    names: list[str] = []
+    pages, after = 0, None
+    while True:
+        page = await store.find_files("ctao", query, after=after, limit=500)
+        names += [row.did.name for row in page.files]
+        pages, after = pages + 1, page.next
+        if after is None:
+            break
+    await store.close()
+
+    assert sorted(names, key=int) == [str(n) for n in range(590, 600)]
+    assert 4 <= pages <= 12  # of 60 sets, each with 100 values or twice as many
 
 
 class Reading:
