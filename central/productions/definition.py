@@ -1,8 +1,8 @@
-"""What a production runs, packed so that it can run anew: the same bytes give the same jobs. Pure."""
+"""What a production runs, packed so that it runs anew: equal bytes give equal jobs. Pure."""
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,8 +20,8 @@ from ..workflows import graph
 from ..workflows.check import check
 from ..workflows.to_transformations import obstacles, to_transformations
 
-FAULTS_SHOWN: int = 20
-NAME_MAX: int = 128  # of a transformation
+FAULTS_SHOWN: Final = 20
+NAME_MAX: Final = 128  # of a transformation
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,8 +82,8 @@ def check_definition(definition: Definition) -> None:
         if len(faults) > FAULTS_SHOWN:
             lines.append(f"and {len(faults) - FAULTS_SHOWN} more")
         first = faults[0]
-        path = ["workflow", *(("steps", first.step) if first.step else ()), *first.place]
-        raise Refused(Code.INVALID, "\n".join(lines), field=".".join(map(str, path)))
+        place = ["workflow", *(("steps", first.step) if first.step else ()), *first.place]
+        raise Refused(Code.INVALID, "\n".join(lines), field=".".join(map(str, place)))
     named = {path for step in workflow.steps.values() for path in step.files}
     for name, step in workflow.steps.items():
         for path in step.files:

@@ -1,0 +1,31 @@
+"""The rules of failover that a production is stored with, checked before. Pure."""
+
+from pilotage.proto.problems import Code
+from pilotage.proto.workflow import Workflow
+
+from ..errors import Refused
+from ..workflows.failing import rules_text
+from .of_workflow import faults_of_rules
+from .rules import BadRules, read_rules
+
+
+def rules_for(workflow: Workflow, text: str) -> str:
+    """Return the rules of a production: those handed in, else those of its workflow; often none.
+
+    Raises Refused with what is wrong in them.
+    """
+    faults = faults_of_rules(workflow)
+    if faults:
+        lines = "\n".join(str(fault) for fault in faults)
+        raise Refused(Code.INVALID, lines, field="workflow.failure_rules")
+    of_workflow = rules_text(workflow)
+    if not text:
+        return of_workflow
+    if of_workflow:
+        why = "rules: the workflow says rules of its own, and only one of both can hold: give none"
+        raise Refused(Code.INVALID, why, field="rules")
+    try:
+        read_rules(text, "rules")
+    except BadRules as why:
+        raise Refused(Code.INVALID, f"rules: {why}", field="rules") from None
+    return text

@@ -1,0 +1,64 @@
+"""Joins the parts of productions."""
+
+from dataclasses import dataclass
+
+from ..jobs.scope import Owners
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.protocol import Store
+from ..transformations.joined import Transformations
+from .cleaning import Act, Cleaning
+from .known import Knowledge
+from .service import CheckRules, ProductionService
+from .steering import Steering
+from .views import Views
+from .watching import Watching
+
+
+@dataclass(frozen=True)
+class Productions:
+    """What the central has of them."""
+
+    service: ProductionService
+    watching: Watching
+
+
+def productions(
+    *,
+    store: Store,
+    made: Transformations,
+    owners: Owners,
+    act: Act,
+    check_rules: CheckRules,
+    version: str,
+    clock: Clock,
+    log: Log,
+) -> Productions:
+    """Return the service that people speak to, and the watch; `act` does something to jobs."""
+    knowledge = Knowledge(store, clock)
+    cleaning = Cleaning(store=store, catalogue=store, act=act)
+    watching = Watching(
+        store=store,
+        knowledge=knowledge,
+        cleaning=cleaning,
+        touch=made.engine.touch,
+        clock=clock,
+        log=log,
+    )
+    made.engine.tell(watching.heard)
+    service = ProductionService(
+        store=store,
+        catalogue=store,
+        owners=owners,
+        knowledge=knowledge,
+        views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock),
+        steering=Steering(store=store, act=act, touch=made.engine.touch, clock=clock),
+        check_rules=check_rules,
+        waits=made.service.why_waits,
+        touch=made.engine.touch,
+        nudge=watching.nudge,
+        version=version,
+        clock=clock,
+        log=log,
+    )
+    return Productions(service, watching)

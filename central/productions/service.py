@@ -1,0 +1,403 @@
+"""What people do with productions: add, look at, steer. The engine and the watch do the rest."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionDetail,
+    ProductionPage,
+    ProductionPreview,
+    ProductionReport,
+    StepReport,
+)
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
+from pilotage.proto.production_states import NAMED, ProductionState
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import TaskState, TransformationState
+from pilotage.proto.wording import short
+from pilotage.proto.workflow import StepName, Workflow
+
+from ..auth.callers import User
+from ..auth.policy import Action
+from ..errors import Refused
+from ..jobs.checking import community_of, group_of
+from ..jobs.scope import Owners, scope
+from ..observe.events import Log
+from ..ports import Clock
+from ..store import productions as stored
+from ..store.catalogue import CatalogueStore
+from ..store.productions import STEPS_MAX, NameTaken, ProductionRow
+from ..store.protocol import Store
+from ..store.transformations import NewTransformation, TransformationRow
+from .definition import (
+    Definition,
+    Details,
+    Laid,
+    check_definition,
+    details_of,
+    documents,
+    laid,
+    packed,
+    shown_definition,
+    unpacked,
+)
+from .failed import failures_of
+from .known import Knowledge
+from .preview import preview
+from .steering import Steering
+from .views import FOR_A_PERSON, Views
+
+NAMED_MAX: Final = 128
+CheckRules = Callable[[Workflow, str], str]
+Waits = Callable[[TransformationRow], Awaitable[str]]
+
+_encode = msgspec.json.encode
+
+
+class ProductionService:
+    """Answers people."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        catalogue: CatalogueStore,
+        owners: Owners,
+        knowledge: Knowledge,
+        views: Views,
+        steering: Steering,
+        check_rules: CheckRules,
+        waits: Waits,
+        touch: Callable[[int], None],
+        nudge: Callable[[int], None],
+        version: str,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`touch` tells the engine of a transformation, `nudge` the watch of a production.
+
+        `check_rules` returns the rules of failover of a workflow with those that were handed in
+        beside it, and raises Refused. `waits` says why no group is made of what waits in a step.
+        """
+        self._store, self._catalogue, self._owners = store, catalogue, owners
+        self._knowledge, self._views, self._steering = knowledge, views, steering
+        self._check_rules, self._waits = check_rules, waits
+        self._touch, self._nudge = touch, nudge
+        self._version, self._clock, self._log = version, clock, log
+
+    # -- add ------------------------------------------------------------------------------------
+
+    async def add(self, caller: User, body: NewProduction) -> ProductionDetail | ProductionPreview:
+        """Store a production with its transformations, or with `dry_run` say what it would be.
+
+        Raises Refused with what is wrong; then nothing was stored.
+        """
+        community = community_of(caller)
+        before = await self._rerun(caller, body)
+        definition, name = _definition(body, before), _name(body, before)
+        check_definition(definition)
+        if len(definition.workflow.steps) > STEPS_MAX:
+            why = f"workflow: found {len(definition.workflow.steps)} steps, at most {STEPS_MAX}"
+            raise Refused(Code.INVALID, why, field="workflow.steps")
+        rules = before.rules if before else ""
+        if body.rules or not before:
+            rules = self._check_rules(definition.workflow, body.rules)
+        docs = documents(definition, name)
+        group = _group(caller, docs)
+        keys = {one.key: one.type for one in await self._catalogue.keys(community)}
+        laid(definition, docs, group=group, first_id=1, keys=keys)  # before ids are taken for it
+        blob, sha256 = packed(definition)
+        if body.dry_run:
+            await self._check_names(community, name, sha256, docs)
+            return await preview(
+                self._catalogue, community, definition, docs, name=name, sha256=sha256
+            )
+        owner = await self._owners.get(community, caller)
+        at = self._clock.wall()
+        new = stored.NewProduction(
+            community=community,
+            group=group,
+            owner_id=owner.owner_id,
+            name=name,
+            title=body.title or (before.row.title if before else definition.workflow.title),
+            state=ProductionState.ACTIVE if body.start else ProductionState.NEW,
+            definition=blob,
+            sha256=sha256,
+            details=_encode(
+                Details(
+                    written=before.details.written if before else body.written,
+                    version=self._version,
+                )
+            ),
+            rules=rules,
+            priority=body.priority if body.priority is not None or not before else (
+                before.row.priority
+            ),
+            rerun_of=before.row.production_id if before else None,
+            at=at,
+        )  # fmt: skip
+        first = await self._store.reserve_transformations(len(docs))
+        row = await self._store_all(
+            new, laid(definition, docs, group=group, first_id=first, keys=keys)
+        )
+        await self._begin(row)
+        self._told(caller, row, "rerun" if before else "add", "")
+        return await self._detail(row)
+
+    async def _store_all(self, new: stored.NewProduction, steps: Sequence[Laid]) -> ProductionRow:
+        """Store all of it or nothing. Raises Refused where a name is another one's."""
+        state = TransformationState.ACTIVE
+        if new.state is ProductionState.NEW:
+            state = TransformationState.NEW
+        rows = [
+            stored.NewStep(
+                step=one.step,
+                parents=one.parents,
+                transformation_id=one.transformation_id,
+                transformation=NewTransformation(
+                    community=new.community,
+                    group=new.group,
+                    owner_id=new.owner_id,
+                    name=one.doc.name,
+                    state=state,
+                    doc=_encode(one.doc),
+                    tasks_wanted=one.doc.tasks,
+                    scouts_until=one.doc.scouts,
+                    priority=new.priority,
+                    at=new.at,
+                ),
+            )
+            for one in steps
+        ]
+        try:
+            row = await self._store.add_production(new, rows)
+        except NameTaken as why:
+            raise _clash(why.step, why.name, why.transformation_id) from None
+        if (row.sha256, row.group, row.owner_id) != (new.sha256, new.group, new.owner_id):
+            raise _taken(row)
+        return row
+
+    async def _begin(self, row: ProductionRow) -> None:
+        """Let the engine and the watch know of a production that was stored."""
+        for one in await self._steering.steps(row):
+            self._touch(one.row.transformation_id)
+        self._nudge(row.production_id)
+
+    async def _check_names(
+        self, community: str, name: str, sha256: str, docs: Mapping[str, Transformation]
+    ) -> None:
+        """Raise Refused where a name is another one's."""
+        known = await self._store.production_named(community, name)
+        if known is not None:
+            if known.sha256 != sha256:
+                raise _taken(known)
+            return
+        for step, doc in docs.items():
+            other = await self._store.transformation_named(community, doc.name)
+            if other is not None:
+                raise _clash(step, doc.name, other.transformation_id)
+
+    async def _rerun(self, caller: User, body: NewProduction) -> "_Before | None":
+        """Return what is to run anew. Raises Refused where that is not said as it must be."""
+        if not body.rerun_of:
+            if body.workflow is None:
+                why = "workflow: give one, or say in `rerun_of` which production runs anew"
+                raise Refused(Code.INVALID, why, field="workflow")
+            return None
+        if body.workflow is not None or body.files or body.images:
+            why = "rerun_of: what runs anew has its own workflow and files: give none"
+            raise Refused(Code.INVALID, why, field="rerun_of")
+        if not body.name:
+            why = "name: what runs anew has a name of its own: give one"
+            raise Refused(Code.INVALID, why, field="name")
+        row = await self._row(caller, body.rerun_of, Action.PRODUCTION_READ)
+        texts = await self._store.production_texts(row.production_id)
+        assert texts is not None
+        return _Before(row, unpacked(texts.definition), details_of(texts.details), texts.rules)
+
+    # -- look -----------------------------------------------------------------------------------
+
+    async def list(
+        self, caller: User, *, states: tuple[ProductionState, ...], after: int, limit: int
+    ) -> ProductionPage:
+        """Return one page of productions, in order of the id."""
+        bounds = scope(caller, Action.PRODUCTION_READ, self._owners)
+        rows = await self._store.productions(
+            bounds.community or None, states=states, after=after, limit=limit
+        )
+        mine = [row for row in rows if self._covers(caller, row, Action.PRODUCTION_READ)]
+        last = rows[-1].production_id if len(rows) == limit else None
+        return ProductionPage(productions=await self._views.of(mine), after=last)
+
+    async def show(self, caller: User, named: str) -> ProductionDetail:
+        """Return everything of one."""
+        return await self._detail(await self._row(caller, named, Action.PRODUCTION_READ))
+
+    async def report(self, caller: User, named: str) -> ProductionReport:
+        """Return how one went: what failed, what waits for whom."""
+        row = await self._row(caller, named, Action.PRODUCTION_READ)
+        (view,) = await self._views.of([row])
+        rows = await self._store.production_steps([row.production_id], documents=True)
+        steps = rows[row.production_id]
+        ids = [one.row.transformation_id for one in steps]
+        means = await self._knowledge.means(ids)
+        reports: list[StepReport] = []
+        for one, its in zip(steps, view.steps, strict=True):
+            mean = means.get(one.row.transformation_id)
+            reports.append(
+                StepReport(
+                    step=one.step,
+                    failures=await failures_of(self._store, one.row),
+                    waits=await self._why_waits(one.row, its.tasks),
+                    waits_for_a_person={
+                        state: its.inputs[state] for state in FOR_A_PERSON if its.inputs.get(state)
+                    },
+                    task_s=mean.wall_s if mean is not None else None,
+                    memory_mb=mean.memory_mb if mean is not None else None,
+                )
+            )
+        files, size = await self._store.files_made(ids)
+        return ProductionReport(view=view, steps=reports, files=files, bytes=size)
+
+    async def _why_waits(self, row: TransformationRow, tasks: Mapping[TaskState, int]) -> str:
+        if row.state is not TransformationState.ACTIVE or not row.seeded or row.tasks_wanted:
+            return ""
+        return "" if tasks.get(TaskState.CREATED) else await self._waits(row)
+
+    # -- steer ----------------------------------------------------------------------------------
+
+    async def act(self, caller: User, named: str, action: ProductionAction) -> ProductionDetail:
+        """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
+        row = await self._row(caller, named, Action.PRODUCTION_CONTROL)
+        did = await self._steering.act(caller, row, action)
+        self._nudge(row.production_id)
+        self._told(caller, row, action.action.value, action.reason)
+        now = await self._store.production(row.production_id)
+        assert now is not None
+        return msgspec.structs.replace(await self._detail(now), did=did)
+
+    def _told(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
+        self._log(
+            "production_said",
+            production=row.production_id,
+            name=row.name,
+            what=what,
+            who=self._owners.word(caller.issuer, caller.subject),
+            why=why,
+        )
+
+    # -- one row --------------------------------------------------------------------------------
+
+    async def _row(self, caller: User, named: str, action: Action) -> ProductionRow:
+        """Return the production with this id or name. Raises Refused, NOT_FOUND."""
+        row = None
+        if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
+            row = await self._store.production(int(named))
+        elif caller.community and 0 < len(named) <= NAMED_MAX:
+            row = await self._store.production_named(caller.community, named)
+        if row is None or not self._covers(caller, row, action):
+            said = f"there is no production {short(named)!r}"
+            raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
+        return row
+
+    async def _meant(self, caller: User, named: str, action: Action) -> str:
+        """Return a question after the nearest name, empty where none is near."""
+        bounds = scope(caller, action, self._owners)
+        rows = await self._store.productions(
+            bounds.community or None, states=NAMED, after=0, limit=PAGE_MAX
+        )
+        names = {row.name for row in rows if self._covers(caller, row, action)}
+        close = get_close_matches(named[:NAMED_MAX], sorted(names), n=1)
+        return f": did you mean {close[0]!r}?" if close else ""
+
+    def _covers(self, caller: User, row: ProductionRow, action: Action) -> bool:
+        bounds = scope(caller, action, self._owners)
+        return (
+            (not bounds.community or row.community == bounds.community)
+            and (bounds.groups is None or row.group in bounds.groups)
+            and (bounds.owner_id is None or row.owner_id == bounds.owner_id)
+        )
+
+    async def _detail(self, row: ProductionRow) -> ProductionDetail:
+        (view,) = await self._views.of([row])
+        texts = await self._store.production_texts(row.production_id)
+        assert texts is not None
+        definition = (await self._knowledge.of(row.production_id)).definition
+        details = details_of(texts.details)
+        workflow, files = shown_definition(definition)
+        return ProductionDetail(
+            view=view,
+            workflow=workflow,
+            files=files,
+            written=msgspec.to_builtins(details.written),
+            rules=texts.rules,
+            software=definition.workflow.software,
+            images=definition.images,
+            version=details.version,
+        )
+
+
+@dataclass(frozen=True)
+class _Before:
+    """A production that runs anew."""
+
+    row: ProductionRow
+    definition: Definition
+    details: Details
+    rules: str
+
+
+def _definition(body: NewProduction, before: _Before | None) -> Definition:
+    if before is not None:
+        return before.definition
+    assert body.workflow is not None
+    return Definition(workflow=body.workflow, files=body.files, images=body.images)
+
+
+def _name(body: NewProduction, before: _Before | None) -> str:
+    """Return the name of a production. Raises Refused where it cannot be one."""
+    name = body.name or _definition(body, before).workflow.name
+    try:
+        return msgspec.convert(name, StepName)
+    except msgspec.ValidationError:
+        why = f"name: found {short(name)!r}, expected letters, digits, `_` and `-`, at most 64"
+        raise Refused(Code.INVALID, why, field="name") from None
+
+
+def _group(caller: User, docs: Mapping[str, Transformation]) -> str:
+    """Return the group of all steps. Raises Refused where they are not of one."""
+    groups = {
+        step: group_of(caller, doc.job, f"workflow.steps.{step}.job") for step, doc in docs.items()
+    }
+    first, group = next(iter(groups.items()))
+    for step, other in groups.items():
+        if other != group:
+            why = f"step {step} is of group {other}, step {first} of {group}: all are of one"
+            raise Refused(Code.INVALID, why, field=f"workflow.steps.{step}.job.group")
+    return group
+
+
+def _taken(row: ProductionRow) -> Refused:
+    return Refused(
+        Code.KEY_REUSED,
+        f"name: {row.name!r} is the name of production {row.production_id}, which is another one: "
+        "take another name, or archive or clean that one",
+        field="name",
+    )
+
+
+def _clash(step: str, name: str, transformation_id: int) -> Refused:
+    return Refused(
+        Code.KEY_REUSED,
+        f"name: step {step} would be {name!r}, and transformation {transformation_id} has that "
+        "name: take another name for the production, or archive or clean that one",
+        field="name",
+    )

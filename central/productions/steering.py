@@ -1,0 +1,210 @@
+"""What people's actions do to a production and its steps."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api import ActionName
+from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.problems import Code
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import (
+    InputEvent,
+    InputState,
+    TaskState,
+    TransformationState,
+    next_input,
+)
+
+from ..auth.callers import User
+from ..errors import Refused
+from ..ports import Clock
+from ..store.productions import ProductionRow, StepRow
+from ..store.protocol import CHUNK_MAX, Store
+from ..store.transformations import InputMove, TransformationRow
+from ..transformations.ending import inputs
+from ..transformations.live import document
+from .cleaning import Act
+from .plans import Plan, more, planned, step_named
+
+TRIES: Final = 5  # races with the engine that one action may lose
+PAGE: Final = 1_000
+P, S = ProductionState, TransformationState
+_GONE: Final = (P.CLEANING, P.CLEANED, P.ARCHIVED)
+
+
+class Steering:
+    """Carries out actions."""
+
+    def __init__(
+        self, *, store: Store, act: Act, touch: Callable[[int], None], clock: Clock
+    ) -> None:
+        """`act` does something to jobs; `touch` tells the engine of what has changed."""
+        self._store, self._act, self._touch, self._clock = store, act, touch, clock
+
+    async def act(self, caller: User, row: ProductionRow, action: ProductionAction) -> list[str]:
+        """Do what is asked; return in words what that was. Raises Refused."""
+        if action.action is A.PRIORITY:
+            return await self._priority(caller, row, action)
+        if action.action is A.FIX:
+            return await self._fix(row, action)
+        return await self._carry_out(
+            row,
+            lambda now, steps: planned(now, steps, action, at=self._clock.wall()),
+        )
+
+    async def _carry_out(
+        self, row: ProductionRow, plan: Callable[[ProductionRow, Sequence[StepRow]], Plan]
+    ) -> list[str]:
+        """Write what is planned of how it stands now; whoever was faster, it is planned anew."""
+        for _ in range(TRIES):
+            now = await self._store.production(row.production_id)
+            assert now is not None
+            found = plan(now, await self.steps(row))
+            if found.move is None:
+                return found.did
+            if await self._store.move_production(
+                found.move, found.steps, extensions=found.extensions
+            ):
+                for one in {
+                    *(step.transformation_id for step in found.steps),
+                    *(its.transformation_id for its in found.extensions),
+                }:
+                    self._touch(one)
+                return found.did
+        said = f"production {row.name} changes all the time: try again"
+        raise Refused(Code.ILLEGAL_STATE, said, field="action")
+
+    async def steps(self, row: ProductionRow) -> list[StepRow]:
+        """Return the steps of a production as they stand now."""
+        return (await self._store.production_steps([row.production_id]))[row.production_id]
+
+    # -- fix ------------------------------------------------------------------------------------
+
+    async def _fix(self, row: ProductionRow, action: ProductionAction) -> list[str]:
+        """Try again what waits for a person: files first, then what was to take them works again.
+
+        Between the two it may die: a step that has ended with files left is looked at again too.
+        """
+        if row.state in _GONE:
+            said = f"a production that is {row.state.value} cannot be fixed"
+            raise Refused(Code.ILLEGAL_STATE, said, field="action")
+        steps = await self.steps(row)
+        some = [step_named(steps, action.step)] if action.step is not None else steps
+        states = [
+            InputState.MAXRESET,
+            InputState.MISSING,
+            *([InputState.PROBLEMATIC] if action.problematic else []),
+        ]
+        ids = [one.row.transformation_id for one in some]
+        counts = await self._store.transformation_counts(ids)
+        did: list[str] = []
+        again: set[str] = set()
+        for one in some:
+            its = one.row
+            if its.state in (S.ARCHIVED, S.CLEANING, S.CLEANED):
+                continue
+            count = counts[its.transformation_id]
+            if any(inputs(count, state) for state in states):
+                files = await self._reset(its, states)
+                did.append(f"step {one.step}: {_files(files)} tried again")
+                again.add(one.step)
+            left = inputs(count, InputState.UNUSED)
+            is_braked = its.state is S.PAUSED and row.state is P.ACTIVE
+            if is_braked or (left and its.state in (S.COMPLETED, S.COMPLETING)):
+                again.add(one.step)
+            failed = count.tasks.get(TaskState.FAILED, 0)
+            if its.tasks_wanted and failed:
+                did.append(
+                    f"step {one.step}: {failed} of its tasks failed for good, and it has no files "
+                    f"to try again: `extend` it by {failed} to have others in their place"
+                )
+        did += await self._carry_out(
+            row,
+            lambda now, steps: (
+                more(
+                    now,
+                    steps,
+                    [one for one in steps if one.step in again],
+                    reason=action.reason,
+                    at=self._clock.wall(),
+                )
+                if again
+                else Plan()
+            ),
+        )
+        for one in some:
+            if one.step in again:
+                self._touch(one.row.transformation_id)
+        return did or ["nothing waits for a person"]
+
+    async def _reset(self, row: TransformationRow, states: Sequence[InputState]) -> int:
+        """Let inputs be tried again; return how many."""
+        done = 0
+        after = (0, 0)
+        while True:
+            rows = await self._store.inputs(
+                row.transformation_id, states=states, after=after, limit=CHUNK_MAX
+            )
+            moves = [
+                InputMove(
+                    transformation_id=row.transformation_id,
+                    file_id=one.file_id,
+                    input_no=one.input_no,
+                    old=one.state,
+                    new=next_input(one.state, InputEvent.RESET),
+                    no_errors=True,
+                )
+                for one in rows
+            ]
+            if moves:
+                done += sum(await self._store.move_inputs(moves, self._clock.wall()))
+            if len(rows) < CHUNK_MAX:
+                return done
+            after = (rows[-1].file_id, rows[-1].input_no)
+
+    # -- priority -------------------------------------------------------------------------------
+
+    async def _priority(
+        self, caller: User, row: ProductionRow, action: ProductionAction
+    ) -> list[str]:
+        """Set the priority of jobs that come, then that of those that wait."""
+        if row.state in _GONE:
+            said = f"a production that is {row.state.value} makes no more jobs"
+            raise Refused(Code.ILLEGAL_STATE, said, field="action")
+        at = self._clock.wall()
+        await self._store.set_production_priority(row.production_id, action.priority, at)
+        rows = await self._store.production_steps([row.production_id], documents=True)
+        steps = rows[row.production_id]
+        for one in steps:
+            self._touch(one.row.transformation_id)
+        count = 0
+        for one in steps:
+            priority = action.priority
+            if priority is None:
+                priority = document(one.row).job.priority
+            count += await self._set_priority(caller, one, priority, action.reason)
+        what = "as each job says" if action.priority is None else str(action.priority)
+        return [f"priority {what}: {count} jobs wait or run with it"]
+
+    async def _set_priority(self, caller: User, one: StepRow, priority: int, reason: str) -> int:
+        after = count = 0
+        while True:
+            tasks = await self._store.tasks(
+                one.row.transformation_id, states=[TaskState.CREATED], after=after, limit=PAGE
+            )
+            if tasks:
+                ids = tuple(task.job_id for task in tasks)
+                action = JobAction(
+                    action=ActionName.PRIORITY, ids=ids, priority=priority, reason=reason
+                )
+                await self._act(caller, action)
+                count += len(ids)
+            if len(tasks) < PAGE:
+                return count
+            after = tasks[-1].number
+
+
+def _files(count: int) -> str:
+    return "1 file is" if count == 1 else f"{count} files are"

@@ -1,0 +1,166 @@
+"""How productions are shown: their rows, counters and samples as people see them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pilotage.proto.api_productions import Eta, ProductionView, StepView
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from ..jobs.scope import Owners
+from ..observe.times import shown
+from ..ports import Clock
+from ..store.productions import ProductionRow, StepRow, TaskMean
+from ..store.protocol import Store
+from ..store.transformations import Counts
+from .eta import Estimate, Sample, estimate
+from .known import Knowledge, Known, KnownStep
+from .progress import Progress, Stand, StepProgress, progress
+
+FOR_A_PERSON: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
+ALONE: Final = "waits for a person"  # a step that is paused while its production is not
+FILES: Final = "files wait for a person"
+S = TransformationState
+
+
+class Views:
+    """Shows productions."""
+
+    def __init__(self, *, store: Store, knowledge: Knowledge, owners: Owners, clock: Clock) -> None:
+        self._store, self._knowledge = store, knowledge
+        self._owners, self._clock = owners, clock
+
+    async def of(self, rows: Sequence[ProductionRow]) -> list[ProductionView]:
+        """Return each as it stands now."""
+        steps = await self._store.production_steps([row.production_id for row in rows])
+        ids = [one.row.transformation_id for some in steps.values() for one in some]
+        counts = await self._store.transformation_counts(ids)
+        means = await self._knowledge.means(ids)
+        return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
+
+    async def _view(
+        self,
+        row: ProductionRow,
+        steps: Sequence[StepRow],
+        counts: Mapping[int, Counts],
+        means: Mapping[int, TaskMean],
+    ) -> ProductionView:
+        known = await self._knowledge.of(row.production_id)
+        stands = {one.step: stand(one, known, counts, means) for one in steps}
+        how_far = progress(known.definition.workflow, known.plan, stands)
+        views = [
+            _step(row, one, steps, known, stands[one.step], how_far.steps[one.step])
+            for one in steps
+        ]
+        return ProductionView(
+            id=row.production_id,
+            name=row.name,
+            title=row.title,
+            state=row.state,
+            reason=row.reason,
+            community=row.community,
+            group=row.group,
+            owner=self._owners.by_id(row.owner_id),
+            steps=views,
+            progress=_whole(row, how_far),
+            eta=await self._eta(row, stands),
+            marks=_marks(views),
+            priority=row.priority,
+            rerun_of=row.rerun_of,
+            definition=row.sha256,
+            made_at=shown(row.made_at),
+            changed_at=shown(row.changed_at),
+        )
+
+    async def _eta(self, row: ProductionRow, stands: Mapping[str, Stand]) -> Eta | None:
+        if row.state is not ProductionState.ACTIVE:
+            return None
+        samples = [
+            Sample(one.at, one.progress) for one in await self._store.samples(row.production_id)
+        ]
+        known = [one.task_s for one in stands.values() if one.task_s]
+        task_s = sum(known) / len(known) if known else 0.0
+        found = estimate(samples, self._clock.wall(), task_s=task_s)
+        return None if found is None else _shown_eta(found)
+
+
+def stand(
+    one: StepRow, known: Known, counts: Mapping[int, Counts], means: Mapping[int, TaskMean]
+) -> Stand:
+    """Return how a step stands."""
+    its = one.row.transformation_id
+    inputs: dict[InputState, int] = {}
+    for (number, state), files in counts[its].inputs.items():
+        if number in known.steps[its].once:
+            inputs[state] = inputs.get(state, 0) + files
+    mean = means.get(its)
+    return Stand(
+        is_over=one.row.state in (S.COMPLETED, S.ARCHIVED),
+        inputs=inputs,
+        tasks=counts[its].tasks,
+        tasks_wanted=one.row.tasks_wanted,
+        task_s=mean.wall_s if mean is not None else None,
+    )
+
+
+def _whole(row: ProductionRow, how_far: Progress) -> float:
+    return 1.0 if row.state is ProductionState.COMPLETED else round(how_far.whole, 6)
+
+
+def _shown_eta(found: Estimate) -> Eta:
+    return Eta(at=shown(found.at), low=shown(found.low), high=shown(found.high))
+
+
+def _step(
+    row: ProductionRow,
+    one: StepRow,
+    steps: Sequence[StepRow],
+    known: Known,
+    its: Stand,
+    how_far: StepProgress,
+) -> StepView:
+    said: KnownStep = known.steps[one.row.transformation_id]
+    return StepView(
+        step=one.step,
+        transformation=one.row.transformation_id,
+        name=one.row.name,
+        title=said.title,
+        state=one.row.state,
+        reason=one.row.reason,
+        parents=tuple(steps[place].step for place in one.parents),
+        inputs=dict(sorted(its.inputs.items(), key=_by_value)),
+        tasks=dict(sorted(its.tasks.items(), key=_by_value)),
+        tasks_made=one.row.tasks_made,
+        tasks_expected=how_far.expected,
+        tasks_wanted=one.row.tasks_wanted,
+        expected_exactly=how_far.exact,
+        done=round(how_far.done, 6),
+        task_s=its.task_s,
+        outputs=said.outputs,
+        marks=_marks_of(row, one),
+    )
+
+
+def _by_value(item: tuple[InputState | TaskState, int]) -> str:
+    return str(item[0].value)
+
+
+def _marks_of(row: ProductionRow, one: StepRow) -> tuple[str, ...]:
+    its = one.row
+    marks = {
+        "scouting": bool(its.scouts_until),
+        "flushing": its.flushing,
+        "closing": its.closing and its.state is S.ACTIVE,
+        "looking for inputs": not its.tasks_wanted and not its.seeded,
+        ALONE: its.state is S.PAUSED and row.state is ProductionState.ACTIVE,
+    }
+    return tuple(mark for mark, holds in marks.items() if holds)
+
+
+def _marks(views: Sequence[StepView]) -> tuple[str, ...]:
+    """Return what stands out of a production."""
+    marks = [f"step {one.step} {ALONE}" for one in views if ALONE in one.marks]
+    waiting = sum(one.inputs.get(state, 0) for one in views for state in FOR_A_PERSON)
+    if waiting:
+        marks.append(f"{waiting} {FILES}" if waiting > 1 else "a file waits for a person")
+    return tuple(marks)

@@ -1,0 +1,268 @@
+"""The loop that completes productions, revives what is fed again, cleans, notes how far all are.
+
+It looks at a production when the engine or a person has moved one of its steps: nothing is asked of
+the others. How far those are that run is noted now and then. Without productions it sleeps.
+Whatever ends it, all that it knows can be read again.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from pilotage.proto.production_states import LIVE, ProductionEvent, ProductionState, next_production
+from pilotage.proto.transformation_states import TaskState
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.errors import StoreError, StoreFull
+from ..store.productions import ProductionMove, ProductionRow, Sample, StepRow
+from ..store.protocol import Store
+from ..store.transformations import Counts
+from . import eta
+from .cleaning import Cleaning
+from .known import Knowledge
+from .plans import caught_up
+from .progress import progress
+from .states import verdict
+from .views import stand
+
+SAMPLE_S: Final = 15.0  # from one note of how far productions are to the next
+AGAIN_S: Final = 5.0  # what is cleaned is looked at so often until it is Cleaned
+FULL_S: Final = 5.0  # the store takes nothing
+PAGE: Final = 200
+P = ProductionState
+
+
+class Watching:
+    """Watches all productions."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        knowledge: Knowledge,
+        cleaning: Cleaning,
+        touch: Callable[[int], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`touch` tells the engine that a transformation has changed."""
+        self._store, self._knowledge, self._cleaning = store, knowledge, cleaning
+        self._touch, self._clock, self._log = touch, clock, log
+        self._of: dict[int, int] = {}  # the production of a transformation
+        self._due: set[int] = set()  # productions to be looked at
+        self._active: dict[int, tuple[int, ...]] = {}  # those that run, with their transformations
+        self._cleaned: set[int] = set()  # those that are being cleaned
+        self._counted: dict[int, Counts] = {}  # of transformations, when they were last noted
+        self._samples: dict[int, list[eta.Sample]] = {}
+        self._sampled = -SAMPLE_S
+        self._nudged = asyncio.Event()
+
+    # -- what others tell -----------------------------------------------------------------------
+
+    def heard(self, transformation_id: int) -> None:
+        """A transformation has changed: look, if it is a step."""
+        production = self._of.get(transformation_id)
+        if production is not None:
+            self.nudge(production)
+
+    def nudge(self, production_id: int) -> None:
+        """Look at a production."""
+        self._due.add(production_id)
+        self._nudged.set()
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run for ever. Ends by cancellation."""
+        loaded = False
+        while True:
+            try:
+                if not loaded:
+                    await self.load()
+                    loaded = True
+                await self.once()
+            except StoreFull:
+                await self._clock.sleep(FULL_S)
+                loaded = False
+                continue
+            await self._wait()
+
+    async def _wait(self) -> None:
+        waits_s = AGAIN_S if self._cleaned else SAMPLE_S if self._active else None
+        if not self._due:
+            try:
+                async with asyncio.timeout(waits_s):
+                    await self._nudged.wait()
+            except TimeoutError:
+                self._due.update(self._cleaned)
+        self._nudged.clear()
+
+    async def load(self) -> None:
+        """Look at all productions that may still change by themselves."""
+        after = 0
+        while True:
+            rows = await self._store.productions(None, states=LIVE, after=after, limit=PAGE)
+            self._due.update(row.production_id for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].production_id
+
+    async def once(self) -> None:
+        """Look at what is due, and note how far all are if it is time."""
+        due, self._due = sorted(self._due), set()
+        for start in range(0, len(due), PAGE):
+            some = due[start : start + PAGE]
+            steps = await self._store.production_steps(some)
+            for one in some:
+                await self._guarded(one, steps[one])
+        if self._active and self._clock.monotonic() - self._sampled >= SAMPLE_S:
+            self._sampled = self._clock.monotonic()
+            await self._note()
+
+    async def _guarded(self, production_id: int, steps: Sequence[StepRow]) -> None:
+        """Look at one; what is wrong with it is told, and the others go on."""
+        try:
+            await self._look(production_id, steps)
+        except StoreError:
+            raise
+        except Exception as why:  # a definition of another release
+            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
+
+    async def _look(self, production_id: int, steps: Sequence[StepRow]) -> None:
+        row = await self._store.production(production_id)
+        if row is None:
+            return
+        self._remember(row, steps)
+        if row.state is P.CLEANING:
+            await self._cleaning.kill(row, steps)
+        plan = caught_up(row, steps, at=self._clock.wall())
+        if plan.move is not None and row.state in (P.ACTIVE, P.PAUSED, P.STOPPED, P.COMPLETED):
+            if await self._store.move_production(plan.move, plan.steps):
+                for one in plan.steps:
+                    self._touch(one.transformation_id)
+            self._due.add(production_id)
+            return
+        found = verdict(row.state, steps)
+        if found is not None:
+            await self._move(row, steps, *found)
+
+    def _remember(self, row: ProductionRow, steps: Sequence[StepRow]) -> None:
+        one, ids = row.production_id, tuple(step.row.transformation_id for step in steps)
+        if row.state in LIVE:
+            self._of.update(dict.fromkeys(ids, one))
+        else:
+            for its in ids:
+                self._of.pop(its, None)
+        if row.state is P.ACTIVE:
+            self._active[one] = ids
+        elif self._active.pop(one, None) is not None:
+            self._samples.pop(one, None)
+            for its in ids:
+                self._counted.pop(its, None)
+        if row.state is P.CLEANING:
+            self._cleaned.add(one)
+        else:
+            self._cleaned.discard(one)
+
+    async def _move(
+        self, row: ProductionRow, steps: Sequence[StepRow], event: ProductionEvent, reason: str
+    ) -> None:
+        """Move a production as its steps call for."""
+        at = self._clock.wall()
+        if event is ProductionEvent.ALL_COMPLETED:
+            await self._note_one(row.production_id, steps, at)
+        if event is ProductionEvent.EMPTIED:
+            gone = await self._cleaning.remove(row, steps, at)
+            self._log("production_cleaned", production=row.production_id, name=row.name, files=gone)
+            drop = [(row.production_id, one.at) for one in await self._kept(row.production_id)]
+            await self._store.keep_samples([], drop)
+        move = ProductionMove(
+            production_id=row.production_id,
+            old=row.state,
+            new=next_production(row.state, event),
+            reason=reason or row.reason if event is ProductionEvent.EMPTIED else reason,
+            at=at,
+        )
+        if await self._store.move_production(move):
+            if event is ProductionEvent.ALL_COMPLETED:
+                self._log("production_completed", production=row.production_id, name=row.name)
+        self._due.add(row.production_id)
+
+    # -- how far they are -----------------------------------------------------------------------
+
+    async def _note(self) -> None:
+        """Note how far those are that run, and of which a task has come or ended since."""
+        for some in _pages(self._active.items(), PAGE):
+            ids = [one for _, its in some for one in its]
+            counts = await self._store.transformation_counts(ids)
+            changed = [
+                production
+                for production, its in some
+                if any(self._counted.get(one) != counts[one] for one in its)
+            ]
+            self._counted.update(counts)
+            if changed:
+                steps = await self._store.production_steps(changed)
+                for one in changed:
+                    await self._guarded_note(one, steps[one], counts)
+
+    async def _guarded_note(
+        self, production_id: int, steps: Sequence[StepRow], counts: Mapping[int, Counts]
+    ) -> None:
+        """Note of one; what is wrong with it is told, and the others go on."""
+        try:
+            await self._write(production_id, steps, counts, self._clock.wall())
+        except StoreError:
+            raise
+        except Exception as why:  # a definition of another release
+            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
+
+    async def _note_one(self, production_id: int, steps: Sequence[StepRow], at: float) -> None:
+        ids = [one.row.transformation_id for one in steps]
+        await self._write(production_id, steps, await self._store.transformation_counts(ids), at)
+
+    async def _write(
+        self,
+        production_id: int,
+        steps: Sequence[StepRow],
+        counts: Mapping[int, Counts],
+        at: float,
+    ) -> None:
+        known = await self._knowledge.of(production_id)
+        means = await self._knowledge.means([one.row.transformation_id for one in steps])
+        stands = {one.step: stand(one, known, counts, means) for one in steps}
+        whole = progress(known.definition.workflow, known.plan, stands).whole
+        before = await self._kept(production_id)
+        new = eta.Sample(at, whole)
+        kept = eta.kept(before, new)
+        left = {one.at for one in kept}
+        done = sum(its.tasks.get(TaskState.DONE, 0) for its in stands.values())
+        sample = Sample(production_id=production_id, at=at, progress=whole, tasks_done=done)
+        drop = [(production_id, one.at) for one in before if one.at not in left]
+        await self._store.keep_samples([sample], drop)
+        if production_id in self._active:
+            self._samples[production_id] = kept
+
+    async def _kept(self, production_id: int) -> list[eta.Sample]:
+        """Return the samples of a production: those before this process too."""
+        known = self._samples.get(production_id)
+        if known is None:
+            rows = await self._store.samples(production_id)
+            known = [eta.Sample(one.at, one.progress) for one in rows]
+        return known
+
+
+def _pages(
+    items: Iterable[tuple[int, tuple[int, ...]]], size: int
+) -> list[list[tuple[int, tuple[int, ...]]]]:
+    """Return productions with their transformations, so many transformations at a time."""
+    found: list[list[tuple[int, tuple[int, ...]]]] = []
+    count = 0
+    for item in list(items):
+        if not found or count + len(item[1]) > size:
+            found.append([])
+            count = 0
+        found[-1].append(item)
+        count += len(item[1])
+    return found
