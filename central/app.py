@@ -9,6 +9,7 @@ import contextlib
 import math
 from dataclasses import dataclass, field, replace
 
+from pilotage import __version__
 from pilotage.matcher import Matcher
 
 from .auth.tokens import Tokens
@@ -22,6 +23,7 @@ from .data.service import StorageService
 from .data.storages import Storages
 from .factory.view import ElementsView
 from .failover.at_task_end import AtTaskEnd, stderr_in
+from .failover.for_production import rules_for
 from .failover.rules import default_rules
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
@@ -71,6 +73,8 @@ from .jobs.watch import Watch
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
 from .ports import Blobs, Bus, Clock, Randomness
+from .productions.joined import productions
+from .productions.watching import Watching
 from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
 from .store.errors import StoreError
@@ -118,6 +122,7 @@ class Central:
     elements: ElementsView
     crew: PilotCrew
     engine: Engine
+    productions: Watching
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild memory from the store; then requests may be answered.
@@ -155,6 +160,7 @@ class Central:
             tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.engine.run())
+            tasks.create_task(self.productions.run())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
@@ -200,6 +206,16 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         clock=clock,
         log=log,
     )
+    flows = productions(
+        store=store,
+        made=made,
+        owners=memory.owners,
+        act=control.act,
+        check_rules=rules_for,
+        version=__version__,
+        clock=clock,
+        log=log,
+    )
     services = Services(
         submissions=submissions,
         queries=queries,
@@ -222,6 +238,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         health=health,
         metrics=metrics,
         transformations=made.service,
+        productions=flows.service,
     )
     return Central(
         services=services,
@@ -254,6 +271,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         pilots=pilots,
         elements=elements,
         engine=made.engine,
+        productions=flows.watching,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pilotage.proto import api, api_data, api_transformations, messages
+from pilotage.proto import api, api_data, api_productions, api_transformations, messages
 from pilotage.proto.api_failures import Failures
 from pilotage.proto.api_sites import (
     PilotEnd,
@@ -20,6 +20,7 @@ from pilotage.proto.api_sites import (
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.job import Job
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from .auth.callers import AttemptCaller, Caller, PilotCaller, User
@@ -238,6 +239,23 @@ class Transformations(Protocol):
     ) -> api_transformations.TransformationDetail: ...
 
 
+class Productions(Protocol):
+    async def add(
+        self, caller: User, body: api_productions.NewProduction, /
+    ) -> api_productions.ProductionDetail | api_productions.ProductionPreview: ...
+
+    async def list(
+        self, caller: User, /, *, states: tuple[ProductionState, ...], after: int, limit: int
+    ) -> api_productions.ProductionPage: ...
+
+    async def show(self, caller: User, named: str, /) -> api_productions.ProductionDetail: ...
+    async def report(self, caller: User, named: str, /) -> api_productions.ProductionReport: ...
+
+    async def act(
+        self, caller: User, named: str, action: api_productions.ProductionAction, /
+    ) -> api_productions.ProductionDetail: ...
+
+
 class Health(Protocol):
     def health(self) -> api.Health: ...
     def ready(self) -> api.Readiness: ...
@@ -327,5 +345,6 @@ class Services:
     series: Series
     tokens: Tokens
     transformations: Transformations
+    productions: Productions
     health: Health
     metrics: Metrics

@@ -21,9 +21,11 @@ from pilotage.central.store.productions import (
     TaskMean,
 )
 from pilotage.central.store.transformations import TransformationMove
+from pilotage.proto.catalogue import FileState
 from pilotage.proto.production_states import NAMED, ProductionState
 from pilotage.proto.transformation_states import TaskState
 
+from .fake_store_catalogue import CatalogueData
 from .fake_store_transformations import FakeTransformations, TransformationData
 
 MEANS_OF = 50
@@ -49,6 +51,8 @@ class ProductionData(TransformationData):
 
 class FakeProductions(FakeTransformations):
     """The verbs of `store.productions`."""
+
+    _catalogue_data: CatalogueData
 
     @property
     def _productions(self) -> ProductionData:
@@ -246,6 +250,18 @@ class FakeProductions(FakeTransformations):
                     memory_mb=sum(usage.memory_peak_mb for usage in usages) / count,
                 )
         return found
+
+    async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
+        jobs = {
+            task.row.job_id
+            for task in self._productions.tasks.values()
+            if task.transformation_id in transformation_ids
+        }
+        found = self._catalogue_data.all()
+        there = [
+            one.bytes for one in found if one.job_id in jobs and one.state is FileState.AVAILABLE
+        ]
+        return len(there), sum(there)
 
     async def keep_samples(
         self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()

@@ -51,6 +51,8 @@ class Action(str, enum.Enum):
     DATA_WRITE = "data_write"  # register, change, remove; of the groups' scopes
     TRANSFORMATION_READ = "transformation_read"
     TRANSFORMATION_CONTROL = "transformation_control"  # add, steer
+    PRODUCTION_READ = "production_read"
+    PRODUCTION_CONTROL = "production_control"  # add, steer
     WHOAMI = "whoami"
 
 
@@ -92,6 +94,8 @@ data_read       -          community  community  community  all        all      
 data_write      -          -          own        group      all        all        -          -
 transformation_read     -  community  own        group      all        all        -          -
 transformation_control  -  -          own        group      all        all        -          -
+production_read -          community  own        group      all        all        -          -
+production_control      -  -          own        group      all        all        -          -
 token_issue     -          -          own        group      own        all        -          -
 token_read      -          own        own        group      own        all        -          -
 token_revoke    -          own        own        group      own        all        -          -

@@ -25,6 +25,7 @@ from . import (
 from .answers import JSON
 from .route import Route
 from .routes_data import DATA_ROUTES
+from .routes_productions import PRODUCTION_ROUTES
 
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
@@ -627,4 +628,5 @@ ROUTES: Final = (
         gives_media="text/x-shellscript",
     ),
     *DATA_ROUTES,
+    *PRODUCTION_ROUTES,
 )

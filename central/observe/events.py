@@ -52,6 +52,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "failover_decided": frozenset(
         {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
     ),
+    # somebody has added a production, or said what is to be done with one
+    "production_said": frozenset({"production", "name", "what", "who", "why"}),
+    # all steps of a production have completed
+    "production_completed": frozenset({"production", "name"}),
+    # of a production nothing is left; files: that have left the catalogue
+    "production_cleaned": frozenset({"production", "name", "files"}),
     # somebody has said how a copy of a file is: Bad, Missing, Available
     "replica_declared": frozenset({"did", "storage", "state", "who", "why"}),
     # a copy that a rule wants could not be made; it is tried again later, a few times

@@ -1,6 +1,6 @@
 """What an action changes: the move of a production with those of its steps. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,7 +41,7 @@ _EVENTS: Final = {
     A.CLEAN: E.CLEAN,
 }
 # Steps that an action moves, by their state; the others stay as they are.
-_OF_STEPS: Final = {
+_OF_STEPS: Final[Mapping[A, Mapping[TransformationState, TransformationEvent]]] = {
     A.START: {S.NEW: V.START},
     A.PAUSE: {S.ACTIVE: V.PAUSE, S.COMPLETING: V.PAUSE},
     A.RESUME: {S.NEW: V.START, S.PAUSED: V.RESUME, S.STOPPED: V.RESUME},

@@ -198,6 +198,10 @@ class Productions(Protocol):
         """Return what tasks took; transformations of which nothing is known are left out."""
         ...
 
+    async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
+        """Return how many files their jobs have made that are Available, and their bytes."""
+        ...
+
     async def keep_samples(
         self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
     ) -> None:

@@ -9,6 +9,7 @@ inputs have come or there is room, and looks whether transformations are done.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from pilotage.proto.transformation import SPREAD_OF
@@ -58,6 +59,11 @@ class Engine:
         self._loading = True
         self._used = False  # there is a transformation: else nothing is looked at
         self._nudged = asyncio.Event()
+        self._heard: Callable[[int], None] = lambda transformation_id: None
+
+    def tell(self, heard: Callable[[int], None]) -> None:
+        """Tell `heard` of each transformation that has changed, whoever changed it."""
+        self._heard = heard
 
     def nudge(self) -> None:
         """Something has come that may become tasks: look now."""
@@ -172,6 +178,7 @@ class Engine:
             row = await self._store.transformation(one)
             if row is None:
                 continue
+            self._heard(one)
             self._parents[one] = row.state in OVER
             if row.state in LIVE:
                 await self._take_up(row, anew=anew)

@@ -234,9 +234,9 @@ class TransformationService:
         tasks, active = detail.view.tasks, TransformationState.ACTIVE
         if row.state is not active or not row.seeded or tasks.get(TaskState.CREATED):
             return detail
-        return msgspec.structs.replace(detail, waits=await self._why_waits(row))
+        return msgspec.structs.replace(detail, waits=await self.why_waits(row))
 
-    async def _why_waits(self, row: stored.TransformationRow) -> str:
+    async def why_waits(self, row: stored.TransformationRow) -> str:
         """Return why no group is made of the inputs that wait; empty where none wait."""
         rows = await self._store.inputs(
             row.transformation_id, states=[InputState.UNUSED], after=(0, 0), limit=PAGE_MAX

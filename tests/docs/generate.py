@@ -20,6 +20,7 @@ from pilotage.proto import (
     job_states,
     messages,
     pilot_states,
+    production_states,
     transformation,
     transformation_states,
 )
@@ -63,6 +64,18 @@ def pilot_states_page() -> str:
         heard again runs on: a long network cut has healed.
     """
     return _page("States of a pilot", "proto/pilot_states.py", text, f"```mermaid\n{drawing}```\n")
+
+
+def production_states_page() -> str:
+    states = production_states
+    drawing = mermaid(states.PRODUCTIONS, states.START, states.FINAL)
+    text = """
+        That a step or files wait for a person is a mark that is shown beside a state.
+        [Productions](productions.md) tells what the verbs do, [the states of its
+        transformations](transformation-states.md) how each step stands.
+    """
+    source = "proto/production_states.py"
+    return _page("States of a production", source, text, f"```mermaid\n{drawing}```\n")
 
 
 def transformation_states_page() -> str:
@@ -256,6 +269,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "pilot-events.md": pilot_events_page,
     "pilot-messages.md": pilot_messages_page,
     "pilot-states.md": pilot_states_page,
+    "production-states.md": production_states_page,
     "roles.md": roles_page,
     "site-files.md": site_files_page,
     "storage-files.md": storage_files_page,

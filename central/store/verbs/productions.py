@@ -135,6 +135,11 @@ class ProductionsVerbs(Opened):
             for row in await self._reader.rows("task_means", given)
         }
 
+    async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
+        given = {"transformations": json_list(list(transformation_ids))}
+        files, size = await self._reader.one("files_made", given)
+        return int(files), int(size)
+
     async def keep_samples(
         self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
     ) -> None:

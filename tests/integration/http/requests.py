@@ -8,6 +8,11 @@ from pilotage.central.auth.policy import Who
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.routes import BYTES
 from pilotage.proto import api, messages, wire
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName,
+)
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
 from pilotage.proto.api_transformations import (
     NewTransformation,
@@ -17,6 +22,7 @@ from pilotage.proto.api_transformations import (
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
+from pilotage.proto.workflow import Step, Workflow
 
 from .stubs import SHA256, World
 
@@ -25,6 +31,9 @@ ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
 REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
 ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
 SITE_ACTION = SiteAction(action=SiteActionName.BAN)
+PRODUCTION = NewProduction(
+    workflow=Workflow(name="chain", steps={"make": Step(job=Job(command=("true",)))})
+)
 TRANSFORMATION = NewTransformation(
     document=Transformation(name="t", tasks=2, job=Job(command=("true",)))
 )
@@ -119,6 +128,14 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/transformations/{transformation}/actions"): (
         "/v1/transformations/7/actions",
         _json(TransformationAction(action=TransformationActionName.PAUSE)),
+    ),
+    ("POST", "/v1/productions"): ("", _json(PRODUCTION)),
+    ("GET", "/v1/productions"): ("/v1/productions?state=Active&after=3&limit=5", b""),
+    ("GET", "/v1/productions/{production}"): ("/v1/productions/7", b""),
+    ("GET", "/v1/productions/{production}/report"): ("/v1/productions/chain/report", b""),
+    ("POST", "/v1/productions/{production}/actions"): (
+        "/v1/productions/7/actions",
+        _json(ProductionAction(action=ProductionActionName.PAUSE)),
     ),
     ("POST", "/v1/sites/{site}/check"): (
         "/v1/sites/PIC/check",

@@ -30,6 +30,7 @@ from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.unit.auth.token_store import DATA, FakeTokenStore
 
 from .stub_data import StubData, StubRules
+from .stub_productions import StubProductions
 from .stub_transformations import StubTransformations
 
 ISSUER = "https://central.test"
@@ -457,6 +458,7 @@ def build() -> World:
         series=stub,
         tokens=tokens,
         transformations=StubTransformations(stub),
+        productions=StubProductions(stub),
         health=stub,
         metrics=stub,
     )

@@ -1,0 +1,644 @@
+"""Productions on fakes: from a workflow to Completed, and back; whatever ends the central."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.protocol import Room
+from pilotage.central.store.records import Change, End, JobBody, NewAttempt
+from pilotage.pilot.ports import NoReply
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName,
+    ProductionDetail,
+    ProductionPreview,
+    ProductionView,
+)
+from pilotage.proto.catalogue import Did, FileState, parse_query
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.messages import Assignment
+from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import InputState as I
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.workflow import Workflow
+from tests.fake_pilot import Script
+from tests.fake_store import FakeStore
+from tests.fakes import FakeInstallation
+
+from .test_data_transformations import ready, story
+from .test_on_fakes import lasts
+
+CHAIN: dict[str, Any] = {
+    "name": "chain",
+    "title": "a chain",
+    "software": {"sim": "1.2"},
+    "steps": {
+        "make": {
+            "job": {"command": ["make", "{task}"]},
+            "tasks": 4,
+            "outputs": {"raw": {"pattern": "*.raw"}},
+        },
+        "pair": {
+            "job": {"command": ["pair", "{raw}"]},
+            "inputs": {"raw": {"from": [{"step": "make", "port": "raw"}]}},
+            "grouping": {"size": 2},
+            "errors_max": 2,
+            "outputs": {"pair": {"pattern": "*.pair"}},
+        },
+        "merge": {
+            "job": {"command": ["merge", "{pair}"]},
+            "inputs": {"pair": {"from": [{"step": "pair", "port": "pair"}]}},
+            "grouping": {"rule": "all"},
+            "outputs": {"all": {"pattern": "all"}},
+        },
+    },
+}
+
+
+class PublishingStore(FakeStore):
+    """Publishes a file of each job that is Done, with its end, as the central does for pilots."""
+
+    chance: random.Random | None = None
+
+    async def change(self, changes: Sequence[Change]) -> list[bool]:
+        await self._publish_of(changes)
+        return await super().change(changes)
+
+    async def turn(
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
+    ) -> tuple[list[bool], list[JobBody | None]]:
+        await self._publish_of(changes)
+        return await super().turn(changes, attempts, room)
+
+    async def _publish_of(self, changes: Sequence[Change]) -> None:
+        for one in changes:
+            if isinstance(one, End) and one.new is JobState.DONE:
+                await self._publish(one.job_id, one.at)
+
+    async def _publish(self, job_id: int, at: float) -> None:
+        data = self._transformation_data
+        for task in list(data.tasks.values()):
+            if task.row.job_id == job_id:
+                row = data.rows[task.transformation_id]
+                new = NewFile(
+                    did=Did("dpps", f"{row.name}/{job_id}"),
+                    bytes=10,
+                    adler32=f"{job_id:08x}",
+                    replicas=(NewReplica(storage="disk", path=f"{job_id}"),),
+                    datasets=(Did(row.group, f"transformation-{row.transformation_id}"),),
+                    owner_id=row.owner_id,
+                    job_id=job_id,
+                    epoch=1,
+                )
+                await self.register_files("ctao", [new], at=at, make_datasets=True)
+
+    async def synced(self) -> None:
+        """What is written is on the disk before its writer knows it: a kill comes in between."""
+        await super().synced()
+        if self.chance is not None:
+            await asyncio.sleep(self.chance.random() * 0.3)
+
+
+def tale(
+    tell: Callable[[FakeInstallation], Awaitable[None]],
+    *,
+    script: Callable[[Assignment], Script] | None = None,
+) -> None:
+    """Run a central whose jobs publish files, with two pilots, while `tell` says what happens."""
+
+    async def with_files(world: FakeInstallation) -> None:
+        await world.kill()
+        world.store.__class__ = PublishingStore
+        await world.start()
+        await ready(world)
+        await tell(world)
+
+    story(with_files, script=script or lasts(5.0))
+
+
+def chain(**fields: Any) -> Workflow:
+    return msgspec.convert({**CHAIN, **fields}, Workflow)
+
+
+async def submitted(world: FakeInstallation, **fields: Any) -> ProductionDetail:
+    body = NewProduction(**{"workflow": chain(), **fields})
+    made = await world.central.services.productions.add(world.user(), body)
+    assert isinstance(made, ProductionDetail)
+    return made
+
+
+async def shown(world: FakeInstallation, named: str = "chain") -> ProductionView:
+    return (await world.central.services.productions.show(world.user(), named)).view
+
+
+async def said(
+    world: FakeInstallation, action: str, named: str = "chain", **fields: Any
+) -> ProductionDetail:
+    body = ProductionAction(action=ProductionActionName(action), **fields)
+    return await world.central.services.productions.act(world.user(), named, body)
+
+
+async def until(
+    world: FakeInstallation,
+    is_so: Callable[[ProductionView], bool],
+    named: str = "chain",
+    *,
+    limit: int = 2_000,
+) -> ProductionView:
+    """Wait until a production is as wanted; return it."""
+    for _ in range(limit):
+        if not world.is_down:
+            view = await shown(world, named)
+            if is_so(view):
+                return view
+        await asyncio.sleep(1.0)
+    raise AssertionError(f"it stays {await shown(world, named)}")
+
+
+def is_in(state: P) -> Callable[[ProductionView], bool]:
+    return lambda view: view.state is state
+
+
+def done(view: ProductionView) -> dict[str, int]:
+    return {one.step: one.tasks.get(T.DONE, 0) for one in view.steps}
+
+
+async def all_jobs(world: FakeInstallation) -> dict[int, Job]:
+    data = world.store._data  # pyright: ignore[reportPrivateUsage]
+    return {one: msgspec.json.decode(its.new.body, type=Job) for one, its in data.jobs.items()}
+
+
+async def nothing_is_left(world: FakeInstallation) -> None:
+    """Check that no job lives and no file that a job made is in the catalogue."""
+    data = world.store._data  # pyright: ignore[reportPrivateUsage]
+    assert all(job.state in FINAL for job in data.jobs.values())
+    found = await world.store.find_files(
+        "ctao", parse_query({}), states=frozenset(FileState) - {FileState.REMOVED}, limit=1_000
+    )
+    assert [one.did.name for one in found.files if one.job_id is not None] == []
+
+
+# -- from start to end ----------------------------------------------------------------------------
+
+
+def test_a_workflow_runs_to_its_end_by_itself() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        made = await submitted(world)
+
+        assert made.view.state is P.ACTIVE
+        assert [one.step for one in made.view.steps] == ["make", "pair", "merge"]
+        assert [one.parents for one in made.view.steps] == [(), ("make",), ("pair",)]
+        assert made.software == {"sim": "1.2"}
+        view = await until(world, is_in(P.COMPLETED))
+        assert done(view) == {"make": 4, "pair": 2, "merge": 1}
+        assert (view.progress, view.marks, view.title) == (1.0, (), "a chain")
+        assert [one.state for one in view.steps] == [S.COMPLETED] * 3
+        report = await world.central.services.productions.report(world.user(), "chain")
+        assert (report.files, report.bytes) == (7, 70)
+
+    tale(tell)
+
+
+def test_one_that_is_not_started_waits_until_it_is() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        made = await submitted(world, start=False)
+        assert made.view.state is P.NEW
+        await asyncio.sleep(100.0)
+        assert (await shown(world)).steps[0].tasks_made == 0
+        await said(world, "start")
+        await said(world, "start")
+
+        assert (await until(world, is_in(P.COMPLETED))).steps[0].tasks == {T.DONE: 4}
+
+    tale(tell)
+
+
+def test_progress_and_the_time_of_the_end_are_told_and_outlive_a_restart() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(200))
+        view = await until(world, lambda v: v.progress > 0.3)
+        assert view.eta is not None
+        assert view.eta.low <= view.eta.at <= view.eta.high
+        await world.kill()
+        await world.start()
+        await ready(world)
+        again = await shown(world)
+
+        assert again.eta is not None
+        assert again.progress >= view.progress
+
+    tale(tell, script=lasts(20.0))
+
+
+def with_tasks(count: int, **fields: Any) -> Workflow:
+    steps = {**CHAIN["steps"], "make": {**CHAIN["steps"]["make"], "tasks": count, **fields}}
+    return chain(steps=steps)
+
+
+def test_a_paused_one_makes_no_tasks_and_goes_on_when_it_is_resumed() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(20, tasks_open_max=2))
+        await until(world, lambda v: done(v)["make"] >= 4)
+        detail = await said(world, "pause", reason="lunch")
+        assert (detail.view.state, detail.view.reason) == (P.PAUSED, "lunch")
+        assert {one.state for one in detail.view.steps} == {S.PAUSED}
+        assert {one.reason for one in detail.view.steps} == {"lunch"}
+        await asyncio.sleep(100.0)
+        view = await shown(world)
+        assert not any(one.tasks.get(T.CREATED) for one in view.steps)
+        assert done(view)["make"] < 20
+        await said(world, "resume")
+
+        assert done(await until(world, is_in(P.COMPLETED))) == {"make": 20, "pair": 10, "merge": 1}
+
+    tale(tell)
+
+
+def test_resume_lets_a_step_go_on_that_a_brake_has_paused() -> None:
+    broken = [True]
+
+    def script(assignment: Assignment) -> Script:
+        is_make = assignment.body.command[0] == "make"
+        return Script(duration_s=5.0, exit_code=1 if broken[0] and is_make else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(30, tasks_open_max=5, pause_when_failed=0.5))
+        view = await until(world, lambda v: bool(v.marks))
+
+        assert view.marks == ("step make waits for a person",)
+        assert view.state is P.ACTIVE
+        broken[0] = False
+        detail = await said(world, "resume")
+        assert detail.did == ["step make resumed"]
+        view = await until(world, is_in(P.COMPLETED))
+        assert view.steps[0].tasks_made == 30
+        assert done(view)["pair"] == (done(view)["make"] + 1) // 2
+
+    tale(tell, script=script)
+
+
+def test_an_extended_one_works_again_down_to_its_last_step() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world)
+        await until(world, is_in(P.COMPLETED))
+        for _ in range(2):  # it is asked for once, however often it is said
+            detail = await said(world, "extend", step="make", tasks=8, was=4)
+        assert detail.view.state is P.ACTIVE
+        with pytest.raises(Refused, match="step make has 8 to make now, not 4"):
+            await said(world, "extend", step="make", tasks=9, was=4)
+        with pytest.raises(Refused, match="did you mean 'make'"):
+            await said(world, "extend", step="mak", tasks=9, was=4)
+        view = await until(world, lambda v: v.state is P.COMPLETED and done(v)["make"] == 8)
+
+        assert done(view) == {"make": 8, "pair": 4, "merge": 2}
+
+    tale(tell)
+
+
+def test_a_step_that_somebody_extends_by_itself_takes_the_others_along() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        from .test_transformations import said as said_to
+
+        made = await submitted(world)
+        await until(world, is_in(P.COMPLETED))
+        await said_to(world, made.view.steps[0].transformation, "extend", tasks=6, was=4)
+        view = await until(world, lambda v: v.state is P.COMPLETED and done(v)["merge"] == 2)
+
+        assert done(view) == {"make": 6, "pair": 3, "merge": 2}
+
+    tale(tell)
+
+
+def test_what_failed_too_often_is_tried_again_when_a_person_says_so() -> None:
+    broken = [True]
+
+    def script(assignment: Assignment) -> Script:
+        is_pair = assignment.body.command[0] == "pair"
+        return Script(duration_s=5.0, exit_code=1 if broken[0] and is_pair else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        steps = {**CHAIN["steps"], "pair": {**CHAIN["steps"]["pair"], "pause_when_failed": 1.0}}
+        await submitted(world, workflow=chain(steps=steps))
+        view = await until(world, is_in(P.COMPLETED))
+        assert view.steps[1].inputs == {I.MAXRESET: 4}
+        assert view.marks == ("4 files wait for a person",)
+        broken[0] = False
+        detail = await said(world, "fix")
+        assert detail.did[0] == "step pair: 4 files are tried again"
+        view = await until(world, lambda v: v.state is P.COMPLETED and done(v)["merge"] == 1)
+
+        assert view.steps[1].inputs == {I.PROCESSED: 4}
+        assert (await said(world, "fix")).did == ["nothing waits for a person"]
+
+    tale(tell, script=script)
+
+
+def test_the_same_runs_anew_under_another_name() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        first = await submitted(world, rules="failures: []")
+        await until(world, is_in(P.COMPLETED))
+        before = await all_jobs(world)
+        again = NewProduction(rerun_of="chain", name="again")
+        second = await world.central.services.productions.add(world.user(), again)
+        assert isinstance(second, ProductionDetail)
+        assert second.view.rerun_of == first.view.id
+        assert second.view.definition == first.view.definition
+        assert second.rules == first.rules
+        assert [one.name for one in second.view.steps] == [
+            "again-make",
+            "again-pair",
+            "again-merge",
+        ]
+        await until(world, is_in(P.COMPLETED), "again")
+        after = {one: job for one, job in (await all_jobs(world)).items() if one not in before}
+
+        assert Counter(map(plain, before.values())) == Counter(map(plain, after.values()))
+
+    tale(tell)
+
+
+def plain(job: Job) -> bytes:
+    """Return a job without the dataset that bears the id of its transformation."""
+    text = msgspec.json.encode(job, order="sorted")
+    for number in range(1, 10):
+        text = text.replace(b"transformation-%d" % number, b"transformation-N")
+    return text
+
+
+def test_cleaned_nothing_is_left_and_the_name_is_free() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(20))
+        await until(world, lambda v: done(v)["pair"] >= 1)
+        one = (await said(world, "clean")).view.id
+        view = await until(world, is_in(P.CLEANED), str(one))
+        assert {one.state for one in view.steps} == {S.CLEANED}
+        await nothing_is_left(world)
+        await submitted(world)
+
+        await until(world, is_in(P.COMPLETED))
+        with pytest.raises(Refused, match="a production that is Cleaned cannot be"):
+            await said(world, "extend", str(one), step="make", tasks=30, was=20)
+
+    tale(tell)
+
+
+def test_the_priority_is_that_of_jobs_that_wait_and_of_those_that_come() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(30, tasks_open_max=25), priority=3)
+        await until(world, lambda v: v.steps[0].tasks_made == 25)
+        data = world.store._data  # pyright: ignore[reportPrivateUsage]
+        assert {job.priority for job in data.jobs.values()} == {3}
+        detail = await said(world, "priority", priority=9)
+        assert detail.view.priority == 9
+        await until(world, lambda v: v.steps[0].tasks_made == 30)
+
+        waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
+        assert set(waiting) == {9}
+        await said(world, "priority")
+        assert (await shown(world)).priority is None
+        waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
+        assert set(waiting) == {5}
+
+    tale(tell, script=lasts(50.0))
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+def test_the_same_again_is_the_same_and_another_one_is_refused_by_name() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        first, again = await submitted(world), await submitted(world)
+        assert again.view.id == first.view.id
+        with pytest.raises(Refused, match="'chain' is the name of production 1"):
+            await submitted(world, workflow=with_tasks(5))
+        with pytest.raises(Refused, match="'chain' is the name of production 1"):
+            await submitted(world, workflow=with_tasks(5), dry_run=True)
+
+        assert len(await world.store.productions(None, states=(), after=0, limit=10)) == 1
+        assert len(await world.store.transformations(None, states=(), after=0, limit=10)) == 3
+
+    tale(tell)
+
+
+@pytest.mark.parametrize("step", ["make", "merge"])
+def test_one_that_is_refused_leaves_nothing_wherever_it_is_wrong(step: str) -> None:
+    async def tell(world: FakeInstallation) -> None:
+        from .test_transformations import added
+
+        bad = {**CHAIN["steps"][step], "job": {"command": ["x"], "group": "others"}}
+        with pytest.raises(Refused, match="you may not submit for 'others'"):
+            await submitted(world, workflow=chain(steps={**CHAIN["steps"], step: bad}))
+        await added(world, name=f"chain-{step}", tasks=1)
+        with pytest.raises(Refused, match=f"step {step} would be 'chain-{step}', and transforma"):
+            await submitted(world)
+        with pytest.raises(Refused, match=f"step {step} would be 'chain-{step}', and transforma"):
+            await submitted(world, dry_run=True)
+
+        assert await world.store.productions(None, states=(), after=0, limit=10) == []
+        assert len(await world.store.transformations(None, states=(), after=0, limit=10)) == 1
+
+    tale(tell)
+
+
+def test_a_store_that_fails_at_any_write_leaves_all_of_it_or_nothing() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        store = world.store
+        for allowed in range(8):
+            left = [allowed]
+
+            def begin(left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise OSError("the disk is gone")
+
+            store.begin_write = begin  # type: ignore[method-assign]
+            try:
+                await submitted(world, name=f"p{allowed}", start=False)
+            except OSError:
+                pass
+            del store.begin_write  # type: ignore[attr-defined]
+        kept = await store.productions(None, states=(), after=0, limit=100)
+        rows = await store.transformations(None, states=(), after=0, limit=100)
+
+        assert 0 < len(kept) < 8
+        steps = await store.production_steps([one.production_id for one in kept])
+        assert [len(some) for some in steps.values()] == [3] * len(kept)
+        assert len(rows) == 3 * len(kept)
+
+    tale(tell)
+
+
+def test_what_cannot_be_is_said_with_the_step_and_what_is_wrong() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        pair = {
+            **CHAIN["steps"]["pair"],
+            "inputs": {"raw": {"from": [{"step": "mak", "port": "raw"}]}},
+        }
+        with pytest.raises(Refused, match="step pair: inputs.raw.from.*'make'"):
+            await submitted(world, workflow=chain(steps={**CHAIN["steps"], "pair": pair}))
+        files = {**CHAIN["steps"]["make"], "files": ["make.sh"]}
+        with pytest.raises(Refused, match="'make.sh' was not uploaded"):
+            await submitted(world, workflow=chain(steps={**CHAIN["steps"], "make": files}))
+        with pytest.raises(Refused, match="expected letters, digits"):
+            await submitted(world, name="a b")
+        with pytest.raises(Refused, match="there is no production 'chian'"):
+            await shown(world, "chian")
+        with pytest.raises(Refused, match="name: what runs anew has a name of its own"):
+            await submitted(world, workflow=None, rerun_of="chain")
+        await submitted(world)
+        with pytest.raises(Refused, match="did you mean 'chain'"):
+            await shown(world, "chian")
+        with pytest.raises(Refused, match="step make is Active: stop the production first"):
+            await said(world, "archive")
+        with pytest.raises(Refused, match="step make takes no files"):
+            await said(world, "extend", step="make")
+
+    tale(tell)
+
+
+def test_others_neither_see_nor_steer_it() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world)
+        other = msgspec.structs.replace(world.user(), subject="bo", role=_role("user"))
+        service = world.central.services.productions
+        with pytest.raises(Refused, match="there is no production"):
+            await service.show(other, "chain")
+        with pytest.raises(Refused, match="there is no production"):
+            await service.act(other, "1", ProductionAction(action=ProductionActionName.CLEAN))
+        with pytest.raises(Refused, match="there is no production"):
+            await service.add(other, NewProduction(rerun_of="chain", name="mine"))
+        page = await service.list(other, states=(), after=0, limit=10)
+
+        assert page.productions == []
+
+    tale(tell)
+
+
+def _role(name: str) -> Any:
+    from pilotage.proto.claims import Role
+
+    return Role(name)
+
+
+def test_a_dry_run_says_what_it_would_be_and_stores_nothing() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        body = NewProduction(workflow=chain(), name="other", dry_run=True)
+        found = await world.central.services.productions.add(world.user(), body)
+
+        assert isinstance(found, ProductionPreview)
+        assert (found.name, found.tasks, found.files) == ("other", 7, 7)
+        assert [one.name for one in found.steps] == ["other-make", "other-pair", "other-merge"]
+        assert await world.store.productions(None, states=(), after=0, limit=10) == []
+
+    tale(tell)
+
+
+# -- whatever ends the central --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_await_it_is_whole_or_not_there_and_completes(seed: int) -> None:
+    campaign(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(0, 1_000, 100))
+def test_killed_at_any_await_in_many_worlds(start: int) -> None:
+    for seed in range(start, start + 100):
+        campaign(seed)
+
+
+def campaign(seed: int) -> None:
+    """One world: the central is killed while a production starts, runs, is extended and cleaned."""
+    chance = random.Random(seed)
+
+    async def killing(world: FakeInstallation, what: Callable[[], Awaitable[object]]) -> None:
+        """Do something until it is answered, while the central is killed at any moment."""
+        while True:
+            task = asyncio.get_running_loop().create_task(_as_coroutine(what()))
+            await asyncio.wait([task], timeout=chance.random() * 1.5)
+            if task.done() and chance.random() < 0.6:
+                task.result()
+                return
+            task.cancel()  # whoever asked hears nothing
+            await asyncio.wait([task])
+            await world.kill()
+            await asyncio.sleep(chance.random())
+            await world.start()
+            await ready(world)
+            check(world)
+
+    def check(world: FakeInstallation) -> None:
+        data = world.store._productions  # pyright: ignore[reportPrivateUsage]
+        assert len(data.rows) == 3 * len(data.productions), f"seed {seed}"
+
+    async def whole(
+        world: FakeInstallation, is_so: Callable[[ProductionView], bool], named: str
+    ) -> ProductionView:
+        for _ in range(100):
+            try:
+                return await until(world, is_so, named, limit=chance.randint(2, 30))
+            except (AssertionError, NoReply):
+                if chance.random() < 0.5:
+                    await world.kill()
+                    await world.start()
+                    await ready(world)
+        raise AssertionError(f"seed {seed}: {await shown(world, named)}")
+
+    async def tell(world: FakeInstallation) -> None:
+        PublishingStore.chance = chance
+        await killing(world, lambda: submitted(world))
+        view = await whole(world, is_in(P.COMPLETED), "chain")
+        assert done(view) == {"make": 4, "pair": 2, "merge": 1}, f"seed {seed}"
+        await killing(world, lambda: said(world, "extend", step="make", tasks=6, was=4))
+        view = await whole(
+            world, lambda v: v.state is P.COMPLETED and done(v)["make"] == 6, "chain"
+        )
+        assert (done(view)["pair"], done(view)["merge"]) == (3, 2), f"seed {seed}"
+        one = str(view.id)
+        await killing(world, lambda: said(world, "clean", one))
+        await whole(world, is_in(P.CLEANED), one)
+        await nothing_is_left(world)
+
+    try:
+        tale(tell, script=lambda assignment: Script(duration_s=chance.random() * 10.0))
+    finally:
+        PublishingStore.chance = None
+
+
+async def _as_coroutine(what: Awaitable[object]) -> None:
+    await what
+
+
+def test_without_productions_nothing_is_asked_of_the_store() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        from .test_transformations import added
+
+        asked: list[str] = []
+        await asyncio.sleep(1.0)  # it has looked once whether there are any
+        for name in ("production", "productions", "production_steps", "samples"):
+            setattr(world.store, name, _counting(name, asked))
+        await added(world, tasks=3)
+        await asyncio.sleep(200.0)
+
+        assert asked == []
+
+    tale(tell)
+
+
+def _counting(name: str, asked: list[str]) -> Callable[..., Awaitable[object]]:
+    async def call(*given: object, **fields: object) -> object:
+        asked.append(name)
+        return []
+
+    return call
