@@ -7,6 +7,7 @@ file does not read, jobs hang. Periods are a sixtieth of those in use.
 
 import json
 import random
+import re
 import time
 from collections import Counter, defaultdict
 from contextlib import ExitStack
@@ -14,16 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
 
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.to_transformations import obstacles, title_of, to_transformations
-from pilotage.proto.api_transformations import TransformationView
+from pilotage.proto.api_productions import ProductionView
 from pilotage.proto.failures import FailureClass
-from pilotage.proto.job import JobLimits
-from pilotage.proto.transformation_states import InputState, TransformationState
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 from tests.services.nginx import PROGRAM, nginx
 
 from .catalogue_rows import FoundFile, files_in
@@ -69,38 +66,29 @@ class Story:
 
     folder: Path
     central: RunningCentral
-    workflow: Workflow
-    lost: int = 0
     told: list[str] = field(default_factory=list[str])
     began: float = field(default_factory=time.monotonic)
 
     def tell(self, what: str) -> None:
         self.told.append(f"{time.monotonic() - self.began:6.1f} s  {what}")
 
-    def views(self) -> dict[str, TransformationView]:
-        """Return the transformations by step."""
-        found = {one.name: one for one in self.central.client.transformations()}
-        return {step: found[title_of(self.workflow, step)] for step in self.workflow.steps}
-
-    def done(self) -> int:
-        """Return how many jobs are done."""
-        return self.central.client.summary().states.get("Done", 0)
+    def view(self) -> ProductionView:
+        """Return how far the production is."""
+        return self.central.client.production("prod6").view
 
 
 def test_all_is_completed_without_a_hand(tmp_path: Path) -> None:
     with ExitStack() as stack:
         story = _begun(tmp_path, stack)
         _spoil(story, random.Random(6))
-        views = story.views()
-        files = files_in(story.central.data)
         print("\n".join(story.told))
-        _check(story, views, files)
+        _check(story, files_in(story.central.data))
         _check_faults(story)
 
 
 def _begun(folder: Path, stack: ExitStack) -> Story:
     """Start everything, and hand in the workflow."""
-    workflow = _spoilt(folder)
+    _spoil_programs(folder)
     web = stack.enter_context(nginx(folder / "nginx", refuses=REFUSED))
     data = folder / "site" / "central"
     (data / "storages").mkdir(parents=True)
@@ -108,18 +96,11 @@ def _begun(folder: Path, stack: ExitStack) -> Story:
     (data / "storages" / "web.yaml").write_text(f"type: http\nurl: {web.url}/\ndefault: true\n")
     options = {"lease.lease_s": str(LEASE_S)}
     central = stack.enter_context(running_central(folder / "site", options))
-    story = Story(folder, central, workflow)
+    story = Story(folder, central)
     for site in SITES:
         _pilot(story, site)
     central.pilot("PIC", cores=8, memory_mb=64_000, tags=("processing",), host=BLACK_HOLE)
-    assert obstacles(workflow) == []
-    for name, document in to_transformations(workflow).items():
-        inputs = tuple(central.client.upload([folder / "standin.py"]))
-        job = msgspec.structs.replace(document.job, inputs=inputs)
-        document = msgspec.structs.replace(document, job=job, failover=True)
-        central.client.add_transformation(document)
-        assert name
-    story.tell("all is handed in")
+    story.tell(central.type("prod", "submit", str(folder / "prod6.yaml")).splitlines()[0])
     return story
 
 
@@ -134,20 +115,16 @@ def _pilot(story: Story, site: str) -> None:
     )
 
 
-def _spoilt(folder: Path) -> Workflow:
-    """Return prod6 with programs in which much goes wrong."""
+def _spoil_programs(folder: Path) -> None:
+    """Write prod6 with programs in which much goes wrong, and which may not hang for long."""
     main = 'if __name__ == "__main__":\n'
     program = (PROD6 / "standin.py").read_text()
     assert program.count(main) == 1
     (folder / "standin.py").write_text(program.replace(main, FAULTS))
-    (folder / "prod6.yaml").write_text((PROD6 / "prod6.yaml").read_text())
-    workflow = read_workflow(folder / "prod6.yaml").workflow
-    limits = JobLimits(stall_s=STALL_S)
-    steps = {
-        name: msgspec.structs.replace(step, job=msgspec.structs.replace(step.job, limits=limits))
-        for name, step in workflow.steps.items()
-    }
-    return msgspec.structs.replace(workflow, steps=steps)
+    text = (PROD6 / "prod6.yaml").read_text()
+    kind = re.compile(r"^      type: \w+$", re.MULTILINE)
+    text = kind.sub(rf"\g<0>\n      limits: {{stall_s: {STALL_S}}}", text)
+    (folder / "prod6.yaml").write_text(text)
 
 
 def _spoil(story: Story, chance: random.Random) -> None:
@@ -156,19 +133,17 @@ def _spoil(story: Story, chance: random.Random) -> None:
     until = time.monotonic() + WITHIN_S
     shown = 0.0
     while True:
-        views = story.views()
-        states = Counter(one.state for one in views.values())
-        done = sum(one.tasks.get("Done", 0) for one in views.values())
+        view = story.view()
+        done = sum(one.tasks.get(TaskState.DONE, 0) for one in view.steps)
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            story.tell(f"{done} done, {dict(states)}")
-        if states.keys() == {TransformationState.COMPLETED}:
+            story.tell(f"{done} done, {view.progress:.1%}, {view.eta}, {view.marks}")
+        if view.state is ProductionState.COMPLETED:
             story.tell("all is completed")
             return
-        paused = [one for one in views.values() if one.state is TransformationState.PAUSED]
-        stuck = [(one.name, one.reason) for one in paused]
-        assert not stuck, (stuck, story.told)
-        assert time.monotonic() < until, _left(story, views)
+        paused = [one for one in view.steps if one.state is TransformationState.PAUSED]
+        assert not paused, (story.told, [(one.step, one.reason) for one in paused])
+        assert time.monotonic() < until, _left(story, view)
         if kills and done > kills[0][1] * JOBS:
             _kill(story, kills.pop(0)[0], chance)
         time.sleep(0.3)
@@ -187,25 +162,28 @@ def _kill(story: Story, what: str, chance: random.Random) -> None:
     _pilot(story, victim.site)
 
 
-def _left(story: Story, views: dict[str, TransformationView]) -> str:
+def _left(story: Story, view: ProductionView) -> str:
     """Return what is not at its end."""
     lines = [
-        f"{step}: {one.state.value} {one.reason} inputs {one.inputs} tasks {one.tasks}"
-        for step, one in views.items()
+        f"{one.step}: {one.state.value} {one.reason} inputs {one.inputs} tasks {one.tasks}"
+        for one in view.steps
         if one.state is not TransformationState.COMPLETED
     ]
     return "\n".join([*story.told, *lines])
 
 
-def _check(story: Story, views: dict[str, TransformationView], files: dict[str, FoundFile]) -> None:
+def _check(story: Story, files: dict[str, FoundFile]) -> None:
     """Each file was used once in each step, and only the bad one was left out."""
+    view = story.view()
+    assert len(view.steps) == 48
+    assert {one.state for one in view.steps} == {TransformationState.COMPLETED}
     used: defaultdict[str, Counter[str]] = defaultdict(Counter)
     bad: dict[str, list[str]] = {}
-    for step, view in views.items():
-        for one in story.central.client.transformation_files(view.name):
-            used[step][one.state.value] += 1
+    for step in view.steps:
+        for one in story.central.client.transformation_files(step.name):
+            used[step.step][one.state.value] += 1
             if one.state is not InputState.PROCESSED and one.state is not InputState.SHARED:
-                bad.setdefault(step, []).append(f"{one.file} {one.state.value}")
+                bad.setdefault(step.step, []).append(f"{one.file} {one.state.value}")
     assert set(bad) == {"dl1-gamma-test"}, bad
     assert len(bad["dl1-gamma-test"]) == 1
     assert bad["dl1-gamma-test"][0].endswith(f"{BAD} {InputState.PROBLEMATIC.value}")
