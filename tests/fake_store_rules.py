@@ -12,6 +12,7 @@ from pilotage.central.store.rules import (
     Tally,
     TooManyRules,
     TransferRow,
+    anew,
 )
 from pilotage.proto.catalogue import RuleState
 
@@ -74,6 +75,21 @@ class FakeRules:
         data.transfers = {i: t for i, t in data.transfers.items() if t.rule_id != rule_id}
         await self.synced()
         return True
+
+    async def retry_rule(self, community: str, rule_id: int) -> int:
+        self.begin_write()
+        data = self._rule_data
+        row = data.rules.get(rule_id)
+        if row is None or row.rule.community != community:
+            return 0
+        failed = [i for i, t in data.transfers.items() if t.rule_id == rule_id and not t.is_open]
+        for one in failed:
+            del data.transfers[one]
+        data.rules[rule_id] = msgspec.structs.replace(
+            row, state=RuleState.REPLICATING, tally=anew(row.tally), why=""
+        )
+        await self.synced()
+        return len(failed)
 
     async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
         self.begin_write()

@@ -465,6 +465,23 @@ def show_rule(
     return run_with(common, work, patience_s=READING_S)
 
 
+@rule_app.command(name="retry")
+def retry_rule(
+    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
+) -> int:
+    """Try copies anew that have failed, those that are stuck too."""
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.retry_rule(rule)
+        if common.json:
+            print_json(found)
+        else:
+            print_line(f"rule {rule}: {found.wanted} copies are tried again")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=CHANGING_S)
+
+
 @rule_app.command(name="drop")
 def drop_rule(
     rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON

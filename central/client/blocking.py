@@ -812,6 +812,10 @@ class Client:
         """Drop a rule; copies stay."""
         self.loop.run(self.core.drop_rule(id))
 
+    def retry_rule(self, id: int) -> RuleView:
+        """Try copies anew that have failed, those that are stuck too."""
+        return self.loop.run(self.core.retry_rule(id))
+
     def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""
         return self.loop.run(self.core.metadata_keys())

@@ -206,6 +206,10 @@ class OfData:
         """Drop a rule; copies stay."""
         await self._transport.ask(type(None), "DELETE", f"/v1/data/rules/{id}")
 
+    async def retry_rule(self, id: int) -> RuleView:
+        """Try copies anew that have failed, those that are stuck too."""
+        return await self._transport.ask(RuleView, "POST", f"/v1/data/rules/{id}/retry")
+
     async def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""
         return await self._transport.ask(KeyList, "GET", "/v1/data/keys")

@@ -89,6 +89,17 @@ class RuleService:
 
     async def drop(self, caller: User, rule_id: int, /) -> None:
         """Drop a rule; copies stay. Raises Refused, NOT_FOUND or FORBIDDEN."""
+        row = await self._own(caller, rule_id)
+        await self._store.drop_rule(row.rule.community, rule_id)
+
+    async def retry(self, caller: User, rule_id: int, /) -> RuleView:
+        """Try copies anew that have failed, now. Raises Refused, NOT_FOUND or FORBIDDEN."""
+        row = await self._own(caller, rule_id)
+        await self._store.retry_rule(row.rule.community, rule_id)
+        return self._view(await self._get(caller, rule_id))
+
+    async def _own(self, caller: User, rule_id: int) -> RuleRow:
+        """Return a rule that the caller may change."""
         reach = require(caller, Action.DATA_WRITE)
         row = await self._get(caller, rule_id)
         owner = await self._owners.get(row.rule.community, caller)
@@ -96,7 +107,7 @@ class RuleService:
         allowed = {Reach.OWN: own, Reach.GROUP: own or row.rule.group in caller.groups}
         if not allowed.get(reach, True):
             raise Refused(Code.FORBIDDEN, f"rule {rule_id} is not your own", field="rule")
-        await self._store.drop_rule(row.rule.community, rule_id)
+        return row
 
     async def _get(self, caller: User, rule_id: int) -> RuleRow:
         for row in await self._store.rules(community_of(caller)):

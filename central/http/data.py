@@ -147,6 +147,10 @@ async def drop_rule(call: Call) -> ASGIApp:
     return nothing()
 
 
+async def retry_rule(call: Call) -> ASGIApp:
+    return encoded(await call.services.rules.retry(call.user(), _rule_id(call)))
+
+
 def _rule_id(call: Call) -> int:
     text = call.path("rule")
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):

@@ -151,6 +151,14 @@ DATA_ROUTES: Final = (
         handler=data.drop_rule,
     ),
     Route(
+        method="POST",
+        path="/v1/data/rules/{rule}/retry",
+        action=_A.DATA_WRITE,
+        does="Try copies anew that have failed, those that are stuck too.",
+        handler=data.retry_rule,
+        gives=api_data.RuleView,
+    ),
+    Route(
         method="GET",
         path="/v1/data/keys",
         action=_A.DATA_READ,

@@ -49,6 +49,11 @@ class Tally(_Record, frozen=True):
     stuck: int = 0
 
 
+def anew(tally: Tally) -> Tally:
+    """Return how far a rule is whose stuck copies are wanted again: so it is looked at soon."""
+    return msgspec.structs.replace(tally, wanted=tally.wanted + max(1, tally.stuck), stuck=0)
+
+
 class RuleRow(_Record, frozen=True):
     """A rule, and how far it was when it was looked at last."""
 
@@ -87,6 +92,13 @@ class RuleStore(Protocol):
 
     async def drop_rule(self, community: str, rule_id: int) -> bool:
         """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
+        ...
+
+    async def retry_rule(self, community: str, rule_id: int) -> int:
+        """Forget the failures of a rule's transfers: its copies are ordered anew, under new ids.
+
+        Return how many transfers these are.
+        """
         ...
 
     async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None: ...

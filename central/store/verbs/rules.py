@@ -9,7 +9,7 @@ import msgspec
 from pilotage.proto.catalogue import RuleState
 
 from ..records import Owner
-from ..rules import RULES_MAX, NewRule, RuleRow, Tally, TooManyRules, TransferRow
+from ..rules import RULES_MAX, NewRule, RuleRow, Tally, TooManyRules, TransferRow, anew
 from .catalogue_interned import encode
 from .opened import Opened
 from .session import Session, json_list
@@ -27,6 +27,9 @@ class RulesVerbs(Opened):
 
     async def drop_rule(self, community: str, rule_id: int) -> bool:
         return await self._writer.run(partial(_drop, community=community, rule_id=rule_id))
+
+    async def retry_rule(self, community: str, rule_id: int) -> int:
+        return await self._writer.run(partial(_retry, community=community, rule_id=rule_id))
 
     async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
         given = {
@@ -78,6 +81,24 @@ def _drop(session: Session, *, community: str, rule_id: int) -> bool:
         return False
     session.run("remove_transfers_of_rule", given)
     return True
+
+
+def _retry(session: Session, *, community: str, rule_id: int) -> int:
+    row = session.one("rules", {"community": community, "rule_id": rule_id})
+    if row is None:
+        return 0
+    told = anew(_rule(row).tally)
+    count = int(session.run("remove_failed_transfers_of_rule", {"rule_id": rule_id}).rowcount)
+    session.run(
+        "tell_rule",
+        {
+            "rule_id": rule_id,
+            "state": RuleState.REPLICATING.value,
+            "tally": msgspec.json.encode(told).decode(),
+            "why": "",
+        },
+    )
+    return count
 
 
 def _order(session: Session, *, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:

@@ -92,6 +92,28 @@ async def test_what_failed_can_be_ordered_again_and_what_is_done_goes(store: Sto
     assert (again.transfer_id, again.failures, again.job_id) == (first.transfer_id, 1, None)
 
 
+async def test_what_has_failed_is_ordered_anew_when_a_rule_is_retried(store: Store) -> None:
+    rule = await store.add_rule(await a_rule(store), at=NOW)
+    other = await store.add_rule(await a_rule(store, copies=1), at=NOW)
+    failed, open_one = await store.order_transfers(
+        [(rule.rule_id, 7, "PIC"), (rule.rule_id, 8, "PIC")]
+    )
+    (theirs,) = await store.order_transfers([(other.rule_id, 9, "PIC")])
+    await store.end_transfers([(one.transfer_id, "no", NOW) for one in (failed, theirs)])
+    await store.tell_rule(rule.rule_id, RuleState.STUCK, Tally(files=2, moving=1, stuck=1), "no")
+
+    assert await store.retry_rule("lhcb", rule.rule_id) == 0
+    assert await store.retry_rule("ctao", rule.rule_id) == 1
+    left = [one.transfer_id for one in await store.transfers()]
+    assert left == [open_one.transfer_id, theirs.transfer_id]
+    told = (await store.rules("ctao"))[0]
+    assert (told.state, told.why) == (RuleState.REPLICATING, "")
+    assert told.tally == Tally(files=2, moving=1, wanted=1)
+    (again,) = await store.order_transfers([(rule.rule_id, 7, "PIC")])
+    assert again.failures == 0
+    assert again.transfer_id not in {failed.transfer_id, *left}  # and so is its job another one
+
+
 async def test_with_a_rule_go_its_transfers(store: Store) -> None:
     rule = await store.add_rule(await a_rule(store), at=NOW)
     await store.order_transfers([(rule.rule_id, 7, "PIC")])

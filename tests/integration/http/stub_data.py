@@ -124,5 +124,9 @@ class StubRules:
         self.stub.asked.append(("rule", caller, rule_id))
         return RULE
 
+    async def retry(self, caller: User, rule_id: int, /) -> RuleView:
+        self.stub.asked.append(("retry_rule", caller, rule_id))
+        return RULE
+
     async def drop(self, caller: User, rule_id: int, /) -> None:
         self.stub.asked.append(("drop_rule", caller, rule_id))

@@ -211,6 +211,11 @@ async def test_what_fails_is_tried_again_later_and_at_last_stuck() -> None:
     assert len(world.jobs) == FILES + FAILURES_MAX - 1
     assert world.said.count("transfer_failed") == FAILURES_MAX
 
+    await world.store.retry_rule("ctao", row.rule_id)
+    row = await world.turn(1_000)
+    assert counts(row) == (9, 1, 0, 0)
+    assert len(world.jobs) == FILES + FAILURES_MAX
+
 
 async def test_a_refused_job_is_a_failure_that_says_why() -> None:
     world = World()

@@ -24,6 +24,9 @@ DELETE FROM rule WHERE rule_id = :rule_id AND community = :community;
 -- name: remove_transfers_of_rule
 DELETE FROM transfer WHERE rule_id = :rule_id;
 
+-- name: remove_failed_transfers_of_rule
+DELETE FROM transfer WHERE rule_id = :rule_id AND is_open = 0;
+
 -- name: tell_rule
 UPDATE rule SET state = :state, tally = :tally, why = :why WHERE rule_id = :rule_id;
 
