@@ -31,6 +31,7 @@ _usage: Final = msgspec.json.Decoder(Usage)
 _outputs: Final = msgspec.json.Decoder(tuple[Output, ...])
 _progress: Final = msgspec.json.Decoder(tuple[tuple[float, str], ...])
 _ranges: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+_word: Final = msgspec.json.Decoder(str)
 _words: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -122,7 +123,7 @@ def job_of(row: Row) -> JobRow:
         failures=row[14],
         losses=row[15],
         reason=row[16],
-        status=row[17],
+        status=_word.decode(row[17]),
         site=row[18],
         pilot=row[19],
         wanted=_why(row[20]),

@@ -1,13 +1,16 @@
 """The stores that the suite runs on, one parameter each, named like its driver."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import SqliteStore, open_sqlite
 from tests.fake_store import FakeStore
+from tests.services import postgresql
 
 NOW = 1_000.0
 
@@ -22,26 +25,49 @@ async def open_at(path: Path) -> SqliteStore:
     return await open_sqlite(path, clock_wall=lambda: NOW, fatal=never)
 
 
-@pytest.fixture(params=["fake", "sqlite"])
+Place = Callable[[], Awaitable[Store]]  # opens what lies there; the first time it is empty
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgresql.Postgresql]:
+    """One PostgreSQL for all tests, each of which has a schema of its own."""
+    if postgresql.missing():
+        pytest.skip(postgresql.missing())
+    with postgresql.started() as running:
+        yield running
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
 def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
+def place(driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if driver == "fake":
+        yield _a_fake
+    elif driver == "sqlite":
+        yield partial(open_at, tmp_path / "store.db")
+    else:
+        running: postgresql.Postgresql = request.getfixturevalue("server")
+        with running.empty_schema() as url:
+            yield partial(open_postgresql, url, clock_wall=lambda: NOW, fatal=never)
+
+
+async def _a_fake() -> Store:
+    return FakeStore(clock_wall=lambda: NOW)
 
 
 @pytest.fixture
-async def store(driver: str, path: Path) -> AsyncIterator[Store]:
-    opened: Store = FakeStore(clock_wall=lambda: NOW) if driver == "fake" else await open_at(path)
+async def store(place: Place) -> AsyncIterator[Store]:
+    opened = await place()
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def reopen(path: Path) -> AsyncIterator[Reopen]:
+async def reopen(place: Place) -> AsyncIterator[Reopen]:
     """Close a store and open it again, as the next process would."""
     opened: list[Store] = []
 
@@ -49,7 +75,7 @@ async def reopen(path: Path) -> AsyncIterator[Reopen]:
         await store.close()
         if isinstance(store, FakeStore):
             return store.reopened()
-        opened.append(await open_at(path))
+        opened.append(await place())
         return opened[-1]
 
     yield again

@@ -136,7 +136,7 @@ SELECT j.job_id, j.submission_id, u.name, j.class_id, c.community, c.group_name,
        c.owner_id, c.type, b.name, CASE WHEN a.live THEN a.state ELSE j.state END,
        coalesce(a.epoch, 0), j.round, j.priority, j.failures, j.losses,
        CASE WHEN a.live THEN a.reason ELSE j.reason END,
-       coalesce(json_extract(a.progress, '$[#-1][1]'), ''), coalesce(s.site, ''),
+       coalesce(a.progress -> '$[#-1][1]', '""'), coalesce(s.site, ''),
        coalesce(a.pilot, ''), CASE WHEN a.live THEN a.wanted END, a.exit_code, u.at, a.started_at,
        j.ended_at, j.deleted
   FROM json_each(:ids) AS i

@@ -1,0 +1,57 @@
+"""asyncpg, as far as it is used: the only module that names it."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+CONNECT_S: Final = 10.0
+COMMAND_S: Final = 60.0  # a statement that takes longer is given up, and the store with it
+STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
+
+_asyncpg: Final[Any] = asyncpg  # it says nothing of its types
+
+# All that may come of a call: refusals, a connection that is gone, a server that does not answer.
+FAULTS: Final[tuple[type[Exception], ...]] = (
+    _asyncpg.PostgresError,
+    _asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+# A value that a parameter cannot take, found before it was sent.
+BadValue: Final[type[Exception]] = _asyncpg.DataError
+
+
+class Connection(Protocol):
+    """One connection, for one statement at a time."""
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Return what the server says, as `UPDATE 3`. Without parameters: several statements."""
+        ...
+
+    async def executemany(self, command: str, args: Sequence[Sequence[object]]) -> None: ...
+    async def fetch(self, query: str, *args: object) -> list[Any]: ...
+    async def fetchmany(self, query: str, args: Sequence[Sequence[object]]) -> list[Any]:
+        """Run a statement for each row of parameters; return what all of them return, in order."""
+        ...
+
+    async def close(self, *, timeout: float | None = None) -> None: ...
+    def terminate(self) -> None: ...
+    def is_closed(self) -> bool: ...
+    def is_in_transaction(self) -> bool: ...
+
+
+async def connect(url: str, *, only_read: bool = False) -> Connection:
+    """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL."""
+    settings = {"application_name": "pilotage", "jit": "off"}
+    if only_read:
+        settings["default_transaction_read_only"] = "on"
+    made: Connection = await _asyncpg.connect(
+        url,
+        timeout=CONNECT_S,
+        command_timeout=COMMAND_S,
+        statement_cache_size=STATEMENTS_KEPT,
+        max_cached_statement_lifetime=0,
+        server_settings=settings,
+    )
+    return made

@@ -1,0 +1,29 @@
+"""What errors of PostgreSQL and of the way to it mean."""
+
+from typing import Final
+
+from ..errors import StoreBroken, StoreError, StoreFull
+from .driver import FAULTS, BadValue
+
+_FULL: Final = "53100"
+# By the first two letters of SQLSTATE: the connection, the server's end, its disk, its files, what
+# it should never meet. After these nobody knows what of a transaction is stored.
+_BROKEN: Final = ("08", "57", "58", "F0", "XX")
+_READ_ONLY: Final = "25006"  # another server leads now
+
+
+def translated(why: BaseException) -> BaseException:
+    """Return what the caller is told for an error of PostgreSQL; other errors are their own."""
+    if not isinstance(why, FAULTS):
+        return why
+    state = getattr(why, "sqlstate", None) or ""
+    if state == _FULL:
+        told: StoreError = StoreFull(str(why))
+    elif isinstance(why, BadValue) or (
+        state and not state.startswith(_BROKEN) and state != _READ_ONLY
+    ):
+        told = StoreError(f"the store refused it: {why}")
+    else:
+        told = StoreBroken(f"PostgreSQL: {str(why) or type(why).__name__}")
+    told.__cause__ = why
+    return told

@@ -1,0 +1,124 @@
+"""A connection of PostgreSQL that verbs run on, from a thread with a loop of its own.
+
+Verbs are plain functions, so each statement is waited for. Statements that come with many rows are
+sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
+"""
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import uvloop
+
+from ..errors import StoreBroken
+from ..verbs.session import Parameters, Session, Transactions
+from .driver import CONNECT_S, FAULTS, connect
+from .errors import translated
+from .statements import statements
+
+T = TypeVar("T")
+
+
+class Changed(NamedTuple):
+    """What is known of a statement that has run."""
+
+    rowcount: int
+
+
+class PostgresqlSession(Session):
+    """What verbs work on. One thread at a time uses it, whichever that is."""
+
+    faults = (*FAULTS, *Transactions.faults)
+
+    def __init__(self, url: str, *, only_read: bool = False) -> None:
+        """Connect. Raises what `FAULTS` names."""
+        super().__init__()
+        self._loop = uvloop.new_event_loop()
+        self._sql = statements()
+        try:
+            self.connection = self.wait(connect(url, only_read=only_read))
+        except FAULTS:
+            self._loop.close()
+            raise
+
+    def wait(self, call: Awaitable[T]) -> T:
+        """Return what a call of asyncpg gives."""
+        return self._loop.run_until_complete(_whole(call))
+
+    def begin(self) -> None:
+        self._control("begin")
+
+    def begin_read(self) -> None:
+        self._control("begin_read")
+
+    def commit(self) -> None:
+        if self._control("commit") != "COMMIT":  # it says ROLLBACK of one that has failed
+            raise StoreBroken("a transaction that had failed was to be committed")
+
+    def roll_back(self) -> None:
+        if not self.connection.is_closed() and self.connection.is_in_transaction():
+            self._control("rollback")
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            try:
+                self.wait(self.connection.close(timeout=CONNECT_S))
+            except FAULTS:
+                self.connection.terminate()
+            self._loop.close()
+
+    def translated(self, why: BaseException) -> BaseException:
+        return translated(why)
+
+    def run(self, statement: str, parameters: Parameters = ()) -> Changed:
+        one = self._sql[statement]
+        arguments = one.arguments(parameters)
+        status: str = self.wait(self.connection.execute(one.text, *arguments))
+        last = status.rpartition(" ")[2]
+        return Changed(int(last) if last.isdecimal() else 0)
+
+    def one(self, statement: str, parameters: Parameters = ()) -> Any:
+        found = self.rows(statement, parameters)
+        return found[0] if found else None
+
+    def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]:
+        one = self._sql[statement]
+        return self.wait(self.connection.fetch(one.text, *one.arguments(parameters)))
+
+    def many(self, statement: str, rows: Sequence[Parameters]) -> int:
+        """What returns nothing is an insertion, which changes a row each or fails."""
+        if not rows:
+            return 0
+        one = self._sql[statement]
+        given = [one.numbered(row, number) for number, row in enumerate(rows)]
+        if one.returns:
+            return len(self.wait(self.connection.fetchmany(one.text, given)))
+        self.wait(self.connection.executemany(one.text, given))
+        return len(rows)
+
+    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+        """All are sent together; each that changed its row returns its number."""
+        won = [False] * len(rows)
+        if not rows:
+            return won
+        one = self._sql[statement]
+        given = [one.numbered(row, number) for number, row in enumerate(rows)]
+        for row in self.wait(self.connection.fetchmany(one.text, given)):
+            won[row[0]] = True
+        return won
+
+    def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
+        return self.run(
+            "insert_attempts", [list(column) for column in zip(*rows, strict=True)]
+        ).rowcount
+
+    def script(self, text: str) -> None:
+        """Run a step of the schema."""
+        self.wait(self.connection.execute(text))
+
+    def _control(self, statement: str) -> str:
+        status: str = self.wait(self.connection.execute(self._sql[statement].text))
+        return status
+
+
+async def _whole(call: Awaitable[T]) -> T:
+    return await call

@@ -1,0 +1,56 @@
+"""Named statements as asyncpg takes them: `:name` becomes `$1`, by its place among the names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from ..queries import load
+
+_NAME: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
+_NUMBER: Final = re.compile(r"\$(\d+)")
+_REPLACEMENT: Final = "\ufffd"
+
+
+class Statement(NamedTuple):
+    """A statement, and what it is given."""
+
+    text: str
+    names: tuple[str, ...]  # empty: parameters come in order
+    needs: int  # so many parameters
+    returns: bool
+
+    def arguments(self, given: Mapping[str, object] | Sequence[object]) -> list[object]:
+        """Return the parameters in order."""
+        if isinstance(given, Mapping):
+            return [_storable(given[name]) for name in self.names]
+        return [_storable(value) for value in given]
+
+    def numbered(self, given: Mapping[str, object] | Sequence[object], number: int) -> list[object]:
+        """Return the parameters of a statement that says which of many it was, as `:n`."""
+        if isinstance(given, Mapping):
+            return self.arguments({**given, "n": number})
+        found = self.arguments(given)
+        return [*found, number] if len(found) < self.needs else found
+
+
+def _storable(value: object) -> object:
+    """PostgreSQL has no text with a NUL in it: what somebody says with one is kept without."""
+    if isinstance(value, str) and "\0" in value:
+        return value.replace("\0", _REPLACEMENT)
+    return value
+
+
+@cache
+def statements() -> Mapping[str, Statement]:
+    """Return all statements by name."""
+    return MappingProxyType({name: _statement(text) for name, text in load("postgresql").items()})
+
+
+def _statement(text: str) -> Statement:
+    names = tuple(dict.fromkeys(_NAME.findall(text)))
+    numbers = {name: number for number, name in enumerate(names, 1)}
+    text = _NAME.sub(lambda match: f"${numbers[match.group(1)]}", text)
+    count = max((int(number) for number in _NUMBER.findall(text)), default=0)
+    return Statement(text, names, count, "RETURNING" in text)

@@ -1,0 +1,114 @@
+-- name: reserve
+-- Ids come from here and nowhere else, so that none is ever used twice.
+UPDATE counter SET next = next + :count::bigint WHERE name = :name RETURNING next - :count::bigint;
+
+-- name: insert_owner
+INSERT INTO owner AS o (owner_id, community, issuer, subject, name)
+SELECT coalesce(max(owner_id), 0) + 1, :community::text, :issuer::text, :subject::text, :name::text
+  FROM owner
+    ON CONFLICT (community, issuer, subject)
+    DO UPDATE SET name = excluded.name WHERE o.name <> excluded.name AND excluded.name <> '';
+
+-- name: get_owner
+SELECT owner_id, community, issuer, subject, name FROM owner
+ WHERE community = :community AND issuer = :issuer AND subject = :subject;
+
+-- name: all_owners
+SELECT owner_id, community, issuer, subject, name FROM owner ORDER BY owner_id;
+
+-- name: insert_class
+INSERT INTO class (class_id, community, group_name, owner_id, type, needs, preference)
+SELECT coalesce(max(class_id), 0) + 1, :community::text, :group::text, :owner_id::bigint,
+       :type::text, :needs::bytea, :preference::bytea
+  FROM class
+    ON CONFLICT DO NOTHING;
+
+-- name: get_class
+SELECT class_id FROM class
+ WHERE owner_id = :owner_id AND community = :community AND group_name = :group
+   AND type = :type AND needs = :needs AND preference = :preference;
+
+-- name: live_classes
+-- A job that is matched or runs is Waiting by its own word.
+SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
+ WHERE class_id IN (SELECT class_id FROM zone WHERE state = 'Waiting' AND jobs > 0)
+ ORDER BY class_id;
+
+-- name: classes_given
+SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
+ WHERE class_id IN (SELECT json_array_elements_text(:ids::json)::bigint)
+ ORDER BY class_id;
+
+-- name: insert_site
+INSERT INTO site (site) VALUES (:site) ON CONFLICT DO NOTHING;
+
+-- name: get_site
+SELECT site_id FROM site WHERE site = :site;
+
+-- name: insert_submission
+INSERT INTO submission
+       (submission_id, community, owner_id, key, body_hash, name, template, job_name, at, complete)
+VALUES (:submission_id, :community, :owner_id, :key, :body_hash, :name, :template,
+        job_name_of(:template), :at, 0);
+
+-- name: get_submission
+SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
+  FROM submission WHERE submission_id = :submission_id;
+
+-- name: get_submission_by_key
+SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
+  FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;
+
+-- name: get_arriving_ranges
+SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: set_ranges
+UPDATE submission SET ranges = :ranges WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: finish_submission
+UPDATE submission SET complete = 1, body_hash = :body_hash
+ WHERE submission_id = :submission_id AND complete = 0;
+
+-- name: insert_job
+-- $1 job, $2 submission, $3 class, $4 priority, $5 retries, $6 queue_until
+INSERT INTO job (job_id, submission_id, class_id, priority, retries, queue_until)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: insert_jobs_alike
+-- $1 first job, $2 how many, $3 submission, $4 class, $5 priority, $6 retries, $7 queue_until
+INSERT INTO job (job_id, submission_id, class_id, priority, retries, queue_until)
+SELECT job_id, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::float8
+  FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS ids (job_id);
+
+-- name: insert_body
+-- $1 job, $2 name, $3 body
+INSERT INTO body (job_id, name, body) VALUES ($1, $2, $3);
+
+-- name: insert_bodies
+-- $1 first job, $2 JSON: the bodies as texts
+INSERT INTO body (job_id, body)
+SELECT $1::bigint + n - 1, convert_to(value, 'UTF8')
+  FROM json_array_elements_text($2::json) WITH ORDINALITY AS t (value, n);
+
+-- name: fill_zone
+-- $1 class, $2 zone, $3 jobs
+INSERT INTO zone AS z (class_id, state, zone, jobs) VALUES ($1, 'Waiting', $2, $3)
+    ON CONFLICT (class_id, state, zone) DO UPDATE SET jobs = z.jobs + excluded.jobs;
+
+-- name: empty_zones
+-- Takes jobs that never were visible, hence all Waiting, out of their zones.
+UPDATE zone
+   SET jobs = jobs - (SELECT count(*) FROM job
+                       WHERE job_id BETWEEN :first AND :last
+                         AND job_id >> 10 = zone.zone AND class_id = zone.class_id)
+ WHERE class_id IN (SELECT class_id FROM job WHERE job_id BETWEEN :first AND :last)
+   AND state = 'Waiting' AND zone BETWEEN :first::bigint >> 10 AND :last::bigint >> 10;
+
+-- name: remove_jobs
+DELETE FROM job WHERE job_id BETWEEN :first AND :last;
+
+-- name: remove_bodies
+DELETE FROM body WHERE job_id BETWEEN :first AND :last;
+
+-- name: remove_submission
+DELETE FROM submission WHERE submission_id = :submission_id AND complete = 0;
