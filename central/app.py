@@ -24,6 +24,9 @@ from .data.storages import Storages
 from .factory.view import ElementsView
 from .failover.at_task_end import AtTaskEnd, stderr_in
 from .failover.for_production import rules_for
+from .failover.joined import Failover, failover
+from .failover.mails import Mailer
+from .failover.rule_book import RuleBook
 from .failover.rules import default_rules
 from .jobs.aftermath import Aftermath
 from .jobs.asks import Asks
@@ -44,6 +47,7 @@ from .jobs.explainer import Explainer
 from .jobs.feed import Feed
 from .jobs.following import Following
 from .jobs.health import HealthService
+from .jobs.host_watch import HostWatch
 from .jobs.idle import IdleClasses
 from .jobs.leases import LeaseTable
 from .jobs.levels import UsedShares
@@ -98,6 +102,7 @@ class World:
     log: Log
     readings: Readings = no_readings  # what the metrics say of the machine
     storages: Storages = field(default_factory=Storages)  # where data of jobs lie
+    mailer: Mailer | None = None  # who mails reports of failover; None: nobody
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class Central:
     crew: PilotCrew
     engine: Engine
     productions: Watching
+    failover: Failover
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild memory from the store; then requests may be answered.
@@ -161,6 +167,9 @@ class Central:
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.engine.run())
             tasks.create_task(self.productions.run())
+            tasks.create_task(self.failover.cycle.run())
+            tasks.create_task(self.failover.recovery.run())
+            tasks.create_task(self.failover.mails.run())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
@@ -185,27 +194,25 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     queries = Queries(
         store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
     )
-    storages = StorageService(world.storages, clock)
-    following = Following(queries, memory.logs, memory.leases)
-    idle = IdleClasses(memory, clock)
-    wall = Wall(clock, log)
+    storages, following = _shown(world, memory, queries)
+    idle, wall = IdleClasses(memory, clock), Wall(clock, log)
     used = UsedShares(store, memory.queue, clock, wall)
     probe = StoreProbe(log)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     control = _control(world, memory, idle, aftermath, downlink)
+    rules = RuleBook(store, default_rules(), log)
     made = transformations(
         store=store,
         memory=memory,
         submissions=submissions,
         kill=control.act,
         storages=world.storages,
-        repairs=AtTaskEnd(
-            store=store, rules=default_rules(), stderr=stderr_in(world.blobs), log=log
-        ),
+        repairs=_repairs(world, memory, rules),
         clock=clock,
         log=log,
     )
+    about_failures = _failover(world, settings, memory, rules, made.engine, control)
     flows = productions(
         store=store,
         made=made,
@@ -239,6 +246,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         metrics=metrics,
         transformations=made.service,
         productions=flows.service,
+        reports=about_failures.service,
     )
     return Central(
         services=services,
@@ -272,7 +280,47 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         elements=elements,
         engine=made.engine,
         productions=flows.watching,
+        failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _shown(world: World, memory: Memory, queries: Queries) -> tuple[StorageService, Following]:
+    """Return what shows storages, and what follows the output of jobs."""
+    following = Following(queries, memory.logs, memory.leases)
+    return StorageService(world.storages, world.clock), following
+
+
+def _failover(
+    world: World,
+    settings: Settings,
+    memory: Memory,
+    rules: RuleBook,
+    engine: Engine,
+    control: Control,
+) -> Failover:
+    """Return what looks after transformations that ask for failover."""
+    return failover(
+        store=world.store,
+        rules=rules,
+        touch=engine.touch,
+        kill=control.act,
+        owners=memory.owners,
+        mailer=world.mailer,
+        settings=settings.failover,
+        clock=world.clock,
+        log=world.log,
+    )
+
+
+def _repairs(world: World, memory: Memory, rules: RuleBook) -> AtTaskEnd:
+    """Return what says what becomes of tasks that failed."""
+    return AtTaskEnd(
+        store=world.store,
+        rules=rules,
+        stderr=stderr_in(world.blobs),
+        places=HostWatch(memory, world.clock, world.log),
+        log=world.log,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pilotage.proto import api, api_data, api_productions, api_transformations, messages
-from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -192,6 +192,21 @@ class Series(Protocol):
     ) -> Failures: ...
 
 
+class Reports(Protocol):
+    async def reports(
+        self,
+        caller: User,
+        /,
+        *,
+        transformation: int | None,
+        since: float | None,
+        before: int | None,
+        limit: int,
+    ) -> ReportPage: ...
+
+    async def report(self, caller: User, report: int, /) -> ReportDetail: ...
+
+
 class Storages(Protocol):
     async def all(self, caller: User, /) -> StorageList: ...
     async def show(self, caller: User, name: str, /) -> StorageView: ...
@@ -347,5 +362,6 @@ class Services:
     tokens: Tokens
     transformations: Transformations
     productions: Productions
+    reports: Reports
     health: Health
     metrics: Metrics

@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -222,6 +222,33 @@ class FactorySettings(_Section, frozen=True):
     pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # that live at once, at all sites
 
 
+class MailSettings(_Section, frozen=True, rename={"sender": "from"}):
+    """Where reports of failover are mailed to. Without a host, or anybody to get them: nowhere."""
+
+    host: str = ""  # of the SMTP server
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 25
+    tls: Literal["none", "starttls", "tls"] = "none"  # starttls: usually on 587; tls: on 465
+    user: str = ""  # empty: it lets us in as we are
+    password_file: str = ""  # of that user; mode 0600
+    sender: Annotated[str, Meta(max_length=256)] = "pilotage@localhost"  # written `from`
+    to: Annotated[tuple[str, ...], Meta(max_length=100)] = ()  # addresses
+    every_s: Seconds = 10.0  # how often it is looked for reports that are to be mailed
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether reports are mailed."""
+        return bool(self.host and self.to)
+
+
+class FailoverSettings(_Section, frozen=True):
+    """What is done about failures of transformations that ask for it: docs/failures.md."""
+
+    cycle_s: Seconds = 120.0  # from the end of one look at all of them to the next
+    recovery_s: Seconds = 3_600.0  # the same, for tasks that do not agree with their inputs
+    report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # reports are kept so long
+    mail: MailSettings = MailSettings()
+
+
 class DataSettings(_Section, frozen=True):
     """Files that jobs read and write: docs/data-jobs.md."""
 
@@ -247,6 +274,7 @@ class Settings(_Section, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     factory: FactorySettings = FactorySettings()
     data: DataSettings = DataSettings()
+    failover: FailoverSettings = FailoverSettings()
     log: LogSettings = LogSettings()
 
 

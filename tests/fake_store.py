@@ -45,6 +45,7 @@ from pilotage.proto.messages import Why
 from .fake_store_actions import ActionData
 from .fake_store_catalogue import CatalogueData
 from .fake_store_data_jobs import FakeDataJobs
+from .fake_store_failover import FailoverData, FakeFailover
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_productions import FakeProductions, ProductionData
@@ -56,23 +57,22 @@ from .fake_store_slots import SlotData
 PROGRESS_MAX = 100
 KEPT = (
     "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data "
-    "_action_data"
+    "_action_data _failover_data"
 )
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeProductions, FakeDataJobs, FakeRules):
+class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRules):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(clock_wall=clock_wall)
         self._data: Data = Data()
-        self._series_data, self._log_data = SeriesData(), LogData()
-        self._slot_data = SlotData()
+        self._series_data, self._log_data, self._slot_data = SeriesData(), LogData(), SlotData()
         self._mark_data: MarkData = {}
         self._transformation_data = ProductionData()
         self._catalogue_data = CatalogueData()
-        self._rule_data = RuleData()
+        self._rule_data, self._failover_data = RuleData(), FailoverData()
         self._action_data: ActionData = {}
 
     def reopened(self) -> "FakeStore":

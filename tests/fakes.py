@@ -13,6 +13,7 @@ from pilotage.central.app import Central, World, build
 from pilotage.central.auth.callers import User
 from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.data.storages import Storages
+from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
@@ -50,6 +51,7 @@ class FakeInstallation:
         self.blobs, self.disk, self.broker = FakeBlobs(), FakeDisk(), FakeBroker()
         self.randomness = FakeRandomness(seed)
         self.storages = Storages()
+        self.mailer: Mailer | None = None
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
@@ -93,6 +95,7 @@ class FakeInstallation:
             randomness=self.randomness,
             log=no_log,
             storages=self.storages,
+            mailer=self.mailer,
         )
         central = build(world, self._tokens, self.settings)
         await central.recover()

@@ -57,7 +57,7 @@ from pilotage.proto.api_data import (
     ReplicaView,
     RuleView,
 )
-from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_failures import Failures, ReportDetail, ReportView
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionActionName,
@@ -620,6 +620,18 @@ class Client:
                 site=site, group=group, owner=owner, transformation=transformation, since=since
             )
         )
+
+    def failure_reports(
+        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
+    ) -> list[ReportView]:
+        """Return the newest reports of failover, the newest first."""
+        return self.loop.run(
+            self.core.failure_reports(transformation=transformation, since=since, most=most)
+        )
+
+    def failure_report(self, report: int) -> ReportDetail:
+        """Return one report of failover, also as text."""
+        return self.loop.run(self.core.failure_report(report))
 
     def issue_token(self, request: TokenIssue) -> TokenIssued:
         """Issue a token. Nobody hands out more than they have."""

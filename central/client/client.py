@@ -47,7 +47,7 @@ from pilotage.proto.api import (
     Tokens,
     WhoAmI,
 )
-from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.messages import Stream
@@ -620,6 +620,35 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
         query += [("transformation", str(transformation))] if transformation is not None else []
         query += [("since", str(since))] if since is not None else []
         return await self._transport.ask(Failures, "GET", "/v1/failures", query=query)
+
+    async def failure_reports(
+        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
+    ) -> list[ReportView]:
+        """Return the newest reports of failover, the newest first."""
+        query = [("transformation", str(transformation))] if transformation is not None else []
+        query += [("since", str(since))] if since is not None else []
+        found: list[ReportView] = []
+        before: int | None = None
+        while len(found) < most:
+            page = await self._transport.ask(
+                ReportPage,
+                "GET",
+                "/v1/failures/reports",
+                query=[
+                    *query,
+                    ("limit", str(min(PAGE_MAX, most - len(found)))),
+                    *([("before", str(before))] if before is not None else []),
+                ],
+            )
+            found += page.reports
+            before = page.before
+            if before is None:
+                break
+        return found
+
+    async def failure_report(self, report: int) -> ReportDetail:
+        """Return one report of failover, also as text."""
+        return await self._transport.ask(ReportDetail, "GET", f"/v1/failures/reports/{report}")
 
     # -- tokens and health ----------------------------------------------------------------------
 

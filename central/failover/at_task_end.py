@@ -6,9 +6,11 @@ Attempts that retention has removed are forgotten.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.job_states import JobState
@@ -19,13 +21,17 @@ from ..errors import BlobNotFound
 from ..jobs.failure_class import classify, evidence_of
 from ..observe.events import Log
 from ..ports import Blobs
+from ..store.catalogue import FileRow
+from ..store.failover import Decided
 from ..store.records import AttemptRow
 from ..store.transformations import TaskEnd
 from ..transformations.moves import Bad
 from ..transformations.repairs import Again
 from .decide import Counters, Decision, charged, decide
+from .rule_book import RuleBook
 from .rules import Do, RuleSet
 
+ELSEWHERE_S: Final = 600.0  # for so long a task keeps off the host that failed, unless a rule says
 TASKS_MAX: Final = 20  # the last ones of an input that are looked at
 _STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
 _END: Final = 4_096
@@ -41,6 +47,20 @@ class History(Protocol):
     ) -> list[int]: ...
 
     async def attempts(self, job_id: int) -> list[AttemptRow]: ...
+    async def files_by_id(self, ids: Sequence[int]) -> Mapping[int, FileRow]: ...
+    async def note_decisions(self, decisions: Sequence[Decided]) -> None: ...
+
+
+class Places(Protocol):
+    """What is known of hosts, and done about them."""
+
+    def failed_lately(self, site: str, host: str, *, besides: int) -> int:
+        """Return how many jobs failed on a host lately, without this one."""
+        ...
+
+    def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
+        """Keep jobs from a host; False where nothing is left but it, or it is held already."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class Verdict:
     memory_mb: int = 0  # to which its tasks have grown so far; 0: not at all
     wall_s: int = 0
     at: float = 0.0
+    last: Evidence | None = None
+    hosts: tuple[tuple[str, str], ...] = ()  # site and host on which its last task failed
 
     def find(self, *wanted: Do) -> Decision | None:
         """Return the first of these that is to be done."""
@@ -61,8 +83,11 @@ class Verdict:
 class AtTaskEnd:
     """The `Repairs` of transformations."""
 
-    def __init__(self, *, store: History, rules: RuleSet, stderr: Stderr, log: Log) -> None:
-        self._store, self._rules, self._stderr, self._log = store, rules, stderr, log
+    def __init__(
+        self, *, store: History, rules: RuleBook, stderr: Stderr, places: Places, log: Log
+    ) -> None:
+        self._store, self._rules, self._stderr = store, rules, stderr
+        self._places, self._log = places, log
 
     async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
         """Return in which groups inputs that had the same task are tried again."""
@@ -77,11 +102,22 @@ class AtTaskEnd:
             parts = [files]
         made = verdict.find(Do.RETRY)
         after = verdict.at + made.wait_s if made is not None else 0.0
-        return [Again(part, verdict.memory_mb, verdict.wall_s, after) for part in parts]
+        avoid: tuple[tuple[str, str], ...] = ()
+        avoid_s = 0.0
+        if made is not None and made.elsewhere:
+            avoid, avoid_s = verdict.hosts, made.host_s or ELSEWHERE_S
+        return [
+            Again(part, verdict.memory_mb, verdict.wall_s, after, avoid, avoid_s) for part in parts
+        ]
 
     async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
-        """Return the inputs that are bad, or left to a person, by task."""
+        """Return the inputs that are bad, or left to a person, by task.
+
+        What was decided is noted before the task is closed: the cycle reports it. A second time
+        it is the same.
+        """
         found: dict[int, Bad] = {}
+        notes: list[Decided] = []
         for end in ends:
             files = [one.file_id for one in end.inputs if _is_own(end, one.transformation_id)]
             if end.state is not JobState.FAILED or not files:
@@ -89,14 +125,42 @@ class AtTaskEnd:
             verdict = await self._verdict(end.transformation_id, files)
             if verdict is None:
                 continue
-            made = verdict.find(Do.PROBLEMATIC, Do.GIVE_UP)
-            if made is not None:
-                bad = made.do is Do.PROBLEMATIC
-                event = InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST
-                found[end.task_id] = dict.fromkeys(files, event)
+            bad = await self._bad(verdict, files)
+            if bad:
+                found[end.task_id] = bad
+            self._suspend(verdict)
+            notes.append(
+                Decided(
+                    transformation_id=end.transformation_id,
+                    task_id=end.task_id,
+                    said=_encode(verdict.decisions),
+                )
+            )
             for one in verdict.decisions:
                 self._tell(end, one)
+        if notes:
+            await self._store.note_decisions(notes)
         return found
+
+    async def _bad(self, verdict: Verdict, files: Sequence[int]) -> Bad:
+        """Return what becomes of inputs that are not tried again."""
+        made = verdict.find(Do.PROBLEMATIC, Do.GIVE_UP)
+        if made is not None:
+            bad = made.do is Do.PROBLEMATIC
+            return dict.fromkeys(files, InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST)
+        if verdict.find(Do.MISSING) is None or verdict.last is None:
+            return {}
+        if len(files) == 1:
+            return {files[0]: InputEvent.NOT_THERE}
+        rows = await self._store.files_by_id(files)
+        named = [one for one, row in rows.items() if str(row.did) in verdict.last.detail]
+        return dict.fromkeys(named, InputEvent.NOT_THERE)
+
+    def _suspend(self, verdict: Verdict) -> None:
+        made, last = verdict.find(Do.SUSPEND_HOST), verdict.last
+        if made is not None and last is not None and last.host:
+            why = f"failover: {made.rule}"
+            self._places.suspend(last.site, last.host, for_s=made.host_s, why=why)
 
     def _tell(self, end: TaskEnd, made: Decision) -> None:
         self._log(
@@ -123,15 +187,19 @@ class AtTaskEnd:
         histories = [[await self._evidence(one) for one in attempts] for attempts in tasks]
         if not histories:
             return None
-        return judged(
-            self._rules, histories, inputs=len(file_ids), at=tasks[-1][-1].ended_at or 0.0
-        )
+        applied = await self._rules.of(transformation_id)
+        at = tasks[-1][-1].ended_at or 0.0
+        return judged(applied.rules, histories, inputs=len(file_ids), at=at, step=applied.step)
 
     async def _evidence(self, attempt: AttemptRow) -> Evidence:
-        found = evidence_of(attempt)
+        near = self._places.failed_lately(attempt.site, attempt.host, besides=attempt.job_id)
+        found = evidence_of(attempt, host_failed=near)
         if classify(found) not in (FailureClass.PAYLOAD, FailureClass.OUTPUT):
             return found
-        return evidence_of(attempt, stderr=await self._stderr(attempt))
+        return evidence_of(attempt, stderr=await self._stderr(attempt), host_failed=near)
+
+
+_encode: Final = msgspec.json.encode
 
 
 def _is_own(end: TaskEnd, transformation_id: int) -> bool:
@@ -139,7 +207,12 @@ def _is_own(end: TaskEnd, transformation_id: int) -> bool:
 
 
 def judged(
-    rules: RuleSet, tasks: Sequence[Sequence[Evidence]], *, inputs: int, at: float = 0.0
+    rules: RuleSet,
+    tasks: Sequence[Sequence[Evidence]],
+    *,
+    inputs: int,
+    at: float = 0.0,
+    step: str = "",
 ) -> Verdict | None:
     """Return what the rules say of the last of some tasks, given all before it. Pure.
 
@@ -158,13 +231,19 @@ def judged(
             continue
         seen[failure] += 1
         alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
-        counters = Counters(seen=seen, spent=spent, same_on_hosts=max(1, len(alike)), inputs=inputs)
+        counters = Counters(
+            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)), inputs=inputs, step=step
+        )
         made = decide(rules, attempts[-1], counters)
         spent = charged(spent, made)
         done = [one for one in made if not one.dry_run]
         memory_mb = max(memory_mb, *(one.memory_mb for one in done), 0)
         wall_s = max(wall_s, *(one.wall_s for one in done), 0)
-    return Verdict(tuple(made), memory_mb, wall_s, at) if made else None
+    if not made:
+        return None
+    failed = [one for one in tasks[-1] if one.host and classify(one) is not None]
+    hosts = tuple(sorted({(one.site, one.host) for one in failed}))
+    return Verdict(tuple(made), memory_mb, wall_s, at, tasks[-1][-1], hosts)
 
 
 def stderr_in(blobs: Blobs) -> Stderr:

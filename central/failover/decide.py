@@ -185,9 +185,12 @@ class Facts(_Values, frozen=True):
     group_size: int = 1
     tasks: int = 0
     tasks_open: int = 0
-    failed_inputs: int = 0  # Assigned to tasks that have failed
+    failed_inputs: int = 0  # Assigned to tasks whose jobs cannot go on
+    quiet: bool = True  # no input has come since the last cycle
+    may_flush: bool = True  # a group that is not full may go
+    parent_busy: bool = False  # the one that makes its inputs has tasks to do
     flushes: int = 0
-    reassigns: int = 0  # of the input that had most
+    reassigns: int = 0  # of those of the failed inputs that had fewest
     new_failures: int = 0  # since the last cycle
     first: Sequence[FailureClass | None] = ()  # of its first tasks that ended; None: it did well
     last: Sequence[FailureClass | None] = ()  # of its last ones, the newest last
@@ -247,6 +250,9 @@ def _holds(
         and _is(when.less_than_a_group, facts.unused < facts.group_size)
         and _is(when.tasks_over, facts.tasks > 0 and facts.tasks_open == 0)
         and _is(when.failed_inputs, facts.failed_inputs > 0)
+        and _is(when.quiet, facts.quiet)
+        and _is(when.may_flush, facts.may_flush)
+        and _is(when.parent_busy, facts.parent_busy)
         and (when.flushes_below is None or facts.flushes < when.flushes_below)
         and (when.reassigns_below is None or facts.reassigns < when.reassigns_below)
         and _is(when.new_failures, facts.new_failures > 0)

@@ -1,6 +1,6 @@
 """What people are told of failures: one report for each cause and cycle, none when all is quiet.
 
-Pure. A cause is a class of failures in one transformation.
+Pure. A cause is a class of failures in one transformation, or what was done with that as a whole.
 """
 
 from collections import Counter, defaultdict
@@ -14,8 +14,11 @@ from pilotage.proto.failures import WORDS, Evidence, FailureClass, likeness
 from .decide import Decision
 from .rules import Do
 
+NOTHING: Final[Mapping[int, Sequence[Decision]]] = {}
+_CLASSES: Final = frozenset(one.value for one in FailureClass)
 SHOWN_MAX: Final = 5  # of sites, hosts, jobs and words each
-_NOT_SAVED: Final = (Do.GIVE_UP, Do.IGNORE, Do.REPORT)
+_NOT_SAVED: Final = (Do.GIVE_UP, Do.IGNORE, Do.REPORT, Do.PAUSE, Do.JOB_FAILED, Do.JOB_DONE)
+_FOR_PEOPLE: Final = (Do.GIVE_UP, Do.PAUSE, Do.JOB_FAILED, Do.JOB_DONE)
 _PAST: Final[Mapping[Do, str]] = {
     Do.RETRY: "run again",
     Do.GROW_MEMORY: "run again with more memory",
@@ -33,6 +36,13 @@ _PAST: Final[Mapping[Do, str]] = {
     Do.FLUSH: "flushed",
     Do.REASSIGN: "inputs reassigned",
     Do.REPORT: "reported",
+    Do.JOB_DONE: "task whose outputs are there, while its job is not Done",
+    Do.JOB_FAILED: "task that is Done, while outputs of it are gone",
+    Do.CLEAN_OUTPUTS: "outputs that nothing needs",
+    Do.INPUTS_PROCESSED: "inputs set Processed",
+    Do.INPUTS_UNUSED: "inputs set Unused",
+    Do.INPUTS_MAX_RESET: "inputs set MaxReset",
+    Do.INPUTS_REMOVED: "inputs set Missing",
 }
 
 
@@ -69,12 +79,13 @@ class Line(_Values, frozen=True):
 
 
 class Report(_Values, frozen=True):
-    """What failed of one cause in one cycle."""
+    """What failed of one cause in one cycle, or what was done with a transformation."""
 
     transformation: int
     name: str
     cycle: int
-    failure: FailureClass
+    cause: str  # a class of failures, or a word of `Do`
+    failure: FailureClass | None
     family: str
     meaning: str
     attempts: int
@@ -91,39 +102,53 @@ class Report(_Values, frozen=True):
 
 
 def reports(
-    cases: Iterable[Case], left: Mapping[int, Standing], *, cycle: int, told: Iterable[str] = ()
+    cases: Iterable[Case],
+    left: Mapping[int, Standing],
+    *,
+    cycle: int,
+    acted: Mapping[int, Sequence[Decision]] = NOTHING,
 ) -> list[Report]:
-    """Return a report for each cause that was not `told` in this cycle; of no failures none."""
-    causes: defaultdict[tuple[int, FailureClass], list[Case]] = defaultdict(list)
+    """Return a report for each cause; of no failures, where nothing was done, none.
+
+    `acted` is what was done with transformations, or would have been.
+    """
+    causes: defaultdict[tuple[int, str], list[Case]] = defaultdict(list)
     for case in cases:
-        causes[case.transformation, case.failure].append(case)
-    known = set(told)
+        causes[case.transformation, case.failure.value].append(case)
+    of_all: defaultdict[tuple[int, str], list[Decision]] = defaultdict(list)
+    for transformation, decisions in acted.items():
+        for made in decisions:
+            if made.do is not Do.REPORT:
+                of_all[transformation, (made.failure or made.do).value].append(made)
     return [
-        _report(one, failure, some, left.get(one, Standing()), cycle)
-        for (one, failure), some in sorted(causes.items(), key=lambda item: item[0])
-        if cause_key(one, failure, cycle) not in known
+        _report(
+            one, cause, causes[one, cause], of_all[one, cause], left.get(one, Standing()), cycle
+        )
+        for one, cause in sorted({*causes, *of_all})
     ]
 
 
-def cause_key(transformation: int, failure: FailureClass, cycle: int) -> str:
-    """Return what is kept of a report that was sent, so that it is sent once."""
-    return f"{transformation}/{failure.value}/{cycle}"
-
-
 def _report(
-    transformation: int, failure: FailureClass, cases: Sequence[Case], left: Standing, cycle: int
+    transformation: int,
+    cause: str,
+    cases: Sequence[Case],
+    acted: Sequence[Decision],
+    left: Standing,
+    cycle: int,
 ) -> Report:
-    family, meaning = WORDS[failure]
-    done = [one for case in cases for one in case.decisions if not one.dry_run]
-    said = [one for case in cases for one in case.decisions if one.dry_run]
+    failure = FailureClass(cause) if cause in _CLASSES else None
+    decided = [*acted, *(one for case in cases for one in case.decisions)]
+    done = [one for one in decided if not one.dry_run]
+    said = [one for one in decided if one.dry_run]
     jobs = {case.job for case in cases}
     return Report(
         transformation=transformation,
         name=left.name,
         cycle=cycle,
+        cause=cause,
         failure=failure,
-        family=family.value,
-        meaning=meaning,
+        family=WORDS[failure].family.value if failure is not None else "",
+        meaning=WORDS[failure].meaning if failure is not None else acted[0].why,
         attempts=len(cases),
         jobs=len(jobs),
         examples=tuple(sorted(jobs, reverse=True)[:SHOWN_MAX]),
@@ -132,21 +157,28 @@ def _report(
         words=_most(filter(None, (likeness(case.evidence.detail) for case in cases))),
         done=_most((_done(one) for one in done), most=len(done)),
         only_said=_most((_done(one) for one in said), most=len(said)),
-        saved=sum(_is_saved(case) for case in cases),
-        for_people=sum(
-            any(one.do is Do.GIVE_UP and not one.dry_run for one in case.decisions)
-            for case in cases
-        ),
+        saved=sum(_is_saved(some) for some in _each(cases, acted)),
+        for_people=sum(_waits(some) for some in _each(cases, acted)),
         left=left,
     )
 
 
-def _is_saved(case: Case) -> bool:
-    return any(one.do not in _NOT_SAVED and not one.dry_run for one in case.decisions)
+def _each(cases: Iterable[Case], acted: Iterable[Decision]) -> list[Sequence[Decision]]:
+    """Return what was decided about each failure, and each thing that was done."""
+    return [*(case.decisions for case in cases), *([one] for one in acted)]
+
+
+def _is_saved(decisions: Sequence[Decision]) -> bool:
+    return any(one.do not in _NOT_SAVED and not one.dry_run for one in decisions)
+
+
+def _waits(decisions: Sequence[Decision]) -> bool:
+    return any(one.do in _FOR_PEOPLE and not one.dry_run for one in decisions)
 
 
 def _done(one: Decision) -> str:
-    return f"{_PAST.get(one.do, one.do.value)} (rule: {one.rule or 'none'})"
+    would = "would have: " if one.dry_run else ""
+    return f"{would}{_PAST.get(one.do, one.do.value)} (rule: {one.rule or 'none'})"
 
 
 def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[Line, ...]:
@@ -161,22 +193,27 @@ def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[Line, ...]:
 def title(report: Report) -> str:
     """Return one line, as for the subject of a mail."""
     where = report.name or f"transformation {report.transformation}"
-    return f"{where}: {_counted(report.attempts, 'failure')} of class {report.failure.value}"
+    if report.attempts:
+        return f"{where}: {_counted(report.attempts, 'failure')} of class {report.cause}"
+    lines = report.done or report.only_said
+    return f"{where}: {lines[0].what}" if lines else f"{where}: {report.cause}"
 
 
 def as_text(report: Report) -> str:
     """Return a report as plain text; lines end at 100 characters where words allow it."""
     left = report.left
-    lines = [
-        title(report),
-        "",
-        f"What    {_counted(report.attempts, 'attempt')} of {_counted(report.jobs, 'job')}"
-        f", such as {', '.join(map(str, report.examples))}",
-        f"Why     {report.meaning} (family: {report.family})",
-        *(f"        {line.count} x {line.what}" for line in report.words),
-        f"Where   {_listed(report.sites)}",
-        f"        {_listed(report.hosts)}",
-    ]
+    lines = [title(report), ""]
+    if report.attempts:
+        lines += [
+            f"What    {_counted(report.attempts, 'attempt')} of {_counted(report.jobs, 'job')}"
+            f", such as {', '.join(map(str, report.examples))}",
+            f"Why     {report.meaning} (family: {report.family})",
+            *(f"        {line.count} x {line.what}" for line in report.words),
+            f"Where   {_listed(report.sites)}",
+            f"        {_listed(report.hosts)}",
+        ]
+    elif report.meaning:
+        lines.append(f"Why     {report.meaning}")
     lines += _block("Done", report.done) or ["Done    nothing"]
     lines += _block("Tried", report.only_said)
     lines += [

@@ -305,6 +305,23 @@ ROUTES: Final = (
         query=series.FailuresQuery,
         gives=api_failures.Failures,
     ),
+    Route(
+        method="GET",
+        path="/v1/failures/reports",
+        action=_A.TRANSFORMATION_READ,
+        does="Reports of what failed in transformations and what was done, the newest first.",
+        handler=series.reports,
+        query=series.ReportsQuery,
+        gives=api_failures.ReportPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/failures/reports/{report}",
+        action=_A.TRANSFORMATION_READ,
+        does="One report, also as text.",
+        handler=series.report,
+        gives=api_failures.ReportDetail,
+    ),
     # -- operators ------------------------------------------------------------------------------
     Route(
         method="GET",

@@ -6,9 +6,11 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from pilotage.proto.api import AccountsBy, SeriesBy
+from pilotage.proto.api import PAGE_MAX, AccountsBy, SeriesBy
 from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
 
+from ..errors import Refused
 from .answers import encoded
 from .call import Call
 
@@ -41,6 +43,15 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     owner: Annotated[str, Meta(max_length=256)] = ""
     transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: of none
     since: _Seconds | None = None  # seconds since 1970; else of the last day
+
+
+class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which reports of failover, and which page of them."""
+
+    transformation: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
+    since: _Seconds | None = None  # seconds since 1970
+    before: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # an id
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
 
 
 async def series(call: Call) -> ASGIApp:
@@ -78,3 +89,27 @@ async def failures(call: Call) -> ASGIApp:
             since=asked.since,
         )
     )
+
+
+async def reports(call: Call) -> ASGIApp:
+    asked = call.query(ReportsQuery)
+    return encoded(
+        await call.services.reports.reports(
+            call.user(),
+            transformation=asked.transformation,
+            since=asked.since,
+            before=asked.before,
+            limit=asked.limit,
+        )
+    )
+
+
+async def report(call: Call) -> ASGIApp:
+    return encoded(await call.services.reports.report(call.user(), _report_id(call)))
+
+
+def _report_id(call: Call) -> int:
+    text = call.path("report")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise Refused(Code.NOT_FOUND, f"there is no report {text[:40]!r}", field="report")
+    return int(text)

@@ -174,6 +174,8 @@ class Aftermath:
         self._count(lease, change.new, change.usage)
         if change.failed:
             self._failed(lease, change)
+        else:
+            self._hosts.classified(lease, None)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(
@@ -201,6 +203,7 @@ class Aftermath:
     def _failed(self, lease: Lease, change: End | Requeue) -> None:
         """Count a failure by its class."""
         found = class_of_change(lease, change)
+        self._hosts.classified(lease, found)
         if found is None:
             return
         given_up = change.event == JobEvent.LOST_TOO_OFTEN.value

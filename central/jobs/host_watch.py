@@ -3,6 +3,7 @@
 from typing import Final
 
 from pilotage.matcher.types import LiveOffer, Match
+from pilotage.proto.failures import FailureClass
 from pilotage.proto.messages import How, Usage
 
 from ..observe.events import Log
@@ -12,6 +13,7 @@ from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
 from .scores import Verdict
+from .site_rates import INFRA
 
 ASK_AGAIN_S: Final = 10.0  # a pilot that may not have what waits
 
@@ -33,6 +35,7 @@ class HostWatch:
     ) -> None:
         self._hosts, self._labour, self._queue = memory.hosts, memory.labour, memory.queue
         self._pilots, self._leases = memory.pilots, memory.leases
+        self._rates = memory.rates
         self._clock, self._log = clock, log
 
     def room(self, presence: Presence) -> int | None:
@@ -118,6 +121,29 @@ class HostWatch:
             )
             if told.verdict is Verdict.SUSPENDED:
                 self._withdraw()
+
+    def failed_lately(self, site: str, host: str, *, besides: int) -> int:
+        """Return how many jobs failed on a host lately, without this one."""
+        return self._hosts.failed_lately(site, host, besides=besides)
+
+    def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
+        """Keep jobs from a host for a time; False where it may not be, or is so already."""
+        now = self._clock.monotonic()
+        if not self._hosts.suspend(site, host, for_s=for_s, why=why, now=now):
+            return False
+        self._log("host_suspended", site=site, element="", host=host, why=why)
+        self._withdraw()
+        return True
+
+    def classified(self, lease: Lease, failure: FailureClass | None) -> None:
+        """An attempt has ended, of this class: see whether its site is worse than all others."""
+        now = self._clock.monotonic()
+        why = self._rates.ended(lease.site, is_infra=failure in INFRA, now=now)
+        if not why:
+            return
+        for element in self._hosts.suspend_elements(lease.site, why=why, now=now):
+            self._log("host_suspended", site=lease.site, element=element, host="", why=why)
+        self._withdraw()
 
     def _withdraw(self) -> None:
         """No pilot of a suspended host is woken: its next ask is answered as it should be."""

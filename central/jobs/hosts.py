@@ -168,13 +168,36 @@ class Hosts:
         jobs = self._aside.get((site, host))
         if jobs is None:
             return {}
-        while jobs and next(iter(jobs.values())) <= now:
-            jobs.popitem(last=False)
+        for job in [job for job, until in jobs.items() if until <= now]:
+            del jobs[job]
         if not jobs:
             del self._aside[site, host]
         return jobs
 
-    def _put_aside(self, place: Place, job: int, now: float, *, within: str = "") -> None:
+    def keep_off(self, site: str, host: str, job: int, *, for_s: float, now: float) -> None:
+        """Keep a job that has not run yet from a host, if there are others."""
+        self._put_aside((site, host), job, now, for_s=for_s)
+
+    def failed_lately(self, site: str, host: str, *, besides: int) -> int:
+        """Return how many jobs failed on a host since one did well there, without this one."""
+        return self._hosts.bad((site, host), besides)
+
+    def suspend(self, site: str, host: str, *, for_s: float, why: str, now: float) -> bool:
+        """Keep jobs from a host for a time, then try it with one, as if it had been judged."""
+        return self._hosts.suspend((site, host), for_s, why, now)
+
+    def suspend_elements(self, site: str, *, why: str, now: float) -> list[str]:
+        """Keep jobs from the elements of a site, as far as others are left; return which."""
+        places = [one for one in self._elements.lately(now - LATELY_S) if one[0] == site]
+        return [
+            element
+            for _, element in sorted(places)
+            if self._elements.suspend((site, element), WHOLE.pause_first_s, why, now)
+        ]
+
+    def _put_aside(
+        self, place: Place, job: int, now: float, *, within: str = "", for_s: float = ASIDE_S
+    ) -> None:
         """Keep a job from a host, as long as there are others that have not refused it too.
 
         With `within` only others of that site count: then waiting costs it next to nothing.
@@ -188,7 +211,7 @@ class Hosts:
             return
         jobs = self._aside.setdefault(place, OrderedDict())
         jobs.pop(job, None)
-        jobs[job] = now + ASIDE_S
+        jobs[job] = now + for_s
         if len(jobs) > ASIDE_MAX:
             jobs.popitem(last=False)
         if len(self._aside) > HOSTS_MAX:

@@ -14,6 +14,7 @@ from .places import Places
 from .presence import Pilots
 from .queue import Queue
 from .scope import Owners
+from .site_rates import SiteRates
 from .tally import Tally
 
 
@@ -31,6 +32,7 @@ class Memory:
     feed: Feed
     logs: LiveLogs
     hosts: Hosts = field(default_factory=Hosts)
+    rates: SiteRates = field(default_factory=SiteRates)
     labour: Labour = field(default_factory=Labour)
     places: Places = field(default_factory=Places)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

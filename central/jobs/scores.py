@@ -246,6 +246,27 @@ class Scores:
         score = self._scores.get(place)
         return score is not None and score.is_held
 
+    def bad(self, place: Place, besides: int) -> int:
+        """Return how many jobs failed at a place, one after another, without this one."""
+        score = self._scores.get(place)
+        return 0 if score is None else len(score.bad.keys() - {besides})
+
+    def suspend(self, place: Place, pause_s: float, why: str, now: float) -> bool:
+        """Suspend a place for another reason than its score, as far as few enough are.
+
+        It gets a canary after the pause, as any other. False: it is so already, or may not be.
+        """
+        score = self._scores.get(place)
+        if score is None or score.is_held:
+            return False
+        there, held = self._there(score.group, now)
+        if len(there) < 2 or held >= self._most(len(there)):
+            return False
+        self._suspend(score, why, now)
+        score.pause_s = min(pause_s, self._terms.pause_max_s)
+        score.until = now + score.pause_s
+        return True
+
     def lift(self, place: Place) -> bool:
         """A person says that a place is as it should be; False where nothing is held against it."""
         score = self._scores.get(place)

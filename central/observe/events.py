@@ -52,6 +52,14 @@ EVENTS: dict[str, frozenset[str]] = {
     "failover_decided": frozenset(
         {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
     ),
+    # rules of a production do not read in this release: the default ones hold
+    "failover_rules_unread": frozenset({"production", "why"}),
+    # tasks did not agree with their inputs, and now do; what cannot be repaired is reported
+    "failover_recovered": frozenset({"transformation", "task", "rule", "do"}),
+    # a report of failover has been kept
+    "failover_reported": frozenset({"transformation", "report", "title"}),
+    # the mail server did not take a report: it is tried again later, a number of times
+    "report_not_mailed": frozenset({"report", "tries", "why"}),
     # somebody has added a production, or said what is to be done with one
     "production_said": frozenset({"production", "name", "what", "who", "why"}),
     # all steps of a production have completed

@@ -52,6 +52,7 @@ from .notify import service_manager
 from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
 from .readings import MachineReadings
+from .smtp import mailer_of
 from .starting import (
     EXIT_BROKEN,
     EXIT_WRONG,
@@ -358,6 +359,7 @@ async def _open(
         log=log,
         readings=MachineReadings(place.data, settings.http.tls_certificate),
         storages=storages,
+        mailer=mailer_of(settings.failover.mail),
     )
     central = build(world, tokens, settings)
     handout = Handout(

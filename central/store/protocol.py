@@ -14,6 +14,7 @@ from pilotage.proto.pilot_states import PilotState
 from .actions import Actions, Keep
 from .catalogue import CatalogueStore
 from .data_jobs import DataJobs
+from .failover import FailoverStore
 from .pilot_logs import PilotLogs
 from .place_marks import PlaceMarks
 from .productions import Productions
@@ -62,6 +63,7 @@ class Store(
     PlaceMarks,
     Transformations,
     Productions,
+    FailoverStore,
     CatalogueStore,
     RuleStore,
     DataJobs,

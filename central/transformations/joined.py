@@ -57,6 +57,7 @@ def transformations(
             owners=memory.owners,
             storages=storages,
             retrying=Retrying(repairs, clock),
+            hosts=memory.hosts,
             clock=clock,
             log=log,
         ),

@@ -13,6 +13,7 @@ from pilotage.proto.transformation_states import InputState, TransformationState
 from ..data.resolve import Resolving, Settled
 from ..data.storages import Storages
 from ..jobs.classes import Classes
+from ..jobs.hosts import Hosts
 from ..jobs.intake import Ready
 from ..jobs.scope import Owners
 from ..jobs.sizes import check_size
@@ -24,7 +25,13 @@ from ..ports import Clock
 from ..store.catalogue import FileRow
 from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
-from ..store.transformations import TASKS_A_CHUNK_MAX, NewTask, Taken, TransformationRow
+from ..store.transformations import (
+    TASKS_A_CHUNK_MAX,
+    MadeTask,
+    NewTask,
+    Taken,
+    TransformationRow,
+)
 from .files import Files
 from .grouping import File, Group
 from .jobs_of import TaskOf, task_of
@@ -59,11 +66,12 @@ class Making:
         owners: Owners,
         storages: Storages,
         retrying: Retrying,
+        hosts: Hosts,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
-        self._retrying, self._regrouping = retrying, Regrouping(clock)
+        self._retrying, self._regrouping, self._hosts = retrying, Regrouping(clock), hosts
         self._storages = storages
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
@@ -93,6 +101,7 @@ class Making:
             live.forget()
             return False
         # No await until all of memory follows: the jobs are durable, and wait.
+        self._keep_off(groups, made, trial)
         self._submissions.take_up(made[0].job_id, ready)
         live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
         live.open += len(made)
@@ -104,6 +113,23 @@ class Making:
                 live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
         self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
         return True
+
+    def _keep_off(
+        self,
+        groups: Sequence[tuple[Group, tuple[File, ...]]],
+        made: Sequence[MadeTask],
+        trial: Trial,
+    ) -> None:
+        """Keep jobs of what failed from the hosts where it did."""
+        if not trial.asks:
+            return
+        for (group, _), task in zip(groups, made, strict=False):
+            again = trial.asks.get(group[0]) if group else None
+            for site, host in again.avoid if again is not None else ():
+                assert again is not None
+                self._hosts.keep_off(
+                    site, host, task.job_id, for_s=again.avoid_s, now=self._clock.monotonic()
+                )
 
     async def _read(self, live: Live) -> None:
         """Read what waits, and put aside what cannot be read any more.

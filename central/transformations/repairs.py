@@ -23,6 +23,8 @@ class Again:
     memory_mb: int = 0  # to ask for; 0: as the template
     wall_s: int = 0
     after: float = 0.0  # not before this (wall clock)
+    avoid: tuple[tuple[str, str], ...] = ()  # sites and hosts that its job keeps off …
+    avoid_s: float = 0.0  # … for so long
 
 
 class Repairs(Protocol):

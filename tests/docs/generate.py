@@ -12,7 +12,7 @@ from typing import Final, get_type_hints
 from pilotage.central.data.storages import StorageEntry
 from pilotage.central.observe import events
 from pilotage.central.observe.metrics import METRICS, VALUES_MAX
-from pilotage.central.settings import KeptDays, Settings
+from pilotage.central.settings import KeptDays, MailSettings, Settings
 from pilotage.matcher.rules import RunningLimit, StartLimit
 from pilotage.pilot import events as pilot_log
 from pilotage.proto import (
@@ -133,7 +133,7 @@ def configuration_page() -> str:
         sections.append(f"## {name}\n\n{structs.description(section)}\n\n{fields}")
     sections.extend(
         f"### {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
-        for struct in (RunningLimit, StartLimit, KeptDays)
+        for struct in (RunningLimit, StartLimit, KeptDays, MailSettings)
     )
     return _page("Configuration", "central/settings.py", text, *sections)
 

@@ -44,6 +44,7 @@ from . import search as search_jobs
 from .actions import ActionsVerbs, with_action
 from .catalogue import CatalogueVerbs
 from .data_jobs import DataJobsVerbs
+from .failover import FailoverVerbs
 from .moments import Moments
 from .opened import Reader
 from .pilot_logs import PilotLogsVerbs
@@ -84,6 +85,7 @@ class VerbStore(
     PlaceMarksVerbs,
     TransformationsVerbs,
     ProductionsVerbs,
+    FailoverVerbs,
     CatalogueVerbs,
     RulesVerbs,
     DataJobsVerbs,

@@ -91,6 +91,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/series"): ("/v1/series?step=60&by=type&since=1000.5", b""),
     ("GET", "/v1/accounts"): ("/v1/accounts?by=day", b""),
     ("GET", "/v1/failures"): ("/v1/failures?site=PIC&transformation=5&since=1.5", b""),
+    ("GET", "/v1/failures/reports"): ("/v1/failures/reports?transformation=5&limit=5", b""),
+    ("GET", "/v1/failures/reports/{report}"): ("/v1/failures/reports/7", b""),
     ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
     ("POST", "/v1/pilots/secrets"): ("", _json(api.SecretRequest(site="PIC"))),
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),

@@ -12,7 +12,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.jobs.written import Written
 from pilotage.central.services import Services
 from pilotage.proto import api, messages
-from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -243,6 +243,32 @@ class StubJobs(Stub):
 
 
 @dataclass
+class StubReports:
+    stub: Stub
+
+    async def reports(
+        self,
+        caller: User,
+        /,
+        *,
+        transformation: int | None,
+        since: float | None,
+        before: int | None,
+        limit: int,
+    ) -> ReportPage:
+        self.stub.asked.append(("reports", caller, (transformation, since, before, limit)))
+        return ReportPage(reports=[])
+
+    async def report(self, caller: User, report: int, /) -> ReportDetail:
+        self.stub.asked.append(("report", caller, report))
+        view = ReportView(
+            id=report, at="1970-01-01T00:00:00Z", transformation=5, name="t", cycle=1,
+            cause="payload", title="t: 1 failure", saved=1, for_people=0,
+        )  # fmt: skip
+        return ReportDetail(view=view, text="", report={})
+
+
+@dataclass
 class StubExplainer:
     stub: Stub
 
@@ -459,6 +485,7 @@ def build() -> World:
         tokens=tokens,
         transformations=StubTransformations(stub),
         productions=StubProductions(stub),
+        reports=StubReports(stub),
         health=stub,
         metrics=stub,
     )

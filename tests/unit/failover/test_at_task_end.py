@@ -1,12 +1,20 @@
 """What the rules say of tasks, out of nothing but the attempts of those before."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from pilotage.central.failover.at_task_end import AtTaskEnd, judged
+from pilotage.central.failover.at_task_end import ELSEWHERE_S, AtTaskEnd, judged
+from pilotage.central.failover.decide import Decision
+from pilotage.central.failover.rule_book import RuleBook
 from pilotage.central.failover.rules import Do, default_rules
+from pilotage.central.store.catalogue import FileRow
+from pilotage.central.store.failover import Decided
+from pilotage.central.store.productions import StepName
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import EndInput, TaskEnd
 from pilotage.central.transformations.repairs import Again, asking
+from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
@@ -52,12 +60,45 @@ def failed(host: str = "n1", how: How = How.EXITED, memory_mb: int = 1_500) -> A
     return msgspec.structs.replace(ROW, host=host, how=how, memory_mb=memory_mb)
 
 
+def a_file(file_id: int) -> FileRow:
+    return FileRow(
+        file_id=file_id,
+        did=Did("ctao", f"run{file_id}"),
+        bytes=1,
+        adler32="",
+        sha256="",
+        state=FileState.AVAILABLE,
+        set_id=1,
+        own={},
+        metadata={},
+        owner_id=1,
+        job_id=None,
+        epoch=None,
+        created_at=1.0,
+        seq=1,
+    )
+
+
+def an_end(files: int) -> TaskEnd:
+    inputs = tuple(
+        EndInput(transformation_id=5, file_id=i + 1, input_no=0, errors=0, has_heir=False)
+        for i in range(files)
+    )
+    return TaskEnd(
+        task_id=9, transformation_id=5, number=1, job_id=77, state=JobState.FAILED, inputs=inputs
+    )
+
+
 class Past:
     """What the store knows: one job after the other had the files, with its attempts."""
 
     def __init__(self, *jobs: list[AttemptRow]) -> None:
         self.jobs = list(jobs)
         self.told: list[dict[str, object]] = []
+        self.own_rules = ""
+        self.noted: list[Decided] = []
+        self.failed_there = 0
+        self.suspended: list[tuple[str, str, float]] = []
 
     async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
         return [number for number, _ in enumerate(self.jobs)][-limit:]
@@ -73,21 +114,40 @@ class Past:
 
     @property
     def rules(self) -> AtTaskEnd:
-        return AtTaskEnd(store=self, rules=RULES, stderr=self.stderr, log=self.log)
+        return AtTaskEnd(
+            store=self,
+            rules=RuleBook(self, RULES, self.log),
+            stderr=self.stderr,
+            places=self,
+            log=self.log,
+        )
+
+    # -- rules of productions -------------------------------------------------------------------
+
+    async def rules_of(self, transformation_id: int) -> str | None:
+        return self.own_rules
+
+    async def steps_of(self, transformation_ids: Sequence[int]) -> dict[int, StepName]:
+        step = StepName(production_id=1, production="p", step="dl1")
+        return dict.fromkeys(transformation_ids, step) if self.own_rules else {}
+
+    # -- files and hosts ------------------------------------------------------------------------
+
+    async def files_by_id(self, ids: Sequence[int]) -> dict[int, FileRow]:
+        return {one: a_file(one) for one in ids}
+
+    async def note_decisions(self, decisions: Sequence[Decided]) -> None:
+        self.noted += decisions
+
+    def failed_lately(self, site: str, host: str, *, besides: int) -> int:
+        return self.failed_there
+
+    def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
+        self.suspended.append((site, host, for_s))
+        return True
 
     async def verdict(self, files: int) -> InputEvent | None:
-        inputs = tuple(
-            EndInput(transformation_id=5, file_id=i + 1, input_no=0, errors=0, has_heir=False)
-            for i in range(files)
-        )
-        end = TaskEnd(
-            task_id=9,
-            transformation_id=5,
-            number=1,
-            job_id=77,
-            state=JobState.FAILED,
-            inputs=inputs,
-        )
+        end = an_end(files)
         found = (await self.rules.verdicts([end])).get(9, {})
         assert set(found) in (set(), {i + 1 for i in range(files)})
         return next(iter(found.values()), None)
@@ -107,7 +167,9 @@ async def test_a_task_that_ran_out_of_memory_gets_more_each_time_and_keeps_it() 
 
 async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None:
     past = Past([failed("n1")])
-    assert await past.rules.again(5, [1, 2, 3]) == [Again((1, 2, 3), after=100.0)]
+    assert await past.rules.again(5, [1, 2, 3]) == [
+        Again((1, 2, 3), after=100.0, avoid=(("PIC", "n1"),), avoid_s=ELSEWHERE_S)
+    ]
     assert await past.verdict(3) is None
 
     past.jobs.append([failed("n2")])
@@ -156,7 +218,8 @@ async def test_what_did_well_in_between_wipes_the_slate_and_what_was_killed_is_n
     assert await past.rules.again(5, [1]) == []
 
     past.jobs.append([failed("n3")])
-    assert await past.rules.again(5, [1]) == [Again((1,), after=100.0)]
+    (again,) = await past.rules.again(5, [1])
+    assert (again.after, again.avoid) == (100.0, (("PIC", "n3"),))
     assert await Past().rules.again(5, [1]) == []
     killed = msgspec.structs.replace(ROW, how=How.STALE, event="lost")
     assert await Past([killed]).verdict(1) is None
@@ -190,3 +253,53 @@ def test_a_job_asks_for_more_and_never_for_less() -> None:
         Need(memory_mb=9_000),
     )
     assert asking(job, Again((1,))) == job
+
+
+async def test_where_others_failed_too_the_host_is_suspended_and_avoided_for_an_hour() -> None:
+    past = Past([failed("n7", How.SOFTWARE)])
+    past.failed_there = 1
+    assert await past.verdict(2) is None
+    assert past.suspended == []
+
+    past.failed_there = 2
+    assert await past.verdict(2) is None
+    assert past.suspended == [("PIC", "n7", 3_600.0)]
+    (again,) = await past.rules.again(5, [1, 2])
+    assert (again.avoid, again.avoid_s) == ((("PIC", "n7"),), 3_600.0)
+
+
+async def test_of_an_input_without_a_good_copy_the_named_one_is_missing_and_others_go_on() -> None:
+    past = Past([msgspec.structs.replace(failed(how=How.NO_START), detail="ctao:run2: it is lost")])
+    ends = [an_end(files=3)]
+
+    assert await past.rules.verdicts(ends) == {9: {2: InputEvent.NOT_THERE}}
+    assert await past.rules.verdicts([an_end(files=1)]) == {9: {1: InputEvent.NOT_THERE}}
+
+
+async def test_what_was_decided_is_noted_for_the_report() -> None:
+    past = Past([failed("n1")])
+    await past.verdict(3)
+
+    (note,) = past.noted
+    assert (note.transformation_id, note.task_id) == (5, 9)
+    (made,) = msgspec.json.decode(note.said, type=tuple[Decision, ...])
+    assert (made.rule, made.do, made.elsewhere) == ("fails by itself", Do.RETRY, True)
+
+
+async def test_rules_of_a_production_come_first_and_only_at_their_steps() -> None:
+    past = Past([failed("n1")])
+    past.own_rules = (
+        "failures:\n- {name: never, when: {steps: [dl1], exit_codes: [3]}, then: [{do: give_up}]}\n"
+    )
+    assert await past.verdict(3) is InputEvent.TASK_FAILED_LAST
+
+    past.own_rules = past.own_rules.replace("dl1", "dl2")
+    assert await past.verdict(3) is None
+
+
+async def test_rules_that_do_not_read_any_more_leave_the_default_ones() -> None:
+    past = Past([failed("n1")], [failed("n2")])
+    past.own_rules = "failures:\n- {name: a, then: [{do: dance}]}\n"
+
+    assert await past.verdict(1) is InputEvent.BAD_DATA
+    assert past.told[0]["event"] == "failover_rules_unread"

@@ -221,10 +221,15 @@ AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
         "complete",
     ),
     "a simulation is never completed": (DONE_ALL, {"type": "MCSimulation"}, ""),
-    "all is processed, and nothing is reported": (
+    "all is processed, after failures that nobody was told of": (
         DONE_ALL,
         {"parent": Parent.OPEN, "new_failures": 3},
-        "",
+        "report",
+    ),
+    "it is completed, after failures that nobody was told of": (
+        DONE_ALL,
+        {"parent": Parent.DONE, "parent_type": "MCSimulation", "new_failures": 1},
+        "complete report",
     ),
     "a rest smaller than a group": (REST, {}, "flush report"),
     "a rest while the parent is at work": (REST, {"parent": Parent.OPEN}, ""),
@@ -232,11 +237,11 @@ AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
     "more than a group, and tasks run": (REST, {"unused": 6, "tasks_open": 1}, ""),
     "more than a group, and all tasks are over": (REST, {"unused": 6}, "flush report"),
     "more than a group, and there never was a task": (REST, {"unused": 6, "tasks": 0}, ""),
-    "failed inputs": (REST, {"unused": 0, "failed_inputs": 2}, "reassign"),
+    "failed inputs": (REST, {"unused": 0, "failed_inputs": 2}, "reassign report"),
     "failed inputs, and failures": (
         REST,
         {"unused": 0, "failed_inputs": 2, "new_failures": 1},
-        "reassign report",
+        "reassign report report",
     ),
     "failed inputs when it flushes": (REST, {"failed_inputs": 2}, "flush report"),
     "failed inputs for the third time": (
@@ -245,6 +250,14 @@ AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
         "",
     ),
     "one that is paused": (REST, {"state": S.PAUSED}, ""),
+    "all is processed, and files still come": (DONE_ALL, {"quiet": False}, ""),
+    "a rest, and files still come": (REST, {"quiet": False}, ""),
+    "a rest that is no group": (REST, {"may_flush": False}, ""),
+    "the parent is a simulation that still makes files": (
+        DONE_ALL,
+        {"parent": Parent.OPEN, "parent_type": "MCSimulation", "parent_busy": True},
+        "",
+    ),
 }
 
 

@@ -2,18 +2,17 @@
 
 import msgspec
 
-from pilotage.central.failover.decide import Counters, decide
+from pilotage.central.failover.decide import Counters, Decision, decide
 from pilotage.central.failover.report import (
     Case,
     Report,
     Standing,
     as_json,
     as_text,
-    cause_key,
     reports,
     title,
 )
-from pilotage.central.failover.rules import default_rules
+from pilotage.central.failover.rules import Do, default_rules
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.messages import How
 
@@ -57,11 +56,7 @@ def test_one_report_for_each_cause_and_none_when_all_is_quiet() -> None:
 
     assert [one.failure for one in made] == [FailureClass.MEMORY, FailureClass.PAYLOAD]
     assert reports([], LEFT, cycle=8) == []
-    told = [cause_key(5, FailureClass.MEMORY, 7)]
-    assert [one.failure for one in reports(some(), LEFT, cycle=7, told=told)] == [
-        FailureClass.PAYLOAD
-    ]
-    assert len(reports(some(), LEFT, cycle=8, told=told)) == 2
+    assert [one.cycle for one in made] == [7, 7]
 
 
 def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() -> None:
@@ -94,3 +89,32 @@ def test_it_is_the_same_as_json() -> None:
     made = reports(some(), LEFT, cycle=7)[0]
 
     assert msgspec.json.decode(as_json(made), type=Report) == made
+
+
+def acted(do: Do, failure: FailureClass | None = None, *, dry_run: bool = False) -> Decision:
+    return Decision(rule="r", do=do, failure=failure, dry_run=dry_run, why="it was so")
+
+
+def test_what_was_done_with_a_transformation_stands_with_its_cause_or_by_itself() -> None:
+    done = {5: [acted(Do.PAUSE, FailureClass.MEMORY), acted(Do.FLUSH), acted(Do.REPORT)]}
+
+    made = reports(some(), LEFT, cycle=7, acted=done)
+
+    assert [one.cause for one in made] == ["flush", "limit.memory", "payload"]
+    flush, memory, _ = made
+    assert title(flush) == "dl1-gamma: flushed (rule: r)"
+    assert as_text(flush).splitlines()[2:4] == [
+        "Why     it was so",
+        "Done    1 x flushed (rule: r)",
+    ]
+    assert (flush.saved, flush.for_people) == (1, 0)
+    assert "1 x transformation paused (rule: r)" in as_text(memory)
+    assert (memory.saved, memory.for_people) == (3, 1), "who pauses leaves it to a person"
+
+
+def test_what_a_rule_only_tries_would_have_been() -> None:
+    (made,) = reports([], LEFT, cycle=7, acted={5: [acted(Do.FLUSH, dry_run=True)]})
+
+    assert title(made) == "dl1-gamma: would have: flushed (rule: r)"
+    assert "Tried   1 x would have: flushed (rule: r)" in as_text(made).splitlines()
+    assert (made.saved, made.for_people, made.done) == (0, 0, ())

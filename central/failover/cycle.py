@@ -1,0 +1,421 @@
+"""The agent of failover: each cycle all transformations that ask for it are looked at.
+
+What a cycle decides about one transformation is one transaction of the store, its counters, its
+reports and what it does included: it holds or it does not, so the agent may die at any moment.
+Jobs that are killed so that their inputs go to another task follow it: they are Held until then,
+and the next cycle finds those that are left.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api import ActionName
+from pilotage.proto.claims import Role
+from pilotage.proto.failures import FailureClass
+from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import (
+    TaskState,
+    TransformationEvent,
+    TransformationState,
+    next_transformation,
+)
+
+from ..auth.callers import User
+from ..jobs.failure_class import classify, evidence_of
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.errors import StoreFull
+from ..store.failover import (
+    REASSIGNED,
+    CycleKept,
+    EndedTask,
+    FailoverRow,
+    HeldTask,
+    NewReport,
+)
+from ..store.protocol import Store
+from ..store.records import AttemptRow
+from ..store.transformations import Counts, TransformationMove, TransformationRow
+from ..transformations.live import document
+from .decide import Decision, decide_cycle
+from .facts import GONE, ends_of, facts_of, inputs_of, parents_of, standing_of
+from .report import Case, as_json, reports, title
+from .rule_book import RuleBook
+from .rules import Do
+
+S = TransformationState
+LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.COMPLETING)
+PAGE: Final = 500
+ENDS_MAX: Final = 5_000  # of one transformation in one cycle; the next one has the others
+JOBS_A_READ: Final = 500
+DAY_S: Final = 86_400.0
+FAR: Final = 1e12  # wall clock at which no token has run out
+_HELD: Final = "lost too often"  # mark: that was told
+_ACTS: Final = frozenset({Do.PAUSE, Do.COMPLETE, Do.FLUSH, Do.REASSIGN})
+_decisions: Final = msgspec.json.Decoder(tuple[Decision, ...]).decode
+
+Kill = Callable[[User, JobAction], Awaitable[object]]
+Asked = tuple[TransformationRow, Transformation]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page of transformations has in common: read for all of them at once."""
+
+    counts: Mapping[int, Counts]
+    rows: Mapping[int, FailoverRow]
+    held: Mapping[int, Sequence[HeldTask]]
+    parents: Mapping[int, Asked]
+
+
+class Cycle:
+    """Looks, decides, and does it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        rules: RuleBook,
+        touch: Callable[[int], None],
+        kill: Kill,
+        clock: Clock,
+        log: Log,
+        every_s: float,
+        report_days: float,
+        mail: bool,
+    ) -> None:
+        self._store, self._rules, self._touch, self._kill = store, rules, touch, kill
+        self._clock, self._log = clock, log
+        self._every_s, self._report_days, self._mail = every_s, report_days, mail
+
+    async def run(self) -> None:
+        """Run for ever. Ends by cancellation. While the disk is full nothing is decided."""
+        while True:
+            await self._clock.sleep(self._every_s)
+            try:
+                await self.once()
+            except StoreFull:
+                continue
+
+    async def once(self) -> None:
+        """Look at all transformations that ask for failover."""
+        after = 0
+        while True:
+            rows = await self._store.transformations(
+                None, states=LOOKED_AT, after=after, limit=PAGE
+            )
+            asked = [(row, doc) for row in rows if (doc := _asks(row)) is not None]
+            if asked:
+                await self._look(asked)
+            if len(rows) < PAGE:
+                break
+            after = rows[-1].transformation_id
+        await self._rest()
+        await self._store.drop_reports(self._clock.wall() - self._report_days * DAY_S)
+
+    async def _rest(self) -> None:
+        """Look at the last tasks of what has completed since, or was stopped."""
+        asked: list[Asked] = []
+        for one in await self._store.unseen_failover():
+            row = await self._store.transformation(one)
+            if row is not None and row.state not in LOOKED_AT and (doc := _asks(row)) is not None:
+                asked.append((row, doc))
+        for start in range(0, len(asked), PAGE):
+            await self._look(asked[start : start + PAGE])
+
+    async def _look(self, asked: Sequence[Asked]) -> None:
+        ids = [row.transformation_id for row, _ in asked]
+        known = await self._store.failover_rows(ids)
+        for one in ids:
+            if one not in known:
+                await self._store.begin_failover(one)
+        parents = await self._parents(asked)
+        held: dict[int, list[HeldTask]] = {}
+        for task in await self._store.held_tasks(ids):
+            held.setdefault(task.transformation_id, []).append(task)
+        seen = Seen(
+            counts=await self._store.transformation_counts([*ids, *parents]),
+            rows=known,
+            held=held,
+            parents=parents,
+        )
+        for row, doc in asked:
+            await self._one(row, doc, seen)
+
+    async def _parents(self, asked: Sequence[Asked]) -> dict[int, Asked]:
+        found = {row.transformation_id: (row, doc) for row, doc in asked}
+        wanted = {int(one.from_) for _, doc in asked for one in doc.inputs if one.from_}
+        for one in wanted - found.keys():
+            row = await self._store.transformation(one)
+            if row is not None:
+                found[one] = (row, document(row))
+        return {one: found[one] for one in wanted if one in found}
+
+    # -- one transformation -----------------------------------------------------------------------
+
+    async def _one(self, row: TransformationRow, doc: Transformation, seen: Seen) -> None:
+        one = row.transformation_id
+        before = seen.rows.get(one, FailoverRow(transformation_id=one))
+        counts, held = seen.counts[one], seen.held.get(one, ())
+        ends = await self._store.failover_ends(one, limit=ENDS_MAX)
+        attempts = await self._attempts(ends, held)
+        cases = cases_of(ends, attempts)
+        failed = [end for end in ends if end.state is TaskState.FAILED]
+        classes = {end.task_id: _class_of(attempts.get(end.job_id, ())) for end in failed}
+        first, last = ends_of(row, before, ends, classes)
+        now = FailoverRow(
+            transformation_id=one,
+            cycle=before.cycle + 1,
+            flushes=before.flushes,
+            inputs=inputs_of(doc, counts),
+            judged_from=row.judged_from,
+            first=first,
+            last=last,
+        )
+        applied = await self._rules.of(one)
+        facts = facts_of(
+            row, doc, counts,
+            before=before, now=now, held=held, new_failures=len(failed), step=applied.step,
+            parents=parents_of(doc, seen.parents, seen.counts),
+        )  # fmt: skip
+        decided = decide_cycle(applied.rules, facts)
+        again = [task for task in held if task.inputs and task.reassigned == facts.reassigns]
+        now = self._counted(now, decided)
+        kept = CycleKept(
+            row=now,
+            was=before.cycle,
+            seen=tuple(end.task_id for end in ends),
+            flush=now.flushes > before.flushes,
+            move=self._move(row, decided),
+            at=self._clock.wall(),
+        )
+        is_over = bool(held) and not _does(decided, Do.REASSIGN)
+        said = (*_tried(decided), *([_HELD] if is_over else []), *_of_recovery(before))
+        new = [one for one in decided if one.dry_run and one.rule not in before.said]
+        if is_over and _HELD not in before.said:
+            new.append(_given_up(len(held)))
+        cases += _held_cases(again, attempts) if _does(decided, Do.REASSIGN) else []
+        kept = msgspec.structs.replace(
+            kept,
+            row=msgspec.structs.replace(now, said=said),
+            reports=self._reports(row, doc, counts, decided, new, cases, now.cycle),
+            mail=self._mail,
+        )
+        if _is_quiet(kept, before) and not _does(decided, Do.REASSIGN):
+            return
+        ids = await self._store.keep_cycle(kept)
+        if ids is None:
+            return  # it has changed meanwhile: the next cycle looks again
+        for report, new_one in zip(ids, kept.reports, strict=True):
+            self._log("failover_reported", transformation=one, report=report, title=new_one.title)
+        await self._follow(row, kept, decided, [task.job_id for task in again])
+
+    async def _follow(
+        self,
+        row: TransformationRow,
+        kept: CycleKept,
+        decided: Sequence[Decision],
+        jobs: Sequence[int],
+    ) -> None:
+        """Let memory follow, and kill jobs whose inputs go to another task."""
+        for one in decided:
+            if one.do in _ACTS:
+                self._tell(row, one)
+        if _does(decided, Do.REASSIGN):
+            action = JobAction(action=ActionName.KILL, ids=tuple(jobs), reason=REASSIGNED)
+            await self._kill(_caller(row), action)
+        if kept.move is not None or kept.flush:
+            self._touch(row.transformation_id)
+        if kept.move is not None and kept.move.new is S.PAUSED:
+            self._log(
+                "transformation_paused",
+                transformation=row.transformation_id,
+                name=row.name,
+                why=kept.move.reason,
+            )
+
+    def _tell(self, row: TransformationRow, one: Decision) -> None:
+        self._log(
+            "failover_decided",
+            transformation=row.transformation_id,
+            task=0,
+            job=0,
+            failure=one.failure.value if one.failure is not None else "",
+            rule=one.rule,
+            do=one.do.value,
+            dry_run=one.dry_run,
+        )
+
+    async def _attempts(
+        self, ends: Sequence[EndedTask], held: Sequence[HeldTask]
+    ) -> dict[int, list[AttemptRow]]:
+        """Return the attempts of what failed."""
+        jobs = [end.job_id for end in ends if end.state is TaskState.FAILED]
+        jobs += [task.job_id for task in held]
+        found: dict[int, list[AttemptRow]] = {}
+        for start in range(0, len(jobs), JOBS_A_READ):
+            found |= await self._store.attempts_of_jobs(jobs[start : start + JOBS_A_READ])
+        return found
+
+    def _counted(self, now: FailoverRow, decided: Sequence[Decision]) -> FailoverRow:
+        if not _does(decided, Do.FLUSH):
+            return now
+        return msgspec.structs.replace(now, flushes=now.flushes + 1)
+
+    def _move(
+        self, row: TransformationRow, decided: Sequence[Decision]
+    ) -> TransformationMove | None:
+        """Return how the transformation moves, as when a brake or a person says so."""
+        made = next((d for d in decided if d.do in (Do.PAUSE, Do.COMPLETE) and not d.dry_run), None)
+        if made is None or (made.do is Do.COMPLETE and row.closing):
+            return None
+        new, reason = row.state, f"failover: {made.rule}"
+        if made.do is Do.PAUSE:
+            new = next_transformation(row.state, TransformationEvent.BRAKE)
+            reason += f": {made.failure.value}" if made.failure is not None else ""
+        return TransformationMove(
+            transformation_id=row.transformation_id,
+            old=row.state,
+            new=new,
+            reason=reason[:500],
+            at=self._clock.wall(),
+            closing=True if made.do is Do.COMPLETE else None,
+        )
+
+    def _reports(
+        self,
+        row: TransformationRow,
+        doc: Transformation,
+        counts: Counts,
+        decided: Sequence[Decision],
+        new: Sequence[Decision],
+        cases: Sequence[Case],
+        cycle: int,
+    ) -> tuple[NewReport, ...]:
+        """Return what is told: where the rules say so, and what a rule would have done."""
+        wanted = _does(decided, Do.REPORT)
+        acted = [one for one in decided if not one.dry_run] if wanted else []
+        one = row.transformation_id
+        left = {one: standing_of(row, doc, counts)}
+        if _does(decided, Do.PAUSE):
+            left = {one: msgspec.structs.replace(left[one], state=S.PAUSED.value)}
+        made = reports(cases if wanted else (), left, cycle=cycle, acted={one: [*acted, *new]})
+        return tuple(
+            NewReport(
+                cause=report.cause,
+                title=title(report),
+                saved=report.saved,
+                for_people=report.for_people,
+                body=as_json(report),
+            )
+            for report in made
+        )
+
+
+def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptRow]]) -> list[Case]:
+    """Return the failed attempts of tasks that failed.
+
+    What was decided at the end of a task is about its last attempt; after those before, its job
+    has run again.
+    """
+    made: list[Case] = []
+    for end in ends:
+        if end.state is not TaskState.FAILED:
+            continue
+        several = attempts.get(end.job_id, ())
+        for number, attempt in enumerate(several, 1):
+            found = classify(evidence_of(attempt)) if attempt.ended_at is not None else None
+            if found is None:
+                continue
+            decisions = (
+                _decisions(end.decisions or b"[]") if number == len(several) else (_RAN_AGAIN,)
+            )
+            made.append(
+                Case(
+                    transformation=end.transformation_id,
+                    job=end.job_id,
+                    failure=found,
+                    evidence=evidence_of(attempt),
+                    decisions=decisions,
+                )
+            )
+    return made
+
+
+_RAN_AGAIN: Final = Decision(rule="the job's own", do=Do.RETRY)
+
+
+def _held_cases(
+    held: Sequence[HeldTask], attempts: Mapping[int, Sequence[AttemptRow]]
+) -> list[Case]:
+    """Return the last attempts of jobs that were lost too often: their inputs go on elsewhere."""
+    made: list[Case] = []
+    for task in held:
+        several = attempts.get(task.job_id, ())
+        if several:
+            evidence = evidence_of(several[-1])
+            failure = _class_of(several)
+            made.append(
+                Case(
+                    transformation=task.transformation_id,
+                    job=task.job_id,
+                    failure=failure,
+                    evidence=evidence,
+                    decisions=(Decision(rule="reassign", do=Do.REASSIGN, failure=failure),),
+                )
+            )
+    return made
+
+
+def _class_of(attempts: Sequence[AttemptRow]) -> FailureClass:
+    """Return what the last attempt of a job failed of."""
+    found = classify(evidence_of(attempts[-1])) if attempts else None
+    return found or FailureClass.UNKNOWN
+
+
+def _given_up(count: int) -> Decision:
+    why = f"jobs of {count} tasks were lost too often, and are Held: look at them, then release"
+    return Decision(rule="reassign", do=Do.GIVE_UP, why=why)
+
+
+def _does(decided: Sequence[Decision], do: Do) -> bool:
+    return any(one.do is do and not one.dry_run for one in decided)
+
+
+def _tried(decided: Sequence[Decision]) -> list[str]:
+    return list(dict.fromkeys(one.rule for one in decided if one.dry_run))
+
+
+def _of_recovery(before: FailoverRow) -> list[str]:
+    return [word for word in before.said if word.startswith(GONE)]
+
+
+def _is_quiet(kept: CycleKept, before: FailoverRow) -> bool:
+    """Whether there is nothing to keep."""
+    same = msgspec.structs.replace(kept.row, cycle=before.cycle) == before
+    nothing = not kept.seen and not kept.reports and kept.move is None and not kept.flush
+    return same and nothing and before.cycle > 0
+
+
+def _asks(row: TransformationRow) -> Transformation | None:
+    """Return the document of one that asks for failover."""
+    try:
+        doc = document(row)
+    except msgspec.ValidationError:  # of another release: the engine has paused it
+        return None
+    return doc if doc.failover else None
+
+
+def _caller(row: TransformationRow) -> User:
+    return User(
+        issuer="",
+        subject="failover",
+        name="failover",
+        community=row.community,
+        groups=(row.group,),
+        role=Role.ADMIN,
+        expires_at=FAR,
+        jti="",
+    )

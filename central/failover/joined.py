@@ -1,0 +1,65 @@
+"""Joins the parts of failover that are loops, and the service of its reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..jobs.scope import Owners
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import FailoverSettings
+from ..store.protocol import Store
+from .cycle import Cycle, Kill
+from .mails import Mailer, Mails
+from .recovery import Recovery
+from .rule_book import RuleBook
+from .service import ReportService
+
+
+@dataclass(frozen=True)
+class Failover:
+    """What the central has of it."""
+
+    cycle: Cycle
+    recovery: Recovery
+    mails: Mails
+    service: ReportService
+
+
+def failover(
+    *,
+    store: Store,
+    rules: RuleBook,
+    touch: Callable[[int], None],
+    kill: Kill,
+    owners: Owners,
+    mailer: Mailer | None,
+    settings: FailoverSettings,
+    clock: Clock,
+    log: Log,
+) -> Failover:
+    """Return the loops, and the service that people speak to."""
+    is_mailed = mailer is not None
+    return Failover(
+        cycle=Cycle(
+            store=store,
+            rules=rules,
+            touch=touch,
+            kill=kill,
+            clock=clock,
+            log=log,
+            every_s=settings.cycle_s,
+            report_days=settings.report_days,
+            mail=is_mailed,
+        ),
+        recovery=Recovery(
+            store=store,
+            rules=rules,
+            touch=touch,
+            clock=clock,
+            log=log,
+            every_s=settings.recovery_s,
+            mail=is_mailed,
+        ),
+        mails=Mails(store, mailer, every_s=settings.mail.every_s, clock=clock, log=log),
+        service=ReportService(store, owners),
+    )

@@ -1,0 +1,95 @@
+"""Shows reports of failover to those whose transformations they are about."""
+
+import msgspec
+
+from pilotage.proto.api_failures import ReportDetail, ReportPage, ReportView
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..auth.policy import Action
+from ..errors import Refused
+from ..jobs.scope import Owners, scope
+from ..observe.times import shown
+from ..store.failover import FailoverStore, ReportRow, ReportSearch
+from .report import Report, as_text
+
+
+class ReportService:
+    """Answers readers."""
+
+    def __init__(self, store: FailoverStore, owners: Owners) -> None:
+        self._store, self._owners = store, owners
+
+    async def reports(
+        self,
+        caller: User,
+        /,
+        *,
+        transformation: int | None,
+        since: float | None,
+        before: int | None,
+        limit: int,
+    ) -> ReportPage:
+        """Return one page of reports, the newest first."""
+        rows = await self._store.reports(
+            self._search(caller, transformation, since or 0.0, before, limit)
+        )
+        more = len(rows) == limit
+        return ReportPage(
+            reports=[_view(row) for row in rows], before=rows[-1].report_id if more else None
+        )
+
+    async def report(self, caller: User, report: int, /) -> ReportDetail:
+        """Return one report. Raises Refused, NOT_FOUND, also where it is beyond reach."""
+        known = await self._store.report(report) if report <= ID_MAX else None
+        search = self._search(caller, None, 0.0, report + 1, 1)
+        seen = await self._store.reports(search) if known is not None else []
+        if known is None or not seen or seen[0].report_id != report:
+            raise Refused(Code.NOT_FOUND, f"there is no report {report}", field="report")
+        return ReportDetail(
+            view=_view(known),
+            text=as_text(msgspec.json.decode(known.body, type=Report)),
+            report=msgspec.json.decode(known.body),
+        )
+
+    def _search(
+        self,
+        caller: User,
+        transformation: int | None,
+        since: float,
+        before: int | None,
+        limit: int,
+    ) -> ReportSearch:
+        bounds = scope(caller, Action.TRANSFORMATION_READ, self._owners)
+        return ReportSearch(
+            community=bounds.community or None,
+            owner_id=bounds.owner_id,
+            groups=None if bounds.groups is None else tuple(sorted(bounds.groups)),
+            transformation_id=transformation,
+            since=since,
+            before=before,
+            limit=limit,
+        )
+
+
+def _view(row: ReportRow) -> ReportView:
+    mail = ""
+    if row.mailed_at is not None:
+        mail = shown(row.mailed_at)
+    elif row.mail_why:
+        mail = f"not yet, {row.mail_tries} tries: {row.mail_why}"
+    elif row.mail_due is not None:
+        mail = "it will be"
+    return ReportView(
+        id=row.report_id,
+        at=shown(row.at),
+        transformation=row.transformation_id,
+        name=row.name,
+        cycle=row.cycle,
+        cause=row.cause,
+        title=row.title,
+        saved=row.saved,
+        for_people=row.for_people,
+        mail=mail,
+    )

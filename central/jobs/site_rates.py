@@ -1,0 +1,65 @@
+"""How often attempts fail of their site's infrastructure, site by site. Pure.
+
+What is older counts less: half after half an hour. A site that is five times as bad as all others
+together is told of once; then its count begins anew.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pilotage.proto.failures import FailureClass
+
+INFRA: Final = frozenset({FailureClass.NODE, FailureClass.STORAGE, FailureClass.DATA})
+HALF_LIFE_S: Final = 1_800.0
+WORSE: Final = 5.0  # than all other sites together
+USUAL_MIN: Final = 0.02  # what others always have: five times nothing says nothing
+ENDS_MIN: Final = 20.0  # of the site, and of the others
+SITES_MAX: Final = 2_000
+
+
+@dataclass
+class _Rate:
+    at: float
+    ends: float = 0.0
+    bad: float = 0.0
+
+    def age(self, now: float) -> None:
+        left = 0.5 ** (max(0.0, now - self.at) / HALF_LIFE_S)
+        self.ends, self.bad, self.at = self.ends * left, self.bad * left, max(now, self.at)
+
+
+class SiteRates:
+    """All sites."""
+
+    def __init__(self) -> None:
+        self._sites: dict[str, _Rate] = {}
+
+    def ended(self, site: str, *, is_infra: bool, now: float) -> str:
+        """An attempt has ended; return why its site is to get no jobs for a while, if it is."""
+        rate = self._sites.get(site)
+        if rate is None:
+            if len(self._sites) >= SITES_MAX:
+                del self._sites[next(iter(self._sites))]
+            rate = self._sites[site] = _Rate(now)
+        rate.age(now)
+        rate.ends += 1
+        if not is_infra:
+            return ""
+        rate.bad += 1
+        return self._judged(site, rate, now)
+
+    def _judged(self, site: str, rate: _Rate, now: float) -> str:
+        if rate.ends < ENDS_MIN:
+            return ""
+        ends = bad = 0.0
+        for name, other in self._sites.items():
+            if name != site:
+                other.age(now)
+                ends, bad = ends + other.ends, bad + other.bad
+        if ends < ENDS_MIN:
+            return ""
+        mine, usual = rate.bad / rate.ends, max(USUAL_MIN, bad / ends)
+        if mine <= WORSE * usual:
+            return ""
+        rate.ends = rate.bad = 0.0
+        return f"{mine:.0%} of its attempts fail of the site, elsewhere {bad / ends:.0%}"

@@ -1,0 +1,102 @@
+"""Mails reports through an SMTP server, in a thread of its own: none that hangs holds us up."""
+
+import hashlib
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from ..factory.regular import Reader, read_regular
+from ..failover.mails import Mailer, NotMailed
+from ..settings import BadSetting, MailSettings
+
+SERVER_S: Final = 20.0  # how long one answer of the server may take
+WITHIN_S: Final = 60.0  # one mail, whatever the server does
+PASSWORD_MAX: Final = 4_096
+
+
+class SmtpMailer:
+    """One server, and whom reports are for."""
+
+    def __init__(
+        self,
+        settings: MailSettings,
+        password: str = "",
+        *,
+        server_s: float = SERVER_S,
+        within_s: float = WITHIN_S,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._settings, self._password = settings, password
+        self._server_s, self._tls = server_s, tls
+        self._thread = Reader(within_s)
+        self._within_s = within_s
+
+    async def send(self, *, subject: str, text: str, key: str) -> None:
+        """Return when the server has taken it. Raises NotMailed."""
+        message = self._message(subject, text, key)
+        try:
+            await self._thread.do(partial(self._deliver, message))
+        except TimeoutError:
+            why = f"{self._where} has not taken it within {self._within_s:g} s"
+            raise NotMailed(why) from None
+        except (OSError, smtplib.SMTPException) as why:
+            raise NotMailed(f"{self._where}: {_said(why)}") from why
+
+    @property
+    def _where(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def _message(self, subject: str, text: str, key: str) -> EmailMessage:
+        message = EmailMessage()
+        message["From"], message["To"] = self._settings.sender, ", ".join(self._settings.to)
+        message["Subject"] = " ".join(subject.split())[:200]
+        message["Date"] = formatdate()
+        made = hashlib.sha256(f"{key} {subject} {text}".encode()).hexdigest()[:24]
+        message["Message-ID"] = f"<{key}-{made}@pilotage>"
+        message["Auto-Submitted"] = "auto-generated"  # nobody's holiday answers it
+        message.set_content(text)
+        return message
+
+    def _deliver(self, message: EmailMessage) -> None:
+        one = self._settings
+        with self._connection() as server:
+            if one.tls == "starttls":
+                server.starttls(context=self._tls or ssl.create_default_context())
+            if one.user:
+                server.login(one.user, self._password)
+            # Where only some are refused the others have it: it counts as sent.
+            server.send_message(message, one.sender, list(one.to))
+
+    def _connection(self) -> smtplib.SMTP:
+        one = self._settings
+        if one.tls == "tls":
+            context = self._tls or ssl.create_default_context()
+            return smtplib.SMTP_SSL(one.host, one.port, timeout=self._server_s, context=context)
+        return smtplib.SMTP(one.host, one.port, timeout=self._server_s)
+
+
+def _said(why: Exception) -> str:
+    """Return what went wrong, with what the server has said of it."""
+    if isinstance(why, smtplib.SMTPResponseException):
+        said = why.smtp_error
+        return (
+            f"{why.smtp_code} {said.decode(errors='replace') if isinstance(said, bytes) else said}"
+        )
+    return str(why) or type(why).__name__
+
+
+def mailer_of(settings: MailSettings) -> Mailer | None:
+    """Return who mails reports; None: nobody is to. Raises BadSetting."""
+    if not settings.is_wanted:
+        return None
+    password = ""
+    if settings.user:
+        try:
+            password = read_regular(Path(settings.password_file), PASSWORD_MAX).decode().strip()
+        except (OSError, UnicodeDecodeError) as why:
+            raise BadSetting("failover.mail.password_file", f"cannot be read: {why}") from None
+    return SmtpMailer(settings, password)

@@ -1,0 +1,210 @@
+"""What failover keeps of transformations: counters, tasks that it has not looked at yet, reports.
+
+All of it changes with what it is about: a cycle that flushes counts the flush, a task that ends is
+noted, in one transaction. So whoever dies between two cycles neither repeats nor forgets.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.proto.transformation_states import InputState, TaskState
+
+from .records import AttemptRow
+from .transformations import TransformationMove
+
+# Of a job that failover has killed: its inputs go to another task. They are counted by this word.
+REASSIGNED: Final = "failover: lost too often, its inputs go to another task"
+LOST_TOO_OFTEN: Final = "lost_too_often:"  # so begins the reason of a job that is Held for it
+BACKFILL_MAX: Final = 1_000  # tasks that had ended before failover looked for the first time
+DROPPED_MAX: Final = 1_000  # old reports that go with one call
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    pass
+
+
+class FailoverRow(_Record, frozen=True, kw_only=True):
+    """What failover knows of a transformation since its last cycle."""
+
+    transformation_id: int
+    cycle: int = 0  # cycles in which there was something to keep
+    flushes: int = 0
+    inputs: int = 0  # that it had then
+    judged_from: float = 0.0  # tasks that ended before are not among the following
+    first: tuple[str, ...] = ()  # what its first tasks failed of; empty: they did well
+    last: tuple[str, ...] = ()  # its last ones, the newest last
+    said: tuple[str, ...] = ()  # what stood then, and was told: it is not told again
+
+
+class EndedTask(_Record, frozen=True, kw_only=True):
+    """A task that has ended, and that no cycle has looked at."""
+
+    transformation_id: int
+    task_id: int
+    number: int
+    job_id: int
+    state: TaskState
+    ended_at: float
+    decisions: bytes = b""  # JSON, as noted when it ended
+
+
+class Decided(_Record, frozen=True, kw_only=True):
+    """What was decided about the end of a task."""
+
+    transformation_id: int
+    task_id: int
+    said: bytes  # JSON
+
+
+class HeldTask(_Record, frozen=True, kw_only=True):
+    """A task whose job is Held because its attempts were lost too often."""
+
+    transformation_id: int
+    task_id: int
+    number: int
+    job_id: int
+    inputs: int  # that it has
+    reassigned: int  # how often that input of it was, that was so most often
+
+
+class OddTask(_Record, frozen=True, kw_only=True):
+    """A task that does not agree with its inputs or outputs."""
+
+    transformation_id: int
+    task_id: int
+    number: int
+    job_id: int
+    state: TaskState | None  # None: there is no such task
+    inputs: tuple[tuple[int, int, InputState], ...] = ()  # file, input; that say it is theirs
+    outputs: int = 0  # files that its job has published
+    outputs_gone: int = 0  # of them, Lost or Removed
+
+
+class NewReport(_Record, frozen=True, kw_only=True):
+    cause: str  # a FailureClass, or what was done
+    title: str
+    saved: int
+    for_people: int
+    body: bytes  # JSON of failover.report.Report
+
+
+class CycleKept(_Record, frozen=True, kw_only=True):
+    """What one cycle has decided about one transformation: all of it holds, or nothing."""
+
+    row: FailoverRow  # as it is now; its cycle is one more than that of `was`
+    was: int  # the cycle before
+    seen: tuple[int, ...] = ()  # tasks that were looked at
+    flush: bool = False
+    move: TransformationMove | None = None
+    reports: tuple[NewReport, ...] = ()
+    mail: bool = False  # they are to be mailed
+    at: float = 0.0
+
+
+class ReportRow(_Record, frozen=True, kw_only=True):
+    """A report, with how it stands with its mail."""
+
+    report_id: int
+    transformation_id: int
+    name: str  # of the transformation
+    community: str
+    cycle: int
+    cause: str
+    at: float
+    title: str
+    saved: int
+    for_people: int
+    body: bytes
+    mail_due: float | None = None  # None: it is not to be mailed, or it was
+    mailed_at: float | None = None
+    mail_tries: int = 0
+    mail_why: str = ""  # it was not mailed
+
+
+class ReportSearch(_Record, frozen=True, kw_only=True):
+    """Which reports, the newest first; None: any."""
+
+    community: str | None = None
+    owner_id: int | None = None
+    groups: tuple[str, ...] | None = None
+    transformation_id: int | None = None
+    since: float = 0.0
+    before: int | None = None  # this id
+    limit: int = 100
+
+
+class FailoverStore(Protocol):
+    """The verbs."""
+
+    async def begin_failover(self, transformation_id: int) -> None:
+        """Note ends of its tasks from now on, and the last ones that were; known ones stay."""
+        ...
+
+    async def failover_rows(self, transformation_ids: Sequence[int]) -> dict[int, FailoverRow]: ...
+
+    async def failover_ends(self, transformation_id: int, *, limit: int) -> list[EndedTask]:
+        """Return ends that no cycle has looked at, in order of the task."""
+        ...
+
+    async def unseen_failover(self) -> list[int]:
+        """Return the transformations with ends that no cycle has looked at."""
+        ...
+
+    async def note_decisions(self, decisions: Sequence[Decided]) -> None:
+        """Note what was decided about tasks that end now; it begins failover where it has not.
+
+        The last word on a task holds.
+        """
+        ...
+
+    async def keep_cycle(self, kept: CycleKept) -> list[int] | None:
+        """Write all of it; return the ids of the reports.
+
+        None, and nothing is written: another cycle was kept since `was`, or the transformation
+        does not stand any more where `move` leaves from.
+        """
+        ...
+
+    async def held_tasks(self, transformation_ids: Sequence[int]) -> list[HeldTask]: ...
+
+    async def attempts_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
+        """Return all attempts of some jobs, oldest first; of what is gone nothing."""
+        ...
+
+    # -- tasks that do not agree ----------------------------------------------------------------
+
+    async def note_missed_ends(self) -> int:
+        """Note ends of tasks that nobody was told of; return how many."""
+        ...
+
+    async def odd_inputs(self, transformation_id: int, *, limit: int) -> list[OddTask]:
+        """Return tasks that are over, or not there, while inputs are Assigned to them."""
+        ...
+
+    async def gone_outputs(
+        self, transformation_id: int, *, after: int, limit: int
+    ) -> list[OddTask]:
+        """Return tasks that are Done, from a number on, of whose outputs some are gone."""
+        ...
+
+    # -- reports --------------------------------------------------------------------------------
+
+    async def reports(self, search: ReportSearch) -> list[ReportRow]: ...
+
+    async def report(self, report_id: int) -> ReportRow | None: ...
+
+    async def mails_due(self, now: float, *, limit: int) -> list[ReportRow]:
+        """Return reports whose mail is due, the oldest first."""
+        ...
+
+    async def mailed(self, report_id: int, at: float) -> None: ...
+
+    async def mail_failed(self, report_id: int, *, why: str, due: float | None) -> None:
+        """Note that a mail did not go; `due`: when it is tried again, None: never."""
+        ...
+
+    async def drop_reports(self, before: float) -> int:
+        """Remove old reports, some at a time; return how many."""
+        ...

@@ -1,0 +1,300 @@
+"""The agent of failover on fakes: it flushes, completes, pauses, reassigns and reports."""
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.failover.mails import NotMailed
+from pilotage.central.store.catalogue import ReplicaChange
+from pilotage.central.store.failover import REASSIGNED
+from pilotage.central.store.records import Move
+from pilotage.proto.api_failures import ReportDetail
+from pilotage.proto.catalogue import ReplicaState
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Assignment
+from pilotage.proto.transformation_states import InputState as I
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from tests import virtual
+from tests.fake_pilot import Script
+from tests.fake_store import FakeStore
+from tests.fakes import FakeInstallation
+
+from .test_data_transformations import EVENTS, did, ready, registered, rows, story
+from .test_on_fakes import lasts
+from .test_transformations import added, is_in, said, shown, until
+from .test_transformations_at_random import World
+
+GIVEN: dict[str, Any] = {**EVENTS, "failover": True, "pause_when_failed": 1.0}
+CYCLE_S = 120.0
+
+
+async def reported(world: FakeInstallation) -> list[ReportDetail]:
+    """Return all reports, the oldest first."""
+    service = world.central.services.reports
+    page = await service.reports(
+        world.user(), transformation=None, since=None, before=None, limit=1_000
+    )
+    return [await service.report(world.user(), one.id) for one in reversed(page.reports)]
+
+
+def test_a_last_small_group_is_flushed_then_all_is_completed_and_it_is_told() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 7))
+        one = await added(world, **GIVEN, grouping={"size": 4})
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert view.tasks == {T.DONE: 2}
+        assert view.inputs == {"events": {I.PROCESSED: 6}}
+        (flush,) = await reported(world)
+        assert (flush.view.cause, flush.view.saved, flush.view.for_people) == ("flush", 1, 0)
+        assert flush.text.splitlines()[0] == "t: flushed (rule: flush a last small group)"
+        await registered(world, range(7, 9))
+        await said(world, one, "extend")
+        view = await until(world, one, lambda v: v.tasks == {T.DONE: 3})
+        await until(world, one, is_in(S.COMPLETED))
+
+    story(tell, script=lasts(5.0))
+
+
+def test_who_lets_no_group_go_that_is_not_full_is_not_flushed() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 7))
+        one = await added(world, **GIVEN, grouping={"size": 4, "partial": "never"})
+        await asyncio.sleep(10 * CYCLE_S)
+
+        assert (await shown(world, one)).inputs == {"events": {I.PROCESSED: 4, I.UNUSED: 2}}
+        assert await reported(world) == []
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_wrong_description_pauses_and_who_lets_it_go_on_is_not_paused_again() -> None:
+    broken = [True]
+
+    def script(assignment: Assignment) -> Script:
+        return Script(duration_s=1.0, exit_code=127 if broken[0] else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 41))
+        one = await added(world, **GIVEN, tasks_open_max=2)
+        view = await until(world, one, is_in(S.PAUSED))
+
+        assert view.reason == "failover: wrong from the first tasks on: config"
+        (report,) = await reported(world)
+        assert report.view.cause == "config"
+        assert "transformation paused (rule: wrong from the first tasks on)" in report.text
+        assert report.view.for_people == report.report["attempts"] + 1
+        broken[0] = False
+        await said(world, one, "reset", all=True)
+        await said(world, one, "resume")
+        view = await until(world, one, is_in(S.COMPLETED))
+        assert view.inputs == {"events": {I.PROCESSED: 40}}
+
+    story(tell, script=script)
+
+
+def test_nothing_is_told_while_all_is_quiet_and_each_failure_is_told_once() -> None:
+    failing = {3, 5}
+
+    def script(assignment: Assignment) -> Script:
+        fails = assignment.job in failing
+        return Script(duration_s=70.0, exit_code=2 if fails else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 9))
+        one = await added(world, **GIVEN)
+        await until(world, one, is_in(S.COMPLETED))
+        reports = await reported(world)
+
+        assert sum(one.report["attempts"] for one in reports) == 2
+        assert {one.view.cause for one in reports} == {"payload"}
+        assert sum(one.view.saved for one in reports) == 2
+        assert all("run again (rule: fails by itself)" in one.text for one in reports)
+        await asyncio.sleep(20 * CYCLE_S)
+        assert len(await reported(world)) == len(reports)
+
+    story(tell, script=script)
+
+
+class Held(World):
+    """A world without pilots, in which jobs of tasks are lost too often."""
+
+    async def hold(self) -> int:
+        """Hold what waits, as the central does; return how many."""
+        jobs = self.store._data.jobs.values()  # pyright: ignore[reportPrivateUsage]
+        moves = [
+            Move(
+                job_id=job.job_id, old=JobState.WAITING, new=JobState.HELD, at=self.clock.wall(),
+                event="lost_too_often", who="central", reason="lost_too_often: 5 attempts",
+            )
+            for job in jobs
+            if job.state is JobState.WAITING
+        ]  # fmt: skip
+        await self.store.move(moves)
+        return len(moves)
+
+
+def test_inputs_of_jobs_that_were_lost_too_often_go_to_another_task_twice() -> None:
+    async def whole() -> None:
+        world = Held(1)
+        await world.start()
+        await ready(world)
+        await registered(world, range(1, 3))
+        one = await added(world, **GIVEN, grouping={"size": 2})
+        for _ in range(3):
+            await until(world, one, lambda v: v.tasks.get(T.CREATED) == 1)
+            await asyncio.sleep(5.0)
+            assert await world.hold() == 1
+            await asyncio.sleep(2 * CYCLE_S)
+        await asyncio.sleep(5 * CYCLE_S)
+        view = await shown(world, one)
+
+        assert view.tasks == {T.KILLED: 2, T.CREATED: 1}
+        assert view.inputs == {"events": {I.ASSIGNED: 2}}
+        tasks = await world.central.services.transformations.tasks(
+            world.user(), str(one), states=(T.KILLED,), after=0, limit=10
+        )
+        assert {task.reason for task in tasks.tasks} == {REASSIGNED}
+        causes = [(r.view.cause, r.view.saved, r.view.for_people) for r in await reported(world)]
+        assert causes[-1] == ("give_up", 0, 1), "the third time a person has to look"
+        assert len(causes) == 3
+        await world.kill()
+
+    virtual.run(whole(), limit_s=50_000.0)
+
+
+def test_lost_outputs_of_tasks_are_told_once() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 3))
+        one = await added(world, **GIVEN)
+        await until(world, one, is_in(S.COMPLETED))
+        (task,) = (
+            await world.central.services.transformations.tasks(
+                world.user(), str(one), states=(), after=0, limit=1
+            )
+        ).tasks
+        await registered(world, [90])
+        (made,) = [
+            file
+            for file in world.store._catalogue_data.all()  # pyright: ignore[reportPrivateUsage]
+            if file.did == did(90)
+        ]
+        made.job_id, made.epoch = task.job, 1
+        copy = ReplicaChange(
+            did=did(90), storage="disk", state=ReplicaState.BAD, path=next(iter(made.replicas.values())).path
+        )  # fmt: skip
+        await world.store.change_replicas("ctao", [copy], at=world.clock.wall())
+        await asyncio.sleep(3 * 3_600.0)
+
+        (report,) = await reported(world)
+        assert report.view.cause == "job_failed"
+        assert "task that is Done, while outputs of it are gone" in report.text
+
+    story(tell, script=lasts(5.0))
+
+
+class Postman:
+    """A mail server that is away at first."""
+
+    def __init__(self, away: int) -> None:
+        self.away, self.mails, self.tries = away, list[tuple[str, str, str]](), 0
+
+    async def send(self, *, subject: str, text: str, key: str) -> None:
+        self.tries += 1
+        await asyncio.sleep(1.0)
+        if self.away:
+            self.away -= 1
+            raise NotMailed("connection refused")
+        self.mails.append((subject, text, key))
+
+
+def test_each_report_is_mailed_once_however_long_the_server_is_away() -> None:
+    postman = Postman(away=3)
+
+    async def tell(world: FakeInstallation) -> None:
+        world.mailer = postman
+        await world.kill()
+        await world.start()
+        await ready(world)
+        await registered(world, range(1, 7))
+        one = await added(world, **GIVEN, grouping={"size": 4})
+        await until(world, one, is_in(S.COMPLETED))
+        await asyncio.sleep(3_600.0)
+
+        ((subject, text, key),) = postman.mails
+        assert subject == "[pilotage] t: flushed (rule: flush a last small group)"
+        assert "Saved   1 intervention; none wait for a person" in text
+        assert key.startswith("report-")
+        assert postman.tries == 4
+        (report,) = await reported(world)
+        assert report.view.mail.startswith("20")
+        await world.kill()
+        await world.start()
+        await asyncio.sleep(3_600.0)
+        assert postman.tries == 4
+
+    story(tell, script=lasts(5.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_await_a_cycle_neither_repeats_nor_forgets(seed: int) -> None:
+    campaign(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(0, 1_000, 100))
+def test_killed_at_any_await_in_many_worlds(start: int) -> None:
+    for seed in range(start, start + 100):
+        campaign(seed)
+
+
+def campaign(seed: int) -> None:
+    """One world: tasks fail, groups stay small, and the central is killed while it looks."""
+    chance = random.Random(seed)
+
+    class SlowStore(FakeStore):
+        async def synced(self) -> None:
+            await super().synced()
+            await asyncio.sleep(chance.random() * 2.0)
+
+    def script(assignment: Assignment) -> Script:
+        fails = assignment.job % 3 == 0
+        return Script(duration_s=chance.random() * 60.0, exit_code=4 if fails else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await world.kill()
+        world.settings = msgspec.structs.replace(
+            world.settings,
+            failover=msgspec.structs.replace(world.settings.failover, cycle_s=10.0),
+        )
+        world.store.__class__ = SlowStore
+        await world.start()
+        await ready(world)
+        await registered(world, range(1, 12))
+        one = await added(world, **GIVEN, grouping={"size": 3})
+        for _ in range(25):
+            await asyncio.sleep(chance.random() * 15.0)
+            await world.kill()
+            await world.start()
+        await until(world, one, is_in(S.COMPLETED))
+        await asyncio.sleep(60.0)
+
+        data = world.store._failover_data  # pyright: ignore[reportPrivateUsage]
+        reports = [one.report for one in await reported(world)]
+        failed = [
+            task.row.task_id
+            for task in world.store._transformation_data.tasks.values()  # pyright: ignore[reportPrivateUsage]
+            if task.row.state is T.FAILED
+        ]
+        told = sum(one["attempts"] for one in reports)
+        assert told == len(failed), f"{told} failures were told, and {len(failed)} were"
+        assert data.rows[one].flushes <= 2
+        assert data.rows[one].flushes == sum(one["cause"] == "flush" for one in reports)
+        states = {row.state for row in (await rows(world, one)).values()}
+        assert states <= {I.PROCESSED, I.PROBLEMATIC, I.MAXRESET}
+
+    story(tell, script=script)
