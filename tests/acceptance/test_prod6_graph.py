@@ -8,15 +8,17 @@ file does not read, jobs hang. Periods are a sixtieth of those in use.
 import json
 import random
 import re
+import sqlite3
 import time
 from collections import Counter, defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from pilotage.central.operate.datadir import STORE_FILE
 from pilotage.proto.api_productions import ProductionView
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.production_states import ProductionState
@@ -39,6 +41,19 @@ REFUSED: Final = 3.0  # % of requests to the storage
 LEASE_S: Final = 10.0
 STALL_S: Final = 10
 HANG: Final = ("1100", "1200", "1300")  # jobs whose first attempt does
+
+# How many files of a step were read by how many of its jobs whose files are published.
+TIMES: Final = """
+SELECT times, count(*) FROM (
+    SELECT count(DISTINCT used.job_id) AS times
+      FROM task JOIN job_input AS used USING (job_id)
+      JOIN input ON input.transformation_id = task.transformation_id
+                AND input.file_id = used.file_id AND input.state = 'Processed'
+     WHERE EXISTS (SELECT 1 FROM file WHERE file.job_id = task.job_id)
+     GROUP BY task.transformation_id, used.file_id
+) GROUP BY times
+"""
+PROCESSED: Final = "SELECT count(*) FROM input WHERE state = 'Processed'"
 
 # What goes wrong in the programs, before each does its work.
 FAULTS: Final = f"""
@@ -187,6 +202,7 @@ def _check(story: Story, files: dict[str, FoundFile]) -> None:
     assert set(bad) == {"dl1-gamma-test"}, bad
     assert len(bad["dl1-gamma-test"]) == 1
     assert bad["dl1-gamma-test"][0].endswith(f"{BAD} {InputState.PROBLEMATIC.value}")
+    _check_lineage(story)
     raw = [one for one in files.values() if one.did.endswith(".simtel.zst")]
     assert len(raw) == 2_000
     (irf,) = [one for one in files.values() if one.metadata.get("outputType") == "IRF"]
@@ -198,6 +214,15 @@ def _check(story: Story, files: dict[str, FoundFile]) -> None:
     expected.remove(BAD)
     assert content == expected
     print(json.dumps({step: dict(counts) for step, counts in used.items()}))
+
+
+def _check_lineage(story: Story) -> None:
+    """What is published was made of each processed file once in each step."""
+    path = story.central.data / STORE_FILE
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        times = Counter(dict(store.execute(TIMES).fetchall()))
+        (processed,) = store.execute(PROCESSED).fetchone()
+    assert times == {1: processed}
 
 
 def _check_faults(story: Story) -> None:
