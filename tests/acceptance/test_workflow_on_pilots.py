@@ -1,24 +1,21 @@
-"""A workflow gives the same files on one machine and, as transformations, on pilots."""
+"""A workflow gives the same files on one machine and, as a production, on pilots."""
 
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
+from pilotage.central.cli.prod_files import FromFile
+from pilotage.central.client.flows import Flow as Submittable
 from pilotage.central.workflows.builders import Workflow as Flow
 from pilotage.central.workflows.builders import files, files_like
 from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.to_transformations import (
-    PORT_KEY,
-    obstacles,
-    to_transformations,
-)
+from pilotage.central.workflows.to_transformations import PORT_KEY
+from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation import Grouping
-from pilotage.proto.transformation_states import TransformationState
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..unit.workflows.written_here import run_here
 from .running import ROOT, RunningCentral, eventually, running_central
@@ -33,7 +30,7 @@ echo seen > $1-$2.log
 Metadata = frozenset[tuple[str, Any]]
 
 
-def chain(folder: Path) -> Workflow:
+def chain(folder: Path) -> Flow:
     """Return steps with all that transformations can: conditions, keys, joins, shared files."""
     (folder / "make.sh").write_text(PROGRAM)
     flow = Flow("chain", metadata={"campaign": "A"}, folder=folder)
@@ -78,24 +75,23 @@ def chain(folder: Path) -> Workflow:
         grouping=Grouping(rule="key", keys=("nsb",), size=10),
         outputs={"dim": "dim-*"},
     )
-    return flow.build()
+    return flow
 
 
-def on_pilots(central: RunningCentral, workflow: Workflow, folder: Path) -> None:
-    """Run a workflow as transformations, to their end."""
-    assert obstacles(workflow) == []
-    for name, document in to_transformations(workflow).items():
-        given = [folder / path for path in workflow.steps[name].files]
-        inputs = tuple(central.client.upload(given)) if given else ()
-        job = msgspec.structs.replace(document.job, inputs=inputs)
-        central.client.add_transformation(msgspec.structs.replace(document, job=job))
+def on_pilots(central: RunningCentral, flow: Submittable) -> None:
+    """Run a workflow as a production, to its end."""
+    made = central.client.submit_production(flow)
 
-    def all_completed() -> bool:
-        states = {one.state for one in central.client.transformations()}
-        assert not states & {TransformationState.PAUSED, TransformationState.STOPPED}
-        return states == {TransformationState.COMPLETED}
+    def is_complete() -> bool:
+        view = central.client.production(made.view.id).view
+        assert view.state in (ProductionState.ACTIVE, ProductionState.COMPLETED)
+        assert not any(one.state is TransformationState.PAUSED for one in view.steps), view.steps
+        return view.state is ProductionState.COMPLETED
 
-    eventually(all_completed, what="the end of all transformations", within_s=180.0)
+    eventually(is_complete, what="the end of the production", within_s=180.0)
+    view = central.client.production(made.view.id).view
+    assert view.progress == 1.0
+    assert all(one.tasks_expected == one.tasks[TaskState.DONE] for one in view.steps)
 
 
 def found_on(central: RunningCentral) -> Counter[Metadata]:
@@ -109,13 +105,13 @@ def told(metadata: Mapping[str, Any]) -> Metadata:
 
 @pytest.mark.parametrize("which", ["chain", pytest.param("prod6", marks=pytest.mark.long)], ids=str)
 def test_the_same_files_come_out_here_and_on_pilots(which: str, tmp_path: Path) -> None:
-    beside = tmp_path if which == "chain" else ROOT / "examples" / "prod6"
-    workflow = (
-        chain(tmp_path)
-        if which == "chain"
-        else read_workflow(beside / "prod6.yaml", {"runs": "2"}).workflow
-    )
-    outcome = run_here(workflow, tmp_path, beside=beside)
+    flow: Submittable
+    if which == "chain":
+        flow, workflow = (built := chain(tmp_path)), built.build()
+    else:
+        written = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml", {"runs": "2"})
+        flow, workflow = FromFile(written), written.workflow
+    outcome = run_here(workflow, tmp_path, beside=flow.folder)
     assert outcome.complete, outcome.failures
     expected = Counter(told(one.metadata) for one in outcome.record.files)
     data = tmp_path / "site" / "central" / "storages"
@@ -126,7 +122,7 @@ def test_the_same_files_come_out_here_and_on_pilots(which: str, tmp_path: Path) 
     with running_central(tmp_path / "site") as central:
         for site in ("PIC", "CSCS"):
             central.pilot(site, cores=8, memory_mb=64_000, tags=("processing", "training"))
-        on_pilots(central, workflow, beside)
+        on_pilots(central, flow)
         found = found_on(central)
 
     assert found == expected

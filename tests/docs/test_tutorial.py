@@ -13,6 +13,7 @@ PAGES = (
     "docs/python-api.md",
     "docs/transformations.md",
     "docs/workflows.md",
+    "docs/productions.md",
     "docs/operations/first-steps.md",
     "docs/operations/shares-and-limits.md",
 )
