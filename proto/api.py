@@ -225,6 +225,9 @@ class JobDetail(_Out, frozen=True):
     usage: dict[str, float] = {}
     sealed: bool = False
     attempts: list[AttemptView] = []  # the newest hundred, the oldest of them first
+    transformation: str = ""  # of which it is a task
+    reads: list[str] = []  # files of the catalogue, the first hundred
+    made: list[str] = []  # files that it has published, the first hundred
 
 
 class SummaryBy(str, enum.Enum):

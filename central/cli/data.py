@@ -17,6 +17,7 @@ from pilotage.proto.catalogue import (
     query_of_words,
     value_of_text,
 )
+from pilotage.proto.nearest import unknown
 
 from .data_files import get, put
 from .exit_codes import Exit, UsageError
@@ -211,7 +212,8 @@ def keys(
     known = {kind.value: kind for kind in KeyType}
     for key, word in types.items():
         if word not in known:
-            raise UsageError(f"{key}={word}: a key is a string, a number or a boolean")
+            nearest = unknown(word, known, what="type")
+            raise UsageError(f"{key}={word}: a key is a string, a number or a boolean: {nearest}")
 
     async def work(client: "AsyncClient") -> int:
         if types:

@@ -46,6 +46,7 @@ def history(job: int, /, *, common: Common = COMMON) -> int:
 def _print(found: JobDetail) -> None:
     sections = {
         "": msgspec.to_builtins(found.view),
+        "data.": {"transformation": found.transformation, "reads": found.reads, "made": found.made},
         "job.": msgspec.to_builtins(found.job),
         "used.": {key: value for key, value in found.usage.items() if value},
         "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},

@@ -19,6 +19,7 @@ app = App(name="storage", help="Show storages, and check their files.")
 FolderArgument = Annotated[
     Path | None, Parameter(help="Folder of storages' files; else that of the data directory.")
 ]
+_NONE = "there are no storages: an operator writes a file of each, DATA/storages/NAME.yaml"
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 
@@ -32,7 +33,7 @@ def list_storages(*, common: Common = COMMON) -> int:
             print_json(found)
             return Exit.OK
         rows = [_row(one) for one in found.storages if one.type]
-        print_table(_COLUMNS, rows, empty="there are no storages")
+        print_table(_COLUMNS, rows, empty=_NONE)
         for one in found.storages:
             if one.trouble:
                 note(one.trouble)

@@ -1,7 +1,7 @@
 """What people do with the catalogue: rights, bodies into records, records into what is shown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from pilotage.proto.api_data import (
     ITEMS_MAX,
@@ -37,6 +37,7 @@ from pilotage.proto.api_data import (
 from pilotage.proto.catalogue import (
     Did,
     NotRight,
+    Query,
     check_key,
     check_path,
     checked_metadata,
@@ -76,6 +77,7 @@ class Owners(Protocol):
 
 
 Item = TypeVar("Item")
+DATASETS_COMPARED: Final = 1_000  # with the name of one that is not there
 
 
 class CatalogueService:
@@ -94,6 +96,7 @@ class CatalogueService:
         community = community_of(caller)
         try:
             query = parse_query(asked.query)
+            await self._check_dataset(community, query)
             found = await self._catalogue.find(
                 community,
                 query,
@@ -105,6 +108,15 @@ class CatalogueService:
             raise refused(why) from None
         after = None if found.next is None else f"{found.next.set_id}.{found.next.file_id}"
         return FilePage(files=[self._view(row) for row in found.files], after=after)
+
+    async def _check_dataset(self, community: str, query: Query) -> None:
+        """Raise NotRight for a dataset that is not there: nothing would ever be found."""
+        if query.dataset is None or await self._catalogue.dataset(community, query.dataset):
+            return
+        rows = await self._catalogue.datasets(community, after=None, limit=DATASETS_COMPARED)
+        nearest = unknown(str(query.dataset), [str(row.did) for row in rows], what="dataset")
+        right = f"one that is there: {nearest[:500]}"
+        raise NotRight("query.dataset", str(query.dataset), right)
 
     async def file(self, caller: User, name: str, /) -> FileDetail:
         """Return everything of a file. Raises Refused, NOT_FOUND."""

@@ -1,6 +1,7 @@
 """What people read of jobs. Nothing here changes anything."""
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,8 @@ from .scope import Scope, scope
 from .sealing import sealed
 from .verdicts import brought_result
 from .written import Written
+
+FILES: Final = 100  # of the catalogue that are shown of a job
 
 KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
 _NO_GROUP = ("",)  # for the store, where () is any group
@@ -117,9 +120,21 @@ class Queries:
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
             attempts=attempt_views(attempts),
+            transformation=row.submission_name if await self._is_task(job_id) else "",
+            reads=await self._reads(job_id),
+            made=[str(one.did) for one in await self._store.files_of_jobs([job_id], limit=FILES)],
         )
         opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
+
+    async def _is_task(self, job_id: int) -> bool:
+        return bool(await self._store.tasks_of_jobs([job_id]))
+
+    async def _reads(self, job_id: int) -> list[str]:
+        """Return the first files that a job reads, in its order."""
+        ids = [one.file_id for one in (await self._store.inputs_of_job(job_id))[:FILES]]
+        rows = await self._store.files_by_id(ids) if ids else {}
+        return [str(rows[one].did) for one in ids if one in rows]
 
     async def history(self, caller: Caller, job_id: int) -> History:
         """Return what happened to a job, oldest first."""

@@ -141,7 +141,7 @@ def test_of_many_files_groups_are_kept_and_the_next_look_waits(
         await asyncio.sleep(0.5)
         return plain(asked)
 
-    monkeypatch.setattr(regrouping.asyncio, "to_thread", aside)
+    monkeypatch.setattr("asyncio.to_thread", aside)
     for name in (making, regrouping):
         monkeypatch.setattr(name, "ASIDE_FROM", 3)
     monkeypatch.setattr(making, "TASKS_A_CHUNK_MAX", 2)
@@ -162,6 +162,21 @@ def test_of_many_files_groups_are_kept_and_the_next_look_waits(
         assert max(looks) <= 17 and before <= 3, looks  # 8 tasks, two a chunk
         assert len(looks) - before <= 3, looks
         assert set((await times_done(world, one)).values()) == {1}
+
+    story(tell, script=lasts(1.0))
+
+
+def test_a_job_is_shown_with_its_transformation_and_what_it_reads() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1, 2])
+        one = await added(world, **EVENTS, name="process", grouping={"size": 2})
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
+        (task,) = await world.store.tasks(one, states=(), after=0, limit=9)
+        shown_job = await world.central.services.queries.job(world.user(), task.job_id)
+
+        assert shown_job.transformation == "process"
+        assert shown_job.reads == ["dpps:run1", "dpps:run2"]
+        assert shown_job.made == []
 
     story(tell, script=lasts(1.0))
 

@@ -248,6 +248,16 @@ async def test_files_are_registered_into_own_datasets_alone() -> None:
     assert (words(theirs), words(far)) == ("new", "refused")
 
 
+async def test_a_search_in_a_dataset_that_is_not_there_names_the_nearest() -> None:
+    world = World()
+    await world.service.make_dataset(ADA, DatasetRequest(did="users:good"))
+    assert (await world.service.find(ADA, FindRequest(query={"dataset": "users:good"}))).files == []
+
+    with pytest.raises(Refused, match="did you mean 'users:good'") as refused:
+        await world.service.find(ADA, FindRequest(query={"dataset": "users:god"}))
+    assert refused.value.field == "query.dataset"
+
+
 async def test_pages_follow_each_other_and_a_wrong_place_is_refused() -> None:
     world = World()
     names = [f"users:f{n}" for n in range(7)]
