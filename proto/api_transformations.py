@@ -75,6 +75,8 @@ class TransformationView(_Out, frozen=True):
     derived_from: int | None
     made_at: str
     changed_at: str
+    production: str = ""  # whose step it is; empty: of none
+    step: str = ""
 
 
 class TransformationDetail(_Out, frozen=True):

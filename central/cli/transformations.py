@@ -123,12 +123,15 @@ def list_them(
             print_json(found)
             return Exit.OK
         rows = [
-            (one.id, one.name, _state(one), *_how_far(one), _of_tasks(one.tasks), one.owner)
+            (
+                *(one.id, one.name, _state(one), *_how_far(one), _of_tasks(one.tasks), one.owner),
+                one.production,
+            )
             for one in found
         ]
         columns = (
             *("id#", "name", "state", "processed#", "left#", "put aside#"),
-            *("tasks", "owner"),
+            *("tasks", "owner", "production"),
         )
         print_table(columns, rows, empty="there are no transformations")
         return Exit.OK
@@ -329,6 +332,8 @@ def _print(found: TransformationDetail, common: Common) -> None:
     print_line(f"transformation {one.id}: {one.name} is {_state(one)}")
     if one.title:
         print_line(one.title)
+    if one.production:
+        print_line(f"step {one.step} of production {one.production}")
     if one.reason:
         print_line(f"why: {one.reason}")
     for name, counts in one.inputs.items():

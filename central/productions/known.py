@@ -13,7 +13,8 @@ from ..workflows.plan import Plan, plan
 from .definition import Definition, unpacked
 
 STEPS_MAX: Final = 5_000  # of all productions that are kept
-MEANS_S: Final = 30.0  # for so long what tasks took counts as known
+MEANS_S: Final = 30.0  # for so long what tasks took counts as known …
+UNKNOWN_S: Final = 2.0  # … and as not known
 MEANS_MAX: Final = 20_000
 CHUNK: Final = 100  # transformations of which it is read in one go
 
@@ -43,7 +44,7 @@ class Knowledge:
         self._store, self._clock = store, clock
         self._kept: OrderedDict[int, Known] = OrderedDict()
         self._size = 0
-        self._means: dict[int, tuple[float, TaskMean | None]] = {}
+        self._means: dict[int, tuple[float, TaskMean | None]] = {}  # until when, and what
 
     async def of(self, production_id: int) -> Known:
         """Return what is known of a production that is stored."""
@@ -79,15 +80,15 @@ class Knowledge:
         """Return what tasks take, as it was not long ago; those of which nothing is known not."""
         now = self._clock.monotonic()
         old = [
-            one
-            for one in transformation_ids
-            if one not in self._means or self._means[one][0] < now - MEANS_S
+            one for one in transformation_ids if one not in self._means or self._means[one][0] < now
         ]
         if len(self._means) + len(old) > MEANS_MAX:
             self._means.clear()
         for start in range(0, len(old), CHUNK):
             some = old[start : start + CHUNK]
             found = await self._store.task_means(some)
-            self._means.update({one: (now, found.get(one)) for one in some})
+            for one in some:
+                until = now + (MEANS_S if one in found else UNKNOWN_S)
+                self._means[one] = (until, found.get(one))
         known = ((one, self._means.get(one, (0.0, None))[1]) for one in transformation_ids)
         return {one: mean for one, mean in known if mean is not None}

@@ -41,6 +41,7 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store import transformations as stored
 from ..store.catalogue import CatalogueStore
+from ..store.productions import StepName
 from ..store.protocol import Store
 from .engine import Engine
 from .files import file_of
@@ -223,7 +224,11 @@ class TransformationService:
         )
         mine = [row for row in rows if self._covers(caller, row, Action.TRANSFORMATION_READ)]
         counts = await self._store.transformation_counts([row.transformation_id for row in mine])
-        views = [self._view(row, counts[row.transformation_id]) for row in mine]
+        steps = await self._store.steps_of([row.transformation_id for row in mine])
+        views = [
+            self._view(row, counts[row.transformation_id], steps.get(row.transformation_id))
+            for row in mine
+        ]
         last = rows[-1].transformation_id if len(rows) == limit else None
         return TransformationPage(transformations=views, after=last)
 
@@ -380,16 +385,18 @@ class TransformationService:
         )
 
     async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
-        counts = await self._store.transformation_counts([row.transformation_id])
+        one = row.transformation_id
+        counts = await self._store.transformation_counts([one])
+        steps = await self._store.steps_of([one])
         return TransformationDetail(
-            view=self._view(row, counts[row.transformation_id]),
+            view=self._view(row, counts[one], steps.get(one)),
             document=msgspec.json.decode(row.doc),
             scouts=msgspec.json.decode(row.scouted) if row.scouted else None,
         )
 
     def _view(
-        self, row: stored.TransformationRow, counts: stored.Counts
-    ) -> TransformationView:  # fmt: skip
+        self, row: stored.TransformationRow, counts: stored.Counts, step: StepName | None
+    ) -> TransformationView:
         doc = document(row)
         inputs: dict[str, dict[InputState, int]] = {spec.name: {} for spec in doc.inputs}
         for (number, state), files in sorted(counts.inputs.items(), key=_order):
@@ -418,6 +425,8 @@ class TransformationService:
             derived_from=row.parent_id,
             made_at=shown(row.made_at),
             changed_at=shown(row.changed_at),
+            production=step.production if step is not None else "",
+            step=step.step if step is not None else "",
         )
 
 

@@ -466,7 +466,7 @@ def test_a_store_that_fails_at_any_write_leaves_all_of_it_or_nothing() -> None:
                 await submitted(world, name=f"p{allowed}", start=False)
             except OSError:
                 pass
-            del store.begin_write  # type: ignore[attr-defined]
+            del store.begin_write
         kept = await store.productions(None, states=(), after=0, limit=100)
         rows = await store.transformations(None, states=(), after=0, limit=100)
 

@@ -96,6 +96,13 @@ SELECT t.transformation_id, count(*), avg((a.usage::json ->> 'wall_s')::float8),
  WHERE t.state = 'Done' AND a.usage IS NOT NULL
  GROUP BY t.transformation_id;
 
+-- name: files_made
+SELECT count(*), coalesce(sum(f.bytes), 0)::bigint
+  FROM json_array_elements_text(:transformations::json) AS w(value)
+  JOIN task AS t ON t.transformation_id = w.value::bigint
+  JOIN file AS f ON f.job_id = t.job_id
+ WHERE f.state = 'Available';
+
 -- name: insert_sample
 INSERT INTO production_sample (production_id, at, progress, tasks_done)
 VALUES (:production_id, :at, :progress, :tasks_done)
