@@ -19,6 +19,7 @@ from .prod_files import (
     need_catalogue,
     read_file,
     steps_in_words,
+    with_lines,
 )
 from .prod_plan import print_plan, print_preview
 from .prod_words import next_command, state_in_words
@@ -107,9 +108,10 @@ def submit(
     flow.production()  # what is wrong is told before anything travels
 
     async def work(client: "AsyncClient") -> int:
-        made = await client.submit_production(
-            flow, name=name, priority=priority, start=not no_start
-        )
+        with with_lines(written):
+            made = await client.submit_production(
+                flow, name=name, priority=priority, start=not no_start
+            )
         if common.json:
             print_json(made)
             return Exit.OK
@@ -132,7 +134,9 @@ def _preview(written: "Written", name: str, priority: int | None, common: Common
         return _plan_here(written, None, common)
 
     async def work(client: "AsyncClient") -> int:
-        found = await client.preview_production(FromFile(written), name=name, priority=priority)
+        flow = FromFile(written)
+        with with_lines(written):
+            found = await client.preview_production(flow, name=name, priority=priority)
         print_preview(found, json=common.json)
         return Exit.OK
 

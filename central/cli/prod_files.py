@@ -10,7 +10,9 @@ from cyclopts import Parameter
 
 from pilotage.proto.api_productions import NewProduction
 from pilotage.proto.api_productions import Written as Text
+from pilotage.proto.strict_yaml import line_of
 
+from ..client.errors import Refused
 from .exit_codes import UsageError
 from .present import note, number
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..workflows.flow import File
     from ..workflows.written import Written
 
+_STEPS = "workflow.steps."
 SetOption = Annotated[
     tuple[str, ...], Parameter(name="--set", help="NAME=VALUE: a parameter of the workflow.")
 ]
@@ -54,6 +57,22 @@ class FromFile:
             workflow=self.written.workflow,
             written=Text(file=Path(text.where).name, form=form, text=text.content),
         )
+
+
+@contextlib.contextmanager
+def with_lines(written: "Written") -> Generator[None]:
+    """Tell what a central refuses of a step with the line of the file at which that stands."""
+    try:
+        yield
+    except Refused as why:
+        name = why.field.removeprefix(_STEPS).partition(".")[0]
+        if not why.field.startswith(_STEPS) or name not in written.places:
+            raise
+        inside = tuple(why.field.removeprefix(f"{_STEPS}{name}").split(".")[1:])
+        number = line_of(written.text.content, (*written.places[name], *inside))
+        message = why.message.replace(": document.", ": ", 1)
+        said = f"{written.text.where}:{number}: {message}"
+        raise type(why)(why.code, said, "", why.status) from None
 
 
 def obstacles_of(written: "Written") -> "Sequence[Fault]":

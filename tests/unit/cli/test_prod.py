@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.cli.main import run
+from pilotage.central.cli.prod_files import read_file, with_lines
+from pilotage.central.client.errors import Refused
+from pilotage.proto.problems import Code
 
 FLOW = """
 workflow: demo
@@ -191,3 +194,23 @@ def test_element_types_of_a_community_come_by_option_or_environment(
     monkeypatch.setenv("PILOTAGE_ELEMENT_TYPES", "our types")
     assert run(["prod", "submit", "demo.yaml", "--local"]) == 0
     assert (flow.parent / "demo.run/Step1_Painting/1/a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("workflow.steps.join", "demo.yaml:6: no"),
+        ("workflow.steps.join.inputs.i", "demo.yaml:6: no"),
+        ("workflow.steps.make.job", "demo.yaml:5: no"),
+        ("workflow.steps.other", "no"),
+        ("name", "no"),
+    ],
+)
+def test_what_a_central_refuses_of_a_step_is_told_with_its_line(
+    field: str, said: str, flow: Path
+) -> None:
+    written = read_file(Path("demo.yaml"), (), ())
+
+    with pytest.raises(Refused) as found, with_lines(written):
+        raise Refused(Code.INVALID, "no", field, 422)
+    assert found.value.message == said
