@@ -17,6 +17,7 @@ from pilotage.proto.job import (
     Need,
     Preference,
 )
+from pilotage.proto.strict_yaml import NotYaml, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
 from ..client.files import LocalFile
@@ -69,6 +70,18 @@ class JobOptions:
         tuple[Path, ...], Parameter(help="File or folder to lay into its folder; repeatable.")
     ] = ()
     output: Annotated[tuple[str, ...], Parameter(help="Files to keep, as a glob; repeatable.")] = ()
+    data_input: Annotated[
+        tuple[str, ...],
+        Parameter(help="File or dataset of the catalogue that it reads; repeatable."),
+    ] = ()
+    data_query: Annotated[
+        tuple[str, ...],
+        Parameter(help="What files it reads must be like: '{run: {\">=\": 5}}'; repeatable."),
+    ] = ()
+    data_output: Annotated[
+        tuple[str, ...],
+        Parameter(help="Files to store and publish, PATTERN or PATTERN=NAME; repeatable."),
+    ] = ()
     image: Annotated[str, Parameter(help="Container image that it runs in: a path on nodes.")] = ""
     software: Annotated[
         tuple[str, ...],
@@ -124,6 +137,7 @@ _OPTION_OF = {
     "modules": "--module",
 }
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
+_OPTION_OF_DATA = {"did": "--data-input", "query": "--data-query", "pattern": "--data-output"}
 _FIELD_OF: Final = {
     "cores_min": "cores",
     "gpus_min": "gpus",
@@ -154,6 +168,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         "queue_s": options.queue_s,
         "needs": [need],
         "preference": _preference(options),
+        "data": _data(options),
     }
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
@@ -167,6 +182,26 @@ def refuse_with_file(options: JobOptions) -> None:
         if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
             option = "--" + one.name.replace("_", "-")
             raise UsageError(f"{option} is for a command after `--`; write it into the job file")
+
+
+def _data(options: JobOptions) -> dict[str, Any] | None:
+    """Return what the job reads and writes on storages, as a job file says it."""
+    inputs: list[dict[str, Any]] = [{"did": did} for did in options.data_input]
+    for text in options.data_query:
+        try:
+            query = load_strictly(text)
+        except NotYaml as why:
+            raise UsageError(f"--data-query {text!r}: {why.why}") from None
+        if not isinstance(query, dict) or not query:
+            raise UsageError(f"--data-query {text!r}: expected a mapping, as {{particle: gamma}}")
+        inputs.append({"query": query})
+    outputs: list[dict[str, str]] = []
+    for text in options.data_output:
+        pattern, sign, name = text.partition("=")
+        if not pattern or (sign and not name):
+            raise UsageError(f"--data-output {text!r}: expected PATTERN or PATTERN=NAME")
+        outputs.append({"pattern": pattern, **({"name": name} if name else {})})
+    return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
 
 
 def _preference(options: JobOptions) -> dict[str, Any] | None:
@@ -205,6 +240,8 @@ def option_of(path: str) -> str:
     """Return the option that stands for a part of a request, empty where there is none."""
     words = [step for step in steps(path) if not step.isdigit()]
     field = next((step for step in reversed(words) if step != "..."), "")
+    if "data" in words:
+        return _OPTION_OF_DATA.get(field, "--data-output" if "outputs" in words else "--data-input")
     if "environment" in words:
         return _OPTION_OF["environment"]
     if "preference" in words and field in _OPTION_OF_PREFERENCE:

@@ -3,12 +3,13 @@
 from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
 from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
 from pilotage.central.cli.submit import parse_array
-from pilotage.proto.job import JobLimits, Need, Preference
+from pilotage.proto.job import JobData, JobLimits, Need, Preference
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
     "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
@@ -37,8 +38,34 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
         "--preferred-for-s: expected a whole number from 0 to 604800, found -1",
     ),
     "preferred where": (JobOptions(preferred_for_s=60), "--preferred-for-s: say where"),
+    "query": (JobOptions(data_query=("run",)), "--data-query 'run': expected a mapping"),
+    "no yaml": (JobOptions(data_query=("{a",)), "--data-query '{a': "),
+    "no name": (JobOptions(data_output=("x=",)), "--data-output 'x=': expected PATTERN"),
+    "did": (JobOptions(data_input=("a" * 700,)), "--data-input: expected"),
+    "name": (JobOptions(data_output=(f"x={'n' * 600}",)), "--data-output: expected"),
     "input": (JobOptions(input=(Path("nowhere/absent"),)), "there is no such file"),
 }
+
+
+def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
+    options = JobOptions(
+        data_input=("ctao:a", "ctao:set"),
+        data_query=('{particle: gamma, run: {">=": 5}}',),
+        data_output=("*.h5", "log=logs/{job}.txt"),
+    )
+    data = {
+        "inputs": [
+            {"did": "ctao:a"},
+            {"did": "ctao:set"},
+            {"query": {"particle": "gamma", "run": {">=": 5}}},
+        ],
+        "outputs": [{"pattern": "*.h5"}, {"pattern": "log", "name": "logs/{job}.txt"}],
+    }
+
+    assert draft_of(options, ("run",)).job.data == msgspec.convert(data, JobData)
+    assert draft_of(JobOptions(), ("run",)).job.data is None
+    with pytest.raises(UsageError, match="--data-input is for a command"):
+        refuse_with_file(JobOptions(data_input=("ctao:a",)))
 
 
 def test_options_become_a_job(tmp_path: Path) -> None:
