@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
@@ -142,7 +143,7 @@ def parse_query(query: bytes, kind: type[Q]) -> Q:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError as why:
         raise Refused(Code.MALFORMED, f"the query cannot be read: {why}") from None
-    many = {one.encode_name for one in msgspec.structs.fields(kind) if _is_list(one)}
+    many = _lists_of(kind)
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in many:
@@ -158,6 +159,12 @@ def parse_query(query: bytes, kind: type[Q]) -> Q:
         raise Refused(
             refused.code, refused.message.removeprefix("$."), field=refused.field.removeprefix("$.")
         ) from None
+
+
+@cache
+def _lists_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the words of a query that may be repeated: to read the fields takes long."""
+    return frozenset(one.encode_name for one in msgspec.structs.fields(kind) if _is_list(one))
 
 
 def _is_list(one: msgspec.structs.FieldInfo) -> bool:
