@@ -1,6 +1,8 @@
 """Jobs that read and write data: real central, pilots at two sites, an HTTP server and folders."""
 
 import asyncio
+import json
+import re
 import signal
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -339,6 +341,33 @@ def test_people_store_and_fetch_files(rig: Rig, tmp_path: Path) -> None:
 
     stored[0].write_bytes(b"rotten")
     with_client(lambda client: _gets(client, tmp_path, bad=served[0]))
+
+
+def test_options_say_what_a_job_reads_and_makes_and_show_names_it(shared: Rig) -> None:
+    make, need = "echo photons > out.txt", ("--memory-mb", "100", "--wall-s", "600")
+    shared.central.type(
+        *(
+            "submit",
+            "--wait",
+            "--data-output",
+            "*.txt=options/{file}",
+            *need,
+            "--",
+            "sh",
+            "-c",
+            make,
+        )
+    )
+    said = shared.central.type(
+        *("submit", "--wait", "--json", "--data-input", "users:options/out.txt", *need),
+        *("--", "cat", "{inputs}"),
+    )
+    read = int(json.loads(said.splitlines()[0])["ids"][0]["first"])
+    made = int(shared.client.file("users:options/out.txt").file.job or 0)
+
+    assert shared.text(read) == "photons\n"
+    assert re.search(r"data.reads +.*users:options/out.txt", shared.central.type("show", str(read)))
+    assert re.search(r"data.made +.*users:options/out.txt", shared.central.type("show", str(made)))
 
 
 def test_data_that_cannot_be_are_refused_by_name(shared: Rig) -> None:
