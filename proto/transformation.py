@@ -9,10 +9,12 @@ from .job import Count, Job, Word
 from .patterns import whole
 
 TASKS_MAX: Final = 10_000_000  # of one transformation
+ROWS_MAX: Final = 10_000  # values of tasks
 GROUP_MAX: Final = 10_000  # files of one task
 SPREAD_OF: Final = 100  # the last tasks of which a brake counts those that failed
 JUDGED_FROM: Final = 10  # a brake says nothing of fewer tasks
 
+Row = dict[str, str | int | float | bool]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
 InputName = Annotated[str, Meta(pattern=whole("[A-Za-z_][A-Za-z0-9_]*"), max_length=64)]
 
@@ -71,14 +73,15 @@ class Transformation(
     """A template, and which files or how many tasks make jobs of it.
 
     In the template `{task}` is the number of the task, from 1 on, `{transformation}` the id, and
-    `{KEY}` what all files of the group have as that metadata. An argument that is `{inputs}` alone
-    becomes one argument for each input file. `{{` and `}}` stand for braces.
+    `{KEY}` what all files of the group have as that metadata, or the task's row. An argument that
+    is `{inputs}` alone becomes one argument for each input file. `{{` and `}}` stand for braces.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     title: Annotated[str, Meta(max_length=1024)] = ""
     inputs: Annotated[tuple[InputSpec, ...], Meta(max_length=8)] = ()
     tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # without inputs: how many
+    rows: Annotated[tuple[Row, ...], Meta(max_length=ROWS_MAX)] = ()  # values of each task
     grouping: Grouping = Grouping()
     job: Job
     outputs_dataset: Annotated[str, Meta(max_length=600)] = ""  # GROUP:transformation-ID if empty

@@ -60,6 +60,7 @@ class Template:
         Raises Refused where what is filled in makes something else of it, as a name too long.
         Of the files that it gets it says what they meet; which they are is written beside it.
         """
+        metadata = {**metadata, **self._row(number)}
         absent = self.names - OURS - metadata.keys()
         if absent:
             raise LookupError(
@@ -71,6 +72,15 @@ class Template:
                 self._same = _readable(self._made({}, number, transformation_id))
             return self._same
         return _readable(self._made(metadata, number, transformation_id))
+
+    def _row(self, number: int) -> Values:
+        """Return the values of a task, from 1 on. Raises LookupError where there are none."""
+        rows = self._doc.rows
+        if not rows:
+            return {}
+        if number > len(rows):
+            raise LookupError(f"there are rows of values for {len(rows)} tasks, none for {number}")
+        return rows[number - 1]
 
     def _made(self, metadata: Values, number: int, transformation_id: int) -> Job:
         job = self._job
@@ -148,7 +158,8 @@ def checked(doc: Transformation, outputs: str = "a:b") -> Template:
         raise Refused(Code.INVALID, str(why), field=why.field) from None
     template = Template(doc, outputs)
     if not doc.inputs:
-        _check_known(template.names - OURS, "job")
+        alike = set(doc.rows[0]).intersection(*doc.rows) if doc.rows else set[str]()
+        _check_known(template.names - OURS - alike, "job")
     return template
 
 
@@ -181,6 +192,9 @@ def _check_inputs(doc: Transformation) -> None:
     if bool(doc.inputs) == bool(doc.tasks):
         why = "tasks: give either inputs, or how many tasks there are"
         raise Refused(Code.INVALID, why, field="tasks")
+    if doc.rows and len(doc.rows) != doc.tasks:
+        why = f"rows: there are {len(doc.rows)}, expected one for each of {doc.tasks} tasks"
+        raise Refused(Code.INVALID, why, field="rows")
     if doc.inputs and not once:
         raise Refused(Code.INVALID, "inputs: one of them must be used once", field="inputs")
     names = [one.name for one in doc.inputs]

@@ -6,6 +6,7 @@ conditions of a child are thus always a part of what its parent's files have.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice, product
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -14,7 +15,7 @@ from pilotage.proto.catalogue import Value, parse_query
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.storages import INPUTS_WORD
 from pilotage.proto.strict_yaml import Place
-from pilotage.proto.transformation import Grouping, InputSpec, Transformation
+from pilotage.proto.transformation import ROWS_MAX, Grouping, InputSpec, Transformation
 from pilotage.proto.workflow import (
     ALL,
     Source,
@@ -80,14 +81,53 @@ def _of_tasks(
 ) -> Iterator[tuple[Place, str]]:
     """Yield why the tasks of a step cannot be made on pilots."""
     ports = _file_ports(workflow, step)
-    values = [port for port in step.scatter if port not in ports]
-    if values or len(step.scatter) > 1:
-        what = f"the values of {values[0]}" if values else " and ".join(step.scatter)
+    is_each_file = len(step.scatter) == 1 and set(step.scatter) <= set(ports)
+    if step.scatter and ports and not is_each_file:
+        what = f"{' and '.join(step.scatter)}, beside files of {ports[0]},"
         yield ("scatter",), f"a task for each of {what} {ALONE}: write the step with `for`"
+    elif step.scatter and not ports and not _is_fed(step):
+        yield from _of_rows(workflow, step)
     if step.tasks > 1 and ports:
         why = f"{step.tasks} tasks that each take all files of {ports[0]}, {ALONE}"
         yield ("tasks",), why
     yield from _of_when(workflow, name, step, table)
+
+
+def _is_fed(step: Step) -> bool:
+    """Whether values come from other steps, which is told of apart."""
+    return any(given.sources for given in step.inputs.values())
+
+
+def _of_rows(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
+    """Yield why the values of tasks cannot be written out."""
+    if any(not isinstance(one, (str, int, float)) for row in _raw(workflow, step) for one in row):
+        yield ("scatter",), f"a task for each of values that are no texts or numbers {ALONE}"
+        return
+    count = len(_rows(workflow, step))
+    if not count or count > ROWS_MAX:
+        yield ("scatter",), f"expected from 1 to {ROWS_MAX} tasks, found {count}"
+    elif step.when and b"{task}" in msgspec.json.encode(step.job):
+        yield ("when",), f"beside {{task}} in the job {ALONE}: the numbers would be others"
+
+
+def _raw(workflow: Workflow, step: Step) -> Iterator[tuple[Any, ...]]:
+    """Yield the elements of each task of a step that scatters over given values."""
+    lists = [_value(workflow, step.inputs[port]) or () for port in step.scatter]
+    every = zip(*lists, strict=False) if step.scatter_method == "dot" else product(*lists)
+    yield from islice(every, ROWS_MAX + 1)
+
+
+def _rows(workflow: Workflow, step: Step) -> tuple[dict[str, Any], ...]:
+    """Return the values of each task; those that do not meet `when` are left out."""
+    if not step.scatter or _file_ports(workflow, step):
+        return ()
+    rows = [dict(zip(step.scatter, row, strict=True)) for row in _raw(workflow, step)]
+    return tuple(row for row in rows if parse_query(_scattered(step)).meets(row))
+
+
+def _scattered(step: Step) -> dict[str, Any]:
+    """Return the conditions on values that are scattered."""
+    return {key: clause for key, clause in step.when.items() if key in step.scatter}
 
 
 def _of_when(
@@ -96,6 +136,8 @@ def _of_when(
     """Yield which conditions can neither be judged now nor be asked of files."""
     for key, clause in step.when.items():
         at = ("when", key)
+        if key in step.scatter and not _file_ports(workflow, step):
+            continue  # it is met, or left out
         given = step.inputs.get(key)
         if given is not None and not graph.brings_files(workflow, given):
             value = _value(workflow, given)
@@ -126,12 +168,13 @@ def title_of(workflow: Workflow, step: str) -> str:
 
 def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
     step = workflow.steps[name]
-    inputs = tuple(_inputs(workflow, step))
+    inputs, rows = tuple(_inputs(workflow, step)), _rows(workflow, step)
     return Transformation(
         name=title_of(workflow, name),
         title=step.title,
         inputs=inputs,
-        tasks=0 if inputs else max(1, step.tasks),
+        tasks=0 if inputs else len(rows) or max(1, step.tasks),
+        rows=rows,
         grouping=_grouping(workflow, step),
         job=_job(workflow, name, step),
         metadata=_metadata(workflow, name, step, table),
@@ -158,7 +201,7 @@ def _job(workflow: Workflow, name: str, step: Step) -> Job:
     values: dict[str, Any] = {
         port: _value(workflow, given)
         for port, given in step.inputs.items()
-        if given.has_value or given.parameter
+        if (given.has_value or given.parameter) and port not in step.scatter
     }
     if len(ports) == 1:
         values[ports[0]] = INPUTS_WORD

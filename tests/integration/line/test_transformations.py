@@ -81,6 +81,25 @@ def test_tasks_without_inputs_run_once_each_and_it_completes() -> None:
     story(tell, script=lasts(30.0))
 
 
+def test_each_task_has_the_values_of_its_row_and_one_without_pauses_it() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        job = {"command": ["run", "{word}", "{n}"]}
+        rows = [{"word": "a", "n": 1}, {"word": "b", "n": 2.5}]
+        one = await added(world, tasks=2, rows=rows, job=job)
+        await until(world, one, is_in(S.COMPLETED))
+        jobs = await world.store.bodies([1, 2])
+        await said(world, one, "extend", tasks=3, was=2)
+        view = await until(world, one, is_in(S.PAUSED))
+
+        commands = [msgspec.json.decode(jobs[job].body)["command"] for job in (1, 2)]
+        assert commands == [["run", "a", "1"], ["run", "b", "2.5"]]
+        assert view.reason == "there are rows of values for 2 tasks, none for 3"
+        with pytest.raises(Refused, match="rows: there are 2, expected one for each of 3 tasks"):
+            await added(world, name="other", tasks=3, rows=rows, job=job)
+
+    story(tell, script=lasts(30.0))
+
+
 def test_more_tasks_are_asked_for_once_however_often_it_is_said() -> None:
     async def tell(world: FakeInstallation) -> None:
         one = await added(world, tasks=2)

@@ -3,8 +3,11 @@
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
+from pilotage.central.transformations.jobs_of import checked
 from pilotage.central.workflows import draw, graph
-from pilotage.central.workflows.flow import Counts, File
+from pilotage.central.workflows.flow import Counts, File, Flow
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.to_transformations import obstacles, to_transformations
 from pilotage.proto.catalogue import parse_query
@@ -123,7 +126,10 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
         workflow: w
         parameters: {words: [a, b]}
         steps:
-          a: {inputs: {w: {parameter: words}}, scatter: w, job: {command: ["{w}"]}, outputs: {v: {value: v}}}
+          a: {inputs: {w: {parameter: words}, o: c.o}, scatter: w, gather: o, job: {command: ["{w}"]}, outputs: {v: {value: v}}}
+          k: {inputs: {w: {parameter: words}}, scatter: w, when: {w: a}, job: {command: ["{w}{task}"]}}
+          l: {inputs: {w: {value: [[1]]}}, scatter: w, job: {command: ["{w}"]}}
+          n: {inputs: {w: {parameter: words}}, scatter: w, when: {w: z}, job: {command: ["{w}"]}}
           b: {inputs: {v: a.v}, gather: v, job: {command: ["{v}"]}}
           c: {job: {command: [x]}, outputs: {o: "*", p: "*"}}
           d: {inputs: {o: c.o, p: {from: c.p, use: shared}}, job: {command: [x, "{o}"]}}
@@ -148,11 +154,14 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
         "h": ("when", "w"),
         "i": ("when", "task"),
         "j": ("scatter",),
+        "k": ("when",),
+        "l": ("scatter",),
+        "n": ("scatter",),
     }
     said = [str(one) for one in faults]
     assert said[0] == (
-        "step a: scatter: a task for each of the values of w works only in a run on one machine: "
-        "write the step with `for`"
+        "step a: scatter: a task for each of w, beside files of o, works only in a run on one "
+        "machine: write the step with `for`"
     )
     assert "step d: job.command[1]: {o} works only in a run on one machine: say {inputs} alone; "\
         "the files of each port lie in a folder of its name: o/" in said  # fmt: skip
@@ -279,3 +288,39 @@ def test_forty_eight_steps_are_legible() -> None:
     for i, (x, y) in enumerate(corners):
         for other_x, other_y in corners[:i]:
             assert abs(x - other_x) >= draw.WIDTH or abs(y - other_y) >= draw.HEIGHT
+
+
+@pytest.mark.parametrize("method", ["dot", "cross"])
+@pytest.mark.parametrize("when", ["{}", "{x: {'<': 20}}", "{y: b, z: 3}"])
+def test_tasks_of_given_values_are_those_of_a_run_here(
+    method: str, when: str, tmp_path: Path
+) -> None:
+    text = f"""
+        workflow: w
+        parameters: {{x: [10, 15, 20]}}
+        steps:
+          a:
+            inputs: {{x: {{parameter: x}}, y: {{value: [a, b]}}, z: {{value: 3}}}}
+            scatter: [x, y]
+            scatter_method: {method}
+            when: {when}
+            job: {{command: [run, "{{x}}", "-{{y}}", "{{z}}"]}}
+            metadata: {{energy: "{{x}}"}}
+            outputs: {{o: "*"}}
+    """
+    definition = workflow(tmp_path, text)
+    assert obstacles(definition) == []
+    document = to_transformations(definition)["a"]
+    template = checked(document)
+    jobs = [
+        template.job(transformation_id=1, number=n + 1, metadata={}) for n in range(document.tasks)
+    ]
+
+    here = [(one.values["x"], one.values["y"]) for one in Flow(definition).begin()]
+    assert here and [one.command for one in jobs] == [
+        ("run", str(x), f"-{y}", "3") for x, y in here
+    ]
+    data = [one.data for one in jobs]
+    assert [one and one.outputs[0].metadata["energy"] for one in data] == [x for x, _ in here]
+    with pytest.raises(LookupError, match="rows of values for"):
+        template.job(transformation_id=1, number=document.tasks + 1, metadata={})
