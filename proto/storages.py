@@ -65,7 +65,9 @@ class DataRule:
 class DataBody:
     """Files of one attempt on storages."""
 
-    folder: str = ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it, on each storage
+    folder: str = (
+        ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it
+    )
     inputs: tuple[DataFile, ...] = ()
     outputs: tuple[DataRule, ...] = ()
 
