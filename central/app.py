@@ -77,14 +77,14 @@ from .jobs.watch import Watch
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
 from .ports import Blobs, Bus, Clock, Randomness
-from .productions.joined import productions
+from .productions.joined import Productions, productions
 from .productions.watching import Watching
 from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
 from .store.errors import StoreError
 from .store.protocol import Store
 from .transformations.engine import Engine
-from .transformations.joined import transformations
+from .transformations.joined import Transformations, transformations
 
 TERM = 1  # one leader on SQLite: whoever holds the data directory's lock
 STOP_S = 5.0  # what is still written at the end may take so long
@@ -213,16 +213,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         log=log,
     )
     about_failures = _failover(world, settings, memory, rules, made.engine, control)
-    flows = productions(
-        store=store,
-        made=made,
-        owners=memory.owners,
-        act=control.act,
-        check_rules=rules_for,
-        version=__version__,
-        clock=clock,
-        log=log,
-    )
+    flows = _productions(world, memory, made, control)
     services = Services(
         submissions=submissions,
         queries=queries,
@@ -282,6 +273,22 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _productions(
+    world: World, memory: Memory, made: Transformations, control: Control
+) -> Productions:
+    """Return what runs productions."""
+    return productions(
+        store=world.store,
+        made=made,
+        owners=memory.owners,
+        act=control.act,
+        check_rules=rules_for,
+        version=__version__,
+        clock=world.clock,
+        log=world.log,
     )
 
 

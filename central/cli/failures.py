@@ -1,8 +1,8 @@
-"""`pilotage failures`: what attempts failed of, counted by class and site."""
+"""`pilotage failures …`: what attempts failed of, what was done about it, and by which rules."""
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from pilotage.proto.api_failures import FailureLine
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 NOTHING = "no attempt has failed since then: they are counted within ten seconds"
 _COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
 
+app = App(name="failures", help="Show what attempts failed of, by class and site.")
+app.command(f"{__package__}.failure_reports:reports", name="reports")
+app.command(f"{__package__}.failure_reports:report", name="report")
+app.command(f"{__package__}.failure_rules:app", name="rules")
 
+
+@app.default
 def failures(
     *,
     site: Annotated[str, Parameter(help="Only at this site.")] = "",

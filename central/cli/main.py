@@ -30,7 +30,7 @@ COMMANDS = (
     ("summary", "status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
     ("series", "series:series", _JOBS, "Show how much waited, ran and ended, over time."),
     ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),
-    ("failures", "failures:failures", _JOBS, "Show what attempts failed of, by class and site."),
+    ("failures", "failures:app", _JOBS, "Show what attempts failed of, by class and site."),
     ("wait", "follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "follow:watch", _JOBS, "Watch jobs live, by site."),
     ("logs", "logs:logs", _JOBS, "Print what a job wrote."),

@@ -329,9 +329,9 @@ def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptR
             found = classify(evidence_of(attempt)) if attempt.ended_at is not None else None
             if found is None:
                 continue
-            decisions = (
-                _decisions(end.decisions or b"[]") if number == len(several) else (_RAN_AGAIN,)
-            )
+            decisions: tuple[Decision, ...] = (_RAN_AGAIN,)
+            if number == len(several):
+                decisions = _decisions(end.decisions) if end.decisions else (_NOBODY,)
             made.append(
                 Case(
                     transformation=end.transformation_id,
@@ -345,6 +345,7 @@ def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptR
 
 
 _RAN_AGAIN: Final = Decision(rule="the job's own", do=Do.RETRY)
+_NOBODY: Final = Decision(rule="", do=Do.GIVE_UP)  # it had no inputs that could be tried again
 
 
 def _held_cases(

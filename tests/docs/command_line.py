@@ -106,7 +106,8 @@ def commands() -> list[str]:
 def _typed(app: App, title: str) -> list[str]:
     """Return a command, or those that it is the first words of."""
     verbs = _verbs(app)
-    return [one for verb in verbs for one in _typed(app[verb], f"{title} {verb}")] or [title]
+    own = [] if verbs and app.default_command is None else [title]
+    return [*own, *(one for verb in verbs for one in _typed(app[verb], f"{title} {verb}"))]
 
 
 def shared_app() -> App:
@@ -121,12 +122,11 @@ def shared_app() -> App:
 
 def _command(app: App, title: str, shared: set[str]) -> Iterator[str]:
     verbs = _verbs(app)
+    if not verbs or app.default_command is not None:
+        text = inspect.cleandoc(inspect.getdoc(app.default_command) or "")
+        yield f"## {title}\n\n{text}\n\n{_options(app, shared)}"
     for verb in verbs:
         yield from _command(app[verb], f"{title} {verb}", shared)
-    if verbs:
-        return
-    text = inspect.cleandoc(inspect.getdoc(app.default_command) or "")
-    yield f"## {title}\n\n{text}\n\n{_options(app, shared)}"
 
 
 def _verbs(app: App) -> list[str]:

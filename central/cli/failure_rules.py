@@ -1,0 +1,172 @@
+"""`pilotage failures rules …`: whether rules read, and what they would say."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from pilotage.proto.api import AttemptView
+from pilotage.proto.failures import Evidence
+from pilotage.proto.messages import How
+
+from .exit_codes import Exit, UsageError
+from .moments import moment
+from .options import COMMON, READING_S, Common, run_with
+from .present import note, number, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..failover.rules import RuleSet
+
+app = App(name="rules", help="Check rules of failover, and say what they would do.")
+_COLUMNS = ("failure", "site", "attempts#", "jobs seen#", "rule", "what it does")
+LEASE_OVER = "lease_over"  # of an attempt whose pilot has not told
+FileArgument = Annotated[Path, Parameter(help="A file of rules, in YAML.")]
+
+
+@app.command
+def check(file: FileArgument, /) -> int:
+    """Read rules, say what is wrong with its line, and which default rules they replace.
+
+    It asks no central.
+    """
+    from ..failover.rules import default_rules
+
+    rules = _read(file)
+    if rules is None:
+        return Exit.FAILED
+    base = default_rules()
+    for kind in ("failures", "transformations", "recovery"):
+        known = {rule.name: rule for rule in getattr(base, kind)}
+        for rule in getattr(rules, kind):
+            if rule == known.get(rule.name):
+                continue
+            said = (
+                "in place of the default one" if rule.name in known else "before the default ones"
+            )
+            print_line(f"{kind}: {rule.name}: {said}{', only said' if rule.dry_run else ''}")
+    print_line(f"{file}: reads")
+    return Exit.OK
+
+
+@app.command
+def test(
+    file: FileArgument,
+    /,
+    *,
+    evidence: Annotated[
+        Path | None, Parameter(help="A file with one failure as JSON, instead of what has failed.")
+    ] = None,
+    step: Annotated[str, Parameter(help="As for this step of a workflow.")] = "",
+    since: Annotated[str, Parameter(help="Failures of then on, whole hours.")] = "1d",
+    common: Common = COMMON,
+) -> int:
+    """Say which rule would have matched what has failed, and what would have been done.
+
+    Of each class and site the newest jobs are looked at, as if each had failed for the first time,
+    with two inputs. With `--evidence` the fields of one failure are read, as
+    {"how": "exited", "exit_code": 3}; nothing is asked then.
+    """
+    rules = _read(file)
+    if rules is None:
+        return Exit.FAILED
+    if evidence is not None:
+        for line in _decided(rules, _evidence_in(evidence), step):
+            print_line(line)
+        return Exit.OK
+    begin = moment(since)
+
+    async def work(client: "AsyncClient") -> int:
+        found = await client.failures(since=begin)
+        rows: list[tuple[str, ...]] = []
+        for line in found.lines:
+            said: Counter[tuple[str, str]] = Counter()
+            for job in line.examples:
+                attempts = (await client.job(job)).attempts
+                for one in attempts[-1:]:
+                    said[_match(rules, evidence_of(one), step)] += 1
+            for (rule, what), jobs in said.most_common():
+                failure, where = line.failure.value, line.site or "-"
+                many = number(line.attempts)
+                rows.append((failure, where, many, number(jobs), rule, what))
+        if common.json:
+            print_json([dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+        else:
+            print_table(_COLUMNS, rows, empty="nothing has failed since then")
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _read(file: Path) -> "RuleSet | None":
+    from ..failover.rules import BadRules, default_rules, read_rules
+
+    try:
+        return read_rules(file.read_text(encoding="utf-8"), str(file), base=default_rules())
+    except OSError as why:
+        raise UsageError(f"{file}: {why.strerror}") from None
+    except (BadRules, UnicodeDecodeError) as why:
+        note(str(why))
+        return None
+
+
+def _evidence_in(file: Path) -> Evidence:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Evidence)
+    except OSError as why:
+        raise UsageError(f"{file}: {why.strerror}") from None
+    except msgspec.MsgspecError as why:
+        raise UsageError(f"{file}: {why}") from None
+
+
+def evidence_of(attempt: AttemptView) -> Evidence:
+    """Return what a shown attempt tells of its end."""
+    usage = attempt.usage
+    return Evidence(
+        how=None if attempt.how in ("", LEASE_OVER) else How(attempt.how),
+        costs=True,
+        exit_code=attempt.exit_code,
+        memory_mb=attempt.memory_mb,
+        memory_peak_mb=usage.get("memory_peak_mb", 0.0),
+        wall_limit_s=attempt.wall_s,
+        detail=attempt.detail,
+        site=attempt.site,
+        host=attempt.host,
+    )
+
+
+def _match(rules: "RuleSet", one: Evidence, step: str) -> tuple[str, str]:
+    from ..failover.decide import Counters, decide
+
+    made = decide(rules, one, Counters(inputs=2, step=step))
+    if not made:
+        return "-", "it is no failure"
+    tried = any(two.dry_run for two in made)
+    rule = made[0].rule or "none"
+    what = ", ".join(two.do.value for two in made if two.rule == made[0].rule)
+    return rule, f"would have: {what}" if tried and made[0].dry_run else what
+
+
+def _decided(rules: "RuleSet", one: Evidence, step: str) -> list[str]:
+    from ..failover.decide import Counters, decide
+
+    made = decide(rules, one, Counters(inputs=2, step=step))
+    if not made:
+        return ["it is no failure"]
+    lines: list[str] = []
+    for two in made:
+        more = [
+            f"{two.memory_mb} MB" if two.memory_mb else "",
+            f"{two.wall_s} s" if two.wall_s else "",
+        ]
+        more += [
+            f"after {two.wait_s:g} s" if two.wait_s else "",
+            "elsewhere" if two.elsewhere else "",
+        ]
+        said = ", ".join(filter(None, more))
+        would = "would have: " if two.dry_run else ""
+        failure = two.failure.value if two.failure is not None else ""
+        lines.append(f"{failure}: {would}{two.do.value}{f' ({said})' if said else ''}: {two.rule}")
+    return lines
