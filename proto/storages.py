@@ -65,9 +65,7 @@ class DataRule:
 class DataBody:
     """Files of one attempt on storages."""
 
-    folder: str = (
-        ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it
-    )
+    folder: str = ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it
     inputs: tuple[DataFile, ...] = ()
     outputs: tuple[DataRule, ...] = ()
 
