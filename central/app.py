@@ -191,10 +191,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     submissions = Submissions(
         store=store, memory=memory, clock=clock, log=log, storages=world.storages
     )
-    queries = Queries(
-        store=store, memory=memory, blobs=world.blobs, clock=clock, beat_s=lease.beat_s
-    )
-    storages, following = _shown(world, memory, queries)
+    queries, storages, following = _shown(world, memory, lease)
     idle, wall = IdleClasses(memory, clock), Wall(clock, log)
     used = UsedShares(store, memory.queue, clock, wall)
     probe = StoreProbe(log)
@@ -292,10 +289,19 @@ def _productions(
     )
 
 
-def _shown(world: World, memory: Memory, queries: Queries) -> tuple[StorageService, Following]:
-    """Return what shows storages, and what follows the output of jobs."""
+def _shown(
+    world: World, memory: Memory, lease: LeaseSettings
+) -> tuple[Queries, StorageService, Following]:
+    """Return what shows jobs and storages, and what follows the output of jobs."""
+    queries = Queries(
+        store=world.store,
+        memory=memory,
+        blobs=world.blobs,
+        clock=world.clock,
+        beat_s=lease.beat_s,
+    )
     following = Following(queries, memory.logs, memory.leases)
-    return StorageService(world.storages, world.clock), following
+    return queries, StorageService(world.storages, world.clock), following
 
 
 def _failover(
