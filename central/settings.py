@@ -255,6 +255,12 @@ class DataSettings(_Section, frozen=True):
     storages: str = ""  # folder of the storages' files; empty: `storages` in the data directory
 
 
+class StoreSettings(_Section, frozen=True):
+    """Where jobs are kept: docs/operations/postgresql.md."""
+
+    url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
+
+
 class LogSettings(_Section, frozen=True):
     """What is written to the log. `debug` adds two lines for each job."""
 
@@ -274,6 +280,7 @@ class Settings(_Section, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     factory: FactorySettings = FactorySettings()
     data: DataSettings = DataSettings()
+    store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
     log: LogSettings = LogSettings()
 

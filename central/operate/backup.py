@@ -82,7 +82,10 @@ def backup(
     """
     store = data / STORE_FILE
     if not store.is_file():
-        raise Refused(f"{data} has no {STORE_FILE}: is it the data directory? See --data")
+        raise Refused(
+            f"{data} has no {STORE_FILE}: is it the data directory? See --data. A store in "
+            "PostgreSQL is saved by pg_dump (docs/operations/postgresql.md)"
+        )
     _require_empty(target, "a backup goes to a new folder")
     if target.resolve().is_relative_to(data.resolve()):
         raise Refused(f"{target} lies in the data directory: it would be lost with it")

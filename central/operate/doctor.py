@@ -39,6 +39,7 @@ from .datadir import (
 from .findings import Finding, at_fault, fault, ok, warning
 from .listening import check_urls
 from .serve import CONFIG_NAME, Place, config_of, settings_of
+from .stores import where
 
 ANSWER_S: Final = 5.0
 WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
@@ -80,18 +81,23 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     if why:
         yield fault("data", f"{place.data} is no data directory: {why}", WHERE)
         return
-    try:
-        check_whole(place.data, used=place.data / keys.FILE)
-    except StoreGone as gone:
-        yield fault("data", str(gone), "see docs/operations/backup.md")
+    if not settings.store.url:
+        try:
+            check_whole(place.data, used=place.data / keys.FILE)
+        except StoreGone as gone:
+            yield fault("data", str(gone), "see docs/operations/backup.md")
     said, answered = central(place, settings)
     facts = store_checks.facts_of(place.data)
     yield machine_checks.versions(answered.health.version if answered else None)
     yield machine_checks.data_directory(place.data)
     yield machine_checks.owner(place.data, OURS, running=answered is not None)
     yield said
-    yield store_checks.store_file(place.data, whole=whole_store)
-    yield store_checks.durability(place.data, facts)
+    if settings.store.url:
+        said_of = f"in {where(place.data, settings.store)}: what it is worth is asked at each start"
+        yield ok("store", said_of)
+    else:
+        yield store_checks.store_file(place.data, whole=whole_store)
+        yield store_checks.durability(place.data, facts)
     yield machine_checks.free_disk(place.data)
     yield machine_checks.sync_cost(place.data)
     yield broker(settings, answered)

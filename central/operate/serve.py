@@ -30,12 +30,10 @@ from ..ports import Bus, Clock
 from ..settings import BadSetting, Settings, load
 from ..store.errors import StoreError
 from ..store.protocol import Store
-from ..store.sqlite import open_sqlite
 from .bundle import Handout, NoBundle, pilot_bundle
 from .buses import bus_of
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
-    STORE_FILE,
     DataInUse,
     NoData,
     Running,
@@ -62,6 +60,7 @@ from .starting import (
     once_there_is_room,
 )
 from .storages import storages_of
+from .stores import check_store, open_store, where
 from .strangers import NEW_TOKEN, strangers, unused
 
 CONFIG_NAME = "pilotage.yaml"
@@ -104,7 +103,9 @@ def main(place: Place) -> int:
         check_tls(settings.http)  # before a folder or a key is made
         allow_files(settings.http.connections_max)
         with locked(place.data):
-            check_whole(place.data, used=place.data / keys.FILE)
+            check_store(place.data, settings.store)
+            if not settings.store.url:
+                check_whole(place.data, used=place.data / keys.FILE)
             return uvloop.run(_serve(place, settings))
     except (BadSetting, DataInUse, NoData, NotStarted, StoreGone, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
@@ -292,10 +293,12 @@ async def _again(say: Callable[[], bool], clock: Clock) -> None:
 
 async def _started(place: Place, settings: Settings, clock: Clock, log: Log) -> _Started:
     """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
-    path = place.data / STORE_FILE
+    path = where(place.data, settings.store)
     try:
-        store = await open_sqlite(path, clock_wall=clock.wall, fatal=_fatal(log))
-    except (StoreError, OSError) as why:
+        store = await open_store(
+            place.data, settings.store, clock_wall=clock.wall, fatal=_fatal(log)
+        )
+    except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
     try:  # from here on the store has threads, which would outlive a failure
         bus, central, server, handout = await _open(place, settings, store, clock, log)

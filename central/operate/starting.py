@@ -7,7 +7,6 @@ should have to start anything.
 import errno
 import sqlite3
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, TypeVar
 
 from ..observe.events import Log
@@ -22,6 +21,7 @@ DO_STORE: Final = (
     "look at the disk, then run `pilotage doctor --store`;"
     " if the store is damaged, restore a backup (docs/operations/backup.md)"
 )
+DO_DATABASE: Final = "see docs/operations/postgresql.md"
 T = TypeVar("T")
 
 
@@ -37,12 +37,13 @@ class NoRoom(Exception):
     """The disk is full, so that a start got nowhere. Whatever it had opened is closed again."""
 
 
-def not_started(why: Exception, store: Path) -> NotStarted | NoRoom:
+def not_started(why: Exception, store: str) -> NotStarted | NoRoom:
     """Return what an error of a start means: waiting, or the end with a code of its own."""
     if _is_full(why):
         return NoRoom(str(why))
     if isinstance(why, StoreBroken) or isinstance(why.__cause__, sqlite3.Error):
-        return NotStarted(f"{store}: {why}: {DO_STORE}", EXIT_BROKEN)
+        do = DO_DATABASE if "://" in store else DO_STORE
+        return NotStarted(f"{store}: {why}: {do}", EXIT_BROKEN)
     if isinstance(why, StoreError):
         return NotStarted(f"{store}: {why}")
     if isinstance(why, OSError) and why.errno == errno.EIO:

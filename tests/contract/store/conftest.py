@@ -1,8 +1,11 @@
 """The stores that the suite runs on, one parameter each, named like its driver."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -43,16 +46,46 @@ def driver(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def place(driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if driver == "fake":
-        yield _a_fake
-    elif driver == "sqlite":
-        yield partial(open_at, tmp_path / "store.db")
+class Ground(NamedTuple):
+    """Where one store lies, which is empty at first, and its file if it is one."""
+
+    open: Place
+    path: Path | None = None
+
+
+async def opened(ground: Ground) -> Store:
+    return await ground.open()
+
+
+Grounds = Callable[[], AbstractContextManager[Ground]]
+
+
+@contextmanager
+def ground(driver: str, request: pytest.FixtureRequest) -> Generator[Ground]:
+    """Yield a new ground of a real driver."""
+    if driver == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "store.db"
+            yield Ground(partial(open_at, path), path)
     else:
         running: postgresql.Postgresql = request.getfixturevalue("server")
         with running.empty_schema() as url:
-            yield partial(open_postgresql, url, clock_wall=lambda: NOW, fatal=never)
+            yield Ground(partial(open_postgresql, url, clock_wall=lambda: NOW, fatal=never))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def grounds(request: pytest.FixtureRequest) -> Grounds:
+    """For walks that need several stores of one driver."""
+    return partial(ground, request.param, request)
+
+
+@pytest.fixture
+def place(driver: str, request: pytest.FixtureRequest) -> Iterator[Place]:
+    if driver == "fake":
+        yield _a_fake
+    else:
+        with ground(driver, request) as made:
+            yield made.open
 
 
 async def _a_fake() -> Store:

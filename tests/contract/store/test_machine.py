@@ -1,15 +1,20 @@
 """Random walks: the fake and the real store do the same, answer the same, and stay consistent."""
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from typing import Any, Final, TypeVar
 
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pilotage.central.store.errors import StoreError
 from pilotage.central.store.protocol import Store
@@ -21,12 +26,11 @@ from pilotage.central.store.records import (
     Start,
     TakeBack,
 )
-from pilotage.central.store.sqlite import SqliteStore
 from pilotage.proto.job_states import ACTIVE, JobState
 from pilotage.proto.messages import How, Why
 from tests.fake_store import FakeStore
 
-from .conftest import open_at
+from .conftest import Grounds, opened
 from .rows import (
     USAGE,
     a_class,
@@ -95,13 +99,13 @@ searches = st.builds(
 class Stores(RuleBasedStateMachine):
     """Two stores side by side, both reopened now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, grounds: Grounds) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.stack = ExitStack()
+        self.ground = self.stack.enter_context(grounds())
         self.runner = asyncio.Runner()
-        self.path = Path(self.folder.name) / "store.db"
         self.fake = FakeStore()
-        self.real: SqliteStore = self.runner.run(open_at(self.path))
+        self.real: Store = self.runner.run(opened(self.ground))
         self.kinds = self.both(self._kinds)
         self.arriving: list[int] = []
 
@@ -111,7 +115,7 @@ class Stores(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.runner.run(self.real.close())
         self.runner.close()
-        self.folder.cleanup()
+        self.stack.close()
 
     def both(self, call: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         """Do it to both; they must answer alike, refusals included."""
@@ -217,7 +221,7 @@ class Stores(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.fake = self.fake.reopened()
         self.runner.run(self.real.close())
-        self.real = self.runner.run(open_at(self.path))
+        self.real = self.runner.run(opened(self.ground))
         self.kinds = self.both(self._kinds)  # classes that no job names are gone
 
     @rule(which=st.lists(jobs, max_size=3, unique=True), at=st.sampled_from([40.0, 50.0, 30.0]))
@@ -269,5 +273,12 @@ async def outcome(call: Awaitable[T]) -> T | type[Exception]:
         return type(why)
 
 
-TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+WALKS: Final = settings(max_examples=12, stateful_step_count=25, deadline=None)
+
+
+def test_a_real_store_and_the_fake_do_the_same(grounds: Grounds) -> None:
+    class OnThisDriver(Stores):
+        def __init__(self) -> None:
+            super().__init__(grounds)
+
+    run_state_machine_as_test(OnThisDriver, settings=WALKS)

@@ -1,22 +1,26 @@
 """Random walks over logs of pilots: the fake and the real store find and forget the same."""
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import TypeVar
+from contextlib import ExitStack
+from typing import Final, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pilotage.central.store.pilot_logs import LogLine, LogSearch, LogSource
 from pilotage.central.store.protocol import Store
-from pilotage.central.store.sqlite import SqliteStore, check
+from pilotage.central.store.sqlite import check
 from pilotage.proto.ids import ID_MAX
 from tests.fake_store import FakeStore
 
-from .conftest import open_at
+from .conftest import Grounds, opened
 
 T = TypeVar("T")
 
@@ -43,21 +47,22 @@ searches = st.builds(
 class Logs(RuleBasedStateMachine):
     """Two stores side by side, both reopened now and then. Time goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, grounds: Grounds) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.stack = ExitStack()
+        self.ground = self.stack.enter_context(grounds())
         self.runner = asyncio.Runner()
-        self.path = Path(self.folder.name) / "store.db"
         self.fake = FakeStore()
-        self.real: SqliteStore = self.runner.run(open_at(self.path))
+        self.real: Store = self.runner.run(opened(self.ground))
         self.at = 1.0
 
     def teardown(self) -> None:
         self.runner.run(self.real.close())
         self.runner.close()
-        with check.reading(self.path) as connection:
-            assert [text for _, texts in check.differences(connection) for text in texts] == []
-        self.folder.cleanup()
+        if self.ground.path is not None:
+            with check.reading(self.ground.path) as connection:
+                assert [text for _, texts in check.differences(connection) for text in texts] == []
+        self.stack.close()
 
     def both(self, call: Callable[[Store], Coroutine[None, None, T]]) -> T:
         ours, theirs = self.runner.run(call(self.fake)), self.runner.run(call(self.real))
@@ -90,7 +95,7 @@ class Logs(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.fake = self.fake.reopened()
         self.runner.run(self.real.close())
-        self.real = self.runner.run(open_at(self.path))
+        self.real = self.runner.run(opened(self.ground))
 
     @rule(search=searches, place=st.integers(0, 10), limit=st.integers(1, 4))
     def search(self, search: LogSearch, place: int, limit: int) -> None:
@@ -106,5 +111,12 @@ class Logs(RuleBasedStateMachine):
         assert self.both(lambda store: store.pilot_log_end()) >= len(found)
 
 
-TestLogs = Logs.TestCase
-TestLogs.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+WALKS: Final = settings(max_examples=12, stateful_step_count=25, deadline=None)
+
+
+def test_a_real_store_and_the_fake_find_and_forget_the_same(grounds: Grounds) -> None:
+    class OnThisDriver(Logs):
+        def __init__(self) -> None:
+            super().__init__(grounds)
+
+    run_state_machine_as_test(OnThisDriver, settings=WALKS)

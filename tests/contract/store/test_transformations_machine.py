@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,7 +22,7 @@ from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.fake_store import FakeStore
 
-from .conftest import NOW, open_at
+from .conftest import NOW, Ground, Grounds
 from .rows import a_move
 from .test_transformations import a_transformation, made
 
@@ -134,8 +132,8 @@ async def all_of(store: Store) -> list[Any]:
     return found
 
 
-async def walk(seed: int, folder: Path) -> None:
-    fake, real = FakeStore(clock_wall=lambda: NOW), await open_at(folder / "store.db")
+async def walk(seed: int, ground: Ground) -> None:
+    fake, real = FakeStore(clock_wall=lambda: NOW), await ground.open()
     try:
         ids = [1, 2]
         for store in (fake, real):
@@ -168,16 +166,16 @@ async def _check(store: Store) -> None:
             assert one.state is not I.ASSIGNED or one.task_id is not None
 
 
-def _walks(seeds: range) -> None:
+def _walks(seeds: range, grounds: Grounds) -> None:
     for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(walk(seed, Path(folder)))
+        with grounds() as ground:
+            asyncio.run(walk(seed, ground))
 
 
-def test_both_stores_answer_the_same() -> None:
-    _walks(range(6))
+def test_both_stores_answer_the_same(grounds: Grounds) -> None:
+    _walks(range(6), grounds)
 
 
 @pytest.mark.long
-def test_both_stores_answer_the_same_on_many_walks() -> None:
-    _walks(range(6, 600))
+def test_both_stores_answer_the_same_on_many_walks(grounds: Grounds) -> None:
+    _walks(range(6, 600), grounds)

@@ -114,5 +114,5 @@ SELECT template FROM submission
  WHERE submission_id BETWEEN :first AND :last AND template IS NOT NULL;
 
 -- name: outputs_between
-SELECT convert_to(outputs, 'UTF8') FROM attempt
+SELECT convert_to(outputs, 'utf8') FROM attempt
  WHERE attempt_id BETWEEN :first AND :last AND outputs IS NOT NULL AND outputs <> '[]';

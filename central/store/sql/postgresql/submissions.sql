@@ -87,7 +87,7 @@ INSERT INTO body (job_id, name, body) VALUES ($1, $2, $3);
 -- name: insert_bodies
 -- $1 first job, $2 JSON: the bodies as texts
 INSERT INTO body (job_id, body)
-SELECT $1::bigint + n - 1, convert_to(value, 'UTF8')
+SELECT $1::bigint + n - 1, convert_to(value, 'utf8')
   FROM json_array_elements_text($2::json) WITH ORDINALITY AS t (value, n);
 
 -- name: fill_zone

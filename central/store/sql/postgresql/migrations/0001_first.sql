@@ -762,7 +762,7 @@ CREATE TRIGGER tasks_have_moved AFTER UPDATE ON task
 -- The name in a template; none where that is no JSON, or says none that could be stored.
 CREATE FUNCTION job_name_of(template BYTEA) RETURNS TEXT LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN nullif(convert_from(template, 'UTF8')::json ->> 'name', '');
+    RETURN nullif(convert_from(template, 'utf8')::json ->> 'name', '');
 EXCEPTION WHEN others THEN
     RETURN NULL;
 END $$;

@@ -1,0 +1,58 @@
+"""Which store a central opens: a file in its data directory, or the database of `store.url`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..settings import BadSetting, StoreSettings
+from ..store.protocol import Store
+from ..store.sqlite import open_sqlite
+from .datadir import STORE_FILE
+
+SCHEMES: Final = ("postgresql", "postgres")
+
+
+def check_store(data: Path, settings: StoreSettings) -> None:
+    """See that the setting can be meant. Raises BadSetting."""
+    if not settings.url:
+        return
+    parts = urlsplit(settings.url)
+    if parts.scheme not in SCHEMES:
+        why = f"{parts.scheme or 'nothing'}: is no database that we know; right is postgresql://…"
+        raise BadSetting("store.url", why)
+    if parts.password or "password=" in parts.query:
+        why = "a password stands in it, for all to read: put it into a file, see PGPASSFILE"
+        raise BadSetting("store.url", why)
+    if (data / STORE_FILE).exists():
+        why = (
+            f"{data} has a {STORE_FILE}, whose jobs would be left behind: move that file away, or "
+            "go on without store.url"
+        )
+        raise BadSetting("store.url", why)
+
+
+def where(data: Path, settings: StoreSettings) -> str:
+    """Return the name of the store, as messages say it."""
+    if not settings.url:
+        return str(data / STORE_FILE)
+    parts = urlsplit(settings.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+async def open_store(
+    data: Path,
+    settings: StoreSettings,
+    *,
+    clock_wall: Callable[[], float],
+    fatal: Callable[[str], None],
+) -> Store:
+    """Open the store, or make it at the first start. Raises StoreError, OSError, BadSetting."""
+    if not settings.url:
+        return await open_sqlite(data / STORE_FILE, clock_wall=clock_wall, fatal=fatal)
+    try:
+        from ..store.postgresql import open_postgresql
+    except ModuleNotFoundError as why:
+        missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
+        raise BadSetting("store.url", missing) from why
+    return await open_postgresql(settings.url, clock_wall=clock_wall, fatal=fatal)

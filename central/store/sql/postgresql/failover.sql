@@ -1,0 +1,149 @@
+-- name: begin_failover
+INSERT INTO failover (transformation_id) VALUES (:transformation_id) ON CONFLICT DO NOTHING;
+
+-- name: note_earlier_ends
+INSERT INTO failover_end (transformation_id, task_id)
+SELECT transformation_id, task_id FROM task
+ WHERE transformation_id = :transformation_id AND state <> 'Created'
+ ORDER BY number DESC
+ LIMIT :limit
+    ON CONFLICT DO NOTHING;
+
+-- name: failover_rows
+SELECT f.transformation_id, f.cycle, f.flushes, f.inputs, f.judged_from, f.first, f.last, f.said
+  FROM json_array_elements_text(:ids::json) AS w(value)
+  JOIN failover AS f ON f.transformation_id = w.value::bigint;
+
+-- name: failover_ends
+SELECT t.transformation_id, t.task_id, t.number, t.job_id, t.state, t.ended_at,
+       coalesce(d.said, '')
+  FROM failover_end AS e
+  JOIN task AS t ON t.task_id = e.task_id
+  LEFT JOIN failover_decision AS d ON d.task_id = e.task_id
+ WHERE e.transformation_id = :transformation_id
+ ORDER BY e.task_id
+ LIMIT :limit;
+
+-- name: unseen_failover
+SELECT DISTINCT transformation_id FROM failover_end ORDER BY transformation_id;
+
+-- name: note_decision
+INSERT INTO failover_decision (task_id, said) VALUES (:task_id, :said)
+    ON CONFLICT (task_id) DO UPDATE SET said = excluded.said;
+
+-- name: failover_cycle
+SELECT cycle FROM failover WHERE transformation_id = :transformation_id;
+
+-- name: keep_failover
+UPDATE failover
+   SET cycle = :cycle, flushes = :flushes, inputs = :inputs, judged_from = :judged_from,
+       first = :first, last = :last, said = :said
+ WHERE transformation_id = :transformation_id;
+
+-- name: drop_failover_ends
+DELETE FROM failover_end
+ WHERE transformation_id = :transformation_id
+   AND task_id IN (SELECT json_array_elements_text(:tasks::json)::bigint);
+
+-- name: drop_failover_decisions
+DELETE FROM failover_decision WHERE task_id IN (SELECT json_array_elements_text(:tasks::json)::bigint);
+
+-- name: insert_report
+INSERT INTO failover_report (report_id, transformation_id, cycle, cause, at, title, saved,
+                             for_people, body, mail_due)
+VALUES (:report_id, :transformation_id, :cycle, :cause, :at, :title, :saved,
+        :for_people, :body, :mail_due);
+
+-- name: held_tasks
+-- The marks of the killed ones are those of tasks that the input was in before.
+SELECT t.transformation_id, t.task_id, t.number, t.job_id, count(i.file_id),
+       coalesce(max((SELECT count(*)
+                       FROM task_input AS o
+                      JOIN task AS b ON b.task_id = o.task_id
+                      WHERE o.file_id = i.file_id AND b.transformation_id = t.transformation_id
+                        AND b.state = 'Killed' AND b.reason = :reassigned)), 0)
+  FROM job AS j
+  JOIN task AS t ON t.task_id = j.task_id
+  LEFT JOIN task_input AS ti ON ti.task_id = t.task_id
+  LEFT JOIN input AS i ON i.transformation_id = t.transformation_id AND i.file_id = ti.file_id
+                      AND i.task_id = t.task_id AND i.state = 'Assigned'
+ WHERE j.state = 'Held' AND j.task_id IS NOT NULL AND t.state = 'Created'
+   AND starts_with(j.reason, :lost::text)
+   AND t.transformation_id IN (SELECT json_array_elements_text(:ids::json)::bigint)
+ GROUP BY t.transformation_id, t.task_id, t.number, t.job_id
+ ORDER BY t.task_id;
+
+-- name: attempts_of_jobs
+WITH RECURSIVE chain (attempt_id) AS (
+    SELECT coalesce((SELECT attempt_id FROM attempt WHERE job_id = w.value::bigint AND live = 1),
+                    (SELECT last_attempt FROM job WHERE job_id = w.value::bigint))
+      FROM json_array_elements_text(:ids::json) AS w(value)
+    UNION ALL
+    SELECT a.previous FROM chain JOIN attempt AS a USING (attempt_id)
+)
+SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
+       a.host, a.cores, a.memory_mb, a.wall_s, a.state, a.live, a.open, a.wanted, a.matched_at,
+       a.started_at, a.ended_at, a.how, a.exit_code, a.detail, a.isolation, a.usage, a.outputs,
+       a.progress, a.event, a.reason, a.scratch_mb, a.gpus, a.charged_cores
+  FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
+ ORDER BY a.job_id, a.epoch;
+
+-- name: note_missed_ends
+INSERT INTO task_end (task_id, job_id, state)
+SELECT t.task_id, t.job_id, j.state
+  FROM task AS t JOIN job AS j ON j.job_id = t.job_id
+ WHERE t.state = 'Created' AND j.state IN ('Done', 'Failed', 'Killed')
+    ON CONFLICT DO NOTHING;
+
+-- name: odd_inputs
+SELECT i.task_id, i.file_id, i.input_no, i.state, t.number, t.job_id, t.state
+  FROM input AS i LEFT JOIN task AS t ON t.task_id = i.task_id
+ WHERE i.transformation_id = :transformation_id AND i.state = 'Assigned'
+   AND coalesce(t.state, '') <> 'Created'
+ ORDER BY i.file_id, i.input_no
+ LIMIT :limit;
+
+-- name: gone_outputs
+SELECT t.task_id, t.number, t.job_id, count(*), count(*) FILTER (WHERE f.state IN ('Lost', 'Removed'))
+  FROM task AS t JOIN file AS f ON f.job_id = t.job_id
+ WHERE t.transformation_id = :transformation_id AND t.state = 'Done' AND t.number > :after
+ GROUP BY t.task_id, t.number, t.job_id
+HAVING count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')) > 0
+ ORDER BY t.number
+ LIMIT :limit;
+
+-- name: reports
+SELECT r.report_id, r.transformation_id, t.name, t.community, r.cycle, r.cause, r.at, r.title,
+       r.saved, r.for_people, r.body, r.mail_due, r.mailed_at, r.mail_tries, r.mail_why
+  FROM failover_report AS r
+  JOIN transformation AS t ON t.transformation_id = r.transformation_id
+ WHERE r.report_id < :before AND r.at >= :since
+   AND (:report_id::bigint IS NULL OR r.report_id = :report_id)
+   AND (:community::text IS NULL OR t.community = :community)
+   AND (:owner_id::bigint IS NULL OR t.owner_id = :owner_id)
+   AND (:groups::text IS NULL OR t.group_name IN (SELECT json_array_elements_text(:groups::json)))
+   AND (:transformation_id::bigint IS NULL OR r.transformation_id = :transformation_id)
+ ORDER BY r.report_id DESC
+ LIMIT :limit;
+
+-- name: mails_due
+SELECT r.report_id, r.transformation_id, t.name, t.community, r.cycle, r.cause, r.at, r.title,
+       r.saved, r.for_people, r.body, r.mail_due, r.mailed_at, r.mail_tries, r.mail_why
+  FROM failover_report AS r
+  JOIN transformation AS t ON t.transformation_id = r.transformation_id
+ WHERE r.mail_due IS NOT NULL AND r.mail_due <= :now
+ ORDER BY r.report_id
+ LIMIT :limit;
+
+-- name: report_mailed
+UPDATE failover_report SET mailed_at = :at, mail_due = NULL, mail_why = ''
+ WHERE report_id = :report_id;
+
+-- name: report_not_mailed
+UPDATE failover_report SET mail_due = :due, mail_tries = mail_tries + 1, mail_why = :why
+ WHERE report_id = :report_id AND mailed_at IS NULL;
+
+-- name: drop_reports
+DELETE FROM failover_report
+ WHERE report_id IN (SELECT report_id FROM failover_report WHERE at < :before
+                      ORDER BY report_id LIMIT :limit);

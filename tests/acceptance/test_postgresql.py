@@ -1,0 +1,73 @@
+"""A central on PostgreSQL: its own death and the database's lose nothing that was acknowledged."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.client import Client
+from pilotage.central.client.errors import ClientError
+from pilotage.central.operate.starting import EXIT_BROKEN
+from pilotage.proto.job_states import JobState
+from tests.services import postgresql
+
+from .beacons import Beacons
+from .running import RunningCentral, eventually, running_central
+
+JOBS = 6
+
+
+@pytest.fixture
+def server() -> Iterator[postgresql.Postgresql]:
+    if postgresql.missing():
+        pytest.skip(postgresql.missing())
+    with postgresql.started() as running:
+        yield running
+
+
+def test_neither_its_death_nor_that_of_its_database_loses_a_job(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    server.sql("CREATE SCHEMA central")
+    settings = {"store.url": server.url(schema="central"), "lease.lease_s": "15"}
+    with running_central(tmp_path / "one", settings) as central:
+        beacons = Beacons(tmp_path / "beacons")
+        central.pilot("PIC", cores=2)
+        first = _submit(central, beacons, "first")
+        eventually(lambda: done(central, first) > 0, what="the first Done")
+        central.kill9()
+        central.restart()
+        assert _submit(central, beacons, "first") == first
+        second = _submit(central, beacons, "second")
+        server.stop(signal.SIGQUIT)
+        with suppress(ClientError), hasty(central) as client:  # the central ends before it answers
+            client.submit([beacons.job(0.2)] * JOBS, key="third")
+        gone = central.process.wait(60)
+        server.start()
+        central.restart()
+
+        third = _submit(central, beacons, "third")
+        jobs = [*first, *second, *third]
+        eventually(lambda: done(central, jobs) == len(jobs), what="the end of all jobs")
+        attempts = server.sql(
+            "SELECT count(*), count(DISTINCT job_id) FROM central.attempt WHERE event = 'succeeded'"
+        )
+
+    assert gone == EXIT_BROKEN
+    assert not (central.data / "store.sqlite").exists()
+    assert attempts.strip() == f"{len(jobs)}|{len(jobs)}"
+
+
+def hasty(central: RunningCentral) -> Client:
+    token = (central.data / "admin.token").read_text().strip()
+    return Client(central.url, token, patience_s=1.0)
+
+
+def _submit(central: RunningCentral, beacons: Beacons, key: str) -> list[int]:
+    return list(central.client.submit([beacons.job(0.2)] * JOBS, key=key).ids())
+
+
+def done(central: RunningCentral, jobs: list[int]) -> int:
+    return sum(central.client.job(job).state() is JobState.DONE for job in jobs)
