@@ -17,7 +17,7 @@ from ..client.errors import TimedOut
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, number, print_json, print_line, print_table
+from .present import number, print_json, print_line, print_table
 from .prod_words import (
     aside,
     how_far,
