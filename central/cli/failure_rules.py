@@ -84,7 +84,7 @@ def test(
         for line in found.lines:
             said: Counter[tuple[str, str]] = Counter()
             for job in line.examples:
-                attempts = (await client.job(job)).attempts
+                attempts = (await client.detail(job)).attempts
                 for one in attempts[-1:]:
                     said[_match(rules, evidence_of(one), step)] += 1
             for (rule, what), jobs in said.most_common():
