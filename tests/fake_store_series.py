@@ -30,7 +30,6 @@ from pilotage.proto.pilot_states import PilotState
 from .fake_store_failures import FailureData, FakeFailures
 from .fake_store_failures import Key as FailureKey
 from .fake_store_logs import FakePilotLogs
-from .fake_store_transformations import TransformationData
 
 Key = tuple[str, str, str]  # community, site, type
 SWEPT = 4_096  # ids that `ended_jobs` looks at together
@@ -68,7 +67,6 @@ class FakeSeries(FakePilotLogs, FakeFailures):
 
     _data: Any  # what the store itself keeps of jobs and attempts
     _series_data: SeriesData
-    _transformation_data: TransformationData
 
     async def keep_evidence(self, evidence: Sequence[Evidence]) -> None:
         self.begin_write()

@@ -200,7 +200,7 @@ async def test_a_production_moves_with_all_of_its_steps_or_not_at_all(store: Sto
 async def test_a_step_is_never_told_to_make_less_than_it_has_made(store: Store) -> None:
     row = await added(store)
     one, _ = (await store.production_steps([row.production_id], documents=True))[row.production_id]
-    await made(store, one.row, [[]] * 3)
+    await made(store, one.row, [()] * 3)
     less = [Extension(transformation_id=one.row.transformation_id, old=5, new=2)]
 
     assert not await store.move_production(a_move(row, P.ACTIVE), extensions=less)
@@ -238,7 +238,7 @@ async def test_the_priority_is_that_of_its_steps_too(store: Store, reopen: Reope
 async def test_what_tasks_took_is_known_of_those_that_are_done(store: Store) -> None:
     row = await added(store)
     steps = (await store.production_steps([row.production_id], documents=True))[row.production_id]
-    tasks = await made(store, steps[0].row, [[]] * 3)
+    tasks = await made(store, steps[0].row, [()] * 3)
     await store.match([an_attempt(i, task.job_id) for i, task in enumerate(tasks, 1)])
     last = len(tasks)
     for i, task in enumerate(tasks, 1):

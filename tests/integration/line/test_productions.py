@@ -131,7 +131,8 @@ def chain(**fields: Any) -> Workflow:
 
 
 async def submitted(world: FakeInstallation, **fields: Any) -> ProductionDetail:
-    body = NewProduction(**{"workflow": chain(), **fields})
+    given: dict[str, Any] = {"workflow": chain(), **fields}
+    body = NewProduction(**given)
     made = await world.central.services.productions.add(world.user(), body)
     assert isinstance(made, ProductionDetail)
     return made
@@ -293,7 +294,7 @@ def test_an_extended_one_works_again_down_to_its_last_step() -> None:
         await until(world, is_in(P.COMPLETED))
         for _ in range(2):  # it is asked for once, however often it is said
             detail = await said(world, "extend", step="make", tasks=8, was=4)
-        assert detail.view.state is P.ACTIVE
+            assert detail.view.state is P.ACTIVE
         with pytest.raises(Refused, match="step make has 8 to make now, not 4"):
             await said(world, "extend", step="make", tasks=9, was=4)
         with pytest.raises(Refused, match="did you mean 'make'"):
