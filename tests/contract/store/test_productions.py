@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.productions import (
     Extension,
     NameTaken,
@@ -16,6 +17,7 @@ from pilotage.central.store.productions import (
 )
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.transformations import NewTransformation, TransformationMove
+from pilotage.proto.catalogue import Did
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
@@ -253,6 +255,31 @@ async def test_what_tasks_took_is_known_of_those_that_are_done(store: Store) -> 
     assert list(means) == ids[:1]
     assert (means[ids[0]].tasks, means[ids[0]].wall_s) == (2, USAGE.wall_s)
     assert means[ids[0]].memory_mb == USAGE.memory_peak_mb
+
+
+async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> None:
+    row = await added(store)
+    steps = (await store.production_steps([row.production_id], documents=True))[row.production_id]
+    tasks = await made(store, steps[0].row, [()] * 2)
+    jobs = [(tasks[0].job_id, 1), (tasks[1].job_id, 1), (None, None)]
+    files = [
+        NewFile(
+            did=Did("sim", f"f{i}"),
+            bytes=10 + i,
+            adler32=f"{i:08x}",
+            replicas=(NewReplica(storage="disk", path=f"f{i}"),),
+            job_id=job,
+            epoch=epoch,
+        )
+        for i, (job, epoch) in enumerate(jobs)
+    ]
+    await store.register_files("ctao", files, at=1.0)
+    ids = [one.row.transformation_id for one in steps]
+
+    assert await store.files_made(ids) == (2, 21)
+    assert await store.files_made(ids[1:]) == (0, 0)
+    await store.remove_files("ctao", [Did("sim", "f0")], at=2.0)
+    assert await store.files_made(ids) == (1, 11)
 
 
 async def test_samples_are_kept_once_and_dropped(store: Store, reopen: Reopen) -> None:
