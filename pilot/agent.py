@@ -17,7 +17,7 @@ from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from .capacity import capacity
-from .data.files import DataFiles, with_data
+from .data.files import OUTPUT_PATIENCE_S, DataFiles, with_data
 from .data.storages import Storage
 from .declared import ANYONE, Accepts
 from .entries import KeptAssignment, KeptEnded
@@ -98,12 +98,13 @@ class Agent:
         stop_margin_s: float = 60.0,
         unanswered_s: float = UNANSWERED_S,
         time_look_s: float = TIME_LOOK_S,
+        upload_s: float = OUTPUT_PATIENCE_S,
         accepts: Accepts = ANYONE,
     ) -> None:
         self._ports, self._secret, self._central = ports, secret, central
         self._idle_s, self._stop_margin_s = idle_s, stop_margin_s
         self._unanswered_s, self._accepts = unanswered_s, accepts
-        self._time_look_s = time_look_s
+        self._time_look_s, self._upload_s = time_look_s, upload_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._line = Line(ports.http, ports.clock, ports.random, ports.log)
         self._introduction = Introduction(self._line, ports.journal, ports.random)
@@ -256,7 +257,9 @@ class Agent:
         ports = self._ports
         if ports.storages is None:
             return None
-        return DataFiles(ports.storages, ports.clock, ports.random, ports.log)
+        return DataFiles(
+            ports.storages, ports.clock, ports.random, ports.log, upload_s=self._upload_s
+        )
 
     def _join_bus(self, me: Registered, tasks: Tasks) -> None:
         will = encode({"session": me.session})

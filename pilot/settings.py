@@ -54,6 +54,7 @@ class Settings:
     hs23_per_score: float = 0.0  # else: of a core whose benchmark gives 1, as the element has it
     benchmark_s: float = 0.1  # CPU time of the benchmark at the start; 0: none
     time_look_s: float = 900.0  # how often the batch system is asked for the time left; 0: once
+    upload_s: float = 1_800.0  # how long outputs lie on the node while storages are away
     cvmfs: tuple[str, ...] = ()  # repositories to look for, where they are mounted when used
     cvmfs_root: str = "/cvmfs"  # where CVMFS is mounted instead, as by an ordinary user
     image_tools: tuple[str, ...] = ()  # container tools that may be used; none: no images

@@ -233,6 +233,7 @@ async def _run(
             stop_margin_s=settings.stop_margin_s,
             unanswered_s=settings.unanswered_s,
             time_look_s=random.uniform(1 - SPREAD, 1 + SPREAD) * settings.time_look_s,
+            upload_s=settings.upload_s,
             accepts=Accepts(
                 required_tags=settings.required_tags,
                 types=settings.types,

@@ -70,6 +70,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "hs23_per_score": _number(1e6),
     "benchmark_s": _number(2),
     "time_look_s": _duration,
+    "upload_s": _duration,
     "cvmfs": _text(
         "a name as in sw.cta-observatory.org", "[A-Za-z0-9][A-Za-z0-9-]*([.][A-Za-z0-9-]+)+"
     ),

@@ -74,6 +74,7 @@ class PilotEntry(_Entry, frozen=True):
     hs23_per_score: float = 0.0  # of a core whose benchmark gives 1; 0: not known
     benchmark_s: Annotated[float, Meta(ge=0, le=2)] | None = None  # CPU time; 0: none; empty: 0.1
     time_look_s: _Seconds | None = None  # between looks at the time left; 0: one; empty: 900
+    upload_s: _Seconds | None = None  # so long outputs wait for storages; 0: one try; empty: 1800
 
 
 class NodesEntry(_Entry, frozen=True):

@@ -59,9 +59,17 @@ class DataFiles:
     """Brings and stores data, one file of an attempt after the other."""
 
     def __init__(
-        self, drivers: Mapping[str, Storage], clock: Clock, random: Randomness, log: Log
+        self,
+        drivers: Mapping[str, Storage],
+        clock: Clock,
+        random: Randomness,
+        log: Log,
+        *,
+        upload_s: float = OUTPUT_PATIENCE_S,
     ) -> None:
+        """`upload_s`: how long storages may be away when a payload has ended."""
         self._drivers, self._clock, self._random, self._log = drivers, clock, random, log
+        self._upload_s = upload_s
         self._bad: dict[int, list[BadCopy]] = {}
         self._bytes_in: dict[int, int] = {}
 
@@ -169,7 +177,7 @@ class DataFiles:
         store = stage_out.Store(data.folder, assignment.job, data.outputs)
         try:
             for one in chosen:
-                wait = self._patience(assignment.attempt_id, OUTPUT_PATIENCE_S)
+                wait = self._patience(assignment.attempt_id, self._upload_s)
                 kept.append(await store.run(one, self._put, wait))
         except (stage_out.NotStored, OSError) as why:
             await self._remove(data, kept)

@@ -20,7 +20,14 @@ WRONG: dict[str, PilotOptions] = {
 
 
 # When to give up and how to look: in a file of settings.
-UNSAID = {"stop_margin_s", "unanswered_s", "benchmark_s", "time_look_s", "checkpoint_mb"}
+UNSAID = {
+    "stop_margin_s",
+    "unanswered_s",
+    "benchmark_s",
+    "time_look_s",
+    "checkpoint_mb",
+    "upload_s",
+}
 
 
 def test_all_that_has_a_rule_can_be_said_but_what_is_of_patience() -> None:

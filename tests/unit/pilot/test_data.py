@@ -422,3 +422,16 @@ def test_more_data_than_a_variable_holds_are_in_the_file_alone(rig: Rig) -> None
     assignment = rig.assignment(DataBody("f", inputs=many))
 
     assert "PILOTAGE_INPUTS" not in environment_of(assignment, Path("/p"), Outfit("session", {}))
+
+
+@pytest.mark.parametrize("upload_s", [60.0, 600.0])
+def test_outputs_wait_for_storages_as_long_as_is_set(rig: Rig, upload_s: float) -> None:
+    clock = JumpingClock()
+    drivers: dict[str, Storage] = {"fake": rig.storage}
+    rig.data = DataFiles(drivers, clock, FakeRandomness(), lambda *_: None, upload_s=upload_s)
+    (rig.work / "b").write_bytes(b"x")
+    rig.storage.trouble["fake://B"] = Unavailable("away")
+
+    failure, how, published = rig.store(DataRule("b", (StorageAccess("B", "fake", "fake://B"),)))
+    assert (failure, how, published) == ("b: B: away", How.STORAGE, [])
+    assert upload_s <= clock.now() < upload_s + 120.0
