@@ -117,6 +117,31 @@ def restore(
 
 
 @app.command
+def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False) -> int:
+    """Copy the store into an empty PostgreSQL database, compare both, and put the file aside.
+
+    No central may run meanwhile. Afterwards set `store.url` to the same URL and start it.
+    """
+    import time
+
+    from ..operate import copying as operate
+    from ..operate.datadir import default_data
+
+    try:
+        made = operate.copy_into(
+            data or default_data(), url, at=time.time(), told=lambda step: note(step)
+        )
+    except operate.Refused as why:
+        note(str(why))
+        return Exit.REFUSED
+    if json:
+        print_json(made)
+    else:
+        print_line(f"{made.to}: {number(made.rows)} rows, compared; the file is {made.kept} now")
+    return Exit.OK
+
+
+@app.command
 def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     """Print the public key that `pilot.pyz` is signed with, for sites to compare.
 

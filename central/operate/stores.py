@@ -17,18 +17,23 @@ def check_store(data: Path, settings: StoreSettings) -> None:
     """See that the setting can be meant. Raises BadSetting."""
     if not settings.url:
         return
-    parts = urlsplit(settings.url)
+    check_url(settings.url)
+    if (data / STORE_FILE).exists():
+        why = (
+            f"{data} has a {STORE_FILE}, whose jobs would be left behind: pilotage admin "
+            "copy-store takes them along, or go on without store.url"
+        )
+        raise BadSetting("store.url", why)
+
+
+def check_url(url: str) -> None:
+    """See that a database can be meant. Raises BadSetting."""
+    parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         why = f"{parts.scheme or 'nothing'}: is no database that we know; right is postgresql://…"
         raise BadSetting("store.url", why)
     if parts.password or "password=" in parts.query:
         why = "a password stands in it, for all to read: put it into a file, see PGPASSFILE"
-        raise BadSetting("store.url", why)
-    if (data / STORE_FILE).exists():
-        why = (
-            f"{data} has a {STORE_FILE}, whose jobs would be left behind: move that file away, or "
-            "go on without store.url"
-        )
         raise BadSetting("store.url", why)
 
 

@@ -71,3 +71,26 @@ def _submit(central: RunningCentral, beacons: Beacons, key: str) -> list[int]:
 
 def done(central: RunningCentral, jobs: list[int]) -> int:
     return sum(central.client.job(job).state() is JobState.DONE for job in jobs)
+
+
+def test_an_installation_moves_there_with_its_jobs(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    server.sql("CREATE SCHEMA central")
+    url = server.url(schema="central")
+    folder, beacons = tmp_path / "one", Beacons(tmp_path / "beacons")
+    with running_central(folder) as central:
+        jobs = _submit(central, beacons, "before")
+        running = central.type("admin", "copy-store", url, code=3)
+    with running_central(folder / "other") as central:
+        central.kill9()  # only its command line is of use
+        data = str(folder / "central")
+        said = central.type("admin", "copy-store", url, "--data", data)
+    with running_central(folder, {"store.url": url}) as central:
+        central.pilot("PIC", cores=2)
+        again = _submit(central, beacons, "before")
+        eventually(lambda: done(central, jobs) == len(jobs), what="the end of all jobs")
+
+    assert "another central runs on" in running
+    assert "rows, compared" in said
+    assert again == jobs

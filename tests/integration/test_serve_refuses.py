@@ -126,3 +126,29 @@ def test_a_data_directory_whose_store_is_gone_is_no_new_one(
     assert done.returncode == 2
     assert why in done.stderr
     assert not (tmp_path / "store.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://db/x", "no database that we know"),
+        ("postgresql://me:secret@db/x", "PGPASSFILE"),
+        ("postgresql://me@/x?host=/nowhere", "docs/operations/postgresql.md"),
+    ],
+)
+def test_a_database_that_cannot_be_meant_or_reached_is_named(
+    tmp_path: Path, url: str, says: str
+) -> None:
+    done = serve(tmp_path, "--set", f"store.url={url}")
+
+    assert done.returncode == (70 if "host=" in url else 2)
+    assert says in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_jobs_in_the_file_are_not_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").touch()
+    done = serve(tmp_path, "--set", "store.url=postgresql://db/x")
+
+    assert done.returncode == 2
+    assert "copy-store" in done.stderr

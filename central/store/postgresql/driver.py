@@ -1,6 +1,6 @@
 """asyncpg, as far as it is used: the only module that names it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -22,6 +22,12 @@ FAULTS: Final[tuple[type[Exception], ...]] = (
 BadValue: Final[type[Exception]] = _asyncpg.DataError
 
 
+class Cursor(Protocol):
+    """What a statement gives, page by page, within a transaction."""
+
+    async def fetch(self, n: int) -> list[Any]: ...
+
+
 class Connection(Protocol):
     """One connection, for one statement at a time."""
 
@@ -35,6 +41,15 @@ class Connection(Protocol):
         """Run a statement for each row of parameters; return what all of them return, in order."""
         ...
 
+    async def copy_records_to_table(
+        self,
+        table_name: str,
+        *,
+        records: Sequence[tuple[object, ...]],
+        columns: Sequence[str],
+        timeout: float | None = None,
+    ) -> str: ...
+    def cursor(self, query: str) -> Awaitable[Cursor]: ...
     async def close(self, *, timeout: float | None = None) -> None: ...
     def terminate(self) -> None: ...
     def is_closed(self) -> bool: ...

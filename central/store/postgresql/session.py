@@ -4,7 +4,7 @@ Verbs are plain functions, so each statement is waited for. Statements that come
 sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import uvloop
@@ -110,6 +110,18 @@ class PostgresqlSession(Session):
         return self.run(
             "insert_attempts", [list(column) for column in zip(*rows, strict=True)]
         ).rowcount
+
+    def append(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """Append rows as they are, by COPY."""
+        self.wait(self.connection.copy_records_to_table(table, records=rows, columns=columns))
+
+    def walk(self, statement: str, page: int) -> Iterator[Any]:
+        """Yield the rows of a statement, a page at a time, within a transaction."""
+        cursor = self.wait(self.connection.cursor(self._sql[statement].text))
+        while rows := self.wait(cursor.fetch(page)):
+            yield from rows
 
     def script(self, text: str) -> None:
         """Run a step of the schema."""

@@ -24,8 +24,8 @@ class Statement(NamedTuple):
     def arguments(self, given: Mapping[str, object] | Sequence[object]) -> list[object]:
         """Return the parameters in order."""
         if isinstance(given, Mapping):
-            return [_storable(given[name]) for name in self.names]
-        return [_storable(value) for value in given]
+            return [storable(given[name]) for name in self.names]
+        return [storable(value) for value in given]
 
     def numbered(self, given: Mapping[str, object] | Sequence[object], number: int) -> list[object]:
         """Return the parameters of a statement that says which of many it was, as `:n`."""
@@ -35,7 +35,7 @@ class Statement(NamedTuple):
         return [*found, number] if len(found) < self.needs else found
 
 
-def _storable(value: object) -> object:
+def storable(value: object) -> object:
     """PostgreSQL has no text with a NUL in it: what somebody says with one is kept without."""
     if isinstance(value, str) and "\0" in value:
         return value.replace("\0", _REPLACEMENT)

@@ -28,13 +28,14 @@ async def open_postgresql(
     Raises NewerSchema, MigrationChanged, or StoreBroken: the server is not there or gives no full
     durability, another central writes to the store.
     """
-    session, generation = await asyncio.to_thread(_prepare, url, clock_wall())
+    session, generation = await asyncio.to_thread(prepared, url, clock_wall())
     writer = Writer[Session](session, fatal=fatal)
     moments = Moments(partial(_reading, url))
     return PostgresqlStore(writer, session, Reader(url), moments, generation, clock_wall)
 
 
-def _prepare(url: str, at: float) -> tuple[PostgresqlSession, str]:
+def prepared(url: str, at: float) -> tuple[PostgresqlSession, str]:
+    """Return the connection that writes to a store, with its tables there; and its generation."""
     try:
         session = PostgresqlSession(url)
     except FAULTS as why:

@@ -51,6 +51,7 @@ LINES = [
     ("token issue x --valid-s 1", 2, "--valid-s: expected a whole number from 60 to"),
     ("token revoke", 2, "revoke which tokens?"),
     ("admin backup copy --data absent --no-files", 3, "absent has no store.sqlite"),
+    ("admin copy-store postgresql://db/x --data absent", 3, "absent has no store.sqlite"),
     ("series --step-s 30", 2, "--step-s"),
     ("series --last 0", 2, "--last"),
     ("accounts --days -1", 2, "--days"),

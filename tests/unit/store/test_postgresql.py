@@ -15,7 +15,10 @@ from pilotage.central.store.queries import load
 OF_ITS_FILE = ("checkpoint", "new_generation", "skip_ids", "newest_moment", "count_jobs")
 OF_ITS_FILE_TOO = ("set_", "check_", "get_journal", "get_synchronous", "get_foreign", "quick_check")
 NOT_THERE = ("integrity_check", "schema_number")
-OF_THE_DATABASE = {"durability", "let_wait_for_the_lock", "lock", "wait_no_longer"}
+OF_THE_DATABASE = {
+    "durability", "let_wait_for_the_lock", "lock", "wait_no_longer", "continue_ids",
+    "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
+}  # fmt: skip
 NEEDED_OF_SETTERS = {
     "set_priority", "set_ranges", "set_flushing", "set_seeded", "set_looked", "set_transfer_job",
     "set_production_priority", "set_steps_priority",

@@ -1,0 +1,106 @@
+"""A store of SQLite into an empty database of PostgreSQL, row by row, and then compared.
+
+All of it is one transaction: what differs, or is interrupted, leaves the database empty. Nobody may
+write to the file meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import StoreError
+from .migrations import migrations
+from .postgresql.errors import translated
+from .postgresql.session import PostgresqlSession
+from .postgresql.statements import storable
+from .postgresql.store import prepared
+from .queries import load
+from .sqlite.check import facts, reading
+
+ROWS_AT_A_TIME: Final = 5_000
+_ALL_OF: Final = "all_of_"
+# What makes room in the new tables for what is copied there.
+_BEFORE: Final = {
+    "store": "drop_new_store",
+    "counter": "drop_new_counters",
+    "input_count": "empty_input_count",
+    "task_count": "empty_task_count",
+}
+
+
+class NotTheSame(StoreError):
+    """What was copied does not read as it was. Nothing of it is kept."""
+
+    def __init__(self, table: str, here: object, there: object) -> None:
+        super().__init__(f"table {table}: {here!r} was copied and reads {there!r}")
+
+
+def tables() -> list[str]:
+    """Return all tables, each behind those that its rows name."""
+    return [name.removeprefix(_ALL_OF) for name in load("sqlite") if name.startswith(_ALL_OF)]
+
+
+def copy_store(path: Path, url: str, *, at: float, told: Callable[[str], None]) -> int:
+    """Copy the store at `path` into the database at `url`; return how many rows that were.
+
+    `told` hears of each table. Raises StoreError; then the database is as it was.
+    """
+    with reading(path) as source:
+        schema, known = facts(source).schema, len(migrations("sqlite"))
+        if schema != known:
+            raise StoreError(
+                f"{path} has schema {schema}, this pilotage copies {known}: start and stop "
+                "`pilotage serve` on it once"
+            )
+        source.execute(load("sqlite")["begin_read"])
+        session, _ = prepared(url, at)
+        try:
+            return _copied(source, session, told)
+        except session.faults as why:
+            raise translated(why) from why
+        finally:
+            session.close()
+
+
+def _copied(
+    source: sqlite3.Connection, session: PostgresqlSession, told: Callable[[str], None]
+) -> int:
+    if session.rows("all_owners") or session.one("counts") is not None:
+        raise StoreError("the database has a store in use: a copy goes into an empty one")
+    session.begin()
+    count = 0
+    for table in tables():
+        rows = _copy(source, session, table)
+        told(f"{table}: {rows}")
+        count += rows
+    session.run("continue_ids")
+    for table in tables():
+        _compare(source, session, table)
+    session.commit()
+    return count
+
+
+def _copy(source: sqlite3.Connection, session: PostgresqlSession, table: str) -> int:
+    if table in _BEFORE:
+        session.run(_BEFORE[table])
+    cursor = source.execute(load("sqlite")[f"{_ALL_OF}{table}"])
+    columns = [column[0] for column in cursor.description]
+    count = 0
+    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+        session.append(table, columns, [_storable(row) for row in rows])
+        count += len(rows)
+    return count
+
+
+def _compare(source: sqlite3.Connection, session: PostgresqlSession, table: str) -> None:
+    statement = f"{_ALL_OF}{table}"
+    ours: Iterator[Any] = source.execute(load("sqlite")[statement])
+    for here, there in zip_longest(ours, session.walk(statement, ROWS_AT_A_TIME)):
+        if here is None or there is None or _storable(here) != tuple(there):
+            raise NotTheSame(table, here, there)
+
+
+def _storable(row: Sequence[object]) -> tuple[object, ...]:
+    return tuple(storable(value) for value in row)
