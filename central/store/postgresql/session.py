@@ -13,7 +13,7 @@ from ..errors import StoreBroken
 from ..verbs.session import Parameters, Session, Transactions
 from .driver import CONNECT_S, FAULTS, connect
 from .errors import translated
-from .statements import statements
+from .statements import Statement, statements
 
 T = TypeVar("T")
 
@@ -72,9 +72,7 @@ class PostgresqlSession(Session):
     def run(self, statement: str, parameters: Parameters = ()) -> Changed:
         one = self._sql[statement]
         arguments = one.arguments(parameters)
-        status: str = self.wait(self.connection.execute(one.text, *arguments))
-        last = status.rpartition(" ")[2]
-        return Changed(int(last) if last.isdecimal() else 0)
+        return Changed(_count(self.wait(self.connection.execute(one.text, *arguments))))
 
     def one(self, statement: str, parameters: Parameters = ()) -> Any:
         found = self.rows(statement, parameters)
@@ -88,12 +86,20 @@ class PostgresqlSession(Session):
         """What returns nothing is an insertion, which changes a row each or fails."""
         if not rows:
             return 0
+        together = self._sql.get(f"{statement}_together")
+        if together is not None:
+            return self._together(together, rows)
         one = self._sql[statement]
         given = [one.numbered(row, number) for number, row in enumerate(rows)]
         if one.returns:
             return len(self.wait(self.connection.fetchmany(one.text, given)))
         self.wait(self.connection.executemany(one.text, given))
         return len(rows)
+
+    def _together(self, one: Statement, rows: Sequence[Parameters]) -> int:
+        """Run one statement over all rows, of which it is given the columns."""
+        columns = [list(column) for column in zip(*map(one.arguments, rows), strict=True)]
+        return _count(self.wait(self.connection.execute(one.text, *columns)))
 
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
         """All are sent together; each that changed its row returns its number."""
@@ -130,6 +136,12 @@ class PostgresqlSession(Session):
     def _control(self, statement: str) -> str:
         status: str = self.wait(self.connection.execute(self._sql[statement].text))
         return status
+
+
+def _count(status: str) -> int:
+    """Return how many rows a statement changed, of what the server says, as `UPDATE 3`."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdecimal() else 0
 
 
 async def _whole(call: Awaitable[T]) -> T:

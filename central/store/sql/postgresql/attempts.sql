@@ -164,3 +164,38 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot
   JOIN site AS s ON s.site_id = a.site_id
  WHERE j.state = 'Waiting'
  ORDER BY o.job_id;
+
+-- What follows is the same for many rows, an array for each column; each job comes once.
+
+-- name: start_attempt_together
+UPDATE attempt AS a SET state = 'Running', started_at = v.at, isolation = v.isolation
+  FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::text[])
+       AS v (attempt_id, job_id, at, isolation)
+ WHERE a.attempt_id = v.attempt_id AND a.job_id = v.job_id AND a.live = 1 AND a.state = 'Matched';
+
+-- name: end_attempt_together
+UPDATE attempt AS a
+   SET live = 0, state = NULL, open = 0, ended_at = v.at, how = v.how, exit_code = v.exit_code,
+       event = v.event, reason = v.reason, detail = v.detail,
+       isolation = CASE WHEN v.isolation = '' THEN a.isolation ELSE v.isolation END,
+       usage = v.usage, outputs = v.outputs, started_at = coalesce(a.started_at, v.started_at)
+  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::float8[], $5::text[], $6::bigint[],
+              $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+              $13::float8[])
+       AS v (attempt_id, job_id, epoch, at, how, exit_code, event, reason, detail, isolation, usage,
+             outputs, started_at)
+ WHERE a.attempt_id = v.attempt_id AND a.job_id = v.job_id AND a.epoch = v.epoch AND a.open = 1
+   AND a.wanted IS DISTINCT FROM 'kill'
+   AND (a.live = 1
+        OR EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = v.job_id AND j.state = 'Waiting'));
+
+-- name: end_job_together
+UPDATE job AS j
+   SET state = v.state, epoch = v.epoch, last_attempt = v.attempt_id,
+       failures = j.failures + v.failures, losses = j.losses + v.losses, reason = v.reason,
+       ended_at = v.ended_at,
+       site_id = (SELECT a.site_id FROM attempt AS a WHERE a.attempt_id = v.attempt_id)
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+              $7::text[], $8::float8[])
+       AS v (job_id, state, epoch, attempt_id, failures, losses, reason, ended_at)
+ WHERE j.job_id = v.job_id AND j.state = 'Waiting';
