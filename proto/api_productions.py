@@ -52,6 +52,10 @@ class NewProduction(_In, frozen=True):
     start: bool = True  # else it stays New until it is started
     dry_run: bool = False  # say what it would be, and store nothing
 
+    def __post_init__(self) -> None:
+        if self.workflow is None and not self.rerun_of:
+            raise ValueError("expected `workflow`, or `rerun_of` a production")
+
 
 class ProductionActionName(str, enum.Enum):
     """What can be done to a production."""
