@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from pilotage.central.store.failover import (
     REASSIGNED,
     CycleKept,
@@ -12,7 +14,6 @@ from pilotage.central.store.failover import (
 )
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.transformations import (
-    TaskClose,
     TransformationMove,
     TransformationRow,
 )
@@ -28,7 +29,8 @@ from .test_transformations import a_transformation, close, killed, made, with_in
 
 async def ended(store: Store, row: TransformationRow, count: int, *, after: int = 0) -> list[int]:
     """Make tasks and let them end as killed; return their jobs."""
-    tasks = await made(store, row, [[]] * count, after=after)
+    nothing: list[list[int]] = [[] for _ in range(count)]
+    tasks = await made(store, row, nothing, after=after)
     jobs = [task.job_id for task in tasks]
     await killed(store, *jobs)
     await store.close_tasks([close(one, I.UNUSED, T.KILLED) for one in await store.task_ends(99)])
@@ -156,16 +158,12 @@ async def test_tasks_whose_jobs_are_held_say_how_often_their_inputs_were_reassig
         assert await store.move([move]) == [True]
         (end,) = await store.task_ends(9)
         spared = close(end, I.UNUSED, T.KILLED)
-        await store.close_tasks([TaskClose(**{**fields(spared), "reason": end.reason})])
+        await store.close_tasks([msgspec.structs.replace(spared, reason=end.reason)])
     (task,) = await made(store, row, [[9]], after=3, shared=[5])
     await held(store, task.job_id, "by hand")
 
     assert await store.held_tasks([one]) == []
     assert await store.held_tasks([]) == []
-
-
-def fields(close: TaskClose) -> dict[str, Any]:
-    return {name: getattr(close, name) for name in close.__struct_fields__}
 
 
 async def test_attempts_of_several_jobs_come_as_those_of_each(store: Store) -> None:

@@ -184,9 +184,8 @@ def test_lost_outputs_of_tasks_are_told_once() -> None:
             if file.did == did(90)
         ]
         made.job_id, made.epoch = task.job, 1
-        copy = ReplicaChange(
-            did=did(90), storage="disk", state=ReplicaState.BAD, path=next(iter(made.replicas.values())).path
-        )  # fmt: skip
+        path = next(iter(made.replicas.values())).path
+        copy = ReplicaChange(did=did(90), storage="disk", state=ReplicaState.BAD, path=path)
         await world.store.change_replicas("ctao", [copy], at=world.clock.wall())
         await asyncio.sleep(3 * 3_600.0)
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def let_in(*args: Any) -> AuthResult:
 
 
 @contextmanager
-def server(box: Box, **how: Any) -> Iterator[int]:
+def server(box: Box, **how: Any) -> Generator[int]:
     """Run a server on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

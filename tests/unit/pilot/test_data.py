@@ -428,7 +428,12 @@ def test_more_data_than_a_variable_holds_are_in_the_file_alone(rig: Rig) -> None
 def test_outputs_wait_for_storages_as_long_as_is_set(rig: Rig, upload_s: float) -> None:
     clock = JumpingClock()
     drivers: dict[str, Storage] = {"fake": rig.storage}
-    rig.data = DataFiles(drivers, clock, FakeRandomness(), lambda *_: None, upload_s=upload_s)
+    logged: list[str] = []
+
+    def log(event: str, fields: Mapping[str, object]) -> None:
+        logged.append(event)
+
+    rig.data = DataFiles(drivers, clock, FakeRandomness(), log, upload_s=upload_s)
     (rig.work / "b").write_bytes(b"x")
     rig.storage.trouble["fake://B"] = Unavailable("away")
 

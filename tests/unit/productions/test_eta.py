@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from pilotage.central.productions.eta import SAMPLES_MAX, Estimate, Sample, estimate, kept
 
-
 TASK_S = 650.0
 
 
