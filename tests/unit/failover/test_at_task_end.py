@@ -133,8 +133,8 @@ class Past:
 
     # -- files and hosts ------------------------------------------------------------------------
 
-    async def files_by_id(self, ids: Sequence[int]) -> dict[int, FileRow]:
-        return {one: a_file(one) for one in ids}
+    async def files_by_id(self, file_ids: Sequence[int]) -> dict[int, FileRow]:
+        return {one: a_file(one) for one in file_ids}
 
     async def note_decisions(self, decisions: Sequence[Decided]) -> None:
         self.noted += decisions
