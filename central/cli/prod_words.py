@@ -1,5 +1,6 @@
 """How far productions are, in words for people. Pure."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
@@ -17,6 +18,7 @@ _ASIDE: Final = {
     InputState.PROBLEMATIC: "are bad",
     InputState.MISSING: "cannot be read",
 }
+_RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
 
 
@@ -57,9 +59,9 @@ def tasks_in_words(step: StepView) -> str:
     return f"{number(done)}/{about}{number(step.tasks_expected)}"
 
 
-def aside(step: StepView) -> int:
+def aside(step: StepView, *, of: Iterable[InputState] = tuple(_ASIDE)) -> int:
     """Return how many files wait for a person."""
-    return sum(step.inputs.get(state, 0) for state in _ASIDE)
+    return sum(step.inputs.get(state, 0) for state in of)
 
 
 def why_it_stands(step: StepView, production: ProductionState) -> str:
@@ -121,10 +123,12 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod resume {view.name}"
     if view.state in (P.CLEANING, P.CLEANED, P.ARCHIVED):
         return ""
+    if any(aside(one) for one in view.steps):  # `fix` resumes what was paused because of them
+        bad = not any(aside(one, of=_RESET) for one in view.steps)
+        more = " --problematic" if bad else ""
+        return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
     if any(one.state is S.PAUSED for one in view.steps) and view.state is P.ACTIVE:
         return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
-    if any(aside(one) for one in view.steps):
-        return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"
     fed = {parent for one in view.steps for parent in one.parents}

@@ -20,6 +20,7 @@ from .progress import Progress, Stand, StepProgress, progress
 FOR_A_PERSON: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
 ALONE: Final = "waits for a person"  # a step that is paused while its production is not
 FILES: Final = "files wait for a person"
+NEARLY: Final = 0.999999  # what is shown of a part that is not all
 S = TransformationState
 
 
@@ -62,7 +63,7 @@ class Views:
             group=row.group,
             owner=self._owners.by_id(row.owner_id),
             steps=views,
-            progress=_whole(row, how_far),
+            progress=_whole(how_far),
             eta=await self._eta(row, stands),
             marks=_marks(views),
             priority=row.priority,
@@ -103,8 +104,9 @@ def stand(
     )
 
 
-def _whole(row: ProductionRow, how_far: Progress) -> float:
-    return 1.0 if row.state is ProductionState.COMPLETED else round(how_far.whole, 6)
+def _whole(how_far: Progress) -> float:
+    """Return how far all is: all of it only where each step is, also of what is Completed."""
+    return 1.0 if how_far.whole >= 1.0 else min(round(how_far.whole, 6), NEARLY)
 
 
 def _shown_eta(found: Estimate) -> Eta:

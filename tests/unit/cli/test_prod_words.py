@@ -121,6 +121,10 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     assert next_command(view(step(state=S.PAUSED))).endswith("pilotage prod resume w")
     assert next_command(view(step(inputs={I.MAXRESET: 1}))).endswith("pilotage prod fix w")
     assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
+    braked = view(step(state=S.PAUSED, inputs={I.MAXRESET: 2}))
+    assert next_command(braked).endswith("pilotage prod fix w"), "resume would leave the files"
+    bad = next_command(view(step(state=S.PAUSED, inputs={I.PROBLEMATIC: 2})))
+    assert bad.endswith("pilotage prod fix w --problematic")
     found = next_command(
         view(step("make", state=S.COMPLETED, outputs="a:b"), over, state=P.COMPLETED)
     )

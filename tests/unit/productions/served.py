@@ -1,0 +1,100 @@
+"""Productions on a store in memory, without jobs: what their service says and refuses."""
+
+from collections.abc import Sequence
+
+from pilotage.central.auth.callers import User
+from pilotage.central.jobs.scope import Owners
+from pilotage.central.productions.known import Knowledge
+from pilotage.central.productions.service import ProductionService
+from pilotage.central.productions.steering import Steering
+from pilotage.central.productions.views import Views
+from pilotage.central.store.transformations import NewInput, TransformationMove, TransformationRow
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
+from pilotage.proto.claims import Role
+from pilotage.proto.transformation_states import InputState
+from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.workflow import Workflow
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+CALLER = User(
+    issuer="local",
+    subject="ada",
+    name="",
+    community="ctao",
+    groups=("sim",),
+    role=Role.USER,
+    expires_at=4e9,
+    jti="",
+)
+
+
+async def _nobody(caller: User, action: JobAction) -> None:
+    """There are no jobs."""
+
+
+async def _waits(row: TransformationRow) -> str:
+    return ""
+
+
+class Served:
+    """The service, and a hand on what its steps have come to."""
+
+    def __init__(self) -> None:
+        clock = FakeClock()
+        self.store = FakeStore(clock_wall=clock.wall)
+        owners, knowledge = Owners(self.store, "local"), Knowledge(self.store, clock)
+        self.service = ProductionService(
+            store=self.store,
+            catalogue=self.store,
+            owners=owners,
+            knowledge=knowledge,
+            views=Views(store=self.store, knowledge=knowledge, owners=owners, clock=clock),
+            steering=Steering(
+                store=self.store, act=_nobody, touch=lambda one: None, clock=clock
+            ),
+            check_rules=lambda workflow, rules: rules,
+            waits=_waits,
+            touch=lambda one: None,
+            nudge=lambda one: None,
+            version="1",
+            clock=clock,
+            log=lambda event, **fields: None,
+        )  # fmt: skip
+
+    async def added(self, workflow: Workflow) -> ProductionDetail:
+        """Return a production of a workflow."""
+        found = await self.service.add(CALLER, NewProduction(workflow=workflow))
+        assert isinstance(found, ProductionDetail)
+        return found
+
+    async def act(self, named: str, action: ProductionAction) -> ProductionDetail:
+        return await self.service.act(CALLER, named, action)
+
+    async def show(self, named: str) -> ProductionDetail:
+        return await self.service.show(CALLER, named)
+
+    async def completed(self, named: str, steps: Sequence[str]) -> None:
+        """Let steps be Completed, as the engine does when nothing of them is left."""
+        for one in (await self.show(named)).view.steps:
+            if one.step in steps:
+                for old, new in ((S.ACTIVE, S.COMPLETING), (S.COMPLETING, S.COMPLETED)):
+                    move = TransformationMove(
+                        transformation_id=one.transformation, old=old, new=new, reason="", at=1.0
+                    )
+                    await self.store.move_transformation(move)
+
+    async def came(self, named: str, step: str, count: int, state: InputState) -> None:
+        """Let a step have files in a state."""
+        views = {one.step: one for one in (await self.show(named)).view.steps}
+        rows = [
+            NewInput(
+                transformation_id=views[step].transformation,
+                file_id=i + 1,
+                input_no=0,
+                state=state,
+            )
+            for i in range(count)
+        ]
+        await self.store.add_inputs(rows, 2.0)
