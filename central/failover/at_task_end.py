@@ -5,6 +5,7 @@ have left, is read from the attempts of all tasks that an input was in, since it
 Attempts that retention has removed are forgotten.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ..store.failover import Decided
 from ..store.records import AttemptRow
 from ..store.transformations import TaskEnd
 from ..transformations.moves import Bad
-from ..transformations.repairs import Again
+from ..transformations.repairs import Again, Bounds
 from .decide import Counters, Decision, charged, decide
 from .rule_book import RuleBook
 from .rules import Do, RuleSet
@@ -89,9 +90,11 @@ class AtTaskEnd:
         self._store, self._rules, self._stderr = store, rules, stderr
         self._places, self._log = places, log
 
-    async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
+    async def again(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
+    ) -> list[Again]:
         """Return in which groups inputs that had the same task are tried again."""
-        verdict = await self._verdict(transformation_id, file_ids)
+        verdict = await self._verdict(transformation_id, file_ids, bounds)
         if verdict is None:
             return []
         files = tuple(sorted(file_ids))
@@ -110,7 +113,9 @@ class AtTaskEnd:
             Again(part, verdict.memory_mb, verdict.wall_s, after, avoid, avoid_s) for part in parts
         ]
 
-    async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
+    async def verdicts(
+        self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
+    ) -> dict[int, Bad]:
         """Return the inputs that are bad, or left to a person, by task.
 
         What was decided is noted before the task is closed: the cycle reports it. A second time
@@ -122,9 +127,12 @@ class AtTaskEnd:
             files = [one.file_id for one in end.inputs if _is_own(end, one.transformation_id)]
             if end.state is not JobState.FAILED or not files:
                 continue
-            verdict = await self._verdict(end.transformation_id, files)
+            bound = bounds[end.transformation_id]
+            verdict = await self._verdict(end.transformation_id, files, bound)
             if verdict is None:
                 continue
+            if _is_last(end, bound):
+                verdict = ended(verdict, bound.errors_max)
             bad = await self._bad(verdict, files)
             if bad:
                 found[end.task_id] = bad
@@ -174,7 +182,9 @@ class AtTaskEnd:
             dry_run=made.dry_run,
         )
 
-    async def _verdict(self, transformation_id: int, file_ids: Sequence[int]) -> Verdict | None:
+    async def _verdict(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
+    ) -> Verdict | None:
         """Return what the rules say; None: the last task did not fail of anything."""
         jobs = await self._store.jobs_of_input(transformation_id, min(file_ids), limit=TASKS_MAX)
         tasks: list[list[AttemptRow]] = []
@@ -189,7 +199,10 @@ class AtTaskEnd:
             return None
         applied = await self._rules.of(transformation_id)
         at = tasks[-1][-1].ended_at or 0.0
-        return judged(applied.rules, histories, inputs=len(file_ids), at=at, step=applied.step)
+        return judged(
+            applied.rules, histories,
+            inputs=len(file_ids), can_be_split=bounds.can_be_split, at=at, step=applied.step,
+        )  # fmt: skip
 
     async def _evidence(self, attempt: AttemptRow) -> Evidence:
         near = self._places.failed_lately(attempt.site, attempt.host, besides=attempt.job_id)
@@ -200,10 +213,32 @@ class AtTaskEnd:
 
 
 _encode: Final = msgspec.json.encode
+_ENDS: Final = (Do.PROBLEMATIC, Do.MISSING, Do.GIVE_UP)  # its inputs are not tried again by these
 
 
 def _is_own(end: TaskEnd, transformation_id: int) -> bool:
     return transformation_id == end.transformation_id
+
+
+def _is_last(end: TaskEnd, bounds: Bounds) -> bool:
+    """Whether each of its inputs has failed as often as it may, this time too."""
+    own = [one for one in end.inputs if _is_own(end, one.transformation_id)]
+    return all(one.errors + 1 >= bounds.errors_max and not one.has_heir for one in own)
+
+
+def ended(verdict: Verdict, errors_max: int) -> Verdict:
+    """Return what becomes of a verdict where its inputs may not fail any more. Pure.
+
+    What would let them go again does not: they are left to a person. Hosts are suspended all the
+    same, and what is said of bad inputs holds.
+    """
+    if verdict.find(*_ENDS) is not None:
+        return verdict
+    kept = [one for one in verdict.decisions if one.dry_run or one.do is Do.SUSPEND_HOST]
+    why = f"errors_max: its inputs have failed in {errors_max} tasks, and may in no more"
+    failure = verdict.decisions[-1].failure
+    over = Decision(rule=f"errors_max {errors_max}", do=Do.GIVE_UP, failure=failure, why=why)
+    return dataclasses.replace(verdict, decisions=(*kept, over))
 
 
 def judged(
@@ -211,6 +246,7 @@ def judged(
     tasks: Sequence[Sequence[Evidence]],
     *,
     inputs: int,
+    can_be_split: bool = True,
     at: float = 0.0,
     step: str = "",
 ) -> Verdict | None:
@@ -232,8 +268,9 @@ def judged(
         seen[failure] += 1
         alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
         counters = Counters(
-            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)), inputs=inputs, step=step
-        )
+            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)),
+            inputs=inputs, can_be_split=can_be_split, step=step,
+        )  # fmt: skip
         made = decide(rules, attempts[-1], counters)
         spent = charged(spent, made)
         done = [one for one in made if not one.dry_run]

@@ -57,6 +57,7 @@ class Counters(_Values, frozen=True):
     spent: Mapping[str, int] = {}  # by budget
     same_on_hosts: int = 1  # hosts on which it failed alike, this one too
     inputs: int = 0  # that the task has
+    can_be_split: bool = True  # a part of the inputs means the same as all of them
     memory_max_mb: int = 0  # that a site gives to one job; 0: not known
     wall_max_s: int = 0
     step: str = ""  # of a workflow, whose task it is
@@ -131,7 +132,7 @@ def _carried(
         wall_s = _more_time(one.wall_limit_s, step, counters.wall_max_s)
         if wall_s <= one.wall_limit_s:
             return None
-    if step.do in (Do.SPLIT, Do.BISECT) and counters.inputs < 2:
+    if step.do in (Do.SPLIT, Do.BISECT) and not (counters.can_be_split and counters.inputs > 1):
         return None
     if step.do is Do.PROBLEMATIC and counters.inputs != 1:
         return None

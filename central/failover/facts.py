@@ -11,7 +11,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 
 from ..store.failover import EndedTask, FailoverRow, HeldTask
 from ..store.transformations import Counts, TransformationRow
-from ..transformations.retrying import WHOLE
+from ..transformations.repairs import WHOLE
 from .decide import Facts
 from .report import Standing
 from .rules import Parent

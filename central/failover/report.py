@@ -4,7 +4,7 @@ Pure. A cause is a class of failures in one transformation, or what was done wit
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -96,7 +96,7 @@ class Report(_Values, frozen=True):
     words: tuple[Line, ...]  # what pilots said, alike ones together
     done: tuple[Line, ...]
     only_said: tuple[Line, ...]  # by rules that only try
-    saved: int  # failures that a rule repaired: nobody had to
+    saved: int  # failures that a rule dealt with, of jobs that do not wait for a person
     for_people: int  # that wait for a person
     left: Standing
 
@@ -120,10 +120,17 @@ def reports(
         for made in decisions:
             if made.do is not Do.REPORT:
                 of_all[transformation, (made.failure or made.do).value].append(made)
+    stuck = {case.job for of in causes.values() for case in of if _waits(case.decisions)}
     return [
         _report(
-            one, cause, causes[one, cause], of_all[one, cause], left.get(one, Standing()), cycle
-        )
+            one,
+            cause,
+            causes[one, cause],
+            of_all[one, cause],
+            left.get(one, Standing()),
+            cycle,
+            stuck=stuck,
+        )  # fmt: skip
         for one, cause in sorted({*causes, *of_all})
     ]
 
@@ -135,6 +142,8 @@ def _report(
     acted: Sequence[Decision],
     left: Standing,
     cycle: int,
+    *,
+    stuck: Collection[int],
 ) -> Report:
     failure = FailureClass(cause) if cause in _CLASSES else None
     decided = [*acted, *(one for case in cases for one in case.decisions)]
@@ -157,7 +166,10 @@ def _report(
         words=_most(filter(None, (likeness(case.evidence.detail) for case in cases))),
         done=_most((_done(one) for one in done), most=len(done)),
         only_said=_most((_done(one) for one in said), most=len(said)),
-        saved=sum(_is_saved(some) for some in _each(cases, acted)),
+        saved=sum(
+            _is_saved(some)
+            for some in _each([case for case in cases if case.job not in stuck], acted)
+        ),
         for_people=sum(_waits(some) for some in _each(cases, acted)),
         left=left,
     )

@@ -30,7 +30,7 @@ from ..store.transformations import (
 from .files import Files
 from .live import NEVER, Live, document
 from .moves import consequences, moves_of
-from .repairs import Repairs
+from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
@@ -67,7 +67,8 @@ class Ending:
             {i.file_id for end in ends if end.state is JobState.FAILED for i in end.inputs}
         )
         repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
-        verdicts = await self._repairs.verdicts(repaired) if repaired else {}
+        bounds = {one: bounds_of(lives[one].doc) for one in {e.transformation_id for e in repaired}}
+        verdicts = await self._repairs.verdicts(repaired, bounds) if repaired else {}
         closes = [
             consequences(
                 end,

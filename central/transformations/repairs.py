@@ -3,16 +3,37 @@
 Only for transformations that ask for it (`failover: true`); the others know nothing of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from pilotage.proto.job import Job, Need
+from pilotage.proto.transformation import Transformation
 
 from ..store.transformations import TaskEnd
 from .moves import Bad
+
+# Rules of grouping whose groups mean something as a whole: half of one is another thing.
+WHOLE: Final = frozenset({"all", "join"})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a transformation allows, whatever the rules say."""
+
+    can_be_split: bool
+    errors_max: int  # failed tasks that an input may have had
+
+
+def bounds_of(doc: Transformation) -> Bounds:
+    """Return what a document allows."""
+    once = [one for one in doc.inputs if one.use == "once"]
+    return Bounds(
+        can_be_split=doc.grouping.rule not in WHOLE and len(once) == 1,
+        errors_max=doc.errors_max,
+    )
 
 
 @dataclass(frozen=True)
@@ -30,15 +51,22 @@ class Again:
 class Repairs(Protocol):
     """What is to become of inputs whose task failed."""
 
-    async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
+    async def again(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
+    ) -> list[Again]:
         """Return in which groups inputs that had the same task are tried again; none: as new ones.
 
         Each of `file_ids` is in one of them.
         """
         ...
 
-    async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
-        """Return what becomes of inputs that are not to be tried again, by task."""
+    async def verdicts(
+        self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
+    ) -> dict[int, Bad]:
+        """Return what becomes of inputs that are not to be tried again, by task.
+
+        `bounds` are those of the transformations of all `ends`.
+        """
         ...
 
 

@@ -10,10 +10,8 @@ from ..jobs.turns import by_and_by
 from ..ports import Clock
 from .grouping import File, Group
 from .live import NEVER, Live
-from .repairs import Again, Repairs
+from .repairs import Again, Repairs, bounds_of
 
-# Rules whose groups mean something as a whole: half of one is another thing.
-WHOLE: Final = frozenset({"all", "join"})
 ASKED_MAX: Final = 100  # tasks that are looked at in one pass
 
 
@@ -75,18 +73,11 @@ class Retrying:
 
     async def _plans(self, live: Live, files: Sequence[File]) -> Sequence[Again]:
         ids = sorted({one.file_id for one in files})
-        plans = await self._repairs.again(live.id, ids)
+        plans = await self._repairs.again(live.id, ids, bounds_of(live.doc))
         if not plans:  # they have failed of nothing: as new ones from now on
             assert live.pool is not None
             for one in files:
                 if (one.file_id, one.input_no) in live.pool:
                     live.pool[one.file_id, one.input_no] = dataclasses.replace(one, task_id=0)
             return ()
-        if len(plans) > 1 and not _can_be_split(live):
-            return [dataclasses.replace(plans[0], file_ids=tuple(ids))]
         return plans
-
-
-def _can_be_split(live: Live) -> bool:
-    once = [one for one in live.doc.inputs if one.use == "once"]
-    return live.doc.grouping.rule not in WHOLE and len(once) == 1

@@ -148,3 +148,24 @@ def test_without_it_a_bad_file_is_tried_until_its_errors_are_too_many(failover: 
             assert (view.tasks[T.FAILED], view.inputs["events"]) == (5, {I.MAXRESET: 1})
 
     story(tell, script=lambda _: BAD)
+
+
+def test_all_files_as_one_group_are_tried_as_often_as_the_budget_says_and_no_more() -> None:
+    stage = Stage()
+
+    def script(assignment: Assignment) -> Script:
+        stage.tried.append(stage.files(assignment))
+        return BAD
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 4))
+        one = await added(world, **GIVEN, grouping={"rule": "all"})
+        await said(world, one, "complete")
+        view = await until(world, one, lambda v: I.MAXRESET in v.inputs["events"])
+
+        assert view.inputs == {"events": {I.MAXRESET: 3}}
+        assert 2 <= len(stage.tried) <= 3
+        assert set(map(len, stage.tried)) == {3}, "it is never halved"
+
+    story(tell, script=script)

@@ -13,7 +13,7 @@ from pilotage.central.store.failover import Decided
 from pilotage.central.store.productions import StepName
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import EndInput, TaskEnd
-from pilotage.central.transformations.repairs import Again, asking
+from pilotage.central.transformations.repairs import Again, Bounds, asking
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
 from pilotage.proto.job import Job, Need
@@ -22,6 +22,8 @@ from pilotage.proto.messages import How
 from pilotage.proto.transformation_states import InputEvent
 
 RULES = default_rules()
+BOUNDS = Bounds(can_be_split=True, errors_max=10)
+WHOLE = Bounds(can_be_split=False, errors_max=10)
 ROW = AttemptRow(
     attempt_id=1,
     job_id=1,
@@ -79,9 +81,9 @@ def a_file(file_id: int) -> FileRow:
     )
 
 
-def an_end(files: int) -> TaskEnd:
+def an_end(files: int, errors: int = 0) -> TaskEnd:
     inputs = tuple(
-        EndInput(transformation_id=5, file_id=i + 1, input_no=0, errors=0, has_heir=False)
+        EndInput(transformation_id=5, file_id=i + 1, input_no=0, errors=errors, has_heir=False)
         for i in range(files)
     )
     return TaskEnd(
@@ -146,36 +148,70 @@ class Past:
         self.suspended.append((site, host, for_s))
         return True
 
-    async def verdict(self, files: int) -> InputEvent | None:
-        end = an_end(files)
-        found = (await self.rules.verdicts([end])).get(9, {})
+    async def verdict(
+        self, files: int, bounds: Bounds = BOUNDS, *, errors: int = 0
+    ) -> InputEvent | None:
+        end = an_end(files, errors)
+        found = (await self.rules.verdicts([end], {5: bounds})).get(9, {})
         assert set(found) in (set(), {i + 1 for i in range(files)})
         return next(iter(found.values()), None)
 
 
 async def test_a_task_that_ran_out_of_memory_gets_more_each_time_and_keeps_it() -> None:
     past = Past([failed(how=How.MEMORY)])
-    assert await past.rules.again(5, [1, 2]) == [Again((1, 2), memory_mb=3_000)]
+    assert await past.rules.again(5, [1, 2], BOUNDS) == [Again((1, 2), memory_mb=3_000)]
 
     past.jobs.append([failed(how=How.MEMORY, memory_mb=3_000)])
-    assert await past.rules.again(5, [1, 2]) == [Again((1, 2), memory_mb=6_000)]
+    assert await past.rules.again(5, [1, 2], BOUNDS) == [Again((1, 2), memory_mb=6_000)]
 
     past.jobs.append([failed(how=How.EXITED, memory_mb=6_000)])
-    (again,) = await past.rules.again(5, [1, 2])
+    (again,) = await past.rules.again(5, [1, 2], BOUNDS)
     assert again.memory_mb == 6_000
 
 
 async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None:
     past = Past([failed("n1")])
-    assert await past.rules.again(5, [1, 2, 3]) == [
+    assert await past.rules.again(5, [1, 2, 3], BOUNDS) == [
         Again((1, 2, 3), after=100.0, avoid=(("PIC", "n1"),), avoid_s=ELSEWHERE_S)
     ]
     assert await past.verdict(3) is None
 
     past.jobs.append([failed("n2")])
-    assert await past.rules.again(5, [3, 1, 2]) == [Again((1, 2)), Again((3,))]
+    assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [Again((1, 2)), Again((3,))]
     assert await past.verdict(3) is None
     assert await past.verdict(1) is InputEvent.BAD_DATA
+
+
+def kinds(past: Past) -> list[tuple[Do, str]]:
+    decided = (msgspec.json.decode(one.said, type=tuple[Decision, ...]) for one in past.noted)
+    return [(one.do, one.rule) for some in decided for one in some]
+
+
+async def test_what_cannot_be_split_is_left_to_a_person_and_never_said_to_be_split() -> None:
+    same = Past([failed("n1")], [failed("n1")])
+    assert await same.verdict(2, WHOLE) is None
+    same.jobs.append([failed("n1")])
+    assert await same.verdict(2, WHOLE) is InputEvent.TASK_FAILED_LAST
+    assert kinds(same) == [
+        (Do.RETRY, "fails by itself"),
+        (Do.GIVE_UP, "a person has to look"),
+    ]
+
+    two = Past([failed("n1")], [failed("n2")])
+    assert await two.verdict(2, WHOLE) is InputEvent.TASK_FAILED_LAST
+    assert kinds(two) == [(Do.GIVE_UP, "fails alike on two hosts")]
+    assert len(await two.rules.again(5, [1, 2], WHOLE)) == 1
+
+
+async def test_the_last_failure_that_errors_max_allows_is_no_retry() -> None:
+    past = Past([failed("n1")])
+    three = Bounds(can_be_split=True, errors_max=3)
+    assert await past.verdict(2, three, errors=1) is None
+    assert await past.verdict(2, three, errors=2) is InputEvent.TASK_FAILED_LAST
+    assert kinds(past) == [(Do.RETRY, "fails by itself"), (Do.GIVE_UP, "errors_max 3")]
+
+    past.jobs.append([failed("n2")])
+    assert await past.verdict(1, three, errors=2) is InputEvent.BAD_DATA, "it is known why"
 
 
 async def test_two_attempts_of_one_job_on_two_hosts_say_as_much_as_two_jobs() -> None:
@@ -215,12 +251,12 @@ async def test_a_wrong_command_is_left_to_a_person_at_once_and_it_is_told() -> N
 async def test_what_did_well_in_between_wipes_the_slate_and_what_was_killed_is_no_failure() -> None:
     good = msgspec.structs.replace(ROW, event="succeeded", exit_code=0)
     past = Past([failed("n1")], [failed("n2")], [good])
-    assert await past.rules.again(5, [1]) == []
+    assert await past.rules.again(5, [1], BOUNDS) == []
 
     past.jobs.append([failed("n3")])
-    (again,) = await past.rules.again(5, [1])
+    (again,) = await past.rules.again(5, [1], BOUNDS)
     assert (again.after, again.avoid) == (100.0, (("PIC", "n3"),))
-    assert await Past().rules.again(5, [1]) == []
+    assert await Past().rules.again(5, [1], BOUNDS) == []
     killed = msgspec.structs.replace(ROW, how=How.STALE, event="lost")
     assert await Past([killed]).verdict(1) is None
 
@@ -264,7 +300,7 @@ async def test_where_others_failed_too_the_host_is_suspended_and_avoided_for_an_
     past.failed_there = 2
     assert await past.verdict(2) is None
     assert past.suspended == [("PIC", "n7", 3_600.0)]
-    (again,) = await past.rules.again(5, [1, 2])
+    (again,) = await past.rules.again(5, [1, 2], BOUNDS)
     assert (again.avoid, again.avoid_s) == ((("PIC", "n7"),), 3_600.0)
 
 
@@ -272,8 +308,10 @@ async def test_of_an_input_without_a_good_copy_the_named_one_is_missing_and_othe
     past = Past([msgspec.structs.replace(failed(how=How.NO_START), detail="ctao:run2: it is lost")])
     ends = [an_end(files=3)]
 
-    assert await past.rules.verdicts(ends) == {9: {2: InputEvent.NOT_THERE}}
-    assert await past.rules.verdicts([an_end(files=1)]) == {9: {1: InputEvent.NOT_THERE}}
+    assert await past.rules.verdicts(ends, {5: BOUNDS}) == {9: {2: InputEvent.NOT_THERE}}
+    assert await past.rules.verdicts([an_end(files=1)], {5: BOUNDS}) == {
+        9: {1: InputEvent.NOT_THERE}
+    }
 
 
 async def test_what_was_decided_is_noted_for_the_report() -> None:

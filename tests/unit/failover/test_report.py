@@ -118,3 +118,13 @@ def test_what_a_rule_only_tries_would_have_been() -> None:
     assert title(made) == "dl1-gamma: would have: flushed (rule: r)"
     assert "Tried   1 x would have: flushed (rule: r)" in as_text(made).splitlines()
     assert (made.saved, made.for_people, made.done) == (0, 0, ())
+
+
+def test_a_job_that_ran_again_and_then_was_left_to_a_person_was_not_saved() -> None:
+    first = msgspec.structs.replace(
+        case(104, How.MEMORY, "PIC"), decisions=(Decision(rule="the job's own", do=Do.RETRY),)
+    )
+
+    memory, payload = reports([first, case(104, How.EXITED, "PIC", hosts=2)], LEFT, cycle=7)
+
+    assert (memory.saved, payload.saved, payload.for_people) == (0, 0, 1)

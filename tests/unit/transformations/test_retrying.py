@@ -1,15 +1,16 @@
 """What is tried again: now, later, in halves or as a whole; and that the rules are asked once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilotage.central.store.transformations import TaskEnd, TransformationRow
 from pilotage.central.transformations.grouping import File
 from pilotage.central.transformations.live import NEVER, Live, live
 from pilotage.central.transformations.moves import Bad
-from pilotage.central.transformations.repairs import Again
+from pilotage.central.transformations.repairs import Again, Bounds
 from pilotage.central.transformations.retrying import ASKED_MAX, Retrying, Trial
 from pilotage.proto.transformation_states import TransformationState
 from tests.fake_central import FakeClock
@@ -22,14 +23,20 @@ class Said:
 
     def __init__(self, plans: dict[int, list[Again]] | None = None) -> None:
         self.plans, self.asked = plans, 0
+        self.bounds: Bounds | None = None
 
-    async def again(self, transformation_id: int, file_ids: Sequence[int]) -> list[Again]:
+    async def again(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
+    ) -> list[Again]:
         self.asked += 1
+        self.bounds = bounds
         if self.plans is None:
             return [Again(tuple(file_ids))]
         return self.plans[file_ids[0]]
 
-    async def verdicts(self, ends: Sequence[TaskEnd]) -> dict[int, Bad]:
+    async def verdicts(
+        self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
+    ) -> dict[int, Bad]:
         return {}
 
 
@@ -110,15 +117,23 @@ async def test_what_failed_of_nothing_is_as_new() -> None:
     assert one.pool is not None and one.pool[1, 0].task_id == 0
 
 
-async def test_a_group_that_means_something_as_a_whole_is_not_halved() -> None:
-    halves = Said({1: [Again((1,), memory_mb=9), Again((2,), memory_mb=9)]})
+@pytest.mark.parametrize(
+    ("fields", "can_be_split"),
+    [
+        ({}, True),
+        ({"grouping": {"rule": "all"}}, False),
+        ({"inputs": [EVENTS, {**EVENTS, "use": "shared"}]}, True),
+        ({"inputs": [EVENTS, EVENTS], "grouping": {"rule": "join"}}, False),
+    ],
+)
+async def test_rules_are_told_whether_a_part_of_a_group_means_the_same(
+    fields: dict[str, Any], can_be_split: bool
+) -> None:
+    said = Said()
 
-    trial = await Retrying(halves, FakeClock()).trial(
-        a_live({1: 7, 2: 7}, grouping={"rule": "all"})
-    )
+    await Retrying(said, FakeClock()).trial(a_live({1: 7, 2: 7}, errors_max=4, **fields))
 
-    assert ids(trial) == [(1, 2)]
-    assert trial.asks[trial.groups[0][0]] == Again((1, 2), memory_mb=9)
+    assert said.bounds == Bounds(can_be_split=can_be_split, errors_max=4)
 
 
 async def test_a_pass_looks_at_some_and_the_next_ones_at_the_others() -> None:
