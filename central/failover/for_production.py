@@ -25,7 +25,7 @@ def rules_for(workflow: Workflow, text: str) -> str:
         why = "rules: the workflow says rules of its own, and only one of both can hold: give none"
         raise Refused(Code.INVALID, why, field="rules")
     try:
-        read_rules(text, "rules")
+        read_rules(text, "rules", workflow_steps=workflow.steps)
     except BadRules as why:
         raise Refused(Code.INVALID, f"rules: {why}", field="rules") from None
     return text

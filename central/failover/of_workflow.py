@@ -24,9 +24,12 @@ def faults_of_rules(workflow: Workflow, *, base: RuleSet | None = None) -> list[
     known = base or default_rules()
 
     def read(rules: dict[str, Any], step: str) -> RuleSet:
+        steps = [step] if step else workflow.steps
         try:
             text = msgspec.json.encode(rules).decode()
-            return read_rules(text, workflow.name, base=known) if rules else known
+            if not rules:
+                return known
+            return read_rules(text, workflow.name, base=known, workflow_steps=steps)
         except BadRules as why:
             found.append(Fault(step, ("failure_rules", *why.place), why.why))
             return known

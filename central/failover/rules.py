@@ -5,7 +5,7 @@ and a production puts its own before them.
 """
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 from typing import Annotated, Any, Final, TypeVar
 
@@ -232,10 +232,17 @@ class BadRules(ValueError):
         self.place, self.why = place, why or message
 
 
-def read_rules(text: str, where: str, *, base: RuleSet | None = None) -> RuleSet:
+def read_rules(
+    text: str,
+    where: str,
+    *,
+    base: RuleSet | None = None,
+    workflow_steps: Collection[str] | None = None,
+) -> RuleSet:
     """Return the rules in a text; `base` has those that come after them. Raises BadRules.
 
     A rule with the name of one of `base` stands in its place; the others come before all of it.
+    Where the steps of the workflow are known, rules are for no others.
     """
     if len(text) > TEXT_MAX:
         raise BadRules(f"{where}: has more than {TEXT_MAX} characters")
@@ -255,7 +262,8 @@ def read_rules(text: str, where: str, *, base: RuleSet | None = None) -> RuleSet
         message = f"{_at(where, line_of(text, place))}: {said}"
         raise BadRules(message, place, told.message) from None
     made = own if base is None else joined(own, base)
-    for place, said in _faults(own, made.budgets):
+    faults = [*_faults(own, made.budgets), *_faults_of_steps(own, workflow_steps)]
+    for place, said in faults:
         message = f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}"
         raise BadRules(message, place, said)
     return made
@@ -312,6 +320,20 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]
         for name in when.not_after:
             if name not in {rule.name for rule in own.transformations[:number]}:
                 yield (*place, "not_after"), f"no rule before it is {name!r}"
+
+
+def _faults_of_steps(own: RuleSet, known: Collection[str] | None) -> Iterable[tuple[Place, str]]:
+    """Yield the steps that rules are for and that no workflow has: such a rule never fits."""
+    kinds: tuple[tuple[str, Sequence[FailureRule | TransformationRule]], ...] = (
+        ("failures", own.failures),
+        ("transformations", own.transformations),
+    )
+    for kind, rules in kinds if known is not None else ():
+        for number, rule in enumerate(rules):
+            for nth, step in enumerate(rule.when.steps):
+                if step not in (known or ()):
+                    place = (kind, number, "when", "steps", nth)
+                    yield place, unknown(step, known or (), what="step")
 
 
 def _faults_of_failure(

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.errors import Refused
 from pilotage.central.failover.decide import Counters, decide
+from pilotage.central.failover.for_production import rules_for
 from pilotage.central.failover.of_workflow import faults_of_rules, rules_of
 from pilotage.central.failover.rules import Do
 from pilotage.central.workflows.errors import BadWorkflow
@@ -94,3 +96,28 @@ def test_what_is_wrong_with_a_rule_is_told_with_its_line(tmp_path: Path) -> None
     for found, line, word in ((wrong, 11, "problematic"), (no_budget, 6, "'mine'")):
         (said,) = found.told(faults_of_rules(found.workflow)).lines
         assert said.startswith(f"{tmp_path}/w.yaml:{line}: ") and word in said, said
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "said"),
+    [
+        ("when: {exit_codes: [3], steps: [b-3]}", 6, "unknown step 'b-3': did you mean 'b-"),
+        ("when: {exit_codes: [4], steps: [b-1]}", 11, "unknown step 'b-1': known are a"),
+    ],
+)
+def test_a_rule_for_a_step_that_there_is_not_is_told_with_the_nearest_one(
+    rule: str, line: int, said: str, tmp_path: Path
+) -> None:
+    found = written(tmp_path, FLOW.replace(rule.partition(", steps")[0] + "}", rule))
+
+    (told,) = found.told(faults_of_rules(found.workflow)).lines
+    assert told.startswith(f"{tmp_path}/w.yaml:{line}: ") and said in told, told
+
+
+def test_rules_that_are_handed_in_are_for_steps_of_the_workflow(tmp_path: Path) -> None:
+    workflow = written(tmp_path, "workflow: w\nsteps: {use: {job: {command: [x]}}}").workflow
+    rules = "failures:\n- name: again\n  when: {steps: [use]}\n  then: [{do: retry}]\n"
+
+    assert rules_for(workflow, rules) == rules
+    with pytest.raises(Refused, match=r"rules:3: .*unknown step 'usse': did you mean 'use'"):
+        rules_for(workflow, rules.replace("[use]", "[usse]"))
