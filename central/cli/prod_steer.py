@@ -55,13 +55,20 @@ def extend(
     more: Annotated[int, whole("How many tasks more; 0: it takes files.")] = 0,
     /,
     *,
+    anyway: Annotated[
+        bool,
+        Parameter(
+            help="Also where steps below have run of all files, and would of new ones alone."
+        ),
+    ] = False,
     reason: ReasonOption = "",
     common: Common = COMMON,
 ) -> int:
     """Ask a step for more tasks, or let it look for files again; steps below go on with them."""
 
     async def work(client: "AsyncClient") -> int:
-        print_production(await client.extend_production(named, step, more, reason=reason), common)
+        found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
+        print_production(found, common)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

@@ -1002,10 +1002,19 @@ class Client:
         )
 
     def extend_production(
-        self, named: str | int, step: str | None = None, more: int = 0, *, reason: str = ""
+        self,
+        named: str | int,
+        step: str | None = None,
+        more: int = 0,
+        *,
+        anyway: bool = False,
+        reason: str = "",
     ) -> ProductionDetail:
         """Ask a step for more tasks; one that takes files looks for these again.
 
-        Repeated while there is no answer it asks for no more than once.
+        Refused, unless `anyway`, where a step below has run of all files and would run again of
+        the new ones alone. Repeated while there is no answer it asks for no more than once.
         """
-        return self.loop.run(self.core.extend_production(named, step, more, reason=reason))
+        return self.loop.run(
+            self.core.extend_production(named, step, more, anyway=anyway, reason=reason)
+        )

@@ -127,11 +127,18 @@ class OfProductions:
         )
 
     async def extend_production(
-        self, named: str | int, step: str | None = None, more: int = 0, *, reason: str = ""
+        self,
+        named: str | int,
+        step: str | None = None,
+        more: int = 0,
+        *,
+        anyway: bool = False,
+        reason: str = "",
     ) -> ProductionDetail:
         """Ask a step for more tasks; one that takes files looks for these again.
 
-        Repeated while there is no answer it asks for no more than once.
+        Refused, unless `anyway`, where a step below has run of all files and would run again of
+        the new ones alone. Repeated while there is no answer it asks for no more than once.
         """
         was = 0
         if more:
@@ -142,6 +149,7 @@ class OfProductions:
             step=step,
             tasks=was + more if more else 0,
             was=was,
+            anyway=anyway,
             reason=reason,
         )
         return await self._transport.ask(

@@ -10,6 +10,7 @@ from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionEvent, ProductionState, next_production
+from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     TransformationEvent,
     TransformationState,
@@ -20,6 +21,7 @@ from ..errors import Refused
 from ..store.productions import Extension, ProductionMove, ProductionRow, StepRow
 from ..store.transformations import TransformationMove
 from .states import CLOSES, below, revivals
+from .wholes import unlike_a_whole
 
 P, E = ProductionState, ProductionEvent
 S, V = TransformationState, TransformationEvent
@@ -70,14 +72,20 @@ class Plan:
 
 
 def planned(
-    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, *, at: float
+    row: ProductionRow,
+    steps: Sequence[StepRow],
+    action: ProductionAction,
+    *,
+    at: float,
+    docs: Mapping[int, Transformation] | None = None,
 ) -> Plan:
     """Return what start, pause, resume, stop, archive, clean, complete or extend change.
 
-    Raises Refused where it cannot be.
+    `docs` are the documents of the steps, by transformation, for extend. Raises Refused where it
+    cannot be.
     """
     if action.action is A.EXTEND:
-        return _extend(row, steps, action, at)
+        return _extend(row, steps, action, docs or {}, at)
     if action.action is A.COMPLETE:
         return _complete(row, steps, action, at)
     return _move(row, steps, action, at)
@@ -175,7 +183,11 @@ def _complete(
 
 
 def _extend(
-    row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
+    row: ProductionRow,
+    steps: Sequence[StepRow],
+    action: ProductionAction,
+    docs: Mapping[int, Transformation],
+    at: float,
 ) -> Plan:
     """More tasks of a step without inputs; others look for inputs again, and so do those below."""
     new = _next(row, E.MORE)
@@ -198,9 +210,28 @@ def _extend(
                 why = f"tasks: the inputs of step {one.step} say how many tasks it has"
                 raise Refused(Code.INVALID, why, field="tasks")
             plan.did.append(f"step {one.step} looks for files again")
+    is_said_again = action.tasks and not plan.extensions  # it was checked the first time
+    if not action.anyway and not is_said_again:
+        _check_wholes(row, steps, docs, some)
     revive(plan, row, steps, some, at)
     plan.move = _moved(row, new, action.reason, at)
     return plan
+
+
+def _check_wholes(
+    row: ProductionRow,
+    steps: Sequence[StepRow],
+    docs: Mapping[int, Transformation],
+    some: Sequence[StepRow],
+) -> None:
+    """Raise Refused where what comes of more is not what would come of all together."""
+    wrong = unlike_a_whole(steps, docs, some)
+    if wrong:
+        why = (
+            f"step: {'; '.join(wrong)}: `rerun` {row.name} under another name, not started, "
+            "`extend` that and `start` it; or say `anyway`"
+        )
+        raise Refused(Code.ILLEGAL_STATE, why, field="step")
 
 
 def _extension(one: StepRow, action: ProductionAction) -> list[Extension]:

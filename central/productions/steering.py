@@ -9,6 +9,7 @@ from pilotage.proto.api_productions import ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputEvent,
     InputState,
@@ -49,9 +50,13 @@ class Steering:
             return await self._priority(caller, row, action)
         if action.action is A.FIX:
             return await self._fix(row, action)
+        docs: dict[int, Transformation] = {}
+        if action.action is A.EXTEND:
+            rows = await self._store.production_steps([row.production_id], documents=True)
+            docs = {one.row.transformation_id: document(one.row) for one in rows[row.production_id]}
         return await self._carry_out(
             row,
-            lambda now, steps: planned(now, steps, action, at=self._clock.wall()),
+            lambda now, steps: planned(now, steps, action, at=self._clock.wall(), docs=docs),
         )
 
     async def _carry_out(

@@ -122,7 +122,9 @@ def test_it_runs_to_its_end_goes_on_when_extended_runs_anew_and_leaves_nothing(
     assert report.steps[0].task_s is not None
     assert report.steps[0].task_s > 0.2
 
-    client.extend_production("chain", "make", 2)
+    with pytest.raises(ClientError, match="step all has taken all files of pair together"):
+        client.extend_production("chain", "make", 2)
+    client.extend_production("chain", "make", 2, anyway=True)
     view = until(central, completed(6))
     assert done(view) == {"make": 6, "pair": 3, "all": 2}
 
@@ -173,7 +175,7 @@ def test_it_pauses_goes_on_and_outlives_the_death_of_the_central_at_each_step(
     assert done(view) == {"make": 12, "pair": 6, "all": 1}
     assert levels(central) == {0: 12, 1: 6, 2: 1}
 
-    client.extend_production("chain", "make", 2)
+    client.extend_production("chain", "make", 2, anyway=True)
     central.kill9()
     central.restart()
     view = until(central, completed(14))

@@ -293,7 +293,7 @@ def test_an_extended_one_works_again_down_to_its_last_step() -> None:
         await submitted(world)
         await until(world, is_in(P.COMPLETED))
         for _ in range(2):  # it is asked for once, however often it is said
-            detail = await said(world, "extend", step="make", tasks=8, was=4)
+            detail = await said(world, "extend", step="make", tasks=8, was=4, anyway=True)
             assert detail.view.state is P.ACTIVE
         with pytest.raises(Refused, match="step make has 8 to make now, not 4"):
             await said(world, "extend", step="make", tasks=9, was=4)
@@ -601,7 +601,9 @@ def campaign(seed: int) -> None:
         await killing(world, lambda: submitted(world))
         view = await whole(world, is_in(P.COMPLETED), "chain")
         assert done(view) == {"make": 4, "pair": 2, "merge": 1}, f"seed {seed}"
-        await killing(world, lambda: said(world, "extend", step="make", tasks=6, was=4))
+        await killing(
+            world, lambda: said(world, "extend", step="make", tasks=6, was=4, anyway=True)
+        )
         view = await whole(
             world, lambda v: v.state is P.COMPLETED and done(v)["make"] == 6, "chain"
         )

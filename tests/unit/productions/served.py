@@ -15,6 +15,7 @@ from pilotage.proto.claims import Role
 from pilotage.proto.transformation_states import InputState
 from pilotage.proto.transformation_states import TransformationState as S
 from pilotage.proto.workflow import Workflow
+from tests.contract.store.test_transformations import made
 from tests.fake_central import FakeClock
 from tests.fake_store import FakeStore
 
@@ -98,3 +99,10 @@ class Served:
             for i in range(count)
         ]
         await self.store.add_inputs(rows, 2.0)
+
+    async def ran(self, named: str, step: str) -> None:
+        """Let a step have made a task."""
+        views = {one.step: one for one in (await self.show(named)).view.steps}
+        row = await self.store.transformation(views[step].transformation)
+        assert row is not None
+        await made(self.store, row, [()])

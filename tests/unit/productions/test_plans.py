@@ -9,9 +9,11 @@ from pilotage.central.store.productions import ProductionRow, StepRow
 from pilotage.central.store.transformations import TransformationRow
 from pilotage.proto.api_productions import ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.job import Job
 from pilotage.proto.machine import unreachable
 from pilotage.proto.production_states import FINAL, PRODUCTIONS, START
 from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState as S
 
 # The steps: make has no inputs, pair is fed by it, all by pair; look queries the catalogue.
@@ -33,6 +35,7 @@ TABLE = """
     extend    Stopped     Completed   Stopped     Stopped     Stopped        Stopped     Stopped     Stopped     Stopped     Stopped
 """  # noqa: E501
 STEPS = {"make": (), "pair": (0,), "all": (1,), "look": ()}
+DOCS = {10 + place: Transformation(name="p", job=Job(command=("x",))) for place in range(4)}
 
 
 def a_production(state: P) -> ProductionRow:
@@ -72,7 +75,7 @@ def test_an_action_moves_a_production_and_its_steps_together(row: list[str]) -> 
     action = ProductionAction(action=A(name))
     if name == "extend":
         action = ProductionAction(action=A.EXTEND, step="make", tasks=6, was=4)
-    plan = planned(a_production(P(old)), steps_in(before), action, at=1.0)
+    plan = planned(a_production(P(old)), steps_in(before), action, at=1.0, docs=DOCS)
     moved = {move.transformation_id: move for move in plan.steps}
 
     assert plan.move is None or (plan.move.old, plan.move.new) == (P(old), new)

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from pilotage.central.errors import Refused
 from pilotage.central.store.productions import ProductionMove
+from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
 from tests.unit.workflows.written_here import workflow
@@ -33,3 +38,43 @@ async def test_what_is_completed_with_files_put_aside_is_not_all_done(tmp_path: 
     assert found.state is P.COMPLETED
     assert {one.step: one.tasks_expected for one in found.steps}["train"] == 1
     assert found.progress < 1.0
+
+
+async def test_more_for_a_step_that_has_taken_all_is_refused_and_why_is_told(
+    tmp_path: Path,
+) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, CHAIN))
+    more = ProductionAction(action=A.EXTEND, step="make", tasks=6, was=4)
+    anyway = ProductionAction(action=A.EXTEND, step="make", tasks=8, was=6, anyway=True)
+    await served.act("chain", more)
+    assert (await served.show("chain")).view.steps[0].tasks_wanted == 6, "nothing has run yet"
+
+    await served.ran("chain", "train")
+    await served.ran("chain", "apply")
+    await served.act("chain", more)  # said again, it was done already
+    with pytest.raises(Refused) as why:
+        await served.act("chain", ProductionAction(action=A.EXTEND, step="make", tasks=8, was=6))
+    assert why.value.message == (
+        "step: step train has taken all files of make together, and would take the new ones alone; "
+        "step apply takes all files of train for each task, and new tasks would get others than "
+        "those before: `rerun` chain under another name, not started, `extend` that and `start` "
+        "it; or say `anyway`"
+    )
+    assert (await served.show("chain")).view.steps[0].tasks_wanted == 6
+    await served.act("chain", anyway)
+    assert (await served.show("chain")).view.steps[0].tasks_wanted == 8
+
+
+async def test_more_is_not_refused_where_only_what_is_new_is_taken(tmp_path: Path) -> None:
+    """A step of groups, and one that takes the newest of some shared files."""
+    served = Served()
+    few = CHAIN.replace("grouping: all", "grouping: 2").replace(
+        "use: shared", "use: shared, count: 1"
+    )
+    await served.added(workflow(tmp_path, few))
+    await served.ran("chain", "train")
+    await served.ran("chain", "apply")
+
+    await served.act("chain", ProductionAction(action=A.EXTEND, step="make", tasks=6, was=4))
+    assert (await served.show("chain")).view.steps[0].tasks_wanted == 6
