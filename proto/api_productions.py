@@ -138,7 +138,11 @@ class ProductionView(_Out, frozen=True):
 
 
 class ProductionDetail(_Out, frozen=True):
-    """Everything of one production."""
+    """Everything of one production.
+
+    Sealed for who may not read the outputs of its jobs: each hash is 64 zeros; variables,
+    parameters and ports are without their values, `written` and `rules` without their texts.
+    """
 
     view: ProductionView
     workflow: dict[str, Any]  # a Workflow: types of elements resolved, parameters chosen
@@ -149,6 +153,7 @@ class ProductionDetail(_Out, frozen=True):
     images: dict[str, str]  # digests of images, as far as they were known
     version: str  # of pilotage, when it was added
     did: list[str] = []  # by the action that this answers, in words
+    sealed: bool = False
 
 
 class ProductionPage(_Out, frozen=True):

@@ -80,13 +80,18 @@ class TransformationView(_Out, frozen=True):
 
 
 class TransformationDetail(_Out, frozen=True):
-    """Everything of one transformation."""
+    """Everything of one transformation.
+
+    Sealed, as a job is, for who may not read the outputs of its jobs: each hash is 64 zeros, each
+    value of the environment is empty.
+    """
 
     view: TransformationView
     document: dict[str, Any]  # a Transformation
     scouts: dict[str, Any] | None = None  # what scouts have shown
     changed: int = 0  # by the action that this answers: how many files
     waits: str = ""  # why no group is made of the inputs that wait
+    sealed: bool = False
 
 
 class TransformationPage(_Out, frozen=True):

@@ -52,6 +52,7 @@ from .definition import (
 from .failed import failures_of
 from .known import Knowledge
 from .preview import preview
+from .sealing import sealed
 from .steering import Steering
 from .views import FOR_A_PERSON, Views
 
@@ -238,8 +239,10 @@ class ProductionService:
         return ProductionPage(productions=await self._views.of(mine), after=last)
 
     async def show(self, caller: User, named: str) -> ProductionDetail:
-        """Return everything of one."""
-        return await self._detail(await self._row(caller, named, Action.PRODUCTION_READ))
+        """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
+        row = await self._row(caller, named, Action.PRODUCTION_READ)
+        detail = await self._detail(row)
+        return detail if self._covers(caller, row, Action.JOB_OUTPUT) else sealed(detail)
 
     async def report(self, caller: User, named: str) -> ProductionReport:
         """Return how one went: what failed, what waits for whom."""

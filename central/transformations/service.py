@@ -36,6 +36,7 @@ from ..auth.policy import Action
 from ..errors import Refused
 from ..jobs.checking import community_of, group_of
 from ..jobs.scope import Owners, scope
+from ..jobs.sealing import sealed_job
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
@@ -233,9 +234,12 @@ class TransformationService:
         return TransformationPage(transformations=views, after=last)
 
     async def show(self, caller: User, named: str) -> TransformationDetail:
-        """Return everything of one."""
+        """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
         row = await self._row(caller, named, Action.TRANSFORMATION_READ)
         detail = await self._detail(row)
+        if not self._covers(caller, row, Action.JOB_OUTPUT):
+            document = {**detail.document, "job": sealed_job(detail.document["job"])}
+            detail = msgspec.structs.replace(detail, document=document, sealed=True)
         tasks, active = detail.view.tasks, TransformationState.ACTIVE
         if row.state is not active or not row.seeded or tasks.get(TaskState.CREATED):
             return detail

@@ -1,0 +1,36 @@
+"""The service of transformations on a store in memory: what it says and refuses. No engine runs."""
+
+from typing import cast
+
+from pilotage.central.auth.callers import User
+from pilotage.central.jobs.scope import Owners
+from pilotage.central.transformations.engine import Engine
+from pilotage.central.transformations.service import TransformationService
+from pilotage.central.transformations.steering import Steering
+from pilotage.proto.api import Action as JobAction
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+
+class _NoEngine:
+    def touch(self, transformation_id: int) -> None:
+        """Nothing runs."""
+
+
+async def _nobody(caller: User, action: JobAction) -> None:
+    """There are no jobs."""
+
+
+async def service(store: FakeStore, owner: User) -> TransformationService:
+    """Return the service of the transformations in a store, which are of one owner."""
+    clock, owners = FakeClock(), Owners(store, "local")
+    await owners.get(owner.community, owner)
+    return TransformationService(
+        store=store,
+        catalogue=store,
+        owners=owners,
+        engine=cast(Engine, _NoEngine()),
+        steering=Steering(store=store, catalogue=store, kill=_nobody, clock=clock),
+        clock=clock,
+        log=lambda event, **fields: None,
+    )
