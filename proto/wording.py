@@ -24,6 +24,7 @@ _CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
 _STEP = re.compile(r'\.([^.\[\]]+)|\[(\d+|\.\.\.)\]|\["([^"]+)"\]')
 _PLAIN_KEY = re.compile(r"[^.\[\]]+")
 _SHOWN_MAX = 80
+_LISTED_MAX: Final = 12  # words; of more, the one that is near says more than all of them
 _PINNED_BYTES_MAX = 65_536  # of larger messages the key within a mapping is not looked for
 
 MISSING: Final = "is required and missing"
@@ -117,7 +118,7 @@ def _sentence(what: str, here: inspect.Type, value: str | None) -> str:
     found = _EXPECTED.match(what)
     if found is None:
         word = what.replace("Invalid enum value", "unknown word")
-        return word + _words_of(here) if word != what else word
+        return word + _words_of(here, value) if word != what else word
     right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"], here)
     got = f", got {_noun(found['got'])}" if found["got"] else ""
     if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
@@ -254,13 +255,19 @@ def _refuses(value: Any, kind: Any, path: str) -> bool:
     return False
 
 
-def _words_of(here: inspect.Type) -> str:
-    """Return the words of an enum, as an addition to a message."""
+def _words_of(here: inspect.Type, value: str | None) -> str:
+    """Return the words of an enum, as an addition to a message; of many only the nearest one."""
     for arm in _arms(here):
+        words: list[str] = []
         if isinstance(arm, inspect.EnumType):
-            return ", one of " + " ".join(str(word.value) for word in arm.cls)
+            words = [str(word.value) for word in arm.cls]
         if isinstance(arm, inspect.LiteralType):
-            return ", one of " + " ".join(str(word) or "(empty)" for word in arm.values)
+            words = [str(word) or "(empty)" for word in arm.values]
+        near = difflib.get_close_matches((value or "").strip('"'), words, n=1)
+        if near and len(words) > _LISTED_MAX:
+            return f": did you mean {near[0]!r}?"
+        if words:
+            return ", one of " + " ".join(words)
     return ""
 
 

@@ -134,7 +134,7 @@ class Step(_Part, frozen=True, kw_only=True):
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # how often a file may be tried
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
     failover: bool = True  # what failed is tried again as rules say; false: as it was
-    failure_rules: dict[str, Any] = {}  # of failover, before those of the workflow: for its tasks
+    failure_rules: dict[str, Any] = {}  # before the workflow's; in files also a list, or a path
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
@@ -146,7 +146,7 @@ class Workflow(_Part, frozen=True, kw_only=True):
     metadata: dict[Key, Value] = {}  # of all files of all steps
     software: dict[str, str] = {}  # versions, by name: kept with the production
     keys: dict[Key, KeyType] = {}  # that files have which come from elsewhere
-    failure_rules: dict[str, Any] = {}  # of failover, before the default ones
+    failure_rules: dict[str, Any] = {}  # before the default ones; in files also a list, or a path
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
 
 

@@ -241,8 +241,9 @@ def read_rules(
 ) -> RuleSet:
     """Return the rules in a text; `base` has those that come after them. Raises BadRules.
 
-    A rule with the name of one of `base` stands in its place; the others come before all of it.
-    Where the steps of the workflow are known, rules are for no others.
+    A bare list is one of rules about failures. A rule with the name of one of `base` stands in its
+    place; the others come before all of it. Where the steps of the workflow are known, rules are
+    for no others.
     """
     if len(text) > TEXT_MAX:
         raise BadRules(f"{where}: has more than {TEXT_MAX} characters")
@@ -250,6 +251,8 @@ def read_rules(
         found: Any = load_strictly(text)
     except NotYaml as why:
         raise BadRules(f"{_at(where, why.line)}: {why.why}") from None
+    if isinstance(found, list):
+        found = {"failures": found}
     try:
         own = msgspec.convert({} if found is None else found, RuleSet, strict=True)
     except RecursionError:

@@ -22,24 +22,27 @@ ALL_KINDS: Final = ("budgets", *KINDS, "recovery")
 NAME_MAX: Final = 160  # characters of the name of a rule
 
 
-def as_set(text: Text, said: Any, place: Place, *, step: str = "") -> dict[str, Any]:
+def as_set(
+    text: Text, said: Any, place: Place, *, step: str = ""
+) -> tuple[dict[str, Any], Text | None]:
     """Return rules as a mapping, that were said so, as a list of rules, or as a file beside.
 
-    Raises BadWorkflow.
+    With them comes the text of that file, where there is one. Raises BadWorkflow.
     """
+    beside: Text | None = None
     if isinstance(said, str):
         try:
-            text = read_text(text.folder / said)
+            text = beside = read_text(text.folder / said)
             said, place = load_values(text), ()
         except BadWorkflow as why:
             raise text.wrong(place, why.lines[0], step=step) from None
     if is_list(said):
-        return {FAILURES: said}
+        return {FAILURES: said}, beside
     if not is_mapping(said):
         message = "expected a list of rules, `failures` and others with such, or a file beside"
         raise text.wrong(place, message, step=step)
     check_words(text, said, KINDS if step else ALL_KINDS, place, step=step)
-    return said
+    return said, beside
 
 
 def rules_text(workflow: Workflow) -> str:

@@ -41,13 +41,15 @@ class Text:
 class Written:
     """A workflow, the text that it was read from, and where in there each of its steps stands.
 
-    `fields` say under which key of the text a field of a step stands, where the form has another.
+    `fields` say under which key of the text a field of a step stands, where the form has another;
+    `besides` are the texts of other files, by the place at which they are named.
     """
 
     workflow: Workflow
     text: Text
     places: Mapping[str, Place]
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    besides: Mapping[Place, Text] = field(default_factory=dict[Place, Text])
 
     def told(self, faults: Sequence[Fault]) -> BadWorkflow:
         """Return faults in the lines of the file, each line once."""
@@ -60,8 +62,14 @@ class Written:
             place = (*self.places.get(fault.step, ()), *inside)
             if (place, fault.message) not in seen:  # of steps that were written as one
                 seen.add((place, fault.message))
-                lines[self.text.line(place, fault)] = None
+                lines[self._line(place, fault)] = None
         return BadWorkflow(list(lines))
+
+    def _line(self, place: Place, fault: Fault) -> str:
+        for named, text in self.besides.items():
+            if place[: len(named)] == named:
+                return text.line(place[len(named) :], fault)
+        return self.text.line(place, fault)
 
 
 def read_text(path: Path) -> Text:

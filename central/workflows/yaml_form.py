@@ -46,6 +46,7 @@ class _Reader:
     def __init__(self, text: Text, found: dict[str, Any]) -> None:
         self._text, self._found = text, found
         self._written: Any = load_as_written(text)
+        self._besides: dict[Place, Text] = {}
 
     def read(self, chosen: Mapping[str, str]) -> Written:
         found = self._found
@@ -71,7 +72,7 @@ class _Reader:
         if "failure_rules" in found:
             place = ("failure_rules",)
             said = self._filled(found["failure_rules"], values, place)
-            rest["failure_rules"] = failing.as_set(self._text, said, place)
+            rest["failure_rules"] = self._rules(said, place)
         whole = {"name": found["workflow"], "steps": dict.fromkeys(steps, _STAND_IN)}
         bare = converted(self._text, {**whole, **rest}, Workflow, ())
         workflow = Workflow(
@@ -84,7 +85,15 @@ class _Reader:
             parameters=parameters,
             steps=steps,
         )
-        return Written(workflow, self._text, {name: place for name, (place, _) in drafts.items()})
+        places = {name: place for name, (place, _) in drafts.items()}
+        return Written(workflow, self._text, places, besides=self._besides)
+
+    def _rules(self, said: Any, place: Place, *, step: str = "") -> dict[str, Any]:
+        """Return rules of failover, and know the file beside in which they stand."""
+        rules, beside = failing.as_set(self._text, said, place, step=step)
+        if beside is not None:
+            self._besides[place] = beside
+        return rules
 
     # -- parameters ------------------------------------------------------------------------------
 
@@ -161,8 +170,7 @@ class _Reader:
                 _as_words(filled["job"])
                 if "failure_rules" in filled:
                     at = (*place, "failure_rules")
-                    rules = failing.as_set(self._text, filled["failure_rules"], at, step=name)
-                    filled["failure_rules"] = rules
+                    filled["failure_rules"] = self._rules(filled["failure_rules"], at, step=name)
                 if filled.get("tasks") == 0:  # which elsewhere means that none were said
                     at = (*place, "tasks")
                     raise self._text.wrong(at, "found 0, expected at least 1", step=name)

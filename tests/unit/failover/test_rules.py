@@ -55,7 +55,7 @@ WRONG = {
         "transformations:\n- {name: a, when: {not_after: [b]}, then: [flush]}\n",
         "no rule before it is 'b'",
     ),
-    "no mapping": ("- a\n", "r.yaml:1: expected a mapping"),
+    "no mapping": ("a\n", "r.yaml:1: expected a mapping"),
     "no YAML": ("a: [", "r.yaml:"),
     "an anchor": ("a: &x [*x]", "anchors and aliases are not read"),
 }

@@ -98,6 +98,37 @@ def test_what_is_wrong_with_a_rule_is_told_with_its_line(tmp_path: Path) -> None
         assert said.startswith(f"{tmp_path}/w.yaml:{line}: ") and word in said, said
 
 
+BESIDE_AS_LIST = """
+- {name: tell, then: [{do: report}]}
+- name: again
+  then:
+  - {do: giveup}
+"""
+
+
+@pytest.mark.parametrize(
+    ("beside", "line", "field"),
+    [
+        (BESIDE.replace("do: retry", "do: giveup"), 3, "failures[0].then[0].do"),
+        (BESIDE_AS_LIST.replace("report", "retry"), 5, "failures[1].then[0].do"),
+    ],
+)
+def test_what_is_wrong_in_a_file_beside_is_told_with_the_line_of_that_file(
+    beside: str, line: int, field: str, tmp_path: Path
+) -> None:
+    found = written(tmp_path, beside=beside)
+
+    assert found.told(faults_of_rules(found.workflow)).lines == [
+        f"{tmp_path}/rules.yaml:{line}: step b-1: failure_rules.{field}: "
+        "unknown word 'giveup': did you mean 'give_up'?"
+    ]
+
+    of_all = FLOW.partition("failure_rules:")[0] + "failure_rules: rules.yaml\n"
+    found = written(tmp_path, of_all + "steps: {a: {job: {command: [x]}}}\n", beside)
+    (told,) = found.told(faults_of_rules(found.workflow)).lines
+    assert told.startswith(f"{tmp_path}/rules.yaml:{line}: failure_rules.{field}: ")
+
+
 @pytest.mark.parametrize(
     ("rule", "line", "said"),
     [
