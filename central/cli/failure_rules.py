@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import App, Parameter
@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 from pilotage.proto.api import AttemptView
 from pilotage.proto.failures import Evidence
 from pilotage.proto.messages import How
+from pilotage.proto.nearest import unknown
+from pilotage.proto.wording import complaint
 
 from .exit_codes import Exit, UsageError
 from .moments import moment
@@ -113,12 +115,28 @@ def _read(file: Path) -> "RuleSet | None":
 
 
 def _evidence_in(file: Path) -> Evidence:
+    """Return one failure. What pilots say may have more fields, what people write may not."""
+    from ..failover.rules import HOWS
+
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Evidence)
+        data = file.read_bytes()
+        said = msgspec.json.decode(data, type=dict[str, Any])
     except OSError as why:
         raise UsageError(f"{file}: {why.strerror}") from None
     except msgspec.MsgspecError as why:
-        raise UsageError(f"{file}: {why}") from None
+        raise UsageError(f"{file}: {complaint(why, dict[str, Any]).message}") from None
+    for key in sorted(said.keys() - {*Evidence.__struct_fields__}):
+        raise UsageError(f"{file}: {unknown(key, Evidence.__struct_fields__)}")
+    how = said.get("how")
+    if isinstance(how, str) and how not in HOWS:
+        raise UsageError(f"{file}: how: {unknown(how, HOWS, what='word')}")
+    if how == LEASE_OVER:
+        said["how"] = None
+    try:
+        return msgspec.convert(said, Evidence)
+    except msgspec.ValidationError as why:
+        told = complaint(why, Evidence, data)
+        raise UsageError(f"{file}: {told.path.removeprefix('$.')}: {told.message}") from None
 
 
 def evidence_of(attempt: AttemptView) -> Evidence:

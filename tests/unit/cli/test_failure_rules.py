@@ -42,6 +42,43 @@ def test_check_names_the_line_of_what_is_wrong(
     assert run(["failures", "rules", "check", str(tmp_path / "none")]) == 2
 
 
+def test_a_bare_list_is_the_rules_about_failures_as_in_a_workflow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "- name: a\n  then:\n  - do: retry\n")
+    assert run(["failures", "rules", "check", file]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "failures: a: before the default ones"
+
+    wrong = written(tmp_path, "- name: a\n  then:\n  - do: giveup\n")
+    assert run(["failures", "rules", "check", wrong]) == 1
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith(
+            f"{wrong}:3: failures[0].then[0].do: unknown word 'giveup': did you mean 'give_up'?"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [
+        ('{"how": "exited", "exitcode": 3}', "unknown key 'exitcode': did you mean 'exit_code'?"),
+        ('{"how": "exited", "exit_code": "3"}', "exit_code: expected a whole number"),
+        ('{"how": "exit"}', "how: unknown word 'exit': did you mean 'exited'?"),
+        ("[]", "expected a mapping"),
+        ("{", "one.json: "),
+    ],
+)
+def test_evidence_that_does_not_read_is_refused_with_the_nearest_word(
+    evidence: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules, one = written(tmp_path, OWN), written(tmp_path, evidence, "one.json")
+
+    assert run(["failures", "rules", "test", rules, "--evidence", one]) == 2
+    assert said in capsys.readouterr().err
+
+
 TOLD = {
     '{"how": "exited", "exit_code": 77}': "payload: retry (after 30 s): mine",
     '{"how": "memory", "memory_mb": 2000}': "limit.memory: grow_memory (3000 MB): more memory",
