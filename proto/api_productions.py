@@ -35,8 +35,9 @@ class NewProduction(_In, frozen=True):
     """Add a production: `POST /v1/productions`. All of its transformations are stored, or nothing.
 
     Either `workflow` is given, or `rerun_of`: then the definition of that production runs anew,
-    with all of its files, under another name. The same definition again under the same name gives
-    the same production; another one under its name is refused.
+    with all of its files and as many tasks as its steps were extended to, under another name. The
+    same definition again under the same name gives the same production; another one under its name
+    is refused.
     """
 
     workflow: Workflow | None = None

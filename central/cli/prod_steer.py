@@ -115,7 +115,8 @@ def rerun(
     no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
     common: Common = COMMON,
 ) -> int:
-    """Run the same anew under another name: the definition of the production, with all files."""
+    """Run the same anew under another name: the definition of the production, with all files, and
+    as many tasks as its steps were extended to."""
 
     async def work(client: "AsyncClient") -> int:
         print_production(await client.rerun_production(named, name, start=not no_start), common)

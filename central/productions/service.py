@@ -146,15 +146,21 @@ class ProductionService:
             at=at,
         )  # fmt: skip
         first = await self._store.reserve_transformations(len(docs))
+        wanted = before.wanted if before else {}
         row = await self._store_all(
-            new, laid(definition, docs, group=group, first_id=first, keys=keys)
+            new, laid(definition, docs, group=group, first_id=first, keys=keys), wanted
         )
         await self._begin(row)
         self._told(caller, row, "rerun" if before else "add", "")
-        return await self._detail(row)
+        return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
 
-    async def _store_all(self, new: stored.NewProduction, steps: Sequence[Laid]) -> ProductionRow:
-        """Store all of it or nothing. Raises Refused where a name is another one's."""
+    async def _store_all(
+        self, new: stored.NewProduction, steps: Sequence[Laid], wanted: Mapping[str, int]
+    ) -> ProductionRow:
+        """Store all of it or nothing; `wanted` are the tasks of steps that make others than said.
+
+        Raises Refused where a name is another one's.
+        """
         state = TransformationState.ACTIVE
         if new.state is ProductionState.NEW:
             state = TransformationState.NEW
@@ -170,7 +176,7 @@ class ProductionService:
                     name=one.doc.name,
                     state=state,
                     doc=_encode(one.doc),
-                    tasks_wanted=one.doc.tasks,
+                    tasks_wanted=wanted.get(one.step, one.doc.tasks),
                     scouts_until=one.doc.scouts,
                     priority=new.priority,
                     at=new.at,
@@ -222,7 +228,13 @@ class ProductionService:
         row = await self._row(caller, body.rerun_of, Action.PRODUCTION_READ)
         texts = await self._store.production_texts(row.production_id)
         assert texts is not None
-        return _Before(row, unpacked(texts.definition), details_of(texts.details), texts.rules)
+        return _Before(
+            row,
+            unpacked(texts.definition),
+            details_of(texts.details),
+            texts.rules,
+            {one.step: one.row.tasks_wanted for one in await self._steering.steps(row)},
+        )
 
     # -- look -----------------------------------------------------------------------------------
 
@@ -356,6 +368,7 @@ class _Before:
     definition: Definition
     details: Details
     rules: str
+    wanted: Mapping[str, int]  # the tasks of each step, with those by which it was extended
 
 
 def _definition(body: NewProduction, before: _Before | None) -> Definition:
@@ -386,6 +399,16 @@ def _group(caller: User, docs: Mapping[str, Transformation]) -> str:
             why = f"step {step} is of group {other}, step {first} of {group}: all are of one"
             raise Refused(Code.INVALID, why, field=f"workflow.steps.{step}.job.group")
     return group
+
+
+def _extended(docs: Mapping[str, Transformation], wanted: Mapping[str, int]) -> list[str]:
+    """Return in words which steps of what runs anew make more tasks than its definition says."""
+    return [
+        f"step {step} makes {wanted[step]} tasks, as it was extended to; its workflow says "
+        f"{doc.tasks}"
+        for step, doc in docs.items()
+        if wanted.get(step, doc.tasks) != doc.tasks
+    ]
 
 
 def _taken(row: ProductionRow) -> Refused:

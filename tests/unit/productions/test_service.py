@@ -6,13 +6,13 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.store.productions import ProductionMove
-from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
 from tests.unit.workflows.written_here import workflow
 
-from .served import Served
+from .served import CALLER, Served
 
 CHAIN = """
     workflow: chain
@@ -78,3 +78,18 @@ async def test_more_is_not_refused_where_only_what_is_new_is_taken(tmp_path: Pat
 
     await served.act("chain", ProductionAction(action=A.EXTEND, step="make", tasks=6, was=4))
     assert (await served.show("chain")).view.steps[0].tasks_wanted == 6
+
+
+async def test_what_runs_anew_makes_as_many_tasks_as_there_were_in_the_end(tmp_path: Path) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, CHAIN))
+    await served.act("chain", ProductionAction(action=A.EXTEND, step="make", tasks=6, was=4))
+    again = NewProduction(rerun_of="chain", name="again")
+
+    detail = await served.service.add(CALLER, again)
+    assert isinstance(detail, ProductionDetail)
+    assert [one.tasks_wanted for one in detail.view.steps] == [6, 0, 0]
+    assert detail.did == ["step make makes 6 tasks, as it was extended to; its workflow says 4"]
+    third = await served.service.add(CALLER, NewProduction(rerun_of="again", name="third"))
+    assert isinstance(third, ProductionDetail)
+    assert [one.tasks_wanted for one in third.view.steps] == [6, 0, 0]
