@@ -18,6 +18,7 @@ from .prod_files import (
     catalogue_in,
     need_catalogue,
     read_file,
+    read_rules_for,
     steps_in_words,
     with_lines,
 )
@@ -51,6 +52,10 @@ def submit(
     priority: Annotated[
         int | None,
         Parameter(help="Of all of its jobs, 0 to 10; else as each says.", validator=_PRIORITIES),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        Parameter(help="File of rules of failover for it, where the workflow says none."),
     ] = None,
     chosen: SetOption = (),
     inputs: Annotated[
@@ -87,13 +92,14 @@ def submit(
         raise UsageError("say one of --local, --dry-run and --jobs")
     if not (local or dry_run) and (inputs or folder or cores or resume):
         raise UsageError("--inputs, --folder, --cores and --resume are for runs with --local")
-    if (local or jobs) and (name or priority is not None or no_start):
-        raise UsageError("--name, --priority and --no-start are for productions")
+    if (local or jobs) and (name or rules or priority is not None or no_start):
+        raise UsageError("--name, --rules, --priority and --no-start are for productions")
     written = read_file(file, chosen, types)
     if jobs:
         from .prod_jobs import submit_jobs
 
         return submit_jobs(FromFile(written), common)
+    flow = FromFile(written, read_rules_for(written, rules))
     if local or (dry_run and inputs is not None):
         catalogue = catalogue_in(inputs)
         if dry_run:
@@ -103,8 +109,7 @@ def submit(
 
         return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
     if dry_run:
-        return _preview(written, name, priority, common)
-    flow = FromFile(written)
+        return _preview(flow, name, priority, common)
     flow.production()  # what is wrong is told before anything travels
 
     async def work(client: "AsyncClient") -> int:
@@ -116,6 +121,8 @@ def submit(
             print_json(made)
             return Exit.OK
         view = made.view
+        if flow.rules and made.rules != flow.rules and not made.sealed:
+            note(f"{view.name} was there, and keeps the rules that it was submitted with")
         print_line(
             f"production {view.id}: {view.name} is {state_in_words(view)}, "
             f"{steps_in_words(len(view.steps))}"
@@ -126,15 +133,15 @@ def submit(
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _preview(written: "Written", name: str, priority: int | None, common: Common) -> int:
+def _preview(flow: FromFile, name: str, priority: int | None, common: Common) -> int:
     """Say what a workflow would be at the central; where none answers, as far as is known here."""
     from .prod_files import obstacles_of
 
+    written = flow.written
     if obstacles_of(written):
         return _plan_here(written, None, common)
 
     async def work(client: "AsyncClient") -> int:
-        flow = FromFile(written)
         with with_lines(written):
             found = await client.preview_production(flow, name=name, priority=priority)
         print_preview(found, json=common.json)

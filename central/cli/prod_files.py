@@ -40,6 +40,7 @@ class FromFile:
     """A workflow of a file, as the client submits it."""
 
     written: "Written"
+    rules: str = ""  # of failover, as YAML; empty: those of the workflow, or the default ones
 
     @property
     def folder(self) -> Path:
@@ -56,6 +57,7 @@ class FromFile:
         return NewProduction(
             workflow=self.written.workflow,
             written=Text(file=Path(text.where).name, form=form, text=text.content),
+            rules=self.rules,
         )
 
 
@@ -99,6 +101,23 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
     if faults:
         raise UsageError(f"{written.told(faults)}")
     return written
+
+
+def read_rules_for(written: "Written", file: Path | None) -> str:
+    """Return the text of a file of rules of failover, checked. Raises UsageError."""
+    from ..failover.rules import BadRules, default_rules, read_rules
+
+    if file is None:
+        return ""
+    try:
+        text = file.read_text(encoding="utf-8")
+        steps = written.workflow.steps
+        read_rules(text, str(file), base=default_rules(), workflow_steps=steps)
+    except OSError as why:
+        raise UsageError(f"--rules {file}: {why.strerror}") from None
+    except (BadRules, UnicodeDecodeError) as why:
+        raise UsageError(f"{why}") from None
+    return text
 
 
 @contextlib.contextmanager

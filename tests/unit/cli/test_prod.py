@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.cli.main import run
-from pilotage.central.cli.prod_files import read_file, with_lines
+from pilotage.central.cli.prod_files import FromFile, read_file, read_rules_for, with_lines
 from pilotage.central.client.errors import Refused
 from pilotage.proto.problems import Code
 
@@ -101,11 +101,31 @@ def test_rules_of_failover_are_checked_with_the_workflow(
     assert "demo.yaml:9: failure_rules.failures[0].then[0].do: unknown word 'retri'" in said
 
 
+def test_rules_for_a_submission_are_checked_before_anything_travels(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = "- name: again\n  when: {steps: [make]}\n  then: [{do: retry}]\n"
+    (flow.parent / "rules.yaml").write_text(rules)
+    written = read_file(flow, (), ())
+    text = read_rules_for(written, flow.parent / "rules.yaml")
+    assert FromFile(written, text).production().rules == rules
+    assert FromFile(written, read_rules_for(written, None)).production().rules == ""
+
+    (flow.parent / "rules.yaml").write_text(rules.replace("make", "mak"))
+    submit = ["prod", "submit", "demo.yaml", "--rules", "rules.yaml"]
+    for words in ([], ["--dry-run"]):
+        assert run([*submit, *words]) == 2
+        said = capsys.readouterr().err
+        assert "rules.yaml:2: failures[0].when.steps[0]: unknown step 'mak': did you mea" in said
+
+
 # the command line, and what is said
 MISUSED = {
     "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say one of --local, --dry-run and"),
     "of a run here": (["submit", "demo.yaml", "--resume"], "are for runs with --local"),
     "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "are for productions"),
+    "rules here": (["submit", "demo.yaml", "--local", "--rules", "x"], "are for productions"),
+    "no rules": (["submit", "demo.yaml", "--rules", "no"], "--rules no: No such file"),
     "no file": (["check", "none.yaml"], "none.yaml: No such file"),
     "no value": (["check", "demo.yaml", "--set", "runs"], "--set runs: expected NAME=VALUE"),
     "no parameter": (["check", "demo.yaml", "--set", "run=1"], "did you mean 'runs'?"),
