@@ -6,7 +6,7 @@ from pilotage.proto.workflow import Workflow
 from ..errors import Refused
 from ..workflows.failing import rules_text
 from .of_workflow import faults_of_rules
-from .rules import BadRules, read_rules
+from .rules import BadRules, default_rules, read_rules
 
 
 def rules_for(workflow: Workflow, text: str) -> str:
@@ -25,7 +25,7 @@ def rules_for(workflow: Workflow, text: str) -> str:
         why = "rules: the workflow says rules of its own, and only one of both can hold: give none"
         raise Refused(Code.INVALID, why, field="rules")
     try:
-        read_rules(text, "rules", workflow_steps=workflow.steps)
+        read_rules(text, "rules", base=default_rules(), workflow_steps=workflow.steps)
     except BadRules as why:
-        raise Refused(Code.INVALID, f"rules: {why}", field="rules") from None
+        raise Refused(Code.INVALID, str(why), field="rules") from None
     return text

@@ -147,8 +147,11 @@ def test_a_rule_for_a_step_that_there_is_not_is_told_with_the_nearest_one(
 
 def test_rules_that_are_handed_in_are_for_steps_of_the_workflow(tmp_path: Path) -> None:
     workflow = written(tmp_path, "workflow: w\nsteps: {use: {job: {command: [x]}}}").workflow
-    rules = "failures:\n- name: again\n  when: {steps: [use]}\n  then: [{do: retry}]\n"
+    rules = (
+        "failures:\n- name: again\n  when: {steps: [use]}\n  then: [{do: retry}]\n"
+        "  counts_against: infra\n"
+    )
 
     assert rules_for(workflow, rules) == rules
-    with pytest.raises(Refused, match=r"rules:3: .*unknown step 'usse': did you mean 'use'"):
+    with pytest.raises(Refused, match=r"^rules:3: .*unknown step 'usse': did you mean 'use'"):
         rules_for(workflow, rules.replace("[use]", "[usse]"))
