@@ -1,8 +1,10 @@
 """What people do with productions: add, look at, steer. The engine and the watch do the rest."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -34,7 +36,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store import productions as stored
 from ..store.catalogue import CatalogueStore
-from ..store.productions import STEPS_MAX, NameTaken, ProductionRow
+from ..store.productions import NameTaken, ProductionRow
 from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
 from .definition import (
@@ -93,6 +95,7 @@ class ProductionService:
         self._check_rules, self._waits = check_rules, waits
         self._touch, self._nudge = touch, nudge
         self._version, self._clock, self._log = version, clock, log
+        self._reading = asyncio.Lock()
 
     # -- add ------------------------------------------------------------------------------------
 
@@ -104,18 +107,12 @@ class ProductionService:
         community = community_of(caller)
         before = await self._rerun(caller, body)
         definition, name = _definition(body, before), _name(body, before)
-        check_definition(definition)
-        if len(definition.workflow.steps) > STEPS_MAX:
-            why = f"workflow: found {len(definition.workflow.steps)} steps, at most {STEPS_MAX}"
-            raise Refused(Code.INVALID, why, field="workflow.steps")
-        rules = before.rules if before else ""
-        if body.rules or not before:
-            rules = self._check_rules(definition.workflow, body.rules)
-        docs = documents(definition, name)
+        rules, docs = await self._read(definition, name, body.rules, before)
         group = _group(caller, docs)
         keys = {one.key: one.type for one in await self._catalogue.keys(community)}
-        laid(definition, docs, group=group, first_id=1, keys=keys)  # before ids are taken for it
-        blob, sha256 = packed(definition)
+        lay = partial(laid, definition, docs, group=group, keys=keys)
+        await asyncio.to_thread(lay, first_id=1)  # before ids are taken for it
+        blob, sha256 = await asyncio.to_thread(packed, definition)
         if body.dry_run:
             await self._check_names(community, name, sha256, docs)
             return await preview(
@@ -147,12 +144,28 @@ class ProductionService:
         )  # fmt: skip
         first = await self._store.reserve_transformations(len(docs))
         wanted = before.wanted if before else {}
-        row = await self._store_all(
-            new, laid(definition, docs, group=group, first_id=first, keys=keys), wanted
-        )
+        row = await self._store_all(new, await asyncio.to_thread(lay, first_id=first), wanted)
         await self._begin(row)
         self._told(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
+
+    async def _read(
+        self, definition: Definition, name: str, rules: str, before: "_Before | None"
+    ) -> tuple[str, Mapping[str, Transformation]]:
+        """Return the rules and the documents of the steps. Raises Refused.
+
+        A large workflow takes seconds: it is read beside the loop, one at a time.
+        """
+
+        def read() -> tuple[str, Mapping[str, Transformation]]:
+            check_definition(definition)
+            text = before.rules if before else ""
+            if rules or not before:
+                text = self._check_rules(definition.workflow, rules)
+            return text, documents(definition, name)
+
+        async with self._reading:
+            return await asyncio.to_thread(read)
 
     async def _store_all(
         self, new: stored.NewProduction, steps: Sequence[Laid], wanted: Mapping[str, int]
@@ -415,7 +428,8 @@ def _taken(row: ProductionRow) -> Refused:
     return Refused(
         Code.KEY_REUSED,
         f"name: {row.name!r} is the name of production {row.production_id}, which is another one: "
-        "take another name, or archive or clean that one",
+        "take another name (`prod submit --name`) also for what was corrected, or archive or clean "
+        "that one",
         field="name",
     )
 

@@ -93,3 +93,11 @@ async def test_what_runs_anew_makes_as_many_tasks_as_there_were_in_the_end(tmp_p
     third = await served.service.add(CALLER, NewProduction(rerun_of="again", name="third"))
     assert isinstance(third, ProductionDetail)
     assert [one.tasks_wanted for one in third.view.steps] == [6, 0, 0]
+
+
+async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path: Path) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, CHAIN))
+
+    with pytest.raises(Refused, match=r"take another name \(`prod submit --name`\) also for what"):
+        await served.added(workflow(tmp_path, CHAIN.replace("[make]", "[make, better]")))
