@@ -7,6 +7,8 @@ import yaml
 Place = tuple[str | int, ...]
 
 _BOOL: Final = "tag:yaml.org,2002:bool"
+_FLOAT: Final = "tag:yaml.org,2002:float"
+_INT: Final = "tag:yaml.org,2002:int"
 _TEXT: Final = "tag:yaml.org,2002:str"
 
 
@@ -29,6 +31,18 @@ class _Loader(yaml.CSafeLoader):
             if key.tag == _BOOL:
                 key.tag = _TEXT
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        """Return a number; 1:59 is a text, not 119: nobody means it, and long ones take long."""
+        if ":" in node.value:
+            return node.value
+        if node.tag == _INT:
+            return self.construct_yaml_int(node)
+        return self.construct_yaml_float(node)
+
+
+for _tag in (_INT, _FLOAT):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 class NotYaml(ValueError):

@@ -1,6 +1,6 @@
 """The rules of failover that a workflow says, read and checked. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -9,6 +9,8 @@ from pilotage.proto.workflow import Workflow
 from ..workflows.errors import Fault
 from ..workflows.failing import rules_text
 from .rules import BadRules, RuleSet, default_rules, read_rules
+
+FAULTS_MAX: Final = 20
 
 
 def rules_of(workflow: Workflow, *, base: RuleSet | None = None) -> RuleSet:
@@ -19,7 +21,10 @@ def rules_of(workflow: Workflow, *, base: RuleSet | None = None) -> RuleSet:
 
 
 def faults_of_rules(workflow: Workflow, *, base: RuleSet | None = None) -> list[Fault]:
-    """Return what is wrong with the rules that a checked workflow says, the first of each step."""
+    """Return what is wrong with the rules that a checked workflow says, the first of each step.
+
+    Only of the first steps: with very many it would take long, and nobody reads all of it.
+    """
     found: list[Fault] = []
     known = base or default_rules()
 
@@ -36,5 +41,6 @@ def faults_of_rules(workflow: Workflow, *, base: RuleSet | None = None) -> list[
 
     known = read(workflow.failure_rules, "")
     for name, step in workflow.steps.items():
-        read(step.failure_rules, name)
+        if len(found) < FAULTS_MAX:
+            read(step.failure_rules, name)
     return found

@@ -7,6 +7,7 @@ and a production puts its own before them.
 import enum
 from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
+from itertools import chain
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -265,8 +266,7 @@ def read_rules(
         message = f"{_at(where, line_of(text, place))}: {said}"
         raise BadRules(message, place, told.message) from None
     made = own if base is None else joined(own, base)
-    faults = [*_faults(own, made.budgets), *_faults_of_steps(own, workflow_steps)]
-    for place, said in faults:
+    for place, said in chain(_faults(own, made.budgets), _faults_of_steps(own, workflow_steps)):
         message = f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}"
         raise BadRules(message, place, said)
     return made

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,9 +16,10 @@ from pilotage.proto.wording import short
 from pilotage.proto.workflow import Workflow
 
 from ..errors import Refused
+from ..store.productions import STEPS_MAX
 from ..transformations.resolving import Parent, check_document, resolved
 from ..workflows import graph
-from ..workflows.check import check
+from ..workflows.check import faults as faults_in
 from ..workflows.to_transformations import obstacles, to_transformations
 
 FAULTS_SHOWN: Final = 20
@@ -74,13 +76,16 @@ def details_of(body: bytes) -> Details:
 
 
 def check_definition(definition: Definition) -> None:
-    """Raise Refused, with all that is wrong, where a definition cannot run on pilots."""
+    """Raise Refused, with what is wrong first, where a definition cannot run on pilots."""
     workflow = definition.workflow
-    faults = check(workflow) or obstacles(workflow)
+    if len(workflow.steps) > STEPS_MAX:
+        why = f"workflow: found {len(workflow.steps)} steps, at most {STEPS_MAX}"
+        raise Refused(Code.INVALID, why, field="workflow.steps")
+    faults = list(islice(faults_in(workflow), FAULTS_SHOWN + 1)) or obstacles(workflow)
     if faults:
         lines = [str(fault) for fault in faults[:FAULTS_SHOWN]]
         if len(faults) > FAULTS_SHOWN:
-            lines.append(f"and {len(faults) - FAULTS_SHOWN} more")
+            lines.append("and more")
         first = faults[0]
         place = ["workflow", *(("steps", first.step) if first.step else ()), *first.place]
         raise Refused(Code.INVALID, "\n".join(lines), field=".".join(map(str, place)))

@@ -1,5 +1,6 @@
 """What a production would be: how many tasks and files at each step, by what the catalogue has."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -34,7 +35,7 @@ async def preview(
         for given in step.inputs.values():
             if given.is_catalogue:
                 files.update(await _files(catalogue, community, given))
-    found = plan(definition.workflow, list(files.values()))
+    found = await asyncio.to_thread(plan, definition.workflow, list(files.values()))
     steps = [
         StepPreview(
             step=one.step,

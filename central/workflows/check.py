@@ -44,11 +44,19 @@ RESERVED: Final = (TASK, TRANSFORMATION, INPUTS)  # what braces always mean
 
 def check(workflow: Workflow) -> list[Fault]:
     """Return all that is wrong, in the order of the workflow."""
-    found = [*_of_workflow(workflow), *failing.faults(workflow)]
+    return list(faults(workflow))
+
+
+def faults(workflow: Workflow) -> Iterator[Fault]:
+    """Yield what is wrong, in the order of the workflow; whoever has enough looks no further.
+
+    The nearest right word for a wrong one takes long where there are many.
+    """
+    yield from _of_workflow(workflow)
+    yield from failing.faults(workflow)
     table = key_table(workflow)
     for name, step in workflow.steps.items():
-        found += _Checker(workflow, name, step, table).faults()
-    return found
+        yield from _Checker(workflow, name, step, table).faults()
 
 
 def _of_workflow(workflow: Workflow) -> Iterator[Fault]:
@@ -77,15 +85,14 @@ class _Checker:
         self._table = table
         self._once = graph.once_ports(workflow, step)
 
-    def faults(self) -> list[Fault]:
-        found = [
-            *self._of_inputs(),
-            *self._of_shape(),
-            *self._of_grouping(),
-            *self._of_outputs(),
-            *self._of_job(),
-        ]
-        return [Fault(self._name, place, message) for place, message in found]
+    def faults(self) -> Iterator[Fault]:
+        looks = (
+            *(self._of_inputs, self._of_shape, self._of_grouping),
+            *(self._of_outputs, self._of_job),
+        )
+        for look in looks:
+            for place, message in look():
+                yield Fault(self._name, place, message)
 
     # -- what comes in --------------------------------------------------------------------------
 

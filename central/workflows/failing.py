@@ -4,7 +4,7 @@ What rules mean is known above (central/failover); here they are plain values. T
 hold for its tasks alone, those of the workflow for all; the first one that fits wins.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -59,9 +59,8 @@ def rules_text(workflow: Workflow) -> str:
     return msgspec.json.format(msgspec.json.encode(found)).decode() if found else ""
 
 
-def faults(workflow: Workflow) -> list[Fault]:
-    """Return which rules are not even lists of mappings, or are of a kind that is none."""
-    found: list[Fault] = []
+def faults(workflow: Workflow) -> Iterator[Fault]:
+    """Yield which rules are not even lists of mappings, or are of a kind that is none."""
     said: list[tuple[str, dict[str, Any], tuple[str, ...]]]
     said = [("", workflow.failure_rules, ALL_KINDS)]
     said += [(name, step.failure_rules, KINDS) for name, step in workflow.steps.items()]
@@ -69,10 +68,9 @@ def faults(workflow: Workflow) -> list[Fault]:
         for kind, each in rules.items():
             place = ("failure_rules", kind)
             if kind not in known:
-                found.append(Fault(step, place, unknown(kind, known, what="kind of rules")))
+                yield Fault(step, place, unknown(kind, known, what="kind of rules"))
             elif kind != "budgets" and not (is_list(each) and all(map(is_mapping, each))):
-                found.append(Fault(step, place, "expected a list of rules"))
-    return found
+                yield Fault(step, place, "expected a list of rules")
 
 
 def _listed(rules: Mapping[str, Any], kind: str) -> list[Any]:
