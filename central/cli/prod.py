@@ -22,7 +22,7 @@ from .prod_files import (
     steps_in_words,
     with_lines,
 )
-from .prod_plan import print_plan, print_preview
+from .prod_plan import print_plan, print_preview, tell_obstacles
 from .prod_words import next_command, state_in_words
 
 if TYPE_CHECKING:
@@ -167,10 +167,12 @@ def _plan_here(written: "Written", catalogue: "list[File] | None", common: Commo
 
 @app.command
 def check(file: Path, /, *, chosen: SetOption = (), types: TypesOption = ()) -> int:
-    """Check a workflow file: all that is wrong, with lines and what would be right."""
+    """Check a workflow file: all that is wrong, with lines and what would be right; and why it
+    runs on one machine only, where it does."""
     written = read_file(file, chosen, types)
     workflow = written.workflow
     print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, nothing is wrong")
+    tell_obstacles(written)
     return Exit.OK
 
 

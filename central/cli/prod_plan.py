@@ -45,6 +45,12 @@ def print_plan(written: "Written", found: "Plan", *, json: bool) -> None:
     print_line(f"{steps_in_words(len(found.steps))}, {found.tasks} jobs, {found.files} files")
     if any(not one.tasks.exact for one in found.steps):
         print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
+    tell_obstacles(written)
+
+
+def tell_obstacles(written: "Written") -> None:
+    """Tell why a workflow that is right cannot run on pilots, where that is so."""
+    faults = obstacles_of(written)
     for line in written.told(faults).lines if faults else ():
         note(f"on pilots it could not run: {line}")
 

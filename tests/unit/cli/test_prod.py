@@ -86,6 +86,10 @@ def test_what_could_not_run_on_pilots_is_told_with_its_line(
         "demo.yaml:6: step join: when.task: a condition on task works only in a run on one machine"
     )
     assert f"on pilots it could not run: {why}" in said.err
+    assert run(["prod", "check", "demo.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "nothing is wrong" in said.out
+    assert f"on pilots it could not run: {why}" in said.err
     for words in ([], ["--jobs"]):
         assert run(["prod", "submit", "demo.yaml", *words]) == 2
         assert f"pilotage: {why}" in capsys.readouterr().err

@@ -139,6 +139,7 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
           h: {inputs: {w: {value: 3}, o: c.o}, when: {w: 4}, job: {command: [x]}}
           i: {tasks: 5, when: {task: 4}, job: {command: [x]}}
           j: {inputs: {o: c.o, p: c.p}, scatter: [o, p], job: {command: [x]}}
+          m: {inputs: {o: {from: [c.o, c.p]}}, grouping: 2, job: {command: [x]}}
     """  # noqa: E501
     definition = workflow(tmp_path, text)
 
@@ -156,6 +157,7 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
         "j": ("scatter",),
         "k": ("when",),
         "l": ("scatter",),
+        "m": ("grouping",),
         "n": ("scatter",),
     }
     said = [str(one) for one in faults]
