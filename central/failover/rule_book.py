@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from ..observe.events import Log
 from ..store.productions import StepName
-from .rules import BadRules, RuleSet, read_rules
+from .rules import BadRules, Do, FailureRule, RuleSet, Step, read_rules
 
 TEXTS_MAX: Final = 200  # that are kept read
+NOT_AGAIN: Final = (Do.PROBLEMATIC, Do.MISSING, Do.IGNORE, Do.GIVE_UP)  # no host is looked for
 
 
 class Ruled(Protocol):
@@ -25,6 +28,32 @@ class Applied:
 
     rules: RuleSet
     step: str = ""
+
+
+def for_its_tasks(rules: RuleSet, base: RuleSet) -> RuleSet:
+    """Return rules of a production as they hold for its tasks, and for nobody else's. Pure.
+
+    A host is suspended only by rules that the installation has, in `base`: where another one
+    says so, the task that failed keeps off the host for as long.
+    """
+    failures = (one if one in base.failures else _kept_off(one) for one in rules.failures)
+    return msgspec.structs.replace(rules, failures=tuple(failures))
+
+
+def _kept_off(rule: FailureRule) -> FailureRule:
+    host_s = max((one.host_s for one in rule.then if one.do is Do.SUSPEND_HOST), default=None)
+    if host_s is None:
+        return rule
+    then = [
+        msgspec.structs.replace(one, elsewhere=True, host_s=max(one.host_s, host_s))
+        if one.do is Do.RETRY
+        else one
+        for one in rule.then
+        if one.do is not Do.SUSPEND_HOST
+    ]
+    if not {one.do for one in then} & {Do.RETRY, *NOT_AGAIN}:
+        then.append(Step(do=Do.RETRY, elsewhere=True, host_s=host_s))
+    return msgspec.structs.replace(rule, then=tuple(then))
 
 
 class RuleBook:
@@ -52,7 +81,7 @@ class RuleBook:
         known = self._read.pop(text, None)
         if known is None:
             try:
-                known = read_rules(text, production, base=self._base)
+                known = for_its_tasks(read_rules(text, production, base=self._base), self._base)
             except BadRules as why:
                 self._log("failover_rules_unread", production=production, why=str(why))
                 known = self._base

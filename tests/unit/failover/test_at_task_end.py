@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 
 from pilotage.central.failover.at_task_end import ELSEWHERE_S, AtTaskEnd, judged
 from pilotage.central.failover.decide import Decision
@@ -341,3 +342,36 @@ async def test_rules_that_do_not_read_any_more_leave_the_default_ones() -> None:
 
     assert await past.verdict(1) is InputEvent.BAD_DATA
     assert past.told[0]["event"] == "failover_rules_unread"
+
+
+@pytest.mark.parametrize(
+    "then", ["[{do: suspend_host, host_s: 900}]",
+             "[{do: suspend_host, host_s: 900}, {do: retry}]"],
+)  # fmt: skip
+async def test_a_rule_of_a_production_keeps_its_task_off_a_host_and_nobody_else(then: str) -> None:
+    past = Past([failed("n1")])
+    past.own_rules = f"failures:\n- {{name: mine, when: {{exit_codes: [3]}}, then: {then}}}\n"
+
+    assert await past.verdict(1) is None
+    assert past.suspended == []
+    (again,) = await past.rules.again(5, [1], BOUNDS)
+    assert (again.avoid, again.avoid_s) == ((("PIC", "n1"),), 900)
+
+
+async def test_a_rule_in_the_place_of_one_of_ours_suspends_no_host_either() -> None:
+    past = Past([failed("n1")])
+    ours = next(one for one in RULES.failures if one.then[0].do is Do.SUSPEND_HOST)
+    past.own_rules = (
+        f"failures:\n- {{name: {ours.name}, then: [{{do: suspend_host, host_s: 9}}]}}\n"
+        "- {name: first, when: {exit_codes: [1]}, then: [{do: give_up}]}\n"
+    )
+    await past.verdict(1)
+    assert past.suspended == []
+
+
+async def test_rules_of_ours_suspend_hosts_also_for_productions_with_own_ones() -> None:
+    past = Past([failed("n7", How.SOFTWARE)])
+    past.own_rules = "failures:\n- {name: x, when: {exit_codes: [77]}, then: [{do: give_up}]}\n"
+    past.failed_there = 2
+    assert await past.verdict(1) is None
+    assert past.suspended == [("PIC", "n7", 3_600.0)]
