@@ -86,7 +86,7 @@ def report(named: Named, /, *, common: Common = COMMON) -> int:
         if common.json:
             print_json(found)
         else:
-            _print_report(found)
+            print_report(found)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -253,7 +253,17 @@ def _print_what_stands(view: ProductionView) -> None:
             print_line(f"step {one.step} stands: {why}")
 
 
-def _print_report(found: ProductionReport) -> None:
+def _uncounted(view: ProductionView) -> str:
+    """Return what is said where no failure has been counted: of tasks it is known at once."""
+    failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in view.steps)
+    if not failed:
+        return "no attempt has failed: they are counted within ten seconds"
+    what = "1 task has" if failed == 1 else f"{number(failed)} tasks have"
+    return f"{what} failed: of what is counted within ten seconds, ask again"
+
+
+def print_report(found: ProductionReport) -> None:
+    """Print how a production went."""
     view = found.view
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
     rows: list[Sequence[object]] = [
@@ -277,7 +287,7 @@ def _print_report(found: ProductionReport) -> None:
     if rows:
         print_table(columns, rows, empty="")
     else:
-        print_line("no attempt has failed: they are counted within ten seconds")
+        print_line(_uncounted(view))
     for one in found.steps:
         if one.waits:
             print_line(f"step {one.step} waits: {one.waits}")

@@ -7,7 +7,12 @@ import pytest
 
 from pilotage.central.cli.exit_codes import Exit
 from pilotage.central.cli.options import COMMON
-from pilotage.central.cli.prod_look import outcome_of, print_production, waits_for_a_person
+from pilotage.central.cli.prod_look import (
+    outcome_of,
+    print_production,
+    print_report,
+    waits_for_a_person,
+)
 from pilotage.central.cli.prod_words import (
     how_far,
     next_command,
@@ -16,7 +21,14 @@ from pilotage.central.cli.prod_words import (
     why_it_stands,
     words_of,
 )
-from pilotage.proto.api_productions import Eta, ProductionDetail, ProductionView, StepView
+from pilotage.proto.api_productions import (
+    Eta,
+    ProductionDetail,
+    ProductionReport,
+    ProductionView,
+    StepReport,
+    StepView,
+)
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
 from pilotage.proto.transformation_states import TaskState as T
@@ -189,3 +201,23 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "step merge stands: 2 of 2 failed",
         "next: pilotage prod report w, then pilotage prod resume w",
     ]
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (0, "no attempt has failed: they are counted within ten seconds"),
+        (1, "1 task has failed: of what is counted within ten seconds, ask again"),
+        (10, "10 tasks have failed: of what is counted within ten seconds, ask again"),
+    ],
+)
+def test_a_report_never_says_that_nothing_failed_where_tasks_did(
+    failed: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    its = view(step(tasks={T.FAILED: failed}))
+    report = StepReport(
+        step="merge", failures=[], waits="", waits_for_a_person={}, task_s=None, memory_mb=None
+    )
+    print_report(ProductionReport(view=its, steps=[report], files=0, bytes=0))
+
+    assert capsys.readouterr().out.splitlines()[1] == said
