@@ -9,12 +9,15 @@ from pilotage.proto.api_failures import ReportView
 from .exit_codes import Exit
 from .moments import moment
 from .options import COMMON, READING_S, Common, run_with
-from .present import number, print_json, print_line, print_table
+from .present import note, number, on_terminal, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
-NOTHING = "there are no reports: nothing has failed in transformations that ask for failover"
+NOTHING = (
+    "there are no reports since then: each cycle of failover makes them, of what has failed "
+    "in transformations that ask for it"
+)
 _COLUMNS = ("id#", "at", "saved#", "for people#", "report")
 
 
@@ -42,8 +45,10 @@ def reports(
         found = await client.failure_reports(transformation=one, since=begin, most=most)
         if common.json:
             print_json(found)
-        else:
-            print_table(_COLUMNS, map(_row, found), empty=NOTHING)
+            return Exit.OK
+        if not found and not on_terminal():
+            note(NOTHING)
+        print_table(_COLUMNS, map(_row, found), empty=NOTHING)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
