@@ -39,6 +39,7 @@ from ..store.catalogue import CatalogueStore
 from ..store.productions import NameTaken, ProductionRow
 from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
+from ..transformations.resolving import check_name
 from .definition import (
     Definition,
     Details,
@@ -394,6 +395,7 @@ def _definition(body: NewProduction, before: _Before | None) -> Definition:
 def _name(body: NewProduction, before: _Before | None) -> str:
     """Return the name of a production. Raises Refused where it cannot be one."""
     name = body.name or _definition(body, before).workflow.name
+    check_name(name, "name")
     try:
         return msgspec.convert(name, StepName)
     except msgspec.ValidationError:

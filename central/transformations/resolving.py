@@ -18,6 +18,7 @@ from pilotage.proto.catalogue import (
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
+from pilotage.proto.wording import short
 
 from ..data.checks import check_scope_of
 from ..data.rights import of_group
@@ -71,6 +72,13 @@ def resolved(
         field = f"document.{why.field}"
         raise Refused(Code.INVALID, f"document.{why}", field=field) from None
     return msgspec.structs.replace(doc, inputs=tuple(inputs))
+
+
+def check_name(name: str, field: str) -> None:
+    """Raise Refused where a name reads as an id: what is asked for by it would be another one."""
+    if name.isascii() and name.isdecimal():
+        why = f"{field}: found {short(name)!r}, expected a name that is not a number: that is an id"
+        raise Refused(Code.INVALID, why, field=field)
 
 
 def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:

@@ -49,7 +49,7 @@ from .files import file_of
 from .grouping import File, Plan, grouped
 from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
-from .resolving import Parent, check_document, resolved
+from .resolving import Parent, check_document, check_name, resolved
 from .rules import rule_of
 from .side_inputs import Beside
 from .steering import Steering
@@ -92,6 +92,7 @@ class TransformationService:
         Raises Refused with the field that is wrong.
         """
         community = community_of(caller)
+        check_name(body.document.name, "document.name")
         doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
         check_document(doc, group, keys)
