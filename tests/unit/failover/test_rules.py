@@ -47,6 +47,10 @@ WRONG = {
         "recovery:\n- {name: a, then: [job_done]}\n- {name: a, then: [job_failed]}\n",
         "r.yaml:3: recovery[1].name: there are two rules 'a'",
     ),
+    "a name of several lines": (
+        'failures:\n- {name: "a\\r\\nb\\e[2J", then: [{do: retry}]}\n',
+        "failures[0].name: found 'a\\r\\nb\\x1b[2J', expected printable characters",
+    ),
     "an end that is none": (
         "failures:\n- name: a\n  when: {how: [wal]}\n  then: [{do: retry}]\n",
         "r.yaml:3: failures[0].when.how[0]: unknown end 'wal': did you mean 'wall'?",
