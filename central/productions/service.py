@@ -13,6 +13,7 @@ from pilotage.proto.api import PAGE_MAX
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionAction,
+    ProductionActionName,
     ProductionDetail,
     ProductionPage,
     ProductionPreview,
@@ -40,6 +41,7 @@ from ..store.productions import NameTaken, ProductionRow
 from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
 from ..transformations.resolving import check_name
+from ..transformations.steering import check_free
 from .definition import (
     Definition,
     Details,
@@ -306,12 +308,23 @@ class ProductionService:
     async def act(self, caller: User, named: str, action: ProductionAction) -> ProductionDetail:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
         row = await self._row(caller, named, Action.PRODUCTION_CONTROL)
+        if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
+            await self._check_free(row)
         did = await self._steering.act(caller, row, action)
         self._nudge(row.production_id)
         self._told(caller, row, action.action.value, action.reason)
         now = await self._store.production(row.production_id)
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), did=did)
+
+    async def _check_free(self, row: ProductionRow) -> None:
+        """Raise Refused where a name of an archived one is another's: cleaning takes it again."""
+        other = await self._store.production_named(row.community, row.name)
+        if other is not None:
+            why = f"name: {row.name!r} is the name of production {other.production_id} by now: "
+            raise Refused(Code.ILLEGAL_STATE, why + "archive or clean that one first", field="name")
+        for one in await self._steering.steps(row):
+            await check_free(self._store, one.row)
 
     def _told(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
         self._log(

@@ -15,6 +15,7 @@ from pilotage.proto.api_transformations import (
     TaskPage,
     TaskView,
     TransformationAction,
+    TransformationActionName,
     TransformationDetail,
     TransformationPage,
     TransformationView,
@@ -52,7 +53,7 @@ from .live import OVER, document, growing, outputs_dataset
 from .resolving import Parent, check_document, check_name, resolved
 from .rules import rule_of
 from .side_inputs import Beside
-from .steering import Steering
+from .steering import Steering, check_free
 from .waiting import lacking, why_alone, why_no_group
 
 PREVIEW_FILES_MAX: Final = 10_000
@@ -343,6 +344,8 @@ class TransformationService:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
         row = await self._row(caller, named, Action.TRANSFORMATION_CONTROL)
         who = self._owners.word(caller.issuer, caller.subject)
+        if action.action is TransformationActionName.CLEAN:
+            await check_free(self._store, row)
         changed = await self._steering.act(caller, row, action)
         self._engine.touch(row.transformation_id)
         self._log(

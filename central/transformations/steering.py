@@ -69,6 +69,16 @@ _OF_FILES: Final = {
 Kill = Callable[[User, JobAction], Awaitable[object]]
 
 
+async def check_free(store: Store, row: TransformationRow) -> None:
+    """Raise Refused where the name of an archived one is another's: cleaning takes it again."""
+    if row.state is not S.ARCHIVED:
+        return
+    other = await store.transformation_named(row.community, row.name)
+    if other is not None:
+        why = f"name: {row.name!r} is the name of transformation {other.transformation_id} by now: "
+        raise Refused(Code.ILLEGAL_STATE, why + "archive or clean that one first", field="name")
+
+
 class Steering:
     """Carries out actions."""
 

@@ -117,10 +117,12 @@ def test_it_runs_to_its_end_goes_on_when_extended_runs_anew_and_leaves_nothing(
     assert done(view) == {"make": 4, "pair": 2, "all": 1}
     assert view.progress == 1.0
     assert levels(central) == {0: 4, 1: 2, 2: 1}
-    report = client.production_report("chain")
-    assert report.files == 7
-    assert report.steps[0].task_s is not None
-    assert report.steps[0].task_s > 0.2
+    assert client.production_report("chain").files == 7
+
+    def took_s() -> float | None:  # it is looked at now and then
+        return client.production_report("chain").steps[0].task_s
+
+    assert (eventually(took_s, what="how long a task runs") or 0.0) > 0.2
 
     with pytest.raises(ClientError, match="step all has taken all files of pair together"):
         client.extend_production("chain", "make", 2)

@@ -69,7 +69,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("clean")
     run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
     python = home / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel, cwd=home)
+    whole = f"{wheel}[postgresql]"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", whole, cwd=home)
     return python.parent
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.proto.api_productions import NewProduction
-from pilotage.proto.api_transformations import NewTransformation
+from pilotage.proto.api_productions import NewProduction, ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as P
+from pilotage.proto.api_transformations import NewTransformation, TransformationAction
+from pilotage.proto.api_transformations import TransformationActionName as T
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
 from tests.fake_store import FakeStore
@@ -40,3 +42,32 @@ async def test_a_transformation_is_not_named_as_an_id() -> None:
     with pytest.raises(Refused) as why:
         await steps.add(CALLER, NewTransformation(document=doc))
     assert why.value.field == "document.name"
+
+
+async def test_what_is_archived_is_not_cleaned_while_its_name_is_another_ones(
+    tmp_path: Path,
+) -> None:
+    served, flow = Served(), workflow(tmp_path, FLOW.replace('"2024"', "mc"))
+    old = str((await served.added(flow)).view.id)
+    await served.act(old, ProductionAction(action=P.STOP))
+    await served.act(old, ProductionAction(action=P.ARCHIVE))
+    await served.added(flow)
+
+    with pytest.raises(Refused) as why:
+        await served.act(old, ProductionAction(action=P.CLEAN))
+    assert why.value.message == (
+        "name: 'mc' is the name of production 2 by now: archive or clean that one first"
+    )
+
+
+async def test_an_archived_transformation_is_not_cleaned_while_its_name_is_another_ones() -> None:
+    steps = await service(FakeStore(), CALLER)
+    body = NewTransformation(document=Transformation(name="mc", job=Job(command=("x",)), tasks=1))
+    await steps.add(CALLER, body)
+    await steps.act(CALLER, "1", TransformationAction(action=T.STOP))
+    await steps.act(CALLER, "1", TransformationAction(action=T.ARCHIVE))
+    await steps.add(CALLER, body)
+
+    with pytest.raises(Refused) as why:
+        await steps.act(CALLER, "1", TransformationAction(action=T.CLEAN))
+    assert why.value.field == "name"
