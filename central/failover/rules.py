@@ -8,7 +8,7 @@ import enum
 from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 from itertools import chain
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -249,11 +249,10 @@ def read_rules(
     if len(text) > TEXT_MAX:
         raise BadRules(f"{where}: has more than {TEXT_MAX} characters")
     try:
-        found: Any = load_strictly(text)
+        read: Any = load_strictly(text)
     except NotYaml as why:
         raise BadRules(f"{_at(where, why.line)}: {why.why}") from None
-    if isinstance(found, list):
-        found = {"failures": found}
+    found = cast(Any, {"failures": read} if isinstance(read, list) else read)
     try:
         own = msgspec.convert({} if found is None else found, RuleSet, strict=True)
     except RecursionError:

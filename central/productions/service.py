@@ -146,7 +146,7 @@ class ProductionService:
             at=at,
         )  # fmt: skip
         first = await self._store.reserve_transformations(len(docs))
-        wanted = before.wanted if before else {}
+        wanted: Mapping[str, int] = before.wanted if before else {}
         row = await self._store_all(new, await asyncio.to_thread(lay, first_id=first), wanted)
         await self._begin(row)
         self._told(caller, row, "rerun" if before else "add", "")
