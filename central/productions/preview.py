@@ -1,7 +1,7 @@
 """What a production would be: how many tasks and files at each step, by what the catalogue has."""
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from pilotage.proto.workflow import StepInput
 from ..store.catalogue import CatalogueStore, Place
 from ..workflows.flow import File
 from ..workflows.plan import plan
+from .aside import aside
 from .definition import Definition
 
 FILES_MAX: Final = 10_000  # of one port that are counted
@@ -35,7 +36,8 @@ async def preview(
         for given in step.inputs.values():
             if given.is_catalogue:
                 files.update(await _files(catalogue, community, given))
-    found = await asyncio.to_thread(plan, definition.workflow, list(files.values()))
+    workflow = definition.workflow
+    found = await aside(workflow, partial(plan, workflow, list(files.values())))
     steps = [
         StepPreview(
             step=one.step,

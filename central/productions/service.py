@@ -42,6 +42,7 @@ from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
 from ..transformations.resolving import check_name
 from ..transformations.steering import check_free
+from .aside import aside
 from .definition import (
     Definition,
     Details,
@@ -114,8 +115,9 @@ class ProductionService:
         group = _group(caller, docs)
         keys = {one.key: one.type for one in await self._catalogue.keys(community)}
         lay = partial(laid, definition, docs, group=group, keys=keys)
-        await asyncio.to_thread(lay, first_id=1)  # before ids are taken for it
-        blob, sha256 = await asyncio.to_thread(packed, definition)
+        workflow = definition.workflow
+        await aside(workflow, partial(lay, first_id=1))  # before ids are taken for it
+        blob, sha256 = await aside(workflow, partial(packed, definition))
         if body.dry_run:
             await self._check_names(community, name, sha256, docs)
             return await preview(
@@ -147,7 +149,8 @@ class ProductionService:
         )  # fmt: skip
         first = await self._store.reserve_transformations(len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
-        row = await self._store_all(new, await asyncio.to_thread(lay, first_id=first), wanted)
+        steps = await aside(workflow, partial(lay, first_id=first))
+        row = await self._store_all(new, steps, wanted)
         await self._begin(row)
         self._told(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
@@ -168,7 +171,7 @@ class ProductionService:
             return text, documents(definition, name)
 
         async with self._reading:
-            return await asyncio.to_thread(read)
+            return await aside(definition.workflow, read, rules=rules)
 
     async def _store_all(
         self, new: stored.NewProduction, steps: Sequence[Laid], wanted: Mapping[str, int]

@@ -69,7 +69,10 @@ def test_of_wrong_rules_of_many_steps_the_first_are_told() -> None:
     assert len(why.value.message.splitlines()) == 20
 
 
-async def test_a_workflow_is_looked_at_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("steps", "beside"), [(1, False), (100, True)])
+async def test_a_large_workflow_is_looked_at_beside_the_loop(
+    steps: int, beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads: list[int] = []
 
     def looked(definition: Definition) -> None:
@@ -77,6 +80,6 @@ async def test_a_workflow_is_looked_at_beside_the_loop(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(service, "check_definition", looked)
     one = Step(job=Job(command=("x",)), tasks=1)
-    await Served().added(Workflow(name="w", steps={"one": one}))
+    await Served().added(Workflow(name="w", steps={f"s{n}": one for n in range(steps)}))
     assert threads
-    assert threading.get_ident() not in threads
+    assert (threading.get_ident() not in threads) is beside
