@@ -131,7 +131,8 @@ def archive(named: Named, /, *, reason: ReasonOption = "", common: Common = COMM
 
 
 def clean(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Kill its jobs, remove the files that it made from the catalogue, and end it for good."""
+    """Kill its jobs, remove the files that it made from the catalogue, and end it for good. Their
+    bytes stay on the storages."""
     return _act(named, A.CLEAN, reason, common)
 
 
