@@ -1,13 +1,15 @@
 """`pilotage bench NAME`: seeded work, real parts, figures beside their goals."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import msgspec
 
+from ..settings import BadSetting
 from .figures import Figure, Report
+from .load.backing import NoServer, Server, server_of
 from .machine import Watch
 from .render import as_table, into_page
 
@@ -27,17 +29,32 @@ NAMES = (
     "day",
     "factory",
 )
+ON_POSTGRESQL = ("dispatch", "life", "rebuild")
 
 
-def main(name: str, *, json: bool = False, against: str = "", write: Path | None = None) -> int:
-    """Run one bench or `all`; return 1 when a goal is missed, 2 for an unknown name."""
-    if name != "all" and name not in NAMES:
-        print(f"bench: there is no {name!r}; known are all, {', '.join(NAMES)}", file=sys.stderr)
+def main(
+    names: Sequence[str],
+    *,
+    json: bool = False,
+    against: str = "",
+    write: Path | None = None,
+    store: str = "",
+) -> int:
+    """Run benches, or `all`; return 1 when a goal is missed, 2 for what cannot be run."""
+    known = ON_POSTGRESQL if store else NAMES
+    if unknown := [name for name in names if name not in (*known, "all")]:
+        which = f"there is no {unknown[0]!r}{' with --store' if store else ''}"
+        print(f"bench: {which}; known are all, {', '.join(known)}", file=sys.stderr)
         return 2
     if against not in ("", "hyperqueue"):
         print(f"bench: --against {against!r}: only hyperqueue is known", file=sys.stderr)
         return 2
-    reports = [run(one, against=against) for one in (NAMES if name == "all" else (name,))]
+    chosen = known if "all" in names else tuple(names)
+    try:
+        reports = list(_reports(chosen, against, store))
+    except (NoServer, BadSetting) as why:
+        print(f"bench: --store {store}: {why}", file=sys.stderr)
+        return 2
     for report in reports:
         if json:
             sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
@@ -46,6 +63,26 @@ def main(name: str, *, json: bool = False, against: str = "", write: Path | None
     if write is not None:
         into_page(write, reports)
     return 0 if all(report.good for report in reports) else 1
+
+
+def _reports(names: Sequence[str], against: str, store: str) -> Iterator[Report]:
+    if not store:
+        yield from (run(name, against=against) for name in names)
+        return
+    for name in names:
+        watch = Watch()  # begun before the server is, which is ours too
+        with server_of(store) as server:
+            yield run_on(name, server, watch)
+
+
+def run_on(name: str, server: Server, watch: Watch) -> Report:
+    """Run one bench with its store on a server."""
+    module = import_module(f".{name}", __name__)
+    measure: Callable[[Server], tuple[str, list[Figure]]] = module.on_postgresql
+    work, figures = measure(server)
+    return Report(
+        bench=name, machine=watch.machine(), work=work, figures=figures, store=server.version()
+    )
 
 
 def run(name: str, *, against: str = "") -> Report:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from .figures import Figure, figure
 from .load import backlog
+from .load.backing import Server
+from .load.claims import claims
 from .load.gauges import Gauge
 from .load.stage import Act, Stage, play, stage
 from .load.trials import Crowd, Trial, dispatch
@@ -26,6 +28,14 @@ BOUND = (
     "half of it is the bulk's, and smaller chunks of it change nothing"
 )
 
+ON_POSTGRESQL = (
+    "the same on PostgreSQL, which has a socket and its two cores in common with central and load; "
+    "beside it, on the same server right after, the loop that needs no central: each worker claims "
+    "the first of 10^6 rows with `FOR UPDATE SKIP LOCKED` and commits, one at a time with as many "
+    "connections as are fastest (of 8, 16 and 64), and 32 at a time; `times` is one job a request, "
+    "or 32 a request, over the loop of one at a time"
+)
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -38,6 +48,8 @@ class Scale:
     together: Crowd = Crowd(pilots=1_280, connections=8, jobs_max=32, rounds=4)
     of_smaller: Crowd = Crowd(pilots=1_000, connections=64, jobs_max=1, rounds=8)
     bulk: int = 100_000
+    claimers: tuple[int, ...] = (8, 16, 64)
+    claims_s: float = 5.0
 
 
 FULL = Scale()
@@ -51,6 +63,50 @@ def run() -> tuple[str, list[Figure]]:
 def measure(scale: Scale) -> list[Figure]:
     """Measure all rows."""
     return _scattered(scale) + _row_order(scale) + _growth(scale)
+
+
+def on_postgresql(server: Server) -> tuple[str, list[Figure]]:
+    """Measure at full scale, with the store in a database."""
+    return ON_POSTGRESQL, measure_on(server, FULL)
+
+
+def measure_on(server: Server, scale: Scale) -> list[Figure]:
+    """Measure what depends on the database, and the loop beside it."""
+    name = f"{NAME}-postgresql"
+    with stage(server) as on, on.act() as act:
+        play(backlog.scattered(act.url, act.token, scale.jobs, owners=scale.owners))
+        figures = [figure(name, "resident, scattered, queued", _memory(act), "MB")]
+        rates: list[float] = []
+        for words, crowd in (
+            ("one job a request", scale.singly),
+            ("32 a request, scattered", scale.together),
+        ):
+            before = server.cpu_s()
+            trial = play(dispatch(act, crowd))
+            after = server.cpu_s()
+            rates.append(trial.rate)
+            figures += _rows(words, trial, bench=name)
+            figures.append(figure(name, f"{words}, central's CPU", trial.cpu_us, "µs/job"))
+            if before is not None and after is not None:
+                us = (after - before) / trial.jobs * 1e6
+                figures.append(figure(name, f"{words}, server's CPU", us, "µs/job"))
+    loop = max(_loop(server, scale, workers=workers) for workers in scale.claimers)
+    return [
+        *figures,
+        figure(name, "SKIP LOCKED, one at a time", loop, "jobs/s"),
+        figure(
+            name, "SKIP LOCKED, 32 at a time", _loop(server, scale, workers=8, at_once=32), "jobs/s"
+        ),
+        figure(name, "one job a request, to the loop", rates[0] / loop, "times"),
+        figure(name, "32 a request, to the loop", rates[1] / loop, "times"),
+    ]
+
+
+def _loop(server: Server, scale: Scale, *, workers: int, at_once: int = 1) -> float:
+    with server.schema() as url:
+        return play(
+            claims(url, jobs=scale.jobs, workers=workers, at_once=at_once, seconds=scale.claims_s)
+        )
 
 
 def _scattered(scale: Scale) -> list[Figure]:
@@ -112,8 +168,8 @@ def _memory(act: Act) -> float:
     return Gauge(act.pid).memory_mb()
 
 
-def _rows(name: str, trial: Trial) -> list[Figure]:
+def _rows(name: str, trial: Trial, *, bench: str = NAME) -> list[Figure]:
     return [
-        figure(NAME, name, trial.rate, "jobs/s"),
-        figure(NAME, f"{name}, p99", trial.p99_ms, "ms"),
+        figure(bench, name, trial.rate, "jobs/s"),
+        figure(bench, f"{name}, p99", trial.p99_ms, "ms"),
     ]

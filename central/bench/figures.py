@@ -24,6 +24,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     work: str
     figures: list[Figure]
     bound: str = ""  # by what the figures are bounded, as a profile shows it
+    store: str = ""  # what the central kept its jobs in, where that is no file
+
+    @property
+    def section(self) -> str:
+        """Return under which name the page keeps it."""
+        return f"{self.bench}-postgresql" if self.store else self.bench
+
+    @property
+    def title(self) -> str:
+        return f"{self.bench} on PostgreSQL" if self.store else self.bench
+
+    @property
+    def command(self) -> str:
+        given = " --store postgresql" if self.store else ""
+        return f"pilotage bench {self.bench}{given}"
 
     @property
     def good(self) -> bool:

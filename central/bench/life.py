@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .figures import Figure, figure
 from .load import backlog
+from .load.backing import Server
 from .load.stage import play, stage
 from .load.trials import Crowd, Trial, life
 
@@ -17,6 +18,10 @@ BOUND = (
     "counters and the answers), the rest the writer: an attempt is written at its match, its "
     "start and its end, a job once; scattered jobs cost a page of the log each. One at a time "
     "two requests of HTTP come to it, two fifths of all"
+)
+
+ON_POSTGRESQL = (
+    "the same on PostgreSQL, which has a socket and its two cores in common with central and load"
 )
 
 
@@ -67,8 +72,33 @@ def measure(scale: Scale) -> list[Figure]:
     return figures
 
 
-def _rows(name: str, trial: Trial) -> list[Figure]:
+def on_postgresql(server: Server) -> tuple[str, list[Figure]]:
+    """Measure at full scale, with the store in a database."""
+    return ON_POSTGRESQL, measure_on(server, FULL)
+
+
+def measure_on(server: Server, scale: Scale) -> list[Figure]:
+    """Measure what depends on the database."""
+    name = f"{NAME}-postgresql"
+    figures: list[Figure] = []
+    with stage(server) as on, on.act() as act:
+        play(backlog.scattered(act.url, act.token, scale.jobs, owners=scale.owners))
+        for words, crowd in (
+            ("batches of 32, scattered", scale.together),
+            ("one at a time, scattered", scale.singly),
+        ):
+            before = server.cpu_s()
+            trial = play(life(act, crowd))
+            after = server.cpu_s()
+            figures += _rows(words, trial, bench=name)
+            if before is not None and after is not None:
+                us = (after - before) / trial.jobs * 1e6
+                figures.append(figure(name, f"{words}, server's CPU", us, "µs/job"))
+    return figures
+
+
+def _rows(name: str, trial: Trial, *, bench: str = NAME) -> list[Figure]:
     return [
-        figure(NAME, name, trial.rate, "jobs/s"),
-        figure(NAME, f"{name}, central's CPU", trial.cpu_us, "µs/job"),
+        figure(bench, name, trial.rate, "jobs/s"),
+        figure(bench, f"{name}, central's CPU", trial.cpu_us, "µs/job"),
     ]

@@ -91,15 +91,25 @@ def _machine_jiffies() -> tuple[int, int]:
     return sum(fields) - idle, sum(fields)
 
 
-def _our_jiffies() -> int:
-    """Return what this process and its descendants have used, waited-for ones included."""
-    ours, parents = {os.getpid()}, dict[int, int]()
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that are there still."""
+    return [child for child, parent in _parents().items() if parent == pid]
+
+
+def _parents() -> dict[int, int]:
+    found: dict[int, int] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int(_stat(int(entry.name))[1])
+                found[int(entry.name)] = int(_stat(int(entry.name))[1])
             except (FileNotFoundError, ProcessLookupError):
                 continue
+    return found
+
+
+def _our_jiffies() -> int:
+    """Return what this process and its descendants have used, waited-for ones included."""
+    ours, parents = {os.getpid()}, _parents()
     grown = True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in ours} - ours

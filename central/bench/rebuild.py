@@ -14,6 +14,7 @@ from pilotage.proto.api import Health
 from .figures import Figure, figure
 from .load import backlog
 from .load.asks import GIVEN, Voice
+from .load.backing import Server
 from .load.fleet import Member, enlist
 from .load.gauges import Gauge
 from .load.line import Line
@@ -33,6 +34,11 @@ BOUND = (
     "matcher: 1.5 µs a job; below 10^5 the start of the interpreter"
 )
 
+ON_POSTGRESQL = (
+    "the same on PostgreSQL, which goes on while the central is killed; it has a socket and its "
+    "two cores in common with central and load"
+)
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -50,16 +56,22 @@ def run() -> tuple[str, list[Figure]]:
     return WORK, measure(FULL)
 
 
-def measure(scale: Scale) -> list[Figure]:
+def on_postgresql(server: Server) -> tuple[str, list[Figure]]:
+    """Measure at full scale, with the store in a database."""
+    return ON_POSTGRESQL, measure(FULL, server)
+
+
+def measure(scale: Scale, server: Server | None = None) -> list[Figure]:
     """Measure all rows."""
     figures: list[Figure] = []
+    name = NAME if server is None else f"{NAME}-postgresql"
     for jobs in scale.jobs:
-        with stage() as on:
-            figures += _again(on, jobs, min(scale.owners, jobs // 10))
+        with stage(server) as on:
+            figures += _again(name, on, jobs, min(scale.owners, jobs // 10))
     return figures
 
 
-def _again(on: Stage, jobs: int, owners: int) -> list[Figure]:
+def _again(name: str, on: Stage, jobs: int, owners: int) -> list[Figure]:
     with on.act() as act:
         play(backlog.scattered(act.url, act.token, jobs, owners=owners))
         members = play(enlist(act.url, act.token, PILOTS))
@@ -74,9 +86,9 @@ def _again(on: Stage, jobs: int, owners: int) -> list[Figure]:
             loaded_s = time.perf_counter() - began
             memory_mb = Gauge(act.pid).memory_mb()
     return [
-        figure(NAME, f"first match, {jobs} waiting", first_s, "s"),
-        figure(NAME, f"all loaded, {jobs} waiting", loaded_s, "s"),
-        figure(NAME, f"resident then, {jobs} waiting", memory_mb, "MB"),
+        figure(name, f"first match, {jobs} waiting", first_s, "s"),
+        figure(name, f"all loaded, {jobs} waiting", loaded_s, "s"),
+        figure(name, f"resident then, {jobs} waiting", memory_mb, "MB"),
     ]
 
 

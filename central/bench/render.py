@@ -12,7 +12,7 @@ BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
 
 def as_table(report: Report) -> None:
     """Print one report."""
-    table = Table(title=f"{report.bench}: {report.work}", title_justify="left", min_width=60)
+    table = Table(title=f"{report.title}: {report.work}", title_justify="left", min_width=60)
     for column in ("figure", "value", "unit", "goal", ""):
         table.add_column(column, justify="right" if column == "value" else "left")
     for one in report.figures:
@@ -26,7 +26,7 @@ def into_page(page: Path, reports: list[Report]) -> None:
     """Put the reports into their places of a Markdown page; places that it lacks are appended."""
     text = page.read_text(encoding="utf-8") if page.is_file() else "# Performance\n"
     for report in reports:
-        begin, end = BEGIN.format(report.bench), END.format(report.bench)
+        begin, end = BEGIN.format(report.section), END.format(report.section)
         section = f"{begin}\n{_section(report)}{end}"
         if begin in text and end in text:
             head, _, rest = text.partition(begin)
@@ -38,9 +38,9 @@ def into_page(page: Path, reports: list[Report]) -> None:
 
 def _section(report: Report) -> str:
     lines = [
-        f"## {report.bench}",
+        f"## {report.title}",
         "",
-        f"`pilotage bench {report.bench}`: {report.work}.",
+        f"`{report.command}`: {report.work}.",
         "",
         "| figure | value | unit | goal | met |",
         "|---|---:|---|---|---|",
@@ -59,8 +59,9 @@ def _mark(one: Figure) -> str:
 def _machine(report: Report) -> str:
     machine = report.machine
     quiet = "quiet" if machine.quiet else "not quiet"
+    store = report.store or f"SQLite {machine.sqlite}"
     return (
         f"{machine.cores} cores ({machine.cpu}), {machine.memory_gb} GB, Python {machine.python}, "
-        f"SQLite {machine.sqlite}, Linux {machine.kernel}; fdatasync {machine.fdatasync_ms} ms; "
+        f"{store}, Linux {machine.kernel}; fdatasync {machine.fdatasync_ms} ms; "
         f"others used {machine.foreign_cpu:.1%} of the machine: {quiet}."
     )

@@ -3,12 +3,17 @@
 The figures themselves need a quiet machine: `pilotage bench dispatch life rebuild day`.
 """
 
+from collections.abc import Generator
+
 import pytest
 
+from pilotage.central import bench
 from pilotage.central.bench import day, dispatch, heartbeats, life, rebuild, soak
 from pilotage.central.bench.figures import Figure
 from pilotage.central.bench.goals import GOALS
+from pilotage.central.bench.load.backing import POSTGRESQL, Server, server_of
 from pilotage.central.bench.load.trials import Crowd
+from tests.services import postgresql
 
 DISPATCH = dispatch.Scale(
     jobs=2_000,
@@ -18,6 +23,8 @@ DISPATCH = dispatch.Scale(
     together=Crowd(pilots=4, connections=2, jobs_max=8, rounds=2),
     of_smaller=Crowd(pilots=8, connections=4, jobs_max=1, rounds=2),
     bulk=2_000,
+    claimers=(4,),
+    claims_s=0.5,
 )
 LIFE = life.Scale(
     jobs=2_000,
@@ -57,6 +64,60 @@ def test_a_killed_central_gives_jobs_again_and_loads_all_that_waited() -> None:
     first, loaded, _ = rebuild.measure(REBUILD)
 
     assert 0 < first.value <= loaded.value < 20
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[Server]:
+    assert not postgresql.missing(), f"install {postgresql.missing()}"
+    with server_of(POSTGRESQL) as one:
+        yield one
+
+
+def test_dispatch_on_postgresql_has_a_figure_for_each_goal(server: Server) -> None:
+    figures = dispatch.measure_on(server, DISPATCH)
+
+    assert goals_of("dispatch-postgresql") <= names(figures)
+    assert all(one.value > 0 for one in figures)
+
+
+def test_lives_on_postgresql_have_a_figure_for_each_goal(server: Server) -> None:
+    figures = life.measure_on(server, LIFE)
+
+    assert goals_of("life-postgresql") <= names(figures)
+    assert all(one.value > 0 for one in figures if one.unit == "jobs/s")
+
+
+def test_a_killed_central_gives_jobs_of_postgresql_again(server: Server) -> None:
+    first, loaded, _ = rebuild.measure(REBUILD, server)
+
+    assert 0 < first.value <= loaded.value < 20
+
+
+def test_nothing_of_a_bench_is_left_on_the_server(server: Server) -> None:
+    with server.schema() as url:
+        assert "search_path=bench_" in url
+
+    schemas = "SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'bench_%'"
+    assert server.say(schemas) == "None"
+
+
+def test_a_bench_that_knows_no_other_store_is_refused_with_those_that_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert bench.main(("life", "day"), store=POSTGRESQL) == 2
+
+    assert "'day' with --store; known are all, dispatch, life, rebuild" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("store", "why"), [("mysql://there", "store.url"), ("postgresql://u@127.0.0.1:1/x", "refused")]
+)
+def test_a_store_that_is_none_is_refused(
+    store: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(("life",), store=store) == 2
+
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scale", [DAY])

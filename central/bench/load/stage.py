@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from ...operate.local import LocalCentral, local_central
+from .backing import Server
 from .backlog import SETTINGS
 from .wire import cut_all
 
@@ -49,9 +50,10 @@ class Act:
 
 @dataclass(frozen=True)
 class Stage:
-    """A data directory on which one central after another runs."""
+    """A data directory on which one central after another runs, and where its store is."""
 
     folder: Path
+    store: Mapping[str, str]
 
     @property
     def data(self) -> Path:
@@ -62,7 +64,7 @@ class Stage:
         self, options: Mapping[str, str] | None = None, *, tls: bool = False, url: str = ""
     ) -> Generator[Act]:
         """Run a central, where one ran before if that is told; it is ended, its data stay."""
-        chosen = {**BASE, **(options or {})}
+        chosen = {**BASE, **self.store, **(options or {})}
         context = None
         if tls:
             certificate, key = self._certificate()
@@ -82,11 +84,18 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Generator[Stage]:
-    """Make a stage in a temporary folder; everything is gone afterwards."""
+def stage(server: Server | None = None) -> Generator[Stage]:
+    """Make a stage in a temporary folder, its store in a file there or in a schema of a server.
+
+    Everything is gone afterwards.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pilotage-load-"))
     try:
-        yield Stage(folder)
+        if server is None:
+            yield Stage(folder, {})
+        else:
+            with server.schema() as url:
+                yield Stage(folder, {"store.url": url})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
