@@ -1,6 +1,6 @@
 """What is left of a production that is cleaned: its jobs are killed, its files are removed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
 from pilotage.proto.api import Action as JobAction
@@ -10,61 +10,68 @@ from pilotage.proto.claims import Role
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..auth.callers import User
+from ..ports import Clock
 from ..store.catalogue import CatalogueStore
 from ..store.productions import ProductionRow, StepRow
 from ..store.protocol import Store
 
+KILLED: Final = 250  # jobs that are killed in one go
 JOBS: Final = 100  # whose files are looked for in one go
 FILES_MAX: Final = 100_000  # that so many jobs have made: more than any can
 TOGETHER: Final = 250  # files of a transaction: others wait no longer
-PAGE: Final = 1_000
 FAR: Final = 32_503_680_000.0  # the year 3000: nobody checks it
 
 Act = Callable[[User, JobAction], Awaitable[object]]
 
 
 class Cleaning:
-    """Cleans. Whatever ends it, it goes on from where it was."""
+    """Cleans, a slice at a time: between two of them others have their turn.
+
+    Whatever ends it, it is begun anew and finds what is left.
+    """
 
     def __init__(self, *, store: Store, catalogue: CatalogueStore, act: Act) -> None:
         self._store, self._catalogue, self._act = store, catalogue, act
 
-    async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> None:
-        """Kill what lives, children first. New tasks cannot come: all steps are Cleaning."""
+    async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> AsyncGenerator[int]:
+        """Kill what lives, children first; yield after each slice how many that were.
+
+        New tasks cannot come: all steps are Cleaning.
+        """
+        reason = f"production {row.name} is cleaned"
         for one in reversed(steps):
             if one.row.state is TransformationState.CLEANING:
-                async for jobs in self._jobs(one, [TaskState.CREATED]):
-                    reason = f"production {row.name} is cleaned"
+                async for jobs in self._jobs(one, [TaskState.CREATED], KILLED):
                     kill = JobAction(action=ActionName.KILL, ids=jobs, reason=reason)
                     await self._act(_caller(row), kill)
+                    yield len(jobs)
 
-    async def remove(self, row: ProductionRow, steps: Sequence[StepRow], at: float) -> int:
-        """Take the files that jobs have made out of the catalogue; return how many went."""
-        count = 0
+    async def remove(
+        self, row: ProductionRow, steps: Sequence[StepRow], clock: Clock
+    ) -> AsyncGenerator[int]:
+        """Take the files that jobs have made out of the catalogue; yield after each slice how many
+        went."""
         for one in reversed(steps):
-            async for jobs in self._jobs(one, ()):
-                for start in range(0, len(jobs), JOBS):
-                    files = await self._catalogue.files_of_jobs(
-                        jobs[start : start + JOBS], limit=FILES_MAX
-                    )
-                    there = [file.did for file in files if file.state is not FileState.REMOVED]
-                    for first in range(0, len(there), TOGETHER):
-                        some = there[first : first + TOGETHER]
-                        done = await self._catalogue.remove_files(row.community, some, at=at)
-                        count += sum(outcome.changed for outcome in done)
-        return count
+            async for jobs in self._jobs(one, (), JOBS):
+                files = await self._catalogue.files_of_jobs(jobs, limit=FILES_MAX)
+                there = [file.did for file in files if file.state is not FileState.REMOVED]
+                yield 0
+                for first in range(0, len(there), TOGETHER):
+                    some = there[first : first + TOGETHER]
+                    done = await self._catalogue.remove_files(row.community, some, at=clock.wall())
+                    yield sum(outcome.changed for outcome in done)
 
     async def _jobs(
-        self, one: StepRow, states: Sequence[TaskState]
-    ) -> AsyncIterator[tuple[int, ...]]:
+        self, one: StepRow, states: Sequence[TaskState], size: int
+    ) -> AsyncGenerator[tuple[int, ...]]:
         after = 0
         while True:
             tasks = await self._store.tasks(
-                one.row.transformation_id, states=states, after=after, limit=PAGE
+                one.row.transformation_id, states=states, after=after, limit=size
             )
             if tasks:
                 yield tuple(task.job_id for task in tasks)
-            if len(tasks) < PAGE:
+            if len(tasks) < size:
                 return
             after = tasks[-1].number
 

@@ -1,12 +1,15 @@
 """The loop that completes productions, revives what is fed again, cleans, notes how far all are.
 
 It looks at a production when the engine or a person has moved one of its steps: nothing is asked of
-the others. How far those are that run is noted now and then. Without productions it sleeps.
+the others. How far those are that run is noted now and then. Without productions it sleeps. What is
+cleaned may have very many jobs and files: it is done in slices, between which all others are looked
+at.
 Whatever ends it, all that it knows can be read again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pilotage.proto.production_states import LIVE, ProductionEvent, ProductionState, next_production
@@ -33,6 +36,17 @@ PAGE: Final = 200
 P = ProductionState
 
 
+@dataclass
+class _Work:
+    """What is being done to a production that is cleaned, slice after slice."""
+
+    slices: AsyncGenerator[int]
+    row: ProductionRow
+    steps: Sequence[StepRow]
+    removes: bool  # its files; else it kills its jobs
+    done: int = 0  # so many of them
+
+
 class Watching:
     """Watches all productions."""
 
@@ -53,6 +67,7 @@ class Watching:
         self._due: set[int] = set()  # productions to be looked at
         self._active: dict[int, tuple[int, ...]] = {}  # those that run, with their transformations
         self._cleaned: set[int] = set()  # those that are being cleaned
+        self._work: dict[int, _Work] = {}  # of these, whose turn is next first
         self._counted: dict[int, Counts] = {}  # of transformations, when they were last noted
         self._samples: dict[int, list[eta.Sample]] = {}
         self._sampled = -SAMPLE_S
@@ -90,7 +105,9 @@ class Watching:
 
     async def _wait(self) -> None:
         waits_s = AGAIN_S if self._cleaned else SAMPLE_S if self._active else None
-        if not self._due:
+        if self._work:
+            await self._clock.sleep(0.0)
+        elif not self._due:
             try:
                 async with asyncio.timeout(waits_s):
                     await self._nudged.wait()
@@ -109,7 +126,7 @@ class Watching:
             after = rows[-1].production_id
 
     async def once(self) -> None:
-        """Look at what is due, and note how far all are if it is time."""
+        """Look at what is due, note how far all are if it is time, clean a slice."""
         due, self._due = sorted(self._due), set()
         for start in range(0, len(due), PAGE):
             some = due[start : start + PAGE]
@@ -119,6 +136,21 @@ class Watching:
         if self._active and self._clock.monotonic() - self._sampled >= SAMPLE_S:
             self._sampled = self._clock.monotonic()
             await self._note()
+        await self._slice()
+
+    async def _slice(self) -> None:
+        """Clean a slice of the production whose turn it is."""
+        if not self._work:
+            return
+        production_id = next(iter(self._work))
+        work = self._work.pop(production_id)  # what fails is begun anew
+        try:
+            work.done += await anext(work.slices)
+        except StopAsyncIteration:
+            if work.removes:
+                await self._emptied(work)
+        else:
+            self._work[production_id] = work
 
     async def _guarded(self, production_id: int, steps: Sequence[StepRow]) -> None:
         """Look at one; what is wrong with it is told, and the others go on."""
@@ -135,7 +167,8 @@ class Watching:
             return
         self._remember(row, steps)
         if row.state is P.CLEANING:
-            await self._cleaning.kill(row, steps)
+            await self._clean(row, steps)
+            return
         plan = caught_up(row, steps, at=self._clock.wall())
         if plan.move is not None and row.state in (P.ACTIVE, P.PAUSED, P.STOPPED, P.COMPLETED):
             if await self._store.move_production(plan.move, plan.steps):
@@ -146,6 +179,17 @@ class Watching:
         found = verdict(row.state, steps)
         if found is not None:
             await self._move(row, steps, *found)
+
+    async def _clean(self, row: ProductionRow, steps: Sequence[StepRow]) -> None:
+        """Begin what is to be done to one that is cleaned, if that is not under way."""
+        one, under_way = row.production_id, self._work.get(row.production_id)
+        removes = verdict(row.state, steps) is not None  # none of its jobs lives
+        if under_way is None or under_way.removes is not removes:
+            if under_way is not None:
+                await under_way.slices.aclose()
+            clean = self._cleaning
+            slices = clean.remove(row, steps, self._clock) if removes else clean.kill(row, steps)
+            self._work[one] = _Work(slices, row, steps, removes)
 
     def _remember(self, row: ProductionRow, steps: Sequence[StepRow]) -> None:
         one, ids = row.production_id, tuple(step.row.transformation_id for step in steps)
@@ -172,21 +216,34 @@ class Watching:
         at = self._clock.wall()
         if event is ProductionEvent.ALL_COMPLETED:
             await self._note_one(row.production_id, steps, at)
-        if event is ProductionEvent.EMPTIED:
-            gone = await self._cleaning.remove(row, steps, at)
-            self._log("production_cleaned", production=row.production_id, name=row.name, files=gone)
-            drop = [(row.production_id, one.at) for one in await self._kept(row.production_id)]
-            await self._store.keep_samples([], drop)
         move = ProductionMove(
             production_id=row.production_id,
             old=row.state,
             new=next_production(row.state, event),
-            reason=reason or row.reason if event is ProductionEvent.EMPTIED else reason,
+            reason=reason,
             at=at,
         )
         if await self._store.move_production(move):
             if event is ProductionEvent.ALL_COMPLETED:
                 self._log("production_completed", production=row.production_id, name=row.name)
+        self._due.add(row.production_id)
+
+    async def _emptied(self, work: _Work) -> None:
+        """Let one be Cleaned whose files have gone."""
+        row = work.row
+        drop = [(row.production_id, one.at) for one in await self._kept(row.production_id)]
+        await self._store.keep_samples([], drop)
+        move = ProductionMove(
+            production_id=row.production_id,
+            old=row.state,
+            new=next_production(row.state, ProductionEvent.EMPTIED),
+            reason=row.reason,
+            at=self._clock.wall(),
+        )
+        if await self._store.move_production(move):
+            self._log(
+                "production_cleaned", production=row.production_id, name=row.name, files=work.done
+            )
         self._due.add(row.production_id)
 
     # -- how far they are -----------------------------------------------------------------------

@@ -1,0 +1,143 @@
+"""What is cleaned is cleaned in slices: whatever it has, others are looked at in between."""
+
+from pathlib import Path
+
+from pilotage.central.auth.callers import User
+from pilotage.central.productions.cleaning import Cleaning
+from pilotage.central.productions.known import Knowledge
+from pilotage.central.productions.watching import Watching
+from pilotage.central.store.catalogue import NewFile
+from pilotage.central.store.transformations import TransformationMove
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.catalogue import Did, parse_query
+from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import TransformationState as S
+from tests.contract.store.test_transformations import made
+from tests.fake_central import FakeClock
+from tests.unit.workflows.written_here import workflow
+
+from .served import Served
+
+LARGE = """
+    workflow: large
+    steps: {make: {tasks: 900, job: {command: [x]}, outputs: {raw: "*"}}}
+"""
+SMALL = LARGE.replace("large", "small")
+
+
+class _Watched(Served):
+    """Two productions, of which the large one is cleaned, under the watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        clock = FakeClock()
+        self.kills = 0
+        self.watching = Watching(
+            store=self.store,
+            knowledge=Knowledge(self.store, clock),
+            cleaning=Cleaning(store=self.store, catalogue=self.store, act=self.kill),
+            touch=lambda one: None,
+            clock=clock,
+            log=lambda event, **fields: None,
+        )
+
+    async def kill(self, caller: User, action: JobAction) -> None:
+        self.kills += len(action.ids)
+
+    async def state(self, named: str) -> P:
+        row = await self.store.production(int(named))
+        assert row is not None
+        return row.state
+
+    async def moved(self, transformation: int, *states: S) -> None:
+        for old, new in zip(states, states[1:], strict=False):
+            move = TransformationMove(
+                transformation_id=transformation, old=old, new=new, reason="", at=1.0
+            )
+            assert await self.store.move_transformation(move)
+
+
+async def _two(tmp_path: Path) -> _Watched:
+    """Return a large production with tasks that live and a small one, both known to the watch."""
+    served = _Watched()
+    for text in (LARGE, SMALL):
+        await served.added(workflow(tmp_path, text))
+    row = await served.store.transformation(1)
+    assert row is not None
+    jobs = [one.job_id for one in await made(served.store, row, [()] * 900)]
+    files = [
+        NewFile(did=Did("sim", f"f{job}"), owner_id=1, bytes=1, adler32="00000001", job_id=job)
+        for job in jobs
+    ]
+    assert all(one.new for one in await served.store.register_files("ctao", files, at=1.0))
+    await served.watching.load()
+    await served.watching.once()
+    return served
+
+
+async def test_a_small_production_is_complete_while_a_large_one_is_killed(tmp_path: Path) -> None:
+    served = await _two(tmp_path)
+    await served.act("large", ProductionAction(action=A.CLEAN))
+    await served.moved(2, S.ACTIVE, S.COMPLETING, S.COMPLETED)
+    served.watching.nudge(1)
+    await served.watching.once()
+    assert 0 < served.kills < 900
+
+    served.watching.heard(2)
+    await served.watching.once()
+    assert await served.state("2") is P.COMPLETED
+    assert served.kills < 900
+    for _ in range(900):
+        await served.watching.once()
+    assert served.kills == 900, "each once: none is left out"
+
+
+async def test_a_small_production_is_complete_while_files_of_a_large_one_are_removed(
+    tmp_path: Path,
+) -> None:
+    served = await _two(tmp_path)
+    await served.act("large", ProductionAction(action=A.CLEAN))
+    await served.moved(1, S.CLEANING, S.CLEANED)
+    served.watching.nudge(1)
+    await served.watching.once()
+    await served.moved(2, S.ACTIVE, S.COMPLETING, S.COMPLETED)
+    served.watching.heard(2)
+    await served.watching.once()
+    assert (await served.state("2"), await served.state("1")) == (P.COMPLETED, P.CLEANING)
+
+    for _ in range(900):
+        await served.watching.once()
+    assert await served.state("1") is P.CLEANED
+    assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+
+
+async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
+    """A store that fails once in the middle leaves no file behind in what is then Cleaned."""
+    served = await _two(tmp_path)
+    await served.act("large", ProductionAction(action=A.CLEAN))
+    await served.moved(1, S.CLEANING, S.CLEANED)
+    served.watching.nudge(1)
+    for _ in range(5):
+        await served.watching.once()
+    remove, failed = served.store.remove_files, []
+
+    async def fails(*args: object, **fields: object) -> None:
+        failed.append(1)
+        raise OSError("the disk is gone")
+
+    served.store.remove_files = fails  # type: ignore[method-assign, assignment]
+    for _ in range(5):
+        try:
+            await served.watching.once()
+        except OSError:
+            break
+    served.store.remove_files = remove  # type: ignore[method-assign]
+
+    assert failed and await served.state("1") is P.CLEANING
+    await served.watching.load()
+    for _ in range(900):
+        await served.watching.once()
+    assert await served.state("1") is P.CLEANED
+    assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
