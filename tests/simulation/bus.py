@@ -51,17 +51,17 @@ class Broker:
         if not self.standing or not self.logins.knows(link.user, password):
             link.tell(link.refused)
             return
-        older = self.links.get(link.user)
+        older = self.links.get(link.client)
         if older is not None:
             self.close(older)
-        self.links[link.user] = link
+        self.links[link.client] = link
         link.process.died.append(lambda: self.close(link))
         link.tell(link.accepted)
         self._look(link)
 
     def _look(self, link: "Link") -> None:
         """End a connection over which nothing has come for the keep-alive time."""
-        if self.links.get(link.user) is not link:
+        if self.links.get(link.client) is not link:
             return
         both = self.network.passes(link.host.name, self.host.name) and self.network.passes(
             self.host.name, link.host.name
@@ -77,15 +77,15 @@ class Broker:
 
     def close(self, link: "Link") -> None:
         """End a connection from this side: the last will is said."""
-        if self.links.get(link.user) is link:
-            del self.links[link.user]
+        if self.links.get(link.client) is link:
+            del self.links[link.client]
             link.end()
             if link.will is not None and self.standing:
                 self.deliver(*link.will)
 
     def hear(self, link: "Link", topic: str, payload: bytes) -> None:
         """A client has published something."""
-        if self.links.get(link.user) is link and self.logins.may_publish(link.user, topic):
+        if self.links.get(link.client) is link and self.logins.may_publish(link.user, topic):
             if len(self.carried) < QUEUE_MAX:
                 self.carried.append(payload)
             self.deliver(topic, payload)
@@ -110,6 +110,8 @@ class Link:
     ) -> None:
         self.user, self.topic_filter, self.will = user, topic_filter, will
         self.process, self.host = process, process.host
+        # Of a client the broker keeps one connection. Pilots have a name, centrals their own.
+        self.client = process.host.name if user == CENTRAL else user
         self.open, self.silent = False, 0
         self._broker = broker
         self._queue: deque[tuple[str, bytes]] = deque(maxlen=QUEUE_MAX)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.central.app import Central, World, build
@@ -24,7 +25,14 @@ from .processes import HERE, Host, HostLoop, Process
 from .store import Disk, opened
 from .violation import Violation
 
-NAME = "central"
+
+@dataclass(frozen=True)
+class Shared:
+    """What outlives a central, and what several of them may share."""
+
+    disk: Disk
+    blobs: FakeBlobs = field(default_factory=FakeBlobs)
+    files: FakeDisk = field(default_factory=FakeDisk)
 
 
 class CentralHost:
@@ -40,12 +48,14 @@ class CentralHost:
         chance: random.Random,
         *,
         point: Point,
+        shared: Shared | None = None,
     ) -> None:
         self.loop, self.host, self.network, self.broker = loop, host, network, broker
         self.settings, self.chance, self.point = settings, chance, point
         self.clock = CentralClock(loop, host)
-        self.disk = Disk(loop, FakeStore(clock_wall=self.clock.wall))
-        self.blobs, self.files = FakeBlobs(), FakeDisk()
+        if shared is None:
+            shared = Shared(Disk(loop, FakeStore(clock_wall=self.clock.wall)))
+        self.disk, self.blobs, self.files = shared.disk, shared.blobs, shared.files
         self.process: Process | None = None
         self.central: Central | None = None  # once it answers
         self.came_up, self.went_down = asyncio.Event(), asyncio.Event()
@@ -55,15 +65,24 @@ class CentralHost:
         self.lives: list[Process] = []
         self.undone: Callable[[], None] = _nothing  # what was not synced is gone
         self.built: Callable[[Central], None] = lambda central: None  # planted bugs
+        self.members: tuple[CentralHost, ...] = (self,)
 
     @property
     def is_up(self) -> bool:
         """Whether it takes requests."""
         return self.central is not None and self.process is not None and not self.process.dead
 
+    def named(self, name: str) -> tuple[str, ...]:
+        """Return the hosts that a name of the network stands for."""
+        return (name,)
+
+    def member_of(self, process: Process) -> "CentralHost":
+        """Return the one whose life a process is."""
+        return self
+
     def start(self) -> None:
         """Start the central as a process; it takes requests when it has recovered."""
-        process = self.process = Process(self.loop, self.host, NAME)
+        process = self.process = Process(self.loop, self.host, self.host.name)
         self.lives.append(process)
         process.died.append(self._died)
         process.start(self._run(process))

@@ -37,6 +37,9 @@ class Network:
         self.listening: dict[str, tuple[Process, Serve]] = {}
         self.heard: Callable[[str, HttpReply], None] = lambda path, reply: None
         self.late: Callable[[str], float] = lambda path: 0.0  # seconds; 0: no copy comes late
+        # Behind one address there may be several servers: which takes a request, and how it went.
+        self.route: Callable[[Host, Host], Host] = lambda source, target: target
+        self.routed: Callable[[Host, Host, int], None] = lambda source, server, status: None
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ class Network:
         timeout_s: float,
     ) -> HttpReply:
         """Send a request and return its answer. Raises NoReply."""
+        target = self.route(source, target)
         exchange = Exchange(self, source, target, self.loop.create_future())
         self.send(
             source, target, exchange.arrive, method, path, body, token, copied=method != "PUT"
@@ -120,9 +124,14 @@ class Network:
             self.loop.at(self.loop.now + late_s, None, copy.arrive, method, path, body, token)
         try:
             async with asyncio.timeout(timeout_s):
-                return await exchange.answer
-        except TimeoutError:
+                reply = await exchange.answer
+        except (TimeoutError, NoReply) as why:
+            self.routed(source, target, 0)
+            if isinstance(why, NoReply):
+                raise
             raise NoReply(f"no answer in {timeout_s} s") from None
+        self.routed(source, target, reply.status)
+        return reply
 
 
 @dataclass(eq=False)

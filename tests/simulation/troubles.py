@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from .central import CentralHost
 from .pilots import Life, Node
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Troubles:
         loops: list[Coroutine[Any, Any, None]] = [
             self._calm(),
             self._central(),
-            self._central_again(),
+            *(self._central_again(member) for member in world.central.members),
             self._network(),
             self._bus(),
             self._disk(),
@@ -111,17 +112,17 @@ class Troubles:
             else:
                 central.kill(power=fault == "central_power")
 
-    async def _central_again(self) -> None:
+    async def _central_again(self, central: CentralHost) -> None:
         """Start the central again when it is dead, as its service manager does."""
         world, chance = self._world, self._world.chance
         await self._begun.wait()
         while True:
-            await world.central.went_down.wait()
-            world.central.went_down.clear()
+            await central.went_down.wait()
+            central.went_down.clear()
             down_s = chance.choice((0.5, 0.5, 5.0, 30.0, 150.0))
             await asyncio.sleep(0.5 if world.is_calm else down_s)
-            world.say("the central starts")
-            world.central.start()
+            world.say(f"the {central.host.name} starts")
+            central.start()
             world.aimed.restarts()
 
     async def _wall(self) -> None:
@@ -152,7 +153,9 @@ class Troubles:
                     one, other = chance.choice(((one, other), (other, one)))
             both = name != "one_way_cuts" and chance.random() < 0.8
             world.say(f"trouble: nothing from {one} to {other} for {seconds:.0f} s, both: {both}")
-            world.network.cut(one, other, seconds, both=both)
+            for source in world.central.named(one):
+                for target in world.central.named(other):
+                    world.network.cut(source, target, seconds, both=both)
 
     async def _bus(self) -> None:
         world, chance = self._world, self._world.chance

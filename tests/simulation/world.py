@@ -138,11 +138,12 @@ class World:
         """A place where a process may die: around commits, requests, writes, messages."""
         if process.dead:
             raise Killed(name)
-        kind = "central_any_point" if process.name == "central" else "pilots_any_point"
+        is_central = process.name.startswith("central")
+        kind = "central_any_point" if is_central else "pilots_any_point"
         if self.has(kind) and self.chance.random() * POINT_EVERY < 1.0:
             self.say(f"{process.name} dies {name}")
-            if process.name == "central":
-                self.central.kill(power=self.has("central_power"))
+            if is_central:
+                self.central.member_of(process).kill(power=self.has("central_power"))
             else:
                 process.kill()
             raise Killed(name)
