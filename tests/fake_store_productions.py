@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from pilotage.central.store.errors import StoreError
 from pilotage.central.store.productions import (
     STEPS_MAX,
     Extension,
@@ -176,6 +177,15 @@ class FakeProductions(FakeTransformations):
         data = self._productions
         done = self._stand(move, steps, extensions, data)
         if done:
+            for one in steps:
+                self._check_unique(one)
+            row = data.productions[move.production_id]
+            if move.new in NAMED and any(
+                (one.community, one.name) == (row.community, row.name) and one.state in NAMED
+                for its, one in data.productions.items()
+                if its != move.production_id
+            ):
+                raise StoreError(f"{row.name!r} is the name of another one")
             data.productions[move.production_id] = msgspec.structs.replace(
                 data.productions[move.production_id],
                 state=move.new,

@@ -153,9 +153,20 @@ class FakeTransformations:
         row = self._transformation_data.rows.get(move.transformation_id)
         done = row is not None and row.state is move.old
         if done:
+            self._check_unique(move)
             self._move_row(move)
         await self.synced()
         return done
+
+    def _check_unique(self, move: TransformationMove) -> None:
+        """Raise StoreError where one that was put away would have another's name again."""
+        rows = self._transformation_data.rows
+        row = rows[move.transformation_id]
+        if row.state in _HIDDEN and move.new not in _HIDDEN and any(
+            (one.community, one.name) == (row.community, row.name) and one.state not in _HIDDEN
+            for one in rows.values()
+        ):  # fmt: skip
+            raise StoreError(f"{row.name!r} is the name of another one")
 
     def _move_row(self, move: TransformationMove) -> None:
         given: dict[str, object] = {"state": move.new, "reason": move.reason}

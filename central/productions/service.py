@@ -37,6 +37,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store import productions as stored
 from ..store.catalogue import CatalogueStore
+from ..store.errors import StoreError
 from ..store.productions import NameTaken, ProductionRow
 from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
@@ -313,7 +314,12 @@ class ProductionService:
         row = await self._row(caller, named, Action.PRODUCTION_CONTROL)
         if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
             await self._check_free(row)
-        did = await self._steering.act(caller, row, action)
+        try:
+            did = await self._steering.act(caller, row, action)
+        except StoreError:
+            if action.action is ProductionActionName.CLEAN:
+                await self._check_free(row)  # another one may have taken its name since
+            raise
         self._nudge(row.production_id)
         self._told(caller, row, action.action.value, action.reason)
         now = await self._store.production(row.production_id)
@@ -323,7 +329,7 @@ class ProductionService:
     async def _check_free(self, row: ProductionRow) -> None:
         """Raise Refused where a name of an archived one is another's: cleaning takes it again."""
         other = await self._store.production_named(row.community, row.name)
-        if other is not None:
+        if other is not None and other.production_id != row.production_id:
             why = f"name: {row.name!r} is the name of production {other.production_id} by now: "
             raise Refused(Code.ILLEGAL_STATE, why + "archive or clean that one first", field="name")
         for one in await self._steering.steps(row):

@@ -43,6 +43,7 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store import transformations as stored
 from ..store.catalogue import CatalogueStore
+from ..store.errors import StoreError
 from ..store.productions import StepName
 from ..store.protocol import Store
 from .engine import Engine
@@ -344,9 +345,17 @@ class TransformationService:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
         row = await self._row(caller, named, Action.TRANSFORMATION_CONTROL)
         who = self._owners.word(caller.issuer, caller.subject)
-        if action.action is TransformationActionName.CLEAN:
+        is_clean = action.action is TransformationActionName.CLEAN
+        if is_clean or action.action is TransformationActionName.ARCHIVE:
+            await self._check_alone(row, action.action.value)
+        if is_clean:
             await check_free(self._store, row)
-        changed = await self._steering.act(caller, row, action)
+        try:
+            changed = await self._steering.act(caller, row, action)
+        except StoreError:
+            if is_clean:
+                await check_free(self._store, row)  # another one may have taken its name since
+            raise
         self._engine.touch(row.transformation_id)
         self._log(
             "transformation_said",
@@ -359,6 +368,16 @@ class TransformationService:
         now = await self._store.transformation(row.transformation_id)
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), changed=changed)
+
+    async def _check_alone(self, row: stored.TransformationRow, what: str) -> None:
+        """Raise Refused for a step: the others would wait for it, or run of what is gone."""
+        step = (await self._store.steps_of([row.transformation_id])).get(row.transformation_id)
+        if step is not None:
+            why = (
+                f"action: transformation {row.transformation_id} is the step {step.step} of "
+                f"production {step.production}: `prod {what} {step.production}` is for all of them"
+            )
+            raise Refused(Code.ILLEGAL_STATE, why, field="action")
 
     # -- one row --------------------------------------------------------------------------------
 

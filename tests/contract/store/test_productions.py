@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.errors import StoreError
 from pilotage.central.store.productions import (
     Extension,
     NameTaken,
@@ -138,6 +139,26 @@ async def test_a_name_is_taken_once_until_it_is_archived(store: Store) -> None:
     assert second.production_id > first.production_id
     assert await store.production_named("ctao", "p") == second
     assert await store.production_named("lhcb", "p") is None
+
+
+async def test_what_was_put_away_does_not_come_back_beside_another_of_its_name(
+    store: Store,
+) -> None:
+    first = await added(store)
+    steps = (await store.production_steps([first.production_id]))[first.production_id]
+    ids = [one.row.transformation_id for one in steps]
+    gone = [a_step_move(one, S.ARCHIVED) for one in ids]
+    assert await store.move_production(a_move(first, P.ARCHIVED), gone)
+    second = await added(store)
+    back = [a_step_move(one, S.CLEANING, S.ARCHIVED) for one in ids]
+    with pytest.raises(StoreError):
+        await store.move_production(a_move(first, P.CLEANING, P.ARCHIVED), back)
+    with pytest.raises(StoreError):
+        await store.move_transformation(back[0])
+
+    steps = (await store.production_steps([first.production_id]))[first.production_id]
+    assert {one.row.state for one in steps} == {S.ARCHIVED}
+    assert await store.production_named("ctao", "p") == second
 
 
 async def test_nothing_is_stored_where_a_step_has_the_name_of_another(store: Store) -> None:

@@ -42,9 +42,9 @@ async def _waits(row: TransformationRow) -> str:
 class Served:
     """The service, and a hand on what its steps have come to."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: FakeStore | None = None) -> None:
         clock = FakeClock()
-        self.store = FakeStore(clock_wall=clock.wall)
+        self.store = store or FakeStore(clock_wall=clock.wall)
         owners, knowledge = Owners(self.store, "local"), Knowledge(self.store, clock)
         self.service = ProductionService(
             store=self.store,

@@ -1,16 +1,20 @@
 """Names of productions and transformations."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.transformations import TransformationMove
 from pilotage.proto.api_productions import NewProduction, ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as P
 from pilotage.proto.api_transformations import NewTransformation, TransformationAction
 from pilotage.proto.api_transformations import TransformationActionName as T
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import TransformationState
 from tests.fake_store import FakeStore
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
@@ -71,3 +75,70 @@ async def test_an_archived_transformation_is_not_cleaned_while_its_name_is_anoth
     with pytest.raises(Refused) as why:
         await steps.act(CALLER, "1", TransformationAction(action=T.CLEAN))
     assert why.value.field == "name"
+
+
+class _TakenMeanwhile(FakeStore):
+    """Gives a name to another one behind the look whether it is free."""
+
+    looks: Callable[[], Awaitable[None]] | None = None
+
+    async def _taken(self) -> None:
+        looks, self.looks = self.looks, None
+        if looks is not None:
+            await looks()
+
+    async def move_production(self, *args: Any, **fields: Any) -> bool:
+        await self._taken()
+        return await super().move_production(*args, **fields)
+
+    async def move_transformation(self, move: TransformationMove) -> bool:
+        await self._taken()
+        return await super().move_transformation(move)
+
+
+async def test_a_name_that_is_taken_between_look_and_clean_is_told_too(tmp_path: Path) -> None:
+    store = _TakenMeanwhile()
+    served, flow = Served(store), workflow(tmp_path, FLOW.replace('"2024"', "mc"))
+    old = str((await served.added(flow)).view.id)
+    await served.act(old, ProductionAction(action=P.STOP))
+    await served.act(old, ProductionAction(action=P.ARCHIVE))
+
+    async def taken() -> None:
+        await served.added(flow)
+
+    store.looks = taken
+    with pytest.raises(Refused, match="'mc' is the name of production 2 by now: archive or clean"):
+        await served.act(old, ProductionAction(action=P.CLEAN))
+
+
+async def test_a_name_of_a_transformation_that_is_taken_in_between_is_told_too() -> None:
+    store = _TakenMeanwhile()
+    steps = await service(store, CALLER)
+    body = NewTransformation(document=Transformation(name="mc", job=Job(command=("x",)), tasks=1))
+    await steps.add(CALLER, body)
+    await steps.act(CALLER, "1", TransformationAction(action=T.STOP))
+    await steps.act(CALLER, "1", TransformationAction(action=T.ARCHIVE))
+
+    async def taken() -> None:
+        await steps.add(CALLER, body)
+
+    store.looks = taken
+    with pytest.raises(Refused, match="'mc' is the name of transformation 2 by now: archive or"):
+        await steps.act(CALLER, "1", TransformationAction(action=T.CLEAN))
+
+
+@pytest.mark.parametrize("what", [T.CLEAN, T.ARCHIVE])
+async def test_a_step_is_not_put_away_without_its_production(tmp_path: Path, what: T) -> None:
+    """The others would wait for it, or run of files that are gone."""
+    served = Served()
+    await served.added(workflow(tmp_path, FLOW.replace('"2024"', "mc")))
+    steps = await service(served.store, CALLER)
+    await steps.act(CALLER, "1", TransformationAction(action=T.STOP))
+
+    with pytest.raises(Refused) as why:
+        await steps.act(CALLER, "1", TransformationAction(action=what))
+    said = f"is the step 1 of production mc: `prod {what.value} mc` is for all of them"
+    assert said in why.value.message
+    row = await served.store.transformation(1)
+    assert row is not None
+    assert row.state is TransformationState.STOPPED
