@@ -81,7 +81,8 @@ class ProductionAction(_In, frozen=True):
     step: StepName | None = None  # extend, complete, fix: this one; none: all that can be
     tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there are to be in all
     was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there were to be
-    anyway: bool = False  # extend: also where steps below have run of all files, and would of some
+    # extend, fix: also where steps have run of all files, and would run of some
+    anyway: bool = False
     problematic: bool = False  # fix: files with bad data are tried again too
     priority: Priority | None = None  # priority: this one; none: as each job says
 

@@ -82,12 +82,16 @@ def fix(
     problematic: Annotated[
         bool, Parameter(help="Files with bad data too, which were looked at.")
     ] = False,
+    anyway: Annotated[
+        bool,
+        Parameter(help="Also where steps have run of all files, and would of those alone."),
+    ] = False,
     reason: ReasonOption = "",
     common: Common = COMMON,
 ) -> int:
     """Try again what waits for a person: files that failed too often or were away, steps that were
     paused."""
-    return _act(named, A.FIX, reason, common, step=step, problematic=problematic)
+    return _act(named, A.FIX, reason, common, step=step, problematic=problematic, anyway=anyway)
 
 
 def priority(
@@ -149,11 +153,18 @@ def _act(
     *,
     step: str | None = None,
     problematic: bool = False,
+    anyway: bool = False,
     priority: int | None = None,
 ) -> int:
     async def work(client: "AsyncClient") -> int:
         found = await client.act_on_production(
-            named, action, step=step, problematic=problematic, priority=priority, reason=reason
+            named,
+            action,
+            step=step,
+            problematic=problematic,
+            anyway=anyway,
+            priority=priority,
+            reason=reason,
         )
         print_production(found, common)
         return Exit.OK

@@ -988,16 +988,24 @@ class Client:
         *,
         step: str | None = None,
         problematic: bool = False,
+        anyway: bool = False,
         priority: int | None = None,
         reason: str = "",
     ) -> ProductionDetail:
         """Start, pause, resume, fix or otherwise steer a production; return what it is then.
 
-        `step` is for fix and complete, `problematic` for fix, `priority` for priority.
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
+        unless `anyway`, where a fix would let a step that takes all files run of some alone.
         """
         return self.loop.run(
             self.core.act_on_production(
-                named, action, step=step, problematic=problematic, priority=priority, reason=reason
+                named,
+                action,
+                step=step,
+                problematic=problematic,
+                anyway=anyway,
+                priority=priority,
+                reason=reason,
             )
         )
 

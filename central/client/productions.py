@@ -108,17 +108,20 @@ class OfProductions:
         *,
         step: str | None = None,
         problematic: bool = False,
+        anyway: bool = False,
         priority: int | None = None,
         reason: str = "",
     ) -> ProductionDetail:
         """Start, pause, resume, fix or otherwise steer a production; return what it is then.
 
-        `step` is for fix and complete, `problematic` for fix, `priority` for priority.
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
+        unless `anyway`, where a fix would let a step that takes all files run of some alone.
         """
         body = ProductionAction(
             action=ProductionActionName(action),
             step=step,
             problematic=problematic,
+            anyway=anyway,
             priority=priority,
             reason=reason,
         )

@@ -1,6 +1,6 @@
 """What people's actions do to a production and its steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.api import Action as JobAction
@@ -23,11 +23,12 @@ from ..errors import Refused
 from ..ports import Clock
 from ..store.productions import ProductionRow, StepRow
 from ..store.protocol import CHUNK_MAX, Store
-from ..store.transformations import InputMove, TransformationRow
+from ..store.transformations import Counts, InputMove, TransformationRow
 from ..transformations.ending import inputs
 from ..transformations.live import document
 from .cleaning import Act
 from .plans import Plan, more, planned, step_named
+from .wholes import unlike_when_fixed
 
 TRIES: Final = 5  # races with the engine that one action may lose
 PAGE: Final = 1_000
@@ -102,23 +103,18 @@ class Steering:
             InputState.MISSING,
             *([InputState.PROBLEMATIC] if action.problematic else []),
         ]
-        ids = [one.row.transformation_id for one in some]
+        ids = [one.row.transformation_id for one in steps]
         counts = await self._store.transformation_counts(ids)
         did: list[str] = []
-        again: set[str] = set()
+        some = [one for one in some if one.row.state not in (S.ARCHIVED, S.CLEANING, S.CLEANED)]
+        again = _to_be_fixed(row, some, counts, states)
+        if again and not action.anyway:
+            await self._check_wholes(row, counts, again, states)
         for one in some:
-            its = one.row
-            if its.state in (S.ARCHIVED, S.CLEANING, S.CLEANED):
-                continue
-            count = counts[its.transformation_id]
+            its, count = one.row, counts[one.row.transformation_id]
             if any(inputs(count, state) for state in states):
                 files = await self._reset(its, states)
                 did.append(f"step {one.step}: {_files(files)} tried again")
-                again.add(one.step)
-            left = inputs(count, InputState.UNUSED)
-            is_braked = its.state is S.PAUSED and row.state is P.ACTIVE
-            if is_braked or (left and its.state in (S.COMPLETED, S.COMPLETING)):
-                again.add(one.step)
             failed = count.tasks.get(TaskState.FAILED, 0)
             if its.tasks_wanted and failed:
                 did.append(
@@ -143,6 +139,22 @@ class Steering:
             if one.step in again:
                 self._touch(one.row.transformation_id)
         return did or ["nothing waits for a person"]
+
+    async def _check_wholes(
+        self,
+        row: ProductionRow,
+        counts: Mapping[int, Counts],
+        again: Collection[str],
+        states: Sequence[InputState],
+    ) -> None:
+        """Raise Refused where a step that takes all files would take those tried again alone."""
+        rows = await self._store.production_steps([row.production_id], documents=True)
+        steps = rows[row.production_id]
+        docs = {one.row.transformation_id: document(one.row) for one in steps}
+        wrong = unlike_when_fixed(steps, docs, counts, again, states)
+        if wrong:
+            why = f"step: {'; '.join(wrong)}: `rerun` {row.name} under another name to have one "
+            raise Refused(Code.ILLEGAL_STATE, f"{why}of all, or say `anyway`", field="step")
 
     async def _reset(self, row: TransformationRow, states: Sequence[InputState]) -> int:
         """Let inputs be tried again; return how many."""
@@ -209,6 +221,26 @@ class Steering:
             if len(tasks) < PAGE:
                 return count
             after = tasks[-1].number
+
+
+def _to_be_fixed(
+    row: ProductionRow,
+    some: Sequence[StepRow],
+    counts: Mapping[int, Counts],
+    states: Sequence[InputState],
+) -> set[str]:
+    """Return the steps in which something waits for a person."""
+    found: set[str] = set()
+    for one in some:
+        its, count = one.row, counts[one.row.transformation_id]
+        left = inputs(count, InputState.UNUSED)
+        if (
+            any(inputs(count, state) for state in states)
+            or (its.state is S.PAUSED and row.state is P.ACTIVE)
+            or (left and its.state in (S.COMPLETED, S.COMPLETING))
+        ):
+            found.add(one.step)
+    return found
 
 
 def _files(count: int) -> str:

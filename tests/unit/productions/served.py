@@ -86,13 +86,15 @@ class Served:
                     )
                     await self.store.move_transformation(move)
 
-    async def came(self, named: str, step: str, count: int, state: InputState) -> None:
+    async def came(
+        self, named: str, step: str, count: int, state: InputState, *, first: int = 1
+    ) -> None:
         """Let a step have files in a state."""
         views = {one.step: one for one in (await self.show(named)).view.steps}
         rows = [
             NewInput(
                 transformation_id=views[step].transformation,
-                file_id=i + 1,
+                file_id=first + i,
                 input_no=0,
                 state=state,
             )

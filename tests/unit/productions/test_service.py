@@ -80,6 +80,48 @@ async def test_more_is_not_refused_where_only_what_is_new_is_taken(tmp_path: Pat
     assert (await served.show("chain")).view.steps[0].tasks_wanted == 6
 
 
+FIX = ProductionAction(action=A.FIX)
+
+
+async def test_what_failed_is_not_tried_alone_by_a_step_that_has_taken_all_others(
+    tmp_path: Path,
+) -> None:
+    """Below the step that is fixed, and in that step itself."""
+    served = Served()
+    steps = CHAIN.replace("{raw: make.raw}, grouping: all", "{raw: filter.ok}, grouping: all")
+    steps += '      filter: {inputs: {raw: make.raw}, job: {command: [x]}, outputs: {ok: "o*"}}\n'
+    await served.added(workflow(tmp_path, steps))
+    await served.came("chain", "filter", 2, I.MAXRESET)
+    await served.ran("chain", "train")
+    with pytest.raises(Refused) as why:
+        await served.act("chain", FIX)
+    assert why.value.message == (
+        "step: step train has taken all files of filter together, and would take the new ones "
+        "alone: `rerun` chain under another name to have one of all, or say `anyway`"
+    )
+    views = {one.step: one for one in (await served.show("chain")).view.steps}
+    assert views["filter"].inputs == {I.MAXRESET: 2}, "nothing was done"
+
+    detail = await served.act("chain", ProductionAction(action=A.FIX, anyway=True))
+    assert detail.did[0] == "step filter: 2 files are tried again"
+
+
+async def test_what_failed_of_all_files_is_tried_again_only_with_all_of_them(
+    tmp_path: Path,
+) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, CHAIN))
+    await served.came("chain", "train", 3, I.PROCESSED)
+    await served.came("chain", "train", 1, I.MAXRESET, first=4)
+    with pytest.raises(Refused, match="step train has taken 3 files together, and would take 1 al"):
+        await served.act("chain", FIX)
+
+    other = Served()
+    await other.added(workflow(tmp_path, CHAIN))
+    await other.came("chain", "train", 4, I.MAXRESET)
+    assert (await other.act("chain", FIX)).did[0] == "step train: 4 files are tried again"
+
+
 async def test_what_runs_anew_makes_as_many_tasks_as_there_were_in_the_end(tmp_path: Path) -> None:
     served = Served()
     await served.added(workflow(tmp_path, CHAIN))
