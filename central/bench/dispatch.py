@@ -81,15 +81,12 @@ def measure_on(server: Server, scale: Scale) -> list[Figure]:
             ("one job a request", scale.singly),
             ("32 a request, scattered", scale.together),
         ):
-            before = server.cpu_s()
             trial = play(dispatch(act, crowd))
-            after = server.cpu_s()
             rates.append(trial.rate)
             figures += _rows(words, trial, bench=name)
             figures.append(figure(name, f"{words}, central's CPU", trial.cpu_us, "µs/job"))
-            if before is not None and after is not None:
-                us = (after - before) / trial.jobs * 1e6
-                figures.append(figure(name, f"{words}, server's CPU", us, "µs/job"))
+            if trial.server_us is not None:
+                figures.append(figure(name, f"{words}, server's CPU", trial.server_us, "µs/job"))
     loop = max(_loop(server, scale, workers=workers) for workers in scale.claimers)
     return [
         *figures,

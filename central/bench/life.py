@@ -87,13 +87,10 @@ def measure_on(server: Server, scale: Scale) -> list[Figure]:
             ("batches of 32, scattered", scale.together),
             ("one at a time, scattered", scale.singly),
         ):
-            before = server.cpu_s()
             trial = play(life(act, crowd))
-            after = server.cpu_s()
             figures += _rows(words, trial, bench=name)
-            if before is not None and after is not None:
-                us = (after - before) / trial.jobs * 1e6
-                figures.append(figure(name, f"{words}, server's CPU", us, "µs/job"))
+            if trial.server_us is not None:
+                figures.append(figure(name, f"{words}, server's CPU", trial.server_us, "µs/job"))
     return figures
 
 

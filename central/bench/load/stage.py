@@ -34,6 +34,7 @@ class Act:
 
     central: LocalCentral
     tls: ssl.SSLContext | None
+    server: Server | None  # that its store is on
 
     @property
     def url(self) -> str:
@@ -47,13 +48,18 @@ class Act:
     def pid(self) -> int:
         return self.central.process.pid
 
+    def server_cpu_s(self) -> float | None:
+        """Return the CPU time of the database's server so far; None where we have started none."""
+        return None if self.server is None else self.server.cpu_s()
+
 
 @dataclass(frozen=True)
 class Stage:
     """A data directory on which one central after another runs, and where its store is."""
 
     folder: Path
-    store: Mapping[str, str]
+    server: Server | None = None
+    store_url: str = ""
 
     @property
     def data(self) -> Path:
@@ -64,7 +70,7 @@ class Stage:
         self, options: Mapping[str, str] | None = None, *, tls: bool = False, url: str = ""
     ) -> Generator[Act]:
         """Run a central, where one ran before if that is told; it is ended, its data stay."""
-        chosen = {**BASE, **self.store, **(options or {})}
+        chosen = {**BASE, "store.url": self.store_url, **(options or {})}
         context = None
         if tls:
             certificate, key = self._certificate()
@@ -72,7 +78,7 @@ class Stage:
             context = ssl.create_default_context(cafile=str(certificate))
         port = urlsplit(url).port or 0
         with local_central(self.data, chosen, port=port) as central:
-            yield Act(central, context)
+            yield Act(central, context, self.server)
 
     def _certificate(self) -> tuple[Path, Path]:
         """Return a certificate of our own and its key."""
@@ -92,10 +98,10 @@ def stage(server: Server | None = None) -> Generator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="pilotage-load-"))
     try:
         if server is None:
-            yield Stage(folder, {})
+            yield Stage(folder)
         else:
             with server.schema() as url:
-                yield Stage(folder, {"store.url": url})
+                yield Stage(folder, server, url)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...operate.process import spare_the_collector
@@ -11,7 +11,7 @@ from .asks import Asking, Given, Living, Voice
 from .fleet import enlist
 from .gauges import Gauge
 from .stage import Act
-from .wire import NotAnswered, converse, head, request, run_errands
+from .wire import NotAnswered, Talk, converse, head, request, run_errands
 
 OUTPUT = b'{"name":"run.simtel.zst","sha256":"%b","size_bytes":11}'
 CONTENT = b"some output"
@@ -26,6 +26,7 @@ class Trial:
     wall_s: float
     central_s: float  # CPU of the central, all threads
     took_ms: "array[float]"  # of each request
+    server_s: float | None = None  # CPU of the database's server, where we have started one
 
     @property
     def rate(self) -> float:
@@ -35,6 +36,11 @@ class Trial:
     def cpu_us(self) -> float:
         """Return the central's CPU time a job."""
         return self.central_s / self.jobs * 1e6
+
+    @property
+    def server_us(self) -> float | None:
+        """Return the CPU time of the database's server a job."""
+        return None if self.server_s is None else self.server_s / self.jobs * 1e6
 
     @property
     def p99_ms(self) -> float:
@@ -61,11 +67,7 @@ async def dispatch(act: Act, crowd: Crowd) -> Trial:
         for at in range(crowd.connections)
     ]
     spare_the_collector()  # what we do in between would be called the central's time
-    gauge, began = Gauge(act.pid), time.perf_counter()
-    took_ms = await converse(act.url, talks, tls=act.tls)
-    wall_s = time.perf_counter() - began
-    given = _each_once([talk.given for talk in talks])
-    return Trial(given, wall_s, gauge.cpu_s(), took_ms)
+    return await _measured(act, talks, lambda: _each_once([talk.given for talk in talks]))
 
 
 async def life(act: Act, crowd: Crowd) -> Trial:
@@ -83,10 +85,17 @@ async def life(act: Act, crowd: Crowd) -> Trial:
         for member in members
     ]
     spare_the_collector()
+    return await _measured(act, talks, lambda: _each_once([talk.ended for talk in talks]))
+
+
+async def _measured(act: Act, talks: Sequence[Talk], jobs: Callable[[], int]) -> Trial:
+    server_before = act.server_cpu_s()
     gauge, began = Gauge(act.pid), time.perf_counter()
     took_ms = await converse(act.url, talks, tls=act.tls)
-    wall_s = time.perf_counter() - began
-    return Trial(_each_once([talk.ended for talk in talks]), wall_s, gauge.cpu_s(), took_ms)
+    wall_s, central_s, server_s = time.perf_counter() - began, gauge.cpu_s(), act.server_cpu_s()
+    if server_s is not None and server_before is not None:
+        server_s -= server_before
+    return Trial(jobs(), wall_s, central_s, took_ms, server_s)
 
 
 async def _keep_output(act: Act) -> None:

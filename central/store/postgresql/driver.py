@@ -11,6 +11,11 @@ STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
 
 _asyncpg: Final[Any] = asyncpg  # it says nothing of its types
 
+READS: Final = {"default_transaction_read_only": "on"}
+# A plan is made once. What is written touches few rows by their ids, however few or many a table has
+# when its plan is made: not to be looked through whole.
+WRITES: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+
 # All that may come of a call: refusals, a connection that is gone, a server that does not answer.
 FAULTS: Final[tuple[type[Exception], ...]] = (
     _asyncpg.PostgresError,
@@ -59,8 +64,7 @@ class Connection(Protocol):
 async def connect(url: str, *, only_read: bool = False) -> Connection:
     """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL."""
     settings = {"application_name": "pilotage", "jit": "off"}
-    if only_read:
-        settings["default_transaction_read_only"] = "on"
+    settings |= READS if only_read else WRITES
     made: Connection = await _asyncpg.connect(
         url,
         timeout=CONNECT_S,

@@ -165,13 +165,15 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot
  WHERE j.state = 'Waiting'
  ORDER BY o.job_id;
 
--- What follows is the same for many rows, an array for each column; each job comes once.
+-- What follows is the same for many rows, an array for each column; each job comes once. `live > 0`,
+-- because `live = 1` is a way to all attempts that are live, which is taken where nobody has counted
+-- them yet.
 
 -- name: start_attempt_together
 UPDATE attempt AS a SET state = 'Running', started_at = v.at, isolation = v.isolation
   FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::text[])
        AS v (attempt_id, job_id, at, isolation)
- WHERE a.attempt_id = v.attempt_id AND a.job_id = v.job_id AND a.live = 1 AND a.state = 'Matched';
+ WHERE a.attempt_id = v.attempt_id AND a.job_id = v.job_id AND a.live > 0 AND a.state = 'Matched';
 
 -- name: end_attempt_together
 UPDATE attempt AS a
