@@ -6,6 +6,7 @@ and a production puts its own before them.
 
 import enum
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from importlib.resources import files
 from itertools import chain
 from typing import Annotated, Any, Final, TypeVar, cast
@@ -271,8 +272,9 @@ def read_rules(
     return made
 
 
+@cache
 def default_rules() -> RuleSet:
-    """Return the rules that ship with the package."""
+    """Return the rules that ship with the package, read once."""
     text = files(PACKAGE).joinpath(DEFAULT_FILE).read_text(encoding="utf-8")
     return read_rules(text, DEFAULT_FILE)
 
