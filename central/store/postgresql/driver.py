@@ -12,8 +12,8 @@ STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
 _asyncpg: Final[Any] = asyncpg  # it says nothing of its types
 
 READS: Final = {"default_transaction_read_only": "on"}
-# A plan is made once. What is written touches few rows by their ids, however few or many a table has
-# when its plan is made: not to be looked through whole.
+# A plan is made once. What is written touches few rows by their ids, however few a table has when
+# its plan is made: it is not to be looked through whole.
 WRITES: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 # All that may come of a call: refusals, a connection that is gone, a server that does not answer.
