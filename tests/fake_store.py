@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import msgspec
 
 from pilotage.central.store.actions import Keep
-from pilotage.central.store.errors import KeyReused, StoreError
+from pilotage.central.store.errors import KeyReused, StillArriving, StoreError, SubmissionDropped
 from pilotage.central.store.protocol import Room
 from pilotage.central.store.records import (
     AttemptRow,
@@ -43,6 +43,7 @@ from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.messages import Why
 
 from .fake_store_actions import ActionData
+from .fake_store_arrivals import FakeArrivals
 from .fake_store_catalogue import CatalogueData
 from .fake_store_data_jobs import FakeDataJobs
 from .fake_store_failover import FailoverData, FakeFailover
@@ -62,7 +63,7 @@ KEPT = (
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRules):
+class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRules, FakeArrivals):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -129,6 +130,8 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
     async def submit(self, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
         self.begin_write()
         known = self._by_key(new.community, new.owner_id, new.key)
+        if known is not None and not known.complete:
+            raise StillArriving(known.submission_id, new.key)
         if known is not None and known.body_hash != new.body_hash:
             raise KeyReused(new.key)
         if known is None:
@@ -144,7 +147,8 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
 
     async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
         self.begin_write()
-        record = self._by_key(new.community, new.owner_id, new.key) or self._open(new)
+        known = self._by_key(new.community, new.owner_id, new.key)
+        record = msgspec.structs.replace(known, repeated=True) if known else self._open(new)
         await self.synced()
         return record
 
@@ -194,7 +198,7 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
     def _append(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
         record = self._data.submissions.get(submission_id)
         if record is None or record.complete:
-            raise StoreError(f"submission {submission_id} takes no jobs")
+            raise SubmissionDropped(submission_id)
         first = self._data.next_job
         self._data.next_job += len(jobs)
         for job_id, new in enumerate(jobs, first):
@@ -209,7 +213,7 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
     def _finish(self, submission_id: int, body_hash: str) -> SubmissionRecord:
         record = self._data.submissions.get(submission_id)
         if record is None:
-            raise StoreError(f"there is no submission {submission_id}")
+            raise SubmissionDropped(submission_id)
         if not record.complete:
             record = msgspec.structs.replace(record, complete=True, body_hash=body_hash)
             self._keep(record)

@@ -31,6 +31,23 @@ class KeyReused(Refused, StoreError):
         super().__init__(Code.KEY_REUSED, message, field="key")
 
 
+class StillArriving(Refused, StoreError):
+    """A submission of this key is being taken in: wait until it is there, or gone."""
+
+    def __init__(self, submission_id: int, key: str) -> None:
+        message = f"a submission with key {key!r} is being taken in: repeat this one in a while"
+        super().__init__(Code.UNAVAILABLE, message, field="key")
+        self.submission_id = submission_id
+
+
+class SubmissionDropped(Refused, StoreError):
+    """An unfinished submission takes no more: it is gone, or was complete before."""
+
+    def __init__(self, submission_id: int) -> None:
+        message = f"submission {submission_id} was dropped before it was whole: send it again"
+        super().__init__(Code.UNAVAILABLE, message)
+
+
 class JobNotFound(Refused, StoreError):
     """No such job, or not for this caller."""
 
@@ -51,6 +68,16 @@ class BadSecret(Refused, StoreError):
     def __init__(self) -> None:
         message = "this bootstrap secret is unknown, expired or used"
         super().__init__(Code.BAD_TOKEN, message, field="secret")
+
+
+class NotMadeYet(StoreError):
+    """The tables are not there, or of an older pilotage: who keeps the queue makes them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store has no tables of this version yet: a process with the role dispatch makes "
+            "them when it starts"
+        )
 
 
 class NewerSchema(StoreError):

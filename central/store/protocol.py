@@ -12,6 +12,7 @@ from typing import Protocol
 from pilotage.proto.pilot_states import PilotState
 
 from .actions import Actions, Keep
+from .arrivals import Arrivals
 from .catalogue import CatalogueStore
 from .data_jobs import DataJobs
 from .failover import FailoverStore
@@ -68,6 +69,7 @@ class Store(
     RuleStore,
     DataJobs,
     Actions,
+    Arrivals,
     Protocol,
 ):
     """Durable state of one central. See the module for what all verbs share.
@@ -76,7 +78,8 @@ class Store(
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
     marks of sites in `place_marks`, transformations in `transformations`, productions in
     `productions`, files and their metadata in `catalogue`, rules in `rules`, jobs that use them in
-    `data_jobs`, actions of people and their keys in `actions`.
+    `data_jobs`, actions of people and their keys in `actions`, what other processes take in in
+    `arrivals`.
     """
 
     @property
@@ -108,15 +111,15 @@ class Store(
         """Store a complete submission of at most CHUNK_MAX jobs in one transaction.
 
         A known (community, owner, key) with the same body returns the first submission, `repeated`;
-        with another body raises KeyReused.
+        with another body raises KeyReused, one that is unfinished StillArriving.
         """
         ...
 
     async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
         """Open a submission that arrives in chunks; its jobs are visible nowhere until `finish`.
 
-        Returns the first one where the key is known (complete or not), whatever its body: its hash
-        comes with the end.
+        Returns the first one where the key is known (complete or not) as `repeated`, whatever its
+        body: its hash comes with the end.
         """
         ...
 

@@ -70,7 +70,7 @@ class SubmissionRecord(_Record, frozen=True):
     at: float
     complete: bool
     ranges: tuple[tuple[int, int], ...]  # (first id, count), in the order of the jobs
-    repeated: bool = False  # `submit` found the key known: this is the first one
+    repeated: bool = False  # the key was known: this is the first one
 
 
 class JobInput(NamedTuple):

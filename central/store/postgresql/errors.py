@@ -12,6 +12,16 @@ _BROKEN: Final = ("08", "57", "58", "F0", "XX")
 _READ_ONLY: Final = "25006"  # another server leads now
 
 
+# Two processes were in each other's way: deadlock, serialization, a row that both wanted to be the
+# first to write, a lock that did not come within its time.
+_IN_THE_WAY: Final = ("40P01", "40001", "23505", "55P03")
+
+
+def may_pass(why: BaseException) -> bool:
+    """Say whether what failed of this may succeed when it is run again."""
+    return isinstance(why, FAULTS) and getattr(why, "sqlstate", None) in _IN_THE_WAY
+
+
 def translated(why: BaseException) -> BaseException:
     """Return what the caller is told for an error of PostgreSQL; other errors are their own."""
     if not isinstance(why, FAULTS):

@@ -4,16 +4,19 @@ Verbs are plain functions, so each statement is waited for. Statements that come
 sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
 """
 
+import secrets
 from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import uvloop
 
-from ..errors import StoreBroken
+from ..errors import StoreBroken, SubmissionDropped
 from ..verbs.session import Parameters, Session, Transactions
 from .driver import CONNECT_S, FAULTS, connect
-from .errors import translated
+from .errors import may_pass, translated
 from .statements import Statement, statements
+
+WRITERS: Final = 1 << 31  # numbers that a writer may have
 
 T = TypeVar("T")
 
@@ -32,6 +35,8 @@ class PostgresqlSession(Session):
     def __init__(self, url: str, *, only_read: bool = False) -> None:
         """Connect. Raises what `FAULTS` names."""
         super().__init__()
+        self.writer = 0  # the number under which this connection is known to others
+        self.tells = False  # somebody else keeps the queue: tell them what has come in
         self._loop = uvloop.new_event_loop()
         self._sql = statements()
         try:
@@ -68,6 +73,32 @@ class PostgresqlSession(Session):
 
     def translated(self, why: BaseException) -> BaseException:
         return translated(why)
+
+    def may_pass(self, why: BaseException) -> bool:
+        return may_pass(why)
+
+    def register(self) -> None:
+        """Let others see, for as long as this connection lives, that there is a writer."""
+        while not self.writer:
+            number = secrets.randbelow(WRITERS - 1) + 1
+            if self.one("register_writer", {"writer": number})[0]:
+                self.writer = number
+
+    def arriving(self, submission_id: int) -> None:
+        given = {"submission_id": submission_id, "writer": self.writer}
+        self.run("begin_arriving", given)
+
+    def still_arriving(self, submission_id: int) -> None:
+        if not self.run("go_on_arriving", {"submission_id": submission_id}).rowcount:
+            raise SubmissionDropped(submission_id)
+
+    def ends_arriving(self, submission_id: int) -> bool:
+        return self.run("end_arriving", {"submission_id": submission_id}).rowcount == 1
+
+    def arrived(self, submission_id: int) -> None:
+        if self.tells:
+            self.run("tell_arrival", {"submission_id": submission_id})
+            self.rows("hint_arrival")
 
     def run(self, statement: str, parameters: Parameters = ()) -> Changed:
         one = self._sql[statement]

@@ -5,19 +5,22 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-from ..errors import StoreBroken, StoreError
+from ..errors import NotMadeYet, StoreBroken, StoreError
 from ..migrations import migrations, still_to_run
 from ..verbs.moments import Moments
 from ..verbs.session import Session
 from ..verbs.store import VerbStore, forget_classes, made_ready
 from ..verbs.writer import Writer
+from .arrivals import PostgresqlArrivals
 from .driver import FAULTS
 from .durable import check
 from .errors import translated
+from .hints import Hints
 from .reads import Reader
 from .session import PostgresqlSession
 
 _LOCKED = "55P03"
+_NO_TABLE = "42P01"
 
 
 async def open_postgresql(
@@ -31,17 +34,63 @@ async def open_postgresql(
     session, generation = await asyncio.to_thread(prepared, url, clock_wall())
     writer = Writer[Session](session, fatal=fatal)
     moments = Moments(partial(_reading, url))
-    return PostgresqlStore(writer, session, Reader(url), moments, generation, clock_wall)
+    return PostgresqlStore(
+        writer, session, Reader(url), moments, generation, clock_wall, Hints(url)
+    )
+
+
+async def open_beside(
+    url: str, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
+) -> "PostgresqlStore":
+    """Open the store beside the process that keeps the queue, to read and to take jobs in.
+
+    Its tables must be there. Raises NewerSchema, MigrationChanged, NotMadeYet or StoreBroken.
+    """
+    session, generation = await asyncio.to_thread(_beside, url)
+    writer = Writer[Session](session, fatal=fatal)
+    moments = Moments(partial(_reading, url))
+    return PostgresqlStore(
+        writer, session, Reader(url), moments, generation, clock_wall, Hints(url)
+    )
+
+
+def _beside(url: str) -> tuple[PostgresqlSession, str]:
+    return _opened(url, _looked_at)
+
+
+def _looked_at(session: PostgresqlSession) -> str:
+    check(session.one("durability"))
+    try:
+        applied = session.rows("migrations")
+    except FAULTS as why:
+        if getattr(why, "sqlstate", "") == _NO_TABLE:
+            raise NotMadeYet from why
+        raise
+    found = (
+        None if still_to_run(applied, migrations("postgresql")) else session.one("get_generation")
+    )
+    if found is None:
+        raise NotMadeYet
+    session.register()
+    session.rows("share_classes")
+    session.run("hurry")
+    session.tells = True
+    generation: str = found[0]
+    return generation
 
 
 def prepared(url: str, at: float) -> tuple[PostgresqlSession, str]:
     """Return the connection that writes to a store, with its tables there; and its generation."""
+    return _opened(url, partial(_made_ready, at=at))
+
+
+def _opened(url: str, ready: Callable[[PostgresqlSession], str]) -> tuple[PostgresqlSession, str]:
     try:
         session = PostgresqlSession(url)
     except FAULTS as why:
         raise StoreBroken(f"PostgreSQL at {named(url)}: {str(why) or type(why).__name__}") from why
     try:
-        return session, _made_ready(session, at)
+        return session, ready(session)
     except FAULTS as why:
         session.close()
         raise translated(why) from why
@@ -54,8 +103,11 @@ def _made_ready(session: PostgresqlSession, at: float) -> str:
     check(session.one("durability"))
     _lock(session)
     _migrate(session, at)
+    session.register()
     generation = made_ready(session, at)
-    forget_classes(session)
+    if session.one("have_classes")[0]:  # nobody else takes jobs in
+        forget_classes(session)
+        session.rows("leave_classes")
     return generation
 
 
@@ -92,7 +144,7 @@ def named(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-class PostgresqlStore(VerbStore):
+class PostgresqlStore(PostgresqlArrivals, VerbStore):
     """The `Store` of one process on one database."""
 
     def __init__(
@@ -103,11 +155,13 @@ class PostgresqlStore(VerbStore):
         moments: Moments,
         generation: str,
         clock_wall: Callable[[], float],
+        hints: Hints,
     ) -> None:
         super().__init__(writer, reader, moments, generation, clock_wall)
-        self._session, self._connections = session, reader
+        self._session, self._connections, self._hints = session, reader, hints
 
     async def close(self) -> None:
         await super().close()
+        self._hints.close()
         await self._connections.close()
         await asyncio.to_thread(self._session.close)

@@ -84,6 +84,10 @@ class Transactions(ABC):
     def forget(self) -> None:
         """Drop what was learnt in a transaction that is rolled back."""
 
+    def may_pass(self, why: BaseException) -> bool:
+        """Say whether the operation may succeed when it is run again at once."""
+        return False
+
     @abstractmethod
     def translated(self, why: BaseException) -> BaseException:
         """Return what the caller is told for an error of the database; others are their own."""
@@ -130,6 +134,21 @@ class Session(Transactions):
     @abstractmethod
     def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
         """Run `insert_attempt` for each row, in fewer statements; return how many were written."""
+
+    # -- submissions, where several processes take them in --------------------------------------
+
+    def arriving(self, submission_id: int) -> None:
+        """A submission begins to arrive in chunks."""
+
+    def still_arriving(self, submission_id: int) -> None:
+        """More comes of it. Raises SubmissionDropped where it was taken for abandoned."""
+
+    def ends_arriving(self, submission_id: int) -> bool:
+        """All has come, or it is dropped; False: that was said before."""
+        return True
+
+    def arrived(self, submission_id: int) -> None:
+        """A submission becomes visible: tell the process that keeps the queue."""
 
     def reserve(self, name: str, count: int = 1) -> int:
         """Take `count` ids out of a counter for ever; return the first."""

@@ -42,6 +42,7 @@ from ..records import (
 from . import jobs, pilots, submissions
 from . import search as search_jobs
 from .actions import ActionsVerbs, with_action
+from .arrivals import ArrivalsVerbs
 from .catalogue import CatalogueVerbs
 from .data_jobs import DataJobsVerbs
 from .failover import FailoverVerbs
@@ -90,6 +91,7 @@ class VerbStore(
     RulesVerbs,
     DataJobsVerbs,
     ActionsVerbs,
+    ArrivalsVerbs,
 ):
     """The `Store`, as far as it is the same on every database."""
 
@@ -134,10 +136,10 @@ class VerbStore(
         return await self._writer.run(write, rows=1 + len(jobs))
 
     async def begin_submission(self, new: NewSubmission) -> SubmissionRecord:
-        return await self._writer.run(partial(submissions.begin, new=new))
+        return await self._writer.run(partial(submissions.begin_chunks, new=new))
 
     async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
-        write = partial(submissions.append, submission_id=submission_id, jobs=jobs)
+        write = partial(submissions.add_chunk, submission_id=submission_id, jobs=jobs)
         return await self._writer.run(write, rows=len(jobs))
 
     async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import KeyReused, StoreError
+from ..errors import KeyReused, StillArriving, SubmissionDropped
 from ..protocol import CHUNK_MAX
 from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .data_jobs import keep_inputs
@@ -39,27 +39,42 @@ def intern_classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
 
 
 def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
-    """Return the submission of this key, a new one if there is none."""
+    """Return the submission of this key: a new one, or the one that is there, as `repeated`."""
     fields = msgspec.structs.asdict(new)
     known = session.one("get_submission_by_key", fields)
     if known is not None:
-        return submission_of(known)
+        return msgspec.structs.replace(submission_of(known), repeated=True)
     fields["submission_id"] = session.reserve("submission")
     session.run("insert_submission", fields)
     return get(session, fields["submission_id"])
 
 
 def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
-    known = session.one("get_submission_by_key", msgspec.structs.asdict(new))
-    if known is not None:
-        record = submission_of(known)
+    record = begin(session, new)
+    if record.repeated:
+        if not record.complete:
+            raise StillArriving(record.submission_id, new.key)
         if record.body_hash != new.body_hash:
             raise KeyReused(new.key)
-        return msgspec.structs.replace(record, repeated=True)
-    record = begin(session, new)
+        return record
     if jobs:
         append(session, record.submission_id, jobs)
-    return finish(session, record.submission_id, new.body_hash)
+    session.arrived(record.submission_id)
+    return _finish(session, record.submission_id, new.body_hash)
+
+
+def begin_chunks(session: Session, new: NewSubmission) -> SubmissionRecord:
+    """`begin`, and note who writes it."""
+    record = begin(session, new)
+    if not record.repeated:
+        session.arriving(record.submission_id)
+    return record
+
+
+def add_chunk(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
+    """`append`, if nobody has taken the submission for abandoned."""
+    session.still_arriving(submission_id)
+    return append(session, submission_id, jobs)
 
 
 def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
@@ -125,6 +140,16 @@ def _texts(jobs: Sequence[NewJob]) -> list[str] | None:
 
 def finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
     """Make the jobs visible. Finishing twice changes nothing."""
+    if session.ends_arriving(submission_id):
+        session.arrived(submission_id)
+        return _finish(session, submission_id, body_hash)
+    record = get(session, submission_id)
+    if not record.complete:
+        raise SubmissionDropped(submission_id)
+    return record
+
+
+def _finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
     fields = {"submission_id": submission_id, "body_hash": body_hash}
     session.run("finish_submission", fields)
     return get(session, submission_id)
@@ -133,7 +158,7 @@ def finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRe
 def get(session: Session, submission_id: int) -> SubmissionRecord:
     found = session.one("get_submission", {"submission_id": submission_id})
     if found is None:
-        raise StoreError(f"there is no submission {submission_id}")
+        raise SubmissionDropped(submission_id)
     return submission_of(found)
 
 
@@ -142,6 +167,7 @@ def drop_some(session: Session, submission_id: int) -> bool:
 
     In steps, so that others need not wait. Interrupted, the rest goes at the next start.
     """
+    session.ends_arriving(submission_id)
     found = session.one("get_arriving_ranges", {"submission_id": submission_id})
     if found is None:
         return False
@@ -163,7 +189,7 @@ def drop_some(session: Session, submission_id: int) -> bool:
 def _arriving(session: Session, submission_id: int) -> Ranges:
     found = session.one("get_arriving_ranges", {"submission_id": submission_id})
     if found is None:
-        raise StoreError(f"submission {submission_id} takes no jobs: it is complete or was dropped")
+        raise SubmissionDropped(submission_id)
     return _decode(found[0])
 
 

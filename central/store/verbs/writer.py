@@ -20,6 +20,7 @@ from .session import Transactions
 
 QUEUE_MAX: Final = 4_096  # operations that wait or run; further callers wait until one is answered
 GROUP_ROWS_MAX: Final = 4_000  # a group is closed at the operation that reaches it
+TRIES: Final = 20  # of an operation that another process was in the way of
 TURN_MAX: Final = 32  # operations that are handed over before the loop's turn is over
 
 T = TypeVar("T")
@@ -224,11 +225,16 @@ class Writer(Generic[S]):
         return True
 
     def _alone(self, operation: _Operation[S]) -> None:
-        try:
-            self._transact([operation], joined=False)
-        except self._session.faults as why:
-            self._undo(why)
-            operation.result, operation.error = None, self._session.translated(why)
+        for left in reversed(range(TRIES)):
+            try:
+                self._transact([operation], joined=False)
+                return
+            except self._session.faults as why:
+                self._undo(why)
+                if left and not self._broken and self._session.may_pass(why):
+                    continue  # another process was in the way
+                operation.result, operation.error = None, self._session.translated(why)
+                return
 
     def _transact(self, group: list[_Operation[S]], *, joined: bool = True) -> None:
         self._session.begin()

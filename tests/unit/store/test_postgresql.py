@@ -17,6 +17,9 @@ OF_ITS_FILE_TOO = ("set_", "check_", "get_journal", "get_synchronous", "get_fore
 NOT_THERE = ("integrity_check", "schema_number")
 OF_THE_DATABASE = {
     "durability", "let_wait_for_the_lock", "lock", "wait_no_longer", "continue_ids",
+    "moment", "arrivals", "arrived_runs", "forget_arrivals", "tell_arrival", "hint_arrival",
+    "begin_arriving", "go_on_arriving", "end_arriving", "take_abandoned", "register_writer",
+    "share_classes", "have_classes", "leave_classes", "hurry",
     "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
 }  # fmt: skip
 NEEDED_OF_SETTERS = {

@@ -31,7 +31,9 @@ VALUES (1, replace(gen_random_uuid()::text, '-', ''), :at)
 SELECT generation FROM store WHERE one = 1;
 
 -- name: arriving_submissions
-SELECT submission_id FROM submission WHERE complete = 0;
+-- Those whose writer is gone.
+SELECT submission_id FROM submission LEFT JOIN arriving USING (submission_id)
+ WHERE complete = 0 AND (writer IS NULL OR NOT is_writing(writer));
 
 -- name: make_migrations
 CREATE TABLE IF NOT EXISTS migration (

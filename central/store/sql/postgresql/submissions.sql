@@ -60,7 +60,7 @@ SELECT submission_id, community, owner_id, key, body_hash, name, template, at, c
   FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;
 
 -- name: get_arriving_ranges
-SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete = 0;
+SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete = 0 FOR UPDATE;
 
 -- name: set_ranges
 UPDATE submission SET ranges = :ranges WHERE submission_id = :submission_id AND complete = 0;

@@ -1,0 +1,46 @@
+"""LISTEN: somebody says that a submission has come in. Nothing depends on it."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from .driver import FAULTS, Connection, connect
+
+CHANNEL: Final = "pilotage_arrival"
+
+
+class Hints:
+    """One connection that listens, opened with the first wait, and again when it was lost."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._heard = asyncio.Event()
+        self._connection: Connection | None = None
+
+    async def wait(self, within_s: float) -> None:
+        """Return at the next hint, or after so many seconds: where nobody can listen too."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                with suppress(*FAULTS):
+                    await self._listen()
+                await self._heard.wait()
+        self._heard.clear()
+
+    async def _listen(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = None
+            opened = await connect(self._url, only_read=True)
+            try:
+                await opened.add_listener(CHANNEL, self._hear)
+            except BaseException:
+                opened.terminate()
+                raise
+            self._connection = opened
+
+    def _hear(self, *_: object) -> None:
+        self._heard.set()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

@@ -1,0 +1,258 @@
+"""Several processes take submissions in on one PostgreSQL: each is found once, none is skipped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import pytest
+
+from pilotage.central.store.errors import (
+    KeyReused,
+    NotMadeYet,
+    StillArriving,
+    StoreBroken,
+    SubmissionDropped,
+)
+from pilotage.central.store.postgresql import PostgresqlStore, open_beside, open_postgresql
+from tests.services import postgresql
+
+from .conftest import NOW, never
+from .rows import a_class, a_submission, some_jobs
+
+AT_ONCE = 20
+connect: Any = asyncpg.connect  # it says nothing of its types
+
+
+@pytest.fixture
+def url(server: postgresql.Postgresql) -> Iterator[str]:
+    with server.empty_schema() as made:
+        yield made
+
+
+@pytest.fixture
+async def queue(url: str) -> AsyncIterator[PostgresqlStore]:
+    """The store of the process that keeps the queue."""
+    store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
+    yield store
+    await store.close()
+
+
+async def _beside(url: str) -> PostgresqlStore:
+    return await open_beside(url, clock_wall=lambda: NOW, fatal=lambda _: None)
+
+
+@pytest.fixture
+async def beside(queue: PostgresqlStore, url: str) -> AsyncIterator[PostgresqlStore]:
+    store = await _beside(url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def another(queue: PostgresqlStore, url: str) -> AsyncIterator[PostgresqlStore]:
+    store = await _beside(url)
+    yield store
+    await store.close()
+
+
+async def _new(queue: PostgresqlStore, since: str) -> tuple[list[int], str]:
+    found, moment = await queue.arrivals(since)
+    return [one.submission_id for one in found], moment
+
+
+async def test_what_others_take_in_is_found_once_and_what_is_ones_own_is_not(
+    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    before = await beside.submit(a_submission(kind, "before"), some_jobs(kind, 1))
+    counts, moment = await queue.counted()
+    await queue.submit(a_submission(kind, "own"), some_jobs(kind, 1))
+    small = await beside.submit(a_submission(kind, "small"), some_jobs(kind, 3, priority=2))
+    bulk = await another.begin_submission(a_submission(kind, "bulk"))
+    await another.add_jobs(bulk.submission_id, some_jobs(kind, 4, queue_until=5.0))
+    found, moment = await queue.arrivals(moment)
+    await another.finish_submission(bulk.submission_id, "hash")
+    later, moment = await _new(queue, moment)
+    (run,) = await queue.arrived_runs(small.ranges)
+
+    assert sum(row.count for row in counts) == 1 and before.submission_id == 1
+    assert [(one.submission_id, one.ranges) for one in found] == [
+        (small.submission_id, small.ranges)
+    ]
+    assert 0 <= found[0].age_s < 60
+    assert later == [bulk.submission_id]
+    assert await _new(queue, moment) == ([], (await queue.arrivals(moment))[1])
+    assert (run.class_id, run.priority, run.waits, run.epoch) == (kind.class_id, 2, True, 0)
+    assert (run.first, run.count) == small.ranges[0]
+
+
+async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_anything(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    stranger = await connect(url)
+    late = await connect(url)
+    strange = stranger.transaction()
+    await strange.start()
+    await stranger.fetchval("SELECT pg_current_xact_id()")
+    bulk = await beside.begin_submission(a_submission(kind, "bulk"))
+    await beside.add_jobs(bulk.submission_id, some_jobs(kind, 2))
+    _, moment = await queue.counted()
+    committing = late.transaction()
+    await committing.start()
+    for statement in (
+        "DELETE FROM arriving WHERE submission_id = $1",
+        "INSERT INTO arrival (submission_id) VALUES ($1)",
+        "UPDATE submission SET complete = 1 WHERE submission_id = $1",
+    ):
+        await late.execute(statement, bulk.submission_id)
+
+    small = await beside.submit(a_submission(kind, "small"), some_jobs(kind, 1))
+    first, moment = await _new(queue, moment)
+    await queue.forget_arrivals(moment)
+    small_too = await beside.submit(a_submission(kind, "small too"), some_jobs(kind, 1))
+    second, moment = await _new(queue, moment)
+    await committing.commit()
+    third, moment = await _new(queue, moment)
+    fourth, moment = await _new(queue, moment)
+    await strange.rollback()
+    await queue.forget_arrivals((await queue.arrivals(moment))[1])
+    left = await stranger.fetchval("SELECT count(*) FROM arrival")
+    await stranger.close()
+    await late.close()
+
+    assert first == [small.submission_id]
+    assert second == [small_too.submission_id]
+    assert third == [bulk.submission_id]
+    assert fourth == []
+    assert left == 0
+
+
+async def test_one_key_through_several_processes_at_once_is_one_submission(
+    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    _, moment = await queue.counted()
+    stores = [queue, beside, another]
+
+    async def hand_in(store: PostgresqlStore, key: int) -> tuple[int, bool]:
+        record = await store.submit(a_submission(kind, f"k{key}"), some_jobs(kind, 2))
+        return record.ranges[0][0], record.repeated
+
+    told = await asyncio.gather(
+        *(hand_in(store, key) for key in range(AT_ONCE) for store in stores)
+    )
+    found, moment = await queue.arrivals(moment)
+
+    by_key = [told[at : at + 3] for at in range(0, len(told), 3)]
+    assert all(len({first for first, _ in three}) == 1 for three in by_key)
+    assert [sum(not again for _, again in three) for three in by_key] == [1] * AT_ONCE
+    assert len({first for first, _ in told}) == AT_ONCE
+    assert len({one.submission_id for one in found}) == len(found) <= AT_ONCE
+    with pytest.raises(KeyReused):
+        await beside.submit(a_submission(kind, "k0", body_hash="other"), some_jobs(kind, 1))
+
+
+async def test_owners_and_classes_that_several_name_at_once_are_one_each(
+    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+) -> None:
+    subjects = [f"user{number}" for number in range(AT_ONCE)]
+    found = await asyncio.gather(
+        *(
+            a_class(store, subject=subject)
+            for subject in subjects
+            for store in (queue, beside, another)
+        )
+    )
+
+    assert len({(one.owner_id, one.class_id) for one in found}) == AT_ONCE
+    assert len(await queue.owners()) == AT_ONCE
+
+
+async def test_a_key_that_is_being_taken_in_elsewhere_is_waited_for_not_shared(
+    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    begun = await beside.begin_submission(a_submission(kind))
+    await beside.add_jobs(begun.submission_id, some_jobs(kind, 1))
+    again = await another.begin_submission(a_submission(kind))
+    with pytest.raises(StillArriving):
+        await another.submit(a_submission(kind), some_jobs(kind, 1))
+    left_alone = await another.drop_abandoned(begun.submission_id)
+
+    assert again.submission_id == begun.submission_id and again.repeated
+    assert left_alone == 0
+    assert (await beside.finish_submission(begun.submission_id, "hash")).complete
+
+
+async def test_what_a_dead_process_left_goes_at_once_and_a_silent_ones_after_a_minute(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    dying = await _beside(url)
+    left = await dying.begin_submission(a_submission(kind, "left"))
+    await dying.add_jobs(left.submission_id, some_jobs(kind, 3))
+    silent = await beside.begin_submission(a_submission(kind, "silent"))
+    await beside.add_jobs(silent.submission_id, some_jobs(kind, 3))
+    one = await connect(url)
+    await one.execute(
+        "SELECT pg_terminate_backend(pid, 60000) "
+        "FROM pg_locks JOIN arriving ON objid = writer::oid "
+        "WHERE classid = 70122 AND submission_id = $1",
+        left.submission_id,
+    )
+    of_the_dead = await queue.drop_abandoned()
+    await one.execute("UPDATE arriving SET touched = touched - interval '61 s'")
+    of_the_silent = await queue.drop_abandoned()
+    jobs = await one.fetchval("SELECT count(*) FROM job")
+    await one.close()
+    with pytest.raises(SubmissionDropped):
+        await beside.add_jobs(silent.submission_id, some_jobs(kind, 1))
+    with pytest.raises(SubmissionDropped):
+        await beside.finish_submission(silent.submission_id, "hash")
+    with pytest.raises(StoreBroken):
+        await dying.submit(a_submission(kind, "another"), some_jobs(kind, 1))
+    await dying.close()
+
+    assert (of_the_dead, of_the_silent, jobs) == (1, 1, 0)
+    again = await queue.submit(a_submission(kind, "left"), some_jobs(kind, 1))
+    assert not again.repeated
+
+
+async def test_who_begins_leaves_alone_what_others_write_just_now(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    begun = await beside.begin_submission(a_submission(kind))
+    await beside.add_jobs(begun.submission_id, some_jobs(kind, 1))
+    await queue.close()
+    next_one = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
+    record = await beside.finish_submission(begun.submission_id, "hash")
+    classes = await next_one.classes_given([kind.class_id])
+    await next_one.close()
+
+    assert record.complete and record.ranges == ((1, 1),)
+    assert len(classes) == 1
+
+
+async def test_a_hint_comes_with_a_submission_and_nobody_waits_for_one_that_is_lost(
+    queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    kind = await a_class(beside)
+    await queue.arrival_hint(1.0)  # it listens from now on
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        waits = tasks.create_task(queue.arrival_hint(30.0))
+        await beside.submit(a_submission(kind), some_jobs(kind, 1))
+        await waits
+    took_s = loop.time() - began
+
+    assert took_s < 20
+
+
+async def test_beside_nobody_there_are_no_tables(server: postgresql.Postgresql) -> None:
+    server.sql("CREATE SCHEMA IF NOT EXISTS bare")
+    with pytest.raises(NotMadeYet):
+        await _beside(server.url(schema="bare"))
