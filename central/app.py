@@ -55,6 +55,7 @@ from .jobs.logs import LiveLogs
 from .jobs.looking import Looking
 from .jobs.memory import Memory
 from .jobs.metrics import MetricsService, Readings, Times, no_readings
+from .jobs.others import Others
 from .jobs.pilot_logs import LogRoom, PilotLogService
 from .jobs.pilots import Canceller, PilotService
 from .jobs.places import Places
@@ -113,6 +114,7 @@ class Central:
     memory: Memory
     recovery: Recovery
     watch: Watch
+    others: Others
     used: UsedShares
     storages: StorageService
     carrier: Carrier
@@ -140,11 +142,14 @@ class Central:
         whole = await self.recovery.first(jobs_s)
         self.metrics.start_s = self.clock.monotonic() - began
         self.health.set_ready(True)
+        if whole:
+            self.others.begin(self.recovery.moment)
         return whole
 
     async def load(self) -> None:
         """Queue the waiting jobs that `recover` left, while requests are answered."""
         await self.recovery.rest()
+        self.others.begin(self.recovery.moment)
 
     async def stop(self) -> None:
         """Keep what the store does not know yet, as far as it can."""
@@ -160,6 +165,7 @@ class Central:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
+            tasks.create_task(self.others.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.storages.run())
             tasks.create_task(self.carrier.run())
@@ -177,7 +183,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     log, times = counting(world.log), Times()
     world = replace(world, log=log)
     store, clock, lease = world.store, world.clock, settings.lease
-    downlink = Downlink(world.bus)
+    downlink, probe = Downlink(world.bus), StoreProbe(log)
     memory = _memory(world, downlink, settings)
     aftermath = Aftermath(
         store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=log
@@ -194,9 +200,9 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     queries, storages, following = _shown(world, memory, lease)
     idle, wall = IdleClasses(memory, clock), Wall(clock, log)
     used = UsedShares(store, memory.queue, clock, wall)
-    probe = StoreProbe(log)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
+    others = metrics.others = Others(store, memory, clock, log)
     control = _control(world, memory, idle, aftermath, downlink)
     rules = RuleBook(store, default_rules(), log)
     made = transformations(
@@ -254,6 +260,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             times=times,
             probe=probe,
         ),
+        others=others,
         used=used,
         storages=storages,
         carrier=Carrier(store, world.storages, submissions, clock=clock, log=log),

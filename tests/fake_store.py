@@ -170,20 +170,6 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
         self._drop(submission_id)
         await self.synced()
 
-    async def submission(self, submission_id: int) -> SubmissionRecord | None:
-        return self._data.submissions.get(submission_id)
-
-    async def submission_by_key(
-        self, community: str, owner_id: int, key: str
-    ) -> SubmissionRecord | None:
-        return self._by_key(community, owner_id, key)
-
-    def _by_key(self, community: str, owner_id: int, key: str) -> SubmissionRecord | None:
-        for record in self._data.submissions.values():
-            if (record.community, record.owner_id, record.key) == (community, owner_id, key):
-                return record
-        return None
-
     def _open(self, new: NewSubmission) -> SubmissionRecord:
         record = SubmissionRecord(
             submission_id=self._data.next_submission,

@@ -15,6 +15,7 @@ from ..store.protocol import Store
 from .health import HealthService
 from .leases import Lease, Phase
 from .memory import Memory
+from .others import Others
 from .probe import StoreProbe
 from .turns import by_and_by
 
@@ -67,6 +68,7 @@ class MetricsService:
         self._late_s, self._readings, self._term = 1.5 * settings.beat_s, readings, term
         self._credentials = credentials
         self.start_s = 0.0
+        self.others: Others | None = None
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
         """Return all metrics as Prometheus reads them."""
@@ -80,6 +82,10 @@ class MetricsService:
         page.put_all("pilotage_pilot_events_total", self._memory.told)
         page.put("pilotage_pilot_log_bytes", await self._store.pilot_log_bytes())
         self._put_channels(page, requests)
+        if self.others is not None:
+            page.put("pilotage_others_submissions_total", self.others.taken)
+            page.put("pilotage_others_lag_seconds", self.others.lag_s)
+            page.put("pilotage_others_unseen_seconds", self.others.unseen_s())
         left_s = self._credentials()
         page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)

@@ -96,6 +96,7 @@ class Queries:
             )
         found = search_of(wanted, scope(caller, Action.JOB_READ, self._owners))
         rows = await self._store.search(found, after=after, limit=limit)
+        await self._owners.meet(row.owner_id for row in rows)
         views = [self.view(row) for row in rows]
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
 
@@ -205,6 +206,7 @@ class Queries:
         row = await self._store.job(job_id)
         if row is None or not scope(caller, action, self._owners).covers_row(row):
             raise JobNotFound(job_id)
+        await self._owners.meet((row.owner_id,))
         return row
 
     def view(self, row: JobRow) -> JobView:

@@ -17,6 +17,7 @@ from .counters import Kind
 from .leases import Lease, Phase
 from .levels import UsedShares
 from .memory import Memory
+from .others import learn_classes
 from .presence import Presence, presence_of
 from .rendering import success_codes_of
 
@@ -38,7 +39,8 @@ class Recovery:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
         self._classes, self._clock, self._settings = memory.classes, clock, settings
-        self._places = memory.places
+        self._places, self._memory = memory.places, memory
+        self.moment = ""  # at which all was read or earlier: what is newer comes by `Others`
         self._used = used
         self._waiting = store.waiting()
         self._is_whole = False
@@ -66,7 +68,7 @@ class Recovery:
         self._queue.begin_loading()
         until = self._clock.monotonic() + jobs_s
         async for slice_ in self._waiting:
-            self._queue_again(slice_)
+            await self._queue_again(slice_)
             if self._clock.monotonic() >= until:
                 return False
         await self._all_queued()
@@ -77,10 +79,12 @@ class Recovery:
         if self._is_whole:
             return
         async for slice_ in self._waiting:
-            self._queue_again(slice_)
+            await self._queue_again(slice_)
         await self._all_queued()
 
-    def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
+    async def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
+        # Others may have stored classes since those that are live were read.
+        await learn_classes(self._store, self._memory, {class_id for class_id, *_ in slice_})
         runs: dict[tuple[int, int], list[int]] = {}
         for class_id, priority, job, epoch, until in slice_:
             if job in self._queue.touched:  # the slice may be older than what happened to it
@@ -176,7 +180,9 @@ class Recovery:
         return presence_of(row, node, self._places, heard=heard, wall=wall)
 
     async def _count_again(self) -> None:
-        for row in await self._store.counts():
+        rows, self.moment = await self._store.counted()
+        await self._owners.meet([row.owner_id for row in rows])
+        for row in rows:
             kind = Kind(row.community, row.group, self._owners.by_id(row.owner_id), row.type)
             site, state = counted(row.state, row.site)
             self._counters.add(kind, site, state, row.count)

@@ -1,5 +1,6 @@
 """What of the jobs a caller may see or change: the policy's reach, in terms of jobs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..auth.callers import Caller, User
@@ -29,6 +30,19 @@ class Owners:
     def word(self, issuer: str, subject: str) -> str:
         """Return the name under which an identity is shown and counted."""
         return subject if issuer == self._local else f"{subject}@{issuer}"
+
+    async def meet(self, owner_ids: Iterable[int]) -> None:
+        """Learn those of these identities that another process has stored."""
+        if not all(one in self._words for one in owner_ids):
+            for owner in await self._store.owners():
+                self.learn(owner)
+
+    async def recognise(self, caller: Caller) -> None:
+        """Learn the identity of a caller, if another process has stored it."""
+        if isinstance(caller, User) and self.find(caller.community, caller) is None:
+            known = await self._store.find_owner(caller.community, caller.issuer, caller.subject)
+            if known is not None:
+                self.learn(known)
 
     def by_id(self, owner_id: int) -> str:
         return self._words[owner_id]

@@ -16,7 +16,7 @@ from ..data.storages import Storages
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import KeyReused, StoreError
+from ..store.errors import KeyReused, StillArriving, StoreError
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import NewSubmission, SubmissionRecord
 from .checking import community_of
@@ -29,6 +29,8 @@ _Key = tuple[str, int, str]  # community, owner, the submission's own key
 _encode = msgspec.json.encode
 CHUNK_BYTES = 1 << 20  # of jobs that are checked in one go, and held in memory
 NEW_A_TURN = 16  # classes that the matcher takes up before others get their turn
+OTHERS_S = 20.0  # for what another process takes in under the same key
+OTHERS_LOOK_S = 0.1
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 
@@ -154,16 +156,21 @@ class Submissions:
         )
         if second is None:
             await self._prepare(maker)
-            record = await self._store.submit(new, ready.rows)
+            record = await self._submit(new, ready)
             if record.repeated:
                 return self._told_again(record)
             arrived = Arrived()
             arrived.add(record.ranges[0][0], ready)
         else:
-            known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
+            known = await self._settled(new)
+            if known is None:
+                record = await self._store.begin_submission(new)
+                known = await self._settled(new) if record.repeated else None
+                if record.repeated and known is None:  # another process had it, and gave up
+                    raise StillArriving(record.submission_id, new.key)
             if known is not None:
                 return await self._repeated(known, chunks, body_hash, header.key)
-            record, arrived = await self._bulk(maker, new, ready, second, chunks, body_hash)
+            record, arrived = await self._bulk(maker, record, new, ready, second, chunks, body_hash)
         self._queue_up(arrived)
         self._log(
             "submitted",
@@ -173,9 +180,32 @@ class Submissions:
         )
         return _submitted(record, repeated=False)
 
+    async def _submit(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
+        try:
+            return await self._store.submit(new, ready.rows)
+        except StillArriving:
+            await self._settled(new)
+            return await self._store.submit(new, ready.rows)
+
+    async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
+        """Return the complete submission of this key, None where there is none.
+
+        What another process takes in under it is waited for, within bounds. Raises StillArriving.
+        """
+        until = self._clock.monotonic() + OTHERS_S
+        while True:
+            known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
+            if known is None or known.complete:
+                return known
+            if not await self._store.drop_abandoned(known.submission_id):
+                if self._clock.monotonic() >= until:
+                    raise StillArriving(known.submission_id, new.key)
+                await self._clock.sleep(OTHERS_LOOK_S)
+
     async def _bulk(
         self,
         maker: Maker,
+        record: SubmissionRecord,
         new: NewSubmission,
         ready: Ready,
         following: Sequence[msgspec.Raw] | None,
@@ -183,7 +213,6 @@ class Submissions:
         body_hash: Callable[[], str],
     ) -> tuple[SubmissionRecord, Arrived]:
         """Write chunk by chunk under a submission that becomes visible with its end."""
-        record = await self._store.begin_submission(new)
         arrived, count = Arrived(), 0
         try:
             while True:

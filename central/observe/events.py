@@ -24,6 +24,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "matcher_unknown": frozenset({"setting", "why"}),
     # jobs were accepted; they are on the disk
     "submitted": frozenset({"submission", "count", "owner"}),
+    # submissions that other processes have taken in cannot be looked for now
+    "others_unseen": frozenset({"why"}),
+    # submissions that never became whole were removed: the processes that took them in are gone
+    "submissions_abandoned": frozenset({"count"}),
     # a submission came again with its key: it was answered with the jobs of the first one
     "submitted_again": frozenset({"submission", "owner"}),
     # a job was given to a pilot

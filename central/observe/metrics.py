@@ -80,6 +80,15 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_pilots": Metric("gauge", ("state",), "pilots in memory"),
     "pilotage_pilots_silent": Metric("gauge", (), "living pilots whose beats are late", "P10"),
     "pilotage_offers_parked": Metric("gauge", (), "pilots that wait for work"),
+    "pilotage_others_submissions_total": Metric(
+        "counter", (), "submissions that other processes have taken in, queued here"
+    ),
+    "pilotage_others_lag_seconds": Metric(
+        "gauge", (), "of those of the last look, how long the oldest had waited for it", "P3"
+    ),
+    "pilotage_others_unseen_seconds": Metric(
+        "gauge", (), "since the last look for them; above 5 the store is not read", "P3"
+    ),
     "pilotage_bus_up": Metric("gauge", (), "1 while connected, or without a broker", "P10"),
     "pilotage_bus_messages_total": Metric(
         "counter", ("what",), "messages, by what became of them", "P10"

@@ -101,6 +101,10 @@ class Store(
         """Return the owner with its id, by (community, issuer, subject); a new one is stored."""
         ...
 
+    async def find_owner(self, community: str, issuer: str, subject: str) -> Owner | None:
+        """Return a stored owner."""
+        ...
+
     async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
         """Return a class id for each, in order, by all other fields; new ones are stored."""
         ...

@@ -4,9 +4,8 @@ Verbs are plain functions, so each statement is waited for. Statements that come
 sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
 """
 
-import secrets
 from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
@@ -15,8 +14,6 @@ from ..verbs.session import Parameters, Session, Transactions
 from .driver import CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
 from .statements import Statement, statements
-
-WRITERS: Final = 1 << 31  # numbers that a writer may have
 
 T = TypeVar("T")
 
@@ -80,9 +77,9 @@ class PostgresqlSession(Session):
     def register(self) -> None:
         """Let others see, for as long as this connection lives, that there is a writer."""
         while not self.writer:
-            number = secrets.randbelow(WRITERS - 1) + 1
-            if self.one("register_writer", {"writer": number})[0]:
-                self.writer = number
+            taken = self.one("register_writer")
+            if taken is not None:  # else another process has that number
+                self.writer = int(taken[0])
 
     def arriving(self, submission_id: int) -> None:
         given = {"submission_id": submission_id, "writer": self.writer}

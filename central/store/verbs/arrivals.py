@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..arrivals import Arrival, Run
 from ..records import CountRow
@@ -25,7 +26,9 @@ class ArrivalsVerbs(Opened):
         """There are none."""
 
     async def arrival_hint(self, within_s: float) -> None:
-        await asyncio.sleep(within_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await asyncio.Event().wait()
 
     async def drop_abandoned(self, submission_id: int | None = None) -> int:
         return 0

@@ -125,6 +125,11 @@ class VerbStore(
     async def owner(self, owner: Owner) -> Owner:
         return await self._writer.run(partial(submissions.intern_owner, owner=owner))
 
+    async def find_owner(self, community: str, issuer: str, subject: str) -> Owner | None:
+        named = {"community": community, "issuer": issuer, "subject": subject}
+        found = await self._reader.one("get_owner", named)
+        return None if found is None else owner_of(found)
+
     async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
         write = partial(submissions.intern_classes, wanted=wanted)
         return await self._writer.run(write, rows=len(wanted))

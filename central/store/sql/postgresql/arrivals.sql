@@ -75,8 +75,9 @@ WITH gone AS (
 SELECT submission_id FROM gone;
 
 -- name: register_writer
--- Says for as long as this connection lives that a process with this number writes.
-SELECT pg_try_advisory_lock(70122, :writer::int);
+-- Takes a number that says, for as long as this connection lives, that its process writes.
+SELECT n FROM (SELECT (random() * 2147483640)::int + 1 AS n OFFSET 0) AS drawn
+ WHERE pg_try_advisory_lock(70122, n);
 
 -- name: share_classes
 -- While anybody holds this, classes without jobs stay: a job of one may be on its way.

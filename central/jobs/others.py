@@ -1,0 +1,135 @@
+"""Submissions that other processes have taken in: queued here once they are visible, each once.
+
+What they have written is durable and answered. Here it is only learnt of: by a hint, and by a look
+each second, so that nothing depends on the hint.
+"""
+
+import asyncio
+from typing import Final
+
+from pilotage.proto.job_states import JobState
+
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.arrivals import Run
+from ..store.errors import StoreError
+from ..store.protocol import Store
+from .memory import Memory
+
+LOOK_S: Final = 1.0
+PAUSE_S: Final = 0.02  # after a look: what comes meanwhile is looked at together
+FORGET_S: Final = 10.0
+ABANDONED_S: Final = 30.0
+RANGES_A_LOOK: Final = 200  # of jobs that are read in one statement
+FED_MAX: Final = 1_000  # jobs of a look that are told to followers one by one
+
+
+async def learn_classes(store: Store, memory: Memory, class_ids: set[int]) -> None:
+    """Learn classes that others have stored, and whose they are."""
+    unknown = sorted(one for one in class_ids if one not in memory.queue.classes)
+    if not unknown:
+        return
+    for owner in await store.owners():
+        memory.owners.learn(owner)
+    for info in await memory.classes.read(unknown):
+        memory.classes.keep(info)
+        memory.queue.learn(info)
+
+
+class Others:
+    """Looks for what others have taken in, from the moment on at which memory was filled."""
+
+    def __init__(self, store: Store, memory: Memory, clock: Clock, log: Log) -> None:
+        self._store, self._memory, self._clock, self._log = store, memory, clock, log
+        self._queue, self._leases = memory.queue, memory.leases
+        self._moment = ""
+        self._begun = asyncio.Event()
+        self._told = ""
+        self._forgotten = self._dropped = 0.0
+        self.taken = 0  # submissions, since the start
+        self.lag_s = 0.0  # of the last look: from the writing of the oldest to its place here
+        self._looked = clock.monotonic()
+
+    def begin(self, moment: str) -> None:
+        """All that was visible at `moment` is in memory, and counted."""
+        self._moment = moment
+        self._looked = self._clock.monotonic()
+        self._begun.set()
+
+    def unseen_s(self) -> float:
+        """Return for how long nobody could look: what others take in waits so long at least."""
+        return self._clock.monotonic() - self._looked if self._moment else 0.0
+
+    async def run(self) -> None:
+        """Look for ever; where nobody else writes to the store there is nothing to do."""
+        await self._begun.wait()
+        while self._moment:
+            try:
+                await self.look()
+                self._told = ""
+            except StoreError as why:  # of a reader: the writer ends the process by itself
+                if str(why) != self._told:
+                    self._log("others_unseen", why=str(why))
+                    self._told = str(why)
+                await self._clock.sleep(LOOK_S)
+                continue
+            await self._clock.sleep(PAUSE_S)
+            await self._store.arrival_hint(LOOK_S)
+
+    async def look(self) -> None:
+        """Take up what has become visible since the last look."""
+        found, moment = await self._store.arrivals(self._moment)
+        ranges = [one for arrival in found for one in arrival.ranges]
+        runs: list[Run] = []
+        for start in range(0, len(ranges), RANGES_A_LOOK):
+            runs += await self._store.arrived_runs(ranges[start : start + RANGES_A_LOOK])
+        await learn_classes(self._store, self._memory, {run.class_id for run in runs})
+        self._take_up(runs)
+        self._moment, self._looked = moment, self._clock.monotonic()
+        self.taken += len(found)
+        self.lag_s = max((one.age_s for one in found), default=0.0)
+        await self._tidy()
+
+    def _take_up(self, runs: list[Run]) -> None:
+        """Queue and count jobs. None of this waits: what they are cannot change meanwhile."""
+        told = 0
+        for run in runs:
+            info = self._queue.classes[run.class_id]
+            jobs = range(run.first, run.first + run.count)
+            # They come into view as they were submitted; what has happened to some since is
+            # counted by itself.
+            self._memory.counters.add(info.kind, "", JobState.WAITING, run.count)
+            for job in jobs[: FED_MAX - told]:
+                self._memory.feed.job(info.kind, job, JobState.WAITING)
+            told += min(run.count, FED_MAX - told)
+            if run.waits:
+                self._put(run, jobs)
+        if runs:
+            self._queue.wake()
+
+    def _put(self, run: Run, jobs: range) -> None:
+        """Queue what is not here already: some may have been read at the start."""
+        new = [job for job in jobs if not self._is_here(job)]
+        if run.epoch:
+            for job in new:
+                self._queue.put(job, run.class_id, run.priority, run.epoch)
+        elif new:
+            self._queue.add(run.class_id, run.priority, jobs if len(new) == len(jobs) else new)
+        if run.queue_until is not None:
+            for job in new:
+                self._queue.limit(job, run.queue_until)
+
+    def _is_here(self, job: int) -> bool:
+        return job in self._queue.matcher or self._leases.of_job(job) is not None
+
+    async def _tidy(self) -> None:
+        """Remove what is known here, and what processes that died have left."""
+        now = self._clock.monotonic()
+        if now - self._forgotten >= FORGET_S:
+            self._forgotten = now
+            await self._store.forget_arrivals(self._moment)
+        if now - self._dropped >= ABANDONED_S:
+            self._dropped = now
+            count = await self._store.drop_abandoned()
+            if count:
+                self._log("submissions_abandoned", count=count)

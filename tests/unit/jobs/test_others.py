@@ -1,0 +1,146 @@
+"""Submissions of other processes: queued once, whatever was read of them before."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from pilotage.central.jobs.classes import Classes
+from pilotage.central.jobs.counters import Counters
+from pilotage.central.jobs.feed import Feed
+from pilotage.central.jobs.leases import LeaseTable
+from pilotage.central.jobs.logs import LiveLogs
+from pilotage.central.jobs.memory import Memory
+from pilotage.central.jobs.others import Others
+from pilotage.central.jobs.presence import Pilots
+from pilotage.central.jobs.queue import Queue
+from pilotage.central.jobs.scope import Owners
+from pilotage.central.jobs.tally import Tally
+from pilotage.central.store.arrivals import Arrival, Run
+from pilotage.central.store.errors import StoreBroken
+from pilotage.central.store.records import JobClass, Owner
+from pilotage.matcher import Matcher
+from pilotage.matcher.rules import Rules
+from pilotage.proto.job_states import JobState
+from tests.fake_store import FakeStore
+from tests.fakes import LoopClock
+
+ADA = Owner(community="ctao", issuer="local", subject="ada")
+
+
+class Database(FakeStore):
+    """A store that others write to: what `new` says is what they have taken in since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: list[tuple[Arrival, list[Run]]] = []
+        self.fails = 0
+        self.looks = 0
+        self._runs: list[Run] = []
+
+    async def arrivals(self, since: str) -> tuple[list[Arrival], str]:
+        self.looks += 1
+        if self.fails:
+            self.fails -= 1
+            raise StoreBroken("the connection is gone")
+        new, self.new = self.new, []
+        self._runs = [run for _, runs in new for run in runs]
+        return [arrival for arrival, _ in new], str(int(since) + 1)
+
+    async def arrived_runs(self, ranges: Sequence[tuple[int, int]]) -> list[Run]:
+        return self._runs
+
+
+class Scene:
+    """A queue beside such a store."""
+
+    def __init__(self) -> None:
+        self.store, clock = Database(), LoopClock()
+        owners, pilots, leases = Owners(self.store, "local"), Pilots(), LeaseTable()
+        outbound = None
+        self.memory = Memory(
+            queue=Queue(Matcher(Rules()), pilots, outbound, clock, term=1),  # type: ignore[arg-type]
+            leases=leases,
+            pilots=pilots,
+            owners=owners,
+            classes=Classes(self.store, owners, an_owner_max=100),
+            counters=Counters(),
+            tally=Tally(),
+            feed=Feed(clock, self.store, owners),
+            logs=LiveLogs(leases, outbound),  # type: ignore[arg-type]
+        )
+        self.said: list[str] = []
+        self.others = Others(
+            self.store, self.memory, clock, lambda event, **_: self.said.append(event)
+        )
+
+    async def stored_class(self) -> int:
+        """Let another process store a class, with an owner that is not known here."""
+        owner = await self.store.owner(ADA)
+        kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type="User",
+                        needs=b"[{}]")  # fmt: skip
+        return (await self.store.classes([kind]))[0]
+
+    def waiting(self) -> int:
+        return self.memory.counters.total(JobState.WAITING)
+
+
+def a_run(class_id: int, first: int, count: int, *, waits: bool = True, epoch: int = 0) -> Run:
+    return Run(
+        class_id=class_id, priority=0, epoch=epoch, queue_until=None, waits=waits, first=first,
+        count=count,
+    )  # fmt: skip
+
+
+async def test_what_others_took_in_is_queued_and_counted_with_its_class_and_owner() -> None:
+    scene = Scene()
+    class_id = await scene.stored_class()
+    scene.store.new = [(Arrival(1, ((1, 3),), 0.25), [a_run(class_id, 1, 3)])]
+    scene.others.begin("0")
+    await scene.others.look()
+
+    assert [job in scene.memory.queue.matcher for job in (1, 2, 3, 4)] == [True] * 3 + [False]
+    assert scene.waiting() == 3
+    assert scene.memory.queue.classes[class_id].kind.owner == "ada"
+    assert (scene.others.taken, scene.others.lag_s) == (1, 0.25)
+
+
+async def test_jobs_that_are_here_or_wait_no_more_are_counted_and_not_queued_again() -> None:
+    scene = Scene()
+    class_id = await scene.stored_class()
+    scene.store.new = [(Arrival(1, ((1, 1),), 0.0), [a_run(class_id, 1, 1)])]
+    scene.others.begin("0")
+    await scene.others.look()
+    runs = [
+        a_run(class_id, 1, 2),
+        a_run(class_id, 3, 1, waits=False),
+        a_run(class_id, 4, 1, epoch=2),
+    ]
+    scene.store.new = [(Arrival(2, ((1, 4),), 0.0), runs)]
+    await scene.others.look()
+
+    assert [job in scene.memory.queue.matcher for job in (1, 2, 3, 4)] == [True, True, False, True]
+    assert len(scene.memory.queue.matcher) == 3
+    assert scene.memory.queue.epoch(4) == 2
+
+
+async def test_a_look_that_fails_is_said_once_and_tried_again() -> None:
+    scene = Scene()
+    class_id = await scene.stored_class()
+    scene.store.fails = 2
+    scene.store.new = [(Arrival(1, ((1, 1),), 0.0), [a_run(class_id, 1, 1)])]
+    scene.others.begin("0")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(4.0):
+            await scene.others.run()
+
+    assert scene.said == ["others_unseen"]
+    assert scene.others.taken == 1 and scene.store.looks >= 3
+
+
+async def test_where_nobody_else_writes_nobody_looks() -> None:
+    scene = Scene()
+    scene.others.begin("")
+    await scene.others.run()
+
+    assert scene.store.looks == 0
+    assert scene.others.unseen_s() == 0
