@@ -43,10 +43,16 @@ SELECT DISTINCT zone FROM zone
  ORDER BY zone;
 
 -- name: ids_in_zones
+-- Zone by zone, as below.
 SELECT j.job_id
   FROM json_array_elements_text(:zones::json) AS z(value)
-  JOIN job AS j
-    ON j.job_id BETWEEN greatest(z.value::bigint << 10, :after::bigint + 1) AND (z.value::bigint << 10) + 1023
+ CROSS JOIN LATERAL (
+        SELECT job_id, class_id, submission_id, state, deleted, site_id
+          FROM job
+         WHERE job_id BETWEEN greatest(z.value::bigint << 10, :after::bigint + 1)
+                          AND (z.value::bigint << 10) + 1023
+         ORDER BY job_id
+         LIMIT 1024) AS j
  WHERE j.state IN (SELECT json_array_elements_text(:states::json))
    AND (:include_deleted::bigint = 1 OR j.deleted = 0)
    AND (:site_id::bigint IS NULL OR j.site_id = :site_id)
@@ -152,11 +158,17 @@ SELECT j.job_id, j.submission_id, u.name, j.class_id, c.community, c.group_name,
  ORDER BY j.job_id;
 
 -- name: waiting_in_zones
+-- Zone by zone: the limit, which a zone cannot reach, tells that each is few rows of one index.
 SELECT j.class_id, j.priority, j.job_id, j.epoch, j.queue_until
   FROM json_array_elements_text(:zones::json) AS z(value)
-  JOIN job AS j ON j.job_id BETWEEN z.value::bigint << 10 AND (z.value::bigint << 10) + 1023
- WHERE j.state = 'Waiting'
-   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+ CROSS JOIN LATERAL (
+        SELECT class_id, priority, job_id, epoch, queue_until, submission_id
+          FROM job
+         WHERE job_id BETWEEN z.value::bigint << 10 AND (z.value::bigint << 10) + 1023
+           AND state = 'Waiting'
+         ORDER BY job_id
+         LIMIT 1024) AS j
+ WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
    AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1)
  ORDER BY j.job_id;
 

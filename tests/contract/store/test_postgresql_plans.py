@@ -1,0 +1,106 @@
+"""How PostgreSQL goes about what is written many times a second, and read at a start.
+
+Where a table has grown since anybody counted it, a way that is taken once is taken for long.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from pilotage.central.store.postgresql.session import PostgresqlSession
+from pilotage.central.store.postgresql.statements import statements
+from pilotage.central.store.postgresql.store import prepared
+from tests.services.postgresql import Postgresql
+
+LIVE = """
+INSERT INTO attempt (attempt_id, job_id, epoch, round, pilot, session, ask, site_id, element, host,
+                     cores, memory_mb, scratch_mb, wall_s, state, live, open, matched_at)
+SELECT n, n, 1, 1, 'p', 1, 1, 1, '', '', 1, 1, 1, 1, 'Matched', 1, 1, 0
+  FROM generate_series(1, 20000) AS n;
+INSERT INTO job (job_id, class_id, submission_id, priority, retries)
+SELECT n, 1, 1, 5, 0 FROM generate_series(1, 20000) AS n"""
+WRITTEN = [
+    "insert_attempts",
+    "start_attempt_together",
+    "end_attempt_together",
+    "end_job_together",
+    "bodies_to_run",
+]
+
+
+@pytest.fixture(scope="module")
+def session(server: Postgresql) -> Iterator[PostgresqlSession]:
+    """The connection that writes, on tables that have grown uncounted."""
+    with server.empty_schema() as url:
+        writes, _ = prepared(url, 1_000.0)
+        for table in ("attempt", "job"):
+            writes.script(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        writes.script(LIVE)
+        yield writes
+        writes.script("DELETE FROM attempt; DELETE FROM job")
+        writes.close()
+
+
+def plan(session: PostgresqlSession, statement: str) -> str:
+    """Return how a statement is carried out, whatever it is given."""
+    text = statements()[statement].text
+    count = max(int(number) for number in re.findall(r"\$(\d+)", text))
+    nothing = ", ".join(["NULL"] * count)
+    session.script(f"PREPARE it AS {text}")
+    try:
+        found = session.wait(session.connection.fetch(f"EXPLAIN EXECUTE it({nothing})"))
+        return "\n".join(row[0] for row in found)
+    finally:
+        session.script("DEALLOCATE it")
+
+
+@pytest.mark.parametrize("statement", WRITTEN)
+def test_rows_are_found_by_their_ids(session: PostgresqlSession, statement: str) -> None:
+    how = plan(session, statement)
+
+    assert "Seq Scan" not in how
+    assert "_pkey" in how
+    assert "Bitmap" not in how and "attempt_live" not in how, "all that are live are looked at"
+
+
+@pytest.mark.parametrize("statement", ["waiting_in_zones", "ids_in_zones"])
+def test_jobs_are_read_zone_by_zone(session: PostgresqlSession, statement: str) -> None:
+    session.script("SET enable_seqscan = on; SET plan_cache_mode = auto")  # as those that read
+    try:
+        how = plan(session, statement)
+    finally:
+        session.script("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+
+    assert "Index Cond: ((job_id >=" in how
+    assert "Seq Scan on job" not in how
+
+
+def test_jobs_that_move_are_counted_in_their_zones_however_many(
+    session: PostgresqlSession,
+) -> None:
+    session.script(
+        "DELETE FROM zone; "
+        "INSERT INTO zone SELECT 1, 'Waiting', z, 1024 FROM generate_series(0, 19) AS z"
+    )
+    session.script("UPDATE job SET state = 'Held' WHERE job_id BETWEEN 1000 AND 9000")
+    session.script("UPDATE job SET reason = 'no move' WHERE job_id < 5000")
+    session.script(
+        "UPDATE job SET state = CASE job_id WHEN 1 THEN 'Held' ELSE 'Waiting' END "
+        "WHERE job_id IN (1, 1000)"
+    )
+
+    rows = session.wait(
+        session.connection.fetch(
+            "SELECT state, zone, jobs FROM zone WHERE zone IN (0, 1, 8) ORDER BY state, zone"
+        )
+    )
+
+    assert [tuple(row) for row in rows] == [
+        ("Held", 0, 24),
+        ("Held", 1, 1024),
+        ("Held", 8, 809),
+        ("Waiting", 0, 1000),
+        ("Waiting", 1, 0),
+        ("Waiting", 8, 215),
+    ]
