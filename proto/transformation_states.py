@@ -99,6 +99,8 @@ class TaskEvent(str, enum.Enum):
     JOB_FAILED = "job_failed"
     JOB_KILLED = "job_killed"
     JOB_GONE = "job_gone"
+    OUTPUTS_LOST = "outputs_lost"  # those of a task that was Done
+    OUTPUTS_FOUND = "outputs_found"  # all of those of a task that was not
 
 
 TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
@@ -106,6 +108,10 @@ TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
     (TaskState.CREATED, TaskEvent.JOB_FAILED): TaskState.FAILED,
     (TaskState.CREATED, TaskEvent.JOB_KILLED): TaskState.KILLED,
     (TaskState.CREATED, TaskEvent.JOB_GONE): TaskState.LOST,
+    (TaskState.DONE, TaskEvent.OUTPUTS_LOST): TaskState.FAILED,
+    (TaskState.FAILED, TaskEvent.OUTPUTS_FOUND): TaskState.DONE,
+    (TaskState.KILLED, TaskEvent.OUTPUTS_FOUND): TaskState.DONE,
+    (TaskState.LOST, TaskEvent.OUTPUTS_FOUND): TaskState.DONE,
 }
 
 TASK_START: Final = TaskState.CREATED
@@ -143,6 +149,8 @@ class InputEvent(str, enum.Enum):
     BACK = "back"  # a copy of it can be read again
     RESET = "reset"  # by a person
     REPLAY = "replay"  # by a person, on purpose
+    OUTPUTS_LOST = "outputs_lost"  # of its task, before anybody has read them
+    OUTPUTS_FOUND = "outputs_found"  # of its task, that was taken for failed
     REMOVE = "removed"
     DERIVE = "derived"
 
@@ -167,7 +175,10 @@ INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.MAXRESET, _V.RESET): _I.UNUSED,
     (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
     (_I.MISSING, _V.RESET): _I.UNUSED,
-    (_I.PROCESSED, _V.REPLAY): _I.UNUSED,  # the one way out
+    (_I.PROCESSED, _V.REPLAY): _I.UNUSED,
+    (_I.PROCESSED, _V.OUTPUTS_LOST): _I.UNUSED,  # these two are the ways out
+    (_I.UNUSED, _V.OUTPUTS_FOUND): _I.PROCESSED,
+    (_I.MAXRESET, _V.OUTPUTS_FOUND): _I.PROCESSED,
     **{(state, _V.REMOVE): _I.REMOVED for state in (*_LEFT, _I.SHARED)},
     **{(state, _V.DERIVE): _I.MOVED for state in _LEFT},
 }

@@ -115,6 +115,17 @@ class CatalogueData:
         file.seq, self.next_seq = self.next_seq, self.next_seq + 1
 
 
+def mark_removed(file: File, at: float) -> bool:
+    """Mark a file Removed, and its replicas Missing; False: it is so already."""
+    if file.state is FileState.REMOVED:
+        return False
+    file.state = FileState.REMOVED
+    for storage, there in file.replicas.items():
+        gone = NewReplica(storage=storage, path=there.path, state=ReplicaState.MISSING)
+        file.replicas[storage] = _replica(file, gone, at)
+    return True
+
+
 class FakeCatalogue:
     """The verbs of `store.catalogue`."""
 
@@ -309,13 +320,7 @@ class FakeCatalogue:
         self, community: str, dids: Sequence[Did], *, at: float
     ) -> list[Outcome]:
         def change(file: File, _: None) -> bool:
-            if file.state is FileState.REMOVED:
-                return False
-            file.state = FileState.REMOVED
-            for storage, there in file.replicas.items():
-                gone = NewReplica(storage=storage, path=there.path, state=ReplicaState.MISSING)
-                file.replicas[storage] = _replica(file, gone, at)
-            return True
+            return mark_removed(file, at)
 
         here = self._catalogue_data.of(community)
         return await self._each(here, [(did, None) for did in dids], change)

@@ -17,6 +17,8 @@ from pilotage.central.store.failover import (
     EndedTask,
     FailoverRow,
     HeldTask,
+    Mend,
+    OddInput,
     OddTask,
     ReportRow,
     ReportSearch,
@@ -26,6 +28,7 @@ from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputState, TaskState
 
+from .fake_store_catalogue import mark_removed
 from .fake_store_transformations import FakeTransformations, Task
 
 _GONE = (FileState.LOST, FileState.REMOVED)
@@ -114,6 +117,8 @@ class FakeFailover(FakeTransformations):
         data, one = self._failover_data, kept.row.transformation_id
         if one not in data.rows or data.rows[one].cycle != kept.was:
             return None
+        if not all(self._holds(mend) for mend in kept.mends):
+            return None
         move = kept.move
         if move is not None:
             row = self._transformation_data.rows.get(one)
@@ -124,6 +129,8 @@ class FakeFailover(FakeTransformations):
             if move.closing is not None:
                 given["closing"] = move.closing
             self._replace_row(one, **given)
+        for mend in kept.mends:
+            self._mend(mend, kept.at)
         data.rows[one] = kept.row
         if kept.flush:
             self._replace_row(one, flushing=True)
@@ -200,18 +207,26 @@ class FakeFailover(FakeTransformations):
     # -- tasks that do not agree ----------------------------------------------------------------
 
     async def note_missed_ends(self) -> int:
-        return 0  # `task_ends` looks at the jobs themselves
+        self.begin_write()
+        data = self._transformation_data
+        missed = len(data.untold)
+        data.untold.clear()
+        await self.synced()
+        return missed
 
     async def odd_inputs(self, transformation_id: int, *, limit: int) -> list[OddTask]:
         data = self._transformation_data
-        found: dict[int, list[tuple[int, int, InputState]]] = {}
-        for (one, file_id, number), row in sorted(data.inputs.items())[:limit]:
-            if one != transformation_id or row.state is not InputState.ASSIGNED:
+        found: dict[int, list[OddInput]] = {}
+        for (one, file_id, number), row in sorted(data.inputs.items()):
+            if one != transformation_id or row.state is not InputState.ASSIGNED or limit <= 0:
                 continue
             assert row.task_id is not None
             task = data.tasks.get(row.task_id)
             if task is None or task.row.state is not TaskState.CREATED:
-                found.setdefault(row.task_id, []).append((file_id, number, row.state))
+                limit -= 1
+                found.setdefault(row.task_id, []).append(
+                    self._odd_input(row.task_id, transformation_id, file_id, number)
+                )
         return [
             OddTask(
                 transformation_id=transformation_id,
@@ -219,33 +234,116 @@ class FakeFailover(FakeTransformations):
                 number=data.tasks[task_id].row.number if task_id in data.tasks else 0,
                 job_id=data.tasks[task_id].row.job_id if task_id in data.tasks else 0,
                 state=data.tasks[task_id].row.state if task_id in data.tasks else None,
+                outputs=len(self._outputs(task_id)),
+                outputs_gone=sum(one.state in _GONE for one in self._outputs(task_id)),
                 inputs=tuple(some),
             )
             for task_id, some in sorted(found.items())
         ]
 
-    async def gone_outputs(
-        self, transformation_id: int, *, after: int, limit: int
-    ) -> list[OddTask]:
+    def _odd_input(
+        self, task_id: int, transformation_id: int, file_id: int, number: int
+    ) -> OddInput:
+        data = self._transformation_data
+        row = data.inputs[transformation_id, file_id, number]
+        other = data.tasks.get(row.task_id or 0)
+        file = next((one for one in self._catalogue_data.all() if one.file_id == file_id), None)
+        return OddInput(
+            file_id=file_id,
+            input_no=number,
+            state=row.state,
+            is_own=row.task_id == task_id,
+            other_did=row.task_id != task_id
+            and other is not None
+            and other.row.state is TaskState.DONE,
+            errors=row.errors,
+            replays=row.replays,
+            is_there=file is not None and file.state not in _GONE,
+        )
+
+    def _outputs(self, task_id: int) -> list[Any]:
+        task = self._transformation_data.tasks.get(task_id)
+        if task is None:
+            return []
+        return [one for one in self._catalogue_data.all() if one.job_id == task.row.job_id]
+
+    def _is_read(self, task_id: int) -> bool:
+        files = {one.file_id for one in self._outputs(task_id)}
+        tasks = self._transformation_data.tasks.values()
+        return any(
+            files.intersection(one.files) and one.row.state in (TaskState.CREATED, TaskState.DONE)
+            for one in tasks
+        ) or any(
+            files.intersection(inputs)
+            and not self._is_of_task(job)
+            and job in self._data.jobs
+            and self._data.jobs[job].state not in (JobState.FAILED, JobState.KILLED)
+            for job, inputs in self._catalogue_data.job_inputs.items()
+        )
+
+    def _is_of_task(self, job_id: int) -> bool:
+        tasks = self._transformation_data.tasks.values()
+        return any(one.row.job_id == job_id for one in tasks)
+
+    async def odd_outputs(self, transformation_id: int, *, after: int, limit: int) -> list[OddTask]:
         found: list[OddTask] = []
         for task in self._over(transformation_id):
-            if task.row.state is not TaskState.DONE or task.row.number <= after:
-                continue
-            files = [one for one in self._catalogue_data.all() if one.job_id == task.row.job_id]
+            task_id = task.row.task_id
+            files = self._outputs(task_id)
             gone = sum(one.state in _GONE for one in files)
-            if gone:
-                found.append(
-                    OddTask(
-                        transformation_id=transformation_id,
-                        task_id=task.row.task_id,
-                        number=task.row.number,
-                        job_id=task.row.job_id,
-                        state=TaskState.DONE,
-                        outputs=len(files),
-                        outputs_gone=gone,
-                    )
+            is_odd = gone > 0 if task.row.state is TaskState.DONE else gone < len(files)
+            if task.row.number <= after or not is_odd:
+                continue
+            found.append(
+                OddTask(
+                    transformation_id=transformation_id,
+                    task_id=task_id,
+                    number=task.row.number,
+                    job_id=task.row.job_id,
+                    state=task.row.state,
+                    outputs=len(files),
+                    outputs_gone=gone,
+                    outputs_lost=sum(one.state is FileState.LOST for one in files),
+                    is_read=self._is_read(task_id),
+                    inputs=tuple(
+                        self._odd_input(task_id, one, file_id, number)
+                        for (one, file_id, number), row in sorted(
+                            self._transformation_data.inputs.items()
+                        )
+                        if one == transformation_id
+                        and file_id in task.files
+                        and row.state is not InputState.SHARED
+                    ),
                 )
+            )
         return found[:limit]
+
+    def _holds(self, mend: Mend) -> bool:
+        data = self._transformation_data
+        task = data.tasks.get(mend.task_id)
+        if (None if task is None else task.row.state) is not mend.old:
+            return False
+        if mend.clean and self._is_read(mend.task_id):
+            return False
+        rows = [
+            data.inputs.get((one.transformation_id, one.file_id, one.input_no))
+            for one in mend.inputs
+        ]
+        return all(
+            row is not None and row.state is one.old and row.task_id == mend.task_id
+            for row, one in zip(rows, mend.inputs, strict=True)
+        )
+
+    def _mend(self, mend: Mend, at: float) -> None:
+        if mend.new is not None and mend.new is not mend.old:
+            task = self._transformation_data.tasks[mend.task_id]
+            task.row = msgspec.structs.replace(task.row, state=mend.new, reason=mend.reason)
+        for one in mend.inputs:
+            self._move_input(one, at)
+        for file in self._outputs(mend.task_id) if mend.clean else ():
+            if file.state not in _GONE:
+                mark_removed(file, at)
+                self._catalogue_data.touch(file)
 
     # -- reports --------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class TransformationData:
     tasks: dict[int, Task] = field(default_factory=dict[int, Task])
     inputs: dict[Key, InputRow] = field(default_factory=dict[Key, InputRow])
     lost: set[int] = field(default_factory=set[int])
+    untold: set[int] = field(default_factory=set[int])  # tasks whose end nobody was told of
     looked: dict[str, int] = field(default_factory=dict[str, int])
     next_id: int = 1
 
@@ -301,7 +302,7 @@ class FakeTransformations:
         for task_id, task in sorted(data.tasks.items()):
             job = self._data.jobs.get(task.row.job_id)
             over = task_id in data.lost or (job is not None and job.state in FINAL)
-            if task.row.state is TaskState.CREATED and over:
+            if task.row.state is TaskState.CREATED and over and task_id not in data.untold:
                 yield task
 
     def _end_of_task(self, task: Task) -> TaskEnd:

@@ -275,10 +275,13 @@ class Odd(_Values, frozen=True):
     job: JobState
     outputs: Outputs
     inputs: Sequence[InputState] = ()
-    inputs_there: bool = True  # at least one is in the catalogue
+    inputs_there: bool = True  # all are in the catalogue
     other_task: bool = False  # another task has had the same inputs
     other_task_did: bool = False  # and has brought all of its outputs
     errors_left: bool = True
+    lost: bool = False  # of its outputs all that are gone are Lost
+    read: bool = False  # somebody else has one of them, or had it
+    anew: int = 0  # so often that input of it was done anew, that was so most often
 
 
 def decide_recovery(rules: RuleSet, odd: Odd) -> list[Decision]:
@@ -308,4 +311,7 @@ def _is_odd(when: WhenOdd, odd: Odd) -> bool:
         and _is(when.other_task, odd.other_task)
         and _is(when.other_task_did, odd.other_task_did)
         and _is(when.errors_left, odd.errors_left)
+        and _is(when.lost, odd.lost)
+        and _is(when.read, odd.read)
+        and (when.anew_below is None or odd.anew < when.anew_below)
     )

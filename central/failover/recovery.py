@@ -1,31 +1,41 @@
-"""Makes tasks agree with their inputs again, and tells where outputs of them are gone.
+"""Makes tasks agree with their inputs and outputs again, and tells of those that it leaves alone.
 
 One transaction of the store makes a task with its job and its inputs, one ends the job and
 publishes its outputs, one draws the consequences: so most rows of DIRAC's table cannot occur.
-What can: files that somebody removes or that are lost afterwards, and a store that somebody has
-changed by hand. docs/failures.md has the table.
+What can: copies that go bad and files that somebody removes afterwards, and a store that somebody
+has changed by hand. docs/failures.md has the table.
+
+What a sweep does to one transformation is one transaction with its report. It does not hold where
+anything of it has changed since it was looked at: then the next sweep looks again.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
 from pilotage.proto.job_states import JobState
+from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputEvent,
     InputState,
+    TaskEvent,
     TaskState,
+    TransformationEvent,
     TransformationState,
     next_input,
+    next_task,
+    next_transformation,
 )
 
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.errors import StoreFull
-from ..store.failover import CycleKept, FailoverRow, NewReport, OddTask
+from ..store.failover import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
 from ..store.protocol import Store
-from ..store.transformations import InputMove, TransformationRow
+from ..store.transformations import InputMove, TransformationMove, TransformationRow
 from ..transformations.live import document
 from .decide import Decision, Odd, decide_recovery
 from .facts import GONE, standing_of
@@ -36,16 +46,43 @@ from .rules import Do, Outputs
 S = TransformationState
 LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.STOPPED, S.COMPLETING, S.COMPLETED)
 PAGE: Final = 500
-ODD_MAX: Final = 1_000  # inputs of one transformation in one sweep; the next one has the others
+ODD_MAX: Final = 1_000  # tasks, or inputs, of one transformation that a sweep looks at
+INPUTS_MAX: Final = 10_000  # of the tasks that it mends: others wait for the transaction
 
-# What a rule does to inputs that stand Assigned to a task that has none any more.
-EVENTS: Final = {
-    Do.INPUTS_PROCESSED: InputEvent.TASK_DONE,
-    Do.INPUTS_UNUSED: InputEvent.TASK_SPARED,
-    Do.INPUTS_MAX_RESET: InputEvent.TASK_FAILED_LAST,
-    Do.INPUTS_REMOVED: InputEvent.NOT_THERE,
+# What a rule does to an input, by where that stands. No other moves are.
+EVENTS: Final[dict[Do, dict[InputState, InputEvent]]] = {
+    Do.INPUTS_PROCESSED: {
+        InputState.ASSIGNED: InputEvent.TASK_DONE,
+        InputState.UNUSED: InputEvent.OUTPUTS_FOUND,
+        InputState.MAXRESET: InputEvent.OUTPUTS_FOUND,
+    },
+    Do.INPUTS_UNUSED: {
+        InputState.ASSIGNED: InputEvent.TASK_SPARED,
+        InputState.PROCESSED: InputEvent.OUTPUTS_LOST,
+    },
+    Do.INPUTS_MAX_RESET: {InputState.ASSIGNED: InputEvent.TASK_FAILED_LAST},
+    Do.INPUTS_REMOVED: {
+        InputState.ASSIGNED: InputEvent.NOT_THERE,
+        InputState.UNUSED: InputEvent.NOT_THERE,
+    },
 }
-_JOBS: Final = {TaskState.DONE: JobState.DONE, TaskState.FAILED: JobState.FAILED}
+_ENDS_AT: Final = {  # where an input stands after it: those that are there already are left alone
+    Do.INPUTS_PROCESSED: InputState.PROCESSED,
+    Do.INPUTS_UNUSED: InputState.UNUSED,
+    Do.INPUTS_MAX_RESET: InputState.MAXRESET,
+    Do.INPUTS_REMOVED: InputState.MISSING,
+}
+_OF_TASKS: Final = {Do.JOB_DONE: TaskEvent.OUTPUTS_FOUND, Do.JOB_FAILED: TaskEvent.OUTPUTS_LOST}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep has decided about one transformation."""
+
+    mends: tuple[Mend, ...] = ()
+    done: tuple[Decision, ...] = ()  # by these mends
+    told: tuple[Decision, ...] = ()  # what stands, and is left to a person; what was only tried
+    mark: str = ""  # of which tasks that is said; what is said of tasks that were mended is new
+    new: tuple[Decision, ...] = ()  # the same, of tasks that were mended
 
 
 class Recovery:
@@ -83,59 +120,59 @@ class Recovery:
                 None, states=LOOKED_AT, after=after, limit=PAGE
             )
             for row in rows:
-                if document(row).failover:
-                    await self._inputs(row)
-                    await self._outputs(row)
+                if (doc := document(row)).failover:
+                    await self._look(row, doc)
                 if missed:
                     self._touch(row.transformation_id)  # the engine draws the consequences
             if len(rows) < PAGE:
                 return
             after = rows[-1].transformation_id
 
-    async def _inputs(self, row: TransformationRow) -> None:
-        """Free inputs that a task has left behind."""
+    async def _look(self, row: TransformationRow, doc: Transformation) -> None:
+        """Mend what tasks of a transformation can be mended, and tell of the others, once."""
         one = row.transformation_id
         odd = await self._store.odd_inputs(one, limit=ODD_MAX)
-        if not odd:
-            return
-        rules = (await self._rules.of(one)).rules
-        for task in odd:
-            decided = decide_recovery(rules, oddness(task))
-            for made in decided:
-                if made.do in EVENTS and not made.dry_run:
-                    await self._store.move_inputs(moves_of(task, made.do), self._clock.wall())
-                self._log(
-                    "failover_recovered",
-                    transformation=one,
-                    task=task.number,
-                    rule=made.rule,
-                    do=made.do.value,
-                )
-        self._touch(one)
-
-    async def _outputs(self, row: TransformationRow) -> None:
-        """Tell of tasks whose outputs are gone, when there are more than were told of."""
-        one = row.transformation_id
-        gone = await self._store.gone_outputs(one, after=0, limit=ODD_MAX)
+        known = {task.task_id for task in odd}
+        of_outputs = await self._store.odd_outputs(one, after=0, limit=ODD_MAX)
+        odd += [task for task in of_outputs if task.task_id not in known]
+        if odd:
+            await self._store.begin_failover(one)
         before = (await self._store.failover_rows([one])).get(one)
-        mark = f"{GONE}{len(gone)}"
-        if not gone or before is None or mark in before.said:
+        if before is None or (not odd and not _told_before(before)):
             return
         rules = (await self._rules.of(one)).rules
-        decided = [made for task in gone for made in decide_recovery(rules, oddness(task))]
-        await self._report(row, before, mark, decided)
+        has_heir = await self._store.derived_from(one) is not None
+        decided = [
+            (task, decide_recovery(rules, oddness(task, errors_max=doc.errors_max))) for task in odd
+        ]
+        found = _found(decided, has_heir=has_heir)
+        if not found.mends and found.mark == _told_before(before):
+            return
+        if await self._keep(row, doc, before, found):
+            self._tell(one, decided, found.mends)
 
-    async def _report(
-        self, row: TransformationRow, before: FailoverRow, mark: str, decided: Sequence[Decision]
-    ) -> None:
-        one, doc = row.transformation_id, document(row)
+    async def _keep(
+        self,
+        row: TransformationRow,
+        doc: Transformation,
+        before: FailoverRow,
+        found: Found,
+    ) -> bool:
+        """Write all of it; False: it has changed meanwhile, and the next sweep looks again."""
+        one = row.transformation_id
         counts = (await self._store.transformation_counts([one]))[one]
+        cycle = before.cycle + 1
         left = {one: standing_of(row, doc, counts)}
-        made = reports((), left, cycle=before.cycle + 1, acted={one: decided})
-        others = tuple(word for word in before.said if not word.startswith(GONE))
+        told = found.told if found.mark != _told_before(before) else ()
+        made = reports((), left, cycle=cycle, acted={one: [*found.done, *found.new, *told]})
+        said = tuple(word for word in before.said if not word.startswith(GONE))
+        if found.mark:
+            said += (found.mark,)
         kept = CycleKept(
-            row=msgspec.structs.replace(before, cycle=before.cycle + 1, said=(*others, mark)),
+            row=msgspec.structs.replace(before, cycle=cycle, said=said),
             was=before.cycle,
+            move=self._more(row, found.mends),
+            mends=found.mends,
             reports=tuple(
                 NewReport(
                     cause=report.cause,
@@ -149,34 +186,163 @@ class Recovery:
             mail=self._mail,
             at=self._clock.wall(),
         )
-        await self._store.keep_cycle(kept)
+        ids = await self._store.keep_cycle(kept)
+        if ids is None:
+            return False
+        for report, new_one in zip(ids, kept.reports, strict=True):
+            self._log("failover_reported", transformation=one, report=report, title=new_one.title)
+        return True
+
+    def _more(self, row: TransformationRow, mends: Sequence[Mend]) -> TransformationMove | None:
+        """Return how the transformation goes on: inputs that wait again make it work again."""
+        waits = any(move.new is InputState.UNUSED for one in mends for move in one.inputs)
+        if not waits:
+            return None
+        return TransformationMove(
+            transformation_id=row.transformation_id,
+            old=row.state,
+            new=next_transformation(row.state, TransformationEvent.MORE),
+            reason="failover: inputs whose outputs were lost go to other tasks",
+            at=self._clock.wall(),
+        )
+
+    def _tell(
+        self,
+        one: int,
+        decided: Sequence[tuple[OddTask, Sequence[Decision]]],
+        mends: Sequence[Mend],
+    ) -> None:
+        mended = {mend.task_id for mend in mends}
+        for task, several in decided:
+            for made in several if task.task_id in mended else ():
+                if not made.dry_run:
+                    self._log(
+                        "failover_recovered",
+                        transformation=one,
+                        task=task.number,
+                        rule=made.rule,
+                        do=made.do.value,
+                    )
+        if mends:
+            self._touch(one)
 
 
-def oddness(task: OddTask) -> Odd:
-    """Return a task in the terms of the rules."""
-    outputs = Outputs.NONE
-    if task.state is TaskState.DONE:
-        outputs = Outputs.ALL if not task.outputs_gone else Outputs.SOME
-        if task.outputs_gone and task.outputs_gone == task.outputs:
-            outputs = Outputs.NONE
-    states = [state for _, _, state in task.inputs] or [InputState.PROCESSED]
-    return Odd(
-        job=_JOBS.get(task.state or TaskState.LOST, JobState.FAILED), outputs=outputs, inputs=states
+def _told_before(row: FailoverRow) -> str:
+    """Return the mark of what was told in an earlier sweep; empty: nothing."""
+    return next((word for word in row.said if word.startswith(GONE)), "")
+
+
+def _found(decided: Sequence[tuple[OddTask, Sequence[Decision]]], *, has_heir: bool) -> Found:
+    """Return what is mended now, and what is told. Pure.
+
+    Where another transformation was derived from this one, it goes on with the inputs: what has
+    lost its outputs is told alone.
+    """
+    mends: list[Mend] = []
+    done: list[Decision] = []
+    new: list[Decision] = []
+    told: list[Decision] = []
+    stands: list[int] = []
+    inputs = 0
+    for task, several in decided:
+        steps = [one for one in several if not one.dry_run]
+        tried = [one for one in several if one.dry_run]
+        mend = None if has_heir and task.outputs_gone else mend_of(task, steps)
+        if mend is not None and (mend.inputs or mend.clean or mend.new is not mend.old):
+            if inputs and inputs + len(mend.inputs) > INPUTS_MAX:
+                continue  # the next sweep
+            inputs += len(mend.inputs)
+            mends.append(mend)
+            done += [one for one in steps if one.do is not Do.TELL]
+            new += tried + [one for one in steps if one.do is Do.TELL]
+        elif several:
+            stands.append(task.task_id)
+            told += tried
+            if steps:
+                told.append(msgspec.structs.replace(steps[0], do=Do.TELL))
+    mark = f"{GONE}{len(stands)} {crc32(str(stands).encode()):08x}" if stands else ""
+    return Found(mends=tuple(mends), done=tuple(done), new=tuple(new), told=tuple(told), mark=mark)
+
+
+def mend_of(task: OddTask, steps: Sequence[Decision]) -> Mend | None:
+    """Return what carries out the steps of a rule; None: they cannot be, all of them. Pure.
+
+    They cannot where an input is another task's by now, or where a table has no such move. A task
+    that is no more has no state to be changed: only its inputs are.
+    """
+    new, clean = task.state, False
+    inputs: list[InputMove] = []
+    for one in steps:
+        if task.state is None and (one.do in _OF_TASKS or one.do is Do.CLEAN_OUTPUTS):
+            continue
+        if one.do in _OF_TASKS:
+            try:
+                new = next_task(task.state or TaskState.LOST, _OF_TASKS[one.do])
+            except IllegalTransition:
+                return None
+        elif one.do is Do.CLEAN_OUTPUTS:
+            clean = True
+        elif one.do in EVENTS:
+            moves = moves_of(task, one.do)
+            if moves is None:
+                return None
+            inputs += moves
+    return Mend(
+        task_id=task.task_id,
+        old=task.state,
+        new=new,
+        reason=f"failover: {steps[0].rule}"[:500] if steps else "",
+        inputs=tuple(inputs),
+        clean=clean,
     )
 
 
-def moves_of(task: OddTask, do: Do) -> list[InputMove]:
-    """Return how the inputs of a task move."""
-    event = EVENTS[do]
-    return [
-        InputMove(
-            transformation_id=task.transformation_id,
-            file_id=file_id,
-            input_no=number,
-            old=state,
-            new=next_input(state, event),
-            task_id=task.task_id,
-            error=event is InputEvent.TASK_FAILED_LAST,
-        )
-        for file_id, number, state in task.inputs
-    ]
+def oddness(task: OddTask, *, errors_max: int) -> Odd:
+    """Return a task in the terms of the rules. Pure."""
+    left = task.outputs - task.outputs_gone
+    if task.state is TaskState.DONE and not task.outputs:
+        outputs = Outputs.ALL  # it makes none
+    elif left == task.outputs and left:
+        outputs = Outputs.ALL
+    else:
+        outputs = Outputs.SOME if left else Outputs.NONE
+    others = [one for one in task.inputs if not one.is_own]
+    return Odd(
+        job=JobState.DONE if task.state is TaskState.DONE else JobState.FAILED,
+        outputs=outputs,
+        inputs=[one.state for one in task.inputs],
+        inputs_there=all(one.is_there for one in task.inputs),
+        other_task=bool(others),
+        other_task_did=any(one.other_did for one in others),
+        errors_left=all(one.errors + 1 < errors_max for one in task.inputs),
+        lost=task.outputs_lost > 0 and task.outputs_lost == task.outputs_gone,
+        read=task.is_read,
+        anew=max((one.replays for one in task.inputs), default=0),
+    )
+
+
+def moves_of(task: OddTask, do: Do) -> list[InputMove] | None:
+    """Return how the inputs of a task move; None: one of them cannot. Pure."""
+    moves: list[InputMove] = []
+    for one in task.inputs:
+        if one.state is _ENDS_AT[do]:
+            continue
+        event = EVENTS[do].get(one.state)
+        if event is None or not one.is_own:
+            return None
+        moves.append(_move(task, one, event))
+    return moves
+
+
+def _move(task: OddTask, one: OddInput, event: InputEvent) -> InputMove:
+    return InputMove(
+        transformation_id=task.transformation_id,
+        file_id=one.file_id,
+        input_no=one.input_no,
+        old=one.state,
+        new=next_input(one.state, event),
+        task_id=task.task_id,
+        error=event is InputEvent.TASK_FAILED_LAST,
+        replay=event is InputEvent.OUTPUTS_LOST,
+        no_errors=event in (InputEvent.OUTPUTS_LOST, InputEvent.OUTPUTS_FOUND),
+    )

@@ -12,13 +12,17 @@ import msgspec
 from pilotage.proto.failures import WORDS, Evidence, FailureClass, likeness
 
 from .decide import Decision
-from .rules import Do
+from .rules import OF_RECOVERY, Do
 
 NOTHING: Final[Mapping[int, Sequence[Decision]]] = {}
 _CLASSES: Final = frozenset(one.value for one in FailureClass)
 SHOWN_MAX: Final = 5  # of sites, hosts, jobs and words each
-_NOT_SAVED: Final = (Do.GIVE_UP, Do.IGNORE, Do.REPORT, Do.PAUSE, Do.JOB_FAILED, Do.JOB_DONE)
-_FOR_PEOPLE: Final = (Do.GIVE_UP, Do.PAUSE, Do.JOB_FAILED, Do.JOB_DONE)
+_NOT_SAVED: Final = (
+    *(Do.GIVE_UP, Do.IGNORE, Do.REPORT, Do.PAUSE, Do.TELL),
+    *(Do.JOB_FAILED, Do.JOB_DONE, Do.CLEAN_OUTPUTS),  # what becomes of the inputs counts
+)
+_FOR_PEOPLE: Final = (Do.GIVE_UP, Do.PAUSE, Do.TELL)
+RECOVERY: Final = "recovery"  # cause of reports about tasks that did not agree with their files
 _PAST: Final[Mapping[Do, str]] = {
     Do.RETRY: "run again",
     Do.GROW_MEMORY: "run again with more memory",
@@ -36,9 +40,10 @@ _PAST: Final[Mapping[Do, str]] = {
     Do.FLUSH: "flushed",
     Do.REASSIGN: "inputs reassigned",
     Do.REPORT: "reported",
-    Do.JOB_DONE: "task whose outputs are there, while its job is not Done",
-    Do.JOB_FAILED: "task that is Done, while outputs of it are gone",
-    Do.CLEAN_OUTPUTS: "outputs that nothing needs",
+    Do.JOB_DONE: "task set Done, whose outputs are there",
+    Do.JOB_FAILED: "task set Failed, whose outputs are gone",
+    Do.CLEAN_OUTPUTS: "what is left of a task's outputs removed",
+    Do.TELL: "task that does not agree with its outputs left to a person",
     Do.INPUTS_PROCESSED: "inputs set Processed",
     Do.INPUTS_UNUSED: "inputs set Unused",
     Do.INPUTS_MAX_RESET: "inputs set MaxReset",
@@ -119,7 +124,7 @@ def reports(
     for transformation, decisions in acted.items():
         for made in decisions:
             if made.do is not Do.REPORT:
-                of_all[transformation, (made.failure or made.do).value].append(made)
+                of_all[transformation, _cause(made)].append(made)
     stuck = {case.job for of in causes.values() for case in of if _waits(case.decisions)}
     return [
         _report(
@@ -133,6 +138,13 @@ def reports(
         )  # fmt: skip
         for one, cause in sorted({*causes, *of_all})
     ]
+
+
+def _cause(made: Decision) -> str:
+    """Return of what report a thing is that was done with a transformation or a task of it."""
+    if made.do in OF_RECOVERY:
+        return RECOVERY
+    return made.do.value if made.failure is None else made.failure.value
 
 
 def _report(

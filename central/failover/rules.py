@@ -68,6 +68,7 @@ class Do(str, enum.Enum):
     INPUTS_UNUSED = "inputs_unused"
     INPUTS_MAX_RESET = "inputs_max_reset"
     INPUTS_REMOVED = "inputs_removed"
+    TELL = "tell"  # a person, once
 
 
 OF_FAILURES: Final = (
@@ -79,7 +80,7 @@ OF_TRANSFORMATIONS: Final = (
 )
 OF_RECOVERY: Final = (
     *(Do.JOB_DONE, Do.JOB_FAILED, Do.CLEAN_OUTPUTS, Do.INPUTS_PROCESSED, Do.INPUTS_UNUSED),
-    *(Do.INPUTS_MAX_RESET, Do.INPUTS_REMOVED, Do.NOTHING),
+    *(Do.INPUTS_MAX_RESET, Do.INPUTS_REMOVED, Do.TELL, Do.NOTHING),
 )
 
 
@@ -194,10 +195,13 @@ class WhenOdd(_Entry, frozen=True, kw_only=True):
     has_inputs: bool | None = None
     inputs: tuple[InputState, ...] = ()  # all are in one of these
     not_inputs: tuple[InputState, ...] = ()  # not all are in one of these
-    inputs_there: bool | None = None  # in the catalogue
+    inputs_there: bool | None = None  # all of them, in the catalogue
     other_task: bool | None = None  # another task has had the same inputs
     other_task_did: bool | None = None  # and has brought all of its outputs
     errors_left: bool | None = None  # the inputs may fail once more
+    lost: bool | None = None  # outputs that are gone are Lost, and nobody has removed one
+    read: bool | None = None  # another task or job has read one of its outputs, or reads it
+    anew_below: _Count | None = None  # none of its inputs was done anew so often
 
 
 class RecoveryRule(_Entry, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 from pilotage.proto.transformation_states import InputState, TaskState
 
 from .records import AttemptRow
-from .transformations import TransformationMove
+from .transformations import InputMove, TransformationMove
 
 # Of a job that failover has killed: its inputs go to another task. They are counted by this word.
 REASSIGNED: Final = "failover: lost too often, its inputs go to another task"
@@ -69,6 +69,19 @@ class HeldTask(_Record, frozen=True, kw_only=True):
     reassigned: int  # how often that input of it was, that was so most often
 
 
+class OddInput(_Record, frozen=True, kw_only=True):
+    """An input that a task was made of, as it stands now; side inputs are none of these."""
+
+    file_id: int
+    input_no: int
+    state: InputState
+    is_own: bool = True  # no other task has had it since
+    other_did: bool = False  # another task has, and is Done
+    errors: int = 0
+    replays: int = 0
+    is_there: bool = True  # in the catalogue, neither Lost nor Removed
+
+
 class OddTask(_Record, frozen=True, kw_only=True):
     """A task that does not agree with its inputs or outputs."""
 
@@ -77,9 +90,22 @@ class OddTask(_Record, frozen=True, kw_only=True):
     number: int
     job_id: int
     state: TaskState | None  # None: there is no such task
-    inputs: tuple[tuple[int, int, InputState], ...] = ()  # file, input; that say it is theirs
+    inputs: tuple[OddInput, ...] = ()
     outputs: int = 0  # files that its job has published
     outputs_gone: int = 0  # of them, Lost or Removed
+    outputs_lost: int = 0  # of these, Lost
+    is_read: bool = False  # one of them was read by what is Done, or is to be by what is not over
+
+
+class Mend(_Record, frozen=True, kw_only=True):
+    """What makes a task agree with its inputs and outputs again: all of it, or nothing."""
+
+    task_id: int
+    old: TaskState | None  # None: there is no such task, and its inputs alone move
+    new: TaskState | None
+    reason: str = ""  # of the new state
+    inputs: tuple[InputMove, ...] = ()  # of one transformation; the task is the last they were in
+    clean: bool = False  # what is left of its outputs is removed, unless somebody has read of it
 
 
 class NewReport(_Record, frozen=True, kw_only=True):
@@ -99,6 +125,7 @@ class CycleKept(_Record, frozen=True, kw_only=True):
     flush: bool = False
     move: TransformationMove | None = None
     reports: tuple[NewReport, ...] = ()
+    mends: tuple[Mend, ...] = ()
     mail: bool = False  # they are to be mailed
     at: float = 0.0
 
@@ -162,8 +189,8 @@ class FailoverStore(Protocol):
     async def keep_cycle(self, kept: CycleKept) -> list[int] | None:
         """Write all of it; return the ids of the reports.
 
-        None, and nothing is written: another cycle was kept since `was`, or the transformation
-        does not stand any more where `move` leaves from.
+        None, and nothing is written: another cycle was kept since `was`, the transformation does
+        not stand any more where `move` leaves from, or a task not as one of `mends` has seen it.
         """
         ...
 
@@ -180,13 +207,16 @@ class FailoverStore(Protocol):
         ...
 
     async def odd_inputs(self, transformation_id: int, *, limit: int) -> list[OddTask]:
-        """Return tasks that are over, or not there, while inputs are Assigned to them."""
+        """Return tasks that are over, or not there, with the inputs that are Assigned to them.
+
+        `limit` is of inputs. Which outputs are Lost, and who has read any, is not looked up.
+        """
         ...
 
-    async def gone_outputs(
-        self, transformation_id: int, *, after: int, limit: int
-    ) -> list[OddTask]:
-        """Return tasks that are Done, from a number on, of whose outputs some are gone."""
+    async def odd_outputs(self, transformation_id: int, *, after: int, limit: int) -> list[OddTask]:
+        """Return tasks after a number that are Done, while outputs of them are gone, or that are
+        over and not Done, while outputs of them are there; with the inputs that they were made of.
+        """
         ...
 
     # -- reports --------------------------------------------------------------------------------

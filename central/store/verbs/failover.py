@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pilotage.proto.catalogue import Did
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.transformation_states import InputState, TaskState
 
@@ -21,11 +22,14 @@ from ..failover import (
     EndedTask,
     FailoverRow,
     HeldTask,
+    Mend,
+    OddInput,
     OddTask,
     ReportRow,
     ReportSearch,
 )
 from ..records import AttemptRow
+from . import catalogue_change
 from .opened import Opened
 from .rows import attempt_of
 from .session import Session, json_list
@@ -67,6 +71,7 @@ class FailoverVerbs(Opened):
 
     async def keep_cycle(self, kept: CycleKept) -> list[int] | None:
         rows = 2 + 2 * len(kept.seen) + len(kept.reports)
+        rows += sum(1 + len(one.inputs) for one in kept.mends)
         return await self._writer.run(partial(_keep, kept=kept), rows=rows)
 
     async def held_tasks(self, transformation_ids: Sequence[int]) -> list[HeldTask]:
@@ -97,29 +102,38 @@ class FailoverVerbs(Opened):
             OddTask(
                 transformation_id=transformation_id,
                 task_id=task,
-                number=some[0][4] or 0,
-                job_id=some[0][5] or 0,
-                state=None if some[0][6] is None else TaskState(some[0][6]),
-                inputs=tuple((row[1], row[2], InputState(row[3])) for row in some),
+                number=some[0][1] or 0,
+                job_id=some[0][2] or 0,
+                state=None if some[0][3] is None else TaskState(some[0][3]),
+                outputs=some[0][4],
+                outputs_gone=some[0][5],
+                inputs=tuple(_input(row[6:]) for row in some),
             )
             for task, some in sorted(by_task.items())
         ]
 
-    async def gone_outputs(
-        self, transformation_id: int, *, after: int, limit: int
-    ) -> list[OddTask]:
+    async def odd_outputs(self, transformation_id: int, *, after: int, limit: int) -> list[OddTask]:
         given = {"transformation_id": transformation_id, "after": after, "limit": limit}
+        rows = await self._reader.rows("odd_outputs", given)
+        tasks = json_list([row[0] for row in rows])
+        wanted = {"transformation_id": transformation_id, "tasks": tasks}
+        had: dict[int, list[OddInput]] = {}
+        for row in await self._reader.rows("inputs_of_odd", wanted) if rows else ():
+            had.setdefault(row[0], []).append(_input(row[1:]))
         return [
             OddTask(
                 transformation_id=transformation_id,
                 task_id=row[0],
                 number=row[1],
                 job_id=row[2],
-                state=TaskState.DONE,
-                outputs=row[3],
-                outputs_gone=row[4],
+                state=TaskState(row[3]),
+                outputs=row[4],
+                outputs_gone=row[5],
+                outputs_lost=row[6],
+                is_read=bool(row[7]),
+                inputs=tuple(had.get(row[0], ())),
             )
-            for row in await self._reader.rows("gone_outputs", given)
+            for row in rows
         ]
 
     # -- reports --------------------------------------------------------------------------------
@@ -197,11 +211,15 @@ def _keep(session: Session, *, kept: CycleKept) -> list[int] | None:
     known = session.one("failover_cycle", given)
     if known is None or known[0] != kept.was:
         return None
+    if not all(_holds(session, one, row.transformation_id) for one in kept.mends):
+        return None
     if kept.move is not None:
         move = msgspec.structs.asdict(kept.move)
         move |= {"old": kept.move.old.value, "new": kept.move.new.value}
         if session.run("move_transformation", move).rowcount != 1:
             return None
+    for mend in kept.mends:
+        _mend(session, mend, at=kept.at)
     session.run("keep_failover", given)
     if kept.flush:
         session.run("set_flushing", {**given, "flushing": True})
@@ -224,6 +242,52 @@ def _keep(session: Session, *, kept: CycleKept) -> list[int] | None:
     ]
     session.many("insert_report", rows)
     return [first + i for i in range(len(rows))]
+
+
+def _holds(session: Session, mend: Mend, transformation_id: int) -> bool:
+    """Whether a task, its inputs and its outputs still are as they were seen."""
+    given = {
+        "task_id": mend.task_id,
+        "transformation_id": transformation_id,
+        "files": json_list([one.file_id for one in mend.inputs]),
+    }
+    state = session.one("state_of_task", given)
+    if (None if state is None else state[0]) != (mend.old.value if mend.old else None):
+        return False
+    if mend.clean and session.one("outputs_are_read", given)[0]:
+        return False
+    has = {tuple(row) for row in session.rows("inputs_last_had", given)}
+    return has >= {(one.file_id, one.input_no, one.old.value) for one in mend.inputs}
+
+
+def _mend(session: Session, mend: Mend, *, at: float) -> None:
+    given = {"task_id": mend.task_id, "reason": mend.reason}
+    if mend.new is not None and mend.new is not mend.old:
+        session.run("mend_task", {**given, "state": mend.new.value})
+    if mend.inputs:
+        moves = [msgspec.structs.asdict(one) for one in mend.inputs]
+        session.many(
+            "move_input",
+            [{**one, "old": one["old"].value, "new": one["new"].value, "at": at} for one in moves],
+        )
+    if mend.clean:
+        left = [(row[0], Did(row[1], row[2])) for row in session.rows("outputs_left", given)]
+        for community in sorted({one for one, _ in left}):
+            dids = [did for one, did in left if one == community]
+            catalogue_change.remove_files(session, community, dids, at=at)
+
+
+def _input(row: Sequence[Any]) -> OddInput:
+    return OddInput(
+        file_id=row[0],
+        input_no=row[1],
+        state=InputState(row[2]),
+        is_own=bool(row[3]),
+        other_did=bool(row[4]),
+        errors=row[5],
+        replays=row[6],
+        is_there=bool(row[7]),
+    )
 
 
 def _row(row: Sequence[Any]) -> FailoverRow:

@@ -181,15 +181,6 @@ async def test_attempts_of_several_jobs_come_as_those_of_each(store: Store) -> N
     assert [one.epoch for one in found[jobs[0]]] == [1, 2]
 
 
-async def test_inputs_that_a_task_has_left_behind_are_found(store: Store) -> None:
-    row = await a_transformation(store)
-    await with_inputs(store, row, [7, 8])
-    await made(store, row, [[7, 8]])
-
-    assert await store.odd_inputs(row.transformation_id, limit=9) == []
-    assert await store.note_missed_ends() == 0
-
-
 async def test_reports_are_found_by_whose_they_are_and_the_newest_come_first(
     store: Store,
 ) -> None:

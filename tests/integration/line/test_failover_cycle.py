@@ -12,7 +12,7 @@ from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.failover import REASSIGNED
 from pilotage.central.store.records import Move
 from pilotage.proto.api_failures import ReportDetail
-from pilotage.proto.catalogue import ReplicaState
+from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import InputState as I
@@ -167,33 +167,117 @@ def test_inputs_of_jobs_that_were_lost_too_often_go_to_another_task_twice() -> N
     virtual.run(whole(), limit_s=50_000.0)
 
 
-def test_lost_outputs_of_tasks_are_told_once() -> None:
+SWEEP_S = 3_600.0
+
+
+async def publish(world: FakeInstallation, one: int, *numbers: int) -> None:
+    """Let the first task of a transformation have made files, which are no inputs of it."""
+    service = world.central.services.transformations
+    page = await service.tasks(world.user(), str(one), states=(), after=0, limit=1)
+    await registered(world, numbers, level=1)
+    for file in world.store._catalogue_data.all():  # pyright: ignore[reportPrivateUsage]
+        if file.did in map(did, numbers):
+            file.job_id, file.epoch = page.tasks[0].job, 1
+
+
+async def lose(world: FakeInstallation, number: int) -> None:
+    """Let the only copy of a file be bad."""
+    bad = ReplicaChange(did=did(number), storage="disk", state=ReplicaState.BAD)
+    await world.store.change_replicas("ctao", [bad], at=world.clock.wall())
+
+
+async def state_of(world: FakeInstallation, number: int) -> FileState:
+    (file,) = await world.store.files_by_did("ctao", [did(number)])
+    assert file is not None
+    return file.state
+
+
+def test_what_is_lost_before_anybody_has_read_it_is_made_anew_and_told_once() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 3))
+        one = await added(world, **GIVEN, grouping={"size": 2})
+        await until(world, one, is_in(S.COMPLETED))
+        await publish(world, one, 90, 91)
+        await lose(world, 90)
+        await asyncio.sleep(SWEEP_S)
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert view.tasks == {T.FAILED: 1, T.DONE: 1}
+        assert view.inputs == {"events": {I.PROCESSED: 2}}
+        assert [await state_of(world, n) for n in (90, 91)] == [FileState.LOST, FileState.REMOVED]
+        (report,) = await reported(world)
+        assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 1, 0)
+        for line in ("task set Failed, whose outputs are gone", "inputs set Unused"):
+            assert f"1 x {line} (rule: outputs are lost that nobody has read)" in report.text
+        await asyncio.sleep(3 * SWEEP_S)
+        assert (await shown(world, one)).tasks == {T.FAILED: 1, T.DONE: 1}
+        assert len(await reported(world)) == 1
+
+    story(tell, script=lasts(5.0))
+
+
+def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 3))
         one = await added(world, **GIVEN)
         await until(world, one, is_in(S.COMPLETED))
-        (task,) = (
-            await world.central.services.transformations.tasks(
-                world.user(), str(one), states=(), after=0, limit=1
-            )
-        ).tasks
-        await registered(world, [90])
-        (made,) = [
-            file
-            for file in world.store._catalogue_data.all()  # pyright: ignore[reportPrivateUsage]
-            if file.did == did(90)
-        ]
-        made.job_id, made.epoch = task.job, 1
-        path = next(iter(made.replicas.values())).path
-        copy = ReplicaChange(did=did(90), storage="disk", state=ReplicaState.BAD, path=path)
-        await world.store.change_replicas("ctao", [copy], at=world.clock.wall())
-        await asyncio.sleep(3 * 3_600.0)
+        await publish(world, one, 90, 91)
+        other = await added(
+            world, **{**GIVEN, "inputs": [{"name": "events", "query": {"run": 91}}]}, name="reader"
+        )
+        await until(world, other, is_in(S.COMPLETED))
+        await lose(world, 90)
+        await asyncio.sleep(3 * SWEEP_S)
 
         (report,) = await reported(world)
-        assert report.view.cause == "job_failed"
-        assert "task that is Done, while outputs of it are gone" in report.text
+        assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 0, 1)
+        assert "does not agree with its outputs left to a person" in report.text
+        assert (await shown(world, one)).tasks == {T.DONE: 2}
+        assert await state_of(world, 91) is FileState.AVAILABLE
+        await world.store.remove_files("ctao", [did(91)], at=world.clock.wall())
+        await asyncio.sleep(3 * SWEEP_S)
+        assert len(await reported(world)) == 1, "it is the same task"
+        assert (await shown(world, one)).tasks == {T.DONE: 2}
 
     story(tell, script=lasts(5.0))
+
+
+def test_what_is_lost_again_and_again_is_made_anew_twice() -> None:
+    """Each time the last task's; a storage that loses all of it is a person's matter."""
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 2))
+        one = await added(world, **GIVEN)
+        for number in range(90, 94):
+            await until(world, one, is_in(S.COMPLETED))
+            await publish(world, one, number)
+            data = world.store._transformation_data.tasks  # pyright: ignore[reportPrivateUsage]
+            for file in world.store._catalogue_data.all():  # pyright: ignore[reportPrivateUsage]
+                if file.did == did(number):
+                    file.job_id = max(task.row.job_id for task in data.values())
+            await lose(world, number)
+            await asyncio.sleep(SWEEP_S)
+
+        assert (await shown(world, one)).tasks == {T.FAILED: 2, T.DONE: 1}
+        assert [r.view.for_people for r in await reported(world)] == [0, 0, 1]
+
+    story(tell, script=lasts(5.0))
+
+
+def test_inputs_of_a_task_that_was_taken_for_failed_are_processed_when_its_outputs_are_there() -> (
+    None
+):
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 2))
+        one = await added(world, **GIVEN, errors_max=1)
+        await until(world, one, lambda v: v.inputs == {"events": {I.MAXRESET: 1}})
+        await publish(world, one, 90)
+        await asyncio.sleep(SWEEP_S)
+
+        view = await shown(world, one)
+        assert (view.tasks, view.inputs) == ({T.DONE: 1}, {"events": {I.PROCESSED: 1}})
+
+    story(tell, script=lambda _: Script(duration_s=5.0, exit_code=3))
 
 
 class Postman:

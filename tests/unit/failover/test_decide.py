@@ -302,42 +302,55 @@ def test_too_many_failures_of_one_class_pause_and_those_of_sites_do_not() -> Non
 # -- job, outputs and inputs of a task ----------------------------------------------------------
 
 # there: in the catalogue; other, did: another task has had the same inputs, has brought all of its
-# outputs; left: the inputs may fail once more.
-U, A, P, R = InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED, InputState.REMOVED
-#    job     outputs inputs there other did left  what is done
+# outputs. Flags: what is gone is Lost, was Read; the inputs may Fail no more; were done Anew twice.
+U, A, P, M = InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED, InputState.MAXRESET
+#    job     outputs inputs there other did flags what is done
 RECOVERY = """
-    Failed  all     -      yes   no    no  yes   job_done
-    Done    none    -      yes   no    no  yes   job_failed
-    Done    some    -      yes   no    no  yes   clean_outputs job_failed
-    Done    all     -      yes   no    no  yes   .
-    Failed  none    -      yes   no    no  yes   .
-    Failed  all     A      yes   no    no  yes   job_done inputs_processed
-    Failed  all     P      yes   no    no  yes   job_done
-    Done    all     A      yes   no    no  yes   inputs_processed
-    Done    all     P      yes   no    no  yes   .
-    Done    all     PA     yes   no    no  yes   inputs_processed
-    Failed  none    A      yes   no    no  yes   inputs_unused
-    Failed  none    A      yes   no    no  no    inputs_max_reset
-    Failed  none    U      yes   no    no  yes   .
-    Done    none    A      yes   no    no  yes   inputs_unused job_failed
-    Failed  some    A      yes   no    no  yes   clean_outputs inputs_unused
-    Done    some    A      yes   no    no  yes   clean_outputs inputs_unused job_failed
-    Done    some    P      yes   no    no  yes   job_failed
-    Failed  all     A      yes   yes   no  yes   job_done inputs_processed
-    Done    none    P      yes   yes   yes yes   job_failed
-    Failed  none    P      yes   yes   yes yes   .
-    Failed  some    P      yes   yes   yes yes   clean_outputs job_failed
-    Done    all     P      yes   yes   yes yes   clean_outputs job_failed
-    Done    all     A      no    no    no  yes   clean_outputs job_failed inputs_removed
-    Done    all     R      no    no    no  yes   clean_outputs job_failed
-    Done    none    R      no    no    no  yes   .
+    Failed  all     -      yes   no    no  -     job_done
+    Done    none    -      yes   no    no  L     job_failed tell
+    Done    none    -      yes   no    no  -     tell
+    Done    some    -      yes   no    no  L     tell
+    Done    all     -      yes   no    no  -     .
+    Failed  none    -      yes   no    no  -     .
+    Failed  all     A      yes   no    no  -     job_done inputs_processed
+    Failed  all     U      yes   no    no  -     job_done inputs_processed
+    Failed  all     M      yes   no    no  -     job_done inputs_processed
+    Failed  all     P      yes   no    no  -     job_done
+    Done    all     A      yes   no    no  -     inputs_processed
+    Done    all     P      yes   no    no  -     .
+    Done    all     PA     yes   no    no  -     inputs_processed
+    Failed  none    A      yes   no    no  -     inputs_unused
+    Failed  none    A      yes   no    no  F     inputs_max_reset
+    Failed  none    A      no    no    no  -     inputs_unused
+    Failed  none    U      yes   no    no  -     .
+    Done    none    A      yes   no    no  -     inputs_unused job_failed
+    Failed  some    A      yes   no    no  -     clean_outputs inputs_unused
+    Failed  some    U      yes   no    no  -     clean_outputs
+    Failed  some    U      yes   no    no  R     .
+    Done    some    A      yes   no    no  -     clean_outputs inputs_unused job_failed
+    Done    some    P      yes   no    no  L     clean_outputs inputs_unused job_failed
+    Done    none    P      yes   no    no  L     clean_outputs inputs_unused job_failed
+    Done    some    P      yes   no    no  -     tell
+    Done    none    P      yes   no    no  -     tell
+    Done    some    P      yes   no    no  LR    tell
+    Done    some    P      yes   no    no  LA    tell
+    Done    some    P      no    no    no  L     tell
+    Failed  all     A      yes   yes   no  -     job_done inputs_processed
+    Done    none    P      yes   yes   yes -     job_failed
+    Failed  none    P      yes   yes   yes -     .
+    Failed  some    P      yes   yes   yes -     clean_outputs
+    Failed  all     P      yes   yes   yes -     clean_outputs
+    Failed  all     P      yes   yes   yes R     tell
+    Done    some    P      yes   yes   yes L     clean_outputs job_failed
+    Done    some    P      yes   yes   yes -     .
+    Done    all     P      yes   yes   yes -     .
 """
 
 
 @pytest.mark.parametrize("line", RECOVERY.strip().splitlines(), ids=str.strip)
 def test_the_table_of_recovery(line: str) -> None:
-    job, outputs, inputs, there, other, did, left, *expected = line.split()
-    letters = {"U": U, "A": A, "P": P, "R": R}
+    job, outputs, inputs, there, other, did, flags, *expected = line.split()
+    letters = {"U": U, "A": A, "P": P, "M": M}
     odd = Odd(
         job=JobState(job),
         outputs=Outputs(outputs),
@@ -345,7 +358,10 @@ def test_the_table_of_recovery(line: str) -> None:
         inputs_there=there == "yes",
         other_task=other == "yes",
         other_task_did=did == "yes",
-        errors_left=left == "yes",
+        errors_left="F" not in flags,
+        lost="L" in flags,
+        read="R" in flags,
+        anew=2 if "A" in flags else 0,
     )
 
     made = [one.do.value for one in decide_recovery(RULES, odd)]

@@ -51,6 +51,8 @@ INPUT_STORIES = {
     "failed as often as it may, and a person tries again": "Assigned TASK_FAILED_LAST MaxReset"
     " RESET Unused",
     "done anew on purpose": "Processed REPLAY Unused",
+    "what was made of it is lost": "Processed OUTPUTS_LOST Unused ASSIGN Assigned",
+    "what was made of it is there all the same": "MaxReset OUTPUTS_FOUND Processed",
     "its data are bad": "Assigned BAD_DATA Problematic RESET Unused",
     "its storage was away": "Assigned NOT_THERE Missing RESET Unused",
     "a companion was at fault": "Assigned TASK_SPARED Unused",
@@ -64,7 +66,7 @@ INPUT_STORIES = {
 INPUT_NEVER = """
     Processed   ASSIGN TASK_DONE TASK_FAILED RESET REMOVE DERIVE BAD_DATA NOT_THERE
     MaxReset    ASSIGN TASK_FAILED TASK_DONE REPLAY
-    Assigned    ASSIGN RESET REPLAY REMOVE DERIVE
+    Assigned    ASSIGN RESET REPLAY REMOVE DERIVE OUTPUTS_LOST OUTPUTS_FOUND
     Unused      TASK_DONE TASK_FAILED REPLAY RESET
     Problematic ASSIGN REPLAY TASK_DONE
     Moved       ASSIGN RESET REPLAY DERIVE REMOVE
@@ -128,6 +130,16 @@ def test_all_states_can_be_reached() -> None:
     assert unreachable(TRANSFORMATIONS, START) == set()
     assert unreachable(TASKS, TASK_START) == set()
     assert unreachable(INPUTS, INPUT_START) == {InputState.SHARED}, "side inputs begin so"
+
+
+def test_a_task_that_has_ended_moves_with_its_outputs_alone() -> None:
+    for state in TASK_FINAL - {TaskState.DONE}:
+        assert next_task(state, TaskEvent.OUTPUTS_FOUND) is TaskState.DONE
+        with pytest.raises(IllegalTransition):
+            next_task(state, TaskEvent.OUTPUTS_LOST)
+    assert next_task(TaskState.DONE, TaskEvent.OUTPUTS_LOST) is TaskState.FAILED
+    with pytest.raises(IllegalTransition):
+        next_task(TaskState.DONE, TaskEvent.OUTPUTS_FOUND)
 
 
 def test_whatever_is_not_cleaned_can_be() -> None:

@@ -96,21 +96,79 @@ SELECT t.task_id, t.job_id, j.state
     ON CONFLICT DO NOTHING;
 
 -- name: odd_inputs
-SELECT i.task_id, i.file_id, i.input_no, i.state, t.number, t.job_id, t.state
-  FROM input AS i LEFT JOIN task AS t ON t.task_id = i.task_id
+SELECT i.task_id, t.number, t.job_id, t.state,
+       (SELECT count(*) FROM file AS o WHERE o.job_id = t.job_id),
+       (SELECT count(*) FROM file AS o
+         WHERE o.job_id = t.job_id AND o.state IN ('Lost', 'Removed')),
+       i.file_id, i.input_no, i.state, true, false, i.errors, i.replays,
+       coalesce(f.state, 'Removed') NOT IN ('Lost', 'Removed')
+  FROM input AS i
+  LEFT JOIN task AS t ON t.task_id = i.task_id
+  LEFT JOIN file AS f ON f.file_id = i.file_id
  WHERE i.transformation_id = :transformation_id AND i.state = 'Assigned'
    AND coalesce(t.state, '') <> 'Created'
  ORDER BY i.file_id, i.input_no
  LIMIT :limit;
 
--- name: gone_outputs
-SELECT t.task_id, t.number, t.job_id, count(*), count(*) FILTER (WHERE f.state IN ('Lost', 'Removed'))
+-- name: odd_outputs
+-- A task that has failed of a file has not read it; a job of a task is known by the task.
+SELECT t.task_id, t.number, t.job_id, t.state, count(*),
+       count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')), count(*) FILTER (WHERE f.state = 'Lost'),
+       bool_or(EXISTS (SELECT 1 FROM task_input AS ti JOIN task AS r ON r.task_id = ti.task_id
+                   WHERE ti.file_id = f.file_id AND r.state IN ('Created', 'Done'))
+        OR EXISTS (SELECT 1 FROM job_input AS ji JOIN job AS j ON j.job_id = ji.job_id
+                    WHERE ji.file_id = f.file_id AND j.task_id IS NULL
+                      AND j.state NOT IN ('Failed', 'Killed')))
   FROM task AS t JOIN file AS f ON f.job_id = t.job_id
- WHERE t.transformation_id = :transformation_id AND t.state = 'Done' AND t.number > :after
- GROUP BY t.task_id, t.number, t.job_id
-HAVING count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')) > 0
+ WHERE t.transformation_id = :transformation_id AND t.state <> 'Created' AND t.number > :after
+ GROUP BY t.task_id, t.number, t.job_id, t.state
+HAVING CASE WHEN t.state = 'Done' THEN count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')) > 0
+            ELSE count(*) FILTER (WHERE f.state NOT IN ('Lost', 'Removed')) > 0 END
  ORDER BY t.number
  LIMIT :limit;
+
+-- name: inputs_of_odd
+SELECT ti.task_id, i.file_id, i.input_no, i.state, coalesce(i.task_id = ti.task_id, false),
+       coalesce(i.task_id <> ti.task_id AND o.state = 'Done', false), i.errors, i.replays,
+       coalesce(f.state, 'Removed') NOT IN ('Lost', 'Removed')
+  FROM json_array_elements_text(:tasks::json) AS w(value)
+  JOIN task_input AS ti ON ti.task_id = w.value::bigint
+  JOIN input AS i ON i.transformation_id = :transformation_id AND i.file_id = ti.file_id
+  LEFT JOIN task AS o ON o.task_id = i.task_id
+  LEFT JOIN file AS f ON f.file_id = i.file_id
+ WHERE i.state <> 'Shared'
+ ORDER BY ti.task_id, i.file_id, i.input_no;
+
+-- name: state_of_task
+SELECT state FROM task WHERE task_id = :task_id;
+
+-- name: outputs_are_read
+SELECT coalesce(bool_or(EXISTS (SELECT 1 FROM task_input AS ti JOIN task AS r ON r.task_id = ti.task_id
+                   WHERE ti.file_id = f.file_id AND r.state IN ('Created', 'Done'))
+        OR EXISTS (SELECT 1 FROM job_input AS ji JOIN job AS j ON j.job_id = ji.job_id
+                    WHERE ji.file_id = f.file_id AND j.task_id IS NULL
+                      AND j.state NOT IN ('Failed', 'Killed'))), false)
+  FROM task AS t JOIN file AS f ON f.job_id = t.job_id
+ WHERE t.task_id = :task_id;
+
+-- name: inputs_last_had
+SELECT i.file_id, i.input_no, i.state
+  FROM json_array_elements_text(:files::json) AS w(value)
+  JOIN input AS i ON i.transformation_id = :transformation_id
+                    AND i.file_id = w.value::bigint
+ WHERE i.task_id = :task_id;
+
+-- name: mend_task
+UPDATE task SET state = :state, reason = :reason WHERE task_id = :task_id;
+
+-- name: outputs_left
+SELECT c.community, s.scope, f.name
+  FROM task AS t
+  JOIN file AS f ON f.job_id = t.job_id
+  JOIN data_scope AS s ON s.scope_id = f.scope_id
+  JOIN data_community AS c ON c.community_id = f.community_id
+ WHERE t.task_id = :task_id AND f.state NOT IN ('Lost', 'Removed')
+ ORDER BY f.file_id;
 
 -- name: reports
 SELECT r.report_id, r.transformation_id, t.name, t.community, r.cycle, r.cause, r.at, r.title,
