@@ -18,6 +18,15 @@ class Refused(Exception):
         return STATUS[self.code]
 
 
+class Misdirected(Refused):
+    """Another process keeps the queue: nothing was done here. `leader`: its URL, if it is known."""
+
+    def __init__(self, leader: str = "") -> None:
+        where = f"at {leader}" if leader else "and which one is not known now"
+        super().__init__(Code.NOT_LEADER, f"another process keeps the queue, {where}")
+        self.leader = leader
+
+
 class BlobMismatch(Refused):
     """The bytes have another hash than the one that they were announced under."""
 

@@ -181,6 +181,8 @@ class Registered:
     broker: Optional[BrokerLogin] = None
     ca_pem: str = ""
     beat_s: float = 40.0  # H: how often to beat while nothing is held
+    # Where to say asks, reports and beats; blobs go where the pilot first went. None: all there.
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -502,3 +504,10 @@ class Problem:
     code: str  # one of proto.problems
     message: str
     field: str = ""
+
+
+@dataclass(frozen=True)
+class Misdirection(Problem):
+    """Body of a 421: another process keeps the queue. Repeat there, or where you first went."""
+
+    leader: str = ""  # its URL; empty: not known now

@@ -1,16 +1,17 @@
 """What a handler gives back: a whole answer, or one that is sent while it comes into being."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
-from pilotage.proto.messages import Problem
+from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.problems import Code
 
-from ..errors import Refused
+from ..errors import Misdirected, Refused
 
 JSON: Final = "application/json"
 SEND_S: Final = 60.0  # a client that takes nothing for this long is gone
@@ -59,12 +60,16 @@ def problem(why: Refused, *, allow: list[str] | None = None) -> Answer:
     headers: Headers = []
     if why.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if why.code is Code.UNAVAILABLE:
+        headers.append((b"retry-after", b"1"))
     if why.code is Code.NOT_LEADER:
         headers.append((b"connection", b"close"))  # the next try must reach another process
     if allow is not None:
         headers.append((b"allow", ", ".join(allow).encode()))
-    body = _encoder.encode(Problem(code=why.code.value, message=why.message, field=why.field))
-    return Answer(body, status=why.status, headers=headers)
+    told = Problem(code=why.code.value, message=why.message, field=why.field)
+    if isinstance(why, Misdirected):
+        told = Misdirection(**dataclasses.asdict(told), leader=why.leader)
+    return Answer(_encoder.encode(told), status=why.status, headers=headers)
 
 
 class _Gone(Exception):
@@ -91,7 +96,11 @@ class Streamed:
         idle: bytes = b"",
         idle_s: float | None = None,
         headers: Headers | None = None,
+        status: int = 200,
+        exactly: Headers | None = None,
     ) -> None:
+        """`exactly`: all headers of an answer that another process has given."""
+        self._status, self._exactly = status, exactly
         self._parts, self._stopping, self._media = parts, stopping, media
         self._length, self._idle, self._idle_s = length, idle, idle_s
         self._headers = headers or []
@@ -100,7 +109,9 @@ class Streamed:
         headers: Headers = [(b"content-type", self._media.encode()), *_ALWAYS, *self._headers]
         if self._length is not None:
             headers.append((b"content-length", str(self._length).encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if self._exactly is not None:
+            headers = self._exactly
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=_PARTS_MAX)
         try:
             async with asyncio.TaskGroup() as group:

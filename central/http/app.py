@@ -1,6 +1,7 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
+from ..auth.callers import Caller
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..errors import Refused
@@ -20,8 +22,11 @@ from ..services import Services
 from .answers import JSON, Answer, problem
 from .call import Call, Face, Handler
 from .direct import Exchange
+from .elsewhere import Elsewhere, NotHere
 from .guards import CALLER, ROUTE, guard
+from .here import HERE, LOGS
 from .hot import HotRoute
+from .jobs import LogQuery
 from .openapi import document
 from .route import Route
 from .routes import ROUTES, methods_of
@@ -29,12 +34,17 @@ from .routes import ROUTES, methods_of
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
 
+Recognise = Callable[[Caller], Awaitable[None]]
 AnyRequest = Request[Any, Any, Any]
 
 
 async def no_pilot_files() -> PilotFiles | None:
     """Have no pilot to give away."""
     return None
+
+
+async def nobody_new(caller: Caller) -> None:
+    """Know all who have jobs: nobody else stores any."""
 
 
 async def nothing_published() -> Published:
@@ -54,17 +64,25 @@ class Front:
         element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         spool_dir: Path | None = None,
         life: str = "r",
+        elsewhere: Elsewhere | None = None,
+        recognise: Recognise = nobody_new,
     ) -> None:
-        """`life` tells the requests of this process from those of the one before."""
+        """`life` tells the requests of this process from those of the one before.
+
+        `elsewhere` answers what is not in `HERE`; None: this process answers all. `recognise` is
+        told who calls, before they are answered.
+        """
         described = msgspec.json.encode(document(ROUTES, version=version))
         self.face = Face(services, pilot_files, element_issuer, described, spool_dir=spool_dir)
         self._ids = RequestIds(life)
-        self._hot = {
+        self._hot: dict[str, HotRoute | NotHere] = {
             route.path: HotRoute(services, route.action, route.takes, route.hot)
+            if elsewhere is None
+            else NotHere(elsewhere)
             for route in ROUTES
             if route.hot is not None and route.takes is not None
         }
-        self._rest = _litestar(self.face)
+        self._rest = _litestar(self.face, elsewhere, recognise)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -141,10 +159,12 @@ def _no_such_method(path: str, method: str) -> Answer:
     return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
 
-def _litestar(face: Face) -> Litestar:
+def _litestar(face: Face, elsewhere: Elsewhere | None, recognise: Recognise) -> Litestar:
     return Litestar(
         route_handlers=[
-            _handler(face, route, route.handler) for route in ROUTES if route.handler is not None
+            _handler(face, route, _answering(route, route.handler, elsewhere), recognise)
+            for route in ROUTES
+            if route.handler is not None
         ],
         exception_handlers={
             Refused: _refused,
@@ -158,9 +178,26 @@ def _litestar(face: Face) -> Litestar:
     )
 
 
-def _handler(face: Face, route: Route, handler: Handler) -> HTTPRouteHandler:
+def _answering(route: Route, handler: Handler, elsewhere: Elsewhere | None) -> Handler:
+    """Return what answers a route: its handler, or the process that leads."""
+    if elsewhere is None:
+        return handler
+    if (route.method, route.path) not in HERE:
+        return elsewhere.hand_on
+    if route.path == LOGS:
+        return partial(_kept_or_live, handler, elsewhere)
+    return handler
+
+
+async def _kept_or_live(handler: Handler, elsewhere: Elsewhere, call: Call) -> ASGIApp:
+    """What is kept of a stream is here; as it grows, it comes to the process that leads."""
+    return await (elsewhere.hand_on(call) if call.query(LogQuery).follow else handler(call))
+
+
+def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> ASGIApp:
         caller = request.scope["state"][CALLER]
+        await recognise(caller)
         return await handler(Call(face, request.scope, request.receive, caller))
 
     made = HTTPRouteHandler(

@@ -65,7 +65,7 @@ class Call:
 
     def __init__(self, face: Face, scope: Scope, receive: Receive, caller: Caller) -> None:
         self.face, self.services, self.caller = face, face.services, caller
-        self._scope, self._receive = scope, receive
+        self.scope, self.receive = scope, receive
 
     # -- who ------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Call:
 
     def path(self, name: str) -> str:
         """Return a variable part of the path."""
-        return str(self._scope["path_params"][name]).lstrip("/")
+        return str(self.scope["path_params"][name]).lstrip("/")
 
     def job_id(self) -> int:
         text = self.path("job_id")
@@ -103,14 +103,14 @@ class Call:
         return int(text)
 
     def header(self, name: bytes) -> str:
-        return header(self._scope["headers"], name)
+        return header(self.scope["headers"], name)
 
     def query(self, kind: type[Q]) -> Q:
         """Return the query as `kind`; an unknown word is refused by name, like in a body."""
-        return parse_query(self._scope["query_string"], kind)
+        return parse_query(self.scope["query_string"], kind)
 
     def body(self, size_max: int) -> Body:
-        return Body(self._receive, self._scope["headers"], size_max=size_max)
+        return Body(self.receive, self.scope["headers"], size_max=size_max)
 
     def media(self, *right: str) -> str:
         """Return which of the media types the body has; the first where none is named."""

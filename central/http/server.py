@@ -14,8 +14,9 @@ from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..services import Services
 from ..strangers import PART, Strangers
-from .app import Front, no_pilot_files, nothing_published
+from .app import Front, Recognise, no_pilot_files, nobody_new, nothing_published
 from .connection import LimitedConnection
+from .elsewhere import Elsewhere
 
 CONNECTIONS_MAX: Final = 20_000
 KEEP_ALIVE_S: Final = 120  # pilots say something every 40 s at least while they hold work
@@ -43,6 +44,8 @@ class HttpServer:
         stop_s: int = STOP_S,
         spool_dir: Path | None = None,
         life: str = "r",
+        elsewhere: Elsewhere | None = None,
+        recognise: Recognise = nobody_new,
     ) -> None:
         """`strangers_max` is of one address, without a good token; 0: a part of all."""
         strangers = Strangers(strangers_max or max(1, connections_max // PART))
@@ -53,6 +56,8 @@ class HttpServer:
             element_issuer=element_issuer,
             spool_dir=spool_dir,
             life=life,
+            elsewhere=elsewhere,
+            recognise=recognise,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -1,0 +1,129 @@
+"""Requests that another process answers: handed on to the one that leads, its answer handed back.
+
+Pilots' work is not handed on: they are told where to go, and the connection is closed, so that
+whatever stands in front of several processes brings the next one elsewhere.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, cast
+
+import httpx
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from pilotage.proto.problems import Code
+
+from ..errors import Misdirected, Refused
+from .answers import Headers, Streamed, problem
+from .body import LARGE_MAX, Body, header
+from .call import Call
+from .direct import Exchange
+
+CONNECT_S: Final = 2.0
+SILENT_S: Final = 90.0  # of an answer; streams of events say something every few seconds
+CONNECTIONS_MAX: Final = 500
+MARK: Final = "pilotage-handed-on"  # a header: what has it is not handed on again
+_HERS: Final = frozenset(  # of one connection, or made anew for the next
+    {
+        b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te",
+        b"trailer", b"host", b"expect", b"date", b"server", b"accept-encoding", b"x-request-id",
+    }
+)  # fmt: skip
+
+Url = Callable[[], str | None]  # of the process that leads; None: nobody does
+
+
+class Elsewhere:
+    """The process that leads, as the others speak with it."""
+
+    def __init__(self, url: Url, *, verify: Any = True, transport: Any = None) -> None:
+        """`verify`: as httpx has it; `transport`: for tests."""
+        self._url = url
+        self._client = httpx.AsyncClient(
+            verify=verify,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def misdirected(self) -> Misdirected:
+        """Return what a pilot hears that has come to the wrong process."""
+        return Misdirected(self._url() or "")
+
+    async def hand_on(self, call: Call) -> ASGIApp:
+        """Return what the leader answers. Raises Refused: UNAVAILABLE."""
+        url = self._url()
+        if url is None:
+            raise Refused(Code.UNAVAILABLE, "no process keeps the queue now: repeat in a while")
+        scope = cast(HTTPScope, call.scope)
+        headers = scope["headers"]
+        if header(headers, MARK.encode()):
+            raise Refused(Code.UNAVAILABLE, "this process keeps the queue no more: repeat")
+        body = Body(call.receive, headers, size_max=LARGE_MAX)
+        has_body = scope["method"] not in ("GET", "HEAD", "DELETE")
+        query = scope["query_string"].decode("latin-1")
+        path = scope["raw_path"].decode("latin-1")
+        request = self._client.build_request(
+            scope["method"],
+            f"{url.rstrip('/')}{path}{'?' + query if query else ''}",
+            headers=[*_handed(headers), (MARK.encode(), b"1"), (b"accept-encoding", b"identity")],
+            content=body.parts() if has_body else None,
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.HTTPError as why:
+            said = f"the process that keeps the queue does not answer: {type(why).__name__}"
+            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
+        if response.status_code == 421:
+            await response.aclose()
+            raise Refused(Code.UNAVAILABLE, "the process that kept the queue does no more: repeat")
+        return _HandedBack(response, call)
+
+
+class _HandedBack:
+    """The leader's answer, part by part."""
+
+    def __init__(self, response: httpx.Response, call: Call) -> None:
+        self._response, self._call = response, call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = self._response
+        try:
+            streamed = Streamed(
+                _parts(response),
+                stopping=self._call.face.stopping,
+                media="",
+                status=response.status_code,
+                exactly=_handed(response.headers.raw),
+            )
+            await streamed(scope, receive, send)
+        finally:
+            await response.aclose()
+
+
+async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
+    async for part in response.aiter_raw():
+        yield part
+
+
+def _handed(headers: Any) -> Headers:
+    return [(name, value) for name, value in headers if name.lower() not in _HERS]
+
+
+class NotHere:
+    """A hot route of a process that does not keep the queue."""
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        self._elsewhere = elsewhere
+
+    async def exchange(self, exchange: Exchange) -> bytes:
+        """Refuse. Raises Misdirected."""
+        raise self._elsewhere.misdirected()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of ASGI."""
+        await problem(self._elsewhere.misdirected())(scope, receive, send)
