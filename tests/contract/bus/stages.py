@@ -154,12 +154,22 @@ class SocketClient:
         self._client = client
 
     async def subscribe(self, topic_filter: str) -> bool:
-        (code,) = await self._client.subscribe(topic_filter)
+        try:
+            (code,) = await self._client.subscribe(topic_filter)
+        except aiomqtt.MqttError:
+            raise TurnedAway from None
         return code < 128 if isinstance(code, int) else not code.is_failure
 
     async def publish(self, topic: str, payload: bytes) -> None:
         try:
             await self._client.publish(topic, payload)
+        except aiomqtt.MqttError:
+            raise TurnedAway from None
+
+    async def keep(self, topic: str, payload: bytes) -> None:
+        """Ask the broker to give a message to all who come later."""
+        try:
+            await self._client.publish(topic, payload, retain=True)
         except aiomqtt.MqttError:
             raise TurnedAway from None
 
