@@ -62,6 +62,13 @@ class Http(Protocol):
         """
         ...
 
+    def go_to(self, url: str) -> bool:
+        """Say messages there from now on, but those aside; empty: where they went at first.
+
+        False where that is no address to trust: nothing has changed.
+        """
+        ...
+
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
         """PUT a file, or bytes that are at hand. Raises NoReply."""
         ...

@@ -148,42 +148,72 @@ class _Connection:
         self._thread.shutdown(wait=False)
 
 
+class _Place:
+    """Where a central is."""
+
+    def __init__(self, url: str, ca_file: Optional[Path], *, plain_http: bool) -> None:
+        """Raises BadUrl, InsecureUrl."""
+        try:
+            parts = urllib.parse.urlsplit(url)
+            host, self._port = parts.hostname, parts.port
+        except ValueError:
+            raise BadUrl(url) from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise BadUrl(url)
+        if parts.scheme == "http" and not plain_http and not _is_loopback(host):
+            raise InsecureUrl(url)
+        self.prefix, self._host = parts.path.rstrip("/"), host
+        self._tls: Optional[ssl.SSLContext] = None
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def connection(self, timeout_s: float) -> _Plain:
+        if self._tls is None:
+            return _Plain(self._host, self._port, timeout=timeout_s, blocksize=BLOCK_BYTES)
+        return _Secure(
+            self._host, self._port, timeout=timeout_s, context=self._tls, blocksize=BLOCK_BYTES
+        )
+
+
 class Api:
     """Driver of ports.Http."""
 
     def __init__(
         self, url: str, *, ca_file: Optional[Path] = None, plain_http: bool = False
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadUrl(url)
-        if parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname):
-            raise InsecureUrl(url)
-        self._prefix = parts.path.rstrip("/")
-        self._host, self._port = parts.hostname, parts.port
-        self._tls: Optional[ssl.SSLContext] = None
-        if parts.scheme == "https":
-            self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._messages = _Connection(self._connection, "messages")
-        self._blobs = _Connection(self._connection, "blobs")
+        self._ca_file, self._plain_http = ca_file, plain_http
+        self._home = self._place = self._placed(url)
+        self._messages = _Connection(self._home.connection, "messages")
+        self._blobs = _Connection(self._home.connection, "blobs")
+
+    def _placed(self, url: str) -> _Place:
+        return _Place(url, self._ca_file, plain_http=self._plain_http)
+
+    def go_to(self, url: str) -> bool:
+        try:
+            place = self._placed(url) if url else self._home
+        except (BadUrl, InsecureUrl):
+            return False
+        left, self._place = self._messages, place
+        self._messages = _Connection(place.connection, "messages")
+        left.shut()
+        return True
 
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
     ) -> HttpReply:
         headers = {**_headers(token), "Content-Type": "application/json"}
-        by = self._blobs if aside else self._messages
+        by, at = (self._blobs, self._home) if aside else (self._messages, self._place)
         return await by.run(
-            lambda: by.exchange(
-                "POST", self._prefix + path, headers, lambda: body, timeout_s, _whole
-            )
+            lambda: by.exchange("POST", at.prefix + path, headers, lambda: body, timeout_s, _whole)
         )
 
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
         headers = {**_headers(token), "Content-Type": "application/octet-stream"}
         return await self._blobs.run(
             lambda: self._blobs.exchange(
-                "PUT", self._prefix + path, headers, lambda: content, BLOB_TIMEOUT_S, _whole
+                "PUT", self._home.prefix + path, headers, lambda: content, BLOB_TIMEOUT_S, _whole
             )
         )
 
@@ -192,7 +222,7 @@ class Api:
         return await self._blobs.run(
             lambda: self._blobs.exchange(
                 "GET",
-                self._prefix + path,
+                self._home.prefix + path,
                 headers,
                 lambda: b"",
                 BLOB_TIMEOUT_S,
@@ -204,13 +234,6 @@ class Api:
         """End both connections."""
         self._messages.shut()
         self._blobs.shut()
-
-    def _connection(self, timeout_s: float) -> _Plain:
-        if self._tls is None:
-            return _Plain(self._host, self._port, timeout=timeout_s, blocksize=BLOCK_BYTES)
-        return _Secure(
-            self._host, self._port, timeout=timeout_s, context=self._tls, blocksize=BLOCK_BYTES
-        )
 
 
 def _headers(token: str) -> dict[str, str]:

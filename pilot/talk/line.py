@@ -7,6 +7,7 @@ from pilotage.proto.messages import (
     BeatAnswer,
     Hello,
     LogChunk,
+    Misdirection,
     PilotLog,
     PilotLogKept,
     Problem,
@@ -26,6 +27,7 @@ from ..ports import Clock, Http, HttpReply, NoReply, Randomness
 T = TypeVar("T")
 
 TIMEOUT_S = 20.0  # for what is not urgent
+MISDIRECTED = 421
 RETRIED = frozenset({0, 408, 421, 429})  # and every 5xx
 
 
@@ -44,6 +46,7 @@ class Line:
         self._http, self._clock, self._random, self._log = http, clock, random, log
         self._pilot, self._renewal_secret = "", ""
         self.token, self.expires_in_s = "", 0.0
+        self._leader = ""  # where messages go instead of where we first went
         self.last_refusal: Optional[Refusal] = None  # of what is said until it is answered
 
     async def register(self, message: Register) -> Registered:
@@ -81,6 +84,8 @@ class Line:
 
     def _known(self, registered: Registered) -> Registered:
         self._pilot, self._renewal_secret = registered.pilot, registered.renewal_secret
+        if registered.urls:
+            self._go_to(registered.urls[0])
         self._take(TokenReply(registered.token, registered.expires_in_s))
         return registered
 
@@ -117,14 +122,30 @@ class Line:
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
             await self._clock.sleep(wait_s)
 
+    def _go_to(self, leader: str) -> bool:
+        """Say messages to another process from now on; empty: where we first went."""
+        if leader == self._leader or not self._http.go_to(leader):
+            return False
+        self._leader = leader
+        self._log("goes_to", {"leader": leader})
+        return True
+
     async def _post(
         self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
     ) -> Union[T, Refusal]:
+        went_to = self._leader
         try:
             reply = await self._http.post(
                 path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
             )
+            if reply.status == MISDIRECTED and not aside and self._go_to(_leader_in(reply)):
+                went_to = self._leader
+                reply = await self._http.post(
+                    path, encode(message), token=self.token, timeout_s=timeout_s
+                )
         except NoReply as why:
+            if went_to and went_to == self._leader and not aside:
+                self._go_to("")  # whoever answers there knows who leads now
             return Refusal(0, "no_reply", str(why))
         if not 200 <= reply.status < 300:
             return refusal(reply)
@@ -132,6 +153,14 @@ class Line:
             return decode(kind, reply.body)
         except BadMessage as why:
             return Refusal(0, "bad_message", str(why))
+
+
+def _leader_in(reply: HttpReply) -> str:
+    """Return where a process that does not lead sends us; empty: it does not know."""
+    try:
+        return decode(Misdirection, reply.body).leader
+    except BadMessage:
+        return ""
 
 
 def refusal(reply: HttpReply) -> Refusal:

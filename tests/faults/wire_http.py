@@ -25,6 +25,9 @@ class WireHttp:
     ) -> HttpReply:
         return await self.request("POST", path, body, token=token, timeout_s=timeout_s)
 
+    def go_to(self, url: str) -> bool:
+        return False  # there is one central, wherever it is
+
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
         assert isinstance(content, bytes), "these pilots have no files"
         return await self.request(

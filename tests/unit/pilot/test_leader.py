@@ -1,0 +1,136 @@
+"""Which process of a central a pilot speaks to: the one that leads, found by whoever answers."""
+
+import asyncio
+from pathlib import Path
+
+from pilotage.pilot.mind.pace import Refusal
+from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
+from pilotage.pilot.talk.api import Api
+from pilotage.pilot.talk.line import Line
+from pilotage.proto.messages import (
+    Beat,
+    BeatAnswer,
+    Misdirection,
+    Register,
+    Registered,
+)
+from pilotage.proto.wire import encode
+from tests.fake_pilot import FakeRandomness
+
+HOME, ONE, TWO = "https://home", "https://one", "https://two"
+BEAT = Beat(gen="g", session=1, n=1)
+KNOWN = Registered("p", "ctao", "PIC", "local", "g", 1, "token", 60.0, "renew", urls=(ONE, HOME))
+
+
+class Processes:
+    """Several processes of a central: who leads answers, others send there, the dead are mute."""
+
+    def __init__(self, leader: str) -> None:
+        self.leader, self.told = leader, leader
+        self.dead: set[str] = set()
+        self.at = HOME
+        self.asked: list[str] = []
+
+    def go_to(self, url: str) -> bool:
+        if url.startswith("http://"):
+            return False
+        self.at = url or HOME
+        return True
+
+    async def post(
+        self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
+    ) -> HttpReply:
+        self.asked.append(self.at)
+        if self.at in self.dead:
+            raise NoReply("gone")
+        if path == "/v1/pilots/register":
+            return HttpReply(200, encode(KNOWN))
+        if self.at != self.leader:
+            return HttpReply(421, encode(Misdirection("not_leader", "not I", leader=self.told)))
+        return HttpReply(200, encode(BeatAnswer(n=1, term=1)))
+
+    async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
+        raise NotImplementedError
+
+    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+        raise NotImplementedError
+
+
+class Clock:
+    """No time passes."""
+
+    def now(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+def a_line(processes: Processes) -> Line:
+    return Line(processes, Clock(), FakeRandomness(1), lambda event, facts: None)
+
+
+async def test_what_register_says_is_where_the_rest_is_said() -> None:
+    processes = Processes(ONE)
+    line = a_line(processes)
+    await line.register(Register("secret", "nonce"))
+    answer = await line.beat(BEAT, 5.0)
+
+    assert isinstance(answer, BeatAnswer)
+    assert processes.asked == [HOME, ONE]
+
+
+async def test_a_process_that_does_not_lead_says_who_does_and_the_same_is_said_there_at_once() -> (
+    None
+):
+    processes = Processes(TWO)
+    line = a_line(processes)
+    answers = [await line.beat(BEAT, 5.0) for _ in range(2)]
+
+    assert all(isinstance(one, BeatAnswer) for one in answers)
+    assert processes.asked == [HOME, TWO, TWO]
+
+
+async def test_where_the_leader_is_gone_the_next_is_found_from_where_it_first_went() -> None:
+    processes = Processes(ONE)
+    line = a_line(processes)
+    await line.beat(BEAT, 5.0)
+    processes.dead.add(ONE)
+    lost = await line.beat(BEAT, 5.0)
+    still_named = await line.beat(BEAT, 5.0)  # the others have not noticed yet
+    processes.leader = processes.told = TWO
+    found = await line.beat(BEAT, 5.0)
+
+    assert isinstance(lost, Refusal) and lost.status == 0
+    assert isinstance(still_named, Refusal) and still_named.status == 0
+    assert isinstance(found, BeatAnswer)
+    assert processes.asked == [HOME, ONE, ONE, HOME, ONE, HOME, TWO]
+
+
+async def test_nobody_leads_is_said_as_it_is_and_asked_again_later() -> None:
+    processes = Processes(ONE)
+    processes.told = ""
+    line = a_line(processes)
+    answer = await line.beat(BEAT, 5.0)
+
+    assert isinstance(answer, Refusal) and answer.status == 421
+    assert processes.asked == [HOME]
+
+
+def test_it_goes_nowhere_that_is_no_address_or_not_safe() -> None:
+    api = Api("https://central.example:8443")
+    try:
+        gone = {
+            url: api.go_to(url)
+            for url in ("http://other.example", "ftp://x", "nothing", "https://[", "https://ok:1")
+        }
+    finally:
+        api.close()
+
+    assert gone == {
+        "http://other.example": False,
+        "ftp://x": False,
+        "nothing": False,
+        "https://[": False,
+        "https://ok:1": True,
+    }
