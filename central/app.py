@@ -75,9 +75,10 @@ from .jobs.submit import Submissions
 from .jobs.tally import Tally
 from .jobs.wall import Wall
 from .jobs.watch import Watch
+from .leading import ALONE
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
-from .ports import Blobs, Bus, Clock, Randomness
+from .ports import Blobs, Bus, Clock, Leadership, Randomness
 from .productions.joined import Productions, productions
 from .productions.watching import Watching
 from .services import Services
@@ -87,7 +88,6 @@ from .store.protocol import Store
 from .transformations.engine import Engine
 from .transformations.joined import Transformations, transformations
 
-TERM = 1  # one leader on SQLite: whoever holds the data directory's lock
 STOP_S = 5.0  # what is still written at the end may take so long
 
 
@@ -104,6 +104,7 @@ class World:
     readings: Readings = no_readings  # what the metrics say of the machine
     storages: Storages = field(default_factory=Storages)  # where data of jobs lie
     mailer: Mailer | None = None  # who mails reports of failover; None: nobody
+    leadership: Leadership = ALONE  # whether it may answer pilots
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,7 @@ def _productions(
         owners=memory.owners,
         act=control.act,
         check_rules=rules_for,
+        storages=world.storages,
         version=__version__,
         clock=world.clock,
         log=world.log,
@@ -496,7 +498,7 @@ def _dispatch(
         asks=asks,
         beats=beats,
         clock=clock,
-        term=TERM,
+        leadership=world.leadership,
         turn_s=times.turn,
     )
 
@@ -562,7 +564,7 @@ def _metrics(
         health=health,
         readings=world.readings,
         credentials=elements.credentials_left_s,
-        term=TERM,
+        term=world.leadership.term,
     )
 
 
@@ -572,7 +574,7 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
     owners = Owners(world.store, settings.token.issuer)
     matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
     return Memory(
-        queue=Queue(matcher, pilots, downlink, world.clock, term=TERM),
+        queue=Queue(matcher, pilots, downlink, world.clock, term=world.leadership.term),
         leases=leases,
         pilots=pilots,
         owners=owners,

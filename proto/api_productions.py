@@ -37,7 +37,7 @@ class NewProduction(_In, frozen=True):
     Either `workflow` is given, or `rerun_of`: then the definition of that production runs anew,
     with all of its files and as many tasks as its steps were extended to, under another name. The
     same definition again under the same name gives the same production; another one under its name
-    is refused.
+    is refused, and so is one with other rules, another title or priority, where they are given.
     """
 
     workflow: Workflow | None = None
@@ -156,6 +156,7 @@ class ProductionDetail(_Out, frozen=True):
     version: str  # of pilotage, when it was added
     did: list[str] = []  # by the action that this answers, in words
     sealed: bool = False
+    was_there: bool = False  # the submission that this answers has added nothing
 
 
 class ProductionPage(_Out, frozen=True):

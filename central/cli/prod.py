@@ -86,10 +86,11 @@ def submit(
     are for such runs.
 
     With --jobs each step that takes nothing of another one becomes ordinary jobs, and nothing
-    follows of their files: to try a step.
+    follows of their files: to try a step. With --dry-run it is said how many that would be.
     """
-    if local + dry_run + jobs > 1:
-        raise UsageError("say one of --local, --dry-run and --jobs")
+    if local and (dry_run or jobs):
+        which = "--dry-run, which counts what it would be anywhere," if dry_run else "--jobs"
+        raise UsageError(f"say one of --local and {which} not both")
     if not (local or dry_run) and (inputs or folder or cores or resume):
         raise UsageError("--inputs, --folder, --cores and --resume are for runs with --local")
     if (local or jobs) and (name or rules or priority is not None or no_start):
@@ -98,7 +99,7 @@ def submit(
     if jobs:
         from .prod_jobs import submit_jobs
 
-        return submit_jobs(FromFile(written), common)
+        return submit_jobs(FromFile(written), common, dry_run=dry_run)
     flow = FromFile(written, read_rules_for(written, rules))
     if local or (dry_run and inputs is not None):
         catalogue = catalogue_in(inputs)
@@ -121,13 +122,13 @@ def submit(
             print_json(made)
             return Exit.OK
         view = made.view
-        if flow.rules and made.rules != flow.rules and not made.sealed:
-            note(f"{view.name} was there, and keeps the rules that it was submitted with")
+        there = " was there already, and" if made.was_there else ""
         print_line(
-            f"production {view.id}: {view.name} is {state_in_words(view)}, "
+            f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
             f"{steps_in_words(len(view.steps))}"
         )
-        print_line(f"next: {next_command(view)}")
+        if next_command(view):
+            print_line(f"next: {next_command(view)}")
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

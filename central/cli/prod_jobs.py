@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 FILES_MAX: Final = 10_000  # of one input
 
 
-def submit_jobs(flow: FromFile, common: Common) -> int:
-    """Submit the jobs of all steps that can be alone; raise UsageError where none can."""
+def submit_jobs(flow: FromFile, common: Common, *, dry_run: bool) -> int:
+    """Submit the jobs of all steps that can be alone; raise UsageError where none can.
+
+    With `dry_run` nothing travels but what is asked of the catalogue.
+    """
     from ..workflows.to_transformations import to_transformations
 
     workflow = flow.production().workflow
@@ -35,14 +38,19 @@ def submit_jobs(flow: FromFile, common: Common) -> int:
         raise UsageError("each of the steps takes files of another one: none can run alone")
 
     async def work(client: "AsyncClient") -> int:
-        made: dict[str, int] = {}
+        made: dict[str, int] = {}  # submissions, or with `dry_run` how many jobs they would have
         for name, doc in alone.items():
             files = [flow.folder / path for path in workflow.steps[name].files]
-            inputs = tuple(await client.upload(files)) if files else ()
+            inputs = tuple(await client.upload(files)) if files and not dry_run else ()
             job = msgspec.structs.replace(doc.job, inputs=inputs)
             jobs = await _jobs(client, msgspec.structs.replace(doc, job=job))
             if not jobs:
                 note(f"step {name}: no file of the catalogue is what it asks for")
+                continue
+            if dry_run:
+                made[name] = len(jobs)
+                if not common.json:
+                    print_line(f"step {name}: {jobs_in_words(len(jobs))}, not submitted")
                 continue
             handle = await client.submit(jobs, name=doc.name[:128])
             made[name] = handle.id
@@ -50,9 +58,10 @@ def submit_jobs(flow: FromFile, common: Common) -> int:
                 print_line(f"step {name}: {jobs_in_words(len(jobs))}, submission {handle.id}")
         left = [name for name in documents if name not in alone]
         if common.json:
-            print_json({"submissions": made, "left": left})
+            print_json({"jobs" if dry_run else "submissions": made, "left": left})
         elif left:
-            note(f"not submitted, as they take files of others: {', '.join(left)}")
+            what = "would be" if dry_run else "were"
+            note(f"{', '.join(left)} {what} left out: they take files of others")
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)

@@ -18,6 +18,7 @@ from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import number, print_json, print_line, print_table
+from .prod_files import steps_in_words
 from .prod_words import (
     aside,
     how_far,
@@ -156,6 +157,7 @@ def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> 
         svg.write_text(draw.as_svg(workflow, nodes), encoding="utf-8")
     except OSError as why:
         raise UsageError(f"{svg}: {why.strerror or why}") from None
+    print_line(f"{svg}: the graph of {steps_in_words(len(workflow.steps))}, as SVG")
 
 
 # -- waiting ------------------------------------------------------------------------------------

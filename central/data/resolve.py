@@ -75,7 +75,7 @@ class Resolving:
         if any(one.metadata for one in job.data.outputs):
             await self._check_metadata(job.data, at)
         outputs = [
-            self._outputs(one.storages, f"{at}.outputs[{i}]")
+            outputs_to(self._book, one.storages, f"{at}.outputs[{i}].storages")
             for i, one in enumerate(job.data.outputs)
         ]
         own = job.data.inputs[: len(job.data.inputs) - len(given)]
@@ -204,20 +204,6 @@ class Resolving:
 
     # -- outputs, sites -------------------------------------------------------------------------
 
-    def _outputs(self, names: Sequence[str], where: str) -> list[str]:
-        field = f"{where}.storages"
-        known = self._book.storages
-        shown = ", ".join(sorted(known)) or "none"
-        for name in names:
-            if name not in known:
-                raise _refused(field, f"there is no storage {name!r}, only {shown}")
-            if not known[name].writable:
-                raise _refused(field, f"nothing is written to {name!r}")
-        found = writable(self._book, names)
-        if not found:
-            raise _refused(field, f"name one: no storage is a default one (there are: {shown})")
-        return found
-
     def _steered(self, job: Job, steering: Steering, files: Sequence[FileRow], where: str) -> Job:
         assert job.data is not None
         preference = job.preference
@@ -249,6 +235,25 @@ def _at(need: Need, sites: frozenset[str]) -> Need | None:
     if not allowed:
         return None
     return msgspec.structs.replace(need, sites=tuple(sorted(allowed)), banned_sites=())
+
+
+def outputs_to(book: StorageBook, names: Sequence[str], field: str) -> list[str]:
+    """Return the storages of an output that names these. Raises Refused where there are none."""
+    known = book.storages
+    shown = ", ".join(sorted(known)) or "none"
+    for name in names:
+        if name not in known:
+            raise _refused(field, f"there is no storage {name!r}, only {shown}")
+        if not known[name].writable:
+            raise _refused(field, f"nothing is written to {name!r}")
+    found = writable(book, names)
+    if not found:
+        why = (
+            f"name one, or let an operator say `default: true` in the file of a storage: none is "
+            f"a default one (there are: {shown})"
+        )
+        raise _refused(field, why)
+    return found
 
 
 def path_of(name: str, to: str) -> str:

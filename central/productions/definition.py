@@ -15,6 +15,8 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.wording import short
 from pilotage.proto.workflow import Workflow
 
+from ..data.resolve import outputs_to
+from ..data.storages import StorageBook
 from ..errors import Refused
 from ..store.productions import STEPS_MAX
 from ..transformations.resolving import Parent, check_document, resolved
@@ -39,6 +41,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     written: Written = Written()
     version: str = ""  # of pilotage
+    priority: int | None = None  # that it was submitted with
 
 
 class Laid(NamedTuple):
@@ -99,6 +102,18 @@ def check_definition(definition: Definition) -> None:
         if path not in named:
             why = f"files: no step names {short(path)!r}"
             raise Refused(Code.INVALID, why, field="files")
+
+
+def check_outputs(workflow: Workflow, book: StorageBook) -> None:
+    """Raise Refused where files of a step would have no storage: it could make no task."""
+    for name, step in workflow.steps.items():
+        for port, out in step.outputs.items():
+            if not out.value and not any("{" in one for one in out.storages):
+                field = f"workflow.steps.{name}.outputs.{port}.storages"
+                try:
+                    outputs_to(book, out.storages, f"outputs.{port}.storages")
+                except Refused as why:
+                    raise Refused(why.code, f"step {name}: {why.message}", field=field) from None
 
 
 def documents(definition: Definition, name: str) -> dict[str, Transformation]:

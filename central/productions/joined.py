@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..data.storages import Storages
 from ..jobs.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
@@ -30,6 +31,7 @@ def productions(
     owners: Owners,
     act: Act,
     check_rules: CheckRules,
+    storages: Storages,
     version: str,
     clock: Clock,
     log: Log,
@@ -54,6 +56,7 @@ def productions(
         views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock),
         steering=Steering(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
+        storages=storages,
         waits=made.service.why_waits,
         touch=made.engine.touch,
         nudge=watching.nudge,

@@ -30,6 +30,7 @@ from pilotage.proto.workflow import StepName, Workflow
 
 from ..auth.callers import User
 from ..auth.policy import Action
+from ..data.storages import Storages
 from ..errors import Refused
 from ..jobs.checking import community_of, group_of
 from ..jobs.scope import Owners, scope
@@ -49,6 +50,7 @@ from .definition import (
     Details,
     Laid,
     check_definition,
+    check_outputs,
     details_of,
     documents,
     laid,
@@ -58,7 +60,9 @@ from .definition import (
 )
 from .failed import failures_of
 from .known import Knowledge
+from .names import check_names
 from .preview import preview
+from .same import check_same
 from .sealing import sealed
 from .steering import Steering
 from .views import FOR_A_PERSON, Views
@@ -83,6 +87,7 @@ class ProductionService:
         views: Views,
         steering: Steering,
         check_rules: CheckRules,
+        storages: Storages,
         waits: Waits,
         touch: Callable[[int], None],
         nudge: Callable[[int], None],
@@ -97,6 +102,7 @@ class ProductionService:
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._knowledge, self._views, self._steering = knowledge, views, steering
+        self._storages = storages
         self._check_rules, self._waits = check_rules, waits
         self._touch, self._nudge = touch, nudge
         self._version, self._clock, self._log = version, clock, log
@@ -119,11 +125,6 @@ class ProductionService:
         workflow = definition.workflow
         await aside(workflow, partial(lay, first_id=1))  # before ids are taken for it
         blob, sha256 = await aside(workflow, partial(packed, definition))
-        if body.dry_run:
-            await self._check_names(community, name, sha256, docs)
-            return await preview(
-                self._catalogue, community, definition, docs, name=name, sha256=sha256
-            )
         owner = await self._owners.get(community, caller)
         at = self._clock.wall()
         new = stored.NewProduction(
@@ -139,6 +140,7 @@ class ProductionService:
                 Details(
                     written=before.details.written if before else body.written,
                     version=self._version,
+                    priority=body.priority,
                 )
             ),
             rules=rules,
@@ -148,11 +150,28 @@ class ProductionService:
             rerun_of=before.row.production_id if before else None,
             at=at,
         )  # fmt: skip
+        says = frozenset(one for one in ("title", "rules") if getattr(body, one))
+        if body.priority is not None:
+            says |= {"priority"}
+        known = await self._store.production_named(community, name)
+        if known is not None:
+            await self._check_same(known, new, says)
+        else:
+            check_outputs(workflow, self._storages.book)
+            await check_names(self._catalogue, community, group, workflow, docs)
+        if body.dry_run:
+            await self._check_free_names(community, known, docs)
+            return await preview(
+                self._catalogue, community, definition, docs, name=name, sha256=sha256
+            )
         first = await self._store.reserve_transformations(len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
         steps = await aside(workflow, partial(lay, first_id=first))
         row = await self._store_all(new, steps, wanted)
-        await self._begin(row)
+        await self._check_same(row, new, says)
+        if not await self._begin(row, first):
+            did = ["it was there already: nothing was added"]
+            return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
         self._told(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
 
@@ -205,27 +224,34 @@ class ProductionService:
             for one in steps
         ]
         try:
-            row = await self._store.add_production(new, rows)
+            return await self._store.add_production(new, rows)
         except NameTaken as why:
             raise _clash(why.step, why.name, why.transformation_id) from None
-        if (row.sha256, row.group, row.owner_id) != (new.sha256, new.group, new.owner_id):
-            raise _taken(row)
-        return row
 
-    async def _begin(self, row: ProductionRow) -> None:
-        """Let the engine and the watch know of a production that was stored."""
-        for one in await self._steering.steps(row):
-            self._touch(one.row.transformation_id)
+    async def _begin(self, row: ProductionRow, first: int) -> bool:
+        """Let the engine and the watch know of a production that is stored.
+
+        Return whether it was stored now: its transformations have the ids from `first` on.
+        """
+        ids = [one.row.transformation_id for one in await self._steering.steps(row)]
+        for one in ids:
+            self._touch(one)
         self._nudge(row.production_id)
+        return first in ids
 
-    async def _check_names(
-        self, community: str, name: str, sha256: str, docs: Mapping[str, Transformation]
+    async def _check_same(
+        self, row: ProductionRow, new: stored.NewProduction, says: frozenset[str]
     ) -> None:
-        """Raise Refused where a name is another one's."""
-        known = await self._store.production_named(community, name)
+        """Raise Refused where the one of a name is another one."""
+        texts = await self._store.production_texts(row.production_id)
+        assert texts is not None
+        check_same(row, texts, new, says=says)
+
+    async def _check_free_names(
+        self, community: str, known: ProductionRow | None, docs: Mapping[str, Transformation]
+    ) -> None:
+        """Raise Refused where the name of a step is another one's."""
         if known is not None:
-            if known.sha256 != sha256:
-                raise _taken(known)
             return
         for step, doc in docs.items():
             other = await self._store.transformation_named(community, doc.name)
@@ -446,16 +472,6 @@ def _extended(docs: Mapping[str, Transformation], wanted: Mapping[str, int]) -> 
         for step, doc in docs.items()
         if wanted.get(step, doc.tasks) != doc.tasks
     ]
-
-
-def _taken(row: ProductionRow) -> Refused:
-    return Refused(
-        Code.KEY_REUSED,
-        f"name: {row.name!r} is the name of production {row.production_id}, which is another one: "
-        "take another name (`prod submit --name`) also for what was corrected, or archive or clean "
-        "that one",
-        field="name",
-    )
 
 
 def _clash(step: str, name: str, transformation_id: int) -> Refused:

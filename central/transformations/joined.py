@@ -72,6 +72,7 @@ def transformations(
         owners=memory.owners,
         engine=engine,
         steering=steering,
+        storages=storages,
         clock=clock,
         log=log,
     )

@@ -34,6 +34,8 @@ from pilotage.proto.wording import short
 
 from ..auth.callers import User
 from ..auth.policy import Action
+from ..data.resolve import outputs_to
+from ..data.storages import Storages
 from ..errors import Refused
 from ..jobs.checking import community_of, group_of
 from ..jobs.scope import Owners, scope
@@ -79,9 +81,11 @@ class TransformationService:
         owners: Owners,
         engine: Engine,
         steering: Steering,
+        storages: Storages,
         clock: Clock,
         log: Log,
     ) -> None:
+        self._storages = storages
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._engine, self._steering = engine, steering
         self._clock, self._log = clock, log
@@ -98,6 +102,9 @@ class TransformationService:
         doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
         check_document(doc, group, keys)
+        for i, out in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
+            field = f"document.job.data.outputs[{i}].storages"
+            outputs_to(self._storages.book, out.storages, field)
         parent = None
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)

@@ -125,7 +125,8 @@ def test_rules_for_a_submission_are_checked_before_anything_travels(
 
 # the command line, and what is said
 MISUSED = {
-    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say one of --local, --dry-run and"),
+    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say one of --local and --dry-run,"),
+    "jobs here": (["submit", "demo.yaml", "--local", "--jobs"], "say one of --local and --jobs"),
     "of a run here": (["submit", "demo.yaml", "--resume"], "are for runs with --local"),
     "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "are for productions"),
     "rules here": (["submit", "demo.yaml", "--local", "--rules", "x"], "are for productions"),
@@ -171,6 +172,7 @@ def test_the_graph_is_drawn(flow: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(["prod", "graph", "demo.yaml"]) == 0
     assert capsys.readouterr().out == "make\n└─ join\n"
     assert run(["prod", "graph", "demo.yaml", "--svg", "demo.svg"]) == 0
+    assert capsys.readouterr().out == "demo.svg: the graph of 2 steps, as SVG\n"
     assert (flow.parent / "demo.svg").read_text().startswith("<svg ")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pilotage.central.auth.callers import User
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.productions.known import Knowledge
 from pilotage.central.productions.service import ProductionService
@@ -45,6 +46,9 @@ class Served:
     def __init__(self, store: FakeStore | None = None) -> None:
         clock = FakeClock()
         self.store = store or FakeStore(clock_wall=clock.wall)
+        self.storages = Storages()
+        disk = StorageEntry(type="file", url="file:///disk", default=True)
+        self.storages.book = StorageBook(storages={"disk": disk})
         owners, knowledge = Owners(self.store, "local"), Knowledge(self.store, clock)
         self.service = ProductionService(
             store=self.store,
@@ -56,6 +60,7 @@ class Served:
                 store=self.store, act=_nobody, touch=lambda one: None, clock=clock
             ),
             check_rules=lambda workflow, rules: rules,
+            storages=self.storages,
             waits=_waits,
             touch=lambda one: None,
             nudge=lambda one: None,

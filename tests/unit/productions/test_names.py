@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
 from pilotage.proto.api_productions import NewProduction, ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as P
 from pilotage.proto.api_transformations import NewTransformation, TransformationAction
 from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState
@@ -142,3 +144,40 @@ async def test_a_step_is_not_put_away_without_its_production(tmp_path: Path, wha
     row = await served.store.transformation(1)
     assert row is not None
     assert row.state is TransformationState.STOPPED
+
+
+NAMED = """
+    workflow: mc
+    steps:
+      make:
+        tasks: 300
+        job: {command: [x]}
+        outputs: {h5: {pattern: run.h5, name: "NAME"}}
+"""
+
+
+@pytest.mark.parametrize(("name", "removed", "is_refused"), [
+    ("run{task}.h5", "sim:run3.h5", True),
+    ("{stem}-{task}{suffix}", "sim:run-7.h5", True),
+    ("run{task}.h5", "sim:run301.h5", False),  # there is no such task
+    ("run{task}-{transformation}.h5", "sim:run3-1.h5", False),
+    ("{job}/{file}", "sim:1/run.h5", False),
+    ("run{task}.h5", "lhcb:run3.h5", False),
+])  # fmt: skip
+async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
+    tmp_path: Path, name: str, removed: str, is_refused: bool
+) -> None:
+    """A production is cleaned, and the corrected one would make files of the same names."""
+    served, did = Served(), Did.parse(removed)
+    new = NewFile(did=did, owner_id=1, bytes=1, adler32="00000001")
+    await served.store.register_files("ctao", [new], at=1.0)
+    flow = workflow(tmp_path, NAMED.replace("NAME", name))
+    await served.store.remove_files("ctao", [did], at=2.0)
+
+    if not is_refused:
+        await served.added(flow)
+        return
+    with pytest.raises(Refused, match=f"{removed} was removed, and its name is for these") as why:
+        await served.added(flow)
+    assert why.value.field == "workflow.steps.make.outputs.h5.name"
+    assert await served.store.productions(None, states=(), after=0, limit=9) == []

@@ -1,13 +1,16 @@
 """What the service of productions says of them, and what it refuses."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.productions import ProductionMove
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
 from tests.unit.workflows.written_here import workflow
@@ -143,3 +146,73 @@ async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path
 
     with pytest.raises(Refused, match=r"take another name \(`prod submit --name`\) also for what"):
         await served.added(workflow(tmp_path, CHAIN.replace("[make]", "[make, better]")))
+
+
+@pytest.mark.parametrize(("named", "why"), [
+    ("", "step make: outputs.raw.storages: name one, or let an operator say `default: true` in the "
+         "file of a storage: none is a default one (there are: disk)"),
+    (", storages: [tape]",
+     "step make: outputs.raw.storages: there is no storage 'tape', only disk"),
+])  # fmt: skip
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_files_without_a_storage_are_refused_before_anything_is_stored(
+    tmp_path: Path, named: str, why: str, dry_run: bool
+) -> None:
+    """They were taken, and paused when the first task was to be made."""
+    served = Served()
+    disk = StorageEntry(type="file", url="file:///disk")
+    served.storages.book = StorageBook(storages={"disk": disk})
+    flow = workflow(tmp_path, CHAIN.replace('raw: "*"', f'raw: {{pattern: "*"{named}}}'))
+
+    with pytest.raises(Refused) as told:
+        await served.service.add(CALLER, NewProduction(workflow=flow, dry_run=dry_run))
+    assert (told.value.message, told.value.field) == (
+        why,
+        "workflow.steps.make.outputs.raw.storages",
+    )
+    assert await served.store.productions(None, states=(), after=0, limit=9) == []
+
+
+async def test_the_same_again_adds_nothing_and_says_so(tmp_path: Path) -> None:
+    served, flow = Served(), workflow(tmp_path, CHAIN)
+    new = NewProduction(workflow=flow, priority=7, rules="rules: []", title="a chain")
+    first = await served.service.add(CALLER, new)
+    again = await served.service.add(CALLER, new)
+    assert isinstance(first, ProductionDetail)
+    assert isinstance(again, ProductionDetail)
+    assert not first.was_there
+    assert again.was_there
+    assert again.view.id == first.view.id
+    assert again.did == ["it was there already: nothing was added"]
+
+    await served.act("chain", ProductionAction(action=A.PRIORITY, priority=3))
+    for priority in (None, 3, 7):  # as it is now, and as it was submitted
+        one = NewProduction(workflow=flow, priority=priority)
+        found = await served.service.add(CALLER, one)
+        assert isinstance(found, ProductionDetail)
+        assert (found.view.priority, found.view.title) == (3, "a chain")
+
+
+@pytest.mark.parametrize(("fields", "why"), [
+    ({"priority": 0}, "priority: production 1, 'chain', was there already, and its priority is 7, "
+                      "not 0: `prod priority` changes it; or take another name"),
+    ({"rules": "rules: [x]"}, "rules: production 1, 'chain', was there already, and it was "
+                              "submitted with other rules of failover, and keeps them; or take"),
+    ({"title": "b"}, "title: production 1, 'chain', was there already, and its title is 'a', not "
+                     "'b'; or take another name"),
+])  # fmt: skip
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_same_with_other_words_beside_it_is_refused_by_name(
+    tmp_path: Path, fields: dict[str, Any], why: str, dry_run: bool
+) -> None:
+    """They were forgotten without a word."""
+    served, flow = Served(), workflow(tmp_path, CHAIN)
+    first: dict[str, Any] = {"priority": 7, "rules": "rules: []", "title": "a"}
+    await served.service.add(CALLER, NewProduction(workflow=flow, **first))
+
+    with pytest.raises(Refused) as told:
+        given = {**first, **fields, "dry_run": dry_run}
+        await served.service.add(CALLER, NewProduction(workflow=flow, **given))
+    assert told.value.message.startswith(why)
+    assert told.value.field == next(iter(fields))
+    assert told.value.code is Code.KEY_REUSED

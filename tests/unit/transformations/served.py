@@ -3,6 +3,7 @@
 from typing import cast
 
 from pilotage.central.auth.callers import User
+from pilotage.central.data.storages import Storages
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.transformations.engine import Engine
 from pilotage.central.transformations.service import TransformationService
@@ -31,6 +32,7 @@ async def service(store: FakeStore, owner: User) -> TransformationService:
         owners=owners,
         engine=cast(Engine, _NoEngine()),
         steering=Steering(store=store, catalogue=store, kill=_nobody, clock=clock),
+        storages=Storages(),
         clock=clock,
         log=lambda event, **fields: None,
     )
