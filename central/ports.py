@@ -115,6 +115,27 @@ class Bus(Protocol):
         ...
 
 
+class Leadership(Protocol):
+    """Whether this process leads: keeps the queue, and may answer pilots (PROTOCOL C5, C11)."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether its lease stands at this moment, on its own clock.
+
+        Asked after what is answered was read: what came later is another's to answer.
+        """
+        ...
+
+    @property
+    def term(self) -> int:
+        """The term that it leads or last led with; 0: it never did."""
+        ...
+
+    def url(self) -> str | None:
+        """Return where the process that leads is reached, as last read; None: nobody leads."""
+        ...
+
+
 class Disk(Protocol):
     """Small files of the data directory that hold keys and secrets."""
 

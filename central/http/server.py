@@ -63,7 +63,7 @@ class HttpServer:
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._port = int(self._socket.getsockname()[1])
         connection = partial(LimitedConnection, strangers=strangers, answer=self.front.answer)
-        self._server = _Server(
+        self._server = QuietServer(
             uvicorn.Config(
                 self.front,
                 http=cast(type[LimitedConnection], connection),
@@ -111,7 +111,7 @@ class HttpServer:
         self._server.should_exit = True
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals are the process's business."""
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pilotage.proto.problems import Code
 from ..auth.callers import PilotCaller
 from ..errors import Refused
 from ..observe.metrics import Histogram
-from ..ports import Clock
+from ..ports import Clock, Leadership
 from ..saying import BeatAnswer, TurnReply
 from ..store.protocol import Store
 from .aftermath import Aftermath
@@ -36,13 +36,13 @@ class Dispatch:
         asks: Asks,
         beats: Beats,
         clock: Clock,
-        term: int,
+        leadership: Leadership,
         turn_s: Histogram,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._logs, self._aftermath = memory.pilots, memory.logs, aftermath
         self._reports, self._asks, self._beats = reports, asks, beats
-        self._clock, self._term, self._turn_s = clock, term, turn_s
+        self._clock, self._leadership, self._turn_s = clock, leadership, turn_s
 
     async def turn(self, caller: PilotCaller, message: Turn) -> TurnReply:
         """Take reports and at most one ask; each item is judged as if it came alone.
@@ -58,7 +58,7 @@ class Dispatch:
         replies = [one.reply() for one in judged]
         self._turn_s.observe(self._clock.monotonic() - began)
         return TurnReply(
-            term=self._term,
+            term=self._leadership.term,
             reports=tuple([reply for reply in replies if reply is not None]),
             ask=answer,
             stop=tuple(self._stops(presence)),
@@ -75,9 +75,10 @@ class Dispatch:
         if presence.state is PilotState.LOST:
             await self._back(presence)
         stale = await self._beats.take(presence, message)
+        self._lead()  # what it renews is ours only as long as our own lease stands
         return BeatAnswer(
             n=message.n,
-            term=self._term,
+            term=self._leadership.term,
             stale=tuple(stale),
             stop=tuple(self._stops(presence)),
             ask_again=self._should_ask(presence, message.parked),
@@ -88,6 +89,7 @@ class Dispatch:
 
     def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
         """Return the pilot whose living session this is, and note that it was heard."""
+        self._lead()
         if gen != self._store.generation:
             raise Refused(
                 Code.OTHER_STORE, "the store was restored: attempts of before no longer count"
@@ -101,6 +103,11 @@ class Dispatch:
             )
         presence.heard = self._clock.monotonic()
         return presence
+
+    def _lead(self) -> None:
+        """Raise Refused where another process may lead by now (PROTOCOL C5)."""
+        if not self._leadership.leads:
+            raise Refused(Code.NOT_LEADER, "this process does not lead any more")
 
     async def _back(self, presence: Presence) -> None:
         """A pilot that was given up is heard again."""

@@ -18,12 +18,26 @@ EVENTS: dict[str, frozenset[str]] = {
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
     # the API can be reached from other machines and is not encrypted: it carries tokens
     "plain_http": frozenset({"host", "why"}),
+    # of several processes on a database this one waits to lead
+    "standing_by": frozenset({"url"}),
+    # this process leads from here on
+    "lead_taken": frozenset({"term"}),
+    # the database does not say who leads
+    "lead_unknown": frozenset({"why"}),
+    # this process may not lead any more: it ends, and its supervisor starts it again
+    "lead_lost": frozenset({"why"}),
     # a graceful stop has begun
     "central_stopping": frozenset({"why"}),
     # a share or limit names a community or group of which there is neither a token nor a job
     "matcher_unknown": frozenset({"setting", "why"}),
     # jobs were accepted; they are on the disk
     "submitted": frozenset({"submission", "count", "owner"}),
+    # a process without the queue answers requests from here on
+    "beside_started": frozenset({"url", "leader", "took_s"}),
+    # another process leads now, as the store says; what needs the queue is handed on to it
+    "leader_found": frozenset({"url"}),
+    # who leads cannot be read from the store now
+    "leader_unknown": frozenset({"why"}),
     # submissions that other processes have taken in cannot be looked for now
     "others_unseen": frozenset({"why"}),
     # submissions that never became whole were removed: the processes that took them in are gone

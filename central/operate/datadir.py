@@ -84,8 +84,11 @@ def tighten(data: Path) -> str:
 
 
 @contextmanager
-def locked(data: Path) -> Generator[None]:
-    """Hold the data directory for this process alone. Raises DataInUse, NoData."""
+def locked(data: Path, *, shared: bool = False) -> Generator[None]:
+    """Hold the data directory for this process alone. Raises DataInUse, NoData.
+
+    `shared`: together with others that share it too, since their jobs are kept elsewhere.
+    """
     made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +99,7 @@ def locked(data: Path) -> Generator[None]:
         raise NoData(data, why) from why
     with lock as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise DataInUse(data) from None
         yield

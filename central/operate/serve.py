@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from pilotage import __version__
@@ -22,13 +23,16 @@ from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..http.server import HttpServer
+from ..http.standby import StandbyServer
 from ..jobs.work import WaitingWork
+from ..leading import ALONE
 from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
-from ..ports import Bus, Clock
+from ..ports import Bus, Clock, Leadership
 from ..settings import BadSetting, Settings, load
 from ..store.errors import StoreError
+from ..store.leaders import Leaders
 from ..store.protocol import Store
 from .bundle import Handout, NoBundle, pilot_bundle
 from .buses import bus_of
@@ -45,6 +49,7 @@ from .datadir import (
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk
+from .lead import Held, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
 from .pilots import SITES, keep_pilots
@@ -60,7 +65,7 @@ from .starting import (
     once_there_is_room,
 )
 from .storages import storages_of
-from .stores import check_store, open_store, where
+from .stores import check_store, leaders_of, open_store, where
 from .strangers import NEW_TOKEN, strangers, unused
 
 CONFIG_NAME = "pilotage.yaml"
@@ -102,7 +107,7 @@ def main(place: Place) -> int:
         check_urls(settings.http, settings.bus)
         check_tls(settings.http)  # before a folder or a key is made
         allow_files(settings.http.connections_max)
-        with locked(place.data):
+        with locked(place.data, shared=bool(settings.store.url)):
             check_store(place.data, settings.store)
             if not settings.store.url:
                 check_whole(place.data, used=place.data / keys.FILE)
@@ -204,13 +209,80 @@ async def serve(
 ) -> None:
     """Run a central until cancelled. `ready` is told the URL once requests are answered.
 
+    On a database that several processes share, it waits until it leads.
+
     On a full disk it starts as far as it can, and refuses what it cannot store; if that is not
     far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
     clock = SystemClock()
+    leaders = _leaders(settings)
+    if leaders is None:
+        await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
+        return
+    try:
+        held, port = await _stand_by(settings, leaders, clock=clock, log=log, ready=ready)
+        http = msgspec.structs.replace(settings.http, port=port)
+        settings = msgspec.structs.replace(settings, http=http)
+        async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
+            await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
+    finally:
+        await leaders.close()
+
+
+def _leaders(settings: Settings) -> Leaders | None:
+    try:
+        return leaders_of(settings.store)
+    except BadSetting as why:
+        raise NotStarted(str(why)) from why
+
+
+async def _stand_by(
+    settings: Settings,
+    leaders: Leaders,
+    *,
+    clock: Clock,
+    log: Log,
+    ready: Callable[[str], Awaitable[None]] | None,
+) -> tuple[Held, int]:
+    """Return the lead when it is ours, and the port that was ours meanwhile."""
+    http = settings.http
+    try:
+        server = StandbyServer(
+            host=http.host,
+            port=http.port,
+            tls_certificate=http.tls_certificate,
+            tls_key=http.tls_key,
+        )
+    except OSError as why:
+        raise refusal(why, http) from why
+    url = url_of(http, server.port)
+    answering = asyncio.create_task(server.run())
+    try:
+        log("standing_by", url=url)
+        if ready is not None:
+            await ready(url)
+        holder = SystemRandomness().token(16)
+        held = await wait_for_lead(leaders, holder, url, clock=clock, log=log)
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+    return held, server.port
+
+
+async def _lead(
+    place: Place,
+    settings: Settings,
+    held: Held | None,
+    *,
+    clock: Clock,
+    log: Log,
+    ready: Callable[[str], Awaitable[None]] | None,
+    waits: Callable[[float], None],
+) -> None:
+    """Run a central that leads, until cancelled."""
     began = clock.monotonic()
     started = await once_there_is_room(
-        lambda: _started(place, settings, clock, log), clock=clock, log=log, waits=waits
+        lambda: _started(place, settings, held, clock, log), clock=clock, log=log, waits=waits
     )
     central, server = started.central, started.server
     try:
@@ -291,17 +363,25 @@ async def _again(say: Callable[[], bool], clock: Clock) -> None:
         said = say()
 
 
-async def _started(place: Place, settings: Settings, clock: Clock, log: Log) -> _Started:
+async def _started(
+    place: Place, settings: Settings, held: Held | None, clock: Clock, log: Log
+) -> _Started:
     """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
     path = where(place.data, settings.store)
     try:
         store = await open_store(
-            place.data, settings.store, clock_wall=clock.wall, fatal=_fatal(log)
+            place.data,
+            settings.store,
+            clock_wall=clock.wall,
+            fatal=_fatal(log),
+            lead=held.lead if held is not None else None,
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
     try:  # from here on the store has threads, which would outlive a failure
-        bus, central, server, handout = await _open(place, settings, store, clock, log)
+        bus, central, server, handout = await _open(
+            place, settings, store, held.standing if held is not None else ALONE, clock, log
+        )
         await central.recover(JOBS_S)
         known = await _known_groups(settings, store, central)
     except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
@@ -324,7 +404,12 @@ async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[Non
 
 
 async def _open(
-    place: Place, settings: Settings, store: Store, clock: Clock, log: Log
+    place: Place,
+    settings: Settings,
+    store: Store,
+    leadership: Leadership,
+    clock: Clock,
+    log: Log,
 ) -> tuple[Bus, Central, HttpServer, Handout]:
     """Build a central on its real drivers; the port of the API is taken."""
     randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
@@ -355,6 +440,7 @@ async def _open(
     await asyncio.to_thread(storages.look)
     world = World(
         store=store,
+        leadership=leadership,
         blobs=blobs,
         bus=bus,
         clock=clock,
@@ -405,6 +491,15 @@ async def _known_groups(settings: Settings, store: Store, central: Central) -> s
         known.update((token.community, group) for group in (*token.groups, ""))
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())
     return known
+
+
+def _lost(log: Log) -> Callable[[str], None]:
+    def end(why: str) -> None:
+        """Another one may answer from now on: end at once, not even requests under way count."""
+        log("lead_lost", why=why)
+        os._exit(EXIT_BROKEN)
+
+    return end
 
 
 def _fatal(log: Log) -> Callable[[str], None]:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..settings import BadSetting, StoreSettings
+from ..store.leaders import Lead, Leaders
 from ..store.protocol import Store
 from ..store.sqlite import open_sqlite
 from .datadir import STORE_FILE
@@ -51,6 +52,7 @@ async def open_store(
     *,
     clock_wall: Callable[[], float],
     fatal: Callable[[str], None],
+    lead: Lead | None = None,
 ) -> Store:
     """Open the store, or make it at the first start. Raises StoreError, OSError, BadSetting."""
     if not settings.url:
@@ -58,6 +60,25 @@ async def open_store(
     try:
         from ..store.postgresql import open_postgresql
     except ModuleNotFoundError as why:
-        missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
-        raise BadSetting("store.url", missing) from why
-    return await open_postgresql(settings.url, clock_wall=clock_wall, fatal=fatal)
+        raise _missing(why) from why
+    return await open_postgresql(settings.url, clock_wall=clock_wall, fatal=fatal, lead=lead)
+
+
+def leaders_of(settings: StoreSettings) -> Leaders | None:
+    """Return who says which process leads; None: a store that only one can open.
+
+    Raises BadSetting.
+    """
+    if not settings.url:
+        return None
+    try:
+        from ..store.postgresql import PostgresqlLeaders
+    except ModuleNotFoundError as why:
+        raise _missing(why) from why
+    return PostgresqlLeaders(settings.url)
+
+
+def _missing(why: ModuleNotFoundError) -> BadSetting:
+    return BadSetting(
+        "store.url", f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
+    )

@@ -23,6 +23,13 @@ class StoreBroken(StoreError):
     """After this failure memory and disk may differ: the process must end."""
 
 
+class NotLeader(StoreBroken):
+    """Another process leads, or nobody: nothing was written. The process must end."""
+
+    def __init__(self, holder: str, term: int) -> None:
+        super().__init__(f"{holder} does not lead with term {term}: the row is another's")
+
+
 class KeyReused(Refused, StoreError):
     """The idempotency key is known with another body."""
 

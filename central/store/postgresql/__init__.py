@@ -1,5 +1,6 @@
 """PostgreSQL, over asyncpg: optional, `pip install pilotage[postgresql]`."""
 
+from .leaders import PostgresqlLeaders
 from .store import PostgresqlStore, open_beside, open_postgresql
 
-__all__ = ["PostgresqlStore", "open_beside", "open_postgresql"]
+__all__ = ["PostgresqlLeaders", "PostgresqlStore", "open_beside", "open_postgresql"]

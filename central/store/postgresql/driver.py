@@ -7,6 +7,9 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 CONNECT_S: Final = 10.0
 COMMAND_S: Final = 60.0  # a statement that takes longer is given up, and the store with it
+# The server ends a transaction in which nothing comes for so long: it is one that stands still, and
+# whoever leads next cannot end what it may not (of another user of the database).
+IDLE_MS: Final = "10000"
 STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
 
 _asyncpg: Final[Any] = asyncpg  # it says nothing of its types
@@ -62,9 +65,18 @@ class Connection(Protocol):
     def is_in_transaction(self) -> bool: ...
 
 
-async def connect(url: str, *, only_read: bool = False) -> Connection:
-    """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL."""
-    settings = {"application_name": "pilotage", "jit": "off"}
+def application_of(holder: str) -> str:
+    """Return what the connections of one that leads are called on the server."""
+    return f"pilotage {holder}"
+
+
+async def connect(url: str, *, only_read: bool = False, holder: str = "") -> Connection:
+    """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL.
+
+    `holder` is the process if it leads: whoever leads after it ends its connections by that name.
+    """
+    settings = {"application_name": application_of(holder) if holder else "pilotage", "jit": "off"}
+    settings |= {"idle_in_transaction_session_timeout": IDLE_MS} if holder else {}
     settings |= READS if only_read else WRITES
     made: Connection = await _asyncpg.connect(
         url,

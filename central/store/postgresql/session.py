@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
-from ..errors import StoreBroken, SubmissionDropped
+from ..errors import NotLeader, StoreBroken, SubmissionDropped
+from ..leaders import Lead
 from ..verbs.session import Parameters, Session, Transactions
 from .driver import CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
@@ -29,15 +30,21 @@ class PostgresqlSession(Session):
 
     faults = (*FAULTS, *Transactions.faults)
 
-    def __init__(self, url: str, *, only_read: bool = False) -> None:
-        """Connect. Raises what `FAULTS` names."""
+    def __init__(self, url: str, *, only_read: bool = False, lead: Lead | None = None) -> None:
+        """Connect. Raises what `FAULTS` names.
+
+        With a `lead` each transaction that writes begins with a look whether it still stands.
+        """
         super().__init__()
+        self._lead = lead
         self.writer = 0  # the number under which this connection is known to others
         self.tells = False  # somebody else keeps the queue: tell them what has come in
         self._loop = uvloop.new_event_loop()
         self._sql = statements()
         try:
-            self.connection = self.wait(connect(url, only_read=only_read))
+            self.connection = self.wait(
+                connect(url, only_read=only_read, holder=lead.holder if lead else "")
+            )
         except FAULTS:
             self._loop.close()
             raise
@@ -48,6 +55,11 @@ class PostgresqlSession(Session):
 
     def begin(self) -> None:
         self._control("begin")
+        lead = self._lead
+        if lead is not None:
+            its = {"shard": lead.shard, "term": lead.term, "holder": lead.holder}
+            if self.one("fence", its) is None:
+                raise NotLeader(lead.holder, lead.term)
 
     def begin_read(self) -> None:
         self._control("begin_read")

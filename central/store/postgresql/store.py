@@ -6,6 +6,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ..errors import NotMadeYet, StoreBroken, StoreError
+from ..leaders import Lead
 from ..migrations import migrations, still_to_run
 from ..verbs.moments import Moments
 from ..verbs.session import Session
@@ -24,14 +25,19 @@ _NO_TABLE = "42P01"
 
 
 async def open_postgresql(
-    url: str, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
+    url: str,
+    *,
+    clock_wall: Callable[[], float],
+    fatal: Callable[[str], None],
+    lead: Lead | None = None,
 ) -> "PostgresqlStore":
     """Open the store in the database at `url`, or make one there; remove what never finished.
 
-    Raises NewerSchema, MigrationChanged, or StoreBroken: the server is not there or gives no full
+    With a `lead` nothing is written once another process leads: `fatal` hears of it. Raises
+    NewerSchema, MigrationChanged, or StoreBroken: the server is not there or gives no full
     durability, another central writes to the store.
     """
-    session, generation = await asyncio.to_thread(prepared, url, clock_wall())
+    session, generation = await asyncio.to_thread(prepared, url, clock_wall(), lead)
     writer = Writer[Session](session, fatal=fatal)
     moments = Moments(partial(_reading, url))
     return PostgresqlStore(
@@ -79,14 +85,16 @@ def _looked_at(session: PostgresqlSession) -> str:
     return generation
 
 
-def prepared(url: str, at: float) -> tuple[PostgresqlSession, str]:
+def prepared(url: str, at: float, lead: Lead | None = None) -> tuple[PostgresqlSession, str]:
     """Return the connection that writes to a store, with its tables there; and its generation."""
-    return _opened(url, partial(_made_ready, at=at))
+    return _opened(url, partial(_made_ready, at=at), lead)
 
 
-def _opened(url: str, ready: Callable[[PostgresqlSession], str]) -> tuple[PostgresqlSession, str]:
+def _opened(
+    url: str, ready: Callable[[PostgresqlSession], str], lead: Lead | None = None
+) -> tuple[PostgresqlSession, str]:
     try:
-        session = PostgresqlSession(url)
+        session = PostgresqlSession(url, lead=lead)
     except FAULTS as why:
         raise StoreBroken(f"PostgreSQL at {named(url)}: {str(why) or type(why).__name__}") from why
     try:

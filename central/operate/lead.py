@@ -1,0 +1,87 @@
+"""One of several processes on a database: it waits for the lead, keeps it, ends when it is lost.
+
+While it waits it answers on its port that it does not lead, so that a load balancer sends nobody
+there; it has read its settings and loaded all that it needs, so that it begins within a second.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from ..leading import LEASE_S, RENEW_EVERY_S, STAND_S, TAKE_EVERY_S, Standing
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.errors import StoreError
+from ..store.leaders import SHARD, Lead, Leaders
+
+CALL_S: Final = 2.0  # for one look at the row; then over another connection
+
+
+@dataclass(frozen=True)
+class Held:
+    """The lead, while it is held."""
+
+    lead: Lead
+    standing: Standing
+
+
+async def wait_for_lead(leaders: Leaders, holder: str, url: str, *, clock: Clock, log: Log) -> Held:
+    """Return when this process leads. A database that does not answer is waited for as well."""
+    told = ""
+    while True:
+        sent, why = clock.monotonic(), ""
+        try:
+            async with asyncio.timeout(CALL_S):
+                taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
+        except (StoreError, TimeoutError) as error:
+            taken, why = None, str(error) or "the database does not answer"
+        if taken is not None:
+            standing = Standing(taken.term, url, clock.monotonic)
+            standing.granted(sent)
+            log("lead_taken", term=taken.term)
+            return Held(taken, standing)
+        if why and why != told:
+            log("lead_unknown", why=why)
+        told = why
+        await clock.sleep(TAKE_EVERY_S)
+
+
+@asynccontextmanager
+async def kept(
+    leaders: Leaders, held: Held, *, clock: Clock, log: Log, lost: Callable[[str], None]
+) -> AsyncGenerator[None]:
+    """Renew the lead while the context lasts, then give it up. `lost` must end the process."""
+    keeping = asyncio.create_task(_keep(leaders, held, clock=clock, log=log, lost=lost))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(CALL_S):
+                await leaders.give_up_lead(held.lead)
+
+
+async def _keep(
+    leaders: Leaders, held: Held, *, clock: Clock, log: Log, lost: Callable[[str], None]
+) -> None:
+    standing = held.standing
+    while True:
+        await clock.sleep(min(RENEW_EVERY_S, max(0.0, standing.left_s())))
+        sent, left_s = clock.monotonic(), standing.left_s()
+        if left_s <= 0:
+            lost(f"the lead was not renewed for {STAND_S} s")
+            return
+        try:
+            async with asyncio.timeout(min(CALL_S, left_s)):
+                is_ours = await leaders.renew_lead(held.lead, LEASE_S)
+        except (StoreError, TimeoutError) as why:
+            log("lead_unknown", why=str(why) or "the database does not answer")
+            continue
+        if not is_ours:
+            lost("another process leads by now")
+            return
+        standing.granted(sent)
