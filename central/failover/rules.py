@@ -316,6 +316,8 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]
                 yield (kind, number, "name"), f"there are two rules {rule.name!r}"
             if not rule.name.isprintable():  # it stands in lines of mails and of terminals
                 yield (kind, number, "name"), f"found {rule.name!r}, expected printable characters"
+            if not rule.why.replace("\n", " ").isprintable():
+                yield (kind, number, "why"), f"found {rule.why!r}, expected printable characters"
             seen.add(rule.name)
     for number, rule in enumerate(own.failures):
         yield from _faults_of_failure(rule, ("failures", number), set(budgets))

@@ -51,6 +51,10 @@ WRONG = {
         'failures:\n- {name: "a\\r\\nb\\e[2J", then: [{do: retry}]}\n',
         "failures[0].name: found 'a\\r\\nb\\x1b[2J', expected printable characters",
     ),
+    "a reason that moves the cursor": (
+        'recovery:\n- {name: a, why: "so\\e[2J", then: [job_done]}\n',
+        "recovery[0].why: found 'so\\x1b[2J', expected printable characters",
+    ),
     "an end that is none": (
         "failures:\n- name: a\n  when: {how: [wal]}\n  then: [{do: retry}]\n",
         "r.yaml:3: failures[0].when.how[0]: unknown end 'wal': did you mean 'wall'?",
