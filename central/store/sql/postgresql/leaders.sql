@@ -18,7 +18,8 @@ VALUES (:shard, 0, '', '', '-infinity')
 
 -- name: lead
 SELECT term, holder, url,
-       greatest(extract(epoch FROM until - clock_timestamp()), -1e9)::float8 AS left_s
+       greatest(extract(epoch FROM until) - extract(epoch FROM clock_timestamp()), -1e9)::float8
+           AS left_s
   FROM leader WHERE shard = :shard;
 
 -- name: end_of_holder
