@@ -2,7 +2,8 @@
 
 The row of the database says who leads, on the database's clock. This process measures on its own,
 from the moment at which it *sent* what began its lease, and stops earlier than the row allows: so
-neither a slow answer nor clocks that differ in their speed make two of them.
+neither a slow answer nor clocks that differ in their speed make two of them. Its clock must go on
+while the machine is suspended: another one leads by the time it wakes.
 """
 
 from collections.abc import Callable
@@ -30,9 +31,9 @@ ALONE: Final = Alone()
 class Standing:
     """The lead of this process, as far as it may believe in it."""
 
-    def __init__(self, term: int, url: str, monotonic: Callable[[], float]) -> None:
-        self.term = term
-        self._url, self._monotonic = url, monotonic
+    def __init__(self, term: int, url: str, now: Callable[[], float]) -> None:
+        self.term, self.now = term, now  # CLOCK_BOOTTIME, s
+        self._url = url
         self._until = -1.0
 
     @property
@@ -44,9 +45,9 @@ class Standing:
         return self._url
 
     def granted(self, sent: float) -> None:
-        """What was sent at `sent` (monotonic, s) has begun the lease anew."""
+        """What was sent at `sent` has begun the lease anew."""
         self._until = max(self._until, sent + STAND_S)
 
     def left_s(self) -> float:
         """Return for how long it may still lead; 0 or less: no more."""
-        return self._until - self._monotonic()
+        return self._until - self.now()

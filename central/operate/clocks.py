@@ -6,6 +6,12 @@ import secrets
 import time
 
 
+def boottime() -> float:
+    """Return seconds that also pass while the machine is suspended, where the system knows them."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
 class SystemClock:
     """Driver of `ports.Clock`."""
 

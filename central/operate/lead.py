@@ -15,6 +15,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.errors import StoreError
 from ..store.leaders import SHARD, Lead, Leaders
+from .clocks import boottime
 
 CALL_S: Final = 2.0  # for one look at the row; then over another connection
 
@@ -27,18 +28,29 @@ class Held:
     standing: Standing
 
 
-async def wait_for_lead(leaders: Leaders, holder: str, url: str, *, clock: Clock, log: Log) -> Held:
-    """Return when this process leads. A database that does not answer is waited for as well."""
+async def wait_for_lead(
+    leaders: Leaders,
+    holder: str,
+    url: str,
+    *,
+    clock: Clock,
+    log: Log,
+    now: Callable[[], float] = boottime,
+) -> Held:
+    """Return when this process leads. A database that does not answer is waited for as well.
+
+    `now` must go on while the machine is suspended.
+    """
     told = ""
     while True:
-        sent, why = clock.monotonic(), ""
+        sent, why = now(), ""
         try:
             async with asyncio.timeout(CALL_S):
                 taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
         except (StoreError, TimeoutError) as error:
             taken, why = None, str(error) or "the database does not answer"
         if taken is not None:
-            standing = Standing(taken.term, url, clock.monotonic)
+            standing = Standing(taken.term, url, now)
             standing.granted(sent)
             log("lead_taken", term=taken.term)
             return Held(taken, standing)
@@ -71,7 +83,7 @@ async def _keep(
     standing = held.standing
     while True:
         await clock.sleep(min(RENEW_EVERY_S, max(0.0, standing.left_s())))
-        sent, left_s = clock.monotonic(), standing.left_s()
+        sent, left_s = standing.now(), standing.left_s()
         if left_s <= 0:
             lost(f"the lead was not renewed for {STAND_S} s")
             return
