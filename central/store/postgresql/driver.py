@@ -15,9 +15,14 @@ STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
 _asyncpg: Final[Any] = asyncpg  # it says nothing of its types
 
 READS: Final = {"default_transaction_read_only": "on"}
-# A plan is made once. What is written touches few rows by their ids, however few a table has when
-# its plan is made: it is not to be looked through whole.
-WRITES: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+# A plan is made once, maybe when tables are empty, and serves for long. What is written touches few
+# rows by their ids: these are the ways to them, row by row, however few or many others there are.
+WRITES: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 # All that may come of a call: refusals, a connection that is gone, a server that does not answer.
 FAULTS: Final[tuple[type[Exception], ...]] = (

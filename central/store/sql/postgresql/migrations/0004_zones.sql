@@ -28,6 +28,11 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Rows that came together are joined by a hash, which other statements of what writes do without.
+ALTER FUNCTION inputs_have_moved() SET enable_hashjoin = on;
+ALTER FUNCTION tasks_have_moved() SET enable_hashjoin = on;
+ALTER FUNCTION tasks_end_for_failover() SET enable_hashjoin = on;
+
 -- An attempt is written at its match and changed at its start: the next version finds room on the
 -- page, and no index is written for it.
 ALTER TABLE attempt SET (fillfactor = 60);
