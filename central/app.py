@@ -203,7 +203,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     used = UsedShares(store, memory.queue, clock, wall)
     health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    others = metrics.others = Others(store, memory, clock, log)
+    others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
     control = _control(world, memory, idle, aftermath, downlink)
     rules = RuleBook(store, default_rules(), log)
     made = transformations(
@@ -415,6 +415,7 @@ def _pilots(
         outbound=downlink,
         bus=world.bus,
         canceller=canceller,
+        leadership=world.leadership,
         clock=world.clock,
         randomness=world.randomness,
         log=world.log,

@@ -261,6 +261,16 @@ class StoreSettings(_Section, frozen=True):
     url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
 
 
+class ProcessSettings(_Section, frozen=True):
+    """What this process does, of those that share a database: docs/scale-out.md."""
+
+    # `api` takes jobs in and shows what is stored; `dispatch` keeps the queue, or waits to, and
+    # answers for all that needs it; `agents`, what is done once for all, goes with it.
+    roles: Annotated[str, Meta(pattern=whole("(api|dispatch|agents)(,(api|dispatch|agents))*"))] = (
+        "api,dispatch,agents"
+    )
+
+
 class LogSettings(_Section, frozen=True):
     """What is written to the log. `debug` adds two lines for each job."""
 
@@ -282,6 +292,7 @@ class Settings(_Section, frozen=True):
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
+    process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
 
 

@@ -17,6 +17,9 @@ def serve(
     broker: Annotated[
         str | None, Parameter(help="Message bus: embedded, none, or mqtt://host:port.")
     ] = None,
+    roles: Annotated[
+        str | None, Parameter(help="What it does: api, dispatch, agents; all of it.")
+    ] = None,
     set: Annotated[
         tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
     ] = (),
@@ -26,7 +29,7 @@ def serve(
     What happens is written to standard error, one line of JSON for each event.
     """
     options = parse_settings(set)
-    named = {"http.host": host, "http.port": port, "bus.broker": broker}
+    named = {"http.host": host, "http.port": port, "bus.broker": broker, "process.roles": roles}
     options |= {key: str(value) for key, value in named.items() if value is not None}
 
     from ..operate.datadir import default_data

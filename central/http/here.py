@@ -37,7 +37,6 @@ HERE: Final = frozenset(
         ("GET", METADATA_PATH),
         ("GET", KEYS_PATH),
         ("GET", "/"),
-        ("GET", "/health"),
         ("GET", "/ready"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),

@@ -5,6 +5,7 @@ each second, so that nothing depends on the hint.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pilotage.proto.job_states import JobState
@@ -21,6 +22,7 @@ PAUSE_S: Final = 0.02  # after a look: what comes meanwhile is looked at togethe
 FORGET_S: Final = 10.0
 ABANDONED_S: Final = 30.0
 RANGES_A_LOOK: Final = 200  # of jobs that are read in one statement
+Also = Callable[[], Awaitable[None]]
 FED_MAX: Final = 1_000  # jobs of a look that are told to followers one by one
 
 
@@ -39,7 +41,11 @@ async def learn_classes(store: Store, memory: Memory, class_ids: set[int]) -> No
 class Others:
     """Looks for what others have taken in, from the moment on at which memory was filled."""
 
-    def __init__(self, store: Store, memory: Memory, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, store: Store, memory: Memory, clock: Clock, log: Log, *, also: Also | None = None
+    ) -> None:
+        """`also` reads each second what else others change."""
+        self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
         self._queue, self._leases = memory.queue, memory.leases
         self._moment = ""
@@ -125,6 +131,9 @@ class Others:
     async def _tidy(self) -> None:
         """Remove what is known here, and what processes that died have left."""
         now = self._clock.monotonic()
+        if self._also is not None and now - self._also_read >= LOOK_S:
+            self._also_read = now
+            await self._also()
         if now - self._forgotten >= FORGET_S:
             self._forgotten = now
             await self._store.forget_arrivals(self._moment)

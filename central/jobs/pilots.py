@@ -33,7 +33,7 @@ from ..auth.kept_secrets import hashed
 from ..auth.policy import Action, Reach, reach
 from ..errors import Refused
 from ..observe.events import Log
-from ..ports import Bus, Clock, Randomness
+from ..ports import Bus, Clock, Leadership, Randomness
 from ..settings import LeaseSettings
 from ..store.errors import PilotNotFound
 from ..store.protocol import Store
@@ -70,6 +70,7 @@ class PilotService:
         outbound: Outbound,
         bus: Bus,
         canceller: Canceller,
+        leadership: Leadership,
         clock: Clock,
         randomness: Randomness,
         log: Log,
@@ -80,7 +81,7 @@ class PilotService:
         self._owners, self._canceller = memory.owners, canceller
         self._tokens, self._outbound, self._bus = tokens, outbound, bus
         self._clock, self._randomness, self._log = clock, randomness, log
-        self._settings = settings
+        self._settings, self._leadership = settings, leadership
 
     # -- the pilot's own words ------------------------------------------------------------------
 
@@ -166,6 +167,7 @@ class PilotService:
             session=row.session,
         )
         self._aftermath.tell_pilot(presence, "registered")
+        leader = self._leadership.url()
         return Registered(
             pilot=row.pilot,
             community=row.community,
@@ -178,6 +180,7 @@ class PilotService:
             renewal_secret=renewal,
             broker=await self._login(row),
             beat_s=self._settings.beat_s,
+            urls=(leader,) if leader is not None else (),
         )
 
     async def _login(self, row: PilotRow) -> BrokerLogin | None:

@@ -26,7 +26,7 @@ class Sandbox:
         self, caller: Caller, sha256: str, chunks: AsyncIterator[bytes], length: int | None
     ) -> Blob:
         """Store a file; durable when it returns. Raises Refused: TOO_LARGE, INVALID, FORBIDDEN."""
-        self._check_attempt(caller)
+        await self._check_attempt(caller)
         size_max = self._settings.blob_bytes_max
         if length is not None and length > size_max:
             raise Refused(Code.TOO_LARGE, f"a file of {length} bytes; at most {size_max} are taken")
@@ -39,13 +39,13 @@ class Sandbox:
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
         """Return size and content of a file."""
-        self._check_attempt(caller)
+        await self._check_attempt(caller)
         size = await self._blobs.size(sha256)
         if size is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {sha256}", field="sha256")
         return size, self._blobs.read(sha256)
 
-    def _check_attempt(self, caller: Caller) -> None:
+    async def _check_attempt(self, caller: Caller) -> None:
         """An attempt whose result can no longer count uploads and fetches nothing."""
         if isinstance(caller, AttemptCaller):
             if self._leases.find(caller.job, caller.epoch) is None:

@@ -22,6 +22,7 @@ from ..auth import keys, signature
 from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..http.app import nobody_new
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
 from ..jobs.work import WaitingWork
@@ -55,6 +56,7 @@ from .notify import service_manager
 from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
 from .readings import MachineReadings
+from .serve_beside import check_roles, keeps_queue, serve_beside
 from .smtp import mailer_of
 from .starting import (
     EXIT_BROKEN,
@@ -106,6 +108,7 @@ def main(place: Place) -> int:
         settings = settings_of(place)
         check_urls(settings.http, settings.bus)
         check_tls(settings.http)  # before a folder or a key is made
+        check_roles(settings)
         allow_files(settings.http.connections_max)
         with locked(place.data, shared=bool(settings.store.url)):
             check_store(place.data, settings.store)
@@ -215,6 +218,9 @@ async def serve(
     far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
     clock = SystemClock()
+    if not keeps_queue(settings.process):
+        await serve_beside(place.data, settings, log=log, fatal=_fatal(log), ready=ready)
+        return
     leaders = _leaders(settings)
     if leaders is None:
         await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
@@ -477,6 +483,7 @@ async def _open(
             strangers_max=settings.http.strangers_max,
             spool_dir=place.data,
             life=f"{int(clock.wall()):x}",
+            recognise=central.memory.owners.recognise if settings.store.url else nobody_new,
         )
     except OSError as why:
         raise refusal(why, settings.http) from why

@@ -1,0 +1,217 @@
+"""Builds a central without the queue: it takes jobs in, and shows what is stored.
+
+Any number of such processes run beside the one that leads. What needs the leader's memory is handed
+on to it (`http/elsewhere.py`), so services that only it has are not built here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pilotage import __version__
+from pilotage.matcher import Matcher
+from pilotage.proto.api import Readiness
+
+from .app import World
+from .auth.tokens import Tokens
+from .bus.downlink import Downlink
+from .data.catalogue import CatalogueService
+from .data.embedded import EmbeddedCatalogue
+from .jobs.beside import SandboxBeside, SubmissionsBeside
+from .jobs.classes import Classes
+from .jobs.counters import Counters
+from .jobs.feed import Feed
+from .jobs.leases import LeaseTable
+from .jobs.logs import LiveLogs
+from .jobs.memory import Memory
+from .jobs.presence import Pilots
+from .jobs.queries import Queries
+from .jobs.queue import Queue
+from .jobs.scope import Owners
+from .jobs.series import SeriesService
+from .jobs.tally import Tally
+from .observe.counting import CountingLog, counting
+from .observe.events import Log
+from .observe.metrics import Page
+from .ports import Clock
+from .services import Services
+from .settings import Settings
+from .store.errors import StoreError
+from .store.protocol import Store
+
+LOOK_S: Final = 1.0
+LeaderUrl = Callable[[], Awaitable[str | None]]  # of the process that leads, as the store says it
+
+
+class _NotBuilt:
+    """A service that this process has not: its routes are handed on before it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name}: this process hands on all that needs the queue")
+
+
+class Leader:
+    """Who leads, as far as this process knows."""
+
+    def __init__(self, look: LeaderUrl, clock: Clock, log: Log) -> None:
+        self._look, self._clock, self._log = look, clock, log
+        self._url: str | None = None
+        self._told = ""
+
+    def url(self) -> str | None:
+        return self._url
+
+    async def look(self) -> None:
+        """Read it once. What cannot be read leaves it as it was: the leader itself will say."""
+        try:
+            found = await self._look()
+        except StoreError as why:
+            if str(why) != self._told:
+                self._log("leader_unknown", why=str(why))
+            self._told = str(why)
+            return
+        self._told = ""
+        if found != self._url:
+            self._log("leader_found", url=found or "none")
+        self._url = found
+
+
+class ReadinessBeside:
+    """Whether requests are taken here."""
+
+    def __init__(self) -> None:
+        self._ready = False
+
+    def set_ready(self, ready: bool) -> None:
+        self._ready = ready
+
+    def ready(self) -> Readiness:
+        return Readiness(ready=self._ready, loaded=self._ready, store="ok", bus="none")
+
+
+class MetricsBeside:
+    """What there is to measure without a queue."""
+
+    def __init__(self, world: World, log: CountingLog, health: ReadinessBeside) -> None:
+        self._world, self._log, self._health = world, log, health
+        self._since = world.clock.monotonic()
+
+    async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
+        """Return all metrics as Prometheus reads them."""
+        readings = await self._world.readings()
+        page, activity = Page(), self._world.store.activity()
+        page.put_all("pilotage_build_info", {__version__: 1})
+        page.put("pilotage_ready", self._health.ready().ready)
+        page.put("pilotage_uptime_seconds", self._world.clock.monotonic() - self._since)
+        page.put_all("pilotage_events_total", self._log.counts)
+        page.put_pairs("pilotage_http_requests_total", requests)
+        page.put("pilotage_store_operations_total", activity.operations)
+        page.put("pilotage_store_commits_total", activity.commits)
+        for name, value in readings.items():
+            if ":" not in name:
+                page.put(name, value)
+        return page.text()
+
+
+@dataclass(frozen=True)
+class CentralBeside:
+    """Services for the face, and what is looked at each second."""
+
+    services: Services
+    owners: Owners
+    health: ReadinessBeside
+    leader: Leader
+    tokens: Tokens
+    store: Store
+    clock: Clock
+    log: Log
+
+    async def begin(self) -> None:
+        """Learn who has jobs, and who leads; then requests may be answered."""
+        for owner in await self.store.owners():
+            self.owners.learn(owner)
+        await self.leader.look()
+        self.health.set_ready(True)
+
+    async def run(self) -> None:
+        """Look each second who leads, and which tokens were revoked elsewhere. For ever."""
+        while True:
+            await self.clock.sleep(LOOK_S)
+            await self.leader.look()
+            try:
+                await self.tokens.load_revoked()
+            except StoreError as why:  # of a reader: the writer ends the process by itself
+                self.log("others_unseen", why=str(why))
+
+
+def build_beside(
+    world: World, tokens: Tokens, settings: Settings, leader: LeaderUrl
+) -> CentralBeside:
+    """Return a central without the queue on these drivers. `begin` comes next."""
+    log = counting(world.log)
+    store, clock = world.store, world.clock
+    memory = _memory(world, settings)
+    health = ReadinessBeside()
+    queries = Queries(
+        store=store,
+        memory=memory,
+        blobs=world.blobs,
+        clock=clock,
+        beat_s=settings.lease.beat_s,
+    )
+    none = cast(Any, _NotBuilt())
+    services = Services(
+        submissions=SubmissionsBeside(
+            store=store, memory=memory, clock=clock, log=log, storages=world.storages
+        ),
+        queries=queries,
+        looking=none,
+        control=none,
+        pilots=none,
+        sites=none,
+        storages=none,
+        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
+        rules=none,
+        elements=none,
+        pilot_logs=none,
+        dispatch=none,
+        sandbox=SandboxBeside(world.blobs, store, settings.sandbox),
+        logs=none,
+        feed=none,
+        explainer=none,
+        series=SeriesService(store, memory.owners, clock),
+        tokens=tokens,
+        health=cast(Any, health),
+        metrics=MetricsBeside(world, log, health),
+        transformations=none,
+        productions=none,
+        reports=none,
+    )
+    return CentralBeside(
+        services=services,
+        owners=memory.owners,
+        health=health,
+        leader=Leader(leader, clock, log),
+        tokens=tokens,
+        store=store,
+        clock=clock,
+        log=log,
+    )
+
+
+def _memory(world: World, settings: Settings) -> Memory:
+    """Return memory that stays empty, but for owners and classes."""
+    leases, pilots, downlink = LeaseTable(), Pilots(), Downlink(world.bus)
+    owners = Owners(world.store, settings.token.issuer)
+    matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
+    return Memory(
+        queue=Queue(matcher, pilots, downlink, world.clock, term=0),
+        leases=leases,
+        pilots=pilots,
+        owners=owners,
+        classes=Classes(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
+        counters=Counters(),
+        tally=Tally(),
+        feed=Feed(world.clock, world.store, owners),
+        logs=LiveLogs(leases, downlink),
+    )

@@ -1,0 +1,52 @@
+"""What differs in a process that takes jobs in beside the one that keeps the queue."""
+
+from typing import Final
+
+from pilotage.proto.job_states import FINAL
+from pilotage.proto.problems import Code
+
+from ..auth.callers import AttemptCaller, Caller
+from ..errors import Refused
+from ..ports import Blobs
+from ..settings import SandboxSettings
+from ..store.protocol import Store
+from .intake import Arrived, Maker
+from .leases import LeaseTable
+from .sandbox import Sandbox
+from .submit import Submissions
+
+CLASSES_MAX: Final = 20_000  # that are remembered, so that they are not looked up for each job
+
+
+class SubmissionsBeside(Submissions):
+    """Takes jobs in for the one that keeps the queue: it learns of them from the store."""
+
+    async def _prepare(self, maker: Maker) -> None:
+        """Remember new classes; nobody is matched here."""
+        classes = self._queue.classes
+        if len(classes) + len(maker.fresh) > CLASSES_MAX:
+            for info in list(classes.values()):
+                self._classes.forget(info)
+            classes.clear()
+        for info in maker.fresh:
+            self._classes.keep(info)
+            self._queue.learn(info)
+
+    def _queue_up(self, arrived: Arrived) -> None:
+        """The jobs are durable, and the store has told so."""
+
+
+class SandboxBeside(Sandbox):
+    """Blobs for attempts whose leases are another process's."""
+
+    def __init__(self, blobs: Blobs, store: Store, settings: SandboxSettings) -> None:
+        super().__init__(blobs, LeaseTable(), settings)
+        self._store = store
+
+    async def _check_attempt(self, caller: Caller) -> None:
+        if not isinstance(caller, AttemptCaller):
+            return
+        standing = (await self._store.standing([caller.job])).get(caller.job)
+        if standing is None or standing.epoch != caller.epoch or standing.state in FINAL:
+            why = f"attempt {caller.epoch} of job {caller.job} is over"
+            raise Refused(Code.FORBIDDEN, why)

@@ -1,0 +1,241 @@
+"""A process that serves people and takes jobs in, beside the one that keeps the queue.
+
+It shares the keys and the files of the data directory and writes no other there, so it takes no
+lock: any number may run on one folder, on one machine or on a file system that several have.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pilotage import __version__
+
+from ..api_app import CentralBeside, build_beside
+from ..app import World
+from ..auth import signature
+from ..auth.element_issuer import ElementIssuer
+from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..bus.silent import SilentBus
+from ..http.elsewhere import Elsewhere
+from ..http.server import HttpServer
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import BadSetting, HttpSettings, ProcessSettings, Settings
+from ..store.errors import NotMadeYet, StoreError
+from ..store.leaders import SHARD
+from ..store.protocol import Store
+from .bundle import Handout, NoBundle, pilot_bundle
+from .clocks import SystemClock, SystemRandomness
+from .files import RealBlobs, RealDisk
+from .listening import readable_by_others, refusal, url_of
+from .process import spare_the_collector
+from .readings import MachineReadings
+from .starting import not_started
+from .storages import storages_of
+from .stores import where
+
+MADE_S: Final = 60.0  # for the process that makes tables and keys to have done so
+MADE_LOOK_S: Final = 0.5
+DRAIN_S: Final = 10.0
+PLAIN: Final = "no TLS: whoever is on the network can read tokens"
+
+
+def keeps_queue(settings: ProcessSettings) -> bool:
+    """Return whether a process keeps the queue, or waits to, and does what goes with it."""
+    return "dispatch" in settings.roles.split(",")
+
+
+def check_roles(settings: Settings) -> None:
+    """See that the roles can be meant. Raises BadSetting."""
+    roles = settings.process.roles
+    if keeps_queue(settings.process):
+        return
+    if "agents" in roles.split(","):
+        why = f"{roles}: agents run in the process that leads, so they need dispatch beside them"
+        raise BadSetting("process.roles", why)
+    if not settings.store.url:
+        why = f"{roles}: needs a database that it shares with the process that has dispatch"
+        raise BadSetting("process.roles", f"{why}; set store.url")
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What listens, and what it stands on. Nobody was answered yet."""
+
+    store: Store
+    central: CentralBeside
+    server: HttpServer
+    elsewhere: Elsewhere
+    close: Callable[[], Awaitable[None]]  # what reads who leads
+
+
+async def serve_beside(
+    data: Path,
+    settings: Settings,
+    *,
+    log: Log,
+    fatal: Callable[[str], None],
+    ready: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until cancelled. `ready` is told the URL once requests are answered.
+
+    `fatal` ends the process: what it has not acknowledged may be stored or not. Raises NotStarted.
+    """
+    clock = SystemClock()
+    began = clock.monotonic()
+    path = where(data, settings.store)
+    try:
+        started = await _started(data, settings, clock, log, fatal)
+    except (BadSetting, NoBundle, StoreError, OSError) as why:
+        raise not_started(why, path) from why
+    central, server = started.central, started.server
+    try:
+        spare_the_collector()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(central.run())
+            serving = tasks.create_task(server.run())
+            url = url_of(settings.http, server.port)
+            if readable_by_others(settings.http):
+                log("plain_http", host=settings.http.host, why=PLAIN)
+            try:
+                log(
+                    "beside_started",
+                    url=url,
+                    leader=central.leader.url() or "none",
+                    took_s=round(clock.monotonic() - began, 3),
+                )
+                if ready is not None:
+                    await ready(url)
+                await asyncio.Event().wait()
+            finally:
+                central.health.set_ready(False)
+                server.stop()
+                await asyncio.wait([serving], timeout=DRAIN_S)
+    finally:
+        await started.elsewhere.close()
+        await started.close()
+        await started.store.close()
+
+
+async def _started(
+    data: Path, settings: Settings, clock: Clock, log: Log, fatal: Callable[[str], None]
+) -> _Started:
+    """Open the store, build the services, take the port. Raises what `serve_beside` names."""
+    try:
+        from ..store.postgresql import open_beside
+        from ..store.postgresql.leaders import PostgresqlLeaders
+    except ModuleNotFoundError as why:
+        missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
+        raise BadSetting("store.url", missing) from why
+    opened = partial(open_beside, settings.store.url, clock_wall=clock.wall, fatal=fatal)
+    store = await _once_made(data, opened, clock)
+    leaders = PostgresqlLeaders(settings.store.url)
+
+    async def leader() -> str | None:
+        found = await leaders.lead(SHARD)
+        return found.url if found is not None else None
+
+    try:
+        central, server, elsewhere = await _open(data, settings, store, leader, clock, log)
+        await central.begin()
+    except BaseException:
+        await leaders.close()
+        await store.close()
+        raise
+    return _Started(store, central, server, elsewhere, leaders.close)
+
+
+async def _once_made(data: Path, opened: Callable[[], Awaitable[Store]], clock: Clock) -> Store:
+    """Return the store once the process that keeps the queue has made it, and its keys."""
+    until = clock.monotonic() + MADE_S
+    while True:
+        late = clock.monotonic() >= until
+        try:
+            if not (data / ADMIN_FILE).exists() and not late:
+                raise NotMadeYet
+            return await opened()
+        except NotMadeYet:
+            if late:
+                raise
+        await clock.sleep(MADE_LOOK_S)
+
+
+async def _open(
+    data: Path,
+    settings: Settings,
+    store: Store,
+    leader: Callable[[], Awaitable[str | None]],
+    clock: Clock,
+    log: Log,
+) -> tuple[CentralBeside, HttpServer, Elsewhere]:
+    randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
+    tokens = await open_tokens(
+        data,
+        store=store,
+        disk=disk,
+        clock=clock,
+        randomness=randomness,
+        issuer=settings.token.issuer,
+        audience=settings.token.audience,
+        pilot_valid_s=settings.token.pilot_s,
+    )
+    world = World(
+        store=store,
+        blobs=RealBlobs(data / "blobs"),
+        bus=SilentBus(),
+        clock=clock,
+        randomness=randomness,
+        log=log,
+        readings=MachineReadings(data, settings.http.tls_certificate),
+        storages=storages_of(settings.data.storages, data, log),
+    )
+    central = build_beside(world, tokens, settings, leader)
+    elsewhere = Elsewhere(central.leader.url, verify=trusted(settings.http))
+    handout = Handout(
+        bundle, signature.load(data, disk=disk), lambda: url_of(settings.http, port())
+    )
+    issuer = ElementIssuer(
+        data,
+        lambda: url_of(settings.http, port()),
+        disk=disk,
+        clock=clock,
+        randomness=randomness,
+    )
+
+    def port() -> int:
+        return server.port
+
+    try:
+        server = HttpServer(
+            central.services,
+            host=settings.http.host,
+            port=settings.http.port,
+            version=__version__,
+            pilot_files=partial(asyncio.to_thread, handout.files),
+            element_issuer=partial(asyncio.to_thread, issuer.published),
+            tls_certificate=settings.http.tls_certificate,
+            tls_key=settings.http.tls_key,
+            connections_max=settings.http.connections_max,
+            strangers_max=settings.http.strangers_max,
+            spool_dir=data,
+            life=f"{int(clock.wall()):x}",
+            elsewhere=elsewhere,
+            recognise=central.owners.recognise,
+        )
+    except OSError as why:
+        await elsewhere.close()
+        raise refusal(why, settings.http) from why
+    return central, server, elsewhere
+
+
+def trusted(settings: HttpSettings) -> ssl.SSLContext:
+    """Return whom a process believes to be the leader: whom all believe, and who has our own
+    certificate, which may be of no public authority."""
+    context = ssl.create_default_context()
+    if settings.tls_certificate:
+        context.load_verify_locations(settings.tls_certificate)
+    return context

@@ -1,0 +1,180 @@
+"""A process without the queue: what it answers, what it hands on, and where it sends pilots."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from pilotage.central.auth.policy import TABLE, Reach, Who
+from pilotage.central.http.app import Front
+from pilotage.central.http.elsewhere import MARK, Elsewhere
+from pilotage.central.http.here import HERE
+from pilotage.central.http.known import HOT_PATHS
+from pilotage.central.http.route import Route
+from pilotage.central.http.routes import ROUTES
+from pilotage.proto.messages import Misdirection
+
+from .asgi import Client
+from .requests import good, holders
+from .stubs import World, build
+
+LEADER = "http://leader:8470"
+HANDED_ON = [
+    route
+    for route in ROUTES
+    if (route.method, route.path) not in HERE
+    and route.path not in HOT_PATHS
+    and route.path != "/v1/events"  # has no end, and httpx's way into a process waits for it
+]
+
+
+def _beside(
+    world: World, *, url: str | None = LEADER, transport: httpx.AsyncBaseTransport
+) -> Client:
+    """Return a process without the queue, whose own services are those of `world`."""
+    elsewhere = Elsewhere(lambda: url, transport=transport)
+    return Client(Front(world.services, elsewhere=elsewhere))
+
+
+def test_what_is_answered_here_are_routes() -> None:
+    assert {(route.method, route.path) for route in ROUTES} >= HERE
+
+
+@pytest.mark.parametrize("route", HANDED_ON, ids=lambda r: f"{r.method} {r.path}")
+async def test_what_needs_the_queue_is_answered_as_the_leader_does(route: Route) -> None:
+    world = build()
+    direct = Client(Front(world.services))
+    leader: Any = Front(world.services)  # ASGI, in other words than httpx's
+    beside = _beside(world, transport=httpx.ASGITransport(leader))
+    for name, holder in (await holders(world)).items():
+        path, body, media = good(route.method, route.path, holder)
+        wanted = await direct.ask(route.method, path, token=holder.token, body=body, media=media)
+        got = await beside.ask(route.method, path, token=holder.token, body=body, media=media)
+        for reply in (wanted, got):
+            reply.headers.pop("x-request-id")
+
+        assert (got.status, got.body) == (wanted.status, wanted.body), name
+        assert got.headers == wanted.headers, name
+        may = TABLE[holder.who, route.action] is not Reach.NONE and not holder.spoilt
+        anybody = TABLE[Who.ANONYMOUS, route.action] is not Reach.NONE
+        assert (got.status < 300) == (may or anybody), name
+
+
+@pytest.mark.parametrize("path", sorted(HOT_PATHS))
+@pytest.mark.parametrize("url", [LEADER, None])
+async def test_pilots_are_told_who_leads_and_the_connection_ends(
+    path: str, url: str | None
+) -> None:
+    world = build()
+    beside = _beside(world, url=url, transport=httpx.MockTransport(_never))
+    reply = await beside.ask("POST", path, body=b"{}", media="application/json")
+    told = msgspec.json.decode(reply.body, type=Misdirection)
+
+    assert (reply.status, told.code, told.leader) == (421, "not_leader", url or "")
+    assert reply.headers["connection"] == "close"
+    assert world.stub.asked == []
+
+
+def _never(request: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"{request.url} was asked")
+
+
+def _gone(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("nobody listens")
+
+
+def _no_more(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(421, json={"code": "not_leader", "message": "not I"})
+
+
+@pytest.mark.parametrize(
+    ("url", "leader", "headers"),
+    [
+        (None, _never, {}),
+        (LEADER, _gone, {}),
+        (LEADER, _no_more, {}),
+        (LEADER, _never, {MARK: "1"}),
+    ],
+    ids=["nobody leads", "it is gone", "it leads no more", "handed on before"],
+)
+async def test_without_a_leader_one_is_told_to_repeat(
+    url: str | None, leader: httpx.MockTransport, headers: dict[str, str]
+) -> None:
+    world = build()
+    token = (await holders(world))["admin"].token
+    beside = _beside(world, url=url, transport=httpx.MockTransport(leader))  # type: ignore[arg-type]
+    reply = await beside.ask("GET", "/v1/pilots", token=token, headers=headers)
+
+    assert (reply.status, reply.problem().code) == (503, "unavailable")
+    assert reply.headers["retry-after"] == "1"
+
+
+class _Parts(httpx.AsyncByteStream):
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            yield part
+
+
+async def test_a_stream_goes_through_part_by_part_with_the_token_and_the_question() -> None:
+    seen: list[httpx.Request] = []
+
+    def leader(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        parts = _Parts(b"event: one\n\n", b"event: two\n\n")
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=parts)
+
+    world = build()
+    token = (await holders(world))["admin"].token
+    beside = _beside(world, transport=httpx.MockTransport(leader))
+    reply = await beside.ask("GET", "/v1/events?after=7&x=%2F", token=token)
+
+    assert reply.body == b"event: one\n\nevent: two\n\n"
+    assert reply.headers["content-type"] == "text/event-stream"
+    (asked,) = seen
+    assert str(asked.url) == f"{LEADER}/v1/events?after=7&x=%2F"
+    assert asked.headers["authorization"] == f"Bearer {token}"
+    assert asked.headers[MARK] == "1"
+
+
+async def test_a_body_goes_through_as_it_comes() -> None:
+    bodies: list[bytes] = []
+
+    async def leader(request: httpx.Request) -> httpx.Response:
+        bodies.append(await request.aread())
+        return httpx.Response(200, stream=_Parts(b"{}"))
+
+    world = build()
+    token = (await holders(world))["admin"].token
+    beside = _beside(world, transport=httpx.MockTransport(leader))
+    reply = await beside.ask(
+        "POST",
+        "/v1/jobs/actions",
+        token=token,
+        body=[b'{"a":', b"1}"],
+        media="application/json",
+    )
+
+    assert (reply.status, bodies) == (200, [b'{"a":1}'])
+
+
+async def test_the_kept_end_of_an_output_is_here_and_what_grows_is_the_leaders() -> None:
+    asked: list[str] = []
+
+    def leader(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, stream=_Parts(b"li", b"ve"))
+
+    world = build()
+    token = (await holders(world))["admin"].token
+    beside = _beside(world, transport=httpx.MockTransport(leader))
+    kept = await beside.ask("GET", "/v1/jobs/7/logs/stdout", token=token)
+    live = await beside.ask("GET", "/v1/jobs/7/logs/stdout?follow=true", token=token)
+
+    assert kept.status == 200 and kept.body != b"live"
+    assert live.body == b"live"
+    assert asked == ["/v1/jobs/7/logs/stdout"]
