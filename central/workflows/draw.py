@@ -9,9 +9,8 @@ from pilotage.proto.workflow import Workflow
 
 from . import graph
 from .flow import Counts
+from .layout import HEIGHT, MARGIN, WIDTH, layout
 
-WIDTH, HEIGHT = 210, 46  # of the box of a step, in pixels
-APART_X, APART_Y, MARGIN = 50, 16, 16
 LINE: Final = 17  # of a text below the graph
 NAME_MAX: Final = 30  # characters of a name that fit into a box
 WORDS_MAX: Final = 34
@@ -144,24 +143,12 @@ def _bar(node: Node) -> str:
 
 def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
     """Return the graph as an SVG document, from left to right; what stands is told below it."""
-    columns = _columns(workflow)
-    tallest = max(map(len, columns))
-    places: dict[str, tuple[float, float]] = {}
-    for column, names in enumerate(columns):
-        top = (tallest - len(names)) * (HEIGHT + APART_Y) / 2  # in the middle
-        for row, name in enumerate(names):
-            x = MARGIN + column * (WIDTH + APART_X)
-            places[name] = (x, MARGIN + top + row * (HEIGHT + APART_Y))
-    width = 2 * MARGIN + len(columns) * (WIDTH + APART_X) - APART_X
-    below = 2 * MARGIN + tallest * (HEIGHT + APART_Y) - APART_Y
+    where = layout(workflow)
+    width, below = where.width, where.height
     reasons = _reasons(workflow, nodes or {})
     height = below + LINE * len(reasons) + (MARGIN if reasons else 0)
-    links = (
-        _link(places[parent], places[name])
-        for name in workflow.steps
-        for parent in graph.parents(workflow, name)
-    )
-    boxes = (_box(name, *places[name], (nodes or {}).get(name)) for name in workflow.steps)
+    links = (f'<path class="link" d="{way}"/>' for way in where.links)
+    boxes = (_box(name, *where.corners[name], (nodes or {}).get(name)) for name in workflow.steps)
     texts = (
         f'<text class="why" x="{MARGIN}" y="{below + LINE * row + 4}">{escape(said)}</text>'
         for row, said in enumerate(reasons)
@@ -179,34 +166,6 @@ def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
             "</svg>\n",
         ]
     )
-
-
-def _columns(workflow: Workflow) -> list[list[str]]:
-    """Return the steps by level, each near its parents in height."""
-    levels = graph.levels(workflow)
-    columns: list[list[str]] = [[] for _ in range(max(levels.values()) + 1)]
-    for name in graph.order(workflow):
-        columns[levels[name]].append(name)
-    heights: dict[str, float] = {}
-    for names in columns:
-        names.sort(key=lambda name: _height(graph.parents(workflow, name), heights))
-        for row, name in enumerate(names):
-            heights[name] = (row + 0.5) / len(names)
-    return columns
-
-
-def _height(parents: Sequence[str], heights: Mapping[str, float]) -> float:
-    """Return where a step would best lie: in the middle of its parents."""
-    found = [heights[parent] for parent in parents if parent in heights]
-    return sum(found) / len(found) if found else 0.0
-
-
-def _link(start: tuple[float, float], end: tuple[float, float]) -> str:
-    x1, y1 = start[0] + WIDTH, start[1] + HEIGHT / 2
-    x2, y2 = end[0], end[1] + HEIGHT / 2
-    middle = (x1 + x2) / 2
-    way = f"M{x1:.0f} {y1:.0f} C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
-    return f'<path class="link" d="{way}"/>'
 
 
 def _box(name: str, x: float, y: float, node: Node | None) -> str:

@@ -1,6 +1,8 @@
 """What would be made, as numbers, as documents of transformations, and as pictures."""
 
+import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from pilotage.central.transformations.jobs_of import checked
 from pilotage.central.workflows import draw, graph
 from pilotage.central.workflows.flow import Counts, File, Flow
+from pilotage.central.workflows.layout import HEIGHT, WIDTH
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.to_transformations import obstacles, to_transformations
 from pilotage.proto.catalogue import parse_query
@@ -41,6 +44,16 @@ DIAMOND = """
         inputs: {a: dark.o, b: bright.o}
         grouping: all
         job: {command: [sum, "{inputs}"]}
+"""
+
+OVER = """
+    workflow: over
+    steps:
+      a: {tasks: 1, job: {command: [x]}, outputs: {o: "*"}}
+      b: {inputs: {i: a.o}, job: {command: [x]}, outputs: {o: "*"}}
+      c: {inputs: {i: b.o}, job: {command: [x]}, outputs: {o: "*"}}
+      d: {inputs: {i: c.o, j: {from: a.o, use: shared}}, job: {command: [x]}, outputs: {o: "*"}}
+      e: {inputs: {i: d.o, j: {from: a.o, use: shared}}, job: {command: [x]}}
 """
 
 
@@ -289,7 +302,53 @@ def test_forty_eight_steps_are_legible() -> None:
     corners = [tuple(map(float, one[10:-1].split())) for one in places]
     for i, (x, y) in enumerate(corners):
         for other_x, other_y in corners[:i]:
-            assert abs(x - other_x) >= draw.WIDTH or abs(y - other_y) >= draw.HEIGHT
+            assert abs(x - other_x) >= WIDTH or abs(y - other_y) >= HEIGHT
+
+
+def _points(way: str) -> Iterator[tuple[float, float]]:
+    """Yield points on a path of lines and cubic curves, near each other."""
+    x = y = 0.0
+    for sign, numbers in re.findall(r"([MLC])([^MLC]*)", way):
+        ends = [float(one) for one in numbers.split()]
+        for k in range(41):
+            t = k / 40
+            if sign == "L":
+                yield x + t * (ends[0] - x), y + t * (ends[1] - y)
+            elif sign == "C":
+                a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+                yield (
+                    a * x + b * ends[0] + c * ends[2] + d * ends[4],
+                    a * y + b * ends[1] + c * ends[3] + d * ends[5],
+                )
+        x, y = ends[-2:]
+
+
+@pytest.mark.parametrize("name", ["prod6", "over"])
+def test_no_link_runs_behind_a_box_or_on_another_step_s(name: str, tmp_path: Path) -> None:
+    """Also those over several columns, which have a lane in each."""
+    from pilotage.central.workflows.files import read_workflow
+
+    if name == "prod6":
+        definition = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml").workflow
+    else:
+        definition = workflow(tmp_path, OVER)
+    space = "{http://www.w3.org/2000/svg}"
+    drawn = ElementTree.fromstring(draw.as_svg(definition))
+    places = [one.get("transform", "") for one in drawn.iter(f"{space}g")]
+    boxes = [tuple(map(float, one[10:-1].split())) for one in places]
+    ways = [one.get("d", "") for one in drawn.iter(f"{space}path")]
+
+    assert len(ways) == sum(len(graph.parents(definition, one)) for one in definition.steps)
+    hidden = [
+        (way, box)
+        for way in ways
+        for x, y in _points(way)
+        for box in boxes
+        if box[0] < x - 1 < box[0] + WIDTH - 2 and box[1] < y - 1 < box[1] + HEIGHT - 2
+    ]
+    assert not hidden
+    height = float(drawn.get("height", 0))
+    assert all(0 < y < height for way in ways for _, y in _points(way))
 
 
 @pytest.mark.parametrize("method", ["dot", "cross"])
