@@ -26,6 +26,7 @@ from .failover.at_task_end import AtTaskEnd, stderr_in
 from .failover.for_production import rules_for
 from .failover.joined import Failover, failover
 from .failover.mails import Mailer
+from .failover.room import Room
 from .failover.rule_book import RuleBook
 from .failover.rules import default_rules
 from .jobs.aftermath import Aftermath
@@ -212,7 +213,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         submissions=submissions,
         kill=control.act,
         storages=world.storages,
-        repairs=_repairs(world, memory, rules),
+        repairs=_repairs(world, memory, rules, elements),
         clock=clock,
         log=log,
     )
@@ -335,13 +336,21 @@ def _failover(
     )
 
 
-def _repairs(world: World, memory: Memory, rules: RuleBook) -> AtTaskEnd:
+def _repairs(world: World, memory: Memory, rules: RuleBook, elements: ElementsView) -> AtTaskEnd:
     """Return what says what becomes of tasks that failed."""
+    room = Room(
+        store=world.store,
+        owners=memory.owners,
+        clauses=lambda: memory.queue.matcher.clauses,
+        living=memory.pilots.empty_offers,
+        shapes=elements.offers,
+    )
     return AtTaskEnd(
         store=world.store,
         rules=rules,
         stderr=stderr_in(world.blobs),
         places=HostWatch(memory, world.clock, world.log),
+        limits=room,
         log=world.log,
     )
 

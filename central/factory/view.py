@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from pilotage.matcher.types import ClassSpec
+from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.api import Elements, ElementView
 from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
@@ -69,6 +69,10 @@ class ElementsView:
     def prospects(self, spec: ClassSpec) -> list[str]:
         """Return what there is to say of pilots for a job; nothing before the factory has begun."""
         return [] if self.factory is None else self.factory.prospects(spec)
+
+    def offers(self) -> list[LiveOffer]:
+        """Return what pilots of all elements in force would offer; none before the first round."""
+        return [] if self.factory is None else self.factory.outlook.offers
 
     def note(self, watched: Iterable[Watched]) -> None:
         """Take note of how many pilots there are, once a round."""

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from pilotage.proto.failures import Evidence, FailureClass
+from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_FOLDER, Stream
 from pilotage.proto.transformation_states import InputEvent
@@ -29,11 +30,13 @@ from ..store.transformations import TaskEnd
 from ..transformations.moves import Bad
 from ..transformations.repairs import Again, Bounds
 from .decide import Counters, Decision, charged, decide
+from .room import Most
 from .rule_book import RuleBook
 from .rules import Do, RuleSet
 
 ELSEWHERE_S: Final = 600.0  # for so long a task keeps off the host that failed, unless a rule says
 TASKS_MAX: Final = 20  # the last ones of an input that are looked at
+NO_BOUNDS: Final = Most()
 _STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
 _END: Final = 4_096
 
@@ -50,6 +53,14 @@ class History(Protocol):
     async def attempts(self, job_id: int) -> list[AttemptRow]: ...
     async def files_by_id(self, file_ids: Sequence[int]) -> Mapping[int, FileRow]: ...
     async def note_decisions(self, decisions: Sequence[Decided]) -> None: ...
+
+
+class Limits(Protocol):
+    """What is known of the room that sites give."""
+
+    async def most(self, transformation_id: int, job: Job) -> Most:
+        """Return the most that one job of a transformation may get."""
+        ...
 
 
 class Places(Protocol):
@@ -85,9 +96,16 @@ class AtTaskEnd:
     """The `Repairs` of transformations."""
 
     def __init__(
-        self, *, store: History, rules: RuleBook, stderr: Stderr, places: Places, log: Log
+        self,
+        *,
+        store: History,
+        rules: RuleBook,
+        stderr: Stderr,
+        places: Places,
+        limits: Limits,
+        log: Log,
     ) -> None:
-        self._store, self._rules, self._stderr = store, rules, stderr
+        self._store, self._rules, self._stderr, self._limits = store, rules, stderr, limits
         self._places, self._log = places, log
 
     async def again(
@@ -199,9 +217,13 @@ class AtTaskEnd:
             return None
         applied = await self._rules.of(transformation_id)
         at = tasks[-1][-1].ended_at or 0.0
+        most = Most()
+        if bounds.job is not None and any(classify(one[-1]) in _OF_ROOM for one in histories):
+            most = await self._limits.most(transformation_id, bounds.job)
         return judged(
             applied.rules, histories,
             inputs=len(file_ids), can_be_split=bounds.can_be_split, at=at, step=applied.step,
+            most=most,
         )  # fmt: skip
 
     async def _evidence(self, attempt: AttemptRow) -> Evidence:
@@ -213,6 +235,7 @@ class AtTaskEnd:
 
 
 _encode: Final = msgspec.json.encode
+_OF_ROOM: Final = (FailureClass.MEMORY, FailureClass.TIME)
 _ENDS: Final = (Do.PROBLEMATIC, Do.MISSING, Do.GIVE_UP)  # its inputs are not tried again by these
 
 
@@ -249,6 +272,7 @@ def judged(
     can_be_split: bool = True,
     at: float = 0.0,
     step: str = "",
+    most: Most = NO_BOUNDS,
 ) -> Verdict | None:
     """Return what the rules say of the last of some tasks, given all before it. Pure.
 
@@ -270,6 +294,7 @@ def judged(
         counters = Counters(
             seen=seen, spent=spent, same_on_hosts=max(1, len(alike)),
             inputs=inputs, can_be_split=can_be_split, step=step,
+            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
         )  # fmt: skip
         made = decide(rules, attempts[-1], counters)
         spent = charged(spent, made)

@@ -195,3 +195,8 @@ class Pilots:
 
     def all(self) -> list[Presence]:
         return list(self._pilots.values())
+
+    def empty_offers(self) -> list[LiveOffer]:
+        """Return what each pilot could offer if no job ran in it, of those that have asked."""
+        offers = (one.empty_offer() for one in self.all())
+        return [one for one in offers if one is not None]

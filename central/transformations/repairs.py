@@ -4,7 +4,7 @@ Only for transformations that ask for it (`failover: true`); the others know not
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -25,6 +25,7 @@ class Bounds:
 
     can_be_split: bool
     errors_max: int  # failed tasks that an input may have had
+    job: Job | None = field(default=None, compare=False)  # the template of its jobs
 
 
 def bounds_of(doc: Transformation) -> Bounds:
@@ -33,6 +34,7 @@ def bounds_of(doc: Transformation) -> Bounds:
     return Bounds(
         can_be_split=doc.grouping.rule not in WHOLE and len(once) == 1,
         errors_max=doc.errors_max,
+        job=doc.job,
     )
 
 

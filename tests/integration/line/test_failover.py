@@ -91,6 +91,29 @@ def test_memory_grows_until_it_is_enough_and_no_further() -> None:
     story(tell, script=script)
 
 
+def test_memory_that_no_pilot_has_is_not_asked_for_and_halves_of_the_inputs_do() -> None:
+    """The pilots have 4 GB, and the ladder of the rule would go on to 6."""
+    stage = Stage()
+
+    def script(assignment: Assignment) -> Script:
+        stage.memory_mb.append(assignment.grant.memory_mb)
+        if len(stage.files(assignment)) > 2:
+            return Script(duration_s=100.0, exit_code=1, stderr=b"numpy: MemoryError\n")
+        return GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 5))
+        job = {"command": ["run"], "needs": [{"memory_mb": 3_000}]}
+        one = await added(world, **GIVEN, job=job, grouping={"size": 4})
+        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
+
+        assert view.tasks == {T.FAILED: 2, T.DONE: 2}
+        assert stage.memory_mb == [3_000, 4_000, 4_000, 4_000]
+
+    story(tell, script=script)
+
+
 def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> None:
     broken = [True]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from pilotage.central.failover.mails import NotMailed
 from pilotage.central.operate.smtp import SmtpMailer, mailer_of
 from pilotage.central.settings import BadSetting, MailSettings
+from tests.certificates import self_signed
 
 
 class Box:
@@ -99,6 +101,37 @@ async def test_a_password_is_given_and_a_wrong_one_is_told() -> None:
             await send(SmtpMailer(settings(port, user="pilotage"), "wrong"))
 
     assert len(box.taken) == 1
+
+
+def of_server(pem: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def test_behind_starttls_a_password_goes_only_to_who_shows_a_good_certificate(
+    tmp_path: Path,
+) -> None:
+    box, pem = Box(), self_signed(tmp_path)
+    how: dict[str, Any] = {"tls_context": of_server(pem), "require_starttls": True}
+    with server(box, authenticator=let_in, auth_require_tls=True, **how) as port:
+        one = settings(port, tls="starttls", user="pilotage")
+        await send(SmtpMailer(one, "s3cret", tls=ssl.create_default_context(cafile=str(pem))))
+        with pytest.raises(NotMailed, match="certificate"):
+            await send(SmtpMailer(one, "s3cret"))
+        with pytest.raises(NotMailed, match="530|AUTH|STARTTLS"):
+            await send(SmtpMailer(settings(port, user="pilotage"), "s3cret"))
+
+    (envelope,) = box.taken
+    assert _message(envelope)["To"] == "ops@example.org"
+
+
+async def test_a_server_that_has_no_tls_gets_nothing_where_starttls_is_wanted() -> None:
+    box = Box()
+    with server(box) as port, pytest.raises(NotMailed, match="STARTTLS"):
+        await send(SmtpMailer(settings(port, tls="starttls")))
+
+    assert box.taken == []
 
 
 async def test_who_is_refused_is_named_and_the_others_have_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pilotage.central.failover.at_task_end import ELSEWHERE_S, AtTaskEnd, judged
 from pilotage.central.failover.decide import Decision
+from pilotage.central.failover.room import Most
 from pilotage.central.failover.rule_book import RuleBook
 from pilotage.central.failover.rules import Do, default_rules
 from pilotage.central.store.catalogue import FileRow
@@ -101,6 +102,7 @@ class Past:
         self.own_rules = ""
         self.noted: list[Decided] = []
         self.failed_there = 0
+        self.sites_give = Most()
         self.suspended: list[tuple[str, str, float]] = []
 
     async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
@@ -112,6 +114,9 @@ class Past:
     def log(self, event: str, **facts: object) -> None:
         self.told.append({"event": event, **facts})
 
+    async def most(self, transformation_id: int, job: Job) -> Most:
+        return self.sites_give
+
     async def stderr(self, attempt: AttemptRow) -> bytes:
         return b""
 
@@ -122,6 +127,7 @@ class Past:
             rules=RuleBook(self, RULES, self.log),
             stderr=self.stderr,
             places=self,
+            limits=self,
             log=self.log,
         )
 
@@ -375,3 +381,34 @@ async def test_rules_of_ours_suspend_hosts_also_for_productions_with_own_ones() 
     past.failed_there = 2
     assert await past.verdict(1) is None
     assert past.suspended == [("PIC", "n7", 3_600.0)]
+
+
+@pytest.mark.parametrize(
+    ("gives", "expected"),
+    [
+        (Most(), [(3_000, 2)]),
+        (Most(memory_mb=2_500), [(2_500, 2)]),
+        (Most(memory_mb=1_500), [(0, 1), (0, 1)]),  # no site gives more: halves of its inputs
+    ],
+)
+async def test_memory_grows_no_further_than_sites_give(
+    gives: Most, expected: list[tuple[int, int]]
+) -> None:
+    past = Past([failed("n1", How.MEMORY)])
+    past.sites_give = gives
+    bounds = Bounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
+
+    plans = await past.rules.again(7, [1, 2], bounds)
+    assert [(plan.memory_mb, len(plan.file_ids)) for plan in plans] == expected
+
+
+async def test_time_grows_no_further_than_sites_give_and_one_input_is_left_to_a_person() -> None:
+    past = Past([failed("n1", How.WALL)])
+    bounds = Bounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
+
+    for wall_s, expected in ((0, 900), (720, 720)):
+        past.sites_give = Most(wall_s=wall_s)
+        (plan,) = await past.rules.again(7, [1], bounds)
+        assert plan.wall_s == expected
+    past.sites_give = Most(wall_s=600)
+    assert await past.verdict(1, bounds) is InputEvent.TASK_FAILED_LAST

@@ -1,0 +1,94 @@
+"""What sites give to one job at most: as far as their files say it, and as pilots that live show.
+
+Memory and time of a task that ran out of them grow so far and no further: a job that asks for more
+than any pilot has would wait for ever.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.matcher.clause import Clauses
+from pilotage.matcher.suits import Suits
+from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.proto.job import Job, Need
+
+from ..jobs.scope import Owners
+from ..jobs.software import needs_of
+from ..store.transformations import TransformationRow
+
+BOUNDLESS_MB: Final = 100_000_000  # from here on an offer only says that nobody has set a bound
+
+
+@dataclass(frozen=True)
+class Most:
+    """What one job may get; 0: it is not known, and bounds nothing."""
+
+    memory_mb: int = 0
+    wall_s: int = 0
+
+
+class Transformations(Protocol):
+    """What of the store is looked at."""
+
+    async def transformation(self, transformation_id: int) -> TransformationRow | None: ...
+
+
+class Room:
+    """Answers from what there is now."""
+
+    def __init__(
+        self,
+        *,
+        store: Transformations,
+        owners: Owners,
+        clauses: Callable[[], Clauses],
+        living: Callable[[], Iterable[LiveOffer]],
+        shapes: Callable[[], Sequence[LiveOffer]],
+    ) -> None:
+        """`living`: what pilots would offer if they were empty; `shapes`: what new ones would."""
+        self._store, self._owners, self._clauses = store, owners, clauses
+        self._living, self._shapes = living, shapes
+
+    async def most(self, transformation_id: int, job: Job) -> Most:
+        """Return what jobs of a transformation may get, where all that they need is but room."""
+        row = await self._store.transformation(transformation_id)
+        if row is None:
+            return Most()
+        spec = ClassSpec(
+            class_id=0,
+            community=row.community,
+            group=row.group,
+            owner=self._owners.by_id(row.owner_id),
+            type=job.type,
+            needs=tuple(_roomless(need) for need in needs_of(job)),
+            preference=job.preference,
+        )
+        return most(spec, list(self._living()), self._shapes(), self._clauses())
+
+
+def most(
+    spec: ClassSpec, living: Sequence[LiveOffer], shapes: Sequence[LiveOffer], clauses: Clauses
+) -> Most:
+    """Return the most that pilots offer which could run the jobs if these needed no room. Pure.
+
+    Of time only the files of sites tell: pilots that live have less left each minute, which says
+    nothing of the next ones.
+    """
+    live = _fitting(spec, living, clauses)
+    planned = _fitting(spec, shapes, clauses)
+    memory_mb = max((one.memory_free_mb for one in (*live, *planned)), default=0)
+    wall_s = max((int(one.wall_left_s) for one in planned), default=0)
+    return Most(memory_mb if memory_mb < BOUNDLESS_MB else 0, wall_s)
+
+
+def _fitting(spec: ClassSpec, offers: Sequence[LiveOffer], clauses: Clauses) -> list[LiveOffer]:
+    mine = [one for one in offers if one.community == spec.community]
+    bits = Suits(clauses, mine).of(spec)
+    return [one for place, one in enumerate(mine) if bits >> place & 1]
+
+
+def _roomless(need: Need) -> Need:
+    return msgspec.structs.replace(need, memory_mb=0, memory_per_core_mb=0, wall_s=0)
