@@ -55,6 +55,7 @@ class Dispatch:
             await self._back(presence)
         judged = await self._reports.judge(presence, message.reports) if message.reports else []
         answer = await self._asks.answer(presence, message.ask, judged)
+        self._lead()  # what was written stands; the pilot says it again to whoever leads
         replies = [one.reply() for one in judged]
         self._turn_s.observe(self._clock.monotonic() - began)
         return TurnReply(

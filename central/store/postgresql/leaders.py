@@ -26,9 +26,9 @@ class PostgresqlLeaders:
         if before is None:
             await self._rows("make_lead", {"shard": shard})
             before = await self._row(shard)
-        if before is None or before.left_s >= 0:
+        if before is None or (before.left_s >= 0 and before.holder != holder):
             return None
-        if before.holder:
+        if before.holder not in ("", holder):
             await self._rows("end_of_holder", {"application": application_of(before.holder)})
         given = {"shard": shard, "term": before.term, "holder": holder, "url": url}
         found = await self._rows("take_lead", {**given, "lease_s": lease_s})
@@ -75,6 +75,7 @@ class PostgresqlLeaders:
             self._connection = None
             made = await connect(self._url)
             try:
+                await made.execute(self._sql["answer_soon"].text)
                 await made.execute(self._sql["make_leader"].text)
             except BaseException:  # two may make it at once: the next look finds it
                 made.terminate()

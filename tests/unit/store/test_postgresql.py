@@ -19,7 +19,8 @@ OF_THE_DATABASE = {
     "durability", "let_wait_for_the_lock", "lock", "wait_no_longer", "continue_ids",
     "moment", "arrivals", "arrived_runs", "forget_arrivals", "tell_arrival", "hint_arrival",
     "begin_arriving", "go_on_arriving", "end_arriving", "take_abandoned", "register_writer",
-    "share_classes", "have_classes", "leave_classes", "hurry",
+    "share_classes", "have_classes", "leave_classes", "hurry", "make_leader", "answer_soon",
+    "make_lead", "lead", "end_of_holder", "take_lead", "renew_lead", "give_up_lead", "fence",
     "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
 }  # fmt: skip
 NEEDED_OF_SETTERS = {

@@ -16,6 +16,10 @@ INSERT INTO leader (shard, term, holder, url, until)
 VALUES (:shard, 0, '', '', '-infinity')
     ON CONFLICT DO NOTHING;
 
+-- name: answer_soon
+-- Whoever asks has given up by then: nothing is to happen of which nobody hears.
+SET statement_timeout = '1500ms';
+
 -- name: lead
 SELECT term, holder, url,
        greatest(extract(epoch FROM until) - extract(epoch FROM clock_timestamp()), -1e9)::float8
@@ -33,7 +37,8 @@ SELECT pg_terminate_backend(pid)
 UPDATE leader
    SET term = term + 1, holder = :holder, url = :url,
        until = clock_timestamp() + make_interval(secs => :lease_s)
- WHERE shard = :shard AND term = :term AND until < clock_timestamp()
+ WHERE shard = :shard AND term = :term
+   AND (until < clock_timestamp() OR holder = :holder)
 RETURNING term;
 
 -- name: renew_lead
