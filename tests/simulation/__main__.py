@@ -15,16 +15,24 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="the first")
     parser.add_argument("--trace", action="store_true", help="print what happens, one by one")
+    parser.add_argument("--leaders", action="store_true", help="two centrals on one database")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--planted", default="", choices=["", *PLANTED], help="a bug to be found")
     asked = parser.parse_args()
     if asked.trace:
-        return _traced(asked.seed, asked.seeds, asked.planted)
+        return _traced(asked.seed, asked.seeds, asked.planted, leaders=asked.leaders)
     found = campaign(
-        asked.seed, asked.seeds, planted=asked.planted, processes=asked.processes, stop=True
+        asked.seed,
+        asked.seeds,
+        planted=asked.planted,
+        leaders=asked.leaders,
+        processes=asked.processes,
+        stop=True,
     )
     for seed, why in sorted(found.violations.items()):
-        print(f"seed {seed}: {why}\nreplay: {replay(seed, asked.planted)}")
+        print(f"seed {seed}: {why}\nreplay: {replay(seed, asked.planted, leaders=asked.leaders)}")
+    if asked.leaders:
+        print(f"{found.take_overs} take-overs; nobody led for at most {found.led_late_s:.1f} s")
     print(
         f"{found.seeds} seeds from {asked.seed}: {len(found.violations) or 'no'} violations;"
         f" {found.cpu_s:.0f} s of CPU, {found.virtual_s / 3600:.0f} virtual hours,"
@@ -33,13 +41,13 @@ def main() -> int:
     return 1 if found.violations else 0
 
 
-def _traced(first: int, seeds: int, planted: str) -> int:
+def _traced(first: int, seeds: int, planted: str, *, leaders: bool) -> int:
     for seed in range(first, first + seeds):
         try:
             with plant(planted) as prepare:
-                run(seed, verbose=True, prepare=prepare)
+                run(seed, verbose=True, leaders=leaders, prepare=prepare)
         except Violation as why:
-            print(f"seed {seed}: {why}\nreplay: {replay(seed, planted)}")
+            print(f"seed {seed}: {why}\nreplay: {replay(seed, planted, leaders=leaders)}")
             return 1
     return 0
 

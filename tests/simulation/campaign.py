@@ -11,6 +11,7 @@ from .violation import Violation
 from .world import run
 
 SLICE = 10  # seeds that a process takes at a time
+_Slice = tuple[int, int, str, bool, bool]  # first, seeds, planted, leaders, stop
 _YOUNG = 20_000  # objects between two collections: a world makes many, and few that are waste
 
 
@@ -23,6 +24,8 @@ class Found:
     virtual_s: float = 0.0
     steps: int = 0
     compared: int = 0
+    take_overs: int = 0
+    led_late_s: float = 0.0  # the longest time in which nobody led, although one could
     violations: dict[int, str] = field(default_factory=dict[int, str])
     digests: dict[int, str] = field(default_factory=dict[int, str])
 
@@ -32,17 +35,25 @@ class Found:
         self.virtual_s += other.virtual_s
         self.steps += other.steps
         self.compared += other.compared
+        self.take_overs += other.take_overs
+        self.led_late_s = max(self.led_late_s, other.led_late_s)
         self.violations |= other.violations
         self.digests |= other.digests
 
 
 def campaign(
-    first: int, seeds: int, *, planted: str = "", processes: int = 2, stop: bool = False
+    first: int,
+    seeds: int,
+    *,
+    planted: str = "",
+    leaders: bool = False,
+    processes: int = 2,
+    stop: bool = False,
 ) -> Found:
     """Run seeds; with `stop` no new ones are begun after the first violation."""
     found = Found()
     slices = [
-        (start, min(SLICE, first + seeds - start), planted, stop)
+        (start, min(SLICE, first + seeds - start), planted, leaders, stop)
         for start in range(first, first + seeds, SLICE)
     ]
     for part in _parts(slices, processes):
@@ -52,7 +63,7 @@ def campaign(
     return found
 
 
-def _parts(slices: list[tuple[int, int, str, bool]], processes: int) -> Iterator[Found]:
+def _parts(slices: list[_Slice], processes: int) -> Iterator[Found]:
     if processes < 2 or len(slices) < 2:
         yield from map(_some, slices)
         return
@@ -60,9 +71,9 @@ def _parts(slices: list[tuple[int, int, str, bool]], processes: int) -> Iterator
         yield from pool.imap(_some, slices)
 
 
-def _some(asked: tuple[int, int, str, bool]) -> Found:
+def _some(asked: _Slice) -> Found:
     """Run some seeds in this process."""
-    first, seeds, planted, stop = asked
+    first, seeds, planted, leaders, stop = asked
     found, began = Found(), time.process_time()
     thresholds = gc.get_threshold()
     gc.set_threshold(_YOUNG, 50, 1_000)
@@ -70,7 +81,7 @@ def _some(asked: tuple[int, int, str, bool]) -> Found:
         with plant(planted) as prepare:
             for seed in range(first, first + seeds):
                 try:
-                    world = run(seed, prepare=prepare)
+                    world = run(seed, leaders=leaders, prepare=prepare)
                 except Violation as why:
                     world = why.world
                     found.violations[seed] = str(why)
@@ -78,6 +89,9 @@ def _some(asked: tuple[int, int, str, bool]) -> Found:
                 found.virtual_s += world.virtual_s
                 found.steps += world.loop.steps
                 found.compared += world.invariants.compared
+                if world.leaders is not None:
+                    found.take_overs += world.leaders.holds.take_overs
+                    found.led_late_s = max(found.led_late_s, world.leaders.holds.longest_s)
                 found.digests[seed] = world.digest.hexdigest()
                 if stop and found.violations:
                     break
@@ -87,7 +101,8 @@ def _some(asked: tuple[int, int, str, bool]) -> Found:
     return found
 
 
-def replay(seed: int, planted: str = "") -> str:
+def replay(seed: int, planted: str = "", *, leaders: bool = False) -> str:
     """Return the command that runs one seed again and shows what happens."""
     bug = f" --planted {planted}" if planted else ""
-    return f".venv/bin/python -m tests.simulation --seeds 1 --seed {seed} --trace{bug}"
+    two = " --leaders" if leaders else ""
+    return f".venv/bin/python -m tests.simulation --seeds 1 --seed {seed} --trace{two}{bug}"

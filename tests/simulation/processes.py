@@ -72,6 +72,7 @@ class Process:
         self.put_aside: list[events.Handle] = []
         self.services: Any = None  # of a central that runs in it
         self.tokens: Any = None
+        self.holder = ""  # its name in the leader row
         self.context: Context = copy_context()
         self.context.run(HERE.set, self)
         host.processes.append(self)

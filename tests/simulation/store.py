@@ -77,6 +77,10 @@ class DiskStore:
     async def close(self) -> None:
         """Nothing is queued: whoever calls has waited."""
 
+    async def listed(self) -> None:
+        """Wait for the next part of a list."""
+        await asyncio.sleep(READ_S)
+
     async def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Queue a write; return its result once it is synced."""
         disk, point = self._disk, self._disk.point
@@ -163,7 +167,7 @@ def _how(name: str) -> str:
 def _list_verb(name: str) -> Callable[..., AsyncIterator[Any]]:
     async def verb(self: DiskStore, *args: Any) -> AsyncIterator[Any]:
         async for part in getattr(self._disk.rows, name)(*args):
-            await asyncio.sleep(READ_S)
+            await self.listed()
             yield part
 
     return verb

@@ -21,7 +21,7 @@ class Troubles:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._begun = asyncio.Event()
+        self.begun = asyncio.Event()
         self.over = asyncio.Event()
 
     @property
@@ -32,7 +32,7 @@ class Troubles:
     def begin(self) -> None:
         """The central has answered for the first time: from now on things may go wrong."""
         self._world.is_calm = False
-        self._begun.set()
+        self.begun.set()
 
     def all(self) -> list[Coroutine[Any, Any, None]]:
         """Return all loops; none ends before the world does."""
@@ -51,7 +51,7 @@ class Troubles:
 
     async def _calm(self) -> None:
         """After FAULTS_S nothing goes wrong any more, and what is broken is mended."""
-        await self._begun.wait()
+        await self.begun.wait()
         await asyncio.sleep(FAULTS_S)
         world = self._world
         world.say("calm")
@@ -71,7 +71,7 @@ class Troubles:
 
     async def _often(self, low_s: float, high_s: float) -> bool:
         """Wait for the next time of a loop; False once all is calm, for ever."""
-        await self._begun.wait()
+        await self.begun.wait()
         await asyncio.sleep(self._world.chance.uniform(low_s, high_s))
         if self._world.is_calm:
             await asyncio.get_running_loop().create_future()
@@ -115,7 +115,7 @@ class Troubles:
     async def _central_again(self, central: CentralHost) -> None:
         """Start the central again when it is dead, as its service manager does."""
         world, chance = self._world, self._world.chance
-        await self._begun.wait()
+        await self.begun.wait()
         while True:
             await central.went_down.wait()
             central.went_down.clear()
@@ -200,7 +200,7 @@ class Troubles:
         from .world import SITES
 
         site = SITES[number % len(SITES)]
-        await self._begun.wait()
+        await self.begun.wait()
         node, secret = self._node(), await world.story.secret(site)
         life = world.pilots.live(node, secret, site)
         while True:

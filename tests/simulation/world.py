@@ -26,7 +26,9 @@ from tests.virtual import START_S
 from .aimed import Aimed
 from .bus import Broker
 from .central import CentralHost
+from .cluster import Cluster
 from .invariants import Invariants
+from .leaders import LeaderTroubles
 from .network import Network
 from .pilots import Life, Node, Pilots
 from .processes import Host, HostLoop, Killed, Process, Spins
@@ -50,7 +52,9 @@ LIMITED = MatcherSettings(
 class World:
     """What a seed decides, and what has happened."""
 
-    def __init__(self, loop: HostLoop, seed: int, *, verbose: bool = False) -> None:
+    def __init__(
+        self, loop: HostLoop, seed: int, *, verbose: bool = False, leaders: bool = False
+    ) -> None:
         self.loop, self.seed, self.chance = loop, seed, random.Random(seed)
         self.swarm: Swarm = swarm(self.chance)
         self.trace: list[str] = []
@@ -66,7 +70,7 @@ class World:
         self.network = Network(loop, random.Random(chance.random()), weather)
         self.broker = Broker(loop, self.network, Host("bus"))
         rate = chance.choice((1.0, 0.98, 1.02, 1.02, chance.uniform(0.98, 1.02)))
-        self.central = CentralHost(
+        self.central: CentralHost | Cluster = (Cluster if leaders else CentralHost)(
             loop,
             Host("central", rate),
             self.network,
@@ -90,11 +94,14 @@ class World:
         self.story = Story(self)
         self.aimed = Aimed(self)
         self.troubles = Troubles(self)
+        self.leaders: LeaderTroubles | None = None
+        if isinstance(self.central, Cluster):
+            self.leaders = LeaderTroubles(self, self.central)
         self.invariants = Invariants(self)
         disk = self.central.disk
         disk.point, disk.fails, disk.committed = self.point, self._store_fails, self._committed
         disk.broken, disk.queued = self._store_broken, self.aimed.queued
-        loop.quiet = self.invariants.quiet
+        loop.quiet = self._quiet
 
     def _settings(self) -> Settings:
         drawn = self.swarm
@@ -138,6 +145,8 @@ class World:
         """A place where a process may die: around commits, requests, writes, messages."""
         if process.dead:
             raise Killed(name)
+        if self.leaders is not None:
+            self.leaders.point(process, name)
         is_central = process.name.startswith("central")
         kind = "central_any_point" if is_central else "pilots_any_point"
         if self.has(kind) and self.chance.random() * POINT_EVERY < 1.0:
@@ -178,6 +187,15 @@ class World:
     def _committed(self, verb: str, args: tuple[Any, ...], result: Any) -> None:
         self.invariants.committed(verb, args, result)
         self.aimed.committed(verb, args, result)
+        if self.leaders is not None:
+            self.leaders.holds.committed(verb)
+            if verb == "turn" and any(result[1]):
+                self.leaders.matched()
+
+    def _quiet(self) -> None:
+        self.invariants.quiet()
+        if self.leaders is not None:
+            self.leaders.holds.quiet()
 
     # -- its life ---------------------------------------------------------------------------------
 
@@ -186,7 +204,12 @@ class World:
         self.say(f"seed {self.seed}: {', '.join(sorted(self.swarm.faults)) or 'no faults'}")
         tasks = [
             self.loop.create_task(one)
-            for one in (self._guarded(self.story.run()), *self.troubles.all(), self._watch())
+            for one in (
+                self._guarded(self.story.run()),
+                *self.troubles.all(),
+                *(self.leaders.all() if self.leaders is not None else ()),
+                self._watch(),
+            )
         ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -220,11 +243,18 @@ class World:
 
 
 def run(
-    seed: int, *, verbose: bool = False, prepare: Callable[[World], None] = lambda world: None
+    seed: int,
+    *,
+    verbose: bool = False,
+    leaders: bool = False,
+    prepare: Callable[[World], None] = lambda world: None,
 ) -> World:
-    """Run one seed to its end and return its world. Raises Violation."""
+    """Run one seed to its end and return its world. Raises Violation.
+
+    With `leaders` two centrals share a database, and one of them leads.
+    """
     loop = HostLoop(limit_s=50_000.0)
-    world = World(loop, seed, verbose=verbose)
+    world = World(loop, seed, verbose=verbose, leaders=leaders)
     loop.set_exception_handler(lambda _, context: world.failed(context))
     prepare(world)
     asyncio.set_event_loop(loop)

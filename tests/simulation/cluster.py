@@ -1,0 +1,188 @@
+"""Two centrals on one database: one leads, the other waits to take over.
+
+To the rest of a world they look like one central, that of the one who leads by the database's row.
+Requests come over one address, behind which each client stays with the server that has answered it
+until it does not, as over a kept connection through a load balancer.
+"""
+
+# pyright: reportPrivateUsage=false
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pilotage.central.app import Central
+from pilotage.central.settings import Settings
+
+from .bus import Broker, Point
+from .central import CentralHost, Shared
+from .clocks import CentralClock
+from .database import Database
+from .member import Member
+from .network import Network
+from .processes import Host, HostLoop, Process
+
+if TYPE_CHECKING:
+    from .leaders import LeaderTroubles
+
+SERVERS = 2
+
+
+class Cluster:
+    """The face of a `CentralHost`, and those behind it."""
+
+    def __init__(
+        self,
+        loop: HostLoop,
+        host: Host,
+        network: Network,
+        broker: Broker,
+        settings: Settings,
+        chance: random.Random,
+        *,
+        point: Point,
+    ) -> None:
+        self.loop, self.host, self.network, self._chance = loop, host, network, chance
+        self.troubles: LeaderTroubles | None = None
+        rate = chance.choice((1.0, 0.98, 1.02))
+        self.database = self.disk = Database.on(loop, network, Host("db", rate))
+        shared = Shared(self.database)
+        self.blobs, self.files = shared.blobs, shared.files
+        self.came_up = asyncio.Event()
+        self.members = tuple(
+            Member(
+                loop,
+                Host(f"central-{number + 1}", chance.choice((1.0, 0.98, 1.02, host.rate))),
+                network,
+                broker,
+                settings,
+                random.Random(chance.random()),
+                point=point,
+                shared=shared,
+                address=host,
+                came_up=self.came_up,
+            )
+            for number in range(SERVERS)
+        )
+        self.failures: list[BaseException] = []
+        for member in self.members:
+            member.failures = self.failures
+        self._kept: dict[str, CentralHost] = {}  # by client: over whose connection it speaks
+        network.route, network.routed = self._route, self._routed
+
+    # -- who leads --------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> Member | None:
+        """The one whom the database's row names, if its process lives."""
+        holder = self.database.row.holder
+        for member in self.members:
+            if member.holder == holder and member.process is not None and not member.process.dead:
+                return member
+        return None
+
+    @property
+    def process(self) -> Process | None:
+        leader = self.leader
+        return None if leader is None else leader.process
+
+    @property
+    def central(self) -> Central | None:
+        leader = self.leader
+        return None if leader is None else leader.central
+
+    @property
+    def store(self) -> Any:
+        leader = self.leader
+        return None if leader is None else leader.store
+
+    @property
+    def clock(self) -> CentralClock:
+        leader = self.leader
+        assert leader is not None, "nobody leads"
+        return leader.clock
+
+    @property
+    def is_up(self) -> bool:
+        leader = self.leader
+        return leader is not None and leader.is_up
+
+    # -- as one -----------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> list[tuple[str, Mapping[str, object]]]:
+        return [line for member in self.members for line in member.log]
+
+    @property
+    def lives(self) -> list[Process]:
+        return [life for member in self.members for life in member.lives]
+
+    def start(self) -> None:
+        """Start one, which makes what all need, and the others once it answers."""
+        first, *others = self.members
+        first.start()
+
+        def up() -> None:
+            first.up = _nothing
+            for other in others:
+                other.start()
+
+        first.up = up
+
+    def kill(self, *, power: bool = False) -> None:
+        """End the one that leads. The database has a power supply of its own."""
+        leader = self.leader
+        if leader is not None:
+            leader.kill()
+
+    async def end(self) -> None:
+        """SIGTERM of the one that leads."""
+        leader = self.leader
+        if leader is not None:
+            await leader.end()
+
+    def member_of(self, process: Process) -> CentralHost:
+        return next(member for member in self.members if process in member.lives)
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """Return the hosts that a name of the network stands for: all centrals, or one."""
+        if name != self.host.name:
+            return (name,)
+        names = tuple(member.host.name for member in self.members)
+        return names if self._chance.random() < 0.4 else (self._chance.choice(names),)
+
+    def admin_token(self) -> str:
+        return self.members[0].admin_token()
+
+    async def shadow(self) -> Central:
+        """Return a central that has just been rebuilt from what is committed."""
+        return await self.members[0].shadow()
+
+    built: Callable[[Central], None]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is planted is planted in all."""
+        if name in ("built", "undone"):
+            for member in self.members:
+                setattr(member, name, value)
+        super().__setattr__(name, value)
+
+    # -- the address ------------------------------------------------------------------------------
+
+    def _route(self, source: Host, target: Host) -> Host:
+        if target is not self.host:
+            return target
+        kept = self._kept.get(source.name)
+        if kept is None:
+            kept = self._kept[source.name] = self._chance.choice(self.members)
+        return kept.host
+
+    def _routed(self, source: Host, server: Host, status: int) -> None:
+        """Nobody leads there, or nobody answers: the connection is closed."""
+        if status in (0, 421):
+            self._kept.pop(source.name, None)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,371 @@
+"""A database server on a host of its own, to which several centrals are connected.
+
+The verbs are those of the honest store in memory. What differs from `store.py` is the way: what is
+sent arrives, as TCP does, but as late as the network is cut, also when the sender is dead by then
+or stands still. So a transaction lasts for a time, in which another may take the lead.
+"""
+
+# pyright: reportPrivateUsage=false
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
+from pilotage.central.store.leaders import SHARD, Lead
+from tests.fake_store import FakeStore
+from tests.fakes import WALL_S
+
+from .network import Network
+from .processes import Host, HostLoop, Process
+from .store import Disk, DiskStore, opened, step
+
+T = TypeVar("T")
+
+WAY_S = 0.0004  # one way
+WORKS_S = 0.002  # a commit and its sync
+RETRANSMIT_S, RETRANSMIT_MAX_S = 0.4, 2.0
+COMMAND_S = 60.0  # the store's driver gives up a statement, and the store with it
+IDLE_S = 2.0  # the server ends a transaction in which nothing comes for so long
+
+
+class Ended(Exception):
+    """The server has ended the session."""
+
+
+@dataclass(eq=False)
+class Session:
+    """A connection to the server; at most one transaction is open on it."""
+
+    process: Process
+    began: int = 0  # how many transactions
+    open: bool = False
+    ended: bool = False
+    # What nobody answers; kept, so that no task of a dead process is thrown away.
+    lost: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+
+@dataclass
+class Database(Disk):
+    """The server. `slow_s` is what one way takes to or from a host, if that is long."""
+
+    network: Network = None  # type: ignore[assignment]
+    host: Host = field(default_factory=lambda: Host("db"))
+    slow_s: dict[str, float] = field(default_factory=dict[str, float])
+    locked: list[Session] = field(default_factory=list[Session])  # look at who leads
+
+    row: Lead = field(default_factory=lambda: Lead(SHARD, 0, "", ""))  # who leads
+    until: float = 0.0  # when that is over, on the clock here
+    taken: Callable[[], None] = lambda: None  # somebody leads now
+    ends_early: bool = False  # a planted bug: who takes over does not look at the end of the row
+    locks: bool = True  # a planted bug if not: who leads may change within a transaction
+
+    @classmethod
+    def on(cls, loop: HostLoop, network: Network, host: Host) -> "Database":
+        """Return an empty database on a host."""
+        return cls(
+            loop,
+            FakeStore(clock_wall=lambda: WALL_S + host.boottime(loop.now)),
+            network=network,
+            host=host,
+        )
+
+    def wall(self) -> float:
+        """The server's clock, on which leads begin and end."""
+        return self.host.boottime(self.loop.now)
+
+    # -- the leader row -------------------------------------------------------------------------
+
+    @property
+    def lead(self) -> Lead | None:
+        """The row while it is held."""
+        return self.row if self.leads(self.row.holder) else None
+
+    def take_lead(self, holder: str, url: str, lease_s: float) -> Lead | None:
+        """Let somebody lead if nobody does."""
+        if self.until > self.wall() and not self.ends_early:
+            return None
+        for session in list(self.locked):  # nobody waits for one that stands still
+            self.end(session)
+        self.row = Lead(SHARD, self.row.term + 1, holder, url, lease_s)
+        self.until = self.wall() + lease_s
+        self.taken()
+        return self.row
+
+    def renew_lead(self, lead: Lead, lease_s: float) -> bool:
+        """Move the end of the row; False: it is another's."""
+        if self.names(lead):
+            self.until = self.wall() + lease_s
+        return self.names(lead)
+
+    def give_up_lead(self, lead: Lead) -> bool:
+        """End the row at once; False: it is another's."""
+        if self.names(lead):
+            self.until = self.wall()
+        return self.names(lead)
+
+    def names(self, lead: Lead) -> bool:
+        """Whether the row is still this one, its lease over or not: the fence."""
+        return (self.row.holder, self.row.term) == (lead.holder, lead.term)
+
+    def leads(self, holder: str) -> bool:
+        """Whether one holds the row, and its lease is not over."""
+        return self.row.holder == holder and self.until > self.wall()
+
+    def is_near(self, host: str) -> bool:
+        """Whether nothing is in the way between a host and the server."""
+        passes, here = self.network.passes, self.host.name
+        return passes(host, here) and passes(here, host) and host not in self.slow_s
+
+    def carry(
+        self,
+        session: Session,
+        *,
+        there: bool,
+        what: Callable[[], None],
+        again_s: float = RETRANSMIT_S,
+    ) -> None:
+        """Bring something to the server or back: late where nothing passes, never twice."""
+        one, other = session.process.host, self.host
+        if not there:
+            one, other = other, one
+        if session.ended and there:
+            session.lost.append(what)
+            return
+        if self.network.passes(one.name, other.name):
+            way_s = WAY_S + self.slow_s.get(session.process.host.name, 0.0)
+            process = None if there else session.process
+            self.loop.at(self.loop.now + way_s, process, what)
+        else:
+            later_s = min(again_s * 1.5, RETRANSMIT_MAX_S)
+            self.loop.at(
+                self.loop.now + again_s,
+                None,
+                lambda: self.carry(session, there=there, what=what, again_s=later_s),
+            )
+
+    def begin(self, session: Session, fence: Lead | None) -> None:
+        """Open a transaction: who leads is looked at, and stays so until it ends."""
+        if fence is not None and not self.names(fence):
+            raise NotLeader(fence.holder, fence.term)
+        session.began += 1
+        session.open = True
+        if self.locks:
+            self.locked.append(session)
+        self._end_if_idle(session)
+
+    def _end_if_idle(self, session: Session) -> None:
+        number = session.began
+
+        def look() -> None:
+            if session.open and session.began == number:
+                self.end(session)
+
+        self.loop.at(self.loop.now + IDLE_S, None, look)
+
+    def end(self, session: Session) -> None:
+        """End a session; what its transaction has done is gone."""
+        session.ended = True
+        self.close(session)
+
+    def close(self, session: Session) -> None:
+        """End a transaction."""
+        session.open = False
+        if session in self.locked:
+            self.locked.remove(session)
+
+    def commit(self, session: Session, verb: str, args: Any, named: dict[str, Any]) -> Any:
+        """Carry a verb out and end the transaction. Raises what the store raises."""
+        if session.ended or not session.open:
+            raise StoreBroken("the server has ended the session")
+        try:
+            if self.full:
+                raise StoreFull("the disk of the simulation is full")
+            failure = self.fails(verb)
+            if isinstance(failure, StoreFull):
+                raise failure
+            self.writer = session.process
+            result = step(getattr(self.rows, verb)(*args, **named))
+            self.done.append((verb, args, named))
+            self.committed(verb, args, result)
+            self.sync()
+            if failure is not None:  # the answer is lost
+                session.ended = True
+                raise failure
+            return result
+        finally:
+            self.close(session)
+
+    writer: Process | None = None  # whose transaction was committed last
+
+
+class RemoteStore(DiskStore):
+    """The store of one life of a central, over the network."""
+
+    _disk: Database
+
+    def __init__(self, database: Database, process: Process, fence: Lead | None = None) -> None:
+        super().__init__(database, process)
+        self.fence = fence  # what each transaction looks at first
+        self._writer, self._session = asyncio.Lock(), Session(process)
+        self._others = Session(process)  # reads, and what is said of the lead
+        process.died.append(self._closed)
+
+    def _closed(self) -> None:
+        """The kernel of a dead process closes its connections."""
+        database = self._disk
+        for session in (self._session, self._others):
+            database.carry(session, there=True, what=partial(database.end, session))
+
+    async def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        database, session, point = self._disk, self._session, self._disk.point
+        self.busy += 1
+        try:
+            database.queued(verb, args)
+            point(self._process, "before a commit")
+            async with self._writer:
+                if self.is_broken:
+                    raise StoreBroken("the connection has failed before")
+                await self._asked(session, lambda: database.begin(session, self.fence))
+                point(self._process, "within a transaction")
+                result = await self._asked(
+                    session, lambda: database.commit(session, verb, args, named), WORKS_S
+                )
+            point(self._process, "after a commit")
+            return result
+        except StoreBroken:
+            if not self.is_broken:
+                self.is_broken = True
+                database.broken(self._process)
+            raise
+        finally:
+            self.busy -= 1
+
+    async def ordered(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        self.busy += 1
+        try:
+            async with self._writer:
+                return await self._read(self._session, verb, args, named)
+        finally:
+            self.busy -= 1
+
+    async def read(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        self.busy += 1
+        try:
+            return await self._read(self._others, verb, args, named)
+        finally:
+            self.busy -= 1
+
+    async def _read(self, session: Session, verb: str, args: Any, named: Any) -> Any:
+        return await self._asked(
+            session, lambda: step(getattr(self._disk.rows, verb)(*args, **named))
+        )
+
+    async def listed(self) -> None:
+        await self._asked(self._others, _nothing)
+
+    async def _asked(self, session: Session, act: Callable[[], Any], works_s: float = 0.0) -> Any:
+        return await asked(self._disk, session, act, works_s)
+
+
+def led(database: Database, process: Process, lead: Lead) -> Any:
+    """Return the store as one that leads finds it: unfinished submissions are gone."""
+    if database.names(lead):
+        opened(database, process)
+    return RemoteStore(database, process, lead)
+
+
+async def asked(
+    database: Database, session: Session, act: Callable[[], T], works_s: float = 0.0
+) -> T:
+    """Let the server do something; return or raise what it says. Raises StoreBroken."""
+    answer: asyncio.Future[T] = database.loop.create_future()
+    errand = _Errand(database, session, act, works_s, answer)
+    if not errand.goes_quickly():
+        database.loop.at_host(database.loop.now + COMMAND_S, session.process, errand.give_up)
+    return await answer
+
+
+@dataclass(eq=False)
+class _Errand:
+    """A statement on its way, and what the server says on its way back."""
+
+    database: Database
+    session: Session
+    act: Callable[[], Any]
+    works_s: float
+    answer: "asyncio.Future[Any]"
+
+    def goes_quickly(self) -> bool:
+        """Begin; say whether nothing is in the way now."""
+        database, host = self.database, self.session.process.host.name
+        if not database.is_near(host):
+            database.carry(self.session, there=True, what=self._arrived)
+            return False
+        at = max(database.loop.now + 2 * WAY_S + self.works_s, database.stalled_until)
+        database.loop.at(at, None, self._done)
+        return True
+
+    def _arrived(self) -> None:
+        database = self.database
+        database.loop.at(
+            max(database.loop.now + self.works_s, database.stalled_until), None, self._done
+        )
+
+    def _done(self) -> None:
+        database = self.database
+        if database.stalled_until > database.loop.now:
+            database.loop.at(database.stalled_until, None, self._done)
+            return
+        try:
+            result, why = self.act(), None
+        except Exception as raised:
+            result, why = None, raised
+        if database.is_near(self.session.process.host.name):
+            self._back(result, why)
+        else:
+            database.carry(self.session, there=False, what=lambda: self._back(result, why))
+
+    def _back(self, result: Any, why: Exception | None) -> None:
+        if self.answer.done():
+            return
+        if why is not None:
+            self.answer.set_exception(why)
+        else:
+            self.answer.set_result(result)
+
+    def give_up(self) -> None:
+        self._back(None, StoreBroken("the database does not answer"))
+
+
+class RemoteLeaders:
+    """`pilotage.central.store.leaders.Leaders` over a connection of its own."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self._database, self._session = database, Session(process)
+        ends = partial(database.end, self._session)
+        process.died.append(lambda: database.carry(self._session, there=True, what=ends))
+
+    async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
+        return await self._asked(lambda: self._database.take_lead(holder, url, lease_s))
+
+    async def renew_lead(self, lead: Lead, lease_s: float) -> bool:
+        return await self._asked(lambda: self._database.renew_lead(lead, lease_s))
+
+    async def lead(self, shard: str) -> Lead | None:
+        return await self._asked(lambda: self._database.lead)
+
+    async def give_up_lead(self, lead: Lead) -> bool:
+        return await self._asked(lambda: self._database.give_up_lead(lead))
+
+    async def close(self) -> None:
+        """Nothing is under way: whoever calls has waited."""
+
+    async def _asked(self, act: Callable[[], T]) -> T:
+        return await asked(self._database, self._session, act)
+
+
+def _nothing() -> None:
+    pass
