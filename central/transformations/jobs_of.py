@@ -1,6 +1,6 @@
 """From a template and a group to a job. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from ..jobs.rendering import fill, uses_in
 from .grouping import File, Group, common
 
 OURS: Final = frozenset({"task", "transformation"})
+OF_ONE_INPUT: Final = ("count", "bytes", "site", "key")  # rules for files of one kind
 
 Values = Mapping[str, str | int | float | bool]
 
@@ -211,10 +212,15 @@ def _check_inputs(doc: Transformation) -> None:
         if not one.query and not one.from_:
             why = f"{where}.query: give a query, or the transformation that it is from"
             raise Refused(Code.INVALID, why, field=f"{where}.query")
-    _check_grouping(doc, len(once))
+    _check_grouping(doc, once)
 
 
-def _check_grouping(doc: Transformation, once: int) -> None:
+def _lie_together(inputs: Sequence[InputSpec]) -> bool:
+    """Whether files of several inputs are of one kind to a job: they lie in the same folder."""
+    return bool(inputs[0].to) and len({one.to for one in inputs}) == 1
+
+
+def _check_grouping(doc: Transformation, once: Sequence[InputSpec]) -> None:
     rule, where = doc.grouping, "grouping"
     wrong = ""
     if rule.rule == "bytes" and not rule.bytes_max:
@@ -223,8 +229,9 @@ def _check_grouping(doc: Transformation, once: int) -> None:
         wrong, where = "the rule key needs the keys whose values are equal", "grouping.keys"
     elif rule.rule == "join" and not all(one.on or rule.keys for one in doc.inputs):
         wrong, where = "the rule join needs keys, here or as `on` of each input", "grouping.keys"
-    elif once > 1 and rule.rule in ("count", "bytes", "site", "key"):
-        wrong, where = f"the rule {rule.rule} has one input that is used once", "grouping.rule"
+    elif len(once) > 1 and rule.rule in OF_ONE_INPUT and not _lie_together(once):
+        wrong = f"the rule {rule.rule} has one input that is used once, or several of one folder"
+        wrong, where = f"{wrong}: say the same `to` of each", "grouping.rule"
     elif rule.partial == "after" and not rule.after_s:
         wrong, where = "say how long a group that is not full waits", "grouping.after_s"
     elif not doc.inputs and rule.size > 1:

@@ -18,9 +18,6 @@ from pilotage.proto.strict_yaml import Place
 from pilotage.proto.transformation import ROWS_MAX, Grouping, InputSpec, Transformation
 from pilotage.proto.workflow import (
     ALL,
-    BYTES,
-    COUNT,
-    KEY,
     Source,
     Step,
     StepInput,
@@ -36,8 +33,6 @@ from .keys import KeyTable, key_table
 
 PORT_KEY: Final = "workflow_port"  # metadata by which files of one step are told apart
 INPUTS_MAX: Final = 8  # of one transformation
-# Rules of which a transformation groups what one source brings.
-OF_ONE_SOURCE: Final = (COUNT, BYTES, KEY, "site")
 ALONE: Final = "works only in a run on one machine"
 
 
@@ -92,13 +87,6 @@ def _of_tasks(
         yield ("scatter",), f"a task for each of {what} {ALONE}: write the step with `for`"
     elif step.scatter and not ports and not _is_fed(step):
         yield from _of_rows(workflow, step)
-    rule = _grouping(workflow, step).rule
-    origins = [
-        origin for port in _used_once(workflow, step) for origin in _origins(workflow, step, port)
-    ]
-    if not step.scatter and rule in OF_ONE_SOURCE and len(origins) > 1:
-        why = f"groups by {rule} of files of {len(origins)} sources, {ALONE}"
-        yield ("grouping",), f"{why}: take {ALL} of them, or write the step with `for`"
     if step.tasks > 1 and ports:
         why = f"{step.tasks} tasks that each take all files of {ports[0]}, {ALONE}"
         yield ("tasks",), why

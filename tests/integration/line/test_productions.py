@@ -210,6 +210,43 @@ def test_a_workflow_runs_to_its_end_by_itself() -> None:
     tale(tell)
 
 
+@pytest.mark.parametrize(("grouping", "groups"), [
+    ({"size": 4}, [4, 4, 2]),
+    ({"rule": "bytes", "bytes_max": 40}, [4, 4, 2]),
+    ({"size": 4, "partial": "never"}, [4, 4]),
+])  # fmt: skip
+def test_files_of_several_steps_are_grouped_together_as_they_come(
+    grouping: dict[str, Any], groups: list[int]
+) -> None:
+    """Seven of one step and three of another: no file waits for its like, none is in two groups."""
+    steps = {
+        "one": {**CHAIN["steps"]["make"], "tasks": 7},
+        "other": {**CHAIN["steps"]["make"], "tasks": 3},
+    }
+    (port,) = CHAIN["steps"]["make"]["outputs"]
+    both = {
+        "job": {"command": ["both", "{raw}"]},
+        "inputs": {"raw": {"from": [{"step": one, "port": port} for one in steps]}},
+        "grouping": grouping,
+    }
+
+    async def tell(world: FakeInstallation) -> None:
+        made = await submitted(world, workflow=chain(steps={**steps, "both": both}))
+        view = await until(world, is_in(P.COMPLETED))
+        data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
+        mine = [one for one in data.tasks.values()
+                if one.transformation_id == made.view.steps[-1].transformation]  # fmt: skip
+        inputs = [await world.store.inputs_of_job(one.row.job_id) for one in mine]
+
+        assert sorted(map(len, inputs), reverse=True) == groups
+        files = [one.file_id for some in inputs for one in some]
+        assert len(set(files)) == len(files) == sum(groups)
+        assert any(len({one.number for one in some}) == 2 for some in inputs), "of both steps"
+        assert done(view)["both"] == len(groups)
+
+    tale(tell)
+
+
 def test_one_that_is_not_started_waits_until_it_is() -> None:
     async def tell(world: FakeInstallation) -> None:
         made = await submitted(world, start=False)
