@@ -2,52 +2,45 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any, Final, cast
 
-import msgspec
 import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
-from pilotage.proto.messages import Problem
-from pilotage.proto.problems import STATUS, Code
-
+from ..errors import Misdirected
+from .answers import encoded, problem
 from .server import BACKLOG, STOP_S, QuietServer
 
 HEALTH: Final = "/health"
-WHY: Final = "this process waits to lead: another one answers"
 CONNECTIONS_MAX: Final = 5_000
 KEEP_ALIVE_S: Final = 5
 
 
-async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request of ASGI; the connection is closed, so that the next finds who leads."""
-    if scope["type"] != ScopeType.HTTP:
-        return
-    if scope["path"] == HEALTH:
-        code, body = 200, msgspec.json.encode({"status": "standby"})
-    else:
-        code = STATUS[Code.NOT_LEADER]
-        body = msgspec.json.encode(Problem(Code.NOT_LEADER.value, WHY))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send(cast(Any, {"type": "http.response.start", "status": code, "headers": headers}))
-    await send(cast(Any, {"type": "http.response.body", "body": body, "more_body": False}))
-
-
 class StandbyServer:
-    """Answers on the port that the central has when it leads."""
+    """Answers on the port that the central has when it leads.
 
-    def __init__(self, *, host: str, port: int, tls_certificate: str, tls_key: str) -> None:
+    The connection is closed after each answer, so that the next one finds who leads.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        tls_certificate: str,
+        tls_key: str,
+        leader: Callable[[], str | None],
+    ) -> None:
+        """`leader` returns where the process that leads is reached, None if that is not known."""
+        self._leader = leader
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.port = int(self._socket.getsockname()[1])
         self._server = QuietServer(
             uvicorn.Config(
-                cast(Any, answer),
+                cast(Any, self._answer),
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -73,3 +66,12 @@ class StandbyServer:
             raise
         finally:
             self._socket.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            return
+        if scope["path"] == HEALTH:
+            answer = encoded({"status": "standby", "leader": self._leader() or ""})
+        else:
+            answer = problem(Misdirected(self._leader() or ""))
+        await answer(scope, receive, send)
