@@ -81,7 +81,12 @@ def run_on(name: str, server: Server, watch: Watch) -> Report:
     measure: Callable[[Server], tuple[str, list[Figure]]] = module.on_postgresql
     work, figures = measure(server)
     return Report(
-        bench=name, machine=watch.machine(), work=work, figures=figures, store=server.version()
+        bench=name,
+        machine=watch.machine(),
+        work=f"{work}; {server.settings}" if server.settings else work,
+        figures=figures,
+        bound=module.BOUND_ON_POSTGRESQL,
+        store=server.version(),
     )
 
 

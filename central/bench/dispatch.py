@@ -35,6 +35,12 @@ ON_POSTGRESQL = (
     "connections as are fastest (of 8, 16 and 64), and 32 at a time; `times` is one job a request, "
     "or 32 a request, over the loop of one at a time"
 )
+BOUND_ON_POSTGRESQL = (
+    "the two cores, on which central, server and load take turns. The server inserts attempts for "
+    "two thirds of its time, with two unique indexes, and reads bodies for a quarter; a group of "
+    "matches is four messages there and back, whatever their number, and one sync. The loop of "
+    "one at a time pays a message, a plan's execution and half a sync for each job"
+)
 
 
 @dataclass(frozen=True)

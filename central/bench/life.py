@@ -23,6 +23,11 @@ BOUND = (
 ON_POSTGRESQL = (
     "the same on PostgreSQL, which has a socket and its two cores in common with central and load"
 )
+BOUND_ON_POSTGRESQL = (
+    "the two cores; of the server's time a life a third is the job's row and the sums of its "
+    "zones, a fifth the insertion of the attempt, a fifth its start and end, a seventh reading "
+    "the body. The central spends less than on SQLite, whose writer shares its interpreter"
+)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,11 @@ class Server:
 
         return uvloop.run(with_connection(self.url, said))
 
+    @property
+    def settings(self) -> str:
+        """Return how the server is set, where we have started it."""
+        return "" if self.ours is None else " ".join(SETTINGS)
+
     def version(self) -> str:
         """Return what the server is, for people."""
         return f"PostgreSQL {self.say('SHOW server_version').split()[0]}"
