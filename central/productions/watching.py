@@ -30,6 +30,8 @@ from .states import verdict
 from .views import stand
 
 SAMPLE_S: Final = 15.0  # from one note of how far productions are to the next
+YOUNG_S: Final = 2.0  # likewise of one that has begun not long ago: a short one has an end too …
+YOUNG_FOR_S: Final = 60.0  # … for so long
 AGAIN_S: Final = 5.0  # what is cleaned is looked at so often until it is Cleaned
 FULL_S: Final = 5.0  # the store takes nothing
 PAGE: Final = 200
@@ -70,7 +72,8 @@ class Watching:
         self._work: dict[int, _Work] = {}  # of these, whose turn is next first
         self._counted: dict[int, Counts] = {}  # of transformations, when they were last noted
         self._samples: dict[int, list[eta.Sample]] = {}
-        self._sampled = -SAMPLE_S
+        self._since: dict[int, float] = {}  # of those that run: since when they stand so
+        self._sampled = self._sampled_young = -SAMPLE_S
         self._nudged = asyncio.Event()
 
     # -- what others tell -----------------------------------------------------------------------
@@ -105,6 +108,8 @@ class Watching:
 
     async def _wait(self) -> None:
         waits_s = AGAIN_S if self._cleaned else SAMPLE_S if self._active else None
+        if self._young():
+            waits_s = YOUNG_S
         if self._work:
             await self._clock.sleep(0.0)
         elif not self._due:
@@ -133,9 +138,13 @@ class Watching:
             steps = await self._store.production_steps(some)
             for one in some:
                 await self._guarded(one, steps[one])
-        if self._active and self._clock.monotonic() - self._sampled >= SAMPLE_S:
-            self._sampled = self._clock.monotonic()
-            await self._note()
+        now = self._clock.monotonic()
+        if self._active and now - self._sampled >= SAMPLE_S:
+            self._sampled = self._sampled_young = now
+            await self._note(self._active)
+        elif now - self._sampled_young >= YOUNG_S and (young := self._young()):
+            self._sampled_young = now
+            await self._note(young)
         await self._slice()
 
     async def _slice(self) -> None:
@@ -199,8 +208,9 @@ class Watching:
             for its in ids:
                 self._of.pop(its, None)
         if row.state is P.ACTIVE:
-            self._active[one] = ids
+            self._active[one], self._since[one] = ids, row.changed_at
         elif self._active.pop(one, None) is not None:
+            self._since.pop(one, None)
             self._samples.pop(one, None)
             for its in ids:
                 self._counted.pop(its, None)
@@ -248,9 +258,14 @@ class Watching:
 
     # -- how far they are -----------------------------------------------------------------------
 
-    async def _note(self) -> None:
-        """Note how far those are that run, and of which a task has come or ended since."""
-        for some in _pages(self._active.items(), PAGE):
+    def _young(self) -> dict[int, tuple[int, ...]]:
+        """Return those that run since not long ago."""
+        after = self._clock.wall() - YOUNG_FOR_S
+        return {one: self._active[one] for one, since in self._since.items() if since > after}
+
+    async def _note(self, which: Mapping[int, tuple[int, ...]]) -> None:
+        """Note how far those are of which a task has come or ended since."""
+        for some in _pages(which.items(), PAGE):
             ids = [one for _, its in some for one in its]
             counts = await self._store.transformation_counts(ids)
             changed = [

@@ -283,6 +283,21 @@ def with_tasks(count: int, **fields: Any) -> Workflow:
     return chain(steps=steps)
 
 
+def test_of_a_short_one_the_time_of_the_end_is_told_before_its_half_is_over() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=with_tasks(16))
+        begun = world.clock.wall()
+        await until(world, lambda v: v.eta is not None or v.state is P.COMPLETED)
+        told = world.clock.wall() - begun
+        await until(world, is_in(P.COMPLETED))
+        took = world.clock.wall() - begun
+
+        assert told < took / 2
+        assert took < 300.0, "it is a short one"
+
+    tale(tell)
+
+
 def test_a_paused_one_makes_no_tasks_and_goes_on_when_it_is_resumed() -> None:
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=with_tasks(20, tasks_open_max=2))
