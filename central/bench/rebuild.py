@@ -39,7 +39,7 @@ ON_POSTGRESQL = (
     "two cores in common with central and load"
 )
 BOUND_ON_POSTGRESQL = (
-    "the lease of the one that was killed, at most 5 s; then the start of the interpreter, one look "
+    "the lease of the one that was killed, at most 5 s; then the interpreter's start, one look "
     "at all rows for the counts, and half a second of reading: the rest is read while pilots are "
     "answered, at 0.7 µs of the server and 0.5 of the central a job"
 )
