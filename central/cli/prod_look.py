@@ -70,7 +70,10 @@ def list_them(
 
 
 def show(named: Named, /, *, common: Common = COMMON) -> int:
-    """Show a production: how far each step is, when all will be complete, what stands and why."""
+    """Show a production: how far each step is, when all will be complete, what stands and why.
+
+    The transformation of a step is named PRODUCTION-STEP.
+    """
 
     async def work(client: "AsyncClient") -> int:
         print_production(await client.production(named), common)

@@ -158,6 +158,10 @@ class Watching:
         except StopAsyncIteration:
             if work.removes:
                 await self._emptied(work)
+        except StoreError:
+            raise
+        except Exception as why:  # as in `_guarded`
+            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
         else:
             self._work[production_id] = work
 

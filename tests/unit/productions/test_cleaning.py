@@ -34,14 +34,19 @@ class _Watched(Served):
         super().__init__()
         clock = FakeClock()
         self.kills = 0
+        self.told: list[str] = []  # what has failed
         self.watching = Watching(
             store=self.store,
             knowledge=Knowledge(self.store, clock),
             cleaning=Cleaning(store=self.store, catalogue=self.store, act=self.kill),
             touch=lambda one: None,
             clock=clock,
-            log=lambda event, **fields: None,
+            log=self._log,
         )
+
+    def _log(self, event: str, **fields: object) -> None:
+        if event == "loop_failed":
+            self.told.append(str(fields["loop"]))
 
     async def kill(self, caller: User, action: JobAction) -> None:
         self.kills += len(action.ids)
@@ -129,14 +134,12 @@ async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
 
     served.store.remove_files = fails  # type: ignore[method-assign, assignment]
     for _ in range(5):
-        try:
-            await served.watching.once()
-        except OSError:
-            break
+        await served.watching.once()  # what is wrong with one is told, and the others go on
     served.store.remove_files = remove  # type: ignore[method-assign]
 
     assert failed and await served.state("1") is P.CLEANING
-    await served.watching.load()
+    assert served.told == ["production 1"]
+    served.watching.nudge(1)  # as it is looked at again, now and then
     for _ in range(900):
         await served.watching.once()
     assert await served.state("1") is P.CLEANED
