@@ -5,8 +5,10 @@ each second, so that nothing depends on the hint.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
+
+import msgspec
 
 from pilotage.proto.job_states import JobState
 
@@ -15,7 +17,9 @@ from ..ports import Clock
 from ..store.arrivals import Run
 from ..store.errors import StoreError
 from ..store.protocol import Store
+from .classes import ClassInfo
 from .memory import Memory
+from .turns import by_and_by
 
 LOOK_S: Final = 1.0
 PAUSE_S: Final = 0.02  # after a look: what comes meanwhile is looked at together
@@ -23,6 +27,8 @@ FORGET_S: Final = 10.0
 ABANDONED_S: Final = 30.0
 RANGES_A_LOOK: Final = 200  # of jobs that are read in one statement
 Also = Callable[[], Awaitable[None]]
+JOBS_A_TURN: Final = 5_000
+NEW_A_TURN: Final = 16  # classes that the matcher takes up before others get their turn
 FED_MAX: Final = 1_000  # jobs of a look that are told to followers one by one
 
 
@@ -36,6 +42,13 @@ async def learn_classes(store: Store, memory: Memory, class_ids: set[int]) -> No
     for info in await memory.classes.read(unknown):
         memory.classes.keep(info)
         memory.queue.learn(info)
+
+
+def _parts(run: Run) -> Iterator[Run]:
+    """Yield a run in parts that hold up nobody."""
+    for start in range(0, run.count, JOBS_A_TURN):
+        count = min(JOBS_A_TURN, run.count - start)
+        yield msgspec.structs.replace(run, first=run.first + start, count=count)
 
 
 class Others:
@@ -89,29 +102,32 @@ class Others:
         runs: list[Run] = []
         for start in range(0, len(ranges), RANGES_A_LOOK):
             runs += await self._store.arrived_runs(ranges[start : start + RANGES_A_LOOK])
-        await learn_classes(self._store, self._memory, {run.class_id for run in runs})
-        self._take_up(runs)
+        infos = await self._learn(runs)
+        told = 0
+        for run in runs:
+            for part in _parts(run):
+                told += self._take_up(part, infos[run.class_id], FED_MAX - told)
+                await self._clock.sleep(0)  # pilots are answered between two parts
+        if runs:
+            self._queue.wake()
         self._moment, self._looked = moment, self._clock.monotonic()
         self.taken += len(found)
         self.lag_s = max((one.age_s for one in found), default=0.0)
         await self._tidy()
 
-    def _take_up(self, runs: list[Run]) -> None:
-        """Queue and count jobs. None of this waits: what they are cannot change meanwhile."""
-        told = 0
-        for run in runs:
-            info = self._queue.classes[run.class_id]
-            jobs = range(run.first, run.first + run.count)
-            # They come into view as they were submitted; what has happened to some since is
-            # counted by itself.
-            self._memory.counters.add(info.kind, "", JobState.WAITING, run.count)
-            for job in jobs[: FED_MAX - told]:
-                self._memory.feed.job(info.kind, job, JobState.WAITING)
-            told += min(run.count, FED_MAX - told)
-            if run.waits:
-                self._put(run, jobs)
-        if runs:
-            self._queue.wake()
+    def _take_up(self, run: Run, info: ClassInfo, fed_max: int) -> int:
+        """Queue and count jobs; return of how many followers were told one by one."""
+        self._memory.classes.keep(info)  # it may have been idle, and forgotten since it was read
+        self._queue.learn(info)
+        jobs = range(run.first, run.first + run.count)
+        # They come into view as they were submitted; what has happened to some since is counted
+        # by itself.
+        self._memory.counters.add(info.kind, "", JobState.WAITING, run.count)
+        for job in jobs[:fed_max]:
+            self._memory.feed.job(info.kind, job, JobState.WAITING)
+        if run.waits:
+            self._put(run, jobs)
+        return min(run.count, fed_max)
 
     def _put(self, run: Run, jobs: range) -> None:
         """Queue what is not here already: some may have been read at the start."""
@@ -124,6 +140,16 @@ class Others:
         if run.queue_until is not None:
             for job in new:
                 self._queue.limit(job, run.queue_until)
+
+    async def _learn(self, runs: list[Run]) -> dict[int, ClassInfo]:
+        """Make the classes of jobs known, and let the matcher take up new ones bit by bit."""
+        class_ids = {run.class_id for run in runs}
+        await learn_classes(self._store, self._memory, class_ids)
+        infos = {class_id: self._queue.classes[class_id] for class_id in class_ids}
+        async for info in by_and_by(infos.values(), self._clock, a_turn=NEW_A_TURN):
+            self._queue.learn(info)
+            self._queue.prepare(info.spec.class_id)
+        return infos
 
     def _is_here(self, job: int) -> bool:
         return job in self._queue.matcher or self._leases.of_job(job) is not None

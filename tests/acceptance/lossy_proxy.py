@@ -3,8 +3,9 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class LossyProxy:
@@ -13,9 +14,8 @@ class LossyProxy:
     The request has reached the central then, and its answer is never heard.
     """
 
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listening = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, listening: socket.socket, target: Callable[[], socket.socket]) -> None:
+        self._target, self._listening = target, listening
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.lose = b""
@@ -32,7 +32,7 @@ class LossyProxy:
                 near, _ = self._listening.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._target))
+            far = self._target()
             self._open += [near, far]
             for source, sink, replies in ((near, far, False), (far, near, True)):
                 thread = threading.Thread(target=self._forward, args=(source, sink, replies))
@@ -67,7 +67,32 @@ class LossyProxy:
 @contextmanager
 def lossy_proxy(target: int) -> Generator[LossyProxy]:
     """Run a proxy to a port of this machine."""
-    proxy = LossyProxy(target)
+    listening = socket.create_server(("127.0.0.1", 0))
+    with _served(
+        LossyProxy(listening, lambda: socket.create_connection(("127.0.0.1", target)))
+    ) as proxy:
+        yield proxy
+
+
+@contextmanager
+def lossy_database(folder: Path, target: Path) -> Generator[LossyProxy]:
+    """Run a proxy in `folder` to the PostgreSQL that has its socket in `target`."""
+    name = ".s.PGSQL.5432"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(folder / name))
+    listening.listen()
+
+    def connect() -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(str(target / name))
+        return far
+
+    with _served(LossyProxy(listening, connect)) as proxy:
+        yield proxy
+
+
+@contextmanager
+def _served(proxy: LossyProxy) -> Generator[LossyProxy]:
     serving = threading.Thread(target=proxy.serve)
     serving.start()
     try:
