@@ -26,6 +26,7 @@ from .failover.at_task_end import AtTaskEnd, stderr_in
 from .failover.for_production import rules_for
 from .failover.joined import Failover, failover
 from .failover.mails import Mailer
+from .failover.pulse import Pulse
 from .failover.room import Room
 from .failover.rule_book import RuleBook
 from .failover.rules import default_rules
@@ -88,6 +89,7 @@ from .store.errors import StoreError
 from .store.protocol import Store
 from .transformations.engine import Engine
 from .transformations.joined import Transformations, transformations
+from .transformations.kept_off import KeptOff
 
 STOP_S = 5.0  # what is still written at the end may take so long
 
@@ -131,6 +133,7 @@ class Central:
     elements: ElementsView
     crew: PilotCrew
     engine: Engine
+    kept_off: KeptOff
     productions: Watching
     failover: Failover
 
@@ -142,6 +145,7 @@ class Central:
         began = self.clock.monotonic()
         await self.watch.held.restore()
         whole = await self.recovery.first(jobs_s)
+        await self.kept_off.restore()
         self.metrics.start_s = self.clock.monotonic() - began
         self.health.set_ready(True)
         if whole:
@@ -162,22 +166,26 @@ class Central:
                 await self.counts.keep()
                 await self.watch.held.keep()
 
-    async def run(self) -> None:
-        """Run the loops, for ever. Ends by cancellation."""
+    async def run(self, *, agents: bool = True) -> None:
+        """Run the loops, for ever; those that act by themselves unless `agents` is false.
+
+        Ends by cancellation.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
             tasks.create_task(self.others.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.storages.run())
-            tasks.create_task(self.carrier.run())
-            tasks.create_task(self.retention.run())
             tasks.create_task(self.pilots.login_again())
-            tasks.create_task(self.engine.run())
-            tasks.create_task(self.productions.run())
-            tasks.create_task(self.failover.cycle.run())
-            tasks.create_task(self.failover.recovery.run())
-            tasks.create_task(self.failover.mails.run())
+            if agents:
+                tasks.create_task(self.carrier.run())
+                tasks.create_task(self.retention.run())
+                tasks.create_task(self.engine.run())
+                tasks.create_task(self.productions.run())
+                tasks.create_task(self.failover.cycle.run())
+                tasks.create_task(self.failover.recovery.run())
+                tasks.create_task(self.failover.mails.run())
 
 
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
@@ -206,18 +214,12 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
     control = _control(world, memory, idle, aftermath, downlink)
+    pulse = Pulse(clock)
     rules = RuleBook(store, default_rules(), log)
-    made = transformations(
-        store=store,
-        memory=memory,
-        submissions=submissions,
-        kill=control.act,
-        storages=world.storages,
-        repairs=_repairs(world, memory, rules, elements),
-        clock=clock,
-        log=log,
-    )
-    about_failures = _failover(world, settings, memory, rules, made.engine, control)
+    repairs = _repairs(world, memory, rules, elements, pulse)
+    made = _transformations(world, memory, submissions, control, repairs)
+    about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
+    metrics.failover = pulse
     flows = _productions(world, memory, made, control)
     services = Services(
         submissions=submissions,
@@ -276,9 +278,30 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         pilots=pilots,
         elements=elements,
         engine=made.engine,
+        kept_off=made.kept_off,
         productions=flows.watching,
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _transformations(
+    world: World,
+    memory: Memory,
+    submissions: Submissions,
+    control: Control,
+    repairs: AtTaskEnd,
+) -> Transformations:
+    """Return what turns files into jobs."""
+    return transformations(
+        store=world.store,
+        memory=memory,
+        submissions=submissions,
+        kill=control.act,
+        storages=world.storages,
+        repairs=repairs,
+        clock=world.clock,
+        log=world.log,
     )
 
 
@@ -321,6 +344,7 @@ def _failover(
     rules: RuleBook,
     engine: Engine,
     control: Control,
+    pulse: Pulse,
 ) -> Failover:
     """Return what looks after transformations that ask for failover."""
     return failover(
@@ -333,10 +357,13 @@ def _failover(
         settings=settings.failover,
         clock=world.clock,
         log=world.log,
+        pulse=pulse,
     )
 
 
-def _repairs(world: World, memory: Memory, rules: RuleBook, elements: ElementsView) -> AtTaskEnd:
+def _repairs(
+    world: World, memory: Memory, rules: RuleBook, elements: ElementsView, pulse: Pulse
+) -> AtTaskEnd:
     """Return what says what becomes of tasks that failed."""
     room = Room(
         store=world.store,
@@ -351,7 +378,7 @@ def _repairs(world: World, memory: Memory, rules: RuleBook, elements: ElementsVi
         stderr=stderr_in(world.blobs),
         places=HostWatch(memory, world.clock, world.log),
         limits=room,
-        log=world.log,
+        log=pulse.counted(world.log),
     )
 
 

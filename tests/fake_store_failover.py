@@ -22,6 +22,7 @@ from pilotage.central.store.failover import (
     OddTask,
     ReportRow,
     ReportSearch,
+    TriedAgain,
 )
 from pilotage.central.store.records import AttemptRow
 from pilotage.proto.catalogue import FileState
@@ -203,6 +204,36 @@ class FakeFailover(FakeTransformations):
             for job in job_ids
             if job in self._data.jobs and self._data.jobs[job].attempts
         }
+
+    async def tried_again(self, since: float, *, limit: int) -> list[TriedAgain]:
+        data = self._transformation_data
+        found: list[TriedAgain] = []
+        for task_id, task in sorted(data.tasks.items(), reverse=True):
+            job = self._data.jobs.get(task.row.job_id)
+            had = [
+                (file_id, row.errors)
+                for (one, file_id, _), row in sorted(data.inputs.items())
+                if one == task.transformation_id
+                and row.task_id == task_id
+                and row.state is InputState.ASSIGNED
+            ]
+            if (
+                task.row.state is TaskState.CREATED
+                and task.row.made_at >= since
+                and job is not None
+                and job.state is JobState.WAITING
+                and any(errors for _, errors in had)
+            ):
+                found.append(
+                    TriedAgain(
+                        transformation_id=task.transformation_id,
+                        task_id=task_id,
+                        job_id=task.row.job_id,
+                        made_at=task.row.made_at,
+                        file_ids=tuple(sorted({file_id for file_id, _ in had})),
+                    )
+                )
+        return found[:limit]
 
     # -- tasks that do not agree ----------------------------------------------------------------
 

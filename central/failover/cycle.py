@@ -85,7 +85,10 @@ class Cycle:
         every_s: float,
         report_days: float,
         mail: bool,
+        looked: Callable[[], None],
     ) -> None:
+        """`looked` is told of each whole cycle."""
+        self._looked = looked
         self._store, self._rules, self._touch, self._kill = store, rules, touch, kill
         self._clock, self._log = clock, log
         self._every_s, self._report_days, self._mail = every_s, report_days, mail
@@ -114,6 +117,7 @@ class Cycle:
             after = rows[-1].transformation_id
         await self._rest()
         await self._store.drop_reports(self._clock.wall() - self._report_days * DAY_S)
+        self._looked()
 
     async def _rest(self) -> None:
         """Look at the last tasks of what has completed since, or was stopped."""

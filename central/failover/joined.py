@@ -10,6 +10,7 @@ from ..settings import FailoverSettings
 from ..store.protocol import Store
 from .cycle import Cycle, Kill
 from .mails import Mailer, Mails
+from .pulse import Pulse
 from .recovery import Recovery
 from .rule_book import RuleBook
 from .service import ReportService
@@ -36,8 +37,10 @@ def failover(
     settings: FailoverSettings,
     clock: Clock,
     log: Log,
+    pulse: Pulse,
 ) -> Failover:
     """Return the loops, and the service that people speak to."""
+    log = pulse.counted(log)
     is_mailed = mailer is not None
     return Failover(
         cycle=Cycle(
@@ -50,6 +53,7 @@ def failover(
             every_s=settings.cycle_s,
             report_days=settings.report_days,
             mail=is_mailed,
+            looked=pulse.looked,
         ),
         recovery=Recovery(
             store=store,
@@ -60,6 +64,8 @@ def failover(
             every_s=settings.recovery_s,
             mail=is_mailed,
         ),
-        mails=Mails(store, mailer, every_s=settings.mail.every_s, clock=clock, log=log),
+        mails=Mails(
+            store, mailer, every_s=settings.mail.every_s, clock=clock, log=log, told=pulse.mailed
+        ),
         service=ReportService(store, owners),
     )

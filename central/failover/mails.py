@@ -4,6 +4,7 @@ A report is in the store before its mail goes, and is marked after the server ha
 dies between sends it again, with the same Message-ID: mail programs take both for one.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -41,8 +42,17 @@ class Mails:
     """Mails what is due."""
 
     def __init__(
-        self, store: FailoverStore, mailer: Mailer | None, *, every_s: float, clock: Clock, log: Log
+        self,
+        store: FailoverStore,
+        mailer: Mailer | None,
+        *,
+        every_s: float,
+        clock: Clock,
+        log: Log,
+        told: Callable[[bool], None],
     ) -> None:
+        """`told` is told of each mail whether it went."""
+        self._told = told
         self._store, self._mailer = store, mailer
         self._every_s, self._clock, self._log = every_s, clock, log
 
@@ -65,8 +75,10 @@ class Mails:
                     key=f"report-{row.report_id}-{row.transformation_id}-{row.cycle}",
                 )
             except NotMailed as why:
+                self._told(False)
                 await self._failed(row, str(why))
                 return
+            self._told(True)
             await self._store.mailed(row.report_id, self._clock.wall())
 
     async def _failed(self, row: ReportRow, why: str) -> None:

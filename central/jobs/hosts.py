@@ -178,6 +178,10 @@ class Hosts:
         """Keep a job that has not run yet from a host, if there are others."""
         self._put_aside((site, host), job, now, for_s=for_s)
 
+    def keep_off_again(self, site: str, host: str, job: int, *, for_s: float, now: float) -> None:
+        """Take up that a job keeps off a host; the caller knows of others, which have not asked."""
+        self._aside.setdefault((site, host), OrderedDict())[job] = now + for_s
+
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
         """Return how many jobs failed on a host since one did well there, without this one."""
         return self._hosts.bad((site, host), besides)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from pilotage import __version__
 from pilotage.proto.job_states import JobState
@@ -34,6 +35,15 @@ Credentials = Callable[[], Mapping[tuple[str, str], float]]  # site and element:
 def no_credentials() -> Mapping[tuple[str, str], float]:
     """Have no element that knows us by one."""
     return {}
+
+
+class FailoverPulse(Protocol):
+    """How failover is doing."""
+
+    decisions: Counter[str]
+
+    def age_s(self) -> float: ...
+    def mail_fails_s(self) -> float: ...
 
 
 class Times:
@@ -69,6 +79,7 @@ class MetricsService:
         self._credentials = credentials
         self.start_s = 0.0
         self.others: Others | None = None
+        self.failover: FailoverPulse | None = None
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
         """Return all metrics as Prometheus reads them."""
@@ -86,6 +97,10 @@ class MetricsService:
             page.put("pilotage_others_submissions_total", self.others.taken)
             page.put("pilotage_others_lag_seconds", self.others.lag_s)
             page.put("pilotage_others_unseen_seconds", self.others.unseen_s())
+        if self.failover is not None:
+            page.put_all("pilotage_failover_decisions_total", self.failover.decisions)
+            page.put("pilotage_failover_cycle_age_seconds", self.failover.age_s())
+            page.put("pilotage_failover_mail_fails_seconds", self.failover.mail_fails_s())
         left_s = self._credentials()
         page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)

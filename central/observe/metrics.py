@@ -89,6 +89,18 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_others_unseen_seconds": Metric(
         "gauge", (), "since the last look for them; above 5 the store is not read", "P3"
     ),
+    "pilotage_failover_decisions_total": Metric(
+        "counter",
+        ("do",),
+        "what failover has done, by steps of its rules (docs/failures.md)",
+        "P13",
+    ),
+    "pilotage_failover_cycle_age_seconds": Metric(
+        "gauge", (), "since failover has looked at all transformations", "P13"
+    ),
+    "pilotage_failover_mail_fails_seconds": Metric(
+        "gauge", (), "for how long no report could be mailed; 0: the last one went", "P13"
+    ),
     "pilotage_bus_up": Metric("gauge", (), "1 while connected, or without a broker", "P10"),
     "pilotage_bus_messages_total": Metric(
         "counter", ("what",), "messages, by what became of them", "P10"

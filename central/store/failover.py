@@ -69,6 +69,16 @@ class HeldTask(_Record, frozen=True, kw_only=True):
     reassigned: int  # how often that input of it was, that was so most often
 
 
+class TriedAgain(_Record, frozen=True, kw_only=True):
+    """A task whose job waits, of inputs that have failed before."""
+
+    transformation_id: int
+    task_id: int
+    job_id: int
+    made_at: float
+    file_ids: tuple[int, ...]
+
+
 class OddInput(_Record, frozen=True, kw_only=True):
     """An input that a task was made of, as it stands now; side inputs are none of these."""
 
@@ -198,6 +208,10 @@ class FailoverStore(Protocol):
 
     async def attempts_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
         """Return all attempts of some jobs, oldest first; of what is gone nothing."""
+        ...
+
+    async def tried_again(self, since: float, *, limit: int) -> list[TriedAgain]:
+        """Return tasks made since then that wait, of inputs that have failed; the newest first."""
         ...
 
     # -- tasks that do not agree ----------------------------------------------------------------

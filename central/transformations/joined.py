@@ -17,6 +17,7 @@ from .engine import Engine
 from .files import Files
 from .inputs import Index
 from .intake import Intake
+from .kept_off import KeptOff
 from .making import Making
 from .repairs import Repairs
 from .retrying import Retrying
@@ -30,6 +31,7 @@ class Transformations:
 
     engine: Engine
     service: TransformationService
+    kept_off: KeptOff
 
 
 def transformations(
@@ -76,4 +78,7 @@ def transformations(
         clock=clock,
         log=log,
     )
-    return Transformations(engine, service)
+    kept_off = KeptOff(
+        store=store, repairs=repairs, hosts=memory.hosts, pilots=memory.pilots, clock=clock
+    )
+    return Transformations(engine, service, kept_off)

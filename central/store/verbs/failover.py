@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from ..failover import (
     OddTask,
     ReportRow,
     ReportSearch,
+    TriedAgain,
 )
 from ..records import AttemptRow
 from . import catalogue_change
@@ -86,6 +87,20 @@ class FailoverVerbs(Opened):
         rows = await self._reader.rows("attempts_of_jobs", {"ids": json_list(job_ids)})
         found = [attempt_of(row) for row in rows]
         return {job: list(several) for job, several in groupby(found, key=attrgetter("job_id"))}
+
+    async def tried_again(self, since: float, *, limit: int) -> list[TriedAgain]:
+        rows = await self._reader.rows("tried_again", {"since": since, "limit": limit})
+        return [
+            TriedAgain(
+                transformation_id=some[0][0],
+                task_id=task_id,
+                job_id=some[0][2],
+                made_at=some[0][3],
+                file_ids=tuple(row[4] for row in some),
+            )
+            for task_id, found in groupby(rows, key=itemgetter(1))
+            if (some := list(found))
+        ]
 
     # -- tasks that do not agree ----------------------------------------------------------------
 

@@ -280,3 +280,28 @@ async def test_ends_that_nobody_was_told_of_are_noted_once(store: Store) -> None
     assert await store.note_missed_ends() == 2
     assert [end.task_id for end in await store.task_ends(9)] == [one.task_id for one in tasks[:2]]
     assert await store.note_missed_ends() == 0
+
+
+async def test_tasks_that_wait_with_inputs_that_have_failed_are_found_the_newest_first(
+    store: Store, reopen: Reopen
+) -> None:
+    row = await a_transformation(store)
+    inputs = await files(store, "a.in", "b.in", "c.in")
+    await with_inputs(store, row, inputs)
+    (first,) = await made(store, row, [inputs[:2]])
+    assert await store.tried_again(0.0, limit=9) == []
+    await killed(store, first.job_id)
+    for end in await store.task_ends(9):
+        await store.close_tasks([close(end, I.UNUSED, T.FAILED)])
+
+    again = await made(store, row, [inputs[:1], inputs[1:2], inputs[2:]], after=1)
+    store = await reopen(store)
+    found = await store.tried_again(20.0, limit=9)
+    assert [(one.task_id, one.job_id, one.file_ids, one.made_at) for one in found] == [
+        (again[1].task_id, again[1].job_id, (inputs[1],), 20.0),
+        (again[0].task_id, again[0].job_id, (inputs[0],), 20.0),
+    ]
+    assert await store.tried_again(20.5, limit=9) == []
+    assert len(await store.tried_again(20.0, limit=1)) == 1
+    await killed(store, again[0].job_id)
+    assert [one.task_id for one in await store.tried_again(0.0, limit=9)] == [again[1].task_id]

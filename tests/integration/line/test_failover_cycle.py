@@ -280,6 +280,51 @@ def test_inputs_of_a_task_that_was_taken_for_failed_are_processed_when_its_outpu
     story(tell, script=lambda _: Script(duration_s=5.0, exit_code=3))
 
 
+def test_what_failover_does_and_that_it_looks_are_metrics() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        async def metrics() -> dict[str, float]:
+            page = await world.central.services.metrics.page({})
+            lines = [line.rsplit(" ", 1) for line in page.splitlines() if "failover" in line]
+            return {name: float(value) for name, value in lines if not name.startswith("#")}
+
+        await asyncio.sleep(CYCLE_S - 10.0)
+        assert (await metrics())["pilotage_failover_cycle_age_seconds"] > CYCLE_S - 20.0
+        await registered(world, range(1, 7))
+        one = await added(world, **GIVEN, grouping={"size": 4})
+        await until(world, one, is_in(S.COMPLETED))
+
+        found = await metrics()
+        assert found["pilotage_failover_cycle_age_seconds"] < CYCLE_S + 10.0
+        assert found['pilotage_failover_decisions_total{do="flush"}'] == 1
+        assert found["pilotage_failover_mail_fails_seconds"] == 0
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_task_keeps_off_the_host_that_failed_after_a_restart_too() -> None:
+    hosts: list[str] = []
+
+    def script(assignment: Assignment) -> Script:
+        return Script(duration_s=100.0, exit_code=4 if len(hosts) == 0 else 0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 2))
+        one = await added(world, **GIVEN)
+        tasks = world.store._transformation_data.tasks  # pyright: ignore[reportPrivateUsage]
+        await until(world, one, lambda v: v.tasks.get(T.FAILED) == 1)
+        (first, second) = [task.row.job_id for _, task in sorted(tasks.items())]
+        (bad,) = await world.store.attempts(first)
+        await world.kill()
+        await world.start()
+
+        aside = world.central.memory.hosts.aside(bad.site, bad.host, world.clock.monotonic())
+        assert second in aside
+        others = world.central.memory.hosts.aside("other", bad.host, world.clock.monotonic())
+        assert second not in others
+
+    story(tell, script=script)
+
+
 class Postman:
     """A mail server that is away at first."""
 
@@ -313,6 +358,8 @@ def test_each_report_is_mailed_once_however_long_the_server_is_away() -> None:
         assert "Saved   1 intervention; none wait for a person" in text
         assert key.startswith("report-")
         assert postman.tries == 4
+        page = await world.central.services.metrics.page({})
+        assert "\npilotage_failover_mail_fails_seconds 0\n" in page
         (report,) = await reported(world)
         assert report.view.mail.startswith("20")
         await world.kill()

@@ -88,6 +88,25 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.si
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.job_id, a.epoch;
 
+-- name: tried_again
+WITH again AS (
+    SELECT t.transformation_id, t.task_id, t.job_id, t.made_at
+      FROM task AS t CROSS JOIN job AS j ON j.job_id = t.job_id
+     WHERE t.state = 'Created' AND t.made_at >= :since AND j.state = 'Waiting'
+       AND EXISTS (SELECT 1 FROM task_input AS ti
+                     JOIN input AS i ON i.transformation_id = t.transformation_id
+                                    AND i.file_id = ti.file_id
+                    WHERE ti.task_id = t.task_id AND i.task_id = t.task_id AND i.errors > 0)
+     ORDER BY t.task_id DESC
+     LIMIT :limit
+)
+SELECT DISTINCT a.transformation_id, a.task_id, a.job_id, a.made_at, i.file_id
+  FROM again AS a
+  CROSS JOIN task_input AS ti ON ti.task_id = a.task_id
+  CROSS JOIN input AS i ON i.transformation_id = a.transformation_id AND i.file_id = ti.file_id
+ WHERE i.task_id = a.task_id AND i.state = 'Assigned'
+ ORDER BY a.task_id DESC, i.file_id;
+
 -- name: note_missed_ends
 INSERT INTO task_end (task_id, job_id, state)
 SELECT t.task_id, t.job_id, j.state
