@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from .figures import Figure, figure
 from .load import backlog
 from .load.backing import Server
-from .load.claims import claims
+from .load.claims import Claims, claims
 from .load.gauges import Gauge
 from .load.stage import Act, Stage, play, stage
 from .load.trials import Crowd, Trial, dispatch
@@ -30,8 +30,8 @@ BOUND = (
 
 ON_POSTGRESQL = (
     "the same on PostgreSQL, which has a socket and its two cores in common with central and load; "
-    "beside it, on the same server right after, the loop that needs no central: each worker claims "
-    "the first of 10^6 rows with `FOR UPDATE SKIP LOCKED` and commits, one at a time with as many "
+    "on the same server right after each, the loop that needs no central: each worker claims the "
+    "first of 10^6 rows with `FOR UPDATE SKIP LOCKED` and commits, one at a time with as many "
     "connections as are fastest (of 8, 16 and 64), and 32 at a time; `times` is one job a request, "
     "or 32 a request, over the loop of one at a time"
 )
@@ -79,37 +79,43 @@ def on_postgresql(server: Server) -> tuple[str, list[Figure]]:
 def measure_on(server: Server, scale: Scale) -> list[Figure]:
     """Measure what depends on the database, and the loop beside it."""
     name = f"{NAME}-postgresql"
+    figures: list[Figure] = []
+    rates: list[float] = []
+    loops: list[Claims] = []
     with stage(server) as on, on.act() as act:
         play(backlog.scattered(act.url, act.token, scale.jobs, owners=scale.owners))
-        figures = [figure(name, "resident, scattered, queued", _memory(act), "MB")]
-        rates: list[float] = []
+        figures.append(figure(name, "resident, scattered, queued", _memory(act), "MB"))
         for words, crowd in (
             ("one job a request", scale.singly),
             ("32 a request, scattered", scale.together),
         ):
             trial = play(dispatch(act, crowd))
             rates.append(trial.rate)
+            loops += [_loop(server, scale, workers=some) for some in scale.claimers]
             figures += _rows(words, trial, bench=name)
             figures.append(figure(name, f"{words}, central's CPU", trial.cpu_us, "µs/job"))
             if trial.server_us is not None:
                 figures.append(figure(name, f"{words}, server's CPU", trial.server_us, "µs/job"))
-    loop = max(_loop(server, scale, workers=workers) for workers in scale.claimers)
+        at_once = _loop(server, scale, workers=8, at_once=32)
+    singly = max(loops, key=lambda one: one.rate)
+    for words, one in (("one at a time", singly), ("32 at a time", at_once)):
+        figures.append(figure(name, f"SKIP LOCKED, {words}", one.rate, "jobs/s"))
+        if one.server_us is not None:
+            words = f"SKIP LOCKED, {words}, server's CPU"
+            figures.append(figure(name, words, one.server_us, "µs/job"))
     return [
         *figures,
-        figure(name, "SKIP LOCKED, one at a time", loop, "jobs/s"),
-        figure(
-            name, "SKIP LOCKED, 32 at a time", _loop(server, scale, workers=8, at_once=32), "jobs/s"
-        ),
-        figure(name, "one job a request, to the loop", rates[0] / loop, "times"),
-        figure(name, "32 a request, to the loop", rates[1] / loop, "times"),
+        figure(name, "one job a request, to the loop", rates[0] / singly.rate, "times"),
+        figure(name, "32 a request, to the loop", rates[1] / singly.rate, "times"),
     ]
 
 
-def _loop(server: Server, scale: Scale, *, workers: int, at_once: int = 1) -> float:
+def _loop(server: Server, scale: Scale, *, workers: int, at_once: int = 1) -> Claims:
     with server.schema() as url:
-        return play(
-            claims(url, jobs=scale.jobs, workers=workers, at_once=at_once, seconds=scale.claims_s)
+        work = claims(
+            server, url, jobs=scale.jobs, workers=workers, at_once=at_once, seconds=scale.claims_s
         )
+        return play(work)
 
 
 def _scattered(scale: Scale) -> list[Figure]:

@@ -4,10 +4,10 @@ import asyncio
 import time
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...store.queries import parse
-from .backing import with_connection
+from .backing import Server, with_connection
 
 if TYPE_CHECKING:
     from ...store.postgresql.driver import Connection
@@ -15,20 +15,33 @@ if TYPE_CHECKING:
 SQL: Final = dict(parse((files(__package__) / "claims.sql").read_text(encoding="utf-8")))
 
 
-async def claims(url: str, *, jobs: int, workers: int, at_once: int, seconds: float) -> float:
-    """Return how many of so many waiting jobs are claimed a second, each by one worker alone.
+class Claims(NamedTuple):
+    """What a stretch of claiming came to."""
+
+    rate: float  # jobs a second
+    server_us: float | None  # CPU of the server a job, where we have started it
+
+
+async def claims(
+    server: Server, url: str, *, jobs: int, workers: int, at_once: int, seconds: float
+) -> Claims:
+    """Let workers claim from so many waiting jobs, each by one of them alone.
 
     There are no pilots, needs or shares: whoever comes takes what is first, on a connection kept
     open, and waits for its commit. `url` names an empty schema.
     """
     await with_connection(url, partial(_fill, jobs=jobs))
-    all_there = asyncio.Barrier(workers)
+    all_there = asyncio.Barrier(workers + 1)
     work = partial(_claim, all_there=all_there, at_once=at_once, seconds=seconds)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(with_connection(url, work)) for _ in range(workers)]
+        await all_there.wait()
+        before = server.cpu_s()
+    after = server.cpu_s()
     claimed = [job for task in tasks for job in task.result()]
     assert len(set(claimed)) == len(claimed) > 0, f"{len(claimed)} claimed, some twice or none"
-    return len(claimed) / seconds
+    server_us = (after - before) / len(claimed) * 1e6 if after and before else None
+    return Claims(len(claimed) / seconds, server_us)
 
 
 async def _fill(connection: "Connection", *, jobs: int) -> None:
