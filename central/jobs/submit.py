@@ -163,12 +163,13 @@ class Submissions:
             arrived.add(record.ranges[0][0], ready)
         else:
             known = await self._settled(new)
-            if known is None:
-                record = await self._store.begin_submission(new)
-                known = await self._settled(new) if record.repeated else None
-                if record.repeated and known is None:  # another process had it, and gave up
-                    raise StillArriving(record.submission_id, new.key)
             if known is not None:
+                return await self._repeated(known, chunks, body_hash, header.key)
+            record = await self._store.begin_submission(new)
+            if record.repeated:  # another process was faster by a hair
+                known = await self._settled(new)
+                if known is None:  # and has given up
+                    raise StillArriving(record.submission_id, new.key)
                 return await self._repeated(known, chunks, body_hash, header.key)
             record, arrived = await self._bulk(maker, record, new, ready, second, chunks, body_hash)
         self._queue_up(arrived)

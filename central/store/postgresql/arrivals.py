@@ -5,7 +5,8 @@ transaction. What is new since a moment (a snapshot) is what was not visible in 
 transaction that commits late is found when it has committed, whatever came before or after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -61,8 +62,8 @@ class PostgresqlArrivals(ArrivalsVerbs):
         return len(taken)
 
 
-def _drop(submission_id: int) -> Any:
-    return lambda session: submissions.drop_some(session, submission_id)
+def _drop(submission_id: int) -> Callable[[Session], bool]:
+    return partial(submissions.drop_some, submission_id=submission_id)
 
 
 def _counts(session: Session) -> tuple[list[Any], str]:

@@ -21,7 +21,8 @@ from .conftest import NOW, never
 from .rows import a_class, a_submission, some_jobs
 
 AT_ONCE = 20
-connect: Any = asyncpg.connect  # it says nothing of its types
+_asyncpg: Any = asyncpg  # it says nothing of its types
+connect = _asyncpg.connect
 
 
 @pytest.fixture
