@@ -269,6 +269,7 @@ class ProcessSettings(_Section, frozen=True):
     roles: Annotated[str, Meta(pattern=whole("(api|dispatch|agents)(,(api|dispatch|agents))*"))] = (
         "api,dispatch,agents"
     )
+    url: str = ""  # how pilots and other processes reach this one; empty: http.url, or its port
 
 
 class LogSettings(_Section, frozen=True):

@@ -127,6 +127,8 @@ def announce(data: Path, running: Running) -> None:
         raise
 
 
-def withdraw(data: Path) -> None:
-    """Say no more that a central listens."""
-    (data / RUNNING_FILE).unlink(missing_ok=True)
+def withdraw(data: Path, pid: int) -> None:
+    """Say no more that a central listens: unless it is another process that does."""
+    said = running_on(data)
+    if said is None or said.pid == pid:
+        (data / RUNNING_FILE).unlink(missing_ok=True)

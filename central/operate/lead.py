@@ -13,7 +13,7 @@ from typing import Final
 from ..leading import LEASE_S, RENEW_EVERY_S, STAND_S, TAKE_EVERY_S, Standing
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreError
+from ..store.errors import StoreBroken, StoreError
 from ..store.leaders import SHARD, Lead, Leaders
 from .clocks import boottime
 
@@ -28,17 +28,30 @@ class Held:
     standing: Standing
 
 
+class Seen:
+    """Who leads, as one that waits has last read it."""
+
+    def __init__(self) -> None:
+        self.lead: Lead | None = None
+
+    def url(self) -> str | None:
+        return None if self.lead is None else self.lead.url
+
+
 async def wait_for_lead(
     leaders: Leaders,
     holder: str,
     url: str,
     *,
+    seen: Seen,
+    patient: bool,
     clock: Clock,
     log: Log,
     now: Callable[[], float] = boottime,
 ) -> Held:
     """Return when this process leads. A database that does not answer is waited for as well.
 
+    Not `patient`: unless it does not answer the first time. Raises StoreError.
     `now` must go on while the machine is suspended.
     """
     told = ""
@@ -47,8 +60,13 @@ async def wait_for_lead(
         try:
             async with asyncio.timeout(CALL_S):
                 taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
+                seen.lead = taken or await leaders.lead(SHARD)
         except (StoreError, TimeoutError) as error:
-            taken, why = None, str(error) or "the database does not answer"
+            taken, seen.lead = None, None
+            why = str(error) or "the database does not answer"
+            if not patient:
+                raise StoreBroken(why) from error
+        patient = True
         if taken is not None:
             standing = Standing(taken.term, url, now)
             standing.granted(sent)
@@ -65,16 +83,16 @@ async def kept(
     leaders: Leaders, held: Held, *, clock: Clock, log: Log, lost: Callable[[str], None]
 ) -> AsyncGenerator[None]:
     """Renew the lead while the context lasts, then give it up. `lost` must end the process."""
-    keeping = asyncio.create_task(_keep(leaders, held, clock=clock, log=log, lost=lost))
-    try:
-        yield
-    finally:
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
-        with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(CALL_S):
-                await leaders.give_up_lead(held.lead)
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(_keep(leaders, held, clock=clock, log=log, lost=lost))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(CALL_S):
+                    await leaders.give_up_lead(held.lead)
 
 
 async def _keep(

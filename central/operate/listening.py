@@ -51,12 +51,13 @@ def check_urls(http: HttpSettings, bus: BusSettings) -> None:
         ("http.url", http.url, ("https", "http")),
         ("bus.url", bus.url, ("mqtts", "mqtt")),
     ):
-        if url and not _is_url(url, schemes):
+        if url and not is_url(url, schemes):
             right = f"{schemes[0]}://host:port or {schemes[1]}://host:port"
             raise BadSetting(name, f"{url!r} is no URL of it, expected {right}")
 
 
-def _is_url(url: str, schemes: tuple[str, str]) -> bool:
+def is_url(url: str, schemes: tuple[str, str]) -> bool:
+    """Say whether a URL has one of two schemes, and a host."""
     try:
         parts = urlsplit(url)
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -50,13 +51,13 @@ from .datadir import (
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk
-from .lead import Held, kept, wait_for_lead
+from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
 from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
 from .readings import MachineReadings
-from .serve_beside import check_roles, keeps_queue, serve_beside
+from .serve_beside import check_roles, has_agents, keeps_queue, serve_beside
 from .smtp import mailer_of
 from .starting import (
     EXIT_BROKEN,
@@ -162,10 +163,18 @@ async def _serve(place: Place, settings: Settings) -> int:
         except* _Stopped:
             log("central_stopped", took_s=round(clock.monotonic() - began, 3))
         except* NotStarted as several:
-            refused += several.exceptions
+            refused += _leaves(several)
     if refused:
         raise refused[0]
     return 0
+
+
+def _leaves(several: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """Return the exceptions of a group, however deep they lie."""
+    found: list[BaseException] = []
+    for one in several.exceptions:
+        found += _leaves(one) if isinstance(one, BaseExceptionGroup) else [one]
+    return found
 
 
 def _reads_them_anyway() -> None:
@@ -226,7 +235,7 @@ async def serve(
         await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
         return
     try:
-        held, port = await _stand_by(settings, leaders, clock=clock, log=log, ready=ready)
+        held, port = await _stand_by(place, settings, leaders, clock=clock, log=log, ready=ready)
         http = msgspec.structs.replace(settings.http, port=port)
         settings = msgspec.structs.replace(settings, http=http)
         async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
@@ -243,6 +252,7 @@ def _leaders(settings: Settings) -> Leaders | None:
 
 
 async def _stand_by(
+    place: Place,
     settings: Settings,
     leaders: Leaders,
     *,
@@ -250,28 +260,36 @@ async def _stand_by(
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None,
 ) -> tuple[Held, int]:
-    """Return the lead when it is ours, and the port that was ours meanwhile."""
-    http = settings.http
+    """Return the lead when it is ours, and the port that was ours meanwhile.
+
+    A database that was there before is waited for; at a first start it may be the wrong one.
+    """
+    http, seen = settings.http, Seen()
     try:
         server = StandbyServer(
             host=http.host,
             port=http.port,
             tls_certificate=http.tls_certificate,
             tls_key=http.tls_key,
+            leader=seen.url,
         )
     except OSError as why:
         raise refusal(why, http) from why
-    url = url_of(http, server.port)
-    answering = asyncio.create_task(server.run())
-    try:
+    url = settings.process.url or url_of(http, server.port)
+    async with asyncio.TaskGroup() as tasks:
+        answering = tasks.create_task(server.run())
         log("standing_by", url=url)
         if ready is not None:
             await ready(url)
         holder = SystemRandomness().token(16)
-        held = await wait_for_lead(leaders, holder, url, clock=clock, log=log)
-    finally:
+        used = await asyncio.to_thread((place.data / ADMIN_FILE).exists)
+        try:
+            held = await wait_for_lead(
+                leaders, holder, url, seen=seen, patient=used, clock=clock, log=log
+            )
+        except StoreError as why:
+            raise not_started(why, where(place.data, settings.store)) from why
         answering.cancel()
-        await asyncio.wait([answering])
     return held, server.port
 
 
@@ -294,7 +312,7 @@ async def _lead(
     try:
         spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(central.run())
+            tasks.create_task(central.run(agents=has_agents(settings.process)))
             tasks.create_task(central.load())
             serving = tasks.create_task(server.run())
             url = url_of(settings.http, server.port)
@@ -314,10 +332,13 @@ async def _lead(
                 )
                 if ready is not None:
                     await ready(url)
-                await _keep_pilots(place, settings, started, url, clock, log)
+                if has_agents(settings.process):
+                    await _keep_pilots(place, settings, started, url, clock, log)
+                else:
+                    await asyncio.Event().wait()
             finally:
                 await _drain(central, server, serving)
-                withdraw(place.data)
+                withdraw(place.data, os.getpid())
     finally:
         await started.store.close()
 

@@ -31,7 +31,7 @@ from ..store.protocol import Store
 from .bundle import Handout, NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
 from .files import RealBlobs, RealDisk
-from .listening import readable_by_others, refusal, url_of
+from .listening import is_url, readable_by_others, refusal, url_of
 from .process import spare_the_collector
 from .readings import MachineReadings
 from .starting import not_started
@@ -49,9 +49,17 @@ def keeps_queue(settings: ProcessSettings) -> bool:
     return "dispatch" in settings.roles.split(",")
 
 
+def has_agents(settings: ProcessSettings) -> bool:
+    """Return whether a process, while it leads, does what is done once for all by itself."""
+    return "agents" in settings.roles.split(",")
+
+
 def check_roles(settings: Settings) -> None:
     """See that the roles can be meant. Raises BadSetting."""
     roles = settings.process.roles
+    if settings.process.url and not is_url(settings.process.url, ("https", "http")):
+        right = "expected https://host:port or http://host:port"
+        raise BadSetting("process.url", f"{settings.process.url!r} is no URL of it, {right}")
     if keeps_queue(settings.process):
         return
     if "agents" in roles.split(","):
