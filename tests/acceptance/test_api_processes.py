@@ -296,6 +296,32 @@ def _activity(server: postgresql.Postgresql) -> str:
     return server.sql("SELECT state FROM pg_stat_activity WHERE application_name = 'psql'")
 
 
+def test_a_person_and_their_token_are_known_to_all_at_once_and_a_revoked_one_soon(
+    stage: Stage,
+) -> None:
+    first, second = stage.apis
+    wanted = {"subject": "bob", "community": "local", "groups": ["users"], "role": "user"}
+    _, issued, _ = asked(
+        first.url, "POST", "/v1/tokens", token=first.token, body=json.dumps(wanted).encode()
+    )
+    assert "token" in issued, issued
+    token = issued["token"]
+    with Client(first.url, token) as bob, Client(second.url, token) as too:
+        (job,) = bob.submit([stage.job(site="NOWHERE")], key="bob's").ids()
+        seen = too.job(job).state()
+        killed = too.kill([job]).done  # the leader's, who may have heard of neither
+    status, _, _ = asked(
+        first.url, "DELETE", f"/v1/tokens/{issued['view']['jti']}", token=first.token
+    )
+    began = time.monotonic()
+    for url in (second.url, stage.central.url):
+        eventually(lambda: asked(url, "GET", "/v1/whoami", token=token)[0] == 401, what=url)  # noqa: B023
+    took_s = time.monotonic() - began
+
+    assert (seen, killed, status) == (JobState.WAITING, 1, 204)
+    assert took_s < SOON_S
+
+
 def test_a_commit_whose_answer_is_lost_is_the_same_submission_at_the_next_try(
     stage: Stage, tmp_path: Path
 ) -> None:
