@@ -17,7 +17,7 @@ CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot c
           check-dependencies check-tidy
 
 .PHONY: help dev check quick test long demo bench soak load simulate quality pilot docs \
-        packages-run packages-test compiled ctapipe $(CHECKS)
+        packages-run packages-test compiled ctapipe zpeak $(CHECKS)
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -32,7 +32,7 @@ check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 quick: check ## check and unit tests, in less than 90 seconds
 	$(PYTEST) tests/unit -m "not long"
 
-test: check compiled packages-test ctapipe ## the gate: check and all tests but the long ones
+test: check compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
 	$(PYTEST) $(TESTS) --ignore=tests/tidy -m "not long" --durations=10
 
 long: compiled packages-test ## full fault campaigns and large benches (hours)
@@ -118,3 +118,6 @@ packages-test:
 # For one acceptance test, which is skipped where it cannot be had, but not in continuous integration.
 ctapipe: .venv/ready-dev
 	@deploy/make-ctapipe-venv || [ "$${CI:-}" != true ]
+
+zpeak: .venv/ready-dev
+	@deploy/make-zpeak-venv || [ "$${CI:-}" != true ]

@@ -358,6 +358,7 @@ def _failover(
         clock=world.clock,
         log=world.log,
         pulse=pulse,
+        stderr=stderr_in(world.blobs),
     )
 
 

@@ -40,9 +40,10 @@ from ..store.protocol import Store
 from ..store.records import AttemptRow
 from ..store.transformations import Counts, TransformationMove, TransformationRow
 from ..transformations.live import document
+from .at_task_end import Stderr
 from .decide import Decision, decide_cycle
 from .facts import GONE, ends_of, facts_of, inputs_of, parents_of, standing_of
-from .report import Case, as_json, reports, title
+from .report import Case, as_json, last_line, reports, title
 from .rule_book import RuleBook
 from .rules import Do
 
@@ -86,9 +87,10 @@ class Cycle:
         report_days: float,
         mail: bool,
         looked: Callable[[], None],
+        stderr: Stderr,
     ) -> None:
-        """`looked` is told of each whole cycle."""
-        self._looked = looked
+        """`looked` is told of each whole cycle; `stderr` reads what an attempt has written."""
+        self._looked, self._stderr = looked, stderr
         self._store, self._rules, self._touch, self._kill = store, rules, touch, kill
         self._clock, self._log = clock, log
         self._every_s, self._report_days, self._mail = every_s, report_days, mail
@@ -204,7 +206,16 @@ class Cycle:
         kept = msgspec.structs.replace(
             kept,
             row=msgspec.structs.replace(now, said=said),
-            reports=self._reports(row, doc, counts, decided, new, cases, now.cycle),
+            reports=self._reports(
+                row,
+                doc,
+                counts,
+                decided,
+                new,
+                cases,
+                now.cycle,
+                await self._words(cases, attempts) if _does(decided, Do.REPORT) else {},
+            ),
             mail=self._mail,
         )
         if _is_quiet(kept, before) and not _does(decided, Do.REASSIGN):
@@ -263,6 +274,19 @@ class Cycle:
             found |= await self._store.attempts_of_jobs(jobs[start : start + JOBS_A_READ])
         return found
 
+    async def _words(
+        self, cases: Sequence[Case], attempts: Mapping[int, Sequence[AttemptRow]]
+    ) -> dict[int, str]:
+        """Return the last line of standard error of the newest job of each class of failures."""
+        newest: dict[FailureClass, int] = {}
+        for case in cases:
+            newest[case.failure] = max(case.job, newest.get(case.failure, 0))
+        return {
+            job: last_line(await self._stderr(attempts[job][-1]))
+            for job in sorted(set(newest.values()))
+            if attempts.get(job)
+        }
+
     def _counted(self, now: FailoverRow, decided: Sequence[Decision]) -> FailoverRow:
         if not _does(decided, Do.FLUSH):
             return now
@@ -297,6 +321,7 @@ class Cycle:
         new: Sequence[Decision],
         cases: Sequence[Case],
         cycle: int,
+        stderr: Mapping[int, str],
     ) -> tuple[NewReport, ...]:
         """Return what is told: where the rules say so, and what a rule would have done."""
         wanted = _does(decided, Do.REPORT)
@@ -305,7 +330,9 @@ class Cycle:
         left = {one: standing_of(row, doc, counts)}
         if _does(decided, Do.PAUSE):
             left = {one: msgspec.structs.replace(left[one], state=S.PAUSED.value)}
-        made = reports(cases if wanted else (), left, cycle=cycle, acted={one: [*acted, *new]})
+        made = reports(
+            cases if wanted else (), left, cycle=cycle, acted={one: [*acted, *new]}, stderr=stderr
+        )
         return tuple(
             NewReport(
                 cause=report.cause,

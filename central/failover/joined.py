@@ -8,6 +8,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..settings import FailoverSettings
 from ..store.protocol import Store
+from .at_task_end import Stderr
 from .cycle import Cycle, Kill
 from .mails import Mailer, Mails
 from .pulse import Pulse
@@ -38,6 +39,7 @@ def failover(
     clock: Clock,
     log: Log,
     pulse: Pulse,
+    stderr: Stderr,
 ) -> Failover:
     """Return the loops, and the service that people speak to."""
     log = pulse.counted(log)
@@ -54,6 +56,7 @@ def failover(
             report_days=settings.report_days,
             mail=is_mailed,
             looked=pulse.looked,
+            stderr=stderr,
         ),
         recovery=Recovery(
             store=store,

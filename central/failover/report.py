@@ -16,6 +16,8 @@ from .rules import OF_RECOVERY, Do
 
 NOTHING: Final[Mapping[int, Sequence[Decision]]] = {}
 _CLASSES: Final = frozenset(one.value for one in FailureClass)
+LINE_MAX: Final = 200  # characters of standard error
+NO_WORDS: Final[Mapping[int, str]] = {}
 SHOWN_MAX: Final = 5  # of sites, hosts, jobs and words each
 _NOT_SAVED: Final = (
     *(Do.GIVE_UP, Do.IGNORE, Do.REPORT, Do.PAUSE, Do.TELL),
@@ -104,6 +106,7 @@ class Report(_Values, frozen=True):
     saved: int  # failures that a rule dealt with, of jobs that do not wait for a person
     for_people: int  # that wait for a person
     left: Standing
+    stderr: str = ""  # the last line that the first of the examples wrote there
 
 
 def reports(
@@ -112,10 +115,12 @@ def reports(
     *,
     cycle: int,
     acted: Mapping[int, Sequence[Decision]] = NOTHING,
+    stderr: Mapping[int, str] = NO_WORDS,
 ) -> list[Report]:
     """Return a report for each cause; of no failures, where nothing was done, none.
 
-    `acted` is what was done with transformations, or would have been.
+    `acted` is what was done with transformations, or would have been; `stderr` the last line of
+    standard error by job, as far as somebody has read it.
     """
     causes: defaultdict[tuple[int, str], list[Case]] = defaultdict(list)
     for case in cases:
@@ -135,6 +140,7 @@ def reports(
             left.get(one, Standing()),
             cycle,
             stuck=stuck,
+            stderr=stderr,
         )  # fmt: skip
         for one, cause in sorted({*causes, *of_all})
     ]
@@ -156,6 +162,7 @@ def _report(
     cycle: int,
     *,
     stuck: Collection[int],
+    stderr: Mapping[int, str],
 ) -> Report:
     failure = FailureClass(cause) if cause in _CLASSES else None
     decided = [*acted, *(one for case in cases for one in case.decisions)]
@@ -184,6 +191,7 @@ def _report(
         ),
         for_people=sum(_waits(some) for some in _each(cases, acted)),
         left=left,
+        stderr=stderr.get(max(jobs), "") if jobs else "",
     )
 
 
@@ -211,6 +219,14 @@ def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[Line, ...]:
     return tuple(Line(what=what, count=count) for what, count in counts[:most])
 
 
+def last_line(stderr: bytes) -> str:
+    """Return the last line that says something, as one that a terminal and a mail can show."""
+    for line in reversed(stderr.decode(errors="replace").splitlines()):
+        if said := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
+            return said[:LINE_MAX]
+    return ""
+
+
 # -- as people read it --------------------------------------------------------------------------
 
 
@@ -235,6 +251,8 @@ def as_text(report: Report) -> str:
             *(f"        {line.count} x {line.what}" for line in report.words),
             f"Where   {_listed(report.sites)}",
             f"        {_listed(report.hosts)}",
+            f"Look    pilotage logs {report.examples[0]} --stream stderr",
+            *([f"        {report.stderr}"] if report.stderr else []),
         ]
     elif report.meaning:
         lines.append(f"Why     {report.meaning}")

@@ -156,8 +156,9 @@ def _arguments(app: App) -> Iterator[_Option]:
         names = [name for name in argument.names if name.startswith("-")]
         default = argument.field_info.default
         # A flag that is off has no other word worth knowing.
-        left_out = ("--empty-",) if default is True else ("--empty-", "--no-")
-        shown = [name for name in names if not name.startswith(left_out)]
+        off = {name for name in names if f"--{name.removeprefix('--no-')}" in names}
+        off = set() if default is True else {name for name in off if name.startswith("--no-")}
+        shown = [name for name in names if not name.startswith("--empty-") and name not in off]
         kind = _kind(argument.hint)
         if kind == "number" and any(name.endswith("-s") for name in shown):
             kind = "seconds"

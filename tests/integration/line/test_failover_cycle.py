@@ -102,7 +102,8 @@ def test_nothing_is_told_while_all_is_quiet_and_each_failure_is_told_once() -> N
 
     def script(assignment: Assignment) -> Script:
         fails = assignment.job in failing
-        return Script(duration_s=70.0, exit_code=2 if fails else 0)
+        wrote = b"line one\nno such run:\t17\n\n" if fails else b""
+        return Script(duration_s=70.0, exit_code=2 if fails else 0, stderr=wrote)
 
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 9))
@@ -114,6 +115,10 @@ def test_nothing_is_told_while_all_is_quiet_and_each_failure_is_told_once() -> N
         assert {one.view.cause for one in reports} == {"payload"}
         assert sum(one.view.saved for one in reports) == 2
         assert all("run again (rule: fails by itself)" in one.text for one in reports)
+        for told in reports:
+            job = told.report["examples"][0]
+            look = f"Look    pilotage logs {job} --stream stderr\n        no such run: 17\n"
+            assert look in told.text
         await asyncio.sleep(20 * CYCLE_S)
         assert len(await reported(world)) == len(reports)
 

@@ -1,6 +1,7 @@
 """What people are told of failures."""
 
 import msgspec
+import pytest
 
 from pilotage.central.failover.decide import Counters, Decision, decide
 from pilotage.central.failover.report import (
@@ -9,6 +10,7 @@ from pilotage.central.failover.report import (
     Standing,
     as_json,
     as_text,
+    last_line,
     reports,
     title,
 )
@@ -68,6 +70,7 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
         "Why     it needed more memory than it was given (family: limit)",
         "Where   PIC 2, CSCS 1",
         "        n1 2, n0 1",
+        "Look    pilotage logs 103 --stream stderr",
         "Done    3 x run again with more memory (rule: more memory)",
         "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
         "Saved   3 interventions; none wait for a person",
@@ -78,6 +81,7 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
         "        2 x file N of N is bad",
         "Where   PIC 2",
         "        n0 1, n1 1",
+        "Look    pilotage logs 105 --stream stderr",
         "Done    1 x its input set Problematic (rule: fails alike on two hosts, its input)",
         "        1 x left to a person (rule: fails alike on two hosts)",
         "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
@@ -128,3 +132,20 @@ def test_a_job_that_ran_again_and_then_was_left_to_a_person_was_not_saved() -> N
     memory, payload = reports([first, case(104, How.EXITED, "PIC", hosts=2)], LEFT, cycle=7)
 
     assert (memory.saved, payload.saved, payload.for_people) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "expected"),
+    [
+        (b"", ""),
+        (b"\n \n", ""),
+        (b"a\nValueError: no run 7\n\n", "ValueError: no run 7"),
+        (b"\x1b[31mred\x1b[0m\r\n", "[31mred [0m"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"x" * 1_000, "x" * 200),
+    ],
+)
+def test_the_last_line_of_standard_error_is_one_line_that_can_be_shown(
+    stderr: bytes, expected: str
+) -> None:
+    assert last_line(stderr) == expected
