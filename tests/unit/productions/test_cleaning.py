@@ -126,7 +126,8 @@ async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
     served.watching.nudge(1)
     for _ in range(5):
         await served.watching.once()
-    remove, failed = served.store.remove_files, []
+    remove = served.store.remove_files
+    failed: list[int] = []
 
     async def fails(*args: object, **fields: object) -> None:
         failed.append(1)

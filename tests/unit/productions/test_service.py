@@ -211,7 +211,7 @@ async def test_the_same_with_other_words_beside_it_is_refused_by_name(
     await served.service.add(CALLER, NewProduction(workflow=flow, **first))
 
     with pytest.raises(Refused) as told:
-        given = {**first, **fields, "dry_run": dry_run}
+        given: dict[str, Any] = {**first, **fields, "dry_run": dry_run}
         await served.service.add(CALLER, NewProduction(workflow=flow, **given))
     assert told.value.message.startswith(why)
     assert told.value.field == next(iter(fields))
