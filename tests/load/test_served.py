@@ -77,7 +77,8 @@ def test_dispatch_on_postgresql_has_a_figure_for_each_goal(server: Server) -> No
     figures = dispatch.measure_on(server, DISPATCH)
 
     assert goals_of("dispatch-postgresql") <= names(figures)
-    assert all(one.value > 0 for one in figures)
+    # CPU is told in hundredths of a second: of so little work it may be none.
+    assert all(one.value > 0 for one in figures if one.unit in ("jobs/s", "times", "MB"))
 
 
 def test_lives_on_postgresql_have_a_figure_for_each_goal(server: Server) -> None:
