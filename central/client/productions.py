@@ -23,6 +23,7 @@ from pilotage.proto.production_states import ProductionState
 
 from .files import LocalFile, hash_file
 from .flows import Flow
+from .images import digests_of
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class OfProductions:
         client, paths = cast("AsyncClient", self), _paths(body)
         inputs = await client.upload([LocalFile(flow.folder / path) for path in paths])
         files = dict(zip(paths, inputs, strict=True))
-        return await self.add_production(msgspec.structs.replace(body, files=files))
+        images = await asyncio.to_thread(digests_of, _images(body))
+        return await self.add_production(msgspec.structs.replace(body, files=files, images=images))
 
     async def preview_production(
         self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
@@ -59,11 +61,12 @@ class OfProductions:
         """Say how many tasks and files a workflow would be, with the files of the catalogue."""
         body = _named(flow.production(), name, title, priority, start=False)
         files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
+        images = await asyncio.to_thread(digests_of, _images(body))
         return await self._transport.ask(
             ProductionPreview,
             "POST",
             "/v1/productions",
-            body=msgspec.structs.replace(body, files=files, dry_run=True),
+            body=msgspec.structs.replace(body, files=files, images=images, dry_run=True),
         )
 
     async def add_production(self, production: NewProduction) -> ProductionDetail:
@@ -174,6 +177,12 @@ def _named(
 
 def _hashed(flow: Flow, path: str) -> Input:
     return hash_file(LocalFile(flow.folder / path)).input
+
+
+def _images(body: NewProduction) -> list[str]:
+    """Return the images that jobs of a workflow name."""
+    steps = body.workflow.steps.values() if body.workflow is not None else ()
+    return [step.job.image for step in steps if step.job.image]
 
 
 def _paths(body: NewProduction) -> list[str]:

@@ -1,5 +1,6 @@
 """A small workflow as a production, on a real central and real pilots that die around it."""
 
+import hashlib
 import sqlite3
 import time
 from collections import Counter
@@ -217,3 +218,18 @@ def test_a_start_that_fails_leaves_nothing(central: RunningCentral, tmp_path: Pa
         steps = store.execute("SELECT count(*) FROM production_step").fetchone()
         rows = store.execute("SELECT count(*) FROM transformation").fetchone()
     assert (steps, rows) == ((3,), (3,))
+
+
+def test_digests_of_images_that_can_be_seen_are_kept_and_a_rerun_has_the_same(
+    central: RunningCentral, tmp_path: Path
+) -> None:
+    image = tmp_path / "tools.sif"
+    image.write_bytes(b"an image")
+    boxed = Flow("boxed", folder=tmp_path)
+    boxed.step("run", ["true"], tasks=1, job={"image": str(image)})
+    boxed.step("other", ["true"], tasks=1, job={"image": "/cvmfs/images/not-here.sif"})
+
+    known = {str(image): f"sha256:{hashlib.sha256(b'an image').hexdigest()}"}
+    assert central.client.submit_production(boxed, start=False).images == known
+    image.write_bytes(b"another image")
+    assert central.client.rerun_production("boxed", "anew", start=False).images == known
