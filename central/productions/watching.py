@@ -8,7 +8,7 @@ Whatever ends it, all that it knows can be read again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -137,7 +137,7 @@ class Watching:
             some = due[start : start + PAGE]
             steps = await self._store.production_steps(some)
             for one in some:
-                await self._guarded(one, steps[one])
+                await self._guarded(one, self._look(one, steps[one]))
         now = self._clock.monotonic()
         if self._active and now - self._sampled >= SAMPLE_S:
             self._sampled = self._sampled_young = now
@@ -153,22 +153,21 @@ class Watching:
             return
         production_id = next(iter(self._work))
         work = self._work.pop(production_id)  # what fails is begun anew
+        await self._guarded(production_id, self._clean_on(production_id, work))
+
+    async def _clean_on(self, production_id: int, work: _Work) -> None:
         try:
             work.done += await anext(work.slices)
         except StopAsyncIteration:
             if work.removes:
                 await self._emptied(work)
-        except StoreError:
-            raise
-        except Exception as why:  # as in `_guarded`
-            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
         else:
             self._work[production_id] = work
 
-    async def _guarded(self, production_id: int, steps: Sequence[StepRow]) -> None:
-        """Look at one; what is wrong with it is told, and the others go on."""
+    async def _guarded(self, production_id: int, doing: Awaitable[None]) -> None:
+        """Do something for one; what is wrong with it is told, and the others go on."""
         try:
-            await self._look(production_id, steps)
+            await doing
         except StoreError:
             raise
         except Exception as why:  # a definition of another release
