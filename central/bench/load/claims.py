@@ -12,7 +12,7 @@ from .backing import Server, with_connection
 if TYPE_CHECKING:
     from ...store.postgresql.driver import Connection
 
-SQL: Final = dict(parse((files(__package__) / "claims.sql").read_text(encoding="utf-8")))
+SQL: Final = dict(parse((files("pilotage.central.bench.load") / "claims.sql").read_text(encoding="utf-8")))
 
 
 class Claims(NamedTuple):
