@@ -6,6 +6,7 @@ import sys
 from .campaign import campaign, replay
 from .planted import PLANTED
 from .planted import planted as plant
+from .planted_leaders import LEADING
 from .violation import Violation
 from .world import run
 
@@ -17,7 +18,9 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, one by one")
     parser.add_argument("--leaders", action="store_true", help="two centrals on one database")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--planted", default="", choices=["", *PLANTED], help="a bug to be found")
+    parser.add_argument(
+        "--planted", default="", choices=["", *PLANTED, *LEADING], help="a bug to be found"
+    )
     asked = parser.parse_args()
     if asked.trace:
         return _traced(asked.seed, asked.seeds, asked.planted, leaders=asked.leaders)

@@ -60,6 +60,7 @@ class Database(Disk):
     until: float = 0.0  # when that is over, on the clock here
     taken: Callable[[], None] = lambda: None  # somebody leads now
     ends_early: bool = False  # a planted bug: who takes over does not look at the end of the row
+    fences: bool = True  # a planted bug if not: everybody may write
     locks: bool = True  # a planted bug if not: who leads may change within a transaction
 
     @classmethod
@@ -148,13 +149,13 @@ class Database(Disk):
 
     def begin(self, session: Session, fence: Lead | None) -> None:
         """Open a transaction: who leads is looked at, and stays so until it ends."""
-        if fence is not None and not self.names(fence):
+        if fence is not None and self.fences and not self.names(fence):
             raise NotLeader(fence.holder, fence.term)
         session.began += 1
         session.open = True
         if self.locks:
             self.locked.append(session)
-        self._end_if_idle(session)
+            self._end_if_idle(session)
 
     def _end_if_idle(self, session: Session) -> None:
         number = session.began

@@ -6,7 +6,7 @@ from typing import Any
 
 from pilotage.central.app import World, build
 from pilotage.central.auth.tokens import open_tokens
-from pilotage.central.operate.lead import Held, kept, wait_for_lead
+from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply
 from tests.fakes import DATA
 
@@ -82,6 +82,8 @@ class Member(CentralHost):
             clock=self.clock,
             log=self._note,
             now=self.clock.boottime,
+            seen=Seen(),
+            patient=True,
         )
 
         def lost(why: str) -> None:

@@ -95,7 +95,9 @@ def planted(name: str) -> Generator[Prepare]:
     if not name:
         yield nothing
         return
-    with PLANTED[name].planted() as prepare:
+    from .planted_leaders import LEADING
+
+    with (PLANTED | LEADING)[name].planted() as prepare:
         yield prepare
 
 

@@ -1,0 +1,94 @@
+"""Bugs of leads and take-overs, to be found in worlds of two centrals. See `planted.py`."""
+
+# pyright: reportPrivateUsage=false
+
+import asyncio
+from typing import Any
+
+from pilotage.central.jobs.dispatch import Dispatch
+from pilotage.central.leading import LEASE_S, RENEW_EVERY_S, Standing
+from pilotage.central.operate import lead
+from pilotage.central.store.errors import StoreError
+from pilotage.pilot.mind import brain
+
+from .cluster import Cluster
+from .member import SharedWall
+from .planted import PLANTED, Changes, Planted, Prepare
+from .world import World
+
+
+def _database(name: str, value: bool) -> Prepare:
+    """Return what turns a switch of the database."""
+
+    def prepare(world: World) -> None:
+        if isinstance(world.central, Cluster):
+            setattr(world.central.database, name, value)
+
+    return prepare
+
+
+def _stale_acks(changes: Changes) -> None:
+    """It goes on until the database says that another one leads, as the model has it."""
+
+    async def keep(leaders: Any, held: Any, *, clock: Any, log: Any, lost: Any) -> None:
+        while True:
+            await clock.sleep(RENEW_EVERY_S)
+            sent = held.standing.now()
+            try:
+                async with asyncio.timeout(lead.CALL_S):
+                    if not await leaders.renew_lead(held.lead, LEASE_S):
+                        lost("another process leads by now")
+                        return
+            except (StoreError, TimeoutError):
+                continue
+            held.standing.granted(sent)
+
+    changes.set(Dispatch, "_lead", lambda self: None)
+    changes.set(lead, "_keep", keep)
+
+
+def _from_the_answer(changes: Changes) -> None:
+    plain = Standing.granted
+    changes.set(Standing, "granted", lambda self, sent: plain(self, self.now()))
+
+
+def _sleeping_clock(changes: Changes) -> None:
+    changes.set(SharedWall, "boottime", lambda self: self.monotonic())
+
+
+def _old_terms(changes: Changes) -> None:
+    _stale_acks(changes)
+    changes.set(brain.Brain, "_term_stands", lambda self, term: True)
+
+
+LEADING: dict[str, Planted] = {
+    "stale_acks": Planted("beats are answered without a look at the own lease", _stale_acks),
+    "no_fence": Planted(
+        "who writes does not look at the leader row", lambda changes: _database("fences", False)
+    ),
+    "fence_apart": Planted(
+        "the row is looked at before a transaction, and may change within it",
+        lambda changes: _database("locks", False),
+    ),
+    "takes_early": Planted(
+        "who takes over does not look at the end of the row",
+        lambda changes: _database("ends_early", True),
+    ),
+    "from_the_answer": Planted("a lease counts from the answer to a renewal", _from_the_answer),
+    "sleeping_clock": Planted(
+        "a lease is measured on a clock that stands while the machine is suspended",
+        _sleeping_clock,
+    ),
+    "old_terms": Planted("a leader that was replaced answers, and pilots heed it", _old_terms),
+}
+# The variants of the protocol's model, all of which are of those who lead or of their pilots.
+_VARIANTS = """
+    retry_counts no_ask_key one_last_ack give_back_unheld will_is_death resched_now bind_at_wake
+    grace_30 no_guard monotonic stale_acks no_ask_again bus_stop_only old_deadline forget_on_fail
+    late_start kill_final_now
+"""
+OF_THE_MODEL = frozenset(_VARIANTS.split())
+WITH_LEADERS: dict[str, Planted] = {
+    **{name: bug for name, bug in PLANTED.items() if name in OF_THE_MODEL},
+    **LEADING,
+}

@@ -1,0 +1,84 @@
+"""Two centrals on one database: 300 worlds in the gate, 30 000 in `make long`, and planted bugs."""
+
+import pytest
+
+from .campaign import campaign, replay
+from .planted_leaders import LEADING, OF_THE_MODEL, WITH_LEADERS
+from .world import run
+
+SEEDS = 300
+LONG_FIRST, LONG_SEEDS = 10_000, 30_000
+TAKEN_WITHIN_S = 3.0
+WITHIN = 500
+# A seed that has found each one; see `test_planted.py`.
+FOUND = {
+    "retry_counts": 72,
+    "no_ask_key": 4,
+    "no_fence": 14,
+    "takes_early": 1,
+    "from_the_answer": 75,
+    "sleeping_clock": 14,
+    "old_terms": 13,
+}
+
+
+def test_worlds_of_two_leaders_keep_the_promises() -> None:
+    found = campaign(1, SEEDS, leaders=True)
+
+    assert not found.violations, _told(found.violations)
+    assert found.take_overs > 10 * SEEDS, "the lead hardly ever changed"
+    assert found.led_late_s <= TAKEN_WITHIN_S
+
+
+@pytest.mark.long
+def test_thirty_thousand_worlds_of_two_leaders_keep_the_promises() -> None:
+    found = campaign(LONG_FIRST, LONG_SEEDS, leaders=True)
+
+    assert not found.violations, _told(found.violations)
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    one, other = run(3, leaders=True), run(3, leaders=True)
+
+    assert one.trace == other.trace
+    assert one.steps == other.steps > 1_000
+    assert any("leads, term 2" in line for line in one.trace)
+
+
+@pytest.mark.parametrize("bug", FOUND)
+def test_a_planted_bug_is_found(bug: str) -> None:
+    if campaign(FOUND[bug], 1, planted=bug, leaders=True, processes=1).violations:
+        return
+    _is_found(bug)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bug", WITH_LEADERS)
+def test_a_planted_bug_is_found_anew(bug: str) -> None:
+    _is_found(bug)
+
+
+def test_a_planted_bug_is_gone_afterwards() -> None:
+    for bug in LEADING.values():
+        with bug.planted():
+            pass
+
+    assert not campaign(1, 5, leaders=True, processes=1).violations
+
+
+def test_every_variant_of_the_model_is_planted() -> None:
+    assert len(OF_THE_MODEL) == 17
+    assert WITH_LEADERS.keys() == {*OF_THE_MODEL, *LEADING}
+
+
+def _is_found(bug: str) -> None:
+    found = campaign(1, WITHIN, planted=bug, leaders=True, stop=True)
+
+    assert found.violations, f"{WITHIN} worlds do not show that {WITH_LEADERS[bug].says}"
+    print(f"{bug}: world {min(found.violations)}, {found.cpu_s:.0f} s of CPU")
+
+
+def _told(violations: dict[int, str]) -> str:
+    return "\n".join(
+        f"seed {seed}: {why}\n  {replay(seed, leaders=True)}" for seed, why in violations.items()
+    )
