@@ -156,9 +156,12 @@ def _arguments(app: App) -> Iterator[_Option]:
         names = [name for name in argument.names if name.startswith("-")]
         default = argument.field_info.default
         # A flag that is off has no other word worth knowing.
-        off = {name for name in names if f"--{name.removeprefix('--no-')}" in names}
-        off = set() if default is True else {name for name in off if name.startswith("--no-")}
-        shown = [name for name in names if not name.startswith("--empty-") and name not in off]
+        left_out = {
+            name
+            for name in names
+            if name.startswith("--no-") and f"--{name[5:]}" in names and default is not True
+        }
+        shown = [n for n in names if not n.startswith("--empty-") and n not in left_out]
         kind = _kind(argument.hint)
         if kind == "number" and any(name.endswith("-s") for name in shown):
             kind = "seconds"
