@@ -12,7 +12,8 @@ from .backing import Server, with_connection
 if TYPE_CHECKING:
     from ...store.postgresql.driver import Connection
 
-SQL: Final = dict(parse((files("pilotage.central.bench.load") / "claims.sql").read_text(encoding="utf-8")))
+_FILE: Final = files("pilotage.central.bench.load") / "claims.sql"
+SQL: Final = dict(parse(_FILE.read_text(encoding="utf-8")))
 
 
 class Claims(NamedTuple):
