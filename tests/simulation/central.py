@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ from .network import Network
 from .processes import HERE, Host, HostLoop, Process
 from .store import Disk, opened
 from .violation import Violation
+
+
+_ENDS = re.compile("StoreBroken|NotLeader")  # with these the process ends
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class CentralHost:
 
     def _note(self, event: str, **fields: Any) -> None:
         no_log(event, **fields)
-        if event == "loop_failed" and "StoreBroken" not in str(fields["error"]):
+        if event == "loop_failed" and not _ENDS.search(str(fields["error"])):
             self.failures.append(Violation("failure", str(fields["error"])))
         self.log.append((event, fields))
 

@@ -101,6 +101,8 @@ class LeaderTroubles:
         world, chance = self._world, self._chance
         seconds = chance.choice((3.0, 8.0, 60.0, LONG_S)) * chance.uniform(0.5, 1.0)
         name, db = leader.host.name, self._cluster.database.host.name
+        if fault == "db_cut" and self.has("with_the_old"):
+            seconds = 1.5 * LONG_S  # until the new one has given the jobs to others
         if fault == "standby_hurt":
             others = [one for one in self._cluster.members if one is not leader]
             waiting = chance.choice(others)

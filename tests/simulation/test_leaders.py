@@ -19,6 +19,13 @@ FOUND = {
     "from_the_answer": 75,
     "sleeping_clock": 14,
     "old_terms": 13,
+    "fence_apart": 3,
+    "no_guard": 1,
+    "old_deadline": 2,
+    "no_ask_again": 2,
+    "give_back_unheld": 65,
+    "will_is_death": 1,
+    "resched_now": 11,
 }
 
 
