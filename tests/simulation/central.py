@@ -26,7 +26,6 @@ from .processes import HERE, Host, HostLoop, Process
 from .store import Disk, opened
 from .violation import Violation
 
-
 _ENDS = re.compile("StoreBroken|NotLeader")  # with these the process ends
 
 
