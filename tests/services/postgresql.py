@@ -1,9 +1,12 @@
 """The private PostgreSQL of `operate`, with an empty schema for each test."""
 
+import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
+from pilotage.central.operate.postgresql import READY_S, USER
 from pilotage.central.operate.postgresql import Postgresql as Private
 from pilotage.central.operate.postgresql import missing as missing
 
@@ -20,6 +23,8 @@ DO $$ DECLARE one text; BEGIN
     END LOOP;
     IF to_regclass('SCHEMA.counter') IS NOT NULL THEN UPDATE SCHEMA.counter SET next = 1; END IF;
 END $$"""
+
+FOLLOWS: Final = "SELECT sync_state FROM pg_stat_replication"
 
 
 class Postgresql(Private):
@@ -44,6 +49,37 @@ class Postgresql(Private):
             yield self.url(schema=schema)
         finally:
             self._free.append(schema)
+
+
+class Standby(Private):
+    """A second server that follows another one synchronously, until it is promoted."""
+
+    def __init__(self, primary: Private) -> None:
+        super().__init__()
+        shutil.rmtree(self.folder / "data")
+        source = f"host={primary.folder} user={USER} application_name=standby"
+        self.run("pg_basebackup", "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        primary.sql("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Let it take writes: the other one is dead."""
+        self.run("pg_ctl", "promote", "-w")
+
+
+@contextmanager
+def standby_of(primary: Private) -> Generator[Standby]:
+    """Run a server that has each commit of `primary` before it is acknowledged."""
+    standby = Standby(primary)
+    try:
+        standby.start("shared_buffers=16MB")
+        until = time.monotonic() + READY_S
+        while primary.sql(FOLLOWS).strip() != "sync":
+            assert time.monotonic() < until, standby.log()
+            time.sleep(0.05)
+        yield standby
+    finally:
+        standby.close()
 
 
 @contextmanager
