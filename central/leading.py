@@ -18,8 +18,13 @@ TAKE_EVERY_S: Final = 0.5  # how often one that waits looks whether the lease is
 class Alone:
     """The lead of a process that has a data directory of its own: nobody else can have it."""
 
-    leads: Final = True
-    term: Final = 1
+    @property
+    def leads(self) -> bool:
+        return True
+
+    @property
+    def term(self) -> int:
+        return 1
 
     def url(self) -> str | None:
         return None

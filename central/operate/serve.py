@@ -173,7 +173,8 @@ def _leaves(several: BaseExceptionGroup[Any]) -> list[BaseException]:
     """Return the exceptions of a group, however deep they lie."""
     found: list[BaseException] = []
     for one in several.exceptions:
-        found += _leaves(one) if isinstance(one, BaseExceptionGroup) else [one]
+        group: BaseExceptionGroup[Any] | None = one if isinstance(one, BaseExceptionGroup) else None
+        found += _leaves(group) if group is not None else [one]
     return found
 
 

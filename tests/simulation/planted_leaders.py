@@ -43,22 +43,37 @@ def _stale_acks(changes: Changes) -> None:
                 continue
             held.standing.granted(sent)
 
-    changes.set(Dispatch, "_lead", lambda self: None)
+    changes.set(Dispatch, "_lead", _nothing)
     changes.set(lead, "_keep", keep)
 
 
 def _from_the_answer(changes: Changes) -> None:
     plain = Standing.granted
-    changes.set(Standing, "granted", lambda self, sent: plain(self, self.now()))
+
+    def granted(self: Standing, sent: float) -> None:
+        plain(self, self.now())
+
+    changes.set(Standing, "granted", granted)
 
 
 def _sleeping_clock(changes: Changes) -> None:
-    changes.set(SharedWall, "boottime", lambda self: self.monotonic())
+    def boottime(self: SharedWall) -> float:
+        return self.monotonic()
+
+    changes.set(SharedWall, "boottime", boottime)
 
 
 def _old_terms(changes: Changes) -> None:
     _stale_acks(changes)
-    changes.set(brain.Brain, "_term_stands", lambda self, term: True)
+
+    def stands(self: brain.Brain, term: int) -> bool:
+        return True
+
+    changes.set(brain.Brain, "_term_stands", stands)
+
+
+def _nothing(self: Dispatch) -> None:
+    """Look at nothing."""
 
 
 LEADING: dict[str, Planted] = {

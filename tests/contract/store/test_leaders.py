@@ -20,7 +20,8 @@ from .rows import a_class, a_submission, some_jobs
 
 LEASE_S = 60.0
 OVER = "UPDATE SCHEMA.leader SET until = clock_timestamp() - interval '1 ms'"
-connect: Any = asyncpg.connect  # it says nothing of its types
+_asyncpg: Any = asyncpg  # it says nothing of its types
+connect: Any = _asyncpg.connect
 
 
 @dataclass

@@ -76,7 +76,7 @@ def test_settings_that_lie_elsewhere_go_along_and_are_put_back_by_hand(
     (tmp_path / "etc.yaml").write_text("http: {}")
     announce(data, Running(url="http://x", pid=1, config=str(tmp_path / "etc.yaml")))
     backup.backup(data, tmp_path / "copy", told=silent)
-    withdraw(data)
+    withdraw(data, 1)
     backup.backup(data, tmp_path / "named", config=tmp_path / "etc.yaml", told=silent)
     backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 

@@ -163,7 +163,7 @@ def test_the_settings_are_those_that_the_central_runs_on(
 
     assert as_it_runs(Place(data=tmp_path)).config == config
     assert as_it_runs(Place(data=tmp_path, config=tmp_path / "x")).config == tmp_path / "x"
-    withdraw(tmp_path)
+    withdraw(tmp_path, 1)
     assert as_it_runs(Place(data=tmp_path)).config is None
 
 
