@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import uvloop
@@ -173,8 +173,10 @@ def _leaves(several: BaseExceptionGroup[Any]) -> list[BaseException]:
     """Return the exceptions of a group, however deep they lie."""
     found: list[BaseException] = []
     for one in several.exceptions:
-        group: BaseExceptionGroup[Any] | None = one if isinstance(one, BaseExceptionGroup) else None
-        found += _leaves(group) if group is not None else [one]
+        if isinstance(one, BaseExceptionGroup):
+            found += _leaves(cast("BaseExceptionGroup[Any]", one))
+        else:
+            found.append(one)
     return found
 
 
