@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 import uvloop
@@ -169,15 +168,10 @@ async def _serve(place: Place, settings: Settings) -> int:
     return 0
 
 
-def _leaves(several: BaseExceptionGroup[Any]) -> list[BaseException]:
-    """Return the exceptions of a group, however deep they lie."""
-    found: list[BaseException] = []
-    for one in several.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            found += _leaves(cast("BaseExceptionGroup[Any]", one))
-        else:
-            found.append(one)
-    return found
+def _leaves(one: BaseException) -> list[BaseException]:
+    """Return the exceptions of a group, however deep they lie; one that is no group is itself."""
+    inside: tuple[BaseException, ...] = getattr(one, "exceptions", ())
+    return [leaf for each in inside for leaf in _leaves(each)] if inside else [one]
 
 
 def _reads_them_anyway() -> None:
