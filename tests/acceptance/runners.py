@@ -17,6 +17,7 @@ from pilotage.proto.messages import (
     Ask,
     Assignment,
     Attempt,
+    Beat,
     How,
     Offer,
     Register,
@@ -68,11 +69,17 @@ class Runner(threading.Thread):
         super().__init__(daemon=True)
         self._urls, self._secret, self._ran, self._stop_event = urls, secret, ran, stop
         self._at = 0
-        self.failed = ""
+        self.failed = self.token = ""
+        self._me: Registered | None = None
 
     def add(self, url: str) -> None:
         """Another central may answer too."""
         self._urls = [*self._urls, url]
+
+    def beat(self) -> bytes:
+        """Return what it would say now as a sign of life."""
+        assert self._me is not None, "it is registered"
+        return msgspec.json.encode(Beat(self._me.gen, self._me.session, 1))
 
     def run(self) -> None:
         try:
@@ -84,6 +91,7 @@ class Runner(threading.Thread):
     def _live(self, http: httpx.Client) -> None:
         said = Register(self._secret, f"nonce-{self._secret[:8]}")
         me = self._say(http, "/v1/pilots/register", said, "", Registered)
+        self._me, self.token = me, "" if me is None else me.token
         n, reports = 0, tuple[Report, ...]()
         while me is not None and not self._stop_event.is_set():
             n += 1

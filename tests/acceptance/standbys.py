@@ -22,6 +22,7 @@ class Member:
 
     def __init__(self, folder: Path, data: Path, settings: Mapping[str, str], name: str) -> None:
         self.name, self._data = name, data
+        self.is_stopped = False
         self._log = folder / f"{name}.log"
         words = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
         with self._log.open("ab") as log:
@@ -62,9 +63,11 @@ class Member:
 
     def stand_still(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        self.is_stopped = True
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+        self.is_stopped = False
 
     def end(self) -> None:
         if self.process.poll() is None:

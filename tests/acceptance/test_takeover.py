@@ -5,6 +5,8 @@ acknowledged and is not Done in the end, and double if it was given twice or cou
 """
 
 import shutil
+import signal
+import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -108,7 +110,7 @@ class Story:
     def _submitted(self, key: str) -> list[int]:
         """Hand in until it is acknowledged, by whomever."""
         while not self.stop.is_set():
-            for one in self.alive:
+            for one in [one for one in self.alive if not one.is_stopped]:
                 with (
                     suppress(ClientError, httpx.HTTPError),
                     Client(one.url, self.token, patience_s=0.5) as client,
@@ -176,6 +178,33 @@ def test_a_leader_that_is_killed_is_replaced_and_its_successor_too(
     assert waits == [200, 421, 421]
 
 
+def test_a_leader_that_stood_still_changes_nothing_and_keeps_no_lease_alive(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    with story(tmp_path, server) as told:
+        stale = the_leader(told.alive)
+        address = ("127.0.0.1", int(stale.url.rpartition(":")[2]))
+        term, fault = told.ran.term, time.monotonic()
+        stale.stand_still()
+        late = socket.create_connection(address, 5)  # its kernel takes it, it does not
+        late.sendall(_beat(told.runners[0]))
+        took_s = told.next_match_s(fault, term)
+        told.goes_on()
+        stale.go_on()
+        code = stale.process.wait(30)
+        late.settimeout(10)
+        said = b""
+        with suppress(OSError):
+            said = late.recv(4_096)
+        late.close()
+        told.finish(server)
+
+    assert took_s < TAKES_S
+    assert code == EXIT_BROKEN
+    assert b" 200 " not in said
+    assert [stale.events("lead_lost"), stale.events("store_broken")] != [[], []]
+
+
 def test_a_leader_that_is_cut_from_the_database_ends_before_another_begins(
     tmp_path: Path, server: postgresql.Postgresql
 ) -> None:
@@ -192,3 +221,62 @@ def test_a_leader_that_is_cut_from_the_database_ends_before_another_begins(
 
     assert code == EXIT_BROKEN
     assert ended_s < 5.0 and ended_s < took_s < TAKES_S
+
+
+def test_neither_a_database_that_crashes_nor_ended_connections_lose_anything(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    with story(tmp_path, server) as told:
+        before = the_leader(told.alive)
+        term, fault = told.ran.term, time.monotonic()
+        server.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'pilotage%'"
+        )
+        ended_s = told.next_match_s(fault, term)
+        before.process.wait(30)
+        again = told.start(before.name.partition("-")[0])
+        for one in told.runners:
+            one.add(again.url)
+        told.goes_on()
+
+        leader = the_leader(told.alive)
+        server.stop(signal.SIGQUIT)
+        leader.process.wait(30)
+        term = told.ran.term
+        time.sleep(1.0)
+        server.start("shared_buffers=16MB")
+        fault = time.monotonic()
+        crashed_s = told.next_match_s(fault, term)
+        told.finish(server)
+
+    assert ended_s < TAKES_S and crashed_s < TAKES_S
+
+
+def test_a_promoted_standby_server_has_all_that_was_acknowledged(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    with story(tmp_path, server) as told, postgresql.standby_of(server) as replica:
+        told.goes_on()
+        term, fault = told.ran.term, time.monotonic()
+        leader = the_leader(told.alive)
+        server.stop(signal.SIGQUIT)
+        for way in told.ways.values():
+            way.target = replica.folder
+        replica.promote()
+        took_s = told.next_match_s(fault, term)
+        code = leader.process.wait(30)
+        told.finish(replica)
+
+    assert code == EXIT_BROKEN
+    assert took_s < TAKES_S
+
+
+def _beat(runner: Runner) -> bytes:
+    """Return a beat as that pilot would say it over a connection of its own."""
+    body = runner.beat()
+    head = (
+        "POST /v1/beat HTTP/1.1\r\nhost: central\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {runner.token}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
