@@ -1,6 +1,14 @@
 """Pilots that ask for work over HTTP: how many jobs are given out, durable, and what that costs."""
 
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+import httpx
 
 from .figures import Figure, figure
 from .load import backlog
@@ -11,6 +19,8 @@ from .load.stage import Act, Stage, play, stage
 from .load.trials import Crowd, Trial, dispatch
 
 NAME = "dispatch"
+PAIRS: Final = 3  # of runs with and without what is compared
+LOOK_EVERY_S: Final = 0.1
 WORK = (
     "simulated pilots on kept-alive connections, tokens, shares and limits at work, each answer "
     "after fdatasync; *scattered*: jobs of 1 000 owners in turn, each match in another place of "
@@ -53,6 +63,7 @@ class Scale:
     singly: Crowd = Crowd(pilots=6_400, connections=64, jobs_max=1, rounds=8)
     together: Crowd = Crowd(pilots=1_280, connections=8, jobs_max=32, rounds=4)
     of_smaller: Crowd = Crowd(pilots=1_000, connections=64, jobs_max=1, rounds=8)
+    of_apis: Crowd = Crowd(pilots=3_200, connections=64, jobs_max=1, rounds=4)
     bulk: int = 100_000
     claimers: tuple[int, ...] = (8, 64)
     claims_s: float = 5.0
@@ -96,6 +107,7 @@ def measure_on(server: Server, scale: Scale) -> list[Figure]:
             figures.append(figure(name, f"{words}, central's CPU", trial.cpu_us, "µs/job"))
             if trial.server_us is not None:
                 figures.append(figure(name, f"{words}, server's CPU", trial.server_us, "µs/job"))
+        figures += _beside_apis(name, on, act, scale)
         others = [
             (f"{some} workers", _loop(server, scale, workers=some)) for some in scale.claimers
         ]
@@ -110,6 +122,39 @@ def measure_on(server: Server, scale: Scale) -> list[Figure]:
         figure(name, "one job a request, to the loop", rates[0] / loops[0].rate, "times"),
         figure(name, "32 a request, to the loop", rates[1] / loops[1].rate, "times"),
     ]
+
+
+def _beside_apis(name: str, on: Stage, act: Act, scale: Scale) -> list[Figure]:
+    """Measure asks with and without two processes that take jobs in and are asked meanwhile."""
+    alone, beside = list[float](), list[float]()
+    with on.beside(act, "api") as one, on.beside(act, "api") as other:
+        for _ in range(PAIRS):
+            alone.append(play(dispatch(act, scale.of_apis)).p99_ms)
+            beside.append(play(_with_people(act, scale.of_apis, [one, other])).p99_ms)
+    words = "one job a request, beside two apis, p99"
+    return [figure(name, words, median(beside) / median(alone) * 100, "% of alone")]
+
+
+async def _with_people(act: Act, crowd: Crowd, urls: Sequence[str]) -> Trial:
+    async with asyncio.TaskGroup() as tasks:
+        people = [tasks.create_task(_submit_and_look(url, act.token)) for url in urls]
+        trial = await dispatch(act, crowd)
+        for one in people:
+            one.cancel()
+    return trial
+
+
+async def _submit_and_look(url: str, token: str) -> None:
+    """Submit ten jobs and look at a page of jobs, ten times a second, until cancelled."""
+    body = {"jobs": [{"command": ["true"], "needs": [{"sites": ["nowhere"]}]}] * 10}
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
+        for number in itertools.count():
+            began = time.perf_counter()
+            said = {**body, "key": f"{url}-{began}-{number}"}
+            (await http.post("/v1/submissions", json=said)).raise_for_status()
+            (await http.get("/v1/jobs", params={"limit": 50})).raise_for_status()
+            await asyncio.sleep(max(0.0, began + LOOK_EVERY_S - time.perf_counter()))
 
 
 def _loop(server: Server, scale: Scale, *, workers: int, at_once: int = 1) -> Claims:

@@ -89,6 +89,8 @@ GOALS: dict[tuple[str, str], Goal] = {
     ("life-postgresql", "batches of 32, scattered"): _least(5_000, "jobs/s"),
     ("life-postgresql", "batches of 32, scattered, central's CPU"): _most(120, "µs/job"),
     ("rebuild-postgresql", "first match, 1000000 waiting"): _most(8, "s"),
+    ("rebuild-postgresql", "first match of a hot standby, 1000000 waiting"): _most(8, "s"),
+    ("dispatch-postgresql", "one job a request, beside two apis, p99"): _most(120, "% of alone"),
     ("day", "central at real pace"): _most(3, "% of a core"),
     ("factory", "plan, 1000 elements, 10000 classes"): _most(200, "ms"),
     ("factory", "fill, 5500 slots"): _least(200, "pilots/s"),

@@ -36,7 +36,8 @@ BOUND = (
 
 ON_POSTGRESQL = (
     "the same on PostgreSQL, which goes on while the central is killed; it has a socket and its "
-    "two cores in common with central and load"
+    "two cores in common with central and load; a *hot standby* is a second process that waited "
+    "while the first was killed"
 )
 BOUND_ON_POSTGRESQL = (
     "the lease of the one that was killed, at most 5 s; then the interpreter's start, one look "
@@ -63,7 +64,7 @@ def run() -> tuple[str, list[Figure]]:
 
 def on_postgresql(server: Server) -> tuple[str, list[Figure]]:
     """Measure at full scale, with the store in a database."""
-    return ON_POSTGRESQL, measure(FULL, server)
+    return ON_POSTGRESQL, [*measure(FULL, server), *taken_over(FULL, server)]
 
 
 def measure(scale: Scale, server: Server | None = None) -> list[Figure]:
@@ -73,6 +74,23 @@ def measure(scale: Scale, server: Server | None = None) -> list[Figure]:
     for jobs in scale.jobs:
         with stage(server) as on:
             figures += _again(name, on, jobs, min(scale.owners, jobs // 10))
+    return figures
+
+
+def taken_over(scale: Scale, server: Server) -> list[Figure]:
+    """Measure how long after a kill one that stood by has given the first job."""
+    figures: list[Figure] = []
+    for jobs in scale.jobs:
+        with stage(server) as on, on.act() as act:
+            owners = min(scale.owners, jobs // 10)
+            play(backlog.scattered(act.url, act.token, jobs, owners=owners))
+            members = play(enlist(act.url, act.token, PILOTS))
+            with on.beside(act, "api,dispatch,agents") as url:
+                began = time.perf_counter()
+                act.central.process.kill()
+                took_s = play(_first_match(url, members)) - began
+        name = f"first match of a hot standby, {jobs} waiting"
+        figures.append(figure(f"{NAME}-postgresql", name, took_s, "s"))
     return figures
 
 

@@ -22,6 +22,7 @@ DISPATCH = dispatch.Scale(
     singly=Crowd(pilots=16, connections=8, jobs_max=1, rounds=3),
     together=Crowd(pilots=4, connections=2, jobs_max=8, rounds=2),
     of_smaller=Crowd(pilots=8, connections=4, jobs_max=1, rounds=2),
+    of_apis=Crowd(pilots=16, connections=8, jobs_max=1, rounds=2),
     bulk=2_000,
     claimers=(4,),
     claims_s=0.5,
@@ -92,6 +93,12 @@ def test_a_killed_central_gives_jobs_of_postgresql_again(server: Server) -> None
     first, loaded, _ = rebuild.measure(REBUILD, server)
 
     assert 0 < first.value <= loaded.value < 20
+
+
+def test_one_that_stood_by_gives_jobs_after_a_kill(server: Server) -> None:
+    (first,) = rebuild.taken_over(REBUILD, server)
+
+    assert 0 < first.value < 20
 
 
 def test_nothing_of_a_bench_is_left_on_the_server(server: Server) -> None:

@@ -1,9 +1,12 @@
 """A central under load: real processes, all promises kept, limits and shares at work."""
 
 import shutil
+import socket
 import ssl
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import uvloop
 
-from ...operate.local import LocalCentral, local_central
+from ...operate.local import START_S, LocalCentral, end, local_central
 from .backing import Server
 from .backlog import SETTINGS
 from .wire import cut_all
@@ -80,6 +84,31 @@ class Stage:
         with local_central(self.data, chosen, port=port) as central:
             yield Act(central, context, self.server)
 
+    @contextmanager
+    def beside(self, act: Act, roles: str) -> Generator[str]:
+        """Run another process on the store of one that leads; yield its URL once it answers."""
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = found.getsockname()[1]
+        chosen = {**BASE, "store.url": self.store_url, "process.roles": roles}
+        words = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+        with (self.folder / f"beside-{port}.log").open("ab") as out:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "pilotage.central.cli", "serve"),
+                    *("--data", str(act.central.data), "--port", str(port), *words),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _answered(url)
+            yield url
+        finally:
+            end(process)
+
     def _certificate(self) -> tuple[Path, Path]:
         """Return a certificate of our own and its key."""
         certificate, key = self.folder / "server.pem", self.folder / "server.key"
@@ -104,6 +133,20 @@ def stage(server: Server | None = None) -> Generator[Stage]:
                 yield Stage(folder, server, url)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answered(url: str) -> None:
+    """Return when a process answers how it is. Raises httpx.HTTPError if it does not in time."""
+    until = time.monotonic() + START_S
+    while True:
+        try:
+            httpx.get(f"{url}/health", trust_env=False).raise_for_status()
+        except httpx.HTTPError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def play(work: Coroutine[Any, Any, T]) -> T:
