@@ -9,11 +9,12 @@ import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api_productions import ProductionDetail, ProductionReport, ProductionView
+from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from pilotage.proto.workflow import Workflow
 
-from ..client.errors import TimedOut
+from ..client.errors import Refused, TimedOut
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
@@ -27,6 +28,7 @@ from .prod_words import (
     percent,
     state_in_words,
     tasks_in_words,
+    what_stays,
     why_it_stands,
 )
 from .progress import bar
@@ -109,8 +111,8 @@ def wait(
     """Wait until a production is complete.
 
     Exit code 0 if it is Completed and nothing of it waits for a person, 1 if something does or it
-    was stopped or cleaned, 5 if the time is over, 6 if it is not complete and goes on only when a
-    person has looked.
+    was stopped, archived or cleaned, 5 if the time is over, 6 if it is not complete and goes on
+    only when a person has looked.
     """
 
     async def work(client: "AsyncClient") -> int:
@@ -120,6 +122,8 @@ def wait(
         else:
             print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
             _print_what_stands(view)
+            if what_stays(view):
+                print_line(f"nothing more comes of it: {what_stays(view)}")
         return outcome_of(view)
 
     return run_with(common, work, patience_s=CHANGING_S)
@@ -172,9 +176,9 @@ async def _awaited(
     """Return the production once it is at its end, or goes on only when a person has looked."""
     pace = RealPace()
     until = None if timeout_s is None else pace.monotonic() + timeout_s
+    view = await _named(client, named)
     with bar(f"% of {named}", 100) as progress:
         while True:
-            view = (await client.production(named)).view
             if progress is not None:
                 progress(int(view.progress * 100))
             if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
@@ -185,6 +189,22 @@ async def _awaited(
                 left = sum(one.state is not TransformationState.COMPLETED for one in view.steps)
                 raise TimedOut(f"production {view.name}", timeout_s or 0.0, left)
             await pace.sleep(_LOOK_S)
+            # By its id: once it is put away, its name is free for another one.
+            view = (await client.production(view.id)).view
+
+
+async def _named(client: "AsyncClient", named: str) -> ProductionView:
+    """Return the production with an id or name, or the last one that had this name."""
+    try:
+        return (await client.production(named)).view
+    except Refused as why:
+        had = None
+        if why.code == Code.NOT_FOUND:
+            async for one in client.productions(states=_AWAY):
+                had = one if one.name == named else had
+        if had is None:
+            raise
+        return had
 
 
 def waits_for_a_person(view: ProductionView) -> bool:
@@ -242,6 +262,13 @@ def print_production(found: ProductionDetail, common: Common) -> None:
     )
     print_table(columns, rows, empty="")
     _print_what_stands(view)
+    _print_next(view)
+
+
+def _print_next(view: ProductionView) -> None:
+    stays = what_stays(view)
+    if stays:
+        print_line(stays)
     command = next_command(view)
     if command:
         print_line(f"next: {command}")
@@ -300,6 +327,4 @@ def print_report(found: ProductionReport) -> None:
             print_line(f"step {one.step}: {number(count)} files are {state.value}")
     _print_what_stands(view)
     print_line(f"{number(found.files)} files, {number(found.bytes)} bytes in the catalogue")
-    command = next_command(view)
-    if command:
-        print_line(f"next: {command}")
+    _print_next(view)

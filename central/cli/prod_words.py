@@ -84,6 +84,17 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     return ""
 
 
+def what_stays(view: ProductionView) -> str:
+    """Return what there is still of a production that was put away; empty where it was not."""
+    if view.state is P.ARCHIVED:
+        return "what it made stays in the catalogue, and its name is free"
+    if view.state is P.CLEANING:
+        return "its jobs are killed and its files leave the catalogue: then its name is free"
+    if view.state is P.CLEANED:
+        return "nothing of it is in the catalogue any more, and its name is free"
+    return ""
+
+
 def words_of(step: StepView) -> str:
     """Return how far a step is: its tasks, what runs and failed, its state where that is no usual
     one, or which steps it waits for."""
@@ -121,7 +132,9 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod start {view.name}"
     if view.state in (P.PAUSED, P.STOPPED):
         return f"pilotage prod resume {view.name}"
-    if view.state in (P.CLEANING, P.CLEANED, P.ARCHIVED):
+    if view.state is P.ARCHIVED:  # by its id: the name may be another one's by now
+        return f"pilotage prod clean {view.id}, where its files shall go too"
+    if view.state in (P.CLEANING, P.CLEANED):
         return ""
     if any(aside(one) for one in view.steps):  # `fix` resumes what was paused because of them
         bad = not any(aside(one, of=_RESET) for one in view.steps)

@@ -18,6 +18,7 @@ from pilotage.central.cli.prod_words import (
     next_command,
     node_of,
     percent,
+    what_stays,
     why_it_stands,
     words_of,
 )
@@ -75,6 +76,12 @@ def view(*steps: StepView, **fields: Any) -> ProductionView:
         "changed_at": "",
     }
     return ProductionView(**{**given, **fields})
+
+
+def detail_of(its: ProductionView, **fields: Any) -> ProductionDetail:
+    given: dict[str, Any] = {"workflow": {}, "files": {}, "written": {}, "rules": ""}
+    more: dict[str, Any] = {"software": {}, "images": {}, "version": ""}
+    return ProductionDetail(view=its, **{**given, **more, **fields})
 
 
 @pytest.mark.parametrize(("part", "said"), [(0.0, "0 %"), (0.999, "99 %"), (1.0, "100 %")])
@@ -144,6 +151,21 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     assert next_command(view(state=P.CLEANED)) == ""
 
 
+def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_production(detail_of(view(step(), state=P.ARCHIVED)), COMMON)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "what it made stays in the catalogue, and its name is free",
+        "next: pilotage prod clean 3, where its files shall go too",
+    ]
+
+    print_production(detail_of(view(step(), state=P.CLEANED)), COMMON)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "nothing of it is in the catalogue any more, and its name is free"
+    assert what_stays(view(step(), state=P.COMPLETED)) == ""
+
+
 def test_itwaits_for_a_person_where_nothing_runs_and_nothing_will() -> None:
     braked, below = step("a", state=S.PAUSED), step("b", parents=("a",))
 
@@ -163,6 +185,7 @@ ENDS = {
         Exit.OK,
     ),
     "stopped": (view(step(), state=P.STOPPED), Exit.FAILED),
+    "archived": (view(step(state=S.ARCHIVED), state=P.ARCHIVED), Exit.FAILED),
     "braked": (view(step(state=S.PAUSED)), Exit.HELD),
 }
 
@@ -179,18 +202,8 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         step("make", state=S.COMPLETED, tasks={T.DONE: 4}, done=1.0, expected_exactly=True),
         step("merge", state=S.PAUSED, reason="2 of 2 failed", parents=("make",)),
     )
-    detail = ProductionDetail(
-        view=view(*steps, marks=("braked",)),
-        workflow={},
-        files={},
-        written={},
-        rules="",
-        software={},
-        images={},
-        version="",
-        did=["step merge makes 2 more"],
-    )
-    print_production(detail, COMMON)
+    did = ["step merge makes 2 more"]
+    print_production(detail_of(view(*steps, marks=("braked",)), did=did), COMMON)
 
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "production 3: w is Active (braked): 50 % done",

@@ -1,0 +1,112 @@
+"""`pilotage prod wait` on what was put away: it says so, and waits for nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+
+from pilotage.central.cli import prod_look
+from pilotage.central.cli.main import run
+from pilotage.central.client.errors import Refused
+from pilotage.proto.api_productions import ProductionDetail, ProductionView
+from pilotage.proto.problems import Code
+from pilotage.proto.production_states import NAMED
+from pilotage.proto.production_states import ProductionState as P
+
+from .test_prod_words import detail_of, step, view
+
+
+class Central:
+    """Has some productions; each look at one ends with what `happens` next."""
+
+    def __init__(self, *views: ProductionView) -> None:
+        self.views = {one.id: one for one in views}
+        self.happens: list[Callable[[], None]] = []
+
+    def now(self, *views: ProductionView) -> None:
+        self.views |= {one.id: one for one in views}
+
+    async def production(self, named: str | int) -> ProductionDetail:
+        found = [
+            one
+            for one in self.views.values()
+            if str(named) == str(one.id) or (named == one.name and one.state in NAMED)
+        ]
+        if self.happens:
+            self.happens.pop(0)()
+        if not found:
+            raise Refused(Code.NOT_FOUND, f"there is no production {named!r}")
+        return detail_of(found[0])
+
+    async def productions(self, *, states: Iterable[P]) -> AsyncIterator[ProductionView]:
+        for one in self.views.values():
+            if one.state in states:
+                yield one
+
+
+@pytest.fixture
+def waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def with_central(central: Central, *words: str) -> tuple[int, str, str]:
+        def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
+            return asyncio.run(at_it(work))
+
+        async def at_it(work: Callable[[Any], Awaitable[int]]) -> int:
+            return await work(central)
+
+        monkeypatch.setattr(prod_look, "run_with", run_here)
+        monkeypatch.setattr(prod_look, "_LOOK_S", 0.001)
+        code = run(["prod", "wait", *words])
+        return code, *capsys.readouterr()
+
+    return with_central
+
+
+FREE = "and its name is free"
+AWAY = {
+    P.ARCHIVED: f"nothing more comes of it: what it made stays in the catalogue, {FREE}",
+    P.CLEANED: f"nothing more comes of it: nothing of it is in the catalogue any more, {FREE}",
+}
+
+
+@pytest.mark.parametrize("state", AWAY)
+@pytest.mark.parametrize("named", ["w", "3"])
+def test_one_that_was_put_away_is_told_by_its_name_too(
+    state: P, named: str, waits: Callable[..., tuple[int, str, str]]
+) -> None:
+    old, other = view(step(), id=1, state=state), view(step(), id=4, name="x", state=state)
+    central = Central(old, view(step(), state=state), other)
+
+    code, out, _ = waits(central, named)
+    assert (code, out.splitlines()) == (1, [f"production 3: w is {state.value}", AWAY[state]])
+    code, out, _ = waits(central, named, "--json")
+    assert (code, json.loads(out)["id"]) == (1, 3)
+
+
+def test_who_waits_for_one_that_is_put_away_meanwhile_does_not_wait_for_another(
+    waits: Callable[..., tuple[int, str, str]],
+) -> None:
+    central = Central(view(step()))
+    another = view(step(), id=5)
+    central.happens = [lambda: central.now(view(step(), state=P.CLEANED), another)]
+
+    code, out, _ = waits(central, "w", "--timeout-s", "20")
+    assert (code, out.splitlines()[0]) == (1, "production 3: w is Cleaned")
+
+
+def test_the_one_that_has_a_name_is_waited_for_and_not_the_one_that_had_it(
+    waits: Callable[..., tuple[int, str, str]],
+) -> None:
+    central = Central(view(step(), id=2, state=P.CLEANED), view(step(), state=P.COMPLETED))
+
+    assert waits(central, "w")[:2] == (0, "production 3: w is Completed\n")
+
+
+def test_a_name_that_none_had_is_refused(waits: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = waits(Central(view(step(), state=P.CLEANED)), "v")
+
+    assert (code, out) == (3, "")
+    assert "there is no production 'v'" in err
