@@ -22,7 +22,7 @@ from .data.rule_service import RuleService
 from .data.service import StorageService
 from .data.storages import Storages
 from .factory.view import ElementsView
-from .failover.at_task_end import AtTaskEnd, stderr_in
+from .failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
 from .failover.for_production import rules_for
 from .failover.joined import Failover, failover
 from .failover.mails import Mailer
@@ -316,6 +316,7 @@ def _productions(
         act=control.act,
         check_rules=rules_for,
         storages=world.storages,
+        last_line=last_line_in(world.blobs),
         version=__version__,
         clock=world.clock,
         log=world.log,

@@ -192,8 +192,9 @@ class StepFailures(_Out, frozen=True):
     failure: FailureClass
     attempts: int
     jobs: int
-    examples: tuple[int, ...]
+    examples: tuple[int, ...]  # jobs; the first is the one to look at
     said: str
+    stderr: str = ""  # the last line that the first of the examples wrote there
 
 
 class StepReport(_Out, frozen=True):

@@ -294,6 +294,17 @@ def _uncounted(view: ProductionView) -> str:
     return f"{what} failed: of what is counted within ten seconds, ask again"
 
 
+def _print_examples(found: ProductionReport) -> None:
+    """Say of each cause how one sees what a job wrote of it, and the last line of that."""
+    for one in found.steps:
+        for failure in one.failures:
+            if failure.examples:
+                look = f"pilotage logs {failure.examples[0]} --stream stderr"
+                print_line(f"step {one.step}, {failure.failure.value}: {look}")
+            if failure.stderr:
+                print_line(f"    {failure.stderr}")
+
+
 def print_report(found: ProductionReport) -> None:
     """Print how a production went."""
     view = found.view
@@ -318,6 +329,7 @@ def print_report(found: ProductionReport) -> None:
     )
     if rows:
         print_table(columns, rows, empty="")
+        _print_examples(found)
     else:
         print_line(_uncounted(view))
     for one in found.steps:

@@ -30,6 +30,7 @@ from ..store.transformations import TaskEnd
 from ..transformations.moves import Bad
 from ..transformations.repairs import Again, Bounds
 from .decide import Counters, Decision, charged, decide
+from .report import last_line
 from .room import Most
 from .rule_book import RuleBook
 from .rules import Do, RuleSet
@@ -323,3 +324,13 @@ def stderr_in(blobs: Blobs) -> Stderr:
         return end
 
     return read
+
+
+def last_line_in(blobs: Blobs) -> Callable[[AttemptRow], Awaitable[str]]:
+    """Return what reads the last line that an attempt has written to its standard error."""
+    read = stderr_in(blobs)
+
+    async def line(attempt: AttemptRow) -> str:
+        return last_line(await read(attempt))
+
+    return line

@@ -9,6 +9,7 @@ from ..ports import Clock
 from ..store.protocol import Store
 from ..transformations.joined import Transformations
 from .cleaning import Act, Cleaning
+from .failed import LastLine
 from .known import Knowledge
 from .service import CheckRules, ProductionService
 from .steering import Steering
@@ -32,11 +33,15 @@ def productions(
     act: Act,
     check_rules: CheckRules,
     storages: Storages,
+    last_line: LastLine,
     version: str,
     clock: Clock,
     log: Log,
 ) -> Productions:
-    """Return the service that people speak to, and the watch; `act` does something to jobs."""
+    """Return the service that people speak to, and the watch; `act` does something to jobs.
+
+    `last_line` reads the last line that an attempt has written to its standard error.
+    """
     knowledge = Knowledge(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)
     watching = Watching(
@@ -57,6 +62,7 @@ def productions(
         steering=Steering(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
         storages=storages,
+        last_line=last_line,
         waits=made.service.why_waits,
         touch=made.engine.touch,
         nudge=watching.nudge,

@@ -58,7 +58,7 @@ from .definition import (
     shown_definition,
     unpacked,
 )
-from .failed import failures_of
+from .failed import LastLine, failures_of
 from .known import Knowledge
 from .names import check_names
 from .preview import preview
@@ -88,6 +88,7 @@ class ProductionService:
         steering: Steering,
         check_rules: CheckRules,
         storages: Storages,
+        last_line: LastLine,
         waits: Waits,
         touch: Callable[[int], None],
         nudge: Callable[[int], None],
@@ -98,11 +99,12 @@ class ProductionService:
         """`touch` tells the engine of a transformation, `nudge` the watch of a production.
 
         `check_rules` returns the rules of failover of a workflow with those that were handed in
-        beside it, and raises Refused. `waits` says why no group is made of what waits in a step.
+        beside it, and raises Refused. `last_line` reads the last line that an attempt has written
+        to its standard error. `waits` says why no group is made of what waits in a step.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._knowledge, self._views, self._steering = knowledge, views, steering
-        self._storages = storages
+        self._storages, self._last_line = storages, last_line
         self._check_rules, self._waits = check_rules, waits
         self._touch, self._nudge = touch, nudge
         self._version, self._clock, self._log = version, clock, log
@@ -303,20 +305,25 @@ class ProductionService:
         return detail if self._covers(caller, row, Action.JOB_OUTPUT) else sealed(detail)
 
     async def report(self, caller: User, named: str) -> ProductionReport:
-        """Return how one went: what failed, what waits for whom."""
+        """Return how one went: what failed, what waits for whom.
+
+        What jobs wrote to standard error is quoted only with JOB_OUTPUT.
+        """
         row = await self._row(caller, named, Action.PRODUCTION_READ)
         (view,) = await self._views.of([row])
         rows = await self._store.production_steps([row.production_id], documents=True)
         steps = rows[row.production_id]
         ids = [one.row.transformation_id for one in steps]
         means = await self._knowledge.means(ids)
+        reads = self._last_line if self._covers(caller, row, Action.JOB_OUTPUT) else None
+        failures = await failures_of(self._store, [one.row for one in steps], reads)
         reports: list[StepReport] = []
-        for one, its in zip(steps, view.steps, strict=True):
+        for one, its, failed in zip(steps, view.steps, failures, strict=True):
             mean = means.get(one.row.transformation_id)
             reports.append(
                 StepReport(
                     step=one.step,
-                    failures=await failures_of(self._store, one.row),
+                    failures=failed,
                     waits=await self._why_waits(one.row, its.tasks),
                     waits_for_a_person={
                         state: its.inputs[state] for state in FOR_A_PERSON if its.inputs.get(state)

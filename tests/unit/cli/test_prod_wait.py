@@ -60,7 +60,8 @@ def waits(
         monkeypatch.setattr(prod_look, "run_with", run_here)
         monkeypatch.setattr(prod_look, "_LOOK_S", 0.001)
         code = run(["prod", "wait", *words])
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return with_central
 

@@ -27,9 +27,11 @@ from pilotage.proto.api_productions import (
     ProductionDetail,
     ProductionReport,
     ProductionView,
+    StepFailures,
     StepReport,
     StepView,
 )
+from pilotage.proto.failures import FailureClass
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I
 from pilotage.proto.transformation_states import TaskState as T
@@ -234,3 +236,34 @@ def test_a_report_never_says_that_nothing_failed_where_tasks_did(
     print_report(ProductionReport(view=its, steps=[report], files=0, bytes=0))
 
     assert capsys.readouterr().out.splitlines()[1] == said
+
+
+def test_a_report_names_for_each_cause_the_command_that_shows_it_and_quotes_its_last_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failed(of: FailureClass, *jobs: int, stderr: str = "") -> StepFailures:
+        return StepFailures(
+            failure=of, attempts=2, jobs=1, examples=jobs, said="exit code 2", stderr=stderr
+        )
+
+    failures = [
+        failed(FailureClass.PAYLOAD, 12, 14, stderr="no such run: 17"),
+        failed(FailureClass.MEMORY, 13),
+        failed(FailureClass.TIME),
+    ]
+    report = StepReport(
+        step="merge",
+        failures=failures,
+        waits="",
+        waits_for_a_person={},
+        task_s=None,
+        memory_mb=None,
+    )
+    print_report(ProductionReport(view=view(step()), steps=[report], files=0, bytes=0))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5:-2] == [
+        "step merge, payload: pilotage logs 12 --stream stderr",
+        "    no such run: 17",
+        "step merge, limit.memory: pilotage logs 13 --stream stderr",
+    ]

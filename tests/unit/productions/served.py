@@ -9,6 +9,7 @@ from pilotage.central.productions.known import Knowledge
 from pilotage.central.productions.service import ProductionService
 from pilotage.central.productions.steering import Steering
 from pilotage.central.productions.views import Views
+from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import NewInput, TransformationMove, TransformationRow
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
@@ -36,6 +37,10 @@ async def _nobody(caller: User, action: JobAction) -> None:
     """There are no jobs."""
 
 
+async def _wrote(attempt: AttemptRow) -> str:
+    return ""
+
+
 async def _waits(row: TransformationRow) -> str:
     return ""
 
@@ -61,6 +66,7 @@ class Served:
             ),
             check_rules=lambda workflow, rules: rules,
             storages=self.storages,
+            last_line=_wrote,
             waits=_waits,
             touch=lambda one: None,
             nudge=lambda one: None,
