@@ -38,9 +38,8 @@ class Stored:
 
 def row(transformation_id: int = 1) -> TransformationRow:
     given: dict[str, Any] = dict.fromkeys(TransformationRow.__struct_fields__)
-    return TransformationRow(
-        **{**given, "transformation_id": transformation_id, "community": "ctao"}
-    )
+    given |= {"transformation_id": transformation_id, "community": "ctao"}
+    return TransformationRow(**given)
 
 
 async def told(
