@@ -11,10 +11,13 @@ from pilotage.central.operate import lead
 from pilotage.central.store.errors import StoreError
 from pilotage.pilot.mind import brain
 
+from . import database
 from .cluster import Cluster
 from .member import SharedWall
 from .planted import PLANTED, Changes, Planted, Prepare
 from .world import World
+
+FOR_LONG_S = 900.0
 
 
 def _database(name: str, value: bool) -> Prepare:
@@ -47,6 +50,15 @@ def _stale_acks(changes: Changes) -> None:
     changes.set(lead, "_keep", keep)
 
 
+def _stale_acks_for_long(changes: Changes) -> None:
+    """As `_stale_acks`; nor does a database that says nothing end it, as it else does in a minute.
+
+    That is sooner than a lease of an attempt is over, so that the bug alone has no time to hurt.
+    """
+    _stale_acks(changes)
+    changes.set(database, "COMMAND_S", FOR_LONG_S)
+
+
 def _from_the_answer(changes: Changes) -> None:
     plain = Standing.granted
 
@@ -77,7 +89,9 @@ def _nothing(self: Dispatch) -> None:
 
 
 LEADING: dict[str, Planted] = {
-    "stale_acks": Planted("beats are answered without a look at the own lease", _stale_acks),
+    "stale_acks": Planted(
+        "beats are answered without a look at the own lease", _stale_acks_for_long
+    ),
     "no_fence": Planted(
         "who writes does not look at the leader row", lambda changes: _database("fences", False)
     ),

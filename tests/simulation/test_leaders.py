@@ -29,6 +29,12 @@ FOUND = {
     "give_back_unheld": 65,
     "will_is_death": 1,
     "resched_now": 11,
+    "stale_acks": 12,
+    "forget_on_fail": 63,
+    "one_last_ack": 83,
+    "monotonic": 23,
+    "grace_30": 1,
+    "bind_at_wake": 207,
 }
 
 
