@@ -7,6 +7,7 @@ from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api import ActionName
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
+from pilotage.proto.limits import OUTPUTS_MAX
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..auth.callers import User
@@ -17,7 +18,7 @@ from ..store.protocol import Store
 
 KILLED: Final = 250  # jobs that are killed in one go
 JOBS: Final = 100  # whose files are looked for in one go
-FILES_MAX: Final = 100_000  # that so many jobs have made: more than any can
+FILES_MAX: Final = JOBS * OUTPUTS_MAX  # that so many jobs have made, at most
 TOGETHER: Final = 250  # files of a transaction: others wait no longer
 FAR: Final = 32_503_680_000.0  # the year 3000: nobody checks it
 

@@ -1,13 +1,18 @@
 """What is cleaned is cleaned in slices: whatever it has, others are looked at in between."""
 
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 
+import pytest
+
 from pilotage.central.auth.callers import User
+from pilotage.central.productions import cleaning
 from pilotage.central.productions.cleaning import Cleaning
 from pilotage.central.productions.known import Knowledge
 from pilotage.central.productions.watching import Watching
 from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
+from pilotage.proto import limits
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as A
@@ -145,3 +150,16 @@ async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
         await served.watching.once()
     assert await served.state("1") is P.CLEANED
     assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+
+
+def test_as_many_files_are_looked_for_as_the_jobs_of_a_slice_can_have_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Files beyond would be left in the catalogue: if a job may make more, more are looked for."""
+    monkeypatch.setattr(limits, "OUTPUTS_MAX", 3 * limits.OUTPUTS_MAX)
+    spec = find_spec(cleaning.__name__)
+    assert spec is not None and spec.loader is not None
+    again = module_from_spec(spec)
+    spec.loader.exec_module(again)
+
+    assert again.FILES_MAX == cleaning.JOBS * limits.OUTPUTS_MAX == 3 * cleaning.FILES_MAX
