@@ -3,11 +3,12 @@
 import enum
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from .api import REASON_MAX
 from .bodies import In as _In
 from .bodies import Out as _Out
+from .bodies import check_fields
 from .failures import FailureClass
 from .job import Input, Priority
 from .production_states import ProductionState
@@ -73,8 +74,21 @@ class ProductionActionName(str, enum.Enum):
     CLEAN = "clean"  # its jobs are killed, and the files that it made leave the catalogue
 
 
+_N = ProductionActionName
+# What an action has besides its reason: all others are of the whole production, and take no more.
+ACTION_FIELDS: Final = {
+    _N.COMPLETE.value: ("step",),
+    _N.EXTEND.value: ("step", "tasks", "was", "anyway"),
+    _N.FIX.value: ("step", "anyway", "problematic"),
+    _N.PRIORITY.value: ("priority",),
+}
+
+
 class ProductionAction(_In, frozen=True):
-    """`POST /v1/productions/{production}/actions`. What is so already stays so."""
+    """`POST /v1/productions/{production}/actions`. What is so already stays so.
+
+    A field that the action does not have is refused.
+    """
 
     action: ProductionActionName
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
@@ -84,7 +98,13 @@ class ProductionAction(_In, frozen=True):
     # extend, fix: also where steps have run of all files, and would run of some
     anyway: bool = False
     problematic: bool = False  # fix: files with bad data are tried again too
-    priority: Priority | None = None  # priority: this one; none: as each job says
+    # priority, which needs it: this one; null: as each job says
+    priority: Priority | None | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
+        if self.action is ProductionActionName.PRIORITY and self.priority is UNSET:
+            raise ValueError("priority: expected a number, or null: as each job says")
 
 
 class StepView(_Out, frozen=True):

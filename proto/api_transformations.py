@@ -8,6 +8,7 @@ from msgspec import Meta
 from .api import REASON_MAX, Id
 from .bodies import In as _In
 from .bodies import Out as _Out
+from .bodies import check_fields
 from .job_states import JobState
 from .transformation import TASKS_MAX, Transformation
 from .transformation_states import InputState, TaskState, TransformationState
@@ -44,8 +45,21 @@ class TransformationActionName(str, enum.Enum):
     REFUSE = "refuse"  # files are Problematic: no task gets them
 
 
+_N = TransformationActionName
+# What an action has besides its reason.
+ACTION_FIELDS: Final = {
+    _N.EXTEND.value: ("tasks", "was"),
+    _N.REPLAY.value: ("files",),
+    _N.RESET.value: ("files", "all"),
+    _N.REFUSE.value: ("files",),
+}
+
+
 class TransformationAction(_In, frozen=True):
-    """`POST /v1/transformations/{transformation}/actions`."""
+    """`POST /v1/transformations/{transformation}/actions`.
+
+    A field that the action does not have is refused.
+    """
 
     action: TransformationActionName
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
@@ -53,6 +67,9 @@ class TransformationAction(_In, frozen=True):
     was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there were to be
     files: Annotated[tuple[str, ...], Meta(max_length=DIDS_MAX)] = ()  # names, scope:name
     all: bool = False  # reset: all files that can be
+
+    def __post_init__(self) -> None:
+        check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
 
 
 class TransformationView(_Out, frozen=True):

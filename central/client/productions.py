@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
 from pilotage.proto.api import PAGE_MAX
 from pilotage.proto.api_productions import (
@@ -120,12 +121,13 @@ class OfProductions:
         `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
         unless `anyway`, where a fix would let a step that takes all files run of some alone.
         """
+        is_priority = ProductionActionName(action) is ProductionActionName.PRIORITY
         body = ProductionAction(
             action=ProductionActionName(action),
             step=step,
             problematic=problematic,
             anyway=anyway,
-            priority=priority,
+            priority=UNSET if priority is None and not is_priority else priority,
             reason=reason,
         )
         return await self._transport.ask(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from msgspec import UNSET
+
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api import ActionName
 from pilotage.proto.api_productions import ProductionAction
@@ -187,22 +189,24 @@ class Steering:
         self, caller: User, row: ProductionRow, action: ProductionAction
     ) -> list[str]:
         """Set the priority of jobs that come, then that of those that wait."""
+        wanted = action.priority
+        assert wanted is not UNSET, "the action has refused that"
         if row.state in _GONE:
             said = f"a production that is {row.state.value} makes no more jobs"
             raise Refused(Code.ILLEGAL_STATE, said, field="action")
         at = self._clock.wall()
-        await self._store.set_production_priority(row.production_id, action.priority, at)
+        await self._store.set_production_priority(row.production_id, wanted, at)
         rows = await self._store.production_steps([row.production_id], documents=True)
         steps = rows[row.production_id]
         for one in steps:
             self._touch(one.row.transformation_id)
         count = 0
         for one in steps:
-            priority = action.priority
+            priority = wanted
             if priority is None:
                 priority = document(one.row).job.priority
             count += await self._set_priority(caller, one, priority, action.reason)
-        what = "as each job says" if action.priority is None else str(action.priority)
+        what = "as each job says" if wanted is None else str(wanted)
         return [f"priority {what}: {count} jobs wait or run with it"]
 
     async def _set_priority(self, caller: User, one: StepRow, priority: int, reason: str) -> int:

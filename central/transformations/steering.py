@@ -246,8 +246,6 @@ class Steering:
             raise _cannot(row, "given files anew")
         event = _OF_FILES[action.action]
         states = left_by(event)
-        if action.all and action.action is not A.RESET:
-            raise Refused(Code.INVALID, f"all: {action.action.value} names files", field="all")
         if action.all == bool(action.files):
             raise Refused(Code.INVALID, "files: name files, or say all", field="files")
         wanted = None if action.all else await self._ids(row.community, action.files)

@@ -1,0 +1,69 @@
+"""An action with a field that it does not have is refused by the name of that field."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.decode import decode
+from pilotage.central.errors import Refused
+from pilotage.proto import api_productions, api_transformations
+from pilotage.proto.api_productions import ProductionAction, ProductionActionName
+from pilotage.proto.api_transformations import TransformationAction, TransformationActionName
+
+Kind = type[ProductionAction] | type[TransformationAction]
+GIVEN: dict[str, Any] = {
+    "step": "use", "tasks": 4, "was": 2, "anyway": True, "problematic": True, "priority": None,
+    "files": ["sim:a"], "all": True,
+}  # fmt: skip
+Words = type[ProductionActionName] | type[TransformationActionName]
+KINDS: dict[Kind, tuple[Words, dict[str, tuple[str, ...]]]] = {
+    ProductionAction: (ProductionActionName, api_productions.ACTION_FIELDS),
+    TransformationAction: (TransformationActionName, api_transformations.ACTION_FIELDS),
+}
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(kind, action.value, field, id=f"{kind.__name__}-{action.value}-{field}")
+        for kind, (names, _) in KINDS.items()
+        for action in names
+        for field in kind.__struct_fields__
+        if field not in ("action", "reason")
+    ]
+
+
+@pytest.mark.parametrize(("kind", "action", "field"), cases())
+def test_a_field_is_taken_by_the_actions_that_have_it_alone(
+    kind: Kind, action: str, field: str
+) -> None:
+    given: dict[str, Any] = {"action": action, field: GIVEN[field]}
+    if action == "priority":
+        given["priority"] = None
+    body = msgspec.json.encode(given)
+    if field in KINDS[kind][1].get(action, ()):
+        assert msgspec.json.decode(msgspec.json.encode(decode(body, kind))) == given
+        return
+    with pytest.raises(Refused) as why:
+        decode(body, kind)
+    assert why.value.field.rpartition(".")[2] == field
+    assert f"{field}: {action} has no such field, only " in why.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"action":"clean","step":"x"}', "step: clean has no such field, only complete, extend, "
+                                           "fix: nothing was done"),
+        (b'{"action":"priority"}', "priority: expected a number, or null: as each job says"),
+    ],
+)  # fmt: skip
+def test_what_would_be_done_to_more_than_was_meant_is_refused(body: bytes, why: str) -> None:
+    with pytest.raises(Refused) as told:
+        decode(body, ProductionAction)
+    assert told.value.message.endswith(why)
+
+
+def test_what_a_field_is_anyway_may_be_said() -> None:
+    body = b'{"action":"pause","step":null,"tasks":0,"anyway":false}'
+    assert decode(body, ProductionAction) == ProductionAction(action=ProductionActionName.PAUSE)
