@@ -8,6 +8,7 @@ Whatever ends it, all that it knows can be read again.
 """
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -170,8 +171,9 @@ class Watching:
             await doing
         except StoreError:
             raise
-        except Exception as why:  # a definition of another release
-            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
+        except Exception:  # a definition of another release
+            told = traceback.format_exc()
+            self._log("loop_failed", loop=f"production {production_id}", error=told)
 
     async def _look(self, production_id: int, steps: Sequence[StepRow]) -> None:
         row = await self._store.production(production_id)
@@ -279,19 +281,9 @@ class Watching:
             self._counted.update(counts)
             if changed:
                 steps = await self._store.production_steps(changed)
+                now = self._clock.wall()
                 for one in changed:
-                    await self._guarded_note(one, steps[one], counts)
-
-    async def _guarded_note(
-        self, production_id: int, steps: Sequence[StepRow], counts: Mapping[int, Counts]
-    ) -> None:
-        """Note of one; what is wrong with it is told, and the others go on."""
-        try:
-            await self._write(production_id, steps, counts, self._clock.wall())
-        except StoreError:
-            raise
-        except Exception as why:  # a definition of another release
-            self._log("loop_failed", loop=f"production {production_id}", error=repr(why))
+                    await self._guarded(one, self._write(one, steps[one], counts, now))
 
     async def _note_one(self, production_id: int, steps: Sequence[StepRow], at: float) -> None:
         ids = [one.row.transformation_id for one in steps]

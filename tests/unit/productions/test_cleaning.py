@@ -8,7 +8,7 @@ import pytest
 from pilotage.central.auth.callers import User
 from pilotage.central.productions import cleaning
 from pilotage.central.productions.cleaning import Cleaning
-from pilotage.central.productions.known import Knowledge
+from pilotage.central.productions.known import Knowledge, Known
 from pilotage.central.productions.watching import Watching
 from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
@@ -39,7 +39,8 @@ class _Watched(Served):
         super().__init__()
         clock = FakeClock()
         self.kills = 0
-        self.told: list[str] = []  # what has failed
+        self.told: list[str] = []  # what has failed …
+        self.errors: list[str] = []  # … and how
         self.watching = Watching(
             store=self.store,
             knowledge=Knowledge(self.store, clock),
@@ -52,6 +53,7 @@ class _Watched(Served):
     def _log(self, event: str, **fields: object) -> None:
         if event == "loop_failed":
             self.told.append(str(fields["loop"]))
+            self.errors.append(str(fields["error"]))
 
     async def kill(self, caller: User, action: JobAction) -> None:
         self.kills += len(action.ids)
@@ -145,11 +147,34 @@ async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
 
     assert failed and await served.state("1") is P.CLEANING
     assert served.told == ["production 1"]
+    assert "in fails" in served.errors[0] and "the disk is gone" in served.errors[0]
     served.watching.nudge(1)  # as it is looked at again, now and then
     for _ in range(900):
         await served.watching.once()
     assert await served.state("1") is P.CLEANED
     assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+
+
+async def test_that_one_cannot_be_noted_is_told_with_its_place_and_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = _Watched()
+    for text in (LARGE, SMALL):
+        await served.added(workflow(tmp_path, text))
+    of = Knowledge.of
+
+    async def fails(self: Knowledge, production_id: int) -> Known:
+        if production_id == 1:
+            raise KeyError("a field of another release")
+        return await of(self, production_id)
+
+    monkeypatch.setattr(Knowledge, "of", fails)
+    await served.watching.load()
+    await served.watching.once()
+
+    assert served.told == ["production 1"]
+    assert "in fails" in served.errors[0] and "a field of another release" in served.errors[0]
+    assert [len(await served.store.samples(one)) for one in (1, 2)] == [0, 1]
 
 
 def test_as_many_files_are_looked_for_as_the_jobs_of_a_slice_can_have_made(
