@@ -8,6 +8,7 @@ Whatever ends it, all that it knows can be read again.
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class Watching:
         self._of: dict[int, int] = {}  # the production of a transformation
         self._due: set[int] = set()  # productions to be looked at
         self._active: dict[int, tuple[int, ...]] = {}  # those that run, with their transformations
-        self._cleaned: set[int] = set()  # those that are being cleaned
+        self._cleaned: set[int] = set()  # those that are being cleaned …
+        self._look_again_at = 0.0  # … and when all of these are due, on the monotonic clock
         self._work: dict[int, _Work] = {}  # of these, whose turn is next first
         self._counted: dict[int, Counts] = {}  # of transformations, when they were last noted
         self._samples: dict[int, list[eta.Sample]] = {}
@@ -108,17 +110,18 @@ class Watching:
             await self._wait()
 
     async def _wait(self) -> None:
-        waits_s = AGAIN_S if self._cleaned else SAMPLE_S if self._active else None
+        waits_s = SAMPLE_S if self._active else None
         if self._young():
             waits_s = YOUNG_S
+        if self._cleaned:
+            left_s = max(0.0, self._look_again_at - self._clock.monotonic())
+            waits_s = left_s if waits_s is None else min(waits_s, left_s)
         if self._work:
             await self._clock.sleep(0.0)
         elif not self._due:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(waits_s):
                     await self._nudged.wait()
-            except TimeoutError:
-                self._due.update(self._cleaned)
         self._nudged.clear()
 
     async def load(self) -> None:
@@ -133,6 +136,9 @@ class Watching:
 
     async def once(self) -> None:
         """Look at what is due, note how far all are if it is time, clean a slice."""
+        if self._cleaned and self._clock.monotonic() >= self._look_again_at:
+            self._again_later()
+            self._due.update(self._cleaned)
         due, self._due = sorted(self._due), set()
         for start in range(0, len(due), PAGE):
             some = due[start : start + PAGE]
@@ -220,9 +226,14 @@ class Watching:
             for its in ids:
                 self._counted.pop(its, None)
         if row.state is P.CLEANING:
+            if not self._cleaned:
+                self._again_later()
             self._cleaned.add(one)
         else:
             self._cleaned.discard(one)
+
+    def _again_later(self) -> None:
+        self._look_again_at = self._clock.monotonic() + AGAIN_S
 
     async def _move(
         self, row: ProductionRow, steps: Sequence[StepRow], event: ProductionEvent, reason: str

@@ -1,15 +1,18 @@
 """What is cleaned is cleaned in slices: whatever it has, others are looked at in between."""
 
+import asyncio
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pilotage.central.auth.callers import User
+from pilotage.central.ports import Clock
 from pilotage.central.productions import cleaning
 from pilotage.central.productions.cleaning import Cleaning
 from pilotage.central.productions.known import Knowledge, Known
-from pilotage.central.productions.watching import Watching
+from pilotage.central.productions.watching import AGAIN_S, Watching
 from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
 from pilotage.proto import limits
@@ -19,8 +22,10 @@ from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TransformationState as S
+from tests import virtual
 from tests.contract.store.test_transformations import made
 from tests.fake_central import FakeClock
+from tests.fakes import LoopClock
 from tests.unit.workflows.written_here import workflow
 
 from .served import Served
@@ -35,9 +40,9 @@ SMALL = LARGE.replace("large", "small")
 class _Watched(Served):
     """Two productions, of which the large one is cleaned, under the watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
-        clock = FakeClock()
+        clock = clock or FakeClock()
         self.kills = 0
         self.told: list[str] = []  # what has failed …
         self.errors: list[str] = []  # … and how
@@ -71,9 +76,9 @@ class _Watched(Served):
             assert await self.store.move_transformation(move)
 
 
-async def _two(tmp_path: Path) -> _Watched:
+async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
     """Return a large production with tasks that live and a small one, both known to the watch."""
-    served = _Watched()
+    served = _Watched(clock)
     for text in (LARGE, SMALL):
         await served.added(workflow(tmp_path, text))
     row = await served.store.transformation(1)
@@ -125,34 +130,43 @@ async def test_a_small_production_is_complete_while_files_of_a_large_one_are_rem
     assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
 
 
-async def test_what_fails_in_a_slice_is_begun_anew(tmp_path: Path) -> None:
-    """A store that fails once in the middle leaves no file behind in what is then Cleaned."""
-    served = await _two(tmp_path)
-    await served.act("large", ProductionAction(action=A.CLEAN))
-    await served.moved(1, S.CLEANING, S.CLEANED)
-    served.watching.nudge(1)
-    for _ in range(5):
-        await served.watching.once()
-    remove = served.store.remove_files
-    failed: list[int] = []
+@pytest.mark.parametrize("busy", [False, True])
+def test_what_fails_in_a_slice_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    """A store that fails once in the middle leaves no file behind in what is then Cleaned.
 
-    async def fails(*args: object, **fields: object) -> None:
-        failed.append(1)
-        raise OSError("the disk is gone")
+    Nobody asks for another look at it; others may be looked at all the time.
+    """
 
-    served.store.remove_files = fails  # type: ignore[method-assign, assignment]
-    for _ in range(5):
-        await served.watching.once()  # what is wrong with one is told, and the others go on
-    served.store.remove_files = remove  # type: ignore[method-assign]
+    async def whole() -> None:
+        served = await _two(tmp_path, LoopClock())
+        await served.act("large", ProductionAction(action=A.CLEAN))
+        await served.moved(1, S.CLEANING, S.CLEANED)
+        remove = served.store.remove_files
+        calls: list[float] = []
 
-    assert failed and await served.state("1") is P.CLEANING
-    assert served.told == ["production 1"]
-    assert "in fails" in served.errors[0] and "the disk is gone" in served.errors[0]
-    served.watching.nudge(1)  # as it is looked at again, now and then
-    for _ in range(900):
-        await served.watching.once()
-    assert await served.state("1") is P.CLEANED
-    assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+        async def fails_once(*args: Any, **fields: Any) -> Any:
+            calls.append(asyncio.get_running_loop().time())
+            if len(calls) == 2:
+                raise OSError("the disk is gone")
+            return await remove(*args, **fields)
+
+        monkeypatch.setattr(served.store, "remove_files", fails_once)
+        async with asyncio.TaskGroup() as group, asyncio.timeout(4 * AGAIN_S):
+            running = group.create_task(served.watching.run())
+            while await served.state("1") is not P.CLEANED:
+                await asyncio.sleep(0.3)
+                if busy:
+                    served.watching.nudge(2)
+            running.cancel()
+
+        assert served.told == ["production 1"]
+        assert "in fails_once" in served.errors[0] and "the disk is gone" in served.errors[0]
+        assert AGAIN_S / 2 < calls[2] - calls[1] < 2 * AGAIN_S, "not at once: the disk is gone"
+        assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+
+    virtual.run(whole(), limit_s=100.0)
 
 
 async def test_that_one_cannot_be_noted_is_told_with_its_place_and_others_are(
