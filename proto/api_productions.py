@@ -98,8 +98,7 @@ class ProductionAction(_In, frozen=True):
     # extend, fix: also where steps have run of all files, and would run of some
     anyway: bool = False
     problematic: bool = False  # fix: files with bad data are tried again too
-    # priority, which needs it: this one; null: as each job says
-    priority: Priority | None | UnsetType = UNSET
+    priority: Priority | None | UnsetType = UNSET  # priority, needed; null: as each job says
 
     def __post_init__(self) -> None:
         check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
@@ -126,7 +125,7 @@ class StepView(_Out, frozen=True):
     done: float = 0.0  # which part of it, from 0 to 1
     task_s: float | None = None  # how long a task runs, on the mean of the last ones
     outputs: str = ""  # the dataset of its outputs
-    marks: tuple[str, ...] = ()  # as of its transformation; braked: too many of its tasks fail
+    marks: tuple[str, ...] = ()  # as of its transformation; it waits for a person
 
 
 class Eta(_Out, frozen=True):
@@ -151,7 +150,7 @@ class ProductionView(_Out, frozen=True):
     steps: list[StepView]  # parents before children
     progress: float  # from 0 to 1: the parts of steps, weighted by how long their tasks run
     eta: Eta | None  # none: nothing was done yet, or it does not run
-    marks: tuple[str, ...]  # braked, files wait for a person, …
+    marks: tuple[str, ...]  # step S waits for a person, N files wait for a person
     priority: int | None
     rerun_of: int | None
     definition: str  # SHA-256 of the workflow with all of its files: equal ones run the same
