@@ -178,7 +178,7 @@ def _complete(
         )
         plan.did.append(f"step {one.step} takes no more files than those that are there")
     if plan.steps:
-        plan.move = _moved(row, row.state, action.reason or row.reason, at)
+        plan.move = _moved(row, row.state, action.reason, at)
     return plan
 
 
@@ -214,7 +214,8 @@ def _extend(
     if not action.anyway and not is_said_again:
         _check_wholes(row, steps, docs, some)
     revive(plan, row, steps, some, at)
-    plan.move = _moved(row, new, action.reason, at)
+    if plan.steps or plan.extensions:
+        plan.move = _moved(row, new, action.reason, at)
     return plan
 
 
@@ -273,7 +274,7 @@ def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> Pla
     for one in revivals(steps):
         plan.steps.append(_revived(row, one, at, seed_anew=True))
     if plan.steps:
-        plan.move = _moved(row, row.state, row.reason, at)
+        plan.move = _moved(row, row.state, "", at)
     return plan
 
 
@@ -326,8 +327,10 @@ def _revived(
 
 
 def _moved(row: ProductionRow, new: ProductionState, reason: str, at: float) -> ProductionMove:
+    """Return the move; without a new reason the old one holds as long as the state does."""
+    kept = row.reason if new is row.state else ""
     return ProductionMove(
-        production_id=row.production_id, old=row.state, new=new, reason=reason, at=at
+        production_id=row.production_id, old=row.state, new=new, reason=reason or kept, at=at
     )
 
 

@@ -1,6 +1,7 @@
 """What an action changes of a production and its steps, as tables."""
 
 import pytest
+from msgspec.structs import replace
 
 from pilotage.central.errors import Refused
 from pilotage.central.productions.plans import caught_up, more, planned
@@ -164,6 +165,29 @@ def test_what_is_fixed_works_again_with_all_below_it() -> None:
     braked = steps_in([S.PAUSED, S.ACTIVE, S.ACTIVE, S.ACTIVE])
     plan = more(a_production(P.ACTIVE), braked, [braked[0]], reason="so", at=1.0)
     assert [(one.new, one.judge_anew) for one in plan.steps] == [(S.ACTIVE, True)]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said", "production", "reason"),
+    [
+        (4, "", P.PAUSED, None),  # as many as there are, of a step that works: nothing to write
+        (6, "", P.PAUSED, "lunch"),
+        (6, "more", P.PAUSED, "more"),
+        (6, "", P.COMPLETED, ""),  # why it was Completed is not why it is Active
+    ],
+)
+def test_more_keeps_why_a_production_stands(
+    tasks: int, said: str, production: P, reason: str | None
+) -> None:
+    row = replace(a_production(production), reason="lunch")
+    action = ProductionAction(action=A.EXTEND, step="make", tasks=tasks, was=4, reason=said)
+    steps = steps_in([S.PAUSED, S.PAUSED, S.PAUSED, S.PAUSED])
+    plan = planned(row, steps, action, at=1.0, docs=DOCS)
+
+    assert (plan.move.reason if plan.move is not None else None) == reason
+    fixed = more(row, steps_in([S.COMPLETED] * 4), steps[:1], reason="", at=1.0)
+    assert fixed.move is not None
+    assert fixed.move.reason == ("lunch" if production is P.PAUSED else "")
 
 
 def test_each_state_is_reached_and_nothing_leaves_the_last() -> None:
