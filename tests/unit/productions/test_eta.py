@@ -1,6 +1,7 @@
 """When a production will be complete: against campaigns of which the end is known."""
 
 import heapq
+import itertools
 import random
 
 import pytest
@@ -96,6 +97,9 @@ def test_many_samples_are_thinned_and_the_newest_stay() -> None:
     for n in range(5 * SAMPLES_MAX):
         samples = kept(samples, Sample(float(n), 0.0))
 
-    assert len(samples) <= SAMPLES_MAX
-    assert samples[0].at == 0.0
-    assert [one.at for one in samples[-20:]] == [5.0 * SAMPLES_MAX - 20 + n for n in range(20)]
+        assert len(samples) <= SAMPLES_MAX
+        assert (samples[0].at, samples[-1].at) == (0.0, float(n))
+        gaps = [after.at - before.at for before, after in itertools.pairwise(samples)]
+        assert all(gap >= 1.0 for gap in gaps), "in the order of their time, each once"
+        assert set(gaps[len(gaps) // 2 :]) <= {1.0}, "of the later half none has gone"
+    assert len(samples) > SAMPLES_MAX // 2, "no more go than have to"
