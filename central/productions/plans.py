@@ -292,6 +292,8 @@ def revive(
         looks = seed_anew and not one.row.tasks_wanted
         if one.row.state is S.PAUSED and row.state is P.ACTIVE and not seed_anew:
             plan.did.append(f"step {one.step} is resumed: {one.row.reason or 'it was paused'}")
+        elif one.row.state in CLOSES and not seed_anew:
+            plan.did.append(f"step {one.step} works again: it was {one.row.state.value}")
         elif one.row.state not in CLOSES and not looks:
             continue
         if one.row.state not in (S.ARCHIVED, S.CLEANING, S.CLEANED):

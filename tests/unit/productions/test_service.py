@@ -125,6 +125,23 @@ async def test_what_failed_of_all_files_is_tried_again_only_with_all_of_them(
     assert (await other.act("chain", FIX)).did[0] == "step train: 4 files are tried again"
 
 
+async def test_a_step_that_ended_with_files_left_is_fixed_and_that_is_told(tmp_path: Path) -> None:
+    served = Served()
+    view = (await served.added(workflow(tmp_path, CHAIN))).view
+    await served.came("chain", "train", 4, I.UNUSED)
+    await served.completed("chain", ["make", "train", "apply"])
+    await served.store.move_production(
+        ProductionMove(production_id=view.id, old=P.ACTIVE, new=P.COMPLETED, reason="", at=3.0)
+    )
+
+    detail = await served.act("chain", FIX)
+    assert detail.view.state is P.ACTIVE
+    assert detail.did == [
+        "step train works again: it was Completed",
+        "step apply goes on with what comes of that",
+    ]
+
+
 async def test_what_runs_anew_makes_as_many_tasks_as_there_were_in_the_end(tmp_path: Path) -> None:
     served = Served()
     await served.added(workflow(tmp_path, CHAIN))
