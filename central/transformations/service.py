@@ -24,6 +24,7 @@ from pilotage.proto.catalogue import KeyType, parse_query
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
+from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputState,
@@ -67,6 +68,19 @@ LIVE_NAMES: Final = tuple(
     if one not in (TransformationState.ARCHIVED, TransformationState.CLEANED)
 )
 
+# What lets a transformation make tasks, and what does that where it was Completed.
+_WORK: Final = (TransformationActionName.START, TransformationActionName.RESUME)
+_WORK_AGAIN: Final = (
+    TransformationActionName.EXTEND,
+    TransformationActionName.REPLAY,
+    TransformationActionName.RESET,
+)
+# What lets all of a production go on, where no step of it may.
+_GOES_ON: Final = {
+    ProductionState.NEW: "start",
+    ProductionState.PAUSED: "resume",
+    ProductionState.STOPPED: "resume",
+}
 _encode = msgspec.json.encode
 
 
@@ -355,6 +369,10 @@ class TransformationService:
         is_clean = action.action is TransformationActionName.CLEAN
         if is_clean or action.action is TransformationActionName.ARCHIVE:
             await self._check_alone(row, action.action.value)
+        if action.action in _WORK or (
+            row.state is TransformationState.COMPLETED and action.action in _WORK_AGAIN
+        ):
+            await self._check_production(row)
         if is_clean:
             await check_free(self._store, row)
         try:
@@ -385,6 +403,19 @@ class TransformationService:
                 f"production {step.production}: `prod {what} {step.production}` is for all of them"
             )
             raise Refused(Code.ILLEGAL_STATE, why, field="action")
+
+    async def _check_production(self, row: stored.TransformationRow) -> None:
+        """Raise Refused for a step whose production does not go on: it would make tasks alone."""
+        step = (await self._store.steps_of([row.transformation_id])).get(row.transformation_id)
+        its = await self._store.production(step.production_id) if step is not None else None
+        if step is None or its is None or its.state not in _GOES_ON:
+            return
+        why = (
+            f"action: transformation {row.transformation_id} is the step {step.step} of "
+            f"production {step.production}, which is {its.state.value}: "
+            f"`prod {_GOES_ON[its.state]} {step.production}` lets all of them go on"
+        )
+        raise Refused(Code.ILLEGAL_STATE, why, field="action")
 
     # -- one row --------------------------------------------------------------------------------
 

@@ -1,0 +1,82 @@
+"""A step of a production that does not go on makes no tasks, whatever is done to it alone."""
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.proto.api_productions import NewProduction, ProductionAction
+from pilotage.proto.api_productions import ProductionActionName as P
+from pilotage.proto.api_transformations import TransformationAction
+from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.transformation_states import TransformationState as S
+from tests.unit.transformations.served import service
+from tests.unit.workflows.written_here import workflow
+
+from .served import CALLER, Served
+
+FLOW = """
+    workflow: mc
+    steps:
+      make: {tasks: 4, job: {command: [make]}, outputs: {raw: "*"}}
+      use: {inputs: {raw: make.raw}, job: {command: [use]}}
+"""
+
+
+async def state_of(served: Served, step: int) -> S:
+    row = await served.store.transformation(step)
+    assert row is not None
+    return row.state
+
+
+@pytest.mark.parametrize("what", [T.START, T.RESUME])
+@pytest.mark.parametrize(
+    ("done", "is_now", "command"),
+    [(None, "New", "start"), (P.PAUSE, "Paused", "resume"), (P.STOP, "Stopped", "resume")],
+)
+async def test_a_step_does_not_go_on_before_its_production(
+    tmp_path: Path, what: T, done: P | None, is_now: str, command: str
+) -> None:
+    served = Served()
+    flow = workflow(tmp_path, FLOW)
+    await served.service.add(CALLER, NewProduction(workflow=flow, start=done is not None))
+    if done is not None:
+        await served.act("mc", ProductionAction(action=done))
+    before = await state_of(served, 1)
+    steps = await service(served.store, CALLER)
+
+    with pytest.raises(Refused) as why:
+        await steps.act(CALLER, "1", TransformationAction(action=what))
+    assert why.value.message == (
+        f"action: transformation 1 is the step make of production mc, which is {is_now}: "
+        f"`prod {command} mc` lets all of them go on"
+    )
+    assert (why.value.field, await state_of(served, 1)) == ("action", before)
+
+
+async def test_a_step_that_is_completed_gets_no_more_before_its_production_goes_on(
+    tmp_path: Path,
+) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, FLOW))
+    await served.completed("mc", ["make"])
+    await served.act("mc", ProductionAction(action=P.PAUSE))
+    steps = await service(served.store, CALLER)
+    extend = TransformationAction(action=T.EXTEND, tasks=6, was=4)
+
+    with pytest.raises(Refused, match="which is Paused: `prod resume mc` lets"):
+        await steps.act(CALLER, "1", extend)
+    assert await state_of(served, 1) is S.COMPLETED
+    await served.act("mc", ProductionAction(action=P.RESUME))
+    await steps.act(CALLER, "1", extend)
+    assert await state_of(served, 1) is S.ACTIVE
+
+
+async def test_a_step_that_was_paused_alone_is_resumed_alone(tmp_path: Path) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, FLOW))
+    steps = await service(served.store, CALLER)
+    await steps.act(CALLER, "1", TransformationAction(action=T.PAUSE))
+
+    await steps.act(CALLER, "1", TransformationAction(action=T.RESUME))
+    assert await state_of(served, 1) is S.ACTIVE
