@@ -8,6 +8,7 @@ import enum
 from typing import Final
 
 from .machine import IllegalTransition
+from .transformation_states import TransformationState
 
 
 class ProductionState(str, enum.Enum):
@@ -65,6 +66,18 @@ FINAL: Final = frozenset({_S.CLEANED})
 # What is watched: the others move only when a person says so.
 LIVE: Final = (_S.NEW, _S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETED, _S.CLEANING)
 NAMED: Final = tuple(one for one in _S if one not in (_S.ARCHIVED, _S.CLEANED))  # keep their name
+
+# Productions that stand as a step in this state does, or are put away: it waits for no one else.
+_AWAY: Final = (_S.ARCHIVED, _S.CLEANING, _S.CLEANED)
+_WITH: Final = {
+    TransformationState.PAUSED: (_S.PAUSED, *_AWAY),
+    TransformationState.STOPPED: (_S.STOPPED, *_AWAY),
+}
+
+
+def stands_alone(step: TransformationState, production: ProductionState) -> bool:
+    """Whether a step waits for a person while its production does not wait in the same way."""
+    return step in _WITH and production not in _WITH[step]
 
 
 def next_production(state: ProductionState, event: ProductionEvent) -> ProductionState:

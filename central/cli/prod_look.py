@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from pilotage.proto.api_productions import ProductionDetail, ProductionReport, ProductionView
 from pilotage.proto.problems import Code
-from pilotage.proto.production_states import ProductionState
+from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from pilotage.proto.workflow import Workflow
 
@@ -215,7 +215,7 @@ def waits_for_a_person(view: ProductionView) -> bool:
         return False
     over = {one.step for one in view.steps if one.state is TransformationState.COMPLETED}
     heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
-    return bool(heads) and all(one.state is TransformationState.PAUSED for one in heads)
+    return bool(heads) and all(stands_alone(one.state, view.state) for one in heads)
 
 
 def outcome_of(view: ProductionView) -> int:

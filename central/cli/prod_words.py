@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from pilotage.proto.api_productions import Eta, ProductionView, StepView
-from pilotage.proto.production_states import ProductionState
+from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..workflows.draw import Node
@@ -68,10 +68,8 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     """Return for what a step waits that does not go away by itself; empty where nothing does."""
     if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
         return ""
-    if step.state is S.PAUSED and production is not P.PAUSED:
-        return step.reason or "it is paused"
-    if step.state is S.STOPPED and production is not P.STOPPED:
-        return step.reason or "it is stopped"
+    if stands_alone(step.state, production):
+        return step.reason or f"it is {step.state.value.lower()}"
     files = [
         f"{number(count)} files {word}"
         for state, word in _ASIDE.items()
@@ -140,7 +138,7 @@ def next_command(view: ProductionView) -> str:
         bad = not any(aside(one, of=_RESET) for one in view.steps)
         more = " --problematic" if bad else ""
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
-    if any(one.state is S.PAUSED for one in view.steps) and view.state is P.ACTIVE:
+    if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
         return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"

@@ -9,7 +9,12 @@ from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
-from pilotage.proto.production_states import ProductionEvent, ProductionState, next_production
+from pilotage.proto.production_states import (
+    ProductionEvent,
+    ProductionState,
+    next_production,
+    stands_alone,
+)
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     TransformationEvent,
@@ -290,8 +295,9 @@ def revive(
     """Add what makes steps work again, and those below that had closed."""
     for one in some:
         looks = seed_anew and not one.row.tasks_wanted
-        if one.row.state is S.PAUSED and row.state is P.ACTIVE and not seed_anew:
-            plan.did.append(f"step {one.step} is resumed: {one.row.reason or 'it was paused'}")
+        if not seed_anew and row.state is P.ACTIVE and stands_alone(one.row.state, P.ACTIVE):
+            was = f"it was {one.row.state.value.lower()}"
+            plan.did.append(f"step {one.step} is resumed: {one.row.reason or was}")
         elif one.row.state in CLOSES and not seed_anew:
             plan.did.append(f"step {one.step} works again: it was {one.row.state.value}")
         elif one.row.state not in CLOSES and not looks:
@@ -308,9 +314,9 @@ def _revived(
     row: ProductionRow, one: StepRow, at: float, *, seed_anew: bool, resume: bool = False
 ) -> TransformationMove:
     """Return the move of a step that gets more work, to where its production stands."""
-    event = V.RESUME if resume and one.row.state is S.PAUSED else V.MORE
-    if one.row.state is S.PAUSED and row.state is not P.ACTIVE:
-        event = V.MORE
+    event = V.MORE
+    if resume and row.state is P.ACTIVE and stands_alone(one.row.state, P.ACTIVE):
+        event = V.RESUME
     new = next_transformation(one.row.state, event)
     if new is S.ACTIVE and row.state is P.PAUSED:
         new = next_transformation(new, V.PAUSE)
@@ -323,7 +329,7 @@ def _revived(
         reason="" if new is S.ACTIVE else one.row.reason,
         at=at,
         closing=False if seed_anew else None,
-        seed_anew=seed_anew,
+        seed_anew=seed_anew or (event is V.RESUME and one.row.state is S.STOPPED),
         judge_anew=event is V.RESUME,
     )
 

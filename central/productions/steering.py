@@ -10,7 +10,7 @@ from pilotage.proto.api import ActionName
 from pilotage.proto.api_productions import ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.problems import Code
-from pilotage.proto.production_states import ProductionState
+from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputEvent,
@@ -240,7 +240,7 @@ def _to_be_fixed(
         left = inputs(count, InputState.UNUSED)
         if (
             any(inputs(count, state) for state in states)
-            or (its.state is S.PAUSED and row.state is P.ACTIVE)
+            or (row.state is P.ACTIVE and stands_alone(its.state, row.state))
             or (left and its.state in (S.COMPLETED, S.COMPLETING))
         ):
             found.add(one.step)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.api_productions import Eta, ProductionView, StepView
-from pilotage.proto.production_states import ProductionState
+from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..jobs.scope import Owners
@@ -18,7 +18,7 @@ from .known import Knowledge, Known, KnownStep
 from .progress import Progress, Stand, StepProgress, progress
 
 FOR_A_PERSON: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
-ALONE: Final = "waits for a person"  # a step that is paused while its production is not
+ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not
 FILES: Final = "files wait for a person"
 NEARLY: Final = 0.999999  # what is shown of a part that is not all
 S = TransformationState
@@ -154,7 +154,7 @@ def _marks_of(row: ProductionRow, one: StepRow) -> tuple[str, ...]:
         "flushing": its.flushing,
         "closing": its.closing and its.state is S.ACTIVE,
         "looking for inputs": not its.tasks_wanted and not its.seeded,
-        ALONE: its.state is S.PAUSED and row.state is ProductionState.ACTIVE,
+        ALONE: stands_alone(its.state, row.state),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
 

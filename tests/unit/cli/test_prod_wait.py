@@ -14,6 +14,7 @@ from pilotage.proto.api_productions import ProductionDetail, ProductionView
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import NAMED
 from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import TransformationState as S
 
 from .test_prod_words import detail_of, step, view
 
@@ -104,6 +105,16 @@ def test_the_one_that_has_a_name_is_waited_for_and_not_the_one_that_had_it(
     central = Central(view(step(), id=2, state=P.CLEANED), view(step(), state=P.COMPLETED))
 
     assert waits(central, "w")[:2] == (0, "production 3: w is Completed\n")
+
+
+@pytest.mark.parametrize("alone", [S.PAUSED, S.STOPPED])
+def test_one_with_a_step_that_stands_alone_is_not_waited_for(
+    alone: S, waits: Callable[..., tuple[int, str, str]]
+) -> None:
+    stands = step("a", state=alone, reason="a look at it")
+    code, out, _ = waits(Central(view(stands, step("b", parents=("a",)))), "w", "--timeout-s", "1")
+
+    assert (code, out.splitlines()[1]) == (6, "step a stands: a look at it")
 
 
 def test_a_name_that_none_had_is_refused(waits: Callable[..., tuple[int, str, str]]) -> None:

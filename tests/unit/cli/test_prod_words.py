@@ -139,7 +139,8 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
 
     assert next_command(view(state=P.NEW)) == "pilotage prod start w"
     assert next_command(view(step())) == "pilotage prod wait w"
-    assert next_command(view(step(state=S.PAUSED))).endswith("pilotage prod resume w")
+    for alone in (S.PAUSED, S.STOPPED):
+        assert next_command(view(step(state=alone))).endswith("pilotage prod resume w")
     assert next_command(view(step(inputs={I.MAXRESET: 1}))).endswith("pilotage prod fix w")
     assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
     braked = view(step(state=S.PAUSED, inputs={I.MAXRESET: 2}))
@@ -168,11 +169,12 @@ def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
     assert what_stays(view(step(), state=P.COMPLETED)) == ""
 
 
-def test_itwaits_for_a_person_where_nothing_runs_and_nothing_will() -> None:
-    braked, below = step("a", state=S.PAUSED), step("b", parents=("a",))
+@pytest.mark.parametrize("alone", [S.PAUSED, S.STOPPED])
+def test_it_waits_for_a_person_where_nothing_runs_and_nothing_will(alone: S) -> None:
+    stands, below = step("a", state=alone), step("b", parents=("a",))
 
-    assert waits_for_a_person(view(braked, below))
-    assert not waits_for_a_person(view(step("a", state=S.PAUSED, tasks={T.CREATED: 1}), below))
+    assert waits_for_a_person(view(stands, below))
+    assert not waits_for_a_person(view(step("a", state=alone, tasks={T.CREATED: 1}), below))
     assert not waits_for_a_person(view(step("a"), below))
     assert not waits_for_a_person(view(step("a", state=S.COMPLETED), step("b", parents=("a",))))
     assert waits_for_a_person(view(step(), state=P.PAUSED))
@@ -189,6 +191,7 @@ ENDS = {
     "stopped": (view(step(), state=P.STOPPED), Exit.FAILED),
     "archived": (view(step(state=S.ARCHIVED), state=P.ARCHIVED), Exit.FAILED),
     "braked": (view(step(state=S.PAUSED)), Exit.HELD),
+    "one step stopped alone": (view(step(state=S.STOPPED)), Exit.HELD),
 }
 
 
@@ -205,10 +208,12 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         step("merge", state=S.PAUSED, reason="2 of 2 failed", parents=("make",)),
     )
     did = ["step merge makes 2 more"]
-    print_production(detail_of(view(*steps, marks=("braked",)), did=did), COMMON)
+    print_production(
+        detail_of(view(*steps, marks=("step merge waits for a person",)), did=did), COMMON
+    )
 
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
-        "production 3: w is Active (braked): 50 % done",
+        "production 3: w is Active (step merge waits for a person): 50 % done",
         "step merge makes 2 more",
         "step transformation state done run failed put aside how far",
         "make 7 Completed 4/4 100 %",

@@ -9,6 +9,7 @@ from pilotage.proto.api_productions import NewProduction, ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as P
 from pilotage.proto.api_transformations import TransformationAction
 from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
@@ -80,3 +81,32 @@ async def test_a_step_that_was_paused_alone_is_resumed_alone(tmp_path: Path) -> 
 
     await steps.act(CALLER, "1", TransformationAction(action=T.RESUME))
     assert await state_of(served, 1) is S.ACTIVE
+
+
+@pytest.mark.parametrize("what", [T.PAUSE, T.STOP])
+async def test_a_step_that_stands_alone_is_marked_and_fixed(tmp_path: Path, what: T) -> None:
+    served = Served()
+    await served.added(workflow(tmp_path, FLOW))
+    steps = await service(served.store, CALLER)
+    await steps.act(CALLER, "2", TransformationAction(action=what, reason="a look at it"))
+
+    view = (await served.show("mc")).view
+    assert view.marks == ("step use waits for a person",)
+    assert "waits for a person" in view.steps[1].marks
+    detail = await served.act("mc", ProductionAction(action=P.FIX))
+    assert detail.did == ["step use is resumed: a look at it"]
+    row = await served.store.transformation(2)
+    assert row is not None
+    assert row.state is S.ACTIVE
+    assert row.seeded is False or what is T.PAUSE, "what came while it was stopped is looked for"
+    assert detail.view.marks == ()
+
+
+def test_a_step_stands_alone_where_its_production_does_not_stand_so() -> None:
+    alone = {(step, whole) for step in S for whole in ProductionState if stands_alone(step, whole)}
+    goes_on = {ProductionState.NEW, ProductionState.ACTIVE, ProductionState.COMPLETED}
+
+    assert alone == {
+        *((S.PAUSED, one) for one in (*goes_on, ProductionState.STOPPED)),
+        *((S.STOPPED, one) for one in (*goes_on, ProductionState.PAUSED)),
+    }
