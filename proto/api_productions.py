@@ -193,6 +193,7 @@ class StepPreview(_Out, frozen=True):
     inputs: dict[str, int | None]  # files by port
     outputs: dict[str, int | None]
     document: dict[str, Any]  # a Transformation; parents by their names
+    more: list[str] = []  # ports that get more files of the catalogue than were counted
 
 
 class ProductionPreview(_Out, frozen=True):

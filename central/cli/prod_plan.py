@@ -62,7 +62,10 @@ def print_preview(found: ProductionPreview, *, json: bool) -> None:
             {
                 "step": one.step,
                 "tasks": _amount(one.tasks, one),
-                "inputs": {port: _amount(count, one) for port, count in one.inputs.items()},
+                "inputs": {
+                    port: _amount(count, one, is_exact=port not in one.more)
+                    for port, count in one.inputs.items()
+                },
                 "outputs": {port: _amount(count, one) for port, count in one.outputs.items()},
                 "files": {},
             }
@@ -75,7 +78,7 @@ def print_preview(found: ProductionPreview, *, json: bool) -> None:
         (
             one.step,
             _count(one.tasks, is_exact=one.exact),
-            _ports({p: _count(n, is_exact=one.exact) for p, n in one.inputs.items()}),
+            _ports({port: _input(count, port, one) for port, count in one.inputs.items()}),
             _ports({p: _count(n, is_exact=one.exact) for p, n in one.outputs.items()}),
         )
         for one in found.steps
@@ -88,6 +91,8 @@ def print_preview(found: ProductionPreview, *, json: bool) -> None:
     print_line(f"{found.name}: {steps_in_words(len(found.steps))}, {whole}")
     if not exact:
         print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
+    if any(one.more for one in found.steps):
+        print_line("at least: the catalogue has more files, which were not counted")
 
 
 def _ports(amounts: Mapping[str, object]) -> str:
@@ -100,5 +105,11 @@ def _count(count: int | None, *, is_exact: bool = True) -> str:
     return number(count) if is_exact else f"≈ {number(count)}"
 
 
-def _amount(count: int | None, step: StepPreview) -> dict[str, Any]:
-    return {"count": count, "exact": step.exact and count is not None}
+def _input(count: int | None, port: str, step: StepPreview) -> str:
+    if count is not None and port in step.more:
+        return f"at least {number(count)}"
+    return _count(count, is_exact=step.exact)
+
+
+def _amount(count: int | None, step: StepPreview, *, is_exact: bool = True) -> dict[str, Any]:
+    return {"count": count, "exact": step.exact and is_exact and count is not None}

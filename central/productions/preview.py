@@ -8,13 +8,12 @@ import msgspec
 
 from pilotage.proto.api import PAGE_MAX
 from pilotage.proto.api_productions import ProductionPreview, StepPreview
-from pilotage.proto.catalogue import DATASET_KEY, Value, parse_query
+from pilotage.proto.catalogue import DATASET_KEY, parse_query
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import StepInput
 
 from ..store.catalogue import CatalogueStore, Place
-from ..workflows.flow import File
-from ..workflows.plan import plan
+from ..workflows.plan import NONE, Amount, plan
 from .aside import aside
 from .definition import Definition
 
@@ -31,13 +30,13 @@ async def preview(
     sha256: str,
 ) -> ProductionPreview:
     """Return what a checked definition would be."""
-    files: dict[str, File] = {}
-    for step in definition.workflow.steps.values():
-        for given in step.inputs.values():
-            if given.is_catalogue:
-                files.update(await _files(catalogue, community, given))
     workflow = definition.workflow
-    found = await aside(workflow, partial(plan, workflow, list(files.values())))
+    counted: dict[tuple[str, str], Amount] = {}
+    for name_of, step in workflow.steps.items():
+        for port, given in step.inputs.items():
+            if given.is_catalogue:
+                counted[name_of, port] = await _count(catalogue, community, given)
+    found = await aside(workflow, partial(plan, workflow, counted=counted))
     steps = [
         StepPreview(
             step=one.step,
@@ -46,6 +45,7 @@ async def preview(
             exact=one.tasks.exact,
             inputs={port: amount.count for port, amount in one.inputs.items()},
             outputs={port: amount.count for port, amount in one.outputs.items()},
+            more=[port for port in one.inputs if not counted.get((one.step, port), NONE).exact],
             document=msgspec.to_builtins(docs[one.step]),
         )
         for one in found.steps
@@ -59,20 +59,17 @@ async def preview(
     )
 
 
-async def _files(catalogue: CatalogueStore, community: str, given: StepInput) -> dict[str, File]:
-    """Return the files of the catalogue that a port asks for, the first of them."""
+async def _count(catalogue: CatalogueStore, community: str, given: StepInput) -> Amount:
+    """Return how many files of the catalogue a port gets; not exact: it may get more than that."""
     dataset = {DATASET_KEY: given.dataset} if given.dataset else {}
     asked = parse_query({**given.query, **given.where, **dataset})
-    found: dict[str, File] = {}
+    count = 0
     after: Place | None = None
-    while len(found) < FILES_MAX:
-        page = await catalogue.find_files(community, asked, after=after, limit=PAGE_MAX)
-        for row in page.files:
-            metadata: dict[str, Value] = {**row.metadata}
-            if asked.dataset is not None:
-                metadata[DATASET_KEY] = str(asked.dataset)
-            found[str(row.did)] = File(str(row.did), str(row.did), row.bytes, metadata)
+    while count <= FILES_MAX:
+        limit = min(PAGE_MAX, FILES_MAX + 1 - count)  # one more says whether there are more
+        page = await catalogue.find_files(community, asked, after=after, limit=limit)
+        count += len(page.files)
         after = page.next
         if after is None:
             break
-    return found
+    return Amount(min(count, FILES_MAX), exact=count <= FILES_MAX)

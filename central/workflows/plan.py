@@ -58,8 +58,16 @@ class Plan:
         return _sum([amount for one in self.steps for amount in one.outputs.values()])
 
 
-def plan(workflow: Workflow, catalogue: Sequence[File] | None = None) -> Plan:
-    """Return what a checked workflow would do; without a catalogue its files are not known."""
+def plan(
+    workflow: Workflow,
+    catalogue: Sequence[File] | None = None,
+    *,
+    counted: Mapping[tuple[str, str], Amount] | None = None,
+) -> Plan:
+    """Return what a checked workflow would do; without a catalogue its files are not known.
+
+    `counted` says, by step and port, how many there are where somebody has counted them.
+    """
     table = key_table(workflow)
     made: dict[tuple[str, str], Amount] = {}
     tasks: dict[str, Amount] = {}
@@ -71,7 +79,9 @@ def plan(workflow: Workflow, catalogue: Sequence[File] | None = None) -> Plan:
         for port, given in step.inputs.items():
             if not graph.brings_files(workflow, given):
                 continue
-            if given.is_catalogue:
+            if given.is_catalogue and counted is not None:
+                amount = counted[name, port]
+            elif given.is_catalogue:
                 files = None if catalogue is None else matching(given, catalogue)
                 amount = UNKNOWN if files is None else Amount(len(files))
                 names[port] = [file.name for file in files or ()]

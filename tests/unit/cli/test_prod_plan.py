@@ -1,0 +1,64 @@
+"""What a dry run at a central prints: what is a bound, and what is near, is not told as a count."""
+
+import json
+
+import pytest
+
+from pilotage.central.cli.prod_plan import print_preview
+from pilotage.proto.api_productions import ProductionPreview, StepPreview
+
+STEP = StepPreview(
+    step="use",
+    name="w-use",
+    tasks=5_000,
+    exact=False,
+    inputs={"raw": 10_000, "tables": 3},
+    outputs={"o": 5_000},
+    document={},
+    more=["raw"],
+)
+SHARED = StepPreview(
+    step="use",
+    name="w-use",
+    tasks=4,
+    exact=True,
+    inputs={"raw": 8, "tables": 10_000},
+    outputs={"o": 4},
+    document={},
+    more=["tables"],
+)
+
+
+def _preview(step: StepPreview) -> ProductionPreview:
+    return ProductionPreview(
+        name="w", steps=[step], tasks=step.tasks, files=step.outputs["o"], definition=""
+    )
+
+
+def test_of_files_that_were_not_all_counted_there_are_at_least_so_many(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_preview(_preview(STEP), json=False)
+    said = capsys.readouterr().out
+
+    assert "at least 10 000 raw, ≈ 3 tables" in said
+    assert "w: 1 step, ≈ 5 000 jobs, ≈ 5 000 files" in said
+    assert "at least: the catalogue has more files, which were not counted" in said
+
+
+def test_files_that_all_share_leave_the_jobs_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    print_preview(_preview(SHARED), json=False)
+    said = capsys.readouterr().out
+
+    assert "8 raw, at least 10 000 tables" in said and "≈" not in said
+    assert "w: 1 step, 4 jobs, 4 files" in said
+
+
+def test_as_json_they_are_not_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    print_preview(_preview(SHARED), json=True)
+    (step,) = json.loads(capsys.readouterr().out)["steps"]
+
+    assert step["inputs"] == {
+        "raw": {"count": 8, "exact": True},
+        "tables": {"count": 10_000, "exact": False},
+    }
