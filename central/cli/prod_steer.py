@@ -90,7 +90,7 @@ def fix(
     common: Common = COMMON,
 ) -> int:
     """Try again what waits for a person: files that failed too often or were away, steps that were
-    paused."""
+    paused or stopped alone."""
     return _act(named, A.FIX, reason, common, step=step, problematic=problematic, anyway=anyway)
 
 

@@ -241,7 +241,8 @@ def pause(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON
 
 @app.command
 def resume(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Let one go on that is paused, stopped or not started."""
+    """Let one go on that is paused, stopped or not started. A step of a production does so only
+    where that is Active."""
     return _act(named, A.RESUME, reason, common)
 
 
