@@ -159,3 +159,4 @@ class Preview(_Out, frozen=True):
     first_job: dict[str, Any] | None  # what the first task would run
     groups_more: int = 0  # beside those
     why: str = ""  # without a group: why there is none
+    more: list[str] = []  # inputs with more files than were counted: there may be more groups too

@@ -92,13 +92,15 @@ def _print_preview(found: Preview, common: Common) -> None:
         print_json(found)
         return
     for name, count in found.inputs.items():
-        print_line(f"{name}: {number(count)} files")
+        least = "at least " if name in found.more else ""
+        print_line(f"{name}: {least}{number(count)} files")
     for i, group in enumerate(found.groups, start=1):
         if group:
             shown = ", ".join(group[:5]) + (f" and {len(group) - 5} more" if len(group) > 5 else "")
             print_line(f"group {i}: {shown}")
     if found.inputs and found.groups_more:
-        print_line(f"… {number(found.groups_more)} more")
+        least = "at least " if found.more else ""
+        print_line(f"… {least}{number(found.groups_more)} more")
     if not found.groups:
         print_line("no group" + (f": {found.why}" if found.why else ""))
     if found.first_job is not None:

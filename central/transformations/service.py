@@ -20,7 +20,7 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.catalogue import KeyType, parse_query
+from pilotage.proto.catalogue import KeyType, Query, parse_query
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -45,7 +45,7 @@ from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
 from ..store import transformations as stored
-from ..store.catalogue import CatalogueStore
+from ..store.catalogue import CatalogueStore, FileRow, Place
 from ..store.errors import StoreError
 from ..store.productions import StepName
 from ..store.protocol import Store
@@ -201,19 +201,15 @@ class TransformationService:
             raise _taken(before)
         counts: dict[str, int] = {}
         files: list[File] = []
+        more: list[str] = []
         for i, spec in enumerate(doc.inputs):
-            query, after, mine = parse_query(spec.query, f"inputs[{i}].query"), None, 0
-            while mine < PREVIEW_FILES_MAX:
-                page = await self._catalogue.find_files(
-                    community, query, after=after, limit=PAGE_MAX
-                )
-                mine += len(page.files)
-                if spec.use == "once":
-                    files += [file_of(row, i, self._clock.wall()) for row in page.files]
-                after = page.next
-                if after is None:
-                    break
-            counts[spec.name] = mine
+            rows = await self._some(community, parse_query(spec.query, f"inputs[{i}].query"))
+            if len(rows) > PREVIEW_FILES_MAX:
+                more.append(spec.name)
+                rows = rows[:PREVIEW_FILES_MAX]
+            if spec.use == "once":
+                files += [file_of(row, i, self._clock.wall()) for row in rows]
+            counts[spec.name] = len(rows)
         rule = rule_of(doc.grouping.rule)
         groups: Sequence[tuple[File, ...]] = [()]
         plan = Plan(doc.grouping, doc.inputs)
@@ -235,7 +231,21 @@ class TransformationService:
             groups_more=len(groups) - len(shown_groups),
             first_job=job,
             why="" if groups else why_no_group(plan, files),
+            more=more,
         )
+
+    async def _some(self, community: str, query: Query) -> Sequence[FileRow]:
+        """Return the first files of a query; one more than are counted says that there are more."""
+        rows: list[FileRow] = []
+        after: Place | None = None
+        while len(rows) <= PREVIEW_FILES_MAX:
+            limit = min(PAGE_MAX, PREVIEW_FILES_MAX + 1 - len(rows))
+            page = await self._catalogue.find_files(community, query, after=after, limit=limit)
+            rows += page.files
+            after = page.next
+            if after is None:
+                break
+        return rows
 
     # -- look -----------------------------------------------------------------------------------
 

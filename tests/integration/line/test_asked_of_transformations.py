@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.cli.options import COMMON
+from pilotage.central.cli.transformations import (
+    _print_preview,  # pyright: ignore[reportPrivateUsage]
+)
 from pilotage.central.errors import Refused
+from pilotage.central.transformations import service
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import KeyType
 from tests.fakes import FakeInstallation
@@ -55,9 +60,31 @@ def test_a_dry_run_tells_of_all_groups_and_of_why_there_is_none() -> None:
         none = await preview(world, **EVENTS, grouping=by_night)
 
         assert (len(found.groups), found.groups_more, found.why) == (3, 2, "")
+        assert (found.inputs, found.more) == ({"events": 5}, [])
         assert found.first_job is not None
         assert found.first_job["data"]["outputs"][0]["dataset"].endswith(":transformation-ID")
         assert (none.groups, none.why) == ([], "events: 5 of 5 files have no 'night'")
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_dry_run_says_of_which_files_there_are_more_than_it_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "PREVIEW_FILES_MAX", 5)
+    monkeypatch.setattr(service, "PAGE_MAX", 2)
+
+    async def tell(world: FakeInstallation) -> None:
+        for there, more in ((5, []), (6, ["events"]), (60, ["events"])):
+            await registered(world, range(1, there + 1))
+            found = await preview(world, **EVENTS)
+
+            assert (found.inputs, found.more) == ({"events": 5}, more)
+            assert len(found.groups) + found.groups_more == 5
+            _print_preview(found, COMMON)
+            least = "at least " if more else ""
+            printed = capsys.readouterr().out
+            assert f"events: {least}5 files" in printed and f"… {least}2 more" in printed
 
     story(tell, script=lasts(5.0))
 
