@@ -457,7 +457,7 @@ def test_the_priority_is_that_of_jobs_that_wait_and_of_those_that_come() -> None
 
         waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
         assert set(waiting) == {9}
-        await said(world, "priority")
+        await said(world, "priority", priority=None)
         assert (await shown(world)).priority is None
         waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
         assert set(waiting) == {5}

@@ -1,10 +1,12 @@
 """An action with a field that it does not have is refused by the name of that field."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from pilotage.central.client.productions import OfProductions
+from pilotage.central.client.transport import Transport
 from pilotage.central.decode import decode
 from pilotage.central.errors import Refused
 from pilotage.proto import api_productions, api_transformations
@@ -67,3 +69,22 @@ def test_what_would_be_done_to_more_than_was_meant_is_refused(body: bytes, why: 
 def test_what_a_field_is_anyway_may_be_said() -> None:
     body = b'{"action":"pause","step":null,"tasks":0,"anyway":false}'
     assert decode(body, ProductionAction) == ProductionAction(action=ProductionActionName.PAUSE)
+
+
+class _Heard(OfProductions):
+    """Keeps what is said to the central."""
+
+    def __init__(self) -> None:
+        self._transport = cast(Transport, self)
+        self.bodies: list[bytes] = []
+
+    async def ask(self, *_: object, body: object) -> None:
+        self.bodies.append(msgspec.json.encode(body))
+
+
+async def test_the_client_says_that_jobs_have_their_own_priority_again() -> None:
+    client = _Heard()
+    await client.act_on_production("mc", ProductionActionName.PRIORITY, priority=None)
+    await client.act_on_production("mc", ProductionActionName.PAUSE)
+
+    assert client.bodies == [b'{"action":"priority","priority":null}', b'{"action":"pause"}']
