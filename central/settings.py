@@ -266,9 +266,13 @@ class ProcessSettings(_Section, frozen=True):
 
     # `api` takes jobs in and shows what is stored; `dispatch` keeps the queue, or waits to, and
     # answers for all that needs it; `agents`, what is done once for all, goes with it.
-    roles: Annotated[str, Meta(pattern=whole("(api|dispatch|agents)(,(api|dispatch|agents))*"))] = (
-        "api,dispatch,agents"
-    )
+    roles: Annotated[
+        str,
+        Meta(
+            pattern=whole("(api|dispatch|agents)(,(api|dispatch|agents))*"),
+            description="some of api, dispatch, agents, with commas between",
+        ),
+    ] = "api,dispatch,agents"
     url: str = ""  # how pilots and other processes reach this one; empty: http.url, or its port
 
 

@@ -10,7 +10,7 @@ from operator import attrgetter
 from pilotage.proto.job_states import FINAL, JobEvent, JobState
 from pilotage.proto.messages import Usage, Why
 from pilotage.proto.pilot_states import FINAL as FINAL_PILOT
-from pilotage.proto.pilot_states import LIVING, SPEAKING, PilotEvent, next_state
+from pilotage.proto.pilot_states import LIVING, SPEAKING, TRANSITIONS, PilotEvent, next_state
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
@@ -244,12 +244,20 @@ class Aftermath:
         self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
-        """Move a pilot along its table; one that has ended may speak no more."""
-        old, new = presence.state, next_state(presence.state, event)
-        if not await self._store.move_pilot(presence.pilot, old, new, self._clock.wall(), reason):
-            return
-        # The pilot's next session may have begun while this was written: it is moved all the same.
-        presence = self._pilots.find(presence.pilot) or presence
+        """Move a pilot along its table; one that has ended may speak no more.
+
+        What moved it while this was written comes first: one that is drained and says good-bye in
+        the same moment is Done.
+        """
+        while True:
+            pilot, old, new = presence.pilot, presence.state, next_state(presence.state, event)
+            moved = await self._store.move_pilot(pilot, old, new, self._clock.wall(), reason)
+            # Its next session may have begun meanwhile: it is moved all the same.
+            presence = self._pilots.find(pilot) or presence
+            if moved:
+                break
+            if presence.state is old or (presence.state, event) not in TRANSITIONS:
+                return
         self._pilots.moved(presence, new)
         if new not in LIVING:
             self._queue.matcher.withdraw(presence.pilot)

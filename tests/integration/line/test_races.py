@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.leases import Phase
 from pilotage.central.store.protocol import CHUNK_MAX
 from pilotage.central.store.records import Change, JobBody, NewAttempt, NewJob, Standing
-from pilotage.proto.api import Submission, Submitted
+from pilotage.proto.api import SecretRequest, Submission, Submitted
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Ask, Beat, How
+from pilotage.proto.messages import Ask, Beat, How, Node, Register
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from tests.fake_bus import FakeBus
@@ -134,5 +135,36 @@ def test_a_submission_that_no_store_had_room_for_may_be_made_again(by_key: bool)
 
         assert (made.count, made.repeated) == (3 * CHUNK_MAX, False)
         assert (await submit()).repeated
+
+    scene(tell)
+
+
+def test_a_pilot_that_is_drained_as_it_says_good_bye_is_done() -> None:
+    async def tell(one: Scene) -> None:
+        services, store = one.world.central.services, one.world.store
+        made = await services.pilots.make_secrets(one.world.user(), SecretRequest(site="PIC"))
+        me = await services.pilots.register(
+            Register(secret=made.secrets[0].secret, nonce="n", node=Node(host="h"))
+        )
+        caller = PilotCaller(
+            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        )
+        move = store.move_pilot
+
+        async def overtaken(
+            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> bool:
+            store.move_pilot = move  # type: ignore[method-assign]
+            await services.pilots.drain(one.world.user(), pilot)
+            return await move(pilot, old, new, at, reason)
+
+        store.move_pilot = overtaken  # type: ignore[method-assign]
+        await services.dispatch.beat(
+            caller, Beat(gen=me.gen, session=me.session, n=1, goodbye=True)
+        )
+        row = await store.pilot(me.pilot)
+
+        assert row is not None and row.state is PilotState.DONE
+        assert one.world.central.memory.pilots.find(me.pilot) is None
 
     scene(tell)

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.store.errors import KeyReused
+from pilotage.central.store.errors import StillArriving
 from pilotage.central.store.transformations import NewInput, NewTask, Taken
 from pilotage.central.transformations.making import submission_of
 from pilotage.proto.transformation_states import InputState
@@ -35,7 +35,7 @@ async def test_a_submission_that_is_under_way_gives_tasks_no_jobs(tmp_path: Path
             for n, job in zip((1, 2), some_jobs(kind, 2), strict=True)
         ]
 
-        with pytest.raises(KeyReused):
+        with pytest.raises(StillArriving):
             await store.make_tasks(one, 0, new, tasks)
         assert await store.tasks_of_jobs(list(range(1, sum(jobs)))) == {}
 
