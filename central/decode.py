@@ -4,16 +4,20 @@ Faces decode request bodies with `decode`; services decode with it what arrives 
 (one job of many), so that an error names its field in the same way everywhere.
 """
 
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from pilotage.proto.api_productions import ProductionAction
+from pilotage.proto.api_transformations import TransformationAction
 from pilotage.proto.problems import Code
-from pilotage.proto.wording import MISSING, complaint
+from pilotage.proto.wording import MISSING, Complaint, complaint
 
 from .errors import Refused
 
 T = TypeVar("T")
+
+ACTIONS: Final = (ProductionAction, TransformationAction)  # they name the field that is wrong
 
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # one for each message class of ours
 
@@ -36,6 +40,10 @@ def invalid(
 ) -> Refused:
     """Return what to answer: the field's path, the value found there, and what is right."""
     found = complaint(why, kind, data)
+    if kind in ACTIONS and found.path == "$":
+        name, colon, says = found.message.partition(": ")
+        if colon and name in kind.__struct_fields__:
+            found = Complaint(f"$.{name}", says)
     field = where + found.path[1:]
     sign = " " if found.message == MISSING else ": "
     return Refused(Code.INVALID, f"{field}{sign}{found.message}", field=field)

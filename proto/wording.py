@@ -18,7 +18,6 @@ from .patterns import SITE_OR_ELEMENT, whole
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
-_OF_A_FIELD = re.compile(r"^(?P<name>\w+): (?P<what>.+)$", re.DOTALL)  # said by its struct
 _EXPECTED = re.compile(r"^Expected `(?P<right>[^`]*)`(?P<rule>.*?)(?:, got `(?P<got>[^`]*)`)?$")
 _RULE = re.compile(r"^ ?(?P<of>of length )?(?P<sign>>=|<=|>|<) (?P<bound>[0-9.e+-]+)$")
 _CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
@@ -88,10 +87,6 @@ def complaint(
         return Complaint(f"{path}.{missing['name']}", MISSING)
     path = _pinned(path, kind, data)
     here = _at(kind, path)
-    own = _OF_A_FIELD.match(what)
-    struct = _object(here)
-    if own is not None and struct and any(own["name"] == it.encode_name for it in struct.fields):
-        return Complaint(f"{path}.{own['name']}", own["what"])
     if found is not None and found["key"]:
         here = next(
             (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
