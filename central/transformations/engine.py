@@ -8,6 +8,7 @@ inputs have come or there is room, and looks whether transformations are done.
 """
 
 import asyncio
+import traceback
 import contextlib
 from collections.abc import Callable
 from typing import Final
@@ -155,7 +156,8 @@ class Engine:
         except StoreError:
             raise
         except Exception as why:  # rules may be anybody's
-            self._log("loop_failed", loop=f"transformation {one.id}", error=repr(why))
+            error = "".join(traceback.format_exception(why))
+            self._log("loop_failed", loop=f"transformation {one.id}", error=error)
             await self._ending.brake(one, f"its grouping rule has failed: {why!r}")
         else:
             if not one.dirty:
