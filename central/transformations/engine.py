@@ -8,8 +8,8 @@ inputs have come or there is room, and looks whether transformations are done.
 """
 
 import asyncio
-import traceback
 import contextlib
+import traceback
 from collections.abc import Callable
 from typing import Final
 
