@@ -39,6 +39,7 @@ from pilotage.proto.messages import Ask, Attempt, What, Why
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_store import FakeStore
 from tests.fake_store_actions import FakeActions
+from tests.fake_store_arrivals import FakeArrivals
 from tests.fake_store_pilots import FakePilots
 
 from .clocks import PilotClock
@@ -391,7 +392,7 @@ def _no_key(changes: Changes) -> None:
     def by_key(self: Any, community: str, owner_id: int, key: str) -> None:
         return None
 
-    changes.set(FakeStore, "_by_key", by_key)
+    changes.set(FakeArrivals, "_by_key", by_key)
 
 
 def _no_action_key(changes: Changes) -> None:
