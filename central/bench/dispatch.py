@@ -21,6 +21,7 @@ from .load.trials import Crowd, Trial, dispatch
 NAME = "dispatch"
 PAIRS: Final = 3  # of runs with and without what is compared
 LOOK_EVERY_S: Final = 0.1
+PATIENCE_S: Final = 60.0
 WORK = (
     "simulated pilots on kept-alive connections, tokens, shares and limits at work, each answer "
     "after fdatasync; *scattered*: jobs of 1 000 owners in turn, each match in another place of "
@@ -148,7 +149,10 @@ async def _submit_and_look(url: str, token: str) -> None:
     """Submit ten jobs and look at a page of jobs, ten times a second, until cancelled."""
     body = {"jobs": [{"command": ["true"], "needs": [{"sites": ["nowhere"]}]}] * 10}
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
+    patience = httpx.Timeout(PATIENCE_S)  # the machine may have much else to do
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, trust_env=False, timeout=patience
+    ) as http:
         for number in itertools.count():
             began = time.perf_counter()
             said = {**body, "key": f"{url}-{began}-{number}"}
