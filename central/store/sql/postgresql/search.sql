@@ -28,6 +28,23 @@ SELECT c.class_id
    AND (:type::text IS NULL OR c.type = :type)
    AND (:groups::text IS NULL OR c.group_name IN (SELECT json_array_elements_text(:groups::json)));
 
+-- name: ids_ahead
+-- Among the next 1 024 jobs.
+SELECT j.job_id
+  FROM (SELECT job_id, class_id, submission_id, deleted
+          FROM job WHERE job_id > :after ORDER BY job_id LIMIT 1024) AS j
+  JOIN class AS c ON c.class_id = j.class_id
+  JOIN owner AS o ON o.owner_id = c.owner_id
+ WHERE (:include_deleted::bigint = 1 OR j.deleted = 0)
+   AND (:community::text IS NULL OR c.community = :community)
+   AND (:owner_id::bigint IS NULL OR c.owner_id = :owner_id)
+   AND (:owner::text IS NULL OR o.subject = :owner)
+   AND (:type::text IS NULL OR c.type = :type)
+   AND (:groups::text IS NULL OR c.group_name IN (SELECT json_array_elements_text(:groups::json)))
+   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+ ORDER BY j.job_id
+ LIMIT :limit;
+
 -- name: zones_of_classes
 SELECT DISTINCT z.zone
   FROM json_array_elements_text(:classes::json) AS c(value)

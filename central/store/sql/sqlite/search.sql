@@ -28,6 +28,23 @@ SELECT c.class_id
    AND (:type IS NULL OR c.type = :type)
    AND (:groups IS NULL OR c.group_name IN (SELECT value FROM json_each(:groups)));
 
+-- name: ids_ahead
+-- Among the next 1 024 jobs.
+SELECT j.job_id
+  FROM (SELECT job_id, class_id, submission_id, deleted
+          FROM job WHERE job_id > :after ORDER BY job_id LIMIT 1024) AS j
+ CROSS JOIN class AS c ON c.class_id = j.class_id
+ CROSS JOIN owner AS o ON o.owner_id = c.owner_id
+ WHERE (:include_deleted OR j.deleted = 0)
+   AND (:community IS NULL OR c.community = :community)
+   AND (:owner_id IS NULL OR c.owner_id = :owner_id)
+   AND (:owner IS NULL OR o.subject = :owner)
+   AND (:type IS NULL OR c.type = :type)
+   AND (:groups IS NULL OR c.group_name IN (SELECT value FROM json_each(:groups)))
+   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+ ORDER BY j.job_id
+ LIMIT :limit;
+
 -- name: zones_of_classes
 SELECT DISTINCT z.zone
   FROM json_each(:classes) AS c
