@@ -23,7 +23,9 @@ from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.tokens import ADMIN_FILE
 from ..observe.times import shown
 from ..store.errors import StoreError
-from ..store.sqlite import check, snapshot
+from ..store.sqlite import check as file_check
+from ..store.sqlite import snapshot
+from ..store.verbs import check
 from .clocks import SystemClock
 from .datadir import RESTORING_FILE, STORE_FILE, locked, running_on
 from .files import RealDisk, sync_folder
@@ -119,11 +121,11 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
     told("store")
     copy = folder / STORE_FILE
     snapshot.snapshot(data / STORE_FILE, copy)
-    with check.reading(copy) as connection:
-        wrong = check.damage(connection, whole=False, over=lambda: False)
+    with file_check.reading(copy) as session:
+        wrong = file_check.damage(session, whole=False, over=lambda: False)
         if wrong:
             raise Refused(f"the copy of the store is damaged: {wrong[0]}")
-        facts = check.facts(connection)
+        facts = check.facts(session)
     os.chmod(copy, 0o600)
     for name in FILES:
         if (data / name).is_file():
@@ -161,8 +163,8 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
 
 def _missing(store: Path, folder: Path) -> int:
     """Return how many files a store names that are not in a folder; one may count twice."""
-    with check.reading(store) as connection:
-        names = check.blob_names(connection)
+    with file_check.reading(store) as session:
+        names = check.blob_names(session)
         return sum(not blob_path(folder, name).is_file() for name in names)
 
 

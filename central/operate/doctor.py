@@ -23,7 +23,7 @@ from ..auth.tokens import ADMIN_FILE
 from ..bus.address import Address
 from ..settings import BadSetting, Settings
 from ..store.errors import StoreError
-from ..store.sqlite import check
+from ..store.verbs import check
 from . import key_checks, machine_checks, reach_checks, site_checks, store_checks
 from .backup import BLOBS
 from .buses import PORT_NAME, outside_address
@@ -39,7 +39,7 @@ from .datadir import (
 from .findings import Finding, at_fault, fault, ok, warning
 from .listening import check_urls
 from .serve import CONFIG_NAME, Place, config_of, settings_of
-from .stores import where
+from .stores import reading_of, where
 
 ANSWER_S: Final = 5.0
 WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
@@ -87,17 +87,22 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
         except StoreGone as gone:
             yield fault("data", str(gone), "see docs/operations/backup.md")
     said, answered = central(place, settings)
-    facts = store_checks.facts_of(place.data)
+    try:
+        reading = reading_of(place.data, settings.store)
+    except BadSetting as why:
+        yield fault("store", str(why), "see docs/operations/postgresql.md")
+        return
+    facts = store_checks.facts_of(reading)
     yield machine_checks.versions(answered.health.version if answered else None)
     yield machine_checks.data_directory(place.data)
     yield machine_checks.owner(place.data, OURS, running=answered is not None)
     yield said
     if settings.store.url:
-        said_of = f"in {where(place.data, settings.store)}: what it is worth is asked at each start"
-        yield ok("store", said_of)
+        yield store_checks.database(reading, where(place.data, settings.store))
+        yield store_checks.durability_of_database(settings.store.url)
     else:
         yield store_checks.store_file(place.data, whole=whole_store)
-        yield store_checks.durability(place.data, facts)
+        yield store_checks.durability(place.data)
     yield machine_checks.free_disk(place.data)
     yield machine_checks.sync_cost(place.data)
     yield broker(settings, answered)
@@ -114,11 +119,11 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
         hard, settings.http.connections_max, unlimited=hard == resource.RLIM_INFINITY
     )
     if (whole_store or whole_files) and facts is not None:
-        yield store_checks.files(place.data, whole=whole_files)
+        yield store_checks.files(place.data, reading, whole=whole_files)
     if whole_store and facts is not None:
-        yield from store_checks.rows(place.data)
+        yield from store_checks.rows(reading)
         if answered:
-            yield memory(place, answered)
+            yield memory(place, answered, reading)
 
 
 def as_it_runs(place: Place) -> Place:
@@ -186,7 +191,7 @@ def skew_s(date: str, before: float) -> float | None:
     return ours - theirs
 
 
-def memory(place: Place, answered: Answered) -> Finding:
+def memory(place: Place, answered: Answered, reading: store_checks.Reading) -> Finding:
     """Compare the counters in the central's memory with the rows, if they stand still for it."""
     try:
         token = (place.data / ADMIN_FILE).read_text().strip()
@@ -194,8 +199,8 @@ def memory(place: Place, answered: Answered) -> Finding:
             client.headers["authorization"] = f"Bearer {token}"
             for _ in range(5):
                 first = _counts(client)
-                with check.reading(place.data / STORE_FILE) as connection:
-                    stored = check.states(connection)
+                with reading() as session:
+                    stored = check.states(session)
                 if first == _counts(client):
                     if first == stored:
                         return ok("memory", "counts what the rows say")

@@ -1,14 +1,18 @@
-"""Checks of the store: the file, its durability, and whether its counts say what its rows say."""
+"""Checks of the store: what keeps it, how durably, and whether its counts say what its rows say."""
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from ..store.errors import StoreError
 from ..store.migrations import migrations
-from ..store.sqlite import check, durable
+from ..store.sqlite import check as file_check
+from ..store.sqlite import durable
+from ..store.verbs import check
+from ..store.verbs.session import Session
 from .backup import blob_path, blobs_damaged
 from .datadir import STORE_FILE
 from .findings import Finding, fault, ok, warning
@@ -17,14 +21,18 @@ MISSING_MAX: Final = 1_000  # that are counted
 QUICK_S: Final = 20.0  # a look at the file may take so long where nobody asked for more
 WHOLE_S: Final = 4 * 3_600.0
 SHOWN: Final = 200  # characters of what SQLite says of damage: its first line names the place
+NEWER: Final = "run that one, or restore"
 RESTORE: Final = "restore the last backup: see docs/operations/backup.md"
+UNSAFE: Final = "nothing acknowledged is safe: see docs/operations/alarms.md"
+
+Reading = Callable[[], AbstractContextManager[Session]]
 
 
-def facts_of(data: Path) -> check.Facts | None:
+def facts_of(reading: Reading) -> check.Facts | None:
     """Return what the store says of itself, None where it cannot be read."""
     try:
-        with check.reading(data / STORE_FILE) as connection:
-            return check.facts(connection)
+        with reading() as session:
+            return check.facts(session)
     except StoreError:
         return None
 
@@ -37,16 +45,14 @@ def store_file(data: Path, *, whole: bool) -> Finding:
     said = str(path)
     until = time.monotonic() + (WHOLE_S if whole else QUICK_S)
     try:
-        with check.reading(path) as connection:
-            facts = check.facts(connection)
+        with file_check.reading(path) as session:
+            facts = check.facts(session)
             known = len(migrations("sqlite"))
-            said = f"{path.stat().st_size / 1e6:.0f} MB, {facts.jobs} jobs, schema {facts.schema}"
+            said = f"{path.stat().st_size / 1e6:.0f} MB, {_contents(facts, known)}"
             if facts.schema > known:
-                return fault("store", f"{said} of a newer pilotage", "run that one, or restore")
-            if facts.schema < known:
-                said += f" (will be {known} with the next start)"
-            wrong = check.damage(connection, whole=whole, over=lambda: time.monotonic() > until)
-    except check.Unfinished:
+                return fault("store", said, NEWER)
+            wrong = file_check.damage(session, whole=whole, over=lambda: time.monotonic() > until)
+    except file_check.Unfinished:
         return warning("store", f"{said}; too large to be read in {QUICK_S:.0f} s", "use --store")
     except (StoreError, sqlite3.Error) as why:
         return fault("store", f"{path}: {why}", RESTORE)
@@ -55,18 +61,51 @@ def store_file(data: Path, *, whole: bool) -> Finding:
     return ok("store", f"{said}, sound{'' if whole else ' as far as --store does not look'}")
 
 
-def durability(data: Path, facts: check.Facts | None) -> Finding:
-    """Judge whether what is acknowledged survives a power cut: the store's own settings."""
-    do = "nothing acknowledged is safe: see docs/operations/alarms.md"
-    if facts is not None and facts.journal_mode != "wal":
-        return fault("durability", f"the store's journal is {facts.journal_mode}, not wal", do)
+def _contents(facts: check.Facts, known: int) -> str:
+    said = f"{facts.jobs} jobs, schema {facts.schema}"
+    if facts.schema > known:
+        return f"{said} of a newer pilotage"
+    return said if facts.schema == known else f"{said} (will be {known} with the next start)"
+
+
+def database(reading: Reading, name: str) -> Finding:
+    """Judge a store that is in a database."""
+    known = len(migrations("postgresql"))
     try:
+        with reading() as session:
+            facts = check.facts(session)
+    except StoreError as why:
+        return fault("store", f"{name}: {why}", "see docs/operations/postgresql.md")
+    said = f"{name}, {_contents(facts, known)}"
+    return fault("store", said, NEWER) if facts.schema > known else ok("store", said)
+
+
+def durability(data: Path) -> Finding:
+    """Judge whether what is acknowledged survives a power cut: the store's own settings."""
+    path = data / STORE_FILE
+    try:
+        if path.exists():
+            with file_check.reading(path) as session:
+                mode = file_check.journal_mode(session)
+            if mode != "wal":
+                return fault("durability", f"the store's journal is {mode}, not wal", UNSAFE)
         return ok("durability", durable.proved(data))
     except (StoreError, OSError) as why:
-        return fault("durability", str(why), do)
+        return fault("durability", str(why), UNSAFE)
 
 
-def files(data: Path, *, whole: bool) -> Finding:
+def durability_of_database(url: str) -> Finding:
+    """Judge the same of a server, by what it says of itself."""
+    from ..store.postgresql import check as database_check
+
+    try:
+        with database_check.reading(url) as session:
+            return ok("durability", database_check.durability(session))
+    except StoreError as why:
+        return fault("durability", str(why), UNSAFE)
+
+
+def files(data: Path, reading: Reading, *, whole: bool) -> Finding:
     """Judge whether each file that a job names is there; `whole` reads them all again."""
     do = (
         "take them out of a backup: they lie there under the same names (docs/operations/backup.md)"
@@ -74,8 +113,8 @@ def files(data: Path, *, whole: bool) -> Finding:
     missing: set[str] = set()
     count = 0
     try:
-        with check.reading(data / STORE_FILE) as connection:
-            for name in check.blob_names(connection):
+        with reading() as session:
+            for name in check.blob_names(session):
                 count += 1
                 if len(missing) < MISSING_MAX and not blob_path(data, name).is_file():
                     missing.add(name)
@@ -92,11 +131,11 @@ def files(data: Path, *, whole: bool) -> Finding:
     return ok("files", f"all that jobs name are there ({count} names), {how}")
 
 
-def rows(data: Path) -> Iterator[Finding]:
+def rows(reading: Reading) -> Iterator[Finding]:
     """Derive every count again and name each difference."""
     try:
-        with check.reading(data / STORE_FILE) as connection:
-            for about, found in check.differences(connection):
+        with reading() as session:
+            for about, found in check.differences(session):
                 if not found:
                     yield ok("rows", about)
                 for one in found:

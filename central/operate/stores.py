@@ -1,6 +1,8 @@
 """Which store a central opens: a file in its data directory, or the database of `store.url`."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,7 +10,9 @@ from urllib.parse import urlsplit
 from ..settings import BadSetting, StoreSettings
 from ..store.leaders import Lead, Leaders
 from ..store.protocol import Store
+from ..store.sqlite import check as sqlite_check
 from ..store.sqlite import open_sqlite
+from ..store.verbs.session import Session
 from .datadir import STORE_FILE
 
 SCHEMES: Final = ("postgresql", "postgres")
@@ -76,6 +80,22 @@ def leaders_of(settings: StoreSettings) -> Leaders | None:
     except ModuleNotFoundError as why:
         raise _missing(why) from why
     return PostgresqlLeaders(settings.url)
+
+
+def reading_of(
+    data: Path, settings: StoreSettings
+) -> Callable[[], AbstractContextManager[Session]]:
+    """Return what opens the store for reading, beside whoever writes it; that raises StoreError.
+
+    Raises BadSetting.
+    """
+    if not settings.url:
+        return partial(sqlite_check.reading, data / STORE_FILE)
+    try:
+        from ..store.postgresql import check
+    except ModuleNotFoundError as why:
+        raise _missing(why) from why
+    return partial(check.reading, settings.url)
 
 
 def _missing(why: ModuleNotFoundError) -> BadSetting:

@@ -17,7 +17,8 @@ from .postgresql.session import PostgresqlSession
 from .postgresql.statements import storable
 from .postgresql.store import prepared
 from .queries import load
-from .sqlite.check import facts, reading
+from .sqlite.check import reading
+from .verbs.check import facts
 
 ROWS_AT_A_TIME: Final = 5_000
 _ALL_OF: Final = "all_of_"
@@ -47,17 +48,17 @@ def copy_store(path: Path, url: str, *, at: float, told: Callable[[str], None]) 
 
     `told` hears of each table. Raises StoreError; then the database is as it was.
     """
-    with reading(path) as source:
-        schema, known = facts(source).schema, len(migrations("sqlite"))
+    with reading(path) as here:
+        schema, known = facts(here).schema, len(migrations("sqlite"))
         if schema != known:
             raise StoreError(
                 f"{path} has schema {schema}, this pilotage copies {known}: start and stop "
                 "`pilotage serve` on it once"
             )
-        source.execute(load("sqlite")["begin_read"])
+        here.begin_read()
         session, _ = prepared(url, at)
         try:
-            return _copied(source, session, told)
+            return _copied(here.connection, session, told)
         except session.faults as why:
             raise translated(why) from why
         finally:

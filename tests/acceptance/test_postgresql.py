@@ -51,6 +51,9 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
         third = _submit(central, beacons, "third")
         jobs = [*first, *second, *third]
         eventually(lambda: done(central, jobs) == len(jobs), what="the end of all jobs")
+        found = examined(central, server.url(schema="central"))
+        server.sql("UPDATE central.zone SET jobs = jobs + 1 WHERE state = 'Done'")
+        spoilt = examined(central, server.url(schema="central"), code=1)
         attempts = server.sql(
             "SELECT count(*), count(DISTINCT job_id) FROM central.attempt WHERE event = 'succeeded'"
         )
@@ -58,6 +61,18 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
     assert gone == EXIT_BROKEN
     assert not (central.data / "store.sqlite").exists()
     assert attempts.strip() == f"{len(jobs)}|{len(jobs)}"
+    assert f"{len(jobs)} jobs, schema" in found
+    assert "synchronous_commit=on, no replica" in found
+    assert "counts what the rows say" in found
+    assert f"Done: says {len(jobs) + 1}, the rows say {len(jobs)}" in spoilt
+
+
+def examined(central: RunningCentral, url: str, *, code: int = 0) -> str:
+    """Return what doctor says of a central and its database."""
+    file = central.data / "pilotage.yaml"
+    file.write_text(f"store:\n  url: {url}\n")
+    words = ("--data", str(central.data), "--config", str(file), "--store")
+    return central.type("doctor", *words, code=code)
 
 
 def hasty(central: RunningCentral) -> Client:

@@ -12,7 +12,8 @@ import pytest
 
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.central.store.sqlite import check
+from pilotage.central.store.sqlite import check as file_check
+from pilotage.central.store.verbs import check
 from pilotage.proto.api_data import FileItem, ReplicaItem
 from pilotage.proto.api_transformations import TransformationActionName, TransformationDetail
 from pilotage.proto.transformation_states import InputState, TransformationState
@@ -172,5 +173,5 @@ def _story(rig: Rig, *, files: int, kills: int, seed: int) -> None:
     numbers = (rig.web.files / "ctao" / path).read_text().split()
     assert numbers == [str(n) for n in sorted(set(order) - {corrupt})]
     assert "count" in rig.central.type("transformation", "list")
-    with check.reading(rig.central.data / STORE_FILE) as connection:
-        assert [one for one in check.differences(connection) if one[1]] == []
+    with file_check.reading(rig.central.data / STORE_FILE) as session:
+        assert [one for one in check.differences(session) if one[1]] == []

@@ -105,8 +105,8 @@ async def test_what_reads_otherwise_is_not_kept(
 
 
 def test_every_table_is_copied(path: Path) -> None:
-    with reading(path) as connection:
-        rows = connection.execute(
+    with reading(path) as session:
+        rows = session.connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'migration'"
         ).fetchall()
 

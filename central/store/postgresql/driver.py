@@ -75,7 +75,13 @@ def application_of(holder: str) -> str:
     return f"pilotage {holder}"
 
 
-async def connect(url: str, *, only_read: bool = False, holder: str = "") -> Connection:
+async def connect(
+    url: str,
+    *,
+    only_read: bool = False,
+    holder: str = "",
+    command_s: float | None = COMMAND_S,
+) -> Connection:
     """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL.
 
     `holder` is the process if it leads: whoever leads after it ends its connections by that name.
@@ -86,7 +92,7 @@ async def connect(url: str, *, only_read: bool = False, holder: str = "") -> Con
     made: Connection = await _asyncpg.connect(
         url,
         timeout=CONNECT_S,
-        command_timeout=COMMAND_S,
+        command_timeout=command_s,
         statement_cache_size=STATEMENTS_KEPT,
         max_cached_statement_lifetime=0,
         server_settings=settings,

@@ -12,7 +12,7 @@ import uvloop
 from ..errors import NotLeader, StoreBroken, SubmissionDropped
 from ..leaders import Lead
 from ..verbs.session import Parameters, Session, Transactions
-from .driver import CONNECT_S, FAULTS, connect
+from .driver import COMMAND_S, CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
 from .statements import Statement, statements
 
@@ -30,10 +30,18 @@ class PostgresqlSession(Session):
 
     faults = (*FAULTS, *Transactions.faults)
 
-    def __init__(self, url: str, *, only_read: bool = False, lead: Lead | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        only_read: bool = False,
+        lead: Lead | None = None,
+        command_s: float | None = COMMAND_S,
+    ) -> None:
         """Connect. Raises what `FAULTS` names.
 
         With a `lead` each transaction that writes begins with a look whether it still stands.
+        A statement is given up after `command_s`; None: never.
         """
         super().__init__()
         self._lead = lead
@@ -43,7 +51,12 @@ class PostgresqlSession(Session):
         self._sql = statements()
         try:
             self.connection = self.wait(
-                connect(url, only_read=only_read, holder=lead.holder if lead else "")
+                connect(
+                    url,
+                    only_read=only_read,
+                    holder=lead.holder if lead else "",
+                    command_s=command_s,
+                )
             )
         except FAULTS:
             self._loop.close()

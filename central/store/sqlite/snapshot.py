@@ -17,10 +17,10 @@ def snapshot(source: Path, target: Path) -> None:
 
     All pages in one step: what is written meanwhile stays out, and nobody waits for it.
     """
-    with reading(source) as connection:
+    with reading(source) as session:
         copy = sqlite3.connect(target, isolation_level=None)
         try:
-            connection.backup(copy, pages=-1)
+            session.connection.backup(copy, pages=-1)
             copy.execute(load("sqlite")["set_no_log"]).fetchall()
         finally:
             copy.close()

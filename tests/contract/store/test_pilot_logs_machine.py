@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 
 from pilotage.central.store.pilot_logs import LogLine, LogSearch, LogSource
 from pilotage.central.store.protocol import Store
-from pilotage.central.store.sqlite import check
+from pilotage.central.store.sqlite import check as file_check
+from pilotage.central.store.verbs import check
 from pilotage.proto.ids import ID_MAX
 from tests.fake_store import FakeStore
 
@@ -60,8 +61,8 @@ class Logs(RuleBasedStateMachine):
         self.runner.run(self.real.close())
         self.runner.close()
         if self.ground.path is not None:
-            with check.reading(self.ground.path) as connection:
-                assert [text for _, texts in check.differences(connection) for text in texts] == []
+            with file_check.reading(self.ground.path) as session:
+                assert [text for _, texts in check.differences(session) for text in texts] == []
         self.stack.close()
 
     def both(self, call: Callable[[Store], Coroutine[None, None, T]]) -> T:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pilotage.central.cli.exit_codes import Exit
 from pilotage.central.operate import backup, store_checks
 from pilotage.central.operate.datadir import (
     RESTORING_FILE,
+    STORE_FILE,
     Running,
     StoreGone,
     announce,
@@ -19,6 +21,7 @@ from pilotage.central.operate.datadir import (
 )
 from pilotage.central.operate.findings import Level
 from pilotage.central.store.sqlite import check, open_sqlite, snapshot
+from pilotage.central.store.sqlite.check import reading
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 
 FILES = {"signing-keys.json": "k", "attempt-key": "a", "admin.token": "t", "pilotage.yaml": "y"}
@@ -117,11 +120,13 @@ def test_a_file_with_other_bytes_than_its_name_says_is_not_restored(
 
 
 def test_files_that_jobs_name_are_looked_for(data: Path, tmp_path: Path) -> None:
-    whole = store_checks.files(data, whole=True)
+    store = partial(reading, data / STORE_FILE)
+    whole = store_checks.files(data, store, whole=True)
     file_of(data).write_bytes(b"other")
-    unread, read = store_checks.files(data, whole=False), store_checks.files(data, whole=True)
+    unread = store_checks.files(data, store, whole=False)
+    read = store_checks.files(data, store, whole=True)
     file_of(data).unlink()
-    gone = store_checks.files(data, whole=False)
+    gone = store_checks.files(data, store, whole=False)
     made = backup.backup(data, tmp_path / "copy", told=silent)
 
     assert whole.level is unread.level is Level.OK

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pilotage.central.operate.findings import Finding, Level, at_fault, fault, o
 from pilotage.central.operate.serve import Place
 from pilotage.central.settings import CommunitySettings, HttpSettings, Settings
 from pilotage.central.store.sqlite import check, durable, open_sqlite, store
+from pilotage.central.store.sqlite.check import reading
 
 OK, WARNING, FAULT = Level.OK, Level.WARNING, Level.FAULT
 
@@ -89,7 +91,7 @@ def test_a_sync_is_measured_and_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_durability_is_proved_where_the_store_lies(tmp_path: Path) -> None:
-    assert store_checks.durability(tmp_path, None).level is OK
+    assert store_checks.durability(tmp_path).level is OK
     assert list(tmp_path.iterdir()) == []
 
 
@@ -104,7 +106,7 @@ def test_durability_is_that_of_the_connection_that_the_central_opens(
 
     assert vars(store)["prepare"] is durable.prepare, "the central opens it in another way"
     monkeypatch.setattr(durable, "prepare", careless)
-    found = store_checks.durability(tmp_path, None)
+    found = store_checks.durability(tmp_path)
 
     assert found.level is FAULT
     assert "synchronous=1" in found.said
@@ -118,7 +120,7 @@ def test_a_file_that_is_no_store_is_a_fault(tmp_path: Path) -> None:
 
     assert found.level is FAULT
     assert str(tmp_path / "store.sqlite") in found.said
-    assert store_checks.facts_of(tmp_path) is None
+    assert store_checks.facts_of(partial(reading, tmp_path / "store.sqlite")) is None
 
 
 async def test_damage_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

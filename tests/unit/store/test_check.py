@@ -8,8 +8,10 @@ import pytest
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.pilot_logs import LogLine, LogSource
 from pilotage.central.store.protocol import Store
-from pilotage.central.store.sqlite import check, open_sqlite
+from pilotage.central.store.sqlite import check as file_check
+from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
+from pilotage.central.store.verbs import check
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
@@ -26,9 +28,8 @@ from tests.contract.store.rows import (
 D, F, K, W = JobState.DONE, JobState.FAILED, JobState.KILLED, JobState.WAITING
 
 
-async def a_store(path: Path) -> None:
+async def fill(store: Store) -> None:
     """Make a store in which each kind of job stands once: jobs 1 to 8."""
-    store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
     kind = await a_class(store)
     record = await submitted(store, kind, 8)
     done, failed, killed, running, adrift, again, gone, _ = range(1, 9)
@@ -47,7 +48,6 @@ async def a_store(path: Path) -> None:
     line = LogLine(n=1, at=1.0, event="ended", job=done, epoch=1)
     await store.keep_pilot_log(source, [line], at=1.0, bytes_max=9_999)
     await some_files(store)
-    await store.close()
 
 
 async def some_files(store: Store) -> None:
@@ -74,13 +74,15 @@ def _never(why: str) -> None:
 
 
 def found(path: Path) -> list[str]:
-    with check.reading(path) as connection:
-        return [text for _, texts in check.differences(connection) for text in texts]
+    with file_check.reading(path) as session:
+        return [text for _, texts in check.differences(session) for text in texts]
 
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
-    await a_store(tmp_path / "store.sqlite")
+    store = await open_sqlite(tmp_path / "store.sqlite", clock_wall=lambda: 1.0, fatal=_never)
+    await fill(store)
+    await store.close()
     return tmp_path / "store.sqlite"
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.sqlite import check, open_sqlite
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.sqlite import check as file_check
+from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.verbs import check
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.test_transformations import (
     a_transformation,
@@ -37,8 +40,13 @@ BROKEN = {
 
 
 async def a_store(path: Path) -> None:
-    """Make a store with an input in each of four places: a task is over, one runs, one ended."""
     store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
+    await fill(store)
+    await store.close()
+
+
+async def fill(store: Store) -> None:
+    """Make a store with an input in each of four places: a task is over, one runs, one ended."""
     row = await a_transformation(store)
     await with_inputs(store, row, [1, 2, 3, 4])
     tasks = await made(store, row, [[1], [2], [3]])
@@ -46,7 +54,6 @@ async def a_store(path: Path) -> None:
     (end,) = await store.task_ends(9)
     assert await store.close_tasks([close(end, InputState.PROCESSED)]) == [True]
     await killed(store, tasks[2].job_id)
-    await store.close()
 
 
 def _never(why: str) -> None:
@@ -54,8 +61,8 @@ def _never(why: str) -> None:
 
 
 def found(path: Path) -> list[str]:
-    with check.reading(path) as connection:
-        return [line for _, lines in check.differences(connection) for line in lines]
+    with file_check.reading(path) as session:
+        return [line for _, lines in check.differences(session) for line in lines]
 
 
 async def test_nothing_is_said_of_a_store_that_is_right(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""A look at a database from outside: it is opened for reading, and what is a commit worth there."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from ..errors import StoreBroken
+from . import durable
+from .driver import FAULTS
+from .errors import translated
+from .session import PostgresqlSession
+from .store import named
+
+
+@contextmanager
+def reading(url: str) -> Generator[PostgresqlSession]:
+    """Open a store that somebody may be writing, for reading. Raises StoreError."""
+    try:
+        session = PostgresqlSession(url, only_read=True, command_s=None)
+    except FAULTS as why:
+        raise StoreBroken(f"PostgreSQL at {named(url)}: {str(why) or type(why).__name__}") from why
+    try:
+        yield session
+    except FAULTS as why:
+        raise translated(why) from why
+    finally:
+        session.close()
+
+
+def durability(session: PostgresqlSession) -> str:
+    """Return what a commit is worth, in words. Raises StoreBroken where it is not enough."""
+    found = session.one("durability")
+    durable.check(found)
+    beside = f"synchronous standby {found['synchronous_standby_names']}"
+    said = f"fsync and full_page_writes are on, synchronous_commit={found['synchronous_commit']}"
+    return f"{said}, {beside if found['replicas'] else 'no replica'}"
