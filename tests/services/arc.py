@@ -31,6 +31,7 @@ from .htcondor import OWNER, make_owner
 from .pages import on_page
 
 READY_S = 60.0
+LOOK_S = 60  # its own, unless told
 ISSUER = "http://127.0.0.1/test-issuer"
 PAGE = "docs/sites/arc.md"  # what an administrator writes so that it trusts an issuer
 AUTHORITIES = "/etc/grid-security/certificates"  # with which A-REX fetches keys of issuers
@@ -74,12 +75,15 @@ logfile = {folder}/log/infoprovider.log
 [infosys/cluster]
 [queue:fork]
 """
-# The packaged start script writes a configuration without an address to listen on.
+# The packaged start scripts write a configuration without an address to listen on, and without the
+# seconds between two looks at jobs, which is how old the word of A-REX is.
 _ARCHED = """\
 #!/bin/bash
+look='<arex:InfoproviderWakeupPeriod>{look_s}</arex:InfoproviderWakeupPeriod>'
+here='<tcp:Interface>127.0.0.1</tcp:Interface>'
 for a; do
     case $a in
-    /*arex.xml.*) sed -i 's#<tcp:Port>#<tcp:Interface>127.0.0.1</tcp:Interface><tcp:Port>#' "$a" ;;
+    /*arex.xml.*) sed -i "s#<tcp:Port>#$here&#; s#<arex:gmconfig>#$look&#" "$a" ;;
     esac
 done
 exec /usr/sbin/arched "$@"
@@ -103,13 +107,15 @@ class Arc:
         folder: Path,
         issuer: ElementIssuer | None = None,
         fetches_from: Path | None = None,
+        look_s: int = LOOK_S,
     ) -> None:
         """With an `issuer` whoever has a token of it comes in, and scopes of tokens count.
 
         Its keys are fetched from where authorities in the folder `fetches_from` vouch for; without
-        one they are laid into A-REX's folder.
+        one they are laid into A-REX's folder. What it says of jobs is up to `look_s` old.
         """
         self.folder, self._issuer, self._fetches_from = folder, issuer, fetches_from
+        self._look_s = look_s
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._key = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"})
@@ -225,12 +231,16 @@ class Arc:
                 (root / name).symlink_to(f"/usr/{name}")
         (root / "sbin" / "arcctl").symlink_to("/usr/sbin/arcctl")
         # A forked job is nice by 10: on a busy machine it would not come to its turn for minutes.
-        nice = root / "first" / "nice"
-        nice.parent.mkdir()
-        nice.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
-        nice.chmod(0o755)
+        # What looks after forked jobs sleeps for 10 s between two looks.
+        short = f'[ "$*" != 10 ] || set -- {min(10, self._look_s)}'
+        first = {"nice": 'shift 2\nexec "$@"', "sleep": f'{short}\nexec /bin/sleep "$@"'}
+        for name, lines in first.items():
+            program = root / "first" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\n{lines}\n")
+            program.chmod(0o755)
         arched = root / "sbin" / "arched"
-        arched.write_text(_ARCHED)
+        arched.write_text(_ARCHED.format(look_s=self._look_s))
         arched.chmod(0o755)
         return root
 
