@@ -49,13 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.long)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def commands() -> AsyncIterator[Commands]:
     async with spawned() as found:
         yield found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(RIGS))
+@pytest_asyncio.fixture(scope="package", loop_scope="package", params=list(RIGS))
 async def rig(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Rig]:

@@ -33,7 +33,7 @@ from tests.services.folders import open_folder
 
 from .rig import Token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 WORD_S = 200.0
 LOOK_S = 3  # a minute by itself: nothing here is about how late it is
 OVER = (SlotState.ENDED, SlotState.GONE)
@@ -50,7 +50,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> ElementIssuer:
     )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def arc(issuer: ElementIssuer) -> AsyncIterator[Arc]:
     issuer.make()
     with open_folder("arc") as folder:

@@ -21,11 +21,11 @@ from tests.services.issuer import Issuer
 
 from .rigs.htcondor import running
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 Trusted = tuple[Htcondor, Issuer]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def trusted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trusted]:
     issuer = Issuer(tmp_path_factory.mktemp("central"))
     issuer.start()

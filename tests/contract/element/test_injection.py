@@ -27,7 +27,7 @@ from pilotage.central.operate.clocks import SystemClock
 from .recorders import Programs, Requests, Words
 from .rig import Token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 PLAIN = "inj7word"
 HOLDS = "inj7"  # each of them
 NASTY = (
@@ -194,12 +194,12 @@ CASES = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def programs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Programs]:
     yield Programs(tmp_path_factory.mktemp("programs"))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def commands(programs: Programs) -> AsyncIterator[Commands]:
     """Run programs where ours come first."""
     with pytest.MonkeyPatch.context() as patch:

@@ -21,13 +21,13 @@ from tests.services.kubernetes import Kubernetes
 from .rig import Token
 from .rigs.kubernetes import page_role, started
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 LONG = b"#!/bin/sh\necho begun\nsleep 300\n"
 LONG_SAYS = b"begun\n"
 PATIENCE_S = 20.0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kubernetes]:
     async with started(tmp_path_factory.mktemp("kubernetes")) as found:
         yield found

@@ -18,7 +18,7 @@ from pilotage.central.factory.errors import Unreachable
 from .rig import Rig
 from .troubles import Troubled
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 Both = tuple[ComputeElement, Troubled]
 OVER = (SlotState.ENDED, SlotState.GONE)
 LONG = b"#!/bin/sh\nsleep 300\n"
