@@ -459,6 +459,14 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
 
     # -- attempts -------------------------------------------------------------------------------
 
+    async def ids_given(self) -> dict[str, int]:
+        data = self._data
+        return {
+            "attempt": data.next_attempt,
+            "job": data.next_job,
+            "submission": data.next_submission,
+        }
+
     async def reserve_attempts(self, count: int) -> int:
         self.begin_write()
         first = self._data.next_attempt

@@ -24,7 +24,7 @@ from ..bus.address import Address
 from ..settings import BadSetting, Settings
 from ..store.errors import StoreError
 from ..store.verbs import check
-from . import key_checks, machine_checks, reach_checks, site_checks, store_checks
+from . import high_water, key_checks, machine_checks, reach_checks, site_checks, store_checks
 from .backup import BLOBS
 from .buses import PORT_NAME, outside_address
 from .datadir import (
@@ -50,6 +50,7 @@ OURS: Final = frozenset(
         f"{STORE_FILE}-wal",
         f"{STORE_FILE}-shm",
         *(LOCK_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
+        high_water.FILE,
         *(keys.FILE, element_issuer.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
     }
 )

@@ -50,6 +50,7 @@ from .datadir import (
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk
+from .high_water import HighWater, SetBack
 from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
@@ -206,6 +207,7 @@ class _Started:
     central: Central
     server: HttpServer
     handout: Handout
+    high_water: HighWater
 
 
 async def serve(
@@ -311,6 +313,7 @@ async def _lead(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run(agents=has_agents(settings.process)))
             tasks.create_task(central.load())
+            tasks.create_task(started.high_water.follow(started.store, clock))
             serving = tasks.create_task(server.run())
             url = url_of(settings.http, server.port)
             if readable_by_others(settings.http):
@@ -335,6 +338,7 @@ async def _lead(
                     await asyncio.Event().wait()
             finally:
                 await _drain(central, server, serving)
+                await started.high_water.bring_up(started.store)
                 withdraw(place.data, os.getpid())
     finally:
         await started.store.close()
@@ -402,12 +406,17 @@ async def _started(
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
+    high_water = HighWater(place.data, RealDisk())
     try:  # from here on the store has threads, which would outlive a failure
+        high_water.check(await store.ids_given())
         bus, central, server, handout = await _open(
             place, settings, store, held.standing if held is not None else ALONE, clock, log
         )
         await central.recover(JOBS_S)
         known = await _known_groups(settings, store, central)
+    except SetBack as why:
+        await store.close()
+        raise NotStarted(f"{path}: {why}") from why
     except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
         await store.close()
         raise not_started(why, path) from why
@@ -416,7 +425,7 @@ async def _started(
         raise
     for one in strangers(settings.matcher, known):
         log("matcher_unknown", setting=one.setting, why=one.why)
-    return _Started(store, bus, central, server, handout)
+    return _Started(store, bus, central, server, handout, high_water)
 
 
 async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:

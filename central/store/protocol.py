@@ -197,6 +197,10 @@ class Store(
 
     async def notes(self, job_id: int) -> list[Note]: ...
 
+    async def ids_given(self) -> dict[str, int]:
+        """Return the next id of each kind, as committed. None of them ever goes back."""
+        ...
+
     # -- attempts -------------------------------------------------------------------------------
 
     async def reserve_attempts(self, count: int) -> int:

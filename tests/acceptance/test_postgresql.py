@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError
+from pilotage.central.operate import high_water
+from pilotage.central.operate.local import NotRunning
 from pilotage.central.operate.starting import EXIT_BROKEN
 from pilotage.proto.job_states import JobState
 from tests.services import postgresql
@@ -58,6 +61,15 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
             "SELECT count(*), count(DISTINCT job_id) FROM central.attempt WHERE event = 'succeeded'"
         )
 
+        eventually(lambda: marked(central) > 2, what="the mark of its ids")
+        central.kill9()
+        server.sql("UPDATE central.counter SET next = 2 WHERE name = 'attempt'")
+        with pytest.raises(NotRunning, match="it was set back: its next attempt would be 2, and"):
+            central.restart()
+        server.sql("UPDATE central.counter SET next = next + 10000000")
+        server.sql("UPDATE central.store SET generation = repeat('f', 32)")
+        central.restart()
+
     assert gone == EXIT_BROKEN
     assert not (central.data / "store.sqlite").exists()
     assert attempts.strip() == f"{len(jobs)}|{len(jobs)}"
@@ -73,6 +85,12 @@ def examined(central: RunningCentral, url: str, *, code: int = 0) -> str:
     file.write_text(f"store:\n  url: {url}\n")
     words = ("--data", str(central.data), "--config", str(file), "--store")
     return central.type("doctor", *words, code=code)
+
+
+def marked(central: RunningCentral) -> int:
+    """Return how far the ids of attempts had come when that was kept last."""
+    file = central.data / high_water.FILE
+    return int(msgspec.json.decode(file.read_bytes())["attempt"]) if file.exists() else 0
 
 
 def hasty(central: RunningCentral) -> Client:

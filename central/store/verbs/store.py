@@ -229,6 +229,9 @@ class VerbStore(
     async def notes(self, job_id: int) -> list[Note]:
         return [note_of(row) for row in await self._reader.rows("notes", {"job_id": job_id})]
 
+    async def ids_given(self) -> dict[str, int]:
+        return {row[0]: row[1] for row in await self._reader.rows("next_ids", {})}
+
     # -- attempts -------------------------------------------------------------------------------
 
     async def reserve_attempts(self, count: int) -> int:

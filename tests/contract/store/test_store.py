@@ -354,3 +354,14 @@ async def test_bodies_come_with_the_template_and_what_the_round_has_cost(store: 
     assert found[2].template == a_submission(kind).template and found[2].body == b'{"i":1}'
     assert (found[2].round, found[2].retries, found[2].failures, found[2].losses) == (1, 3, 1, 0)
     assert found[3].template is None and found[3].body == b'{"i":0}'
+
+
+async def test_the_next_ids_are_those_that_nobody_was_given(store: Store, reopen: Reopen) -> None:
+    before = await store.ids_given()
+    kind = await a_class(store)
+    await submitted(store, kind, 3)
+    first = await store.reserve_attempts(10)
+    after = await (await reopen(store)).ids_given()
+
+    assert (before["job"], before["submission"], before["attempt"]) == (1, 1, first)
+    assert (after["job"], after["submission"], after["attempt"]) == (4, 2, first + 10)

@@ -2,6 +2,9 @@
 -- Ids come from here and nowhere else, so that none is ever used twice.
 UPDATE counter SET next = next + :count::bigint WHERE name = :name RETURNING next - :count::bigint;
 
+-- name: next_ids
+SELECT name, next FROM counter;
+
 -- name: insert_owner
 INSERT INTO owner AS o (owner_id, community, issuer, subject, name)
 SELECT coalesce(max(owner_id), 0) + 1, :community::text, :issuer::text, :subject::text, :name::text

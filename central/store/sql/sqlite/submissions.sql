@@ -2,6 +2,9 @@
 -- Ids come from here and nowhere else, so that none is ever used twice.
 UPDATE counter SET next = next + :count WHERE name = :name RETURNING next - :count;
 
+-- name: next_ids
+SELECT name, next FROM counter;
+
 -- name: insert_owner
 INSERT INTO owner (community, issuer, subject, name)
 VALUES (:community, :issuer, :subject, :name)
