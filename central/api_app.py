@@ -4,13 +4,14 @@ Any number of such processes run beside the one that leads. What needs the leade
 on to it (`http/elsewhere.py`), so services that only it has are not built here.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pilotage import __version__
 from pilotage.matcher import Matcher
-from pilotage.proto.api import Readiness
+from pilotage.proto.api import Health, Readiness
 
 from .app import World
 from .auth.tokens import Tokens
@@ -40,6 +41,7 @@ from .store.errors import StoreError
 from .store.protocol import Store
 
 LOOK_S: Final = 1.0
+READ_S: Final = 5.0  # for one look; then it is told, and looked again
 LeaderUrl = Callable[[], Awaitable[str | None]]  # of the process that leads, as the store says it
 
 
@@ -64,11 +66,13 @@ class Leader:
     async def look(self) -> None:
         """Read it once. What cannot be read leaves it as it was: the leader itself will say."""
         try:
-            found = await self._look()
-        except StoreError as why:
-            if str(why) != self._told:
-                self._log("leader_unknown", why=str(why))
-            self._told = str(why)
+            async with asyncio.timeout(READ_S):
+                found = await self._look()
+        except (StoreError, TimeoutError) as error:
+            why = str(error) or "the database does not answer"
+            if why != self._told:
+                self._log("leader_unknown", why=why)
+            self._told = why
             return
         self._told = ""
         if found != self._url:
@@ -76,25 +80,47 @@ class Leader:
         self._url = found
 
 
-class ReadinessBeside:
-    """Whether requests are taken here."""
+class HealthBeside:
+    """That this process lives, and whether requests are taken here."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._since = clock.monotonic()
         self._ready = False
+        self._why = "ok"
 
     def set_ready(self, ready: bool) -> None:
         self._ready = ready
 
+    def read(self, why: str) -> None:
+        """The database was read, or why not."""
+        self._why = why or "ok"
+
+    def health(self) -> Health:
+        """Of jobs, attempts and pilots only the leader knows."""
+        return Health(
+            status="api",
+            version=__version__,
+            gen=self._store.generation,
+            jobs_waiting=0,
+            attempts=0,
+            pilots=0,
+            bus="none",
+            uptime_s=round(self._clock.monotonic() - self._since, 1),
+        )
+
     def ready(self) -> Readiness:
-        return Readiness(ready=self._ready, loaded=self._ready, store="ok", bus="none")
+        is_read = self._why == "ok"
+        return Readiness(
+            ready=self._ready and is_read, loaded=self._ready, store=self._why, bus="none"
+        )
 
 
 class MetricsBeside:
     """What there is to measure without a queue."""
 
-    def __init__(self, world: World, log: CountingLog, health: ReadinessBeside) -> None:
+    def __init__(self, world: World, log: CountingLog, health: HealthBeside) -> None:
         self._world, self._log, self._health = world, log, health
-        self._since = world.clock.monotonic()
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
         """Return all metrics as Prometheus reads them."""
@@ -102,7 +128,8 @@ class MetricsBeside:
         page, activity = Page(), self._world.store.activity()
         page.put_all("pilotage_build_info", {__version__: 1})
         page.put("pilotage_ready", self._health.ready().ready)
-        page.put("pilotage_uptime_seconds", self._world.clock.monotonic() - self._since)
+        page.put("pilotage_leads", 0)
+        page.put("pilotage_uptime_seconds", self._health.health().uptime_s)
         page.put_all("pilotage_events_total", self._log.counts)
         page.put_pairs("pilotage_http_requests_total", requests)
         page.put("pilotage_store_operations_total", activity.operations)
@@ -119,7 +146,7 @@ class CentralBeside:
 
     services: Services
     owners: Owners
-    health: ReadinessBeside
+    health: HealthBeside
     leader: Leader
     tokens: Tokens
     store: Store
@@ -135,13 +162,20 @@ class CentralBeside:
 
     async def run(self) -> None:
         """Look each second who leads, and which tokens were revoked elsewhere. For ever."""
+        told = ""
         while True:
             await self.clock.sleep(LOOK_S)
             await self.leader.look()
+            why = ""
             try:
-                await self.tokens.load_revoked()
-            except StoreError as why:  # of a reader: the writer ends the process by itself
-                self.log("others_unseen", why=str(why))
+                async with asyncio.timeout(READ_S):
+                    await self.tokens.load_revoked()
+            except (StoreError, TimeoutError) as error:  # the writer ends the process by itself
+                why = str(error) or "the database does not answer"
+                if why != told:
+                    self.log("revoked_unseen", why=why)
+            told = why
+            self.health.read(why)
 
 
 def build_beside(
@@ -151,7 +185,7 @@ def build_beside(
     log = counting(world.log)
     store, clock = world.store, world.clock
     memory = _memory(world, settings)
-    health = ReadinessBeside()
+    health = HealthBeside(store, clock)
     queries = Queries(
         store=store,
         memory=memory,
@@ -181,7 +215,7 @@ def build_beside(
         explainer=none,
         series=SeriesService(store, memory.owners, clock),
         tokens=tokens,
-        health=cast(Any, health),
+        health=health,
         metrics=MetricsBeside(world, log, health),
         transformations=none,
         productions=none,

@@ -37,6 +37,7 @@ HERE: Final = frozenset(
         ("GET", METADATA_PATH),
         ("GET", KEYS_PATH),
         ("GET", "/"),
+        ("GET", "/health"),
         ("GET", "/ready"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),

@@ -9,11 +9,15 @@ import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
+from pilotage import __version__
+
 from ..errors import Misdirected
-from .answers import encoded, problem
+from ..observe.metrics import MEDIA, Page
+from .answers import Answer, encoded, problem
 from .server import BACKLOG, STOP_S, QuietServer
 
 HEALTH: Final = "/health"
+METRICS: Final = "/metrics"
 CONNECTIONS_MAX: Final = 5_000
 KEEP_ALIVE_S: Final = 5
 
@@ -72,6 +76,11 @@ class StandbyServer:
             return
         if scope["path"] == HEALTH:
             answer = encoded({"status": "standby", "leader": self._leader() or ""})
+        elif scope["path"] == METRICS:
+            page = Page()
+            page.put_all("pilotage_build_info", {__version__: 1})
+            page.put("pilotage_leads", 0)
+            answer = Answer(page.text().encode(), media=MEDIA)
         else:
             answer = problem(Misdirected(self._leader() or ""))
         await answer(scope, receive, send)

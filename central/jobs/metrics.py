@@ -112,6 +112,7 @@ class MetricsService:
         page.put("pilotage_ready", self._health.ready().ready)
         page.put("pilotage_uptime_seconds", health.uptime_s)
         page.put("pilotage_start_seconds", self.start_s)
+        page.put("pilotage_leads", 1)
         page.put("pilotage_term", self._term)
         page.put_all("pilotage_events_total", self._log.counts)
         page.put_histogram("pilotage_loop_late_seconds", self._times.loop_late)

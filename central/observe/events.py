@@ -32,6 +32,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "matcher_unknown": frozenset({"setting", "why"}),
     # jobs were accepted; they are on the disk
     "submitted": frozenset({"submission", "count", "owner"}),
+    # http.url is given as this process' own address: if it is a balancer's, process.url is missing
+    "process_url_empty": frozenset({"url"}),
     # a process without the queue answers requests from here on
     "beside_started": frozenset({"url", "leader", "took_s"}),
     # another process leads now, as the store says; what needs the queue is handed on to it
@@ -40,6 +42,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "leader_unknown": frozenset({"why"}),
     # submissions that other processes have taken in cannot be looked for now
     "others_unseen": frozenset({"why"}),
+    # tokens that were revoked elsewhere cannot be read from the store now
+    "revoked_unseen": frozenset({"why"}),
     # submissions that never became whole were removed: the processes that took them in are gone
     "submissions_abandoned": frozenset({"count"}),
     # a submission came again with its key: it was answered with the jobs of the first one

@@ -33,6 +33,9 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_ready": Metric("gauge", (), "1 while requests are taken", "P7"),
     "pilotage_uptime_seconds": Metric("gauge", (), "since the start"),
     "pilotage_start_seconds": Metric("gauge", (), "what the rebuild at the start took", "P7"),
+    "pilotage_leads": Metric(
+        "gauge", (), "1 where the queue is kept; 0: another process does that, or nobody", "P12"
+    ),
     "pilotage_term": Metric("gauge", (), "of the leader that this is", "P12"),
     "pilotage_events_total": Metric(
         "counter",

@@ -17,7 +17,9 @@ from ..store.errors import StoreBroken, StoreError
 from ..store.leaders import SHARD, Lead, Leaders
 from .clocks import boottime
 
-CALL_S: Final = 2.0  # for one look at the row; then over another connection
+LOOK_S: Final = 2.0  # for one look at the row; then over another connection
+RENEWAL_S: Final = 1.0  # for one renewal: two may be lost, and the third is in time
+AGAIN_S: Final = 0.1  # after one that failed
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ async def wait_for_lead(
     while True:
         sent, why = now(), ""
         try:
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(LOOK_S):
                 taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
                 seen.lead = taken or await leaders.lead(SHARD)
         except (StoreError, TimeoutError) as error:
@@ -91,26 +93,28 @@ async def kept(
             keeping.cancel()
             await asyncio.wait([keeping])
             with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(CALL_S):
+                async with asyncio.timeout(RENEWAL_S):
                     await leaders.give_up_lead(held.lead)
 
 
 async def _keep(
     leaders: Leaders, held: Held, *, clock: Clock, log: Log, lost: Callable[[str], None]
 ) -> None:
-    standing = held.standing
+    standing, pause_s = held.standing, RENEW_EVERY_S
     while True:
-        await clock.sleep(min(RENEW_EVERY_S, max(0.0, standing.left_s())))
+        await clock.sleep(min(pause_s, max(0.0, standing.left_s())))
         sent, left_s = standing.now(), standing.left_s()
         if left_s <= 0:
             lost(f"the lead was not renewed for {STAND_S} s")
             return
         try:
-            async with asyncio.timeout(min(CALL_S, left_s)):
+            async with asyncio.timeout(min(RENEWAL_S, left_s)):
                 is_ours = await leaders.renew_lead(held.lead, LEASE_S)
         except (StoreError, TimeoutError) as why:
             log("lead_unknown", why=str(why) or "the database does not answer")
+            pause_s = AGAIN_S
             continue
+        pause_s = RENEW_EVERY_S
         if not is_ours:
             lost("another process leads by now")
             return

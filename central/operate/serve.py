@@ -278,6 +278,8 @@ async def _stand_by(
     async with asyncio.TaskGroup() as tasks:
         answering = tasks.create_task(server.run())
         log("standing_by", url=url)
+        if http.url and not settings.process.url:
+            log("process_url_empty", url=url)
         if ready is not None:
             await ready(url)
         holder = SystemRandomness().token(16)

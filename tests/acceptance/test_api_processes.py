@@ -366,12 +366,14 @@ def test_while_nobody_leads_jobs_are_taken_in_and_the_rest_is_told_to_wait(stage
     status, said, headers = asked(
         stage.apis[0].url, "GET", "/v1/jobs/summary", token=stage.apis[0].token
     )
+    alive = [asked(one.url, "GET", "/health") for one in stage.apis]
     stage.central.restart()
     eventually(lambda: ended(second, [job]), what="the job that came meanwhile", within_s=120)
     again = first.summary().total
 
     assert state is JobState.WAITING
     assert (status, said["code"], headers["retry-after"]) == (503, "unavailable", "1")
+    assert [(code, word["status"]) for code, word, _ in alive] == [(200, "api")] * 2
     assert again > 0
 
 

@@ -38,7 +38,7 @@ def _stale_acks(changes: Changes) -> None:
             await clock.sleep(RENEW_EVERY_S)
             sent = held.standing.now()
             try:
-                async with asyncio.timeout(lead.CALL_S):
+                async with asyncio.timeout(lead.RENEWAL_S):
                     if not await leaders.renew_lead(held.lead, LEASE_S):
                         lost("another process leads by now")
                         return

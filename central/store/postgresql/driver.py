@@ -7,9 +7,11 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 CONNECT_S: Final = 10.0
 COMMAND_S: Final = 60.0  # a statement that takes longer is given up, and the store with it
-# The server ends a transaction in which nothing comes for so long: it is one that stands still, and
-# whoever leads next cannot end what it may not (of another user of the database).
-IDLE_MS: Final = "10000"
+# The server ends a transaction in which nothing comes for so long: whose process stands still would
+# hold what it has locked for ever. Whoever leads next ends those of the leader before by itself;
+# those of who takes jobs in would hold the leader up.
+IDLE_LEADING_MS: Final = "10000"
+IDLE_MS: Final = "3000"
 STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
 
 _asyncpg: Final[Any] = asyncpg  # it says nothing of its types
@@ -87,8 +89,10 @@ async def connect(
     `holder` is the process if it leads: whoever leads after it ends its connections by that name.
     """
     settings = {"application_name": application_of(holder) if holder else "pilotage", "jit": "off"}
-    settings |= {"idle_in_transaction_session_timeout": IDLE_MS} if holder else {}
     settings |= READS if only_read else WRITES
+    if not only_read:
+        idle_ms = IDLE_LEADING_MS if holder else IDLE_MS
+        settings["idle_in_transaction_session_timeout"] = idle_ms
     made: Connection = await _asyncpg.connect(
         url,
         timeout=CONNECT_S,

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: one database, which one central writes through one connection."""
+"""The store on PostgreSQL: one database, which each process writes through one connection."""
 
 import asyncio
 from collections.abc import Callable

@@ -12,6 +12,7 @@ from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
+from pilotage.central.store.postgresql.session import PostgresqlSession
 from tests.fake_store_leaders import FakeLeaders
 from tests.services import postgresql
 
@@ -232,3 +233,48 @@ async def test_a_commit_that_was_under_way_is_there_or_not_when_the_next_one_lea
     await under_way.close()
     for each in (store, first, second):
         await each.close()
+
+
+@pytest.mark.parametrize(
+    ("lead", "only_read", "ends_after"),
+    [(None, False, "3s"), (Lead(SHARD, 1, "us", "", LEASE_S), False, "10s"), (None, True, "0")],
+)
+def test_a_transaction_of_one_that_stands_still_is_ended_by_the_server(
+    server: postgresql.Postgresql, lead: Lead | None, only_read: bool, ends_after: str
+) -> None:
+    """Else what it has locked, as the row that ids come from, holds up everybody for ever."""
+    session = PostgresqlSession(server.url(), only_read=only_read, lead=lead)
+    try:
+        (found,) = session.wait(
+            session.connection.fetch("SHOW idle_in_transaction_session_timeout")
+        )
+    finally:
+        session.close()
+
+    assert found[0] == ends_after
+
+
+async def test_the_connections_of_another_user_hinder_no_take_over(
+    server: postgresql.Postgresql,
+) -> None:
+    """They may not be ended; the row is taken all the same."""
+    server.sql("CREATE ROLE somebody LOGIN")
+    server.sql("CREATE SCHEMA theirs AUTHORIZATION somebody")
+    url = server.url(schema="theirs").replace(f"{postgresql.USER}@", "somebody@")
+    leaders = PostgresqlLeaders(url)
+    ours = await connect(
+        server.url(), server_settings={"application_name": application_of("before")}
+    )
+    try:
+        before = await _taken(leaders, "before")
+        server.sql(OVER.replace("SCHEMA", "theirs"))
+        taken = await leaders.take_lead(SHARD, "after", "http://after", LEASE_S)
+        one = await ours.fetchval("SELECT 1")
+    finally:
+        await leaders.close()
+        await ours.close()
+        server.sql("DROP SCHEMA theirs CASCADE")
+        server.sql("DROP ROLE somebody")
+
+    assert taken is not None and taken.term == before.term + 1
+    assert one == 1

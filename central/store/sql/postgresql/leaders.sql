@@ -18,7 +18,7 @@ VALUES (:shard, 0, '', '', '-infinity')
 
 -- name: answer_soon
 -- Whoever asks has given up by then: nothing is to happen of which nobody hears.
-SET statement_timeout = '1500ms';
+SET statement_timeout = '900ms';
 
 -- name: lead
 SELECT term, holder, url,
@@ -28,10 +28,10 @@ SELECT term, holder, url,
 
 -- name: end_of_holder
 -- Transactions of one that stands still, or is cut off, are open for as long as the server believes
--- in its connections.
+-- in its connections. Those of another user we may not end: the server does, when they are idle.
 SELECT pg_terminate_backend(pid)
   FROM pg_stat_activity
- WHERE application_name = :application AND pid <> pg_backend_pid();
+ WHERE application_name = :application AND pid <> pg_backend_pid() AND usename = current_user;
 
 -- name: take_lead
 UPDATE leader
