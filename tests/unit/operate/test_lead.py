@@ -1,0 +1,104 @@
+"""A renewal that is lost costs no lead; a lead that cannot be renewed ends in time."""
+
+import asyncio
+
+import pytest
+
+from pilotage.central.leading import LEASE_S, STAND_S, Standing
+from pilotage.central.operate.lead import Held, kept
+from pilotage.central.store.errors import StoreBroken
+from pilotage.central.store.leaders import SHARD, Lead
+from tests import virtual
+
+
+class VirtualClock:
+    """Virtual seconds for both."""
+
+    def monotonic(self) -> float:
+        return virtual.now()
+
+    def wall(self) -> float:
+        return virtual.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Renewals:
+    """Answers to renewals, one after the other; the last one for ever."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.sent, self.given_up = list(answers), list[float](), False
+        self.began = 0.0
+
+    async def renew_lead(self, lead: Lead, lease_s: float) -> bool:
+        self.sent.append(virtual.now() - self.began)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == "silent":
+            await asyncio.sleep(3_600)
+        if answer == "broken":
+            raise StoreBroken("the connection is gone")
+        return answer == "granted"
+
+    async def give_up_lead(self, lead: Lead) -> bool:
+        self.given_up = True
+        return True
+
+    async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
+        raise NotImplementedError
+
+    async def lead(self, shard: str) -> Lead | None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+def kept_for(seconds: float, renewals: Renewals) -> tuple[Standing, list[tuple[float, str]]]:
+    """Keep a lead for so long; return how it stands, and when and why it was lost."""
+    lost: list[tuple[float, str]] = []
+
+    async def whole() -> Standing:
+        renewals.began = virtual.now()
+        standing = Standing(3, "http://here", virtual.now)
+        standing.granted(virtual.now())
+        lead = Lead(SHARD, 3, "us", "http://here", LEASE_S)
+        async with kept(
+            renewals,
+            Held(lead, standing),
+            clock=VirtualClock(),
+            log=lambda event, **fields: None,
+            lost=lambda why: lost.append((virtual.now() - renewals.began, why)),
+        ):
+            await asyncio.sleep(seconds)
+            stands = standing.leads
+        assert stands is not bool(lost)
+        return standing
+
+    return virtual.run(whole()), lost
+
+
+@pytest.mark.parametrize("answer", ["silent", "broken"])
+def test_two_renewals_that_are_lost_end_nothing(answer: str) -> None:
+    renewals = Renewals(answer, answer, "granted")
+    _, lost = kept_for(20.0, renewals)
+
+    assert lost == []
+    assert renewals.sent[2] < STAND_S
+    assert renewals.given_up
+
+
+@pytest.mark.parametrize("answer", ["silent", "broken"])
+def test_a_lead_that_cannot_be_renewed_ends_when_it_stands_no_more(answer: str) -> None:
+    _, lost = kept_for(20.0, Renewals(answer))
+
+    assert [round(at, 3) for at, _ in lost] == [STAND_S]
+    assert "was not renewed" in lost[0][1]
+
+
+def test_a_lead_that_another_one_has_ends_at_once() -> None:
+    renewals = Renewals("granted", "another's")
+    _, lost = kept_for(5.0, renewals)
+
+    assert [why for _, why in lost] == ["another process leads by now"]
+    assert len(renewals.sent) == 2
