@@ -1,7 +1,6 @@
 """kill -9 of a pilot, of a guard and of the broker in the middle of one campaign."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from pilotage.proto.messages import Down
 from tests.services.mosquitto import Mosquitto, missing
 
 from .beacons import Beacons
+from .brokers import started_broker
 from .canaries import check_secrets
 from .running import SOON_S, RunningCentral, eventually, running_central
 
@@ -30,24 +30,10 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
 
 @contextmanager
 def a_broker(folder: Path) -> Generator[tuple[Mosquitto, dict[str, str]]]:
-    """Start a broker; yield it and the settings of a central that uses it."""
-    broker = Mosquitto(folder, secrets.token_urlsafe())
-    password_file = folder / "password"
-    password_file.touch(mode=0o600)
-    password_file.write_text(broker.password)
-    asyncio.run(broker.start())
-    try:
+    """Start a broker that an observer may enter; yield it and the settings of a central."""
+    with started_broker(folder) as (broker, options):
         asyncio.run(_let_observer_in(broker))
-        yield (
-            broker,
-            {
-                "bus.broker": f"mqtt://127.0.0.1:{broker.port}",
-                "bus.user": broker.user,
-                "bus.password_file": str(password_file),
-            },
-        )
-    finally:
-        broker.stop()
+        yield broker, options
 
 
 async def _let_observer_in(broker: Mosquitto) -> None:

@@ -1,39 +1,23 @@
 """Two centrals on one PostgreSQL: whatever becomes of one, the other goes on within seconds.
 
-Under load: runners take jobs and report them, a submitter hands jobs in. A job is lost if it was
-acknowledged and is not Done in the end, and double if it was given twice or counted twice.
+Under load, as `takeovers.py` has it.
 """
 
-import shutil
 import signal
 import socket
-import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
-from pilotage.central.client import Client
-from pilotage.central.client.errors import ClientError
-from pilotage.central.operate.postgresql import Postgresql
 from pilotage.central.operate.starting import EXIT_BROKEN
-from pilotage.proto.api import SecretRequest
-from pilotage.proto.job import Job
 from tests.services import postgresql
 
-from .database_way import DatabaseWay, database_way
-from .runners import Ran, Runner
-from .running import eventually
-from .standbys import Member, each, the_leader
-
-TAKES_S = 8.0  # the promise: from the fault to the next match
-RUNNERS = 4
-BATCH = 5
-JOB = Job(command=("true",))
-COUNTED = "SELECT count(*), count(DISTINCT job_id) FROM central.attempt WHERE event = 'succeeded'"
+from .runners import Runner
+from .standbys import the_leader
+from .takeovers import TAKES_S, story
 
 
 @pytest.fixture
@@ -43,114 +27,6 @@ def server() -> Iterator[postgresql.Postgresql]:
     with postgresql.started("shared_buffers=16MB") as running:
         running.sql("CREATE SCHEMA central")
         yield running
-
-
-class Story:
-    """Two centrals, each with a way of its own to the database, and what is done with them."""
-
-    def __init__(self, folder: Path, server: Postgresql, stack: ExitStack) -> None:
-        self.folder, self.data, self._stack = folder, folder / "central", stack
-        self.ways: dict[str, DatabaseWay] = {}
-        self.members: list[Member] = []
-        self.target = server.folder
-        self.ran, self.stop = Ran(), threading.Event()
-        self.jobs: list[int] = []
-        for name in ("one", "two"):
-            self.start(name)
-        the_leader(self.members)
-        self.token = (self.data / "admin.token").read_text().strip()
-
-    def start(self, name: str) -> Member:
-        """Start a central, or start it again as its supervisor does."""
-        if name not in self.ways:
-            folder = Path("/tmp") / f"way-{id(self):x}-{name}"  # a socket's path must be short
-            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            way = database_way(folder, self.target)
-            self.ways[name] = self._stack.enter_context(way)
-        lives = sum(one.name.startswith(name) for one in self.members)
-        settings = {"store.url": self.ways[name].url("central"), "bus.broker": "none"}
-        member = Member(self.folder, self.data, settings, f"{name}-{lives + 1}")
-        self._stack.callback(member.end)
-        self.members.append(member)
-        return member
-
-    @property
-    def alive(self) -> list[Member]:
-        return [one for one in self.members if one.process.poll() is None]
-
-    def begin(self) -> None:
-        """Put load on it."""
-        leader = the_leader(self.members)
-        with Client(leader.url, self.token) as client:
-            made = client.secrets(SecretRequest(site="PIC", count=RUNNERS))
-        urls = [one.url for one in self.members]
-        self.runners = [Runner(urls, one.secret, self.ran, self.stop) for one in made.secrets]
-        self.submitter = threading.Thread(target=self._submit, daemon=True)
-        for one in (*self.runners, self.submitter):
-            one.start()
-        self.goes_on()
-
-    def goes_on(self) -> None:
-        """Return when some more jobs were given."""
-        before = len(self.ran.given)
-
-        def more() -> bool:
-            assert [one.failed for one in self.runners] == [""] * RUNNERS
-            return len(self.ran.given) > before + 20
-
-        eventually(more, what="jobs are given")
-
-    def _submit(self) -> None:
-        number = 0
-        while not self.stop.is_set():
-            number += 1
-            self.jobs += self._submitted(f"key-{number}")
-            time.sleep(0.1)
-
-    def _submitted(self, key: str) -> list[int]:
-        """Hand in until it is acknowledged, by whomever."""
-        while not self.stop.is_set():
-            for one in [one for one in self.alive if not one.is_stopped]:
-                with (
-                    suppress(ClientError, httpx.HTTPError),
-                    Client(one.url, self.token, patience_s=0.5) as client,
-                ):
-                    return list(client.submit([JOB] * BATCH, key=key).ids())
-        return []
-
-    def next_match_s(self, fault: float, term: int) -> float:
-        """Return how long it took from a fault to a job that a later leader gave."""
-        eventually(lambda: self.ran.first_after(term) is not None, what="the next match")
-        return (self.ran.first_after(term) or fault) - fault
-
-    def finish(self, server: Postgresql) -> None:
-        """End the load; see that nothing was lost and nothing happened twice."""
-        known = list(self.jobs)
-        eventually(lambda: set(known) <= set(self.ran.by_job), what="all acknowledged were given")
-        eventually(lambda: len(known) <= int(server.sql(COUNTED).split("|")[0]), what="all Done")
-        self.stop.set()
-        for one in (*self.runners, self.submitter):
-            one.join(30)
-        twice = {job: by for job, by in self.ran.by_job.items() if len(by) > 1}
-        counted, distinct = map(int, server.sql(COUNTED).split("|"))
-
-        assert [one.failed for one in self.runners] == [""] * RUNNERS
-        assert twice == {}
-        assert counted == distinct >= len(known)
-
-
-@contextmanager
-def story(folder: Path, server: Postgresql) -> Generator[Story]:
-    with ExitStack() as stack:
-        told = Story(folder, server, stack)
-        try:
-            told.begin()
-            yield told
-        except BaseException:
-            print("\n".join(each(told.members)))
-            raise
-        finally:
-            told.stop.set()
 
 
 def test_a_leader_that_is_killed_is_replaced_and_its_successor_too(
@@ -185,7 +61,7 @@ def test_a_leader_that_stood_still_changes_nothing_and_keeps_no_lease_alive(
         stale = the_leader(told.alive)
         address = ("127.0.0.1", int(stale.url.rpartition(":")[2]))
         term, fault = told.ran.term, time.monotonic()
-        stale.stand_still()
+        told.stand_still(stale)
         late = socket.create_connection(address, 5)  # its kernel takes it, it does not
         late.sendall(_beat(told.runners[0]))
         took_s = told.next_match_s(fault, term)
