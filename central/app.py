@@ -69,6 +69,7 @@ from .jobs.recover import Recovery
 from .jobs.reports import Reports
 from .jobs.requeues import Requeues
 from .jobs.retention import Retention
+from .jobs.roll_call import RollCall
 from .jobs.sandbox import Sandbox
 from .jobs.scope import Owners
 from .jobs.series import SeriesService
@@ -130,6 +131,7 @@ class Central:
     metrics: MetricsService
     clock: Clock
     pilots: PilotService
+    roll_call: RollCall
     elements: ElementsView
     crew: PilotCrew
     engine: Engine
@@ -178,6 +180,7 @@ class Central:
             tasks.create_task(self.counts.run())
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
+            tasks.create_task(self.roll_call.run())
             if agents:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.retention.run())
@@ -276,6 +279,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         metrics=metrics,
         clock=clock,
         pilots=pilots,
+        roll_call=RollCall(memory.pilots, world.bus, downlink, clock, term=world.leadership.term),
         elements=elements,
         engine=made.engine,
         kept_off=made.kept_off,

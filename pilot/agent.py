@@ -428,6 +428,8 @@ class Agent:
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.Kind.BEAT, encode(command.beat))
+        elif isinstance(command, c.GoHome):
+            self._line.go_home()
         elif isinstance(command, c.StartPayload):
             self._start(command)
         elif isinstance(command, c.KeepAssignment):

@@ -430,7 +430,11 @@ class BeatAnswer:
 
 @dataclass(frozen=True)
 class Wake:
-    """There may be work for the parked ask `n`. Binds nothing."""
+    """There may be work for the parked ask `n`. Binds nothing.
+
+    A leader that has just begun knows of no parked ask: it says 0 to each pilot, which stands for
+    whichever is parked. Older pilots ignore it, and ask after their next beat.
+    """
 
     n: int
     term: int

@@ -85,6 +85,11 @@ class Asks:
         self.next_at = -math.inf
         return True
 
+    def called(self) -> None:
+        """Ask again if anything is parked: who answers now does not know of it."""
+        if self.parked:
+            self.next_at = -math.inf
+
     def sooner(self, at: float) -> None:
         """Do not rest longer than until `at`."""
         self.next_at = min(self.next_at, at)

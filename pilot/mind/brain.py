@@ -25,6 +25,7 @@ from pilotage.proto.messages import (
     Report,
     Turn,
     TurnReply,
+    Wake,
 )
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import BadCopy, Published
@@ -35,6 +36,7 @@ from .beats import Beats
 from .commands import (
     Command,
     Exit,
+    GoHome,
     KillAll,
     PublishBeat,
     SendBeat,
@@ -164,7 +166,7 @@ class Brain:
         if message.beat is not None:
             self._beat_answered(message.beat, now)
         if message.wake is not None and message.wake.term >= self._term:
-            self._asks.woken(message.wake.n)
+            self._woken(message.wake)
         if message.stop is not None:
             self._payloads.stop(message.stop, now, self._lease_s)
         if message.follow is not None:
@@ -363,6 +365,15 @@ class Brain:
         if answer.ask_again:
             self._asks.woken(beat.parked)
         self._told_to_end(answer.drain, answer.hurry, now)
+
+    def _woken(self, wake: Wake) -> None:
+        """There may be work for an ask; 0: a leader has begun, and knows of none that is parked."""
+        if wake.n:
+            self._asks.woken(wake.n)
+            return
+        if wake.term > self._term:
+            self._own.append(GoHome())  # a machine that is gone would be waited for
+        self._asks.called()
 
     def _term_stands(self, term: int) -> bool:
         """Take note of the answer's term; False for one of a leader that has been replaced."""

@@ -33,6 +33,11 @@ class PublishBeat:
 
 
 @dataclass(frozen=True)
+class GoHome:
+    """Say all that follows where we first went: whoever we went to since leads no more."""
+
+
+@dataclass(frozen=True)
 class KeepAssignment:
     """Write the assignment to the journal: durable before anything of it starts."""
 
@@ -142,6 +147,7 @@ Command = Union[
     SendTurn,
     SendBeat,
     PublishBeat,
+    GoHome,
     KeepAssignment,
     KeepEnded,
     Forget,

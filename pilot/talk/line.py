@@ -122,6 +122,10 @@ class Line:
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
             await self._clock.sleep(wait_s)
 
+    def go_home(self) -> None:
+        """Say messages where we first went: whoever answers there knows who leads now."""
+        self._go_to("")
+
     def _go_to(self, leader: str) -> bool:
         """Say messages to another process from now on; empty: where we first went."""
         if leader == self._leader or not self._http.go_to(leader):
@@ -145,7 +149,7 @@ class Line:
                 )
         except NoReply as why:
             if went_to and went_to == self._leader and not aside:
-                self._go_to("")  # whoever answers there knows who leads now
+                self.go_home()
             return Refusal(0, "no_reply", str(why))
         if not 200 <= reply.status < 300:
             return refusal(reply)

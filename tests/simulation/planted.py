@@ -29,6 +29,7 @@ from pilotage.central.jobs import (
     verdicts,
 )
 from pilotage.central.jobs.leases import Lease, Phase
+from pilotage.central.jobs.roll_call import RollCall
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
@@ -314,8 +315,12 @@ def _no_ask_again(changes: Changes) -> None:
     def reask_s(*args: Any) -> float:
         return 1e9
 
+    async def run(self: Any) -> None:
+        """Call nobody."""
+
     changes.set(dispatch.Dispatch, "_should_ask", should_ask)
     changes.set(brain, "reask_s", reask_s)
+    changes.set(RollCall, "run", run)
 
 
 def _bus_stop_only(changes: Changes) -> None:

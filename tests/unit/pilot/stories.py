@@ -240,6 +240,8 @@ def _plain(command: c.Command) -> str:
         return f"exit {command.code}"
     if isinstance(command, c.KillAll):
         return "kill all"
+    if isinstance(command, c.GoHome):
+        return "go home"
     if isinstance(command, c.Follow):
         return f"follow {''.join(sorted(letter(one) for one in command.attempt_ids))}".strip()
     if isinstance(command, (c.Forget, c.Abandon, c.UploadAgain)):

@@ -107,6 +107,18 @@ ASKS = {
     1.2   got parked
     1.3   down beat 1 again
     """,
+    "a leader that has just begun calls whichever ask is parked; another one leads no more": """
+    0     bus up            ask 1
+    0.1   got parked term=5
+    0.2   down wake 0 term=4
+    0.3   down wake 0 term=6  go home; ask 2
+    0.4   got parked term=6
+    0.5   down wake 0 term=6  ask 3
+    0.6   down wake 0 term=6
+    0.7   got A B term=6    journal A; journal B; start A fence 96.5; start B fence 96.5
+    0.8   down wake 0 term=6
+    0.9   down wake 0 term=7  go home
+    """,
     "a part of the offer that is still free is offered again at once": """
     0     bus up            ask 1
     0.1   got A             journal A; start A fence 96; ask 2
