@@ -653,6 +653,7 @@ class Health(_Out, frozen=True):
     pilots: int
     bus: str  # mqtt://…, or "down"
     uptime_s: float
+    leader: str = ""  # of a process that waits to lead: where the one that does is reached
 
 
 class Readiness(_Out, frozen=True):

@@ -4,6 +4,7 @@ Pilots' work is not handed on: they are told where to go, and the connection is 
 whatever stands in front of several processes brings the next one elsewhere.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
@@ -13,12 +14,14 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
+from ..observe.events import Log
 from .answers import Headers, Streamed, problem
 from .body import LARGE_MAX, Body, header
 from .call import Call
 from .direct import Exchange
 
 CONNECT_S: Final = 2.0
+LOOK_S: Final = 0.5  # whether the one that is asked leads still
 SILENT_S: Final = 90.0  # of an answer; streams of events say something every few seconds
 CONNECTIONS_MAX: Final = 500
 MARK: Final = "pilotage-handed-on"  # a header: what has it is not handed on again
@@ -35,9 +38,10 @@ Url = Callable[[], str | None]  # of the process that leads; None: nobody does
 class Elsewhere:
     """The process that leads, as the others speak with it."""
 
-    def __init__(self, url: Url, *, verify: Any = True, transport: Any = None) -> None:
+    def __init__(self, url: Url, log: Log, *, verify: Any = True, transport: Any = None) -> None:
         """`verify`: as httpx has it; `transport`: for tests."""
-        self._url = url
+        self._url, self._log = url, log
+        self._told = ""  # of whom the log says that it cannot be reached
         self._client = httpx.AsyncClient(
             verify=verify,
             transport=transport,
@@ -73,15 +77,43 @@ class Elsewhere:
             headers=[*_handed(headers), (MARK.encode(), b"1"), (b"accept-encoding", b"identity")],
             content=body.parts() if has_body else None,
         )
-        try:
-            response = await self._client.send(request, stream=True)
-        except httpx.HTTPError as why:
-            said = f"the process that keeps the queue does not answer: {type(why).__name__}"
-            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
+        response = await self._answered(request, url)
         if response.status_code == 421:
             await response.aclose()
             raise Refused(Code.UNAVAILABLE, "the process that kept the queue does no more: repeat")
         return _HandedBack(response, call)
+
+    async def _answered(self, request: httpx.Request, url: str) -> httpx.Response:
+        """Return the beginning of an answer, unless its process leads no more before it comes.
+
+        One that stands still would else be waited for long after another one leads.
+        """
+
+        async def ask() -> httpx.Response | Exception:
+            try:
+                return await self._client.send(request, stream=True)
+            except Exception as why:
+                return why
+
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(ask())
+            while not asking.done() and self._url() == url:
+                await asyncio.wait([asking], timeout=LOOK_S)
+            asking.cancel()  # nothing happens to one that is done
+        if asking.cancelled():
+            said = "the process that kept the queue does no more"
+            raise Refused(Code.UNAVAILABLE, f"{said}: repeat")
+        found = asking.result()
+        if isinstance(found, httpx.HTTPError):
+            said = f"the process that keeps the queue does not answer: {type(found).__name__}"
+            if url != self._told:
+                self._log("leader_unreachable", url=url, why=str(found) or type(found).__name__)
+            self._told = url
+            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
+        if isinstance(found, Exception):
+            raise found
+        self._told = ""
+        return found
 
 
 class _HandedBack:

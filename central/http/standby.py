@@ -10,9 +10,11 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from pilotage import __version__
+from pilotage.proto.api import Health
 
 from ..errors import Misdirected
 from ..observe.metrics import MEDIA, Page
+from ..ports import Clock
 from .answers import Answer, encoded, problem
 from .server import BACKLOG, STOP_S, QuietServer
 
@@ -36,9 +38,11 @@ class StandbyServer:
         tls_certificate: str,
         tls_key: str,
         leader: Callable[[], str | None],
+        clock: Clock,
     ) -> None:
         """`leader` returns where the process that leads is reached, None if that is not known."""
-        self._leader = leader
+        self._leader, self._clock = leader, clock
+        self._since = clock.monotonic()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.port = int(self._socket.getsockname()[1])
@@ -71,11 +75,25 @@ class StandbyServer:
         finally:
             self._socket.close()
 
+    def _health(self) -> Health:
+        """Of jobs, attempts and pilots only the leader knows."""
+        return Health(
+            status="standby",
+            version=__version__,
+            gen="",
+            jobs_waiting=0,
+            attempts=0,
+            pilots=0,
+            bus="none",
+            uptime_s=round(self._clock.monotonic() - self._since, 1),
+            leader=self._leader() or "",
+        )
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             return
         if scope["path"] == HEALTH:
-            answer = encoded({"status": "standby", "leader": self._leader() or ""})
+            answer = encoded(self._health())
         elif scope["path"] == METRICS:
             page = Page()
             page.put_all("pilotage_build_info", {__version__: 1})

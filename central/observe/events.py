@@ -38,6 +38,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "beside_started": frozenset({"url", "leader", "took_s"}),
     # another process leads now, as the store says; what needs the queue is handed on to it
     "leader_found": frozenset({"url"}),
+    # the process that leads could not be asked; told once, until it could
+    "leader_unreachable": frozenset({"url", "why"}),
     # who leads cannot be read from the store now
     "leader_unknown": frozenset({"why"}),
     # submissions that other processes have taken in cannot be looked for now

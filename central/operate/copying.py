@@ -3,18 +3,15 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from ..settings import BadSetting, StoreSettings
 from ..store.errors import StoreError
 from ..store.queries import load
-from .datadir import STORE_FILE, DataInUse, NoData, locked
+from .datadir import COPIED_FILE, STORE_FILE, DataInUse, NoData, locked
 from .files import sync_folder
 from .stores import check_url, where
-
-COPIED: Final = f"{STORE_FILE}.copied"
 
 
 class Refused(Exception):
@@ -43,13 +40,13 @@ def copy_into(data: Path, url: str, *, at: float, told: Callable[[str], None]) -
 
         with locked(data):
             rows = copy_store(path, url, at=at, told=told)
-            _put_aside(path, data / COPIED)
+            _put_aside(path, data / COPIED_FILE)
     except ModuleNotFoundError as why:
         missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
         raise Refused(missing) from why
     except (BadSetting, DataInUse, NoData, StoreError, sqlite3.Error, OSError) as why:
         raise Refused(str(why)) from why
-    return Copied(rows=rows, to=where(data, StoreSettings(url=url)), kept=str(data / COPIED))
+    return Copied(rows=rows, to=where(data, StoreSettings(url=url)), kept=str(data / COPIED_FILE))
 
 
 def _put_aside(path: Path, aside: Path) -> None:

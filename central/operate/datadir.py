@@ -12,6 +12,7 @@ import msgspec
 from .files import sync_folder
 
 STORE_FILE: Final = "store.sqlite"
+COPIED_FILE: Final = f"{STORE_FILE}.copied"  # what became of it once it was copied elsewhere
 LOCK_FILE: Final = "lock"
 RUNNING_FILE: Final = "central.json"
 RESTORING_FILE: Final = "restore-unfinished"  # there while a restore is under way
@@ -53,6 +54,8 @@ def check_whole(data: Path, *, used: Path) -> None:
         raise StoreGone(data, "a restore was not finished: remove the folder and restore again")
     if used.exists() and not (data / STORE_FILE).exists():
         why = f"it has keys, but {STORE_FILE} is gone: is a disk not mounted? Else restore a backup"
+        if (data / COPIED_FILE).exists():
+            why = f"{STORE_FILE} was copied to a database: set store.url to that one"
         raise StoreGone(data, why)
 
 

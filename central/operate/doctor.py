@@ -237,6 +237,9 @@ def broker(settings: Settings, answered: Answered | None) -> Finding:
         if answered.health.bus == "down":
             return fault("broker", "the embedded broker is down", "restart the central")
         return ok("broker", f"embedded, {answered.health.bus}")
+    if answered is not None and "://" in answered.health.bus:
+        # To log in again with its name would throw the central off.
+        return ok("broker", f"{answered.health.bus}: the central is connected")
     try:
         address = outside_address(settings.bus)
         asyncio.run(_log_in(address))

@@ -18,7 +18,7 @@ from pilotage import __version__
 from pilotage.proto.job_states import JobState
 
 from ..app import Central, World, build
-from ..auth import keys, signature
+from ..auth import derived_secrets, keys, signature
 from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
@@ -68,7 +68,7 @@ from .starting import (
     once_there_is_room,
 )
 from .storages import storages_of
-from .stores import check_store, leaders_of, open_store, where
+from .stores import check_server, check_store, leaders_of, open_store, where
 from .strangers import NEW_TOKEN, strangers, unused
 
 CONFIG_NAME = "pilotage.yaml"
@@ -271,6 +271,7 @@ async def _stand_by(
             tls_certificate=http.tls_certificate,
             tls_key=http.tls_key,
             leader=seen.url,
+            clock=clock,
         )
     except OSError as why:
         raise refusal(why, http) from why
@@ -282,6 +283,10 @@ async def _stand_by(
             log("process_url_empty", url=url)
         if ready is not None:
             await ready(url)
+        try:
+            await asyncio.to_thread(check_server, settings.store)
+        except StoreError as why:
+            raise not_started(why, where(place.data, settings.store)) from why
         holder = SystemRandomness().token(16)
         used = await asyncio.to_thread((place.data / ADMIN_FILE).exists)
         try:
@@ -408,6 +413,12 @@ async def _started(
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
+    if settings.store.url and await _is_foreign(place.data, store):
+        await store.close()
+        raise NotStarted(
+            f"--data {place.data} has no keys, and {path} has tokens: name the data directory that "
+            "its processes share, or restore its keys from a backup. Nothing was changed"
+        )
     high_water = HighWater(place.data, RealDisk())
     try:  # from here on the store has threads, which would outlive a failure
         high_water.check(await store.ids_given())
@@ -428,6 +439,16 @@ async def _started(
     for one in strangers(settings.matcher, known):
         log("matcher_unknown", setting=one.setting, why=one.why)
     return _Started(store, bus, central, server, handout, high_water)
+
+
+async def _is_foreign(data: Path, store: Store) -> bool:
+    """Return whether a store was begun with keys that this data directory has not.
+
+    With new ones nobody's token would be good any more, on the other processes too.
+    """
+    files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
+    has_none = not any((data / name).exists() for name in files)
+    return has_none and bool(await store.tokens(None))
 
 
 async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:

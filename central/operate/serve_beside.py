@@ -5,6 +5,7 @@ lock: any number may run on one folder, on one machine or on a file system that 
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ async def _open(
         storages=storages_of(settings.data.storages, data, log),
     )
     central = build_beside(world, tokens, settings, leader)
-    elsewhere = Elsewhere(central.leader.url, verify=trusted(settings.http))
+    elsewhere = Elsewhere(central.leader.url, log, verify=trusted(settings.http))
     handout = Handout(
         bundle, signature.load(data, disk=disk), lambda: url_of(settings.http, port())
     )
@@ -241,9 +242,10 @@ async def _open(
 
 
 def trusted(settings: HttpSettings) -> ssl.SSLContext:
-    """Return whom a process believes to be the leader: whom all believe, and who has our own
-    certificate, which may be of no public authority."""
+    """Return whom a process believes to be the leader: whom all believe, who has our own
+    certificate, which may be of no public authority, and whom clients are told to believe."""
     context = ssl.create_default_context()
-    if settings.tls_certificate:
-        context.load_verify_locations(settings.tls_certificate)
+    for file in (settings.tls_certificate, os.environ.get("PILOTAGE_CA_FILE")):
+        if file:
+            context.load_verify_locations(file)
     return context

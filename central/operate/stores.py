@@ -98,6 +98,16 @@ def reading_of(
     return partial(check.reading, settings.url)
 
 
+def check_server(settings: StoreSettings) -> None:
+    """See that a database is fit to be written, if it answers and leads now. Raises StoreBroken.
+
+    One that waits to lead would else find out when it is needed.
+    """
+    from ..store.postgresql import check
+
+    check.fit(settings.url)
+
+
 def _missing(why: ModuleNotFoundError) -> BadSetting:
     return BadSetting(
         "store.url", f"{why.name} is not installed: pip install 'pilotage[postgresql]'"

@@ -11,7 +11,7 @@ import pytest
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate import high_water
-from pilotage.central.operate.local import NotRunning
+from pilotage.central.operate.local import NotRunning, end
 from pilotage.central.operate.starting import EXIT_BROKEN
 from pilotage.proto.job_states import JobState
 from tests.services import postgresql
@@ -69,6 +69,12 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
         server.sql("UPDATE central.counter SET next = next + 10000000")
         server.sql("UPDATE central.store SET generation = repeat('f', 32)")
         central.restart()
+        end(central.process)
+        with (
+            pytest.raises(NotRunning, match="has no keys, and postgresql:///postgres has tokens"),
+            running_central(tmp_path / "without", settings),
+        ):
+            pytest.fail("it began with new keys")
 
     assert gone == EXIT_BROKEN
     assert not (central.data / "store.sqlite").exists()

@@ -26,6 +26,22 @@ def reading(url: str) -> Generator[PostgresqlSession]:
         session.close()
 
 
+def fit(url: str) -> None:
+    """Raise StoreBroken where a server answers, leads now, and gives no full durability."""
+    try:
+        session = PostgresqlSession(url, only_read=True)
+    except FAULTS:  # it is waited for
+        return
+    try:
+        found = session.one("durability")
+    except FAULTS:
+        return
+    finally:
+        session.close()
+    if not found["in_recovery"]:
+        durable.check(found)
+
+
 def durability(session: PostgresqlSession) -> str:
     """Return what a commit is worth, in words. Raises StoreBroken where it is not enough."""
     found = session.one("durability")

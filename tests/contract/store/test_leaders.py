@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
+from pilotage.central.operate.postgresql import USER
 from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
@@ -260,7 +261,7 @@ async def test_the_connections_of_another_user_hinder_no_take_over(
     """They may not be ended; the row is taken all the same."""
     server.sql("CREATE ROLE somebody LOGIN")
     server.sql("CREATE SCHEMA theirs AUTHORIZATION somebody")
-    url = server.url(schema="theirs").replace(f"{postgresql.USER}@", "somebody@")
+    url = server.url(schema="theirs").replace(f"{USER}@", "somebody@")
     leaders = PostgresqlLeaders(url)
     ours = await connect(
         server.url(), server_settings={"application_name": application_of("before")}

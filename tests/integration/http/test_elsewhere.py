@@ -1,5 +1,6 @@
 """A process without the queue: what it answers, what it hands on, and where it sends pilots."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -34,8 +35,37 @@ def _beside(
     world: World, *, url: str | None = LEADER, transport: httpx.AsyncBaseTransport
 ) -> Client:
     """Return a process without the queue, whose own services are those of `world`."""
-    elsewhere = Elsewhere(lambda: url, transport=transport)
+    elsewhere = Elsewhere(lambda: url, _unheard, transport=transport)
     return Client(Front(world.services, elsewhere=elsewhere))
+
+
+def _unheard(event: str, **fields: Any) -> None:
+    """Nobody reads the log."""
+
+
+class _StandsStill(httpx.AsyncBaseTransport):
+    """A leader that takes requests and says nothing; another one leads from the first on."""
+
+    def __init__(self) -> None:
+        self.leader, self.asked = LEADER, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        self.leader = "http://another:8470"
+        await asyncio.sleep(3_600)
+        raise AssertionError
+
+
+async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_leads() -> None:
+    world, still = build(), _StandsStill()
+    elsewhere = Elsewhere(lambda: still.leader, _unheard, transport=still)
+    beside = Client(Front(world.services, elsewhere=elsewhere))
+    holder = (await holders(world))["admin"]
+    async with asyncio.timeout(10):
+        reply = await beside.ask("GET", "/v1/pilots", token=holder.token)
+
+    assert (reply.status, still.asked) == (503, 1)
+    assert b"the process that kept the queue does no more: repeat" in reply.body
 
 
 def test_what_is_answered_here_are_routes() -> None:

@@ -12,9 +12,9 @@ from pilotage.central.store.postgresql.statements import statements
 from pilotage.central.store.queries import load
 
 # What SQLite has for its own file, and what is looked at from outside of a central.
-OF_ITS_FILE = ("checkpoint", "new_generation", "skip_ids", "newest_moment", "count_jobs")
-OF_ITS_FILE_TOO = ("set_", "check_", "get_journal", "get_synchronous", "get_foreign", "quick_check")
-NOT_THERE = ("integrity_check", "schema_number")
+OF_ITS_FILE = ("checkpoint", "new_generation", "skip_ids")
+OF_ITS_FILE_TOO = ("set_", "get_journal", "get_synchronous", "get_foreign", "quick_check")
+NOT_THERE = ("integrity_check",)
 OF_THE_DATABASE = {
     "durability", "let_wait_for_the_lock", "lock", "wait_no_longer", "continue_ids",
     "moment", "arrivals", "arrived_runs", "forget_arrivals", "tell_arrival", "hint_arrival",
