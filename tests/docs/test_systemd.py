@@ -10,10 +10,11 @@ import pytest
 
 from pilotage.central.operate.process import FILES_BESIDE
 from pilotage.central.operate.serve import END_S
-from pilotage.central.settings import HttpSettings
+from pilotage.central.settings import HttpSettings, load
 from tests.tidy import tree
 
 FOLDER: Final = tree.ROOT / "deploy" / "systemd"
+SEVERAL: Final = "pilotage@.service"
 UNITS: Final = sorted(path.name for path in FOLDER.glob("pilotage*.*"))
 
 
@@ -39,10 +40,16 @@ def test_systemd_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
     for each in UNITS:
         text = (FOLDER / each).read_text().replace("/opt/pilotage/bin/", f"{tmp_path}/")
         (tmp_path / each).write_text(text)
-    for program in ("pilotage", "pilotage-backup"):
+    for program in ("pilotage", "pilotage-backup", "pilotage-backup-postgresql"):
         shutil.copy("/bin/true", tmp_path / program)
     checked = subprocess.run(
-        [analyze, "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)],
+        [
+            analyze,
+            "verify",
+            "--man=no",
+            "--recursive-errors=no",
+            str(tmp_path / name.replace("@.", "@api.")),
+        ],
         capture_output=True,
         text=True,
         timeout=30,
@@ -74,3 +81,23 @@ def test_the_unit_of_the_central_fits_its_bounds() -> None:
     assert service["RestartPreventExitStatus"] == "2"
     assert service["Restart"] == "always"
     assert unit("pilotage.service")["Unit"]["StartLimitIntervalSec"] == "0"
+
+
+def test_one_of_several_processes_runs_as_one_alone_does() -> None:
+    alone, several = (dict(unit(name)["Service"]) for name in ("pilotage.service", SEVERAL))
+
+    assert several.pop("EnvironmentFile") == "/etc/pilotage/%i.env"
+    assert several == alone
+
+
+@pytest.mark.parametrize(
+    ("file", "roles"), [("dispatch.env", "dispatch,agents"), ("api.env", "api")]
+)
+def test_what_a_process_is_told_by_its_environment_are_settings(file: str, roles: str) -> None:
+    lines = (FOLDER / file).read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    settings = load(None, told)
+
+    assert settings.process.roles == roles
+    assert bool(settings.process.url) == ("dispatch" in roles)
+    assert told["PGPASSFILE"] == "/etc/pilotage/pgpass"

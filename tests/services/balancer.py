@@ -1,8 +1,9 @@
-"""nginx of Debian as the plainest load balancer there is: requests go round."""
+"""nginx of Debian as a load balancer, with the example that operators get: requests go round."""
 
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,9 +15,10 @@ from typing import Final
 from .nginx import PROGRAM as PROGRAM
 from .nginx import START_S
 
-# What an operator would write, but for folders. A process that is gone is passed over; what it
-# has begun to answer is not repeated.
-_CONFIGURATION: Final = """
+EXAMPLE: Final = Path(__file__).resolve().parents[2] / "deploy/nginx/pilotage.conf"
+
+# What Debian's nginx.conf is to the example, in a folder of our own.
+_AROUND: Final = """
 daemon off;
 {user}
 worker_processes 1;
@@ -30,22 +32,38 @@ http {{
     fastcgi_temp_path {folder}/unused;
     uwsgi_temp_path {folder}/unused;
     scgi_temp_path {folder}/unused;
-    client_max_body_size 0;
-    upstream centrals {{
-        {servers}
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://centrals;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-            proxy_request_buffering off;
-        }}
-    }}
+    include {folder}/example.conf;
 }}
 """
+
+
+def example(port: int, processes: Sequence[int]) -> str:
+    """Return the example that operators get, for this machine alone: without TLS."""
+    text = EXAMPLE.read_text()
+    servers = re.findall(r"server \S+?:8471 (.*);\n", text)
+    assert len(servers) == 2 and len(set(servers)) == 1, servers
+    ours = "".join(f"server 127.0.0.1:{one} {servers[0]};\n" for one in processes)
+    for old, new in (
+        (r"( *server \S+?:8471 .*;\n)+", ours),
+        (r"listen 443 ssl;", f"listen 127.0.0.1:{port};"),
+        (r" *ssl_certificate.*\n", ""),
+        (r" *proxy_ssl_.*\n", ""),
+        (r"proxy_pass https:", "proxy_pass http:"),
+    ):
+        text, count = re.subn(old, new, text)
+        assert count, old
+    return text
+
+
+def around(folder: Path, text: str) -> Path:
+    """Return the file of a whole configuration, with this in it, in a new folder."""
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "example.conf").write_text(text)
+    user = "user root;" if os.geteuid() == 0 else ""
+    configuration = folder / "balancer.conf"
+    configuration.write_text(_AROUND.format(folder=folder, user=user))
+    return configuration
 
 
 def _free_port() -> int:
@@ -69,17 +87,8 @@ def _answers(port: int) -> bool:
 def balancer(folder: Path, ports: Sequence[int]) -> Generator[str]:
     """Run one in front of these ports of this machine; yield its URL."""
     assert PROGRAM is not None
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
     port = _free_port()
-    text = _CONFIGURATION.format(
-        folder=folder,
-        port=port,
-        servers="\n        ".join(f"server 127.0.0.1:{one};" for one in ports),
-        user="user root;" if os.geteuid() == 0 else "",
-    )
-    configuration = folder / "balancer.conf"
-    configuration.write_text(text)
+    configuration = around(folder, example(port, ports))
     with open(folder / "said.log", "ab") as said:
         command = [PROGRAM, "-e", str(folder / "error.log"), "-c", str(configuration)]
         process = subprocess.Popen(command, stdout=said, stderr=said)
