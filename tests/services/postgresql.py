@@ -1,6 +1,7 @@
 """The private PostgreSQL of `operate`, with an empty schema for each test."""
 
 import shutil
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,8 +31,13 @@ FOLLOWS: Final = "SELECT sync_state FROM pg_stat_replication"
 class Postgresql(Private):
     """One server; it can be stopped in each of its ways and started again on the same files."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, where: str | None = None) -> None:
+        """Its files lie below `where`, if that is given."""
+        usual, tempfile.tempdir = tempfile.tempdir, where or tempfile.tempdir
+        try:
+            super().__init__()
+        finally:
+            tempfile.tempdir = usual
         self._free: list[str] = []
         self._made = 0
 
@@ -83,8 +89,8 @@ def standby_of(primary: Private) -> Generator[Standby]:
 
 
 @contextmanager
-def started(*settings: str) -> Generator[Postgresql]:
-    server = Postgresql()
+def started(*settings: str, where: str | None = None) -> Generator[Postgresql]:
+    server = Postgresql(where)
     try:
         server.start(*settings)
         yield server

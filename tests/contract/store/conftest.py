@@ -14,6 +14,7 @@ from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import SqliteStore, open_sqlite
 from tests.fake_store import FakeStore
 from tests.services import postgresql
+from tests.services.folders import quick
 
 NOW = 1_000.0
 
@@ -36,7 +37,7 @@ def server() -> Iterator[postgresql.Postgresql]:
     """One PostgreSQL for all tests, each of which has a schema of its own."""
     if postgresql.missing():
         pytest.skip(postgresql.missing())
-    with postgresql.started() as running:
+    with postgresql.started(where=quick()) as running:
         yield running
 
 
@@ -64,7 +65,7 @@ Grounds = Callable[[], AbstractContextManager[Ground]]
 def ground(driver: str, request: pytest.FixtureRequest) -> Generator[Ground]:
     """Yield a new ground of a real driver."""
     if driver == "sqlite":
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=quick()) as folder:
             path = Path(folder) / "store.db"
             yield Ground(partial(open_at, path), path)
     else:
