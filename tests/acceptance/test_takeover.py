@@ -132,7 +132,8 @@ def test_neither_a_database_that_crashes_nor_ended_connections_lose_anything(
 def test_a_promoted_standby_server_has_all_that_was_acknowledged(
     tmp_path: Path, server: postgresql.Postgresql
 ) -> None:
-    with story(tmp_path, server) as told, postgresql.standby_of(server) as replica:
+    # First: from when a standby is named until it has caught up, no commit returns.
+    with postgresql.standby_of(server) as replica, story(tmp_path, server) as told:
         told.goes_on()
         term, fault = told.ran.term, time.monotonic()
         leader = the_leader(told.alive)
