@@ -1,0 +1,55 @@
+"""What the page of several processes shows can be started, and its balancer can be had."""
+
+import re
+import shlex
+from typing import Final
+
+import yaml
+
+from pilotage.central.cli.serve import parse_settings
+from pilotage.central.operate.serve_beside import check_roles, keeps_queue
+from pilotage.central.settings import load
+from tests.services import balancer
+from tests.tidy import tree
+
+PAGE: Final = "docs/scale-out.md"
+NAMED: Final = {"--roles": "process.roles", "--port": "http.port"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", tree.text(PAGE), re.DOTALL | re.MULTILINE)
+
+
+def test_its_processes_have_settings_that_hold() -> None:
+    (file,) = blocks("yaml")
+    common = {
+        f"{section}.{key}": yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
+        for section, keys in yaml.safe_load(file).items()
+        for key, value in keys.items()
+    }
+    (script,) = blocks("sh")
+    commands = [shlex.split(line) for line in script.splitlines() if "pilotage serve" in line]
+    ports: list[int] = []
+    for words in commands:
+        options = dict(zip(words[2::2], words[3::2], strict=True))
+        told = {NAMED[name]: value for name, value in options.items() if name in NAMED}
+        settings = load(None, {}, {**common, **told, **parse_settings((options["--set"],))})
+        check_roles(settings)
+        ports.append(settings.http.port)
+
+        assert options["--config"] in file
+        assert bool(settings.process.url) == keeps_queue(settings.process)
+        assert settings.process.url.endswith(f":{ports[0]}" if settings.process.url else "")
+
+    assert len(commands) == 2
+    assert f"central1.example.org:{ports[1]} " in balancer.EXAMPLE.read_text()
+
+
+def test_what_it_says_of_the_balancer_stands_in_the_example() -> None:
+    example = balancer.EXAMPLE.read_text()
+    named = re.findall(
+        r"`((?:proxy_next_upstream |max_fails=|proxy_read_timeout)[^`]*)`", tree.text(PAGE)
+    )
+
+    assert len(named) >= 3
+    assert all(word in example for word in named)
