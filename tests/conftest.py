@@ -16,6 +16,9 @@ if "PILOTAGE_MATCHER" not in os.environ:
     importlib.import_module("pilotage.matcher")  # here alone: what tests start decides for itself
     del os.environ["PILOTAGE_MATCHER"]
 
+# What tests start reads the bytecode that one before has left: to compile all costs each 0.3 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here",)
 
