@@ -2,9 +2,8 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Final
-
-import yaml
 
 from pilotage.central.cli.serve import parse_settings
 from pilotage.central.operate.serve_beside import check_roles, keeps_queue
@@ -20,24 +19,21 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", tree.text(PAGE), re.DOTALL | re.MULTILINE)
 
 
-def test_its_processes_have_settings_that_hold() -> None:
-    (file,) = blocks("yaml")
-    common = {
-        f"{section}.{key}": yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
-        for section, keys in yaml.safe_load(file).items()
-        for key, value in keys.items()
-    }
+def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(text)
     (script,) = blocks("sh")
     commands = [shlex.split(line) for line in script.splitlines() if "pilotage serve" in line]
     ports: list[int] = []
     for words in commands:
         options = dict(zip(words[2::2], words[3::2], strict=True))
         told = {NAMED[name]: value for name, value in options.items() if name in NAMED}
-        settings = load(None, {}, {**common, **told, **parse_settings((options["--set"],))})
+        settings = load(file, {}, {**told, **parse_settings((options["--set"],))})
         check_roles(settings)
         ports.append(settings.http.port)
 
-        assert options["--config"] in file
+        assert options["--config"] in text
         assert bool(settings.process.url) == keeps_queue(settings.process)
         assert settings.process.url.endswith(f":{ports[0]}" if settings.process.url else "")
 
