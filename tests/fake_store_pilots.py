@@ -195,6 +195,11 @@ class FakePilots:
         ]
         return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
+    async def revoked_mark(self) -> tuple[int, float]:
+        rows = self._pilot_data.tokens
+        moments = [rows[jti].revoked_at or 0.0 for jti, _ in await self.revoked()]
+        return len(moments), sum(moments)
+
     # -- levels ---------------------------------------------------------------------------------
 
     async def keep_levels(self, levels: Levels) -> None:

@@ -35,6 +35,8 @@ class TokenStore(Protocol):
     async def tokens(self, community: str | None) -> list[TokenRow]: ...
     async def revoked(self) -> list[tuple[str, float]]: ...
 
+    async def revoked_mark(self) -> tuple[int, float]: ...
+
 
 class Tokens:
     """The issuer. `open_tokens` makes one from a data directory."""
@@ -56,6 +58,7 @@ class Tokens:
         self._clock, self._randomness = clock, randomness
         self._issuer, self._audience = issuer, audience
         self._pilot_valid_s = pilot_valid_s
+        self._revoked_mark = (0, 0.0)
         self._verifier = Verifier(
             keys=signing,
             derived=derived,
@@ -93,9 +96,13 @@ class Tokens:
         )
 
     async def load_revoked(self) -> None:
-        """Read from the store which tokens are revoked. Once, before the first request."""
+        """Read from the store which tokens are revoked, if others are than at the last look."""
+        mark = await self._store.revoked_mark()
+        if mark == self._revoked_mark:
+            return
         for jti, expires_at in await self._store.revoked():
             self._verifier.revoke(jti, expires_at)
+        self._revoked_mark = mark
 
     # -- make -----------------------------------------------------------------------------------
 
@@ -244,10 +251,12 @@ async def open_tokens(
     community: str = "",
     groups: tuple[str, ...] = (),
     pilot_valid_s: float = 3_600.0,
+    writes: bool = True,
 ) -> Tokens:
     """Return the issuer of a data directory; at first start keys and the admin token are made.
 
-    `community` and `groups` are the admin token's; no community: all. Raises BadKeyFile.
+    `community` and `groups` are the admin token's; no community: all. A process that does not keep
+    the queue `writes` none: it is another one's. Raises BadKeyFile.
     """
     tokens = Tokens(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
@@ -260,7 +269,9 @@ async def open_tokens(
         pilot_valid_s=pilot_valid_s,
     )
     await tokens.load_revoked()
-    await tokens.write_admin_token(data / ADMIN_FILE, disk=disk, community=community, groups=groups)
+    if writes:
+        file = data / ADMIN_FILE
+        await tokens.write_admin_token(file, disk=disk, community=community, groups=groups)
     return tokens
 
 

@@ -52,6 +52,7 @@ class Verifier:
         self._sweep_in = SWEPT_MIN  # tokens that come until then
         self._of_pilot: dict[str, bytes] = {}  # the newest that was made for it
         self._revoked: dict[str, float] = {}  # jti to expiry
+        self._revoked_max = SWEPT_MIN  # so many are swept
 
     def caller(self, bearer: str) -> Caller:
         """Return whom the token speaks for. Raises BadToken, ExpiredToken."""
@@ -88,9 +89,11 @@ class Verifier:
 
     def revoke(self, jti: str, expires_at: float) -> None:
         """Refuse this token from now on. What has expired is forgotten: it is refused anyway."""
-        now = self._clock.wall()
-        self._revoked = {one: end for one, end in self._revoked.items() if end > now}
         self._revoked[jti] = expires_at
+        if len(self._revoked) >= self._revoked_max:
+            now = self._clock.wall()
+            self._revoked = {one: end for one, end in self._revoked.items() if end > now}
+            self._revoked_max = max(SWEPT_MIN, 2 * len(self._revoked))
 
     @property
     def known(self) -> int:

@@ -5,7 +5,7 @@ whatever stands in front of several processes brings the next one elsewhere.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, cast
 
 import httpx
@@ -16,7 +16,7 @@ from pilotage.proto.problems import Code
 from ..errors import Misdirected, Refused
 from ..observe.events import Log
 from .answers import Headers, Streamed, problem
-from .body import LARGE_MAX, Body, header
+from .body import LARGE_MAX, SMALL_MAX, Body, RawHeaders, header
 from .call import Call
 from .direct import Exchange
 
@@ -67,15 +67,18 @@ class Elsewhere:
         headers = scope["headers"]
         if header(headers, MARK.encode()):
             raise Refused(Code.UNAVAILABLE, "this process keeps the queue no more: repeat")
-        body = Body(call.receive, headers, size_max=LARGE_MAX)
         has_body = scope["method"] not in ("GET", "HEAD", "DELETE")
+        content = await _content(call, headers) if has_body else None
         query = scope["query_string"].decode("latin-1")
         path = scope["raw_path"].decode("latin-1")
         request = self._client.build_request(
             scope["method"],
             f"{url.rstrip('/')}{path}{'?' + query if query else ''}",
-            headers=[*_handed(headers), (MARK.encode(), b"1"), (b"accept-encoding", b"identity")],
-            content=body.parts() if has_body else None,
+            headers=[
+                *_handed(headers, without=() if has_body else (b"content-length",)),
+                *((MARK.encode(), b"1"), (b"accept-encoding", b"identity")),
+            ],
+            content=content,
         )
         response = await self._answered(request, url)
         if response.status_code == 421:
@@ -142,8 +145,24 @@ async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
         yield part
 
 
-def _handed(headers: Any) -> Headers:
-    return [(name, value) for name, value in headers if name.lower() not in _HERS]
+async def _content(call: Call, headers: RawHeaders) -> AsyncIterator[bytes] | bytes:
+    """Return a body, which is here before a connection is taken for it, unless it is a large one.
+
+    Strangers have none of those, or slow ones would keep others from the leader.
+    """
+    is_stranger = not header(headers, b"authorization")
+    body = Body(call.receive, headers, size_max=SMALL_MAX if is_stranger else LARGE_MAX)
+    if is_stranger or (body.length is not None and body.length <= SMALL_MAX):
+        return await body.whole()
+    return body.parts()
+
+
+def _handed(headers: Any, *, without: Sequence[bytes] = ()) -> Headers:
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in _HERS and name.lower() not in without
+    ]
 
 
 class NotHere:

@@ -18,7 +18,7 @@ from pilotage import __version__
 from pilotage.proto.job_states import JobState
 
 from ..app import Central, World, build
-from ..auth import derived_secrets, keys, signature
+from ..auth import keys, signature
 from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
@@ -35,6 +35,7 @@ from ..settings import BadSetting, Settings, load
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
 from ..store.protocol import Store
+from .belonging import check_keys, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .buses import bus_of
 from .clocks import SystemClock, SystemRandomness
@@ -284,7 +285,7 @@ async def _stand_by(
         if ready is not None:
             await ready(url)
         try:
-            await asyncio.to_thread(check_server, settings.store)
+            await asyncio.to_thread(check_server, settings.store, clock.wall())
         except StoreError as why:
             raise not_started(why, where(place.data, settings.store)) from why
         holder = SystemRandomness().token(16)
@@ -413,15 +414,11 @@ async def _started(
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
-    if settings.store.url and await _is_foreign(place.data, store):
-        await store.close()
-        raise NotStarted(
-            f"--data {place.data} has no keys, and {path} has tokens: name the data directory that "
-            "its processes share, or restore its keys from a backup. Nothing was changed"
-        )
     high_water = HighWater(place.data, RealDisk())
     try:  # from here on the store has threads, which would outlive a failure
         high_water.check(await store.ids_given())
+        if settings.store.url:
+            await check_keys(place.data, store)
         bus, central, server, handout = await _open(
             place, settings, store, held.standing if held is not None else ALONE, clock, log
         )
@@ -439,16 +436,6 @@ async def _started(
     for one in strangers(settings.matcher, known):
         log("matcher_unknown", setting=one.setting, why=one.why)
     return _Started(store, bus, central, server, handout, high_water)
-
-
-async def _is_foreign(data: Path, store: Store) -> bool:
-    """Return whether a store was begun with keys that this data directory has not.
-
-    With new ones nobody's token would be good any more, on the other processes too.
-    """
-    files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
-    has_none = not any((data / name).exists() for name in files)
-    return has_none and bool(await store.tokens(None))
 
 
 async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:
@@ -484,6 +471,8 @@ async def _open(
     )
     if first_start:
         log("first_token", file=str(place.data / ADMIN_FILE))
+    if settings.store.url:
+        await check_token(place.data, tokens, store, disk=disk)
     admin = tokens.read_admin(place.data / ADMIN_FILE, disk=disk)
     why = unused(settings.community, admin.community, admin.groups) if admin is not None else ""
     if why:

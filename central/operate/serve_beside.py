@@ -29,6 +29,7 @@ from ..settings import BadSetting, HttpSettings, ProcessSettings, Settings
 from ..store.errors import NotMadeYet, StoreError
 from ..store.leaders import SHARD
 from ..store.protocol import Store
+from .belonging import SHARED, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
 from .files import RealBlobs, RealDisk
@@ -37,7 +38,7 @@ from .process import spare_the_collector
 from .readings import MachineReadings
 from .starting import not_started
 from .storages import storages_of
-from .stores import where
+from .stores import check_server, where
 
 MADE_S: Final = 60.0  # for the process that makes tables and keys to have done so
 MADE_LOOK_S: Final = 0.5
@@ -140,6 +141,7 @@ async def _started(
     except ModuleNotFoundError as why:
         missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
         raise BadSetting("store.url", missing) from why
+    await asyncio.to_thread(check_server, settings.store, clock.wall())
     opened = partial(open_beside, settings.store.url, clock_wall=clock.wall, fatal=fatal)
     store = await _once_made(data, opened, clock)
     leaders = PostgresqlLeaders(settings.store.url)
@@ -164,12 +166,13 @@ async def _once_made(data: Path, opened: Callable[[], Awaitable[Store]], clock: 
     while True:
         late = clock.monotonic() >= until
         try:
-            if not (data / ADMIN_FILE).exists() and not late:
-                raise NotMadeYet
-            return await opened()
+            if (data / ADMIN_FILE).exists():
+                return await opened()
         except NotMadeYet:
             if late:
                 raise
+        if late:
+            raise StoreError(f"--data {data} has no {ADMIN_FILE} after {MADE_S:.0f} s: {SHARED}")
         await clock.sleep(MADE_LOOK_S)
 
 
@@ -191,7 +194,9 @@ async def _open(
         issuer=settings.token.issuer,
         audience=settings.token.audience,
         pilot_valid_s=settings.token.pilot_s,
+        writes=False,
     )
+    await check_token(data, tokens, store, disk=disk)
     world = World(
         store=store,
         blobs=RealBlobs(data / "blobs"),

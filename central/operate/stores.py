@@ -98,14 +98,14 @@ def reading_of(
     return partial(check.reading, settings.url)
 
 
-def check_server(settings: StoreSettings) -> None:
+def check_server(settings: StoreSettings, wall: float) -> None:
     """See that a database is fit to be written, if it answers and leads now. Raises StoreBroken.
 
     One that waits to lead would else find out when it is needed.
     """
     from ..store.postgresql import check
 
-    check.fit(settings.url)
+    check.fit(settings.url, wall)
 
 
 def _missing(why: ModuleNotFoundError) -> BadSetting:

@@ -324,3 +324,7 @@ class Store(
     async def revoked(self) -> list[tuple[str, float]]:
         """Return (jti, expiry) of revoked tokens that have not expired."""
         ...
+
+    async def revoked_mark(self) -> tuple[int, float]:
+        """Return what is another pair of numbers when others are `revoked`."""
+        ...

@@ -71,7 +71,7 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
         central.restart()
         end(central.process)
         with (
-            pytest.raises(NotRunning, match="has no keys, and postgresql:///postgres has tokens"),
+            pytest.raises(NotRunning, match="has no keys, and the store has tokens"),
             running_central(tmp_path / "without", settings),
         ):
             pytest.fail("it began with new keys")

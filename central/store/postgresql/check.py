@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from ..errors import StoreBroken
 from . import durable
@@ -9,6 +10,8 @@ from .driver import FAULTS
 from .errors import translated
 from .session import PostgresqlSession
 from .store import named
+
+CLOCKS_S: Final = 60.0  # so far two clocks may be apart
 
 
 @contextmanager
@@ -26,8 +29,12 @@ def reading(url: str) -> Generator[PostgresqlSession]:
         session.close()
 
 
-def fit(url: str) -> None:
-    """Raise StoreBroken where a server answers, leads now, and gives no full durability."""
+def fit(url: str, wall: float) -> None:
+    """Raise StoreBroken where a server answers and leads now, and is not fit to be written.
+
+    It gives no full durability, or its clock and ours (`wall`) differ: several processes whose
+    clocks do would not agree about what a token, or a job that waits, has left.
+    """
     try:
         session = PostgresqlSession(url, only_read=True)
     except FAULTS:  # it is waited for
@@ -38,6 +45,12 @@ def fit(url: str) -> None:
         return
     finally:
         session.close()
+    ahead_s = wall - found["now"]
+    if abs(ahead_s) > CLOCKS_S:
+        raise StoreBroken(
+            f"this machine's clock is {ahead_s:+.0f} s off that of PostgreSQL at {named(url)}: "
+            "keep both by NTP (chronyc tracking)"
+        )
     if not found["in_recovery"]:
         durable.check(found)
 

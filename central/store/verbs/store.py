@@ -345,6 +345,10 @@ class VerbStore(
         rows = await self._reader.rows("revoked", {"now": self._clock_wall()})
         return [(jti, expires_at) for jti, expires_at in rows]
 
+    async def revoked_mark(self) -> tuple[int, float]:
+        count, moments = await self._reader.one("revoked_mark", {"now": self._clock_wall()})
+        return count, moments
+
 
 def made_ready(session: Session, at: float) -> str:
     """Give a new store its generation, remove what never finished; return the generation."""

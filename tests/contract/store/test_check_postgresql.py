@@ -1,6 +1,7 @@
 """What `doctor --store` finds in a database: the same as in a file, by other statements."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -129,7 +130,9 @@ async def test_nobody_writes_where_a_commit_is_worth_less(jobs: str, opened: Any
 
 
 def test_who_waits_to_lead_finds_out_at_once_and_waits_for_what_is_not_there(jobs: str) -> None:
-    fit(jobs)
-    fit(f"{jobs}&port=1")
+    fit(jobs, time.time())
+    fit(f"{jobs}&port=1", 0.0)
     with pytest.raises(StoreBroken, match="synchronous_commit=off"):
-        fit(f"{jobs}&synchronous_commit=off")
+        fit(f"{jobs}&synchronous_commit=off", time.time())
+    with pytest.raises(StoreBroken, match=r"clock is \+3600 s off that of PostgreSQL"):
+        fit(jobs, time.time() + 3_600)

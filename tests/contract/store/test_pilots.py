@@ -220,6 +220,7 @@ async def test_a_token_is_revoked_once_and_named_until_it_expires(store: Store) 
 
     assert won == [True, False, True, False]
     assert await store.revoked() == [("live", NOW + 100)]
+    assert await store.revoked_mark() == (1, 5.0)
     assert await store.tokens("lhcb") == [other]
     assert await store.tokens(None) == [
         other,

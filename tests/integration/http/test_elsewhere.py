@@ -68,6 +68,24 @@ async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_lea
     assert b"the process that kept the queue does no more: repeat" in reply.body
 
 
+async def test_a_length_without_a_body_is_not_handed_on() -> None:
+    world, asked = build(), list[httpx.Request]()
+    leader: Any = Front(world.services)
+
+    class Recorded(httpx.ASGITransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            return await super().handle_async_request(request)
+
+    beside = _beside(world, transport=Recorded(leader))
+    holder = (await holders(world))["admin"]
+    sent = {"content-length": "5"}
+    reply = await beside.ask("GET", "/v1/pilots", token=holder.token, body=b"12345", headers=sent)
+
+    assert reply.status == 200
+    assert ["content-length" in one.headers for one in asked] == [False]
+
+
 def test_what_is_answered_here_are_routes() -> None:
     assert {(route.method, route.path) for route in ROUTES} >= HERE
 

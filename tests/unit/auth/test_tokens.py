@@ -1,6 +1,7 @@
 """What is a good token, what is none, and what the first start leaves behind."""
 
 import base64
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +207,24 @@ async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
     again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store)
 
     assert (before, verdict(issuer, made.token), verdict(again, made.token)) == (GOOD, BAD, BAD)
+
+
+async def test_many_revoked_tokens_hold_nobody_up_and_are_read_once() -> None:
+    issuer = await make_issuer()
+    made = await issuer.tokens.issue(issuer.admin, api.TokenIssue(subject="ada", community="ctao"))
+    row = issuer.store.rows[made.view.jti]
+    for at in range(30_000):
+        jti = f"gone-{at}"
+        gone = msgspec.structs.replace(row, jti=jti, revoked_at=float(at))
+        issuer.store.rows[jti] = gone
+    began = time.process_time()
+    await issuer.tokens.load_revoked()
+    first_s = time.process_time() - began
+    issuer.store.rows[made.view.jti] = msgspec.structs.replace(row, revoked_at=1.0)
+    await issuer.tokens.load_revoked()
+
+    assert first_s < 2.0  # to sweep them at each would take a minute
+    assert verdict(issuer, made.token) is BAD
 
 
 async def test_a_cached_token_ends_on_time() -> None:

@@ -42,3 +42,7 @@ class FakeTokenStore:
             for row in self.rows.values()
             if row.revoked_at is not None and row.expires_at > now
         ]
+
+    async def revoked_mark(self) -> tuple[int, float]:
+        moments = [self.rows[jti].revoked_at or 0.0 for jti, _ in await self.revoked()]
+        return len(moments), sum(moments)

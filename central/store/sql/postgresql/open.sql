@@ -10,7 +10,8 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
        pg_is_in_recovery() AS in_recovery,
        (SELECT datcollate FROM pg_database WHERE datname = current_database()) AS collation,
        current_setting('server_encoding') AS encoding,
-       current_setting('server_version_num')::int AS version;
+       current_setting('server_version_num')::int AS version,
+       extract(epoch FROM clock_timestamp())::float8 AS now;
 
 -- name: let_wait_for_the_lock
 SET lock_timeout = '10s';

@@ -14,6 +14,10 @@ SELECT jti, issuer, subject, name, community, groups, role, issued_at, expires_a
  WHERE :community IS NULL OR community = :community
  ORDER BY issued_at, jti;
 
+-- name: revoked_mark
+SELECT count(*), coalesce(sum(revoked_at), 0.0) FROM token
+ WHERE revoked_at IS NOT NULL AND expires_at > :now;
+
 -- name: revoked
 SELECT jti, expires_at FROM token
  WHERE revoked_at IS NOT NULL AND expires_at > :now ORDER BY expires_at, jti;

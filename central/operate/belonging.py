@@ -1,0 +1,41 @@
+"""Whether a data directory belongs to the store that a setting names.
+
+A file of jobs lies in its data directory. A database is elsewhere, and several processes share
+both: one that is started with another directory would have other keys and other files, and nobody's
+token would be good at all of them.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from ..auth import derived_secrets, keys
+from ..auth.tokens import ADMIN_FILE, Tokens
+from ..ports import Disk
+from ..store.errors import StoreError
+from ..store.protocol import Store
+
+SHARED: Final = (
+    "name the data directory that all processes of the store share, or restore its keys from a "
+    "backup; nothing was changed"
+)
+
+
+async def check_keys(data: Path, store: Store) -> None:
+    """See that a store in use is not begun anew with new keys. Raises StoreError."""
+    files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
+    if not any((data / name).exists() for name in files) and await store.tokens(None):
+        raise StoreError(f"--data {data} has no keys, and the store has tokens: {SHARED}")
+
+
+async def check_token(data: Path, tokens: Tokens, store: Store, *, disk: Disk) -> None:
+    """See that the administrator's token is one of the store. Raises StoreError."""
+    admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
+    if admin is None:
+        return
+    known = {row.jti for row in await store.tokens(None)}
+    if known and admin.jti not in known:
+        raise StoreError(
+            f"{data / ADMIN_FILE} is no token of the store, so that the keys beside it are of "
+            f"another one: {SHARED}. If the store was set back to before it was made, remove that "
+            "file"
+        )
