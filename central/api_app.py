@@ -41,6 +41,7 @@ from .store.errors import StoreError
 from .store.protocol import Store
 
 LOOK_S: Final = 1.0
+FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left
 READ_S: Final = 5.0  # for one look; then it is told, and looked again
 LeaderUrl = Callable[[], Awaitable[str | None]]  # of the process that leads, as the store says it
 
@@ -145,6 +146,7 @@ class CentralBeside:
     """Services for the face, and what is looked at each second."""
 
     services: Services
+    submissions: SubmissionsBeside
     owners: Owners
     health: HealthBeside
     leader: Leader
@@ -162,10 +164,13 @@ class CentralBeside:
 
     async def run(self) -> None:
         """Look each second who leads, and which tokens were revoked elsewhere. For ever."""
-        told = ""
+        told, forgot = "", self.clock.monotonic()
         while True:
             await self.clock.sleep(LOOK_S)
             await self.leader.look()
+            if self.clock.monotonic() >= forgot + FORGET_S:
+                self.submissions.forget_classes()
+                forgot = self.clock.monotonic()
             why = ""
             try:
                 async with asyncio.timeout(READ_S):
@@ -194,10 +199,11 @@ def build_beside(
         beat_s=settings.lease.beat_s,
     )
     none = cast(Any, _NotBuilt())
+    submissions = SubmissionsBeside(
+        store=store, memory=memory, clock=clock, log=log, storages=world.storages
+    )
     services = Services(
-        submissions=SubmissionsBeside(
-            store=store, memory=memory, clock=clock, log=log, storages=world.storages
-        ),
+        submissions=submissions,
         queries=queries,
         looking=none,
         control=none,
@@ -223,6 +229,7 @@ def build_beside(
     )
     return CentralBeside(
         services=services,
+        submissions=submissions,
         owners=memory.owners,
         health=health,
         leader=Leader(leader, clock, log),

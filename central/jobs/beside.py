@@ -23,14 +23,21 @@ class SubmissionsBeside(Submissions):
 
     async def _prepare(self, maker: Maker) -> None:
         """Remember new classes; nobody is matched here."""
-        classes = self._queue.classes
-        if len(classes) + len(maker.fresh) > CLASSES_MAX:
-            for info in list(classes.values()):
-                self._classes.forget(info)
-            classes.clear()
+        if len(self._queue.classes) + len(maker.fresh) > CLASSES_MAX:
+            self.forget_classes()
         for info in maker.fresh:
             self._classes.keep(info)
             self._queue.learn(info)
+
+    def forget_classes(self) -> None:
+        """Forget all: whether jobs of a class are left is not known here.
+
+        They are read again for whoever asks. Not to be done often: until then new ones are counted
+        for each owner, as where the queue is.
+        """
+        for info in list(self._queue.classes.values()):
+            self._classes.forget(info)
+        self._queue.classes.clear()
 
     def _queue_up(self, arrived: Arrived) -> None:
         """The jobs are durable, and the store has told so."""

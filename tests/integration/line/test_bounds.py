@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 import pytest
 
+from pilotage.central.data.storages import Storages
 from pilotage.central.errors import Refused
+from pilotage.central.jobs.beside import SubmissionsBeside
 from pilotage.central.jobs.checking import NAMES_MAX
 from pilotage.central.jobs.idle import KEEP_S, SWEEP_S
 from pilotage.central.jobs.orders import BODIES_BYTES_MAX
-from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, cut
+from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.records import NewJob
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
@@ -138,12 +140,12 @@ async def limited(one: Scene, kinds_max: int) -> None:
     await one.world.start()
 
 
-async def kinds(one: Scene, first: int, count: int) -> list[int]:
+async def kinds(one: Scene, first: int, count: int, *, at: Submissions | None = None) -> list[int]:
     jobs = [
         msgspec.Raw(msgspec.json.encode(Job(command=("run",), type=f"t{number}")))
         for number in range(first, first + count)
     ]
-    made = await one.world.central.services.submissions.submit(
+    made = await (at or one.world.central.services.submissions).submit(
         one.world.user(), Submission(key=uuid.uuid4().hex, jobs=jobs), body_hash="x"
     )
     return [job for ids in made.ids for job in range(ids.first, ids.first + ids.count)]
@@ -164,6 +166,30 @@ def test_an_owner_has_so_many_kinds_of_jobs_and_more_once_some_have_ended() -> N
 
         assert at_once.value.code is Code.TOO_LARGE
         assert "group, type, needs and preference" in one_more.value.message
+
+    scene(tell)
+
+
+def test_one_that_takes_jobs_in_beside_counts_an_owners_kinds_anew_from_time_to_time() -> None:
+    async def tell(one: Scene) -> None:
+        await limited(one, 20)
+        central, world = one.world.central, one.world
+        beside = SubmissionsBeside(
+            store=world.store,
+            memory=central.memory,
+            clock=central.clock,
+            log=lambda event, **fields: None,
+            storages=Storages(),
+        )
+        await kinds(one, 0, 20, at=beside)
+        with pytest.raises(Refused) as one_more:
+            await kinds(one, 20, 1, at=beside)
+        beside.forget_classes()
+        await kinds(one, 20, 15, at=beside)
+        jobs = await kinds(one, 0, 5, at=beside)  # read again
+
+        assert one_more.value.code is Code.TOO_LARGE
+        assert len(jobs) == 5
 
     scene(tell)
 
