@@ -147,6 +147,13 @@ class Disk(Protocol):
         """Create or replace the file atomically, mode 0600, synced."""
         ...
 
+    def make_secret(self, path: Path, content: bytes) -> bytes:
+        """Create the file as `write_secret` does, unless it is there; return what it has.
+
+        Of several processes that make a key at once, one does, and all go on with that one.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class SiteFile:

@@ -85,6 +85,9 @@ class FakeDisk:
     def write_secret(self, path: Path, content: bytes) -> None:
         self.files[path] = content
 
+    def make_secret(self, path: Path, content: bytes) -> bytes:
+        return self.files.setdefault(path, content)
+
 
 class FakeBlobs:
     """Blobs in memory, with a disk that can be full."""

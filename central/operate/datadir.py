@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from .files import sync_folder
+from .files import own_name, remove_left_overs, sync_folder
 
 STORE_FILE: Final = "store.sqlite"
 COPIED_FILE: Final = f"{STORE_FILE}.copied"  # what became of it once it was copied elsewhere
@@ -105,6 +105,7 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise DataInUse(data) from None
+        remove_left_overs(data)
         yield
 
 
@@ -121,7 +122,7 @@ def running_on(data: Path) -> Running | None:
 
 def announce(data: Path, running: Running) -> None:
     """Say in `central.json` where this central listens. Raises OSError; then nothing is said."""
-    fresh = data / f".{RUNNING_FILE}"
+    fresh = data / f".{RUNNING_FILE}.{own_name()}"
     try:
         fresh.write_bytes(msgspec.json.encode(running))
         fresh.replace(data / RUNNING_FILE)

@@ -2,6 +2,9 @@
 
 Blobs lie in `ab/cdef…` below their folder, so that no folder grows large. What `put` has returned
 survives a power cut: the file is synced before it gets its name, and the folder after.
+
+Several processes may work in the same folders, on several machines where these are on NFS. So what
+is being written has a name that nobody else can have, and what others have made is left alone.
 """
 
 import asyncio
@@ -9,8 +12,10 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,8 +25,12 @@ PART_BYTES: Final = 262_144
 FRESH_S: Final = 10.0  # blobs stay for an hour at least
 FRESH_MAX: Final = 10_000
 SECRET_MAX: Final = 1 << 20
-_GOING: Final = "going."  # files in `incoming` that are about to be removed
+LEFT_OVER_S: Final = 86_400.0  # http/body.py lets no upload take a quarter of that
 _SHA256 = re.compile("[0-9a-f]{64}")
+# In `incoming`: about to be removed. The last part is that of the process that does it.
+_GOING = re.compile(r"going\.([0-9a-f]{64})(\.[0-9a-f]{32})?")
+_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{32}")  # as `_written` names them
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -38,19 +47,23 @@ class RealDisk:
 
     def write_secret(self, path: Path, content: bytes) -> None:
         """Create or replace the file atomically, mode 0600, synced."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)  # of a process that died half-way
-        # The mode is there from the first moment: nobody reads it between two calls.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                _sync(file)
+        with _written(path, content) as temporary:
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+    def make_secret(self, path: Path, content: bytes) -> bytes:
+        """Create the file as `write_secret` does, unless it is there; return what it has."""
+        with _written(path, content) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:  # another process was faster
+                return path.read_bytes()
+            except OSError as why:
+                if why.errno not in _NO_LINKS:
+                    raise
+                temporary.replace(path)
+        sync_folder(path.parent)
+        return content
 
 
 class RealBlobs:
@@ -59,32 +72,46 @@ class RealBlobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
-        self._number = 0
+        self._receiving: set[str] = set()  # files in `incoming` that are being written here
         self._fresh: dict[str, float] = {}  # blobs that were just stored or touched, and when
         self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
-        for left_over in self._incoming.iterdir():
-            if left_over.name.startswith(_GOING):  # a crash came before it was clear that it goes
-                left_over.rename(self._path(left_over.name.removeprefix(_GOING)))
-            else:  # of an upload that a crash cut off
-                left_over.unlink()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Bring back what a removal left half-way; remove what uploads left there long ago.
+
+        What is young may be another process's that is at work.
+        """
+        before = time.time() - LEFT_OVER_S
+        for one in list(self._incoming.iterdir()):
+            with suppress(FileNotFoundError):  # somebody else did it
+                if going := _GOING.fullmatch(one.name):
+                    os.utime(one)  # so that it passes for no older than what may lie there by now
+                    one.rename(self._path(going[1]))
+                elif one.name not in self._receiving and one.stat().st_mtime < before:
+                    one.unlink()
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
         """Store the bytes under their hash, sync file and folder, return their number."""
         target = self._path(sha256)
-        self._number += 1
-        temporary = self._incoming / f"{sha256[:16]}.{self._number}"
+        temporary = self._incoming / own_name()
+        self._receiving.add(temporary.name)
         try:
-            size = await self._receive(temporary, sha256, chunks, size_max)
-            await asyncio.to_thread(self._publish, temporary, target)
-            self._refresh((sha256,))
+            file = await asyncio.to_thread(temporary.open, "xb")
+            try:
+                size = await self._receive(file, sha256, chunks, size_max)
+                await asyncio.to_thread(self._publish, file, temporary, target)
+            finally:
+                await asyncio.to_thread(_let_go, file, temporary)
         except OSError as why:
             if why.errno in NO_ROOM:
                 raise NoSpace(why.strerror or "") from None
             raise
         finally:
-            await asyncio.to_thread(temporary.unlink, missing_ok=True)
+            self._receiving.discard(temporary.name)
+        self._refresh((sha256,))
         return size
 
     async def missing(self, hashes: list[str]) -> list[str]:
@@ -130,6 +157,7 @@ class RealBlobs:
 
     async def untouched(self, before: float) -> AsyncIterator[list[str]]:
         """Yield hashes of blobs that nobody has stored or asked for since `before`."""
+        await asyncio.to_thread(self._tidy)
         for folder in await asyncio.to_thread(
             lambda: sorted(self._folder.glob("[0-9a-f][0-9a-f]"))
         ):
@@ -145,39 +173,38 @@ class RealBlobs:
 
     def _removed(self, path: Path, before: float) -> bool:
         """Take the file away under another name first: who asks for it meanwhile hears no."""
-        aside = self._incoming / f"{_GOING}{path.parent.name}{path.name}"
+        aside = self._incoming / f"going.{path.parent.name}{path.name}.{own_name()}"
         try:
             path.rename(aside)
-        except FileNotFoundError:
+            if _touched_at(aside) >= before:  # somebody was faster
+                aside.rename(path)
+                return False
+            aside.unlink()
+        except FileNotFoundError:  # it is gone, or a process that starts has brought it back
             return False
-        if aside.stat().st_mtime >= before:  # somebody was faster
-            aside.rename(path)
-            return False
-        aside.unlink()
         return True
 
     async def _receive(
-        self, temporary: Path, sha256: str, chunks: AsyncIterator[bytes], size_max: int
+        self, file: BinaryIO, sha256: str, chunks: AsyncIterator[bytes], size_max: int
     ) -> int:
-        """Write and sync the bytes to a temporary file; return their number."""
+        """Write and sync the bytes; return their number."""
         size, digest = 0, hashlib.sha256()
-        file = await asyncio.to_thread(temporary.open, "xb")
-        try:
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > size_max:
-                    raise BlobTooLarge(sha256, size_max)
-                await asyncio.to_thread(_append, file, digest.update, chunk)
-            if digest.hexdigest() != sha256:
-                raise BlobMismatch(sha256, digest.hexdigest())
-            await asyncio.to_thread(_sync, file)
-        finally:
-            file.close()
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > size_max:
+                raise BlobTooLarge(sha256, size_max)
+            await asyncio.to_thread(_append, file, digest.update, chunk)
+        if digest.hexdigest() != sha256:
+            raise BlobMismatch(sha256, digest.hexdigest())
+        await asyncio.to_thread(_sync, file)
         return size
 
-    def _publish(self, temporary: Path, target: Path) -> None:
+    def _publish(self, file: BinaryIO, temporary: Path, target: Path) -> None:
+        """Give the file its name: the one whose bytes were hashed, and no other."""
         folder = target.parent
         folder.mkdir(mode=0o700, exist_ok=True)
+        if not os.path.samestat(os.fstat(file.fileno()), temporary.lstat()):
+            raise OSError(errno.ESTALE, "another file has taken its place", str(temporary))
         temporary.replace(target)
         sync_folder(folder)
         if folder not in self._synced:
@@ -205,9 +232,22 @@ def _touched(path: Path) -> bool:
     return True
 
 
+def _touched_at(path: Path) -> float:
+    """Return when it was touched last: opened, so that NFS asks the server and not its memory."""
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
 def _older(folder: Path, before: float) -> list[str]:
+    """Return the blobs of a folder that are older; NFS leaves files of other names there."""
+    found: list[str] = []
     with os.scandir(folder) as files:
-        return [folder.name + file.name for file in files if file.stat().st_mtime < before]
+        for file in files:
+            name = folder.name + file.name
+            with suppress(FileNotFoundError):  # another process has removed it
+                if _SHA256.fullmatch(name) and file.stat().st_mtime < before:
+                    found.append(name)
+    return found
 
 
 def _size(path: Path) -> int | None:
@@ -215,6 +255,44 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except FileNotFoundError:
         return None
+
+
+def own_name() -> str:
+    """Return a name that no other process has: pids are the same on two machines."""
+    return secrets.token_hex(16)
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Generator[Path]:
+    """Give a file beside `path` with that content, mode 0600, synced; afterwards it is gone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{own_name()}")
+    # The mode is there from the first moment: nobody reads it between two calls.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            _sync(file)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what processes that died have left of secrets half written, long ago."""
+    before = time.time() - LEFT_OVER_S
+    for one in list(folder.iterdir()):
+        with suppress(OSError):  # somebody else did it; it may wait
+            if _LEFT_OVER.fullmatch(one.name) and one.stat().st_mtime < before:
+                one.unlink()
+
+
+def _let_go(file: BinaryIO, temporary: Path) -> None:
+    """Close the file first: NFS keeps one that is unlinked while it is open."""
+    try:
+        file.close()
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync(file: BinaryIO) -> None:

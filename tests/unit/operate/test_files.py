@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
-from pilotage.central.operate.datadir import tighten
-from pilotage.central.operate.files import RealBlobs, RealDisk
-from pilotage.central.ports import Blobs
-from tests.fake_central import FakeBlobs
+from pilotage.central.operate.datadir import Running, announce, locked, running_on, tighten
+from pilotage.central.operate.files import LEFT_OVER_S, RealBlobs, RealDisk, remove_left_overs
+from pilotage.central.ports import Blobs, Disk
+from tests.fake_central import FakeBlobs, FakeDisk
 
 CONTENT = b"abc" * 100_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -36,6 +36,12 @@ async def read(blobs: Blobs, sha256: str) -> bytes:
 
 def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def age(path: Path) -> None:
+    """Let it be as old as nothing is that anybody still writes."""
+    then = path.stat().st_mtime - LEFT_OVER_S - 60
+    os.utime(path, (then, then))
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -95,12 +101,15 @@ async def test_refused_uploads_leave_no_file(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-async def test_what_a_crash_left_over_goes_at_the_next_start(tmp_path: Path) -> None:
+async def test_what_a_crash_left_over_goes_at_a_start_when_it_is_old(tmp_path: Path) -> None:
     RealBlobs(tmp_path)
-    (tmp_path / "incoming" / "half").write_bytes(b"abc")
+    long_ago, just_now = tmp_path / "incoming" / "half", tmp_path / "incoming" / "new"
+    for one in (long_ago, just_now):
+        one.write_bytes(b"abc")
+    age(long_ago)
     RealBlobs(tmp_path)
 
-    assert list((tmp_path / "incoming").iterdir()) == []
+    assert list((tmp_path / "incoming").iterdir()) == [just_now]
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "a" * 63, "/" * 64])
@@ -166,6 +175,50 @@ def test_a_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["key"]
 
 
+def test_what_others_write_of_a_secret_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    theirs = tmp_path / f".key.{os.getpid()}"  # on another machine the same process
+    theirs.write_bytes(b"half")
+    RealDisk().write_secret(path, b"whole")
+
+    assert theirs.read_bytes() == b"half"
+    assert path.read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("disk", [RealDisk(), FakeDisk()])
+def test_of_two_processes_that_make_a_key_the_first_does(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "key"
+
+    assert disk.make_secret(path, b"one") == b"one"
+    assert disk.make_secret(path, b"two") == b"one"
+    assert disk.read(path) == b"one"
+    assert [one.name for one in path.parent.glob("*")] in (["key"], [])  # one is in memory
+
+
+def test_a_key_is_made_where_a_file_system_has_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+
+    assert RealDisk().make_secret(tmp_path / "key", b"one") == b"one"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert files_in(tmp_path) == [tmp_path / "key"]
+
+
+def test_what_a_crash_left_of_a_secret_goes_when_it_is_old(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".key.{digit * 32}" for digit in "12")
+    for one in (old, new, tmp_path / ".profile", tmp_path / "key"):
+        one.write_bytes(b"x")
+        age(one)
+    new.touch()
+    remove_left_overs(tmp_path)
+
+    assert sorted(files_in(tmp_path)) == sorted([new, tmp_path / ".profile", tmp_path / "key"])
+
+
 def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert RealDisk().read(tmp_path / "key") is None
 
@@ -180,3 +233,20 @@ def test_a_data_directory_that_is_open_to_others_is_closed(
 
     assert tighten(data) == was
     assert stat.S_IMODE(data.stat().st_mode) == left
+
+
+def test_what_another_process_says_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / ".central.json"
+    theirs.write_bytes(b"half")
+    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1))
+
+    assert running_on(tmp_path) == Running(url="http://127.0.0.1:1", pid=1)
+    assert theirs.read_bytes() == b"half"
+
+
+def test_a_start_removes_what_a_crash_left_of_a_secret(tmp_path: Path) -> None:
+    left_over = tmp_path / f".key.{'1' * 32}"
+    left_over.touch()
+    age(left_over)
+    with locked(tmp_path):
+        assert not left_over.exists()
