@@ -91,8 +91,7 @@ def load(data: Path, *, disk: Disk, randomness: Randomness) -> DerivedSecrets:
     path = data / FILE
     content = disk.read(path)
     if content is None:
-        content = randomness.token(48).encode()
-        disk.write_secret(path, content)
+        content = disk.make_secret(path, randomness.token(48).encode())
     if len(content) < _KEY_BYTES_MIN:
         raise BadKeyFile(str(path), "it is too short")
     return DerivedSecrets(content)

@@ -97,17 +97,17 @@ def load(
     kept = find(data, disk=disk, name=name)
     if kept is not None:
         return kept
-    path, stored = data / name, [_make(clock, randomness)]
-    disk.write_secret(path, msgspec.json.encode(_KeyFile(keys=stored)))
-    return SigningKeys(path, stored)
+    made = _KeyFile(keys=[_make(clock, randomness)])
+    return _read(data / name, disk.make_secret(data / name, msgspec.json.encode(made)))
 
 
 def find(data: Path, *, disk: Disk, name: str = FILE) -> SigningKeys | None:
     """Read the keys of the data directory, if there are any. Raises BadKeyFile."""
-    path = data / name
-    content = disk.read(path)
-    if content is None:
-        return None
+    content = disk.read(data / name)
+    return None if content is None else _read(data / name, content)
+
+
+def _read(path: Path, content: bytes) -> SigningKeys:
     try:
         stored = msgspec.json.decode(content, type=_KeyFile).keys
     except msgspec.DecodeError as why:

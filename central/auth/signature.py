@@ -73,18 +73,17 @@ def load(data: Path, *, disk: Disk) -> FileSigner:
     if kept is not None:
         return kept
     made = Ed25519PrivateKey.generate()
-    disk.write_secret(
-        data / FILE, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return FileSigner(made)
+    text = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return _read(data / FILE, disk.make_secret(data / FILE, text))
 
 
 def find(data: Path, *, disk: Disk) -> FileSigner | None:
     """Read the key of the data directory, if there is one. Raises BadKeyFile."""
-    path = data / FILE
-    content = disk.read(path)
-    if content is None:
-        return None
+    content = disk.read(data / FILE)
+    return None if content is None else _read(data / FILE, content)
+
+
+def _read(path: Path, content: bytes) -> FileSigner:
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as why:
