@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
@@ -15,13 +16,31 @@ from pilotage.proto.api import Health
 from ..errors import Misdirected
 from ..observe.metrics import MEDIA, Page
 from ..ports import Clock
+from ..strangers import PART, Strangers
 from .answers import Answer, encoded, problem
-from .server import BACKLOG, STOP_S, QuietServer
+from .connection import LimitedConnection
+from .server import BACKLOG, CONNECTIONS_MAX, QuietServer
 
 HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
-CONNECTIONS_MAX: Final = 5_000
 KEEP_ALIVE_S: Final = 5
+
+
+class _Abortable(LimitedConnection):
+    """Has the central's limits, and ends at once, whatever its peer takes or has yet to take."""
+
+    def __init__(self, *args: Any, is_over: Callable[[], bool], **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._is_over = is_over
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._whole = transport
+        super().connection_made(transport)
+        if self._is_over():  # its TLS handshake was under way at the end
+            self.abort()
+
+    def abort(self) -> None:
+        self._whole.abort()
 
 
 class StandbyServer:
@@ -39,16 +58,28 @@ class StandbyServer:
         tls_key: str,
         leader: Callable[[], str | None],
         clock: Clock,
+        connections_max: int = CONNECTIONS_MAX,
+        strangers_max: int = 0,
     ) -> None:
-        """`leader` returns where the process that leads is reached, None if that is not known."""
+        """`leader` returns where the process that leads is reached, None if that is not known.
+
+        The limits are those of the `HttpServer`. Nobody is known here: all are strangers.
+        """
         self._leader, self._clock = leader, clock
         self._since = clock.monotonic()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.port = int(self._socket.getsockname()[1])
+        self._is_over = False
+        connection = partial(
+            _Abortable,
+            strangers=Strangers(strangers_max or max(1, connections_max // PART)),
+            is_over=lambda: self._is_over,
+        )
         self._server = QuietServer(
             uvicorn.Config(
                 cast(Any, self._answer),
+                http=cast(type[LimitedConnection], connection),
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -59,21 +90,23 @@ class StandbyServer:
                 ssl_certfile=tls_certificate or None,
                 ssl_keyfile=tls_key or None,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS_MAX,
+                backlog=BACKLOG,
+                limit_concurrency=connections_max,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=STOP_S,
             )
         )
 
     async def run(self) -> None:
-        """Serve until cancelled; then the port is free."""
+        """Serve until cancelled; then the port is free at once: no peer is waited for."""
         try:
             await self._server.serve(sockets=[self._socket])
-        except asyncio.CancelledError:
-            await self._server.shutdown(sockets=[self._socket])
-            raise
         finally:
+            self._is_over = True
+            for listening in getattr(self._server, "servers", ()):  # none before it has begun
+                listening.close()
             self._socket.close()
+            for connection in list(self._server.server_state.connections):
+                cast(_Abortable, connection).abort()
 
     def _health(self) -> Health:
         """Of jobs, attempts and pilots only the leader knows."""

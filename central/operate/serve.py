@@ -31,7 +31,7 @@ from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
 from ..ports import Bus, Clock, Leadership
-from ..settings import BadSetting, Settings, load
+from ..settings import BadSetting, HttpSettings, Settings, load
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
 from ..store.protocol import Store
@@ -235,11 +235,21 @@ async def serve(
         await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
         return
     try:
-        held, port = await _stand_by(place, settings, leaders, clock=clock, log=log, ready=ready)
-        http = msgspec.structs.replace(settings.http, port=port)
-        settings = msgspec.structs.replace(settings, http=http)
-        async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
-            await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
+        async with asyncio.TaskGroup() as tasks:
+            seen = Seen()
+            standby = _standby_server(settings.http, seen, clock)
+            answering = tasks.create_task(standby.run())
+            url = settings.process.url or url_of(settings.http, standby.port)
+            held = await _stand_by(
+                place, settings, leaders, url, seen, clock=clock, log=log, ready=ready
+            )
+            # Nothing stands between: what is not renewed within STAND_S is lost.
+            async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
+                answering.cancel()
+                await asyncio.wait([answering])
+                http = msgspec.structs.replace(settings.http, port=standby.port)
+                settings = msgspec.structs.replace(settings, http=http)
+                await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
     finally:
         await leaders.close()
 
@@ -251,53 +261,51 @@ def _leaders(settings: Settings) -> Leaders | None:
         raise NotStarted(str(why)) from why
 
 
-async def _stand_by(
-    place: Place,
-    settings: Settings,
-    leaders: Leaders,
-    *,
-    clock: Clock,
-    log: Log,
-    ready: Callable[[str], Awaitable[None]] | None,
-) -> tuple[Held, int]:
-    """Return the lead when it is ours, and the port that was ours meanwhile.
-
-    A database that was there before is waited for; at a first start it may be the wrong one.
-    """
-    http, seen = settings.http, Seen()
+def _standby_server(http: HttpSettings, seen: Seen, clock: Clock) -> StandbyServer:
     try:
-        server = StandbyServer(
+        return StandbyServer(
             host=http.host,
             port=http.port,
             tls_certificate=http.tls_certificate,
             tls_key=http.tls_key,
             leader=seen.url,
             clock=clock,
+            connections_max=http.connections_max,
+            strangers_max=http.strangers_max,
         )
     except OSError as why:
         raise refusal(why, http) from why
-    url = settings.process.url or url_of(http, server.port)
-    async with asyncio.TaskGroup() as tasks:
-        answering = tasks.create_task(server.run())
-        log("standing_by", url=url)
-        if http.url and not settings.process.url:
-            log("process_url_empty", url=url)
-        if ready is not None:
-            await ready(url)
-        try:
-            await asyncio.to_thread(check_server, settings.store, clock.wall())
-        except StoreError as why:
-            raise not_started(why, where(place.data, settings.store)) from why
+
+
+async def _stand_by(
+    place: Place,
+    settings: Settings,
+    leaders: Leaders,
+    url: str,
+    seen: Seen,
+    *,
+    clock: Clock,
+    log: Log,
+    ready: Callable[[str], Awaitable[None]] | None,
+) -> Held:
+    """Return the lead when it is ours.
+
+    A database that was there before is waited for; at a first start it may be the wrong one.
+    """
+    log("standing_by", url=url)
+    if settings.http.url and not settings.process.url:
+        log("process_url_empty", url=url)
+    if ready is not None:
+        await ready(url)
+    try:
+        await asyncio.to_thread(check_server, settings.store, clock.wall())
         holder = SystemRandomness().token(16)
         used = await asyncio.to_thread((place.data / ADMIN_FILE).exists)
-        try:
-            held = await wait_for_lead(
-                leaders, holder, url, seen=seen, patient=used, clock=clock, log=log
-            )
-        except StoreError as why:
-            raise not_started(why, where(place.data, settings.store)) from why
-        answering.cancel()
-    return held, server.port
+        return await wait_for_lead(
+            leaders, holder, url, seen=seen, patient=used, clock=clock, log=log
+        )
+    except StoreError as why:
+        raise not_started(why, where(place.data, settings.store)) from why
 
 
 async def _lead(

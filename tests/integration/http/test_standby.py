@@ -1,0 +1,117 @@
+"""The port of a process that does not lead, on real sockets: the central's limits, and its end."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import uvloop
+
+from pilotage.central.http.connection import HEAD_MAX
+from pilotage.central.http.standby import StandbyServer
+from tests.certificates import self_signed
+from tests.fakes import LoopClock
+
+PATIENCE_S = 5.0
+ENDS_S = 0.5  # with room for a slow machine; a peer that is waited for takes seconds
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Standby:
+    def __init__(self, tasks: asyncio.TaskGroup, pem: Path | None) -> None:
+        certificate = str(pem or "")
+        self.server = StandbyServer(
+            host="127.0.0.1",
+            port=0,
+            tls_certificate=certificate,
+            tls_key=certificate,
+            leader=lambda: "https://leader",
+            clock=LoopClock(),
+            connections_max=16,
+        )
+        self.address = ("127.0.0.1", self.server.port)
+        self.task = tasks.create_task(self.server.run())
+
+    async def end(self) -> float:
+        """Take over; return how long that took."""
+        began = time.monotonic()
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        return time.monotonic() - began
+
+    async def raw(self, *parts: bytes, source: str = "127.0.0.1") -> bytes:
+        """Send bytes as they are; return what comes until the server closes, or pauses."""
+        reader, writer = await asyncio.open_connection(*self.address, local_addr=(source, 0))
+        said = b""
+        with suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            async with asyncio.timeout(PATIENCE_S):
+                said = await reader.read(4_096)
+        writer.close()
+        return said
+
+
+@asynccontextmanager
+async def standing_by(pem: Path | None = None) -> AsyncGenerator[Standby]:
+    async with asyncio.TaskGroup() as tasks:
+        standby = Standby(tasks, pem)
+        try:
+            yield standby
+        finally:
+            await standby.end()
+
+
+def _shaken(connection: socket.socket, pem: Path) -> ssl.SSLSocket:
+    """Return the connection after its handshake; from now on the peer reads nothing."""
+    context = ssl.create_default_context(cafile=str(pem))
+    return context.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
+async def test_a_head_without_an_end_is_not_taken() -> None:
+    async with standing_by() as it:
+        said = await it.raw(b"GET / HTTP/1.1\r\nX: " + b"a" * (HEAD_MAX - 100), b"a" * 65_536)
+
+    assert said.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_an_address_that_opens_all_it_can_leaves_room_for_others() -> None:
+    async with standing_by() as it:
+        silent = [socket.create_connection(it.address) for _ in range(40)]
+        said = await it.raw(HEALTH, source="127.0.0.2")
+        for one in silent:
+            one.close()
+
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b'"standby"' in said
+
+
+def test_the_port_is_free_at_once_whatever_its_peers_do(tmp_path: Path) -> None:
+    async def whole() -> None:
+        pem = self_signed(tmp_path)
+        async with standing_by(pem) as it:
+            deaf = await asyncio.to_thread(_shaken, socket.create_connection(it.address), pem)
+            deaf.send(b"GET / HT")
+            late = socket.create_connection(it.address)  # nothing of its handshake was sent
+            late.settimeout(PATIENCE_S)
+            await asyncio.sleep(0.1)
+            took_s = await it.end()
+            with socket.create_server(it.address):
+                said = await asyncio.to_thread(_said_to, late, pem)
+            deaf.close()
+
+        assert took_s < ENDS_S
+        assert said == b""
+
+    uvloop.run(whole())
+
+
+def _said_to(late: socket.socket, pem: Path) -> bytes:
+    with suppress(OSError), _shaken(late, pem) as connection:
+        connection.sendall(HEALTH)
+        return connection.recv(4_096)
+    return b""
