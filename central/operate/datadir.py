@@ -97,7 +97,7 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in made:  # else a power cut may take all that we write with our folder's name
             sync_folder(folder.parent)
-        lock = (data / LOCK_FILE).open("w")
+        lock = (data / LOCK_FILE).open("a+")  # a shared lock wants it read, on NFS
     except OSError as why:
         raise NoData(data, why) from why
     with lock as file:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreBroken, StoreError, StoreFull
+from ..store.errors import NotMadeYet, StoreBroken, StoreError, StoreFull
 from .files import NO_ROOM
 
 EXIT_WRONG: Final = 2  # a setting or a place: starting again would not help
@@ -44,6 +44,8 @@ def not_started(why: Exception, store: str) -> NotStarted | NoRoom:
     if isinstance(why, StoreBroken) or isinstance(why.__cause__, sqlite3.Error):
         do = DO_DATABASE if "://" in store else DO_STORE
         return NotStarted(f"{store}: {why}: {do}", EXIT_BROKEN)
+    if isinstance(why, NotMadeYet):  # it may be, the next time
+        return NotStarted(f"{store}: {why}", EXIT_BROKEN)
     if isinstance(why, StoreError):
         return NotStarted(f"{store}: {why}")
     if isinstance(why, OSError) and why.errno == errno.EIO:
