@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import stat
-import threading
 import urllib.parse
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -45,7 +44,8 @@ class FileStorage:
     def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
         with open(source, "rb") as file, _troubles():
             target = _target(place, make=True)
-            writer = f"{os.getpid()}-{threading.get_ident()}"  # one that hangs may write on
+            # Pilots on other machines, or in containers, have the same numbers of processes.
+            writer = os.urandom(8).hex()
             part = target.with_name(f".{target.name[:100]}{_PART}{writer}")
             try:
                 sums = _write(file.fileno(), part, go_on)
@@ -136,8 +136,6 @@ def _blocks(handle: int) -> Iterator[bytes]:
 
 def _write(source: int, part: Path, go_on: GoOn) -> Sums:
     """Copy an open file of ours, durable, and return the sums of what was read."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(part)  # of an earlier life
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(part, flags, 0o644), "wb") as out:
         os.fchmod(out.fileno(), 0o644)  # as the folders
