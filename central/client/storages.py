@@ -164,7 +164,7 @@ def _inside(storage: StorageView, path: str) -> Path:
 
 def _put_into_folder(stream: IO[bytes], target: Path, storage: StorageView) -> Sums:
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, sums = target.with_name(f".{target.name[:100]}.part-{os.urandom(8).hex()}")
+    part = target.with_name(f".{target.name[:100]}.part-{os.urandom(8).hex()}")
     sums = Sums()
     try:
         with part.open("xb") as out:
