@@ -199,7 +199,11 @@ async def test_a_transaction_that_was_left_open_does_not_keep_the_next_one_waiti
     lead = await _taken(first, "first")
     stuck = await connect(url, server_settings={"application_name": application_of("first")})
     ended = asyncio.Event()
-    stuck.add_termination_listener(lambda _: ended.set())
+
+    def told(_: object) -> None:
+        ended.set()
+
+    stuck.add_termination_listener(told)
     try:
         await stuck.execute("BEGIN; SELECT term FROM leader FOR KEY SHARE")
         await first.give_up_lead(lead)
