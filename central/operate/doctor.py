@@ -88,17 +88,19 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
         except StoreGone as gone:
             yield fault("data", str(gone), "see docs/operations/backup.md")
     said, answered = central(place, settings)
+    reading, unread = None, ""
     try:
         reading = reading_of(place.data, settings.store)
-    except BadSetting as why:
-        yield fault("store", str(why), "see docs/operations/postgresql.md")
-        return
-    facts = store_checks.facts_of(reading)
+    except BadSetting as wrong:
+        unread = str(wrong)
+    facts = store_checks.facts_of(reading) if reading is not None else None
     yield machine_checks.versions(answered.health.version if answered else None)
     yield machine_checks.data_directory(place.data)
     yield machine_checks.owner(place.data, OURS, running=answered is not None)
     yield said
-    if settings.store.url:
+    if reading is None:
+        yield fault("store", unread, "see docs/operations/postgresql.md")
+    elif settings.store.url:
         yield store_checks.database(reading, where(place.data, settings.store))
         yield store_checks.durability_of_database(settings.store.url)
     else:
@@ -119,9 +121,11 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     yield machine_checks.open_files(
         hard, settings.http.connections_max, unlimited=hard == resource.RLIM_INFINITY
     )
-    if (whole_store or whole_files) and facts is not None:
+    if reading is None or facts is None:
+        return
+    if whole_store or whole_files:
         yield store_checks.files(place.data, reading, whole=whole_files)
-    if whole_store and facts is not None:
+    if whole_store:
         yield from store_checks.rows(reading)
         if answered:
             yield memory(place, answered, reading)

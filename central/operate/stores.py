@@ -91,6 +91,7 @@ def reading_of(
     """
     if not settings.url:
         return partial(sqlite_check.reading, data / STORE_FILE)
+    check_url(settings.url)
     try:
         from ..store.postgresql import check
     except ModuleNotFoundError as why:

@@ -271,3 +271,16 @@ def test_warnings_alone_are_no_fault() -> None:
 
     assert not at_fault(findings)
     assert at_fault([*findings, fault("a", "b", "c")])
+
+
+@pytest.mark.parametrize("url", ["x", "mysql://here/db", "postgresql://me:secret@here/db"])
+def test_a_database_that_cannot_be_meant_is_one_fault_among_all_checks(
+    tmp_path: Path, url: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "lock").touch()
+    found = examine(Place(data=data, options={"store.url": url}), whole_store=True)
+
+    assert [one.level for one in found if one.check == "store"] == [FAULT]
+    assert {"disk", "keys", "open files"} <= {one.check for one in found}
