@@ -13,7 +13,7 @@ from typing import Final
 from ..leading import LEASE_S, RENEW_EVERY_S, STAND_S, TAKE_EVERY_S, Standing
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreBroken, StoreError
+from ..store.errors import StoreBroken, StoreError, WrongRelease
 from ..store.leaders import SHARD, Lead, Leaders
 from .clocks import boottime
 
@@ -63,6 +63,8 @@ async def wait_for_lead(
             async with asyncio.timeout(LOOK_S):
                 taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
                 seen.lead = taken or await leaders.lead(SHARD)
+        except WrongRelease:  # one that leads by now is newer
+            raise
         except (StoreError, TimeoutError) as error:
             taken, seen.lead = None, None
             why = str(error) or "the database does not answer"

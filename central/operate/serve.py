@@ -292,13 +292,13 @@ async def _stand_by(
 
     A database that was there before is waited for; at a first start it may be the wrong one.
     """
-    log("standing_by", url=url)
-    if settings.http.url and not settings.process.url:
-        log("process_url_empty", url=url)
-    if ready is not None:
-        await ready(url)
     try:
         await asyncio.to_thread(check_server, settings.store, clock.wall())
+        log("standing_by", url=url)
+        if settings.http.url and not settings.process.url:
+            log("process_url_empty", url=url)
+        if ready is not None:
+            await ready(url)
         holder = SystemRandomness().token(16)
         used = await asyncio.to_thread((place.data / ADMIN_FILE).exists)
         return await wait_for_lead(

@@ -100,7 +100,7 @@ def reading_of(
 
 
 def check_server(settings: StoreSettings, wall: float) -> None:
-    """See that a database is fit to be written, if it answers and leads now. Raises StoreBroken.
+    """See that we may write to a database, if it answers and leads now. Raises StoreError.
 
     One that waits to lead would else find out when it is needed.
     """

@@ -87,7 +87,11 @@ class NotMadeYet(StoreError):
         )
 
 
-class NewerSchema(StoreError):
+class WrongRelease(StoreError):
+    """This pilotage must not write to the store, today or later: another one has to be installed."""
+
+
+class NewerSchema(WrongRelease):
     """The store was written by a newer pilotage."""
 
     def __init__(self, found: int, known: int) -> None:
@@ -96,7 +100,7 @@ class NewerSchema(StoreError):
         )
 
 
-class MigrationChanged(StoreError):
+class MigrationChanged(WrongRelease):
     """A step of the schema that has run reads differently now. Install the right pilotage."""
 
     def __init__(self, number: int, name: str) -> None:

@@ -33,6 +33,7 @@ class Leaders(Protocol):
         """Take the row if it is free or over, with the next term; None: another holds it.
 
         What the holder before has under way is ended first: it writes nothing any more.
+        Raises WrongRelease, whoever holds it: this process could not lead.
         """
         ...
 

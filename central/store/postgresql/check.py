@@ -2,12 +2,13 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from ..errors import StoreBroken
+from ..migrations import migrations, still_to_run
 from . import durable
 from .driver import FAULTS
-from .errors import translated
+from .errors import is_no_table, translated
 from .session import PostgresqlSession
 from .store import named
 
@@ -30,10 +31,11 @@ def reading(url: str) -> Generator[PostgresqlSession]:
 
 
 def fit(url: str, wall: float) -> None:
-    """Raise StoreBroken where a server answers and leads now, and is not fit to be written.
+    """Raise StoreError where a server answers and leads now, and we are not to write there.
 
     It gives no full durability, or its clock and ours (`wall`) differ: several processes whose
-    clocks do would not agree about what a token, or a job that waits, has left.
+    clocks do would not agree about what a token, or a job that waits, has left. Or its tables are
+    of a newer pilotage.
     """
     try:
         session = PostgresqlSession(url, only_read=True)
@@ -41,10 +43,12 @@ def fit(url: str, wall: float) -> None:
         return
     try:
         found = session.one("durability")
+        applied = _applied(session)
     except FAULTS:
         return
     finally:
         session.close()
+    still_to_run(applied, migrations("postgresql"))
     ahead_s = wall - found["now"]
     if abs(ahead_s) > CLOCKS_S:
         raise StoreBroken(
@@ -53,6 +57,15 @@ def fit(url: str, wall: float) -> None:
         )
     if not found["in_recovery"]:
         durable.check(found)
+
+
+def _applied(session: PostgresqlSession) -> list[Any]:
+    try:
+        return session.rows("migrations")
+    except FAULTS as why:
+        if is_no_table(why):
+            return []
+        raise
 
 
 def durability(session: PostgresqlSession) -> str:

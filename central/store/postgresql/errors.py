@@ -9,6 +9,7 @@ _FULL: Final = "53100"
 # By the first two letters of SQLSTATE: the connection, the server's end, its disk, its files, what
 # it should never meet. After these nobody knows what of a transaction is stored.
 _BROKEN: Final = ("08", "57", "58", "F0", "XX")
+_NO_TABLE: Final = "42P01"
 _READ_ONLY: Final = "25006"  # another server leads now
 
 
@@ -20,6 +21,11 @@ _IN_THE_WAY: Final = ("40P01", "40001", "23505", "55P03")
 def may_pass(why: BaseException) -> bool:
     """Say whether what failed of this may succeed when it is run again."""
     return isinstance(why, FAULTS) and getattr(why, "sqlstate", None) in _IN_THE_WAY
+
+
+def is_no_table(why: BaseException) -> bool:
+    """Say whether a statement names a table that nobody has made yet."""
+    return getattr(why, "sqlstate", None) == _NO_TABLE
 
 
 def translated(why: BaseException) -> BaseException:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..errors import StoreError
 from ..leaders import Lead
+from ..migrations import migrations, still_to_run
 from .driver import FAULTS, Connection, application_of, connect
-from .errors import translated
+from .errors import is_no_table, translated
 from .statements import statements
 
 CLOSE_S: Final = 1.0
@@ -23,6 +25,7 @@ class PostgresqlLeaders:
 
     async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
         before = await self._row(shard)
+        await self._look_at_schema()  # after the row: who has led since has raised the term
         if before is None:
             await self._rows("make_lead", {"shard": shard})
             before = await self._row(shard)
@@ -33,6 +36,15 @@ class PostgresqlLeaders:
         given = {"shard": shard, "term": before.term, "holder": holder, "url": url}
         found = await self._rows("take_lead", {**given, "lease_s": lease_s})
         return Lead(shard, found[0][0], holder, url, lease_s) if found else None
+
+    async def _look_at_schema(self) -> None:
+        try:
+            applied = await self._rows("migrations", {})
+        except StoreError as why:
+            if why.__cause__ is not None and is_no_table(why.__cause__):
+                return  # who leads makes it
+            raise
+        still_to_run(applied, migrations("postgresql"))
 
     async def renew_lead(self, lead: Lead, lease_s: float) -> bool:
         return bool(await self._rows("renew_lead", {**_name_of(lead), "lease_s": lease_s}))

@@ -15,13 +15,12 @@ from ..verbs.writer import Writer
 from .arrivals import PostgresqlArrivals
 from .driver import FAULTS
 from .durable import check
-from .errors import translated
+from .errors import is_no_table, translated
 from .hints import Hints
 from .reads import Reader
 from .session import PostgresqlSession
 
 _LOCKED = "55P03"
-_NO_TABLE = "42P01"
 
 
 async def open_postgresql(
@@ -69,7 +68,7 @@ def _looked_at(session: PostgresqlSession) -> str:
     try:
         applied = session.rows("migrations")
     except FAULTS as why:
-        if getattr(why, "sqlstate", "") == _NO_TABLE:
+        if is_no_table(why):
             raise NotMadeYet from why
         raise
     found = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.errors import StoreBroken, StoreError
+from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError
 from pilotage.central.store.postgresql import open_beside, open_postgresql
 from pilotage.central.store.postgresql.check import durability, fit, reading
 from pilotage.central.store.postgresql.session import PostgresqlSession
@@ -136,3 +136,12 @@ def test_who_waits_to_lead_finds_out_at_once_and_waits_for_what_is_not_there(job
         fit(f"{jobs}&synchronous_commit=off", time.time())
     with pytest.raises(StoreBroken, match=r"clock is \+3600 s off that of PostgreSQL"):
         fit(jobs, time.time() + 3_600)
+
+
+def test_who_is_of_an_older_release_does_not_wait_to_lead(server: Postgresql, jobs: str) -> None:
+    server.sql("INSERT INTO spoilt.migration VALUES (9000, 'to_come', '', 1.0)")
+    try:
+        with pytest.raises(NewerSchema, match="schema 9000"):
+            fit(jobs, time.time())
+    finally:
+        server.sql("DELETE FROM spoilt.migration WHERE number = 9000")

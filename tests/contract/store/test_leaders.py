@@ -9,7 +9,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
 from pilotage.central.operate.postgresql import USER
-from pilotage.central.store.errors import StoreBroken
+from pilotage.central.store.errors import NewerSchema, StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
@@ -241,6 +241,34 @@ async def test_a_commit_that_was_under_way_is_there_or_not_when_the_next_one_lea
     await under_way.close()
     for each in (store, first, second):
         await each.close()
+
+
+async def test_whoever_is_of_an_older_release_leaves_the_row_and_its_holder_alone(
+    url: str,
+) -> None:
+    """It was there before the upgrade, and finds the row free, or held, afterwards."""
+    newer, older = PostgresqlLeaders(url), PostgresqlLeaders(url)
+    lead = await _taken(newer, "newer")
+    store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never, lead=lead)
+    kind = await a_class(store)
+    raw = await connect(url)
+    await raw.execute("INSERT INTO migration VALUES (9000, 'to_come', '', 1.0)")
+    try:
+        with pytest.raises(NewerSchema, match="schema 9000"):
+            await older.take_lead(SHARD, "older", "", LEASE_S)
+        await raw.execute("UPDATE leader SET until = '-infinity'")
+        with pytest.raises(NewerSchema):
+            await older.take_lead(SHARD, "older", "", LEASE_S)
+        await newer.renew_lead(lead, LEASE_S)
+        await store.submit(a_submission(kind, "still"), some_jobs(kind, 1))
+    finally:
+        await raw.execute("DELETE FROM migration WHERE number = 9000")
+        await raw.close()
+    seen = await older.lead(SHARD)
+    for each in (store, newer, older):
+        await each.close()
+
+    assert seen is not None and (seen.holder, seen.term) == ("newer", lead.term)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ import uvloop
 
 from pilotage.central.http.standby import StandbyServer
 from pilotage.central.leading import LEASE_S, RENEW_EVERY_S
+from pilotage.central.observe.events import Log
 from pilotage.central.operate import serve
 from pilotage.central.operate.clocks import boottime
 from pilotage.central.operate.lead import Held
+from pilotage.central.operate.starting import NotStarted
 from pilotage.central.settings import load
+from pilotage.central.store.errors import NewerSchema
 from pilotage.central.store.leaders import SHARD, Lead
 from tests.certificates import self_signed
 from tests.fake_store_leaders import FakeLeaders
 
+Ready = Callable[[str], Awaitable[None]]
 BEGINS_S = 1.5  # from when the row is free: it is looked at every 0.5 s
 WAITS_S = 10.0
 
@@ -90,15 +94,18 @@ class Standing:
         connection.send(b"GET / HT")
         return connection
 
+    async def serve(
+        self, *, log: Log = lambda event, **fields: None, ready: Ready | None = None
+    ) -> None:
+        await serve.serve(self._place, self._settings, log=log, ready=ready)
+
     async def take_over(self, *, deaf: bool) -> float:
         """Return how long it took to begin, with a peer that is deaf or without one."""
         other = await self.leaders.take_lead(SHARD, "other", "https://other", 10 * LEASE_S)
         assert other is not None
         with ExitStack() as peers:
             async with asyncio.TaskGroup() as tasks:
-                serving = tasks.create_task(
-                    serve.serve(self._place, self._settings, log=lambda event, **fields: None)
-                )
+                serving = tasks.create_task(self.serve())
                 port = await self._port
                 if deaf:
                     peers.enter_context(await asyncio.to_thread(self.deaf, port))
@@ -144,3 +151,25 @@ def test_the_lead_is_renewed_while_the_port_is_still_being_closed(
         return standing.lost
 
     assert uvloop.run(whole()) == []
+
+
+def test_whoever_must_not_write_to_the_database_does_not_stand_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    async def whole() -> None:
+        standing = Standing(tmp_path, monkeypatch)
+
+        def newer(*words: object) -> None:
+            raise NewerSchema(9, 8)
+
+        async def ready(url: str) -> None:
+            said.append("ready")
+
+        monkeypatch.setattr(serve, "check_server", newer)
+        await standing.serve(log=lambda event, **fields: said.append(event), ready=ready)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(NotStarted, match="the store has schema 9")):
+        uvloop.run(whole())
+    assert said == []

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from pilotage.central.leading import LEASE_S, STAND_S, Standing
-from pilotage.central.operate.lead import Held, kept
-from pilotage.central.store.errors import StoreBroken
+from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
+from pilotage.central.store.errors import NewerSchema, StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead
 from tests import virtual
 
@@ -102,3 +102,34 @@ def test_a_lead_that_another_one_has_ends_at_once() -> None:
 
     assert [why for _, why in lost] == ["another process leads by now"]
     assert len(renewals.sent) == 2
+
+
+class OfANewerRelease(Renewals):
+    """The one that leads has brought the tables up to date meanwhile."""
+
+    async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
+        self.sent.append(virtual.now())
+        if len(self.sent) > 2:
+            raise NewerSchema(9, 8)
+        return None
+
+    async def lead(self, shard: str) -> Lead | None:
+        return Lead(SHARD, 1, "newer", "http://newer")
+
+
+def test_whoever_could_not_lead_waits_no_more() -> None:
+    leaders = OfANewerRelease("granted")
+    waits = wait_for_lead(
+        leaders,
+        "us",
+        "http://here",
+        seen=Seen(),
+        patient=True,
+        clock=VirtualClock(),
+        log=lambda event, **fields: None,
+        now=virtual.now,
+    )
+
+    with pytest.raises(NewerSchema):
+        virtual.run(waits)
+    assert len(leaders.sent) == 3
