@@ -220,12 +220,15 @@ class JobDetail(_Out, frozen=True):
     """
 
     view: JobView
-    job: Job
+    job: Job | None  # None: it cannot be read any more, as `unreadable` says
     outputs: list[OutputView] = []
     usage: dict[str, float] = {}
     sealed: bool = False
     attempts: list[AttemptView] = []  # the newest hundred, the oldest of them first
-    transformation: str = ""  # of which it is a task
+    transformation: str = ""  # of which it is a task, by name …
+    transformation_id: int = 0  # … and by id; 0: of none
+    task: int = 0  # its number there
+    unreadable: str = ""  # why what it runs cannot be said: it was stored by another release
     reads: list[str] = []  # files of the catalogue, the first hundred
     made: list[str] = []  # files that it has published, the first hundred
 

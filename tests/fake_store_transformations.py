@@ -22,6 +22,7 @@ from pilotage.central.store.transformations import (
     NewTransformation,
     TaskClose,
     TaskEnd,
+    TaskOfJob,
     TaskRow,
     TransformationMove,
     TransformationRow,
@@ -471,7 +472,10 @@ class FakeTransformations:
             found[wanted] = Counts(inputs=dict(inputs), tasks=dict(tasks))
         return found
 
-    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
+    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
         tasks = self._transformation_data.tasks
-        of_job = {task.row.job_id: task_id for task_id, task in tasks.items()}
+        of_job = {
+            one.row.job_id: TaskOfJob(task_id, one.transformation_id, one.row.number)
+            for task_id, one in tasks.items()
+        }
         return {job: of_job[job] for job in job_ids if job in of_job}

@@ -44,10 +44,16 @@ def history(job: int, /, *, common: Common = COMMON) -> int:
 
 
 def _print(found: JobDetail) -> None:
-    sections = {
-        "": msgspec.to_builtins(found.view),
-        "data.": {"transformation": found.transformation, "reads": found.reads, "made": found.made},
-        "job.": msgspec.to_builtins(found.job),
+    of_task: dict[str, object] = {}
+    if found.task:
+        of_task["transformation"] = f"{found.transformation_id} ({found.transformation})"
+        of_task["task"] = found.task
+    sections: dict[str, dict[str, object]] = {
+        "": {**msgspec.to_builtins(found.view), **of_task},
+        "data.": {"reads": found.reads, "made": found.made},
+        "job.": {"unreadable": found.unreadable}
+        if found.job is None
+        else msgspec.to_builtins(found.job),
         "used.": {key: value for key, value in found.usage.items() if value},
         "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},
     }

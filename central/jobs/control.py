@@ -1,5 +1,7 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
+from collections.abc import Collection
+
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
 from pilotage.proto.job_states import FINAL, JobState
@@ -166,12 +168,12 @@ class Control:
         await self._moved(moves, book)
         await self._wanted(wants, book)
 
-    async def _tasks_over(self, action: Action, jobs: list[Standing]) -> dict[int, int]:
+    async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
         """Return which jobs are tasks that have ended: what they read may be in other ones."""
         if action.action is not ActionName.RESCHEDULE:
-            return {}
+            return ()
         final = [job.job_id for job in jobs if job.state in FINAL]
-        return await self._store.tasks_of_jobs(final) if final else {}
+        return await self._store.tasks_of_jobs(final) if final else ()
 
     async def _moved(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
         if not moves:

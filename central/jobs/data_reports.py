@@ -16,7 +16,7 @@ from ..store.protocol import Store
 from ..store.records import Change, End, Publication
 from .leases import Lease
 from .queue import Queue
-from .rendering import job_of
+from .rendering import NotReadable, readable
 from .verdicts import state_of
 
 REFUSED = "its data are not published: "
@@ -40,10 +40,10 @@ class DataReports:
         bodies = await self.store.bodies([lease.job])
         if lease.job not in bodies:
             return change  # it is gone, and what is written of it changes nothing
-        job = job_of(bodies[lease.job].template, bodies[lease.job].body)
-        data = job.data
         kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
         try:
+            job = readable(bodies[lease.job].template, bodies[lease.job].body)
+            data = job.data
             if data is None:
                 raise NotPublished("the job has no data")
             files = files_of(
@@ -56,7 +56,7 @@ class DataReports:
                 epoch=lease.epoch,
                 copies_only=runs_nothing(job),
             )
-        except NotPublished as why:
+        except (NotPublished, NotReadable) as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
         publication = Publication(community=kind.community, files=files, refused=refused)
         return msgspec.structs.replace(change, publication=publication)

@@ -12,7 +12,16 @@ import msgspec
 
 from ..errors import Refused
 from ..store.records import JobBody
-from .rendering import body_of, decode_job, decode_parameters, fill, job_of, size_at_most, uses_in
+from .rendering import (
+    UNREADABLE,
+    body_of,
+    decode_job,
+    decode_parameters,
+    fill,
+    job_of,
+    size_at_most,
+    uses_in,
+)
 from .sizes import FILLED_BYTES_MAX
 
 KEPT_BYTES_MAX: Final = 32 << 20  # of templates, all in one; what is made of one is larger
@@ -131,7 +140,7 @@ def _size(body: JobBody) -> int:
     """Return a bound of what a job takes; one that cannot be read takes nothing, and fails."""
     try:
         return size_at_most(body.template, body.body)
-    except (Refused, ValueError, LookupError, RecursionError):
+    except (Refused, *UNREADABLE):
         return 0
 
 

@@ -33,12 +33,13 @@ from ..store.records import AttemptRow, JobRow, Search
 from .attempt_view import attempt_views, class_word, kept_stream, written
 from .leases import Lease, Phase
 from .memory import Memory
-from .rendering import job_of
+from .rendering import NotReadable, readable
 from .scope import Scope, scope
 from .sealing import sealed
 from .verdicts import brought_result
 from .written import Written
 
+REASON_MAX: Final = 500  # characters of why a job cannot be read
 FILES: Final = 100  # of the catalogue that are shown of a job
 
 KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
@@ -115,21 +116,27 @@ class Queries:
             raise JobNotFound(job_id)
         attempts = await self._store.attempts(job_id)
         usage = attempts[-1].usage if attempts else None
+        task = (await self._store.tasks_of_jobs([job_id])).get(job_id)
+        job, unreadable = None, ""
+        try:
+            job = readable(body.template, body.body)
+        except NotReadable as why:
+            unreadable = str(why)[:REASON_MAX]
         detail = JobDetail(
             view=self.view(row),
-            job=job_of(body.template, body.body),
+            job=job,
+            unreadable=unreadable,
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
             attempts=attempt_views(attempts),
-            transformation=row.submission_name if await self._is_task(job_id) else "",
+            transformation=row.submission_name if task is not None else "",
+            transformation_id=task.transformation_id if task is not None else 0,
+            task=task.number if task is not None else 0,
             reads=await self._reads(job_id),
             made=[str(one.did) for one in await self._store.files_of_jobs([job_id], limit=FILES)],
         )
         opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
-
-    async def _is_task(self, job_id: int) -> bool:
-        return bool(await self._store.tasks_of_jobs([job_id]))
 
     async def _reads(self, job_id: int) -> list[str]:
         """Return the first files that a job reads, in its order."""

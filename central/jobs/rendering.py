@@ -5,6 +5,7 @@ import string
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,7 @@ class _Codes(msgspec.Struct):
 
 
 _decode_codes = msgspec.json.Decoder(_Codes).decode
+UNREADABLE: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 decode_job = msgspec.json.Decoder(Job).decode
 decode_parameters = msgspec.json.Decoder(Entry).decode
 
@@ -119,8 +121,23 @@ def filled_text(text: str, values: Mapping[str, object]) -> str:
     return text.format_map(values) if "{" in text or "}" in text else text
 
 
+class NotReadable(Exception):
+    """A stored job cannot be read any more: another release has stored it. Its message says why."""
+
+
+def readable(template: bytes | None, body: bytes) -> Job:
+    """Return a stored job as `job_of` does. Raises NotReadable."""
+    try:
+        return job_of(template, body)
+    except (Refused, *UNREADABLE) as why:
+        raise NotReadable(f"{type(why).__name__}: {why}") from None
+
+
 def job_of(template: bytes | None, body: bytes) -> Job:
-    """Return a stored job, out of its submission's template and its own row."""
+    """Return a stored job, out of its submission's template and its own row.
+
+    Raises whatever is wrong with it, where it cannot be read any more.
+    """
     if template is None:
         return decode_job(body)
     job, has_names = _template(template)

@@ -10,13 +10,13 @@ from pilotage.proto.api import SEALED_SHA256, JobDetail
 
 def sealed(detail: JobDetail) -> JobDetail:
     """Return the detail for a reader: without hashes, which open files, and values of variables."""
-    job = msgspec.structs.replace(
-        detail.job,
-        environment=dict.fromkeys(detail.job.environment, ""),
-        inputs=tuple(
-            msgspec.structs.replace(one, sha256=SEALED_SHA256) for one in detail.job.inputs
-        ),
-    )
+    job = detail.job
+    if job is not None:
+        job = msgspec.structs.replace(
+            job,
+            environment=dict.fromkeys(job.environment, ""),
+            inputs=tuple(msgspec.structs.replace(one, sha256=SEALED_SHA256) for one in job.inputs),
+        )
     outputs = [msgspec.structs.replace(one, sha256=SEALED_SHA256) for one in detail.outputs]
     return msgspec.structs.replace(detail, job=job, outputs=outputs, sealed=True)
 

@@ -6,7 +6,7 @@ ends is told by a trigger in the transaction that ends it, whatever ends it.
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -174,6 +174,14 @@ class TaskRow(_Record, frozen=True, kw_only=True):
     ended_at: float | None
 
 
+class TaskOfJob(NamedTuple):
+    """Of which task a job is."""
+
+    task_id: int
+    transformation_id: int
+    number: int
+
+
 class Counts(_Record, frozen=True, kw_only=True):
     """How many inputs and tasks of a transformation stand in each state."""
 
@@ -312,6 +320,6 @@ class Transformations(Protocol):
         """Return the counters of each."""
         ...
 
-    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
+    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
         """Return the task of each job that has one."""
         ...

@@ -150,7 +150,9 @@ def commands(central: RunningCentral, named: str) -> set[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
     for step in central.client.production(named).view.steps:
         for task in central.client.transformation_tasks(step.transformation):
-            found.add((step.step, *central.client.detail(task.job).job.command))
+            job = central.client.detail(task.job).job
+            assert job is not None
+            found.add((step.step, *job.command))
     return found
 
 

@@ -132,7 +132,8 @@ def test_a_manager_gains_nothing_by_the_name_in_a_token(town: Town) -> None:
     with pytest.raises(errors.NotFound):
         as_boss.revoke_token(operator.view.jti)
     assert town.with_token(operator.token).whoami().role is Role.OPERATOR
-    assert zoe.detail(job).job.environment == {"PASSWORD": "x"}
+    own = zoe.detail(job).job
+    assert own is not None and own.environment == {"PASSWORD": "x"}
 
 
 def test_a_token_that_names_no_group_reaches_no_job(town: Town) -> None:
@@ -157,6 +158,7 @@ def test_a_reader_sees_a_job_without_what_opens_its_files_and_secrets(
     hers, shown = ida.detail(job), reader.detail(job)
 
     assert (hers.sealed, shown.sealed) == (False, True)
+    assert hers.job is not None and shown.job is not None
     assert hers.job.environment == {"PASSWORD": "x"}
     assert shown.job.environment == {"PASSWORD": ""}
     assert hers.job.inputs[0].sha256 == hashlib.sha256(b"not for everybody").hexdigest()

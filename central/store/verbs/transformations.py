@@ -25,6 +25,7 @@ from ..transformations import (
     NewTransformation,
     TaskClose,
     TaskEnd,
+    TaskOfJob,
     TaskRow,
     TransformationMove,
     TransformationRow,
@@ -215,9 +216,9 @@ class TransformationsVerbs(Opened):
             found[one].tasks[TaskState(state)] = tasks
         return found
 
-    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
+    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
         rows = await self._reader.rows("tasks_of_jobs", {"ids": json_list(job_ids)})
-        return {row[0]: row[1] for row in rows}
+        return {job: TaskOfJob(*row) for job, *row in rows}
 
 
 def _add(session: Session, new: NewTransformation) -> TransformationRow:

@@ -183,7 +183,10 @@ async def test_tasks_take_their_inputs_and_have_jobs_that_wait(
     assert [(one.number, one.job_id) for one in tasks] == [(1, 4), (2, 5)]
     assert (await store.standing([4]))[4].state is JobState.WAITING
     assert await states(store, row) == {1: I.ASSIGNED, 2: I.ASSIGNED, 3: I.ASSIGNED}
-    assert await store.tasks_of_jobs([1, 4, 5]) == {4: tasks[0].task_id, 5: tasks[1].task_id}
+    assert await store.tasks_of_jobs([1, 4, 5]) == {
+        4: (tasks[0].task_id, row.transformation_id, 1),
+        5: (tasks[1].task_id, row.transformation_id, 2),
+    }
     listed = await store.tasks(1, states=[T.CREATED], after=1, limit=5)
     assert [one.number for one in listed] == [2]
 

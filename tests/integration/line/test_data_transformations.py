@@ -174,7 +174,8 @@ def test_a_job_is_shown_with_its_transformation_and_what_it_reads() -> None:
         (task,) = await world.store.tasks(one, states=(), after=0, limit=9)
         shown_job = await world.central.services.queries.job(world.user(), task.job_id)
 
-        assert shown_job.transformation == "process"
+        assert (shown_job.transformation, shown_job.task) == ("process", 1)
+        assert shown_job.transformation_id == one
         assert shown_job.reads == ["dpps:run1", "dpps:run2"]
         assert shown_job.made == []
 

@@ -8,6 +8,7 @@ import pytest
 from pilotage.central.jobs import asks, orders
 from pilotage.central.jobs.data_orders import DataOrders
 from pilotage.central.jobs.leases import Lease
+from pilotage.central.jobs.sealing import sealed
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.job import JobData
 from pilotage.proto.job_states import JobState
@@ -47,6 +48,22 @@ def test_a_job_that_cannot_be_read_fails_and_its_pilot_gets_the_others(
         row = await one.world.store.job(second)
         assert row is not None and row.state is JobState.FAILED
         assert "no pilot can be told what to run: ValidationError" in row.reason
+
+    scene(tell)
+
+
+def test_such_a_job_is_shown_with_why_it_cannot_be_read() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        spoil(one.world, job)
+        await asked(one, 1)
+        shown = await one.world.central.services.queries.job(one.world.user(), job)
+
+        assert shown.view.state is JobState.FAILED
+        assert shown.job is None
+        assert shown.unreadable.startswith("ValidationError: Expected `array`")
+        read_by_others = sealed(shown)
+        assert read_by_others.sealed and read_by_others.job is None
 
     scene(tell)
 

@@ -167,6 +167,7 @@ def test_scouts_run_alone_and_the_others_get_what_they_have_shown() -> None:
             world.user(), "t", states=(), after=0, limit=100
         )
         last = await world.central.services.queries.job(world.user(), tasks.tasks[-1].job)
+        assert last.job is not None
         assert last.job.needs[0].wall_s == detail.scouts["wall_s"] < 86_400
 
     story(tell, script=lasts(30.0))

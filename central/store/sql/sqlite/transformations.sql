@@ -215,5 +215,6 @@ SELECT transformation_id, state, tasks FROM task_count
  WHERE transformation_id IN (SELECT value FROM json_each(:ids)) AND tasks > 0;
 
 -- name: tasks_of_jobs
-SELECT job_id, task_id FROM job
- WHERE job_id IN (SELECT value FROM json_each(:ids)) AND task_id IS NOT NULL;
+SELECT j.job_id, t.task_id, t.transformation_id, t.number
+  FROM job AS j JOIN task AS t ON t.task_id = j.task_id
+ WHERE j.job_id IN (SELECT value FROM json_each(:ids));
