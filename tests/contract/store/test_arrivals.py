@@ -21,6 +21,15 @@ from .conftest import NOW, never
 from .rows import a_class, a_submission, some_jobs
 
 AT_ONCE = 20
+FINISHING = (
+    "DELETE FROM arriving WHERE submission_id = $1",
+    "INSERT INTO arrival (submission_id) VALUES ($1)",
+    "UPDATE submission SET complete = 1 WHERE submission_id = $1",
+)
+GIVES_WAY_S = 20.0  # a bound for the test; it is 0.3 s
+WAITING_SINCE = """
+SELECT xact_start FROM pg_stat_activity
+ WHERE wait_event_type = 'Lock' AND application_name = 'pilotage'"""
 _asyncpg: Any = asyncpg  # it says nothing of its types
 connect = _asyncpg.connect
 
@@ -102,11 +111,7 @@ async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_an
     _, moment = await queue.counted()
     committing = late.transaction()
     await committing.start()
-    for statement in (
-        "DELETE FROM arriving WHERE submission_id = $1",
-        "INSERT INTO arrival (submission_id) VALUES ($1)",
-        "UPDATE submission SET complete = 1 WHERE submission_id = $1",
-    ):
+    for statement in FINISHING:
         await late.execute(statement, bulk.submission_id)
 
     small = await beside.submit(a_submission(kind, "small"), some_jobs(kind, 1))
@@ -128,6 +133,53 @@ async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_an
     assert third == [bulk.submission_id]
     assert fourth == []
     assert left == 0
+
+
+async def test_what_commits_between_a_look_and_the_tidying_after_it_is_still_found(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    """The moment of the look has a transaction after it that had ended by then, and not it."""
+    kind = await a_class(beside)
+    late = await connect(url)
+    bulk = await beside.begin_submission(a_submission(kind, "bulk"))
+    await beside.add_jobs(bulk.submission_id, some_jobs(kind, 2))
+    committing = late.transaction()
+    await committing.start()
+    for statement in FINISHING:
+        await late.execute(statement, bulk.submission_id)
+    await beside.submit(a_submission(kind, "small"), some_jobs(kind, 1))
+    _, moment = await queue.counted()
+    await committing.commit()
+    await queue.forget_arrivals(moment)
+    found, _ = await _new(queue, moment)
+    await late.close()
+
+    assert found == [bulk.submission_id]
+
+
+async def test_who_takes_jobs_in_gives_way_soon_and_comes_again(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    """Whoever keeps the queue may want what it has locked, and would wait for as long."""
+    kind = await a_class(beside)
+    holder, looking = await connect(url), await connect(url)
+    holding = holder.transaction()
+    await holding.start()
+    await holder.execute("UPDATE counter SET next = next")
+    begun: set[object] = set()
+    async with asyncio.TaskGroup() as tasks:
+        submitting = tasks.create_task(beside.submit(a_submission(kind), some_jobs(kind, 1)))
+        try:
+            async with asyncio.timeout(GIVES_WAY_S):
+                while len(begun) < 2 and not submitting.done():
+                    begun.update(await looking.fetch(WAITING_SINCE))
+        finally:
+            await holding.rollback()
+        record = await submitting
+    await holder.close()
+    await looking.close()
+
+    assert record.complete
 
 
 async def test_one_key_through_several_processes_at_once_is_one_submission(
@@ -235,6 +287,24 @@ async def test_who_begins_leaves_alone_what_others_write_just_now(
 
     assert record.complete and record.ranges == ((1, 1),)
     assert len(classes) == 1
+
+
+async def test_a_class_whose_first_job_is_on_its_way_elsewhere_stays(
+    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+) -> None:
+    kind, idle, newest = [await a_class(beside, subject=name) for name in ("ada", "bob", "cy")]
+    await queue.close()
+    next_one = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
+    record = await beside.submit(a_submission(kind), some_jobs(kind, 1))
+    await beside.close()
+    await next_one.close()
+    last = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
+    left = await last.classes_given([one.class_id for one in (kind, idle, newest)])
+    await last.close()
+
+    assert record.complete
+    # Nobody else was there any more; the newest stays, so that its number is not given again.
+    assert [one.class_id for one in left] == [kind.class_id, newest.class_id]
 
 
 async def test_a_hint_comes_with_a_submission_and_nobody_waits_for_one_that_is_lost(

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -78,6 +79,16 @@ def found_after(url: str, statement: str) -> list[str]:
         session.close()
 
 
+@contextmanager
+def a_step_to_come(server: Postgresql) -> Generator[None]:
+    """A newer release has brought the tables of `jobs` up to date."""
+    server.sql("INSERT INTO spoilt.migration VALUES (9000, 'to_come', '', 1.0)")
+    try:
+        yield
+    finally:
+        server.sql("DELETE FROM spoilt.migration WHERE number = 9000")
+
+
 def test_a_store_that_is_right_gives_no_difference(jobs: str, transformations: str) -> None:
     # its pilots are made up; everything else has to fit
     said = ["attempt 3 is live on pilot pilot-1, which is not known"]
@@ -139,9 +150,19 @@ def test_who_waits_to_lead_finds_out_at_once_and_waits_for_what_is_not_there(job
 
 
 def test_who_is_of_an_older_release_does_not_wait_to_lead(server: Postgresql, jobs: str) -> None:
-    server.sql("INSERT INTO spoilt.migration VALUES (9000, 'to_come', '', 1.0)")
-    try:
-        with pytest.raises(NewerSchema, match="schema 9000"):
-            fit(jobs, time.time())
-    finally:
-        server.sql("DELETE FROM spoilt.migration WHERE number = 9000")
+    with a_step_to_come(server), pytest.raises(NewerSchema, match="schema 9000"):
+        fit(jobs, time.time())
+
+
+def test_all_that_is_read_at_once_is_of_one_moment(server: Postgresql, jobs: str) -> None:
+    """As the counts of the jobs, and from which moment on new ones are looked for."""
+    with reading(jobs) as session:
+        session.begin_read()
+        before = session.rows("migrations"), session.one("moment")
+        with a_step_to_come(server):
+            after = session.rows("migrations"), session.one("moment")
+            session.roll_back()
+            anew = session.rows("migrations")
+
+    assert after == before
+    assert len(anew) == len(before[0]) + 1
