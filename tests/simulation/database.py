@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
 from pilotage.central.store.leaders import SHARD, Lead
 from tests.fake_store import FakeStore
+from tests.fake_store_leaders import FakeLeaders
 from tests.fakes import WALL_S
 
 from .network import Network
@@ -24,6 +25,7 @@ from .store import Disk, DiskStore, opened, step
 
 T = TypeVar("T")
 
+NOBODY = Lead(SHARD, 0, "", "")  # before anybody has led
 WAY_S = 0.0004  # one way
 WORKS_S = 0.002  # a commit and its sync
 RETRANSMIT_S, RETRANSMIT_MAX_S = 0.4, 2.0
@@ -56,12 +58,13 @@ class Database(Disk):
     slow_s: dict[str, float] = field(default_factory=dict[str, float])
     locked: list[Session] = field(default_factory=list[Session])  # look at who leads
 
-    row: Lead = field(default_factory=lambda: Lead(SHARD, 0, "", ""))  # who leads
-    until: float = 0.0  # when that is over, on the clock here
     taken: Callable[[], None] = lambda: None  # somebody leads now
     ends_early: bool = False  # a planted bug: who takes over does not look at the end of the row
     fences: bool = True  # a planted bug if not: everybody may write
     locks: bool = True  # a planted bug if not: who leads may change within a transaction
+
+    def __post_init__(self) -> None:
+        self.leaders = FakeLeaders(self.wall)  # who leads, on the clock here
 
     @classmethod
     def on(cls, loop: HostLoop, network: Network, host: Host) -> "Database":
@@ -80,40 +83,26 @@ class Database(Disk):
     # -- the leader row -------------------------------------------------------------------------
 
     @property
-    def lead(self) -> Lead | None:
-        """The row while it is held."""
-        return self.row if self.leads(self.row.holder) else None
+    def row(self) -> Lead:
+        """Who leads, or has led."""
+        found = self.leaders.rows.get(SHARD)
+        return NOBODY if found is None else found.lead
 
-    def take_lead(self, holder: str, url: str, lease_s: float) -> Lead | None:
+    def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
         """Let somebody lead if nobody does."""
-        if self.until > self.wall() and not self.ends_early:
-            return None
-        for session in list(self.locked):  # nobody waits for one that stands still
-            self.end(session)
-        self.row = Lead(SHARD, self.row.term + 1, holder, url, lease_s)
-        self.until = self.wall() + lease_s
-        self.taken()
-        return self.row
-
-    def renew_lead(self, lead: Lead, lease_s: float) -> bool:
-        """Move the end of the row; False: it is another's."""
-        if self.names(lead):
-            self.until = self.wall() + lease_s
-        return self.names(lead)
-
-    def give_up_lead(self, lead: Lead) -> bool:
-        """End the row at once; False: it is another's."""
-        if self.names(lead):
-            self.until = self.wall()
-        return self.names(lead)
-
-    def names(self, lead: Lead) -> bool:
-        """Whether the row is still this one, its lease over or not: the fence."""
-        return (self.row.holder, self.row.term) == (lead.holder, lead.term)
+        if self.ends_early and shard in self.leaders.rows:
+            self.leaders.rows[shard].until = float("-inf")
+        taken: Lead | None = step(self.leaders.take_lead(shard, holder, url, lease_s))
+        if taken is not None:
+            for session in list(self.locked):  # nobody waits for one that stands still
+                self.end(session)
+            self.taken()
+        return taken
 
     def leads(self, holder: str) -> bool:
         """Whether one holds the row, and its lease is not over."""
-        return self.row.holder == holder and self.until > self.wall()
+        row = self.leaders.rows.get(SHARD)
+        return row is not None and row.lead.holder == holder and row.until > self.wall()
 
     def is_near(self, host: str) -> bool:
         """Whether nothing is in the way between a host and the server."""
@@ -149,7 +138,7 @@ class Database(Disk):
 
     def begin(self, session: Session, fence: Lead | None) -> None:
         """Open a transaction: who leads is looked at, and stays so until it ends."""
-        if fence is not None and self.fences and not self.names(fence):
+        if fence is not None and self.fences and not self.leaders.is_held(fence):
             raise NotLeader(fence.holder, fence.term)
         session.began += 1
         session.open = True
@@ -273,7 +262,7 @@ class RemoteStore(DiskStore):
 
 def led(database: Database, process: Process, lead: Lead) -> Any:
     """Return the store as one that leads finds it: unfinished submissions are gone."""
-    if database.names(lead):
+    if database.leaders.is_held(lead):
         opened(database, process)
     return RemoteStore(database, process, lead)
 
@@ -350,16 +339,16 @@ class RemoteLeaders:
         process.died.append(lambda: database.carry(self._session, there=True, what=ends))
 
     async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
-        return await self._asked(lambda: self._database.take_lead(holder, url, lease_s))
+        return await self._asked(lambda: self._database.take_lead(shard, holder, url, lease_s))
 
     async def renew_lead(self, lead: Lead, lease_s: float) -> bool:
-        return await self._asked(lambda: self._database.renew_lead(lead, lease_s))
+        return await self._asked(lambda: step(self._database.leaders.renew_lead(lead, lease_s)))
 
     async def lead(self, shard: str) -> Lead | None:
-        return await self._asked(lambda: self._database.lead)
+        return await self._asked(lambda: step(self._database.leaders.lead(shard)))
 
     async def give_up_lead(self, lead: Lead) -> bool:
-        return await self._asked(lambda: self._database.give_up_lead(lead))
+        return await self._asked(lambda: step(self._database.leaders.give_up_lead(lead)))
 
     async def close(self) -> None:
         """Nothing is under way: whoever calls has waited."""

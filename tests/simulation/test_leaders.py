@@ -26,7 +26,7 @@ FOUND = {
     "fence_apart": 3,
     "no_guard": 1,
     "old_deadline": 7,
-    "give_back_unheld": 2,
+    "give_back_unheld": 25,
     "will_is_death": 1,
     "resched_now": 11,
     "stale_acks": 12,

@@ -1,8 +1,10 @@
-"""The leader row: one holds it, terms grow, and who has lost it writes nothing any more."""
+"""On PostgreSQL, whoever has lost the leader row writes nothing, and keeps nobody waiting.
+
+What holds wherever the row lies is in `test_leader_row`.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -14,7 +16,6 @@ from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from tests.fake_store_leaders import FakeLeaders
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -22,136 +23,15 @@ from .rows import a_class, a_submission, some_jobs
 
 LEASE_S = 60.0
 OVER = "UPDATE SCHEMA.leader SET until = clock_timestamp() - interval '1 ms'"
+WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 _asyncpg: Any = asyncpg  # it says nothing of its types
 connect: Any = _asyncpg.connect
-
-
-@dataclass
-class Rows:
-    """A database, and how each of several processes speaks with it."""
-
-    open: Callable[[], Leaders]
-    end: Callable[[], None]  # lets what is held be over
-
-
-@pytest.fixture(params=["fake", "postgresql"])
-def rows(request: pytest.FixtureRequest) -> Iterator[Rows]:
-    if request.param == "fake":
-        now = [NOW]
-        fake = FakeLeaders(lambda: now[0])
-        yield Rows(lambda: fake, lambda: now.__setitem__(0, now[0] + 2 * LEASE_S))
-        return
-    server: postgresql.Postgresql = request.getfixturevalue("server")
-    with server.empty_schema() as url:
-        schema = url.rpartition("search_path=")[2]
-        over = OVER.replace("SCHEMA", schema)
-        yield Rows(lambda: PostgresqlLeaders(url), lambda: _end(server, over))
-
-
-def _end(server: postgresql.Postgresql, over: str) -> None:
-    server.sql(over)
-
-
-@pytest.fixture
-async def one(rows: Rows) -> AsyncIterator[Leaders]:
-    made = rows.open()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def other(rows: Rows) -> AsyncIterator[Leaders]:
-    made = rows.open()
-    yield made
-    await made.close()
 
 
 async def _taken(leaders: Leaders, holder: str) -> Lead:
     lead = await leaders.take_lead(SHARD, holder, f"http://{holder}", LEASE_S)
     assert lead is not None
     return lead
-
-
-async def test_nobody_leads_at_first_and_one_of_two_takes_it(one: Leaders, other: Leaders) -> None:
-    before = await one.lead(SHARD)
-    first = await _taken(one, "first")
-    second = await other.take_lead(SHARD, "second", "http://second", LEASE_S)
-    seen = await other.lead(SHARD)
-
-    assert before is None and second is None
-    assert (first.term, first.holder, first.url) == (1, "first", "http://first")
-    assert seen is not None and replace(seen, left_s=0.0) == replace(first, left_s=0.0)
-    assert 0 < seen.left_s <= LEASE_S
-
-
-async def test_many_that_ask_at_once_do_not_lead_two_at_a_time(rows: Rows, one: Leaders) -> None:
-    several = [rows.open() for _ in range(6)]
-    try:
-        taken = await asyncio.gather(
-            *(each.take_lead(SHARD, f"h{n}", "", LEASE_S) for n, each in enumerate(several)),
-            return_exceptions=True,
-        )
-    finally:
-        for each in several:
-            await each.close()
-    leads = [lead for lead in taken if isinstance(lead, Lead)]
-    seen = await one.lead(SHARD)
-
-    # Two that make the table at once may both be told that it failed: they ask again.
-    assert len(leads) <= 1
-    assert [lead.holder for lead in leads] == ([] if seen is None else [seen.holder])
-
-
-async def test_a_lease_that_is_over_is_taken_with_the_next_term(
-    rows: Rows, one: Leaders, other: Leaders
-) -> None:
-    first = await _taken(one, "first")
-    rows.end()
-    between = await other.lead(SHARD)
-    second = await _taken(other, "second")
-
-    assert between is None
-    assert second.term == first.term + 1
-    assert not await one.renew_lead(first, LEASE_S)
-    assert not await one.give_up_lead(first)
-    assert await other.renew_lead(second, LEASE_S)
-    assert await one.take_lead(SHARD, "first", "", LEASE_S) is None
-
-
-async def test_renewing_a_lease_that_is_over_but_nobody_took_holds_it_again(
-    rows: Rows, one: Leaders, other: Leaders
-) -> None:
-    first = await _taken(one, "first")
-    rows.end()
-
-    assert await one.renew_lead(first, LEASE_S)
-    assert await other.take_lead(SHARD, "second", "", LEASE_S) is None
-
-
-async def test_what_is_given_up_is_taken_at_once(one: Leaders, other: Leaders) -> None:
-    first = await _taken(one, "first")
-
-    assert await one.give_up_lead(first)
-    assert await other.lead(SHARD) is None
-    assert (await _taken(other, "second")).term == first.term + 1
-
-
-async def test_whoever_did_not_hear_that_it_leads_takes_it_again(one: Leaders) -> None:
-    first = await _taken(one, "first")
-    again = await _taken(one, "first")
-
-    assert again.term == first.term + 1  # the answer may have been for a request of before
-    assert not await one.renew_lead(first, LEASE_S)
-
-
-async def test_shards_have_leaders_of_their_own(one: Leaders, other: Leaders) -> None:
-    await _taken(one, "first")
-    second = await other.take_lead("another", "second", "", LEASE_S)
-
-    assert second is not None and second.term == 1
-
-
-# -- on PostgreSQL: what a leader writes is fenced ------------------------------------------------
 
 
 @pytest.fixture
@@ -190,6 +70,74 @@ async def test_a_leader_of_before_writes_nothing_and_hears_that_it_must_end(url:
     assert len(broken) == 1
     await store.close()
     await leaders.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE leader SET term = term + 1", "UPDATE leader SET holder = 'second'"],
+)
+async def test_what_a_leader_writes_is_fenced_by_its_term_and_by_its_name(
+    url: str, change: str
+) -> None:
+    """The same term is another's where the row was lost and made anew."""
+    leaders, broken = PostgresqlLeaders(url), list[str]()
+    lead = await _taken(leaders, "first")
+    store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=broken.append, lead=lead)
+    kind = await a_class(store)
+    raw = await connect(url)
+    await raw.execute(change)
+    with pytest.raises(StoreBroken, match="does not lead with term 1"):
+        await store.submit(a_submission(kind), some_jobs(kind, 1))
+    jobs = await raw.fetchval("SELECT count(*) FROM job")
+    for each in (raw, store, leaders):
+        await each.close()
+
+    assert jobs == 0 and len(broken) == 1
+
+
+async def test_while_a_leader_writes_its_row_is_renewed_and_not_taken(url: str) -> None:
+    leaders = PostgresqlLeaders(url)
+    lead = await _taken(leaders, "first")
+    store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never, lead=lead)
+    raw = await connect(url, server_settings={"lock_timeout": "200ms"})
+    writing = await asyncio.to_thread(PostgresqlSession, url, lead=lead)
+    try:
+        await asyncio.to_thread(writing.begin)
+        renewed = await leaders.renew_lead(lead, LEASE_S)
+        with pytest.raises(_asyncpg.LockNotAvailableError):
+            await _raise_term(raw)
+        await asyncio.to_thread(writing.commit)
+        await _raise_term(raw)
+    finally:
+        await asyncio.to_thread(writing.close)
+        for each in (raw, store, leaders):
+            await each.close()
+
+    assert renewed
+
+
+async def _raise_term(connection: Any) -> None:
+    await connection.execute("UPDATE leader SET term = term + 1")
+
+
+async def test_a_row_that_is_renewed_just_as_it_is_taken_is_not_taken(url: str) -> None:
+    one, other = PostgresqlLeaders(url), PostgresqlLeaders(url)
+    renewing, looking = await connect(url), await connect(url)
+    lead = await _taken(one, "first")
+    await renewing.execute("UPDATE leader SET until = '-infinity'")
+    await renewing.execute("BEGIN; UPDATE leader SET until = clock_timestamp() + interval '60 s'")
+    async with asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(other.take_lead(SHARD, "second", "", LEASE_S))
+        async with asyncio.timeout(5.0):
+            while not taking.done() and not await looking.fetch(WAITS):
+                pass
+        await renewing.execute("COMMIT")
+    taken, seen = taking.result(), await one.lead(SHARD)
+    for each in (renewing, looking, one, other):
+        await each.close()
+
+    assert taken is None
+    assert seen is not None and (seen.holder, seen.term) == ("first", lead.term)
 
 
 async def test_a_transaction_that_was_left_open_does_not_keep_the_next_one_waiting(
