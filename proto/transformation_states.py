@@ -146,7 +146,8 @@ class InputEvent(str, enum.Enum):
     TASK_FAILED_MOVED = "task_failed_moved"  # and the derived transformation goes on with it
     BAD_DATA = "bad_data"  # all copies are corrupt, or a person says so
     NOT_THERE = "not_there"
-    BACK = "back"  # a copy of it can be read again
+    BACK = "back"  # a copy of it can be read again, or it was registered again
+    BACK_BESIDE = "back_beside"  # the same of a file that goes to every task
     RESET = "reset"  # by a person
     REPLAY = "replay"  # by a person, on purpose
     OUTPUTS_LOST = "outputs_lost"  # of its task, before anybody has read them
@@ -172,6 +173,8 @@ INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.MAXRESET, _V.BAD_DATA): _I.PROBLEMATIC,
     (_I.UNUSED, _V.NOT_THERE): _I.MISSING,
     (_I.MISSING, _V.BACK): _I.UNUSED,
+    (_I.REMOVED, _V.BACK): _I.UNUSED,
+    (_I.REMOVED, _V.BACK_BESIDE): _I.SHARED,
     (_I.MAXRESET, _V.RESET): _I.UNUSED,
     (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
     (_I.MISSING, _V.RESET): _I.UNUSED,

@@ -113,6 +113,11 @@ def jobs_in_words(count: int) -> str:
     return "1 job" if count == 1 else f"{number(count)} jobs"
 
 
+def files_in_words(count: int) -> str:
+    """Return `1 file` or `12 430 files`."""
+    return "1 file" if count == 1 else f"{number(count)} files"
+
+
 def _text(value: object) -> str:
     if value is None:
         return ""

@@ -17,7 +17,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from ..client.errors import Refused
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import number, print_json, print_line, print_table
+from .present import files_in_words, number, print_json, print_line, print_table
 from .whole import whole
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _print_preview(found: Preview, common: Common) -> None:
         return
     for name, count in found.inputs.items():
         least = "at least " if name in found.more else ""
-        print_line(f"{name}: {least}{number(count)} files")
+        print_line(f"{name}: {least}{files_in_words(count)}")
     for i, group in enumerate(found.groups, start=1):
         if group:
             shown = ", ".join(group[:5]) + (f" and {len(group) - 5} more" if len(group) > 5 else "")
@@ -337,6 +337,8 @@ def _print(found: TransformationDetail, common: Common) -> None:
         print_line(one.title)
     if one.production:
         print_line(f"step {one.step} of production {one.production}")
+    if one.derived_from:
+        print_line(f"derived from transformation {one.derived_from}")
     if one.reason:
         print_line(f"why: {one.reason}")
     for name, counts in one.inputs.items():
@@ -353,7 +355,7 @@ def _print(found: TransformationDetail, common: Common) -> None:
         print_line(f"scouts have shown: {shown}")
     print_line(f"outputs: {one.outputs}")
     if found.changed:
-        print_line(f"{number(found.changed)} files changed")
+        print_line(f"{files_in_words(found.changed)} changed")
 
 
 def _state(one: TransformationView) -> str:

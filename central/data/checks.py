@@ -3,6 +3,7 @@
 Texts that hold braces are looked at when parameters stand in them.
 """
 
+import re
 from typing import Final
 
 from pilotage.proto.catalogue import (
@@ -59,10 +60,18 @@ def check_filled(data: JobData, where: str) -> None:
 def check_scope_of(out: DataOutput, group: str, where: str) -> None:
     """Refuse to publish in scopes of other groups, and into datasets of theirs, as far as known."""
     for field, scope in (("scope", out.scope), ("dataset", out.dataset.partition(":")[0])):
-        if scope and _is_plain(scope) and not of_group(scope, group):
+        if scope and not _may_become_of(scope, group):
             right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
             said = f"{where}.{field}: {right}"
             raise Refused(Code.INVALID, said, field=f"{where}.{field}")
+
+
+def _may_become_of(scope: str, group: str) -> bool:
+    """Whether it is a scope of a group, or what stands before its first brace may begin one."""
+    if _is_plain(scope):
+        return of_group(scope, group)
+    begins = re.split("[{}]", scope, maxsplit=1)[0]
+    return begins.startswith(f"{group}.") or f"{group}.".startswith(begins)
 
 
 def check_scopes(data: JobData, group: str, writing: Writing, where: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.catalogue import Did, FileState
-from pilotage.proto.transformation_states import TAKES_INPUTS
+from pilotage.proto.transformation_states import TAKES_INPUTS, InputState
 
 from ..ports import Clock
 from ..store.catalogue import CatalogueStore, FileRow, Place
@@ -82,6 +82,16 @@ class Intake:
             [one for _, one in new], at, looked=looked, moves=moves
         )  # fmt: skip
         await self._tell(new, moves, done, lives, at)
+        for row, one in takers:
+            if one.state is InputState.SHARED:
+                self._beside(row, one, lives[one.transformation_id], at)
+
+    def _beside(self, row: FileRow, one: Wanted, live: Live, at: float) -> None:
+        """Tasks that come get a side input only while it can be read: no state says so."""
+        if row.state is FileState.AVAILABLE:
+            live.came(file_of(row, one.input_no, at))
+        else:
+            live.shared.pop((row.file_id, one.input_no), None)
 
     async def seed(self, live: Live, lives: Mapping[int, Live]) -> bool:
         """Look through one more page of the files that were there; return whether there are more.
@@ -149,7 +159,9 @@ def _split(
     moves = [
         move
         for row, one in takers
-        for move in moves_of(row.state, one.transformation_id, row.file_id, one.input_no)
+        for move in moves_of(
+            row.state, one.transformation_id, row.file_id, one.input_no, start=one.state
+        )
     ]
     return new, moves
 

@@ -6,6 +6,7 @@ from typing import Final
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import (
+    INPUT_START,
     TASK_START,
     InputEvent,
     InputState,
@@ -86,13 +87,20 @@ def _move(end: TaskEnd, one: EndInput, event: InputEvent) -> InputMove:
 
 
 def moves_of(
-    state: FileState, transformation_id: int, file_id: int, input_no: int
+    state: FileState,
+    transformation_id: int,
+    file_id: int,
+    input_no: int,
+    *,
+    start: InputState = INPUT_START,
 ) -> list[InputMove]:
-    """Return what the state of a file means for an input that no task has.
+    """Return what the state of a file means for an input that no task has, and that began so.
 
     They are for all states in which the input may stand: at most one is written.
     """
     event = _OF_FILES[state]
+    if event is InputEvent.BACK and start is InputState.SHARED:
+        event = InputEvent.BACK_BESIDE
     return [
         InputMove(
             transformation_id=transformation_id,

@@ -145,7 +145,9 @@ class TransformationService:
         if (row.doc, row.group, row.owner_id) != (new.doc, new.group, new.owner_id):
             raise _taken(row)
         if parent is not None:
-            row = await self._steering.derive(row, parent, start=body.start)
+            if row.parent_id != parent.transformation_id:
+                raise _taken(row)
+            row = await self._steering.derive(row, start=body.start)
         self._engine.touch(row.transformation_id)
         self._log(
             "transformation_said",

@@ -66,6 +66,8 @@ _OF_FILES: Final = {
     A.REFUSE: InputEvent.BAD_DATA,
 }
 
+_GOES_ON: Final = (A.RESUME, A.EXTEND, A.REPLAY, A.RESET)  # with its files, or new ones
+
 Kill = Callable[[User, JobAction], Awaitable[object]]
 
 
@@ -91,6 +93,8 @@ class Steering:
     async def act(self, caller: User, row: TransformationRow, action: TransformationAction) -> int:
         """Do what is asked; return how many files it has changed. Raises Refused."""
         what = action.action
+        if what in _GOES_ON:
+            await self._check_heir(row, what.value)
         if what in _OF_FILES:
             return await self._files(row, action)
         if what is A.FLUSH:
@@ -108,14 +112,12 @@ class Steering:
                 await self._kill_jobs(caller, row)
         return 0
 
-    async def derive(
-        self, child: TransformationRow, parent: TransformationRow, *, start: bool
-    ) -> TransformationRow:
+    async def derive(self, child: TransformationRow, *, start: bool) -> TransformationRow:
         """Give a new transformation what its parent has left, then start it."""
         at = self._clock.wall()
         one = child.transformation_id
         if child.state is S.NEW:  # else this was done before
-            await self._store.derive_inputs(parent.transformation_id, one, at)
+            await self._inherit(child, at)
             if start:
                 move = TransformationMove(
                     transformation_id=one, old=S.NEW, new=_next(child, E.START), reason="", at=at
@@ -124,6 +126,22 @@ class Steering:
         row = await self._store.transformation(one)
         assert row is not None
         return row
+
+    async def _inherit(self, child: TransformationRow, at: float) -> None:
+        """Give it all inputs of its parent; where that had ended in the midst it goes on."""
+        if child.parent_id is not None:
+            await self._store.derive_inputs(child.parent_id, child.transformation_id, at)
+
+    async def _check_heir(self, row: TransformationRow, what: str) -> None:
+        """Raise Refused where another one goes on with its files: both would process new ones."""
+        heir = await self._store.derived_from(row.transformation_id)
+        child = await self._store.transformation(heir) if heir is not None else None
+        if child is not None and child.state not in FINAL:
+            said = (
+                f"action: transformation {child.transformation_id}, {child.name}, was derived from "
+                f"{row.transformation_id} and goes on with its files: {what} that one"
+            )
+            raise Refused(Code.ILLEGAL_STATE, said, field="action")
 
     # -- states ---------------------------------------------------------------------------------
 
@@ -135,6 +153,8 @@ class Steering:
         for _ in range(TRIES):
             if row.state in _DONE_ALREADY.get(what, ()):
                 return
+            if what is A.START:
+                await self._inherit(row, self._clock.wall())
             move = TransformationMove(
                 transformation_id=row.transformation_id,
                 old=row.state,

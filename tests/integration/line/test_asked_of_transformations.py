@@ -16,7 +16,7 @@ from tests.fakes import FakeInstallation
 
 from .test_data_transformations import (
     EVENTS,
-    _document,  # pyright: ignore[reportPrivateUsage]
+    a_document,
     registered,
     story,
 )
@@ -44,7 +44,7 @@ def test_a_key_that_no_file_has_is_refused_with_the_nearest_also_in_groups() -> 
 
 
 async def preview(world: FakeInstallation, **fields: Any) -> Preview:
-    body = NewTransformation(document=_document(**fields), dry_run=True)
+    body = NewTransformation(document=a_document(**fields), dry_run=True)
     found = await world.central.services.transformations.add(world.user(), body)
     assert isinstance(found, Preview)
     return found
@@ -120,17 +120,24 @@ def test_metadata_of_outputs_have_the_types_of_their_keys() -> None:
 def test_outputs_in_scopes_of_other_groups_are_refused_when_it_is_added() -> None:
     async def tell(world: FakeInstallation) -> None:
         await registered(world, [1])
-        outputs: list[dict[str, Any]] = [{"pattern": "*", "scope": "far"}]
-        wrong: dict[str, dict[str, Any]] = {
-            "outputs_dataset": {"outputs_dataset": "far:away"},
-            "job.data.outputs[0].scope": {
-                "job": {"command": ["run"], "data": {"outputs": outputs}}
-            },
-        }
-        for field, fields in wrong.items():
+        wrong: list[tuple[str, dict[str, Any]]] = [
+            ("outputs_dataset", {"outputs_dataset": "far:away"})
+        ]
+        for name, text in (
+            *(("scope", "far"), ("scope", "far{task}")),
+            *(("dataset", "far:a{task}"), ("dataset", "far{run}:a")),
+        ):
+            outputs = [{"pattern": "*", name: text}]
+            given = {"job": {"command": ["run"], "data": {"outputs": outputs}}}
+            wrong.append((f"job.data.outputs[0].{name}", given))
+        for field, fields in wrong:
             with pytest.raises(Refused, match="expected a scope of the job's group") as refused:
                 await added(world, **EVENTS, **fields)
             assert refused.value.field == f"document.{field}"
+        for text in ("dpps.{run}", "{group}", "dpps.x.{task}", "d{run}"):
+            outputs = [{"pattern": "*", "scope": text}]
+            job = {"command": ["run"], "data": {"outputs": outputs}}
+            await added(world, name=text, inputs=EVENTS["inputs"], job=job)
 
     story(tell, script=lasts(5.0))
 

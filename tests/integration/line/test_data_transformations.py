@@ -287,7 +287,7 @@ def test_a_child_goes_on_with_what_its_parent_has_left() -> None:
         one = await added(world, **EVENTS, tasks_open_max=2)
         await until(world, one, lambda v: bool(v.tasks.get(T.DONE)))
         await said(world, one, "stop")
-        body = NewTransformation(document=_document(name="child", **EVENTS), derived_from=one)
+        body = NewTransformation(document=a_document(name="child", **EVENTS), derived_from=one)
         made = await world.central.services.transformations.add(world.user(), body)
         assert not isinstance(made, Preview)
         child = made.view.id
@@ -304,7 +304,7 @@ def test_a_child_goes_on_with_what_its_parent_has_left() -> None:
             ("c2", EVENTS, "'child' was derived from it before"),
             ("child", others, r"has the same inputs, in their order: events \(once\)"),
         ):
-            document = _document(name=name, **inputs)
+            document = a_document(name=name, **inputs)
             with pytest.raises(Refused, match=why):
                 await world.central.services.transformations.add(
                     world.user(), NewTransformation(document=document, derived_from=one)
@@ -313,7 +313,7 @@ def test_a_child_goes_on_with_what_its_parent_has_left() -> None:
     story(tell, script=lasts(30.0))
 
 
-def _document(**fields: Any) -> Transformation:
+def a_document(**fields: Any) -> Transformation:
     return msgspec.convert(
         {"name": "t", "job": {"command": ["run", "{inputs}"]}, **fields}, Transformation
     )
@@ -501,7 +501,7 @@ def test_a_dry_run_tells_what_would_be() -> None:
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 6), particle="gamma")
         body = NewTransformation(
-            document=_document(
+            document=a_document(
                 **EVENTS,
                 grouping={"size": 2},
                 job={"command": ["run", "{particle}", "{task}", "{inputs}"]},

@@ -17,8 +17,8 @@ from pilotage.central.errors import Refused
 from pilotage.central.http.app import Front
 from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.records import Move
-from pilotage.proto.api_transformations import NewTransformation, Preview
-from pilotage.proto.catalogue import ReplicaState
+from pilotage.proto.api_transformations import NewTransformation
+from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState
@@ -112,16 +112,19 @@ def campaign(seed: int) -> None:
             "tasks_open_max": world.chance.choice((0, 3)),
         }
         world.families.append([await added(world, **document)])
+        world.families.append([await added(world, **{**document, "name": "u"})])
         left = list(range(2, FILES + 1))
         world.chance.shuffle(left)
         for _ in range(STEPS):
             await step(world, document, left)
             await asyncio.sleep(world.chance.random() * 0.5)
             world.check()
-        await registered(world, left or [1])
-        await completed(world)
+        await registered(world, range(1, FILES + 1))  # what was removed is back
+        for family in world.families:
+            await completed(world, family[-1])
         world.check()
-        await all_are_told(world)
+        for family in world.families:
+            await all_are_told(world, family)
         await world.kill()
 
     virtual.run(whole(), limit_s=50_000.0)
@@ -129,8 +132,9 @@ def campaign(seed: int) -> None:
 
 async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
     """Let one thing happen."""
-    chance, (family, *_) = world.chance, world.families
-    match chance.choice("fffffjjjkkkpdrb"):
+    chance, (family, others) = world.chance, world.families
+    anyone = chance.choice((*family, *others))
+    match chance.choice("fffffjjjkkkppddrrbxc"):
         case "f":
             some = [left.pop() for _ in range(min(len(left), chance.randint(1, 3)))]
             await registered(world, some or [1])
@@ -139,24 +143,45 @@ async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
         case "k":
             await world.restart()
         case "p":
-            await quietly(world, family[-1], chance.choice(("pause", "resume", "flush")))
+            verbs = ("pause", "resume", "flush", "stop", "extend", "complete")
+            await quietly(world, anyone, chance.choice(verbs))
         case "d" if len(family) < 3:
-            await quietly(world, family[-1], "stop")
-            body = NewTransformation(
-                document=convert({**document, "name": f"t{len(family)}"}), derived_from=family[-1]
-            )
-            made = await world.central.services.transformations.add(world.user(), body)
-            assert not isinstance(made, Preview)
-            family.append(made.view.id)
+            await derived(world, document, family)
         case "r":
             file = f"dpps:run{chance.randint(1, FILES)}"
-            await quietly(world, family[-1], chance.choice(("replay", "reset")), file)
+            await quietly(world, anyone, chance.choice(("replay", "reset")), file)
+        case "x":  # whoever registers it again has it back
+            await world.store.remove_files("ctao", [did(chance.randint(1, FILES))], at=1.0)
+        case "c" if len(family) > 1:
+            await quietly(world, family[0], chance.choice(("clean", "archive")))
         case _:
             states = (ReplicaState.BAD, ReplicaState.AVAILABLE, ReplicaState.MISSING)
             change = ReplicaChange(
                 did=did(chance.randint(1, FILES)), storage="disk", state=chance.choice(states)
             )
             await world.store.change_replicas("ctao", [change], at=1.0)
+
+
+async def derived(world: World, document: dict[str, Any], family: list[int]) -> None:
+    """Derive a child; now and then all dies in the midst, and a person starts what is there."""
+    parent, name = family[-1], f"t{len(family)}"
+    await quietly(world, parent, "stop")
+    body = NewTransformation(document=convert({**document, "name": name}), derived_from=parent)
+    adding = asyncio.get_running_loop().create_task(
+        world.central.services.transformations.add(world.user(), body)
+    )
+    if world.chance.random() < 0.5:
+        await asyncio.sleep(world.chance.random() * 0.3)
+        adding.cancel()
+        await asyncio.wait([adding])
+        await world.restart()
+    else:
+        await asyncio.wait([adding])
+        assert adding.exception() is None or isinstance(adding.exception(), Refused)
+    row = await world.store.transformation_named("ctao", name)
+    if row is not None:
+        family.append(row.transformation_id)
+        await quietly(world, family[-1], "resume")
 
 
 def convert(document: dict[str, Any]) -> Transformation:
@@ -170,15 +195,15 @@ async def quietly(world: World, one: int, action: str, *files: str) -> None:
         pass  # its state does not allow it, or the file is not there
 
 
-async def completed(world: World) -> None:
+async def completed(world: World, last: int) -> None:
     """Let everything end well."""
-    last = world.families[0][-1]
     store = world.store
     changes = [
         ReplicaChange(did=did(number), storage="disk", state=ReplicaState.AVAILABLE)
         for number in range(1, FILES + 1)
     ]
     await store.change_replicas("ctao", changes, at=2.0)
+    await quietly(world, last, "extend")  # others came since it had completed
     row = await store.transformation(last)
     for _ in range(200):
         await quietly(world, last, "resume")
@@ -192,9 +217,8 @@ async def completed(world: World) -> None:
     raise AssertionError(f"it does not complete: {row}")
 
 
-async def all_are_told(world: World) -> None:
+async def all_are_told(world: World, family: list[int]) -> None:
     """Each file is Processed, or its state says why not; each task has ended as its job."""
-    family = world.families[0]
     inputs = await world.store.inputs(family[-1], states=(), after=(0, 0), limit=100)
     data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
     jobs = world.store._data.jobs  # pyright: ignore[reportPrivateUsage]
@@ -205,12 +229,15 @@ async def all_are_told(world: World) -> None:
         for file_id in task.files
     }
 
-    assert len(inputs) == FILES
+    found = await world.store.files_by_did("ctao", [did(n) for n in range(1, FILES + 1)])
+    there = {one.file_id for one in found if one is not None and one.state is FileState.AVAILABLE}
+
+    assert there <= {row.file_id for row in inputs}
     for row in inputs:
         assert row.state in (
             *(InputState.PROCESSED, InputState.MAXRESET, InputState.PROBLEMATIC),
             *(InputState.MISSING, InputState.UNUSED),
-        ), row
+        ) or (row.state is InputState.REMOVED and row.file_id not in there), row
         assert (row.state is InputState.PROCESSED) <= (row.file_id in done), row
     for task in data.tasks.values():
         assert task.row.state is TaskState(jobs[task.row.job_id].state.value)

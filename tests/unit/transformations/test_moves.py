@@ -6,7 +6,7 @@ from pilotage.central.store.transformations import EndInput, TaskEnd
 from pilotage.central.transformations.moves import consequences, moves_of
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
-from pilotage.proto.transformation_states import InputEvent
+from pilotage.proto.transformation_states import InputEvent, InputState
 
 # Two inputs of one task. `errors` of the first so far, of 3 that it may have; `bad` says what the
 # job has found of the first; `heir`: its transformation has a derived one.
@@ -60,7 +60,7 @@ FILES = """
   Removed    Unused>Removed MaxReset>Removed Problematic>Removed Missing>Removed Shared>Removed
   Lost       Unused>Problematic MaxReset>Problematic
   Missing    Unused>Missing
-  Available  Missing>Unused
+  Available  Missing>Unused Removed>Unused
 """
 
 
@@ -72,3 +72,9 @@ def test_what_follows_from_the_state_of_a_file(line: str) -> None:
 
     assert sorted(f"{one.old.value}>{one.new.value}" for one in found) == sorted(expected)
     assert {(one.transformation_id, one.file_id, one.input_no) for one in found} == {(1, 11, 0)}
+
+
+def test_a_side_input_that_is_registered_again_is_one_again() -> None:
+    found = moves_of(FileState.AVAILABLE, 1, 11, 0, start=InputState.SHARED)
+
+    assert [(one.old, one.new) for one in found] == [(InputState.REMOVED, InputState.SHARED)]
