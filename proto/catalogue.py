@@ -77,6 +77,14 @@ class RuleState(str, enum.Enum):
     STUCK = "Stuck"  # some transfer failed too often
 
 
+class RemnantState(str, enum.Enum):
+    """What becomes of bytes on a storage that no file names any more."""
+
+    WAITING = "Waiting"  # they go when their time has come, unless a file names them then
+    SWEEPING = "Sweeping"  # they go, and nothing may name them any more
+    GONE = "Gone"
+
+
 def state_of(replicas: Collection[ReplicaState]) -> FileState:
     """Return the state of a file that was not removed."""
     if ReplicaState.AVAILABLE in replicas:

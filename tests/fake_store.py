@@ -44,12 +44,14 @@ from pilotage.proto.messages import Why
 
 from .fake_store_actions import ActionData
 from .fake_store_arrivals import FakeArrivals
-from .fake_store_catalogue import CatalogueData
 from .fake_store_data_jobs import FakeDataJobs
 from .fake_store_failover import FailoverData, FakeFailover
+from .fake_store_files import CatalogueData
+from .fake_store_interning import FakeInterning
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_productions import FakeProductions, ProductionData
+from .fake_store_remnants import RemnantData
 from .fake_store_rows import Data, Job, check_chunk
 from .fake_store_rules import FakeRules, RuleData
 from .fake_store_series import FakeSeries, SeriesData
@@ -58,12 +60,20 @@ from .fake_store_slots import SlotData
 PROGRESS_MAX = 100
 KEPT = (
     "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data "
-    "_action_data _failover_data"
+    "_action_data _failover_data _remnant_data"
 )
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
-class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRules, FakeArrivals):
+class FakeStore(
+    FakeSeries,
+    FakeProductions,
+    FakeFailover,
+    FakeDataJobs,
+    FakeRules,
+    FakeArrivals,
+    FakeInterning,
+):
     """The `Store` in memory."""
 
     def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0) -> None:
@@ -75,6 +85,7 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
         self._catalogue_data = CatalogueData()
         self._rule_data, self._failover_data = RuleData(), FailoverData()
         self._action_data: ActionData = {}
+        self._remnant_data = RemnantData(made_at=clock_wall())
 
     def reopened(self) -> "FakeStore":
         """Return the store as the next process finds it: unfinished submissions are gone."""
@@ -94,36 +105,6 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
 
     async def close(self) -> None:
         """Nothing is queued."""
-
-    # -- interning ------------------------------------------------------------------------------
-
-    async def owner(self, owner: Owner) -> Owner:
-        self.begin_write()
-        owners = self._data.owners
-        named = {(one.community, one.issuer, one.subject): one for one in owners.values()}
-        new = msgspec.structs.replace(owner, owner_id=len(owners) + 1)
-        known = named.get((owner.community, owner.issuer, owner.subject), new)
-        owner = msgspec.structs.replace(known, name=owner.name or known.name)
-        owners[owner.owner_id] = owner
-        await self.synced()
-        return owner
-
-    async def classes(self, wanted: Sequence[JobClass]) -> list[int]:
-        self.begin_write()
-        classes = self._data.classes
-        ids: list[int] = []
-        for one in wanted:
-            plain = msgspec.structs.replace(one, class_id=0)
-            same = (
-                class_id
-                for class_id, known in classes.items()
-                if msgspec.structs.replace(known, class_id=0) == plain
-            )
-            class_id = next(same, max(classes, default=0) + 1)
-            classes[class_id] = msgspec.structs.replace(one, class_id=class_id)
-            ids.append(class_id)
-        await self.synced()
-        return ids
 
     # -- submission -----------------------------------------------------------------------------
 
@@ -618,6 +599,7 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
         if job.state is not JobState.WAITING:
             return False
         change = self.published(change)
+        self.swept(change)
         self._set(
             attempt,
             live=False,
@@ -637,6 +619,10 @@ class FakeStore(FakeSeries, FakeProductions, FakeFailover, FakeDataJobs, FakeRul
         job.failures += change.failed
         self._settle(change, job)
         return True
+
+    async def prune_jobs(self, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
+        self.note_storing([job_id for job_id, at in jobs if self._has_ended(job_id, at)])
+        return await super().prune_jobs(jobs)
 
     def _settle(self, change: End | Requeue, job: Job) -> None:
         job.state, job.reason = change.new, change.reason

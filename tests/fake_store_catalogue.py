@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pilotage.central.store.catalogue import (
@@ -36,83 +35,14 @@ from pilotage.proto.catalogue import (
     ReplicaState,
     Value,
     check_type,
-    state_of,
     type_of,
 )
 
+from .fake_store_files import CatalogueData, Community, File
+from .fake_store_remnants import FakeRemnants
+
 Item = TypeVar("Item")
-
-
-@dataclass
-class File:
-    """A file with all that is known of it."""
-
-    file_id: int
-    did: Did
-    bytes: int
-    adler32: str
-    sha256: str
-    owner_id: int
-    job_id: int | None
-    epoch: int | None
-    created_at: float
-    state: FileState = FileState.MISSING
-    metadata: dict[str, Value] = field(default_factory=dict[str, Value])
-    replicas: dict[str, ReplicaRow] = field(default_factory=dict[str, ReplicaRow])
-    datasets: set[Did] = field(default_factory=set[Did])
-    seq: int = 0
-
-    def row(self) -> FileRow:
-        """Return its record; every file has a set of its own here."""
-        return FileRow(
-            file_id=self.file_id,
-            did=self.did,
-            bytes=self.bytes,
-            adler32=self.adler32,
-            sha256=self.sha256,
-            state=self.state,
-            set_id=self.file_id,
-            own={},
-            metadata=dict(self.metadata),
-            owner_id=self.owner_id,
-            job_id=self.job_id,
-            epoch=self.epoch,
-            created_at=self.created_at,
-            seq=self.seq,
-        )
-
-    def settle(self) -> None:
-        if self.state is not FileState.REMOVED:
-            self.state = state_of([one.state for one in self.replicas.values()])
-
-
-@dataclass
-class Community:
-    """What one community has."""
-
-    files: dict[Did, File] = field(default_factory=dict[Did, File])
-    datasets: dict[Did, DatasetRow] = field(default_factory=dict[Did, DatasetRow])
-    keys: dict[str, KeyType] = field(default_factory=dict[str, KeyType])
-
-
-@dataclass
-class CatalogueData:
-    """What survives a restart."""
-
-    communities: dict[str, Community] = field(default_factory=dict[str, Community])
-    job_inputs: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    next_file: int = 1
-    next_seq: int = 1
-    next_dataset: int = 1
-
-    def of(self, community: str) -> Community:
-        return self.communities.setdefault(community, Community())
-
-    def all(self) -> list[File]:
-        return [file for one in self.communities.values() for file in one.files.values()]
-
-    def touch(self, file: File) -> None:
-        file.seq, self.next_seq = self.next_seq, self.next_seq + 1
+_THERE = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
 
 
 def mark_removed(file: File, at: float) -> bool:
@@ -126,7 +56,7 @@ def mark_removed(file: File, at: float) -> bool:
     return True
 
 
-class FakeCatalogue:
+class FakeCatalogue(FakeRemnants):
     """The verbs of `store.catalogue`."""
 
     _catalogue_data: CatalogueData
@@ -209,6 +139,8 @@ class FakeCatalogue:
                 raise NotRight("datasets", str(did), "an open dataset: this one is closed")
             inherited.update(there.metadata if there is not None else {})
         _check_keys(here, one.metadata)
+        for made in one.replicas:
+            self.check_unswept(made, "replicas.path")
         known = here.files.get(one.did)
         wanted: dict[str, Value] = {**inherited, **one.metadata}
         if known is not None:
@@ -374,6 +306,9 @@ class FakeCatalogue:
             made = _replica(file, NewReplica(storage=one.storage, path=path, state=one.state), at)
             if there is not None and (there.path, there.state) == (made.path, made.state):
                 return False
+            if there is None or there.path != path or one.state in _THERE:
+                wanted = NewReplica(storage=one.storage, path=path, state=one.state)
+                self.check_unswept(wanted, "path")
             file.replicas[one.storage] = made
             return True
 

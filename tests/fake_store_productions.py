@@ -26,7 +26,7 @@ from pilotage.proto.catalogue import FileState
 from pilotage.proto.production_states import NAMED, ProductionState
 from pilotage.proto.transformation_states import TaskState
 
-from .fake_store_catalogue import CatalogueData
+from .fake_store_files import CatalogueData
 from .fake_store_transformations import FakeTransformations, TransformationData
 
 MEANS_OF = 50

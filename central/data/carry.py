@@ -24,8 +24,8 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..store.catalogue import PRESENT, FileRow, Place
 from ..store.protocol import Store
-from ..store.rules import RuleRow, TransferRow
-from .rules import Count, judge, pause_s
+from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
+from .rules import Count, judge
 from .storages import Storages
 
 EVERY_S: Final = 1.0
@@ -33,7 +33,6 @@ IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
 UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
-KEY_LENGTH: Final = 201  # one more than people's keys may have
 FAR: Final = 1e12  # wall clock at which no token has run out
 
 

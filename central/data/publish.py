@@ -1,7 +1,6 @@
 """What a job's result publishes: from what it has asked for and what its pilot has stored. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
@@ -19,22 +18,11 @@ from pilotage.proto.storages import Published
 from ..store.catalogue import NewFile, NewReplica
 from .naming import finished, later
 
-GENERATION_SHOWN: Final = 8  # signs of it in paths
-
 _decode = msgspec.json.Decoder(dict[str, Value]).decode
 
 
 class NotPublished(ValueError):
     """What was stored cannot have the name or the metadata that it would get."""
-
-
-def folder_of(community: str, generation: str, job: int, epoch: int) -> str:
-    """Return where an attempt stores, below each storage's URL: a place of its own.
-
-    Two centrals may share a storage, and one that was restored gives the ids of jobs anew: what
-    tells them apart is the generation of the store.
-    """
-    return f"{community}/{generation[:GENERATION_SHOWN]}/{job}/{epoch}"
 
 
 def files_of(

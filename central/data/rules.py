@@ -9,13 +9,6 @@ from pilotage.proto.catalogue import ReplicaState, RuleState
 from ..store.rules import Tally, TransferRow
 
 FAILURES_MAX: Final = 5  # after so many a transfer is stuck
-PAUSE_FIRST_S: Final = 60.0
-PAUSE_MAX_S: Final = 6 * 3_600.0
-
-
-def pause_s(failures: int) -> float:
-    """Return how long to wait after so many failures: 1 min, 4 min, 16 min, …"""
-    return min(PAUSE_FIRST_S * float(4 ** min(failures - 1, 10)), PAUSE_MAX_S)
 
 
 @dataclass(frozen=True)

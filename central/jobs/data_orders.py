@@ -9,10 +9,10 @@ from pilotage.proto.job import JobData
 from pilotage.proto.storages import Copy, DataBody, DataFile, DataRule
 
 from ..data.locality import ordered, reaches, writable
-from ..data.publish import folder_of
 from ..data.resolve import path_of
 from ..data.storages import StorageBook, Storages
 from ..store.catalogue import FileRow, ReplicaRow
+from ..store.data_jobs import folder_of
 from ..store.protocol import Store
 from .leases import Lease
 from .rendering import job_of

@@ -8,10 +8,11 @@ from pilotage.proto.catalogue import Did, NotRight, ReplicaState
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
 
-from ..data.publish import NotPublished, files_of, folder_of
+from ..data.publish import NotPublished, files_of
 from ..data.resolve import runs_nothing
 from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
+from ..store.data_jobs import folder_of
 from ..store.protocol import Store
 from ..store.records import Change, End, Publication
 from .leases import Lease

@@ -47,6 +47,7 @@ from .records import (
     TokenRow,
     Want,
 )
+from .remnants import RemnantStore
 from .rules import RuleStore
 from .slots import Slots
 from .transformations import Transformations
@@ -67,6 +68,7 @@ class Store(
     FailoverStore,
     CatalogueStore,
     RuleStore,
+    RemnantStore,
     DataJobs,
     Actions,
     Arrivals,
@@ -77,9 +79,9 @@ class Store(
     What is counted beside the jobs is in `protocol_series`, what goes after a time in
     `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
     marks of sites in `place_marks`, transformations in `transformations`, productions in
-    `productions`, files and their metadata in `catalogue`, rules in `rules`, jobs that use them in
-    `data_jobs`, actions of people and their keys in `actions`, what other processes take in in
-    `arrivals`.
+    `productions`, files and their metadata in `catalogue`, rules in `rules`, bytes that no file
+    names any more in `remnants`, jobs that use files in `data_jobs`, actions of people and their
+    keys in `actions`, what other processes take in in `arrivals`.
     """
 
     @property

@@ -90,6 +90,7 @@ class NewJob(_Record, frozen=True):
     queue_until: float | None = None  # wall clock
     name: str | None = None  # None: the template's
     inputs: tuple[JobInput, ...] = ()  # in their order
+    stores: tuple[str, ...] = ()  # storages that its outputs may go to
 
 
 # -- jobs ---------------------------------------------------------------------------------------
@@ -390,6 +391,17 @@ class Publication(msgspec.Struct, kw_only=True):
         return msgspec.structs.replace(self.refused, reason=reason)
 
 
+class Swept(_Record, frozen=True):
+    """What the result of a sweep says of its remnants, in the transaction that writes it.
+
+    Those that it does not speak of have failed too.
+    """
+
+    gone: tuple[int, ...]
+    failed: tuple[tuple[int, str], ...] = ()  # with why
+    after_s: float = 0.0  # how long remnants wait: what failed is due again after its pause alone
+
+
 class End(_Record, frozen=True):
     """A result that counts (PROTOCOL C9). Compare-and-set: open, and `wanted` is not kill.
 
@@ -412,6 +424,7 @@ class End(_Record, frozen=True):
     outputs: tuple[Output, ...]
     started_at: float | None = None  # kept if the start was never reported
     publication: Publication | None = None
+    swept: Swept | None = None
 
 
 class Left(_Record, frozen=True):

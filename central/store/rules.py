@@ -13,6 +13,14 @@ from .errors import StoreError
 from .records import Owner
 
 RULES_MAX: Final = 1_000  # of a community
+KEY_LENGTH: Final = 201  # of the central's own submissions: one more than people's keys may have
+PAUSE_FIRST_S: Final = 60.0
+PAUSE_MAX_S: Final = 6 * 3_600.0
+
+
+def pause_s(failures: int) -> float:
+    """Return how long to wait after so many failures: 1 min, 4 min, 16 min, …"""
+    return min(PAUSE_FIRST_S * float(4 ** min(failures - 1, 10)), PAUSE_MAX_S)
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):

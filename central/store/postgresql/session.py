@@ -122,6 +122,12 @@ class PostgresqlSession(Session):
             self.run("tell_arrival", {"submission_id": submission_id})
             self.rows("hint_arrival")
 
+    def names_paths(self) -> None:
+        self.rows("share_paths")
+
+    def marks_paths(self) -> None:
+        self.rows("have_paths")
+
     def run(self, statement: str, parameters: Parameters = ()) -> Changed:
         one = self._sql[statement]
         arguments = one.arguments(parameters)

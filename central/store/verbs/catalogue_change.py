@@ -1,7 +1,7 @@
 """What changes of files that are in the catalogue, and datasets, on the writer's session."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pilotage.proto.catalogue import (
     Did,
@@ -39,9 +39,11 @@ from .catalogue_write import (
     replicas_of,
     rewrite,
 )
+from .remnants import Barred, drop_waiting, keep_removed
 from .session import Session
 
 Item = TypeVar("Item")
+_THERE: Final = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
 
 
 def set_metadata(
@@ -71,6 +73,7 @@ def change_replicas(
 ) -> list[Outcome]:
     """Give copies a state, and files theirs."""
     community_id = session.interned.community(session, community)
+    session.names_paths()
 
     def change(row: Known, one: ReplicaChange) -> bool:
         copies = replicas_of(session, [row.file_id]).get(row.file_id, {})
@@ -85,11 +88,14 @@ def change_replicas(
         if one.state is None:
             session.run("remove_replica", (row.file_id, one.storage))
             copies.pop(one.storage)
+            drop_waiting(session, row.file_id, one.storage)
         else:
             path = one.path or (there.path if there else "")
             copy = NewReplica(storage=one.storage, path=path, state=one.state)
             if copy == there:
                 return False
+            if there is None or there.path != path or one.state in _THERE:
+                Barred(session, [copy]).check(copy, "path")
             session.run("put_replica", replica_row(row.file_id, copy, at))
             copies[one.storage] = copy
         if row.state is not FileState.REMOVED:
@@ -103,20 +109,25 @@ def change_replicas(
 def remove_files(
     session: Session, community: str, dids: Sequence[Did], *, at: float
 ) -> list[Outcome]:
-    """Mark files Removed, and their replicas Missing."""
+    """Mark files Removed, and their replicas Missing: they are remnants now."""
     community_id = session.interned.community(session, community)
+    removed: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
 
     def change(row: Known, _: None) -> bool:
         if row.state is FileState.REMOVED:
             return False
-        for copy in replicas_of(session, [row.file_id]).get(row.file_id, {}).values():
+        copies = list(replicas_of(session, [row.file_id]).get(row.file_id, {}).values())
+        removed.append((row.file_id, row.did, row.size, row.owner_id, copies))
+        for copy in copies:
             gone = NewReplica(storage=copy.storage, path=copy.path, state=ReplicaState.MISSING)
             session.run("put_replica", replica_row(row.file_id, gone, at))
         row.state = FileState.REMOVED
         rewrite(session, community_id, row, metadata_of(session, row))
         return True
 
-    return _each(session, community_id, [(did, None) for did in dids], change)
+    outcomes = _each(session, community_id, [(did, None) for did in dids], change)
+    keep_removed(session, community, removed, at)
+    return outcomes
 
 
 def _each(

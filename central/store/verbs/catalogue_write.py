@@ -38,6 +38,7 @@ from ..catalogue import (
 )
 from ..protocol import CHUNK_MAX
 from .catalogue_interned import Columns, Key, columns, decode, encode
+from .remnants import Barred, drop_waiting
 from .session import Session, json_list
 
 _NOTHING: Final[Metadata] = {}
@@ -155,6 +156,7 @@ class Round:
         self._as_files = known_files(session, self._community_id, wanted - self._named)
         ids = [known.file_id for known in self._known.values()]
         self._copies = replicas_of(session, ids) if ids else {}
+        self._barred = Barred(session, (copy for one in files for copy in one.replicas))
         foreign = [
             self._known[one.did].file_id
             for one in files
@@ -199,6 +201,8 @@ class Round:
             right = f"at most {DATASETS_OF_FILE_MAX}"
             raise NotRight("datasets", f"{len(one.datasets)} datasets", right)
         self._check_keys(one.metadata, fresh)
+        for copy in one.replicas:
+            self._barred.check(copy, "replicas.path")
         known = self._known.get(one.did)
         there: Metadata = {}
         if known is not None:
@@ -351,6 +355,8 @@ class Round:
             state = row.state
             if state is not FileState.REMOVED or new_copies:
                 state = state_of([copy.state for copy in copies.values()])
+                if row.state is FileState.REMOVED:
+                    drop_waiting(session, row.file_id)
             adler32, sha256 = row.adler32, row.sha256
             if adler32 is None and one.adler32:
                 adler32 = int(one.adler32, 16)

@@ -33,6 +33,7 @@ CHECKS: Final = (
     ("check_pilot_logs", "logs of pilots"),
     ("check_catalogue", "files of the catalogue"),
     ("check_transformations", "transformations"),
+    ("check_remnants", "remnants on storages"),
 )
 
 

@@ -28,6 +28,7 @@ from ..records import (
     Want,
 )
 from .data_jobs import end_with_files
+from .remnants import sweep_with_result
 from .rows import body_of, standing_of
 from .session import Parameters, Session, json_list
 from .writer import Apart
@@ -58,6 +59,7 @@ def move(session: Session, moves: Sequence[Move]) -> list[bool]:
     )
     moved = [one for one, changed in zip(moves, won, strict=True) if changed]
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
+    session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
     _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
     return won
 
@@ -124,6 +126,11 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
             if won[i]:
                 ended[one.job_id] = _job_row(one)
             continue
+        if isinstance(one, End) and one.swept is not None:
+            won[i] = sweep_with_result(session, one, partial(_write_end, session))
+            if won[i]:
+                ended[one.job_id] = _job_row(one)
+            continue
         statement, row = _attempt_row(one)
         won[i] = session.run(statement, row).rowcount == 1
         if won[i] and isinstance(one, _ENDING):
@@ -147,7 +154,7 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
     """Apply changes by a statement for each kind of them. Raises Apart where one loses its race.
 
     So it does where a job has several: the order of those matters. Only results that publish files
-    are judged one by one here too.
+    or have removed some are judged one by one here too.
     """
     if len({one.job_id for one in changes}) < len(changes):
         raise Apart
@@ -155,7 +162,7 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
     ended: dict[int, tuple[object, ...]] = {}
     publishing: list[Change] = []
     for one in sorted(changes, key=_job_of):  # neighbours share pages
-        if isinstance(one, End) and one.publication is not None:
+        if isinstance(one, End) and (one.publication is not None or one.swept is not None):
             publishing.append(one)
             continue
         statement, row = _attempt_row(one)

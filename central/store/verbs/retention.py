@@ -11,6 +11,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from ..protocol_retention import PRUNED_MAX
 from ..records import EndedJob
 from .opened import Opened
+from .remnants import look_at_storing
 from .search import ZONE_BITS
 from .session import Session, json_list
 
@@ -33,8 +34,13 @@ class RetentionVerbs(Opened):
             return found, None
         return found, (zones[ZONES_SWEPT - 1] << ZONE_BITS) + (1 << ZONE_BITS) - 1
 
+    @property
+    def generation(self) -> str:
+        raise NotImplementedError
+
     async def prune_jobs(self, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
-        return await self._writer.run(partial(_prune_jobs, jobs=jobs), rows=4 * len(jobs))
+        prune = partial(_prune_jobs, jobs=jobs, generation=self.generation)
+        return await self._writer.run(prune, rows=4 * len(jobs))
 
     async def prune_evidence(self, before: float, *, limit: int) -> int:
         write = partial(_prune_evidence, before=before, limit=limit)
@@ -65,12 +71,17 @@ class RetentionVerbs(Opened):
 # -- on the writer's session --------------------------------------------------------------------
 
 
-def _prune_jobs(session: Session, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
+def _prune_jobs(
+    session: Session, jobs: Sequence[tuple[int, float]], generation: str
+) -> list[tuple[int, bool]]:
     if len(jobs) > PRUNED_MAX:
         raise ValueError(f"{len(jobs)} jobs are too many to go at a time: others would wait")
     rows = session.rows("still_ended", {"jobs": json_list(jobs)})
-    ids = json_list([row[0] for row in rows])
+    going = [row[0] for row in rows]
+    look_at_storing(session, going, generation)  # what they have left nobody finds without them
+    ids = json_list(going)
     for statement in (
+        "remove_storing_of_jobs",
         "remove_attempts_of_jobs",
         "remove_notes_of_jobs",
         "remove_evidence_of_jobs",

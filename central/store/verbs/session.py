@@ -150,6 +150,14 @@ class Session(Transactions):
     def arrived(self, submission_id: int) -> None:
         """A submission becomes visible: tell the process that keeps the queue."""
 
+    # -- paths on storages, where several processes write ---------------------------------------
+
+    def names_paths(self) -> None:
+        """From now on, as long as this transaction lives, nobody marks paths as being swept."""
+
+    def marks_paths(self) -> None:
+        """The same the other way round: nobody names any."""
+
     def reserve(self, name: str, count: int = 1) -> int:
         """Take `count` ids out of a counter for ever; return the first."""
         first: int = self.one("reserve", {"name": name, "count": count})[0]

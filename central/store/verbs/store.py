@@ -51,6 +51,7 @@ from .opened import Reader
 from .pilot_logs import PilotLogsVerbs
 from .place_marks import PlaceMarksVerbs
 from .productions import ProductionsVerbs
+from .remnants import RemnantVerbs
 from .retention import RetentionVerbs, remove_unnamed_classes
 from .rows import (
     attempt_of,
@@ -89,6 +90,7 @@ class VerbStore(
     FailoverVerbs,
     CatalogueVerbs,
     RulesVerbs,
+    RemnantVerbs,
     DataJobsVerbs,
     ActionsVerbs,
     ArrivalsVerbs,

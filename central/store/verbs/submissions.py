@@ -11,6 +11,7 @@ from ..errors import KeyReused, StillArriving, SubmissionDropped
 from ..protocol import CHUNK_MAX
 from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .data_jobs import keep_inputs
+from .remnants import keep_storing
 from .rows import owner_of, submission_of
 from .session import Session, json_list
 
@@ -86,6 +87,7 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
     _insert_jobs(session, submission_id, first, jobs)
     _insert_bodies(session, first, jobs)
     keep_inputs(session, first, jobs)
+    keep_storing(session, first, jobs)
     zones = Counter((job.class_id, job_id >> 10) for job_id, job in enumerate(jobs, first))
     session.many("fill_zone", [(*key, count) for key, count in zones.items()])
     if ranges and sum(ranges[-1]) == first:
@@ -180,7 +182,13 @@ def drop_some(session: Session, submission_id: int) -> bool:
     if count > taken:
         ranges.append((first, count - taken))
     span = {"first": first + count - taken, "last": first + count - 1}
-    for statement in ("empty_zones", "remove_jobs", "remove_bodies", "remove_job_inputs"):
+    for statement in (
+        "empty_zones",
+        "remove_jobs",
+        "remove_bodies",
+        "remove_job_inputs",
+        "remove_storing",
+    ):
         session.run(statement, span)
     _set_ranges(session, submission_id, ranges)
     return True

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.data.rules import FAILURES_MAX, Count, judge, pause_s
-from pilotage.central.store.rules import Tally, TransferRow
+from pilotage.central.data.rules import FAILURES_MAX, Count, judge
+from pilotage.central.store.rules import Tally, TransferRow, pause_s
 from pilotage.proto.catalogue import ReplicaState, RuleState
 
 NOW = 1_000.0

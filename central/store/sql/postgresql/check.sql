@@ -127,6 +127,8 @@ SELECT format('counter %s stands at %s, but %s is in use', name, next, used)
                            WHEN 'dataset' THEN (SELECT max(dataset_id) FROM dataset)
                            WHEN 'rule' THEN (SELECT max(rule_id) FROM rule)
                            WHEN 'transfer' THEN (SELECT max(transfer_id) FROM transfer)
+                           WHEN 'remnant' THEN (SELECT max(remnant_id) FROM remnant)
+                           WHEN 'sweep' THEN (SELECT max(sweep_id) FROM sweep)
                END AS used
           FROM counter AS c) AS n
  WHERE used >= next
@@ -269,3 +271,33 @@ SELECT max(at) FROM (SELECT max(at) AS at FROM submission
 
 -- name: count_jobs
 SELECT count(*) FROM job;
+
+-- name: check_remnants
+WITH counted AS (
+    SELECT storage, community, count(*) FILTER (WHERE state <> 'Gone') AS waiting,
+           coalesce(sum(bytes) FILTER (WHERE state <> 'Gone'), 0) AS waiting_bytes,
+           count(*) FILTER (WHERE state <> 'Gone' AND failures > 0) AS failing
+      FROM remnant GROUP BY storage, community
+)
+SELECT format('remnants of %s on %s: %s wait with %s bytes and %s fail, the rows say %s, %s and %s',
+              c.community, c.storage, c.waiting, c.waiting_bytes, c.failing,
+              coalesce(r.waiting, 0), coalesce(r.waiting_bytes, 0), coalesce(r.failing, 0))
+  FROM remnant_count AS c LEFT JOIN counted AS r USING (storage, community)
+ WHERE c.waiting <> coalesce(r.waiting, 0) OR c.waiting_bytes <> coalesce(r.waiting_bytes, 0)
+    OR c.failing <> coalesce(r.failing, 0)
+UNION ALL
+SELECT format('remnants of %s on %s are not counted', r.community, r.storage)
+  FROM counted AS r LEFT JOIN remnant_count AS c USING (storage, community)
+ WHERE c.waiting IS NULL
+UNION ALL
+SELECT format('remnant %s is swept, but file %s lies at its path', m.remnant_id, r.file_id)
+  FROM remnant AS m
+  JOIN replica AS r ON r.storage = m.storage AND r.path = m.path
+  JOIN file AS f ON f.file_id = r.file_id
+ WHERE m.state <> 'Waiting' AND r.state IN ('Available', 'Copying') AND f.state <> 'Removed'
+UNION ALL
+SELECT format('remnant %s is of sweep %s, which is not there', m.remnant_id, m.sweep_id)
+  FROM remnant AS m
+ WHERE m.sweep_id IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM sweep AS w WHERE w.sweep_id = m.sweep_id)
+ LIMIT :limit;

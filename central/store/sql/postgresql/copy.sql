@@ -1,6 +1,15 @@
 -- All rows of each table, as `pilotage admin copy-store` reads them: in the order of the key, so
 -- that two stores can be compared. Owners come before what names them.
 
+-- name: all_of_remnant
+SELECT remnant_id, storage, path, community, owner_id, group_name, file_id, bytes, since,
+       due_from, state, sweep_id, failures, why, gone_at
+  FROM remnant ORDER BY remnant_id;
+
+-- name: all_of_remnant_count
+SELECT storage, community, waiting, waiting_bytes, failing, gone, gone_bytes
+  FROM remnant_count ORDER BY storage, community;
+
 -- name: all_of_store
 SELECT one, generation, made_at
   FROM store ORDER BY one;
@@ -20,6 +29,10 @@ SELECT class_id, community, group_name, owner_id, type, needs, preference
 -- name: all_of_site
 SELECT site_id, site
   FROM site ORDER BY site_id;
+
+-- name: all_of_storing
+SELECT job_id, storages, epoch, pending
+  FROM storing ORDER BY job_id;
 
 -- name: all_of_submission
 SELECT submission_id, community, owner_id, key, body_hash, name, job_name, at, complete,
@@ -206,6 +219,10 @@ SELECT step_s, at, samples
 -- name: all_of_slot
 SELECT pilot, shape, slot, kept, exit_code, stdout, stderr
   FROM slot ORDER BY pilot;
+
+-- name: all_of_sweep
+SELECT sweep_id, storage, community, owner_id, group_name, made_at, job_id
+  FROM sweep ORDER BY sweep_id;
 
 -- name: all_of_task
 SELECT task_id, transformation_id, number, job_id, state, made_at, ended_at, reason

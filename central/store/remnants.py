@@ -1,0 +1,170 @@
+"""Remnants: bytes on a storage that no file names any more, and the sweeps that remove them.
+
+A remnant is a copy of a file that was removed, or the folder of an attempt that does not count. It
+is *Waiting* until its time has come. The transaction that marks it *Sweeping* looks again whether a
+file names its path, or one below it; from then on none may, so that whoever removes it, and however
+late, takes nobody's bytes. Once it is *Gone* its path stays barred for a while: an attempt to
+remove it that was given up may still be at it.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.proto.catalogue import RemnantState
+
+from .records import Owner
+from .rules import KEY_LENGTH
+
+HELD_S: Final = 86_400.0  # after which a remnant whose path a file names is looked at again
+SWEEP_MAX: Final = 500  # remnants of one sweep
+STORING_MAX: Final = 500  # jobs that are looked at in one call
+_KEY: Final = "sweep-"
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class RemnantRow(_Record, frozen=True, gc=False):
+    """A remnant. Its time counts from `since`; what failed is tried again after a pause."""
+
+    remnant_id: int
+    storage: str
+    path: str
+    community: str
+    owner_id: int
+    group: str
+    file_id: int | None  # None: the folder of an attempt
+    bytes: int  # of a folder nobody knows: 0
+    since: float
+    state: RemnantState
+    failures: int = 0
+    why: str = ""  # of the last failure, or why it stays
+    sweep_id: int | None = None
+    gone_at: float | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.file_id is None
+
+
+class SweepRow(_Record, frozen=True):
+    """A job that removes remnants of one storage. It may have to be submitted yet."""
+
+    sweep_id: int
+    storage: str
+    community: str
+    owner: Owner
+    group: str
+    made_at: float
+    job_id: int | None = None
+
+
+class RemnantCount(_Record, frozen=True):
+    """How many remnants of a community a storage has, and had."""
+
+    storage: str
+    community: str
+    waiting: int = 0  # those that are being swept too
+    waiting_bytes: int = 0
+    failing: int = 0  # of these, those that could not be removed yet
+    gone: int = 0  # ever
+    gone_bytes: int = 0
+    sweeping: int = 0  # that a job has now
+
+
+def sweep_key(sweep_id: int) -> str:
+    """Return the key of a sweep's submission, which nobody else can have."""
+    return f"{_KEY}{sweep_id}".ljust(KEY_LENGTH, ".")
+
+
+def sweep_of_key(key: str) -> int | None:
+    """Return the sweep that a submission of this key is of; None: it is of none."""
+    number = key.removeprefix(_KEY).rstrip(".")
+    is_one = len(key) == KEY_LENGTH and key.startswith(_KEY) and number.isdecimal()
+    return int(number) if is_one else None
+
+
+def above(path: str) -> list[str]:
+    """Return a path and all folders above it."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+class RemnantStore(Protocol):
+    """The verbs. Remnants come of themselves: with `remove_files`, and of jobs that store.
+
+    What names a path that is being swept is refused, field by field: registrations, changes of
+    copies, and results that publish.
+    """
+
+    async def storing_after(self, after: int, *, limit: int) -> tuple[list[int], int | None]:
+        """Look at jobs that may have left bytes, with an id greater than `after`.
+
+        Return those that have ended, or are gone, and the id to go on after; None: that was the
+        end.
+        """
+        ...
+
+    async def look_at_storing(self, job_ids: Sequence[int]) -> int:
+        """Note what ended jobs have left: a folder for each attempt that does not count.
+
+        So it does no sooner than nothing of an attempt may be accepted any more. At most
+        STORING_MAX; return how many remnants that are.
+        """
+        ...
+
+    async def is_remnant_due(self, storage: str, before: float) -> bool:
+        """Whether `order_sweeps` would find something."""
+        ...
+
+    async def order_sweeps(
+        self, storage: str, before: float, *, at: float, limit: int
+    ) -> list[SweepRow]:
+        """Mark remnants of a storage that are so since before, the oldest first.
+
+        Those whose path a file names, or one below it, are held for HELD_S. `limit` is SWEEP_MAX
+        at most; each sweep is of one owner and group.
+        """
+        ...
+
+    async def sweeps(self) -> list[SweepRow]:
+        """Return the sweeps that have not ended."""
+        ...
+
+    async def sweep_job(self, sweep_id: int, job_id: int) -> None: ...
+
+    async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
+        """Return what a job has to remove; it is found by the key of its submission."""
+        ...
+
+    async def end_sweeps(
+        self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
+    ) -> None:
+        """End sweeps given as (id, why they failed): what they have not removed stays marked.
+
+        It is due again after its pause; `after_s` is how long remnants wait.
+        """
+        ...
+
+    async def remnants(
+        self,
+        *,
+        community: str | None = None,
+        storage: str | None = None,
+        before: float,
+        after: int,
+        limit: int,
+    ) -> list[RemnantRow]:
+        """Return remnants that are not gone and so since before, in order of their id."""
+        ...
+
+    async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]: ...
+
+    async def remnant_counts(self) -> list[RemnantCount]: ...
+
+    async def forget_gone(self, before: float, *, limit: int) -> int:
+        """Forget some of what went before; return how many."""
+        ...
