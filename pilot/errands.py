@@ -188,6 +188,7 @@ class Errands:
                 bytes_in=self._files.bytes_in(attempt_id) + self._data_in(attempt_id),
                 bytes_out=taken.bytes_out + stored.bytes_out,
                 published=stored.published,
+                removed=stored.removed,
                 failed_as=stored.how,
             )
         )

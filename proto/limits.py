@@ -26,7 +26,7 @@ from .messages import (
     Turn,
     Usage,
 )
-from .storages import META_BYTES_MAX, BadCopy, Published
+from .storages import META_BYTES_MAX, BadCopy, Published, Removed
 
 NAME_MAX: Final = 128  # ids, sites, hosts, tags
 SECRET_MAX: Final = 512
@@ -283,6 +283,7 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "path": RelativePath(),
         "why": _FREE,
     },
+    Removed: {"remnant": _ID, "why": _FREE},
     Report: {
         "job": _ID,
         "epoch": _ID,
@@ -297,6 +298,7 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "ago_s": _DURATION,
         "published": Many(OUTPUTS_MAX, FIELDS),
         "bad_copies": Many(OUTPUTS_MAX, FIELDS),
+        "removed": Many(OUTPUTS_MAX, FIELDS),
     },
     Turn: {
         **_SESSION,

@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .storages import BadCopy, DataBody, Published
+from .storages import BadCopy, DataBody, Published, Removed
 
 PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
 # What a pilot speaks that does not say: fields that hold their default are left out of a message,
@@ -360,6 +360,7 @@ class Report:
     ago_s: float = 0.0  # how long before the sending it happened, on the pilot's clock
     published: tuple[Published, ...] = ()  # with `ended`: what counts if its result does
     bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are no good
+    removed: tuple[Removed, ...] = ()  # with `ended`: what became of its removals
 
 
 @dataclass(frozen=True)

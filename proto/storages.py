@@ -6,7 +6,7 @@ few protocols. Where a copy lies below that URL is a relative path.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Optional
 
 # The tag of pilots that bring and store files of jobs: an older one would start a payload without.
 TAG: Final = "data"
@@ -62,12 +62,31 @@ class DataRule:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Bytes on a storage that no file names any more: they are to go."""
+
+    remnant: int  # its number
+    path: str  # below the storage's URL
+    is_folder: bool = False  # with all that is in it
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What became of a removal. What is not there any more is gone."""
+
+    remnant: int
+    why: str = ""  # why it could not be removed; empty: it is gone
+
+
+@dataclass(frozen=True)
 class DataBody:
     """Files of one attempt on storages."""
 
     folder: str = ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it
     inputs: tuple[DataFile, ...] = ()
     outputs: tuple[DataRule, ...] = ()
+    removals: tuple[Removal, ...] = ()  # after a good end
+    sweeps: Optional[StorageAccess] = None  # the storage of the removals
 
 
 @dataclass(frozen=True)

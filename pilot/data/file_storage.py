@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from .file_sweep import path_parts, swept
 from .storages import (
     BLOCK_BYTES,
     Full,
@@ -28,6 +29,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _PART = ".part-"  # what is being written
+PUT_TRIES = 3
 
 
 class FileStorage:
@@ -42,6 +44,15 @@ class FileStorage:
             return copied(_blocks(handle), out, Summing(bytes_max), go_on)
 
     def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+        last = ""
+        for _ in range(PUT_TRIES):
+            try:
+                return self._put(source, place, go_on)
+            except NotThere as why:  # a sweep has removed its folder, which was empty
+                last = str(why)
+        raise Unavailable(f"its folder vanishes: {last}")
+
+    def _put(self, source: Path, place: Place, go_on: GoOn) -> Sums:
         with open(source, "rb") as file, _troubles():
             target = _target(place, make=True)
             # Pilots on other machines, or in containers, have the same numbers of processes.
@@ -66,6 +77,10 @@ class FileStorage:
         with contextlib.suppress(NotThere), _troubles():
             os.unlink(_target(place, make=False))
 
+    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+        with _troubles():
+            swept(_root(place.url), path_parts(place.path), is_folder=is_folder, go_on=go_on)
+
 
 def _root(url: str) -> Path:
     """Return the folder of a storage. Raises Refused, Unavailable."""
@@ -86,9 +101,7 @@ def _root(url: str) -> Path:
 def _target(place: Place, *, make: bool) -> Path:
     """Return where a file lies, its folder made; a path that leads out of the root is refused."""
     root = _root(place.url)
-    parts = place.path.split("/")
-    if {"", ".", ".."} & set(parts) or "\0" in place.path:
-        raise Refused(f"{place.path!r} is no path below a storage")
+    parts = path_parts(place.path)
     target = root.joinpath(*parts)
     if make:
         folder = root

@@ -16,6 +16,8 @@ from pilotage.proto.storages import (
     DataBody,
     DataFile,
     Published,
+    Removal,
+    Removed,
     StorageAccess,
 )
 
@@ -25,7 +27,7 @@ from ..files.beside import GoOn, Work
 from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
 from ..mind.pace import back_off_s
 from ..ports import Clock, Randomness, UnsafePath
-from . import stage_in, stage_out
+from . import stage_in, stage_out, sweep
 from .storages import Place, Storage, StorageTrouble, Sums, Unavailable
 
 INPUT_PATIENCE_S: Final = 600.0  # how long storages may be away before a payload starts,
@@ -33,6 +35,7 @@ OUTPUT_PATIENCE_S: Final = 1_800.0  # … and when it has ended: its work would 
 PATIENCE_S: Final = 1_800.0  # for one copy, and beside that
 BYTES_A_SECOND_MIN: Final = 200_000  # so fast at least
 REMOVAL_S: Final = 60.0
+SWEEP_S: Final = 600.0  # for one removal: a folder may hold many files
 
 T = TypeVar("T")
 
@@ -53,6 +56,7 @@ class Stored:
     failure: str = ""
     how: How = How.OUTPUT
     bytes_out: int = 0
+    removed: tuple[Removed, ...] = ()
 
 
 class DataFiles:
@@ -161,6 +165,8 @@ class DataFiles:
         """Store what a payload that did well has left. What a failure leaves there is removed."""
         data = assignment.data
         assert data is not None
+        if data.removals:
+            return Stored(removed=await self._sweep(data))
         try:
             brought = frozenset(one.path for one in data.inputs)
             chosen, absent = await self._beside(
@@ -205,6 +211,20 @@ class DataFiles:
                 await Work(removal(one)).result(REMOVAL_S)
             except (StorageTrouble, OSError):  # TimeoutError too: it stays, and nothing names it
                 continue
+
+    async def _sweep(self, data: DataBody) -> tuple[Removed, ...]:
+        """Remove what nobody names any more from a storage."""
+        access = data.sweeps
+        if access is None:
+            return tuple(Removed(one.remnant, "its storage is not known") for one in data.removals)
+
+        async def remove(one: Removal) -> None:
+            storage = stage_in.driver(self._drivers, access.type)
+            place = Place(access.url, one.path)
+            work = Work(lambda go_on: storage.sweep(place, is_folder=one.is_folder, go_on=go_on))
+            await work.result(SWEEP_S)
+
+        return await sweep.run(data.removals, remove)
 
     # -- both -----------------------------------------------------------------------------------
 

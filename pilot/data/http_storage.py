@@ -70,6 +70,15 @@ class HttpStorage:
             if response.status != 404:
                 _expect(response, 200, 202, 204)
 
+    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+        go_on()
+        wanted = Place(place.url, f"{place.path}/") if is_folder else place
+        with closing(self._asked("DELETE", wanted)) as response:
+            if response.status == 202:
+                raise Unavailable("it will be removed, and is not yet")
+            if response.status not in (404, 410):
+                _expect(response, 200, 204)
+
     def _put(self, source: Path, place: Place, go_on: GoOn) -> tuple[int, Sums]:
         summing = Summing()
         with open(source, "rb") as file:
@@ -127,6 +136,8 @@ class HttpStorage:
             host, port, parts = None, None, urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
             raise Refused(f"{place.url!r} is no URL like http://host:port/folder")
+        if {".", ".."} & set(place.path.split("/")):
+            raise Refused(f"{place.path!r} is no path below a storage")
         path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path

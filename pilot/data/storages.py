@@ -59,6 +59,13 @@ class Storage(Protocol):
         """Remove the file there; that there is none is no failure. Raises StorageTrouble."""
         ...
 
+    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+        """Remove the file there, or the folder with all that is in it; that it is gone is right.
+
+        Nothing that is something else, or that leads elsewhere, is removed. Raises StorageTrouble.
+        """
+        ...
+
 
 class StorageTrouble(ValueError):
     """Something is wrong with a storage, or with a copy there."""

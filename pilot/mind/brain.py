@@ -28,7 +28,7 @@ from pilotage.proto.messages import (
     Wake,
 )
 from pilotage.proto.problems import Code
-from pilotage.proto.storages import BadCopy, Published
+from pilotage.proto.storages import BadCopy, Published, Removed
 
 from ..ports import Ended
 from .asks import Asks
@@ -238,6 +238,7 @@ class Brain:
         bytes_in: int = 0,
         bytes_out: int = 0,
         published: tuple[Published, ...] = (),
+        removed: tuple[Removed, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> list[Command]:
         """What a payload left is uploaded and stored, or cannot be."""
@@ -251,6 +252,7 @@ class Brain:
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             published=published,
+            removed=removed,
             failed_as=failed_as,
         )
         return self._commands(now)

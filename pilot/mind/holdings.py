@@ -32,7 +32,8 @@ def wants_staging(assignment: Assignment) -> bool:
 
 def leaves_data(assignment: Assignment) -> bool:
     """Whether what a payload leaves goes to storages."""
-    return assignment.data is not None and bool(assignment.data.outputs)
+    data = assignment.data
+    return data is not None and bool(data.outputs or data.removals)
 
 
 def wants_outfit(body: Body) -> bool:

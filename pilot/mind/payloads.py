@@ -22,7 +22,7 @@ from pilotage.proto.messages import (
     What,
     Why,
 )
-from pilotage.proto.storages import BadCopy, Published
+from pilotage.proto.storages import BadCopy, Published, Removed
 
 from ..ports import Ended
 from .commands import (
@@ -234,10 +234,12 @@ class Payloads:
         bytes_in: int = 0,
         bytes_out: int = 0,
         published: tuple[Published, ...] = (),
+        removed: tuple[Removed, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> None:
         """What the payload left is uploaded. `absent`: required patterns that matched nothing;
-        `note`: what else is to be said; `published`: what is on storages."""
+        `note`: what else is to be said; `published` and `removed`: what is on storages now, and
+        what is not."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
             return
@@ -258,8 +260,16 @@ class Payloads:
             detail = f"was warned, left its checkpoint, ended with exit code {gone.exit_code}"
         detail = "; ".join(one for one in (detail, note) if one)
         if how is not How.EXITED:
-            published = ()
-        self._end(holding, how, now, detail=detail, outputs=outputs, published=published)
+            published = removed = ()
+        self._end(
+            holding,
+            how,
+            now,
+            detail=detail,
+            outputs=outputs,
+            published=published,
+            removed=removed,
+        )
 
     def lost(self, attempt_id: int, now: float) -> None:
         """It has been seen dead on this host and boot, without an end that we know."""
@@ -296,6 +306,7 @@ class Payloads:
         detail: str = "",
         outputs: tuple[Output, ...] = (),
         published: tuple[Published, ...] = (),
+        removed: tuple[Removed, ...] = (),
     ) -> None:
         """Say the last word on an attempt: into the journal, then to the central."""
         self._slots.release(holding.attempt_id)
@@ -317,6 +328,7 @@ class Payloads:
             outputs=outputs,
             published=published,
             bad_copies=holding.bad_copies,
+            removed=removed,
         )
         report = self._reports.put(report, at=now, due=now)
         self._out.append(KeepEnded(report, now))

@@ -99,6 +99,7 @@ class Reports:
                 outputs=(),
                 published=(),
                 bad_copies=(),
+                removed=(),
                 how=How.UNREADABLE_REPORT,
                 n=self.number(attempt_id),
                 detail=UNREADABLE,

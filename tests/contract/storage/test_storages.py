@@ -5,7 +5,7 @@ import hashlib
 import os
 import resource
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,43 +25,13 @@ from pilotage.pilot.data.storages import (
     Unavailable,
 )
 from pilotage.pilot.files.beside import GivenUp
-from tests.services import nginx as service
 
 from . import servers
+from .conftest import PATH, Rig
 
 CONTENT = bytes(range(256)) * 9_000  # more than two blocks
 SUMS = Sums(len(CONTENT), f"{zlib.adler32(CONTENT):08x}", hashlib.sha256(CONTENT).hexdigest())
-PATH = "local/7/1/results/run"
 ODD = "local/7/1/a%2f?#;ü[x]"
-
-
-class Rig:
-    """A storage, and the folder in which its files lie."""
-
-    def __init__(self, driver: Storage, url: str, files: Path) -> None:
-        self.driver, self.url, self.files = driver, url, files
-
-    def place(self, path: str = PATH) -> Place:
-        return Place(self.url, path)
-
-    def lay(self, path: str, content: bytes) -> None:
-        target = self.files / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-
-
-@pytest.fixture(params=["file", "http", "http without folders"])
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Rig]:
-    kind: str = request.param
-    if kind == "file":
-        files = tmp_path / "a storage"
-        files.mkdir()
-        yield Rig(FileStorage(), f"file://{tmp_path}/a%20storage", files)
-        return
-    if service.PROGRAM is None:
-        pytest.skip("nginx is not installed")
-    with service.nginx(tmp_path / "nginx", makes_folders=kind == "http") as server:
-        yield Rig(HttpStorage(), server.url, server.files)
 
 
 def _go_on() -> None:

@@ -26,7 +26,14 @@ from pilotage.pilot.events import EVENTS
 from pilotage.pilot.outfit.environment import environment_of
 from pilotage.pilot.ports import Outfit, TooLarge, UnsafePath
 from pilotage.proto.messages import Assignment, Body, Grant, How
-from pilotage.proto.storages import Copy, DataBody, DataFile, DataRule, StorageAccess
+from pilotage.proto.storages import (
+    Copy,
+    DataBody,
+    DataFile,
+    DataRule,
+    Removal,
+    StorageAccess,
+)
 from tests.fake_pilot import FakeRandomness
 
 CONTENT = b"photons\n"
@@ -244,6 +251,12 @@ class FakeStorage:
         self._ask(place)
         self.files.pop(place, None)
 
+    def sweep(self, place: Place, *, is_folder: bool, go_on: Callable[[], None]) -> None:
+        self._ask(place)
+        if place.path.startswith("kept"):
+            raise Refused("HTTP 405 Not Allowed")
+        self.files.pop(place, None)
+
 
 class JumpingClock:
     """Time passes where somebody waits, at once: storages work in real threads."""
@@ -284,6 +297,13 @@ class Rig:
         data = DataBody("local/7/2", outputs=rules)
         stored = asyncio.run(self.data.store(self.assignment(data), self.folder))
         return stored.failure, stored.how, [f"{p.storage}:{p.path}" for p in stored.published]
+
+    def sweep(self, *paths: str, type: str = "fake") -> dict[int, str]:
+        removals = tuple(Removal(number, path) for number, path in enumerate(paths))
+        data = DataBody(removals=removals, sweeps=StorageAccess("A", type, "fake://A"))
+        stored = asyncio.run(self.data.store(self.assignment(data), self.folder))
+        assert not stored.failure
+        return {one.remnant: one.why for one in stored.removed}
 
 
 @pytest.fixture
@@ -400,6 +420,31 @@ def test_a_type_of_storage_that_a_pilot_does_not_know_is_said(rig: Rig) -> None:
 
     assert how is How.STORAGE
     assert "no storages of the type 'tape', only fake" in failure
+
+
+# -- what nobody names --------------------------------------------------------------------------
+
+
+def test_a_sweep_says_of_each_what_became_of_it(rig: Rig) -> None:
+    rig.storage.files[Place("fake://A", "a")] = rig.storage.files[Place("fake://A", "b")] = CONTENT
+
+    assert rig.sweep("a", "kept", "never was") == {0: "", 1: "HTTP 405 Not Allowed", 2: ""}
+    assert list(rig.storage.files) == [Place("fake://A", "b")]
+
+
+def test_a_storage_that_is_away_is_asked_once(rig: Rig) -> None:
+    rig.storage.trouble["fake://A"] = Unavailable("not mounted")
+
+    assert rig.sweep("a", "b", "c") == {
+        0: "not mounted",
+        1: "not tried: not mounted",
+        2: "not tried: not mounted",
+    }
+    assert len(rig.storage.asked) == 1
+
+
+def test_a_sweep_of_a_storage_of_an_unknown_type_fails(rig: Rig) -> None:
+    assert "no storages of the type 'tape'" in rig.sweep("a", type="tape")[0]
 
 
 # -- what a payload is told ---------------------------------------------------------------------

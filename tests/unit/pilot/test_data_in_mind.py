@@ -18,12 +18,21 @@ from pilotage.proto.messages import (
     TurnReply,
     Usage,
 )
-from pilotage.proto.storages import BadCopy, DataBody, DataFile, DataRule, Published
+from pilotage.proto.storages import (
+    BadCopy,
+    DataBody,
+    DataFile,
+    DataRule,
+    Published,
+    Removal,
+    Removed,
+)
 from pilotage.proto.wire import decode, encode
 
 STORED = Published(0, "a.h5", "web", "local/7/1/a.h5", 3, "00000001", "0" * 64, '{"run":7}')
 BAD = BadCopy("ctao:run1", "pic", "p/1", "its adler32 is …")
 READS = DataBody("local/7/1", inputs=(DataFile("ctao:run1", "run1", 3, "00000001", ""),))
+SWEEPS = DataBody(removals=(Removal(3, "ctao/3"), Removal(4, "ctao/4")))
 WRITES = DataBody("local/7/1", outputs=(DataRule("*.h5"),))
 
 
@@ -93,6 +102,17 @@ def test_what_is_stored_is_told_with_the_end_and_survives_a_restart() -> None:
     assert [(one.how, one.published) for one in reports.due(2.0, 9)] == [
         (How.UNREADABLE_REPORT, ())
     ]
+
+
+def test_what_was_removed_is_told_with_a_good_end_alone() -> None:
+    removed = (Removed(3), Removed(4, "no right"))
+    good, bad = Rig(SWEEPS), Rig(SWEEPS)
+    assert good.ends(0).data and not bad.ends(3).data
+    told = good.last(good.brain.collected(70, (), 1.5, removed=removed))
+    failed = bad.last(bad.brain.collected(70, (), 1.5, removed=removed, failure="no"))
+
+    assert (told.how, told.removed, failed.removed) == (How.EXITED, removed, ())
+    assert decode(Report, encode(told)) == told
 
 
 @pytest.mark.parametrize("how", [How.STORAGE, How.OUTPUT])
