@@ -1,6 +1,5 @@
 """The pages of sites happen as they are told, on the real things, with these in their places."""
 
-import threading
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.services.sshd import Sshd
 from ..tidy import tree
 from .walkthrough import Walk
 
-PATIENCE_S = 120.0  # with a page of which a command does not end
 OUTPUT, CONFIG = "/shared/pilotage/output", "/etc/slurm/slurm.conf"
 
 
@@ -58,9 +56,6 @@ def walk_through(
         walk = Walk(copy, folder, {**quick, **(environment or {})})
         left: list[str] = []
         stack.callback(lambda: left.extend(walk.close()))
-        patience = threading.Timer(PATIENCE_S, walk.give_up)
-        stack.callback(patience.cancel)
-        patience.start()
         walk.go()
         yield
         stack.close()

@@ -1,11 +1,12 @@
 """What the pages for readers tell happens as they tell it, with real processes."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from ..tidy import tree
-from .walkthrough import Block, Walk, agrees, blocks, commands
+from .walkthrough import Block, Differs, Walk, agrees, blocks, commands
 
 PAGES = (
     "docs/tutorial.md",
@@ -28,6 +29,34 @@ def test_a_page_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
         left = walk.close()
 
     assert not left, "the page leaves these running"
+
+
+# A command that waits, one that leaves behind who keeps the pipe open, and likewise in Python.
+ENDLESS = {
+    "a command": "```console\n$ echo so far; sleep 1000\nso far\n```\n",
+    "a shell": "```console\n$ sleep 1000 & exec sh -c 'echo so far; kill -9 $$'\nso far\n```\n",
+    "a session of its own": "```console\n$ setsid sh -c 'echo so far; sleep 1000'\nso far\n```\n",
+    "Python": (
+        "```python\nimport subprocess\nprint('so far', flush=True)\n"
+        "subprocess.run(['sleep', '1000'])\n```\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_page_that_does_not_end_is_given_up_and_leaves_nothing(what: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(ENDLESS[what])
+    walk = Walk(page, tmp_path, patience_s=2.0)
+    began = time.monotonic()
+    try:
+        with pytest.raises(Differs, match=r"has not ended in 2 s(.|\n)*so far"):
+            walk.go()
+    finally:
+        left = walk.close()
+
+    assert len(left) >= 1
+    assert time.monotonic() - began < 20
 
 
 #     page             found             agrees

@@ -15,14 +15,16 @@ says. A line `# exit code N` behind a command is its exit code, 0 where there is
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from . import python_session
 
@@ -31,6 +33,9 @@ CODE: Final = re.compile(r"^# exit code (\d+)$")
 BASH_MARK: Final = "--- end of command"
 START_S: Final = 20.0
 STOP_S: Final = 20.0
+PATIENCE_S: Final = 120.0  # with a command that does not end
+LOOK_S: Final = 0.5
+PART_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -102,15 +107,20 @@ class Walk:
     """The shell and the Python of a reader, in a folder of their own."""
 
     def __init__(
-        self, page: Path, folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        page: Path,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self._page, self._folder = page, folder
+        self._page, self._folder, self._patience_s = page, folder, patience_s
         self._environment = {**reader_environment(folder), **(environment or {})}
         self._blocks = 0
         self._background = 0
         self._shell = self._start(["bash", "--norc", "--noprofile"])
-        self._python: subprocess.Popen[str] | None = None
-        self._patience_s = 0.0  # for what should end by itself, once the page is at its end
+        self._python: Session | None = None
+        self._stop_s = 0.0  # for what should end by itself, once the page is at its end
 
     def go(self) -> None:
         """Walk through the page. Raises Differs at the first line that is not true."""
@@ -125,32 +135,27 @@ class Walk:
                 behind = found[at + 1] if at + 1 < len(found) else None
                 said = behind.text if behind is not None and behind.kind == "text" else ""
                 self._run(block, said.splitlines())
-        self._patience_s = STOP_S
-
-    def give_up(self) -> None:
-        """End what the page waits for: the walk fails where it stands."""
-        for process in (self._shell, self._python):
-            if process is not None:
-                process.kill()
+        self._stop_s = STOP_S
 
     def close(self) -> list[str]:
         """End everything; return what was still running, which is nothing on a good page."""
-        self.give_up()
-        for process in (self._shell, self._python):
-            if process is not None:
-                process.communicate()
-        until = time.monotonic() + self._patience_s
-        while (left := _living(self._folder)) and time.monotonic() < until:
+        sessions = [one for one in (self._shell, self._python) if one is not None]
+        for one in sessions:
+            one.close()
+        until = time.monotonic() + self._stop_s
+        numbers = {one.number for one in sessions}
+        while (left := _living(self._folder, numbers)) and time.monotonic() < until:
             time.sleep(0.05)
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return list(left.values())
 
     def _type(self, command: Command) -> None:
         if command.text.endswith("&"):
             self._leave_running(command)
             return
-        code, printed = self._bash(command.text)
+        code, printed = self._bash(command.text, command.line)
         if code != command.code:
             what = f"`{command.text}` ends with {code}, not {command.code}"
             raise Differs(self._page, command.line, what, command.prints, printed)
@@ -162,7 +167,7 @@ class Walk:
         """Start it and go on once it has said the first that the page says of it."""
         self._background += 1
         log = self._folder / f"background-{self._background}"
-        self._bash(f"{command.text[:-1]} > {log.name} 2>&1 &")
+        self._bash(f"{command.text[:-1]} > {log.name} 2>&1 &", command.line)
         until = time.monotonic() + START_S
         while not agrees([*command.prints, "…"], log.read_text() if log.exists() else ""):
             if time.monotonic() > until:
@@ -170,14 +175,11 @@ class Walk:
                 raise Differs(self._page, command.line, what, command.prints, log.read_text())
             time.sleep(0.02)
 
-    def _bash(self, text: str) -> tuple[int, str]:
+    def _bash(self, text: str, line: int) -> tuple[int, str]:
         """Have a line carried out by the shell that has seen all lines before it."""
         (self._folder / ".command").write_text(text + "\n", encoding="utf-8")
-        printed = _say(
-            self._shell,
-            f""". ./.command < /dev/null; code=$?; echo; echo "{BASH_MARK} $code" """,
-            BASH_MARK,
-        )
+        says = f""". ./.command < /dev/null; code=$?; echo; echo "{BASH_MARK} $code" """
+        printed = self._said(self._shell, says, BASH_MARK, line)
         text, _, last = printed.rpartition("\n" + BASH_MARK)
         return int(last), text
 
@@ -188,21 +190,77 @@ class Walk:
         (self._folder / f"{module}.py").write_text(before + block.text, encoding="utf-8")
         if self._python is None:
             self._python = self._start([sys.executable, "-u", python_session.__file__])
-        printed = _say(self._python, module, python_session.MARK)
+        printed = self._said(self._python, module, python_session.MARK, block.line)
         text, mark, _ = printed.rpartition(python_session.MARK)
         if not mark or not agrees(said, text):
             raise Differs(self._page, block.line, "this prints something else", said, printed)
 
-    def _start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def _said(self, session: "Session", says: str, mark: str, line: int) -> str:
+        found, ends = session.say(says, mark, self._patience_s)
+        if not ends:
+            what = f"this has not ended in {self._patience_s:.0f} s"
+            raise Differs(self._page, line, what, [], found)
+        return found
+
+    def _start(self, argv: Sequence[str]) -> "Session":
+        return Session(argv, self._folder, self._environment)
+
+
+class Session:
+    """A program that is told lines and answers them, and all that it starts."""
+
+    def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self._folder,
-            env=self._environment,
+            bufsize=0,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._asked, self._answers = self._process.stdin, self._process.stdout
+        self._heard = b""  # the beginning of a line
+
+    @property
+    def number(self) -> int:
+        """What names the session to the system."""
+        return self._process.pid
+
+    def say(self, line: str, mark: str, within_s: float) -> tuple[str, bool]:
+        """Say a line; return what comes back, up to and with the line of the mark.
+
+        And whether it has come to an end: to the mark, or because nobody is left who could say
+        more. One that waits is no reason to wait for, nor is one that holds the pipe open.
+        """
+        with suppress(BrokenPipeError):
+            self._asked.write(line.encode() + b"\n")
+        until = time.monotonic() + within_s
+        lines: list[str] = []
+        while time.monotonic() < until:
+            first, newline, rest = self._heard.partition(b"\n")
+            if newline:
+                self._heard = rest
+                lines.append(first.decode(errors="replace"))
+                if lines[-1].startswith(mark):
+                    return "\n".join(lines), True
+                continue
+            if not select.select([self._answers], [], [], LOOK_S)[0]:
+                continue
+            part = os.read(self._answers.fileno(), PART_BYTES)
+            self._heard += part
+            if not part:
+                return "\n".join([*lines, self._heard.decode(errors="replace")]), True
+        return "\n".join(lines), False
+
+    def close(self) -> None:
+        """End the program; what it has started is for others to end."""
+        self._process.kill()
+        self._process.wait()
+        self._asked.close()
+        self._answers.close()
 
 
 def reader_environment(folder: Path) -> Mapping[str, str]:
@@ -218,35 +276,20 @@ def reader_environment(folder: Path) -> Mapping[str, str]:
     }
 
 
-def _say(process: subprocess.Popen[str], line: str, mark: str) -> str:
-    """Say a line and return what comes back, up to and with the line of the mark."""
-    asked, answers = _pipes(process)
-    asked.write(line + "\n")
-    asked.flush()
-    heard: list[str] = []
-    for answer in answers:
-        heard.append(answer.rstrip("\n"))
-        if answer.startswith(mark):
-            break
-    return "\n".join(heard)
-
-
-def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
-    assert process.stdin is not None and process.stdout is not None
-    return process.stdin, process.stdout
-
-
-def _living(folder: Path) -> dict[int, str]:
-    """Return the processes whose home is `folder`, with their command lines."""
+def _living(folder: Path, sessions: Container[int]) -> dict[int, str]:
+    """Return the processes whose home is `folder`, or that are of some sessions, with their
+    command lines."""
     mark = b"\0HOME=" + bytes(folder) + b"\0"
     found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
         try:
-            environment = b"\0" + (entry / "environ").read_bytes()
-            if mark in environment:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words == [b""]:
+                continue  # it has ended, and nobody has asked for its code
+            session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+            if session in sessions or mark in b"\0" + (entry / "environ").read_bytes():
                 found[int(entry.name)] = b" ".join(words).decode(errors="replace")
         except OSError:
             continue  # it has ended, or is another user's
