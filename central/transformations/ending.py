@@ -129,7 +129,7 @@ class Ending:
             if live.pool is None:
                 live.dirty = True
                 continue
-            files, gone = await self._files.of_rows(several, with_sites=live.by_site)
+            files, gone = await self._files.of_rows(several, with_sites=live.by_site, cut=live.cut)
             for file in files:
                 live.came(file)
             moves = [

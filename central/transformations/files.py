@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.catalogue import FileState, Metadata, ReplicaState
 from pilotage.proto.transformation_states import InputEvent
 
 from ..data.storages import Storages
@@ -12,6 +12,27 @@ from ..store.transformations import InputRow
 from .grouping import File
 
 PAGE: Final = 1_000
+SETS_MAX: Final = 20_000  # of metadata that are known again
+
+
+class Cut:
+    """Metadata of many files, cut to the keys that are looked at: equal ones are one object."""
+
+    def __init__(self, keys: Collection[str] | None) -> None:
+        """None: all of them are."""
+        self._keys = None if keys is None else sorted(keys)
+        self._known: dict[tuple[object, ...], Metadata] = {}
+
+    def of(self, metadata: Metadata) -> Metadata:
+        """Return what of it is looked at."""
+        if self._keys is None:
+            return metadata
+        found = {key: metadata[key] for key in self._keys if key in metadata}
+        # True, 1 and 1.0 are equal, and are not the same to people.
+        place = (*found.items(), *map(type, found.values()))
+        if len(self._known) >= SETS_MAX:
+            self._known.clear()
+        return self._known.setdefault(place, found)
 
 
 class Files:
@@ -21,7 +42,7 @@ class Files:
         self._catalogue, self._storages = catalogue, storages
 
     async def of_rows(
-        self, rows: Sequence[InputRow], *, with_sites: bool
+        self, rows: Sequence[InputRow], *, with_sites: bool, cut: Cut
     ) -> tuple[list[File], list[tuple[InputRow, FileState]]]:
         """Return the files of inputs, and those of which no copy can be read, with their state."""
         found = await self._catalogue.files_by_id([row.file_id for row in rows])
@@ -43,6 +64,7 @@ class Files:
                 row.changed_at,
                 sites.get(row.file_id, ()),
                 task_id=row.task_id or 0,
+                cut=cut,
             )
             for row in good
         ]  # fmt: skip
@@ -87,10 +109,17 @@ class Files:
 
 
 def file_of(
-    row: FileRow, input_no: int, since: float, sites: tuple[str, ...] = (), *, task_id: int = 0
+    row: FileRow,
+    input_no: int,
+    since: float,
+    sites: tuple[str, ...] = (),
+    *,
+    task_id: int = 0,
+    cut: Cut | None = None,
 ) -> File:
     """Return a file as rules see it."""
-    return File(row.file_id, input_no, str(row.did), row.bytes, row.metadata, sites, since, task_id)
+    metadata = row.metadata if cut is None else cut.of(row.metadata)
+    return File(row.file_id, input_no, str(row.did), row.bytes, metadata, sites, since, task_id)
 
 
 def _state(row: FileRow | None) -> FileState:

@@ -2,24 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from pilotage.proto.catalogue import Metadata, Value
 from pilotage.proto.transformation import Grouping, InputSpec
 
+INPUT_BITS: Final = 8  # more inputs than a document may have
 
-@dataclass(frozen=True, slots=True, eq=False)
-class File:
-    """An input that waits, with what rules look at. Each is one object."""
+
+class File(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An input that waits, with what rules look at. Each is one object, of values alone."""
 
     file_id: int
     input_no: int  # which of the transformation's inputs it is
     did: str
     bytes: int
-    metadata: Metadata
+    metadata: Metadata  # for our own rules what they and the template look at
     sites: tuple[str, ...]  # that see a copy; empty: all
     since: float  # when it came, or came back (wall clock)
     task_id: int = 0  # the last task that had it; 0: none, or it did not fail
+
+    @property
+    def key(self) -> int:
+        return key_of(self.file_id, self.input_no)
+
+
+def key_of(file_id: int, input_no: int) -> int:
+    """Return an input of a transformation as one number: of a million no tuples are kept."""
+    return file_id << INPUT_BITS | input_no
 
 
 Group = tuple[File, ...]
@@ -64,15 +76,14 @@ def grouped(
 
 
 def _check(groups: Sequence[Group], files: Sequence[File]) -> None:
-    given = {(one.file_id, one.input_no) for one in files}
+    given = set(files)
     for group in groups:
         if not group:
             raise BadRule("the grouping rule has made a group without files")
         for one in group:
-            key = (one.file_id, one.input_no)
-            if key not in given:
+            if one not in given:
                 raise BadRule(f"the grouping rule has put {one.did} in two groups, or made it up")
-            given.remove(key)
+            given.remove(one)
 
 
 def common(group: Sequence[File]) -> dict[str, Value]:

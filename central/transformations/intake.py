@@ -11,6 +11,7 @@ from ..store.catalogue import CatalogueStore, FileRow, Place
 from ..store.protocol import Store
 from ..store.transformations import InputMove, NewInput
 from .files import Files, file_of
+from .grouping import key_of
 from .inputs import Index, Wanted
 from .live import Live
 from .moves import moves_of
@@ -89,9 +90,9 @@ class Intake:
     def _beside(self, row: FileRow, one: Wanted, live: Live, at: float) -> None:
         """Tasks that come get a side input only while it can be read: no state says so."""
         if row.state is FileState.AVAILABLE:
-            live.came(file_of(row, one.input_no, at))
+            live.came(file_of(row, one.input_no, at, cut=live.cut))
         else:
-            live.shared.pop((row.file_id, one.input_no), None)
+            live.shared.pop(key_of(row.file_id, one.input_no), None)
 
     async def seed(self, live: Live, lives: Mapping[int, Live]) -> bool:
         """Look through one more page of the files that were there; return whether there are more.
@@ -132,8 +133,9 @@ class Intake:
         asked = [row.file_id for row, one in came if lives[one.transformation_id].by_site]
         sites = await self._files.sites(list(dict.fromkeys(asked)))
         for row, one in came:
-            file = file_of(row, one.input_no, at, sites.get(row.file_id, ()))
-            lives[one.transformation_id].came(file)
+            live = lives[one.transformation_id]
+            its_sites = sites.get(row.file_id, ())
+            live.came(file_of(row, one.input_no, at, its_sites, cut=live.cut))
         for move, is_done in zip(moves, done[1], strict=True):
             if is_done:
                 lives[move.transformation_id].forget()

@@ -1,7 +1,7 @@
 """What the engine keeps in memory of a transformation. All of it can be read again."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,14 +19,13 @@ from pilotage.proto.transformation_states import (
 )
 
 from ..store.transformations import TransformationRow
+from .files import Cut
 from .grouping import File, Plan, Rule
 from .inputs import Wanted
 from .jobs_of import Template
 from .regrouping import Kept
 from .rules import BUILT_IN, rule_of
 from .scouts import Figures, resized
-
-Key = tuple[int, int]  # file, input
 
 _decode = msgspec.json.Decoder(Transformation).decode
 _figures = msgspec.json.Decoder(Figures).decode
@@ -72,8 +71,9 @@ class Live:
     rule: Rule
     open: int = 0  # tasks that have not ended
     ends: deque[TaskState] = field(default_factory=lambda: deque[TaskState](maxlen=SPREAD_OF))
-    pool: dict[Key, File] | None = None  # inputs that wait; None: to be read
-    shared: dict[Key, File] = field(default_factory=dict[Key, File])  # side inputs, with the pool
+    pool: dict[int, File] | None = None  # inputs that wait; None: to be read
+    shared: dict[int, File] = field(default_factory=dict[int, File])  # side inputs, with the pool
+    cut: Cut = field(default_factory=lambda: Cut(None))  # what of files is looked at
     kept: Kept = field(default_factory=Kept)  # groups of many inputs
     is_whole: bool = True  # the pool has all that waits
     dirty: bool = True  # tasks may have to be made
@@ -116,6 +116,17 @@ class Live:
         return growing(self.doc, self.complete, seeded=self.row.seeded)
 
     @property
+    def lacks_side_inputs(self) -> bool:
+        """Whether no group at all can have what goes to it of some side input."""
+        have = Counter(one.input_no for one in self.shared.values())
+        growing = self.growing
+        return any(
+            i in growing or have[i] < max(1, one.count)
+            for i, one in enumerate(self.doc.inputs)
+            if one.use == "shared"
+        )
+
+    @property
     def closes_groups(self) -> bool:
         """Whether groups that are not full go too."""
         if self.row.flushing or self.row.closing:
@@ -144,9 +155,9 @@ class Live:
         if self.pool is None:
             return
         if self.doc.inputs[file.input_no].use == "shared":
-            self.shared[file.file_id, file.input_no] = file
+            self.shared[file.key] = file
         elif self.is_whole:
-            self.pool[file.file_id, file.input_no] = file
+            self.pool[file.key] = file
 
     def forget(self) -> None:
         """What waits is to be read again: somebody else has changed it."""
@@ -158,7 +169,15 @@ def live(row: TransformationRow) -> Live:
     """Return a transformation as the engine takes it up. Raises Refused where it cannot be."""
     doc = document(row)
     outputs = str(outputs_dataset(row.group, row.transformation_id, doc))
-    return Live(row, doc, Template(doc, outputs, _job(row, doc)), rule_of(doc.grouping.rule))
+    template = Template(doc, outputs, _job(row, doc))
+    return Live(row, doc, template, rule_of(doc.grouping.rule), cut=Cut(_looked_at(doc, template)))
+
+
+def _looked_at(doc: Transformation, template: Template) -> Collection[str] | None:
+    """Return the keys of files that our rules and the template look at; None: all, for others'."""
+    if doc.grouping.rule not in BUILT_IN:
+        return None
+    return template.names.union(doc.grouping.keys, *(one.on for one in doc.inputs))
 
 
 def _job(row: TransformationRow, doc: Transformation) -> Job:

@@ -1,5 +1,6 @@
 """Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,22 +34,21 @@ from ..store.transformations import (
     TransformationRow,
 )
 from .files import Files
-from .grouping import File, Group
+from .grouping import File, Group, key_of
 from .jobs_of import TaskOf, task_of
-from .live import Live
+from .live import NEVER, Live
 from .moves import moves_of
 from .regrouping import ASIDE_FROM, Asked, Regrouping
 from .repairs import asking
 from .retrying import Retrying, Trial
+from .rules import BUILT_IN
 from .side_inputs import Beside
 
 PAGE: Final = 1_000
-POOL_MAX: Final = 20_000  # inputs that are held of those that wait, twice what a group may have
+POOL_MAX: Final = 20_000  # inputs that are held of those that may make groups: two of the largest
 A_TURN: Final = 32  # tasks that are made up before others get their turn
 CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
 CHUNK_FILES_MAX: Final = 20_000  # that they read; one job has at most half as many
-
-IN_ORDER: Final = frozenset({"count", "bytes"})  # rules that take inputs as they came
 
 _encode = msgspec.json.encode
 
@@ -85,10 +85,13 @@ class Making:
             await self._read(live)
         elif self._rests(live):
             return False
+        if live.lacks_side_inputs:
+            live.due = NEVER  # it looks when they come
+            return False
         trial = await self._retrying.trial(live)
         groups = await self._groups(live, trial)
-        if not groups and not live.is_whole and live.room() > 0:
-            await self._read(live)  # those that were read have gone but for a few
+        while not groups and not live.is_whole and live.room() > 0:
+            await self._read(live)  # those that were read have gone, or make no group by themselves
             trial = await self._retrying.trial(live)
             groups = await self._groups(live, trial)
         if not groups:
@@ -108,7 +111,7 @@ class Making:
         if live.pool is not None:
             for task in tasks:
                 for one in task.inputs:
-                    del live.pool[one.file_id, one.input_no]
+                    del live.pool[key_of(one.file_id, one.input_no)]
             if live.kept.pool is live.pool:  # those that this chunk had no room for come first
                 live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
         self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
@@ -134,21 +137,21 @@ class Making:
     async def _read(self, live: Live) -> None:
         """Read what waits, and put aside what cannot be read any more.
 
-        Where many wait and the rule takes them in their order, only the first of them: unless they
-        need side inputs of their own, for which the first may wait while others have theirs.
+        Where many wait, only the first of them, and twice as many as make no group by now: memory
+        holds what waits for others of its kind, and not what waits for room. Rules of others see
+        all.
         """
-        in_order = live.doc.grouping.rule in IN_ORDER and not any(
-            one.on for one in live.doc.inputs if one.use == "shared"
-        )
-        most = POOL_MAX if in_order else sys.maxsize
-        pool: dict[tuple[int, int], File] = {}
-        shared: dict[tuple[int, int], File] = {}
+        stuck = len(live.pool) if live.pool is not None else 0
+        is_ours = live.doc.grouping.rule in BUILT_IN
+        most = max(POOL_MAX, 2 * stuck) if is_ours else sys.maxsize
+        pool: dict[int, File] = {}
+        shared: dict[int, File] = {}
         for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
             after = (0, 0)
             while True:
                 rows = await self._store.inputs(live.id, states=[state], after=after, limit=PAGE)
-                files, bad = await self._files.of_rows(rows, with_sites=live.by_site)
-                into.update({(one.file_id, one.input_no): one for one in files})
+                files, bad = await self._files.of_rows(rows, with_sites=live.by_site, cut=live.cut)
+                into.update({one.key: one for one in files})
                 moves = [
                     move
                     for row, file_state in bad
@@ -165,6 +168,8 @@ class Making:
         """Whether what waits is looked at later: it is much, and was looked at just now."""
         if live.row.state is not TransformationState.ACTIVE or live.closes_groups:
             return False
+        if not live.is_whole:
+            return False  # more wait than were looked at
         rest = self._regrouping.rest_s(live.kept) if live.pool else 0.0
         if rest:
             live.due = self._clock.wall() + rest
@@ -189,7 +194,7 @@ class Making:
                 files=list(pool.values()),
                 plan=live.plan,
                 held=frozenset(trial.held),
-                now=self._clock.wall(),
+                now=self._clock.wall() if live.is_whole else -math.inf,  # none has waited too long
                 closing=live.closes_groups and live.is_whole,
             )
             groups, oldest = await self._regrouping.look(asked, live.kept)
@@ -251,6 +256,7 @@ class Making:
                 queue_until=at + task.job.queue_s if task.job.queue_s else None,
                 name=task.job.name or None,
                 inputs=one.inputs,
+                stores=one.stores,
             )
             for (task, body), one, info in zip(bodies, settled, infos, strict=True)
         ]

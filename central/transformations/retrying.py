@@ -1,10 +1,11 @@
 """Inputs whose task failed, grouped as the rules of failover want them tried again."""
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from ..jobs.turns import by_and_by
 from ..ports import Clock
@@ -77,7 +78,7 @@ class Retrying:
         if not plans:  # they have failed of nothing: as new ones from now on
             assert live.pool is not None
             for one in files:
-                if (one.file_id, one.input_no) in live.pool:
-                    live.pool[one.file_id, one.input_no] = dataclasses.replace(one, task_id=0)
+                if one.key in live.pool:
+                    live.pool[one.key] = msgspec.structs.replace(one, task_id=0)
             return ()
         return plans

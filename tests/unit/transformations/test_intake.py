@@ -37,7 +37,7 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         def tell(file: File) -> None:
             came.append((one, file.did))
 
-        return SimpleNamespace(by_site=False, came=tell)
+        return SimpleNamespace(by_site=False, cut=None, came=tell)
 
     written: list[tuple[int, int]] = []
     add = store.add_inputs

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pilotage.central.store.transformations import TaskEnd, TransformationRow
-from pilotage.central.transformations.grouping import File
+from pilotage.central.transformations.grouping import File, key_of
 from pilotage.central.transformations.live import NEVER, Live, live
 from pilotage.central.transformations.moves import Bad
 from pilotage.central.transformations.repairs import Again, Bounds
@@ -72,9 +72,8 @@ def a_live(tasks: dict[int, int], **fields: Any) -> Live:
         judged_from=0.0,
     )
     made = live(row)
-    made.pool = {
-        (file, 0): File(file, 0, f"a:f{file}", 1, {}, (), 0.0, task) for file, task in tasks.items()
-    }
+    files = [File(file, 0, f"a:f{file}", 1, {}, (), 0.0, task) for file, task in tasks.items()]
+    made.pool = {file.key: file for file in files}
     return made
 
 
@@ -114,7 +113,7 @@ async def test_what_failed_of_nothing_is_as_new() -> None:
     trial = await Retrying(said, FakeClock()).trial(one)
 
     assert (trial.groups, trial.held) == ([], set())
-    assert one.pool is not None and one.pool[1, 0].task_id == 0
+    assert one.pool is not None and one.pool[key_of(1, 0)].task_id == 0
 
 
 @pytest.mark.parametrize(
