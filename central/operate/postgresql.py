@@ -1,6 +1,7 @@
 """A private PostgreSQL: own folder, a socket in it and no port, synced as a store demands.
 
-PostgreSQL refuses root, so root starts it as a user without rights.
+PostgreSQL refuses root, so root starts it as a user without rights. It ends with whoever started
+it, however that ends.
 """
 
 import os
@@ -8,12 +9,15 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from . import postgresql_keeper as keeper
 
 USER: Final = "pilotage"  # of the database
 READY_S: Final = 30.0
@@ -42,7 +46,10 @@ class Postgresql:
         assert found is not None, "`missing` says so before"
         self._programs = found
         # Not the caller's own: what lies below a folder of root's alone, nobody else can reach.
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=keeper.NAME))
+        keeper.sweep(self.folder.parent, time.time())
+        self._lock = keeper.owned(self.folder)
+        self._keeper = _kept(self.folder)
         self._uid: int | None = None
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -56,6 +63,11 @@ class Postgresql:
         """The process that all others of the server are children of."""
         assert self._process is not None, "it runs"
         return self._process.pid
+
+    @property
+    def keeper(self) -> int:
+        """The process that clears away the server if this one does not."""
+        return self._keeper.pid
 
     def url(self, database: str = "postgres", schema: str = "public") -> str:
         return f"postgresql://{USER}@/{database}?host={self.folder}&search_path={schema}"
@@ -115,6 +127,20 @@ class Postgresql:
     def close(self) -> None:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
+        os.close(self._lock)
+        self._keeper.communicate(b"\n")  # it finds nothing to do
+
+
+def _kept(folder: Path) -> subprocess.Popen[bytes]:
+    """Start who clears away the server if we do not. What ends us and our group is not to end it,
+    and it holds nothing open that somebody may wait for."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", keeper.__file__, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @contextmanager

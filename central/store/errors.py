@@ -88,7 +88,7 @@ class NotMadeYet(StoreError):
 
 
 class WrongRelease(StoreError):
-    """This pilotage must not write to the store, today or later: another one has to be installed."""
+    """This pilotage must not write to the store: another release has to be installed."""
 
 
 class NewerSchema(WrongRelease):
