@@ -22,7 +22,7 @@ from pilotage.proto.nearest import unknown
 from .data_files import get, put
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .present import note, print_json, print_line, print_table, query_in_words
 from .whole import whole
 
 if TYPE_CHECKING:
@@ -420,7 +420,7 @@ def list_rules(*, common: Common = COMMON) -> int:
             (
                 *(one.id, one.state.value, f"{one.copies} on {','.join(one.storages)}"),
                 *(one.files, one.there, one.moving, one.wanted, one.stuck),
-                one.did or " ".join(f"{key}={value}" for key, value in one.query.items()),
+                one.did or query_in_words(one.query),
             )
             for one in found
         ]
@@ -448,7 +448,7 @@ def show_rule(
             return Exit.OK
         facts: list[tuple[str, object]] = [
             ("rule", found.id),
-            ("of", found.did or found.query),
+            ("of", found.did or query_in_words(found.query)),
             ("copies", f"{found.copies} on {', '.join(found.storages)}"),
             ("state", found.state.value),
             ("files", found.files),

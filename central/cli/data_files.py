@@ -85,7 +85,10 @@ def get(
             _say(path, common)
         return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+    try:
+        return run_with(common, work, patience_s=READING_S)
+    except OSError as why:  # of this machine: what the network does has errors of its own
+        raise UsageError(f"{why.filename or to}: {why.strerror or why}") from None
 
 
 def _say(path: Path, common: Common) -> None:

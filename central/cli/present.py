@@ -1,8 +1,8 @@
 """How results look: tables for people on a terminal, plain columns in a pipe, JSON for programs."""
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -116,6 +116,26 @@ def jobs_in_words(count: int) -> str:
 def files_in_words(count: int) -> str:
     """Return `1 file` or `12 430 files`."""
     return "1 file" if count == 1 else f"{number(count)} files"
+
+
+def query_in_words(query: Mapping[str, Any]) -> str:
+    """Return a query as it is typed: `particle=gamma run=1,5 zenith>=20 name~gam* good !bad`."""
+    words: list[str] = []
+    for key, said in query.items():
+        for op, value in said.items() if isinstance(said, Mapping) else [("=", said)]:
+            if op == "exists":
+                words.append(key if value else f"!{key}")
+            else:
+                several = value if isinstance(value, list) else [value]
+                words.append(key + _TYPED.get(op, op) + ",".join(map(_typed, several)))
+    return " ".join(words)
+
+
+_TYPED: Final = {"in": "=", "not in": "!=", "like": "~"}
+
+
+def _typed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _text(value: object) -> str:
