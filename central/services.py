@@ -122,6 +122,9 @@ class Dispatch(Protocol):
 
 
 class Sandbox(Protocol):
+    @property
+    def file_bytes_max(self) -> int: ...
+
     async def put(
         self,
         caller: User | AttemptCaller,

@@ -96,7 +96,7 @@ class TokenSettings(_Section, frozen=True):
 class SandboxSettings(_Section, frozen=True):
     """Sizes of the files that travel with jobs."""
 
-    blob_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824  # the largest file
+    blob_bytes_max: Annotated[int, Meta(ge=1_024, le=1 << 40)] = 1 << 30  # the largest file
 
 
 class MatcherSettings(_Section, frozen=True):

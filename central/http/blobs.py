@@ -9,7 +9,6 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from .answers import Streamed, encoded
-from .body import LARGE_MAX
 from .call import Call
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -28,7 +27,7 @@ def _check(given: str, field: str) -> None:
 
 
 async def put(call: Call) -> ASGIApp:
-    body = call.body(LARGE_MAX)
+    body = call.body(call.services.sandbox.file_bytes_max)
     blob = await call.services.sandbox.put(
         call.user_or_attempt(), _hash(call), body.parts(), body.length
     )

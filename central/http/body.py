@@ -12,7 +12,7 @@ from pilotage.proto.problems import Code
 from ..errors import Refused
 
 SMALL_MAX: Final = 1 << 20
-LARGE_MAX: Final = 256 << 20  # submissions and blobs
+LARGE_MAX: Final = 256 << 20  # submissions; blobs: `sandbox.blob_bytes_max`
 LINE_MAX: Final = 1 << 20
 PART_S: Final = 60.0  # the longest silence within a body
 BODY_S: Final = 60.0  # what we wait for a body in all, and a second more for every ...

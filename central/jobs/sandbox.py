@@ -22,12 +22,17 @@ class Sandbox:
     def __init__(self, blobs: Blobs, leases: LeaseTable, settings: SandboxSettings) -> None:
         self._blobs, self._leases, self._settings = blobs, leases, settings
 
+    @property
+    def file_bytes_max(self) -> int:
+        """The largest file that is taken."""
+        return self._settings.blob_bytes_max
+
     async def put(
         self, caller: Caller, sha256: str, chunks: AsyncIterator[bytes], length: int | None
     ) -> Blob:
         """Store a file; durable when it returns. Raises Refused: TOO_LARGE, INVALID, FORBIDDEN."""
         await self._check_attempt(caller)
-        size_max = self._settings.blob_bytes_max
+        size_max = self.file_bytes_max
         if length is not None and length > size_max:
             raise Refused(Code.TOO_LARGE, f"a file of {length} bytes; at most {size_max} are taken")
         size = await self._blobs.put(sha256, chunks, size_max=size_max)

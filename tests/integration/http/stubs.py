@@ -405,6 +405,7 @@ class StubPilotLogs:
 @dataclass
 class StubSandbox:
     stub: Stub
+    file_bytes_max: int = 1 << 30
 
     async def put(
         self,
@@ -440,6 +441,7 @@ class World:
     clock: FakeClock
     services: Services
     disk: FakeDisk
+    sandbox: StubSandbox
 
     def user(self, token: str) -> User:
         caller = self.tokens.caller(token)
@@ -464,6 +466,7 @@ def build() -> World:
         audience=AUDIENCE,
     )
     stub = StubJobs()
+    sandbox = StubSandbox(stub)
     services = Services(
         submissions=stub,
         queries=stub,
@@ -477,7 +480,7 @@ def build() -> World:
         elements=StubElements(stub),
         pilot_logs=StubPilotLogs(stub),
         dispatch=stub,
-        sandbox=StubSandbox(stub),
+        sandbox=sandbox,
         logs=stub,
         feed=stub,
         explainer=StubExplainer(stub),
@@ -489,4 +492,4 @@ def build() -> World:
         health=stub,
         metrics=stub,
     )
-    return World(stub, tokens, clock, services, disk)
+    return World(stub, tokens, clock, services, disk, sandbox)

@@ -90,16 +90,41 @@ async def test_too_large_a_body_is_refused(
     assert scene.world.stub.asked == []
 
 
-async def test_a_declared_length_is_refused_before_a_byte_is_read(scene: Scene) -> None:
+#   the setting  declared   taken
+LENGTHS = [
+    (400 << 20, 300 << 20, True),
+    (200 << 20, 300 << 20, False),
+    (2_000, 2_001, False),
+]
+
+
+@pytest.mark.parametrize(("size_max", "length", "is_taken"), LENGTHS)
+async def test_a_file_may_be_as_large_as_the_setting_says_before_a_byte_is_read(
+    scene: Scene, size_max: int, length: int, is_taken: bool
+) -> None:
+    scene.world.sandbox.file_bytes_max = size_max
     reply = await scene.client.ask(
         "PUT",
         "/v1/blobs/" + "0" * 64,
         token=scene.holders["user"].token,
-        headers={"content-length": str(300 << 20)},
-        body=[],
+        headers={"content-length": str(length)},
+        body=[b"its beginning"],
     )
 
+    asked = [content for _, _, (_, content, _) in scene.world.stub.asked]
+    assert asked == ([b"its beginning"] if is_taken else [])
+    if not is_taken:
+        assert (reply.status, reply.problem().code) == (413, "too_large")
+
+
+async def test_a_file_without_a_declared_length_is_cut_off_beyond_the_setting(scene: Scene) -> None:
+    scene.world.sandbox.file_bytes_max = 2_000
+    token = scene.holders["user"].token
+    path = "/v1/blobs/" + "0" * 64
+    reply = await scene.client.ask("PUT", path, token=token, body=[b"x" * 1_500] * 2)
+
     assert (reply.status, reply.problem().code) == (413, "too_large")
+    assert scene.world.stub.asked == []
 
 
 @pytest.mark.parametrize("route", DECODED, ids=_named)

@@ -27,6 +27,7 @@ WRONG = {
     "matcher.running": ("[{where: PIC, by: type, value: User, most: -1}]", r"running\[0\].most"),
     "matcher.half_life_s": ("0", "matcher.half_life_s"),
     "community.others": ("[lst, local]", "others: 'local' stands there twice, or is the name"),
+    "sandbox.blob_bytes_max": ("2e12", "sandbox.blob_bytes_max: expected"),
 }
 
 
