@@ -347,9 +347,13 @@ def _print(found: TransformationDetail, common: Common) -> None:
         print_line(f"waits: {found.waits}")
     wanted = f" of {number(one.tasks_wanted)}" if one.tasks_wanted else ""
     print_line(f"tasks: {number(one.tasks_made)}{wanted} made; {_of_tasks(one.tasks) or 'none'}")
-    if one.state is TransformationState.PAUSED and one.tasks.get(TaskState.FAILED):
+    gave_up = any(its.get(InputState.MAXRESET) for its in one.inputs.values())
+    is_paused = one.state is TransformationState.PAUSED
+    if (is_paused or gave_up) and one.tasks.get(TaskState.FAILED):
         print_line(f"what failed: pilotage transformation tasks {one.id} --state Failed")
         print_line(f"of what: pilotage failures --transformation {one.id}")
+    if gave_up:
+        print_line(f"to try again: pilotage transformation reset {one.id} --all")
     if found.scouts:
         shown = ", ".join(f"{key} {value}" for key, value in found.scouts.items())
         print_line(f"scouts have shown: {shown}")

@@ -27,6 +27,7 @@ from ..store.errors import StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.transformations import TransformationRow
 from .ending import Ending
+from .grouping import BadRule
 from .inputs import Index
 from .intake import Intake
 from .live import OVER, Live, live, wanted
@@ -158,7 +159,8 @@ class Engine:
         except Exception as why:  # rules may be anybody's
             error = "".join(traceback.format_exception(why))
             self._log("loop_failed", loop=f"transformation {one.id}", error=error)
-            await self._ending.brake(one, f"its grouping rule has failed: {why!r}")
+            said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
+            await self._ending.brake(one, said)
         else:
             if not one.dirty:
                 one.look = True

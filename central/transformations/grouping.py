@@ -64,15 +64,22 @@ def grouped(
     rule: Rule, files: Sequence[File], plan: Plan, *, now: float, closing: bool
 ) -> list[Group]:
     """Return the groups that go now. `closing`: those that are not full go too."""
-    groups = rule(files, plan, partial=closing)
-    _check(groups, files)
+    groups = _asked(rule, files, plan, partial=closing)
     if closing or plan.grouping.partial != "after":
         return groups
     taken = {one for group in groups for one in group}
-    late = rule([one for one in files if one not in taken], plan, partial=True)
-    _check(late, files)
+    late = _asked(rule, [one for one in files if one not in taken], plan, partial=True)
     before = now - plan.grouping.after_s
     return groups + [group for group in late if min(one.since for one in group) <= before]
+
+
+def _asked(rule: Rule, files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    try:
+        groups = rule(files, plan, partial=partial)
+    except Exception as why:  # it may be anybody's
+        raise BadRule(f"the grouping rule {plan.grouping.rule} has failed: {why!r}") from why
+    _check(groups, files)
+    return groups
 
 
 def _check(groups: Sequence[Group], files: Sequence[File]) -> None:

@@ -51,7 +51,7 @@ from ..store.productions import StepName
 from ..store.protocol import Store
 from .engine import Engine
 from .files import file_of
-from .grouping import File, Plan, grouped
+from .grouping import BadRule, File, Plan, grouped
 from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
 from .resolving import Parent, check_document, check_name, resolved
@@ -216,7 +216,10 @@ class TransformationService:
         groups: Sequence[tuple[File, ...]] = [()]
         plan = Plan(doc.grouping, doc.inputs)
         if doc.inputs:
-            groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
+            try:
+                groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
+            except BadRule as why:
+                raise Refused(Code.INVALID, str(why), field="document.grouping.rule") from None
         job: dict[str, Any] | None = None
         if groups:
             try:
@@ -297,7 +300,10 @@ class TransformationService:
         if not files or len(rows) == PAGE_MAX:  # of some of them it cannot say that none fit
             return lacking(plan, files)
         rule = rule_of(doc.grouping.rule)
-        made = grouped(rule, files, plan, now=self._clock.wall(), closing=False)
+        try:
+            made = grouped(rule, files, plan, now=self._clock.wall(), closing=False)
+        except BadRule as why:
+            return str(why)
         if not made:
             return why_no_group(plan, files)
         return why_alone(plan, await self._beside(row, doc), made)

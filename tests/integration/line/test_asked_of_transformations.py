@@ -1,6 +1,8 @@
 """What people are told of transformations that cannot be, or that make nothing."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -10,8 +12,11 @@ from pilotage.central.cli.transformations import (
 )
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import service
+from pilotage.central.transformations.grouping import File, Group, Plan, Rule
+from pilotage.central.transformations.rules import BUILT_IN
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import KeyType
+from pilotage.proto.transformation_states import TransformationState as S
 from tests.fakes import FakeInstallation
 
 from .test_data_transformations import (
@@ -21,7 +26,7 @@ from .test_data_transformations import (
     story,
 )
 from .test_on_fakes import lasts
-from .test_transformations import added, said, until
+from .test_transformations import added, is_in, said, until
 
 UNKNOWN_KEYS: dict[str, dict[str, Any]] = {
     "grouping.keys.rn": {**EVENTS, "grouping": {"rule": "key", "keys": ["rn"]}},
@@ -178,5 +183,31 @@ def test_input_is_taken_for_a_slip_of_inputs_until_it_is_a_key() -> None:
             await added(world, **EVENTS, job=job)
         await world.store.add_keys("ctao", {"input": KeyType.STRING})
         await added(world, **EVENTS, job=job)
+
+    story(tell, script=lasts(5.0))
+
+
+@pytest.mark.parametrize("full_ones", [False, True])
+def test_a_rule_of_others_that_fails_is_named_and_not_the_central(
+    monkeypatch: pytest.MonkeyPatch, full_ones: bool
+) -> None:
+    def odd(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+        if partial or full_ones:
+            raise ValueError("of no use")
+        return []
+
+    monkeypatch.setitem(cast("dict[str, Rule]", BUILT_IN), "odd", odd)
+    why = r"the grouping rule odd has failed: ValueError\('of no use'\)"
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        with pytest.raises(Refused, match=why) as refused:
+            await preview(world, **EVENTS, grouping={"rule": "odd"})
+        assert refused.value.field == "document.grouping.rule"
+        one = await added(world, **EVENTS, grouping={"rule": "odd"})
+        if not full_ones:
+            await said(world, one, "flush")
+        view = await until(world, one, is_in(S.PAUSED))
+        assert re.fullmatch(why, view.reason)
 
     story(tell, script=lasts(5.0))
