@@ -11,6 +11,7 @@ only gets those that passed, under a client id that is their user name.
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 from amqtt.adapters import BufferReader, ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker
@@ -28,6 +29,7 @@ LISTENER = "default"
 FIRST_PACKET_S = 10.0
 CROWDED_FIRST_PACKET_S = 2.0  # while more than half of all links are taken
 CLOSE_S = 5.0
+END_S = 1.0  # amqtt has so long to end a session that has heard its last
 LINKS_MAX = 1000
 BACKLOG_MAX_BYTES = 4 * 1024 * 1024  # a client that reads so late is cut off
 KEEPALIVE_MAX_S = 600  # also for those who promise none
@@ -43,9 +45,16 @@ class Inflow(ReaderAdapter):
     """Hands amqtt one checked packet after the other, and an end when there is something wrong."""
 
     def __init__(
-        self, packets: frames.PacketReader, first: bytes, *, clock: Clock, silence_max_s: float
+        self,
+        packets: frames.PacketReader,
+        first: bytes,
+        *,
+        clock: Clock,
+        silence_max_s: float,
+        end: Callable[[], None],
     ) -> None:
         self._packets, self._clock, self._silence_max_s = packets, clock, silence_max_s
+        self._end = end  # called when nothing more will come
         self._packet, self._at = first, 0
         self._heard = clock.monotonic()
         self._over = False
@@ -54,7 +63,7 @@ class Inflow(ReaderAdapter):
         if self._at >= len(self._packet):
             self._packet, self._at = await self._next(), 0
         if not 0 <= n <= len(self._packet) - self._at:
-            self._over = True  # a length inside the packet lies
+            self._finish()  # a length inside the packet lies
             raise frames.BadPacket("a packet that ends too early")
         self._at += n
         return self._packet[self._at - n : self._at]
@@ -62,17 +71,27 @@ class Inflow(ReaderAdapter):
     async def _next(self) -> bytes:
         # amqtt gives up its read after each keep-alive and begins it anew: that is our clock tick.
         if self._over or self._clock.monotonic() - self._heard > self._silence_max_s:
+            self._finish()
             raise ConnectionResetError("silent for too long, or broken before")
         try:
             packet = frames.cleared(await self._packets.next(frames.MESSAGE_MAX_BYTES))
-        except ConnectionResetError:
-            self._over = True
+        except OSError:  # also of a bad packet
+            self._finish()
             raise
         self._heard = self._clock.monotonic()
         return packet
 
     def feed_eof(self) -> None:
+        self._finish()
+
+    def stop(self) -> None:
+        """Nobody waits for the end any more."""
         self._over = True
+
+    def _finish(self) -> None:
+        if not self._over:
+            self._over = True
+            self._end()
 
 
 class Outflow(WriterAdapter):
@@ -186,17 +205,32 @@ class Door:
         user = str(connect.username)
         self.cut(user)  # the same pilot again: its older connection is dead or will be
         self._inside[user] = writer
-        inflow = Inflow(
-            packets,
-            connect.to_bytes(),
-            clock=self._clock,
-            silence_max_s=1.5 * connect.keep_alive,
-        )
         try:
-            await self._broker.external_connected(inflow, Outflow(writer), LISTENER)
+            await self._within(packets, connect, writer)
         finally:
             if self._inside.get(user) is writer:
                 del self._inside[user]
+
+    async def _within(
+        self, packets: frames.PacketReader, connect: ConnectPacket, writer: asyncio.StreamWriter
+    ) -> None:
+        """Let amqtt serve a client until it ends.
+
+        amqtt waits for ever where the end comes while it begins: so its time is up soon after.
+        """
+        now = asyncio.get_running_loop().time
+        async with asyncio.timeout(None) as patience:
+            inflow = Inflow(
+                packets,
+                connect.to_bytes(),
+                clock=self._clock,
+                silence_max_s=1.5 * connect.keep_alive,
+                end=lambda: patience.reschedule(now() + END_S),
+            )
+            try:
+                await self._broker.external_connected(inflow, Outflow(writer), LISTENER)
+            finally:
+                inflow.stop()
 
     async def _examined(self, first: bytes) -> ConnectPacket:
         """Return the CONNECT as amqtt may see it. Raises EntryRefused, or a fault of the client."""

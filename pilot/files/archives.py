@@ -92,19 +92,19 @@ def _members() -> type[tarfile.TarInfo]:
             finally:
                 tarfile.fileobj = whole
 
-        @classmethod
-        def frombuf(cls, buf: "bytes | bytearray", encoding: str, errors: str) -> "Member":
+        def _proc_member(self, tarfile: tarfile.TarFile) -> "Member":
+            """Look at a header that was read, before what it is about is read: tarfile's hook."""
             nonlocal left
-            member = super().frombuf(buf, encoding, errors)
-            if member.size < 0:
+            if self.size < 0:
                 raise UnsafePath("the archive cannot be read: a member of less than no bytes")
-            most = PAX_MAX if member.type in _PAX else HEADER_MAX
-            if member.type in _HEADERS and member.size > most:
-                raise TooLarge(f"the archive has a header of {member.size} bytes")
-            if member.type in _PAX and member.size > PAX_EASY:
-                left -= member.size**2
+            most = PAX_MAX if self.type in _PAX else HEADER_MAX
+            if self.type in _HEADERS and self.size > most:
+                raise TooLarge(f"the archive has a header of {self.size} bytes")
+            if self.type in _PAX and self.size > PAX_EASY:
+                left -= self.size**2
             if left < 0:
                 raise TooLarge("the archive has too many headers that are large")
+            member: Member = cast("Any", super())._proc_member(tarfile)
             return member
 
     return Member

@@ -1,11 +1,16 @@
 """Hostile and broken clients at the embedded broker, byte by byte."""
 
+# pyright: reportMissingTypeStubs=false
+
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import uvloop
+from amqtt.adapters import ReaderAdapter
+from amqtt.broker import Broker
 
 from pilotage.central.bus import door, frames
 from pilotage.central.bus.embedded import EmbeddedBus
@@ -73,6 +78,9 @@ class Wire:
 
     def close(self) -> None:
         self._writer.transport.abort()
+
+    def say_no_more(self) -> None:
+        self._writer.write_eof()
 
 
 class World:
@@ -296,6 +304,25 @@ async def test_first_packets_have_less_time_when_half_of_all_links_are_taken(
         await late.say(b"\x10")
 
         assert await late.is_cut()
+
+
+async def test_a_client_that_ended_is_cut_where_amqtt_did_not_notice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def deaf(_: Broker, reader: ReaderAdapter, *__: object) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while True:
+                await reader.read(1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(door, "END_S", 0.05)
+    async with running() as world:
+        monkeypatch.setattr(Broker, "external_connected", deaf)
+        wire = await world.wire()
+        await wire.say(connect())
+        wire.say_no_more()
+
+        assert await wire.is_cut()
 
 
 def test_the_broker_runs_and_stops_on_uvloop_too() -> None:

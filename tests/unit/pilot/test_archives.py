@@ -254,7 +254,8 @@ def test_headers_that_hold_up_the_whole_process_are_refused_at_once(
     (tmp_path / "a.tar").write_bytes((header + member) * headers + bytes(1024))
     before_s = time.process_time()
 
-    with pytest.raises(TooLarge, match="header"):
+    # Newer Pythons find such a header invalid, and are quick.
+    with pytest.raises((TooLarge, UnsafePath), match="header"):
         extract(tmp_path / "a.tar", tmp_path)
     assert time.process_time() - before_s < 5.0  # it was minutes
 
