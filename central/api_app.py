@@ -212,6 +212,7 @@ def build_beside(
         storages=none,
         data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
         rules=none,
+        sweeps=none,
         elements=none,
         pilot_logs=none,
         dispatch=none,

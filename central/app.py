@@ -21,6 +21,8 @@ from .data.embedded import EmbeddedCatalogue
 from .data.rule_service import RuleService
 from .data.service import StorageService
 from .data.storages import Storages
+from .data.sweep_service import SweepService
+from .data.sweeper import Sweeper
 from .factory.view import ElementsView
 from .failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
 from .failover.for_production import rules_for
@@ -123,6 +125,7 @@ class Central:
     used: UsedShares
     storages: StorageService
     carrier: Carrier
+    sweeper: Sweeper
     counts: CountsLoop
     probe: StoreProbe
     retention: Retention
@@ -183,6 +186,7 @@ class Central:
             tasks.create_task(self.roll_call.run())
             if agents:
                 tasks.create_task(self.carrier.run())
+                tasks.create_task(self.sweeper.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
                 tasks.create_task(self.productions.run())
@@ -204,7 +208,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     requeues = Requeues(
         store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
-    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, lease, times)
+    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, settings, times)
     elements = ElementsView(clock, memory.places.word)
     pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
     submissions = Submissions(
@@ -234,6 +238,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         storages=storages,
         data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
         rules=RuleService(store, world.storages, memory.owners, clock),
+        sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
@@ -271,6 +276,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         used=used,
         storages=storages,
         carrier=Carrier(store, world.storages, submissions, clock=clock, log=log),
+        sweeper=_sweeper(world, submissions, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, aftermath, wall, probe, settings.retention),
@@ -286,6 +292,19 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+    )
+
+
+def _sweeper(world: World, submissions: Submissions, wall: Wall, settings: Settings) -> Sweeper:
+    """Return what removes bytes that nobody names."""
+    return Sweeper(
+        world.store,
+        world.storages,
+        submissions,
+        clock=world.clock,
+        log=world.log,
+        is_trusted=wall.is_trusted,
+        after_s=settings.data.sweep_after_s,
     )
 
 
@@ -487,16 +506,16 @@ def _dispatch(
     requeues: Requeues,
     tokens: Tokens,
     downlink: Downlink,
-    lease: LeaseSettings,
+    settings: Settings,
     times: Times,
 ) -> Dispatch:
     """Return what answers pilots."""
-    store, clock, log = world.store, world.clock, world.log
+    store, clock, log, lease = world.store, world.clock, world.log, settings.lease
     reports = Reports(
         store=store,
         memory=memory,
         aftermath=aftermath,
-        data=DataReports(store, memory.queue, log),
+        data=DataReports(store, memory.queue, log, settings.data.sweep_after_s),
         blobs=world.blobs,
         clock=clock,
         log=log,

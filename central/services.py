@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pilotage.proto import api, api_data, api_productions, api_transformations, messages
+from pilotage.proto import (
+    api,
+    api_data,
+    api_productions,
+    api_remnants,
+    api_transformations,
+    messages,
+)
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage
 from pilotage.proto.api_sites import (
     PilotEnd,
@@ -341,6 +348,14 @@ class Rules(Protocol):
     async def retry(self, caller: User, rule_id: int, /) -> api_data.RuleView: ...
 
 
+class Sweeps(Protocol):
+    async def counts(self, caller: User, /) -> api_remnants.SweepView: ...
+
+    async def remnants(
+        self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
+    ) -> api_remnants.RemnantPage: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """All of them, for the faces."""
@@ -354,6 +369,7 @@ class Services:
     storages: Storages
     data: Data
     rules: Rules
+    sweeps: Sweeps
     elements: Elements
     pilot_logs: PilotLogs
     dispatch: Dispatch

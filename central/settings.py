@@ -253,6 +253,8 @@ class DataSettings(_Section, frozen=True):
     """Files that jobs read and write: docs/data-jobs.md."""
 
     storages: str = ""  # folder of the storages' files; empty: `storages` in the data directory
+    # Bytes that no file names any more are removed so long after: docs/storages.md.
+    sweep_after_s: Annotated[float, Meta(ge=1.0, le=1e9)] = 604_800.0
 
 
 class StoreSettings(_Section, frozen=True):

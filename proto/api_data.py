@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from .api import PAGE_MAX, REASON_MAX
+from .api_remnants import RemnantView
 from .bodies import In as _In
 from .bodies import Out as _Out
 from .catalogue import (
@@ -143,6 +144,7 @@ class FileDetail(_Out, frozen=True):
     file: FileView
     replicas: list[ReplicaView] = []
     datasets: list[str] = []
+    remnants: list[RemnantView] = []  # what became of copies, once the file was removed
 
 
 class DidsRequest(_In, frozen=True):
@@ -273,6 +275,7 @@ class Lineage(_Out, frozen=True):
     did: str
     links: list[LineageLink]
     more: bool = False  # there are more than are shown
+    removed: list[str] = []  # of the files that are named, those that were removed
 
 
 # -- rules --------------------------------------------------------------------------------------

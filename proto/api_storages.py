@@ -17,6 +17,8 @@ class StorageView(_Out, frozen=True):
     default: bool = False
     any_path: bool = False
     transfers_max: int = 0
+    deletes: bool = False
+    sweeps_max: int = 0
     trouble: str = ""  # what is wrong with its file; what is said beside it stays in force
 
 

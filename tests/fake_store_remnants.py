@@ -189,7 +189,7 @@ class FakeRemnants:
         return ""
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int
+        self, storage: str, before: float, *, at: float, limit: int, most: int
     ) -> list[SweepRow]:
         if limit > SWEEP_MAX:
             raise ValueError(f"{limit} remnants are too many for a sweep")
@@ -204,6 +204,8 @@ class FakeRemnants:
                 data.rows[row.remnant_id] = held
                 continue
             whose = (row.community, row.owner_id, row.group)
+            if whose not in made and len(made) == most:
+                continue
             if whose not in made:
                 made[whose] = SweepRow(
                     sweep_id=data.next_sweep,
@@ -311,6 +313,10 @@ class FakeRemnants:
             and storage in (None, one.storage)
             and due_from[remnant_id] <= before
         ][:limit]
+
+    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
+        found = {row.remnant_id: self._named_remnant(row, before) for row in rows}
+        return {remnant_id: name for remnant_id, name in found.items() if name}
 
     async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]:
         return [one for _, one in sorted(self._remnants_now().items()) if one.file_id in file_ids]

@@ -20,6 +20,7 @@ from pilotage.proto.catalogue import (
 from pilotage.proto.nearest import unknown
 
 from .data_files import get, put
+from .data_sweep import sweep
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, print_json, print_line, print_table, query_in_words
@@ -34,6 +35,7 @@ app = App(name="data", help="Find files by their metadata; register, look at and
 
 app.command(put)
 app.command(get)
+app.command(sweep)
 
 _WORDS = Parameter(
     help="Conditions: particle=gamma thetaP>=20 nsb=1,5 name~run1* key !key dataset=SCOPE:NAME"
@@ -306,7 +308,11 @@ def bad(
 
 @app.command(name="rm")
 def remove(*dids: Annotated[str, _DIDS], common: Common = COMMON) -> int:
-    """Take files out of the catalogue. Their bytes stay on the storages, their names stay taken."""
+    """Take files out of the catalogue. Their names stay taken.
+
+    Their bytes go a week later (data.sweep_after_s), from storages whose files say `deletes: true`;
+    `data sweep` shows it. Whoever registers the same file again before that has it back.
+    """
     _some(dids)
 
     async def work(client: "AsyncClient") -> int:
@@ -603,6 +609,9 @@ def _print_file(found: "FileDetail") -> None:
         print_line(f"{name:<24} {value}")
     for copy in found.replicas:
         print_line(f"{'copy':<24} {copy.storage}  {copy.state.value}  {copy.path}")
+    for one in found.remnants:
+        what = f"{one.state.value} {one.gone}".rstrip() + (f": {one.why}" if one.why else "")
+        print_line(f"{'bytes':<24} {one.storage}  {what}  {one.path}")
 
 
 def _print_lineage(found: "Lineage", direction: Direction) -> None:
@@ -610,12 +619,13 @@ def _print_lineage(found: "Lineage", direction: Direction) -> None:
         print_line(
             f"no job made {found.did}" if direction is Direction.UP else f"no job read {found.did}"
         )
+    removed = set(found.removed)
     for link in found.links:
         indent = "  " * (link.step - 1)
         print_line(f"{indent}job {link.job}")
         for word, dids in (("read", link.inputs), ("made", link.outputs)):
             for did in dids:
-                print_line(f"{indent}  {word} {did}")
+                print_line(f"{indent}  {word} {did}{' (removed)' if did in removed else ''}")
     if found.more:
         note("there are more; --limit shows them")
 

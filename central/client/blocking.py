@@ -66,6 +66,7 @@ from pilotage.proto.api_productions import (
     ProductionReport,
     ProductionView,
 )
+from pilotage.proto.api_remnants import RemnantView, SweepView
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.api_transformations import (
@@ -827,6 +828,14 @@ class Client:
     def retry_rule(self, id: int) -> RuleView:
         """Try copies anew that have failed, those that are stuck too."""
         return self.loop.run(self.core.retry_rule(id))
+
+    def sweep(self) -> SweepView:
+        """Return how many bytes that no file names any more wait, go, went and fail."""
+        return self.loop.run(self.core.sweep())
+
+    def remnants(self, *, storage: str = "", all: bool = False) -> Iterator[RemnantView]:
+        """Yield bytes that no file names any more and that would go now; or `all` of them."""
+        return self.loop.iterate(self.core.remnants(storage=storage, all=all))
 
     def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""

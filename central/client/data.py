@@ -35,6 +35,7 @@ from pilotage.proto.api_data import (
     RuleRequest,
     RuleView,
 )
+from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepView
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 
 from .transport import Transport
@@ -209,6 +210,26 @@ class OfData:
     async def retry_rule(self, id: int) -> RuleView:
         """Try copies anew that have failed, those that are stuck too."""
         return await self._transport.ask(RuleView, "POST", f"/v1/data/rules/{id}/retry")
+
+    async def sweep(self) -> SweepView:
+        """Return how many bytes that no file names any more wait, go, went and fail."""
+        return await self._transport.ask(SweepView, "GET", "/v1/data/sweep")
+
+    async def remnants(self, *, storage: str = "", all: bool = False) -> AsyncIterator[RemnantView]:
+        """Yield bytes that no file names any more and that would go now; or `all` of them."""
+        after: int | None = 0
+        while after is not None:
+            query = [
+                ("storage", storage),
+                ("all", str(all).lower()),
+                ("after", str(after)),
+                ("limit", str(PAGE_MAX)),
+            ]
+            path = "/v1/data/sweep/remnants"
+            page = await self._transport.ask(RemnantPage, "GET", path, query=query)
+            for one in page.remnants:
+                yield one
+            after = page.after
 
     async def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""

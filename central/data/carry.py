@@ -6,25 +6,19 @@ that takes, so that rules over many files cost little too.
 """
 
 import glob
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-import msgspec
-
-from pilotage.proto.api import Submission, Submitted
 from pilotage.proto.catalogue import Did, Query, parse_query
-from pilotage.proto.claims import Role
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData
-from pilotage.proto.job_states import FINAL, JobState
 
-from ..auth.callers import User
 from ..errors import Refused
 from ..observe.events import Log
 from ..store.catalogue import PRESENT, FileRow, Place
 from ..store.protocol import Store
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
+from .own_jobs import Submits, how_ended, submit_one
 from .rules import Count, judge
 from .storages import Storages
 
@@ -33,19 +27,12 @@ IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
 UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
-FAR: Final = 1e12  # wall clock at which no token has run out
 
 
 class Clock(Protocol):
     def monotonic(self) -> float: ...
     def wall(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
-
-
-class Submits(Protocol):
-    """What takes jobs in."""
-
-    async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted: ...
 
 
 class Carrier:
@@ -99,7 +86,7 @@ class Carrier:
         for one in transfers:
             if one.job_id is None:
                 continue
-            why = await self._how(one.job_id)
+            why = await how_ended(self._store, one.job_id)
             if why is None:
                 continue
             ended.add(one.rule_id)
@@ -110,17 +97,6 @@ class Carrier:
         if ends:
             await self._store.end_transfers(ends)
         return ended
-
-    async def _how(self, job_id: int) -> str | None:
-        """Return why a job failed; empty: it did not, None: it has not ended."""
-        job = await self._store.job(job_id)
-        if job is None:
-            return f"job {job_id} is gone"
-        if job.state not in FINAL:
-            return None
-        return (
-            "" if job.state is JobState.DONE else f"job {job_id}: {job.reason or job.state.value}"
-        )
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -216,20 +192,17 @@ class Carrier:
         """Submit the job of a transfer; with its key it is the same one, however often."""
         file = (await self._store.files_by_id([transfer.file_id]))[transfer.file_id]
         job = transfer_job(file.did, transfer.storage, row.rule.group)
-        body = Submission(
-            key=_key(transfer),
-            name=f"rule {row.rule_id}",
-            jobs=[msgspec.Raw(msgspec.json.encode(job))],
-        )
-        body_hash = hashlib.sha256(msgspec.json.encode(body)).hexdigest()
+        rule, key, name = row.rule, _key(transfer), f"rule {row.rule_id}"
         try:
-            submitted = await self._submits.submit(_caller(row), body, body_hash=body_hash)
+            job_id = await submit_one(
+                self._submits, rule.owner, rule.group, job, key=key, name=name
+            )
         except Refused as why:
             not_before = self._clock.wall() + pause_s(transfer.failures + 1)
             await self._store.end_transfers([(transfer.transfer_id, why.message, not_before)])
             self._log("transfer_failed", job=0, storage=transfer.storage, why=why.message)
             return
-        await self._store.transfer_job(transfer.transfer_id, submitted.ids[0].first)
+        await self._store.transfer_job(transfer.transfer_id, job_id)
 
 
 def _key(transfer: TransferRow) -> str:
@@ -253,18 +226,4 @@ def transfer_job(did: Did, storage: str, group: str) -> Job:
             inputs=(DataInput(did=str(did)),),
             outputs=(DataOutput(did=str(did), pattern=glob.escape(name), storages=(storage,)),),
         ),
-    )
-
-
-def _caller(row: RuleRow) -> User:
-    owner = row.rule.owner
-    return User(
-        issuer=owner.issuer,
-        subject=owner.subject,
-        name=owner.name,
-        community=row.rule.community,
-        groups=(row.rule.group,),
-        role=Role.USER,
-        expires_at=FAR,
-        jti="",
     )

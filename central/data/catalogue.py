@@ -36,6 +36,7 @@ from pilotage.proto.api_data import (
 )
 from pilotage.proto.catalogue import (
     Did,
+    FileState,
     NotRight,
     Query,
     check_key,
@@ -67,6 +68,7 @@ from ..store.records import Owner
 from .protocol import Catalogue
 from .rights import Writing, community_of, writing
 from .storages import Storages
+from .sweep_service import view_of
 
 
 class Owners(Protocol):
@@ -126,10 +128,12 @@ class CatalogueService:
             raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
         copies = (await self._catalogue.replicas(community, [did])).get(did, [])
         datasets = (await self._catalogue.datasets_of([row.file_id])).get(row.file_id, [])
+        remnants = await self._catalogue.remnants_of([row.file_id])
         return FileDetail(
             file=self._view(row),
             replicas=[_replica(copy) for copy in copies],
             datasets=[str(one) for one in datasets],
+            remnants=[view_of(one, str(did)) for one in remnants],
         )
 
     async def replicas(self, caller: User, asked: DidsRequest, /) -> Replicas:
@@ -154,8 +158,10 @@ class CatalogueService:
         links, more = await self._catalogue.lineage(
             community, did, direction, min(limit, LINKS_MAX)
         )
+        named = {did, *(one for _, read, made, _ in links for one in (*read, *made))}
         return Lineage(
             did=str(did),
+            removed=await self._removed(community, sorted(named)),
             links=[
                 LineageLink(
                     job=job,
@@ -167,6 +173,14 @@ class CatalogueService:
             ],
             more=more,
         )
+
+    async def _removed(self, community: str, dids: Sequence[Did]) -> list[str]:
+        """Return which of these files were removed."""
+        removed: list[str] = []
+        for start in range(0, len(dids), ITEMS_MAX):
+            rows = await self._catalogue.files(community, dids[start : start + ITEMS_MAX])
+            removed += [str(row.did) for row in rows if row and row.state is FileState.REMOVED]
+        return removed
 
     # -- writing --------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from ..store.catalogue import (
     ReplicaChange,
     ReplicaRow,
 )
+from ..store.remnants import RemnantRow, RemnantStore
 from .protocol import Link
 
 STEPS_MAX: Final = 50  # of a lineage
@@ -32,10 +33,14 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
+class Keeps(CatalogueStore, RemnantStore, Protocol):
+    """What of a store is needed here."""
+
+
 class EmbeddedCatalogue:
     """`protocol.Catalogue` on a store."""
 
-    def __init__(self, store: CatalogueStore, clock: Clock) -> None:
+    def __init__(self, store: Keeps, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
     async def register(self, community: str, files: Sequence[NewFile]) -> list[Outcome]:
@@ -134,6 +139,9 @@ class EmbeddedCatalogue:
     ) -> list[Outcome]:
         verb = self._store.attach if there else self._store.detach
         return await verb(community, dataset, dids, at=self._clock.wall())
+
+    async def remnants_of(self, file_ids: Sequence[int]) -> list[RemnantRow]:
+        return await self._store.remnants_of_files(file_ids)
 
     async def datasets_of(self, file_ids: Sequence[int]) -> dict[int, list[Did]]:
         return await self._store.datasets_of(file_ids)

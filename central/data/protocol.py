@@ -24,6 +24,7 @@ from ..store.catalogue import (
     ReplicaChange,
     ReplicaRow,
 )
+from ..store.remnants import RemnantRow
 
 Link = tuple[int, list[Did], list[Did], int]  # job, what it read, what it made, how far away
 
@@ -84,6 +85,10 @@ class Catalogue(Protocol):
         self, community: str, dataset: Did, dids: Sequence[Did], *, there: bool
     ) -> list[Outcome]:
         """Let files lie in a dataset, or no longer."""
+        ...
+
+    async def remnants_of(self, file_ids: Sequence[int]) -> list[RemnantRow]:
+        """Return what becomes of copies of files that were removed."""
         ...
 
     async def datasets_of(self, file_ids: Sequence[int]) -> dict[int, list[Did]]: ...

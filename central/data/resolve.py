@@ -43,6 +43,7 @@ class Settled:
 
     inputs: tuple[JobInput, ...]
     job: Job
+    stores: tuple[str, ...] = ()  # where its outputs may go
 
 
 class Resolving:
@@ -94,7 +95,8 @@ class Resolving:
         inputs = tuple(
             JobInput(number, row.file_id) for number, rows in enumerate(found) for row in rows
         )
-        return Settled(inputs, self._steered(job, steering, files, where))
+        stores = tuple(sorted({name for names in outputs for name in names}))
+        return Settled(inputs, self._steered(job, steering, files, where), stores)
 
     # -- inputs ---------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class StorageEntry(
     default: bool = False  # outputs that name no storage go to those of which this is true
     any_path: bool = False  # true: people register copies anywhere; false: below COMMUNITY/ alone
     transfers_max: Annotated[int, Meta(ge=1, le=10_000)] = 10  # by which rules write to it at once
+    deletes: bool = False  # true: bytes on it that no file names any more are removed
+    sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once
 
 
 class BadStorage(ValueError):
@@ -96,6 +98,8 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
         return [("near", f"{', '.join(strange)} must be in sites too, whose pilots reach it")]
     if entry.default and not entry.writable:
         return [("default", "nothing is written to it: leave out one of default and writable")]
+    if entry.deletes and not entry.writable:
+        return [("deletes", "nothing is written to it: leave out one of deletes and writable")]
     return []
 
 

@@ -60,6 +60,15 @@ class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     limit: Limit = 100
 
 
+class RemnantsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page of remnants."""
+
+    storage: Annotated[str, Meta(max_length=64)] = ""  # empty: of all
+    all: bool = False  # those whose time is not over too, and those that stay
+    after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    limit: Limit = 100
+
+
 async def find(call: Call) -> ASGIApp:
     return encoded(await call.services.data.find(call.user(), await call.read(FindRequest)))
 
@@ -136,6 +145,18 @@ async def add_rule(call: Call) -> ASGIApp:
 
 async def rules(call: Call) -> ASGIApp:
     return encoded(await call.services.rules.all(call.user()))
+
+
+async def sweep(call: Call) -> ASGIApp:
+    return encoded(await call.services.sweeps.counts(call.user()))
+
+
+async def remnants(call: Call) -> ASGIApp:
+    asked = call.query(RemnantsQuery)
+    page = await call.services.sweeps.remnants(
+        call.user(), storage=asked.storage, all=asked.all, after=asked.after, limit=asked.limit
+    )
+    return encoded(page)
 
 
 async def rule(call: Call) -> ASGIApp:

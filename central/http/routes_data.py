@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pilotage.proto import api_data
+from pilotage.proto import api_data, api_remnants
 
 from ..auth.policy import Action
 from . import data
@@ -68,7 +68,7 @@ DATA_ROUTES: Final = (
         method="POST",
         path="/v1/data/remove",
         action=_A.DATA_WRITE,
-        does="Take files out of the catalogue; their bytes stay where they are.",
+        does="Take files out of the catalogue; their bytes go later, where their storage says so.",
         handler=data.remove,
         takes=api_data.DidsRequest,
         gives=api_data.ItemsReply,
@@ -157,6 +157,23 @@ DATA_ROUTES: Final = (
         does="Try copies anew that have failed, those that are stuck too.",
         handler=data.retry_rule,
         gives=api_data.RuleView,
+    ),
+    Route(
+        method="GET",
+        path="/v1/data/sweep",
+        action=_A.DATA_READ,
+        does="How many bytes that no file names any more wait, go, went and fail, by storage.",
+        handler=data.sweep,
+        gives=api_remnants.SweepView,
+    ),
+    Route(
+        method="GET",
+        path="/v1/data/sweep/remnants",
+        action=_A.DATA_READ,
+        does="Bytes that no file names any more, and would go now; or all of them, page by page.",
+        handler=data.remnants,
+        query=data.RemnantsQuery,
+        gives=api_remnants.RemnantPage,
     ),
     Route(
         method="GET",

@@ -1,16 +1,25 @@
 """What pilots are told of the data of their attempts: where copies are, and where outputs go."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import msgspec
 
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job import JobData
-from pilotage.proto.storages import Copy, DataBody, DataFile, DataRule
+from pilotage.proto.storages import (
+    Copy,
+    DataBody,
+    DataFile,
+    DataRule,
+    Removal,
+    StorageAccess,
+)
 
 from ..data.locality import ordered, reaches, writable
 from ..data.resolve import path_of
 from ..data.storages import StorageBook, Storages
+from ..data.sweeping import SWEEP_TYPE, swept
 from ..store.catalogue import FileRow, ReplicaRow
 from ..store.data_jobs import folder_of
 from ..store.protocol import Store
@@ -21,6 +30,11 @@ from .rendering import job_of
 ANSWER_BYTES_MAX = 40 << 20
 COPIES_MAX = 4  # of one file that a pilot is told of: an answer holds many files
 _GONE = frozenset({FileState.LOST, FileState.REMOVED})
+
+
+class _Removals(TypedDict, total=False):
+    removals: tuple[Removal, ...]
+    sweeps: StorageAccess
 
 
 class DataOrders:
@@ -40,7 +54,18 @@ class DataOrders:
             folder=folder_of(community, self._store.generation, lease.job, lease.epoch),
             inputs=tuple(await self._inputs(lease, data, book)),
             outputs=tuple(_rule(book, lease.site, data, i) for i in range(len(data.outputs))),
+            **await self._removals(lease, book),
         )
+
+    async def _removals(self, lease: Lease, book: StorageBook) -> "_Removals":
+        """Return what a sweep has to remove, as long as its storage takes part."""
+        if lease.kind.type != SWEEP_TYPE:
+            return {}
+        rows = await self._store.remnants_of_job(lease.job)
+        if not rows or rows[0].storage not in swept(book):
+            return {}
+        removals = tuple(Removal(row.remnant_id, row.path, row.is_folder) for row in rows)
+        return {"removals": removals, "sweeps": book.access(rows[0].storage)}
 
     async def _inputs(self, lease: Lease, data: JobData, book: StorageBook) -> list[DataFile]:
         inputs = await self._store.inputs_of_job(lease.job)

@@ -1,4 +1,4 @@
-"""What reports say of data: bad copies, and files that a result publishes (PROTOCOL C9)."""
+"""What reports say of data: bad copies, what is gone, what a result publishes (PROTOCOL C9)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
 from ..store.data_jobs import folder_of
 from ..store.protocol import Store
-from ..store.records import Change, End, Publication
+from ..store.records import Change, End, Publication, Swept
 from .leases import Lease
 from .queue import Queue
 from .rendering import NotReadable, readable
@@ -30,11 +30,14 @@ class DataReports:
     store: Store
     queue: Queue
     log: Log
+    sweep_after_s: float = 0.0
 
     async def looked_at(self, lease: Lease, report: Report, change: Change, at: float) -> Change:
-        """Return the change with what it publishes, if its result is good."""
+        """Return the change with what it publishes or has removed, if its result is good."""
         if report.bad_copies:
             await self._declare(lease, report, at)
+        if report.removed and isinstance(change, End) and not change.failed:
+            return self._with_removed(lease, report, change)
         if not report.published or not isinstance(change, End) or change.failed:
             return change
         refused = _as_failed(lease, change)
@@ -61,6 +64,17 @@ class DataReports:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
         publication = Publication(community=kind.community, files=files, refused=refused)
         return msgspec.structs.replace(change, publication=publication)
+
+    def _with_removed(self, lease: Lease, report: Report, change: End) -> End:
+        """Return a result with what it says of remnants; the store sees whether it has them."""
+        failed = tuple((one.remnant, one.why) for one in report.removed if one.why)
+        gone = tuple(one.remnant for one in report.removed if not one.why)
+        if failed:
+            why = failed[0][1][:500]
+            self.log("remnants_stay", job=lease.job, count=len(failed), why=why)
+        return msgspec.structs.replace(
+            change, swept=Swept(gone=gone, failed=failed, after_s=self.sweep_after_s)
+        )
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
         """Call copies bad that the attempt was to read, where the catalogue still has them so."""

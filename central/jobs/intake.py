@@ -145,7 +145,9 @@ class Maker:
         infos = await self._interned(classes)
         rows = list(map(self._row, jobs, infos, bodies))
         for place, found in settled.items():
-            rows[place] = msgspec.structs.replace(rows[place], inputs=found.inputs)
+            rows[place] = msgspec.structs.replace(
+                rows[place], inputs=found.inputs, stores=found.stores
+            )
         return Ready(infos, rows)
 
     async def _settled(self, job: Job, where: str) -> Settled:
@@ -182,6 +184,7 @@ class Maker:
                     queue_until=self._until(job),
                     name=job.name if job.name != template.name else None,
                     inputs=found.inputs,
+                    stores=found.stores,
                 )
             )
         infos = await self._interned(classes)

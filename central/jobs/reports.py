@@ -60,7 +60,8 @@ def _short(report: Report) -> bytes:
     if len(whole) <= EVIDENCE_BYTES_MAX:
         return whole
     detail = report.detail[: EVIDENCE_BYTES_MAX // 16]
-    return msgspec.json.encode(altered(report, detail=detail, outputs=(), published=(), status=""))
+    short = altered(report, detail=detail, outputs=(), published=(), removed=(), status="")
+    return msgspec.json.encode(short)
 
 
 class Reports:
@@ -94,7 +95,7 @@ class Reports:
                 judged.append(await self._stranger(presence, report))
                 continue
             one = self._judge_one(presence, lease, report, absent)
-            if (report.published or report.bad_copies) and one.ends:
+            if (report.published or report.bad_copies or report.removed) and one.ends:
                 await self._look_at_data(lease, one)
             judged.append(one)
         return judged

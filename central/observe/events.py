@@ -94,6 +94,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "replica_declared": frozenset({"did", "storage", "state", "who", "why"}),
     # a copy that a rule wants could not be made; it is tried again later, a few times
     "transfer_failed": frozenset({"job", "storage", "why"}),
+    # a job that was to remove bytes brought no result, or could not be submitted; tried again later
+    "sweep_failed": frozenset({"job", "storage", "why"}),
+    # a job could not remove some of the bytes that it was to; they are tried again later
+    "remnants_stay": frozenset({"job", "count", "why"}),
+    # no bytes are removed now: the store refuses it
+    "sweeps_wait": frozenset({"why"}),
     # nothing is ordered for rules now: the store refuses it
     "rules_wait": frozenset({"why"}),
     # somebody took files out of the catalogue; their bytes stay where they are

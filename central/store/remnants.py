@@ -121,12 +121,12 @@ class RemnantStore(Protocol):
         ...
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int
+        self, storage: str, before: float, *, at: float, limit: int, most: int
     ) -> list[SweepRow]:
         """Mark remnants of a storage that are so since before, the oldest first.
 
         Those whose path a file names, or one below it, are held for HELD_S. `limit` is SWEEP_MAX
-        at most; each sweep is of one owner and group.
+        at most; each sweep is of one owner and group, and there are no more than `most`.
         """
         ...
 
@@ -159,6 +159,10 @@ class RemnantStore(Protocol):
         limit: int,
     ) -> list[RemnantRow]:
         """Return remnants that are not gone and so since before, in order of their id."""
+        ...
+
+    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
+        """Return which file lies at a remnant's path or below; those that go are left out."""
         ...
 
     async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]: ...

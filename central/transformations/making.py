@@ -256,6 +256,7 @@ class Making:
                 queue_until=at + task.job.queue_s if task.job.queue_s else None,
                 name=task.job.name or None,
                 inputs=one.inputs,
+                stores=one.stores,
             )
             for (task, body), one, info in zip(bodies, settled, infos, strict=True)
         ]

@@ -53,11 +53,11 @@ class RemnantVerbs(Opened):
         return await self._reader.one("is_remnant_due", given) is not None
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int
+        self, storage: str, before: float, *, at: float, limit: int, most: int
     ) -> list[SweepRow]:
         if limit > SWEEP_MAX:
             raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
-        order = partial(_order, storage=storage, before=before, at=at, limit=limit)
+        order = partial(_order, storage=storage, before=before, at=at, limit=limit, most=most)
         made = set(await self._writer.run(order, rows=2 * limit))
         return [row for row in await self.sweeps() if row.sweep_id in made] if made else []
 
@@ -99,6 +99,9 @@ class RemnantVerbs(Opened):
             "limit": limit,
         }
         return [_remnant(row) for row in await self._reader.rows("remnants_after", given)]
+
+    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
+        return await self._moments.run(partial(_names, rows=rows, before=before))
 
     async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]:
         rows = await self._reader.rows("remnants_of_files", {"ids": json_list(file_ids)})
@@ -265,7 +268,9 @@ class Barred:
 # -- how they go --------------------------------------------------------------------------------
 
 
-def _order(session: Session, *, storage: str, before: float, at: float, limit: int) -> list[int]:
+def _order(
+    session: Session, *, storage: str, before: float, at: float, limit: int, most: int
+) -> list[int]:
     """Mark what is due and unnamed; return the sweeps that have it."""
     session.marks_paths()
     given = {"storage": storage, "before": before, "limit": limit}
@@ -278,6 +283,8 @@ def _order(session: Session, *, storage: str, before: float, at: float, limit: i
             continue
         whose = (row.community, row.owner_id, row.group)
         if whose not in sweeps:
+            if len(sweeps) == most:
+                continue
             sweeps[whose] = session.reserve("sweep")
             session.run(
                 "insert_sweep",
@@ -299,6 +306,11 @@ def _named(session: Session, row: RemnantRow, before: float) -> str:
     given = {"storage": row.storage, "path": row.path, "before": before}
     found = session.one("names_of_path", given)
     return "" if found is None else f"{found[0]}:{found[1]}"
+
+
+def _names(session: Session, *, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
+    found = {row.remnant_id: _named(session, row, before) for row in rows}
+    return {remnant_id: name for remnant_id, name in found.items() if name}
 
 
 def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) -> bool:

@@ -125,7 +125,7 @@ async def swept(store: Store, sweep: SweepRow, *, failed: Sequence[int] = ()) ->
 
 
 async def ordered(store: Store, before: float = LATER, storage: str = "pic") -> list[SweepRow]:
-    return await store.order_sweeps(storage, before, at=LATER, limit=SWEEP_MAX)
+    return await store.order_sweeps(storage, before, at=LATER, limit=SWEEP_MAX, most=9)
 
 
 def test_a_sweep_is_known_by_a_key_that_nobody_else_can_have() -> None:
@@ -210,12 +210,22 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
     for outcome in await store.register_files("ctao", [*live, *beside], at=NOW):
         assert outcome.clash is None
     await removed(store, a_file(ada, "e", "pic/ctao/young"), at=LATER + 1)
+    listed = [row for row in await all_of(store) if row.storage == "pic"]
+    names = await store.names_of_remnants(listed, LATER)
     (sweep,) = await ordered(store)
     again = await ordered(store)
     rows = await swept(store, sweep)
     held = {row.path: row.why for row in await all_of(store, 1e9) if row.storage == "pic"}
 
     assert [row.path for row in rows] == ["ctao/alone"]
+    assert names == {
+        row.remnant_id: name
+        for row in listed
+        for name in {"ctao/same": "users:a", "ctao/below": "users:b", "ctao/young": "users:e"}.get(
+            row.path, ""
+        ).split()
+        if row.since < LATER
+    }
     assert again == []
     assert held["ctao/same"].startswith("users:a")
     assert held["ctao/below"].startswith("users:b")
@@ -525,7 +535,21 @@ async def test_remnants_are_found_by_file_by_storage_and_page_by_page(store: Sto
         "cscs",
     }
     with pytest.raises(ValueError, match="too many"):
-        await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX + 1)
+        await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX + 1, most=9)
+
+
+async def test_each_sweep_is_of_one_owner_and_there_are_no_more_than_asked_for(
+    store: Store,
+) -> None:
+    owners = [
+        await store.owner(Owner(community="ctao", issuer="here", subject=f"s{n}")) for n in range(3)
+    ]
+    await removed(store, *(a_file(one, f"f{n}", f"pic/{n}") for n, one in enumerate(owners * 2)))
+    first = await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX, most=2)
+    rest = await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX, most=2)
+
+    assert [sweep.owner for sweep in (*first, *rest)] == owners
+    assert [len(await swept(store, sweep)) for sweep in (*first, *rest)] == [2, 2, 2]
 
 
 async def test_a_change_of_metadata_leaves_a_remnant_alone(store: Store) -> None:

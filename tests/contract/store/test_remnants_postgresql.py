@@ -4,12 +4,11 @@ import asyncio
 
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.remnants import SWEEP_MAX
 from pilotage.central.store.verbs.catalogue_write import register
 from tests.services import postgresql
 
 from .conftest import NOW, never
-from .test_remnants import LATER, a_file, an_owner, removed
+from .test_remnants import a_file, an_owner, ordered, removed
 
 A_MOMENT_S = 0.3
 
@@ -29,7 +28,7 @@ async def test_what_another_process_is_about_to_name_is_not_marked(
 
         await asyncio.to_thread(name_it)
         async with asyncio.TaskGroup() as tasks:
-            marking = tasks.create_task(store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX))
+            marking = tasks.create_task(ordered(store))
             done, _ = await asyncio.wait([marking], timeout=A_MOMENT_S)
             await asyncio.to_thread(api.commit)
         sweeps = marking.result()

@@ -116,6 +116,11 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/data/rules"): ("", b""),
     ("GET", "/v1/data/rules/{rule}"): ("/v1/data/rules/7", b""),
     ("DELETE", "/v1/data/rules/{rule}"): ("/v1/data/rules/7", b""),
+    ("GET", "/v1/data/sweep"): ("", b""),
+    ("GET", "/v1/data/sweep/remnants"): (
+        "/v1/data/sweep/remnants?storage=PIC&all=true&after=7&limit=5",
+        b"",
+    ),
     ("POST", "/v1/data/rules/{rule}/retry"): ("/v1/data/rules/7/retry", b""),
     ("POST", "/v1/transformations"): ("", _json(TRANSFORMATION)),
     ("GET", "/v1/transformations"): ("/v1/transformations?state=Active&after=3&limit=5", b""),

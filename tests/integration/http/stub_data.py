@@ -29,6 +29,7 @@ from pilotage.proto.api_data import (
     RuleRequest,
     RuleView,
 )
+from pilotage.proto.api_remnants import RemnantPage, SweepView
 from pilotage.proto.catalogue import FileState, RuleState
 
 FILE = FileView(did="ctao:a", bytes=1, state=FileState.AVAILABLE, metadata={})
@@ -130,3 +131,20 @@ class StubRules:
 
     async def drop(self, caller: User, rule_id: int, /) -> None:
         self.stub.asked.append(("drop_rule", caller, rule_id))
+
+
+@dataclass
+class StubSweeps:
+    """Answers with nothing that waits."""
+
+    stub: Notes
+
+    async def counts(self, caller: User, /) -> SweepView:
+        self.stub.asked.append(("sweep", caller, None))
+        return SweepView(after_s=1.0, storages=[])
+
+    async def remnants(
+        self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
+    ) -> RemnantPage:
+        self.stub.asked.append(("remnants", caller, (storage, all, after, limit)))
+        return RemnantPage(remnants=[])

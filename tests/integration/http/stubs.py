@@ -29,7 +29,7 @@ from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.unit.auth.token_store import DATA, FakeTokenStore
 
-from .stub_data import StubData, StubRules
+from .stub_data import StubData, StubRules, StubSweeps
 from .stub_productions import StubProductions
 from .stub_transformations import StubTransformations
 
@@ -477,6 +477,7 @@ def build() -> World:
         storages=StubStorages(stub),
         data=StubData(stub),
         rules=StubRules(stub),
+        sweeps=StubSweeps(stub),
         elements=StubElements(stub),
         pilot_logs=StubPilotLogs(stub),
         dispatch=stub,

@@ -1,0 +1,91 @@
+"""`pilotage data sweep`: bytes that no file names any more, and what becomes of them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from .exit_codes import Exit
+from .options import COMMON, READING_S, Common, run_with
+from .present import note, print_json, print_line, print_table
+from .whole import whole
+
+if TYPE_CHECKING:
+    from pilotage.proto.api_remnants import RemnantView, SweepCount, SweepView
+
+    from ..client.client import AsyncClient
+
+_DAY_S, _HOUR_S = 86_400.0, 3_600.0
+_COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "went", "bytes")
+
+
+def sweep(
+    *,
+    dry_run: Annotated[bool, Parameter(help="List what would go now, and nothing else.")] = False,
+    all: Annotated[bool, Parameter(help="List all that waits, its time over or not.")] = False,
+    storage: Annotated[str, Parameter(help="Of this storage alone.")] = "",
+    limit: Annotated[int, whole("List at most so many; 0: all.")] = 1_000,
+    common: Common = COMMON,
+) -> int:
+    """Show bytes on storages that no file names any more: what waits, goes, went, and fails.
+
+    They are copies of files that were removed, and folders of attempts that do not count. What has
+    waited for data.sweep_after_s is removed by jobs of type Sweep, on storages whose files say
+    `deletes: true`; this command removes nothing.
+    """
+
+    async def work(client: "AsyncClient") -> int:
+        if dry_run or all:
+            await _list(client, storage, all, limit, common)
+        else:
+            _print_counts(await client.sweep(), storage, common)
+        return Exit.OK
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+async def _list(client: "AsyncClient", storage: str, all: bool, limit: int, common: Common) -> None:
+    count, size = 0, 0
+    async for one in client.remnants(storage=storage, all=all):
+        if limit and count == limit:
+            note(f"there are more than {limit}: --limit 0 lists all")
+            return
+        count, size = count + 1, size + one.bytes
+        if common.json:
+            print_json(one)
+        else:
+            print_line("  ".join((one.storage, str(one.bytes), one.path, _why(one))))
+    if not common.json:
+        note(f"{count} with {size} bytes" if count else "nothing")
+
+
+def _why(one: "RemnantView") -> str:
+    what = f"{one.did} removed" if one.did else "attempt does not count, ended"
+    failures = f", failed {one.failures} times" if one.failures else ""
+    return f"{what} {one.since}{failures}" + (f": {one.why}" if one.why else "")
+
+
+def _print_counts(found: "SweepView", storage: str, common: Common) -> None:
+    counts = [one for one in found.storages if storage in ("", one.storage)]
+    if common.json:
+        print_json(counts)
+        return
+    print_table(_COLUMNS, [_row(one) for one in counts], empty="there is no storage")
+    for one in counts:
+        if one.trouble and one.waiting:
+            note(f"{one.storage} is not swept: {one.trouble}")
+    note(f"what no file names waits for {_span(found.after_s)}")
+
+
+def _row(one: "SweepCount") -> Sequence[object]:
+    yes = "yes" if one.takes_part else "no"
+    return (
+        *(one.storage, yes, one.waiting, one.waiting_bytes, one.sweeping, one.failing),
+        *(one.gone, one.gone_bytes),
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds >= _DAY_S:
+        return f"{seconds / _DAY_S:g} days"
+    return f"{seconds / _HOUR_S:g} hours" if seconds >= _HOUR_S else f"{seconds:g} seconds"

@@ -1,0 +1,130 @@
+"""What people see of remnants and sweeps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepCount, SweepView
+from pilotage.proto.nearest import unknown
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..auth.policy import Action, require
+from ..errors import Refused
+from ..observe.times import shown
+from ..store.catalogue import CatalogueStore
+from ..store.remnants import RemnantCount, RemnantRow, RemnantStore
+from .rights import community_of
+from .storages import Storages
+from .sweeping import unswept
+
+FOR_EVER: Final = 1e15
+
+
+class Clock(Protocol):
+    def wall(self) -> float: ...
+
+
+class Keeps(CatalogueStore, RemnantStore, Protocol):
+    """What of a store is needed here."""
+
+
+class SweepService:
+    """Remnants and sweeps, for faces."""
+
+    def __init__(self, store: Keeps, storages: Storages, clock: Clock, *, after_s: float) -> None:
+        self._store, self._storages, self._clock = store, storages, clock
+        self._after_s = after_s
+
+    async def counts(self, caller: User, /) -> SweepView:
+        """Return what waits and went, by storage."""
+        require(caller, Action.DATA_READ)
+        community, book = community_of(caller), self._storages.book
+        whys = unswept(book)
+        known = {
+            one.storage: one
+            for one in await self._store.remnant_counts()
+            if one.community == community
+        }
+        names = sorted({*book.storages, *known})
+        return SweepView(
+            after_s=self._after_s,
+            storages=[_count(name, known.get(name), self._why(name, whys)) for name in names],
+        )
+
+    def _why(self, name: str, whys: Mapping[str, str]) -> str:
+        if name not in self._storages.book.storages:
+            return "no file speaks of it any more"
+        return whys.get(name, "")
+
+    async def remnants(
+        self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
+    ) -> RemnantPage:
+        """Return a page of what would go now; with `all` of what waits. Raises Refused."""
+        require(caller, Action.DATA_READ)
+        community, book = community_of(caller), self._storages.book
+        if storage and storage not in book.storages:
+            right = f"one that is there: {unknown(storage, book.storages, what='storage')}"
+            message = f"storage: found {storage!r}, expected {right}"
+            raise Refused(Code.INVALID, message, field="storage")
+        due = self._clock.wall() - self._after_s
+        rows = await self._store.remnants(
+            community=community,
+            storage=storage or None,
+            before=FOR_EVER if all else due,
+            after=after,
+            limit=limit,
+        )
+        further = rows[-1].remnant_id if len(rows) == limit else None
+        whys = unswept(book)
+        if not all:
+            rows = [row for row in rows if row.storage in book.storages]
+            rows = [row for row in rows if row.storage not in whys]
+        names = await self._store.names_of_remnants(rows, due)
+        if not all:
+            rows = [row for row in rows if row.remnant_id not in names]
+        return RemnantPage(remnants=await self._views(rows, names), after=further)
+
+    async def _views(
+        self, rows: Sequence[RemnantRow], names: Mapping[int, str]
+    ) -> list[RemnantView]:
+        ids = {row.file_id for row in rows if row.file_id is not None}
+        files = await self._store.files_by_id(list(ids)) if ids else {}
+        return [
+            view_of(
+                row,
+                str(files[row.file_id].did) if row.file_id in files else "",
+                names.get(row.remnant_id, ""),
+            )
+            for row in rows
+        ]
+
+
+def view_of(row: RemnantRow, did: str, named: str = "") -> RemnantView:
+    """Return a remnant as it is shown; `named`: which file lies there."""
+    return RemnantView(
+        id=row.remnant_id,
+        storage=row.storage,
+        path=row.path,
+        state=row.state,
+        bytes=row.bytes,
+        did=did,
+        since=shown(row.since),
+        gone=shown(row.gone_at),
+        failures=row.failures,
+        why=f"{named} lies there" if named else row.why,
+    )
+
+
+def _count(name: str, known: RemnantCount | None, why: str) -> SweepCount:
+    found = known or RemnantCount(storage=name, community="")
+    return SweepCount(
+        storage=name,
+        takes_part=not why,
+        trouble=why,
+        waiting=found.waiting,
+        waiting_bytes=found.waiting_bytes,
+        sweeping=found.sweeping,
+        failing=found.failing,
+        gone=found.gone,
+        gone_bytes=found.gone_bytes,
+    )

@@ -1,0 +1,141 @@
+"""Removes bytes that nobody names: remnants that are due become jobs, a few for each storage.
+
+As a transfer, a sweep is in the store before its job is submitted, and the job's key follows from
+its number: whatever crashes, it is submitted once. What becomes of remnants the result of the job
+says; a job that brings none has removed nothing, as far as anybody knows.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..errors import Refused
+from ..observe.events import Log
+from ..store.protocol import Store
+from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
+from .own_jobs import Submits, how_ended, submit_one
+from .storages import Storages
+from .sweeping import sweep_job, swept
+
+EVERY_S: Final = 1.0
+LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone where nothing was due
+LOOK_SHARE: Final = 10  # … or this share of the time that remnants wait, where it is less
+FORGET_S: Final = 600.0
+FORGOTTEN_MAX: Final = 1_000  # at a time
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+    def wall(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Sweeper:
+    """The loop over all storages that say `deletes: true`."""
+
+    def __init__(
+        self,
+        store: Store,
+        storages: Storages,
+        submits: Submits,
+        *,
+        clock: Clock,
+        log: Log,
+        is_trusted: Callable[[], bool],
+        after_s: float,
+    ) -> None:
+        """`is_trusted`: whether something may be let go by its age now."""
+        self._store, self._storages, self._submits = store, storages, submits
+        self._clock, self._log, self._is_trusted = clock, log, is_trusted
+        self._after_s = after_s
+        self._look_s = min(LOOK_MAX_S, max(EVERY_S, after_s / LOOK_SHARE))
+        self._due: dict[str, float] = {}  # monotonic; by storage
+        self._jobs_due, self._jobs_after, self._forget_due = 0.0, 0, 0.0
+
+    async def run(self) -> None:
+        """Sweep for ever. While the disk is full nothing is ordered."""
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self.turn()
+            except Refused as why:
+                self._log("sweeps_wait", why=why.message)
+
+    async def turn(self) -> None:
+        """End what has ended, submit what a crash has left, order what is due."""
+        await self._look_at_jobs()
+        left = [one for one in await self._store.sweeps() if not await self._has_ended(one)]
+        for one in left:
+            if one.job_id is None:
+                await self._submit(one)
+        if self._is_trusted():
+            await self._order(Counter(one.storage for one in left))
+            await self._forget()
+
+    # -- what jobs have left --------------------------------------------------------------------
+
+    async def _look_at_jobs(self) -> None:
+        """Look at a page of the jobs that store; those that run are passed again next time."""
+        if self._clock.monotonic() < self._jobs_due:
+            return
+        ended, further = await self._store.storing_after(self._jobs_after, limit=STORING_MAX)
+        if ended:
+            await self._store.look_at_storing(ended)
+        self._jobs_after = further or 0
+        if further is None:
+            self._jobs_due = self._clock.monotonic() + self._look_s
+
+    # -- sweeps ---------------------------------------------------------------------------------
+
+    async def _has_ended(self, sweep: SweepRow) -> bool:
+        """End a sweep whose job has ended; what it has not spoken of is tried again later."""
+        why = await how_ended(self._store, sweep.job_id) if sweep.job_id is not None else None
+        if why is None:
+            return False
+        await self._fail(sweep, why or f"job {sweep.job_id} has not said what became of it")
+        return True
+
+    async def _fail(self, sweep: SweepRow, why: str) -> None:
+        now = self._clock.wall()
+        await self._store.end_sweeps([(sweep.sweep_id, why)], at=now, after_s=self._after_s)
+        self._log("sweep_failed", job=sweep.job_id or 0, storage=sweep.storage, why=why)
+
+    async def _order(self, running: Counter[str]) -> None:
+        """Order what is due, as far as each storage has room for."""
+        now, at = self._clock.monotonic(), self._clock.wall()
+        before = at - self._after_s
+        for storage, entry in swept(self._storages.book).items():
+            room = entry.sweeps_max - running[storage]
+            if room <= 0 or self._due.get(storage, 0.0) > now:
+                continue
+            if not await self._store.is_remnant_due(storage, before):
+                self._due[storage] = now + self._look_s
+                continue
+            for sweep in await self._store.order_sweeps(
+                storage, before, at=at, limit=SWEEP_MAX, most=room
+            ):
+                await self._submit(sweep)
+
+    async def _submit(self, sweep: SweepRow) -> None:
+        entry = self._storages.book.storages.get(sweep.storage)
+        if entry is None:
+            await self._fail(sweep, "no file speaks of the storage any more")
+            return
+        job = sweep_job(sweep.storage, entry, sweep.group)
+        key, name = sweep_key(sweep.sweep_id), f"sweep {sweep.storage}"
+        try:
+            job_id = await submit_one(
+                self._submits, sweep.owner, sweep.group, job, key=key, name=name
+            )
+        except Refused as why:
+            await self._fail(sweep, why.message)
+            return
+        await self._store.sweep_job(sweep.sweep_id, job_id)
+
+    async def _forget(self) -> None:
+        """Forget what went as long ago as remnants wait: nobody is at it any more."""
+        if self._clock.monotonic() < self._forget_due:
+            return
+        before = self._clock.wall() - self._after_s
+        if await self._store.forget_gone(before, limit=FORGOTTEN_MAX) < FORGOTTEN_MAX:
+            self._forget_due = self._clock.monotonic() + min(FORGET_S, self._after_s)

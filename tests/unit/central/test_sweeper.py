@@ -1,0 +1,292 @@
+"""Remnants swept on the store in memory: each job once, bounded, tried again, whatever crashes."""
+
+from typing import Any
+
+import msgspec
+
+from pilotage.central.auth.callers import User
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.data.sweeper import Sweeper
+from pilotage.central.errors import Refused
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.records import JobClass, NewJob, NewSubmission, Owner, Swept
+from pilotage.central.store.remnants import sweep_key
+from pilotage.proto.api import IdRange, Submission, Submitted
+from pilotage.proto.catalogue import Did, RemnantState
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+from tests.contract.store.rows import a_move, an_end, matched
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+AFTER_S = 1_000.0
+
+
+class Store(FakeStore):
+    """A store that forgets which job a sweep has, as long as it is told to."""
+
+    forgets = False
+
+    async def sweep_job(self, sweep_id: int, job_id: int) -> None:
+        if not self.forgets:
+            await super().sweep_job(sweep_id, job_id)
+
+
+class World:
+    """A sweeper, and who takes its jobs in."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = Store(clock_wall=self.clock.wall)
+        self.jobs: dict[str, int] = {}  # by key
+        self.asked = 0
+        self.refusal: Refused | None = None
+        self.trusted = True
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        entry = StorageEntry(type="file", url="file:///pic", deletes=True, sweeps_max=2)
+        other = StorageEntry(type="file", url="file:///cscs")
+        self.storages = Storages()
+        self.storages.book = StorageBook(storages={"pic": entry, "cscs": other})
+        self.sweeper = self.new_sweeper()
+
+    def new_sweeper(self) -> Sweeper:
+        """Return the sweeper of a central that has just started."""
+        return Sweeper(
+            self.store,
+            self.storages,
+            self,
+            clock=self.clock,
+            log=self._log,
+            is_trusted=lambda: self.trusted,
+            after_s=AFTER_S,
+        )
+
+    def _log(self, event: str, **fields: Any) -> None:
+        self.said.append((event, fields))
+
+    async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted:
+        self.asked += 1
+        if self.refusal is not None:
+            raise self.refusal
+        job = msgspec.json.decode(body.jobs[0], type=Job)
+        owner = await self.store.owner(
+            Owner(community=caller.community, issuer=caller.issuer, subject=caller.subject)
+        )
+        kind = JobClass(
+            community=caller.community,
+            group=job.group,
+            owner_id=owner.owner_id,
+            type=job.type,
+            needs=b"[]",
+        )
+        (class_id,) = await self.store.classes([kind])
+        new = NewSubmission(
+            community=caller.community,
+            owner_id=owner.owner_id,
+            key=body.key,
+            body_hash=body_hash,
+            name=body.name,
+            template=None,
+            at=self.clock.wall(),
+        )
+        record = await self.store.submit(new, [NewJob(class_id=class_id, body=body.jobs[0])])
+        first = record.ranges[0][0]
+        self.jobs[body.key] = first
+        return Submitted(submission=1, count=1, ids=[IdRange(first=first, count=1)])
+
+    async def removed(self, *names: str, subject: str = "ada") -> None:
+        """Register files on both storages, and take them out of the catalogue."""
+        owner = await self.store.owner(Owner(community="ctao", issuer="here", subject=subject))
+        files = [
+            NewFile(
+                did=Did("users", name),
+                bytes=7,
+                adler32="00000001",
+                replicas=(
+                    NewReplica(storage="pic", path=f"ctao/{name}"),
+                    NewReplica(storage="cscs", path=f"ctao/{name}"),
+                ),
+                owner_id=owner.owner_id,
+            )
+            for name in names
+        ]
+        await self.store.register_files("ctao", files, at=self.clock.wall())
+        await self.store.remove_files("ctao", [one.did for one in files], at=self.clock.wall())
+
+    async def turn(self, *, after_s: float = 0.0) -> None:
+        self.clock.move(after_s)
+        await self.sweeper.turn()
+
+    async def states(self) -> dict[str, RemnantState]:
+        rows = await self.store.remnants(storage="pic", before=1e15, after=0, limit=100)
+        return {row.path: row.state for row in rows}
+
+
+async def test_what_is_due_becomes_jobs_on_storages_that_take_part() -> None:
+    world = World()
+    await world.removed("one", "two")
+    await world.turn()
+    early = dict(world.jobs)
+    await world.turn(after_s=AFTER_S)
+    (sweep,) = await world.store.sweeps()
+    await world.turn(after_s=1.0)
+
+    assert early == {}
+    assert world.jobs == {sweep_key(sweep.sweep_id): sweep.job_id}
+    assert world.asked == 1
+    assert set((await world.states()).values()) == {RemnantState.SWEEPING}
+    rows = await world.store.remnants(storage="cscs", before=1e15, after=0, limit=9)
+    assert {row.state for row in rows} == {RemnantState.WAITING}
+
+
+async def test_nothing_is_ordered_while_the_clock_is_in_doubt() -> None:
+    world = World()
+    await world.removed("one")
+    world.trusted = False
+    await world.turn(after_s=AFTER_S)
+    assert world.jobs == {}
+
+    world.trusted = True
+    await world.turn()
+    assert len(world.jobs) == 1
+
+
+async def test_a_storage_has_no_more_jobs_at_once_than_its_file_says() -> None:
+    world = World()
+    for n in range(5):
+        await world.removed(f"f{n}", subject=f"s{n}")
+    await world.turn(after_s=AFTER_S)
+    await world.turn(after_s=60.0)
+    first = dict(world.jobs)
+    job_id = next(iter(first.values()))
+    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    await world.turn(after_s=1.0)
+
+    assert len(first) == 2
+    assert len(world.jobs) == 3
+
+
+async def test_a_crash_before_the_submission_and_after_it_makes_no_second_job() -> None:
+    world = World()
+    await world.removed("one")
+    world.clock.move(AFTER_S)
+    now = world.clock.wall()
+    (sweep,) = await world.store.order_sweeps("pic", now, at=now, limit=9, most=1)
+    world.sweeper = world.new_sweeper()  # it was marked, and no job was submitted
+    await world.turn()
+    (known,) = await world.store.sweeps()
+    again = World()
+    again.store.forgets = True  # it was submitted, and nobody wrote down which job that is
+    await again.removed("one")
+    await again.turn(after_s=AFTER_S)
+    again.store.forgets = False
+    again.sweeper = again.new_sweeper()
+    await again.turn()
+    (same,) = await again.store.sweeps()
+
+    assert known.job_id == world.jobs[sweep_key(sweep.sweep_id)]
+    assert same.job_id == again.jobs[sweep_key(same.sweep_id)]
+    assert len(again.jobs) == 1 and again.asked == 2
+
+
+async def test_a_job_that_brings_no_result_is_followed_by_another_one() -> None:
+    world = World()
+    await world.removed("one")
+    await world.turn(after_s=AFTER_S)
+    (job_id,) = world.jobs.values()
+    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    await world.turn(after_s=1.0)
+    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    await world.turn(after_s=30.0)
+    soon = len(world.jobs)
+    await world.turn(after_s=100.0)
+
+    assert (left.state, left.failures) == (RemnantState.SWEEPING, 1)
+    assert f"job {job_id}: by hand" in left.why
+    assert (soon, len(world.jobs)) == (1, 2)
+    assert world.said[0][0] == "sweep_failed"
+
+
+async def test_a_result_that_says_nothing_has_removed_nothing() -> None:
+    world = World()
+    await world.removed("one")
+    await world.turn(after_s=AFTER_S)
+    (job_id,) = world.jobs.values()
+    attempt_id = await matched(world.store, job_id)
+    await world.store.change([an_end(attempt_id, job_id)])
+    await world.turn(after_s=1.0)
+    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+
+    assert left.failures == 1
+    assert "has not said what became of it" in left.why
+
+
+async def test_a_job_that_is_not_taken_in_is_tried_again_later() -> None:
+    world = World()
+    await world.removed("one")
+    world.refusal = Refused(Code.TOO_MANY, "you have enough")
+    await world.turn(after_s=AFTER_S)
+    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    world.refusal = None
+    await world.turn(after_s=100.0)
+
+    assert (left.failures, left.why) == (1, "you have enough")
+    assert len(world.jobs) == 1
+
+
+async def test_a_storage_of_which_no_file_speaks_any_more_is_left_alone() -> None:
+    world = World()
+    await world.removed("one")
+    now = world.clock.wall()
+    await world.store.order_sweeps("pic", now + AFTER_S, at=now, limit=9, most=1)
+    world.storages.book = StorageBook()
+    await world.turn()
+
+    assert world.jobs == {} and await world.store.sweeps() == []
+    assert world.said[0][1]["why"] == "no file speaks of the storage any more"
+
+
+async def test_jobs_that_have_ended_are_looked_at_page_by_page() -> None:
+    world = World()
+    ada = await world.store.owner(Owner(community="ctao", issuer="here", subject="ada"))
+    kind = JobClass(community="ctao", group="g", owner_id=ada.owner_id, type="x", needs=b"[]")
+    (class_id,) = await world.store.classes([kind])
+    new = NewSubmission(
+        community="ctao", owner_id=ada.owner_id, key="k", body_hash="", name="", template=None, at=0
+    )
+    job = NewJob(class_id=class_id, body=b"{}", stores=("pic",))
+    first = (await world.store.submit(new, [job] * 700)).ranges[0][0]
+    for job_id in (first, first + 699):
+        attempt_id = await matched(world.store, job_id)
+        at = world.clock.wall()
+        end = an_end(attempt_id, job_id, new=JobState.FAILED, failed=True, at=at)
+        await world.store.change([end])
+    await world.turn()
+    some = len(await world.states())
+    await world.turn(after_s=1.0)
+
+    assert (some, len(await world.states())) == (1, 2)
+
+
+async def test_what_is_gone_is_forgotten_when_nobody_can_be_at_it_any_more() -> None:
+    world = World()
+    await world.removed("one")
+    await world.turn(after_s=AFTER_S)
+    (sweep,) = await world.store.sweeps()
+    assert sweep.job_id is not None
+    gone = [row.remnant_id for row in await world.store.remnants_of_job(sweep.job_id)]
+    end = an_end(await matched(world.store, sweep.job_id), sweep.job_id, at=world.clock.wall())
+    await world.store.change([msgspec.structs.replace(end, swept=Swept(gone=tuple(gone)))])
+    (file,) = await world.store.files_by_did("ctao", [Did("users", "one")])
+    assert file is not None
+
+    async def known() -> list[str]:
+        rows = await world.store.remnants_of_files([file.file_id])
+        return [row.storage for row in rows if row.state is RemnantState.GONE]
+
+    await world.turn(after_s=AFTER_S / 2)
+    assert await known() == ["pic"]
+    await world.turn(after_s=AFTER_S)
+    await world.turn(after_s=AFTER_S)
+    assert await known() == []
