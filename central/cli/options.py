@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 READING_S = 5.0  # how long a command that only reads is patient
 CHANGING_S = 30.0
+SOON_S = 20.0  # for a central that starts, or takes the lead over: its row is over within 5 s
 
 
 @Parameter(name="*")
@@ -62,27 +63,32 @@ def run_with(
         )
 
     async def within() -> int:
-        async with await _patiently(opened, common.patience_s or 0, on_retry) as client:
+        async with await _patiently(opened, common.patience_s, on_retry) as client:
             return await work(client)
 
     return asyncio.run(within())
 
 
 async def _patiently(
-    opened: "Callable[[], AsyncClient]", patience_s: float, on_retry: Callable[[str, float], None]
+    opened: "Callable[[], AsyncClient]",
+    patience_s: float | None,
+    on_retry: Callable[[str, float], None],
 ) -> "AsyncClient":
     """Return the client, once the central that it is for runs: it may be restarting.
 
-    Only who asks for patience gets it here; to others it matters more that nothing runs.
+    Only who asks for patience gets it here; to others it matters more that nothing runs, unless
+    something does that leads soon.
     """
     pace = RealPace()
-    until = pace.monotonic() + patience_s
+    began = pace.monotonic()
     for pause_s in pauses(pace, longest_s=1.0):
         try:
             return opened()
-        except NoneRuns:
-            if pace.monotonic() + pause_s > until:
+        except NoneRuns as none:
+            unasked_s, why = (SOON_S, "nobody leads yet") if none.soon else (0, "no central runs")
+            within_s = unasked_s if patience_s is None else patience_s
+            if pace.monotonic() + pause_s > began + within_s:
                 raise
-        on_retry("no central runs", pause_s)
+        on_retry(why, pause_s)
         await pace.sleep(pause_s)
     raise AssertionError  # the pauses never end

@@ -190,7 +190,27 @@ def _home(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("HOME") or Path.home())
 
 
+def _comes_soon(folder: Path) -> bool:
+    """Whether a central starts on this data directory, or waits to lead: it holds this file."""
+    try:
+        import fcntl  # not on every system; nor are centrals
+
+        with (folder / "standby").open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False
+
+
 def _no_central(folder: Path) -> str:
+    if _comes_soon(folder):
+        raise NoneRuns(
+            f"no central answers on {folder} yet: one starts there, or waits to lead, which takes"
+            " seconds; if it stays so, its log says why",
+            soon=True,
+        )
     raise NoneRuns(
         f"no central runs on {folder}, and neither --url nor PILOTAGE_URL names another:"
         " start one with `pilotage serve`"

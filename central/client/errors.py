@@ -27,7 +27,14 @@ class NoCentral(ClientError):
 
 
 class NoneRuns(NoCentral):
-    """No central runs on this machine's data directory now; one that restarts is there soon."""
+    """No central runs on this machine's data directory now; one that restarts is there soon.
+
+    `soon`: one starts there, or waits to lead; it takes seconds.
+    """
+
+    def __init__(self, message: str, *, soon: bool = False) -> None:
+        super().__init__(message)
+        self.soon = soon
 
 
 class UnsafeCredentials(ClientError):

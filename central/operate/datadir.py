@@ -15,6 +15,7 @@ STORE_FILE: Final = "store.sqlite"
 COPIED_FILE: Final = f"{STORE_FILE}.copied"  # what became of it once it was copied elsewhere
 LOCK_FILE: Final = "lock"
 RUNNING_FILE: Final = "central.json"
+STANDBY_FILE: Final = "standby"  # held by who leads here, or will: commands wait for it
 RESTORING_FILE: Final = "restore-unfinished"  # there while a restore is under way
 
 
@@ -106,6 +107,17 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
         except OSError:
             raise DataInUse(data) from None
         remove_left_overs(data)
+        yield
+
+
+@contextmanager
+def leads_soon(data: Path) -> Generator[None]:
+    """Let commands on this machine see that somebody is here who leads, or waits to, or starts.
+
+    They look whether it is held, for an instant, and would be in the way of nobody. Raises OSError.
+    """
+    with (data / STANDBY_FILE).open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 

@@ -31,6 +31,7 @@ from .datadir import (
     LOCK_FILE,
     RESTORING_FILE,
     RUNNING_FILE,
+    STANDBY_FILE,
     STORE_FILE,
     StoreGone,
     check_whole,
@@ -49,7 +50,7 @@ OURS: Final = frozenset(
         STORE_FILE,
         f"{STORE_FILE}-wal",
         f"{STORE_FILE}-shm",
-        *(LOCK_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
+        *(LOCK_FILE, STANDBY_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
         high_water.FILE,
         *(keys.FILE, element_issuer.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
     }

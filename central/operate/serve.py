@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from .datadir import (
     StoreGone,
     announce,
     check_whole,
+    leads_soon,
     locked,
     tighten,
     withdraw,
@@ -116,7 +117,8 @@ def main(place: Place) -> int:
             check_store(place.data, settings.store)
             if not settings.store.url:
                 check_whole(place.data, used=place.data / keys.FILE)
-            return uvloop.run(_serve(place, settings))
+            with leads_soon(place.data) if keeps_queue(settings.process) else nullcontext():
+                return uvloop.run(_serve(place, settings))
     except (BadSetting, DataInUse, NoData, NotStarted, StoreGone, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
         return _code_of(why)

@@ -5,6 +5,8 @@ Under load, as `takeovers.py` has it.
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +18,7 @@ from pilotage.central.operate.starting import EXIT_BROKEN
 from tests.services import postgresql
 
 from .runners import Runner
+from .running import ROOT, STARTS_S
 from .standbys import the_leader
 from .takeovers import TAKES_S, story
 
@@ -36,7 +39,10 @@ def test_a_leader_that_is_killed_is_replaced_and_its_successor_too(
         first = the_leader(told.alive)
         term, fault = told.ran.term, time.monotonic()
         first.kill9()
-        took_s = told.next_match_s(fault, term)
+        command = [sys.executable, "-m", "pilotage.central.cli", "status", "--data", told.data]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True) as status:
+            took_s = told.next_match_s(fault, term)
+            _, said = status.communicate(timeout=STARTS_S)
         (second,) = told.alive
         asked = [second.status("/health"), second.term]
         third = told.start(first.name.partition("-")[0])
@@ -50,6 +56,7 @@ def test_a_leader_that_is_killed_is_replaced_and_its_successor_too(
         told.finish(server)
 
     assert took_s < TAKES_S and gracefully_s < TAKES_S
+    assert (status.returncode, "nobody leads yet" in said) == (0, True), said
     assert asked == [200, term + 1]
     assert waits == [200, 421, 421]
 

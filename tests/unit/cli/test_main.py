@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cli import exit_codes
+from pilotage.central.cli import exit_codes, options
 from pilotage.central.cli.main import COMMANDS, build, run, split_payload
 from pilotage.central.client import errors
+from pilotage.central.operate.datadir import leads_soon
 
 # A command line, its exit code, and words of the one line that is said.
 LINES = [
@@ -141,6 +142,26 @@ def test_a_command_loads_only_what_it_needs() -> None:
     )
 
     assert found.stdout.split() == []
+
+
+def test_a_command_waits_for_one_that_leads_soon_and_for_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(options, "SOON_S", 0.5)
+    said: dict[str, list[str]] = {}
+    command = ["status", "--data", str(tmp_path)]
+    with leads_soon(tmp_path):
+        for name, given in (("soon", []), ("at once", ["--patience-s", "0"])):
+            assert run(command + given) == 4
+            said[name] = capsys.readouterr().err.splitlines()
+    assert run(command) == 4
+    said["nobody"] = capsys.readouterr().err.splitlines()
+
+    assert said["soon"][0] == "pilotage: no answer yet (nobody leads yet): trying again"
+    assert "waits to lead" in said["soon"][1] and "waits to lead" in said["at once"][0]
+    assert [len(said["at once"]), len(said["nobody"])] == [1, 1]
+    assert "start one with `pilotage serve`" in said["nobody"][0]
 
 
 def test_patience_also_waits_for_a_central_that_restarts(
