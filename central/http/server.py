@@ -24,6 +24,12 @@ STOP_S: Final = 5
 BACKLOG: Final = 2_048
 
 
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket on which connections may queue up from now on. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
 class HttpServer:
     """Serves the services over HTTP. The socket is bound at once, so that `port` is known."""
 
@@ -46,8 +52,12 @@ class HttpServer:
         life: str = "r",
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
+        listener: socket.socket | None = None,
     ) -> None:
-        """`strangers_max` is of one address, without a good token; 0: a part of all."""
+        """`strangers_max` is of one address, without a good token; 0: a part of all.
+
+        `listener` is bound already; it stays the caller's to close.
+        """
         strangers = Strangers(strangers_max or max(1, connections_max // PART))
         self.front = Front(
             services,
@@ -59,8 +69,7 @@ class HttpServer:
             elsewhere=elsewhere,
             recognise=recognise,
         )
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._socket = bound(host, port) if listener is None else listener.dup()
         self._port = int(self._socket.getsockname()[1])
         connection = partial(LimitedConnection, strangers=strangers, answer=self.front.answer)
         self._server = QuietServer(

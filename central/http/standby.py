@@ -1,7 +1,6 @@
 """What a process says that does not lead: 421 to all, and how it is to whoever watches it."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -19,7 +18,7 @@ from ..ports import Clock
 from ..strangers import PART, Strangers
 from .answers import Answer, encoded, problem
 from .connection import LimitedConnection
-from .server import BACKLOG, CONNECTIONS_MAX, QuietServer
+from .server import BACKLOG, CONNECTIONS_MAX, QuietServer, bound
 
 HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
@@ -67,9 +66,8 @@ class StandbyServer:
         """
         self._leader, self._clock = leader, clock
         self._since = clock.monotonic()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        self.port = int(self._socket.getsockname()[1])
+        self.listener = bound(host, port)  # whoever has made this one closes it
+        self.port = int(self.listener.getsockname()[1])
         self._is_over = False
         connection = partial(
             _Abortable,
@@ -97,14 +95,18 @@ class StandbyServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled; then the port is free at once: no peer is waited for."""
+        """Serve until cancelled, and end at once then: no peer is waited for.
+
+        Whoever comes afterwards waits at the listener for the server that follows.
+        """
+        mine = self.listener.dup()
         try:
-            await self._server.serve(sockets=[self._socket])
+            await self._server.serve(sockets=[mine])
         finally:
             self._is_over = True
             for listening in getattr(self._server, "servers", ()):  # none before it has begun
                 listening.close()
-            self._socket.close()
+            mine.close()
             for connection in list(self._server.server_state.connections):
                 cast(_Abortable, connection).abort()
 

@@ -3,15 +3,15 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import uvloop
 
 from pilotage import __version__
@@ -88,6 +88,7 @@ class Place:
     data: Path
     config: Path | None = None
     options: Mapping[str, str] | None = None
+    listener: socket.socket | None = None  # of one that has waited to lead: bound already
 
 
 def settings_of(place: Place) -> Settings:
@@ -236,10 +237,10 @@ async def serve(
     if leaders is None:
         await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
         return
+    seen = Seen()
+    standby = _standby_server(settings.http, seen, clock)
     try:
         async with asyncio.TaskGroup() as tasks:
-            seen = Seen()
-            standby = _standby_server(settings.http, seen, clock)
             answering = tasks.create_task(standby.run())
             url = settings.process.url or url_of(settings.http, standby.port)
             held = await _stand_by(
@@ -249,10 +250,10 @@ async def serve(
             async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
                 answering.cancel()
                 await asyncio.wait([answering])
-                http = msgspec.structs.replace(settings.http, port=standby.port)
-                settings = msgspec.structs.replace(settings, http=http)
+                place = replace(place, listener=standby.listener)
                 await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
     finally:
+        standby.listener.close()
         await leaders.close()
 
 
@@ -276,7 +277,7 @@ def _standby_server(http: HttpSettings, seen: Seen, clock: Clock) -> StandbyServ
             strangers_max=http.strangers_max,
         )
     except OSError as why:
-        raise refusal(why, http) from why
+        raise NotStarted(str(refusal(why, http))) from why
 
 
 async def _stand_by(
@@ -326,6 +327,8 @@ async def _lead(
         lambda: _started(place, settings, held, clock, log), clock=clock, log=log, waits=waits
     )
     central, server = started.central, started.server
+    if place.listener is not None:  # it has its own: nobody is to wait there once it ends
+        place.listener.close()
     try:
         spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
@@ -530,6 +533,7 @@ async def _open(
             tls_key=settings.http.tls_key,
             connections_max=settings.http.connections_max,
             strangers_max=settings.http.strangers_max,
+            listener=place.listener,
             spool_dir=place.data,
             life=f"{int(clock.wall()):x}",
             recognise=central.memory.owners.recognise if settings.store.url else nobody_new,

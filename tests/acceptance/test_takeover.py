@@ -39,7 +39,7 @@ def test_a_leader_that_is_killed_is_replaced_and_its_successor_too(
         first = the_leader(told.alive)
         term, fault = told.ran.term, time.monotonic()
         first.kill9()
-        command = [sys.executable, "-m", "pilotage.central.cli", "status", "--data", told.data]
+        command = [sys.executable, "-m", "pilotage.central.cli", "status", "--data", str(told.data)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True) as status:
             took_s = told.next_match_s(fault, term)
             _, said = status.communicate(timeout=STARTS_S)

@@ -64,6 +64,7 @@ async def standing_by(pem: Path | None = None) -> AsyncGenerator[Standby]:
             yield standby
         finally:
             await standby.end()
+            standby.server.listener.close()
 
 
 def _shaken(connection: socket.socket, pem: Path) -> ssl.SSLSocket:
@@ -90,7 +91,7 @@ async def test_an_address_that_opens_all_it_can_leaves_room_for_others() -> None
     assert b'"standby"' in said
 
 
-def test_the_port_is_free_at_once_whatever_its_peers_do(tmp_path: Path) -> None:
+def test_it_ends_at_once_whatever_its_peers_do_and_the_port_stays_bound(tmp_path: Path) -> None:
     async def whole() -> None:
         pem = self_signed(tmp_path)
         async with standing_by(pem) as it:
@@ -100,9 +101,11 @@ def test_the_port_is_free_at_once_whatever_its_peers_do(tmp_path: Path) -> None:
             late.settimeout(PATIENCE_S)
             await asyncio.sleep(0.1)
             took_s = await it.end()
+            said = await asyncio.to_thread(_said_to, late, pem)
+            socket.create_connection(it.address).close()
+            it.server.listener.close()
             with socket.create_server(it.address):
-                said = await asyncio.to_thread(_said_to, late, pem)
-            deaf.close()
+                deaf.close()
 
         assert took_s < ENDS_S
         assert said == b""

@@ -45,15 +45,16 @@ class CountedLeaders(FakeLeaders):
 class Standing:
     """A process that stands by with TLS; another one leads until it gives up."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, port: int = 0) -> None:
         self.leaders = CountedLeaders()
         self.begun = asyncio.Event()
         self.lost: list[str] = []
+        self.answers = b""
         self.pem = str(self_signed(folder))
         given = {
             "http.tls_certificate": self.pem,
             "http.tls_key": self.pem,
-            "http.port": "0",
+            "http.port": str(port),
             "process.url": "https://standby",
             "store.url": "postgresql://db/x",
         }
@@ -75,6 +76,10 @@ class Standing:
         monkeypatch.setattr(serve, "_lead", self._lead)
         monkeypatch.setattr(serve, "StandbyServer", self._server)
 
+    @property
+    def port(self) -> int:
+        return int(self._port.result())
+
     def _server(self, **words: Any) -> StandbyServer:
         made = StandbyServer(**words)
         self._port.set_result(made.port)
@@ -82,7 +87,15 @@ class Standing:
 
     async def _lead(self, place: Any, settings: Any, held: Held, **words: Any) -> None:
         assert held.standing.leads
-        with socket.create_server(("127.0.0.1", settings.http.port)):  # it is free
+        early = socket.create_connection(("127.0.0.1", self.port))  # before there is a server
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"leads")
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=place.listener.dup()):
+            self.answers = await asyncio.to_thread(early.recv, 64)
+            early.close()
             self.begun.set()
             await asyncio.Event().wait()
 
@@ -121,14 +134,42 @@ class Standing:
 def test_a_peer_that_reads_nothing_does_not_delay_a_take_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def whole() -> tuple[float, list[str]]:
+    async def whole() -> tuple[float, Standing]:
         standing = Standing(tmp_path, monkeypatch)
-        return await standing.take_over(deaf=True), standing.lost
+        return await standing.take_over(deaf=True), standing
 
-    took_s, lost = uvloop.run(whole())
+    took_s, standing = uvloop.run(whole())
 
     assert took_s < BEGINS_S
-    assert lost == []
+    assert standing.lost == []
+
+
+def test_nobody_is_refused_between_the_one_that_waited_and_the_one_that_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole() -> Standing:
+        standing = Standing(tmp_path, monkeypatch)
+        await standing.take_over(deaf=False)
+        return standing
+
+    standing = uvloop.run(whole())
+
+    assert standing.answers == b"leads"
+    with socket.create_server(("127.0.0.1", standing.port)):  # nothing holds it any more
+        pass
+
+
+def test_a_port_that_another_one_has_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole() -> None:
+        await Standing(tmp_path, monkeypatch, port=taken.getsockname()[1]).serve()
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(NotStarted, match=r"http.port: \d+ is taken on 127.0.0.1"),
+    ):
+        uvloop.run(whole())
 
 
 def test_the_lead_is_renewed_while_the_port_is_still_being_closed(
