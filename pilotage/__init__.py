@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from pilotage.central.workflows import production
     from pilotage.proto.api import JobFilter, PilotLogFilter
+    from pilotage.proto.api_data import FileItem, ReplicaItem
     from pilotage.proto.job import (
         DataInput,
         DataOutput,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Preference,
     )
     from pilotage.proto.job_states import JobState
+    from pilotage.proto.transformation import Grouping, InputSpec, Transformation
 
 __version__ = "0.1.0"
 
@@ -39,7 +41,10 @@ __all__ = [
     "Client",
     "DataInput",
     "DataOutput",
+    "FileItem",
+    "Grouping",
     "Input",
+    "InputSpec",
     "Job",
     "JobData",
     "JobFilter",
@@ -50,6 +55,8 @@ __all__ = [
     "OutputPattern",
     "PilotLogFilter",
     "Preference",
+    "ReplicaItem",
+    "Transformation",
     "__version__",
     "as_completed",
     "as_completed_async",
@@ -62,7 +69,10 @@ _HOME_OF = {
     "Client": "pilotage.central.client",
     "DataInput": "pilotage.proto.job",
     "DataOutput": "pilotage.proto.job",
+    "FileItem": "pilotage.proto.api_data",
+    "Grouping": "pilotage.proto.transformation",
     "Input": "pilotage.proto.job",
+    "InputSpec": "pilotage.proto.transformation",
     "Job": "pilotage.proto.job",
     "JobData": "pilotage.proto.job",
     "JobFilter": "pilotage.proto.api",
@@ -73,6 +83,8 @@ _HOME_OF = {
     "OutputPattern": "pilotage.proto.job",
     "PilotLogFilter": "pilotage.proto.api",
     "Preference": "pilotage.proto.job",
+    "ReplicaItem": "pilotage.proto.api_data",
+    "Transformation": "pilotage.proto.transformation",
     "as_completed": "pilotage.central.client",
     "as_completed_async": "pilotage.central.client",
     "errors": "pilotage.central.client",

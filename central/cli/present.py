@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -122,16 +122,17 @@ def query_in_words(query: Mapping[str, Any]) -> str:
     """Return a query as it is typed: `particle=gamma run=1,5 zenith>=20 name~gam* good !bad`."""
     words: list[str] = []
     for key, said in query.items():
-        for op, value in said.items() if isinstance(said, Mapping) else [("=", said)]:
+        tests = cast("Mapping[str, object]", said if isinstance(said, Mapping) else {"=": said})
+        for op, value in tests.items():
             if op == "exists":
                 words.append(key if value else f"!{key}")
             else:
-                several = value if isinstance(value, list) else [value]
+                several = cast("list[object]", value if isinstance(value, list) else [value])
                 words.append(key + _TYPED.get(op, op) + ",".join(map(_typed, several)))
     return " ".join(words)
 
 
-_TYPED: Final = {"in": "=", "not in": "!=", "like": "~"}
+_TYPED: Final[Mapping[str, str]] = {"in": "=", "not in": "!=", "like": "~"}
 
 
 def _typed(value: object) -> str:

@@ -749,7 +749,7 @@ class Client:
         """Return a file with its copies and datasets."""
         return self.loop.run(self.core.file(did))
 
-    def register_files(self, files: Iterable[FileItem]) -> ItemsReply:
+    def register_files(self, files: Iterable[FileItem | Mapping[str, Any]]) -> ItemsReply:
         """Register files, each by itself; to repeat it changes nothing."""
         return self.loop.run(self.core.register_files(files))
 
@@ -882,14 +882,21 @@ class Client:
         return self.loop.iterate(self.core.get_found(query, to, force=force))
 
     def add_transformation(
-        self, document: Transformation, *, start: bool = True, derived_from: int = 0
+        self,
+        document: Transformation | Mapping[str, Any],
+        *,
+        start: bool = True,
+        derived_from: int = 0,
     ) -> TransformationDetail:
-        """Add a transformation. The same document again gives the same transformation."""
+        """Add a transformation. The same document again gives the same transformation.
+
+        A mapping is as in a file, with `needs` as a list.
+        """
         return self.loop.run(
             self.core.add_transformation(document, start=start, derived_from=derived_from)
         )
 
-    def preview_transformation(self, document: Transformation) -> Preview:
+    def preview_transformation(self, document: Transformation | Mapping[str, Any]) -> Preview:
         """Say which files a transformation would take and how it would group them."""
         return self.loop.run(self.core.preview_transformation(document))
 
@@ -918,7 +925,7 @@ class Client:
     def act_on_transformation(
         self,
         named: str | int,
-        action: TransformationActionName,
+        action: TransformationActionName | str,
         *,
         reason: str = "",
         files: Iterable[str] = (),

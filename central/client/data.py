@@ -28,7 +28,6 @@ from pilotage.proto.api_data import (
     MetadataItem,
     MetadataRequest,
     Refusal,
-    RegisterRequest,
     Replicas,
     ReplicaView,
     RuleList,
@@ -70,11 +69,9 @@ class OfData:
         query = [("did", did)]
         return await self._transport.ask(FileDetail, "GET", "/v1/data/files", query=query)
 
-    async def register_files(self, files: Iterable[FileItem]) -> ItemsReply:
+    async def register_files(self, files: Iterable[FileItem | Mapping[str, Any]]) -> ItemsReply:
         """Register files, each by itself; to repeat it changes nothing."""
-        return await self._in_parts(
-            "/v1/data/files", list(files), lambda some: RegisterRequest(files=tuple(some))
-        )
+        return await self._in_parts("/v1/data/files", list(files), lambda some: {"files": some})
 
     async def replicas(self, dids: Iterable[str]) -> dict[str, list[ReplicaView]]:
         """Return the copies of those files that are there."""

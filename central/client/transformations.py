@@ -1,6 +1,7 @@
 """Transformations, as the client has them: a part of `AsyncClient`."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from pilotage.proto.api import PAGE_MAX
@@ -29,17 +30,24 @@ class OfTransformations:
     _transport: Transport
 
     async def add_transformation(
-        self, document: Transformation, *, start: bool = True, derived_from: int = 0
+        self,
+        document: Transformation | Mapping[str, Any],
+        *,
+        start: bool = True,
+        derived_from: int = 0,
     ) -> TransformationDetail:
-        """Add a transformation. The same document again gives the same transformation."""
-        body = NewTransformation(document=document, start=start, derived_from=derived_from)
+        """Add a transformation. The same document again gives the same transformation.
+
+        A mapping is as in a file, with `needs` as a list.
+        """
+        body = _body(document, start=start, derived_from=derived_from)
         return await self._transport.ask(
             TransformationDetail, "POST", "/v1/transformations", body=body
         )
 
-    async def preview_transformation(self, document: Transformation) -> Preview:
+    async def preview_transformation(self, document: Transformation | Mapping[str, Any]) -> Preview:
         """Say which files a transformation would take and how it would group them."""
-        body = NewTransformation(document=document, dry_run=True)
+        body = _body(document, dry_run=True)
         return await self._transport.ask(Preview, "POST", "/v1/transformations", body=body)
 
     async def transformations(
@@ -100,7 +108,7 @@ class OfTransformations:
     async def act_on_transformation(
         self,
         named: str | int,
-        action: TransformationActionName,
+        action: TransformationActionName | str,
         *,
         reason: str = "",
         files: Iterable[str] = (),
@@ -134,6 +142,13 @@ class OfTransformations:
         return await self._transport.ask(
             TransformationDetail, "POST", _path(named, "/actions"), body=body
         )
+
+
+def _body(document: Transformation | Mapping[str, Any], **more: Any) -> object:
+    """Return a request; of a mapping the central says what is wrong."""
+    if isinstance(document, Transformation):
+        return NewTransformation(document=document, **more)
+    return {"document": document, **more}
 
 
 def _path(named: str | int, more: str = "") -> str:

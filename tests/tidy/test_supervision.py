@@ -20,6 +20,7 @@ SUPERVISORS: Final = {
     "central/jobs/assignments.py": {"made"},  # of what one job is, hundreds may wait for it
     "central/productions/watching.py": {"_guarded"},  # definitions are anybody's
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
+    "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name
     "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
 }
 
