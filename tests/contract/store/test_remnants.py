@@ -164,6 +164,17 @@ def _place(row: RemnantRow) -> tuple[str, str]:
     return row.storage, row.path
 
 
+async def test_a_store_that_was_just_made_or_restored_lets_nothing_go(store: Store) -> None:
+    """What a backup calls removed somebody may have had back since."""
+    ada = await an_owner(store)
+    await removed(store, a_file(ada, "one", "pic/ctao/1"), at=NOW - 500)
+
+    assert not await store.is_remnant_due("pic", NOW - 1)
+    assert await ordered(store, NOW - 1) == []
+    assert await store.is_remnant_due("pic", NOW)
+    assert len(await ordered(store, NOW)) == 1
+
+
 async def test_a_sweep_takes_what_is_due_of_one_storage_and_forgets_what_is_gone(
     store: Store, reopen: Reopen
 ) -> None:
