@@ -144,6 +144,17 @@ async def test_a_job_without_data_publishes_nothing_whatever_is_said() -> None:
     assert (change.new, change.publication) == (JobState.FAILED, None)
 
 
+async def test_a_job_that_cannot_be_read_any_more_publishes_nothing_and_says_so() -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    row = rig.store._data.jobs[lease.job]  # pyright: ignore[reportPrivateUsage]
+    row.new = msgspec.structs.replace(row.new, body=b'{"command": 7}')
+    change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
+
+    assert (change.new, change.failed, change.publication) == (JobState.FAILED, True, None)
+    assert change.reason.startswith("its data are not published: ValidationError: Expected `array`")
+
+
 async def test_copies_are_called_bad_that_the_job_reads_and_no_others() -> None:
     rig = Rig()
     lease = await rig.begin()
