@@ -1,7 +1,8 @@
 """Pilots that were parked at a leader that is gone take jobs from its successor within seconds.
 
-They are the shipped ones, with a lease of 120 s: by their beats alone they would ask up to 40 s
-later. They first went to the one that waits, as behind a load balancer that has passed them on.
+They are the shipped ones. Their beats, and what they do when no wake-up comes, lie far apart here:
+whoever starts a job within seconds was called, or has asked because there is no bus. They first
+went to the one that waits, as behind a load balancer that has passed them on.
 """
 
 import json
@@ -30,8 +31,16 @@ from .takeovers import NO_BUS
 
 PILOTS = 2
 JOB = Job(command=("sleep", "600"))  # one pilot cannot take two of them
-CALLED_S = 10.0  # over a bus: from the new leader's first answer to the start of the last job
-POLLED_S = 12.0  # without one: 10 s is the longest that they back off while nobody leads
+# From the new leader's first answer to the start of the last job. It is 1 s over a bus, and without
+# one 10 s at most, as they back off while nobody leads: this has room for a slow machine.
+STARTED_S = 20.0
+# Nothing else brings them to ask by then. An ask that was parked before the bus was up is said again
+# after 48 s, a beat comes long after that.
+SELDOM: Mapping[str, str] = {
+    "lease.lease_s": "7200",  # a beat each 2 400 s
+    "lease.poll_parked_s": "3600",
+    "lease.silent_pilot_s": "36000",
+}
 
 
 @pytest.fixture
@@ -97,7 +106,8 @@ class Stage:
     def took_s(self, hurt: Callable[[Member], None]) -> float:
         """Hurt the one that leads, at once submit a job for each pilot.
 
-        Return the time from when the other one leads to when all jobs have started.
+        Return the time from when the other one leads to when all jobs have started. Raises where
+        they have not within STARTED_S.
         """
         leader, successor = self.members
         hurt(leader)
@@ -105,7 +115,9 @@ class Stage:
         eventually(lambda: successor.leads, what="a successor")
         since = time.monotonic()
         eventually(
-            lambda: all(one.events("payload_started") for one in self.pilots), what="all run"
+            lambda: all(one.events("payload_started") for one in self.pilots),
+            what="all run",
+            within_s=STARTED_S,
         )
         return time.monotonic() - since
 
@@ -131,7 +143,7 @@ def stage(
     folder: Path, server: postgresql.Postgresql, settings: Mapping[str, str]
 ) -> Generator[Stage]:
     with ExitStack() as stack:
-        settings = {**settings, "store.url": server.url(schema="central")}
+        settings = {**SELDOM, **settings, "store.url": server.url(schema="central")}
         staged = Stage(folder, settings, stack)
         try:
             leader = staged.start("one")
@@ -155,7 +167,7 @@ def test_a_new_leader_calls_them_over_the_bus(
     ):
         took_s = staged.took_s(hurt)
 
-    assert took_s < CALLED_S
+    print(f"called, they had all started after {took_s:.1f} s")
 
 
 def test_without_a_bus_they_ask_by_themselves(
@@ -164,4 +176,4 @@ def test_without_a_bus_they_ask_by_themselves(
     with stage(tmp_path, server, NO_BUS) as staged:
         took_s = staged.took_s(Member.kill9)
 
-    assert took_s < POLLED_S
+    print(f"they asked by themselves, and had all started after {took_s:.1f} s")
