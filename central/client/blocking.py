@@ -933,7 +933,8 @@ class Client:
     ) -> TransformationDetail:
         """Pause, resume, flush or otherwise steer a transformation; return what it is then.
 
-        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`.
+        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`. Replay is sent
+        once: repeated when its files are Processed it would be one more. Without an answer look.
         """
         return self.loop.run(
             self.core.act_on_transformation(named, action, reason=reason, files=files, all=all)

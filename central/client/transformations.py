@@ -116,13 +116,15 @@ class OfTransformations:
     ) -> TransformationDetail:
         """Pause, resume, flush or otherwise steer a transformation; return what it is then.
 
-        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`.
+        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`. Replay is sent
+        once: repeated when its files are Processed it would be one more. Without an answer look.
         """
         body = TransformationAction(
             action=TransformationActionName(action), reason=reason, files=tuple(files), all=all
         )
+        again = body.action is not TransformationActionName.REPLAY
         return await self._transport.ask(
-            TransformationDetail, "POST", _path(named, "/actions"), body=body
+            TransformationDetail, "POST", _path(named, "/actions"), body=body, again=again
         )
 
     async def extend_transformation(

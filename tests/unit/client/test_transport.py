@@ -59,6 +59,18 @@ async def test_not_now_is_asked_again(status: int) -> None:
     assert len(stub.got) == 4
 
 
+@pytest.mark.parametrize(("action", "times"), [("replay", 1), ("reset", 2)])
+async def test_to_process_files_anew_is_not_asked_twice(action: str, times: int) -> None:
+    stub = StubCentral()
+    stub.next.append(lost())
+    stub.always["POST /v1/transformations/t/actions"] = problem(404, "not_found", "none")
+    async with stub.client() as client:
+        with pytest.raises(errors.Unreachable if times == 1 else errors.NotFound):
+            await client.act_on_transformation("t", action, files=["a:b"])
+
+    assert len(stub.got) == times
+
+
 async def test_a_proxy_in_front_of_a_dead_central_is_no_answer() -> None:
     stub = StubCentral()
     stub.next.append(httpx.Response(502, text="<html>"))
