@@ -34,8 +34,8 @@ JOB = Job(command=("sleep", "600"))  # one pilot cannot take two of them
 # From the new leader's first answer to the start of the last job. It is 1 s over a bus, and without
 # one 10 s at most, as they back off while nobody leads: this has room for a slow machine.
 STARTED_S = 20.0
-# Nothing else brings them to ask by then. An ask that was parked before the bus was up is said again
-# after 48 s, a beat comes long after that.
+# Nothing else brings them to ask by then. An ask that was parked before the bus was up is said
+# again after 48 s, a beat comes long after that.
 SELDOM: Mapping[str, str] = {
     "lease.lease_s": "7200",  # a beat each 2 400 s
     "lease.poll_parked_s": "3600",
