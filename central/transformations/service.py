@@ -184,11 +184,12 @@ class TransformationService:
         why = ""
         child = await self._store.derived_from(parent.transformation_id)
         before = await self._store.transformation(child) if child is not None else None
+        named = await self._store.transformation_named(parent.community, doc.name)
         of_parent = [(spec.name, spec.use) for spec in document(parent).inputs]
         if parent.state is not TransformationState.STOPPED:
             why = f"it is {parent.state.value}: stop it first, so that it makes no more tasks"
-        elif before is not None and before.name != doc.name:
-            why = f"{before.name!r} was derived from it before"
+        elif before is not None and (named is None or named.transformation_id != child):
+            why = f"{before.name!r} was derived from it before, and is {before.state.value}"
         elif [(spec.name, spec.use) for spec in doc.inputs] != of_parent:
             names = ", ".join(f"{name} ({use})" for name, use in of_parent) or "none"
             why = f"what is derived from it has the same inputs, in their order: {names}"

@@ -47,6 +47,8 @@ def test_a_parent_leaves_its_files_to_its_child_until_that_is_cleaned() -> None:
                 await said(world, one, verb, files=files.get(verb, ()))
         await said(world, child, "clean")
         await until(world, child, is_in(S.CLEANED))
+        with pytest.raises(Refused, match="'child' was derived from it before, and is Cleaned"):
+            await derived(world, one, "child", **EVENTS)
 
         assert (await said(world, one, "resume")).view.state is S.ACTIVE
         await registered(world, [3])
