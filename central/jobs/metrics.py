@@ -1,7 +1,7 @@
 """Collects the metrics: out of memory, in one pass, when somebody asks."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from pilotage import __version__
@@ -13,6 +13,7 @@ from ..observe.metrics import VALUES_MAX, Histogram, Page
 from ..ports import Bus, Clock
 from ..settings import LeaseSettings
 from ..store.protocol import Store
+from ..store.remnants import RemnantCount
 from .health import HealthService
 from .leases import Lease, Phase
 from .memory import Memory
@@ -93,6 +94,7 @@ class MetricsService:
         page.put_all("pilotage_pilot_events_total", self._memory.told)
         page.put("pilotage_pilot_log_bytes", await self._store.pilot_log_bytes())
         self._put_channels(page, requests)
+        self._put_remnants(page, await self._store.remnant_counts())
         if self.others is not None:
             page.put("pilotage_others_submissions_total", self.others.taken)
             page.put("pilotage_others_lag_seconds", self.others.lag_s)
@@ -105,6 +107,18 @@ class MetricsService:
         page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)
         return page.text()
+
+    def _put_remnants(self, page: Page, counts: Sequence[RemnantCount]) -> None:
+        """Add up what is swept, over all communities."""
+        sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for one in counts:
+            sums["pilotage_remnants"][one.storage] += one.waiting
+            sums["pilotage_remnant_bytes"][one.storage] += one.waiting_bytes
+            sums["pilotage_remnants_failing"][one.storage] += one.failing
+            sums["pilotage_remnants_gone_total"][one.storage] += one.gone
+            sums["pilotage_remnant_bytes_gone_total"][one.storage] += one.gone_bytes
+        for name, values in sums.items():
+            page.put_all(name, values)
 
     def _put_central(self, page: Page) -> None:
         health = self._health.health()

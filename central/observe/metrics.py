@@ -104,6 +104,17 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_failover_mail_fails_seconds": Metric(
         "gauge", (), "for how long no report could be mailed; 0: the last one went", "P13"
     ),
+    "pilotage_remnants": Metric(
+        "gauge", ("storage",), "files and folders that no file names any more, until they are gone"
+    ),
+    "pilotage_remnant_bytes": Metric("gauge", ("storage",), "bytes of these files"),
+    "pilotage_remnants_failing": Metric(
+        "gauge", ("storage",), "of these, those that could not be removed yet"
+    ),
+    "pilotage_remnants_gone_total": Metric(
+        "counter", ("storage",), "files and folders that were removed, ever"
+    ),
+    "pilotage_remnant_bytes_gone_total": Metric("counter", ("storage",), "bytes of these files"),
     "pilotage_bus_up": Metric("gauge", (), "1 while connected, or without a broker", "P10"),
     "pilotage_bus_messages_total": Metric(
         "counter", ("what",), "messages, by what became of them", "P10"

@@ -24,7 +24,15 @@ from ..bus.address import Address
 from ..settings import BadSetting, Settings
 from ..store.errors import StoreError
 from ..store.verbs import check
-from . import high_water, key_checks, machine_checks, reach_checks, site_checks, store_checks
+from . import (
+    high_water,
+    key_checks,
+    machine_checks,
+    reach_checks,
+    site_checks,
+    storage_checks,
+    store_checks,
+)
 from .backup import BLOBS
 from .buses import PORT_NAME, outside_address
 from .datadir import (
@@ -117,6 +125,7 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     yield key_checks.admin_token(place.data, settings.community)
     yield key_checks.certificate(settings)
     yield from site_checks.sites(place.data, settings)
+    yield from storage_checks.storages(place.data, settings)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield machine_checks.open_files(

@@ -21,7 +21,8 @@ OF_THE_DATABASE = {
     "begin_arriving", "go_on_arriving", "end_arriving", "take_abandoned", "register_writer",
     "share_classes", "have_classes", "leave_classes", "hurry", "make_leader", "answer_soon",
     "make_lead", "lead", "end_of_holder", "take_lead", "renew_lead", "give_up_lead", "fence",
-    "share_paths", "have_paths", "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
+    "share_paths", "have_paths",
+    "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
 }  # fmt: skip
 NEEDED_OF_SETTERS = {
     "set_priority", "set_ranges", "set_flushing", "set_seeded", "set_looked", "set_transfer_job",

@@ -1,0 +1,42 @@
+"""What `pilotage doctor` says of storages: files that do not read, and which are swept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ..data.storages import StorageBook, read_storages
+from ..data.sweeping import unswept
+from ..settings import Settings
+from .findings import Finding, fault, ok, warning
+from .storages import FOLDER
+
+CHECK: Final = "storages"
+PAGE: Final = "see docs/storages.md"
+DAY_S: Final = 86_400.0
+
+
+def storages(data: Path, settings: Settings) -> Iterator[Finding]:
+    """Look at all storages' files; nothing is asked of a storage."""
+    said = settings.data.storages
+    folder = Path(said) if said else data / FOLDER
+    if not folder.is_dir():
+        if said:
+            yield fault(CHECK, f"{folder}: data.storages names it, and it is no folder", PAGE)
+        return
+    book = read_storages(folder, StorageBook())
+    for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
+        yield fault(CHECK, why, f"{PAGE}; a running central keeps what the file said before")
+    if not book.storages:
+        return
+    whys = unswept(book)
+    for name, entry in book.storages.items():
+        if entry.deletes and name in whys:
+            yield warning(CHECK, f"{name} says deletes: true, and is not swept: {whys[name]}", PAGE)
+    swept = ", ".join(sorted(set(book.storages) - set(whys)))
+    days = settings.data.sweep_after_s / DAY_S
+    goes = (
+        f"bytes that no file names go after {days:g} days from {swept}"
+        if swept
+        else ("bytes that no file names stay: no file says deletes: true")
+    )
+    yield ok(CHECK, f"{len(book.storages)} in {folder}; {goes}")

@@ -1,0 +1,50 @@
+"""What doctor says of storages: what does not read, and which are swept."""
+
+from pathlib import Path
+
+from pilotage.central.operate.storage_checks import storages
+from pilotage.central.settings import DataSettings, Settings
+
+DISK = "type: file\nurl: file:///srv/{}\n"
+
+
+def said(data: Path, **files: str) -> list[tuple[str, str]]:
+    folder = data / "storages"
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return [(one.level.value, one.said) for one in storages(data, Settings())]
+
+
+def test_without_storages_there_is_nothing_to_say(tmp_path: Path) -> None:
+    assert list(storages(tmp_path, Settings())) == []
+    assert said(tmp_path) == []
+
+
+def test_which_are_swept_is_said(tmp_path: Path) -> None:
+    disk = DISK.format("disk")
+    (one,) = said(tmp_path, disk=disk)
+    (two,) = said(tmp_path, web=f"{DISK.format('web')}deletes: true\n")
+
+    assert one[0] == "ok" and one[1].endswith("stay: no file says deletes: true")
+    assert two[0] == "ok" and two[1].endswith("go after 7 days from web")
+
+
+def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_path: Path) -> None:
+    found = said(
+        tmp_path,
+        bad="type: none\n",
+        disk=f"{DISK.format('disk')}deletes: true\n",
+        part=DISK.format("disk/part"),
+    )
+
+    assert [level for level, _ in found] == ["fault", "warning", "ok"]
+    assert "bad.yaml" in found[0][1]
+    assert "disk says deletes: true, and is not swept: part lies there too" in found[1][1]
+
+
+def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
+    settings = Settings(data=DataSettings(storages=str(tmp_path / "none")))
+    (found,) = storages(tmp_path, settings)
+
+    assert found.level.value == "fault" and "data.storages names it" in found.said
