@@ -51,11 +51,11 @@ def session(server: Postgresql) -> Iterator[PostgresqlSession]:
         writes.close()
 
 
-def plan(session: PostgresqlSession, statement: str) -> str:
-    """Return how a statement is carried out, whatever it is given."""
+def plan(session: PostgresqlSession, statement: str, given: str = "") -> str:
+    """Return how a statement is carried out, whatever it is given, or with these values."""
     text = statements()[statement].text
     count = max(int(number) for number in re.findall(r"\$(\d+)", text))
-    nothing = ", ".join(["NULL"] * count)
+    nothing = given or ", ".join(["NULL"] * count)
     session.script(f"PREPARE it AS {text}")
     try:
         found = session.wait(session.connection.fetch(f"EXPLAIN EXECUTE it({nothing})"))
@@ -117,3 +117,41 @@ def test_jobs_that_move_are_counted_in_their_zones_however_many(
         ("Waiting", 1, 0),
         ("Waiting", 8, 215),
     ]
+
+
+REMNANTS = """
+INSERT INTO remnant (remnant_id, storage, path, community, owner_id, group_name, file_id, bytes,
+                     since, due_from)
+SELECT n, 'pic', 'ctao/' || n, 'ctao', 1, 'users', n, 1, n, n FROM generate_series(1, 20000) AS n;
+INSERT INTO replica (file_id, storage, path, state, changed_at)
+SELECT n, 'pic', 'ctao/' || n, 'Missing', n FROM generate_series(1, 20000) AS n"""
+# statement, the index by which it finds its rows, and what those that only read give it
+SWEPT = [
+    ("is_remnant_due", "remnant_due", {"storage": "pic", "before": 0.5}),
+    ("due_remnants", "remnant_due", {}),
+    ("marked_paths", "remnant_marked", {}),
+    ("names_of_path", "replica_of_path", {}),
+    ("names_of_path", "replica_of_path", {"storage": "pic", "path": "ctao/7", "before": 1.0}),
+    ("remnants_of_sweep", "remnant_of_sweep", {"sweep_id": 7}),
+    ("remnants_of_files", "remnant_of_file", {"ids": "[7]"}),
+]
+
+
+@pytest.mark.parametrize(("statement", "index", "given"), SWEPT)
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_remnants_are_found_by_their_indexes(
+    server: Postgresql, statement: str, index: str, given: dict[str, object], is_counted: bool
+) -> None:
+    with server.empty_schema() as url:
+        session, _ = prepared(url, 1_000.0)
+        session.script(REMNANTS)
+        if is_counted:
+            session.script("ANALYZE remnant; ANALYZE replica")
+        if given:
+            session.script("SET enable_seqscan = on; SET plan_cache_mode = auto")
+        values = statements()[statement].arguments(given) if given else []
+        how = plan(session, statement, ", ".join(f"'{value}'" for value in values))
+        session.close()
+
+    assert index in how, how
+    assert "Seq Scan on remnant" not in how and "Seq Scan on replica" not in how
