@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from pilotage.proto.messages import Problem
+from pilotage.proto.trust import trusting
 
 from .credentials import Connection
 from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
@@ -203,7 +204,7 @@ class Transport:
             headers["authorization"] = f"Bearer {self._connection.token}"
         # Reading the bundle of authorities costs 20 ms: only where there is something to verify.
         trust = (
-            ssl.create_default_context(cafile=self._connection.ca_file or None)
+            trusting(self._connection.ca_file)
             if secure
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )

@@ -1,9 +1,10 @@
 """Which message bus the settings ask for."""
 
-import ssl
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from pilotage.proto.trust import trusting
 
 from ..bus.address import Address
 from ..bus.embedded import EmbeddedBus
@@ -86,7 +87,7 @@ def outside_address(bus: BusSettings) -> Address:
         port=parts.port or (8883 if secure else 1883),
         user=bus.user,
         password=_password(bus.password_file),
-        tls=ssl.create_default_context(cafile=bus.ca_file or None) if secure else None,
+        tls=trusting(bus.ca_file) if secure else None,
     )
 
 

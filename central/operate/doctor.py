@@ -5,7 +5,6 @@ import email.utils
 import os
 import resource
 import sqlite3
-import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import httpx
 import msgspec
 
 from pilotage.proto.api import Health, Summary
+from pilotage.proto.trust import trusting
 
 from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.tokens import ADMIN_FILE
@@ -186,7 +186,7 @@ def central(place: Place, settings: Settings) -> tuple[Finding, Answered | None]
 
 
 def _client(url: str, ca_file: str | None) -> httpx.Client:
-    context = ssl.create_default_context()
+    context = trusting()
     # Our own certificate, which may be signed by itself, and the authority that clients are told.
     for file in (ca_file, os.environ.get("PILOTAGE_CA_FILE")):
         if file:

@@ -72,9 +72,7 @@ def check_tls(http: HttpSettings) -> None:
     if not http.tls_certificate or not http.tls_key:
         raise BadSetting("http.tls_certificate, http.tls_key", "give both or none")
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            http.tls_certificate, http.tls_key
-        )
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(http.tls_certificate, http.tls_key)
     except OSError as why:
         files = f"{http.tls_certificate} and {http.tls_key}"
         raise BadSetting("http.tls_certificate, http.tls_key", f"{files}: {why}") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pilotage import __version__
+from pilotage.proto.trust import trusting
 
 from ..api_app import CentralBeside, build_beside
 from ..app import World
@@ -249,7 +250,7 @@ async def _open(
 def trusted(settings: HttpSettings) -> ssl.SSLContext:
     """Return whom a process believes to be the leader: whom all believe, who has our own
     certificate, which may be of no public authority, and whom clients are told to believe."""
-    context = ssl.create_default_context()
+    context = trusting()
     for file in (settings.tls_certificate, os.environ.get("PILOTAGE_CA_FILE")):
         if file:
             context.load_verify_locations(file)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pilotage.proto.trust import trusting
+
 from ..factory.regular import Reader, read_regular
 from ..failover.mails import Mailer, NotMailed
 from ..settings import BadSetting, MailSettings
@@ -65,7 +67,7 @@ class SmtpMailer:
         one = self._settings
         with self._connection() as server:
             if one.tls == "starttls":
-                server.starttls(context=self._tls or ssl.create_default_context())
+                server.starttls(context=self._tls or trusting())
             if one.user:
                 server.login(one.user, self._password)
             # Where only some are refused the others have it: it counts as sent.
@@ -74,7 +76,7 @@ class SmtpMailer:
     def _connection(self) -> smtplib.SMTP:
         one = self._settings
         if one.tls == "tls":
-            context = self._tls or ssl.create_default_context()
+            context = self._tls or trusting()
             return smtplib.SMTP_SSL(one.host, one.port, timeout=self._server_s, context=context)
         return smtplib.SMTP(one.host, one.port, timeout=self._server_s)
 

@@ -169,7 +169,9 @@ def _is_here(host: str) -> bool:
 def _fetched(address: urllib.parse.SplitResult, ca: str) -> tuple[bytes, bytes]:
     host = address.hostname or ""
     if address.scheme == "https":
-        trust = ssl.create_default_context(cafile=ca or None)
+        trust = ssl.create_default_context(cafile=ca or None)  # noqa: TID251 - it stands alone
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as the pilot: proto/trust.py
+        trust.minimum_version = ssl.TLSVersion.TLSv1_2
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             host, address.port, timeout=SILENCE_S, context=trust
         )

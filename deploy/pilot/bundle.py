@@ -34,6 +34,7 @@ PROTO = (
     "problems",
     "storages",
     "topics",
+    "trust",
     "wire",
 )
 

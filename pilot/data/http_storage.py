@@ -6,12 +6,13 @@ No redirect is followed, and no credential is sent: what comes is checked by its
 import http.client
 import os
 import socket
-import ssl
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Optional
+
+from pilotage.proto.trust import trusting
 
 from .storages import (
     Full,
@@ -141,10 +142,8 @@ class HttpStorage:
         path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         return http.client.HTTPSConnection(
-            host, port, timeout=self._timeout_s, context=context
+            host, port, timeout=self._timeout_s, context=trusting()
         ), path
 
 

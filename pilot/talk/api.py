@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
+from pilotage.proto.trust import trusting
+
 from ..ports import Downloaded, HttpReply, NoReply
 
 T = TypeVar("T")
@@ -165,8 +167,7 @@ class _Place:
         self.prefix, self._host = parts.path.rstrip("/"), host
         self._tls: Optional[ssl.SSLContext] = None
         if parts.scheme == "https":
-            self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._tls = trusting(str(ca_file) if ca_file else None)
 
     def connection(self, timeout_s: float) -> _Plain:
         if self._tls is None:

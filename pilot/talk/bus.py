@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
+from pilotage.proto.trust import trusting
 
 from ..events import Log
 from ..heap import give_back
@@ -60,8 +61,7 @@ class MqttBus:
         self._port = url.port or (8883 if secure else 1883)
         self._tls: Optional[ssl.SSLContext] = None
         if secure:
-            self._tls = ssl.create_default_context(cadata=ca_pem or None)
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._tls = trusting(ca_pem=ca_pem)
         self._down = topics.down(community, pilot)
         self._will_topic = topics.up(community, pilot, topics.Kind.WILL)
         self._outgoing: deque[tuple[str, bytes]] = deque(maxlen=OUTGOING_MAX)

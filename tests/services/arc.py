@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import time
 import urllib.error
@@ -25,6 +24,7 @@ from joserfc.jwk import RSAKey
 
 from pilotage.central.auth.element_issuer import ElementIssuer
 from pilotage.pilot.guard import processes
+from pilotage.proto.trust import trusting
 
 from .authority import make_authority
 from .htcondor import OWNER, make_owner
@@ -190,7 +190,11 @@ class Arc:
                         start_new_session=True,
                     )
                 )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def _view(self) -> list[str]:
         """Return the words that give A-REX a view of its own of the machine's authorities."""
@@ -245,7 +249,7 @@ class Arc:
         return root
 
     def _wait(self) -> None:
-        context = ssl.create_default_context(cafile=str(self.folder / "ca" / "ca.pem"))
+        context = trusting(str(self.folder / "ca" / "ca.pem"))
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             try:

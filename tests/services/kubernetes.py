@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
 
 from .kubernetes_fields import unknown_field
@@ -106,7 +107,7 @@ class Kubernetes:
 
     def trusting(self) -> ssl.SSLContext:
         """Return what a client of its API needs."""
-        return ssl.create_default_context(cafile=str(self.ca_file))
+        return trusting(str(self.ca_file))
 
     @property
     def options(self) -> Object:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import httpx
 import uvloop
 
+from pilotage.proto.trust import trusting
+
 from ...operate.local import START_S, LocalCentral, end, local_central
 from .backing import Server
 from .backlog import SETTINGS
@@ -79,7 +81,7 @@ class Stage:
         if tls:
             certificate, key = self._certificate()
             chosen |= {"http.tls_certificate": str(certificate), "http.tls_key": str(key)}
-            context = ssl.create_default_context(cafile=str(certificate))
+            context = trusting(str(certificate))
         port = urlsplit(url).port or 0
         with local_central(self.data, chosen, port=port) as central:
             yield Act(central, context, self.server)

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import httpx
 
+from pilotage.proto.trust import trusting
+
 from ..errors import Denied, ElementTrouble, Step, Unreachable
 from ..regular import read_regular
 from .calls import AT_ONCE
@@ -100,12 +102,12 @@ def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
 @lru_cache(maxsize=64)
 def _trusting_as_of(ca_file: str, written: int) -> ssl.SSLContext:
     """Return what was made before: to read the authorities of a system takes 50 ms."""
-    return ssl.create_default_context(cafile=ca_file or None)
+    return trusting(ca_file)
 
 
 @lru_cache(maxsize=64)
 def _known_as_of(ca_file: str, _: int, certificate: str, written: int) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file or None)
+    context = trusting(ca_file)
     context.load_cert_chain(certificate)
     return context
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pilotage.central.bus.address import Address
 from pilotage.central.bus.mosquitto import BATCH_MAX, MosquittoBus
 from pilotage.proto import topics
+from pilotage.proto.trust import trusting
 from tests.contract.bus.stages import (
     IMPATIENT,
     MosquittoStage,
@@ -180,7 +181,7 @@ async def test_the_tls_listener_of_the_shipped_configuration_works(tmp_path: Pat
         return up
 
     try:
-        assert await is_up_with(ssl.create_default_context(cafile=file))
-        assert not await is_up_with(ssl.create_default_context())  # it does not know the issuer
+        assert await is_up_with(trusting(file))
+        assert not await is_up_with(trusting())  # it does not know the issuer
     finally:
         broker.stop()

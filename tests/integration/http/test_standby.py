@@ -12,6 +12,7 @@ import uvloop
 
 from pilotage.central.http.connection import HEAD_MAX
 from pilotage.central.http.standby import StandbyServer
+from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
 from tests.fakes import LoopClock
 
@@ -69,7 +70,7 @@ async def standing_by(pem: Path | None = None) -> AsyncGenerator[Standby]:
 
 def _shaken(connection: socket.socket, pem: Path) -> ssl.SSLSocket:
     """Return the connection after its handshake; from now on the peer reads nothing."""
-    context = ssl.create_default_context(cafile=str(pem))
+    context = trusting(str(pem))
     return context.wrap_socket(connection, server_hostname="127.0.0.1")
 
 

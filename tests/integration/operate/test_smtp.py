@@ -16,6 +16,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from pilotage.central.failover.mails import NotMailed
 from pilotage.central.operate.smtp import SmtpMailer, mailer_of
 from pilotage.central.settings import BadSetting, MailSettings
+from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
 
 
@@ -104,7 +105,7 @@ async def test_a_password_is_given_and_a_wrong_one_is_told() -> None:
 
 
 def of_server(pem: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
 
@@ -116,7 +117,7 @@ async def test_behind_starttls_a_password_goes_only_to_who_shows_a_good_certific
     how: dict[str, Any] = {"tls_context": of_server(pem), "require_starttls": True}
     with server(box, authenticator=let_in, auth_require_tls=True, **how) as port:
         one = settings(port, tls="starttls", user="pilotage")
-        await send(SmtpMailer(one, "s3cret", tls=ssl.create_default_context(cafile=str(pem))))
+        await send(SmtpMailer(one, "s3cret", tls=trusting(str(pem))))
         with pytest.raises(NotMailed, match="certificate"):
             await send(SmtpMailer(one, "s3cret"))
         with pytest.raises(NotMailed, match="530|AUTH|STARTTLS"):

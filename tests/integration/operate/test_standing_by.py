@@ -22,6 +22,7 @@ from pilotage.central.operate.starting import NotStarted
 from pilotage.central.settings import load
 from pilotage.central.store.errors import NewerSchema
 from pilotage.central.store.leaders import SHARD, Lead
+from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
 from tests.fake_store_leaders import FakeLeaders
 
@@ -101,7 +102,7 @@ class Standing:
 
     def deaf(self, port: int) -> ssl.SSLSocket:
         """Return a connection with half a head; its peer reads nothing after the handshake."""
-        context = ssl.create_default_context(cafile=self.pem)
+        context = trusting(self.pem)
         plain = socket.create_connection(("127.0.0.1", port))
         connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
         connection.send(b"GET / HT")

@@ -1,11 +1,11 @@
 """A real ARC 7, whose jobs are forked, with a token."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pilotage.proto.trust import trusting
 from tests.services.arc import Arc
 from tests.services.folders import open_folder
 
@@ -26,7 +26,7 @@ async def rig(folder: Path) -> AsyncGenerator[Rig]:
                 no_slot="abcdef012345",
                 submits="/jobs?action=new",
                 first_s=200.0,
-                web=ssl.create_default_context(cafile=str(arc.options["ca_file"])),
+                web=trusting(str(arc.options["ca_file"])),
             )
         finally:
             await asyncio.to_thread(arc.stop)
