@@ -231,8 +231,11 @@ class Ending:
             if attempts and attempts[-1].usage is not None:
                 usages.append(attempts[-1].usage)
         made = live.row.tasks_made
-        if made - len(rows) > live.doc.pause_when_failed * made:
-            why = f"{made - len(rows)} of the {made} scouts are not Done"
+        judged = await self._store.last_ends(live.id, live.row.judged_from, made)
+        not_done = sum(one is not TaskState.DONE for one in judged) if judged else made - len(rows)
+        count = len(judged) or made  # none since: all of them ended while it was paused
+        if not_done > live.doc.pause_when_failed * count:
+            why = f"{not_done} of the {count} scouts are not Done"
             move = TransformationEvent.BRAKE
             if await self.move(live, move, reason=why, scouts_until=made + live.doc.scouts):
                 self._log(

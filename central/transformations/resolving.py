@@ -23,7 +23,7 @@ from pilotage.proto.wording import short
 from ..data.checks import check_scope_of
 from ..data.rights import of_group
 from ..errors import Refused
-from .jobs_of import check_types, checked, metadata_of
+from .jobs_of import OURS, check_types, checked, metadata_of
 from .live import outputs_dataset
 from .rules import rule_of
 
@@ -79,6 +79,19 @@ def check_name(name: str, field: str) -> None:
     if name.isascii() and name.isdecimal():
         why = f"{field}: found {short(name)!r}, expected a name that is not a number: that is an id"
         raise Refused(Code.INVALID, why, field=field)
+
+
+def check_template(doc: Transformation, keys: Mapping[str, KeyType], outputs: str) -> None:
+    """Raise Refused for a name in braces that is a key of no file, and would pause it.
+
+    What another transformation makes has its keys when it has made it.
+    """
+    if not doc.inputs or any(one.from_ for one in doc.inputs):
+        return
+    try:
+        _check_keys(sorted(checked(doc, outputs).names - OURS), keys, "job")
+    except NotRight as why:
+        raise Refused(Code.INVALID, f"document.{why}", field="document.job") from None
 
 
 def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:

@@ -54,7 +54,7 @@ from .files import file_of
 from .grouping import BadRule, File, Plan, grouped
 from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
-from .resolving import Parent, check_document, check_name, resolved
+from .resolving import Parent, check_document, check_name, check_template, resolved
 from .rules import rule_of
 from .side_inputs import Beside
 from .steering import Steering, check_free
@@ -116,6 +116,7 @@ class TransformationService:
         doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
         check_document(doc, group, keys)
+        check_template(doc, keys, doc.outputs_dataset or f"{group}:transformation-ID")
         for i, out in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
             field = f"document.job.data.outputs[{i}].storages"
             outputs_to(self._storages.book, out.storages, field)

@@ -139,7 +139,7 @@ def test_outputs_in_scopes_of_other_groups_are_refused_when_it_is_added() -> Non
             with pytest.raises(Refused, match="expected a scope of the job's group") as refused:
                 await added(world, **EVENTS, **fields)
             assert refused.value.field == f"document.{field}"
-        for text in ("dpps.{run}", "{group}", "dpps.x.{task}", "d{run}"):
+        for text in ("dpps.{run}", "{run}", "dpps.x.{task}", "d{run}"):
             outputs = [{"pattern": "*", "scope": text}]
             job = {"command": ["run"], "data": {"outputs": outputs}}
             await added(world, name=text, inputs=EVENTS["inputs"], job=job)
@@ -171,6 +171,22 @@ def test_show_tells_why_files_that_wait_make_no_group() -> None:
             one = await added(world, name=name, **EVENTS, grouping=grouping)
             await until(world, one, lambda view: not view.marks)
             assert (await service.show(world.user(), name)).waits == why
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_name_in_the_template_that_is_no_key_is_refused_with_the_nearest() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1])
+        job = {"command": ["run", "{runn}", "{inputs}"]}
+        right = r"job\.runn: found 'runn', expected run"
+        for fields in ({"job": job}, {"job": job, "grouping": {"size": 2}}):
+            with pytest.raises(Refused, match=right) as refused:
+                await added(world, **EVENTS, **fields)
+            assert refused.value.field == "document.job"
+        parent = await added(world, **EVENTS)
+        inputs = [{"name": "made", "from": str(parent)}]
+        await added(world, name="child", inputs=inputs, job=job)
 
     story(tell, script=lasts(5.0))
 

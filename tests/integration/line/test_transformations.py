@@ -184,6 +184,18 @@ def test_scouts_that_fail_pause_it() -> None:
     story(tell, script=lambda _: Script(duration_s=5.0, exit_code=1))
 
 
+def test_scouts_that_come_after_a_person_has_looked_are_judged_by_themselves() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=9, scouts=3)
+        await until(world, one, is_in(S.PAUSED))
+        await said(world, one, "resume")
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert (view.tasks_made, view.tasks.get(TaskState.DONE)) == (9, 6)
+
+    story(tell, script=lambda one: Script(duration_s=5.0, exit_code=int(one.job <= 3)))
+
+
 def test_cleaning_kills_its_jobs_and_frees_its_name() -> None:
     async def tell(world: FakeInstallation) -> None:
         one = await added(world, tasks=9)
