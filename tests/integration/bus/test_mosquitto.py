@@ -181,7 +181,7 @@ async def test_the_tls_listener_of_the_shipped_configuration_works(tmp_path: Pat
         return up
 
     try:
-        assert await is_up_with(trusting(file))
+        assert await is_up_with(trusting(str(file)))
         assert not await is_up_with(trusting())  # it does not know the issuer
     finally:
         broker.stop()
