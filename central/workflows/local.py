@@ -8,6 +8,7 @@ or copied but the step's own files.
 import asyncio
 import heapq
 import os
+import re
 import shutil
 import signal
 from collections import deque
@@ -340,11 +341,9 @@ class _Run:
         given = {"task": task.number, "transformation": task.step}
         try:
             pattern = text_of(output.pattern, {**task.common, **task.values, **given})
-            # As on pilots: `a/**` is all that lies below `a`.
-            below = f"{pattern}/*" if pattern.rpartition("/")[2] == "**" else pattern
             found = [
                 path
-                for path in sorted(folder.glob(below))
+                for path in sorted(folder.glob(_as_on_pilots(pattern)))
                 if path.is_file() and self._is_made(path, step, task, folder)
             ]
         except (CannotRender, ValueError) as why:
@@ -455,6 +454,17 @@ def _tell(pid: int, sign: signal.Signals) -> None:
         os.killpg(pid, sign)
     except ProcessLookupError:
         pass
+
+
+def _as_on_pilots(pattern: str) -> str:
+    """Return a pattern that pathlib reads as pilots read it, with each Python."""
+    parts = [
+        part if part == "**" else re.sub(r"\*+", "*", part)  # refused until Python 3.12
+        for part in pattern.split("/")
+    ]
+    if parts[-1] == "**":
+        parts.append("*")  # `a/**` is all that lies below `a`
+    return "/".join(parts)
 
 
 def _own_metadata(path: Path) -> Mapping[str, Any]:

@@ -217,6 +217,8 @@ PATTERNS = {
     "**/t*": ["top", "a/b/two"],
     "[!t]*": [".point"],
     "a/*": ["a/one"],
+    "**p": ["top"],
+    "a**/*e": ["a/one"],
 }
 
 
