@@ -84,6 +84,6 @@ def check(folder: FolderArgument = None, /) -> int:
 
 
 def _row(one: "StorageView") -> tuple[object, ...]:
-    may = [word for word in ("readable", "writable", "default") if getattr(one, word)]
+    may = [word for word in ("readable", "writable", "default", "deletes") if getattr(one, word)]
     sites = ", ".join(one.sites) or "all"
     return (one.name, one.type, one.url, sites, ", ".join(one.near), one.priority, ", ".join(may))

@@ -126,7 +126,7 @@ SELECT n, 'pic', 'ctao/' || n, 'ctao', 1, 'users', n, 1, n, n FROM generate_seri
 INSERT INTO replica (file_id, storage, path, state, changed_at)
 SELECT n, 'pic', 'ctao/' || n, 'Missing', n FROM generate_series(1, 20000) AS n"""
 # statement, the index by which it finds its rows, and what those that only read give it
-SWEPT = [
+SWEPT: list[tuple[str, str, dict[str, object]]] = [
     ("is_remnant_due", "remnant_due", {"storage": "pic", "before": 0.5}),
     ("due_remnants", "remnant_due", {}),
     ("marked_paths", "remnant_marked", {}),

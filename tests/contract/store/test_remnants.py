@@ -1,5 +1,6 @@
 """Remnants: found in the store alone, marked once nobody names them, forgotten with a result."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -210,6 +211,17 @@ async def test_a_sweep_takes_what_is_due_of_one_storage_and_forgets_what_is_gone
     assert (await store.remnant_counts())[1] == RemnantCount(
         storage="pic", community="ctao", waiting=1, waiting_bytes=7, gone=2, gone_bytes=14
     )
+
+
+async def test_two_that_sweep_at_once_have_no_remnant_in_common(store: Store) -> None:
+    ada = await an_owner(store)
+    await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(20)))
+    async with asyncio.TaskGroup() as tasks:
+        orders = [tasks.create_task(ordered(store)) for _ in range(6)]
+    sweeps = [sweep for order in orders for sweep in order.result()]
+
+    assert len(sweeps) == 1
+    assert {row.sweep_id for row in await all_of(store)} == {sweeps[0].sweep_id}
 
 
 async def test_a_path_that_a_file_names_is_held(store: Store) -> None:

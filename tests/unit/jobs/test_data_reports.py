@@ -11,12 +11,12 @@ from pilotage.central.jobs.data_reports import DataReports, as_written
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.verdicts import result
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import End, JobInput, NewJob, NewSubmission
+from pilotage.central.store.records import End, JobInput, NewJob, NewSubmission, Swept
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report
-from pilotage.proto.storages import BadCopy, Published
+from pilotage.proto.storages import BadCopy, Published, Removed
 from tests.builders import a_lease, an_ended
 from tests.fake_store import FakeStore
 
@@ -28,7 +28,7 @@ class Rig:
         self.store = FakeStore()
         self.log: list[str] = []
         queue = SimpleNamespace(classes={1: SimpleNamespace(owner_id=3)})
-        self.data = DataReports(self.store, cast(Any, queue), self._note)
+        self.data = DataReports(self.store, cast(Any, queue), self._note, 7.0)
 
     def _note(self, event: str, **fields: object) -> None:
         self.log.append(event)
@@ -173,3 +173,15 @@ async def test_copies_are_called_bad_that_the_job_reads_and_no_others() -> None:
         await rig.looked_at(lease, ended(lease, exit_code=1, bad_copies=(right,)))
     assert await rig.states() == [ReplicaState.BAD.value, "Available"]
     assert rig.log == ["copy_bad"]
+
+
+async def test_what_a_sweep_says_of_remnants_goes_with_its_result() -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    removed = (Removed(3), Removed(4, "HTTP 405 Not Allowed"))
+    good = await rig.looked_at(lease, ended(lease, removed=removed))
+    bad = await rig.looked_at(lease, ended(lease, exit_code=1, removed=removed))
+
+    assert good.swept == Swept(gone=(3,), failed=((4, "HTTP 405 Not Allowed"),), after_s=7.0)
+    assert bad.swept is None
+    assert rig.log == ["remnants_stay"]
