@@ -284,6 +284,7 @@ class FakeStore(
         if move.new_round:
             job.round, job.failures, job.losses = job.round + 1, 0, 0
             job.new = msgspec.structs.replace(job.new, queue_until=None)
+            self.may_leave(job.job_id)
         if move.close:
             self._close(job)
         self._note(job.job_id, move.at, move.who, move.event, move.reason)

@@ -17,6 +17,7 @@ class FakeDataJobs(FakeCatalogue):
 
     def keep_inputs(self, job: Job) -> None:
         """Note what a new job reads."""
+        self.may_leave(job.job_id)
         if job.new.inputs:
             self.keep_job_inputs(job.job_id, [one.file_id for one in job.new.inputs])
 

@@ -1,5 +1,6 @@
 """The part of the store in memory that keeps remnants: found anew whenever somebody asks."""
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -33,7 +34,8 @@ class RemnantData:
     rows: dict[int, RemnantRow] = field(default_factory=dict[int, RemnantRow])
     due_from: dict[int, float] = field(default_factory=dict[int, float])
     sweeps: dict[int, SweepRow] = field(default_factory=dict[int, SweepRow])
-    looked: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    pending: set[int] = field(default_factory=set[int])  # jobs that store, to be looked at
+    looked: dict[int, int] = field(default_factory=dict[int, int])  # by job: the last epoch
     gone: dict[tuple[str, str], tuple[int, int]] = field(
         default_factory=dict[tuple[str, str], tuple[int, int]]
     )
@@ -106,14 +108,16 @@ class FakeRemnants:
         return job.state in FINAL and not (last is not None and (last.live or last.open))
 
     async def storing_after(self, after: int, *, limit: int) -> tuple[list[int], int | None]:
-        looked = self._remnant_data.looked
-        pending = [
-            job_id
-            for job_id, job in sorted(self._data.jobs.items())
-            if job.new.stores and job_id > after and looked.get(job_id, (0, 0))[0] < job.round
-        ][:limit]
-        ended = [job_id for job_id in pending if self._data.jobs[job_id].state in FINAL]
+        waiting = self._remnant_data.pending
+        pending = heapq.nsmallest(limit, (job_id for job_id in waiting if job_id > after))
+        jobs = self._data.jobs
+        ended = [one for one in pending if one not in jobs or jobs[one].state in FINAL]
         return ended, pending[-1] if len(pending) == limit else None
+
+    def may_leave(self, job_id: int) -> None:
+        """A job that stores is new, or is opened again."""
+        if self._data.jobs[job_id].new.stores:
+            self._remnant_data.pending.add(job_id)
 
     async def look_at_storing(self, job_ids: Sequence[int]) -> int:
         self.begin_write()
@@ -123,15 +127,16 @@ class FakeRemnants:
 
     def note_storing(self, job_ids: Sequence[int]) -> int:
         """Note what these jobs have left."""
-        self._remnants_now()
         data, count = self._remnant_data, 0
         for job_id in job_ids:
             job = self._data.jobs.get(job_id)
-            if job is None or not job.new.stores or not self._counts_no_more(job):
+            if job is None:
+                data.pending.discard(job_id)
+            if job is None or job_id not in data.pending or not self._counts_no_more(job):
                 continue
             kind = self._data.classes[job.new.class_id]
             last = len(job.attempts)
-            for epoch in range(data.looked.get(job_id, (0, 0))[1] + 1, last + 1):
+            for epoch in range(data.looked.get(job_id, 0) + 1, last + 1):
                 if job.state is JobState.DONE and epoch == last:
                     continue
                 for storage in job.new.stores:
@@ -147,7 +152,8 @@ class FakeRemnants:
                         bytes=0,
                         since=job.ended_at,
                     )
-            data.looked[job_id] = (job.round, last)
+            data.looked[job_id] = last
+            data.pending.discard(job_id)
         return count
 
     # -- what may be named ----------------------------------------------------------------------
