@@ -10,6 +10,7 @@ from pilotage.proto.messages import Report
 
 from ..data.publish import NotPublished, files_of
 from ..data.resolve import runs_nothing
+from ..data.sweeping import SWEEP_TYPE
 from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
 from ..store.data_jobs import folder_of
@@ -36,7 +37,8 @@ class DataReports:
         """Return the change with what it publishes or has removed, if its result is good."""
         if report.bad_copies:
             await self._declare(lease, report, at)
-        if report.removed and isinstance(change, End) and not change.failed:
+        sweeps = lease.kind.type == SWEEP_TYPE and bool(report.removed)
+        if sweeps and isinstance(change, End) and not change.failed:
             return self._with_removed(lease, report, change)
         if not report.published or not isinstance(change, End) or change.failed:
             return change
