@@ -5,6 +5,7 @@ lays there meanwhile, what is removed lies below the root.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -68,8 +69,10 @@ def _folder(name: str, above: int) -> Optional[int]:
 def _look(name: str, above: int) -> Optional[os.stat_result]:
     try:
         return os.stat(name, dir_fd=above, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    except OSError as why:
+        if why.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # too long: none can be called so
+            return None
+        raise
 
 
 def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:

@@ -74,7 +74,9 @@ class HttpStorage:
     def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
         go_on()
         wanted = Place(place.url, f"{place.path}/") if is_folder else place
-        with closing(self._asked("DELETE", wanted)) as response:
+        # Without a depth a DELETE of a collection takes all that is in it (RFC 4918, 9.6.1).
+        depth = {} if is_folder else {"Depth": "0"}
+        with closing(self._asked("DELETE", wanted, headers=depth)) as response:
             if response.status == 202:
                 raise Unavailable("it will be removed, and is not yet")
             if response.status not in (404, 410):

@@ -1,6 +1,7 @@
 """What is removed for good: that file or that folder, and nothing beside it."""
 
 import os
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_a_file_is_not_taken_for_a_folder(rig: Rig) -> None:
     with pytest.raises(StorageTrouble):
         _sweep(rig, FOLDER, is_folder=True)
     assert _there(rig) == [FOLDER]
+
+
+def test_what_cannot_be_called_so_is_gone(folder: Rig) -> None:
+    folder.lay("ctao/kept", b"x")
+
+    _sweep(folder, f"ctao/{'n' * 300}")
+    _sweep(folder, f"ctao/{'n' * 300}/1/a")
+    _sweep(folder, f"ctao/{'n' * 300}/7/1", is_folder=True)
+
+    assert _there(folder) == ["ctao/kept"]
 
 
 @pytest.mark.parametrize("path", ["../outside", "a/../../outside", "a/..", "."])
@@ -218,3 +229,18 @@ def test_what_a_server_says(status: int) -> None:
             HttpStorage(timeout_s=5).sweep(place, is_folder=False, go_on=_go_on)
 
     assert raised.type is trouble
+
+
+def test_a_file_is_asked_for_so_that_no_server_takes_a_collection_for_it() -> None:
+    """Apache and others remove a collection with all that is in it, unless a depth is said."""
+    depths: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        depths.append(request.headers.get("Depth"))
+        servers.says(204)(request)
+
+    with servers.serving(answer) as url:
+        HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
+        HttpStorage(timeout_s=5).sweep(Place(url, FOLDER), is_folder=True, go_on=_go_on)
+
+    assert depths == ["0", None]
