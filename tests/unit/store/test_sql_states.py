@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from pilotage.proto.catalogue import FileState, ReplicaState, RuleState
+from pilotage.proto.catalogue import FileState, RemnantState, ReplicaState, RuleState
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 OF_TRANSFORMATIONS = (TransformationState, TaskState, InputState)
-STATES = (JobState, PilotState, FileState, ReplicaState, RuleState, *OF_TRANSFORMATIONS)
+OF_FILES = (FileState, ReplicaState, RuleState, RemnantState)
+STATES = (JobState, PilotState, *OF_FILES, *OF_TRANSFORMATIONS)
 # A job that is matched or runs is Waiting by its own row: its attempt's row says which.
 OF_ATTEMPTS = {JobState.MATCHED, JobState.RUNNING}
 
