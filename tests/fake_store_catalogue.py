@@ -112,7 +112,7 @@ class FakeCatalogue(FakeRemnants):
                 _check_paths(there, one)
             if not keep_paths and there is not None and there.state is FileState.REMOVED:
                 raise NotRight("did", str(one.did), "a file that is there: this one was removed")
-            outcome = self._registered(self._catalogue_data.of(community), one, at, make)
+            outcome = self._registered(community, one, at, make, keep_paths)
             if before is not None and outcome.changed and one.own:
                 after = self._catalogue_data.of(community).files[one.did]
                 is_sure = not keep_paths and bool(one.sha256 and before.sha256)
@@ -124,8 +124,10 @@ class FakeCatalogue(FakeRemnants):
             return Outcome(clash=_clash(why))
         return outcome
 
-    def _registered(self, here: Community, one: NewFile, at: float, make: bool) -> Outcome:
-        data = self._catalogue_data
+    def _registered(
+        self, community: str, one: NewFile, at: float, make: bool, by_hand: bool
+    ) -> Outcome:
+        data, here = self._catalogue_data, self._catalogue_data.of(community)
         if one.did in here.datasets:
             raise NotRight("did", str(one.did), "another name: a dataset is called so")
         if not one.adler32 and not one.sha256:
@@ -176,6 +178,7 @@ class FakeCatalogue(FakeRemnants):
         known.sha256 = known.sha256 or one.sha256
         fresh = [copy for copy in one.replicas if _brings(copy, known.replicas.get(copy.storage))]
         for made in fresh:
+            self.replaced(community, known, made, at, by_hand=by_hand)
             known.replicas[made.storage] = _replica(known, made, at)
         if fresh and known.state is FileState.REMOVED:
             known.state = FileState.MISSING
@@ -296,7 +299,9 @@ class FakeCatalogue(FakeRemnants):
         def change(file: File, one: ReplicaChange) -> bool:
             there = file.replicas.get(one.storage)
             if one.state is None:
-                return file.replicas.pop(one.storage, None) is not None
+                path = there.path if there is not None else None
+                given_up = self.give_up(file, one.storage, path, at)
+                return file.replicas.pop(one.storage, None) is not None or given_up
             if there is None and not one.path:
                 raise NotRight("storage", one.storage, "a storage that has a copy")
             if file.state is FileState.REMOVED and one.state is ReplicaState.AVAILABLE:

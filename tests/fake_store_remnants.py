@@ -1,25 +1,28 @@
 """The part of the store in memory that keeps remnants: found anew whenever somebody asks."""
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from pilotage.central.store.catalogue import NewReplica
+from pilotage.central.store.catalogue import NewReplica, ReplicaRow
 from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.records import End, Owner, Swept
 from pilotage.central.store.remnants import (
     HELD_S,
+    NAMES_MAX,
     SWEEP_MAX,
     RemnantCount,
     RemnantRow,
     SweepRow,
     above,
+    not_its_own,
     sweep_of_key,
 )
 from pilotage.central.store.rules import pause_s
-from pilotage.proto.catalogue import FileState, NotRight, RemnantState
+from pilotage.proto.catalogue import FileState, NotRight, RemnantState, ReplicaState
 from pilotage.proto.job_states import FINAL, JobState
 
 from .fake_store_files import CatalogueData, File
@@ -72,28 +75,64 @@ class FakeRemnants:
         for one in list(rows.values()):
             if one.state is RemnantState.WAITING and one.file_id is not None:
                 file = files[one.file_id][1]
-                if file.state is not FileState.REMOVED or one.storage not in file.replicas:
+                copy = file.replicas.get(one.storage)
+                is_named = copy is not None and copy.path == one.path
+                if file.state is not FileState.REMOVED and is_named:
                     del rows[one.remnant_id]
         known = {
-            (one.file_id, one.storage)
+            (one.file_id, one.storage, one.path)
             for one in rows.values()
             if one.state is not RemnantState.GONE
         }
         for community, file in files.values():
             if file.state is FileState.REMOVED:
                 for copy in file.replicas.values():
-                    if (file.file_id, copy.storage) not in known:
-                        self._add_remnant(
-                            storage=copy.storage,
-                            path=copy.path,
-                            community=community,
-                            owner_id=file.owner_id,
-                            group=file.did.scope.partition(".")[0],
-                            file_id=file.file_id,
-                            bytes=file.bytes,
-                            since=copy.changed_at,
-                        )
+                    if (file.file_id, copy.storage, copy.path) not in known:
+                        self._add_copy(community, file, copy, copy.changed_at)
         return rows
+
+    def _add_copy(self, community: str, file: File, copy: ReplicaRow, since: float) -> None:
+        self._add_remnant(
+            storage=copy.storage,
+            path=copy.path,
+            community=community,
+            owner_id=file.owner_id,
+            group=file.did.scope.partition(".")[0],
+            file_id=file.file_id,
+            bytes=file.bytes,
+            since=since,
+        )
+
+    def replaced(
+        self, community: str, file: File, new: NewReplica, at: float, *, by_hand: bool
+    ) -> None:
+        """A copy lies elsewhere from now on: what lay there before is a remnant."""
+        there = file.replicas.get(new.storage)
+        if there is None or there.path == new.path:
+            return
+        if file.state is FileState.REMOVED or not by_hand or there.state is ReplicaState.BAD:
+            rows = self._remnants_now().values()
+            known = [(one.file_id, one.storage, one.path) for one in rows if not one.gone_at]
+            if (file.file_id, new.storage, there.path) not in known:
+                self._add_copy(community, file, there, at)
+
+    def give_up(self, file: File, storage: str, path: str | None, at: float) -> bool:
+        """A copy is gone by somebody's word."""
+        found, data = False, self._remnant_data
+        for one in list(self._remnants_now().values()):
+            is_it = one.file_id == file.file_id and one.storage == storage
+            if not is_it or path not in (None, one.path):
+                continue
+            if one.state is RemnantState.WAITING:
+                del data.rows[one.remnant_id]
+            elif one.state is RemnantState.SWEEPING and one.sweep_id is None:
+                data.rows[one.remnant_id] = msgspec.structs.replace(
+                    one, state=RemnantState.GONE, gone_at=at
+                )
+            else:
+                continue
+            found = True
+        return found
 
     def _add_remnant(self, **fields: object) -> None:
         data = self._remnant_data
@@ -160,13 +199,11 @@ class FakeRemnants:
 
     def check_unswept(self, copy: NewReplica, field_: str) -> None:
         """Raise NotRight where the bytes there go, or went a while ago."""
-        barred = {
-            (one.storage, one.path)
-            for one in self._remnant_data.rows.values()
-            if one.state is not RemnantState.WAITING
-        }
-        if any((copy.storage, path) in barred for path in above(copy.path)):
-            raise NotRight(field_, copy.path, "another path: the bytes there are being removed")
+        for one in self._remnant_data.rows.values():
+            if one.state is RemnantState.WAITING:
+                continue
+            if copy.path == one.path or (one.is_folder and one.path in above(copy.path)):
+                raise NotRight(field_, copy.path, "another path: the bytes there are being removed")
 
     # -- how they go ----------------------------------------------------------------------------
 
@@ -186,16 +223,28 @@ class FakeRemnants:
         return bool(self._due_remnants(storage, before))
 
     def _named_remnant(self, row: RemnantRow, before: float) -> str:
+        counts: Counter[str] = Counter()
         for _, file in self._files_of_all():
-            copy = file.replicas.get(row.storage)
-            if copy is None or row.path not in above(copy.path):
-                continue
-            if file.state is not FileState.REMOVED or copy.changed_at > before:
-                return str(file.did)
-        return ""
+            for copy in file.replicas.values():
+                if row.path not in above(copy.path):
+                    continue
+                if file.state is not FileState.REMOVED or copy.changed_at > before:
+                    return str(file.did)
+                counts[copy.storage] += 1
+        return "one of many" if any(count > NAMES_MAX for count in counts.values()) else ""
+
+    async def storages_of_copies(self) -> list[str]:
+        return sorted({name for _, file in self._files_of_all() for name in file.replicas})
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int, most: int
+        self,
+        storage: str,
+        before: float,
+        *,
+        at: float,
+        limit: int,
+        most: int,
+        any_path: bool = False,
     ) -> list[SweepRow]:
         if limit > SWEEP_MAX:
             raise ValueError(f"{limit} remnants are too many for a sweep")
@@ -204,9 +253,10 @@ class FakeRemnants:
         made: dict[tuple[str, int, str], SweepRow] = {}
         for row in self._due_remnants(storage, before)[:limit]:
             named = self._named_remnant(row, before)
-            if named:
+            why = not_its_own(row, any_path=any_path) or (f"{named} lies there" if named else "")
+            if why:
                 data.due_from[row.remnant_id] = before + HELD_S
-                held = msgspec.structs.replace(row, why=f"{named} lies there")
+                held = msgspec.structs.replace(row, why=why)
                 data.rows[row.remnant_id] = held
                 continue
             whose = (row.community, row.owner_id, row.group)

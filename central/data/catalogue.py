@@ -237,8 +237,11 @@ class CatalogueService:
         Communities share storages, and pilots read whatever the catalogue names.
         """
         self._check_storage(copy.storage)
-        entry = self._storages.book.storages.get(copy.storage)
-        is_below = entry is not None and not entry.any_path
+        book = self._storages.book
+        entry = book.storages.get(copy.storage)
+        # Of a storage whose file does not read nobody knows whose it is: it is shared.
+        are_some = bool(book.storages or book.troubles or book.unlisted)
+        is_below = not entry.any_path if entry else are_some
         path = copy.path or (f"{community}/{did.name}" if is_below else did.name)
         check_path(path, "replicas.path")
         if is_below and not path.startswith(f"{community}/"):

@@ -7,8 +7,9 @@ and what it said before stays in force.
 import os
 import re
 import stat
+import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -61,6 +62,8 @@ class StorageBook:
     storages: Mapping[str, StorageEntry] = field(default_factory=dict[str, StorageEntry])
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
     unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
+    # Where folders of storages lie without links, as this machine sees them.
+    real: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def access(self, name: str) -> StorageAccess:
         """Return how a storage that is in force is reached."""
@@ -132,7 +135,8 @@ def read_storages(folder: Path, before: StorageBook) -> StorageBook:
     except FileNotFoundError:
         return StorageBook()
     except OSError as why:
-        return StorageBook(before.storages, before.troubles, f"{folder}: cannot be listed: {why}")
+        unlisted = f"{folder}: cannot be listed: {why}"
+        return StorageBook(before.storages, before.troubles, unlisted, before.real)
     storages: dict[str, StorageEntry] = {}
     troubles: dict[str, str] = {}
     for file in files[:FILES_MAX]:
@@ -146,7 +150,19 @@ def read_storages(folder: Path, before: StorageBook) -> StorageBook:
             troubles[name] = str(why)
             if name in before.storages:
                 storages[name] = before.storages[name]
-    return StorageBook(storages, troubles)
+    many = f"{folder}: has more than {FILES_MAX} files" if len(files) > FILES_MAX else ""
+    return StorageBook(storages, troubles, many, real_folders(storages))
+
+
+def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
+    """Return where the folders lie without links, where it matters: something on one is removed."""
+    if not any(entry.deletes for entry in storages.values()):
+        return {}
+    return {
+        name: os.path.realpath(urllib.parse.unquote(urllib.parse.urlsplit(entry.url).path))
+        for name, entry in storages.items()
+        if entry.type == "file"
+    }
 
 
 def signature(folder: Path) -> object:
@@ -183,3 +199,7 @@ class Storages:
             self.book = read_storages(self.folder, self.book)
             self._seen = seen
             self._changed(self.book)
+            return
+        real = real_folders(self.book.storages)  # a link is set anew, or a file system mounted
+        if real != self.book.real:
+            self.book = replace(self.book, real=real)

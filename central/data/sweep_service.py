@@ -12,7 +12,7 @@ from ..auth.policy import Action, require
 from ..errors import Refused
 from ..observe.times import shown
 from ..store.catalogue import CatalogueStore
-from ..store.remnants import RemnantCount, RemnantRow, RemnantStore
+from ..store.remnants import RemnantCount, RemnantRow, RemnantStore, not_its_own
 from .rights import community_of
 from .storages import Storages
 from .sweeping import unswept
@@ -39,7 +39,7 @@ class SweepService:
         """Return what waits and went, by storage."""
         require(caller, Action.DATA_READ)
         community, book = community_of(caller), self._storages.book
-        whys = unswept(book)
+        whys = unswept(book, await self._store.storages_of_copies())
         known = {
             one.storage: one
             for one in await self._store.remnant_counts()
@@ -75,13 +75,18 @@ class SweepService:
             limit=limit,
         )
         further = rows[-1].remnant_id if len(rows) == limit else None
-        whys = unswept(book)
+        whys = unswept(book, await self._store.storages_of_copies())
         if not all:
             rows = [row for row in rows if row.storage in book.storages]
             rows = [row for row in rows if row.storage not in whys]
         names = await self._store.names_of_remnants(rows, due)
         if not all:
             rows = [row for row in rows if row.remnant_id not in names]
+            rows = [
+                row
+                for row in rows
+                if not not_its_own(row, any_path=book.storages[row.storage].any_path)
+            ]
         return RemnantPage(remnants=await self._views(rows, names), after=further)
 
     async def _views(

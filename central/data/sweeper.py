@@ -111,8 +111,16 @@ class Sweeper:
             if not await self._store.is_remnant_due(storage, before):
                 self._due[storage] = now + self._look_s
                 continue
+            named = await self._store.storages_of_copies()
+            if storage not in swept(self._storages.book, named):
+                continue
             for sweep in await self._store.order_sweeps(
-                storage, before, at=at, limit=SWEEP_MAX, most=room
+                storage,
+                before,
+                at=at,
+                limit=SWEEP_MAX,
+                most=room,
+                any_path=entry.any_path,
             ):
                 await self._submit(sweep)
 

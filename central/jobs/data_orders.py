@@ -17,12 +17,13 @@ from pilotage.proto.storages import (
 )
 
 from ..data.locality import ordered, reaches, writable
-from ..data.resolve import path_of
+from ..data.places import Places
 from ..data.storages import StorageBook, Storages
 from ..data.sweeping import SWEEP_TYPE, swept
 from ..store.catalogue import FileRow, ReplicaRow
 from ..store.data_jobs import folder_of
 from ..store.protocol import Store
+from ..store.remnants import not_its_own
 from .leases import Lease
 from .rendering import job_of
 
@@ -62,9 +63,15 @@ class DataOrders:
         if lease.kind.type != SWEEP_TYPE:
             return {}
         rows = await self._store.remnants_of_job(lease.job)
-        if not rows or rows[0].storage not in swept(book):
+        known = swept(book, await self._store.storages_of_copies()) if rows else {}
+        if not rows or rows[0].storage not in known:
             return {}
-        removals = tuple(Removal(row.remnant_id, row.path, row.is_folder) for row in rows)
+        any_path = known[rows[0].storage].any_path
+        removals = tuple(
+            Removal(row.remnant_id, row.path, row.is_folder)
+            for row in rows
+            if not not_its_own(row, any_path=any_path)
+        )
         return {"removals": removals, "sweeps": book.access(rows[0].storage)}
 
     async def _inputs(self, lease: Lease, data: JobData, book: StorageBook) -> list[DataFile]:
@@ -72,13 +79,13 @@ class DataOrders:
         ids = list({one.file_id for one in inputs})
         rows = await self._store.files_by_id(ids) if ids else {}
         copies = await self._store.replicas_of(ids) if ids else {}
-        files: list[DataFile] = []
+        files, places = list[DataFile](), Places()
         for one in inputs:
             row = rows.get(one.file_id)
             if row is not None:
                 to = data.inputs[one.number].to if one.number < len(data.inputs) else ""
                 known = copies.get(one.file_id, [])
-                files.append(file_of(row, path_of(row.did.name, to), known, book, lease.site))
+                files.append(file_of(row, places.of(row.did.name, to), known, book, lease.site))
         return files
 
 

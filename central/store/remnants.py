@@ -19,6 +19,8 @@ from .rules import KEY_LENGTH
 
 HELD_S: Final = 86_400.0  # after which a remnant whose path a file names is looked at again
 SWEEP_MAX: Final = 500  # remnants of one sweep
+NAMES_MAX: Final = 200  # files at a path or below it that are looked at: more hold a remnant
+LOOKED_MAX: Final = 5_000  # rows of files that one order looks at
 STORING_MAX: Final = 500  # jobs that are looked at in one call
 _KEY: Final = "sweep-"
 
@@ -93,6 +95,16 @@ def above(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
+def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
+    """Say why a remnant stays that lies where a community names nothing; empty: it does not.
+
+    `any_path`: whether its storage is of one community alone.
+    """
+    if any_path or row.path.startswith(f"{row.community}/"):
+        return ""
+    return f"it lies outside of {row.community}/, and {row.storage} does not say any_path"
+
+
 class RemnantStore(Protocol):
     """The verbs. Remnants come of themselves: with `remove_files`, and of jobs that store.
 
@@ -121,13 +133,25 @@ class RemnantStore(Protocol):
         ...
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int, most: int
+        self,
+        storage: str,
+        before: float,
+        *,
+        at: float,
+        limit: int,
+        most: int,
+        any_path: bool = False,
     ) -> list[SweepRow]:
         """Mark remnants of a storage that are so since before, the oldest first.
 
-        Those whose path a file names, or one below it, are held for HELD_S. `limit` is SWEEP_MAX
-        at most; each sweep is of one owner and group, and there are no more than `most`.
+        Those whose path a file names, or one below it, on whichever storage, are held for HELD_S;
+        so are those outside of the folder of their community, unless it is `any_path`. `limit` is
+        SWEEP_MAX at most; each sweep is of one owner and group, and there are no more than `most`.
         """
+        ...
+
+    async def storages_of_copies(self) -> list[str]:
+        """Return the storages on which the catalogue has copies."""
         ...
 
     async def sweeps(self) -> list[SweepRow]:

@@ -39,7 +39,7 @@ from .catalogue_write import (
     replicas_of,
     rewrite,
 )
-from .remnants import Barred, drop_waiting, keep_removed
+from .remnants import Barred, give_up, keep_removed
 from .session import Session
 
 Item = TypeVar("Item")
@@ -80,7 +80,7 @@ def change_replicas(
         there = copies.get(one.storage)
         if there is None and (not one.path or one.state is None):
             if one.state is None:
-                return False
+                return give_up(session, row.file_id, one.storage, None, at)
             right = f"a storage that has a copy: {', '.join(copies) or 'none has'}"
             raise NotRight("storage", one.storage, right)
         if row.state is FileState.REMOVED and one.state is ReplicaState.AVAILABLE:
@@ -88,7 +88,7 @@ def change_replicas(
         if one.state is None:
             session.run("remove_replica", (row.file_id, one.storage))
             copies.pop(one.storage)
-            drop_waiting(session, row.file_id, one.storage)
+            give_up(session, row.file_id, one.storage, there.path if there else None, at)
         else:
             path = one.path or (there.path if there else "")
             copy = NewReplica(storage=one.storage, path=path, state=one.state)

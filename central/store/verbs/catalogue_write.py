@@ -38,7 +38,7 @@ from ..catalogue import (
 )
 from ..protocol import CHUNK_MAX
 from .catalogue_interned import Columns, Key, columns, decode, encode
-from .remnants import Barred, drop_waiting
+from .remnants import Barred, drop_waiting, keep_replaced
 from .session import Session, json_list
 
 _NOTHING: Final[Metadata] = {}
@@ -141,6 +141,7 @@ class Round:
         keep_paths: bool = False,
     ) -> None:
         self._session, self._files, self._at = session, files, at
+        self._community = community
         self._interned = session.interned
         self._community_id = self._interned.community(session, community)
         self._keys = self._interned.keys(session, self._community_id)
@@ -344,19 +345,26 @@ class Round:
         session = self._session
         known = [self._known[self._files[i].did] for i in places]
         learn_values(session, self._keys, [self._metadata[i] for i in places])
+        replaced: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
         for i, row in zip(places, known, strict=True):
             one = self._files[i]
             pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
             attached = any(session.each("attach_file", pairs))
             copies = self._copies.get(row.file_id, {})
             new_copies = [copy for copy in one.replicas if brings(copy, copies.get(copy.storage))]
+            moved = [
+                copies[copy.storage]
+                for copy in new_copies
+                if copy.storage in copies and copies[copy.storage].path != copy.path
+            ]
             session.many("put_replica", [replica_row(row.file_id, c, self._at) for c in new_copies])
             copies.update({copy.storage: copy for copy in new_copies})
             state = row.state
             if state is not FileState.REMOVED or new_copies:
                 state = state_of([copy.state for copy in copies.values()])
-                if row.state is FileState.REMOVED:
-                    drop_waiting(session, row.file_id)
+            if new_copies and (moved or row.state is FileState.REMOVED):
+                drop_waiting(session, row.file_id, copies.values())
+                replaced.append(self._left(row, moved))
             adler32, sha256 = row.adler32, row.sha256
             if adler32 is None and one.adler32:
                 adler32 = int(one.adler32, 16)
@@ -372,6 +380,18 @@ class Round:
                 row.adler32, row.sha256, row.state = adler32, sha256, state
                 rewrite(session, self._community_id, row, self._metadata[i])
             self.outcomes[i] = Outcome(file_id=row.file_id, changed=changed)
+        keep_replaced(session, self._community, replaced, self._at)
+
+    def _left(
+        self, row: Known, moved: Sequence[NewReplica]
+    ) -> tuple[int, Did, int, int, Sequence[NewReplica]]:
+        """Return which copies nobody names any more: a pilot has stored others, or they are bad.
+
+        A copy that is Missing, of which somebody says by hand that it lies elsewhere, stays.
+        """
+        old = [copy for copy in moved if not self._keep_paths or copy.state is ReplicaState.BAD]
+        is_removed = row.state is FileState.REMOVED  # then they are remnants already
+        return row.file_id, row.did, row.size, row.owner_id, () if is_removed else old
 
 
 # -- what is there ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,12 +15,15 @@ from ..data_jobs import folder_of
 from ..records import End, NewJob, Owner, Swept
 from ..remnants import (
     HELD_S,
+    LOOKED_MAX,
+    NAMES_MAX,
     STORING_MAX,
     SWEEP_MAX,
     RemnantCount,
     RemnantRow,
     SweepRow,
     above,
+    not_its_own,
     sweep_of_key,
 )
 from ..rules import pause_s
@@ -53,13 +56,31 @@ class RemnantVerbs(Opened):
         return await self._reader.one("is_remnant_due", given) is not None
 
     async def order_sweeps(
-        self, storage: str, before: float, *, at: float, limit: int, most: int
+        self,
+        storage: str,
+        before: float,
+        *,
+        at: float,
+        limit: int,
+        most: int,
+        any_path: bool = False,
     ) -> list[SweepRow]:
         if limit > SWEEP_MAX:
             raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
-        order = partial(_order, storage=storage, before=before, at=at, limit=limit, most=most)
+        order = partial(
+            _order,
+            storage=storage,
+            before=before,
+            at=at,
+            limit=limit,
+            most=most,
+            any_path=any_path,
+        )
         made = set(await self._writer.run(order, rows=2 * limit))
         return [row for row in await self.sweeps() if row.sweep_id in made] if made else []
+
+    async def storages_of_copies(self) -> list[str]:
+        return [row[0] for row in await self._reader.rows("storages_of_copies", {})]
 
     async def sweeps(self) -> list[SweepRow]:
         return [_sweep(row) for row in await self._reader.rows("sweeps", {})]
@@ -219,18 +240,70 @@ def _insert(session: Session, rows: Sequence[dict[str, object]]) -> None:
     counting.write(session)
 
 
-def drop_waiting(session: Session, file_id: int, storage: str | None = None) -> None:
-    """A file is there again, or a copy is gone by somebody's word: its bytes are left alone."""
+def drop_waiting(session: Session, file_id: int, copies: Iterable[NewReplica]) -> None:
+    """A file is there again with these copies: their bytes stay, and those elsewhere go."""
+    places = {(copy.storage, copy.path) for copy in copies}
     counting = Counting()
-    for row in session.rows("waiting_remnants_of_file", {"file_id": file_id}):
-        remnant = _remnant(row)
-        if storage in (None, remnant.storage):
+    for remnant in _of_file(session, file_id):
+        place = (remnant.storage, remnant.path)
+        if remnant.state is RemnantState.WAITING and place in places:
             session.run("remove_remnant", (remnant.remnant_id,))
             counting.less(remnant)
     counting.write(session)
 
 
+def give_up(session: Session, file_id: int, storage: str, path: str | None, at: float) -> bool:
+    """A copy is gone by somebody's word: nobody tries to remove it; return whether somebody did.
+
+    Without a path that is whatever the storage has of the file. Where it was tried the path stays
+    barred for a while, as after a removal; what a sweep has now is left to it.
+    """
+    counting, found = Counting(), False
+    for remnant in _of_file(session, file_id):
+        if remnant.storage != storage or path not in (None, remnant.path):
+            continue
+        if remnant.state is RemnantState.WAITING:
+            session.run("remove_remnant", (remnant.remnant_id,))
+        elif remnant.state is RemnantState.GONE or remnant.sweep_id is not None:
+            continue
+        else:
+            session.run("give_up_remnant", {"remnant_id": remnant.remnant_id, "at": at})
+        counting.less(remnant)
+        found = True
+    counting.write(session)
+    return found
+
+
+def keep_replaced(
+    session: Session,
+    community: str,
+    replaced: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
+    at: float,
+) -> None:
+    """Note what files had elsewhere on a storage, as `keep_removed`; each place once."""
+    left: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
+    for file_id, did, size, owner_id, copies in replaced:
+        known = {
+            (one.storage, one.path)
+            for one in _of_file(session, file_id)
+            if one.state is not RemnantState.GONE
+        }
+        new = [copy for copy in copies if (copy.storage, copy.path) not in known]
+        left.append((file_id, did, size, owner_id, new))
+    keep_removed(session, community, left, at)
+
+
+def _of_file(session: Session, file_id: int) -> list[RemnantRow]:
+    return [_remnant(row) for row in session.rows("remnants_of_files", {"ids": f"[{file_id}]"})]
+
+
 # -- what may be named --------------------------------------------------------------------------
+
+
+class _Mark(NamedTuple):
+    storage: str
+    state: RemnantState
+    is_folder: bool
 
 
 class Barred:
@@ -238,30 +311,32 @@ class Barred:
 
     def __init__(self, session: Session, copies: Iterable[NewReplica]) -> None:
         """Look at the paths; as long as this transaction lives none of them is marked."""
-        paths: defaultdict[str, set[str]] = defaultdict(set)
+        paths: set[str] = set()
         for copy in copies:
-            paths[copy.storage].update(above(copy.path))
-        self._found: dict[tuple[str, str], RemnantState] = {}
+            paths.update(above(copy.path))
+        self._found: dict[str, _Mark] = {}  # by path, on whichever storage
         if not paths:
             return
         session.names_paths()
-        for storage, several in paths.items():
-            if session.one("is_anything_marked", {"storage": storage}) is None:
-                continue
-            given = {"storage": storage, "paths": json_list(sorted(several))}
-            for path, state in session.rows("marked_paths", given):
-                self._found[storage, path] = RemnantState(state)
+        for (storage,) in session.rows("storages_marked", {}):
+            given = {"storage": storage, "paths": json_list(sorted(paths))}
+            for path, state, is_folder in session.rows("marked_paths", given):
+                if is_folder or path not in self._found:
+                    self._found[path] = _Mark(storage, RemnantState(state), bool(is_folder))
 
     def check(self, copy: NewReplica, field: str) -> None:
-        """Raise NotRight where the bytes there go, or went a while ago."""
+        """Raise NotRight where the bytes there go, or went a while ago.
+
+        What is below a file's path does not go with it: storages refuse to take a folder for one.
+        """
         if not self._found:
             return
         for path in above(copy.path):
-            state = self._found.get((copy.storage, path))
-            if state is not None:
-                is_gone = state is RemnantState.GONE
+            mark = self._found.get(path)
+            if mark is not None and (mark.is_folder or path == copy.path):
+                is_gone = mark.state is RemnantState.GONE
                 what = "were removed not long ago" if is_gone else "are being removed"
-                right = f"another path: the bytes at {path!r} on {copy.storage} {what}"
+                right = f"another path: the bytes at {path!r} on {mark.storage} {what}"
                 raise NotRight(field, copy.path, right)
 
 
@@ -269,17 +344,27 @@ class Barred:
 
 
 def _order(
-    session: Session, *, storage: str, before: float, at: float, limit: int, most: int
+    session: Session,
+    *,
+    storage: str,
+    before: float,
+    at: float,
+    limit: int,
+    most: int,
+    any_path: bool,
 ) -> list[int]:
     """Mark what is due and unnamed; return the sweeps that have it."""
     session.marks_paths()
     given = {"storage": storage, "before": before, "limit": limit}
     sweeps: dict[tuple[str, int, str], int] = {}
+    names = _Names(session, before)
     for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
-        named = _named(session, row, before)
-        if named:
+        if names.looked >= LOOKED_MAX:  # others wait for this transaction: the rest is due still
+            break
+        why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
+        if why:
             held = {"remnant_id": row.remnant_id, "due_from": before + HELD_S}
-            session.run("hold_remnant", {**held, "why": f"{named} lies there"})
+            session.run("hold_remnant", {**held, "why": why})
             continue
         whose = (row.community, row.owner_id, row.group)
         if whose not in sweeps:
@@ -301,15 +386,46 @@ def _order(
     return list(sweeps.values())
 
 
-def _named(session: Session, row: RemnantRow, before: float) -> str:
-    """Return the name of a file that lies at a remnant's path or below; empty: none does."""
-    given = {"storage": row.storage, "path": row.path, "before": before}
-    found = session.one("names_of_path", given)
-    return "" if found is None else f"{found[0]}:{found[1]}"
+class _Names:
+    """Which files lie at paths of remnants, or below, on whichever storage; each once."""
+
+    def __init__(self, session: Session, before: float) -> None:
+        self._session, self._before = session, before
+        self._storages = [row[0] for row in session.rows("storages_of_copies", {})]
+        self._found: dict[str, str] = {}  # by path
+        self.looked = 0  # at so many rows
+
+    def of(self, row: RemnantRow) -> str:
+        """Return the name of a file that holds a remnant; empty: none does.
+
+        Where there are more than NAMES_MAX the rest is not looked at: there may be one that does.
+        """
+        found = self._found.get(row.path)
+        if found is None:
+            found = self._found[row.path] = self._look(row.path)
+        return found
+
+    def _look(self, path: str) -> str:
+        more = ""
+        for storage in self._storages:
+            given = {"storage": storage, "path": path, "before": self._before}
+            rows = self._session.rows("names_of_path", given)
+            self.looked += 1 + len(rows)
+            for scope, name, holds in rows:
+                if holds:
+                    return f"{scope}:{name}"
+            if len(rows) > NAMES_MAX:
+                more = f"{rows[0][0]}:{rows[0][1]}, one of more than {NAMES_MAX},"
+        return more
+
+
+def _lies(named: str) -> str:
+    return f"{named} lies there" if named else ""
 
 
 def _names(session: Session, *, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-    found = {row.remnant_id: _named(session, row, before) for row in rows}
+    names = _Names(session, before)
+    found = {row.remnant_id: names.of(row) for row in rows}
     return {remnant_id: name for remnant_id, name in found.items() if name}
 
 

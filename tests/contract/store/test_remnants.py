@@ -229,7 +229,7 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
     gone = [a_file(ada, name, f"pic/ctao/{name}") for name in ("same", "below", "young", "alone")]
     await removed(store, *gone)
     live = [a_file(ada, "a", "pic/ctao/same"), a_file(ada, "b", "pic/ctao/below/deep/b")]
-    beside = [a_file(ada, "c", "cscs/ctao/alone"), a_file(ada, "d", "pic/ctao/alone.d")]
+    beside = [a_file(ada, "c", "cscs/ctao/other"), a_file(ada, "d", "pic/ctao/alone.d")]
     for outcome in await store.register_files("ctao", [*live, *beside], at=NOW):
         assert outcome.clash is None
     await removed(store, a_file(ada, "e", "pic/ctao/young"), at=LATER + 1)
@@ -307,8 +307,8 @@ async def test_nothing_may_name_what_is_swept_not_even_when_it_is_gone(
     named = [
         one,
         a_file(ada, "new", "pic/ctao/1"),
-        a_file(ada, "below", "pic/ctao/1/below"),
-        a_file(ada, "beside", "pic/ctao/1.b", "cscs/ctao/1"),
+        a_file(ada, "too", "pic/ctao/1"),
+        a_file(ada, "beside", "pic/ctao/1.b", "cscs/ctao/1.b"),
     ]
     said = await store.register_files("ctao", named, at=NOW)
     put = ReplicaChange(did=other.did, storage="pic", state=ReplicaState.AVAILABLE, path="ctao/1")
@@ -567,7 +567,9 @@ async def test_each_sweep_is_of_one_owner_and_there_are_no_more_than_asked_for(
     owners = [
         await store.owner(Owner(community="ctao", issuer="here", subject=f"s{n}")) for n in range(3)
     ]
-    await removed(store, *(a_file(one, f"f{n}", f"pic/{n}") for n, one in enumerate(owners * 2)))
+    await removed(
+        store, *(a_file(one, f"f{n}", f"pic/ctao/{n}") for n, one in enumerate(owners * 2))
+    )
     first = await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX, most=2)
     rest = await store.order_sweeps("pic", LATER, at=LATER, limit=SWEEP_MAX, most=2)
 

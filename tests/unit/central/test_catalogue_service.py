@@ -234,6 +234,26 @@ async def test_a_community_registers_copies_below_its_own_folder(
         assert [copy.path for copy in found.replicas] == [lies]
 
 
+@pytest.mark.parametrize("unlisted", ["", "cannot be listed"])
+async def test_a_storage_whose_file_has_never_been_read_is_shared(unlisted: str) -> None:
+    """What lies there may be anybody's, and would go with the file that names it."""
+    world, storages = World(), Storages()
+    troubles = {} if unlisted else {"disk": "disk.yaml:1: no"}
+    storages.book = StorageBook(troubles=troubles, unlisted=unlisted)
+    world.service = CatalogueService(
+        EmbeddedCatalogue(world.store, FakeClock()),
+        Owners(world.store, "here"),
+        world.log,
+        storages,
+    )
+    copies = [(ReplicaItem(storage="disk", path=path),) for path in ("lhcb/raw", "", "ctao/raw")]
+    replies = [await world.register(ADA, f"users:{n}", replicas=c) for n, c in enumerate(copies)]
+    found = await world.service.file(ADA, "users:1")
+
+    assert [words(one) for one in replies] == ["refused", "new", "new"]
+    assert [copy.path for copy in found.replicas] == ["ctao/1"]
+
+
 async def test_files_are_registered_into_own_datasets_alone() -> None:
     world = World()
     for caller, did in ((ADA, "users:ada"), (BOB, "users:bob"), (ADA, "ctao:far")):

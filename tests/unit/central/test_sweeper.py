@@ -247,6 +247,21 @@ async def test_a_storage_of_which_no_file_speaks_any_more_is_left_alone() -> Non
     assert world.said[0][1]["why"] == "no file speaks of the storage any more"
 
 
+async def test_nothing_goes_while_copies_lie_on_a_storage_without_a_file() -> None:
+    """It may have been in the same folder: what it alone names would go."""
+    world = World()
+    await world.removed("one")
+    both = world.storages.book
+    world.storages.book = StorageBook(storages={"pic": both.storages["pic"]})
+    await world.turn(after_s=AFTER_S)
+    before = dict(world.jobs)
+    world.storages.book = both
+    await world.turn(after_s=AFTER_S)
+
+    assert before == {}
+    assert len(world.jobs) == 1
+
+
 async def test_jobs_that_have_ended_are_looked_at_page_by_page() -> None:
     world = World()
     ada = await world.store.owner(Owner(community="ctao", issuer="here", subject="ada"))

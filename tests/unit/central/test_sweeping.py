@@ -1,8 +1,10 @@
 """Which storages are swept: those that say so, and whose bytes are no other storage's."""
 
+from pathlib import Path
+
 import pytest
 
-from pilotage.central.data.storages import StorageBook, StorageEntry
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.data.sweeping import SWEEP_TYPE, sweep_job, swept, unswept
 
 
@@ -29,8 +31,12 @@ file:///srv/a%20b    file:///srv/a%20b         yes
 file:///srv/data     file:///srv/data2         no
 file:///srv/data     http://host/srv/data      no
 http://host/data     http://HOST:80/data       yes
-http://host/data     http://host:81/data       no
-http://host/data     https://host/data         no
+http://host/data     http://host:81/data       yes
+http://host/data     http://host:81/x          yes
+http://host/data     https://host/data         yes
+http://host/data     https://host./x           yes
+http://host/data     http://host/x             no
+http://host/data     http://host/x/../data     yes
 http://host/data     http://host/data/pic      yes
 http://host          http://host/x             yes
 http://host/data     http://other/data         no
@@ -46,10 +52,38 @@ def test_a_storage_that_shares_its_bytes_is_not_swept(line: str) -> None:
 
 
 def test_a_storage_whose_file_does_not_read_now_is_not_swept() -> None:
-    entry = an_entry("file:///a")
+    book = {"a": an_entry("file:///a"), "b": an_entry("file:///b")}
 
-    assert swept(StorageBook({"a": entry}, {"a": "a.yaml:1: no"})) == {}
-    assert swept(StorageBook({"a": entry}, unlisted="cannot be listed")) == {}
+    assert list(swept(StorageBook(book, {"a": "a.yaml:1: no"}))) == ["b"]
+    assert swept(StorageBook(book, unlisted="cannot be listed")) == {}
+
+
+def test_nothing_is_swept_while_a_storage_may_lie_anywhere() -> None:
+    """After a restart nobody knows what a file that does not read has said before."""
+    book = {"a": an_entry("file:///a"), "b": an_entry("file:///b")}
+    unread = StorageBook(book, {"c": "c.yaml:1: no"})
+
+    assert swept(unread) == {} and "the file of c does not read" in unswept(unread)["a"]
+    assert list(swept(StorageBook(book), ["a", "b"])) == ["a", "b"]
+    assert swept(StorageBook(book), ["a", "old"]) == {}
+    assert "copies on old" in unswept(StorageBook(book), ["a", "old"])["b"]
+
+
+def test_folders_are_the_same_that_a_link_makes_the_same(tmp_path: Path) -> None:
+    (tmp_path / "real" / "ctao").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to("real")
+    (tmp_path / "storages").mkdir()
+    for name, folder in (("a", "real"), ("b", "alias/ctao"), ("c", "other")):
+        text = f"type: file\nurl: file://{tmp_path}/{folder}\ndeletes: true\n"
+        (tmp_path / "storages" / f"{name}.yaml").write_text(text)
+    storages = Storages(tmp_path / "storages")
+    storages.look()
+    first = list(swept(storages.book))
+    (tmp_path / "other").symlink_to("real")
+    storages.look()
+
+    assert first == ["c"]
+    assert list(swept(storages.book)) == []
 
 
 def test_the_job_of_a_sweep_runs_where_the_storage_is_seen() -> None:

@@ -1,18 +1,27 @@
 """What pilots are told of data: as much as one answer may hold."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.data.sweeping import SWEEP_TYPE
 from pilotage.central.jobs import assignments
 from pilotage.central.jobs.assignments import Assignments, Held
 from pilotage.central.jobs.data_orders import DataOrders
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.saying import Assignment
-from pilotage.central.store.records import JobBody
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.records import JobBody, JobInput
+from pilotage.central.store.remnants import RemnantRow
+from pilotage.proto.catalogue import Did, RemnantState
+from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile
+from tests.builders import a_lease
+from tests.fake_store import FakeStore
 
 
 class Orders(DataOrders):
@@ -68,3 +77,77 @@ def test_an_answer_holds_no_more_data_than_a_pilot_takes(monkeypatch: pytest.Mon
 def test_one_job_is_always_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(monkeypatch, 10, True) == [1]
     assert told(monkeypatch, 10, True, True) == [1]
+
+
+class Remnants(FakeStore):
+    """A store in which each job has the same to remove."""
+
+    async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
+        return [
+            RemnantRow(
+                remnant_id=number,
+                storage="pic",
+                path=path,
+                community="ctao",
+                owner_id=1,
+                group="users",
+                file_id=None,
+                bytes=0,
+                since=0.0,
+                state=RemnantState.SWEEPING,
+            )
+            for number, path in enumerate(("ctao/1", "lhcb/raw"))
+        ]
+
+    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
+        body = msgspec.json.encode(Job(command=("true",), data=JobData()))
+        return {job_id: JobBody(job_id=job_id, body=body, template=None) for job_id in job_ids}
+
+
+@pytest.mark.parametrize(
+    ("any_path", "named", "goes"),
+    [(False, "pic", ["ctao/1"]), (True, "pic", ["ctao/1", "lhcb/raw"]), (True, "old", [])],
+)
+async def test_a_sweep_is_told_of_what_may_go_now(
+    any_path: bool, named: str, goes: list[str]
+) -> None:
+    store, storages = Remnants(), Storages()
+    entry = StorageEntry(type="file", url="file:///pic", deletes=True, any_path=any_path)
+    storages.book = StorageBook(storages={"pic": entry})
+    file = NewFile(
+        did=Did("users", "live"),
+        bytes=1,
+        adler32="00000001",
+        replicas=(NewReplica(storage=named, path="ctao/2"),),
+    )
+    await store.register_files("ctao", [file], at=0.0)
+    lease = a_lease()
+    lease.kind = lease.kind._replace(type=SWEEP_TYPE)
+    told = await DataOrders(store, storages).of(lease)
+
+    assert told is not None and [one.path for one in told.removals] == goes
+
+
+class Read(FakeStore):
+    """A store in which a job reads two files of one name, of a task's group."""
+
+    async def inputs_of_job(self, job_id: int) -> list[JobInput]:
+        return [JobInput(0, 1), JobInput(0, 2)]
+
+    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
+        data = JobData(inputs=(DataInput(query={"run": 1}, to="dl1"),))
+        body = msgspec.json.encode(Job(command=("true",), data=data))
+        return {job_id: JobBody(job_id=job_id, body=body, template=None) for job_id in job_ids}
+
+
+async def test_files_of_one_name_are_told_as_a_run_on_one_machine_has_them() -> None:
+    store = Read()
+    files = [
+        NewFile(did=Did("users", f"{job}/clean.txt"), bytes=1, adler32="00000001")
+        for job in (129, 130)
+    ]
+    await store.register_files("ctao", files, at=0.0)
+    told = await DataOrders(store, Storages()).of(a_lease())
+
+    assert told is not None
+    assert [one.path for one in told.inputs] == ["dl1/clean.txt", "dl1/2-clean.txt"]

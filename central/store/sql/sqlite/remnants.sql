@@ -60,14 +60,12 @@ VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_b
        gone = c.gone + excluded.gone,
        gone_bytes = c.gone_bytes + excluded.gone_bytes;
 
--- name: waiting_remnants_of_file
-SELECT remnant_id, storage, path, community, owner_id, group_name, file_id, bytes, since, state,
-       failures, why, sweep_id, gone_at
-  FROM remnant
- WHERE file_id = :file_id AND state = 'Waiting';
-
 -- name: remove_remnant
 DELETE FROM remnant WHERE remnant_id = ?;
+
+-- name: give_up_remnant
+UPDATE remnant SET state = 'Gone', gone_at = :at
+ WHERE remnant_id = :remnant_id AND state = 'Sweeping' AND sweep_id IS NULL;
 
 -- name: is_remnant_due
 -- What a backup calls removed somebody may have had back since:
@@ -85,22 +83,30 @@ SELECT remnant_id, storage, path, community, owner_id, group_name, file_id, byte
    AND EXISTS (SELECT 1 FROM store WHERE made_at <= :before)
  ORDER BY due_from LIMIT :limit;
 
+-- name: storages_of_copies
+-- One step in the index for each.
+WITH RECURSIVE place(storage) AS (
+    SELECT min(storage) FROM replica
+    UNION ALL
+    SELECT (SELECT min(r.storage) FROM replica AS r WHERE r.storage > p.storage)
+      FROM place AS p WHERE p.storage IS NOT NULL
+)
+SELECT storage FROM place WHERE storage IS NOT NULL;
+
 -- name: names_of_path
--- Who names a path, or one below it: files that are there, or were not removed long enough ago.
-SELECT s.scope, f.name
-  FROM replica AS r
+-- Some that name a path, or one below it, and whether they hold it: files that are there, or were
+-- not removed long enough ago. As many as remnants.NAMES_MAX, and one.
+SELECT s.scope, f.name, f.state <> 'Removed' OR r.changed_at > :before
+  FROM (SELECT one.file_id, one.changed_at
+          FROM (SELECT file_id, changed_at FROM replica
+                 WHERE storage = :storage AND path = :path
+                UNION ALL
+                SELECT file_id, changed_at FROM replica
+                 WHERE storage = :storage AND path > :path || '/'
+                   AND path < :path || '0') AS one
+         LIMIT 201) AS r
   JOIN file AS f USING (file_id)
-  JOIN data_scope AS s USING (scope_id)
- WHERE r.storage = :storage AND r.path = :path
-   AND (f.state <> 'Removed' OR r.changed_at > :before)
-UNION ALL
-SELECT s.scope, f.name
-  FROM replica AS r
-  JOIN file AS f USING (file_id)
-  JOIN data_scope AS s USING (scope_id)
- WHERE r.storage = :storage AND r.path > :path || '/' AND r.path < :path || '0'
-   AND (f.state <> 'Removed' OR r.changed_at > :before)
- LIMIT 1;
+  JOIN data_scope AS s USING (scope_id);
 
 -- name: hold_remnant
 UPDATE remnant SET due_from = :due_from, why = :why WHERE remnant_id = :remnant_id;
@@ -157,11 +163,12 @@ UPDATE remnant SET sweep_id = NULL, failures = failures + 1, due_from = :due_fro
 -- name: remove_sweep
 DELETE FROM sweep WHERE sweep_id = :sweep_id;
 
--- name: is_anything_marked
-SELECT 1 FROM remnant WHERE storage = :storage AND state <> 'Waiting' LIMIT 1;
+-- name: storages_marked
+SELECT c.storage FROM (SELECT DISTINCT storage FROM remnant_count) AS c
+ WHERE EXISTS (SELECT 1 FROM remnant AS r WHERE r.storage = c.storage AND r.state <> 'Waiting');
 
 -- name: marked_paths
-SELECT r.path, r.state
+SELECT r.path, r.state, r.file_id IS NULL
   FROM json_each(:paths) AS p
  CROSS JOIN remnant AS r ON r.storage = :storage AND r.path = p.value AND r.state <> 'Waiting';
 
