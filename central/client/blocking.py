@@ -847,7 +847,7 @@ class Client:
 
     def put_file(
         self,
-        path: Path,
+        path: Path | str,
         did: str,
         *,
         storage: str = "",
@@ -863,7 +863,7 @@ class Client:
             self.core.put_file(path, did, storage=storage, metadata=metadata, datasets=datasets)
         )
 
-    def get_file(self, did: str, to: Path, *, force: bool = False) -> Path:
+    def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
         """Fetch a file, checked, into a folder or as a file; return where it is.
 
         A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
@@ -872,7 +872,7 @@ class Client:
         return self.loop.run(self.core.get_file(did, to, force=force))
 
     def get_found(
-        self, query: Mapping[str, Any], to: Path, *, force: bool = False
+        self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> Iterator[Path]:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
@@ -1001,7 +1001,7 @@ class Client:
     def act_on_production(
         self,
         named: str | int,
-        action: ProductionActionName,
+        action: ProductionActionName | str,
         *,
         step: str | None = None,
         problematic: bool = False,

@@ -1,7 +1,7 @@
 """The catalogue, as the client has it: a part of `AsyncClient`."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pilotage.proto.api import PAGE_MAX
 from pilotage.proto.api_data import (
@@ -37,6 +37,7 @@ from pilotage.proto.api_data import (
 from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepView
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 
+from .given import names_of, query_of, word_of
 from .transport import Transport
 
 Item = TypeVar("Item")
@@ -54,11 +55,10 @@ class OfData:
         states: Iterable[FileState] = (FileState.AVAILABLE,),
     ) -> AsyncIterator[FileView]:
         """Yield files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
-        after: str | None = ""
+        asked_for, after = query_of(query), cast("str | None", "")
+        wanted = tuple(word_of(FileState, one, "states") for one in states)
         while after is not None:
-            asked = FindRequest(
-                query=dict(query or {}), states=tuple(states), after=after, limit=PAGE_MAX
-            )
+            asked = FindRequest(query=asked_for, states=wanted, after=after, limit=PAGE_MAX)
             page = await self._transport.ask(FilePage, "POST", "/v1/data/find", body=asked)
             for view in page.files:
                 yield view
@@ -75,7 +75,7 @@ class OfData:
 
     async def replicas(self, dids: Iterable[str]) -> dict[str, list[ReplicaView]]:
         """Return the copies of those files that are there."""
-        names, found = list(dids), dict[str, list[ReplicaView]]()
+        names, found = names_of(dids), dict[str, list[ReplicaView]]()
         for start in range(0, len(names), ITEMS_MAX):
             asked = DidsRequest(dids=tuple(names[start : start + ITEMS_MAX]))
             reply = await self._transport.ask(Replicas, "POST", "/v1/data/replicas", body=asked)
@@ -86,8 +86,8 @@ class OfData:
         self, dids: Iterable[str], metadata: Mapping[str, Any], *, remove: Iterable[str] = ()
     ) -> ItemsReply:
         """Set keys of files, and remove some."""
-        gone = tuple(remove)
-        changes = [MetadataItem(did=did, set=dict(metadata), remove=gone) for did in dids]
+        gone = tuple(names_of(remove))
+        changes = [MetadataItem(did=did, set=dict(metadata), remove=gone) for did in names_of(dids)]
         return await self._in_parts(
             "/v1/data/metadata", changes, lambda some: MetadataRequest(changes=tuple(some))
         )
@@ -101,7 +101,7 @@ class OfData:
         reason: str = "",
     ) -> ItemsReply:
         """Say how copies are: a file whose last good one is bad is lost."""
-        items = [DeclareItem(did=did, storage=storage, state=state) for did in dids]
+        items = [DeclareItem(did=did, storage=storage, state=state) for did in names_of(dids)]
         return await self._in_parts(
             "/v1/data/declare",
             items,
@@ -111,7 +111,7 @@ class OfData:
     async def remove_files(self, dids: Iterable[str]) -> ItemsReply:
         """Take files out of the catalogue; their bytes stay where they are."""
         return await self._in_parts(
-            "/v1/data/remove", list(dids), lambda some: DidsRequest(dids=tuple(some))
+            "/v1/data/remove", names_of(dids), lambda some: DidsRequest(dids=tuple(some))
         )
 
     async def _in_parts(
@@ -140,7 +140,7 @@ class OfData:
         """Return the jobs that a file came of (up), or that read it (down)."""
         query = [
             ("did", did),
-            ("direction", Direction(direction).value),
+            ("direction", word_of(Direction, direction, "direction").value),
             ("limit", str(limit)),
         ]
         return await self._transport.ask(Lineage, "GET", "/v1/data/lineage", query=query)
@@ -166,7 +166,7 @@ class OfData:
         self, dataset: str, action: DatasetActionName, dids: Iterable[str] = ()
     ) -> ItemsReply:
         """Open or close a dataset, attach or detach files."""
-        names = list(dids)
+        names = names_of(dids)
         if not names:
             asked = DatasetAction(dataset=dataset, action=action)
             return await self._transport.ask(
@@ -188,7 +188,7 @@ class OfData:
     ) -> RuleView:
         """Keep so many copies of a file, of a dataset, or of what meets a query."""
         asked = RuleRequest(
-            copies=copies, storages=tuple(storages), did=did, query=dict(query or {})
+            copies=copies, storages=tuple(names_of(storages)), did=did, query=query_of(query)
         )
         return await self._transport.ask(RuleView, "POST", "/v1/data/rules", body=asked)
 

@@ -22,6 +22,7 @@ from .errors import (
     Refused,
     StorageTrouble,
 )
+from .given import file_at, names_of
 from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class OfDataFiles:
 
     async def put_file(
         self,
-        path: Path,
+        path: Path | str,
         did: str,
         *,
         storage: str = "",
@@ -55,27 +56,28 @@ class OfDataFiles:
         a name that is there with the same bytes stays as it is.
         """
         client = cast("AsyncClient", self)
+        file, lists = file_at(path), names_of(datasets)
         return await _put_file(
-            client, path, did, storage=storage, metadata=metadata, datasets=datasets
+            client, file, did, storage=storage, metadata=metadata, datasets=lists
         )
 
-    async def get_file(self, did: str, to: Path, *, force: bool = False) -> Path:
+    async def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
         """Fetch a file, checked, into a folder or as a file; return where it is.
 
         A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
         other bytes, unless `force` lets it be replaced.
         """
-        return await _get_file(cast("AsyncClient", self), did, to, force)
+        return await _get_file(cast("AsyncClient", self), did, Path(to), force)
 
     async def get_found(
-        self, query: Mapping[str, Any], to: Path, *, force: bool = False
+        self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> AsyncIterator[Path]:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
         Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
         fetched. Raises Invalid for two with one place.
         """
-        async for path in _get_found(cast("AsyncClient", self), query, to, force):
+        async for path in _get_found(cast("AsyncClient", self), query, Path(to), force):
             yield path
 
 

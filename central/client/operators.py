@@ -27,6 +27,7 @@ from pilotage.proto.api_sites import (
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
 
+from .given import word_of
 from .pace import Pace
 from .pilot_log import lines_of
 from .transport import Transport
@@ -44,7 +45,7 @@ class OfOperators:
         self, *, states: Iterable[PilotState] = (), site: str = ""
     ) -> AsyncIterator[PilotView]:
         """Yield pilots in order of their name."""
-        query = [("state", PilotState(state).value) for state in states]
+        query = [("state", word_of(PilotState, state, "states").value) for state in states]
         if site:
             query.append(("site", site))
         after: str | None = ""
@@ -128,7 +129,7 @@ class OfOperators:
         again says nothing anew, however late it comes; without one each call has its own, which
         covers the repetitions of this call.
         """
-        action = SiteActionName(action)
+        action = word_of(SiteActionName, action, "action")
         key = key or uuid.uuid4().hex
         body = SiteAction(action=action, element=element, host=host, reason=reason, key=key)
         path = f"/v1/sites/{quote(name, safe='')}/actions"

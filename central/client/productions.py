@@ -22,8 +22,10 @@ from pilotage.proto.api_productions import (
 from pilotage.proto.job import Input
 from pilotage.proto.production_states import ProductionState
 
+from .errors import Invalid
 from .files import LocalFile, hash_file
 from .flows import Flow
+from .given import word_of
 from .images import digests_of
 from .transport import Transport
 
@@ -49,7 +51,7 @@ class OfProductions:
 
         Files that its steps name are uploaded before; `name` stands in place of the workflow's.
         """
-        body = _named(flow.production(), name, title, priority, start)
+        body = _named(_document(flow), name, title, priority, start)
         client, paths = cast("AsyncClient", self), _paths(body)
         inputs = await client.upload([LocalFile(flow.folder / path) for path in paths])
         files = dict(zip(paths, inputs, strict=True))
@@ -60,7 +62,7 @@ class OfProductions:
         self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
     ) -> ProductionPreview:
         """Say how many tasks and files a workflow would be, with the files of the catalogue."""
-        body = _named(flow.production(), name, title, priority, start=False)
+        body = _named(_document(flow), name, title, priority, start=False)
         files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
         images = await asyncio.to_thread(digests_of, _images(body))
         return await self._transport.ask(
@@ -86,7 +88,7 @@ class OfProductions:
         self, *, states: Iterable[ProductionState] = ()
     ) -> AsyncIterator[ProductionView]:
         """Yield productions in order of their id."""
-        query = [("state", ProductionState(state).value) for state in states]
+        query = [("state", word_of(ProductionState, state, "states").value) for state in states]
         query.append(("limit", str(PAGE_MAX)))
         after: int | None = 0
         while after is not None:
@@ -108,7 +110,7 @@ class OfProductions:
     async def act_on_production(
         self,
         named: str | int,
-        action: ProductionActionName,
+        action: ProductionActionName | str,
         *,
         step: str | None = None,
         problematic: bool = False,
@@ -121,9 +123,10 @@ class OfProductions:
         `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
         unless `anyway`, where a fix would let a step that takes all files run of some alone.
         """
-        is_priority = ProductionActionName(action) is ProductionActionName.PRIORITY
+        word = word_of(ProductionActionName, action, "action")
+        is_priority = word is ProductionActionName.PRIORITY
         body = ProductionAction(
-            action=ProductionActionName(action),
+            action=word,
             step=step,
             problematic=problematic,
             anyway=anyway,
@@ -163,6 +166,18 @@ class OfProductions:
         return await self._transport.ask(
             ProductionDetail, "POST", _path(named, "/actions"), body=body
         )
+
+
+def _document(flow: Flow) -> NewProduction:
+    """Return what a flow submits. Raises Invalid for what is none, such as the name of a file."""
+    found: object = flow
+    if not hasattr(found, "production"):
+        told = found if isinstance(found, str) else type(found).__name__
+        why = (
+            f"flow: found {told!r}, expected a production.Workflow; a file: `pilotage prod submit`"
+        )
+        raise Invalid("invalid", why, "flow")
+    return flow.production()
 
 
 def _named(

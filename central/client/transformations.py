@@ -21,6 +21,7 @@ from pilotage.proto.api_transformations import (
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
+from .given import names_of, word_of
 from .transport import Transport
 
 
@@ -54,7 +55,7 @@ class OfTransformations:
         self, *, states: Iterable[TransformationState] = ()
     ) -> AsyncIterator[TransformationView]:
         """Yield transformations in order of their id."""
-        query = [("state", TransformationState(state).value) for state in states]
+        query = [("state", word_of(TransformationState, state, "states").value) for state in states]
         query.append(("limit", str(PAGE_MAX)))
         after: int | None = 0
         while after is not None:
@@ -76,7 +77,7 @@ class OfTransformations:
         self, named: str | int, *, states: Iterable[InputState] = ()
     ) -> AsyncIterator[InputView]:
         """Yield the input files of a transformation in order of their registration."""
-        query = [("state", InputState(state).value) for state in states]
+        query = [("state", word_of(InputState, state, "states").value) for state in states]
         query.append(("limit", str(PAGE_MAX)))
         after: str | None = ""
         while after is not None:
@@ -94,7 +95,7 @@ class OfTransformations:
         self, named: str | int, *, states: Iterable[TaskState] = ()
     ) -> AsyncIterator[TaskView]:
         """Yield the tasks of a transformation in order of their number."""
-        query = [("state", TaskState(state).value) for state in states]
+        query = [("state", word_of(TaskState, state, "states").value) for state in states]
         query.append(("limit", str(PAGE_MAX)))
         after: int | None = 0
         while after is not None:
@@ -120,7 +121,10 @@ class OfTransformations:
         once: repeated when its files are Processed it would be one more. Without an answer look.
         """
         body = TransformationAction(
-            action=TransformationActionName(action), reason=reason, files=tuple(files), all=all
+            action=word_of(TransformationActionName, action, "action"),
+            reason=reason,
+            files=tuple(names_of(files)),
+            all=all,
         )
         again = body.action is not TransformationActionName.REPLAY
         return await self._transport.ask(

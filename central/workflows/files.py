@@ -19,14 +19,14 @@ FILES_MAX = 1_000_000
 
 
 def read_workflow(
-    path: Path, chosen: Mapping[str, str] | None = None, *, types: Sequence[Path] = ()
+    path: Path | str, chosen: Mapping[str, str] | None = None, *, types: Sequence[Path] = ()
 ) -> Written:
     """Return the workflow of a file, in whichever form it is, read and checked.
 
     `chosen` are values of its parameters, as they were typed; `types` files with element types, or
     folders of such, beside our own. Raises BadWorkflow with all that is wrong.
     """
-    text = read_text(path)
+    text = read_text(Path(path))
     found = load(text)
     if cta_form.STEPS in found:
         if chosen:

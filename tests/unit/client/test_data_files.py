@@ -156,3 +156,14 @@ async def test_what_the_central_refuses_leaves_nothing_on_the_storage(
         await client.put_file(source, "others:a.h5")
     assert len(client.registered) == 1
     assert list((client.folder / "ctao" / "put").iterdir()) == []
+
+
+async def test_files_and_folders_may_be_named_by_texts(client: Client, tmp_path: Path) -> None:
+    client.lay("users:a.h5")
+    (tmp_path / "mine").write_bytes(b"other")
+
+    assert await client.get_file("users:a.h5", str(tmp_path)) == tmp_path / "a.h5"
+    found = [path async for path in client.get_found({}, f"{tmp_path}/to")]
+    assert found == [tmp_path / "to" / "a.h5"]
+    with pytest.raises(Invalid, match="there with other bytes"):
+        await client.put_file(str(tmp_path / "mine"), "users:a.h5")

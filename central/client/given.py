@@ -1,0 +1,46 @@
+"""What callers of the client give, made what they mean; plain mistakes are told as Invalid."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import Invalid
+
+Word = TypeVar("Word", bound=enum.Enum)
+
+
+def names_of(given: Iterable[str]) -> list[str]:
+    """Return names as a list; one alone is a list of one, and not of its letters."""
+    return [given] if isinstance(given, str) else list(given)
+
+
+def query_of(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a query. Raises Invalid for what is no mapping, such as words of the command line."""
+    if given is not None and not _is_mapping(given):
+        why = f"query: found {given!r}, expected a dictionary, as {{'run': {{'>=': 20}}}}"
+        raise Invalid("invalid", why, "query")
+    return dict(given or {})
+
+
+def word_of(kind: type[Word], given: Word | str, field: str) -> Word:
+    """Return one of a few words. Raises Invalid, with all that there are."""
+    try:
+        return kind(given)
+    except ValueError:
+        known = ", ".join(str(one.value) for one in kind)
+        why = f"{field}: found {str(given)!r}, expected one of {known}"
+        raise Invalid("invalid", why, field) from None
+
+
+def file_at(given: Path | str) -> Path:
+    """Return the path of a file of this machine. Raises Invalid where there is none."""
+    path = Path(given)
+    if not path.is_file():
+        why = "it is a folder" if path.is_dir() else "there is no such file"
+        raise Invalid("invalid", f"{path}: {why}", "path")
+    return path
+
+
+def _is_mapping(given: object) -> bool:
+    return isinstance(given, Mapping)
