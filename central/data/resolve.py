@@ -25,6 +25,7 @@ from ..store.catalogue import CatalogueStore, FileRow
 from ..store.records import JobInput
 from .checks import INPUTS_MAX, check_filled, check_scope_of, refused
 from .locality import Steering, reaches, steer, writable
+from .places import path_of
 from .rights import of_group
 from .storages import StorageBook
 
@@ -82,7 +83,7 @@ class Resolving:
         own = job.data.inputs[: len(job.data.inputs) - len(given)]
         found = [await self._files(one, f"{at}.inputs[{i}]") for i, one in enumerate(own)]
         found += [list(rows) for rows in given]
-        found = _placed(job.data, found, at)
+        found = _placed(job.data, found, len(own), at)
         files = [row for rows in found for row in rows]
         _check_copies(job, group, files, at)
         await self._look_at_copies(files, at)
@@ -258,33 +259,32 @@ def outputs_to(book: StorageBook, names: Sequence[str], field: str) -> list[str]
     return found
 
 
-def path_of(name: str, to: str) -> str:
-    """Return where a file lies in the payload's folder."""
-    last = name.rpartition("/")[2]
-    folder = "/".join(part for part in to.split("/") if part not in ("", "."))
-    return f"{folder}/{last}" if folder else last
-
-
-def _placed(data: JobData, found: Sequence[Sequence[FileRow]], where: str) -> list[list[FileRow]]:
+def _placed(
+    data: JobData, found: Sequence[Sequence[FileRow]], own: int, where: str
+) -> list[list[FileRow]]:
     """Return the files of each input without those that an input before it has, at that place.
 
-    Refuses files that would lie in the place of others.
+    Files that came by one input, or by those that a transformation has, are numbered where they
+    have one name (`places`). Refuses those of one name that several of the job's `own` inputs say:
+    there folders keep them apart.
     """
-    seen: dict[str, Did] = {}
+    seen: dict[str, tuple[int, Did]] = {}
+    there: set[tuple[str, Did]] = set()
     placed: list[list[FileRow]] = []
-    for one, rows in zip(data.inputs, found, strict=True):
+    for number, (one, rows) in enumerate(zip(data.inputs, found, strict=True)):
         placed.append([])
         for row in rows:
             path = path_of(row.did.name, one.to)
-            other = seen.get(path)
-            if other is None:
-                seen[path] = row.did
-                placed[-1].append(row)
-            elif other != row.did:
+            if (path, row.did) in there:
+                continue
+            there.add((path, row.did))
+            placed[-1].append(row)
+            before, other = seen.setdefault(path, (number, row.did))
+            if before != number < own:
                 why = f"{other} and {row.did} would both be {path!r}: give them other folders (to)"
                 raise _refused(f"{where}.inputs", why)
-    if len(seen) > INPUTS_MAX:
-        raise _refused(f"{where}.inputs", f"{len(seen)} files, expected at most {INPUTS_MAX}")
+    if len(there) > INPUTS_MAX:
+        raise _refused(f"{where}.inputs", f"{len(there)} files, expected at most {INPUTS_MAX}")
     return placed
 
 

@@ -23,6 +23,7 @@ from pilotage.proto.catalogue import NotRight
 from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
+from ..data.places import Places
 from .check import misfit
 from .done import Done, Ledger
 from .errors import RunRefused
@@ -260,17 +261,11 @@ class _Run:
         for name in step.files:
             shutil.copy(self._place.beside / name, folder / PurePosixPath(name).name)
         paths: dict[str, list[str]] = {}
-        told: list[dict[str, Any]] = []
+        told, places = list[dict[str, Any]](), Places()
         for port, files in task.files.items():
             paths[port] = []
-            names: set[str] = set()
             for file in files:
-                name, which = file.name, 1
-                while name in names:  # others have the same
-                    which += 1
-                    name = f"{which}-{file.name}"
-                names.add(name)
-                link = folder / port / name
+                link = folder / places.of(file.name, port)
                 link.parent.mkdir(exist_ok=True)
                 link.symlink_to(file.path)
                 paths[port].append(str(link))

@@ -84,12 +84,26 @@ async def test_inputs_are_files_in_the_order_of_the_job(
     store: FakeStore, book: StorageBook
 ) -> None:
     by_query = DataInput(query={"kind": "odd", "run": {"<": 5}}, to="odd")
-    job = a_job(run(2), msgspec.structs.replace(by_query, to="other"), DataInput(did="sim:set"))
-    with pytest.raises(Refused, match="would both be"):  # run1/f.h5 and run2/f.h5, both f.h5
+    job = a_job(DataInput(did="sim:run3/f.h5"), by_query, DataInput(did="sim:set"))
+    with pytest.raises(Refused, match="would both be 'f.h5'"):  # folders can keep them apart
         await settled(store, book, job)
 
     found = await settled(store, book, a_job(run(2), run(3), run(2)))
     assert found.inputs == (JobInput(0, 2), JobInput(1, 3))
+
+
+async def test_files_of_one_name_that_come_together_are_all_taken(
+    store: FakeStore, book: StorageBook
+) -> None:
+    """No folder could keep them apart: those of one dataset, or of a task's group."""
+    alone = await settled(store, book, a_job(DataInput(did="sim:set"), run(3)))
+    rows = await store.files_by_id([1, 2, 3])
+    job = a_job(DataInput(did="sim:run3/f.h5"), DataInput(did="a:b"), DataInput(did="a:b"))
+    given = [[rows[1], rows[2]], [rows[2], rows[1]]]
+    group = await Resolving(store, book, COMMUNITY).settle(job, "job", group="sim", given=given)
+
+    assert alone.inputs == (JobInput(0, 1), JobInput(0, 2), JobInput(1, 3))
+    assert group.inputs == (JobInput(0, 3), JobInput(1, 1), JobInput(1, 2))
 
 
 @pytest.mark.parametrize(
