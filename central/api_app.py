@@ -210,7 +210,9 @@ def build_beside(
         pilots=none,
         sites=none,
         storages=none,
-        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
+        data=CatalogueService(
+            EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
+        ),
         rules=none,
         sweeps=none,
         elements=none,

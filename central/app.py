@@ -236,8 +236,10 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements),
         storages=storages,
-        data=CatalogueService(EmbeddedCatalogue(store, clock), memory.owners, log, world.storages),
-        rules=RuleService(store, world.storages, memory.owners, clock),
+        data=CatalogueService(
+            EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
+        ),
+        rules=RuleService(store, world.storages, memory.owners, clock, act=control.act),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),

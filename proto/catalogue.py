@@ -24,6 +24,7 @@ CONDITIONS_MAX: Final = 64  # of one query
 CHOICES_MAX: Final = 1_000  # of one condition
 STORAGE_MAX: Final = 64  # characters of a storage's name
 PATH_MAX: Final = 1_024  # characters of a copy's path in its storage
+PUT_FOLDER: Final = "put"  # of a community on storages: below it lies what people have stored
 BYTES_MAX: Final = ID_MAX
 DATASET_KEY: Final = "dataset"  # in a query no metadata, but the dataset that files lie in
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pilotage.proto.api_data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
 from pilotage.proto.api_storages import StorageView
-from pilotage.proto.catalogue import Did, FileState, NotRight, ReplicaState
+from pilotage.proto.catalogue import PUT_FOLDER, Did, FileState, NotRight, ReplicaState
 from pilotage.proto.storages import is_good_path
 
 from .errors import (
@@ -28,7 +28,6 @@ from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
 if TYPE_CHECKING:
     from .client import AsyncClient
 
-FOLDER: Final = "put"  # of a community on storages: below it lies what people have stored
 TOLD_MAX: Final = 20  # files of which it is said why they were not fetched
 _STATES: Final = {
     FileState.AVAILABLE: "no storage that is in force has it",
@@ -97,7 +96,8 @@ async def _put_file(
     target = await _storage_for(client, storage)
     sums = await asyncio.to_thread(sums_of, path)
     community = (await client.whoami()).community
-    place = f"{community}/{FOLDER}/{uuid.uuid4().hex}/{did.rpartition(':')[2].rpartition('/')[2]}"
+    name = did.rpartition(":")[2].rpartition("/")[2]
+    place = f"{community}/{PUT_FOLDER}/{uuid.uuid4().hex}/{name}"
     if not is_good_path(place):
         raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
     has_copy = await _has_copy(client, did, sums, target.name)

@@ -66,6 +66,7 @@ from ..store.catalogue import (
 )
 from ..store.records import Owner
 from .protocol import Catalogue
+from .reserved import Jobs, Reserved
 from .rights import Writing, community_of, writing
 from .storages import Storages
 from .sweep_service import view_of
@@ -86,10 +87,16 @@ class CatalogueService:
     """The catalogue, for faces."""
 
     def __init__(
-        self, catalogue: Catalogue, owners: Owners, log: Log, storages: Storages | None = None
+        self,
+        catalogue: Catalogue,
+        owners: Owners,
+        log: Log,
+        storages: Storages | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
+        """`jobs`: in whose folders people register nothing."""
         self._catalogue, self._owners, self._log = catalogue, owners, log
-        self._storages = storages or Storages()
+        self._storages, self._jobs = storages or Storages(), jobs
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -190,6 +197,9 @@ class CatalogueService:
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
         own = await self._own_datasets(community, right, owner.owner_id, asked.files)
+        reserved = Reserved(self._jobs, community, right, owner.owner_id) if self._jobs else None
+        if reserved is not None:
+            await reserved.look(self._catalogue, _wanted(community, asked.files))
 
         def made(one: FileItem) -> NewFile:
             did = Did.parse(one.did)
@@ -199,6 +209,8 @@ class CatalogueService:
                 if name not in own:
                     raise NotRight("datasets", name, "a dataset of your own")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
+            for copy in copies if reserved is not None else ():
+                reserved.check(did, copy.storage, copy.path)
             return _new_file(one, did, copies, owner.owner_id, own=right.own)
 
         files = judged.each(made)
@@ -455,6 +467,15 @@ def _result(outcome: Outcome) -> ItemResult:
     if outcome.new:
         return ItemResult.NEW
     return ItemResult.CHANGED if outcome.changed else ItemResult.SAME
+
+
+def _wanted(community: str, files: Sequence[FileItem]) -> Iterable[tuple[str, str, str]]:
+    """Yield name, storage and path of what is registered; the path may be below the community."""
+    for one in files:
+        for copy in one.replicas:
+            name = one.did.partition(":")[2]
+            for path in (copy.path,) if copy.path else (name, f"{community}/{name}"):
+                yield one.did, copy.storage, path
 
 
 def _new_file(

@@ -1,0 +1,97 @@
+"""Paths on storages that are not for people to name: where attempts and `data put` store.
+
+A copy that is removed bars its path. Who could register one where somebody else's job is about to
+store would have that job fail.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pilotage.proto.catalogue import PUT_FOLDER, Did, NotRight
+from pilotage.proto.job_states import FINAL
+
+from ..store.data_jobs import GENERATION_SHOWN
+from ..store.records import JobRow
+from .protocol import Catalogue
+from .rights import Writing
+
+FIELD = "replicas.path"
+_ATTEMPT_PARTS = 4  # COMMUNITY/GENERATION/JOB/EPOCH
+_PUT_PARTS = 4  # COMMUNITY/put/ANYTHING/NAME
+
+
+class Jobs(Protocol):
+    """What of a store is needed here."""
+
+    @property
+    def generation(self) -> str: ...
+    async def job(self, job_id: int) -> JobRow | None: ...
+
+
+class Reserved:
+    """Tells which paths somebody may register copies at."""
+
+    def __init__(self, jobs: Jobs, community: str, right: Writing, owner_id: int) -> None:
+        self._jobs, self._community = jobs, community
+        self._right, self._owner_id = right, owner_id
+        self._known: set[tuple[str, str, str]] = set()  # DID, storage and path that are there
+        self._whys: dict[int, str] = {}  # why nothing may be registered in a job's folders
+
+    async def look(self, catalogue: Catalogue, wanted: Iterable[tuple[str, str, str]]) -> None:
+        """Look at the jobs in whose folders these lie: name, storage and path of each."""
+        inside: list[tuple[Did, int]] = []
+        for name, _, path in wanted:
+            job_id = self._job_of(path)
+            if job_id is not None:
+                try:
+                    inside.append((Did.parse(name), job_id))
+                except NotRight:
+                    continue  # it is said where the item is judged
+        if not inside:
+            return
+        dids = list({did for did, _ in inside})
+        for did, copies in (await catalogue.replicas(self._community, dids)).items():
+            self._known.update((str(did), copy.storage, copy.path) for copy in copies)
+        for job_id in {job_id for _, job_id in inside}:
+            self._whys[job_id] = await self._why(job_id)
+
+    async def _why(self, job_id: int) -> str:
+        if self._right.groups is None:
+            return ""
+        job = await self._jobs.job(job_id)
+        if job is None or job.community != self._community:
+            return f"there is no job {job_id}"
+        if job.state not in FINAL:
+            return f"job {job_id} has not ended"
+        own = job.owner_id == self._owner_id if self._right.own else self._right.takes(job.group)
+        return "" if own else f"job {job_id} is not yours"
+
+    def check(self, did: Did, storage: str, path: str) -> None:
+        """Raise NotRight for a path that is not for this person to name."""
+        parts = path.split("/")
+        if parts[0] != self._community or (str(did), storage, path) in self._known:
+            return
+        head = self._community
+        if len(parts) == 1:
+            raise NotRight(FIELD, path, f"one below {head}/: that is a folder")
+        if parts[1] == PUT_FOLDER and len(parts) < _PUT_PARTS:
+            right = f"one like {head}/{PUT_FOLDER}/FOLDER/NAME: `data put` stores there"
+            raise NotRight(FIELD, path, right)
+        if parts[1] != self._jobs.generation[:GENERATION_SHOWN]:
+            return
+        if len(parts) <= _ATTEMPT_PARTS:
+            raise NotRight(FIELD, path, "another one: jobs store there, each in folders of its own")
+        job_id = self._job_of(path)
+        why = self._whys.get(job_id, "") if job_id is not None else ""
+        if why:
+            right = f"another one: {why}, and only what has ended is registered by whose it is"
+            raise NotRight(FIELD, path, right)
+
+    def _job_of(self, path: str) -> int | None:
+        """Return the job in whose folders a path lies; None: it lies elsewhere."""
+        parts = path.split("/")
+        own = [self._community, self._jobs.generation[:GENERATION_SHOWN]]
+        if len(parts) <= _ATTEMPT_PARTS or parts[:2] != own:
+            return None
+        job, is_number = parts[2], parts[2].isascii() and parts[2].isdecimal()
+        return int(job) if is_number and len(job) <= 18 and str(int(job)) == job else None
