@@ -1,0 +1,225 @@
+"""Which paths remnants bar, what a name that moves leaves behind, and what somebody gives up."""
+
+import msgspec
+
+from pilotage.central.store.catalogue import NewFile, ReplicaChange
+from pilotage.central.store.protocol import Store
+from pilotage.central.store.records import Owner, Publication
+from pilotage.central.store.remnants import HELD_S, NAMES_MAX, RemnantRow
+from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState
+from pilotage.proto.job_states import JobState
+
+from .conftest import NOW
+from .rows import matched
+from .test_remnants import (
+    LATER,
+    a_file,
+    a_job,
+    all_of,
+    an_end,
+    an_owner,
+    ordered,
+    removed,
+    swept,
+)
+
+
+async def registered(store: Store, *files: NewFile) -> list[bool]:
+    """Register files one by one; return which of them were taken."""
+    said = await store.register_files("ctao", files, at=NOW)
+    return [outcome.clash is None for outcome in said]
+
+
+async def declared(store: Store, did: Did, state: ReplicaState | None) -> bool:
+    change = ReplicaChange(did=did, storage="pic", state=state)
+    (outcome,) = await store.change_replicas("ctao", [change], at=LATER)
+    assert outcome.clash is None
+    return outcome.changed
+
+
+async def published(store: Store, owner: Owner, *files: NewFile, key: str) -> JobState:
+    """Let a job publish these files; return how it ended."""
+    job_id, _ = await a_job(store, owner, key=key)
+    attempt_id = await matched(store, job_id, 1)
+    refused = an_end(attempt_id, job_id, 1, new=JobState.FAILED, failed=True, reason="no: ")
+    publication = Publication(community="ctao", files=files, refused=refused)
+    await store.change([an_end(attempt_id, job_id, 1, publication=publication)])
+    job = await store.job(job_id)
+    assert job is not None
+    return job.state
+
+
+def places(rows: list[RemnantRow]) -> list[str]:
+    return sorted(f"{row.storage}/{row.path}" for row in rows)
+
+
+# -- what is barred -----------------------------------------------------------------------------
+
+
+async def test_a_file_bars_its_own_path_and_none_below_it(store: Store) -> None:
+    """Else a name that somebody registers above those of others stops them all."""
+    ada = await an_owner(store)
+    await removed(store, a_file(ada, "top", "pic/ctao/raw"))
+    (sweep,) = await ordered(store)
+    below = a_file(ada, "below", "pic/ctao/raw/deep/1")
+    while_it_goes = await registered(store, below, a_file(ada, "same", "pic/ctao/raw"))
+    await swept(store, sweep)
+    once_gone = await registered(
+        store, a_file(ada, "more", "pic/ctao/raw/2"), a_file(ada, "again", "pic/ctao/raw")
+    )
+    ended = await published(store, ada, a_file(ada, "out", "pic/ctao/raw/1/out"), key="out")
+
+    assert while_it_goes == [True, False]
+    assert once_gone == [True, False]
+    assert ended is JobState.DONE
+
+
+async def test_a_folder_bars_what_is_below_it(store: Store) -> None:
+    ada = await an_owner(store)
+    job_id, _ = await a_job(store, ada, stores=("pic",))
+    attempt_id = await matched(store, job_id, 1)
+    await store.change([an_end(attempt_id, job_id, 1, new=JobState.FAILED)])
+    await store.look_at_storing([job_id])
+    (row,) = await all_of(store)
+    await removed(store, a_file(ada, "same", f"pic/{row.path}"))  # a file called as the folder is
+    assert len(await ordered(store)) == 1
+
+    assert await registered(
+        store,
+        a_file(ada, "in it", f"pic/{row.path}/kept"),
+        a_file(ada, "deep", f"pic/{row.path}/deep/er/kept"),
+        a_file(ada, "beside", f"pic/{row.path}.kept"),
+    ) == [False, False, True]
+
+
+async def test_many_names_of_one_place_are_not_all_looked_at(store: Store) -> None:
+    """What holds a remnant may be the last of a million: it stays, and nobody waits."""
+    ada = await an_owner(store)
+    many = [a_file(ada, f"m{n}", f"pic/ctao/many/{n}") for n in range(NAMES_MAX + 1)]
+    few = [a_file(ada, f"f{n}", f"pic/ctao/few/{n}") for n in range(NAMES_MAX - 1)]
+    tops = [a_file(ada, name, f"pic/ctao/{name}") for name in ("many", "few")]
+    for n in range(0, len(many), 200):
+        await removed(store, *many[n : n + 200])
+    await removed(store, *few)
+    await removed(store, *tops, at=NOW - 1)
+    rows = [row for row in await all_of(store) if row.path in ("ctao/many", "ctao/few")]
+    names = await store.names_of_remnants(rows, LATER)
+    first = await ordered(store)
+    held = {row.path: row for row in await all_of(store, 1e12)}
+    while first:
+        for sweep in first:
+            await swept(store, sweep)
+        first = await ordered(store)
+    left = places(await all_of(store, 1e12))
+    (late,) = await ordered(store, LATER + HELD_S)
+
+    assert [row.path for row in rows if row.remnant_id in names] == ["ctao/many"]
+    assert held["ctao/many"].state is RemnantState.WAITING
+    assert held["ctao/many"].why.endswith("lies there")
+    assert left == ["pic/ctao/many"]
+    assert [row.path for row in await swept(store, late)] == ["ctao/many"]
+
+
+# -- what moves ---------------------------------------------------------------------------------
+
+
+def the_same(owner: Owner, path: str) -> NewFile:
+    file = a_file(owner, "one", f"pic/{path}")
+    return msgspec.structs.replace(file, sha256="ab" * 32)
+
+
+async def test_a_name_that_is_published_again_leaves_its_first_bytes(store: Store) -> None:
+    ada = await an_owner(store)
+    for n in (1, 2):
+        file = the_same(ada, f"ctao/g/{n}/1")
+        assert await published(store, ada, file, key=f"j{n}") is JobState.DONE
+    rows = await all_of(store)
+    (counted,) = await store.remnant_counts()
+    (sweep,) = await ordered(store)
+    gone = await swept(store, sweep)
+    (file,) = await store.files_by_did("ctao", [Did("users", "one")])
+    assert file is not None
+    copies = (await store.replicas_of([file.file_id]))[file.file_id]
+
+    assert [(row.path, row.bytes, row.is_folder) for row in rows] == [("ctao/g/1/1", 7, False)]
+    assert (counted.waiting, counted.waiting_bytes) == (1, 7)
+    assert [row.path for row in gone] == ["ctao/g/1/1"]
+    assert file.state is FileState.AVAILABLE
+    assert [copy.path for copy in copies] == ["ctao/g/2/1"]
+
+
+async def test_a_name_that_is_published_where_it_was_keeps_its_bytes(store: Store) -> None:
+    ada = await an_owner(store)
+    for n, path in enumerate(("ctao/a", "ctao/b", "ctao/a")):
+        assert await published(store, ada, the_same(ada, path), key=f"j{n}") is JobState.DONE
+
+    assert places(await all_of(store, 1e12)) == ["pic/ctao/b"]
+    assert [one.waiting for one in await store.remnant_counts()] == [1]
+
+
+async def test_a_removed_file_that_is_back_elsewhere_leaves_its_first_bytes(store: Store) -> None:
+    ada = await an_owner(store)
+    await removed(store, a_file(ada, "one", "pic/ctao/a"))
+    back = await registered(store, a_file(ada, "one", "pic/ctao/b"))
+    moved = places(await all_of(store))
+    (sweep,) = await ordered(store)
+    gone = await swept(store, sweep)
+    (file,) = await store.files_by_did("ctao", [Did("users", "one")])
+
+    assert back == [True]
+    assert moved == ["pic/ctao/a"]
+    assert [row.path for row in gone] == ["ctao/a"]
+    assert file is not None and file.state is FileState.AVAILABLE
+
+
+async def test_a_bad_copy_that_is_replaced_goes_and_a_missing_one_stays(store: Store) -> None:
+    """Whoever says by hand where a copy lies may err: bytes that may be good are left alone."""
+    ada = await an_owner(store)
+    for state, path in ((ReplicaState.BAD, "bad"), (ReplicaState.MISSING, "missing")):
+        await registered(store, a_file(ada, path, f"pic/ctao/{path}/1"))
+        await declared(store, Did("users", path), state)
+        assert await registered(store, a_file(ada, path, f"pic/ctao/{path}/2")) == [True]
+
+    assert places(await all_of(store, 1e12)) == ["pic/ctao/bad/1"]
+
+
+# -- what is given up ---------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_removed_is_given_up_by_somebodys_word(store: Store) -> None:
+    ada = await an_owner(store)
+    one = a_file(ada, "one", "pic/ctao/1")
+    await removed(store, one)
+    (row,) = await all_of(store)
+    (sweep,) = await ordered(store)
+    await swept(store, sweep, failed=[row.remnant_id])
+    (failing,) = await store.remnant_counts()
+    said = await declared(store, one.did, None)
+    counts = await store.remnant_counts()  # of what there is nothing there may be none
+
+    assert failing.failing == 1
+    assert said
+    for count in counts:
+        assert (count.waiting, count.waiting_bytes, count.failing, count.gone) == (0, 0, 0, 0)
+    assert await all_of(store, 1e12) == []
+    assert await ordered(store, 1e12) == []
+    assert await registered(store, one) == [False]  # one that was given up may be at it still
+    assert await store.forget_gone(LATER, limit=10) == 1
+    assert await registered(store, one) == [True]
+
+
+async def test_what_a_sweep_has_is_given_up_once_it_has_ended(store: Store) -> None:
+    ada = await an_owner(store)
+    one = a_file(ada, "one", "pic/ctao/1")
+    await removed(store, one)
+    (row,) = await all_of(store)
+    (sweep,) = await ordered(store)
+    await declared(store, one.did, None)
+    still = await all_of(store, 1e12)
+    await swept(store, sweep, failed=[row.remnant_id])
+    again = await declared(store, one.did, None)
+    never = await declared(store, one.did, None)
+
+    assert [row.state for row in still] == [RemnantState.SWEEPING]
+    assert (again, never) == (True, False)
+    assert await all_of(store, 1e12) == []
