@@ -37,9 +37,8 @@ app.command(put)
 app.command(get)
 app.command(sweep)
 
-_WORDS = Parameter(
-    help="Conditions: particle=gamma thetaP>=20 nsb=1,5 name~run1* key !key dataset=SCOPE:NAME"
-)
+EXAMPLES = "run=7 thetaP>=20 nsb=1,5 particle~gam* key !key dataset=SCOPE:NAME"
+_WORDS = Parameter(help=f"Conditions: {EXAMPLES}")
 _DIDS = Parameter(help="Files, as SCOPE:NAME.")
 _PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
 DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]

@@ -82,6 +82,10 @@ class JobOptions:
         tuple[str, ...],
         Parameter(help="Files to store and publish, PATTERN or PATTERN=NAME; repeatable."),
     ] = ()
+    data_storage: Annotated[
+        tuple[str, ...],
+        Parameter(help="Storage that those go to; else a default one. Repeatable: or the next."),
+    ] = ()
     image: Annotated[str, Parameter(help="Container image that it runs in: a path on nodes.")] = ""
     software: Annotated[
         tuple[str, ...],
@@ -137,7 +141,12 @@ _OPTION_OF = {
     "modules": "--module",
 }
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
-_OPTION_OF_DATA = {"did": "--data-input", "query": "--data-query", "pattern": "--data-output"}
+_OPTION_OF_DATA = {
+    "did": "--data-input",
+    "query": "--data-query",
+    "pattern": "--data-output",
+    "storages": "--data-storage",
+}
 _FIELD_OF: Final = {
     "cores_min": "cores",
     "gpus_min": "gpus",
@@ -195,12 +204,15 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
         if not isinstance(query, dict) or not query:
             raise UsageError(f"--data-query {text!r}: expected a mapping, as {{particle: gamma}}")
         inputs.append({"query": query})
-    outputs: list[dict[str, str]] = []
+    if options.data_storage and not options.data_output:
+        raise UsageError("--data-storage: say what is stored there with --data-output too")
+    where = {"storages": options.data_storage} if options.data_storage else {}
+    outputs: list[dict[str, Any]] = []
     for text in options.data_output:
         pattern, sign, name = text.partition("=")
         if not pattern or (sign and not name):
             raise UsageError(f"--data-output {text!r}: expected PATTERN or PATTERN=NAME")
-        outputs.append({"pattern": pattern, **({"name": name} if name else {})})
+        outputs.append({"pattern": pattern, **({"name": name} if name else {}), **where})
     return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
 
 
@@ -240,6 +252,8 @@ def option_of(path: str) -> str:
     """Return the option that stands for a part of a request, empty where there is none."""
     words = [step for step in steps(path) if not step.isdigit()]
     field = next((step for step in reversed(words) if step != "..."), "")
+    if {"data", "inputs", "query"} <= set(words):  # what comes after is a key that was asked for
+        return _OPTION_OF_DATA["query"]
     if "data" in words:
         return _OPTION_OF_DATA.get(field, "--data-output" if "outputs" in words else "--data-input")
     if "environment" in words:

@@ -40,6 +40,7 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
     "preferred where": (JobOptions(preferred_for_s=60), "--preferred-for-s: say where"),
     "query": (JobOptions(data_query=("run",)), "--data-query 'run': expected a mapping"),
     "no yaml": (JobOptions(data_query=("{a",)), "--data-query '{a': "),
+    "stored what": (JobOptions(data_storage=("pic",)), "--data-storage: say what is stored"),
     "no name": (JobOptions(data_output=("x=",)), "--data-output 'x=': expected PATTERN"),
     "did": (JobOptions(data_input=("a" * 700,)), "--data-input: expected"),
     "name": (JobOptions(data_output=(f"x={'n' * 600}",)), "--data-output: expected"),
@@ -52,6 +53,7 @@ def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
         data_input=("ctao:a", "ctao:set"),
         data_query=('{particle: gamma, run: {">=": 5}}',),
         data_output=("*.h5", "log=logs/{job}.txt"),
+        data_storage=("pic", "cscs"),
     )
     data = {
         "inputs": [
@@ -59,7 +61,10 @@ def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
             {"did": "ctao:set"},
             {"query": {"particle": "gamma", "run": {">=": 5}}},
         ],
-        "outputs": [{"pattern": "*.h5"}, {"pattern": "log", "name": "logs/{job}.txt"}],
+        "outputs": [
+            {"pattern": "*.h5", "storages": ["pic", "cscs"]},
+            {"pattern": "log", "name": "logs/{job}.txt", "storages": ["pic", "cscs"]},
+        ],
     }
 
     assert draft_of(options, ("run",)).job.data == msgspec.convert(data, JobData)

@@ -24,6 +24,9 @@ OPTIONS = [
     ("template.command[0]", "it must not be empty", "the command: it must not be empty"),
     ("jobs[0].environment.A-B", "'A-B' is not usable", "--env: 'A-B' is not usable"),
     ("job.preference.sites[0]", "no", "--preferred-site: no"),
+    ("job.data.inputs[0].query.knd", "no", "--data-query: no"),
+    ("job.data.inputs[0].did", "no", "--data-input: no"),
+    ("job.data.outputs[0].storages", "name one", "--data-storage: name one"),
 ]
 FILES = {
     "one job": (

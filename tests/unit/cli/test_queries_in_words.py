@@ -2,6 +2,7 @@
 
 import pytest
 
+from pilotage.central.cli.data import EXAMPLES
 from pilotage.central.cli.present import query_in_words
 from pilotage.proto.catalogue import KeyType, query_of_words
 
@@ -31,3 +32,12 @@ def test_a_query_is_shown_as_it_is_typed(words: str) -> None:
 
 def test_a_plain_value_is_one_too() -> None:
     assert query_in_words({"particle": "gamma"}) == "particle=gamma"
+
+
+def test_the_examples_that_the_help_gives_are_conditions() -> None:
+    keys = {**KEYS, "key": KeyType.STRING, "thetaP": KeyType.NUMBER, "nsb": KeyType.NUMBER}
+    words = EXAMPLES.replace("SCOPE:NAME", "ctao:good").split()
+
+    assert [list(query_of_words([word], keys).document()) for word in words] == [
+        *(["run"], ["thetaP"], ["nsb"], ["particle"], ["key"], ["key"], ["dataset"]),
+    ]
