@@ -19,6 +19,7 @@ from .catalogue import (
     ReplicaState,
     RuleState,
 )
+from .job_states import JobState
 from .patterns import whole
 
 ITEMS_MAX: Final = 1_000  # files in one request
@@ -290,6 +291,16 @@ class RuleRequest(_In, frozen=True):
     query: dict[str, Any] = {}
 
 
+class RuleJob(_Out, frozen=True):
+    """A job that makes a copy for a rule now."""
+
+    id: int
+    storage: str  # to which it copies
+    state: JobState
+    site: str = ""
+    said: str = ""  # its status, or why it stands
+
+
 class RuleView(_Out, frozen=True):
     """A rule, and how far it has been carried out."""
 
@@ -307,6 +318,7 @@ class RuleView(_Out, frozen=True):
     why: str = ""  # of the last failure
     owner: str = ""
     at: str = ""
+    jobs: list[RuleJob] = []  # where one rule is asked for: the first ones, at most 20
 
 
 class RuleList(_Out, frozen=True):

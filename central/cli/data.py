@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from pilotage.proto.api_data import DatasetActionName, Direction, FileItem, FileView, ItemsReply
+from pilotage.proto.api_data import (
+    DatasetActionName,
+    Direction,
+    FileItem,
+    FileView,
+    ItemsReply,
+    RuleJob,
+)
 from pilotage.proto.catalogue import (
     FileState,
     KeyType,
@@ -17,6 +24,7 @@ from pilotage.proto.catalogue import (
     query_of_words,
     value_of_text,
 )
+from pilotage.proto.job_states import JobState
 from pilotage.proto.nearest import unknown
 
 from .data_files import get, put
@@ -444,7 +452,7 @@ _RULE_COLUMNS = (
 def show_rule(
     rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
 ) -> int:
-    """Show a rule, and why copies are stuck."""
+    """Show a rule, why copies are stuck, and the jobs that make some now."""
 
     async def work(client: "AsyncClient") -> int:
         found = await client.rule(rule)
@@ -465,6 +473,7 @@ def show_rule(
             ("owner", found.owner),
             ("since", found.at),
         ]
+        facts += [(f"job {one.id}", _of_rule_job(one)) for one in found.jobs]
         for name, value in facts:
             print_line(f"{name:<14} {value}")
         return Exit.OK
@@ -472,11 +481,22 @@ def show_rule(
     return run_with(common, work, patience_s=READING_S)
 
 
+def _of_rule_job(one: RuleJob) -> str:
+    """Return what a job does for a rule, and where to look further."""
+    at = f" at {one.site}" if one.site else ""
+    more = "explain" if one.state is JobState.WAITING else "show"
+    said = f", {one.said}" if one.said else ""
+    return f"{one.state.value}{at}: a copy to {one.storage}{said}; pilotage {more} {one.id}"
+
+
 @rule_app.command(name="retry")
 def retry_rule(
     rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
 ) -> int:
-    """Try copies anew that have failed, those that are stuck too."""
+    """Try copies anew that have failed, and those whose jobs wait or are held.
+
+    These jobs are killed, and others are made by what the storages' files say now.
+    """
 
     async def work(client: "AsyncClient") -> int:
         found = await client.retry_rule(rule)

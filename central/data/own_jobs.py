@@ -32,11 +32,12 @@ async def submit_one(
     """
     body = Submission(key=key, name=name, jobs=[msgspec.Raw(msgspec.json.encode(job))])
     body_hash = hashlib.sha256(msgspec.json.encode(body)).hexdigest()
-    submitted = await submits.submit(_caller(owner, group), body, body_hash=body_hash)
+    submitted = await submits.submit(caller_of(owner, group), body, body_hash=body_hash)
     return submitted.ids[0].first
 
 
-def _caller(owner: Owner, group: str) -> User:
+def caller_of(owner: Owner, group: str) -> User:
+    """Return for whom such jobs run."""
     return User(
         issuer=owner.issuer,
         subject=owner.subject,

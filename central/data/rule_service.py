@@ -1,9 +1,15 @@
 """What people say and see of rules."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
-from pilotage.proto.api_data import RuleList, RuleRequest, RuleView
-from pilotage.proto.catalogue import Did, NotRight, parse_query
+import msgspec
+
+from pilotage.proto.api import Action as JobAction
+from pilotage.proto.api import ActionName
+from pilotage.proto.api_data import RuleJob, RuleList, RuleRequest, RuleView
+from pilotage.proto.catalogue import Did, NotRight, RuleState, parse_query
+from pilotage.proto.job_states import JobState
 from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
 
@@ -12,10 +18,18 @@ from ..auth.policy import Action, Reach, require
 from ..errors import Refused
 from ..observe.times import shown
 from ..store.catalogue import CatalogueStore
-from ..store.rules import NewRule, RuleRow, RuleStore
+from ..store.records import JobRow
+from ..store.rules import NewRule, RuleRow, RuleStore, TransferRow
 from .catalogue import Owners, refused
+from .own_jobs import caller_of
 from .rights import community_of
 from .storages import Storages
+
+JOBS_SHOWN_MAX: Final = 20
+KILLED: Final = 250  # in one go
+STANDING: Final = frozenset({JobState.WAITING, JobState.HELD})  # jobs that begin anew by a retry
+
+Act = Callable[[User, JobAction], Awaitable[object]]
 
 
 class Clock(Protocol):
@@ -25,13 +39,18 @@ class Clock(Protocol):
 class Keeps(CatalogueStore, RuleStore, Protocol):
     """What of a store is needed here."""
 
+    async def job(self, job_id: int) -> JobRow | None: ...
+
 
 class RuleService:
     """Rules, for faces."""
 
-    def __init__(self, store: Keeps, storages: Storages, owners: Owners, clock: Clock) -> None:
+    def __init__(
+        self, store: Keeps, storages: Storages, owners: Owners, clock: Clock, *, act: Act
+    ) -> None:
+        """`act` is what carries out actions on jobs."""
         self._store, self._storages, self._owners = store, storages, owners
-        self._clock = clock
+        self._clock, self._act = clock, act
 
     async def add(self, caller: User, asked: RuleRequest, /) -> RuleView:
         """Keep copies of files from now on. Raises Refused with the field."""
@@ -85,7 +104,20 @@ class RuleService:
         return RuleList(rules=[self._view(row) for row in rows])
 
     async def show(self, caller: User, rule_id: int, /) -> RuleView:
-        return self._view(await self._get(caller, rule_id))
+        """Return a rule with the first of the jobs that make its copies now."""
+        row = await self._get(caller, rule_id)
+        jobs = await self._jobs(row, JOBS_SHOWN_MAX)
+        shown_ones = [
+            RuleJob(
+                id=job.job_id,
+                storage=transfer.storage,
+                state=job.state,
+                site=job.site,
+                said=job.status or job.reason,
+            )
+            for transfer, job in jobs
+        ]
+        return msgspec.structs.replace(self._view(row), jobs=shown_ones)
 
     async def drop(self, caller: User, rule_id: int, /) -> None:
         """Drop a rule; copies stay. Raises Refused, NOT_FOUND or FORBIDDEN."""
@@ -93,10 +125,47 @@ class RuleService:
         await self._store.drop_rule(row.rule.community, rule_id)
 
     async def retry(self, caller: User, rule_id: int, /) -> RuleView:
-        """Try copies anew that have failed, now. Raises Refused, NOT_FOUND or FORBIDDEN."""
+        """Try copies anew that have failed, now, and those whose jobs stand.
+
+        A job that has not begun keeps the sites that the storages named when it was submitted: it
+        is killed, and another one is made by what they say now. Raises Refused, NOT_FOUND or
+        FORBIDDEN.
+        """
         row = await self._own(caller, rule_id)
+        anew = [one for one in await self._jobs(row) if one[1].state in STANDING]
+        await self._kill(row, [job.job_id for _, job in anew])
+        await self._store.end_transfers([(one.transfer_id, "", 0.0) for one, _ in anew])
         await self._store.retry_rule(row.rule.community, rule_id)
+        if anew:
+            tally = msgspec.structs.replace(
+                row.tally,
+                moving=max(0, row.tally.moving - len(anew)),
+                wanted=row.tally.wanted + row.tally.stuck + len(anew),
+                stuck=0,
+            )
+            await self._store.tell_rule(rule_id, RuleState.REPLICATING, tally, "")
         return self._view(await self._get(caller, rule_id))
+
+    async def _jobs(
+        self, row: RuleRow, most: int | None = None
+    ) -> list[tuple[TransferRow, JobRow]]:
+        """Return the jobs that make copies of a rule now, or the first ones."""
+        found: list[tuple[TransferRow, JobRow]] = []
+        for one in await self._store.transfers(only_open=True):
+            if one.rule_id != row.rule_id or one.job_id is None:
+                continue
+            if (job := await self._store.job(one.job_id)) is not None:
+                found.append((one, job))
+            if len(found) == most:
+                break
+        return found
+
+    async def _kill(self, row: RuleRow, jobs: Sequence[int]) -> None:
+        caller = caller_of(row.rule.owner, row.rule.group)
+        reason = f"rule {row.rule_id} is tried again"
+        for start in range(0, len(jobs), KILLED):
+            some = tuple(jobs[start : start + KILLED])
+            await self._act(caller, JobAction(action=ActionName.KILL, ids=some, reason=reason))
 
     async def _own(self, caller: User, rule_id: int) -> RuleRow:
         """Return a rule that the caller may change."""

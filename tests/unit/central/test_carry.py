@@ -7,13 +7,16 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.data.carry import Carrier, transfer_job
+from pilotage.central.data.own_jobs import caller_of
+from pilotage.central.data.rule_service import RuleService
 from pilotage.central.data.rules import FAILURES_MAX
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
+from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.records import JobRow, Owner
 from pilotage.central.store.rules import NewRule, RuleRow
-from pilotage.proto.api import IdRange, Submission, Submitted
+from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
@@ -22,6 +25,7 @@ from tests.fake_central import FakeClock
 from tests.fake_store import FakeStore
 
 FILES = 5
+ADA = caller_of(Owner(community="ctao", issuer="here", subject="ada"), "users")
 
 
 class Store(FakeStore):
@@ -72,6 +76,7 @@ class World:
         self.jobs: dict[str, Job] = {}  # by key, in the order of their ids
         self.refusal: Refused | None = None
         self.said: list[str] = []
+        self.acted: list[tuple[str, ActionName, tuple[int, ...]]] = []
         entry = StorageEntry(type="file", url="file:///x", transfers_max=2)
         self.storages = Storages()
         self.storages.book = StorageBook(storages={"pic": entry, "cscs": entry})
@@ -93,6 +98,16 @@ class World:
         assert known == job
         place = list(self.jobs).index(body.key) + 1
         return Submitted(submission=place, count=1, ids=[IdRange(first=place, count=1)])
+
+    async def service(self) -> RuleService:
+        owners = Owners(self.store, "here")
+        await owners.get("ctao", ADA)
+        return RuleService(self.store, self.storages, owners, self.clock, act=self._act)
+
+    async def _act(self, caller: User, action: Action) -> None:
+        self.acted.append((caller.subject, action.action, action.ids))
+        for job in action.ids:
+            self.store.ended[job] = (JobState.KILLED, action.reason)
 
     async def begin(self, copies: int = 2) -> None:
         ada = Owner(community="ctao", issuer="here", subject="ada")
@@ -253,3 +268,32 @@ async def test_what_was_ordered_before_a_crash_is_submitted_once() -> None:
     kept = {one.transfer_id: one.job_id for one in await world.store.transfers()}
     assert kept[ordered.transfer_id] == 1
     assert len(world.jobs) == 2
+
+
+async def test_a_rule_names_the_jobs_that_make_its_copies_and_what_they_say() -> None:
+    world = World()
+    await world.begin()
+    await world.turn()
+    world.store.ended[1] = (JobState.WAITING, "")
+    world.store.ended[2] = (JobState.RUNNING, "storage cscs: no such folder")
+    told = await (await world.service()).show(ADA, 1)
+
+    assert [(one.id, one.storage, one.state, one.said) for one in told.jobs] == [
+        (1, "cscs", JobState.WAITING, ""),
+        (2, "cscs", JobState.RUNNING, "storage cscs: no such folder"),
+    ]
+
+
+async def test_a_retry_makes_jobs_that_wait_anew_and_leaves_those_that_run() -> None:
+    """A job that waits keeps the sites of its first minute: the storages' files may say others."""
+    world = World()
+    await world.begin()
+    await world.turn()
+    world.store.ended[1] = (JobState.WAITING, "")
+    told = await (await world.service()).retry(ADA, 1)
+    row = await world.turn()
+
+    assert world.acted == [("ada", ActionName.KILL, (1,))]
+    assert (told.moving, told.wanted) == (1, 4)
+    assert counts(row) == (5, 2, 3, 0)
+    assert [one.job_id for one in await world.store.transfers()] == [2, 3]

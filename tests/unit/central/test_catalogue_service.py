@@ -12,6 +12,7 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.catalogue import NewFile
+from pilotage.proto.api import Action
 from pilotage.proto.api_data import (
     DatasetAction,
     DatasetActionName,
@@ -355,11 +356,15 @@ async def test_lineage_goes_both_ways_step_by_step() -> None:
     assert not up.more
 
 
+async def never(caller: User, action: Action) -> None:
+    raise AssertionError(action)
+
+
 async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> None:
     storages = Storages()
     storages.book = StorageBook(storages={"web": StorageEntry(type="file", url="file:///w")})
     store = FakeStore()
-    rules = RuleService(store, storages, Owners(store, "here"), FakeClock())
+    rules = RuleService(store, storages, Owners(store, "here"), FakeClock(), act=never)
 
     with pytest.raises(Refused) as told:
         await rules.add(ADA, RuleRequest(copies=1, storages=("pic",), did="users:a"))
