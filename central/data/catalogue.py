@@ -197,9 +197,8 @@ class CatalogueService:
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
         own = await self._own_datasets(community, right, owner.owner_id, asked.files)
-        reserved = Reserved(self._jobs, community, right, owner.owner_id) if self._jobs else None
-        if reserved is not None:
-            await reserved.look(self._catalogue, _wanted(community, asked.files))
+        reserved = Reserved(self._jobs, community, right, owner.owner_id)
+        await reserved.look(self._catalogue, _wanted(community, asked.files))
 
         def made(one: FileItem) -> NewFile:
             did = Did.parse(one.did)
@@ -209,7 +208,7 @@ class CatalogueService:
                 if name not in own:
                     raise NotRight("datasets", name, "a dataset of your own")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
-            for copy in copies if reserved is not None else ():
+            for copy in copies:
                 reserved.check(did, copy.storage, copy.path)
             return _new_file(one, did, copies, owner.owner_id, own=right.own)
 

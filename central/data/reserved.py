@@ -31,7 +31,8 @@ class Jobs(Protocol):
 class Reserved:
     """Tells which paths somebody may register copies at."""
 
-    def __init__(self, jobs: Jobs, community: str, right: Writing, owner_id: int) -> None:
+    def __init__(self, jobs: Jobs | None, community: str, right: Writing, owner_id: int) -> None:
+        """Without jobs nothing is known of them, and any path may be named."""
         self._jobs, self._community = jobs, community
         self._right, self._owner_id = right, owner_id
         self._known: set[tuple[str, str, str]] = set()  # DID, storage and path that are there
@@ -56,7 +57,7 @@ class Reserved:
             self._whys[job_id] = await self._why(job_id)
 
     async def _why(self, job_id: int) -> str:
-        if self._right.groups is None:
+        if self._right.groups is None or self._jobs is None:
             return ""
         job = await self._jobs.job(job_id)
         if job is None or job.community != self._community:
@@ -69,7 +70,11 @@ class Reserved:
     def check(self, did: Did, storage: str, path: str) -> None:
         """Raise NotRight for a path that is not for this person to name."""
         parts = path.split("/")
-        if parts[0] != self._community or (str(did), storage, path) in self._known:
+        if (
+            self._jobs is None
+            or parts[0] != self._community
+            or (str(did), storage, path) in self._known
+        ):
             return
         head = self._community
         if len(parts) == 1:
@@ -89,6 +94,8 @@ class Reserved:
 
     def _job_of(self, path: str) -> int | None:
         """Return the job in whose folders a path lies; None: it lies elsewhere."""
+        if self._jobs is None:
+            return None
         parts = path.split("/")
         own = [self._community, self._jobs.generation[:GENERATION_SHOWN]]
         if len(parts) <= _ATTEMPT_PARTS or parts[:2] != own:

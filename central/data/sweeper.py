@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from pilotage.proto.job_states import JobState
+
 from ..errors import Refused
 from ..observe.events import Log
 from ..store.protocol import Store
@@ -18,6 +20,7 @@ from .storages import Storages
 from .sweeping import sweep_job, swept
 
 EVERY_S: Final = 1.0
+PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
 LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone where nothing was due
 LOOK_SHARE: Final = 10  # … or this share of the time that remnants wait, where it is less
 FORGET_S: Final = 600.0
@@ -69,7 +72,7 @@ class Sweeper:
             if one.job_id is None:
                 await self._submit(one)
         if self._is_trusted():
-            await self._order(Counter(one.storage for one in left))
+            await self._order(Counter([one.storage for one in left if await self._counts(one)]))
             await self._forget()
 
     # -- what jobs have left --------------------------------------------------------------------
@@ -89,11 +92,28 @@ class Sweeper:
 
     async def _has_ended(self, sweep: SweepRow) -> bool:
         """End a sweep whose job has ended; what it has not spoken of is tried again later."""
-        why = await how_ended(self._store, sweep.job_id) if sweep.job_id is not None else None
+        if sweep.job_id is None:
+            return False
+        why = await how_ended(self._store, sweep.job_id)
+        if why is None and await self._state(sweep) is JobState.HELD:
+            why = f"job {sweep.job_id} is held"  # released, it is told of nothing to remove
         if why is None:
             return False
         await self._fail(sweep, why or f"job {sweep.job_id} has not said what became of it")
         return True
+
+    async def _counts(self, sweep: SweepRow) -> bool:
+        """Whether a sweep takes part of its storage's room.
+
+        One that nobody takes, for whatever limit or need of its owner's, stops no others.
+        """
+        if self._clock.wall() - sweep.made_at < PATIENCE_S:
+            return True
+        return await self._state(sweep) not in (None, JobState.WAITING)
+
+    async def _state(self, sweep: SweepRow) -> JobState | None:
+        job = await self._store.job(sweep.job_id) if sweep.job_id is not None else None
+        return job.state if job is not None else None
 
     async def _fail(self, sweep: SweepRow, why: str) -> None:
         now = self._clock.wall()

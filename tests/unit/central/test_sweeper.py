@@ -6,7 +6,7 @@ import msgspec
 
 from pilotage.central.auth.callers import User
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.data.sweeper import Sweeper
+from pilotage.central.data.sweeper import PATIENCE_S, Sweeper
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import JobClass, NewJob, NewSubmission, Owner, Swept
@@ -165,6 +165,44 @@ async def test_a_storage_has_no_more_jobs_at_once_than_its_file_says() -> None:
 
     assert len(first) == 2
     assert len(world.jobs) == 3
+
+
+async def test_who_holds_jobs_stops_no_sweeping_of_others() -> None:
+    world = World()
+    for n in range(4):
+        await world.removed(f"f{n}", subject=f"s{n}")
+    await world.turn(after_s=AFTER_S)
+    first = list(world.jobs.values())
+    for job_id in first:
+        held = a_move(job_id, JobState.WAITING, JobState.HELD, event="held")
+        await world.store.move([held])
+    await world.turn(after_s=1.0)
+    rows = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    for job_id in first:
+        again = a_move(job_id, JobState.HELD, JobState.WAITING, event="released")
+        await world.store.move([again])
+
+    assert len(world.jobs) == 4
+    assert [row.why for row in rows if row.failures] == [f"job {one} is held" for one in first]
+    for job_id in first:
+        assert await world.store.remnants_of_job(job_id) == []
+
+
+async def test_a_job_that_nobody_takes_stops_no_others_for_long() -> None:
+    world = World()
+    for n in range(6):
+        await world.removed(f"f{n}", subject=f"s{n}")
+    await world.turn(after_s=AFTER_S)
+    (runs, _) = world.jobs.values()
+    await matched(world.store, runs)
+    await world.turn(after_s=PATIENCE_S - 1.0)
+    soon = len(world.jobs)
+    await world.turn(after_s=1.0)
+    later = len(world.jobs)
+    await world.turn(after_s=60.0)
+
+    assert (soon, later, len(world.jobs)) == (2, 3, 3)
+    assert len(await world.store.sweeps()) == 3
 
 
 async def test_a_crash_before_the_submission_and_after_it_makes_no_second_job() -> None:
