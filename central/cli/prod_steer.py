@@ -136,7 +136,7 @@ def archive(named: Named, /, *, reason: ReasonOption = "", common: Common = COMM
 
 def clean(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
     """Kill its jobs, remove the files that it made from the catalogue, and end it for good. Their
-    bytes stay on the storages."""
+    bytes go later, from storages whose files say `deletes: true`."""
     return _act(named, A.CLEAN, reason, common)
 
 

@@ -775,7 +775,10 @@ class Client:
         return self.loop.run(self.core.declare_replicas(dids, storage, state=state, reason=reason))
 
     def remove_files(self, dids: Iterable[str]) -> ItemsReply:
-        """Take files out of the catalogue; their bytes stay where they are."""
+        """Take files out of the catalogue; their names stay taken.
+
+        Their bytes go later (`data.sweep_after_s`), from storages whose files say `deletes: true`.
+        """
         return self.loop.run(self.core.remove_files(dids))
 
     def file_changes(self, since: int = 0, *, limit: int = PAGE_MAX) -> ChangePage:

@@ -109,7 +109,10 @@ class OfData:
         )
 
     async def remove_files(self, dids: Iterable[str]) -> ItemsReply:
-        """Take files out of the catalogue; their bytes stay where they are."""
+        """Take files out of the catalogue; their names stay taken.
+
+        Their bytes go later (`data.sweep_after_s`), from storages whose files say `deletes: true`.
+        """
         return await self._in_parts(
             "/v1/data/remove", names_of(dids), lambda some: DidsRequest(dids=tuple(some))
         )
