@@ -1,8 +1,8 @@
 """Collects the metrics: out of memory, in one pass, when somebody asks."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pilotage import __version__
 from pilotage.proto.job_states import JobState
@@ -23,6 +23,14 @@ from .turns import by_and_by
 
 Readings = Callable[[], Awaitable[Mapping[str, float]]]
 _STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
+
+_OF_REMNANTS: Final[Mapping[str, Callable[[RemnantCount], int]]] = {
+    "pilotage_remnants": lambda one: one.waiting,
+    "pilotage_remnant_bytes": lambda one: one.waiting_bytes,
+    "pilotage_remnants_failing": lambda one: one.failing,
+    "pilotage_remnants_gone_total": lambda one: one.gone,
+    "pilotage_remnant_bytes_gone_total": lambda one: one.gone_bytes,
+}
 
 
 async def no_readings() -> Mapping[str, float]:
@@ -110,15 +118,11 @@ class MetricsService:
 
     def _put_remnants(self, page: Page, counts: Sequence[RemnantCount]) -> None:
         """Add up what is swept, over all communities."""
-        sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for one in counts:
-            sums["pilotage_remnants"][one.storage] += one.waiting
-            sums["pilotage_remnant_bytes"][one.storage] += one.waiting_bytes
-            sums["pilotage_remnants_failing"][one.storage] += one.failing
-            sums["pilotage_remnants_gone_total"][one.storage] += one.gone
-            sums["pilotage_remnant_bytes_gone_total"][one.storage] += one.gone_bytes
-        for name, values in sums.items():
-            page.put_all(name, values)
+        for name, of in _OF_REMNANTS.items():
+            sums: Counter[str] = Counter()
+            for one in counts:
+                sums[one.storage] += of(one)
+            page.put_all(name, sums)
 
     def _put_central(self, page: Page) -> None:
         health = self._health.health()
