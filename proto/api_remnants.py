@@ -16,7 +16,7 @@ class RemnantView(_Out, frozen=True):
     since: str = ""  # when the file was removed, or the job has ended
     gone: str = ""  # when its bytes were removed
     failures: int = 0
-    why: str = ""  # why it is still there: of the last failure, or which file lies there
+    why: str = ""  # why it is still there: its storage, its time, what lies there, the last failure
 
 
 class RemnantPage(_Out, frozen=True):

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from .exit_codes import Exit
+from pilotage.proto.nearest import unknown
+
+from ..observe.times import span
+from .exit_codes import Exit, UsageError
 from .options import COMMON, READING_S, Common, run_with
 from .present import note, print_json, print_line, print_table
 from .whole import whole
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..client.client import AsyncClient
 
-_DAY_S, _HOUR_S = 86_400.0, 3_600.0
 _COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "went", "bytes")
 
 
@@ -38,7 +40,7 @@ def sweep(
         if dry_run or all:
             await _list(client, storage, all, limit, common)
         else:
-            _print_counts(await client.sweep(), storage, common)
+            print_counts(await client.sweep(), storage, common)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -65,7 +67,11 @@ def _why(one: "RemnantView") -> str:
     return f"{what} {one.since}{failures}" + (f": {one.why}" if one.why else "")
 
 
-def _print_counts(found: "SweepView", storage: str, common: Common) -> None:
+def print_counts(found: "SweepView", storage: str, common: Common) -> None:
+    """Print what waits and went, of all storages or one. Raises UsageError."""
+    names = [one.storage for one in found.storages]
+    if storage and storage not in names:
+        raise UsageError(f"--storage: {unknown(storage, names, what='storage')}")
     counts = [one for one in found.storages if storage in ("", one.storage)]
     if common.json:
         print_json(counts)
@@ -74,7 +80,7 @@ def _print_counts(found: "SweepView", storage: str, common: Common) -> None:
     for one in counts:
         if one.trouble and one.waiting:
             note(f"{one.storage} is not swept: {one.trouble}")
-    note(f"what no file names waits for {_span(found.after_s)}")
+    note(f"what no file names waits for {span(found.after_s)}")
 
 
 def _row(one: "SweepCount") -> Sequence[object]:
@@ -83,9 +89,3 @@ def _row(one: "SweepCount") -> Sequence[object]:
         *(one.storage, yes, one.waiting, one.waiting_bytes, one.sweeping, one.failing),
         *(one.gone, one.gone_bytes),
     )
-
-
-def _span(seconds: float) -> str:
-    if seconds >= _DAY_S:
-        return f"{seconds / _DAY_S:g} days"
-    return f"{seconds / _HOUR_S:g} hours" if seconds >= _HOUR_S else f"{seconds:g} seconds"

@@ -53,7 +53,7 @@ class SweepService:
 
     def _why(self, name: str, whys: Mapping[str, str]) -> str:
         if name not in self._storages.book.storages:
-            return "no file speaks of it any more"
+            return f"no file speaks of {name}"
         return whys.get(name, "")
 
     async def remnants(
@@ -79,18 +79,37 @@ class SweepService:
         if not all:
             rows = [row for row in rows if row.storage in book.storages]
             rows = [row for row in rows if row.storage not in whys]
-        names = await self._store.names_of_remnants(rows, due)
+        # While a file's time is not over it still holds its path, against itself too.
+        over = [row for row in rows if row.since <= due]
+        names = await self._store.names_of_remnants(over, due)
         if not all:
             rows = [row for row in rows if row.remnant_id not in names]
-            rows = [
-                row
-                for row in rows
-                if not not_its_own(row, any_path=book.storages[row.storage].any_path)
-            ]
-        return RemnantPage(remnants=await self._views(rows, names), after=further)
+            rows = [row for row in rows if not self._barred(row, whys)]
+        reasons = {row.remnant_id: self._stays(row, whys, names) for row in rows}
+        return RemnantPage(remnants=await self._views(rows, reasons), after=further)
+
+    def _barred(self, row: RemnantRow, whys: Mapping[str, str]) -> str:
+        """Say why a remnant stays where it lies, however long; empty: it does not."""
+        entry = self._storages.book.storages.get(row.storage)
+        return self._why(row.storage, whys) or not_its_own(
+            row, any_path=entry is not None and entry.any_path
+        )
+
+    def _stays(self, row: RemnantRow, whys: Mapping[str, str], names: Mapping[int, str]) -> str:
+        """Say why a remnant is still there; empty: its turn comes."""
+        if row.sweep_id is not None:
+            return "a job removes it now"
+        if barred := self._barred(row, whys):
+            return barred
+        if row.remnant_id in names:
+            return f"{names[row.remnant_id]} lies there"
+        goes_at = row.since + self._after_s
+        if not row.why and goes_at > self._clock.wall():
+            return f"it waits until {shown(goes_at)}"
+        return row.why
 
     async def _views(
-        self, rows: Sequence[RemnantRow], names: Mapping[int, str]
+        self, rows: Sequence[RemnantRow], reasons: Mapping[int, str]
     ) -> list[RemnantView]:
         ids = {row.file_id for row in rows if row.file_id is not None}
         files = await self._store.files_by_id(list(ids)) if ids else {}
@@ -98,14 +117,14 @@ class SweepService:
             view_of(
                 row,
                 str(files[row.file_id].did) if row.file_id in files else "",
-                names.get(row.remnant_id, ""),
+                reasons[row.remnant_id],
             )
             for row in rows
         ]
 
 
-def view_of(row: RemnantRow, did: str, named: str = "") -> RemnantView:
-    """Return a remnant as it is shown; `named`: which file lies there."""
+def view_of(row: RemnantRow, did: str, why: str = "") -> RemnantView:
+    """Return a remnant as it is shown; `why` it is still there, if that is not its last failure."""
     return RemnantView(
         id=row.remnant_id,
         storage=row.storage,
@@ -116,7 +135,7 @@ def view_of(row: RemnantRow, did: str, named: str = "") -> RemnantView:
         since=shown(row.since),
         gone=shown(row.gone_at),
         failures=row.failures,
-        why=f"{named} lies there" if named else row.why,
+        why=why or row.why,
     )
 
 

@@ -1,6 +1,10 @@
-"""Wall-clock times as they are shown: RFC 3339, UTC, milliseconds."""
+"""Times as they are shown: of the wall clock RFC 3339, UTC, milliseconds; spans in words."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+_DAY_S: Final = 86_400.0
+_HOUR_S: Final = 3_600.0
 
 
 def shown(at: float | None) -> str:
@@ -9,3 +13,10 @@ def shown(at: float | None) -> str:
         return ""
     text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def span(seconds: float) -> str:
+    """Return a span in words."""
+    if seconds >= _DAY_S:
+        return f"{seconds / _DAY_S:g} days"
+    return f"{seconds / _HOUR_S:g} hours" if seconds >= _HOUR_S else f"{seconds:g} seconds"

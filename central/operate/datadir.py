@@ -67,6 +67,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     config: str = ""  # the file of its settings, where there is one
     sites: str = ""  # the folder of the sites' files
+    sweep_after_s: float = 0.0  # for how long bytes that no file names wait; 0: it has not said
 
 
 def default_data() -> Path:

@@ -396,8 +396,15 @@ def _announced(place: Place, settings: Settings, url: str, central: Central) -> 
     config = config_of(place)
     named = str(config.absolute()) if config else ""
     folder = str(Path(settings.factory.sites or place.data / SITES).absolute())
+    said = Running(
+        url=url,
+        pid=os.getpid(),
+        config=named,
+        sites=folder,
+        sweep_after_s=settings.data.sweep_after_s,
+    )
     try:
-        announce(place.data, Running(url=url, pid=os.getpid(), config=named, sites=folder))
+        announce(place.data, said)
     except OSError as why:
         central.probe.refused(str(why))  # until a write has succeeded
         return False

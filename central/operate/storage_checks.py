@@ -6,13 +6,14 @@ from typing import Final
 
 from ..data.storages import StorageBook, read_storages
 from ..data.sweeping import unswept
+from ..observe.times import span
 from ..settings import Settings
+from .datadir import running_on
 from .findings import Finding, fault, ok, warning
 from .storages import FOLDER
 
 CHECK: Final = "storages"
 PAGE: Final = "see docs/storages.md"
-DAY_S: Final = 86_400.0
 
 
 def storages(data: Path, settings: Settings) -> Iterator[Finding]:
@@ -33,10 +34,17 @@ def storages(data: Path, settings: Settings) -> Iterator[Finding]:
         if entry.deletes and name in whys:
             yield warning(CHECK, f"{name} says deletes: true, and is not swept: {whys[name]}", PAGE)
     swept = ", ".join(sorted(set(book.storages) - set(whys)))
-    days = settings.data.sweep_after_s / DAY_S
+    after = span(_sweep_after_s(data, settings))
     goes = (
-        f"bytes that no file names go after {days:g} days from {swept}"
+        f"bytes that no file names go after {after} from {swept}"
         if swept
         else ("bytes that no file names stay: no file says deletes: true")
     )
     yield ok(CHECK, f"{len(book.storages)} in {folder}; {goes}")
+
+
+def _sweep_after_s(data: Path, settings: Settings) -> float:
+    """Return for how long remnants wait: by the central that runs here, else by our settings."""
+    running = running_on(data)
+    said = running.sweep_after_s if running is not None else 0.0
+    return said or settings.data.sweep_after_s

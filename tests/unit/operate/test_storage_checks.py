@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pilotage.central.operate.datadir import Running, announce
 from pilotage.central.operate.storage_checks import storages
 from pilotage.central.settings import DataSettings, Settings
 
@@ -30,6 +31,13 @@ def test_which_are_swept_is_said(tmp_path: Path) -> None:
     assert two[0] == "ok" and two[1].endswith("go after 7 days from web")
 
 
+def test_how_long_bytes_wait_is_that_of_the_central_that_runs_here(tmp_path: Path) -> None:
+    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1, sweep_after_s=5.0))
+    (one,) = said(tmp_path, web=f"{DISK.format('web')}deletes: true\n")
+
+    assert one[1].endswith("go after 5 seconds from web")
+
+
 def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_path: Path) -> None:
     found = said(
         tmp_path,
@@ -38,9 +46,13 @@ def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_pa
         part=DISK.format("disk/part"),
     )
 
+    disk = "disk says deletes: true, and is not swept: "
     assert [level for level, _ in found] == ["fault", "warning", "ok"]
     assert "bad.yaml" in found[0][1]
-    assert "disk says deletes: true, and is not swept: part lies there too" in found[1][1]
+    assert found[1][1] == f"{disk}the file of bad does not read: it may lie there too"
+    (tmp_path / "storages" / "bad.yaml").unlink()
+    (shared, _) = said(tmp_path)
+    assert shared[1].startswith(f"{disk}part may lie there too")
 
 
 def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Why remnants stay, as people are told: by their storage, their time, and what lies there."""
+
+from pilotage.central.auth.callers import User
+from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.data.sweep_service import SweepService
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.proto.catalogue import Did
+from pilotage.proto.claims import Role
+from tests.fake_central import FakeClock
+from tests.fake_store import FakeStore
+
+AFTER_S = 1_000.0
+ADA = User(
+    issuer="here",
+    subject="ada",
+    name="",
+    community="ctao",
+    groups=("users",),
+    role=Role.USER,
+    expires_at=1e12,
+    jti="",
+)
+
+
+def a_file(name: str, *places: tuple[str, str]) -> NewFile:
+    copies = tuple(NewReplica(storage=storage, path=path) for storage, path in places)
+    return NewFile(did=Did("users", name), bytes=1, adler32="00000001", replicas=copies)
+
+
+class World:
+    """A storage that is swept and one that is not; on the first a path that two files name."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = FakeStore(clock_wall=self.clock.wall)
+        storages = Storages()
+        storages.book = StorageBook(
+            storages={
+                "disk": StorageEntry(type="file", url="file:///disk", deletes=True),
+                "kept": StorageEntry(type="file", url="file:///kept"),
+            }
+        )
+        self.service = SweepService(self.store, storages, self.clock, after_s=AFTER_S)
+
+    async def begin(self) -> None:
+        files = [
+            a_file("s1", ("disk", "ctao/1")),
+            a_file("s2", ("disk", "ctao/2"), ("kept", "ctao/2")),
+            a_file("s3", ("disk", "lhcb/3")),
+            a_file("live", ("disk", "ctao/2")),
+        ]
+        await self.store.register_files("ctao", files, at=self.clock.wall())
+        gone = [Did("users", name) for name in ("s1", "s2", "s3")]
+        await self.store.remove_files("ctao", gone, at=self.clock.wall())
+
+    async def whys(self, *, all: bool = True) -> dict[tuple[str, str], str]:
+        page = await self.service.remnants(ADA, storage="", all=all, after=0, limit=9)
+        return {(one.storage, one.did): one.why for one in page.remnants}
+
+
+OUTSIDE = "it lies outside of ctao/, and disk does not say any_path"
+NOT_SWEPT = "its file does not say deletes: true"
+
+
+async def test_a_remnant_is_never_held_by_itself_and_says_until_when_it_waits() -> None:
+    world = World()
+    await world.begin()
+    early = await world.whys()
+    world.clock.move(AFTER_S + 1)
+
+    assert early[("disk", "users:s1")].startswith("it waits until 20")
+    assert early[("disk", "users:s3")] == OUTSIDE
+    assert early[("kept", "users:s2")] == NOT_SWEPT
+    assert await world.whys() == {
+        ("disk", "users:s1"): "",  # its turn comes
+        ("disk", "users:s2"): "users:live lies there",
+        ("kept", "users:s2"): NOT_SWEPT,
+        ("disk", "users:s3"): OUTSIDE,
+    }
+    assert await world.whys(all=False) == {("disk", "users:s1"): ""}
