@@ -321,5 +321,5 @@ class Transformations(Protocol):
         ...
 
     async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
-        """Return the task of each job that has one."""
+        """Return the task of each job that has one, also where the job is gone."""
         ...

@@ -28,6 +28,7 @@ class Wanted:
     community: str
     query: Query
     state: InputState
+    from_id: int = 0  # whose outputs they are; 0: of any
 
 
 class Index:

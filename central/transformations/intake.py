@@ -14,6 +14,7 @@ from .files import Files, file_of
 from .grouping import key_of
 from .inputs import Index, Wanted
 from .live import Live
+from .makers import Makers
 from .moves import moves_of
 
 CHUNK: Final = 1_000  # files that are looked at in one go
@@ -28,6 +29,7 @@ class Intake:
     ) -> None:
         self._store, self._catalogue, self._files = store, catalogue, files
         self._index, self._clock = index, clock
+        self._makers = Makers(store)
         self._looked: dict[str, int] = {}  # by community
 
     def forget(self) -> None:
@@ -77,13 +79,14 @@ class Intake:
         lives: Mapping[int, Live],
     ) -> None:
         """Write what became of some files, and that all up to these were looked at."""
-        new, moves = _split(takers)
+        others = await self._makers.others(takers)
+        new, moves = _new(others), _moves(takers)
         at = self._clock.wall()
         done = await self._store.add_inputs(
             [one for _, one in new], at, looked=looked, moves=moves
         )  # fmt: skip
         await self._tell(new, moves, done, lives, at)
-        for row, one in takers:
+        for row, one in others:
             if one.state is InputState.SHARED:
                 self._beside(row, one, lives[one.transformation_id], at)
 
@@ -110,7 +113,8 @@ class Intake:
         else:
             following = page.next
         is_end = number == len(wanted)
-        new, moves = _split([(row, one) for row in page.files])
+        takers = [(row, one) for row in page.files]
+        new, moves = _new(await self._makers.others(takers)), _moves(takers)
         at = self._clock.wall()
         place_text = f"{number}:{following.set_id}:{following.file_id}"
         done = await self._store.seed(
@@ -141,11 +145,9 @@ class Intake:
                 lives[move.transformation_id].forget()
 
 
-def _split(
-    takers: Sequence[tuple[FileRow, Wanted]],
-) -> tuple[list[tuple[FileRow, NewInput]], list[InputMove]]:
-    """Return the inputs that files make, and what their states mean for inputs that are there."""
-    new = [
+def _new(takers: Sequence[tuple[FileRow, Wanted]]) -> list[tuple[FileRow, NewInput]]:
+    """Return the inputs that files make."""
+    return [
         (
             row,
             NewInput(
@@ -158,14 +160,17 @@ def _split(
         for row, one in takers
         if row.state is FileState.AVAILABLE
     ]
-    moves = [
+
+
+def _moves(takers: Sequence[tuple[FileRow, Wanted]]) -> list[InputMove]:
+    """Return what the states of files mean for inputs that are there."""
+    return [
         move
         for row, one in takers
         for move in moves_of(
             row.state, one.transformation_id, row.file_id, one.input_no, start=one.state
         )
     ]
-    return new, moves
 
 
 def _place(text: str) -> tuple[int, Place | None]:

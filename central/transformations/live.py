@@ -196,6 +196,7 @@ def wanted(row: TransformationRow, doc: Transformation) -> tuple[Wanted, ...]:
             community=row.community,
             query=parse_query(spec.query, f"inputs[{i}].query"),
             state=InputState.SHARED if spec.use == "shared" else InputState.UNUSED,
+            from_id=int(spec.from_ or 0),
         )
         for i, spec in enumerate(doc.inputs)
     )

@@ -191,6 +191,22 @@ async def test_tasks_take_their_inputs_and_have_jobs_that_wait(
     assert [one.number for one in listed] == [2]
 
 
+async def test_a_job_that_is_gone_is_still_known_as_that_of_its_task(
+    store: Store, reopen: Reopen
+) -> None:
+    row = await a_transformation(store)
+    await with_inputs(store, row, [1])
+    (task,) = await made(store, row, [[1]])
+    await killed(store, task.job_id)
+    assert await store.prune_jobs([(task.job_id, 50.0)]) != []
+    store = await reopen(store)
+
+    assert await store.job(task.job_id) is None
+    assert await store.tasks_of_jobs([task.job_id, 99]) == {
+        task.job_id: (task.task_id, row.transformation_id, 1)
+    }
+
+
 TWO: list[list[int]] = [[], []]
 NOT_MADE: list[Any] = [
     pytest.param([[1], [2]], 0, {}, id="an input is not there"),

@@ -215,6 +215,6 @@ SELECT transformation_id, state, tasks FROM task_count
  WHERE transformation_id IN (SELECT value FROM json_each(:ids)) AND tasks > 0;
 
 -- name: tasks_of_jobs
-SELECT j.job_id, t.task_id, t.transformation_id, t.number
-  FROM job AS j JOIN task AS t ON t.task_id = j.task_id
- WHERE j.job_id IN (SELECT value FROM json_each(:ids));
+-- Of jobs that are gone too.
+SELECT job_id, task_id, transformation_id, number FROM task
+ WHERE job_id IN (SELECT value FROM json_each(:ids));
