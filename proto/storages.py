@@ -76,6 +76,7 @@ class Removed:
 
     remnant: int
     why: str = ""  # why it could not be removed; empty: it is gone
+    tried: bool = True  # with `why`: whether that is of this one; else the storage was not asked
 
 
 @dataclass(frozen=True)

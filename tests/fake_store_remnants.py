@@ -11,6 +11,7 @@ from pilotage.central.store.catalogue import NewReplica, ReplicaRow
 from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.records import End, Owner, Swept
 from pilotage.central.store.remnants import (
+    AWAY_S,
     HELD_S,
     NAMES_MAX,
     SWEEP_MAX,
@@ -300,7 +301,8 @@ class FakeRemnants:
     async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
         sweep_id = self._sweep_of_job(job_id)
         rows = self._remnant_data.rows.values()
-        return [one for one in rows if sweep_id is not None and one.sweep_id == sweep_id]
+        here = [one for one in rows if sweep_id is not None and one.sweep_id == sweep_id]
+        return sorted(here, key=lambda one: (one.failures, one.remnant_id))
 
     async def end_sweeps(
         self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
@@ -318,17 +320,21 @@ class FakeRemnants:
             self._end_sweep(sweep_id, change.swept, change.at, said)
 
     def _end_sweep(self, sweep_id: int, swept: Swept, at: float, why: str) -> None:
-        data, failed = self._remnant_data, dict(swept.failed)
-        for row in [one for one in data.rows.values() if one.sweep_id == sweep_id]:
+        data, failed, untried = self._remnant_data, dict(swept.failed), dict(swept.untried)
+        here = [one for one in data.rows.values() if one.sweep_id == sweep_id]
+        went = any(one.remnant_id in swept.gone for one in here)
+        for row in here:
             if row.remnant_id in swept.gone:
                 self._remnant_went(row, at)
                 continue
-            data.due_from[row.remnant_id] = at + pause_s(row.failures + 1) - swept.after_s
+            failures = row.failures + (row.remnant_id not in untried)
+            pause = pause_s(failures) if failures > row.failures else 0.0 if went else AWAY_S
+            data.due_from[row.remnant_id] = at + pause - swept.after_s
             data.rows[row.remnant_id] = msgspec.structs.replace(
                 row,
                 sweep_id=None,
-                failures=row.failures + 1,
-                why=failed.get(row.remnant_id, why),
+                failures=failures,
+                why={**untried, **failed}.get(row.remnant_id, why),
             )
         data.sweeps.pop(sweep_id, None)
 

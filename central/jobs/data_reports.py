@@ -69,14 +69,15 @@ class DataReports:
 
     def _with_removed(self, lease: Lease, report: Report, change: End) -> End:
         """Return a result with what it says of remnants; the store sees whether it has them."""
-        failed = tuple((one.remnant, one.why) for one in report.removed if one.why)
+        stay = [one for one in report.removed if one.why]
+        failed = tuple((one.remnant, one.why) for one in stay if one.tried)
+        untried = tuple((one.remnant, one.why) for one in stay if not one.tried)
         gone = tuple(one.remnant for one in report.removed if not one.why)
         if failed:
             why = failed[0][1][:500]
             self.log("remnants_stay", job=lease.job, count=len(failed), why=why)
-        return msgspec.structs.replace(
-            change, swept=Swept(gone=gone, failed=failed, after_s=self.sweep_after_s)
-        )
+        swept = Swept(gone=gone, failed=failed, untried=untried, after_s=self.sweep_after_s)
+        return msgspec.structs.replace(change, swept=swept)
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
         """Call copies bad that the attempt was to read, where the catalogue still has them so."""

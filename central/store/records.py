@@ -400,6 +400,7 @@ class Swept(_Record, frozen=True):
     gone: tuple[int, ...]
     failed: tuple[tuple[int, str], ...] = ()  # with why
     after_s: float = 0.0  # how long remnants wait: what failed is due again after its pause alone
+    untried: tuple[tuple[int, str], ...] = ()  # with why: no failures of theirs
 
 
 class End(_Record, frozen=True):

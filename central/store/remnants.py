@@ -18,6 +18,7 @@ from .records import Owner
 from .rules import KEY_LENGTH
 
 HELD_S: Final = 86_400.0  # after which a remnant whose path a file names is looked at again
+AWAY_S: Final = 900.0  # after which a storage that gave nothing is asked for what was not tried
 SWEEP_MAX: Final = 500  # remnants of one sweep
 NAMES_MAX: Final = 200  # files at a path or below it that are looked at: more hold a remnant
 LOOKED_MAX: Final = 5_000  # rows of files that one order looks at
@@ -161,7 +162,10 @@ class RemnantStore(Protocol):
     async def sweep_job(self, sweep_id: int, job_id: int) -> None: ...
 
     async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
-        """Return what a job has to remove; it is found by the key of its submission."""
+        """Return what a job has to remove; it is found by the key of its submission.
+
+        What has failed least comes first: what fails for ever keeps nothing else waiting.
+        """
         ...
 
     async def end_sweeps(

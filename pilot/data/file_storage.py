@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .file_sweep import path_parts, swept
+from .file_sweep import swept
 from .storages import (
     BLOCK_BYTES,
     Full,
@@ -23,6 +23,8 @@ from .storages import (
     Unavailable,
     copied,
     open_here,
+    path_parts,
+    swept_parts,
 )
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -79,7 +81,8 @@ class FileStorage:
 
     def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
         with _troubles():
-            swept(_root(place.url), path_parts(place.path), is_folder=is_folder, go_on=go_on)
+            parts = swept_parts(place, is_folder=is_folder)
+            swept(_root(place.url), parts, is_folder=is_folder, go_on=go_on)
 
 
 def _root(url: str) -> Path:
@@ -180,6 +183,7 @@ class _OfOurs(Exception):
 def _check_size(target: Path, size_bytes: int) -> None:
     found = target.lstat().st_size
     if found != size_bytes:
+        target.unlink()  # it may be stored elsewhere then, and nobody would name this
         raise Unavailable(f"{found} bytes are there, and {size_bytes} were written")
 
 

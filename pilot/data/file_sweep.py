@@ -6,35 +6,30 @@ lays there meanwhile, what is removed lies below the root.
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from .storages import GoOn, Refused
+from .storages import GoOn, Refused, Unavailable
 
-FOLDER_PARTS = 4  # COMMUNITY/GENERATION/JOB/EPOCH: no folder above that is ever removed whole
+_NAMES_MAX = 1_000  # of a folder, that are held at a time
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def path_parts(path: str) -> "list[str]":
-    """Return the parts of a path below a storage. Raises Refused where it may lead elsewhere."""
-    parts = path.split("/")
-    if {"", ".", ".."} & set(parts) or "\0" in path:
-        raise Refused(f"{path!r} is no path below a storage")
-    return parts
-
-
 def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> None:
-    """Remove what lies there, and the folders above it that are empty then, but for the root.
+    """Remove what lies there, and the folders above it that are empty then, but for the topmost.
 
-    Raises Refused where something else lies there, and OSError.
+    That one stays, so that a root that is in use is never empty: an empty one is a mount point
+    without its file system. Raises Unavailable for it, Refused where something else lies there,
+    and OSError.
     """
-    if is_folder and len(parts) != FOLDER_PARTS:
-        raise Refused(f"{'/'.join(parts)!r} is not the folder of an attempt")
     with contextlib.ExitStack() as opened:
         handles = [_opened(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
+        if not _first(handles[0], 1):
+            raise Unavailable(f"{root} is empty: its file system may not be mounted here")
         for part in parts[:-1]:
             handle = _folder(part, handles[-1])
             if handle is None:
@@ -45,7 +40,7 @@ def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> 
             with contextlib.suppress(OSError):  # file systems that know no such thing
                 os.fsync(handles[-1])
         with contextlib.suppress(OSError):  # somebody has something there
-            for above, part in reversed(list(zip(handles, parts))[: len(handles) - 1]):
+            for above, part in reversed(list(zip(handles, parts))[1 : len(handles) - 1]):
                 os.rmdir(part, dir_fd=above)
 
 
@@ -86,28 +81,74 @@ def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:
         _remove_folder(name, above, go_on)
     elif stat.S_ISREG(found.st_mode):
         go_on()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=above)
+        _unlink(name, above)
     else:
         raise Refused(f"{name!r} is no regular file")
 
 
 def _remove_folder(name: str, above: int, go_on: GoOn) -> None:
-    """Remove a folder with all that is in it; links in it go, and not what they lead to."""
+    """Remove a folder with all that is in it; links in it go, and not what they lead to.
+
+    However deep it is: what its folders hold is moved up into it, folder by folder.
+    """
     handle = _folder(name, above)
     if handle is None:
         return
     try:
-        with os.scandir(handle) as entries:
-            names = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
-        for one, is_folder in names:
-            go_on()
+        for one, is_folder in _entries(handle, go_on):
             if is_folder:
-                _remove_folder(one, handle, go_on)
+                _flatten(one, handle, go_on)
             else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(one, dir_fd=handle)
+                _unlink(one, handle)
     finally:
         os.close(handle)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(name, dir_fd=above)
+
+
+def _flatten(name: str, top: int, go_on: GoOn) -> None:
+    """Remove a folder in another one, into which the folders that it has are moved."""
+    handle = _folder(name, top)
+    if handle is None:
+        return
+    try:
+        for one, is_folder in _entries(handle, go_on):
+            if is_folder:
+                _move_up(one, handle, top)
+            else:
+                _unlink(one, handle)
+    finally:
+        os.close(handle)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=top)
+
+
+def _move_up(name: str, handle: int, top: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=handle)
+    except FileNotFoundError:
+        pass
+    except OSError:  # it is not empty
+        os.rename(name, f".{os.urandom(8).hex()}", src_dir_fd=handle, dst_dir_fd=top)
+
+
+def _entries(handle: int, go_on: GoOn) -> Iterator[tuple[str, bool]]:
+    """Yield what is in a folder, and whether it is one, until nothing is: each is to be removed."""
+    while True:
+        found = _first(handle, _NAMES_MAX)
+        if not found:
+            return
+        for one in found:
+            go_on()
+            yield one
+
+
+def _first(handle: int, count: int) -> list[tuple[str, bool]]:
+    with os.scandir(handle) as entries:
+        some = itertools.islice(entries, count)
+        return [(one.name, one.is_dir(follow_symlinks=False)) for one in some]
+
+
+def _unlink(name: str, above: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=above)

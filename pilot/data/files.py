@@ -36,6 +36,7 @@ PATIENCE_S: Final = 1_800.0  # for one copy, and beside that
 BYTES_A_SECOND_MIN: Final = 200_000  # so fast at least
 REMOVAL_S: Final = 60.0
 SWEEP_S: Final = 600.0  # for one removal: a folder may hold many files
+SWEEPING_SHARE: Final = 0.5  # of its time, after which a sweep begins no other removal
 
 T = TypeVar("T")
 
@@ -166,7 +167,7 @@ class DataFiles:
         data = assignment.data
         assert data is not None
         if data.removals:
-            return Stored(removed=await self._sweep(data))
+            return Stored(removed=await self._sweep(data, assignment.grant.wall_s))
         try:
             brought = frozenset(one.path for one in data.inputs)
             chosen, absent = await self._beside(
@@ -212,7 +213,7 @@ class DataFiles:
             except (StorageTrouble, OSError):  # TimeoutError too: it stays, and nothing names it
                 continue
 
-    async def _sweep(self, data: DataBody) -> tuple[Removed, ...]:
+    async def _sweep(self, data: DataBody, wall_s: float) -> tuple[Removed, ...]:
         """Remove what nobody names any more from a storage."""
         access = data.sweeps
         if access is None:
@@ -224,7 +225,8 @@ class DataFiles:
             work = Work(lambda go_on: storage.sweep(place, is_folder=one.is_folder, go_on=go_on))
             await work.result(SWEEP_S)
 
-        return await sweep.run(data.removals, remove)
+        until = self._clock.now() + SWEEPING_SHARE * wall_s
+        return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)
 
     # -- both -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import Any, Final, NoReturn, Optional
 
 from pilotage.proto.trust import trusting
 
@@ -26,6 +26,8 @@ from .storages import (
     Unavailable,
     copied,
     open_here,
+    path_parts,
+    swept_parts,
 )
 
 TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
@@ -53,10 +55,26 @@ class HttpStorage:
             status, sums = self._put(source, place, go_on)
         if not 200 <= status < 300:
             raise _trouble(status, "")
-        found = self.size(place)
+        try:
+            found = self.size(place)
+        except NotThere as why:
+            raise Unavailable(f"it said that it has the file, and has it not: {why}") from None
         if found != sums.size_bytes:
-            raise Unavailable(f"{found} bytes are there, and {sums.size_bytes} were sent")
+            self._take_back(place, f"{found} bytes are there, and {sums.size_bytes} were sent")
         return sums
+
+    def _take_back(self, place: Place, why: str) -> NoReturn:
+        """Remove a file that is not whole: it may be stored elsewhere, and nobody would name it.
+
+        Where that is not answered it may happen later: nothing is stored there again.
+        """
+        try:
+            self.remove(place)
+        except Unavailable as trouble:
+            raise Refused(f"{why}, and it does not go: {trouble}") from None
+        except StorageTrouble as trouble:
+            why = f"{why}, and it does not go: {trouble}"
+        raise Unavailable(why)
 
     def size(self, place: Place) -> int:
         with closing(self._asked("HEAD", place)) as response:
@@ -67,11 +85,13 @@ class HttpStorage:
         return int(length)
 
     def remove(self, place: Place) -> None:
+        path_parts(place.path)
         with closing(self._asked("DELETE", place)) as response:
             if response.status != 404:
                 _expect(response, 200, 202, 204)
 
     def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+        swept_parts(place, is_folder=is_folder)
         go_on()
         wanted = Place(place.url, f"{place.path}/") if is_folder else place
         # Without a depth a DELETE of a collection takes all that is in it (RFC 4918, 9.6.1).
@@ -81,6 +101,12 @@ class HttpStorage:
                 raise Unavailable("it will be removed, and is not yet")
             if response.status not in (404, 410):
                 _expect(response, 200, 204)
+                return
+        with closing(self._asked("HEAD", Place(place.url, ""))) as response:
+            if response.status in (404, 410) or response.status >= 500:
+                raise Unavailable(
+                    f"HTTP {response.status} for the storage itself: it may have no disk"
+                )
 
     def _put(self, source: Path, place: Place, go_on: GoOn) -> tuple[int, Sums]:
         summing = Summing()

@@ -23,7 +23,7 @@ from ..files.beside import GoOn, always
 from ..files.globs import compile_glob
 from ..files.workspace import OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
-from .storages import Refused, Sums, Unavailable
+from .storages import NotThere, Refused, Sums, Unavailable
 
 OURS: Final = KEPT_FOLDER + "/"  # what we have laid there ourselves
 _NUMBER_MAX: Final = 2**53  # that all readers of JSON agree about
@@ -166,7 +166,7 @@ class Store:
                     storages.remove(access)  # the others are asked before it from now on
                     storages.append(access)
                     continue
-                except Refused as why:
+                except (Refused, NotThere) as why:
                     self._out[access.storage] = str(why)
                     continue
                 return published(chosen, access, path, sums)

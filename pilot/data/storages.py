@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+FOLDER_PARTS: Final = 4  # COMMUNITY/GENERATION/JOB/EPOCH: no folder above is ever removed whole
+
 GoOn = Callable[[], None]  # raises what there is to be said against going on
 
 BLOCK_BYTES: Final = 1 << 20
@@ -89,6 +91,22 @@ class NotThere(StorageTrouble):
 
 class TooLong(StorageTrouble):
     """The copy has more bytes than the file."""
+
+
+def path_parts(path: str) -> "list[str]":
+    """Return the parts of a path below a storage. Raises Refused where it may lead elsewhere."""
+    parts = path.split("/")
+    if {"", ".", ".."} & set(parts) or "\0" in path:
+        raise Refused(f"{path!r} is no path below a storage")
+    return parts
+
+
+def swept_parts(place: Place, *, is_folder: bool) -> "list[str]":
+    """Return the parts of a path that is swept. Raises Refused for one that never may be."""
+    parts = path_parts(place.path)
+    if is_folder and len(parts) != FOLDER_PARTS:
+        raise Refused(f"{place.path!r} is not the folder of an attempt")
+    return parts
 
 
 class Summing:

@@ -14,6 +14,7 @@ from ..catalogue import NewReplica
 from ..data_jobs import folder_of
 from ..records import End, NewJob, Owner, Swept
 from ..remnants import (
+    AWAY_S,
     HELD_S,
     LOOKED_MAX,
     NAMES_MAX,
@@ -449,11 +450,16 @@ def _end_all(
 
 
 def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID) -> None:
-    """End a sweep: forget what is gone, set aside for a while what is not."""
-    gone, failed = set(swept.gone), dict(swept.failed)
+    """End a sweep: forget what is gone, set aside for a while what is not.
+
+    What was not tried is due at once where anything went, and has not failed.
+    """
+    gone, failed, untried = set(swept.gone), dict(swept.failed), dict(swept.untried)
     counting = Counting()
     files: list[int] = []
-    for row in map(_remnant, session.rows("remnants_of_sweep", {"sweep_id": sweep_id})):
+    rows = [_remnant(row) for row in session.rows("remnants_of_sweep", {"sweep_id": sweep_id})]
+    went = any(row.remnant_id in gone for row in rows)
+    for row in rows:
         given = {"remnant_id": row.remnant_id, "sweep_id": sweep_id}
         if row.remnant_id in gone:
             session.run("remnant_gone", {**given, "at": at})
@@ -464,10 +470,12 @@ def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str =
             counting.less(row)
             counting.add(row.storage, row.community, gone=1, gone_bytes=row.bytes)
             continue
-        due_from = at + pause_s(row.failures + 1) - swept.after_s
-        said = failed.get(row.remnant_id, why)[:500]
-        session.run("remnant_failed", {**given, "due_from": due_from, "why": said})
-        if not row.failures:
+        is_failure = row.remnant_id not in untried
+        pause = pause_s(row.failures + 1) if is_failure else 0.0 if went else AWAY_S
+        said = {**untried, **failed}.get(row.remnant_id, why)[:500]
+        set_aside = {"due_from": at + pause - swept.after_s, "why": said, "more": int(is_failure)}
+        session.run("remnant_failed", {**given, **set_aside})
+        if is_failure and not row.failures:
             counting.add(row.storage, row.community, failing=1)
     counting.write(session)
     session.run("remove_sweep", {"sweep_id": sweep_id})

@@ -6,6 +6,7 @@ import os
 import resource
 import zlib
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,49 @@ def test_what_goes_wrong_with_a_put(day: str, tmp_path: Path) -> None:
         HttpStorage(timeout_s=5).put(source, Place(url, "a/x"), go_on=_go_on)
 
     assert raised.type is trouble, raised.value
+
+
+@pytest.mark.parametrize("answers", [204, 404, 405, 503])
+def test_what_is_not_whole_is_taken_back(tmp_path: Path, answers: int) -> None:
+    """It may be stored elsewhere then. What may still be removed later is not stored again."""
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.command)
+        is_last = request.command == "DELETE"
+        (servers.says(answers) if is_last else servers.forgets(3))(request)
+
+    with servers.serving(answer) as url, pytest.raises(StorageTrouble, match="3 bytes") as raised:
+        HttpStorage(timeout_s=5).put(_source(tmp_path), Place(url, "a/x"), go_on=_go_on)
+
+    assert asked == ["PUT", "HEAD", "DELETE"]
+    assert raised.type is (Refused if answers == 503 else Unavailable)
+
+
+def test_what_a_server_took_and_has_not_is_not_stored(tmp_path: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        servers.says(404 if request.command == "HEAD" else 201)(request)
+
+    with servers.serving(answer) as url, pytest.raises(Unavailable, match="has it not"):
+        HttpStorage(timeout_s=5).put(_source(tmp_path), Place(url, "a/x"), go_on=_go_on)
+
+
+def test_a_file_that_is_not_whole_in_a_folder_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    real = os.replace
+
+    def replaced(source: Path, target: Path) -> None:
+        real(source, target)
+        os.truncate(target, 3)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    with pytest.raises(Unavailable, match="3 bytes"):
+        FileStorage().put(_source(tmp_path), Place(f"file://{root}", "a/x"), go_on=_go_on)
+
+    assert list((root / "a").iterdir()) == []
 
 
 def test_a_server_that_says_nothing_is_away(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.pilot.data import file_sweep
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.http_storage import HttpStorage
 from pilotage.pilot.data.storages import Place, Refused, StorageTrouble, Unavailable
@@ -52,10 +53,12 @@ def test_a_folder_goes_with_all_that_is_in_it(rig: Rig) -> None:
 
 
 def test_what_never_was_is_gone(rig: Rig) -> None:
+    rig.lay("ctao/kept", b"x")
+
     _sweep(rig, "ctao/no/such/file/at/all")
     _sweep(rig, "ctao/no/such/folder", is_folder=True)
 
-    assert _there(rig) == []
+    assert _there(rig) == ["ctao/kept"]
 
 
 def test_a_folder_is_not_taken_for_a_file(rig: Rig) -> None:
@@ -96,6 +99,27 @@ def test_no_path_leads_out(rig: Rig, path: str) -> None:
     assert outside.exists() and _there(rig) == ["a/kept"]
 
 
+@pytest.mark.parametrize("path", ["ctao", "ctao/0a1b2c3d", "ctao/0a1b2c3d/7", f"{FOLDER}/deep"])
+def test_only_the_folder_of_one_attempt_goes_whole(rig: Rig, path: str) -> None:
+    rig.lay(f"{FOLDER}/deep/file", b"x")
+
+    with pytest.raises(Refused):
+        _sweep(rig, path, is_folder=True)
+    assert _there(rig) == [f"{FOLDER}/deep/file"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "ctao//7/1", "/0a1b2c3d/7/1", "ctao/0a1b2c3d/7/"])
+def test_a_path_with_a_part_that_is_empty_is_none(rig: Rig, path: str) -> None:
+    rig.lay(f"{FOLDER}/file", b"x")
+
+    for is_folder in (False, True):
+        with pytest.raises(Refused):
+            _sweep(rig, path, is_folder=is_folder)
+    with pytest.raises(Refused):
+        rig.driver.remove(rig.place(path))
+    assert _there(rig) == [f"{FOLDER}/file"]
+
+
 # -- folders ------------------------------------------------------------------------------------
 
 
@@ -106,7 +130,7 @@ def folder(tmp_path: Path) -> Rig:
     return Rig(FileStorage(), f"file://{files}", files)
 
 
-def test_empty_folders_above_go_but_not_the_root(folder: Rig) -> None:
+def test_empty_folders_above_go_but_not_the_topmost(folder: Rig) -> None:
     folder.lay("a/b/c/one", b"x")
     folder.lay("a/two", b"x")
 
@@ -114,7 +138,7 @@ def test_empty_folders_above_go_but_not_the_root(folder: Rig) -> None:
     assert sorted(one.name for one in (folder.files / "a").iterdir()) == ["two"]
     _sweep(folder, "a/two")
 
-    assert folder.files.exists() and list(folder.files.iterdir()) == []
+    assert list(folder.files.rglob("*")) == [folder.files / "a"]
 
 
 def test_empty_folders_go_where_the_file_has_gone_before(folder: Rig) -> None:
@@ -122,7 +146,7 @@ def test_empty_folders_go_where_the_file_has_gone_before(folder: Rig) -> None:
 
     _sweep(folder, "a/b/c/one")
 
-    assert list(folder.files.iterdir()) == []
+    assert list(folder.files.rglob("*")) == [folder.files / "a"]
 
 
 @pytest.mark.parametrize("where", ["last", "middle", "inside"])
@@ -143,22 +167,13 @@ def test_no_link_is_followed(folder: Rig, tmp_path: Path, where: str) -> None:
         (inside / "1" / "file").symlink_to(outside / "1" / "kept")
     if where == "inside":
         _sweep(folder, FOLDER, is_folder=True)
-        assert list(folder.files.iterdir()) == []
+        assert list(folder.files.rglob("*")) == [folder.files / "ctao"]
     else:
         for path, is_folder in ((FOLDER, True), (FOLDER, False), (f"{FOLDER}/kept", False)):
             with pytest.raises(Refused):
                 _sweep(folder, path, is_folder=is_folder)
 
     assert (outside / "1" / "kept").read_bytes() == b"x"
-
-
-@pytest.mark.parametrize("path", ["ctao", "ctao/0a1b2c3d", "ctao/0a1b2c3d/7", f"{FOLDER}/deep"])
-def test_only_the_folder_of_one_attempt_goes_whole(folder: Rig, path: str) -> None:
-    folder.lay(f"{FOLDER}/deep/file", b"x")
-
-    with pytest.raises(Refused):
-        _sweep(folder, path, is_folder=True)
-    assert _there(folder) == [f"{FOLDER}/deep/file"]
 
 
 def test_what_is_no_file_stays(folder: Rig) -> None:
@@ -174,6 +189,47 @@ def test_a_folder_that_is_not_mounted_is_away(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="mounted"):
         FileStorage().sweep(place, is_folder=False, go_on=_go_on)
+
+
+def test_a_mount_point_without_its_file_system_is_away(folder: Rig) -> None:
+    for path, is_folder in (("ctao/a", False), (FOLDER, True)):
+        with pytest.raises(Unavailable, match="mounted"):
+            _sweep(folder, path, is_folder=is_folder)
+    folder.lay("ctao/7/a", b"x")
+
+    for _ in range(2):  # the folder of the community stays, so that the root is not empty
+        _sweep(folder, "ctao/7/a")
+
+
+def test_a_folder_goes_however_deep_it_is(folder: Rig) -> None:
+    folder.lay(f"{FOLDER}/file", b"x")
+    folder.lay(f"{FOLDER}0/file", b"x")
+    at = os.open(folder.files / FOLDER, os.O_RDONLY)
+    for n in range(3_000):
+        os.mkdir("d", dir_fd=at)
+        for name in (f"f{n % 3}", f".g{n % 2}"):
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=at))
+        os.mkdir("empty", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+    _sweep(folder, FOLDER, is_folder=True)
+
+    assert _there(folder) == [f"{FOLDER}0/file"]
+    assert not (folder.files / FOLDER).exists()
+
+
+def test_a_folder_goes_however_wide_it_is(folder: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_sweep, "_NAMES_MAX", 3)
+    for n in range(20):
+        folder.lay(f"{FOLDER}/{n}", b"x")
+        folder.lay(f"{FOLDER}/d{n % 5}/e/{n}", b"x")
+
+    _sweep(folder, FOLDER, is_folder=True)
+
+    assert _there(folder) == [] and not (folder.files / FOLDER).exists()
 
 
 def test_a_large_folder_can_be_given_up(folder: Rig) -> None:
@@ -213,8 +269,11 @@ def test_who_stores_beside_it_finds_a_folder_again(
 
 # -- HTTP on a bad day --------------------------------------------------------------------------
 
-DAYS = {200: None, 204: None, 404: None, 410: None, 202: Unavailable, 500: Unavailable,
-        503: Unavailable, 403: Refused, 405: Refused, 409: Refused, 302: Refused}  # fmt: skip
+DAYS = {
+    **dict.fromkeys((200, 204)),
+    **dict.fromkeys((202, 404, 410, 500, 503), Unavailable),
+    **dict.fromkeys((403, 405, 409, 302), Refused),
+}
 
 
 @pytest.mark.parametrize("status", DAYS)
@@ -229,6 +288,19 @@ def test_what_a_server_says(status: int) -> None:
             HttpStorage(timeout_s=5).sweep(place, is_folder=False, go_on=_go_on)
 
     assert raised.type is trouble
+
+
+@pytest.mark.parametrize("root", [200, 301, 403, 405, 404, 410, 503])
+def test_what_is_not_there_is_gone_where_the_storage_itself_is_there(root: int) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        servers.says(root if request.path == "/data/" else 404)(request)
+
+    with servers.serving(answer) as url:
+        if root in (404, 410, 503):
+            with pytest.raises(Unavailable, match="may have no disk"):
+                HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
+        else:
+            HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
 
 
 def test_a_file_is_asked_for_so_that_no_server_takes_a_collection_for_it() -> None:

@@ -18,6 +18,7 @@ from pilotage.central.store.records import (
     Swept,
 )
 from pilotage.central.store.remnants import (
+    AWAY_S,
     HELD_S,
     SWEEP_MAX,
     RemnantCount,
@@ -396,6 +397,36 @@ async def test_what_could_not_be_removed_stays_marked_and_is_tried_again_later(
     assert (count.waiting, count.failing, count.gone) == (0, 0, 2)
     (name,) = await store.register_files("ctao", [a_file(ada, "x", "pic/ctao/2")], at=NOW)
     assert name.clash is not None
+
+
+@pytest.mark.parametrize(("went", "pause_s"), [(True, 0.0), (False, AWAY_S)])
+async def test_what_was_not_tried_has_not_failed_and_is_the_first_next_time(
+    store: Store, went: bool, pause_s: float
+) -> None:
+    ada = await an_owner(store)
+    await removed(store, *[a_file(ada, f"{n}", f"pic/ctao/{n}") for n in range(3)])
+    (sweep,) = await ordered(store)
+    job_id, attempt_id = await given_to(store, sweep)
+    first, second, third = [row.remnant_id for row in await store.remnants_of_job(job_id)]
+    told = Swept(
+        gone=(third,) if went else (),
+        failed=((first, "HTTP 423"),),
+        untried=((second, "not tried"),) if went else ((second, "not tried"), (third, "not tried")),
+        after_s=10.0,
+    )
+    await store.change([an_end(attempt_id, job_id, 1, swept=told)])
+    left = {row.remnant_id: (row.failures, row.why) for row in await all_of(store, 1e9)}
+    (count,) = await store.remnant_counts()
+    none_yet = await ordered(store, LATER + min(pause_s, 60.0) - 10.0 - 1)
+    (again,) = await ordered(store, LATER + max(pause_s, 60.0) - 10.0)
+    next_job, _ = await given_to(store, again)
+    order = [row.remnant_id for row in await store.remnants_of_job(next_job)]
+
+    expected = {first: (1, "HTTP 423"), second: (0, "not tried")}
+    assert left == (expected if went else {**expected, third: (0, "not tried")})
+    assert (count.waiting, count.failing, count.gone) == (2, 1, 1) if went else (3, 1, 0)
+    assert none_yet == []
+    assert order == ([second, first] if went else [second, third, first])
 
 
 async def test_a_result_that_says_nothing_of_a_remnant_has_not_removed_it(store: Store) -> None:

@@ -180,11 +180,20 @@ async def test_what_a_sweep_says_of_remnants_goes_with_its_result() -> None:
     other = await rig.begin()
     lease = await rig.begin()
     lease.kind = lease.kind._replace(type="Sweep")
-    removed = (Removed(3), Removed(4, "HTTP 405 Not Allowed"))
+    removed = (
+        Removed(3),
+        Removed(4, "HTTP 405 Not Allowed"),
+        Removed(5, "not tried: no time", tried=False),
+    )
     none = await rig.looked_at(other, ended(other, removed=removed))
     good = await rig.looked_at(lease, ended(lease, removed=removed))
     bad = await rig.looked_at(lease, ended(lease, exit_code=1, removed=removed))
 
-    assert good.swept == Swept(gone=(3,), failed=((4, "HTTP 405 Not Allowed"),), after_s=7.0)
+    assert good.swept == Swept(
+        gone=(3,),
+        failed=((4, "HTTP 405 Not Allowed"),),
+        untried=((5, "not tried: no time"),),
+        after_s=7.0,
+    )
     assert bad.swept is None and none.swept is None
     assert rig.log == ["remnants_stay"]

@@ -32,6 +32,7 @@ from pilotage.proto.storages import (
     DataFile,
     DataRule,
     Removal,
+    Removed,
     StorageAccess,
 )
 from tests.fake_pilot import FakeRandomness
@@ -225,7 +226,9 @@ class FakeStorage:
     def __init__(self) -> None:
         self.files: dict[Place, bytes] = {}
         self.trouble: dict[str, Exception] = {}
+        self.trouble_at: dict[str, Exception] = {}  # of what is swept, by path
         self.asked: list[str] = []
+        self.asking: Callable[[], None] = lambda: None
 
     def _ask(self, place: Place) -> None:
         self.asked.append(place.url)
@@ -253,8 +256,11 @@ class FakeStorage:
 
     def sweep(self, place: Place, *, is_folder: bool, go_on: Callable[[], None]) -> None:
         self._ask(place)
+        self.asking()
         if place.path.startswith("kept"):
             raise Refused("HTTP 405 Not Allowed")
+        if place.path in self.trouble_at:
+            raise self.trouble_at[place.path]
         self.files.pop(place, None)
 
 
@@ -267,8 +273,11 @@ class JumpingClock:
     def now(self) -> float:
         return self._now
 
-    async def sleep(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> None:
         self._now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.jump(seconds)
 
 
 class Rig:
@@ -280,7 +289,8 @@ class Rig:
         self.work.mkdir()
         self.log: list[str] = []
         drivers: dict[str, Storage] = {"fake": self.storage}
-        self.data = DataFiles(drivers, JumpingClock(), FakeRandomness(), self._note)
+        self.clock = JumpingClock()
+        self.data = DataFiles(drivers, self.clock, FakeRandomness(), self._note)
 
     def _note(self, event: str, facts: Mapping[str, object]) -> None:
         assert facts.keys() == EVENTS[event]
@@ -298,12 +308,15 @@ class Rig:
         stored = asyncio.run(self.data.store(self.assignment(data), self.folder))
         return stored.failure, stored.how, [f"{p.storage}:{p.path}" for p in stored.published]
 
-    def sweep(self, *paths: str, type: str = "fake") -> dict[int, str]:
+    def swept(self, *paths: str, type: str = "fake") -> tuple[Removed, ...]:
         removals = tuple(Removal(number, path) for number, path in enumerate(paths))
         data = DataBody(removals=removals, sweeps=StorageAccess("A", type, "fake://A"))
         stored = asyncio.run(self.data.store(self.assignment(data), self.folder))
         assert not stored.failure
-        return {one.remnant: one.why for one in stored.removed}
+        return stored.removed
+
+    def sweep(self, *paths: str, type: str = "fake") -> dict[int, str]:
+        return {one.remnant: one.why for one in self.swept(*paths, type=type)}
 
 
 @pytest.fixture
@@ -374,9 +387,10 @@ def test_more_data_than_was_granted_is_not_begun(rig: Rig) -> None:
 TWO = tuple(StorageAccess(one, "fake", f"fake://{one}") for one in "AB")
 
 
-def test_outputs_go_to_the_first_storage_that_takes_them(rig: Rig) -> None:
+@pytest.mark.parametrize("trouble", [Full("no room"), NotThere("HTTP 404 Not Found")])
+def test_outputs_go_to_the_first_storage_that_takes_them(rig: Rig, trouble: Exception) -> None:
     _work(rig.work, {"a": "1", "d/b": "2"})
-    rig.storage.trouble["fake://A"] = Full("no room")
+    rig.storage.trouble["fake://A"] = trouble
 
     failure, _, published = rig.store(DataRule("**", TWO))
 
@@ -432,15 +446,40 @@ def test_a_sweep_says_of_each_what_became_of_it(rig: Rig) -> None:
     assert list(rig.storage.files) == [Place("fake://A", "b")]
 
 
-def test_a_storage_that_is_away_is_asked_once(rig: Rig) -> None:
+def test_a_storage_that_is_away_is_asked_for_three_and_no_more(rig: Rig) -> None:
     rig.storage.trouble["fake://A"] = Unavailable("not mounted")
 
-    assert rig.sweep("a", "b", "c") == {
-        0: "not mounted",
-        1: "not tried: not mounted",
-        2: "not tried: not mounted",
-    }
-    assert len(rig.storage.asked) == 1
+    assert rig.swept("a", "b", "c", "d", "e") == (
+        Removed(0, "not mounted"),
+        Removed(1, "not mounted"),
+        Removed(2, "not mounted"),
+        Removed(3, "not tried: not mounted", tried=False),
+        Removed(4, "not tried: not mounted", tried=False),
+    )
+    assert len(rig.storage.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("HTTP 423 Locked"), ValueError("too deep"), OSError("EIO")]
+)
+def test_what_is_wrong_with_some_keeps_no_other_waiting(rig: Rig, trouble: Exception) -> None:
+    rig.storage.trouble_at = dict.fromkeys(("a", "b", "d", "e"), trouble)
+
+    told = rig.swept("a", "b", "c", "d", "e", "f")
+
+    assert [one.remnant for one in told if not one.why] == [2, 5]
+    assert all(one.tried for one in told)
+
+
+def test_a_sweep_ends_in_its_time_and_tells_what_it_has_done(rig: Rig) -> None:
+    rig.storage.asking = lambda: rig.clock.jump(0.3)  # of the second that it has
+
+    assert rig.swept("a", "b", "c", "d") == (
+        Removed(0),
+        Removed(1),
+        Removed(2, "not tried: there was no time left for it", tried=False),
+        Removed(3, "not tried: there was no time left for it", tried=False),
+    )
 
 
 def test_a_sweep_of_a_storage_of_an_unknown_type_fails(rig: Rig) -> None:

@@ -135,7 +135,7 @@ SELECT u.key FROM job AS j JOIN submission AS u USING (submission_id) WHERE j.jo
 -- name: remnants_of_sweep
 SELECT remnant_id, storage, path, community, owner_id, group_name, file_id, bytes, since, state,
        failures, why, sweep_id, gone_at
-  FROM remnant WHERE sweep_id = :sweep_id ORDER BY remnant_id;
+  FROM remnant WHERE sweep_id = :sweep_id ORDER BY failures, remnant_id;
 
 -- name: remnant_gone
 UPDATE remnant SET state = 'Gone', sweep_id = NULL, gone_at = :at, why = ''
@@ -158,7 +158,7 @@ SELECT f.file_id
 UPDATE file SET state = 'Lost', seq = :seq WHERE file_id = :file_id;
 
 -- name: remnant_failed
-UPDATE remnant SET sweep_id = NULL, failures = failures + 1, due_from = :due_from, why = :why
+UPDATE remnant SET sweep_id = NULL, failures = failures + :more, due_from = :due_from, why = :why
  WHERE remnant_id = :remnant_id AND sweep_id = :sweep_id;
 
 -- name: remove_sweep
