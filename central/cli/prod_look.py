@@ -9,12 +9,13 @@ import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api_productions import ProductionDetail, ProductionReport, ProductionView
-from pilotage.proto.problems import Code
-from pilotage.proto.production_states import ProductionState, stands_alone
-from pilotage.proto.transformation_states import TaskState, TransformationState
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import TaskState
 from pilotage.proto.workflow import Workflow
 
-from ..client.errors import Refused, TimedOut
+from ..client.ends import LOOK_S as _LOOK_S
+from ..client.ends import PUT_AWAY as _AWAY
+from ..client.ends import production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from ..workflows.draw import Nodes
 
 P = ProductionState
-_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
-_LOOK_S: Final = 1.0
 Named = Annotated[str, Parameter(help="Its id or name.")]
 
 
@@ -174,48 +173,16 @@ async def _awaited(
     client: "AsyncClient", named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
     """Return the production once it is at its end, or goes on only when a person has looked."""
-    pace = RealPace()
-    until = None if timeout_s is None else pace.monotonic() + timeout_s
-    view = await _named(client, named)
-    with bar(f"% of {named}", 100) as progress:
-        while True:
-            if progress is not None:
-                progress(int(view.progress * 100))
-            if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
-                return view
-            if not through_held and waits_for_a_person(view):
-                return view
-            if until is not None and pace.monotonic() >= until:
-                left = sum(one.state is not TransformationState.COMPLETED for one in view.steps)
-                raise TimedOut(f"production {view.name}", timeout_s or 0.0, left)
-            await pace.sleep(_LOOK_S)
-            # By its id: once it is put away, its name is free for another one.
-            view = (await client.production(view.id)).view
-
-
-async def _named(client: "AsyncClient", named: str) -> ProductionView:
-    """Return the production with an id or name, or the last one that had this name."""
-    try:
-        return (await client.production(named)).view
-    except Refused as why:
-        had = None
-        if why.code == Code.NOT_FOUND:
-            async for one in client.productions(states=_AWAY):
-                had = one if one.name == named else had
-        if had is None:
-            raise
-        return had
-
-
-def waits_for_a_person(view: ProductionView) -> bool:
-    """Whether nothing of it runs, and nothing will before somebody has looked."""
-    if view.state in (P.NEW, P.PAUSED):
-        return True
-    if any(one.tasks.get(TaskState.CREATED) for one in view.steps):
-        return False
-    over = {one.step for one in view.steps if one.state is TransformationState.COMPLETED}
-    heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
-    return bool(heads) and all(stands_alone(one.state, view.state) for one in heads)
+    with bar(f"% of {named}", 100) as moved:
+        return await production_ended(
+            client,
+            named,
+            timeout_s,
+            RealPace(),
+            through_held=through_held,
+            look_s=_LOOK_S,
+            progress=(lambda part: moved(int(part * 100))) if moved is not None else None,
+        )
 
 
 def outcome_of(view: ProductionView) -> int:

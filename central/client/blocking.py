@@ -925,6 +925,18 @@ class Client:
         """Yield the tasks of a transformation in order of their number."""
         return self.loop.iterate(self.core.transformation_tasks(named, states=states))
 
+    def wait_for_transformation(
+        self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
+    ) -> TransformationView:
+        """Return a transformation once it is at its end, or goes on only when a person has looked.
+
+        With `through_held` it is waited for even then. One with inputs ends only once somebody
+        completes or stops it. Raises TimedOut; it goes on then.
+        """
+        return self.loop.run(
+            self.core.wait_for_transformation(named, timeout_s=timeout_s, through_held=through_held)
+        )
+
     def act_on_transformation(
         self,
         named: str | int,
@@ -1000,6 +1012,18 @@ class Client:
     def production_report(self, named: str | int) -> ProductionReport:
         """Return how a production went: what failed in which step, what waits for whom."""
         return self.loop.run(self.core.production_report(named))
+
+    def wait_for_production(
+        self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
+    ) -> ProductionView:
+        """Return a production once it is at its end, or goes on only when a person has looked.
+
+        With `through_held` it is waited for even then. One that takes files of the catalogue by a
+        query ends only once somebody completes it. Raises TimedOut; it goes on then.
+        """
+        return self.loop.run(
+            self.core.wait_for_production(named, timeout_s=timeout_s, through_held=through_held)
+        )
 
     def act_on_production(
         self,

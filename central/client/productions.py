@@ -22,11 +22,13 @@ from pilotage.proto.api_productions import (
 from pilotage.proto.job import Input
 from pilotage.proto.production_states import ProductionState
 
+from .ends import production_ended
 from .errors import Invalid
 from .files import LocalFile, hash_file
 from .flows import Flow
 from .given import word_of
 from .images import digests_of
+from .pace import Pace
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class OfProductions:
     """What people do with productions. They are named by their id or name."""
 
     _transport: Transport
+    _pace: Pace
 
     async def submit_production(
         self,
@@ -106,6 +109,16 @@ class OfProductions:
     async def production_report(self, named: str | int) -> ProductionReport:
         """Return how a production went: what failed in which step, what waits for whom."""
         return await self._transport.ask(ProductionReport, "GET", _path(named, "/report"))
+
+    async def wait_for_production(
+        self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
+    ) -> ProductionView:
+        """Return a production once it is at its end, or goes on only when a person has looked.
+
+        With `through_held` it is waited for even then. One that takes files of the catalogue by a
+        query ends only once somebody completes it. Raises TimedOut; it goes on then.
+        """
+        return await production_ended(self, named, timeout_s, self._pace, through_held=through_held)
 
     async def act_on_production(
         self,

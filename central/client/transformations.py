@@ -21,7 +21,9 @@ from pilotage.proto.api_transformations import (
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
+from .ends import transformation_ended
 from .given import names_of, word_of
+from .pace import Pace
 from .transport import Transport
 
 
@@ -29,6 +31,7 @@ class OfTransformations:
     """What people do with transformations. They are named by their id or name."""
 
     _transport: Transport
+    _pace: Pace
 
     async def add_transformation(
         self,
@@ -105,6 +108,18 @@ class OfTransformations:
             for view in page.tasks:
                 yield view
             after = page.after
+
+    async def wait_for_transformation(
+        self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
+    ) -> TransformationView:
+        """Return a transformation once it is at its end, or goes on only when a person has looked.
+
+        With `through_held` it is waited for even then. One with inputs ends only once somebody
+        completes or stops it. Raises TimedOut; it goes on then.
+        """
+        return await transformation_ended(
+            self, named, timeout_s, self._pace, through_held=through_held
+        )
 
     async def act_on_transformation(
         self,

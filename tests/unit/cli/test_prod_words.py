@@ -11,7 +11,6 @@ from pilotage.central.cli.prod_look import (
     outcome_of,
     print_production,
     print_report,
-    waits_for_a_person,
 )
 from pilotage.central.cli.prod_words import (
     how_far,
@@ -22,6 +21,7 @@ from pilotage.central.cli.prod_words import (
     why_it_stands,
     words_of,
 )
+from pilotage.central.client.ends import waits_for_a_person
 from pilotage.proto.api_productions import (
     Eta,
     ProductionDetail,
