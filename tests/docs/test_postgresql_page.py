@@ -20,6 +20,23 @@ from tests.tidy import tree
 PAGE: Final = "docs/operations/postgresql.md"
 SCRIPT: Final = ROOT / "deploy" / "systemd" / "pilotage-backup-postgresql"
 URL: Final = "postgresql://pilotage@db.example.org/pilotage"
+# A sweep of before must remove nothing after the restore: somebody may have had back its bytes.
+IN_FLIGHT: Final = (
+    "INSERT INTO sweep SELECT 1, 'pic', 'ctao', min(owner_id), 'users', 5, NULL FROM owner",
+    "INSERT INTO remnant (remnant_id, storage, path, community, owner_id, group_name, bytes, since,"
+    " due_from, state, sweep_id) VALUES (1, 'pic', 'ctao/1', 'ctao', 1, 'users', 7, 5, 5,"
+    " 'Sweeping', 1)",
+    "INSERT INTO remnant_count (storage, community, waiting, waiting_bytes)"
+    " VALUES ('pic', 'ctao', 1, 7)",
+    "UPDATE counter SET next = 2 WHERE name IN ('sweep', 'remnant')",
+    "UPDATE store SET made_at = 5",
+)
+KNOWN: Final = (
+    "SELECT generation FROM earlier WHERE jobs_below > 1",
+    "SELECT made_at > extract(epoch FROM now()) - 600 FROM store",
+    "SELECT state, sweep_id FROM remnant",
+    "SELECT count(*) FROM sweep",
+)
 
 
 @pytest.fixture
@@ -49,6 +66,8 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
         central.pilot()
         data = central.data
         before = done(central, "before")
+        server.sql(*IN_FLIGHT, database="pilotage")
+        generation = server.sql("SELECT generation FROM store", database="pilotage")
         for _ in range(3):
             subprocess.run([SCRIPT, database, data, backups, "2"], check=True, timeout=60)
         after = done(central, "after")
@@ -74,12 +93,14 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
     restored = subprocess.run(
         ["sh", "-eu", "-c", script], cwd=kept[-1], env=told, capture_output=True, text=True
     )
+    known = server.sql(*KNOWN, database="pilotage").splitlines()
     with running_central(tmp_path / "one", {"store.url": store}) as central:
         state = central.client.job(before).state()
         (fresh,) = central.client.submit([Job(command=("true",))], key="fresh").ids()
 
     assert len(kept) == 2
     assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert known == [generation.strip(), "t", "Sweeping|", "0"]
     assert state is JobState.DONE
     assert fresh > after + 9_000_000
 

@@ -29,7 +29,8 @@ def snapshot(source: Path, target: Path) -> None:
 def renew(path: Path, at: float) -> str:
     """Give a restored store a new generation, and ids that nobody has seen; return the generation.
 
-    Attempts of the time after the backup then never count, and no id means two jobs.
+    Attempts of the time after the backup then never count, and no id means two jobs. Sweeps end
+    unheard, and what they had waits as long as all that is to go: somebody may want it since.
     """
     sql = load("sqlite")
     try:
@@ -37,7 +38,13 @@ def renew(path: Path, at: float) -> str:
         try:
             prepare(connection)
             connection.execute(sql["begin"])
+            there = {name for (name,) in connection.execute(sql["table_names"])}
+            if "earlier" in there:  # else the backup is of an older release
+                connection.execute(sql["keep_generation"])
             (generation,) = connection.execute(sql["new_generation"], {"at": at}).fetchone()
+            if "sweep" in there:
+                connection.execute(sql["end_restored_sweeps"])
+                connection.execute(sql["remove_restored_sweeps"])
             connection.execute(sql["skip_ids"], {"skipped": IDS_SKIPPED})
             connection.execute(sql["commit"])
         finally:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import msgspec
@@ -203,16 +204,18 @@ def look_at_storing(session: Session, job_ids: Sequence[int], generation: str) -
     """Note the folders of attempts that do not count. See `store.remnants`."""
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
+    earlier = session.rows("earlier_generations", {})
     for row in session.rows("storing_of", given):
         job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
         counts = epoch if JobState(state) is JobState.DONE else 0
-        for one in range(seen + 1, epoch + 1):
-            if one == counts:
-                continue
+        # Where the store was restored since nobody knows which of its attempts are of before.
+        names = [generation, *(name for name, below in earlier if job_id < below)]
+        epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
+        for one, name in product(epochs, names):
             of_attempt: list[dict[str, object]] = [
                 {
                     "storage": storage,
-                    "path": folder_of(community, generation, job_id, one),
+                    "path": folder_of(community, name, job_id, one),
                     "community": community,
                     "owner_id": owner_id,
                     "group": group,

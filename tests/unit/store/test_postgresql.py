@@ -12,7 +12,10 @@ from pilotage.central.store.postgresql.statements import statements
 from pilotage.central.store.queries import load
 
 # What SQLite has for its own file, and what is looked at from outside of a central.
-OF_ITS_FILE = ("checkpoint", "new_generation", "skip_ids")
+OF_ITS_FILE = (
+    "checkpoint", "keep_generation", "new_generation", "skip_ids", "end_restored_sweeps",
+    "remove_restored_sweeps", "table_names",
+)  # fmt: skip
 OF_ITS_FILE_TOO = ("set_", "get_journal", "get_synchronous", "get_foreign", "quick_check")
 NOT_THERE = ("integrity_check",)
 OF_THE_DATABASE = {

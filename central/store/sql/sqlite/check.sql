@@ -163,8 +163,22 @@ SELECT max(at) FROM (SELECT max(at) AS at FROM submission
                      UNION ALL SELECT max(at) FROM series_slot WHERE step_s = 10
                      UNION ALL SELECT max(at) FROM levels);
 
+-- name: table_names
+SELECT name FROM sqlite_schema WHERE type = 'table';
+
+-- name: keep_generation
+INSERT INTO earlier (generation, jobs_below)
+SELECT s.generation, c.next FROM store AS s CROSS JOIN counter AS c WHERE c.name = 'job';
+
 -- name: new_generation
 UPDATE store SET generation = lower(hex(randomblob(16))), made_at = :at RETURNING generation;
+
+-- name: end_restored_sweeps
+-- What a backup calls Removed somebody may have had back since: it waits anew, marked as it is.
+UPDATE remnant SET sweep_id = NULL WHERE sweep_id IS NOT NULL;
+
+-- name: remove_restored_sweeps
+DELETE FROM sweep;
 
 -- name: skip_ids
 -- Ids that were given after a backup must not be given again to others.

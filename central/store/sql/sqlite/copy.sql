@@ -14,6 +14,10 @@ SELECT storage, community, waiting, waiting_bytes, failing, gone, gone_bytes
 SELECT one, generation, made_at
   FROM store ORDER BY one;
 
+-- name: all_of_earlier
+SELECT generation, jobs_below
+  FROM earlier ORDER BY generation;
+
 -- name: all_of_counter
 SELECT name, next
   FROM counter ORDER BY name;

@@ -34,6 +34,9 @@ SELECT s.job_id, s.storages, s.epoch, j.state, j.epoch, j.ended_at, c.community,
    AND NOT EXISTS (SELECT 1 FROM attempt AS a
                     WHERE a.attempt_id = j.last_attempt AND a.open = 1);
 
+-- name: earlier_generations
+SELECT generation, jobs_below FROM earlier ORDER BY generation;
+
 -- name: storing_seen
 UPDATE storing SET pending = 0, epoch = :epoch WHERE job_id = :job_id;
 
