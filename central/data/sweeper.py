@@ -17,7 +17,7 @@ from ..store.protocol import Store
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
 from .own_jobs import Submits, how_ended, submit_one
 from .storages import Storages
-from .sweeping import sweep_job, swept
+from .sweeping import sweep_job, swept, unswept
 
 EVERY_S: Final = 1.0
 PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
@@ -53,6 +53,7 @@ class Sweeper:
         self._after_s = after_s
         self._look_s = min(LOOK_MAX_S, max(EVERY_S, after_s / LOOK_SHARE))
         self._due: dict[str, float] = {}  # monotonic; by storage
+        self._whys: dict[str, str] = {}  # that were told last, where what is due is not swept
         self._jobs_due, self._jobs_after, self._forget_due = 0.0, 0, 0.0
 
     async def run(self) -> None:
@@ -132,7 +133,12 @@ class Sweeper:
                 self._due[storage] = now + self._look_s
                 continue
             named = await self._store.storages_of_copies()
-            if storage not in swept(self._storages.book, named):
+            why = unswept(self._storages.book, named).get(storage, "")
+            if why:
+                self._due[storage] = now + self._look_s
+                if why != self._whys.get(storage):
+                    self._log("sweeps_wait", why=f"{storage}: {why}")
+                self._whys[storage] = why
                 continue
             for sweep in await self._store.order_sweeps(
                 storage,

@@ -292,11 +292,14 @@ async def test_nothing_goes_while_copies_lie_on_a_storage_without_a_file() -> No
     both = world.storages.book
     world.storages.book = StorageBook(storages={"pic": both.storages["pic"]})
     await world.turn(after_s=AFTER_S)
+    await world.turn(after_s=AFTER_S)
     before = dict(world.jobs)
     world.storages.book = both
     await world.turn(after_s=AFTER_S)
 
     assert before == {}
+    assert [event for event, _ in world.said] == ["sweeps_wait"]
+    assert "there are copies on cscs, of which no file speaks" in world.said[0][1]["why"]
     assert len(world.jobs) == 1
 
 
