@@ -1,6 +1,7 @@
 """Which paths remnants bar, what a name that moves leaves behind, and what somebody gives up."""
 
 import msgspec
+import pytest
 
 from pilotage.central.store.catalogue import NewFile, ReplicaChange
 from pilotage.central.store.protocol import Store
@@ -8,6 +9,7 @@ from pilotage.central.store.records import Owner, Publication
 from pilotage.central.store.remnants import HELD_S, NAMES_MAX, RemnantRow
 from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState
 from pilotage.proto.job_states import JobState
+from tests.fake_store import FakeStore
 
 from .conftest import NOW
 from .rows import matched
@@ -118,6 +120,22 @@ async def test_many_names_of_one_place_are_not_all_looked_at(store: Store) -> No
     assert held["ctao/many"].why.endswith("lies there")
     assert left == ["pic/ctao/many"]
     assert [row.path for row in await swept(store, late)] == ["ctao/many"]
+
+
+async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that takes long has everybody wait who writes."""
+    if not isinstance(store, FakeStore):
+        monkeypatch.setattr("pilotage.central.store.verbs.remnants.LOOKED_MAX", 6)
+    ada = await an_owner(store)
+    await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(9)))
+    (first,) = await ordered(store)
+    rest = await ordered(store)
+    rows = [row for sweep in (first, *rest) for row in await swept(store, sweep)]
+
+    assert len(rest) == (0 if isinstance(store, FakeStore) else 1)
+    assert len({row.path for row in rows}) == (9 if isinstance(store, FakeStore) else 6)
 
 
 # -- what moves ---------------------------------------------------------------------------------
