@@ -160,3 +160,4 @@ class Preview(_Out, frozen=True):
     groups_more: int = 0  # beside those
     why: str = ""  # without a group: why there is none
     more: list[str] = []  # inputs with more files than were counted: there may be more groups too
+    later: list[int] = []  # which of `groups` go only once they are full, flushed or completed

@@ -70,7 +70,7 @@ def _add(file: Path, *, dry_run: bool, start: bool, parent: str, common: Common)
         parent_id = (await client.transformation(parent)).view.id if parent else 0
         try:
             if dry_run:
-                _print_preview(await client.preview_transformation(document), common)
+                print_preview(await client.preview_transformation(document), common)
                 return Exit.OK
             made = await client.add_transformation(document, start=start, derived_from=parent_id)
         except Refused as why:
@@ -87,7 +87,7 @@ def _add(file: Path, *, dry_run: bool, start: bool, parent: str, common: Common)
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _print_preview(found: Preview, common: Common) -> None:
+def print_preview(found: Preview, common: Common) -> None:
     if common.json:
         print_json(found)
         return
@@ -97,7 +97,8 @@ def _print_preview(found: Preview, common: Common) -> None:
     for i, group in enumerate(found.groups, start=1):
         if group:
             shown = ", ".join(group[:5]) + (f" and {len(group) - 5} more" if len(group) > 5 else "")
-            print_line(f"group {i}: {shown}")
+            waits = " (waits: it is not full)" if i - 1 in found.later else ""
+            print_line(f"group {i}: {shown}{waits}")
     if found.inputs and found.groups_more:
         least = "at least " if found.more else ""
         print_line(f"… {least}{number(found.groups_more)} more")

@@ -216,10 +216,12 @@ class TransformationService:
             counts[spec.name] = len(rows)
         rule = rule_of(doc.grouping.rule)
         groups: Sequence[tuple[File, ...]] = [()]
+        at_once = set(groups)
         plan = Plan(doc.grouping, doc.inputs)
         if doc.inputs:
             try:
                 groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
+                at_once = set(grouped(rule, files, plan, now=self._clock.wall(), closing=False))
             except BadRule as why:
                 raise Refused(Code.INVALID, str(why), field="document.grouping.rule") from None
         job: dict[str, Any] | None = None
@@ -239,6 +241,7 @@ class TransformationService:
             first_job=job,
             why="" if groups else why_no_group(plan, files),
             more=more,
+            later=[i for i, one in enumerate(groups[:PREVIEW_GROUPS]) if one not in at_once],
         )
 
     async def _some(self, community: str, query: Query) -> Sequence[FileRow]:

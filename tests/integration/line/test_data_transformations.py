@@ -513,6 +513,7 @@ def test_a_dry_run_tells_what_would_be() -> None:
         assert isinstance(found, Preview)
         assert found.inputs == {"events": 5}
         assert found.groups[0] == ["dpps:run1", "dpps:run2"]
+        assert (found.groups[2], found.later) == (["dpps:run5"], [2])  # it waits for another file
         assert found.first_job is not None
         assert list(found.first_job["command"]) == ["run", "gamma", "1", "{inputs}"]
         page = await world.central.services.transformations.list(

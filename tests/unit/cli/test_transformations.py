@@ -1,0 +1,16 @@
+"""What `pilotage transformation` says of transformations."""
+
+import pytest
+
+from pilotage.central.cli.options import COMMON
+from pilotage.central.cli.transformations import print_preview
+from pilotage.proto.api_transformations import Preview
+
+
+def test_a_group_that_does_not_go_now_is_told_to_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Preview(inputs={"raw": 3}, groups=[["u:a", "u:b"], ["u:c"]], first_job=None, later=[1])
+
+    print_preview(found, COMMON)
+    assert capsys.readouterr().out.splitlines() == [
+        *("raw: 3 files", "group 1: u:a, u:b", "group 2: u:c (waits: it is not full)"),
+    ]
