@@ -1,24 +1,18 @@
 """Names of files that steps say, and that no job can make any more: told before anything runs."""
 
-import string
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pilotage.proto.catalogue import Did, FileState, NotRight
-from pilotage.proto.job import DataOutput, JobData
+from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import Workflow
 
-from ..data.naming import fill, finished, later
 from ..errors import Refused
 from ..store.catalogue import CatalogueStore
+from ..transformations.names import CHUNK, names_of
 
-TASKS: Final = 100  # the first ones of a step, whose names are looked at
 NAMES_MAX: Final = 10_000  # of one production
-CHUNK: Final = 1_000  # names that are looked for in one go
-_OF_FILE: Final = frozenset({"file", "stem", "suffix"})
-_formatter = string.Formatter()
 
 
 async def check_names(
@@ -59,35 +53,5 @@ def _names(
     ports = [port for port, out in workflow.steps[step].outputs.items() if not out.value]
     outputs = doc.job.data.outputs if doc.job.data is not None else ()
     for port, out in zip(ports, outputs, strict=True):
-        rows = doc.rows or ({},)
-        known = {"task", *rows[0]}
-        if not _uses(out.pattern) <= known or not _uses(out.scope) <= known:
-            continue
-        if not _uses(out.name) <= known | (set() if _is_glob(out.pattern) else _OF_FILE):
-            continue
-        count = min(TASKS, doc.tasks or TASKS)
-        if not _uses(f"{out.scope}{out.name}{out.pattern}"):
-            count = 1
-        for task in range(1, count + 1):
-            values = {"task": task, **rows[min(task, len(rows)) - 1]}
-            did = _named(out, values, group)
-            if did is not None:
-                yield port, did
-
-
-def _named(out: DataOutput, values: Mapping[str, str | int | float], group: str) -> Did | None:
-    """Return how a task calls its file; None: it cannot be called so, which is told elsewhere."""
-    (filled,) = fill(JobData(outputs=(out,)), values).outputs
-    try:
-        name = finished(filled.name, later(0, 0, filled.pattern))
-        return Did.parse(f"{filled.scope or group}:{name}")
-    except NotRight:
-        return None
-
-
-def _uses(text: str) -> set[str]:
-    return {name for _, name, _, _ in _formatter.parse(text) if name is not None}
-
-
-def _is_glob(pattern: str) -> bool:
-    return any(sign in pattern for sign in "*?[")
+        for did in names_of(out, doc, group):
+            yield port, did

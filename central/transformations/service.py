@@ -54,6 +54,7 @@ from .files import file_of
 from .grouping import BadRule, File, Plan, grouped
 from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
+from .names import check_names
 from .resolving import Parent, check_document, check_name, check_template, resolved
 from .rules import rule_of
 from .side_inputs import Beside
@@ -124,6 +125,8 @@ class TransformationService:
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
             await self._check_parent(parent, doc)
+        if await self._store.transformation_named(community, doc.name) is None:
+            await check_names(self._store, self._catalogue, community, group, doc)
         if body.dry_run:
             return await self._preview(community, group, doc)
         owner = await self._owners.get(community, caller)
