@@ -17,6 +17,8 @@ def unknown(word: str, known: Iterable[str], *, what: str = "key") -> str:
     said = f"unknown {what} {short(word)!r}"
     wanted = short(word).lower()
     close = get_close_matches(wanted, lowered, n=1, cutoff=0.55)
+    if not names:
+        return f"{said}: there is none yet"
     if close:
         return f"{said}: did you mean {lowered[close[0]]!r}?"
     if len(names) <= NAMED_MAX:

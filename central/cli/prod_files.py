@@ -85,6 +85,7 @@ def obstacles_of(written: "Written") -> "Sequence[Fault]":
 
 
 def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "Written":
+    from ..workflows.errors import BadWorkflow
     from ..workflows.files import read_workflow
 
     values: dict[str, str] = {}
@@ -94,13 +95,31 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
             raise UsageError(f"--set {word}: expected NAME=VALUE")
         values[name] = value
     with told():
-        written = read_workflow(file, values, types=types)
+        try:
+            written = read_workflow(file, values, types=types)
+        except BadWorkflow as why:
+            if not _is_transformation(file):
+                raise
+            other = f"pilotage transformation add {file}"
+            raise UsageError(f"{file}: it is a transformation, and no workflow: `{other}`") from why
     from ..failover.of_workflow import faults_of_rules
 
     faults = faults_of_rules(written.workflow)
     if faults:
         raise UsageError(f"{written.told(faults)}")
     return written
+
+
+def _is_transformation(file: Path) -> bool:
+    """Whether a file that is no workflow has the keys of a transformation."""
+    from ..client.errors import BadJobFile
+    from ..client.yaml_text import as_mapping, load
+
+    try:
+        found = as_mapping(load(file.read_text(), str(file))) or {}
+    except (OSError, UnicodeDecodeError, BadJobFile):
+        return False
+    return {"name", "job"} <= found.keys() and "steps" not in found
 
 
 def read_rules_for(written: "Written", file: Path | None) -> str:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.api_productions import ProductionDetail, ProductionReport, ProductionView
+from pilotage.proto.api_productions import (
+    ProductionDetail,
+    ProductionReport,
+    ProductionView,
+    StepReport,
+)
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState
 from pilotage.proto.workflow import Workflow
@@ -19,8 +24,9 @@ from ..client.ends import production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import number, print_json, print_line, print_table
+from .present import files_in_words, number, print_json, print_line, print_table
 from .prod_files import steps_in_words
+from .prod_waits import steps_to_complete
 from .prod_words import (
     aside,
     how_far,
@@ -77,7 +83,12 @@ def show(named: Named, /, *, common: Common = COMMON) -> int:
     """
 
     async def work(client: "AsyncClient") -> int:
-        print_production(await client.production(named), common)
+        found = await client.production(named)
+        waits: Sequence[str] = ()
+        if not common.json and steps_to_complete(found.view):
+            told = await client.production_report(found.view.id)
+            waits = [_waits_in_words(one) for one in told.steps if one.waits]
+        print_production(found, common, waits=waits)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -197,8 +208,11 @@ def outcome_of(view: ProductionView) -> int:
 # -- how it looks -------------------------------------------------------------------------------
 
 
-def print_production(found: ProductionDetail, common: Common) -> None:
-    """Print a production: what an action did, how far each step is, and what to do next."""
+def print_production(found: ProductionDetail, common: Common, *, waits: Sequence[str] = ()) -> None:
+    """Print a production: what an action did, how far each step is, and what to do next.
+
+    `waits` says why steps make no tasks of the files that they have.
+    """
     if common.json:
         print_json(found)
         return
@@ -229,14 +243,21 @@ def print_production(found: ProductionDetail, common: Common) -> None:
     )
     print_table(columns, rows, empty="")
     _print_what_stands(view)
+    for said in waits:
+        print_line(said)
     _print_next(view)
 
 
-def _print_next(view: ProductionView) -> None:
+def _waits_in_words(one: StepReport) -> str:
+    return f"step {one.step} waits: {one.waits}"
+
+
+def _print_next(view: ProductionView, *, after: str = "") -> None:
+    """Say what to type next; `after` is what has just been typed."""
     stays = what_stays(view)
     if stays:
         print_line(stays)
-    command = next_command(view)
+    command = next_command(view).removeprefix(after)
     if command:
         print_line(f"next: {command}")
 
@@ -301,9 +322,10 @@ def print_report(found: ProductionReport) -> None:
         print_line(_uncounted(view))
     for one in found.steps:
         if one.waits:
-            print_line(f"step {one.step} waits: {one.waits}")
+            print_line(_waits_in_words(one))
         for state, count in one.waits_for_a_person.items():
-            print_line(f"step {one.step}: {number(count)} files are {state.value}")
+            verb = "is" if count == 1 else "are"
+            print_line(f"step {one.step}: {files_in_words(count)} {verb} {state.value}")
     _print_what_stands(view)
-    print_line(f"{number(found.files)} files, {number(found.bytes)} bytes in the catalogue")
-    _print_next(view)
+    print_line(f"{files_in_words(found.files)}, {number(found.bytes)} bytes in the catalogue")
+    _print_next(view, after=f"pilotage prod report {view.name}, then ")

@@ -1,11 +1,14 @@
 """`pilotage prod start`, `pause`, `extend` and others: what people do to productions."""
 
+import contextlib
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from pilotage.proto.api_productions import ProductionActionName
 
+from ..client.errors import Refused
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, Common, run_with
 from .prod_look import Named, print_production
@@ -67,7 +70,8 @@ def extend(
     """Ask a step for more tasks, or let it look for files again; steps below go on with them."""
 
     async def work(client: "AsyncClient") -> int:
-        found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
+        with _in_options():
+            found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
         print_production(found, common)
         return Exit.OK
 
@@ -145,6 +149,16 @@ COMMANDS: Final = (
 )
 
 
+@contextlib.contextmanager
+def _in_options() -> Generator[None]:
+    """Tell what would be right by the option that says it here."""
+    try:
+        yield
+    except Refused as why:
+        said = why.message.replace("`anyway`", "`--anyway`")
+        raise type(why)(why.code, said, why.field, why.status) from None
+
+
 def _act(
     named: str,
     action: ProductionActionName,
@@ -157,15 +171,16 @@ def _act(
     priority: int | None = None,
 ) -> int:
     async def work(client: "AsyncClient") -> int:
-        found = await client.act_on_production(
-            named,
-            action,
-            step=step,
-            problematic=problematic,
-            anyway=anyway,
-            priority=priority,
-            reason=reason,
-        )
+        with _in_options():
+            found = await client.act_on_production(
+                named,
+                action,
+                step=step,
+                problematic=problematic,
+                anyway=anyway,
+                priority=priority,
+                reason=reason,
+            )
         print_production(found, common)
         return Exit.OK
 

@@ -9,14 +9,14 @@ from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..workflows.draw import Node
-from .present import number
+from .present import files_in_words, number
 
 S = TransformationState
 P = ProductionState
 _ASIDE: Final = {
-    InputState.MAXRESET: "failed too often",
-    InputState.PROBLEMATIC: "are bad",
-    InputState.MISSING: "cannot be read",
+    InputState.MAXRESET: ("failed too often", "failed too often"),
+    InputState.PROBLEMATIC: ("is bad", "are bad"),
+    InputState.MISSING: ("cannot be read", "cannot be read"),
 }
 _RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
@@ -71,8 +71,8 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     if stands_alone(step.state, production):
         return step.reason or f"it is {step.state.value.lower()}"
     files = [
-        f"{number(count)} files {word}"
-        for state, word in _ASIDE.items()
+        f"{files_in_words(count)} {words[count != 1]}"
+        for state, words in _ASIDE.items()
         if (count := step.inputs.get(state, 0))
     ]
     if files:

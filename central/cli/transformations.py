@@ -147,7 +147,7 @@ def show(named: Named, /, *, common: Common = COMMON) -> int:
     """Show a transformation: its state, its files and its tasks by state."""
 
     async def work(client: "AsyncClient") -> int:
-        _print(await client.transformation(named), common)
+        print_transformation(await client.transformation(named), common)
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -224,7 +224,7 @@ def extend(
     """Ask for more tasks; one with inputs looks for inputs again, also when it was Completed."""
 
     async def work(client: "AsyncClient") -> int:
-        _print(await client.extend_transformation(named, more, reason=reason), common)
+        print_transformation(await client.extend_transformation(named, more, reason=reason), common)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
@@ -319,7 +319,7 @@ def _act(
         found = await client.act_on_transformation(
             named, action, reason=reason, files=wanted, all=all
         )
-        _print(found, common)
+        print_transformation(found, common)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
@@ -328,7 +328,7 @@ def _act(
 # -- how it looks -------------------------------------------------------------------------------
 
 
-def _print(found: TransformationDetail, common: Common) -> None:
+def print_transformation(found: TransformationDetail, common: Common) -> None:
     if common.json:
         print_json(found)
         return
@@ -359,6 +359,8 @@ def _print(found: TransformationDetail, common: Common) -> None:
         shown = ", ".join(f"{key} {value}" for key, value in found.scouts.items())
         print_line(f"scouts have shown: {shown}")
     print_line(f"outputs: {one.outputs}")
+    if one.state is TransformationState.ARCHIVED:  # by its id: the name may be another one's by now
+        print_line(f"its name is free; to end it for good: pilotage transformation clean {one.id}")
     if found.changed:
         print_line(f"{files_in_words(found.changed)} changed")
 

@@ -265,6 +265,8 @@ async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
         return known[name]
     defaults = [one for one in known.values() if one.default and one.writable]
     if not defaults:
+        if not known:
+            raise NoStorage("there is no storage: an operator writes a file of each")
         raise NoStorage(f"no storage is a default one: name one of {shown}")
     return max(defaults, key=lambda one: (one.priority, one.name))
 

@@ -25,7 +25,9 @@ class KnowsProductions(Protocol):
 
     async def production(self, named: str | int) -> ProductionDetail: ...
 
-    def productions(self, *, states: Iterable[ProductionState]) -> AsyncIterator[ProductionView]: ...
+    def productions(
+        self, *, states: Iterable[ProductionState]
+    ) -> AsyncIterator[ProductionView]: ...
 
 
 class KnowsTransformations(Protocol):

@@ -110,7 +110,8 @@ class _Reader:
             return JobFile(jobs=jobs, name=name, key=key, group=group)
         for word in ("template", "parameters"):
             if word not in found:
-                raise self._wrong((), f"`{word}` is missing: a template comes with parameters")
+                why = "a template comes with parameters; the keys of a single job stand at the top"
+                raise self._wrong((), f"`{word}` is missing: {why}")
         return JobFile(
             template=self._draft(found["template"], ("template",)),
             parameters=self._parameters(found["parameters"]),

@@ -33,6 +33,9 @@ def parse_transformation(text: str, where: str) -> Transformation:
     found = as_mapping(load(text, where))
     if not found:
         raise BadJobFile(where, None, "", "expected a mapping with at least `name` and `job`")
+    if "steps" in found:
+        why = f"it is a workflow, and no transformation: `pilotage prod submit {where}`"
+        raise BadJobFile(where, None, "", why)
     job = as_mapping(found.get("job"))
     if job is not None:
         words = as_mapping(load_as_written(text)) or {}

@@ -35,7 +35,7 @@ def refusal(why: OSError, http: HttpSettings) -> BadSetting:
     """Return in words why the API cannot listen there."""
     if why.errno == errno.EADDRINUSE:
         taken = f"{http.port} is taken on {http.host}: is another central there?"
-        return BadSetting("http.port", f"{taken} 0 takes a free one")
+        return BadSetting("http.port", f"{taken} `pilotage serve --port 0` takes a free one")
     if why.errno == errno.EADDRNOTAVAIL:
         return BadSetting("http.host", f"{http.host} is no address of this machine")
     if isinstance(why, socket.gaierror):

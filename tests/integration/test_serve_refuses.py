@@ -17,7 +17,8 @@ REFUSED = {
     "http.url=nonsense": "http.url: 'nonsense' is no URL of it, expected https://host:port",
     "bus.url=http://foo": "bus.url: 'http://foo' is no URL of it, expected mqtts://host:port",
     NO_PASSWORD: "bus.password_file: /nowhere/password: No such file or directory",
-    TAKEN: "is taken on 127.0.0.1: is another central there? 0 takes a free one",
+    TAKEN: "is taken on 127.0.0.1: is another central there? `pilotage serve --port 0` takes a"
+    " free one",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.cli.exit_codes import Exit
 from pilotage.central.cli.main import run
 from pilotage.central.cli.prod_files import FromFile, read_file, read_rules_for, with_lines
 from pilotage.central.client.errors import Refused
@@ -240,3 +241,14 @@ def test_what_a_central_refuses_of_a_step_is_told_with_its_line(
     with pytest.raises(Refused) as found, with_lines(written):
         raise Refused(Code.INVALID, "no", field, 422)
     assert found.value.message == said
+
+
+@pytest.mark.parametrize("word", ["check", "submit"])
+def test_a_transformation_is_told_by_the_command_that_takes_it(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text("name: t\njob: {command: [a]}\n")
+
+    assert run(["prod", word, str(file)]) == Exit.USAGE
+    assert f"no workflow: `pilotage transformation add {file}`" in capsys.readouterr().err

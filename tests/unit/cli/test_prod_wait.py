@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cli import prod_look
+from pilotage.central.cli import prod_look, prod_steer
 from pilotage.central.cli.main import run
 from pilotage.central.client.errors import Refused
 from pilotage.proto.api_productions import ProductionDetail, ProductionView
@@ -122,3 +122,22 @@ def test_a_name_that_none_had_is_refused(waits: Callable[..., tuple[int, str, st
 
     assert (code, out) == (3, "")
     assert "there is no production 'v'" in err
+
+
+def test_what_is_refused_is_advised_by_the_option_that_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing:
+        async def extend_production(self, *_: Any, **__: Any) -> None:
+            raise Refused(Code.ILLEGAL_STATE, "step: below it all was taken; or say `anyway`")
+
+    async def at_it(work: Callable[[Any], Awaitable[int]]) -> int:
+        return await work(Refusing())
+
+    def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
+        return asyncio.run(at_it(work))
+
+    monkeypatch.setattr(prod_steer, "run_with", run_here)
+
+    assert run(["prod", "extend", "w", "a", "2"]) == 3
+    assert "or say `--anyway`" in capsys.readouterr().err

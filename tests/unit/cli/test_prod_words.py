@@ -107,7 +107,7 @@ STANDS = {
     "a brake": (step(state=S.PAUSED, reason="40 of 100 failed"), "40 of 100 failed"),
     "files put aside": (
         step(inputs={I.MAXRESET: 3, I.MISSING: 1, I.UNUSED: 5}),
-        "3 files failed too often and 1 files cannot be read",
+        "3 files failed too often and 1 file cannot be read",
     ),
     "files left over": (step(state=S.COMPLETED, reason="2 inputs are left"), "2 inputs are left"),
 }
@@ -138,7 +138,7 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     over = step("merge", state=S.COMPLETED, parents=("make",), outputs="dpps:transformation-7")
 
     assert next_command(view(state=P.NEW)) == "pilotage prod start w"
-    assert next_command(view(step())) == "pilotage prod wait w"
+    assert next_command(view(step(tasks_wanted=4))) == "pilotage prod wait w"
     for alone in (S.PAUSED, S.STOPPED):
         assert next_command(view(step(state=alone))).endswith("pilotage prod resume w")
     assert next_command(view(step(inputs={I.MAXRESET: 1}))).endswith("pilotage prod fix w")
@@ -152,6 +152,23 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     )
     assert found == "pilotage data find dataset=dpps:transformation-7"
     assert next_command(view(state=P.CLEANED)) == ""
+
+
+def test_what_ends_only_when_no_more_files_come_is_to_be_completed() -> None:
+    done = step("sum", parents=("make",), tasks={T.DONE: 1})
+    waits = "pilotage prod complete w, if no more files of the catalogue come"
+
+    assert next_command(view(step("make", inputs={I.UNUSED: 1}), done)) == waits
+    for others in (
+        {"tasks": {T.CREATED: 1}},
+        {"marks": ("looking for inputs",)},
+        {"marks": ("closing",)},
+        {"state": S.COMPLETING},
+        {"state": S.COMPLETED},
+    ):
+        assert next_command(view(step("make", **others), done)) == "pilotage prod wait w", others
+    running = step("sum", parents=("make",), tasks={T.CREATED: 1})
+    assert next_command(view(step("make"), running)) == "pilotage prod wait w"
 
 
 def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
@@ -271,4 +288,26 @@ def test_a_report_names_for_each_cause_the_command_that_shows_it_and_quotes_its_
         "step merge, payload: pilotage logs 12 --stream stderr",
         "    no such run: 17",
         "step merge, limit.memory: pilotage logs 13 --stream stderr",
+    ]
+
+
+def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = StepReport(
+        step="merge",
+        failures=[],
+        waits="",
+        waits_for_a_person={I.PROBLEMATIC: 1},
+        task_s=None,
+        memory_mb=None,
+    )
+    its = view(step(inputs={I.PROBLEMATIC: 1}))
+    print_report(ProductionReport(view=its, steps=[report], files=1, bytes=8))
+
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "step merge: 1 file is Problematic",
+        "step merge stands: 1 file is bad",
+        "1 file, 8 bytes in the catalogue",
+        "next: pilotage prod fix w --problematic",
     ]

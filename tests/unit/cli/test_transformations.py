@@ -3,8 +3,11 @@
 import pytest
 
 from pilotage.central.cli.options import COMMON
-from pilotage.central.cli.transformations import print_preview
+from pilotage.central.cli.transformations import print_preview, print_transformation
 from pilotage.proto.api_transformations import Preview
+from pilotage.proto.transformation_states import TransformationState
+
+from ..client.test_ends import transformation
 
 
 def test_a_group_that_does_not_go_now_is_told_to_wait(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,3 +17,12 @@ def test_a_group_that_does_not_go_now_is_told_to_wait(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines() == [
         *("raw: 3 files", "group 1: u:a, u:b", "group 2: u:c (waits: it is not full)"),
     ]
+
+
+def test_one_that_is_put_away_is_told_by_the_id_by_which_it_can_be_cleaned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_transformation(transformation(TransformationState.ARCHIVED), COMMON)
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "its name is free; to end it for good: pilotage transformation clean 7"

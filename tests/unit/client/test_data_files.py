@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pilotage.central.client.data_files import OfDataFiles
-from pilotage.central.client.errors import FileThere, Invalid, NoCopy, NotFound
+from pilotage.central.client.errors import FileThere, Invalid, NoCopy, NoStorage, NotFound
 from pilotage.proto.api import WhoAmI
 from pilotage.proto.api_data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
 from pilotage.proto.api_storages import StorageList, StorageView
@@ -167,3 +167,13 @@ async def test_files_and_folders_may_be_named_by_texts(client: Client, tmp_path:
     assert found == [tmp_path / "to" / "a.h5"]
     with pytest.raises(Invalid, match="there with other bytes"):
         await client.put_file(str(tmp_path / "mine"), "users:a.h5")
+
+
+async def test_without_any_storage_none_is_to_be_named(client: Client, tmp_path: Path) -> None:
+    async def none() -> StorageList:
+        return StorageList(storages=[])
+
+    client.storages = none  # type: ignore[method-assign]
+    (tmp_path / "mine").write_bytes(b"other")
+    with pytest.raises(NoStorage, match="^there is no storage: an operator"):
+        await client.put_file(tmp_path / "mine", "users:b")

@@ -67,7 +67,7 @@ WRONG = {
     "nothing": ("", "f.yaml: a job file holds"),
     "a word": ("hello", "f.yaml:1: a job file holds"),
     "an empty list": ("jobs: []\n", "f.yaml:1: jobs: expected a list of jobs"),
-    "a template alone": ("template: {command: [a]}\n", "`parameters` is missing"),
+    "a template alone": ("template: {command: [a]}\n", "a single job stand at the top"),
     "jobs and template": ("template: {}\njobs: []\n", "f.yaml:2: jobs: either `jobs`, or"),
     "a parameter that is neither": (
         "template: {command: [a]}\nparameters:\n  - n: 1\n  - n: [2]\n",

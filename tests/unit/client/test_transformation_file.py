@@ -67,3 +67,8 @@ def test_what_the_central_refuses_is_told_with_its_line(tmp_path: Path) -> None:
     assert place_in_file(file, "document.inputs[0].query.run") == f"{file}:5"
     assert place_in_file(file, "grouping.keys.rn") == f"{file}:6"
     assert place_in_file(tmp_path / "gone", "name") == f"{tmp_path}/gone"
+
+
+def test_a_workflow_is_told_by_the_command_that_takes_it() -> None:
+    with pytest.raises(BadJobFile, match=r"^w\.yaml: it is a workflow, .*`pilotage prod submit w"):
+        parse_transformation("workflow: w\nsteps: {a: {job: {command: [a]}}}\n", "w.yaml")

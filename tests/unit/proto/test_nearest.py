@@ -20,3 +20,7 @@ def test_of_many_words_the_nearest_are_named_first_and_how_many_more_there_are()
 
 def test_a_long_word_is_not_told_whole() -> None:
     assert len(unknown("x" * 10_000, ["y" * 10_000])) < 250
+
+
+def test_of_nothing_it_is_said_that_there_is_none() -> None:
+    assert unknown("users:a", [], what="dataset") == "unknown dataset 'users:a': there is none yet"
