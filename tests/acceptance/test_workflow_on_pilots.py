@@ -31,7 +31,7 @@ Metadata = frozenset[tuple[str, Any]]
 
 
 def chain(folder: Path) -> Flow:
-    """Return steps with all that transformations can: conditions, keys, joins, shared files."""
+    """Return steps with all that transformations can: conditions, keys, joins, one name."""
     (folder / "make.sh").write_text(PROGRAM)
     flow = Flow("chain", metadata={"campaign": "A"}, folder=folder)
     made = {
@@ -74,6 +74,14 @@ def chain(folder: Path) -> Flow:
         inputs={"raw": files(made["proton"]["raw"])},
         grouping=Grouping(rule="key", keys=("nsb",), size=10),
         outputs={"dim": "dim-*"},
+    )
+    same = flow.step("same", ["sh", "-c", "echo {task} > same"], tasks=2, outputs={"same": "same"})
+    flow.step(
+        "whole",
+        ["sh", "-c", 'test "$(cat "$@" | sort | xargs)" = "1 2" && touch whole', "sh", "{same}"],
+        inputs={"same": files(same["same"])},
+        grouping="all",
+        outputs={"whole": "whole"},
     )
     return flow
 
