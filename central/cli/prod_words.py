@@ -10,6 +10,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 
 from ..workflows.draw import Node
 from .present import files_in_words, number
+from .prod_waits import steps_to_complete
 
 S = TransformationState
 P = ProductionState
@@ -140,6 +141,8 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
     if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
         return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
+    if steps_to_complete(view):
+        return f"pilotage prod complete {view.name}, if no more files of the catalogue come"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"
     fed = {parent for one in view.steps for parent in one.parents}

@@ -1,0 +1,67 @@
+"""`pilotage prod show` of a production that looks for files: why those that are there wait."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pilotage.central.cli import prod_look
+from pilotage.central.cli.main import run
+from pilotage.proto.api_productions import (
+    ProductionDetail,
+    ProductionReport,
+    ProductionView,
+    StepReport,
+)
+from pilotage.proto.transformation_states import InputState, TaskState
+
+from .test_prod_words import detail_of, step, view
+
+
+class Central:
+    """Has one production, of which a file waits."""
+
+    def __init__(self, found: ProductionView) -> None:
+        self.found, self.asked = found, 0
+
+    async def production(self, named: str | int) -> ProductionDetail:
+        return detail_of(self.found)
+
+    async def production_report(self, named: str | int) -> ProductionReport:
+        self.asked += 1
+        report = StepReport(
+            step="one",
+            failures=[],
+            waits="no group of 2 is full",
+            waits_for_a_person={},
+            task_s=None,
+            memory_mb=None,
+        )
+        return ProductionReport(view=self.found, steps=[report], files=0, bytes=0)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_show_says_why_files_wait_and_what_ends_it(
+    running: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = {TaskState.CREATED: 1} if running else {}
+    central = Central(view(step("one", inputs={InputState.UNUSED: 1}, tasks=tasks)))
+
+    def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
+        async def at_it() -> int:
+            return await work(central)
+
+        return asyncio.run(at_it())
+
+    monkeypatch.setattr(prod_look, "run_with", run_here)
+    assert run(["prod", "show", "w"]) == 0
+    said = capsys.readouterr().out.splitlines()
+
+    if running:
+        assert said[-1] == "next: pilotage prod wait w" and not central.asked
+    else:
+        assert said[-2:] == [
+            "step one waits: no group of 2 is full",
+            "next: pilotage prod complete w, if no more files of the catalogue come",
+        ]
