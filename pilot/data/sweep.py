@@ -5,7 +5,7 @@ from typing import Final
 
 from pilotage.proto.storages import Removal, Removed
 
-from .storages import StorageTrouble, Unavailable
+from .storages import Unavailable
 
 WHY_MAX: Final = 200  # characters
 AWAY: Final = 3  # removals in a row that the storage did not answer: it is away
@@ -43,8 +43,6 @@ async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
         return "it does not answer in time", True
     except Unavailable as why:
         return str(why), True
-    except (StorageTrouble, OSError) as why:
+    except (ValueError, OSError, RuntimeError) as why:  # StorageTrouble, RecursionError too
         return str(why) or type(why).__name__, False
-    except Exception as why:  # whatever is wrong with one, the others are told of
-        return f"{type(why).__name__}: {why}", False
     return "", False
