@@ -22,7 +22,6 @@ SUPERVISORS: Final = {
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
     "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name
     "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
-    "pilot/data/sweep.py": {"_removed"},  # what one remnant is, hundreds may wait for it
 }
 
 # Files that ask the operating system for time and chance: drivers, and what people run.
