@@ -155,14 +155,14 @@ async def test_a_name_that_is_published_again_leaves_its_first_bytes(store: Stor
     (counted,) = await store.remnant_counts()
     (sweep,) = await ordered(store)
     gone = await swept(store, sweep)
-    (file,) = await store.files_by_did("ctao", [Did("users", "one")])
-    assert file is not None
-    copies = (await store.replicas_of([file.file_id]))[file.file_id]
+    (known,) = await store.files_by_did("ctao", [Did("users", "one")])
+    assert known is not None
+    copies = (await store.replicas_of([known.file_id]))[known.file_id]
 
     assert [(row.path, row.bytes, row.is_folder) for row in rows] == [("ctao/g/1/1", 7, False)]
     assert (counted.waiting, counted.waiting_bytes) == (1, 7)
     assert [row.path for row in gone] == ["ctao/g/1/1"]
-    assert file.state is FileState.AVAILABLE
+    assert known.state is FileState.AVAILABLE
     assert [copy.path for copy in copies] == ["ctao/g/2/1"]
 
 
