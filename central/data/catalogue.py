@@ -301,7 +301,7 @@ class CatalogueService:
         return judged.reply(outcomes)
 
     async def remove(self, caller: User, asked: DidsRequest, /) -> ItemsReply:
-        """Take files out of the catalogue; their bytes stay where they are."""
+        """Take files out of the catalogue; their bytes go by sweeps, where storages delete."""
         community = community_of(caller)
         allowed = await self._allowed(caller, asked.dids)
         judged = _Judged(asked.dids, asked.dids)

@@ -102,7 +102,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "sweeps_wait": frozenset({"why"}),
     # nothing is ordered for rules now: the store refuses it
     "rules_wait": frozenset({"why"}),
-    # somebody took files out of the catalogue; their bytes stay where they are
+    # somebody took files out of the catalogue; their bytes go later, from storages that delete
     "files_removed": frozenset({"count", "first", "who"}),
     # somebody has added a transformation, or said what is to be done with one
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
