@@ -11,7 +11,7 @@ from pilotage.central.operate import lead
 from pilotage.central.store.errors import StoreError
 from pilotage.pilot.mind import brain
 
-from . import database
+from . import database, leaders
 from .cluster import Cluster
 from .member import SharedWall
 from .planted import PLANTED, Changes, Planted, Prepare
@@ -54,8 +54,11 @@ def _stale_acks_for_long(changes: Changes) -> None:
     """As `_stale_acks`; nor does a database that says nothing end it, as it else does in a minute.
 
     That is sooner than a lease of an attempt is over, so that the bug alone has no time to hurt.
+    Pilots heed a newer term as soon as they hear of it, and a new leader calls them: what is left
+    to hurt are those that hear the old one alone, so that worlds with a plot have that one.
     """
     _stale_acks(changes)
+    changes.set(leaders, "PLOTS", leaders.PLOTS[:2])
     changes.set(database, "COMMAND_S", FOR_LONG_S)
 
 

@@ -29,7 +29,7 @@ FOUND = {
     "give_back_unheld": 25,
     "will_is_death": 1,
     "resched_now": 11,
-    "stale_acks": 12,
+    "stale_acks": 22,
     "forget_on_fail": 158,
     "one_last_ack": 182,
     "monotonic": 23,
