@@ -8,13 +8,14 @@ that takes, so that rules over many files cost little too.
 import glob
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from pilotage.proto.catalogue import Did, Query, parse_query
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData
 
 from ..errors import Refused
 from ..observe.events import Log
+from ..ports import Clock
 from ..store.catalogue import PRESENT, FileRow, Place
 from ..store.protocol import Store
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
@@ -27,12 +28,6 @@ IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
 UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
-
-
-class Clock(Protocol):
-    def monotonic(self) -> float: ...
-    def wall(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class Carrier:

@@ -7,12 +7,13 @@ says; a job that brings none has removed nothing, as far as anybody knows.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from pilotage.proto.job_states import JobState
 
 from ..errors import Refused
 from ..observe.events import Log
+from ..ports import Clock
 from ..store.protocol import Store
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
 from .own_jobs import Submits, how_ended, submit_one
@@ -25,12 +26,6 @@ LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone wher
 LOOK_SHARE: Final = 10  # … or this share of the time that remnants wait, where it is less
 FORGET_S: Final = 600.0
 FORGOTTEN_MAX: Final = 1_000  # at a time
-
-
-class Clock(Protocol):
-    def monotonic(self) -> float: ...
-    def wall(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class Sweeper:

@@ -39,8 +39,10 @@ ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
 class CatalogueVerbs(Opened):
     """The verbs of `store.catalogue`."""
 
-    def __init__(self, writer: Writer[Session], reader: Reader, moments: Moments) -> None:
-        super().__init__(writer, reader, moments)
+    def __init__(
+        self, writer: Writer[Session], reader: Reader, moments: Moments, generation: str
+    ) -> None:
+        super().__init__(writer, reader, moments, generation)
         self._sets = MetaSets()
 
     # -- files ----------------------------------------------------------------------------------

@@ -19,7 +19,14 @@ class Reader(Protocol):
 
 
 class Opened:
-    """The writer, and the readers beside it."""
+    """The writer, the readers beside it, and which store it is."""
 
-    def __init__(self, writer: Writer[Session], reader: Reader, moments: Moments) -> None:
+    def __init__(
+        self, writer: Writer[Session], reader: Reader, moments: Moments, generation: str
+    ) -> None:
         self._writer, self._reader, self._moments = writer, reader, moments
+        self._generation = generation
+
+    @property
+    def generation(self) -> str:
+        return self._generation

@@ -38,10 +38,6 @@ NOT_SAID = "its pilot has not said what became of it"
 class RemnantVerbs(Opened):
     """The verbs of `store.remnants`."""
 
-    @property
-    def generation(self) -> str:
-        raise NotImplementedError
-
     async def storing_after(self, after: int, *, limit: int) -> tuple[list[int], int | None]:
         rows = await self._reader.rows("storing_after", {"after": after, "limit": limit})
         ended = [row[0] for row in rows if row[1]]

@@ -34,10 +34,6 @@ class RetentionVerbs(Opened):
             return found, None
         return found, (zones[ZONES_SWEPT - 1] << ZONE_BITS) + (1 << ZONE_BITS) - 1
 
-    @property
-    def generation(self) -> str:
-        raise NotImplementedError
-
     async def prune_jobs(self, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
         prune = partial(_prune_jobs, jobs=jobs, generation=self.generation)
         return await self._writer.run(prune, rows=4 * len(jobs))

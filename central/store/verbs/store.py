@@ -105,14 +105,9 @@ class VerbStore(
         generation: str,
         clock_wall: Callable[[], float],
     ) -> None:
-        super().__init__(writer, reader, moments)
-        self._generation = generation
+        super().__init__(writer, reader, moments, generation)
         self._clock_wall = clock_wall
         self._templates = Templates()
-
-    @property
-    def generation(self) -> str:
-        return self._generation
 
     def activity(self) -> Activity:
         return Activity(operations=self._writer.operations, commits=self._writer.commits)
