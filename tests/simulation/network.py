@@ -57,11 +57,14 @@ class Network:
 
     def passes(self, one: str, other: str) -> bool:
         """Whether something can go from one host to another now."""
-        if not self.cuts:
+        cuts = self.cuts
+        if not cuts:
             return True
         now = self.loop.now
-        return all(
-            self.cuts.get(pair, 0.0) <= now for pair in ((one, other), (one, "*"), ("*", other))
+        return (
+            cuts.get((one, other), 0.0) <= now
+            and cuts.get((one, "*"), 0.0) <= now
+            and cuts.get(("*", other), 0.0) <= now
         )
 
     # -- messages ---------------------------------------------------------------------------------

@@ -157,6 +157,11 @@ class HostLoop(VirtualLoop):
         world_s = max(here.host.world_s(when), self._virtual_s + TICK_S)
         return self._at(world_s, here.host, callback, args, context)
 
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
     def at(
         self, world_s: float, process: Process | None, callback: Callable[..., Any], *args: Any
     ) -> events.TimerHandle:
