@@ -24,7 +24,7 @@ from ..client.ends import production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import files_in_words, number, print_json, print_line, print_table
+from .present import files_in_words, note, number, print_json, print_line, print_table
 from .prod_files import steps_in_words
 from .prod_waits import steps_to_complete
 from .prod_words import (
@@ -184,7 +184,17 @@ async def _awaited(
     client: "AsyncClient", named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
     """Return the production once it is at its end, or goes on only when a person has looked."""
+    told: list[str] = []
     with bar(f"% of {named}", 100) as moved:
+
+        def looked_at(view: ProductionView) -> None:
+            if moved is not None:
+                moved(int(view.progress * 100))
+            for words in _more_files(view):
+                if words not in told:
+                    told.append(words)
+                    note(words)
+
         return await production_ended(
             client,
             named,
@@ -192,8 +202,17 @@ async def _awaited(
             RealPace(),
             through_held=through_held,
             look_s=_LOOK_S,
-            progress=(lambda part: moved(int(part * 100))) if moved is not None else None,
+            progress=looked_at,
         )
+
+
+def _more_files(view: ProductionView) -> list[str]:
+    """Return for which files of the catalogue it waits, and how to say that no more come."""
+    return [
+        f"step {one.step} waits for more files that meet its query; when no more come: "
+        f"pilotage prod complete {view.name}"
+        for one in steps_to_complete(view)
+    ]
 
 
 def outcome_of(view: ProductionView) -> int:

@@ -44,17 +44,17 @@ async def production_ended(
     *,
     through_held: bool,
     look_s: float = LOOK_S,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[ProductionView], None] | None = None,
 ) -> ProductionView:
     """Return a production once it is at its end, or goes on only when a person has looked.
 
-    `progress` hears how far it is, from 0 to 1. Raises TimedOut.
+    `progress` hears how it stands whenever it was looked at. Raises TimedOut.
     """
     until = None if timeout_s is None else pace.monotonic() + timeout_s
     view = await _named(client, named)
     while True:
         if progress is not None:
-            progress(view.progress)
+            progress(view)
         if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
             return view
         if not through_held and waits_for_a_person(view):

@@ -117,6 +117,24 @@ def test_one_with_a_step_that_stands_alone_is_not_waited_for(
     assert (code, out.splitlines()[1]) == (6, "step a stands: a look at it")
 
 
+def test_who_waits_while_a_query_may_still_meet_files_is_told_once_how_that_ends(
+    waits: Callable[..., tuple[int, str, str]],
+) -> None:
+    looking = step("a", state=S.ACTIVE)
+    central = Central(view(looking, step("b", parents=("a",))))
+    over = view(step("a", state=S.COMPLETED), state=P.COMPLETED)
+    central.happens = [lambda: None, lambda: None, lambda: central.now(over)]
+
+    code, _, err = waits(central, "w", "--timeout-s", "20")
+    assert (code, err.splitlines()) == (
+        0,
+        [
+            "pilotage: step a waits for more files that meet its query; when no more come: "
+            "pilotage prod complete w"
+        ],
+    )
+
+
 def test_a_name_that_none_had_is_refused(waits: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = waits(Central(view(step(), state=P.CLEANED)), "v")
 
