@@ -228,6 +228,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     metrics.failover = pulse
     flows = _productions(world, memory, made, control)
+    carrier = Carrier(store, world.storages, submissions, clock=clock, log=log)
     services = Services(
         submissions=submissions,
         queries=queries,
@@ -239,7 +240,9 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         data=CatalogueService(
             EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
         ),
-        rules=RuleService(store, world.storages, memory.owners, clock, act=control.act),
+        rules=RuleService(
+            store, world.storages, memory.owners, clock, act=control.act, added=carrier.added
+        ),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
@@ -277,7 +280,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         others=others,
         used=used,
         storages=storages,
-        carrier=Carrier(store, world.storages, submissions, clock=clock, log=log),
+        carrier=carrier,
         sweeper=_sweeper(world, submissions, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,

@@ -40,6 +40,12 @@ class Carrier:
         self._clock, self._log = clock, log
         self._due: dict[int, float] = {}  # monotonic; by rule
         self._seen: dict[int, int] = {}  # the last change of a rule's community
+        self._added = 0  # rules, since the start: this process alone makes them
+        self._none_at = -1  # what that was when there were no rules
+
+    def added(self) -> None:
+        """A rule was made."""
+        self._added += 1
 
     async def run(self) -> None:
         """Carry out rules for ever. While the disk is full nothing is ordered."""
@@ -52,7 +58,11 @@ class Carrier:
 
     async def turn(self) -> None:
         """End what has ended, submit what a crash has left, look at rules that are due."""
+        added = self._added
+        if added == self._none_at:
+            return
         rules = {row.rule_id: row for row in await self._store.rules()}
+        self._none_at = -1 if rules else added
         for gone in self._due.keys() - rules.keys():
             del self._due[gone]
             self._seen.pop(gone, None)

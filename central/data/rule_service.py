@@ -46,11 +46,18 @@ class RuleService:
     """Rules, for faces."""
 
     def __init__(
-        self, store: Keeps, storages: Storages, owners: Owners, clock: Clock, *, act: Act
+        self,
+        store: Keeps,
+        storages: Storages,
+        owners: Owners,
+        clock: Clock,
+        *,
+        act: Act,
+        added: Callable[[], None],
     ) -> None:
-        """`act` is what carries out actions on jobs."""
+        """`act` carries out actions on jobs; `added` hears that there is a rule more."""
         self._store, self._storages, self._owners = store, storages, owners
-        self._clock, self._act = clock, act
+        self._clock, self._act, self._added = clock, act, added
 
     async def add(self, caller: User, asked: RuleRequest, /) -> RuleView:
         """Keep copies of files from now on. Raises Refused with the field."""
@@ -72,7 +79,10 @@ class RuleService:
             copies=asked.copies,
             storages=asked.storages,
         )
-        return self._view(await self._store.add_rule(new, at=self._clock.wall()))
+        try:
+            return self._view(await self._store.add_rule(new, at=self._clock.wall()))
+        finally:  # also where its answer is lost: it may be there
+            self._added()
 
     async def _check(self, community: str, asked: RuleRequest) -> None:
         if bool(asked.did) == bool(asked.query):

@@ -50,6 +50,7 @@ class Sweeper:
         self._due: dict[str, float] = {}  # monotonic; by storage
         self._whys: dict[str, str] = {}  # that were told last, where what is due is not swept
         self._jobs_due, self._jobs_after, self._forget_due = 0.0, 0, 0.0
+        self._may_be_open = True  # whether there may be sweeps: this process alone orders them
 
     async def run(self) -> None:
         """Sweep for ever. While the disk is full nothing is ordered."""
@@ -63,7 +64,7 @@ class Sweeper:
     async def turn(self) -> None:
         """End what has ended, submit what a crash has left, order what is due."""
         await self._look_at_jobs()
-        left = [one for one in await self._store.sweeps() if not await self._has_ended(one)]
+        left = [one for one in await self._open() if not await self._has_ended(one)]
         for one in left:
             if one.job_id is None:
                 await self._submit(one)
@@ -85,6 +86,11 @@ class Sweeper:
             self._jobs_due = self._clock.monotonic() + self._look_s
 
     # -- sweeps ---------------------------------------------------------------------------------
+
+    async def _open(self) -> list[SweepRow]:
+        found = await self._store.sweeps() if self._may_be_open else []
+        self._may_be_open = bool(found)
+        return found
 
     async def _has_ended(self, sweep: SweepRow) -> bool:
         """End a sweep whose job has ended; what it has not spoken of is tried again later."""
@@ -135,6 +141,7 @@ class Sweeper:
                     self._log("sweeps_wait", why=f"{storage}: {why}")
                 self._whys[storage] = why
                 continue
+            self._may_be_open = True  # also where the answer is lost
             for sweep in await self._store.order_sweeps(
                 storage,
                 before,

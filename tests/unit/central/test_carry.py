@@ -17,6 +17,7 @@ from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.records import JobRow, Owner
 from pilotage.central.store.rules import NewRule, RuleRow
 from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
+from pilotage.proto.api_data import RuleRequest
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
@@ -34,6 +35,11 @@ class Store(FakeStore):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock_wall=clock.wall)
         self.ended: dict[int, tuple[JobState, str]] = {}
+        self.asked_for_rules = 0
+
+    async def rules(self, community: str | None = None) -> list[RuleRow]:
+        self.asked_for_rules += 1
+        return await super().rules(community)
 
     async def job(self, job_id: int) -> JobRow | None:
         state, reason = self.ended.get(job_id, (JobState.RUNNING, ""))
@@ -102,7 +108,14 @@ class World:
     async def service(self) -> RuleService:
         owners = Owners(self.store, "here")
         await owners.get("ctao", ADA)
-        return RuleService(self.store, self.storages, owners, self.clock, act=self._act)
+        return RuleService(
+            self.store,
+            self.storages,
+            owners,
+            self.clock,
+            act=self._act,
+            added=self.carrier.added,
+        )
 
     async def _act(self, caller: User, action: Action) -> None:
         self.acted.append((caller.subject, action.action, action.ids))
@@ -297,3 +310,22 @@ async def test_a_retry_makes_jobs_that_wait_anew_and_leaves_those_that_run() -> 
     assert (told.moving, told.wanted) == (1, 4)
     assert counts(row) == (5, 2, 3, 0)
     assert [one.job_id for one in await world.store.transfers()] == [2, 3]
+
+
+async def test_while_there_are_no_rules_the_store_is_not_asked_for_them() -> None:
+    world = World()
+    service = await world.service()
+    for _ in range(3):
+        await world.carrier.turn()
+    idle = world.store.asked_for_rules
+    await world.begin()
+    await service.drop(ADA, 1)
+    dropped = world.store.asked_for_rules
+    await world.carrier.turn()  # nobody has said that there was one
+    quiet = world.store.asked_for_rules - dropped
+    asked = RuleRequest(copies=2, storages=("pic", "cscs"), query={"run": {">=": 0}})
+    await service.add(ADA, asked)
+    row = await world.turn()
+
+    assert (idle, quiet) == (1, 0)
+    assert counts(row) == (5, 2, 3, 0)

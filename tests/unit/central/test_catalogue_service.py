@@ -364,7 +364,9 @@ async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> N
     storages = Storages()
     storages.book = StorageBook(storages={"web": StorageEntry(type="file", url="file:///w")})
     store = FakeStore()
-    rules = RuleService(store, storages, Owners(store, "here"), FakeClock(), act=never)
+    rules = RuleService(
+        store, storages, Owners(store, "here"), FakeClock(), act=never, added=lambda: None
+    )
 
     with pytest.raises(Refused) as told:
         await rules.add(ADA, RuleRequest(copies=1, storages=("pic",), did="users:a"))

@@ -10,7 +10,7 @@ from pilotage.central.data.sweeper import PATIENCE_S, Sweeper
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import JobClass, NewJob, NewSubmission, Owner, Swept
-from pilotage.central.store.remnants import sweep_key
+from pilotage.central.store.remnants import SweepRow, sweep_key
 from pilotage.proto.api import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import Job
@@ -27,6 +27,11 @@ class Store(FakeStore):
     """A store that forgets which job a sweep has, as long as it is told to."""
 
     forgets = False
+    asked = 0  # for sweeps
+
+    async def sweeps(self) -> list[SweepRow]:
+        self.asked += 1
+        return await super().sweeps()
 
     async def sweep_job(self, sweep_id: int, job_id: int) -> None:
         if not self.forgets:
@@ -138,6 +143,24 @@ async def test_what_is_due_becomes_jobs_on_storages_that_take_part() -> None:
     assert set((await world.states()).values()) == {RemnantState.SWEEPING}
     rows = await world.store.remnants(storage="cscs", before=1e15, after=0, limit=9)
     assert {row.state for row in rows} == {RemnantState.WAITING}
+
+
+async def test_while_nothing_is_swept_the_store_is_not_asked_for_sweeps() -> None:
+    world = World()
+    await world.removed("one")
+    for _ in range(3):
+        await world.turn(after_s=1.0)
+    idle = world.store.asked
+    await world.turn(after_s=AFTER_S)  # it orders one
+    for _ in range(3):
+        await world.turn(after_s=1.0)
+    busy = world.store.asked
+    (job_id,) = world.jobs.values()
+    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    for _ in range(3):
+        await world.turn(after_s=1.0)
+
+    assert (idle, busy, world.store.asked) == (1, 4, 6)
 
 
 async def test_nothing_is_ordered_while_the_clock_is_in_doubt() -> None:
