@@ -54,6 +54,12 @@ class SandboxBeside(Sandbox):
         if not isinstance(caller, AttemptCaller):
             return
         standing = (await self._store.standing([caller.job])).get(caller.job)
-        if standing is None or standing.epoch != caller.epoch or standing.state in FINAL:
+        if (
+            standing is None
+            or standing.state in FINAL
+            or standing.epoch != caller.epoch
+            # Of one that was closed, as by a hold, the job goes on and the attempt does not.
+            or standing.attempt_id != caller.attempt_id
+        ):
             why = f"attempt {caller.epoch} of job {caller.job} is over"
             raise Refused(Code.FORBIDDEN, why)

@@ -162,15 +162,15 @@ class Submissions:
             arrived = Arrived()
             arrived.add(record.ranges[0][0], ready)
         else:
-            known = await self._settled(new)
-            if known is not None:
-                return await self._repeated(known, chunks, body_hash, header.key)
+            await self._settled(new)
+            # Where it is there too: what was only read may not be durable yet.
             record = await self._store.begin_submission(new)
-            if record.repeated:  # another process was faster by a hair
-                known = await self._settled(new)
-                if known is None:  # and has given up
+            if record.repeated and not record.complete:  # another process was faster by a hair
+                if await self._settled(new) is None:  # and has given up
                     raise StillArriving(record.submission_id, new.key)
-                return await self._repeated(known, chunks, body_hash, header.key)
+                record = await self._store.begin_submission(new)
+            if record.repeated:
+                return await self._repeated(record, chunks, body_hash, header.key)
             record, arrived = await self._bulk(maker, record, new, ready, second, chunks, body_hash)
         self._queue_up(arrived)
         self._log(

@@ -40,9 +40,14 @@ def intern_classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
 
 
 def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
-    """Return the submission of this key: a new one, or the one that is there, as `repeated`."""
+    """Return the submission of this key: a new one, or the one that is there, as `repeated`.
+
+    One that is there may be seen before its commit is safe from the loss of a machine. Its row is
+    held, which makes this a transaction that writes: whoever waits for its commit waits for that
+    one too.
+    """
     fields = msgspec.structs.asdict(new)
-    known = session.one("get_submission_by_key", fields)
+    known = session.one("hold_submission_by_key", fields)
     if known is not None:
         return msgspec.structs.replace(submission_of(known), repeated=True)
     fields["submission_id"] = session.reserve("submission")

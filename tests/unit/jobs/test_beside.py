@@ -9,8 +9,9 @@ from pilotage.central.auth.callers import AttemptCaller
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.beside import SandboxBeside
 from pilotage.central.settings import SandboxSettings
+from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
-from tests.contract.store.rows import an_end, matched, waiting_jobs
+from tests.contract.store.rows import a_requeue, an_end, matched, waiting_jobs
 from tests.fake_central import FakeBlobs
 from tests.fake_store import FakeStore
 
@@ -36,7 +37,7 @@ async def uses(sandbox: SandboxBeside, caller: AttemptCaller) -> list[str]:
     return refused
 
 
-@pytest.mark.parametrize("end", ["", "ended", "another epoch", "another job"])
+@pytest.mark.parametrize("end", ["", "ended", "held", "another epoch", "another job"])
 async def test_only_an_attempt_whose_result_can_count_brings_and_fetches_files(end: str) -> None:
     store = FakeStore(clock_wall=lambda: 1_000.0)
     sandbox = SandboxBeside(FakeBlobs(), store, SandboxSettings())
@@ -47,6 +48,8 @@ async def test_only_an_attempt_whose_result_can_count_brings_and_fetches_files(e
     assert await uses(sandbox, caller) == []
     if end == "ended":
         await store.turn([an_end(attempt, job)], [])
+    if end == "held":  # the job goes on some day, this attempt does not
+        await store.turn([a_requeue(attempt, job, new=JobState.HELD, close=True)], [])
     other = {"another epoch": {"epoch": 2}, "another job": {"job": job + 1}}.get(end, {})
     refused = await uses(sandbox, AttemptCaller(**{**fields, **other}))  # type: ignore[arg-type]
 

@@ -61,6 +61,10 @@ SELECT submission_id, community, owner_id, key, body_hash, name, template, at, c
 SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
   FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;
 
+-- name: hold_submission_by_key
+SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
+  FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;
+
 -- name: get_arriving_ranges
 SELECT ranges FROM submission WHERE submission_id = :submission_id AND complete = 0;
 
