@@ -39,7 +39,7 @@ from .catalogue_write import (
     replicas_of,
     rewrite,
 )
-from .remnants import Barred, give_up, keep_removed
+from .remnants import Barred, Counting, give_up, keep_removed
 from .session import Session
 
 Item = TypeVar("Item")
@@ -74,13 +74,14 @@ def change_replicas(
     """Give copies a state, and files theirs."""
     community_id = session.interned.community(session, community)
     session.names_paths()
+    counting = Counting()
 
     def change(row: Known, one: ReplicaChange) -> bool:
         copies = replicas_of(session, [row.file_id]).get(row.file_id, {})
         there = copies.get(one.storage)
         if there is None and (not one.path or one.state is None):
             if one.state is None:
-                return give_up(session, row.file_id, one.storage, None, at)
+                return give_up(session, row.file_id, one.storage, None, at, counting)
             right = f"a storage that has a copy: {', '.join(copies) or 'none has'}"
             raise NotRight("storage", one.storage, right)
         if row.state is FileState.REMOVED and one.state is ReplicaState.AVAILABLE:
@@ -88,7 +89,8 @@ def change_replicas(
         if one.state is None:
             session.run("remove_replica", (row.file_id, one.storage))
             copies.pop(one.storage)
-            give_up(session, row.file_id, one.storage, there.path if there else None, at)
+            path = there.path if there else None
+            give_up(session, row.file_id, one.storage, path, at, counting)
         else:
             path = one.path or (there.path if there else "")
             copy = NewReplica(storage=one.storage, path=path, state=one.state)
@@ -103,7 +105,9 @@ def change_replicas(
         rewrite(session, community_id, row, metadata_of(session, row))
         return True
 
-    return _each(session, community_id, [(one.did, one) for one in changes], change)
+    outcomes = _each(session, community_id, [(one.did, one) for one in changes], change)
+    counting.write(session)
+    return outcomes
 
 
 def remove_files(
@@ -126,7 +130,9 @@ def remove_files(
         return True
 
     outcomes = _each(session, community_id, [(did, None) for did in dids], change)
-    keep_removed(session, community, removed, at)
+    counting = Counting()
+    keep_removed(session, community, removed, at, counting)
+    counting.write(session)
     return outcomes
 
 

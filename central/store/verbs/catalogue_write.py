@@ -38,7 +38,7 @@ from ..catalogue import (
 )
 from ..protocol import CHUNK_MAX
 from .catalogue_interned import Columns, Key, columns, decode, encode
-from .remnants import Barred, drop_waiting, keep_replaced
+from .remnants import Barred, Counting, drop_waiting, keep_replaced
 from .session import Session, json_list
 
 _NOTHING: Final[Metadata] = {}
@@ -346,6 +346,7 @@ class Round:
         known = [self._known[self._files[i].did] for i in places]
         learn_values(session, self._keys, [self._metadata[i] for i in places])
         replaced: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
+        counting = Counting()
         for i, row in zip(places, known, strict=True):
             one = self._files[i]
             pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
@@ -363,7 +364,7 @@ class Round:
             if state is not FileState.REMOVED or new_copies:
                 state = state_of([copy.state for copy in copies.values()])
             if new_copies and (moved or row.state is FileState.REMOVED):
-                drop_waiting(session, row.file_id, copies.values())
+                drop_waiting(session, row.file_id, copies.values(), counting)
                 replaced.append(self._left(row, moved))
             adler32, sha256 = row.adler32, row.sha256
             if adler32 is None and one.adler32:
@@ -380,7 +381,8 @@ class Round:
                 row.adler32, row.sha256, row.state = adler32, sha256, state
                 rewrite(session, self._community_id, row, self._metadata[i])
             self.outcomes[i] = Outcome(file_id=row.file_id, changed=changed)
-        keep_replaced(session, self._community, replaced, self._at)
+        keep_replaced(session, self._community, replaced, self._at, counting)
+        counting.write(session)
 
     def _left(
         self, row: Known, moved: Sequence[NewReplica]
@@ -398,7 +400,10 @@ class Round:
 
 
 def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dict[Did, Known]:
-    """Return the rows of those files that are there, Removed ones too."""
+    """Return the rows of those files that are there, Removed ones too.
+
+    As long as this transaction lives no other process writes to them.
+    """
     found: dict[Did, Known] = {}
     for scope, scope_id, names in _by_scope(session, community_id, dids):
         given = {"scope_id": scope_id, "names": json_list(names)}
@@ -430,7 +435,7 @@ def _by_scope(
     names: defaultdict[str, list[str]] = defaultdict(list)
     for did in dids:
         names[did.scope].append(did.name)
-    for scope, several in names.items():
+    for scope, several in sorted(names.items()):  # in one order: nobody waits in a circle
         yield scope, session.interned.scope(session, community_id, scope), several
 
 

@@ -140,7 +140,10 @@ class RemnantVerbs(Opened):
 
 
 class Counting:
-    """Adds up what changes of counts, to write each once."""
+    """Adds up what changes of counts, to write each once, after all else that a verb writes.
+
+    So whoever has locked one waits for nobody else's files.
+    """
 
     def __init__(self) -> None:
         self._sums: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(
@@ -170,6 +173,7 @@ def keep_removed(
     community: str,
     removed: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
     at: float,
+    counting: Counting,
 ) -> None:
     """Note the copies of files that were removed now: (file, name, bytes, owner, copies)."""
     rows: list[dict[str, object]] = [
@@ -186,7 +190,7 @@ def keep_removed(
         for file_id, did, size, owner_id, copies in removed
         for copy in copies
     ]
-    _insert(session, rows)
+    _insert(session, rows, counting)
 
 
 def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
@@ -223,54 +227,62 @@ def look_at_storing(session: Session, job_ids: Sequence[int], generation: str) -
             ]
             rows += of_attempt
         session.run("storing_seen", {"job_id": job_id, "epoch": epoch})
-    _insert(session, rows)
+    counting = Counting()
+    _insert(session, rows, counting)
+    counting.write(session)
     session.run("forget_storing", given)
     return len(rows)
 
 
-def _insert(session: Session, rows: Sequence[dict[str, object]]) -> None:
+def _insert(session: Session, rows: Sequence[dict[str, object]], counting: Counting) -> None:
     if not rows:
         return
-    counting = Counting()
     first = session.reserve("remnant", len(rows))
     for row in rows:
         size = int(str(row["bytes"]))
         counting.add(str(row["storage"]), str(row["community"]), waiting=1, waiting_bytes=size)
     session.many("insert_remnant", [{"remnant_id": n, **row} for n, row in enumerate(rows, first)])
-    counting.write(session)
 
 
-def drop_waiting(session: Session, file_id: int, copies: Iterable[NewReplica]) -> None:
+def drop_waiting(
+    session: Session, file_id: int, copies: Iterable[NewReplica], counting: Counting
+) -> None:
     """A file is there again with these copies: their bytes stay, and those elsewhere go."""
     places = {(copy.storage, copy.path) for copy in copies}
-    counting = Counting()
     for remnant in _of_file(session, file_id):
         place = (remnant.storage, remnant.path)
-        if remnant.state is RemnantState.WAITING and place in places:
-            session.run("remove_remnant", (remnant.remnant_id,))
+        if remnant.state is not RemnantState.WAITING or place not in places:
+            continue
+        if session.run("remove_remnant", (remnant.remnant_id,)).rowcount:
             counting.less(remnant)
-    counting.write(session)
 
 
-def give_up(session: Session, file_id: int, storage: str, path: str | None, at: float) -> bool:
+def give_up(
+    session: Session,
+    file_id: int,
+    storage: str,
+    path: str | None,
+    at: float,
+    counting: Counting,
+) -> bool:
     """A copy is gone by somebody's word: nobody tries to remove it; return whether somebody did.
 
     Without a path that is whatever the storage has of the file. Where it was tried the path stays
     barred for a while, as after a removal; what a sweep has now is left to it.
     """
-    counting, found = Counting(), False
+    found = False
     for remnant in _of_file(session, file_id):
         if remnant.storage != storage or path not in (None, remnant.path):
             continue
         if remnant.state is RemnantState.WAITING:
-            session.run("remove_remnant", (remnant.remnant_id,))
+            done = session.run("remove_remnant", (remnant.remnant_id,))
         elif remnant.state is RemnantState.GONE or remnant.sweep_id is not None:
             continue
         else:
-            session.run("give_up_remnant", {"remnant_id": remnant.remnant_id, "at": at})
-        counting.less(remnant)
-        found = True
-    counting.write(session)
+            done = session.run("give_up_remnant", {"remnant_id": remnant.remnant_id, "at": at})
+        if done.rowcount:
+            counting.less(remnant)
+            found = True
     return found
 
 
@@ -279,6 +291,7 @@ def keep_replaced(
     community: str,
     replaced: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
     at: float,
+    counting: Counting,
 ) -> None:
     """Note what files had elsewhere on a storage, as `keep_removed`; each place once."""
     left: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
@@ -290,7 +303,7 @@ def keep_replaced(
         }
         new = [copy for copy in copies if (copy.storage, copy.path) not in known]
         left.append((file_id, did, size, owner_id, new))
-    keep_removed(session, community, left, at)
+    keep_removed(session, community, left, at, counting)
 
 
 def _of_file(session: Session, file_id: int) -> list[RemnantRow]:
@@ -476,9 +489,9 @@ def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str =
         session.run("remnant_failed", {**given, **set_aside})
         if is_failure and not row.failures:
             counting.add(row.storage, row.community, failing=1)
-    counting.write(session)
     session.run("remove_sweep", {"sweep_id": sweep_id})
     _lose(session, files)
+    counting.write(session)
 
 
 def _lose(session: Session, file_ids: Sequence[int]) -> None:

@@ -47,9 +47,11 @@ SELECT metadata FROM meta_set WHERE set_id = :set_id;
 SELECT count(*) FROM meta_set WHERE community_id = :community_id;
 
 -- name: files_named
+-- Whoever writes to a file waits here for another who does, and then reads what that has written.
 SELECT f.name, f.file_id, f.bytes, f.adler32, f.sha256, f.state, f.set_id, f.own, f.owner_id
   FROM json_array_elements_text(:names::json) AS i(value)
-  JOIN file AS f ON f.scope_id = :scope_id AND f.name = i.value;
+  JOIN file AS f ON f.scope_id = :scope_id AND f.name = i.value
+ ORDER BY f.file_id FOR NO KEY UPDATE OF f;
 
 -- name: datasets_named
 SELECT d.name, d.dataset_id, d.is_open, d.metadata

@@ -65,7 +65,7 @@ VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_b
        gone_bytes = c.gone_bytes + excluded.gone_bytes;
 
 -- name: remove_remnant
-DELETE FROM remnant WHERE remnant_id = $1;
+DELETE FROM remnant WHERE remnant_id = $1 AND state = 'Waiting';
 
 -- name: give_up_remnant
 UPDATE remnant SET state = 'Gone', gone_at = :at
@@ -149,13 +149,14 @@ UPDATE remnant SET state = 'Gone', sweep_id = NULL, gone_at = :at, why = ''
 DELETE FROM replica WHERE file_id = :file_id AND storage = :storage AND path = :path;
 
 -- name: lost_now
--- Files that are there, of which no copy but bad ones is left.
+-- Files that are there, of which no copy but bad ones is left; not one that somebody is healing.
 SELECT f.file_id
   FROM json_array_elements_text(:ids::json) AS i(value)
   JOIN file AS f ON f.file_id = i.value::bigint
  WHERE f.state = 'Missing'
    AND EXISTS (SELECT 1 FROM replica AS r WHERE r.file_id = f.file_id)
-   AND NOT EXISTS (SELECT 1 FROM replica AS r WHERE r.file_id = f.file_id AND r.state <> 'Bad');
+   AND NOT EXISTS (SELECT 1 FROM replica AS r WHERE r.file_id = f.file_id AND r.state <> 'Bad')
+ ORDER BY f.file_id FOR NO KEY UPDATE OF f;
 
 -- name: lose_file
 UPDATE file SET state = 'Lost', seq = :seq WHERE file_id = :file_id;

@@ -64,7 +64,7 @@ VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_b
        gone_bytes = c.gone_bytes + excluded.gone_bytes;
 
 -- name: remove_remnant
-DELETE FROM remnant WHERE remnant_id = ?;
+DELETE FROM remnant WHERE remnant_id = ? AND state = 'Waiting';
 
 -- name: give_up_remnant
 UPDATE remnant SET state = 'Gone', gone_at = :at
