@@ -42,7 +42,7 @@ async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
     except TimeoutError:
         return "it does not answer in time", True
     except Unavailable as why:
-        return str(why), True
+        return str(why) or type(why).__name__, True  # without a word it would be gone
     except (ValueError, OSError, RuntimeError) as why:  # StorageTrouble, RecursionError too
         return str(why) or type(why).__name__, False
     return "", False

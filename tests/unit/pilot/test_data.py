@@ -460,7 +460,8 @@ def test_a_storage_that_is_away_is_asked_for_three_and_no_more(rig: Rig) -> None
 
 
 @pytest.mark.parametrize(
-    "trouble", [Unavailable("HTTP 423 Locked"), ValueError("too deep"), OSError("EIO")]
+    "trouble",
+    [Unavailable("HTTP 423 Locked"), Unavailable(), ValueError("too deep"), OSError("EIO")],
 )
 def test_what_is_wrong_with_some_keeps_no_other_waiting(rig: Rig, trouble: Exception) -> None:
     rig.storage.trouble_at = dict.fromkeys(("a", "b", "d", "e"), trouble)
