@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
+from msgspec.structs import replace
 
 from pilotage.central.store.errors import (
     KeyReused,
@@ -30,6 +31,9 @@ GIVES_WAY_S = 20.0  # a bound for the test; it is 0.3 s
 WAITING_SINCE = """
 SELECT xact_start FROM pg_stat_activity
  WHERE wait_event_type = 'Lock' AND application_name = 'pilotage'"""
+ANOTHER_CLASS = """
+INSERT INTO class (class_id, community, group_name, owner_id, type, needs, preference)
+SELECT $1, community, group_name, owner_id, $2, needs, preference FROM class"""
 _asyncpg: Any = asyncpg  # it says nothing of its types
 connect = _asyncpg.connect
 
@@ -221,6 +225,33 @@ async def test_owners_and_classes_that_several_name_at_once_are_one_each(
 
     assert len({(one.owner_id, one.class_id) for one in found}) == AT_ONCE
     assert len(await queue.owners()) == AT_ONCE
+
+
+async def test_a_class_whose_number_others_take_again_and_again_gets_the_next_one(
+    queue: PostgresqlStore, url: str
+) -> None:
+    """The next number is the highest and one; what is not committed yet is not seen."""
+    first = await a_class(queue)
+    holders = [await connect(url) for _ in range(2)]
+    held = [holder.transaction() for holder in holders]
+    for ahead, holder in enumerate(holders, start=1):
+        await held[ahead - 1].start()
+        await holder.execute(ANOTHER_CLASS, first.class_id + ahead, f"type{ahead}")
+    looking = await connect(url)
+    begun: set[object] = set()
+    async with asyncio.TaskGroup() as tasks:
+        storing = tasks.create_task(queue.classes([replace(first, type="Test")]))
+        for transaction in held:
+            new: set[object] = set()
+            while not new and not storing.done():
+                new = {*await looking.fetch(WAITING_SINCE)} - begun
+            begun |= new
+            await transaction.commit()
+    for connection in (*holders, looking):
+        await connection.close()
+
+    assert len(begun) == 2
+    assert storing.result() == [first.class_id + 3]
 
 
 async def test_a_key_that_is_being_taken_in_elsewhere_is_waited_for_not_shared(

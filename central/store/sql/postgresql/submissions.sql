@@ -20,11 +20,13 @@ SELECT owner_id, community, issuer, subject, name FROM owner
 SELECT owner_id, community, issuer, subject, name FROM owner ORDER BY owner_id;
 
 -- name: insert_class
+-- That another process has taken the number for a class of its own is no such conflict: it is tried
+-- again.
 INSERT INTO class (class_id, community, group_name, owner_id, type, needs, preference)
 SELECT coalesce(max(class_id), 0) + 1, :community::text, :group::text, :owner_id::bigint,
        :type::text, :needs::bytea, :preference::bytea
   FROM class
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT (owner_id, community, group_name, type, needs, preference) DO NOTHING;
 
 -- name: get_class
 SELECT class_id FROM class
