@@ -142,7 +142,10 @@ def _migrate(session: PostgresqlSession, at: float) -> None:
 
 
 def _reading(url: str) -> PostgresqlSession:
-    return PostgresqlSession(url, only_read=True)
+    try:
+        return PostgresqlSession(url, only_read=True)
+    except FAULTS as why:
+        raise translated(why) from why
 
 
 def named(url: str) -> str:

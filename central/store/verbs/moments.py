@@ -4,9 +4,10 @@ import asyncio
 import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
-from .session import Session
+from .session import Session, Transactions
 
 READERS: Final = 2  # threads, each with a connection
 
@@ -17,31 +18,47 @@ class Moments:
     """Threads that read. None is started, no connection is opened before the first call."""
 
     def __init__(self, connect: Callable[[], Session]) -> None:
-        """`connect` opens a session that only reads; it is called on one of the threads."""
+        """`connect` opens a session that only reads; it is called on one of the threads.
+
+        Raises StoreError.
+        """
         self._connect = connect
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue")
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
 
     async def run(self, call: Callable[[Session], T]) -> T:
-        """Run `call` so that all its statements see one state of the store."""
+        """Run `call` so that all its statements see one state of the store.
+
+        Raises what `call` raises, and StoreError: the next one has another connection then.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._in_one_moment, call)
 
     def _in_one_moment(self, call: Callable[[Session], T]) -> T:
         session = self._session()
+        is_good = False
         try:
             session.begin_read()
             try:
-                return call(session)
+                found = call(session)
             finally:
                 session.roll_back()
+            is_good = True
+            return found
         except session.faults as why:
+            # What a call is refused says nothing of the connection. Of the database's own errors
+            # nobody knows which it outlives, and what broke one has broken those beside it.
+            is_good = isinstance(why, Transactions.faults)
             told = session.translated(why)
             if told is why:
                 raise
             raise told from why
         finally:
-            self._free.put_nowait(session)
+            if is_good:
+                self._free.put_nowait(session)
+            else:
+                session.close()
+                self._close_free()
 
     def _session(self) -> Session:
         try:
@@ -52,5 +69,9 @@ class Moments:
     def close(self) -> None:
         """Wait for calls that run, then close."""
         self._threads.shutdown()
-        while not self._free.empty():
-            self._free.get_nowait().close()
+        self._close_free()
+
+    def _close_free(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._free.get_nowait().close()
