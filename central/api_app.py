@@ -157,8 +157,7 @@ class CentralBeside:
 
     async def begin(self) -> None:
         """Learn who has jobs, and who leads; then requests may be answered."""
-        for owner in await self.store.owners():
-            self.owners.learn(owner)
+        await self.owners.learn_all()
         await self.leader.look()
         self.health.set_ready(True)
 

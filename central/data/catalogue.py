@@ -75,6 +75,7 @@ from .sweep_service import view_of
 class Owners(Protocol):
     """Identities, as they are named."""
 
+    async def meet(self, owner_ids: Iterable[int]) -> None: ...
     def by_id(self, owner_id: int) -> str: ...
     async def get(self, community: str, caller: User) -> Owner: ...
 
@@ -116,7 +117,7 @@ class CatalogueService:
         except NotRight as why:
             raise refused(why) from None
         after = None if found.next is None else f"{found.next.set_id}.{found.next.file_id}"
-        return FilePage(files=[self._view(row) for row in found.files], after=after)
+        return FilePage(files=await self._views(found.files), after=after)
 
     async def _check_dataset(self, community: str, query: Query) -> None:
         """Raise NotRight for a dataset that is not there: nothing would ever be found."""
@@ -136,8 +137,9 @@ class CatalogueService:
         copies = (await self._catalogue.replicas(community, [did])).get(did, [])
         datasets = (await self._catalogue.datasets_of([row.file_id])).get(row.file_id, [])
         remnants = await self._catalogue.remnants_of([row.file_id])
+        (view,) = await self._views([row])
         return FileDetail(
-            file=self._view(row),
+            file=view,
             replicas=[_replica(copy) for copy in copies],
             datasets=[str(one) for one in datasets],
             remnants=[view_of(one, str(did)) for one in remnants],
@@ -153,7 +155,7 @@ class CatalogueService:
 
     async def changes(self, caller: User, /, *, since: int, limit: int) -> ChangePage:
         rows, last = await self._catalogue.changes(community_of(caller), since, limit)
-        return ChangePage(files=[self._view(row) for row in rows], last=last)
+        return ChangePage(files=await self._views(rows), last=last)
 
     async def lineage(
         self, caller: User, name: str, direction: Direction, /, *, limit: int
@@ -342,14 +344,15 @@ class CatalogueService:
             )
         except NotRight as why:
             raise refused(why) from None
-        return self._dataset(made)
+        (view,) = await self._datasets([made])  # it may have been there, of somebody else
+        return view
 
     async def datasets(self, caller: User, /, *, after: str, limit: int) -> DatasetPage:
         community = community_of(caller)
         begin = _did(after, "after") if after else None
         rows = await self._catalogue.datasets(community, after=begin, limit=limit + 1)
         more = str(rows[limit - 1].did) if len(rows) > limit else None
-        return DatasetPage(datasets=[self._dataset(row) for row in rows[:limit]], after=more)
+        return DatasetPage(datasets=await self._datasets(rows[:limit]), after=more)
 
     async def act_on_dataset(self, caller: User, asked: DatasetAction, /) -> ItemsReply:
         """Open, close, attach or detach. Raises Refused, NOT_FOUND or FORBIDDEN."""
@@ -389,6 +392,10 @@ class CatalogueService:
 
     # -- what is shown --------------------------------------------------------------------------
 
+    async def _views(self, rows: Sequence[FileRow]) -> list[FileView]:
+        await self._owners.meet(row.owner_id for row in rows if row.owner_id)
+        return [self._view(row) for row in rows]
+
     def _view(self, row: FileRow) -> FileView:
         return FileView(
             did=str(row.did),
@@ -403,6 +410,10 @@ class CatalogueService:
             at=shown(row.created_at),
             seq=row.seq,
         )
+
+    async def _datasets(self, rows: Sequence[DatasetRow]) -> list[DatasetView]:
+        await self._owners.meet(row.owner_id for row in rows if row.owner_id)
+        return [self._dataset(row) for row in rows]
 
     def _dataset(self, row: DatasetRow) -> DatasetView:
         return DatasetView(

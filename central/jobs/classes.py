@@ -111,6 +111,7 @@ class Classes:
     async def read(self, class_ids: Sequence[int]) -> list[ClassInfo]:
         """Return stored classes, decoded; they do not count as known for it."""
         rows = await self._store.classes_given(class_ids)
+        await self._owners.meet(row.owner_id for row in rows)
         return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]
 
 

@@ -41,7 +41,7 @@ class FailureReads:
         search = FailureSearch(
             since=hour,
             community=bounds.community or None,
-            owner_ids=self._owner_ids(bounds, owner),
+            owner_ids=await self._owner_ids(bounds, owner),
             groups=_groups(bounds, group),
             site=site or None,
             transformation_id=transformation,
@@ -49,8 +49,8 @@ class FailureReads:
         rows = await self._store.failures(search, limit=LINES_MAX)
         return Failures(since=shown(hour * HOUR_S), lines=[_line(row) for row in rows])
 
-    def _owner_ids(self, bounds: Scope, owner: str) -> tuple[int, ...] | None:
-        ids = self._owners.ids_of(owner) if owner else None
+    async def _owner_ids(self, bounds: Scope, owner: str) -> tuple[int, ...] | None:
+        ids = await self._owners.ids_of(owner) if owner else None
         if bounds.owner_id is None:
             return ids
         return (bounds.owner_id,) if ids is None or bounds.owner_id in ids else ()

@@ -55,9 +55,10 @@ class Recovery:
 
         Call once; then pilots may be answered. False: `rest` has something to do.
         """
-        for owner in await self._store.owners():
-            self._owners.learn(owner)
-        for row in await self._store.live_classes():
+        await self._owners.learn_all()
+        rows = await self._store.live_classes()
+        await self._owners.meet(row.owner_id for row in rows)  # others may have stored some since
+        for row in rows:
             self._queue.learn(self._classes.learn(row))
         await self._used.restore()
         for mark in await self._store.marks():

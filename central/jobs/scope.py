@@ -31,11 +31,15 @@ class Owners:
         """Return the name under which an identity is shown and counted."""
         return subject if issuer == self._local else f"{subject}@{issuer}"
 
+    async def learn_all(self) -> None:
+        """Learn all that are stored."""
+        for owner in await self._store.owners():
+            self.learn(owner)
+
     async def meet(self, owner_ids: Iterable[int]) -> None:
         """Learn those of these identities that another process has stored."""
         if not all(one in self._words for one in owner_ids):
-            for owner in await self._store.owners():
-                self.learn(owner)
+            await self.learn_all()
 
     async def recognise(self, caller: Caller) -> None:
         """Learn the identity of a caller, if another process has stored it."""
@@ -45,10 +49,15 @@ class Owners:
                 self.learn(known)
 
     def by_id(self, owner_id: int) -> str:
+        """Return how an identity is shown. Of one that comes out of a row: `meet` it first."""
         return self._words[owner_id]
 
-    def ids_of(self, word: str) -> tuple[int, ...]:
-        """Return the identities that are shown under a name, one in each community."""
+    async def ids_of(self, word: str) -> tuple[int, ...]:
+        """Return the identities that are shown under a name, one in each community.
+
+        All are read for it: of a name that is known here another process may have stored one more.
+        """
+        await self.learn_all()
         return tuple(owner_id for owner_id, known in self._words.items() if known == word)
 
     def find(self, community: str, caller: User) -> Owner | None:

@@ -102,6 +102,8 @@ class SeriesService(FailureReads):
             ),
             limit=LINES_MAX,
         )
+        if by is AccountsBy.OWNER:
+            await self._owners.meet(int(row.label) for row in rows)
         named = (
             (self._owners.by_id(int(row.label)) if by is AccountsBy.OWNER else row.label, row.sums)
             for row in rows
