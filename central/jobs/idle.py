@@ -21,13 +21,14 @@ class IdleClasses:
 
     async def load(self, class_ids: Iterable[int]) -> None:
         """Make classes known, for some minutes at least."""
-        wanted = set(class_ids)
+        wanted, now = set(class_ids), self._clock.monotonic()
         absent = sorted(wanted - self._queue.classes.keys())
+        # Before others are read: a sweep may come in between.
+        self._since.update(dict.fromkeys(wanted.difference(absent), now))
         if absent:
             for info in await self._classes.read(absent):
                 self._queue.learn(info)
-        now = self._clock.monotonic()
-        self._since.update(dict.fromkeys(wanted, now))
+                self._since[info.spec.class_id] = now
 
     def sweep(self) -> None:
         """Forget what has been idle for long."""

@@ -32,16 +32,17 @@ NEW_A_TURN: Final = 16  # classes that the matcher takes up before others get th
 FED_MAX: Final = 1_000  # jobs of a look that are told to followers one by one
 
 
-async def learn_classes(store: Store, memory: Memory, class_ids: set[int]) -> None:
-    """Learn classes that others have stored, and whose they are."""
-    unknown = sorted(one for one in class_ids if one not in memory.queue.classes)
-    if not unknown:
-        return
-    for owner in await store.owners():
-        memory.owners.learn(owner)
-    for info in await memory.classes.read(unknown):
-        memory.classes.keep(info)
-        memory.queue.learn(info)
+async def learn_classes(memory: Memory, class_ids: set[int]) -> dict[int, ClassInfo]:
+    """Return classes, all of them known now; those that others have stored are read."""
+    classes = memory.queue.classes
+    infos = {one: classes[one] for one in class_ids if one in classes}
+    unknown = sorted(class_ids - infos.keys())
+    if unknown:
+        infos |= {info.spec.class_id: info for info in await memory.classes.read(unknown)}
+        for info in infos.values():  # also what was known: it may have been forgotten meanwhile
+            memory.classes.keep(info)
+            memory.queue.learn(info)
+    return infos
 
 
 def _parts(run: Run) -> Iterator[Run]:
@@ -143,9 +144,7 @@ class Others:
 
     async def _learn(self, runs: list[Run]) -> dict[int, ClassInfo]:
         """Make the classes of jobs known, and let the matcher take up new ones bit by bit."""
-        class_ids = {run.class_id for run in runs}
-        await learn_classes(self._store, self._memory, class_ids)
-        infos = {class_id: self._queue.classes[class_id] for class_id in class_ids}
+        infos = await learn_classes(self._memory, {run.class_id for run in runs})
         async for info in by_and_by(infos.values(), self._clock, a_turn=NEW_A_TURN):
             self._queue.learn(info)
             self._queue.prepare(info.spec.class_id)

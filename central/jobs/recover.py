@@ -85,7 +85,7 @@ class Recovery:
 
     async def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
         # Others may have stored classes since those that are live were read.
-        await learn_classes(self._store, self._memory, {class_id for class_id, *_ in slice_})
+        await learn_classes(self._memory, {class_id for class_id, *_ in slice_})
         runs: dict[tuple[int, int], list[int]] = {}
         for class_id, priority, job, epoch, until in slice_:
             if job in self._queue.touched:  # the slice may be older than what happened to it

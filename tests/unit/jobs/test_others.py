@@ -1,16 +1,17 @@
 """Submissions of other processes: queued once, whatever was read of them before."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pilotage.central.jobs.classes import Classes
 from pilotage.central.jobs.counters import Counters
 from pilotage.central.jobs.feed import Feed
+from pilotage.central.jobs.idle import KEEP_S, IdleClasses
 from pilotage.central.jobs.leases import LeaseTable
 from pilotage.central.jobs.logs import LiveLogs
 from pilotage.central.jobs.memory import Memory
-from pilotage.central.jobs.others import Others
+from pilotage.central.jobs.others import Others, learn_classes
 from pilotage.central.jobs.presence import Pilots
 from pilotage.central.jobs.queue import Queue
 from pilotage.central.jobs.scope import Owners
@@ -21,6 +22,7 @@ from pilotage.central.store.records import JobClass, Owner
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState
+from tests.fake_central import FakeClock
 from tests.fake_store import FakeStore
 from tests.fakes import LoopClock
 
@@ -35,6 +37,7 @@ class Database(FakeStore):
         self.new: list[tuple[Arrival, list[Run]]] = []
         self.fails = 0
         self.looks = 0
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens while classes are read
         self._runs: list[Run] = []
 
     async def arrivals(self, since: str) -> tuple[list[Arrival], str]:
@@ -48,6 +51,10 @@ class Database(FakeStore):
 
     async def arrived_runs(self, ranges: Sequence[tuple[int, int]]) -> list[Run]:
         return self._runs
+
+    async def classes_given(self, class_ids: Sequence[int]) -> list[JobClass]:
+        self.meanwhile()
+        return await super().classes_given(class_ids)
 
 
 class Scene:
@@ -73,12 +80,17 @@ class Scene:
             self.store, self.memory, clock, lambda event, **_: self.said.append(event)
         )
 
-    async def stored_class(self) -> int:
+    async def stored_class(self, type: str = "User") -> int:
         """Let another process store a class, with an owner that is not known here."""
         owner = await self.store.owner(ADA)
-        kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type="User",
+        kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type=type,
                         needs=b"[{}]")  # fmt: skip
         return (await self.store.classes([kind]))[0]
+
+    def forget(self, class_id: int) -> None:
+        """Forget a class, as `IdleClasses` does."""
+        self.memory.classes.forget(self.memory.queue.classes[class_id])
+        self.memory.queue.forget_class(class_id)
 
     def waiting(self) -> int:
         return self.memory.counters.total(JobState.WAITING)
@@ -121,6 +133,32 @@ async def test_jobs_that_are_here_or_wait_no_more_are_counted_and_not_queued_aga
     assert [job in scene.memory.queue.matcher for job in (1, 2, 3, 4)] == [True, True, False, True]
     assert len(scene.memory.queue.matcher) == 3
     assert scene.memory.queue.epoch(4) == 2
+
+
+async def test_a_class_that_is_forgotten_while_others_are_read_is_known_again() -> None:
+    scene = Scene()
+    idle = await scene.stored_class()
+    await learn_classes(scene.memory, {idle})
+    new = await scene.stored_class("Transfer")
+    scene.store.meanwhile = lambda: scene.forget(idle)
+    scene.store.new = [(Arrival(1, ((1, 2),), 0.0), [a_run(idle, 1, 1), a_run(new, 2, 1)])]
+    scene.others.begin("0")
+    await scene.others.look()
+
+    assert [job in scene.memory.queue.matcher for job in (1, 2)] == [True, True]
+    assert {idle, new} <= scene.memory.queue.classes.keys()
+
+
+async def test_a_class_that_is_asked_for_is_not_forgotten_while_another_one_is_read() -> None:
+    scene, clock = Scene(), FakeClock()
+    idle = IdleClasses(scene.memory, clock)
+    known, new = await scene.stored_class(), await scene.stored_class("Transfer")
+    await idle.load([known])
+    clock.move(KEEP_S)
+    scene.store.meanwhile = idle.sweep
+    await idle.load([known, new])
+
+    assert {known, new} <= scene.memory.queue.classes.keys()
 
 
 async def test_a_look_that_fails_is_said_once_and_tried_again() -> None:
