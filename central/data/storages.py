@@ -10,6 +10,7 @@ import stat
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,6 +23,7 @@ from pilotage.proto.storages import StorageAccess
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
+from .overlaps import Location, overlaps
 from .storage_types import wrong_url
 
 SUFFIX: Final = ".yaml"
@@ -69,6 +71,16 @@ class StorageBook:
         """Return how a storage that is in force is reached."""
         entry = self.storages[name]
         return StorageAccess(name, entry.type, entry.url)
+
+    @cached_property
+    def overlaps(self) -> Mapping[str, str]:
+        """Of storages whose bytes may be another one's: which, by name."""
+        return overlaps(
+            {
+                name: Location(entry.type, entry.url, self.real.get(name, ""))
+                for name, entry in self.storages.items()
+            }
+        )
 
 
 def read_storage(file: Path) -> StorageEntry:

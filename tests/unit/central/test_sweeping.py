@@ -49,6 +49,20 @@ def test_a_storage_that_shares_its_bytes_is_not_swept(line: str) -> None:
     book = StorageBook({"a": an_entry(url), "b": an_entry(other, deletes=False)})
 
     assert ("a" in unswept(book)) is (shares == "yes")
+    assert book.overlaps == ({"a": "b", "b": "a"} if shares == "yes" else {})
+
+
+def test_which_of_many_lie_in_each_other_is_found_once_for_a_book() -> None:
+    """Each with each would be minutes on the loop that serves everybody."""
+    urls = {f"s{n}": f"file:///srv/{n}" for n in range(5_000)}
+    urls |= {f"h{n}": f"http://host/{n}" for n in range(5_000)}
+    urls |= {"same": "file:///srv/7", "third": "file:///srv/7", "in": "http://host/8/x/y"}
+    book = StorageBook({name: an_entry(url) for name, url in urls.items()})
+
+    assert book.overlaps == {
+        "s7": "same", "same": "s7", "third": "s7", "h8": "in", "in": "h8",
+    }  # fmt: skip
+    assert book.overlaps is book.overlaps
 
 
 def test_a_storage_whose_file_does_not_read_now_is_not_swept() -> None:
@@ -92,3 +106,4 @@ def test_the_job_of_a_sweep_runs_where_the_storage_is_seen() -> None:
     assert (job.type, job.group, job.command) == (SWEEP_TYPE, "users", ("true",))
     assert job.needs[0].sites == ("PIC", "CSCS")
     assert job.data is not None and not job.data.outputs
+    assert job.queue_s == 86_400  # one that nobody takes ends: there are no more of them each hour

@@ -1,0 +1,80 @@
+"""Which storages may lie in each other, by what is known of where they lie. Pure."""
+
+import posixpath
+import urllib.parse
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+_PORTS: Final = {"http": 80, "https": 443}
+_Folder = tuple[str, ...]
+
+
+class Location(NamedTuple):
+    """Where a storage lies."""
+
+    type: str
+    url: str
+    real: str = ""  # of a folder: where it is without links, as this machine sees it
+
+
+def overlaps(locations: Mapping[str, Location]) -> dict[str, str]:
+    """Return storages whose bytes may lie among those of another one, and one such, by name.
+
+    A host is one machine whatever the port, and what lies where on others of its ports nobody
+    knows; folders are looked at as they are written, and as this machine sees them. Of a folder
+    and a URL nothing is said: a path is held that a file names on the other one.
+    """
+    trees: defaultdict[str, list[tuple[str, _Folder]]] = defaultdict(list)
+    ports: defaultdict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+    found: dict[str, str] = {}
+    for name, (kind, url, real) in locations.items():
+        if kind == "file":
+            trees["as it is written"].append((name, _parts(url)))
+            if real:
+                trees["as it is seen"].append((name, _split(real)))
+            continue
+        where = urllib.parse.urlsplit(url)
+        trees[f"//{_host(where)}"].append((name, _parts(url)))
+        ports[_host(where)].setdefault(_port(where), name)
+    for tree in trees.values():
+        for one, other in _nested(tree):
+            found.setdefault(one, other)
+            found.setdefault(other, one)
+    for name, (kind, url, _) in locations.items():
+        where = urllib.parse.urlsplit(url)
+        if kind != "file" and len(known := ports[_host(where)]) > 1:
+            other = next(one for port, one in known.items() if port != _port(where))
+            found.setdefault(name, other)
+    return found
+
+
+def _nested(tree: Sequence[tuple[str, _Folder]]) -> Iterable[tuple[str, str]]:
+    """Yield pairs of which one lies in the other: each storage that is in any is in one of them.
+
+    Of those at one folder the first is found by all others, and they by that.
+    """
+    first: dict[_Folder, str] = {}
+    for name, folder in tree:
+        first.setdefault(folder, name)
+    for name, folder in tree:
+        for length in range(len(folder) + 1):
+            other = first.get(folder[:length], name)
+            if other != name:
+                yield name, other
+
+
+def _host(url: urllib.parse.SplitResult) -> str:
+    return (url.hostname or "").rstrip(".")
+
+
+def _port(url: urllib.parse.SplitResult) -> tuple[str, int]:
+    return url.scheme, url.port or _PORTS.get(url.scheme, 0)
+
+
+def _parts(url: str) -> _Folder:
+    return _split(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+
+
+def _split(path: str) -> _Folder:
+    return tuple(part for part in posixpath.normpath(f"/{path}").split("/") if part)
