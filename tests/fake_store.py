@@ -358,6 +358,9 @@ class FakeStore(
         job = self._visible(job_id)
         return None if job is None else self._row(job)
 
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+        return {i: self._row(job) for i in job_ids if (job := self._visible(i))}
+
     def _row(self, job: Job) -> JobRow:
         submission = self._data.submissions[job.submission_id]
         kind = self._data.classes[job.new.class_id]

@@ -306,11 +306,13 @@ class FakeRemnants:
 
     async def end_sweeps(
         self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
-    ) -> None:
+    ) -> list[int]:
         self.begin_write()
+        there = [sweep_id for sweep_id, _ in ends if sweep_id in self._remnant_data.sweeps]
         for sweep_id, why in ends:
             self._end_sweep(sweep_id, Swept(gone=(), after_s=after_s), at, why)
         await self.synced()
+        return there
 
     def swept(self, change: End) -> None:
         """A result that counts says what became of its remnants."""

@@ -7,7 +7,7 @@ that takes, so that rules over many files cost little too.
 
 import glob
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pilotage.proto.catalogue import Did, Query, parse_query
@@ -19,7 +19,7 @@ from ..ports import Clock
 from ..store.catalogue import PRESENT, FileRow, Place
 from ..store.protocol import Store
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
-from .own_jobs import Submits, how_ended, submit_one
+from .own_jobs import Submits, course, submit_one
 from .rules import Count, judge
 from .storages import Storages
 
@@ -27,6 +27,7 @@ EVERY_S: Final = 1.0
 IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so many
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
+QUEUE_S: Final = 7 * 86_400  # then it fails: jobs that nobody takes are bounded
 UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
 
 
@@ -69,7 +70,8 @@ class Carrier:
         if not rules:
             return
         open_ones = await self._store.transfers(only_open=True)
-        for rule_id in await self._end(open_ones):
+        ended, beside = await self._end(open_ones)
+        for rule_id in ended:
             self._due[rule_id] = 0.0
             self._seen.pop(rule_id, None)
         for one in open_ones:
@@ -80,51 +82,58 @@ class Carrier:
             community = row.rule.community
             if community not in last:
                 last[community] = await self._store.last_change(community)
-            await self._look_if_due(row, last[community])
+            await self._look_if_due(row, last[community], beside)
 
     # -- ends -----------------------------------------------------------------------------------
 
-    async def _end(self, transfers: list[TransferRow]) -> set[int]:
-        """End transfers whose jobs have ended; return whose rules they were for."""
+    async def _end(self, transfers: list[TransferRow]) -> tuple[set[int], set[int]]:
+        """End transfers whose jobs have ended.
+
+        Return the rules that they were for, and which transfers that go on take no room.
+        """
         ended: set[int] = set()
+        beside: set[int] = set()
         ends: list[tuple[int, str, float]] = []
+        jobs = await self._store.jobs([one.job_id for one in transfers if one.job_id is not None])
+        now = self._clock.wall()
         for one in transfers:
             if one.job_id is None:
                 continue
-            why = await how_ended(self._store, one.job_id)
-            if why is None:
+            its = course(one.job_id, jobs.get(one.job_id), now)
+            if its.is_open:
+                if not its.takes_room:
+                    beside.add(one.transfer_id)
                 continue
             ended.add(one.rule_id)
-            not_before = self._clock.wall() + pause_s(one.failures + 1)
-            ends.append((one.transfer_id, why, not_before))
-            if why:
-                self._log("transfer_failed", job=one.job_id, storage=one.storage, why=why)
+            ends.append((one.transfer_id, its.why, now + pause_s(one.failures + 1)))
+            if its.why:
+                self._log("transfer_failed", job=one.job_id, storage=one.storage, why=its.why)
         if ends:
             await self._store.end_transfers(ends)
-        return ended
+        return ended, beside
 
     # -- looking --------------------------------------------------------------------------------
 
-    async def _look_if_due(self, row: RuleRow, last_change: int) -> None:
+    async def _look_if_due(self, row: RuleRow, last_change: int, beside: Collection[int]) -> None:
         now = self._clock.monotonic()
         if self._due.get(row.rule_id, 0.0) > now:
             return
         idle = not row.tally.wanted and not row.tally.moving
         if idle and self._seen.get(row.rule_id) == last_change:
             return
-        await self._look(row)
+        await self._look(row, beside)
         self._seen[row.rule_id] = last_change
         took = self._clock.monotonic() - now
         self._due[row.rule_id] = now + max(EVERY_S, IDLE_SHARE * took)
 
-    async def _look(self, row: RuleRow) -> None:
-        """Look at all files of a rule, and order what there is room for."""
+    async def _look(self, row: RuleRow, beside: Collection[int]) -> None:
+        """Look at all files of a rule, and order what there is room for beside these transfers."""
         known: dict[int, dict[str, TransferRow]] = {}
         room = self._room()
         why = ""
         for one in await self._store.transfers():
             known.setdefault(one.file_id, {})[one.storage] = one
-            if one.is_open:
+            if one.is_open and one.transfer_id not in beside:
                 room[one.storage] -= 1
             if one.rule_id == row.rule_id:
                 why = one.why or why
@@ -227,6 +236,7 @@ def transfer_job(did: Did, storage: str, group: str) -> Job:
         name=f"copy {did.name}"[-128:],
         type=TRANSFER_TYPE,
         group=group,
+        queue_s=QUEUE_S,
         data=JobData(
             inputs=(DataInput(did=str(did)),),
             outputs=(DataOutput(did=str(did), pattern=glob.escape(name), storages=(storage,)),),

@@ -1,7 +1,7 @@
 """Jobs that the central submits for those whose files they handle: transfers and sweeps."""
 
 import hashlib
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,10 +11,18 @@ from pilotage.proto.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 
 from ..auth.callers import User
-from ..store.protocol import Store
-from ..store.records import Owner
+from ..store.records import JobRow, Owner
 
 FAR: Final = 1e12  # wall clock at which no token has run out
+PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
+
+
+class Course(NamedTuple):
+    """How far a job is."""
+
+    is_open: bool
+    why: str = ""  # one that has ended brings nothing; empty: it has done its work
+    takes_room: bool = False  # of those that its storage has at once
 
 
 class Submits(Protocol):
@@ -50,11 +58,19 @@ def caller_of(owner: Owner, group: str) -> User:
     )
 
 
-async def how_ended(store: Store, job_id: int) -> str | None:
-    """Return why a job failed; empty: it did not, None: it has not ended."""
-    job = await store.job(job_id)
+def course(job_id: int, job: JobRow | None, now: float) -> Course:
+    """Say how far a job is by its row; None: it is gone. `now` is on the wall clock.
+
+    One that is held ends: who holds it keeps the bytes waiting. One that nobody takes for an hour,
+    for whatever limit or need of its owner's, stops no others.
+    """
     if job is None:
-        return f"job {job_id} is gone"
-    if job.state not in FINAL:
-        return None
-    return "" if job.state is JobState.DONE else f"job {job_id}: {job.reason or job.state.value}"
+        return Course(is_open=False, why=f"job {job_id} is gone")
+    if job.state is JobState.HELD:
+        return Course(is_open=False, why=f"job {job_id} is held")
+    if job.state is JobState.DONE:
+        return Course(is_open=False)
+    if job.state in FINAL:
+        return Course(is_open=False, why=f"job {job_id}: {job.reason or job.state.value}")
+    waits = job.state is JobState.WAITING and now - job.submitted_at >= PATIENCE_S
+    return Course(is_open=True, takes_room=not waits)

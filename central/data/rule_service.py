@@ -39,7 +39,7 @@ class Clock(Protocol):
 class Keeps(CatalogueStore, RuleStore, Protocol):
     """What of a store is needed here."""
 
-    async def job(self, job_id: int) -> JobRow | None: ...
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]: ...
 
 
 class RuleService:
@@ -160,15 +160,13 @@ class RuleService:
         self, row: RuleRow, most: int | None = None
     ) -> list[tuple[TransferRow, JobRow]]:
         """Return the jobs that make copies of a rule now, or the first ones."""
-        found: list[tuple[TransferRow, JobRow]] = []
-        for one in await self._store.transfers(only_open=True):
-            if one.rule_id != row.rule_id or one.job_id is None:
-                continue
-            if (job := await self._store.job(one.job_id)) is not None:
-                found.append((one, job))
-            if len(found) == most:
-                break
-        return found
+        by_job = {
+            one.job_id: one
+            for one in await self._store.transfers(only_open=True)
+            if one.rule_id == row.rule_id and one.job_id is not None
+        }
+        jobs = await self._store.jobs(list(by_job)[:most])
+        return [(one, jobs[job_id]) for job_id, one in by_job.items() if job_id in jobs]
 
     async def _kill(self, row: RuleRow, jobs: Sequence[int]) -> None:
         caller = caller_of(row.rule.owner, row.rule.group)

@@ -6,22 +6,19 @@ says; a job that brings none has removed nothing, as far as anybody knows.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-
-from pilotage.proto.job_states import JobState
 
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.protocol import Store
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
-from .own_jobs import Submits, how_ended, submit_one
+from .own_jobs import Submits, course, submit_one
 from .storages import Storages
-from .sweeping import sweep_job, swept, unswept
+from .sweeping import sweep_job, unswept
 
 EVERY_S: Final = 1.0
-PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
 LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone where nothing was due
 LOOK_SHARE: Final = 10  # … or this share of the time that remnants wait, where it is less
 FORGET_S: Final = 600.0
@@ -64,12 +61,9 @@ class Sweeper:
     async def turn(self) -> None:
         """End what has ended, submit what a crash has left, order what is due."""
         await self._look_at_jobs()
-        left = [one for one in await self._open() if not await self._has_ended(one)]
-        for one in left:
-            if one.job_id is None:
-                await self._submit(one)
+        running = await self._look_at_sweeps()
         if self._is_trusted():
-            await self._order(Counter([one.storage for one in left if await self._counts(one)]))
+            await self._order(running)
             await self._forget()
 
     # -- what jobs have left --------------------------------------------------------------------
@@ -92,55 +86,63 @@ class Sweeper:
         self._may_be_open = bool(found)
         return found
 
-    async def _has_ended(self, sweep: SweepRow) -> bool:
-        """End a sweep whose job has ended; what it has not spoken of is tried again later."""
-        if sweep.job_id is None:
-            return False
-        why = await how_ended(self._store, sweep.job_id)
-        if why is None and await self._state(sweep) is JobState.HELD:
-            why = f"job {sweep.job_id} is held"  # released, it is told of nothing to remove
-        if why is None:
-            return False
-        await self._fail(sweep, why or f"job {sweep.job_id} has not said what became of it")
-        return True
+    async def _look_at_sweeps(self) -> Counter[str]:
+        """End sweeps whose jobs have ended, submit those that have none; count those with room.
 
-    async def _counts(self, sweep: SweepRow) -> bool:
-        """Whether a sweep takes part of its storage's room.
-
-        One that nobody takes, for whatever limit or need of its owner's, stops no others.
+        What a job has not spoken of is tried again later.
         """
-        if self._clock.wall() - sweep.made_at < PATIENCE_S:
-            return True
-        return await self._state(sweep) not in (None, JobState.WAITING)
-
-    async def _state(self, sweep: SweepRow) -> JobState | None:
-        job = await self._store.job(sweep.job_id) if sweep.job_id is not None else None
-        return job.state if job is not None else None
-
-    async def _fail(self, sweep: SweepRow, why: str) -> None:
+        sweeps = await self._open()
+        jobs = await self._store.jobs([one.job_id for one in sweeps if one.job_id is not None])
         now = self._clock.wall()
-        await self._store.end_sweeps([(sweep.sweep_id, why)], at=now, after_s=self._after_s)
-        self._log("sweep_failed", job=sweep.job_id or 0, storage=sweep.storage, why=why)
+        running: Counter[str] = Counter()
+        ended: list[tuple[SweepRow, str]] = []
+        for one in sweeps:
+            if one.job_id is None:
+                running[one.storage] += 1
+                continue
+            its = course(one.job_id, jobs.get(one.job_id), now)
+            running[one.storage] += its.takes_room
+            if not its.is_open:
+                why = its.why or f"job {one.job_id} has not said what became of it"
+                ended.append((one, why))
+        await self._fail(ended)
+        for one in sweeps:
+            if one.job_id is None:
+                await self._submit(one)
+        return running
+
+    async def _fail(self, sweeps: Sequence[tuple[SweepRow, str]]) -> None:
+        """End sweeps that failed; a result that has come meanwhile has ended its own."""
+        if not sweeps:
+            return
+        ends = [(one.sweep_id, why) for one, why in sweeps]
+        there = await self._store.end_sweeps(ends, at=self._clock.wall(), after_s=self._after_s)
+        for one, why in sweeps:
+            if one.sweep_id in there:
+                self._log("sweep_failed", job=one.job_id or 0, storage=one.storage, why=why)
 
     async def _order(self, running: Counter[str]) -> None:
         """Order what is due, as far as each storage has room for."""
         now, at = self._clock.monotonic(), self._clock.wall()
         before = at - self._after_s
-        for storage, entry in swept(self._storages.book).items():
+        book = self._storages.book
+        whys: Mapping[str, str] | None = None
+        for storage, entry in book.storages.items():
+            if not entry.deletes:
+                continue
             room = entry.sweeps_max - running[storage]
             if room <= 0 or self._due.get(storage, 0.0) > now:
                 continue
             if not await self._store.is_remnant_due(storage, before):
                 self._due[storage] = now + self._look_s
                 continue
-            named = await self._store.storages_of_copies()
-            why = unswept(self._storages.book, named).get(storage, "")
-            if why:
+            if whys is None:
+                whys = unswept(book, await self._store.storages_of_copies())
+            if storage in whys:
                 self._due[storage] = now + self._look_s
-                if why != self._whys.get(storage):
-                    self._log("sweeps_wait", why=f"{storage}: {why}")
-                self._whys[storage] = why
+                self._say(storage, whys[storage])
                 continue
+            self._whys.pop(storage, None)
             self._may_be_open = True  # also where the answer is lost
             for sweep in await self._store.order_sweeps(
                 storage,
@@ -152,10 +154,16 @@ class Sweeper:
             ):
                 await self._submit(sweep)
 
+    def _say(self, storage: str, why: str) -> None:
+        """Say why a storage is not swept, once."""
+        if why != self._whys.get(storage):
+            self._log("sweeps_wait", why=f"{storage}: {why}")
+        self._whys[storage] = why
+
     async def _submit(self, sweep: SweepRow) -> None:
         entry = self._storages.book.storages.get(sweep.storage)
         if entry is None:
-            await self._fail(sweep, "no file speaks of the storage any more")
+            await self._fail([(sweep, "no file speaks of the storage any more")])
             return
         job = sweep_job(sweep.storage, entry, sweep.group)
         key, name = sweep_key(sweep.sweep_id), f"sweep {sweep.storage}"
@@ -164,7 +172,7 @@ class Sweeper:
                 self._submits, sweep.owner, sweep.group, job, key=key, name=name
             )
         except Refused as why:
-            await self._fail(sweep, why.message)
+            await self._fail([(sweep, why.message)])
             return
         await self._store.sweep_job(sweep.sweep_id, job_id)
 

@@ -98,7 +98,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "sweep_failed": frozenset({"job", "storage", "why"}),
     # a job could not remove some of the bytes that it was to; they are tried again later
     "remnants_stay": frozenset({"job", "count", "why"}),
-    # no bytes are removed now: the store refuses it, or a storage may lie anywhere
+    # no bytes are removed now: the store refuses it, or nobody knows whose they are
     "sweeps_wait": frozenset({"why"}),
     # nothing is ordered for rules now: the store refuses it
     "rules_wait": frozenset({"why"}),

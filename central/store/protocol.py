@@ -185,6 +185,10 @@ class Store(
 
     async def job(self, job_id: int) -> JobRow | None: ...
 
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+        """Return jobs by their ids, of one moment; unknown ids are left out."""
+        ...
+
     async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
         """Return jobs with an id greater than `after`, in order of the id."""
         ...

@@ -170,10 +170,11 @@ class RemnantStore(Protocol):
 
     async def end_sweeps(
         self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
-    ) -> None:
+    ) -> list[int]:
         """End sweeps given as (id, why they failed): what they have not removed stays marked.
 
-        It is due again after its pause; `after_s` is how long remnants wait.
+        It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
+        those that were there: the result of its job ends a sweep too.
         """
         ...
 

@@ -97,9 +97,9 @@ class RemnantVerbs(Opened):
 
     async def end_sweeps(
         self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
-    ) -> None:
+    ) -> list[int]:
         end = partial(_end_all, ends=ends, at=at, after_s=after_s)
-        await self._writer.run(end, rows=SWEEP_MAX * len(ends))
+        return await self._writer.run(end, rows=SWEEP_MAX * len(ends))
 
     async def remnants(
         self,
@@ -456,15 +456,16 @@ def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) 
 
 def _end_all(
     session: Session, *, ends: Sequence[tuple[int, str]], at: float, after_s: float
-) -> None:
-    for sweep_id, why in ends:
-        _end(session, sweep_id, Swept(gone=(), after_s=after_s), at=at, why=why)
+) -> list[int]:
+    swept = Swept(gone=(), after_s=after_s)
+    return [sweep_id for sweep_id, why in ends if _end(session, sweep_id, swept, at=at, why=why)]
 
 
-def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID) -> None:
+def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID) -> bool:
     """End a sweep: forget what is gone, set aside for a while what is not.
 
-    What was not tried is due at once where anything went, and has not failed.
+    What was not tried is due at once where anything went, and has not failed. Return whether there
+    was such a sweep.
     """
     gone, failed, untried = set(swept.gone), dict(swept.failed), dict(swept.untried)
     counting = Counting()
@@ -489,9 +490,10 @@ def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str =
         session.run("remnant_failed", {**given, **set_aside})
         if is_failure and not row.failures:
             counting.add(row.storage, row.community, failing=1)
-    session.run("remove_sweep", {"sweep_id": sweep_id})
+    was_there = session.run("remove_sweep", {"sweep_id": sweep_id}).rowcount == 1
     _lose(session, files)
     counting.write(session)
+    return was_there
 
 
 def _lose(session: Session, file_ids: Sequence[int]) -> None:

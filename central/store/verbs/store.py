@@ -212,6 +212,12 @@ class VerbStore(
         found = await self._reader.one("job_rows", {"ids": json_list([job_id])})
         return None if found is None else job_of(found)
 
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+        if not job_ids:
+            return {}
+        rows = await self._reader.rows("job_rows", {"ids": json_list(job_ids)})
+        return {job.job_id: job for job in map(job_of, rows)}
+
     async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
         ids = await search_jobs.find(self._reader, search, after=after, limit=limit)
         rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []

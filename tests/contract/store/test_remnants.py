@@ -382,13 +382,15 @@ async def test_what_could_not_be_removed_stays_marked_and_is_tried_again_later(
     (count,) = await store.remnant_counts()
     none_yet = await ordered(store, LATER + 60.0 - 10.0 - 1)
     (again,) = await ordered(store, LATER + 60.0 - 10.0)
-    await store.end_sweeps([(again.sweep_id, "its job was killed")], at=LATER, after_s=10.0)
+    ends = [(again.sweep_id, "its job was killed"), (sweep.sweep_id, "too late: it has ended")]
+    ended = await store.end_sweeps(ends, at=LATER, after_s=10.0)
     (twice,) = await all_of(store, 1e9)
 
     assert first.path == "ctao/1"
     assert (left.state, left.failures, left.why) == (RemnantState.SWEEPING, 1, "no right")
     assert (count.waiting, count.failing, count.gone) == (1, 1, 1)
     assert none_yet == []
+    assert ended == [again.sweep_id]
     assert (twice.failures, twice.why) == (2, "its job was killed")
     assert await ordered(store, LATER + 240.0 - 10.0 - 1) == []
     (third,) = await ordered(store, LATER + 240.0 - 10.0)

@@ -136,6 +136,8 @@ async def test_rows_say_the_same_in_a_search_and_alone(store: Store) -> None:
     assert rows[6].deleted and rows[4].name == "plot" and rows[0].name is None
     assert rows[0].submission_name == "a campaign"
     assert await store.job(99) is None
+    assert await store.jobs([5, 99, 1]) == {row.job_id: row for row in (rows[0], rows[4])}
+    assert await store.jobs([]) == {}
 
 
 async def test_counts_are_those_of_searches(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Rules carried out on the store in memory: each copy ordered once, bounded, tried again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.data.carry import Carrier, transfer_job
-from pilotage.central.data.own_jobs import caller_of
+from pilotage.central.data.own_jobs import PATIENCE_S, caller_of
 from pilotage.central.data.rule_service import RuleService
 from pilotage.central.data.rules import FAILURES_MAX
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
@@ -35,13 +36,18 @@ class Store(FakeStore):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock_wall=clock.wall)
         self.ended: dict[int, tuple[JobState, str]] = {}
-        self.asked_for_rules = 0
+        self.asked_for_rules = self.asked_for_jobs = 0
+        self.made_at = clock.wall()
 
     async def rules(self, community: str | None = None) -> list[RuleRow]:
         self.asked_for_rules += 1
         return await super().rules(community)
 
-    async def job(self, job_id: int) -> JobRow | None:
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+        self.asked_for_jobs += 1
+        return {job_id: self.row_of(job_id) for job_id in job_ids}
+
+    def row_of(self, job_id: int) -> JobRow:
         state, reason = self.ended.get(job_id, (JobState.RUNNING, ""))
         return JobRow(
             job_id=job_id,
@@ -66,7 +72,7 @@ class Store(FakeStore):
             pilot="",
             wanted=None,
             exit_code=None,
-            submitted_at=0.0,
+            submitted_at=self.made_at,
             started_at=None,
             ended_at=None,
             deleted=False,
@@ -243,6 +249,50 @@ async def test_what_fails_is_tried_again_later_and_at_last_stuck() -> None:
     row = await world.turn(1_000)
     assert counts(row) == (9, 1, 0, 0)
     assert len(world.jobs) == FILES + FAILURES_MAX
+
+
+async def test_who_holds_jobs_takes_no_room_from_other_rules() -> None:
+    world = World()
+    await world.begin()
+    await world.turn()
+    for job in (1, 2):
+        world.store.ended[job] = (JobState.HELD, "")
+    row = await world.turn()
+    known = {one.job_id: one for one in await world.store.transfers()}
+
+    assert len(world.jobs) == 4
+    assert {one.why for one in known.values() if not one.is_open} == {
+        "job 1 is held",
+        "job 2 is held",
+    }
+    assert counts(row) == (5, 2, 3, 0)
+    assert world.said == ["transfer_failed"] * 2
+
+
+async def test_a_job_that_nobody_takes_stops_no_others_for_long() -> None:
+    world = World()
+    await world.begin()
+    first = await world.turn()
+    world.store.ended[1] = (JobState.WAITING, "")
+    world.clock.move(PATIENCE_S - 121.0)
+    await world.turn()
+    soon = len(world.jobs)
+    row = await world.turn()
+    await world.turn()
+
+    assert (soon, len(world.jobs)) == (2, 3)
+    assert (counts(first), counts(row)) == ((5, 2, 3, 0), (5, 3, 2, 0))
+    assert list(world.jobs.values())[0].queue_s == 7 * 86_400  # nor do more and more wait
+
+
+async def test_states_of_all_jobs_are_one_question_a_turn() -> None:
+    world = World()
+    await world.begin()
+    await world.turn()
+    before = world.store.asked_for_jobs
+    await world.turn()
+
+    assert world.store.asked_for_jobs - before == 1
 
 
 async def test_a_refused_job_is_a_failure_that_says_why() -> None:

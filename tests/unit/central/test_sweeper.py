@@ -1,15 +1,27 @@
 """Remnants swept on the store in memory: each job once, bounded, tried again, whatever crashes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilotage.central.auth.callers import User
+from pilotage.central.data.own_jobs import PATIENCE_S
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.data.sweeper import PATIENCE_S, Sweeper
+from pilotage.central.data.sweeper import Sweeper
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import JobClass, NewJob, NewSubmission, Owner, Swept
+from pilotage.central.store.records import (
+    End,
+    JobClass,
+    JobRow,
+    NewJob,
+    NewSubmission,
+    Owner,
+    Swept,
+)
 from pilotage.central.store.remnants import SweepRow, sweep_key
 from pilotage.proto.api import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
@@ -28,6 +40,14 @@ class Store(FakeStore):
 
     forgets = False
     asked = 0  # for sweeps
+    asked_for_jobs = 0
+    ends: End | None = None  # what is accepted while the states of jobs are read
+
+    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+        self.asked_for_jobs += 1
+        if self.ends is not None:
+            await self.change([self.ends])
+        return await super().jobs(job_ids)
 
     async def sweeps(self) -> list[SweepRow]:
         self.asked += 1
@@ -283,6 +303,32 @@ async def test_a_result_that_says_nothing_has_removed_nothing() -> None:
     assert "has not said what became of it" in left.why
 
 
+async def test_a_result_that_comes_while_the_sweeper_looks_is_no_failure() -> None:
+    world = World()
+    await world.removed("one")
+    await world.turn(after_s=AFTER_S)
+    (job_id,) = world.jobs.values()
+    gone = tuple(row.remnant_id for row in await world.store.remnants_of_job(job_id))
+    end = an_end(await matched(world.store, job_id), job_id, at=world.clock.wall())
+    world.store.ends = msgspec.structs.replace(end, swept=Swept(gone=gone))
+    await world.turn(after_s=1.0)
+
+    assert await world.store.sweeps() == []
+    assert world.said == []
+
+
+async def test_states_of_all_jobs_are_one_question_a_turn() -> None:
+    world = World()
+    for n in range(2):
+        await world.removed(f"f{n}", subject=f"s{n}")
+    await world.turn(after_s=AFTER_S)
+    before = world.store.asked_for_jobs
+    await world.turn(after_s=PATIENCE_S)
+
+    assert len(world.jobs) == 2
+    assert world.store.asked_for_jobs - before == 1
+
+
 async def test_a_job_that_is_not_taken_in_is_tried_again_later() -> None:
     world = World()
     await world.removed("one")
@@ -323,6 +369,32 @@ async def test_nothing_goes_while_copies_lie_on_a_storage_without_a_file() -> No
     assert before == {}
     assert [event for event, _ in world.said] == ["sweeps_wait"]
     assert "there are copies on cscs, of which no file speaks" in world.said[0][1]["why"]
+    assert len(world.jobs) == 1
+
+
+@pytest.mark.parametrize("trouble", ["file", "folder", "overlap"])
+async def test_why_a_storage_that_deletes_is_not_swept_is_told_each_time_it_begins(
+    trouble: str,
+) -> None:
+    world = World()
+    await world.removed("one")
+    good = world.storages.book
+    entry = StorageEntry(type="file", url="file:///pic/below")
+    bad, why = {
+        "file": (replace(good, troubles={"pic": "pic.yaml:1: no"}), "its file does not read"),
+        "folder": (replace(good, unlisted="cannot be listed"), "cannot be listed"),
+        "overlap": (
+            replace(good, storages={**good.storages, "cscs": entry}),
+            "cscs may lie there too, and names paths of its own",
+        ),
+    }[trouble]
+    for book, after_s in ((bad, AFTER_S), (bad, AFTER_S), (good, AFTER_S), (bad, AFTER_S)):
+        world.storages.book = book
+        await world.turn(after_s=after_s)
+        if book is good:
+            await world.removed("two")
+
+    assert world.said == [("sweeps_wait", {"why": f"pic: {why}"})] * 2
     assert len(world.jobs) == 1
 
 
