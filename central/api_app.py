@@ -18,6 +18,7 @@ from .auth.tokens import Tokens
 from .bus.downlink import Downlink
 from .data.catalogue import CatalogueService
 from .data.embedded import EmbeddedCatalogue
+from .data.service import StorageService
 from .jobs.beside import SandboxBeside, SubmissionsBeside
 from .jobs.classes import Classes
 from .jobs.counters import Counters
@@ -143,13 +144,14 @@ class MetricsBeside:
 
 @dataclass(frozen=True)
 class CentralBeside:
-    """Services for the face, and what is looked at each second."""
+    """Services for the face, and what is looked at for ever."""
 
     services: Services
     submissions: SubmissionsBeside
     owners: Owners
     health: HealthBeside
     leader: Leader
+    storages: StorageService
     tokens: Tokens
     store: Store
     clock: Clock
@@ -162,6 +164,12 @@ class CentralBeside:
         self.health.set_ready(True)
 
     async def run(self) -> None:
+        """Run the loops, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look())
+            tasks.create_task(self.storages.run())
+
+    async def _look(self) -> None:
         """Look each second who leads, and which tokens were revoked elsewhere. For ever."""
         told, forgot = "", self.clock.monotonic()
         while True:
@@ -235,6 +243,7 @@ def build_beside(
         owners=memory.owners,
         health=health,
         leader=Leader(leader, clock, log),
+        storages=StorageService(world.storages, clock),
         tokens=tokens,
         store=store,
         clock=clock,

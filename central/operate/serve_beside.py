@@ -198,6 +198,8 @@ async def _open(
         writes=False,
     )
     await check_token(data, tokens, store, disk=disk)
+    storages = storages_of(settings.data.storages, data, log)
+    await asyncio.to_thread(storages.look)
     world = World(
         store=store,
         blobs=RealBlobs(data / "blobs"),
@@ -206,7 +208,7 @@ async def _open(
         randomness=randomness,
         log=log,
         readings=MachineReadings(data, settings.http.tls_certificate),
-        storages=storages_of(settings.data.storages, data, log),
+        storages=storages,
     )
     central = build_beside(world, tokens, settings, leader)
     elsewhere = Elsewhere(central.leader.url, log, verify=trusted(settings.http))

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.central.client.errors import ClientError
+from pilotage.central.client.errors import ClientError, Refused
 from pilotage.central.operate.local import end
 from pilotage.central.operate.starting import EXIT_BROKEN
 from pilotage.central.store.protocol import CHUNK_MAX
-from pilotage.proto.job import Job
+from pilotage.proto.job import DataInput, DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from tests.services import balancer, postgresql
 
@@ -121,6 +121,7 @@ class Stage:
     balanced: str
     beacons: Beacons
     clients: list[Client]  # of the two
+    folder: Path  # below it lie two storages: `first`, and `later` of which no file speaks yet
 
     def job(self, seconds: float = 0.05, *, site: str = "PIC") -> Job:
         return self.beacons.job(seconds, sites=(site,))
@@ -132,6 +133,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.skip(postgresql.missing() or "nginx (apt: nginx-light)")
     folder = tmp_path_factory.mktemp("processes")
     with ExitStack() as stack:
+        data = folder / "one" / "central"
+        (data / "storages").mkdir(parents=True)
+        data.chmod(0o700)
+        storage_file(data, folder, "first")
         server = stack.enter_context(postgresql.started())
         server.sql("CREATE SCHEMA central")
         store = server.url(schema="central")
@@ -143,7 +148,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         central.pilot("PIC", cores=4, url=balanced)
         clients = [stack.enter_context(one.client()) for one in apis]
         beacons = Beacons(folder / "beacons")
-        yield Stage(server, store, central, apis, balanced, beacons, clients)
+        yield Stage(server, store, central, apis, balanced, beacons, clients, folder)
+
+
+def storage_file(data: Path, folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    text = f"type: file\nurl: file://{folder / name}\n"
+    (data / "storages" / f"{name}.yaml").write_text(text)
 
 
 def test_what_either_takes_in_runs_within_about_a_second(stage: Stage) -> None:
@@ -280,6 +291,46 @@ class _SlowBulk:
         assert reply.status == 200, said
         found: dict[str, Any] = json.loads(said)
         return found
+
+
+def test_jobs_with_data_are_taken_in_and_a_storage_that_comes_later_is_known_soon(
+    stage: Stage,
+) -> None:
+    first, second = stage.clients
+    (made,) = first.submit([_writes("a", "first")], key="to the first").ids()
+    eventually(lambda: ended(first, [made]), what="the first output")
+    with pytest.raises(Refused, match="there is no storage 'later', only first"):
+        second.submit([_writes("b", "later")], key="too early")
+    storage_file(stage.central.data, stage.folder, "later")
+    leader = stage.central.client  # it tells pilots where to write
+    eventually(lambda: len(leader.storages().storages) == 2, what="the later storage, there")
+    came: list[int] = []
+
+    def is_taken() -> bool:
+        try:
+            came.extend(second.submit([_writes("b", "later")], key="to the later").ids())
+        except Refused:
+            return False
+        return True
+
+    eventually(is_taken, what="the later storage, here")
+    eventually(lambda: ended(second, came), what="the second output")
+    reads = Job(
+        command=("sh", "-c", 'cat "$@"', "read", "{inputs}"),
+        data=JobData(inputs=(DataInput(did="users:a"), DataInput(did="users:b"))),
+    )
+    (read,) = second.submit([reads], key="both").ids()
+    eventually(lambda: ended(first, [read]), what="who reads both")
+
+    assert b"".join(first.job(read).log()) == b"of a\nof b\n"
+    for name, files in (("first", ["a"]), ("later", ["b"])):
+        found = (stage.folder / name).rglob("*")
+        assert [one.name for one in found if one.is_file()] == files
+
+
+def _writes(name: str, storage: str) -> Job:
+    out = DataOutput(pattern=name, name="{file}", storages=(storage,))
+    return Job(command=("sh", "-c", f"echo of {name} > {name}"), data=JobData(outputs=(out,)))
 
 
 @contextmanager
