@@ -379,8 +379,7 @@ class FakeRemnants:
         ][:limit]
 
     async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-        found = {row.remnant_id: self._named_remnant(row, before) for row in rows}
-        return {remnant_id: name for remnant_id, name in found.items() if name}
+        return {row.remnant_id: self._named_remnant(row, before) for row in rows}
 
     async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]:
         return [one for _, one in sorted(self._remnants_now().items()) if one.file_id in file_ids]

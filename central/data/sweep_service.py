@@ -82,8 +82,12 @@ class SweepService:
         # While a file's time is not over it still holds its path, against itself too.
         over = [row for row in rows if row.since <= due]
         names = await self._store.names_of_remnants(over, due)
+        left = next((row.remnant_id for row in over if row.remnant_id not in names), None)
+        if left is not None:  # that is enough for one page
+            rows = [row for row in rows if row.remnant_id < left]
+            further = left - 1
         if not all:
-            rows = [row for row in rows if row.remnant_id not in names]
+            rows = [row for row in rows if not names.get(row.remnant_id)]
             rows = [row for row in rows if not self._barred(row, whys)]
         reasons = {row.remnant_id: self._stays(row, whys, names) for row in rows}
         return RemnantPage(remnants=await self._views(rows, reasons), after=further)
@@ -101,8 +105,8 @@ class SweepService:
             return "a job removes it now"
         if barred := self._barred(row, whys):
             return barred
-        if row.remnant_id in names:
-            return f"{names[row.remnant_id]} lies there"
+        if named := names.get(row.remnant_id):
+            return f"{named} lies there"
         goes_at = row.since + self._after_s
         if not row.why and goes_at > self._clock.wall():
             return f"it waits until {shown(goes_at)}"

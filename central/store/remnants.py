@@ -21,7 +21,7 @@ HELD_S: Final = 86_400.0  # after which a remnant whose path a file names is loo
 AWAY_S: Final = 900.0  # after which a storage that gave nothing is asked for what was not tried
 SWEEP_MAX: Final = 500  # remnants of one sweep
 NAMES_MAX: Final = 200  # files at a path or below it that are looked at: more hold a remnant
-LOOKED_MAX: Final = 5_000  # rows of files that one order looks at
+LOOKED_MAX: Final = 5_000  # rows of files that one order looks at, or one who asks
 STORING_MAX: Final = 500  # jobs that are looked at in one call
 _KEY: Final = "sweep-"
 
@@ -191,7 +191,10 @@ class RemnantStore(Protocol):
         ...
 
     async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-        """Return which file lies at a remnant's path or below; those that go are left out."""
+        """Return which file lies at a remnant's path or below, by its id; empty: none does.
+
+        Those that come after LOOKED_MAX rows of files were looked at are left out, never the first.
+        """
         ...
 
     async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]: ...

@@ -438,8 +438,12 @@ def _lies(named: str) -> str:
 
 def _names(session: Session, *, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
     names = _Names(session, before)
-    found = {row.remnant_id: names.of(row) for row in rows}
-    return {remnant_id: name for remnant_id, name in found.items() if name}
+    found: dict[int, str] = {}
+    for row in rows:
+        if names.looked >= LOOKED_MAX:  # others wait for this thread
+            break
+        found[row.remnant_id] = names.of(row)
+    return found
 
 
 def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) -> bool:

@@ -235,7 +235,8 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
         assert outcome.clash is None
     await removed(store, a_file(ada, "e", "pic/ctao/young"), at=LATER + 1)
     listed = [row for row in await all_of(store) if row.storage == "pic"]
-    names = await store.names_of_remnants(listed, LATER)
+    found = await store.names_of_remnants(listed, LATER)
+    names = {remnant_id: name for remnant_id, name in found.items() if name}
     (sweep,) = await ordered(store)
     again = await ordered(store)
     rows = await swept(store, sweep)
@@ -250,6 +251,7 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
         ).split()
         if row.since < LATER
     }
+    assert list(found) == [row.remnant_id for row in listed]
     assert again == []
     assert held["ctao/same"].startswith("users:a")
     assert held["ctao/below"].startswith("users:b")

@@ -32,7 +32,8 @@ async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store)
         ("ctao/2", "users:live lies there"),
     ]
     assert await ordered(store, LATER + HELD_S - 1) == []
-    assert list((await store.names_of_remnants(rows, LATER)).values()) == ["users:live"]
+    names = await store.names_of_remnants(rows, LATER)
+    assert [name for name in names.values() if name] == ["users:live"]
 
 
 async def test_a_path_that_goes_is_named_on_no_storage(store: Store) -> None:

@@ -115,7 +115,7 @@ async def test_many_names_of_one_place_are_not_all_looked_at(store: Store) -> No
     left = places(await all_of(store, 1e12))
     (late,) = await ordered(store, LATER + HELD_S)
 
-    assert [row.path for row in rows if row.remnant_id in names] == ["ctao/many"]
+    assert [row.path for row in rows if names[row.remnant_id]] == ["ctao/many"]
     assert held["ctao/many"].state is RemnantState.WAITING
     assert held["ctao/many"].why.endswith("lies there")
     assert left == ["pic/ctao/many"]
@@ -130,10 +130,14 @@ async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
         monkeypatch.setattr("pilotage.central.store.verbs.remnants.LOOKED_MAX", 6)
     ada = await an_owner(store)
     await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(9)))
+    asked = await all_of(store)
+    named = await store.names_of_remnants(asked, LATER)
     (first,) = await ordered(store)
     rest = await ordered(store)
     rows = [row for sweep in (first, *rest) for row in await swept(store, sweep)]
 
+    shown = asked if isinstance(store, FakeStore) else asked[:3]  # a look and a row each
+    assert list(named) == [row.remnant_id for row in shown]
     assert len(rest) == (0 if isinstance(store, FakeStore) else 1)
     assert len({row.path for row in rows}) == (9 if isinstance(store, FakeStore) else 6)
 

@@ -1,9 +1,14 @@
 """Why remnants stay, as people are told: by their storage, their time, and what lies there."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from pilotage.central.auth.callers import User
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.data.sweep_service import SweepService
 from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.remnants import RemnantRow
 from pilotage.proto.catalogue import Did
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock
@@ -27,12 +32,21 @@ def a_file(name: str, *places: tuple[str, str]) -> NewFile:
     return NewFile(did=Did("users", name), bytes=1, adler32="00000001", replicas=copies)
 
 
+class Store(FakeStore):
+    """A store that looks at so many paths at a time."""
+
+    looks = 9
+
+    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
+        return await super().names_of_remnants(rows[: self.looks], before)
+
+
 class World:
     """A storage that is swept and one that is not; on the first a path that two files name."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.store = FakeStore(clock_wall=self.clock.wall)
+        self.store = Store(clock_wall=self.clock.wall)
         storages = Storages()
         storages.book = StorageBook(
             storages={
@@ -78,3 +92,26 @@ async def test_a_remnant_is_never_held_by_itself_and_says_until_when_it_waits() 
         ("disk", "users:s3"): OUTSIDE,
     }
     assert await world.whys(all=False) == {("disk", "users:s1"): ""}
+
+
+@pytest.mark.parametrize("all", [True, False])
+async def test_a_page_ends_where_enough_paths_were_looked_at(all: bool) -> None:
+    world = World()
+    await world.begin()
+    world.clock.move(AFTER_S + 1)
+    whole = await world.service.remnants(ADA, storage="", all=all, after=0, limit=9)
+    world.store.looks = 1
+    found: list[int] = []
+    pages, after = 0, 0
+    while True:
+        page = await world.service.remnants(ADA, storage="", all=all, after=after, limit=9)
+        found += [one.id for one in page.remnants]
+        pages += 1
+        if page.after is None:
+            break
+        assert page.after > after
+        after = page.after
+
+    assert whole.after is None
+    assert found == [one.id for one in whole.remnants]
+    assert pages > 1
