@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.services import postgresql
 from .runners import Runner
 from .running import ROOT, STARTS_S
 from .standbys import the_leader
-from .takeovers import TAKES_S, story
+from .takeovers import NO_BUS, TAKES_S, story
 
 
 @pytest.fixture
@@ -136,17 +136,24 @@ def test_neither_a_database_that_crashes_nor_ended_connections_lose_anything(
     assert ended_s < TAKES_S and crashed_s < TAKES_S
 
 
+@pytest.mark.parametrize("way", ["an address that follows", "both servers in store.url"])
 def test_a_promoted_standby_server_has_all_that_was_acknowledged(
-    tmp_path: Path, server: postgresql.Postgresql
+    tmp_path: Path, server: postgresql.Postgresql, way: str
 ) -> None:
     # First: from when a standby is named until it has caught up, no commit returns.
-    with postgresql.standby_of(server) as replica, story(tmp_path, server) as told:
+    with ExitStack() as stack:
+        replica = stack.enter_context(postgresql.standby_of(server))
+        settings = dict(NO_BUS)
+        if way == "both servers in store.url":
+            both = f"{replica.folder},{server.folder}"
+            settings["store.url"] = server.url(schema="central").replace(str(server.folder), both)
+        told = stack.enter_context(story(tmp_path, server, settings))
         told.goes_on()
         term, fault = told.ran.term, time.monotonic()
         leader = the_leader(told.alive)
         server.stop(signal.SIGQUIT)
-        for way in told.ways.values():
-            way.target = replica.folder
+        for one in told.ways.values():  # nobody takes them where the URL has both
+            one.target = replica.folder
         replica.promote()
         took_s = told.next_match_s(fault, term)
         code = leader.process.wait(30)

@@ -7,7 +7,9 @@ from typing import Final
 
 from pilotage.central.cli.serve import parse_settings
 from pilotage.central.operate.serve_beside import check_roles, keeps_queue
+from pilotage.central.operate.stores import check_url
 from pilotage.central.settings import load
+from pilotage.central.store.postgresql.servers import named_by
 from tests.services import balancer
 from tests.tidy import tree
 
@@ -20,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
     (script,) = blocks("sh")
@@ -39,6 +41,16 @@ def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
 
     assert len(commands) == 2
     assert f"central1.example.org:{ports[1]} " in balancer.EXAMPLE.read_text()
+
+
+def test_several_servers_stand_in_the_url_as_it_says(tmp_path: Path) -> None:
+    _, text = blocks("yaml")
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(text)
+    url = load(file, {}).store.url
+    check_url(url)
+
+    assert named_by(url) == (("db1.example.org", 5432), ("db2.example.org", 5432))
 
 
 def test_what_it_says_of_the_balancer_stands_in_the_example() -> None:

@@ -74,11 +74,11 @@ class Standby(Private):
 
 
 @contextmanager
-def standby_of(primary: Private) -> Generator[Standby]:
+def standby_of(primary: Private, *settings: str) -> Generator[Standby]:
     """Run a server that has each commit of `primary` before it is acknowledged."""
     standby = Standby(primary)
     try:
-        standby.start("shared_buffers=16MB")
+        standby.start("shared_buffers=16MB", *settings)
         until = time.monotonic() + READY_S
         while primary.sql(FOLLOWS).strip() != "sync":
             assert time.monotonic() < until, standby.log()

@@ -1,11 +1,14 @@
 """asyncpg, as far as it is used: the only module that names it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-CONNECT_S: Final = 10.0
+from .servers import Server, Servers, servers_of
+
+CONNECT_S: Final = 10.0  # several servers share it
 COMMAND_S: Final = 60.0  # a statement that takes longer is given up, and the store with it
 # The server ends a transaction in which nothing comes for so long: whose process stands still would
 # hold what it has locked for ever. Whoever leads next ends those of the leader before by itself;
@@ -26,10 +29,12 @@ WRITES: Final = {
     "enable_mergejoin": "off",
 }
 
-# All that may come of a call: refusals, a connection that is gone, a server that does not answer.
+# All that may come of a call: refusals, a connection that is gone, a server that does not answer or
+# says what asyncpg does not expect.
 FAULTS: Final[tuple[type[Exception], ...]] = (
     _asyncpg.PostgresError,
     _asyncpg.InterfaceError,
+    _asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
@@ -83,9 +88,12 @@ async def connect(
     only_read: bool = False,
     holder: str = "",
     command_s: float | None = COMMAND_S,
+    shared_s: float = CONNECT_S,
 ) -> Connection:
     """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL.
 
+    Of several servers it is the one that is no standby; they share `shared_s`. What the URL says of
+    `target_session_attrs` is not heard: as asyncpg has it, read-write refuses who only reads.
     `holder` is the process if it leads: whoever leads after it ends its connections by that name.
     """
     settings = {"application_name": application_of(holder) if holder else "pilotage", "jit": "off"}
@@ -93,12 +101,56 @@ async def connect(
     if not only_read:
         idle_ms = IDLE_LEADING_MS if holder else IDLE_MS
         settings["idle_in_transaction_session_timeout"] = idle_ms
+    options = {
+        "command_timeout": command_s,
+        "statement_cache_size": STATEMENTS_KEPT,
+        "max_cached_statement_lifetime": 0,
+        "server_settings": settings,
+    }
+    servers = servers_of(url)
+    if len(servers.order) > 1:
+        return await _primary(url, servers, shared_s, options)
     made: Connection = await _asyncpg.connect(
-        url,
-        timeout=CONNECT_S,
-        command_timeout=command_s,
-        statement_cache_size=STATEMENTS_KEPT,
-        max_cached_statement_lifetime=0,
-        server_settings=settings,
+        url, timeout=CONNECT_S, target_session_attrs="any", **options
     )
     return made
+
+
+async def _primary(
+    url: str, servers: Servers, within_s: float, options: Mapping[str, Any]
+) -> Connection:
+    """Ask one after the other. Each has its part of what is left: one that is silent leaves the
+    others theirs, and those that answer at once leave all of it to one that is slow.
+    """
+    now = asyncio.get_running_loop().time
+    until, order = now() + within_s, servers.order
+    said: dict[Server, str] = {}
+    for number, server in enumerate(order):
+        has_answered = False
+        try:
+            made: Connection = await _asyncpg.connect(
+                url,
+                host=server.host,
+                port=server.port,
+                timeout=(until - now()) / (len(order) - number),
+                target_session_attrs="primary",
+                **options,
+            )
+            has_answered = True
+            return made
+        except FAULTS as why:
+            said[server] = _why_not(why)
+        finally:
+            if not has_answered:  # or the caller has waited long enough
+                servers.failed(server)
+    # Sorted: who repeats it tells it when it changes.
+    each = "; ".join(f"{server}: {said[server]}" for server in sorted(said, key=str))
+    raise ConnectionError(f"none of the servers leads: {each}")
+
+
+def _why_not(why: Exception) -> str:
+    if isinstance(why, _asyncpg.TargetServerAttributeNotMatched):
+        return "it is a standby"
+    if isinstance(why, TimeoutError):
+        return "it does not answer"
+    return str(why) or type(why).__name__

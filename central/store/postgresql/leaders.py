@@ -12,6 +12,7 @@ from .errors import is_no_table, translated
 from .statements import statements
 
 CLOSE_S: Final = 1.0
+SHARED_S: Final = 1.5  # by several servers: a look at the row takes 2 s, with what is asked of it
 
 
 class PostgresqlLeaders:
@@ -85,7 +86,7 @@ class PostgresqlLeaders:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            made = await connect(self._url)
+            made = await connect(self._url, shared_s=SHARED_S)
             try:
                 await made.execute(self._sql["answer_soon"].text)
                 await made.execute(self._sql["make_leader"].text)

@@ -42,7 +42,12 @@ class Reader:
                 connection = await connect(self._url, only_read=True)
             return await connection.fetch(one.text, *one.arguments(parameters))
         except FAULTS as why:
+            if isinstance(why, TimeoutError):
+                _let_go(connection)
             raise translated(why) from why
+        except asyncio.CancelledError:
+            _let_go(connection)
+            raise
         finally:
             self._free.put_nowait(connection)
 
@@ -50,3 +55,9 @@ class Reader:
         """Return the first row or None."""
         found = await self.rows(statement, parameters)
         return found[0] if found else None
+
+
+def _let_go(connection: Connection | None) -> None:
+    """Give one up that was silent: its machine may be gone, and asyncpg would wait for it."""
+    if connection is not None:
+        connection.terminate()

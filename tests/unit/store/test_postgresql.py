@@ -108,6 +108,9 @@ def test_what_is_lost_on_the_way_breaks_the_store_and_a_bad_value_does_not() -> 
 
     assert type(translated(ConnectionResetError("gone"))) is StoreBroken
     assert type(translated(TimeoutError())) is StoreBroken
+    for kind in FAULTS:  # asyncpg's own, too: it is at a loss, or no server is as it was asked for
+        if kind is not FAULTS[0]:
+            assert type(translated(kind("not as asked"))) is StoreBroken, kind
     assert type(translated(BadValue("no integer"))) is StoreError
     assert translated(own) is own
 
