@@ -22,6 +22,7 @@ CONNECTIONS_MAX: Final = 20_000
 KEEP_ALIVE_S: Final = 120  # pilots say something every 40 s at least while they hold work
 STOP_S: Final = 5
 BACKLOG: Final = 2_048
+HANDSHAKE_S: Final = 10.0  # of TLS
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -122,6 +123,29 @@ class HttpServer:
 
 class QuietServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals are the process's business."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on sockets that are bound. TLS must come to an end soon: until it does nobody
+        counts the connection, among strangers or at all.
+        """
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return cast(Callable[..., asyncio.Protocol], config.http_protocol_class)(
+                config=config, server_state=self.server_state, app_state={}
+            )
+
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=one,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=HANDSHAKE_S if config.ssl else None,
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -13,10 +14,12 @@ import pytest
 
 from pilotage.central.http import body as bodies
 from pilotage.central.http import connection, events
+from pilotage.central.http import server as http_server
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
 from pilotage.central.http.server import HttpServer
 from pilotage.proto import api
+from tests.certificates import self_signed
 
 from .asgi import Client
 from .requests import GOOD, Holder, holders
@@ -52,7 +55,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**options: int) -> AsyncGenerator[Running]:
+async def running(**options: object) -> AsyncGenerator[Running]:
     world = build()
     server = HttpServer(world.services, **options)  # type: ignore[arg-type]
     by_name = await holders(world)
@@ -188,6 +191,20 @@ async def test_a_cancelled_server_ends_its_streams_too() -> None:
 
     assert world.stub.subscribed == 0
     assert run.cancelled()
+
+
+async def test_who_does_not_come_to_an_end_with_tls_is_cut_off_soon(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Until then nobody counts the connection, and it holds a file handle of ours."""
+    monkeypatch.setattr(http_server, "HANDSHAKE_S", 0.3)
+    pem = str(self_signed(tmp_path))
+    async with running(tls_certificate=pem, tls_key=pem) as it:
+        began = asyncio.get_running_loop().time()
+        assert await it.raw() == b""
+        took_s = asyncio.get_running_loop().time() - began
+
+    assert 0.2 < took_s < 3.0
 
 
 async def test_a_head_that_is_too_long_is_refused() -> None:
