@@ -240,9 +240,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         data=CatalogueService(
             EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
         ),
-        rules=RuleService(
-            store, world.storages, memory.owners, clock, act=control.act, added=carrier.added
-        ),
+        rules=_rules(world, memory, control, carrier),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
@@ -300,6 +298,18 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     )
 
 
+def _rules(world: World, memory: Memory, control: Control, carrier: Carrier) -> RuleService:
+    """Return what people say and see of rules, of which the carrier hears."""
+    return RuleService(
+        world.store,
+        world.storages,
+        memory.owners,
+        world.clock,
+        act=control.act,
+        added=carrier.added,
+    )
+
+
 def _sweeper(world: World, submissions: Submissions, wall: Wall, settings: Settings) -> Sweeper:
     """Return what removes bytes that nobody names."""
     return Sweeper(
@@ -344,7 +354,7 @@ def _productions(
         act=control.act,
         check_rules=rules_for,
         storages=world.storages,
-        last_line=last_line_in(world.blobs),
+        last_line=last_line_in(world.blobs, world.log),
         version=__version__,
         clock=world.clock,
         log=world.log,
@@ -387,7 +397,7 @@ def _failover(
         clock=world.clock,
         log=world.log,
         pulse=pulse,
-        stderr=stderr_in(world.blobs),
+        stderr=stderr_in(world.blobs, world.log),
     )
 
 
@@ -405,7 +415,7 @@ def _repairs(
     return AtTaskEnd(
         store=world.store,
         rules=rules,
-        stderr=stderr_in(world.blobs),
+        stderr=stderr_in(world.blobs, world.log),
         places=HostWatch(memory, world.clock, world.log),
         limits=room,
         log=pulse.counted(world.log),

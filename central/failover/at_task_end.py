@@ -309,8 +309,11 @@ def judged(
     return Verdict(tuple(made), memory_mb, wall_s, at, tasks[-1][-1], hosts)
 
 
-def stderr_in(blobs: Blobs) -> Stderr:
-    """Return what reads the end of what an attempt has written to its standard error."""
+def stderr_in(blobs: Blobs, log: Log) -> Stderr:
+    """Return what reads the end of what an attempt has written to its standard error.
+
+    Nothing, where that is gone or cannot be read now: the loops that ask would end with it.
+    """
 
     async def read(attempt: AttemptRow) -> bytes:
         end = b""
@@ -321,14 +324,17 @@ def stderr_in(blobs: Blobs) -> Stderr:
                         end = (end + part)[-_END:]
                 except BlobNotFound:
                     return b""
+                except OSError as why:
+                    log("stderr_unread", job=attempt.job_id, epoch=attempt.epoch, why=str(why))
+                    return b""
         return end
 
     return read
 
 
-def last_line_in(blobs: Blobs) -> Callable[[AttemptRow], Awaitable[str]]:
+def last_line_in(blobs: Blobs, log: Log) -> Callable[[AttemptRow], Awaitable[str]]:
     """Return what reads the last line that an attempt has written to its standard error."""
-    read = stderr_in(blobs)
+    read = stderr_in(blobs, log)
 
     async def line(attempt: AttemptRow) -> str:
         return last_line(await read(attempt))

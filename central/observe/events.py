@@ -76,6 +76,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "failover_decided": frozenset(
         {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
     ),
+    # what a failed attempt wrote cannot be read now: the rules judge without it
+    "stderr_unread": frozenset({"job", "epoch", "why"}),
     # rules of a production do not read in this release: the default ones hold
     "failover_rules_unread": frozenset({"production", "why"}),
     # tasks did not agree with their inputs, and now do; what cannot be repaired is reported

@@ -1,11 +1,20 @@
 """What the rules say of tasks, out of nothing but the attempts of those before."""
 
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
 
-from pilotage.central.failover.at_task_end import ELSEWHERE_S, AtTaskEnd, judged
+from pilotage.central.failover.at_task_end import (
+    ELSEWHERE_S,
+    AtTaskEnd,
+    Stderr,
+    judged,
+    last_line_in,
+    stderr_in,
+)
 from pilotage.central.failover.decide import Decision
 from pilotage.central.failover.room import Most
 from pilotage.central.failover.rule_book import RuleBook
@@ -20,8 +29,9 @@ from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import How
+from pilotage.proto.messages import How, Output
 from pilotage.proto.transformation_states import InputEvent
+from tests.fake_central import FakeBlobs
 
 RULES = default_rules()
 BOUNDS = Bounds(can_be_split=True, errors_max=10)
@@ -93,6 +103,10 @@ def an_end(files: int, errors: int = 0) -> TaskEnd:
     )
 
 
+async def nothing(attempt: AttemptRow) -> bytes:
+    return b""
+
+
 class Past:
     """What the store knows: one job after the other had the files, with its attempts."""
 
@@ -103,6 +117,7 @@ class Past:
         self.noted: list[Decided] = []
         self.failed_there = 0
         self.sites_give = Most()
+        self.stderr: Stderr = nothing
         self.suspended: list[tuple[str, str, float]] = []
 
     async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
@@ -116,9 +131,6 @@ class Past:
 
     async def most(self, transformation_id: int, job: Job) -> Most:
         return self.sites_give
-
-    async def stderr(self, attempt: AttemptRow) -> bytes:
-        return b""
 
     @property
     def rules(self) -> AtTaskEnd:
@@ -412,3 +424,30 @@ async def test_time_grows_no_further_than_sites_give_and_one_input_is_left_to_a_
         assert plan.wall_s == expected
     past.sites_give = Most(wall_s=600)
     assert await past.verdict(1, bounds) is InputEvent.TASK_FAILED_LAST
+
+
+class BadDisk(FakeBlobs):
+    """Gives the beginning of each file, then an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    async def read(self, sha256: str) -> AsyncIterator[bytes]:
+        yield b"a part"
+        raise OSError(self._number, os.strerror(self._number), sha256)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE])
+async def test_standard_error_that_cannot_be_read_is_told_and_the_rules_judge_without_it(
+    number: int,
+) -> None:
+    kept = msgspec.structs.replace(failed("n1"), outputs=(Output(".pilotage/stderr", "a" * 64, 6),))
+    past = Past([kept])
+    blobs = BadDisk(number)
+    past.stderr = stderr_in(blobs, past.log)
+
+    assert await past.verdict(1) is None
+    assert past.told[0]["event"] == "stderr_unread"
+    assert os.strerror(number) in str(past.told[0]["why"])
+    assert await last_line_in(blobs, past.log)(kept) == ""
