@@ -9,7 +9,7 @@ from pilotage.proto.api_failures import ReportView
 from .exit_codes import Exit
 from .moments import moment
 from .options import COMMON, READING_S, Common, run_with
-from .present import number, print_json, print_line, print_table
+from .present import note, number, on_terminal, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -46,6 +46,8 @@ def reports(
         if common.json:
             print_json(found)
             return Exit.OK
+        if not found and not on_terminal():
+            note(NOTHING)
         print_table(_COLUMNS, map(_row, found), empty=NOTHING)
         return Exit.OK
 

@@ -10,7 +10,7 @@ from .exit_codes import Exit
 from .known_places import missed_site
 from .moments import moment
 from .options import COMMON, READING_S, Common, run_with
-from .present import number, on_terminal, print_json, print_line, print_table
+from .present import note, number, on_terminal, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -56,8 +56,9 @@ def failures(
         if common.json:
             print_json(found)
             return Exit.OK
-        missed = await missed_site(client, site) if site and not found.lines else ""
-        print_table(_COLUMNS, map(_row, found.lines), empty=missed or NOTHING)
+        if not found.lines and not on_terminal():
+            note((await missed_site(client, site) if site else "") or NOTHING)
+        print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
         meanings = {line.failure.value: line.meaning for line in found.lines}
         if on_terminal():
             for failure in sorted(meanings):

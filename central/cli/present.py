@@ -72,8 +72,6 @@ def print_table(
     if not cells:
         if on_terminal():
             print_line(empty)
-        else:  # what reads the output gets no rows, who looks on is told
-            note(empty)
         return
     if on_terminal():
         console().print(rich_table(columns, cells, title))
