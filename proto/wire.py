@@ -47,10 +47,11 @@ def plain(value: Any) -> Any:
 def decode(kind: type[T], data: bytes) -> T:
     """Return the message of class `kind` in `data`, or raise BadMessage."""
     try:
-        found = json.loads(data)
-    except ValueError as why:
+        return typing.cast(T, build(kind, json.loads(data), kind.__name__))
+    except BadMessage:
+        raise
+    except (ValueError, RecursionError) as why:  # a stranger nests it as deep as he likes
         raise BadMessage(kind.__name__, repr(data[:80]), f"JSON ({why})") from None
-    return typing.cast(T, build(kind, found, kind.__name__))
 
 
 def build(kind: Any, value: Any, where: str) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, Optional, TypeVar
 
 from pilotage.proto.limits import OUTPUTS_MAX, OutOfRange, check
 from pilotage.proto.messages import Output
+from pilotage.proto.wire import encode
 
 from ..ports import TooLarge, UnsafePath
 from . import archives, checkpoint
@@ -31,6 +32,9 @@ from .removal import HEAP, remove
 
 ATTEMPTS = "attempts"
 OUTPUT_FILES_MAX = OUTPUTS_MAX - 10  # a report names beside them what we keep ourselves
+# Encoded, of the lists of files in a report: more than 1 MiB the central reads in no request of a
+# pilot, and a report has words and figures beside them.
+LISTED_BYTES_MAX = 1_000_000
 OUTPUT_BYTES_MAX = 50_000_000_000
 SPARES_MAX = 256  # emptied folders that are kept
 WALKED_MAX = 1_000_000  # files that are looked at for outputs
@@ -125,15 +129,18 @@ class Folders:
 
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         try:
-            # Where nothing hides the folder a payload could put a pipe or a link here.
+            # Where nothing hides the folder a payload could put anything here.
             handle = os.open(folder / stream, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    return b""
+                with open(handle, "rb", closefd=False) as file:
+                    file.seek(offset)
+                    return file.read(size_max)
+            finally:
+                os.close(handle)
+        except OSError:  # on a disk that is ill it cannot be read: what is missing is a gap
             return b""
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return b""
-            file.seek(offset)
-            return file.read(size_max)
 
     def size(self, folder: Path, stream: str) -> int:
         try:
@@ -240,6 +247,12 @@ def collect(
     total = sum(size for _, _, size in chosen)
     if total > bytes_max:
         raise TooLarge(f"the outputs have {total} bytes, at most {bytes_max} may be kept")
+    listed = len(encode([Output(name, "0" * 64, size) for name, _, size in chosen]))
+    if listed > LISTED_BYTES_MAX:
+        raise TooLarge(
+            f"the names of the {len(chosen)} output files: found {listed} bytes in the report, "
+            f"expected at most {LISTED_BYTES_MAX}"
+        )
     outputs = [(_hashed(name, path, go_on), path) for name, path, _ in chosen]
     return outputs, [pattern for pattern, required, _ in rules if required and pattern not in used]
 

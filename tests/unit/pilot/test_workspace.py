@@ -134,6 +134,18 @@ def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) ->
     assert folders.tail(folder, "stderr", 0, 100) == b""
 
 
+def test_a_stream_that_became_a_folder_or_cannot_be_read_reads_as_empty(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.make(7)
+    (folder / "stdout").mkdir()
+    before = os.listdir("/proc/self/fd")
+
+    assert folders.tail(folder, "stdout", 0, 100) == b""
+    # Of a regular file that answers EIO there is one on every node: memory that is not there.
+    assert folders.tail(Path("/proc/self"), "mem", 0, 100) == b""
+    assert os.listdir("/proc/self/fd") == before
+
+
 async def test_a_folder_whose_part_was_replaced_is_not_used_again(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folder = folders.make(7)
@@ -183,6 +195,19 @@ def test_a_name_that_no_report_can_carry_fails_the_outputs_readably(tmp_path: Pa
         collect(tmp_path, [("*", True)])
     with pytest.raises(UnsafePath, match=r"xxx\.\.\.' will not do"):
         collect(tmp_path, [("**/y*", True)])
+
+
+def test_names_that_are_too_long_for_one_report_fail_the_outputs(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 250) / ("y" * 250) / ("z" * 250)
+    folder.mkdir(parents=True)
+    for number in range(990):
+        (folder / f"{'o' * 240}{number:03}").touch()
+
+    said = (
+        r"names of the 990 output files: found 1\d{6} bytes in the report, expected at most 1000000"
+    )
+    with pytest.raises(TooLarge, match=said):
+        collect(tmp_path, [("**", True)])
 
 
 def test_too_many_outputs_are_counted(tmp_path: Path) -> None:
