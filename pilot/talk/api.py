@@ -153,7 +153,9 @@ class _Connection:
 class _Place:
     """Where a central is."""
 
-    def __init__(self, url: str, ca_file: Optional[Path], *, plain_http: bool) -> None:
+    def __init__(
+        self, url: str, trust: Callable[[], ssl.SSLContext], *, plain_http: bool
+    ) -> None:
         """Raises BadUrl, InsecureUrl."""
         try:
             parts = urllib.parse.urlsplit(url)
@@ -167,7 +169,7 @@ class _Place:
         self.prefix, self._host = parts.path.rstrip("/"), host
         self._tls: Optional[ssl.SSLContext] = None
         if parts.scheme == "https":
-            self._tls = trusting(str(ca_file) if ca_file else None)
+            self._tls = trust()
 
     def connection(self, timeout_s: float) -> _Plain:
         if self._tls is None:
@@ -183,13 +185,22 @@ class Api:
     def __init__(
         self, url: str, *, ca_file: Optional[Path] = None, plain_http: bool = False
     ) -> None:
-        self._ca_file, self._plain_http = ca_file, plain_http
+        """Raises BadUrl, InsecureUrl, and OSError where the CA file cannot be read."""
+        self._plain_http = plain_http
+        # Read here and never again: the file may go while we run, and so may its disk.
+        self._tls = trusting(str(ca_file)) if ca_file else None
         self._home = self._place = self._placed(url)
         self._messages = _Connection(self._home.connection, "messages")
         self._blobs = _Connection(self._home.connection, "blobs")
 
     def _placed(self, url: str) -> _Place:
-        return _Place(url, self._ca_file, plain_http=self._plain_http)
+        return _Place(url, self._trust, plain_http=self._plain_http)
+
+    def _trust(self) -> ssl.SSLContext:
+        """Return what all servers are judged by. What the system trusts costs memory to know."""
+        if self._tls is None:
+            self._tls = trusting()
+        return self._tls
 
     def go_to(self, url: str) -> bool:
         try:

@@ -15,6 +15,7 @@ from pilotage.proto.messages import (
     Registered,
 )
 from pilotage.proto.wire import encode
+from tests.certificates import self_signed
 from tests.fake_pilot import FakeRandomness
 
 HOME, ONE, TWO = "https://home", "https://one", "https://two"
@@ -134,3 +135,14 @@ def test_it_goes_nowhere_that_is_no_address_or_not_safe() -> None:
         "https://[": False,
         "https://ok:1": True,
     }
+
+
+def test_it_goes_to_another_process_when_its_ca_file_has_gone(tmp_path: Path) -> None:
+    ca_file = self_signed(tmp_path)
+    api = Api("https://central.example:8443", ca_file=ca_file)
+    ca_file.unlink()
+    try:
+        assert api.go_to("https://other.example:8443")
+        assert api.go_to("")
+    finally:
+        api.close()
