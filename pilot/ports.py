@@ -41,6 +41,14 @@ class NoReply(Exception):
     """No answer came: refused, cut, or too late. The request may or may not have arrived."""
 
 
+class MoreCame(Exception):
+    """More bytes came than were to come. They come again if it is asked for again."""
+
+
+class NotWritten(Exception):
+    """The disk did not take what came; says why."""
+
+
 @dataclass(frozen=True)
 class Downloaded:
     """What a GET into a file gave: the hash is of the bytes that were written."""
@@ -73,8 +81,8 @@ class Http(Protocol):
         """PUT a file, or bytes that are at hand. Raises NoReply."""
         ...
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
-        """GET into a file. Raises NoReply."""
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
+        """GET into a file. Raises NoReply, MoreCame, NotWritten; then there is no file."""
         ...
 
 
@@ -275,6 +283,13 @@ class Workspace(Protocol):
 
     def ahead(self) -> Path:
         """Return the folder that the next `make` will give. Raises OSError."""
+        ...
+
+    def room(self, folder: Path, size_bytes: int, *, bytes_max: Optional[int] = None) -> int:
+        """Return how many bytes input may still take of the disk, which has to be `size_bytes`.
+
+        Raises OSError where it is less: a TooLarge where the job was promised no `bytes_max`.
+        """
         ...
 
     async def unpack(

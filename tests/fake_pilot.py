@@ -24,6 +24,7 @@ from pilotage.pilot.ports import (
     GuardGone,
     GuardNews,
     HttpReply,
+    MoreCame,
     NoReply,
     Outfit,
     Outfitter,
@@ -360,6 +361,10 @@ class FakeWorkspace:
     def ahead(self) -> Path:
         return Path("/attempts/ahead")
 
+    def room(self, folder: Path, size_bytes: int, *, bytes_max: int | None = None) -> int:
+        self._break("room")
+        return max(size_bytes, 1_000_000)
+
     async def unpack(
         self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: int | None = None
     ) -> int:
@@ -496,8 +501,10 @@ class FakeHttp:
         data = content if isinstance(content, bytes) else self._workspace.files[content]
         return await self._request("PUT", path, data, token, 60.0)
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         reply = await self._request("GET", path, b"", token, 60.0)
+        if reply.status == 200 and len(reply.body) > bytes_max:
+            raise MoreCame(f"more than {bytes_max} bytes came")
         self._workspace.write(file, reply.body)
         digest = hashlib.sha256(reply.body).hexdigest()
         return Downloaded(reply.status, digest, len(reply.body))

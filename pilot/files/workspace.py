@@ -93,6 +93,12 @@ class Folders:
             (folder / part).mkdir(mode=0o700)
         return folder
 
+    def room(self, folder: Path, size_bytes: int, *, bytes_max: Optional[int] = None) -> int:
+        room = _room(folder)
+        if size_bytes > room:
+            raise _no_room(room, bytes_max, f"it has {size_bytes / 1e6:.1f} MB")
+        return room
+
     async def unpack(
         self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: Optional[int] = None
     ) -> int:

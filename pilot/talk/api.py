@@ -9,20 +9,21 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
+import io
 import ipaddress
 import os
 import select
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
 from pilotage.proto.trust import trusting
 
-from ..ports import Downloaded, HttpReply, NoReply
+from ..ports import Downloaded, HttpReply, MoreCame, NoReply, NotWritten
 
 T = TypeVar("T")
 
@@ -95,7 +96,10 @@ class _Connection:
         timeout_s: float,
         read: Callable[[http.client.HTTPResponse], T],
     ) -> T:
-        """Send a request and return what `read` makes of the answer. Raises NoReply."""
+        """Send a request and return what `read` makes of the answer.
+
+        Raises NoReply, and what `read` raises.
+        """
         kept = self._kept
         if kept is not None and _is_dead(kept):
             self.close_kept()
@@ -132,8 +136,12 @@ class _Connection:
             with open(body, "rb") as file:
                 length = str(os.fstat(file.fileno()).st_size)
                 connection.request(method, path, file, {**headers, "Content-Length": length})
-        with connection.getresponse() as response:
-            return read(response)
+        try:
+            with connection.getresponse() as response:
+                return read(response)
+        except (MoreCame, NotWritten):
+            self.close_kept()  # the rest of it would be taken for the next answer
+            raise
 
     def close_kept(self) -> None:
         if self._kept is not None:
@@ -153,9 +161,7 @@ class _Connection:
 class _Place:
     """Where a central is."""
 
-    def __init__(
-        self, url: str, trust: Callable[[], ssl.SSLContext], *, plain_http: bool
-    ) -> None:
+    def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], *, plain_http: bool) -> None:
         """Raises BadUrl, InsecureUrl."""
         try:
             parts = urllib.parse.urlsplit(url)
@@ -229,7 +235,7 @@ class Api:
             )
         )
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         headers = _headers(token)
         return await self._blobs.run(
             lambda: self._blobs.exchange(
@@ -238,7 +244,7 @@ class Api:
                 headers,
                 lambda: b"",
                 BLOB_TIMEOUT_S,
-                lambda response: _into(file, response),
+                lambda response: _into(file, bytes_max, response),
             )
         )
 
@@ -266,16 +272,44 @@ def _whole(response: http.client.HTTPResponse) -> HttpReply:
     return HttpReply(response.status, b"".join(blocks))
 
 
-def _into(file: Path, response: http.client.HTTPResponse) -> Downloaded:
+def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Downloaded:
     if response.status != 200:
         _whole(response)
         return Downloaded(response.status, "")
-    digest, size_bytes = hashlib.sha256(), 0
-    with open(file, "wb") as out:
-        for block in _blocks(response):
-            digest.update(block)
-            size_bytes += out.write(block)
+    digest, size_bytes, whole = hashlib.sha256(), 0, False
+    with _told_of(file):
+        out = open(file, "wb", buffering=0)  # noqa: SIM115 - closed below
+    try:
+        with out:
+            for block in _blocks(response):
+                digest.update(block)
+                size_bytes += len(block)
+                if size_bytes > bytes_max:
+                    raise MoreCame(f"more than {bytes_max} bytes came")
+                with _told_of(file):
+                    _write(out, block)
+        whole = True
+    finally:
+        if not whole:  # nobody would miss its bytes until the attempt is over
+            with contextlib.suppress(OSError):
+                file.unlink()
     return Downloaded(response.status, digest.hexdigest(), size_bytes)
+
+
+@contextlib.contextmanager
+def _told_of(file: Path) -> Generator[None, None, None]:
+    """Tell what the disk says from what the connection says."""
+    try:
+        yield
+    except OSError as why:
+        raise NotWritten(f"{file.name} cannot be written: {why}") from why
+
+
+def _write(out: io.FileIO, block: bytes) -> None:
+    """Write a block, of which a full disk may take a part."""
+    left = memoryview(block)
+    while left:
+        left = left[out.write(left) :]
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:

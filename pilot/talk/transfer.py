@@ -20,7 +20,9 @@ from ..mind.payloads import OWN_OUTPUTS
 from ..ports import (
     Clock,
     Http,
+    MoreCame,
     NoReply,
+    NotWritten,
     Randomness,
     TooLarge,
     UnsafePath,
@@ -93,13 +95,18 @@ class Files:
             if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
                 size = f"{file.size_bytes / 1e6:.1f} MB"
                 raise Useless(f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}")
-            await self._fetch(assignment, file, fetched)
             left = scratch_mb * 1_000_000 - laid if scratch_mb else None
             try:
+                room = self._workspace.room(folder, file.size_bytes, bytes_max=left)
+                # Who says nothing of its size may fill the disk, up to what is not ours to give.
+                await self._fetch(assignment, file, fetched, file.size_bytes or max(0, room))
                 laid += await self._lay(assignment, file, fetched, folder, left)
+            except MoreCame as why:
+                said = f"{why}, and its size_bytes is {file.size_bytes}"
+                raise Useless(f"input {file.name!r}: {said}") from why
             except (UnsafePath, TooLarge) as why:
                 raise Useless(f"input {file.name!r}: {why}") from why
-            except OSError as why:
+            except (NotWritten, OSError) as why:
                 raise NotBrought(f"input {file.name!r}: {why}") from why
 
     async def _lay(
@@ -124,13 +131,15 @@ class Files:
             self._log("checkpoint_left_out", facts)
         return 0
 
-    async def _fetch(self, assignment: Assignment, file: InputFile, to: Path) -> None:
-        """GET until it is here. Raises NotBrought."""
+    async def _fetch(
+        self, assignment: Assignment, file: InputFile, to: Path, bytes_max: int
+    ) -> None:
+        """GET until it is here. Raises NotBrought, MoreCame, NotWritten."""
         failures, until = 0, self._clock.now() + PATIENCE_S
         while True:
             try:
                 got = await self._http.download(
-                    f"/v1/blobs/{file.sha256}", to, token=assignment.token
+                    f"/v1/blobs/{file.sha256}", to, token=assignment.token, bytes_max=bytes_max
                 )
                 if got.status == 200 and got.sha256 == file.sha256:
                     came = self.bytes_in(assignment.attempt_id) + got.size_bytes
@@ -143,8 +152,6 @@ class Files:
                     raise NotBrought(why)
             except NoReply as no:
                 why = str(no)
-            except OSError as no:
-                raise NotBrought(f"{file.name} cannot be written: {no}") from no
             if self._clock.now() >= until:
                 raise NotBrought(why)
             failures += 1

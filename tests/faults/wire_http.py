@@ -34,7 +34,7 @@ class WireHttp:
             "PUT", path, content, token=token, timeout_s=BLOB_TIMEOUT_S, kind=BYTES
         )
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         reply = await self.request("GET", path, token=token, timeout_s=BLOB_TIMEOUT_S)
         return Downloaded(reply.status, hashlib.sha256(reply.body).hexdigest())
 

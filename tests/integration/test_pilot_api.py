@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.ports import HttpReply, NoReply
+from pilotage.pilot.ports import HttpReply, MoreCame, NoReply, NotWritten
 from pilotage.pilot.talk.api import Api, BadUrl, InsecureUrl
 from tests.certificates import self_signed
 
@@ -170,23 +170,57 @@ async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
         whole = await central.upload("/echo", file, token="t")
         small = await central.upload("/echo", b"small", token="t")
-        got = await central.download("/x", tmp_path / "got", token="t")
-        absent = await central.download("/absent", tmp_path / "absent", token="t")
+        got = await central.download("/x", tmp_path / "got", token="t", bytes_max=1_000_000)
+        absent = await central.download(
+            "/absent", tmp_path / "absent", token="t", bytes_max=1_000_000
+        )
         with pytest.raises(NoReply):
-            await central.download("/half", tmp_path / "half", token="t")
+            await central.download("/half", tmp_path / "half", token="t", bytes_max=1_000_000)
 
     assert (whole.body, small.body) == (file.read_bytes(), b"small")
     assert got.sha256 == hashlib.sha256(b"x" * 1_000_000).hexdigest()
     assert (tmp_path / "got").stat().st_size == 1_000_000
     assert absent.status == 404 and not (tmp_path / "absent").exists()
+    assert not (tmp_path / "half").exists()
+
+
+async def test_a_blob_that_is_larger_than_was_said_is_not_kept(tmp_path: Path) -> None:
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        for path in ("/x", "/chunks"):
+            with pytest.raises(MoreCame, match="more than 400000 bytes"):
+                await central.download(path, tmp_path / "got", token="t", bytes_max=400_000)
+        after = await central.upload("/echo", b"small", token="t")
+
+    assert after.body == b"small", "the rest of a blob is no answer to the next request"
+    assert not (tmp_path / "got").exists()
+
+
+async def test_a_disk_that_takes_no_more_is_told_at_once_and_is_no_silence(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
+        with pytest.raises(NotWritten, match="full cannot be written: .*No space left"):
+            await central.download("/x", full, token="t", bytes_max=1_000_000)
+        with pytest.raises(NotWritten, match="No such file or directory"):
+            await central.download("/x", tmp_path / "no" / "x", token="t", bytes_max=1_000_000)
+        after = await central.upload("/echo", b"small", token="t")
+
+    assert after.body == b"small"
+    assert not full.is_symlink()
 
 
 async def test_a_body_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
-        chunks = await central.download("/chunks", tmp_path / "chunks", token="t")
-        ended = await central.download("/to-the-end", tmp_path / "ended", token="t")
+        chunks = await central.download(
+            "/chunks", tmp_path / "chunks", token="t", bytes_max=1_000_000
+        )
+        ended = await central.download(
+            "/to-the-end", tmp_path / "ended", token="t", bytes_max=1_000_000
+        )
         with pytest.raises(NoReply):
-            await central.download("/broken-chunks", tmp_path / "broken", token="t")
+            await central.download(
+                "/broken-chunks", tmp_path / "broken", token="t", bytes_max=1_000_000
+            )
 
     assert chunks.sha256 == ended.sha256 == hashlib.sha256(b"x" * 600_000).hexdigest()
 

@@ -73,7 +73,7 @@ class _Http:
         data = content if isinstance(content, bytes) else self._folders.files[content]
         return await self._request("PUT", path, data, token, BLOB_TIMEOUT_S)
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         raise NotImplementedError("no job of the simulation has input files")
 
     async def _request(

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from pilotage.pilot.gpus import Gpus
-from pilotage.pilot.ports import HttpReply, NoReply
+from pilotage.pilot.ports import HttpReply, NoReply, TooLarge
 from pilotage.proto.messages import (
     Assignment,
     Attempt,
@@ -197,6 +197,33 @@ def test_an_input_larger_than_the_disk_that_was_given_is_not_even_brought() -> N
     ended = central.ended[Attempt(1, 1)]
     assert ended.how is How.NO_START
     assert ended.detail == "input 'in.txt': it has 5.3 MB, and scratch_mb is 5"
+
+
+#    what its size_bytes says   what is wrong with the disk        how it ends, and what is said
+ROOM = [
+    (2, None, How.NO_START, "more than 2 bytes came, and its size_bytes is 2"),
+    (3, TooLarge("it has 3 bytes: no room"), How.NO_START, "it has 3 bytes: no room"),
+    (3, OSError("it has 3 bytes: no room"), How.INPUT, "it has 3 bytes: no room"),
+    (0, None, How.EXITED, ""),
+]
+
+
+@pytest.mark.parametrize(("size_bytes", "disk", "how", "said"), ROOM)
+def test_no_more_comes_of_an_input_than_was_said_and_there_is_room_for(
+    size_bytes: int, disk: OSError | None, how: How, said: str
+) -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        central.blobs[ABC] = b"abc"
+        if disk is not None:
+            pilot.workspace.breaks["room"] = disk
+        inputs = (InputFile("in.txt", ABC, size_bytes),)
+        central.queue.append(assignment(1, "true", inputs=inputs))
+        await until(lambda: bool(central.ended))
+
+    central, _, _ = live(story)
+
+    ended = central.ended[Attempt(1, 1)]
+    assert (ended.how, ended.detail) == (how, said and f"input 'in.txt': {said}")
 
 
 def test_a_token_that_is_refused_is_fetched_anew_and_the_request_repeated() -> None:

@@ -139,6 +139,21 @@ async def test_what_others_write_meanwhile_counts_too(
     assert not list((folder / "work").iterdir())
 
 
+def test_a_file_that_the_disk_has_no_room_for_is_not_even_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.make(1)
+    monkeypatch.setattr(workspace, "_room", rooms(*[3_000_000] * 3))
+
+    assert folders.room(folder, 3_000_000) == 3_000_000
+    with pytest.raises(TooLarge, match="it has 4.0 MB: the disk has 3 MB for input; a need with"):
+        folders.room(folder, 4_000_000)
+    with pytest.raises(OSError, match="it has 4.0 MB: the disk has 3 MB for input") as found:
+        folders.room(folder, 4_000_000, bytes_max=5_000_000)
+    assert not isinstance(found.value, TooLarge), "another node may have what was promised"
+
+
 async def test_a_checkpoint_unpacks_to_no_more_than_one_may_have(tmp_path: Path) -> None:
     folders = Folders(tmp_path, checkpoint_bytes_max=1_000_000)
     archive, folder = bomb(tmp_path / "a.tgz", 2_000_000, "state/zeros"), folders.make(1)

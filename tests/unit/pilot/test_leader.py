@@ -53,7 +53,7 @@ class Processes:
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
         raise NotImplementedError
 
-    async def download(self, path: str, file: Path, *, token: str) -> Downloaded:
+    async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         raise NotImplementedError
 
 
