@@ -68,6 +68,7 @@ class Removal:
     remnant: int  # its number
     path: str  # below the storage's URL
     is_folder: bool = False  # with all that is in it
+    size_bytes: Optional[int] = None  # of the file; None: of a folder, or it is not known
 
 
 @dataclass(frozen=True)

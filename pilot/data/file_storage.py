@@ -7,7 +7,7 @@ import stat
 import urllib.parse
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .file_sweep import swept
 from .storages import (
@@ -79,7 +79,9 @@ class FileStorage:
         with contextlib.suppress(NotThere), _troubles():
             os.unlink(_target(place, make=False))
 
-    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+    def sweep(
+        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+    ) -> None:
         with _troubles():
             parts = swept_parts(place, is_folder=is_folder)
             swept(_root(place.url), parts, is_folder=is_folder, go_on=go_on)

@@ -90,18 +90,42 @@ class HttpStorage:
             if response.status != 404:
                 _expect(response, 200, 202, 204)
 
-    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+    def sweep(
+        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+    ) -> None:
         swept_parts(place, is_folder=is_folder)
         go_on()
         wanted = Place(place.url, f"{place.path}/") if is_folder else place
         # Without a depth a DELETE of a collection takes all that is in it (RFC 4918, 9.6.1).
         depth = {} if is_folder else {"Depth": "0"}
-        with closing(self._asked("DELETE", wanted, headers=depth)) as response:
-            if response.status == 202:
-                raise Unavailable("it will be removed, and is not yet")
-            if response.status not in (404, 410):
-                _expect(response, 200, 204)
-                return
+        if is_folder or size is None or self._is_that_file(place, size):
+            with closing(self._asked("DELETE", wanted, headers=depth)) as response:
+                if response.status == 202:
+                    raise Unavailable("it will be removed, and is not yet")
+                if response.status not in (404, 410):
+                    _expect(response, 200, 204)
+                    return
+        self._is_there(place)
+
+    def _is_that_file(self, place: Place, size: int) -> bool:
+        """Whether there is a file of so many bytes; False: nothing is there. Raises StorageTrouble.
+
+        There are servers that remove a collection whatever the depth: by now the path may be that
+        of a folder, in which somebody has files.
+        """
+        with closing(self._asked("HEAD", place)) as response:
+            if response.status in (404, 410):
+                return False
+            if response.status == 405:  # as a collection is answered by some
+                raise Refused("HTTP 405: it is no file, or none that can be looked at")
+            _expect(response, 200)
+            length = response.getheader("Content-Length") or "an unknown number of"
+        if length != str(size):
+            raise Refused(f"{length} bytes lie there and {size} were stored: it is something else")
+        return True
+
+    def _is_there(self, place: Place) -> None:
+        """Raise Unavailable where the storage itself may not be there."""
         with closing(self._asked("HEAD", Place(place.url, ""))) as response:
             if response.status in (404, 410) or response.status >= 500:
                 raise Unavailable(

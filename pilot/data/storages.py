@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Optional, Protocol
 
 FOLDER_PARTS: Final = 4  # COMMUNITY/GENERATION/JOB/EPOCH: no folder above is ever removed whole
 
@@ -61,10 +61,13 @@ class Storage(Protocol):
         """Remove the file there; that there is none is no failure. Raises StorageTrouble."""
         ...
 
-    def sweep(self, place: Place, *, is_folder: bool, go_on: GoOn) -> None:
+    def sweep(
+        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+    ) -> None:
         """Remove the file there, or the folder with all that is in it; that it is gone is right.
 
-        Nothing that is something else, or that leads elsewhere, is removed. Raises StorageTrouble.
+        Nothing that is something else, or that leads elsewhere, is removed; `size` is how many
+        bytes the file had, None where that is not known. Raises StorageTrouble.
         """
         ...
 

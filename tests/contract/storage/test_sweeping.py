@@ -316,3 +316,55 @@ def test_a_file_is_asked_for_so_that_no_server_takes_a_collection_for_it() -> No
         HttpStorage(timeout_s=5).sweep(Place(url, FOLDER), is_folder=True, go_on=_go_on)
 
     assert depths == ["0", None]
+
+
+class Looked:
+    """A server that has something at each path; it removes whatever it is asked to."""
+
+    def __init__(self, status: int, length: str = "") -> None:
+        self.status, self.length, self.asked = status, length, list[str]()
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.command)
+        if request.command == "DELETE":
+            servers.says(204)(request)
+            return
+        request.send_response(200 if request.path == "/data/" else self.status)
+        if self.length:
+            request.send_header("Content-Length", self.length)
+        request.end_headers()
+
+
+FOUND = {
+    (200, "7"): "",
+    (404, "0"): "",
+    (200, "9"): "9 bytes lie there and 7 were stored",
+    (200, ""): "an unknown number of bytes lie there",
+    (405, "0"): "it is no file",
+    (301, "0"): "HTTP 301",
+}
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_only_the_file_that_was_stored_is_asked_to_go(found: tuple[int, str]) -> None:
+    """Some servers take a folder for it, with all that is in it, whatever the depth."""
+    looked, trouble = Looked(*found), FOUND[found]
+    with servers.serving(looked) as url:
+        if trouble:
+            with pytest.raises(Refused, match=trouble):
+                HttpStorage(timeout_s=5).sweep(
+                    Place(url, "a/x"), is_folder=False, go_on=_go_on, size=7
+                )
+        else:
+            HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on, size=7)
+
+    wanted = ["HEAD", "DELETE"] if found == (200, "7") else ["HEAD", "HEAD"]
+    assert looked.asked == (["HEAD"] if trouble else wanted)
+
+
+def test_a_file_that_has_its_size_goes(rig: Rig) -> None:
+    rig.lay("ctao/run", b"seven b")
+
+    rig.driver.sweep(rig.place("ctao/run"), is_folder=False, go_on=_go_on, size=7)
+
+    assert _there(rig) == []
