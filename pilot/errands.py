@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
-from pilotage.proto.messages import Assignment, How
+from pilotage.proto.messages import Assignment, How, Output
 
 from .contain import WorkFailed, contained
 from .data.files import DataFiles, NoData, Stored
@@ -135,11 +135,11 @@ class Errands:
             if bad:
                 self._tell(lambda brain, _: brain.found_bad(attempt_id, bad))
 
-    async def _store_data(self, assignment: Assignment) -> Stored:
+    async def _store_data(self, assignment: Assignment, beside: tuple[Output, ...]) -> Stored:
         attempt_id = assignment.attempt_id
         if self._data is None:
             return Stored(failure="this pilot reaches no storages", how=How.STORAGE)
-        storing = self._data.store(assignment, self._files.make(attempt_id))
+        storing = self._data.store(assignment, self._files.make(attempt_id), beside)
         try:
             return await contained(storing, self._log, attempt_id, "storing")
         except WorkFailed as why:
@@ -176,7 +176,7 @@ class Errands:
             taken = Taken(failure=f"outputs cannot be kept: {why}")
         stored = Stored()
         if command.data and not (taken.failure or taken.absent):
-            stored = await self._store_data(command.assignment)
+            stored = await self._store_data(command.assignment, taken.outputs)
         self._tell(
             lambda brain, now: brain.collected(
                 attempt_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pilotage.proto.messages import Assignment, How
+from pilotage.proto.messages import Assignment, How, Output
 from pilotage.proto.storages import (
     INPUTS_FILE,
     INPUTS_WORD,
@@ -20,6 +20,7 @@ from pilotage.proto.storages import (
     Removed,
     StorageAccess,
 )
+from pilotage.proto.wire import encode
 
 from ..events import Log
 from ..files import archives
@@ -36,6 +37,7 @@ PATIENCE_S: Final = 1_800.0  # for one copy, and beside that
 BYTES_A_SECOND_MIN: Final = 200_000  # so fast at least
 REMOVAL_S: Final = 60.0
 SWEEP_S: Final = 600.0  # for one removal: a folder may hold many files
+BAD_COPIES_MAX: Final = 100  # that a report names: whoever reads the others again finds them
 SWEEPING_SHARE: Final = 0.5  # of its time, after which a sweep begins no other removal
 
 T = TypeVar("T")
@@ -79,8 +81,8 @@ class DataFiles:
         self._bytes_in: dict[int, int] = {}
 
     def bad(self, attempt_id: int) -> tuple[BadCopy, ...]:
-        """Return the copies that were no good."""
-        return tuple(self._bad.get(attempt_id, ()))
+        """Return the first copies that were no good: a report has no room for any number."""
+        return tuple(self._bad.get(attempt_id, ())[:BAD_COPIES_MAX])
 
     def bytes_in(self, attempt_id: int) -> int:
         return self._bytes_in.get(attempt_id, 0)
@@ -162,17 +164,28 @@ class DataFiles:
 
     # -- after the end --------------------------------------------------------------------------
 
-    async def store(self, assignment: Assignment, folder: Path) -> Stored:
-        """Store what a payload that did well has left. What a failure leaves there is removed."""
+    async def store(
+        self, assignment: Assignment, folder: Path, beside: tuple[Output, ...] = ()
+    ) -> Stored:
+        """Store what a payload that did well has left. What a failure leaves there is removed.
+
+        `beside` is what the report lists of other files: it is to carry these too.
+        """
         data = assignment.data
         assert data is not None
         if data.removals:
             return Stored(removed=await self._sweep(data, assignment.grant.wall_s))
         try:
             brought = frozenset(one.path for one in data.inputs)
+            listed = len(encode(beside)) + len(encode(self.bad(assignment.attempt_id)))
             chosen, absent = await self._beside(
                 lambda go_on: stage_out.choose(
-                    folder / "work", data.outputs, brought=brought, go_on=go_on
+                    folder / "work",
+                    data.outputs,
+                    folder=data.folder,
+                    brought=brought,
+                    listed_bytes=listed,
+                    go_on=go_on,
                 ),
                 0,
             )
@@ -222,8 +235,11 @@ class DataFiles:
         async def remove(one: Removal) -> None:
             storage = stage_in.driver(self._drivers, access.type)
             place = Place(access.url, one.path)
-            work = Work(lambda go_on: storage.sweep(place, is_folder=one.is_folder, go_on=go_on))
-            await work.result(SWEEP_S)
+
+            def act(go_on: GoOn) -> None:
+                storage.sweep(place, is_folder=one.is_folder, go_on=go_on, size=one.size_bytes)
+
+            await Work(act).result(SWEEP_S)
 
         until = self._clock.now() + SWEEPING_SHARE * wall_s
         return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)

@@ -18,15 +18,17 @@ from pilotage.proto.storages import (
     StorageAccess,
     is_good_path,
 )
+from pilotage.proto.wire import encode
 
 from ..files.beside import GoOn, always
 from ..files.globs import compile_glob
-from ..files.workspace import OUTPUT_FILES_MAX, walk
+from ..files.workspace import LISTED_BYTES_MAX, OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
 from .storages import NotThere, Refused, Sums, Unavailable
 
 OURS: Final = KEPT_FOLDER + "/"  # what we have laid there ourselves
 _NUMBER_MAX: Final = 2**53  # that all readers of JSON agree about
+_NOWHERE: Final = StorageAccess("", "", "")
 
 Put = Callable[[Path, StorageAccess, str], Awaitable[Sums]]  # a file, to a storage, as this path
 # Waits before another round: which, and why. False: it has taken too long already.
@@ -55,14 +57,17 @@ def choose(
     work: Path,
     rules: Sequence[DataRule],
     *,
+    folder: str = "",
     brought: Collection[str] = (),
+    listed_bytes: int = 0,
     go_on: GoOn = always,
 ) -> tuple[list[Chosen], list[str]]:
     """Return the files that match, each for the first rule that it matches, and what matched none.
 
     `x.meta.json` beside a file `x` that matches says metadata of it, and is no output itself. What
-    was `brought` is one only where a rule names it, without wildcards. Raises UnsafePath for a name
-    that no DID can have, TooLarge, BadMetadata.
+    was `brought` is one only where a rule names it, without wildcards. All will be stored below
+    `folder`, and told in a report that lists `listed_bytes` of other things. Raises UnsafePath for
+    a name that no DID can have, TooLarge, BadMetadata.
     """
     globs = [compile_glob(one.pattern) for one in rules]
     used: set[int] = set()
@@ -91,8 +96,28 @@ def choose(
         Chosen(number, _named(name), path, _metadata(name, files))
         for name, (number, path) in matched.items()
     ]
+    _check_report(chosen, rules, folder, LISTED_BYTES_MAX - listed_bytes)
     absent = [one.pattern for i, one in enumerate(rules) if one.required and i not in used]
     return chosen, absent
+
+
+def _check_report(
+    chosen: Sequence[Chosen], rules: Sequence[DataRule], folder: str, bytes_max: int
+) -> None:
+    """Raise TooLarge for more than one report carries, wherever each file will be stored.
+
+    The central could read nothing of it: a good result would be lost, and so would each retry's.
+    """
+    longest = [max(one.storages, key=lambda to: len(to.storage), default=_NOWHERE) for one in rules]
+    sums = Sums(_NUMBER_MAX, "0" * 8, "0" * 64)
+    told = [published(one, longest[one.rule], f"{folder}/{one.name}", sums) for one in chosen]
+    size = len(encode(told))
+    if size > bytes_max:
+        metadata = len(encode([one.metadata for one in chosen]))
+        raise TooLarge(
+            f"names and metadata of the {len(chosen)} files that match: found {size} bytes in the "
+            f"report, expected at most {bytes_max}; of these the metadata are {metadata}"
+        )
 
 
 def _takes(rule: DataRule, name: str) -> bool:
@@ -128,7 +153,22 @@ def _metadata(name: str, files: dict[str, Path]) -> str:
         if not _is_value(value):
             wrong = f"{where}: {key}: found {json.dumps(value)[:80]}"
             raise BadMetadata(f"{wrong}, expected a text, a number, true or false")
-    return json.dumps(found, separators=(",", ":"))
+    # A letter is one character of a report, not the six of its escape.
+    said = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    if not said.isascii():
+        _check_letters(said, where)
+    if len(said) > META_BYTES_MAX:
+        wrong = f"{where} has {len(said)} characters as its numbers are told"
+        raise BadMetadata(f"{wrong}, expected at most {META_BYTES_MAX}")
+    return said
+
+
+def _check_letters(said: str, where: str) -> None:
+    try:
+        said.encode()
+    except UnicodeEncodeError as why:
+        found = ascii(said[why.start : why.end])
+        raise BadMetadata(f"{where} holds half a character, {found}: expected UTF-8") from None
 
 
 def _is_value(value: Any) -> bool:

@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from pilotage.central.http.body import SMALL_MAX
 from pilotage.pilot.data import stage_out
-from pilotage.pilot.data.files import DataFiles, NoData, with_data
+from pilotage.pilot.data.files import DataFiles, NoData, Stored, with_data
 from pilotage.pilot.data.stage_in import Fetch, NotCome
 from pilotage.pilot.data.storages import (
     Full,
@@ -25,16 +27,28 @@ from pilotage.pilot.data.storages import (
 from pilotage.pilot.events import EVENTS
 from pilotage.pilot.outfit.environment import environment_of
 from pilotage.pilot.ports import Outfit, TooLarge, UnsafePath
-from pilotage.proto.messages import Assignment, Body, Grant, How
+from pilotage.proto.limits import check
+from pilotage.proto.messages import (
+    Assignment,
+    Body,
+    Grant,
+    How,
+    Output,
+    Report,
+    Turn,
+    What,
+)
 from pilotage.proto.storages import (
     Copy,
     DataBody,
     DataFile,
     DataRule,
+    Published,
     Removal,
     Removed,
     StorageAccess,
 )
+from pilotage.proto.wire import encode
 from tests.fake_pilot import FakeRandomness
 
 CONTENT = b"photons\n"
@@ -171,6 +185,10 @@ BAD_METADATA = {
     "a number that is too large": '{"run": 123456789012345678901234567890}',
     "very deep": "[" * 100_000,
     "too much": '{"a": "' + "x" * 70_000 + '"}',
+    "numbers that are longer when they are told": '{"a": 1e15'
+    + "".join(f', "{key}":1e15' for key in range(4_400))
+    + "}",
+    "half a character": r'{"a": "\ud800"}',
 }
 
 
@@ -204,6 +222,25 @@ def test_a_link_that_leads_out_is_no_output(tmp_path: Path) -> None:
     chosen, _ = stage_out.choose(work, [DataRule("*.h5")])
 
     assert [(one.name, one.metadata) for one in chosen] == [("a.h5", ""), ("c.h5", "")]
+
+
+@pytest.mark.parametrize("letter", ["\N{GREEK SMALL LETTER GAMMA}", "\N{SNOWMAN}"])
+def test_metadata_in_any_alphabet_fit_where_their_file_does(letter: str, tmp_path: Path) -> None:
+    said = {"note": letter * (65_000 // len(letter.encode()))}
+    work = _work(tmp_path, {"x": "", "x.meta.json": json.dumps(said, ensure_ascii=False)})
+
+    (chosen,), _ = stage_out.choose(work, [DataRule("x")])
+
+    check(_report(stage_out.published(chosen, TWO[0], "local/7/2/x", sums())))
+    assert json.loads(chosen.metadata) == said
+
+
+def _report(*stored: Published) -> Report:
+    return Report(7, 2, 70, 3, What.ENDED, How.EXITED, 0, "d" * 4_000, published=stored)
+
+
+def _request(report: Report) -> bytes:
+    return encode(Turn("g" * 36, 7, (report,)))
 
 
 # -- where it goes ------------------------------------------------------------------------------
@@ -254,7 +291,14 @@ class FakeStorage:
         self._ask(place)
         self.files.pop(place, None)
 
-    def sweep(self, place: Place, *, is_folder: bool, go_on: Callable[[], None]) -> None:
+    def sweep(
+        self,
+        place: Place,
+        *,
+        is_folder: bool,
+        go_on: Callable[[], None],
+        size: int | None = None,
+    ) -> None:
         self._ask(place)
         self.asking()
         if place.path.startswith("kept"):
@@ -303,9 +347,12 @@ class Rig:
         data = DataBody("local/7/2", inputs=files)
         asyncio.run(self.data.bring(self.assignment(data), self.folder))
 
+    def stored(self, *rules: DataRule, beside: tuple[Output, ...] = ()) -> Stored:
+        assignment = self.assignment(DataBody("local/7/2", outputs=rules))
+        return asyncio.run(self.data.store(assignment, self.folder, beside))
+
     def store(self, *rules: DataRule) -> tuple[str, How, list[str]]:
-        data = DataBody("local/7/2", outputs=rules)
-        stored = asyncio.run(self.data.store(self.assignment(data), self.folder))
+        stored = self.stored(*rules)
         return stored.failure, stored.how, [f"{p.storage}:{p.path}" for p in stored.published]
 
     def swept(self, *paths: str, type: str = "fake") -> tuple[Removed, ...]:
@@ -425,6 +472,60 @@ def test_too_many_files_are_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(TooLarge):
         stage_out.choose(rig.work, [DataRule("*")])
     assert rig.store(DataRule("*", TWO))[1] is How.OUTPUT
+
+
+def _many(work: Path, files: int, said_bytes: int) -> None:
+    """Outputs with metadata, and how many bytes each of those has."""
+    said = json.dumps({"run": 7, "note": "x" * (said_bytes - 22)})
+    assert len(said) == said_bytes
+    for number in range(files):
+        _work(work, {f"run{number}.h5": "", f"run{number}.h5.meta.json": said})
+
+
+def test_many_outputs_with_metadata_are_one_report_that_the_central_reads(rig: Rig) -> None:
+    _many(rig.work, 600, 1_000)
+
+    stored = rig.stored(DataRule("*.h5", TWO))
+
+    assert not stored.failure
+    assert len(stored.published) == 600
+    check(_report(*stored.published))
+    assert 700_000 < len(_request(_report(*stored.published))) < SMALL_MAX
+
+
+def test_more_metadata_than_a_report_carries_are_refused_before_anything_is_stored(
+    rig: Rig,
+) -> None:
+    _many(rig.work, 600, 1_600)
+
+    stored = rig.stored(DataRule("*.h5", TWO))
+
+    said = re.fullmatch(
+        r"names and metadata of the 600 files that match: found (\d+) bytes in the report, "
+        r"expected at most 999996; of these the metadata are (\d+)",
+        stored.failure,
+    )
+    assert said
+    assert 900_000 < int(said[2]) < int(said[1]) < 1_200_000
+    assert (stored.how, stored.published, rig.storage.asked) == (How.OUTPUT, (), [])
+
+
+def test_what_else_a_report_says_leaves_less_for_metadata(rig: Rig) -> None:
+    _many(rig.work, 600, 1_000)
+    kept = tuple(Output(f"logs/{n}-{'x' * 200}", "0" * 64, 1) for n in range(900))
+
+    stored = rig.stored(DataRule("*.h5", TWO), beside=kept)
+
+    assert "expected at most 7" in stored.failure
+    assert rig.storage.asked == []
+
+
+def test_a_report_names_a_hundred_bad_copies(rig: Rig) -> None:
+    rig.storage.files[Place("fake://B", "data/run1")] = CONTENT
+    rig.storage.files[Place("fake://A", "data/run1")] = b"other\n"
+    rig.bring(*(data_file("A", "B", path=f"in/{number}") for number in range(101)))
+
+    assert len(rig.data.bad(70)) == 100
 
 
 def test_a_type_of_storage_that_a_pilot_does_not_know_is_said(rig: Rig) -> None:
