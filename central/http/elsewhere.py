@@ -5,7 +5,7 @@ whatever stands in front of several processes brings the next one elsewhere.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
 import httpx
@@ -13,18 +13,24 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
+from ..auth.callers import Anonymous
 from ..errors import Misdirected, Refused
 from ..observe.events import Log
 from .answers import Headers, Streamed, problem
 from .body import LARGE_MAX, SMALL_MAX, Body, RawHeaders, header
 from .call import Call
 from .direct import Exchange
+from .guards import ROUTE
+from .here import LOGS
 
 CONNECT_S: Final = 2.0
 LOOK_S: Final = 0.5  # whether the one that is asked leads still
 SILENT_S: Final = 90.0  # of an answer; streams of events say something every few seconds
+ROOM_S: Final = 5.0  # for a connection to be free: then one is told to repeat
 CONNECTIONS_MAX: Final = 500
+STREAMS_MAX: Final = 500  # beside those, of what lasts as long as its caller likes
 MARK: Final = "pilotage-handed-on"  # a header: what has it is not handed on again
+LASTING: Final = frozenset({"/v1/events", "/v1/jobs/{job_id}/peek", LOGS})  # as they are followed
 _HERS: Final = frozenset(  # of one connection, or made anew for the next
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te",
@@ -42,17 +48,21 @@ class Elsewhere:
         """`verify`: as httpx has it; `transport`: for tests."""
         self._url, self._log = url, log
         self._told = ""  # of whom the log says that it cannot be reached
-        self._client = httpx.AsyncClient(
-            verify=verify,
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+        self._client, self._streams = (
+            httpx.AsyncClient(
+                verify=verify,
+                transport=transport,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S, pool=ROOM_S),
+                limits=httpx.Limits(max_connections=connections_max),
+            )
+            for connections_max in (CONNECTIONS_MAX, STREAMS_MAX)
         )
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._streams.aclose()
 
     def misdirected(self) -> Misdirected:
         """Return what a pilot hears that has come to the wrong process."""
@@ -69,9 +79,15 @@ class Elsewhere:
             raise Refused(Code.UNAVAILABLE, "this process keeps the queue no more: repeat")
         has_body = scope["method"] not in ("GET", "HEAD", "DELETE")
         content = await _content(call, headers) if has_body else None
+        has_come = asyncio.Event()  # all of the body: what comes next is that the caller leaves
+        if content is None or isinstance(content, bytes):
+            has_come.set()
+        else:
+            content = _told_of(content, has_come)
         query = scope["query_string"].decode("latin-1")
         path = scope["raw_path"].decode("latin-1")
-        request = self._client.build_request(
+        client = self._streams if scope["state"][ROUTE] in LASTING else self._client
+        request = client.build_request(
             scope["method"],
             f"{url.rstrip('/')}{path}{'?' + query if query else ''}",
             headers=[
@@ -80,33 +96,48 @@ class Elsewhere:
             ],
             content=content,
         )
-        response = await self._answered(request, url)
+        response = await self._answered(client, request, url, _leaves(call.receive, has_come))
         if response.status_code == 421:
             await response.aclose()
             raise Refused(Code.UNAVAILABLE, "the process that kept the queue does no more: repeat")
         return _HandedBack(response, call)
 
-    async def _answered(self, request: httpx.Request, url: str) -> httpx.Response:
+    async def _answered(
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        url: str,
+        leaves: Coroutine[Any, Any, None],
+    ) -> httpx.Response:
         """Return the beginning of an answer, unless its process leads no more before it comes.
 
-        One that stands still would else be waited for long after another one leads.
+        One that stands still would else be waited for long after another one leads. Nor is it
+        waited for once the caller `leaves`: a connection is held for nobody.
         """
 
         async def ask() -> httpx.Response | Exception:
             try:
-                return await self._client.send(request, stream=True)
+                return await client.send(request, stream=True)
             except Exception as why:
                 return why
 
         async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(ask())
-            while not asking.done() and self._url() == url:
-                await asyncio.wait([asking], timeout=LOOK_S)
-            asking.cancel()  # nothing happens to one that is done
+            asking, leaving = tasks.create_task(ask()), tasks.create_task(leaves)
+            ends = (asking, leaving)
+            while not any(one.done() for one in ends) and self._url() == url:
+                await asyncio.wait(ends, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            has_left = leaving.done()
+            for one in ends:
+                one.cancel()  # nothing happens to one that is done
+        if asking.cancelled() and has_left:
+            raise Refused(Code.MALFORMED, "the connection ended before the answer came")
         if asking.cancelled():
             said = "the process that kept the queue does no more"
             raise Refused(Code.UNAVAILABLE, f"{said}: repeat")
         found = asking.result()
+        if isinstance(found, httpx.PoolTimeout):
+            said = "all connections to the process that keeps the queue are taken"
+            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
         if isinstance(found, httpx.HTTPError):
             said = f"the process that keeps the queue does not answer: {type(found).__name__}"
             if url != self._told:
@@ -145,12 +176,26 @@ async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
         yield part
 
 
+async def _told_of(parts: AsyncIterator[bytes], has_come: asyncio.Event) -> AsyncIterator[bytes]:
+    async for part in parts:
+        yield part
+    has_come.set()
+
+
+async def _leaves(receive: Receive, has_come: asyncio.Event) -> None:
+    """Return when the caller is gone, whose body comes first."""
+    await has_come.wait()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _content(call: Call, headers: RawHeaders) -> AsyncIterator[bytes] | bytes:
     """Return a body, which is here before a connection is taken for it, unless it is a large one.
 
-    Strangers have none of those, or slow ones would keep others from the leader.
+    Strangers have none of those, or slow ones would keep others from the leader. What they say who
+    they are counts for nothing: where anybody may ask, nobody looks at it.
     """
-    is_stranger = not header(headers, b"authorization")
+    is_stranger = isinstance(call.caller, Anonymous)
     body = Body(call.receive, headers, size_max=SMALL_MAX if is_stranger else LARGE_MAX)
     if is_stranger or (body.length is not None and body.length <= SMALL_MAX):
         return await body.whole()

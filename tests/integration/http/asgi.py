@@ -1,7 +1,7 @@
 """Requests to the face in the same process: no socket, no server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -31,7 +31,8 @@ class Reply:
 
 @dataclass
 class Client:
-    """Calls a face. With `leave` it goes away at the first part of the answer's body."""
+    """Calls a face. With `leave` it goes away at the first part of the answer's body, with `gone`
+    when that is set."""
 
     front: Front
 
@@ -45,24 +46,21 @@ class Client:
         media: str = "",
         headers: dict[str, str] | None = None,
         leave: bool = False,
+        gone: asyncio.Event | None = None,
     ) -> Reply:
         sent = {"authorization": f"Bearer {token}"} if token else {}
         sent |= {"content-type": media} if media else {}
         sent |= headers or {}
         parts = body if isinstance(body, list) else [body]
-        reply, gone = Reply(), asyncio.Event()
-
-        async def incoming() -> AsyncIterator[Any]:
-            for index, part in enumerate(parts, start=1):
-                more = index < len(parts)
-                yield {"type": "http.request", "body": part, "more_body": more}
-            await gone.wait()
-            yield {"type": "http.disconnect"}
-
-        coming = incoming()
+        reply, gone = Reply(), gone or asyncio.Event()
+        coming = deque(enumerate(parts, start=1))
 
         async def receive() -> Any:
-            return await anext(coming)
+            if coming and not gone.is_set():
+                index, part = coming.popleft()
+                return {"type": "http.request", "body": part, "more_body": index < len(parts)}
+            await gone.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -74,12 +72,13 @@ class Client:
                     gone.set()
 
         async with asyncio.timeout(PATIENCE_S):
-            scope = _scope(method, path, sent)
+            scope = scope_of(method, path, sent)
             await self.front(scope, cast(Receive, receive), cast(Send, send))
         return reply
 
 
-def _scope(method: str, path: str, headers: dict[str, str]) -> Scope:
+def scope_of(method: str, path: str, headers: dict[str, str]) -> Scope:
+    """Return a request as a server hands it to the face."""
     bare, _, query = path.partition("?")
     scope = {
         "type": "http",

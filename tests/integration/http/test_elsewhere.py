@@ -1,7 +1,8 @@
 """A process without the queue: what it answers, what it hands on, and where it sends pilots."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -10,14 +11,15 @@ import pytest
 
 from pilotage.central.auth.policy import TABLE, Reach, Who
 from pilotage.central.http.app import Front
-from pilotage.central.http.elsewhere import MARK, Elsewhere
-from pilotage.central.http.here import HERE
+from pilotage.central.http.body import SMALL_MAX
+from pilotage.central.http.elsewhere import LASTING, MARK, Elsewhere
+from pilotage.central.http.here import HERE, LOGS
 from pilotage.central.http.known import HOT_PATHS
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
 from pilotage.proto.messages import Misdirection
 
-from .asgi import Client
+from .asgi import Client, scope_of
 from .requests import good, holders
 from .stubs import World, build
 
@@ -208,6 +210,163 @@ async def test_a_body_goes_through_as_it_comes() -> None:
     )
 
     assert (reply.status, bodies) == (200, [b'{"a":1}'])
+
+
+async def test_a_stranger_has_no_connection_before_all_of_the_body_is_here() -> None:
+    """One who says a token too: where anybody may ask, nobody looks at it."""
+    world, asked, stalled = build(), asyncio.Event(), asyncio.Event()
+
+    class Recorded(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.set()
+            await asyncio.sleep(3_600)
+            raise AssertionError
+
+    front = _beside(world, transport=Recorded()).front
+    first = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Any:
+        for message in first:
+            return message
+        stalled.set()
+        return await asyncio.Event().wait()
+
+    async def send(_: Any) -> None:
+        """Nobody reads what is said at the end."""
+
+    scope: Any = scope_of("POST", "/v1/pilots/register", {"authorization": "x"})
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        call = tasks.create_task(front(scope, receive, send))
+        waits = [tasks.create_task(one.wait()) for one in (asked, stalled)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in (call, *waits):
+            one.cancel()
+
+    assert stalled.is_set() and not asked.is_set()
+
+
+async def test_a_strangers_body_is_small_whatever_token_it_says() -> None:
+    beside = _beside(build(), transport=httpx.MockTransport(_never))
+    much = [b"x" * (SMALL_MAX // 2)] * 3
+    reply = await beside.ask(
+        "POST",
+        "/v1/pilots/register",
+        body=much,
+        media="application/json",
+        headers={"authorization": "x"},
+    )
+
+    assert (reply.status, reply.problem().code) == (413, "too_large")
+
+
+class _Leader:
+    """A leader on a port, which answers what is no stream, or nothing; it sees who leaves."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent = silent
+        self.asked: list[str] = []
+        self.come, self.left = asyncio.Event(), asyncio.Event()
+        self._speaking = set[Any]()
+
+    async def ended(self) -> None:
+        """Return when all connections have ended."""
+        if self._speaking:
+            await asyncio.wait(self._speaking)
+
+    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._speaking.add(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split()[1].decode()
+                self.asked.append(path)
+                self.come.set()
+                if self._silent:
+                    await reader.read()  # until the other side closes
+                    break
+                ends = path != "/v1/events"
+                writer.write(b"HTTP/1.1 200 OK\r\n")
+                writer.write(b"content-length: 2\r\n\r\n{}" if ends else STREAM)
+        self.left.set()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+STREAM = b"transfer-encoding: chunked\r\n\r\n3\r\n: a\r\n"
+
+
+@asynccontextmanager
+async def _led(*, silent: bool) -> AsyncGenerator[tuple[Client, _Leader, str]]:
+    """Yield a process beside a leader, which has one connection to it and one for streams."""
+    leader, world = _Leader(silent=silent), build()
+    server = await asyncio.start_server(leader.speak, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    elsewhere = Elsewhere(lambda: f"http://127.0.0.1:{port}", _unheard)
+    token = (await holders(world))["admin"].token
+    yield Client(Front(world.services, elsewhere=elsewhere)), leader, token
+    await elsewhere.close()
+    await leader.ended()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("CONNECTIONS_MAX", 1), ("STREAMS_MAX", 1), ("ROOM_S", 0.1)):
+        monkeypatch.setattr(f"pilotage.central.http.elsewhere.{name}", value)
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_where_all_connections_are_taken_one_is_soon_told_to_repeat() -> None:
+    async with _led(silent=True) as (beside, leader, token), asyncio.TaskGroup() as tasks:
+        gone = asyncio.Event()
+        held = tasks.create_task(beside.ask("GET", "/v1/pilots", token=token, gone=gone))
+        await leader.come.wait()
+        reply = await beside.ask("GET", "/v1/pilots", token=token)
+        gone.set()
+        await held
+
+    assert (reply.status, reply.problem().code) == (503, "unavailable")
+    assert "are taken" in reply.problem().message
+    assert leader.asked == ["/v1/pilots"]
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_streams_take_no_connection_from_what_is_answered_at_once() -> None:
+    async with _led(silent=False) as (beside, leader, token), asyncio.TaskGroup() as tasks:
+        gone = asyncio.Event()
+        stream = tasks.create_task(beside.ask("GET", "/v1/events", token=token, gone=gone))
+        await leader.come.wait()
+        reply = await beside.ask("GET", "/v1/pilots", token=token)
+        more = await beside.ask("GET", "/v1/jobs/7/logs/stdout?follow=true", token=token)
+        gone.set()
+        await stream
+
+    assert (reply.status, more.status) == (200, 503)
+    assert leader.asked == ["/v1/events", "/v1/pilots"]
+
+
+@pytest.mark.usefixtures("one_connection")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("body", [[b""], [b"[", b"]"]], ids=["at once", "in parts"])
+async def test_nothing_is_held_for_a_caller_who_has_left(method: str, body: list[bytes]) -> None:
+    path = "/v1/jobs/7/peek?wait_s=60" if method == "GET" else "/v1/jobs/actions"
+    async with _led(silent=True) as (beside, leader, token), asyncio.TaskGroup() as tasks:
+        gone = asyncio.Event()
+        held = tasks.create_task(beside.ask(method, path, token=token, body=body, gone=gone))
+        await leader.come.wait()
+        gone.set()
+        async with asyncio.timeout(5):
+            await leader.left.wait()
+        await held
+
+    assert leader.asked == [path]
+
+
+def test_what_lasts_are_routes_that_are_handed_on() -> None:
+    assert {("GET", path) for path in LASTING} <= {(one.method, one.path) for one in ROUTES}
+    assert {path for _, path in HERE if path in LASTING} == {LOGS}  # as it is followed it is not
 
 
 async def test_the_kept_end_of_an_output_is_here_and_what_grows_is_the_leaders() -> None:
