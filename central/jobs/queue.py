@@ -128,17 +128,29 @@ class Queue:
         self._is_loading = False
         self.touched.clear()
 
-    def expired(self, at: float) -> list[int]:
-        """Return the jobs whose queue time is over and that still wait.
+    def is_any_over(self, at: float) -> bool:
+        """Whether `expired` is to be asked: the queue time of some job may be over."""
+        return bool(self._until) and self._until[0][0] <= at
 
-        Each comes once: whoever cannot give it up says `limit` again.
+    def expired(self, at: float, most: int) -> list[int]:
+        """Return jobs whose queue time is over and that still wait, out of `most` that are due.
+
+        Each comes once: whoever cannot give it up calls `again`.
         """
         over: list[int] = []
-        while self._until and self._until[0][0] <= at:
+        for _ in range(most):
+            if not self.is_any_over(at):
+                break
             until, job = heapq.heappop(self._until)
             if self._limits.get(job) == until and job in self.matcher:
                 over.append(job)
         return list(dict.fromkeys(over))
+
+    def again(self, jobs: Sequence[int]) -> None:
+        """These could not be given up: they come again, if they still have a queue time."""
+        for job in jobs:
+            if job in self._limits:
+                heapq.heappush(self._until, (self._limits[job], job))
 
     def wake(self) -> None:
         """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""

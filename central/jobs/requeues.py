@@ -4,13 +4,18 @@ from pilotage.proto.job_states import JobEvent
 
 from ..ports import Clock
 from ..settings import LeaseSettings
-from ..store.protocol import Store
+from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Requeue
 from . import verdicts
 from .aftermath import Aftermath
 from .leases import Lease, Name, Phase, Settling, overdue
 from .memory import Memory
 from .presence import Presence
+
+
+def pass_s(settings: LeaseSettings) -> float:
+    """Return how long one part of a pass may write: by a longer one the next pass would be late."""
+    return settings.watch_s / 2
 
 
 class Requeues:
@@ -26,23 +31,35 @@ class Requeues:
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
-        self._aftermath, self._clock = aftermath, clock
+        self._aftermath, self._clock, self._settings = aftermath, clock, settings
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def leases_over(self) -> None:
-        """Requeue what is overdue."""
-        now, at = self._clock.monotonic(), self._clock.wall()
-        await self._write(
-            [
-                (
-                    lease,
-                    verdicts.lease_over(
-                        lease, at=at, silent_s=now - lease.renewed, limits=self._losses
-                    ),
-                )
-                for lease in overdue(self._leases.candidates(now), now)
-            ]
-        )
+        """Requeue what is overdue, so many in one transaction: all may be, after a cut.
+
+        Others get their turn between two, and what takes long goes on in the next pass.
+        """
+        now = self._clock.monotonic()
+        end, late = now + pass_s(self._settings), overdue(self._leases.candidates(now), now)
+        for start in range(0, len(late), CHUNK_MAX):
+            if start:
+                await self._clock.sleep(0)
+            now, at = self._clock.monotonic(), self._clock.wall()
+            if now >= end:
+                return
+            await self._write(
+                [
+                    (
+                        lease,
+                        verdicts.lease_over(
+                            lease, at=at, silent_s=now - lease.renewed, limits=self._losses
+                        ),
+                    )
+                    # A beat or a result may have come while those before were written.
+                    for lease in overdue(late[start : start + CHUNK_MAX], now)
+                    if lease.phase is Phase.LIVE
+                ]
+            )
 
     async def give_back(self, presence: Presence, held: set[Name], *, asked_before: int) -> None:
         """Requeue attempts of earlier asks that the pilot does not hold and never will."""

@@ -7,7 +7,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..settings import LeaseSettings
 from ..store.errors import StoreFull
-from ..store.protocol import Store
+from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
 from .held import HeldPlaces
@@ -17,7 +17,7 @@ from .levels import UsedShares
 from .memory import Memory
 from .metrics import Times
 from .probe import StoreProbe
-from .requeues import Requeues
+from .requeues import Requeues, pass_s
 from .submit import Submissions
 from .turns import by_and_by
 
@@ -81,16 +81,22 @@ class Watch:
         self._queue.wake()
 
     async def _queue_times(self) -> None:
-        at = self._clock.wall()
-        jobs = self._queue.expired(at)
-        if not jobs:
-            return
-        try:
-            await self._give_up(jobs, at)
-        except StoreFull:
-            for job in jobs:
-                self._queue.limit(job, at)  # again in the next pass
-            raise
+        """Give up what has waited too long, so many in one transaction: a submission ends at once.
+
+        Others get their turn between two, and what takes long goes on in the next pass.
+        """
+        at, end = self._clock.wall(), self._clock.monotonic() + pass_s(self._settings)
+        while self._queue.is_any_over(at):
+            jobs = self._queue.expired(at, CHUNK_MAX)
+            if jobs:
+                try:
+                    await self._give_up(jobs, at)
+                except StoreFull:
+                    self._queue.again(jobs)  # in the next pass
+                    raise
+            if self._clock.monotonic() >= end:
+                return
+            await self._clock.sleep(0)
 
     async def _give_up(self, jobs: list[int], at: float) -> None:
         moves = [given_up(job, at) for job in jobs]
