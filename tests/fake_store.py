@@ -13,7 +13,7 @@ import msgspec
 
 from pilotage.central.store.actions import Keep
 from pilotage.central.store.errors import KeyReused, StillArriving, StoreError, SubmissionDropped
-from pilotage.central.store.protocol import Room
+from pilotage.central.store.protocol import NOTES_MAX, Room
 from pilotage.central.store.records import (
     AttemptRow,
     Change,
@@ -440,7 +440,7 @@ class FakeStore(
         ]
 
     async def notes(self, job_id: int) -> list[Note]:
-        return [note for note in self._data.notes if note.job_id == job_id]
+        return [note for note in self._data.notes if note.job_id == job_id][-NOTES_MAX:]
 
     # -- attempts -------------------------------------------------------------------------------
 

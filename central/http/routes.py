@@ -208,7 +208,7 @@ ROUTES: Final = (
         method="GET",
         path="/v1/jobs/{job_id}/history",
         action=_A.JOB_READ,
-        does="What happened to a job, with time and source.",
+        does="What happened to a job, with time and source; of what was done to it the last 1,000.",
         handler=jobs.history,
         gives=api.History,
     ),

@@ -145,7 +145,7 @@ class Queries:
         return [str(rows[one].did) for one in ids if one in rows]
 
     async def history(self, caller: Caller, job_id: int) -> History:
-        """Return what happened to a job, oldest first."""
+        """Return what happened to a job, oldest first; of what was done to it the newest."""
         row = await self.row(caller, job_id, Action.JOB_READ)
         lines = [
             (

@@ -54,6 +54,7 @@ from .transformations import Transformations
 
 Room = Callable[[list[JobBody | None]], int]
 EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
+NOTES_MAX = 1000  # of one job that are read: who changes it again and again adds any number
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
@@ -201,7 +202,9 @@ class Store(
         """Count all visible jobs that are not deleted, for the counters in memory."""
         ...
 
-    async def notes(self, job_id: int) -> list[Note]: ...
+    async def notes(self, job_id: int) -> list[Note]:
+        """Return the newest NOTES_MAX notes of a job, oldest first."""
+        ...
 
     async def ids_given(self) -> dict[str, int]:
         """Return the next id of each kind, as committed. None of them ever goes back."""

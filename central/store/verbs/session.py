@@ -35,6 +35,9 @@ class Templates:
         return self._kept[submission_id]
 
     def keep(self, submission_id: int, template: bytes | None) -> None:
+        """Keep one; it is kept already where several reads of it ran at once."""
+        if submission_id in self._kept:
+            self._bytes -= _weight(self._kept.pop(submission_id))
         self._kept[submission_id] = template
         self._bytes += _weight(template)
         while self._bytes > self._bytes_max and len(self._kept) > 1:

@@ -12,7 +12,7 @@ from typing import Final
 from pilotage.proto.pilot_states import PilotState
 
 from ..actions import Keep
-from ..protocol import Room
+from ..protocol import NOTES_MAX, Room
 from ..records import (
     Activity,
     AttemptRow,
@@ -230,7 +230,8 @@ class VerbStore(
         return [count_of(row) for row in await self._reader.rows("counts", {})]
 
     async def notes(self, job_id: int) -> list[Note]:
-        return [note_of(row) for row in await self._reader.rows("notes", {"job_id": job_id})]
+        fields = {"job_id": job_id, "limit": NOTES_MAX}
+        return [note_of(row) for row in await self._reader.rows("notes", fields)]
 
     async def ids_given(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self._reader.rows("next_ids", {})}

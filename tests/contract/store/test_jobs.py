@@ -5,7 +5,7 @@ import pytest
 from pilotage.central.store.errors import (
     StoreError,
 )
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.protocol import NOTES_MAX, Store
 from pilotage.central.store.records import (
     Search,
 )
@@ -130,6 +130,20 @@ async def test_a_priority_changes_until_the_job_is_final(store: Store) -> None:
     assert won == [True, True, False, False]
     assert [row.priority for row in rows] == [9, 9, 5]
     assert [(n.event, n.detail) for n in await store.notes(second)] == [("priority", "9")]
+
+
+async def test_the_newest_notes_of_a_job_are_told_in_order(store: Store) -> None:
+    job_id, other = await waiting_jobs(store, 2)
+    turns = [(S.WAITING, S.HELD), (S.HELD, S.WAITING)] * (NOTES_MAX // 2 + 2)
+    moves = [a_move(job_id, *turn, reason=str(number)) for number, turn in enumerate(turns)]
+    await store.move(moves[:NOTES_MAX])
+    await store.move([a_move(other, S.WAITING, S.KILLED)])
+    await store.move(moves[NOTES_MAX:])
+
+    told = [note.detail for note in await store.notes(job_id)]
+
+    assert told == [str(number) for number in range(4, NOTES_MAX + 4)]
+    assert len(await store.notes(other)) == 1
 
 
 # -- what is wanted of attempts -----------------------------------------------------------------

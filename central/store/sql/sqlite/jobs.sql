@@ -39,7 +39,11 @@ UPDATE job SET priority = :priority
 INSERT INTO note (job_id, at, who, event, detail) VALUES (:job_id, :at, :who, :event, :detail);
 
 -- name: notes
-SELECT job_id, at, who, event, detail FROM note WHERE job_id = :job_id ORDER BY note_id;
+-- The newest, oldest first.
+SELECT job_id, at, who, event, detail
+  FROM (SELECT note_id, job_id, at, who, event, detail FROM note
+         WHERE job_id = :job_id ORDER BY note_id DESC LIMIT :limit)
+ ORDER BY note_id;
 
 -- name: bodies
 SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
