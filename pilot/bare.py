@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .files.programs import resolve
 from .guard import held
 from .outfit import isolation
 
@@ -55,8 +56,7 @@ def order(rung: str, place: Path, hidden: Path) -> held.Order:
         hidden=(hidden,),
     )
     return {
-        "argv": ["true"],
-        "path": PATH,
+        "argv": [resolve("true", str(place / "work"), PATH)],
         "folder": str(place),
         "prefix": list(wrapping.prefix),
         "env": dict(wrapping.environment),

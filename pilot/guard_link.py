@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from pilotage.proto.messages import Assignment, Usage
 from pilotage.proto.wire import build
 
 from . import itself
+from .files.programs import Finder
 from .files.scales import Scales
 from .guard import cgroups, guard, lines, processes
 from .guard.limits import Limits
@@ -53,6 +55,9 @@ class GuardLink:
         self._frozen_max_s = frozen_max_s
         self._prepared: Optional[Path] = None
         self._scales = Scales(self._order, asyncio.get_running_loop(), time.sleep)
+        self._finder = Finder(asyncio.get_running_loop())
+        self._starting: dict[int, dict[str, Any]] = {}  # while their programs are looked for
+        self._next: Optional[Path] = None  # the folder to prepare once they are found
 
     @property
     def isolation(self) -> str:
@@ -68,6 +73,9 @@ class GuardLink:
         return self._life
 
     def prepare(self, folder: Path) -> None:
+        if self._starting:  # one of them may be about to enter the shelter that there is
+            self._next = folder
+            return
         shelter = isolation.shelter(
             self._rung,
             marks={LIFE: self._life},
@@ -102,28 +110,47 @@ class GuardLink:
         (folder / "tmp").mkdir(mode=0o700, exist_ok=True)
         limits = _limits(assignment)
         self._scales.put_on(assignment.attempt_id, folder, Limits(limits))
-        self._order(
-            do="start",
-            attempt_id=assignment.attempt_id,
-            argv=list(assignment.body.command),
-            # Where a program lies in an image is known inside of it.
-            path=None if outfit.entry is not None else environment["PATH"],
-            prefix=list(around.prefix),
-            env=dict(around.environment),
-            feed=around.feed,
-            exports=exports or "",
-            folder=str(folder),
-            fence=fence,
-            wall_s=assignment.grant.wall_s,
-            frozen_max_s=self._frozen_max_s,
-            isolation=outfit.isolation,
-            limits=limits,
-        )
+        attempt_id, program = assignment.attempt_id, assignment.body.command[0]
+        self._starting[attempt_id] = {
+            "do": "start",
+            "attempt_id": attempt_id,
+            "argv": list(assignment.body.command),
+            "prefix": list(around.prefix),
+            "env": dict(around.environment),
+            "feed": around.feed,
+            "exports": exports or "",
+            "folder": str(folder),
+            "fence": fence,
+            "wall_s": assignment.grant.wall_s,
+            "frozen_max_s": self._frozen_max_s,
+            "isolation": outfit.isolation,
+            "limits": limits,
+            "warn": False,
+        }
+        if outfit.entry is not None:  # where it lies in an image is known inside of it
+            self._begin(attempt_id, program, "")
+        else:
+            begin = partial(self._begin, attempt_id)
+            self._finder.find(program, str(folder / "work"), environment["PATH"], begin)
+
+    def _begin(self, attempt_id: int, program: str, fault: str) -> None:
+        """Its program was looked for: start it, or let the guard say why not."""
+        order = self._starting.pop(attempt_id, None)
+        if order is None:
+            return  # stopped meanwhile
+        order["argv"][0] = program
+        self._order(**order, fault=fault)
+        if self._next is not None and not self._starting:
+            folder, self._next = self._next, None
+            self.prepare(folder)
 
     def fence(self, attempt_id: int, fence: float) -> None:
+        if attempt_id in self._starting:
+            self._starting[attempt_id]["fence"] = fence
         self._order(do="fence", attempt_id=attempt_id, fence=fence)
 
     def stop(self, attempt_id: int, grace_s: float) -> None:
+        self._begin(attempt_id, "", "stopped before it was started")
         self._order(do="stop", attempt_id=attempt_id, grace_s=grace_s)
 
     def have_groups(self, folder: str) -> None:
@@ -134,6 +161,8 @@ class GuardLink:
         self._order(do="ends", at=at)
 
     def warn(self) -> None:
+        for order in self._starting.values():
+            order["warn"] = True
         self._order(do="warn")
 
     async def news(self) -> GuardNews:
@@ -177,6 +206,7 @@ class GuardLink:
 
     async def close(self) -> None:
         """End the guard, which kills what still runs, and wait until it has."""
+        self._starting.clear()
         self._scales.close()
         self._writer.close()
         await self._bury()

@@ -5,8 +5,9 @@
 One thread, one loop over poll(), as few imports as possible. FD is one end of a socket pair whose
 other end the pilot has; both speak JSON, one message a line.
 
-    orders  {"do": "start", "attempt_id", "argv", "path", "prefix", "env", "feed", "folder",
-                            "exports", "fence", "wall_s", "frozen_max_s", "isolation", "limits"}
+    orders  {"do": "start", "attempt_id", "argv", "prefix", "env", "feed", "folder", "exports",
+                            "fence", "wall_s", "frozen_max_s", "isolation", "limits", "warn",
+                            "fault": why it is not to be started}
             {"do": "prepare", "folder", "prefix", "env"}
             {"do": "fence", "attempt_id", "fence"}      {"do": "stop", "attempt_id", "grace_s"}
             {"do": "ends", "at"}                        {"do": "warn"}
@@ -26,7 +27,8 @@ Fences are moments on CLOCK_BOOTTIME, looked at each 0.5 s. `ended` is sent when
 
 What a payload uses is judged here (`limits.py`), whoever has measured it. The guard itself looks
 at /proc/PID/stat alone, which answers whatever a payload does: folders, and memory that processes
-share, may keep whoever asks for them waiting for ever, so the pilot's thread does that.
+share, may keep whoever asks for them waiting for ever, so the pilot's threads do that. For the same
+reason the pilot has looked for the program of a payload: `argv` says where it is.
 """
 
 from __future__ import annotations
@@ -146,11 +148,14 @@ class Guard:
         if attempt_id in self._held:
             return
         try:
+            if order["fault"]:
+                raise NotStarted(order["fault"])
             pid = self._into_shelter(order) or holding.start(order)
         except NotStarted as why:
-            self._tell(attempt_id, not_started=str(why))
+            self._tell(attempt_id, not_started=holding.cut(str(why)))
             return
         held = Held(order, pid, self._now())
+        held.warn_now = order["warn"]
         held.ends_at = self._ends_at
         self._held[attempt_id] = self._roots[pid] = held
         self._tell(attempt_id, started=True)

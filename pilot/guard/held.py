@@ -42,6 +42,7 @@ CLOSING_S = 0.02  # how soon a payload that is being killed is looked at again
 CLEAR_LOOKS, CLEAR_S = 3, 0.002  # with nothing found, so far apart, until strays are gone for sure
 CLOSING_SLOWER = 1.2  # times as long each time, up to LOOK_S: some wait in the kernel for hours
 STUCK_S = 30.0  # what is not dead by then is told of
+SAID_MAX = 2_000  # characters that are told of one
 
 
 class NotStarted(Exception):
@@ -226,6 +227,16 @@ def stuck(members: Iterable[Process]) -> str:
     return f"killed, and not dead after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
 
 
+def cut(text: str) -> str:
+    """Return what is told of a payload: no text of a job makes a line that the pilot cannot read.
+
+    Of a long one the middle is left out: it begins with what failed, and ends with why.
+    """
+    if len(text) <= SAID_MAX:
+        return text
+    return f"{text[: SAID_MAX // 2]} ... {text[5 - SAID_MAX // 2 :]}"
+
+
 def look_again_in_s(held: Held, now: float) -> float:
     """Return after how many seconds this payload wants to be looked at again."""
     if held.stop_at is not None and not held.told:
@@ -240,13 +251,9 @@ def look_again_in_s(held: Held, now: float) -> float:
 
 def start(order: Order) -> int:
     """Start the payload of `order` in its folder and return its process id. Raises NotStarted."""
-    argv: list[str] = order["argv"]
-    program = argv[0]
-    if order["path"] is not None:  # inside of an image only the image knows
-        program = resolve(program, os.path.join(order["folder"], "work"), order["path"])
     feed = _feed(order.get("feed", ""))
     try:
-        return _spawn([*order["prefix"], program, *argv[1:]], order, feed)
+        return _spawn([*order["prefix"], *order["argv"]], order, feed)
     finally:
         if feed is not None:
             os.close(feed)
@@ -307,13 +314,8 @@ def build(order: Order, now: float) -> Shelter:
 
 
 def enter(shelter: Shelter, order: Order) -> bool:
-    """Start the payload of `order` in a shelter; False if that is not to be had.
-
-    Raises NotStarted where the payload itself is at fault.
-    """
-    argv: list[str] = order["argv"]
-    program = resolve(argv[0], os.path.join(order["folder"], "work"), order["path"])
-    command = " ".join(map(_quoted, [program, *argv[1:]]))
+    """Start the payload of `order` in a shelter; False if that is not to be had."""
+    command = " ".join(map(_quoted, order["argv"]))
     # In braces, of which the last is the last byte: a shell carries out nothing before it has read
     # that, so that of a script that is cut short nothing happens.
     script = os.fsencode(f"{{\n{order['exports']}exec {command} {FEED_FD}<&-\n}}")
@@ -331,23 +333,6 @@ def enter(shelter: Shelter, order: Order) -> bool:
 
 def _quoted(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
-
-
-def resolve(program: str, work: str, path: str) -> str:
-    """Return the path of an executable file that `program` names. Raises NotStarted."""
-    if "/" in program:
-        candidates = [program]
-    else:
-        candidates = [os.path.join(folder, program) for folder in path.split(":") if folder]
-    found = False
-    for candidate in candidates:
-        whole = os.path.join(work, candidate)
-        found = found or os.path.exists(whole)
-        if os.path.isfile(whole) and os.access(whole, os.X_OK):
-            return candidate
-    if found:
-        raise NotStarted(f"{program} is not an executable file")
-    raise NotStarted(f"there is no {program}" + ("" if "/" in program else f" in {path}"))
 
 
 def _feed(text: str) -> int | None:

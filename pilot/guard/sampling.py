@@ -22,6 +22,7 @@ FOREIGN_S = 10.0  # for so long a process that is not ours is passed over
 NAMED_MAX = 256  # processes whose open files are looked at
 WEIGHED_MB = 50.0  # what several processes have to use together to be weighed
 WEIGH_S = 30.0  # how often they are, far from the limit
+WEIGHED_MAX = 4_096  # of more the rest counts as these do: a line has to name them all
 UNWEIGHED_S = 60.0  # then what nobody weighs is taken for what it seems to be
 LINES_OF_TIME = 80  # a line of the curve stands for 1/80 of the time before it, or for a second
 
@@ -66,6 +67,7 @@ class Account:
         self._seen: dict[tuple[int, bytes], int] = {}  # CPU of each living process itself
         self._seen_ticks = 0
         self._resident_mb = 0.0
+        self._weighed_part = 1.0  # of the resident memory: what is weighed
         self._shared = 1.0  # what of the resident memory is there when none counts twice
         self._weigh_at = now
         self._unanswered_since: float | None = None
@@ -99,7 +101,10 @@ class Account:
             self.use.memory_mb = resident_mb
             return
         if resident_mb > WEIGHED_MB and (now >= self._weigh_at or resident_mb > limit_mb):
-            self.to_weigh = [one.pid for one in whole]
+            weighed = whole[:WEIGHED_MAX]
+            self.to_weigh = [one.pid for one in weighed]
+            weighed_mb = PAGE_MB * sum(one.resident_pages for one in weighed)
+            self._weighed_part = weighed_mb / resident_mb
             self._weigh_at = now + WEIGH_S
             self._unanswered_since = self._unanswered_since or now
         waited_s = now - self._unanswered_since if self._unanswered_since is not None else 0.0
@@ -112,6 +117,7 @@ class Account:
     def weighed(self, memory_mb: float) -> None:
         """Take note of what its processes use when what they share is counted once."""
         self._unanswered_since = None
+        memory_mb = memory_mb / self._weighed_part if self._weighed_part else self._resident_mb
         self._shared = min(1.0, memory_mb / self._resident_mb) if self._resident_mb else 1.0
         self.use.memory_mb = memory_mb
         self.note_peaks()

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.files import programs
 from pilotage.pilot.guard import processes
 from pilotage.pilot.guard_link import GuardLink, start_guard
 from pilotage.pilot.outfit import isolation
@@ -220,6 +222,70 @@ async def test_a_command_that_cannot_be_started_says_why(tmp_path: Path, rung: s
         news = await play.news(lambda one: one.attempt_id == attempt)
 
     assert "there is no no-such-command in /usr/local/bin" in news.not_started
+
+
+@each_rung
+async def test_what_a_job_says_at_length_costs_no_other_its_payload(
+    tmp_path: Path, rung: str
+) -> None:
+    async with playing(tmp_path, rung) as play:
+        neighbour = play.start("sleep", "WORD")
+        await play.news(lambda one: one.started)
+        told: list[str] = []
+        for command in (
+            ("x" * 1_048_540,),
+            ("/" + "x" * 1_048_540,),
+            ("true", "x" * 1_048_540),
+        ):
+            attempt = play.start(*command)
+            news = await play.news(lambda one: one.not_started)
+            assert news.attempt_id == attempt
+            told.append(news.not_started)
+        attempt = play.start("absent", PATH="/a:" * 40_000)
+        news = await play.news(lambda one: one.not_started)
+
+        assert play.alive(), "its neighbour runs"
+        assert ["x" * 90 in one for one in told] == [True, True, False]
+        assert "Argument list too long" in told[2]
+        assert news.attempt_id == attempt and len(news.not_started) == 2_000
+        assert news.not_started.startswith("there is no absent in /a:/a:")
+        play.link.stop(neighbour, 0.0)
+        await play.ended(neighbour)
+
+
+@each_rung
+async def test_a_program_on_a_deaf_file_system_holds_up_no_other_payload(
+    tmp_path: Path, rung: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, plain = threading.Event(), programs.resolve
+
+    def deaf(program: str, work: str, path: str, go_on: Callable[[], None]) -> str:
+        if path == "/deaf":
+            assert answers.wait(PATIENCE_S)
+            path = "/bin"
+        return plain(program, work, path, go_on)
+
+    monkeypatch.setattr(programs, "resolve", deaf)
+    async with playing(tmp_path, rung) as play:
+        first = play.start("sleep", "WORD", PATH="/deaf", fence_s=0.0)
+        second = play.start("sleep", "WORD", PATH="/deaf")
+        other = play.start("sh", "-c", "sleep WORD", fence_s=0.01)
+        frozen = await play.news(lambda one: one.frozen)
+        play.link.stop(second, 10.0)
+        stopped = await play.news(lambda one: one.attempt_id == second)
+        play.link.stop(other, 0.0)
+        await play.ended(other)
+        play.fence(first, 600.0)
+        play.link.warn()
+        answers.set()
+        begun = [await play.news(lambda one: one.attempt_id == first)]
+        play.link.stop(first, 0.0)
+        begun.append(await play.news(lambda one: one.attempt_id == first))
+
+    assert frozen.attempt_id == other
+    assert stopped.not_started == "stopped before it was started"
+    assert begun[0].started
+    assert begun[1].ended is not None, "its fence had moved while it was looked for"
 
 
 # -- stops -----------------------------------------------------------------------------------

@@ -177,8 +177,7 @@ def test_of_a_script_that_is_cut_short_nothing_happens(
     """The shell alone, with a pipe that takes a part: what the system does to users of many."""
     order: dict[str, Any] = {
         "folder": str(tmp_path),
-        "argv": ["sh", "-c", "echo ran > ran"],
-        "path": os.environ["PATH"],
+        "argv": ["/bin/sh", "-c", "echo ran > ran"],
         "exports": "".join(f"export V{n}='{'x' * 90}'\n" for n in range(300)),
         "prefix": ["/bin/sh", "-c", f". /dev/fd/{held.FEED_FD}"],
         "env": {"PATH": os.environ["PATH"]},
@@ -209,7 +208,7 @@ def test_without_handles_a_payload_is_not_started_and_the_guard_lives_on(
 
     monkeypatch.setattr(os, "pipe", full)
     monkeypatch.setattr(os, "memfd_create", full)
-    order = {"folder": str(tmp_path), "argv": ["true"], "path": "/bin", "feed": "x", "prefix": []}
+    order = {"folder": str(tmp_path), "argv": ["/bin/true"], "feed": "x", "prefix": []}
 
     with pytest.raises(held.NotStarted, match="no pipe"):
         held.build(order, 0.0)

@@ -1,10 +1,8 @@
-"""What is due for a payload when, and which program its command names."""
-
-from pathlib import Path
+"""What is due for a payload when, and what is told of it."""
 
 import pytest
 
-from pilotage.pilot.guard.held import LOOK_S, Held, NotStarted, due, look_again_in_s, resolve
+from pilotage.pilot.guard.held import LOOK_S, SAID_MAX, Held, cut, due, look_again_in_s
 from pilotage.pilot.guard.limits import GRACE_S
 
 # Started at 0 with a wall limit of 100 s; frozen for 20 s before. A dash: it is not so.
@@ -78,22 +76,14 @@ def test_a_payload_over_a_limit_has_its_grace_once_and_keeps_the_first_word_for_
     assert [due(held, at) for at in (now, now + GRACE_S)] == ["tell", "kill:wall"]
 
 
-def test_a_command_is_found_as_a_shell_would_find_it(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    for name in ("bin/tool", "run.sh"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "data").write_text("")
-    path = f"/nowhere:{tmp_path}/bin"
+@pytest.mark.parametrize("text", ["", "x" * SAID_MAX, "there is no a in /bin"])
+def test_what_is_short_is_told_as_it_is(text: str) -> None:
+    assert cut(text) == text
 
-    assert resolve("tool", str(tmp_path), path) == f"{tmp_path}/bin/tool"
-    assert resolve("./run.sh", str(tmp_path), path) == "./run.sh"
-    assert resolve(f"{tmp_path}/run.sh", "/", path) == f"{tmp_path}/run.sh"
-    for command, why in (
-        ("absent", "there is no absent in /nowhere:"),
-        ("./absent", "there is no ./absent"),
-        ("./data", "./data is not an executable file"),
-        ("./bin", "./bin is not an executable file"),
-    ):
-        with pytest.raises(NotStarted, match=why):
-            resolve(command, str(tmp_path), path)
+
+def test_of_what_is_long_the_beginning_and_the_end_are_told() -> None:
+    told = cut(f"{'x' * 1_000_000} cannot be started: Argument list too long")
+
+    assert len(told) == SAID_MAX
+    assert told.startswith("xxx")
+    assert told.endswith(" cannot be started: Argument list too long")

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.pilot.guard.limits import Limits
 from pilotage.pilot.guard.processes import Process, descendants
-from pilotage.pilot.guard.sampling import PAGE_MB, TICKS_S, UNWEIGHED_S, Account
+from pilotage.pilot.guard.sampling import PAGE_MB, TICKS_S, UNWEIGHED_S, WEIGHED_MAX, Account
 
 
 def process(
@@ -91,6 +91,19 @@ def test_several_processes_are_weighed_before_they_are_judged() -> None:
     assert (doubtful_mb, asked) == (300.0, [5, 6])
     assert mine.use.memory_mb == pytest.approx(210.0)
     assert mine.memory_peak_mb == pytest.approx(210.0)
+
+
+def test_of_very_many_processes_some_are_weighed_and_stand_for_all() -> None:
+    mine = account(memory_mb=1_000_000)
+    many = [process(pid, mb=1) for pid in range(1, 2 * WEIGHED_MAX + 1)]
+    mine.look(many, set(), 1.0)
+    asked = list(mine.to_weigh)
+    mine.weighed(WEIGHED_MAX / 4)
+
+    assert asked == list(range(1, WEIGHED_MAX + 1))
+    assert mine.use.memory_mb == pytest.approx(WEIGHED_MAX / 2)
+    mine.look(many[: len(many) // 2], set(), 2.0)
+    assert mine.use.memory_mb == pytest.approx(WEIGHED_MAX / 4, rel=0.01)
 
 
 def test_what_weighs_too_much_is_said_at_once() -> None:
