@@ -78,7 +78,7 @@ class Input(
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]  # path in the payload's folder
     sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
-    size_bytes: Count
+    size_bytes: Count  # a pilot takes no more of it; 0: as much as its disk has room for
     unpack: bool = False  # a tar archive: its members are laid there
 
 
@@ -173,7 +173,8 @@ class Job(
     and output names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
 
     With its parameters in place a job has at most 1 MiB as JSON; what is larger is an input. No
-    text of it holds NUL.
+    text of it holds NUL. No node starts a command whose program, a path, has more than 4,096 bytes
+    or another word more than 131,071.
 
     The payload finds in its environment who it is, PILOTAGE_JOB and PILOTAGE_EPOCH, and what it was
     given: PILOTAGE_CORES, PILOTAGE_GPUS, PILOTAGE_MEMORY_MB and PILOTAGE_WALL_S. PILOTAGE_GPUS is

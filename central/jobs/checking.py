@@ -14,6 +14,7 @@ from pilotage.proto.wording import short
 from ..auth.callers import User
 from ..data.checks import check_data
 from ..errors import Refused
+from .sizes import check_command
 from .software import check_length, check_software, needs_of
 
 # The field that says the least, and the one that says the most.
@@ -101,6 +102,7 @@ def check(job: Job, where: str) -> None:
             f"{where}.command[0]: the first word names the program and must not be empty",
             field=f"{where}.command[0]",
         )
+    check_command(job.command, where)
     for key in job.environment:
         if not _name.fullmatch(key) or key.startswith("PILOTAGE_"):
             raise Refused(

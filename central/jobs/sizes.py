@@ -1,6 +1,6 @@
 """How large a job may be, its parameters in place; known without filling them in. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,7 +12,12 @@ from pilotage.proto.wording import short
 from ..errors import Refused
 
 FILLED_BYTES_MAX: Final = 1 << 20  # of one job as JSON
+# A node starts no program with more, and no path is longer (Linux: MAX_ARG_STRLEN and PATH_MAX).
+WORD_BYTES_MAX: Final = 131_071
+PROGRAM_BYTES_MAX: Final = 4_096
 _NUMBER_GROWS: Final = 24  # characters that a number may gain: 1e9 is filled in as 1000000000.0
+
+_CHARACTER_BYTES_MAX: Final = 4  # in UTF-8
 
 _encode = msgspec.json.encode
 
@@ -26,6 +31,27 @@ def check_size(body: bytes, where: str) -> None:
             f"at most {FILLED_BYTES_MAX} are right: upload what is large as an input",
             field=where,
         )
+
+
+def check_command(command: Sequence[str], where: str) -> None:
+    """Refuse a word that no node can start a program with, or by.
+
+    What parameters make of a word is not looked at: a pilot says so of the one job.
+    """
+    for place, word in enumerate(command):
+        most = WORD_BYTES_MAX if place else PROGRAM_BYTES_MAX
+        if len(word) * _CHARACTER_BYTES_MAX <= most:
+            continue
+        size = len(word.encode())
+        if size > most:
+            field = f"{where}.command[{place}]"
+            what = "a word of a command" if place else "the program, a path,"
+            raise Refused(
+                Code.INVALID,
+                f"{field} has {size} bytes, found {short(word)!r}; {what} has at most {most}: "
+                "send what is longer as an input",
+                field=field,
+            )
 
 
 class FilledSizes:

@@ -27,6 +27,9 @@ NO_LOSS = frozenset({How.DECLINED, How.DRAINED, How.CHECKPOINTED})
 # Losses although nothing was started: the next pilot may well meet the same, and without a bound
 # the job would go round for ever.
 LOSS_BEFORE_START = frozenset({How.INPUT, How.SOFTWARE, How.OTHER})
+# Ends that say nothing of what the next pilot meets, however often they come. Not so `lost`: a job
+# may be what ends each pilot that takes it.
+WITHOUT_SIGN = WITHOUT_RESULT - LOSS_BEFORE_START - {How.LOST}
 
 DRIFT: Final = 0.02  # by which clocks of two hosts may run apart (PROTOCOL P4)
 GRACE_S: Final = 2.0  # measured in other pieces than we do
@@ -186,7 +189,7 @@ def _requeue(
     elif lost and lease.losses + 1 >= limits.lost_max:
         event, close = JobEvent.LOST_TOO_OFTEN, True
         reason = f"lost_too_often: {lease.losses + 1} attempts were lost, the last: {reason}"
-    elif how not in WITHOUT_RESULT - LOSS_BEFORE_START and lease.epoch >= limits.matched_max:
+    elif how not in WITHOUT_SIGN and lease.epoch >= limits.matched_max:
         # Each pilot that takes it vanishes before it can say that it started.
         event, close = JobEvent.LOST_TOO_OFTEN, True
         reason = f"lost_too_often: matched {lease.epoch} times, the last: {reason}"

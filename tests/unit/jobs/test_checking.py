@@ -102,3 +102,13 @@ def test_a_warning_comes_after_the_start_whichever_need_is_met() -> None:
         check(job, "jobs[0]")
     assert why.value.field == "jobs[0].limits.warning_s"
     check(msgspec.structs.replace(job, needs=(Need(wall_s=601),)), "jobs[0]")
+
+
+def test_a_program_that_no_node_can_start_is_refused() -> None:
+    check(Job(command=("x" * 4_096, "y" * 131_071)), "job")
+
+    with pytest.raises(Refused, match="at most 4096: send") as program:
+        check(Job(command=("x" * 1_048_540,)), "job")
+    with pytest.raises(Refused, match="at most 131071: send") as word:
+        check(Job(command=("x", "y" * 131_072)), "job")
+    assert (program.value.field, word.value.field) == ("job.command[0]", "job.command[1]")

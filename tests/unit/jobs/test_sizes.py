@@ -5,7 +5,14 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.rendering import Entry, fill, uses_in
-from pilotage.central.jobs.sizes import FILLED_BYTES_MAX, FilledSizes, check_size
+from pilotage.central.jobs.sizes import (
+    FILLED_BYTES_MAX,
+    PROGRAM_BYTES_MAX,
+    WORD_BYTES_MAX,
+    FilledSizes,
+    check_command,
+    check_size,
+)
 from pilotage.proto.job import Job
 
 
@@ -66,3 +73,19 @@ def test_a_job_that_is_too_large_as_it_was_sent_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         FilledSizes(Job(command=("x" * FILLED_BYTES_MAX,)), {})
     assert refused.value.field == "template"
+
+
+def test_a_command_has_no_word_that_a_node_cannot_start_a_program_with() -> None:
+    check_command(("é" * (PROGRAM_BYTES_MAX // 2), "x" * WORD_BYTES_MAX, ""), "jobs[0]")
+
+    with pytest.raises(Refused) as of_program:
+        check_command(("é" * (PROGRAM_BYTES_MAX // 2) + "x",), "jobs[0]")
+    with pytest.raises(Refused) as of_word:
+        check_command(("x", "y" * 10, "z" * (WORD_BYTES_MAX + 1)), "jobs[0]")
+
+    assert of_program.value.field == "jobs[0].command[0]"
+    assert "has 4097 bytes, found 'ééé" in of_program.value.message
+    assert "the program, a path, has at most 4096" in of_program.value.message
+    assert of_word.value.field == "jobs[0].command[2]"
+    assert "has 131072 bytes, found 'zzz" in of_word.value.message
+    assert len(of_word.value.message) < 300

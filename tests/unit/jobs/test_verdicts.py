@@ -78,13 +78,36 @@ def test_a_job_that_no_pilot_lives_to_start_is_held_in_the_end() -> None:
         verdicts.lease_over(a_lease(epoch=epoch), at=1.0, silent_s=121.0, limits=LIMITS)
         for epoch in (99, 100)
     ]
-    drained = verdicts.without_result(
-        a_lease(epoch=100), an_ended(how=How.DRAINED, exit_code=None), at=1.0, limits=LIMITS
-    )
 
     assert [change.new for change in lost] == [JobState.WAITING, JobState.HELD]
     assert lost[1].reason == "lost_too_often: matched 100 times, the last: no beat for 121 s"
-    assert drained.new is JobState.WAITING
+
+
+# What a pilot says of an attempt that had not started:
+#  how        matched  →  state    and when it had started, but was never lost before
+UNSTARTED = """
+   lost       99          Waiting  Waiting
+   lost       100         Held     Held
+   input      100         Held     Held
+   drained    100         Waiting  Waiting
+   declined   100         Waiting  Waiting
+   killed     100         Waiting  Waiting
+"""
+
+
+@pytest.mark.parametrize("line", UNSTARTED.strip().splitlines())
+def test_a_job_that_ends_its_pilots_is_held_in_the_end_and_no_other(line: str) -> None:
+    how, epoch, *states = line.split()
+    ended = an_ended(how=How(how), exit_code=None)
+    found = [
+        verdicts.without_result(
+            a_lease(epoch=int(epoch), started=started), ended, at=1.0, limits=LIMITS
+        )
+        for started in (False, True)
+    ]
+
+    assert [change.new.value for change in found] == states
+    assert all(change.close for change in found)
 
 
 # A report `ended` that brings a result:
