@@ -4,20 +4,19 @@ To tell an event costs the same whether one follows or a thousand: it is put onc
 that has it, and followers fetch what is new from there, as bytes that are made once for all.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
-from pilotage.proto.problems import Code
 
 from ..auth.callers import User
 from ..auth.policy import Action
-from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.protocol import Store
 from .counters import Kind
+from .per_person import PerPerson
 from .reaches import Encode, Entry, Follower, Reaches, within
 from .scope import Owners, scope
 
@@ -33,7 +32,8 @@ class Feed:
         self._seq = 0
         self._kept: deque[Entry] = deque(maxlen=KEPT)
         self._reaches = Reaches()
-        self._streams: Counter[tuple[str, str, str]] = Counter()  # of each person
+        why = f"you follow {STREAMS_MAX} streams of events, no more are given: end one of them"
+        self._streams = PerPerson(STREAMS_MAX, why)
 
     def job(
         self,
@@ -84,19 +84,9 @@ class Feed:
         A part may hold many events. What `encode` made is kept for others, so all must bring the
         same. A `gap` event says that some were missed. Raises Refused, TOO_MANY.
         """
-        person = (caller.issuer, caller.subject, caller.community)
-        if self._streams[person] >= STREAMS_MAX:
-            why = f"you follow {STREAMS_MAX} streams of events, no more are given: end one of them"
-            raise Refused(Code.TOO_MANY, why)
         bounds = scope(caller, Action.EVENT_READ, self._owners)
-
-        def left() -> None:
-            self._streams[person] -= 1
-            if not self._streams[person]:
-                del self._streams[person]
-
+        left = self._streams.enter(caller)
         follower = self._reaches.follow((bounds.community, bounds.owner, bounds.groups), left)
-        self._streams[person] += 1
         if after is not None:
             self._catch_up(follower, after)
         return self._told(follower, submission, encode)

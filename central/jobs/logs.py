@@ -1,17 +1,23 @@
 """Live output of payloads: travels only while somebody follows (≤ 64 kB/s a job)."""
 
 import asyncio
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from pilotage.proto.messages import Attempt, LogChunk, Stream
 
+from ..auth.callers import User
 from .leases import Lease, LeaseTable, Phase
 from .outbound import Outbound
+from .per_person import PerPerson
 
+FOLLOWED_MAX = 16  # streams of jobs that one person follows at once
+LOOKS_MAX = 16  # of one person at once at jobs that run: each waits for a pilot
 BEHIND_MAX = 256  # chunks a slow follower may be behind before it sees a gap
+BEHIND_BYTES = 1_000_000  # and bytes, in them
 TAIL_BYTES = 65_536  # of each stream of a job that is followed, for those who come later
 CUT_BYTES = 3  # a pilot holds a character back that is not whole yet
 QUIET_S = 1.5  # a pilot that does not say how much there is has then said all
@@ -23,6 +29,10 @@ class LiveLogs:
     def __init__(self, leases: LeaseTable, outbound: Outbound) -> None:
         self._leases, self._outbound = leases, outbound
         self._followed: dict[int, _Followed] = {}
+        why = f"you follow the output of {FOLLOWED_MAX} jobs, no more is given: end one of them"
+        self._followers = PerPerson(FOLLOWED_MAX, why)
+        why = f"you look at {LOOKS_MAX} jobs that run, no more are given: wait for one of them"
+        self._looks = PerPerson(LOOKS_MAX, why)
 
     def followed(self, job: int) -> bool:
         """Whether anybody follows this job's output."""
@@ -40,36 +50,46 @@ class LiveLogs:
         if followed is not None and followed.epoch == epoch:
             followed.end()
 
-    async def live(self, job: int, stream: Stream) -> AsyncIterator[bytes]:
-        """Yield a running attempt's output from its beginning as it comes, until it ends.
+    def live(self, caller: User, job: int, stream: Stream) -> AsyncIterator[bytes]:
+        """Return a running attempt's output from its beginning as it comes, until it ends.
 
-        Where bytes were lost on the way, a line says how many.
+        Where bytes were lost on the way, a line says how many. Raises Refused, TOO_MANY.
         """
-        lease = self._lease(job)
-        if lease is None:
-            return
-        with self._follow(lease) as followed:
-            reader = followed.read(stream, tail=not self._outbound.up)
-            try:
-                async for text in reader.texts():
-                    yield text
-            finally:
-                followed.readers.discard(reader)
+        return self._live(job, stream, _Follower(self._followers.enter(caller)))
 
-    async def look(self, job: int, *, wait_s: float) -> "Look | None":
+    async def _live(self, job: int, stream: Stream, follower: "_Follower") -> AsyncIterator[bytes]:
+        try:
+            lease = self._lease(job)
+            if lease is None:
+                return
+            with self._follow(lease) as followed:
+                reader = followed.read(stream, tail=not self._outbound.up)
+                try:
+                    async for text in reader.texts():
+                        yield text
+                finally:
+                    followed.readers.discard(reader)
+        finally:
+            follower.leave()
+
+    async def look(self, caller: User, job: int, *, wait_s: float) -> "Look | None":
         """Return the ends of all streams of a running attempt, as complete as `wait_s` allows.
 
-        None: nothing runs.
+        None: nothing runs. Raises Refused, TOO_MANY.
         """
         lease = self._lease(job)
         if lease is None:
             return None
-        with self._follow(lease) as followed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await followed.come()
-            ends = {stream: tail.end() for stream, tail in followed.tails.items()}
-            return Look(lease, ends, followed.complete)
+        leave = self._looks.enter(caller)
+        try:
+            with self._follow(lease) as followed:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await followed.come()
+                ends = {stream: tail.end() for stream, tail in followed.tails.items()}
+                return Look(lease, ends, followed.complete)
+        finally:
+            leave()
 
     def _lease(self, job: int) -> Lease | None:
         lease = self._leases.of_job(job)
@@ -107,6 +127,14 @@ class Look(NamedTuple):
     complete: bool  # whether all that there was has come
 
 
+class _Follower:
+    """One answer to one person. It counts until `leave`, or until nobody holds it."""
+
+    def __init__(self, left: Callable[[], None]) -> None:
+        self.leave = weakref.finalize(self, left)
+        self.leave.atexit = False
+
+
 class _Followed:
     """An attempt that somebody follows."""
 
@@ -124,10 +152,11 @@ class _Followed:
         return self._over or all(tail is not None and tail.caught_up for tail in streams)
 
     def take(self, chunk: LogChunk) -> None:
-        self.tails.setdefault(chunk.stream, _Tail()).take(chunk)
+        text = chunk.text.encode()  # once, for all of them
+        self.tails.setdefault(chunk.stream, _Tail()).take(chunk, text)
         for reader in self.readers:
             if reader.stream is chunk.stream:
-                reader.offer(chunk.offset, chunk.text.encode())
+                reader.offer(chunk.offset, text)
         self._tell()
 
     def end(self) -> None:
@@ -172,8 +201,8 @@ class _Tail:
         self.told = 0  # how large the stream was, by its pilot's last word
         self.caught_up = False
 
-    def take(self, chunk: LogChunk) -> None:
-        text, end = chunk.text.encode(), self.start + len(self.data)
+    def take(self, chunk: LogChunk, text: bytes) -> None:
+        end = self.start + len(self.data)
         if chunk.offset > end:  # something was lost on the way
             self.data.clear()
             self.start = end = chunk.offset
@@ -183,7 +212,7 @@ class _Tail:
         del self.data[:surplus]
         self.start += surplus
         self.told = max(self.told, chunk.size)
-        is_empty = not chunk.text and not chunk.size
+        is_empty = not text and not chunk.size
         self.caught_up |= is_empty or 0 < chunk.size <= end + CUT_BYTES
 
     def end(self) -> End:
@@ -195,14 +224,23 @@ class _Reader:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self._pieces: deque[tuple[int, bytes]] = deque(maxlen=BEHIND_MAX)
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._waiting = 0  # bytes in them
         self._ready = asyncio.Event()
         self._over = False
 
     def offer(self, offset: int, text: bytes) -> None:
         if text:
             self._pieces.append((offset, text))
+            self._waiting += len(text)
+            while len(self._pieces) > BEHIND_MAX or self._waiting > BEHIND_BYTES:
+                self._next()
             self._ready.set()
+
+    def _next(self) -> tuple[int, bytes]:
+        piece = self._pieces.popleft()
+        self._waiting -= len(piece[1])
+        return piece
 
     def end(self) -> None:
         self._over = True
@@ -214,7 +252,7 @@ class _Reader:
             await self._ready.wait()
             self._ready.clear()
             while self._pieces:
-                offset, text = self._pieces.popleft()
+                offset, text = self._next()
                 if offset > position:
                     yield f"\n[{offset - position} bytes were not sent]\n".encode()
                 skip = max(0, position - offset)

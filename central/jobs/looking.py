@@ -5,7 +5,7 @@ from pilotage.proto.api import Curve, CurvePoint, Peek
 from pilotage.proto.messages import KEPT_BYTES, Output, Stream
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller
+from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..errors import Refused
 from ..observe.times import shown
@@ -29,8 +29,9 @@ class Looking:
     async def curve(self, caller: Caller, job_id: int, epoch: int | None) -> Curve:
         """Return the resource curve of an attempt; of the newest that has one, by default.
 
-        Of one that runs it is as far as it has come. Raises Refused: NOT_FOUND.
+        Of one that runs it is as far as it has come. Raises Refused: NOT_FOUND, TOO_MANY.
         """
+        assert isinstance(caller, User)
         await self._queries.row(caller, job_id, Action.JOB_READ)
         attempts = await self._store.attempts(job_id)
         chosen = [one for one in attempts if epoch in (None, one.epoch)]
@@ -38,7 +39,7 @@ class Looking:
             why = f"job {job_id} has no attempt {epoch}"
             raise Refused(Code.NOT_FOUND, why, field="epoch")
         if chosen and chosen[-1].live:
-            look = await self._live.look(job_id, wait_s=LIVE_CURVE_S)
+            look = await self._live.look(caller, job_id, wait_s=LIVE_CURVE_S)
             if look is not None and look.lease.epoch == chosen[-1].epoch:
                 points = _points_of(look)
                 if points or epoch is not None:
@@ -51,9 +52,13 @@ class Looking:
         return _curve(chosen[-1], []) if epoch is not None else Curve(job=job_id)
 
     async def peek(self, caller: Caller, job_id: int, *, bytes_max: int, wait_s: float) -> Peek:
-        """Return the last that a job wrote; while it runs, its pilot is asked."""
+        """Return the last that a job wrote; while it runs, its pilot is asked.
+
+        Raises Refused: NOT_FOUND, TOO_MANY.
+        """
+        assert isinstance(caller, User)
         await self._queries.row(caller, job_id, Action.JOB_OUTPUT)
-        look = await self._live.look(job_id, wait_s=wait_s)
+        look = await self._live.look(caller, job_id, wait_s=wait_s)
         if look is not None:
             at = self._queries.heard_at(None if look.complete else look.lease)
             return _peek(job_id, look, bytes_max, at=shown(at))

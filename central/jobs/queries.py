@@ -22,7 +22,7 @@ from pilotage.proto.job import Mark
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller
+from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..errors import Refused
 from ..observe.times import shown
@@ -195,11 +195,15 @@ class Queries:
         return Written(_nothing(), epoch=0, newest=newest)
 
     async def follow(self, caller: Caller, job_id: int, stream: Stream) -> Written:
-        """Return a stream as it grows; what was kept, where nothing runs."""
+        """Return a stream as it grows; what was kept, where nothing runs.
+
+        Raises Refused, TOO_MANY: the caller follows enough.
+        """
         await self.row(caller, job_id, Action.JOB_OUTPUT)
+        assert isinstance(caller, User)
         lease = self._leases.of_job(job_id)
         if lease is not None and lease.phase is Phase.LIVE:
-            live = self._logs.live(job_id, stream)
+            live = self._logs.live(caller, job_id, stream)
             return Written(live, epoch=lease.epoch, newest=lease.epoch)
         return await self.log(caller, job_id, stream)
 

@@ -1,16 +1,32 @@
 """Who of those that follow a job's output sees what, and how long."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
+import pytest
+
+from pilotage.central.errors import Refused
 from pilotage.central.jobs import logs as live
 from pilotage.central.jobs.leases import LeaseTable, Phase
-from pilotage.central.jobs.logs import TAIL_BYTES, End, LiveLogs
+from pilotage.central.jobs.logs import (
+    BEHIND_BYTES,
+    BEHIND_MAX,
+    FOLLOWED_MAX,
+    LOOKS_MAX,
+    TAIL_BYTES,
+    End,
+    LiveLogs,
+)
 from pilotage.proto.messages import Attempt, LogChunk, Stop, Stream
+from pilotage.proto.problems import Code
 from tests import virtual
 from tests.builders import a_lease
+from tests.unit.auth.issuer import person
 
+ADA, BOB = person(subject="ada"), person(subject="bob")
 OUT, ERR, USAGE = Stream.OUT, Stream.ERR, Stream.USAGE
 
 
@@ -50,7 +66,7 @@ class Story:
         seen: list[bytes] = []
 
         async def read() -> None:
-            async for text in self.logs.live(7, stream):
+            async for text in self.logs.live(ADA, 7, stream):
                 seen.append(text)
 
         reading = asyncio.get_running_loop().create_task(read())
@@ -125,7 +141,7 @@ def test_a_look_is_over_when_all_has_come() -> None:
     async def tell(one: Story) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        looking = loop.create_task(one.logs.look(7, wait_s=15.0))
+        looking = loop.create_task(one.logs.look(ADA, 7, wait_s=15.0))
         await turns()
         one.says(OUT, 0, "abc", size=8)
         one.says(ERR, 0, "", size=0)
@@ -150,9 +166,9 @@ def test_a_look_does_not_wait_for_ever() -> None:
     async def tell(one: Story) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        silent = await one.logs.look(7, wait_s=15.0)
+        silent = await one.logs.look(ADA, 7, wait_s=15.0)
         waited_s = loop.time() - began
-        looking = loop.create_task(one.logs.look(7, wait_s=15.0))
+        looking = loop.create_task(one.logs.look(ADA, 7, wait_s=15.0))
         await turns()
         one.says(OUT, 0, "of a pilot that says no sizes")
         old = await looking
@@ -168,22 +184,22 @@ def test_a_look_does_not_wait_for_ever() -> None:
 
 def test_a_look_ends_with_its_attempt_and_where_nothing_runs_there_is_none() -> None:
     async def tell(one: Story) -> None:
-        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        looking = asyncio.get_running_loop().create_task(one.logs.look(ADA, 7, wait_s=15.0))
         await turns()
         one.logs.ended(7, 2)
         look = await looking
 
         assert look is not None and look.complete
         one.lease.phase = Phase.OPEN
-        assert await one.logs.look(7, wait_s=15.0) is None
-        assert await one.logs.look(8, wait_s=15.0) is None
+        assert await one.logs.look(ADA, 7, wait_s=15.0) is None
+        assert await one.logs.look(ADA, 8, wait_s=15.0) is None
 
     story(tell)
 
 
 def test_no_more_than_the_end_is_kept_of_what_is_followed() -> None:
     async def tell(one: Story) -> None:
-        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        looking = asyncio.get_running_loop().create_task(one.logs.look(ADA, 7, wait_s=15.0))
         await turns()
         size = 100 * 16_000
         for offset in range(0, size, 16_000):
@@ -200,7 +216,7 @@ def test_no_more_than_the_end_is_kept_of_what_is_followed() -> None:
 
 def test_a_character_that_the_pilot_holds_back_is_not_waited_for() -> None:
     async def tell(one: Story) -> None:
-        looking = asyncio.get_running_loop().create_task(one.logs.look(7, wait_s=15.0))
+        looking = asyncio.get_running_loop().create_task(one.logs.look(ADA, 7, wait_s=15.0))
         await turns()
         one.says(OUT, 0, "ab", size=4)
         one.says(ERR, 0, "")
@@ -208,5 +224,82 @@ def test_a_character_that_the_pilot_holds_back_is_not_waited_for() -> None:
         look = await looking
 
         assert look is not None and look.complete
+
+    story(tell)
+
+
+def test_a_person_follows_so_many_streams_at_once_and_an_ended_one_makes_room() -> None:
+    async def tell(one: Story) -> None:
+        streams = [one.logs.live(ADA, 7, OUT) for _ in range(FOLLOWED_MAX)]
+        with pytest.raises(Refused, match="output of 16 jobs") as refused:
+            one.logs.live(ADA, 7, OUT)
+        assert (refused.value.code, refused.value.status) == (Code.TOO_MANY, 429)
+        others = one.logs.live(BOB, 7, OUT)
+
+        reading = asyncio.get_running_loop().create_task(cast(Any, anext(streams[0])))
+        await turns()
+        one.says(OUT, 0, "abc")
+        assert await reading == b"abc"
+        await cast(Any, streams[0]).aclose()
+        streams[0] = one.logs.live(ADA, 7, OUT)
+        streams.pop()  # one that was never read ends with its last holder
+        gc.collect()
+        streams.append(one.logs.live(ADA, 7, OUT))
+        with pytest.raises(Refused):
+            one.logs.live(ADA, 7, OUT)
+        del others
+
+    story(tell)
+
+
+def test_a_person_looks_at_so_many_jobs_at_once() -> None:
+    async def tell(one: Story) -> None:
+        loop = asyncio.get_running_loop()
+        looks = [loop.create_task(one.logs.look(ADA, 7, wait_s=15.0)) for _ in range(LOOKS_MAX)]
+        await turns()
+        with pytest.raises(Refused, match="look at 16 jobs") as refused:
+            await one.logs.look(ADA, 7, wait_s=15.0)
+        assert refused.value.code is Code.TOO_MANY
+        assert await one.logs.look(ADA, 8, wait_s=15.0) is None, "nothing runs there"
+        assert await one.logs.look(BOB, 7, wait_s=1.0) is not None
+        looks[0].cancel()
+        await asyncio.wait([looks[0]])
+
+        assert await one.logs.look(ADA, 7, wait_s=1.0) is not None
+        await asyncio.gather(*looks[1:])
+
+    story(tell)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "count", "kept"),
+    [(16_000, 200, BEHIND_BYTES // 16_000), (10, 2 * BEHIND_MAX, BEHIND_MAX)],
+)
+def test_no_more_than_so_much_waits_for_a_slow_reader(chunk: int, count: int, kept: int) -> None:
+    async def tell(one: Story) -> None:
+        stream = one.logs.live(ADA, 7, OUT)
+        reading = asyncio.get_running_loop().create_task(cast(Any, anext(stream)))
+        await turns()
+        one.says(OUT, 0, "x" * chunk)
+        first = await reading
+        for number in range(1, count):
+            one.says(OUT, number * chunk, "x" * chunk)
+        one.logs.ended(7, 2)
+        rest = [text async for text in stream]
+
+        lost = (count - 1 - kept) * chunk
+        assert rest[0] == f"\n[{lost} bytes were not sent]\n".encode()
+        assert [len(text) for text in (first, *rest[1:])] == [chunk] * (1 + kept)
+
+    story(tell)
+
+
+def test_a_chunk_is_made_bytes_of_once_for_all_who_read_it() -> None:
+    async def tell(one: Story) -> None:
+        async with one.reads(OUT) as first, one.reads(OUT) as second:
+            one.says(OUT, 0, "abc")
+            await turns()
+
+            assert first == [b"abc"] and first[0] is second[0]
 
     story(tell)
