@@ -179,6 +179,7 @@ class RetentionSettings(KeptDays, frozen=True):
     communities: dict[Word, KeptDays] = {}  # communities with days of their own, all four of them
     action_days: Annotated[float, Meta(gt=0, le=365)] = 2.0  # keys of kills, holds and the like
     evidence_days: Annotated[float, Meta(ge=0, le=36_500)] = 400.0  # of reports that did not count
+    token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # of tokens that have expired
     pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # of pilots that have ended
     pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # of what pilots have logged
     pilot_log_mb: Annotated[float, Meta(gt=0)] = 2_000.0  # of all pilots; the oldest goes first

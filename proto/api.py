@@ -616,7 +616,11 @@ class TokenIssued(_Out, frozen=True):
 
 
 class Tokens(_Out, frozen=True):
+    """One page, newest first: it may be empty where more come. `after` is the next page's cursor,
+    None on the last one."""
+
     tokens: list[TokenView]
+    after: str | None = None
 
 
 # -- blobs, whoami, health ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError, StoreFull
+from pilotage.central.store.protocol import FIRST_TOKENS
 from pilotage.central.store.records import Levels, NewSecret, PilotRow, Registration, TokenRow
 from pilotage.proto.pilot_states import FINAL, PilotState
 
@@ -180,11 +181,48 @@ class FakePilots:
         await self.synced()
         return won
 
-    async def tokens(self, community: str | None) -> list[TokenRow]:
+    async def token(self, jti: str) -> TokenRow | None:
+        return self._pilot_data.tokens.get(jti)
+
+    async def tokens(
+        self,
+        community: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        before: tuple[float, str] = FIRST_TOKENS,
+        limit: int,
+    ) -> list[TokenRow]:
         found = [
-            one for one in self._pilot_data.tokens.values() if community in (None, one.community)
+            one
+            for one in self._pilot_data.tokens.values()
+            if community in (None, one.community)
+            and subject in (None, (one.issuer, one.subject))
+            and (one.issued_at, one.jti) < before
         ]
-        return sorted(found, key=lambda one: (one.issued_at, one.jti))
+        return sorted(found, key=lambda one: (one.issued_at, one.jti), reverse=True)[:limit]
+
+    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int:
+        now = self._clock_wall()
+        ends = [
+            one.expires_at
+            for one in self._pilot_data.tokens.values()
+            if (one.issuer, one.subject) == (issuer, subject)
+        ]
+        return min(limit, sum(end > now for end in ends))
+
+    async def token_groups(self) -> list[tuple[str, str]]:
+        rows = self._pilot_data.tokens.values()
+        return sorted({(one.community, group) for one in rows for group in (*one.groups, "")})
+
+    async def prune_tokens(self, before: float, *, limit: int) -> int:
+        self.begin_write()
+        tokens = self._pilot_data.tokens
+        old = sorted((one.expires_at, one.jti) for one in tokens.values())
+        gone = [jti for end, jti in old if end < before][:limit]
+        for jti in gone:
+            del tokens[jti]
+        await self.synced()
+        return len(gone)
 
     async def revoked(self) -> list[tuple[str, float]]:
         now = self._clock_wall()

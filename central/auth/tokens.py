@@ -8,10 +8,12 @@ from joserfc import jws
 
 from pilotage.proto import api
 from pilotage.proto.claims import WLCG_VERSION, Claims, Kind, Role
+from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
+from ..store.protocol import FIRST_TOKENS
 from ..store.records import TokenRow
 from . import derived_secrets, keys
 from .callers import Caller, User
@@ -24,6 +26,7 @@ from .verify import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"
 ADMIN_VALID_S: Final = 366 * 86_400.0
+UNEXPIRED_MAX: Final = 10_000  # tokens of one subject: each is a row, and known until its end
 CENTRAL: Final = "central"  # who issued the first token
 
 
@@ -32,7 +35,17 @@ class TokenStore(Protocol):
 
     async def add_token(self, token: TokenRow) -> None: ...
     async def revoke_token(self, jti: str, at: float) -> bool: ...
-    async def tokens(self, community: str | None) -> list[TokenRow]: ...
+    async def token(self, jti: str) -> TokenRow | None: ...
+    async def tokens(
+        self,
+        community: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        before: tuple[float, str] = ...,
+        limit: int,
+    ) -> list[TokenRow]: ...
+
+    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int: ...
     async def revoked(self) -> list[tuple[str, float]]: ...
 
     async def revoked_mark(self) -> tuple[int, float]: ...
@@ -109,6 +122,7 @@ class Tokens:
     async def issue(self, caller: User, r: api.TokenIssue) -> api.TokenIssued:
         """Make a token for a person; its row is durable before it is shown. Raises Refused."""
         granted = grant(caller, r, issuer=self._issuer, now=self._clock.wall())
+        await self._check_room(granted.subject)
         return await self._issue(granted, issued_by=caller.subject)
 
     def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
@@ -166,27 +180,43 @@ class Tokens:
 
     # -- list and revoke ------------------------------------------------------------------------
 
-    async def list(self, caller: User) -> api.Tokens:
-        """Return the tokens that the caller may see, newest first; never the tokens themselves."""
-        rows = await self._visible(caller, Action.TOKEN_READ)
-        rows.sort(key=lambda row: (-row.issued_at, row.jti))
-        return api.Tokens(tokens=[_view(row) for row in rows])
+    async def list(self, caller: User, *, after: str = "", limit: int = api.PAGE_MAX) -> api.Tokens:
+        """Return a page of the tokens that the caller may see, newest first; never the tokens.
+
+        Raises Refused for an `after` that is no cursor.
+        """
+        reach = require(caller, Action.TOKEN_READ)
+        rows = await self._store.tokens(
+            None if reach is Reach.ALL else caller.community,
+            (caller.issuer, caller.subject) if reach is Reach.OWN else None,
+            before=_place(after) if after else FIRST_TOKENS,
+            limit=limit,
+        )
+        return api.Tokens(
+            tokens=[_view(row) for row in rows if _within(row, caller, reach)],
+            after=_cursor(rows[-1]) if len(rows) == limit else None,
+        )
 
     async def revoke(self, caller: User, jti: str) -> None:
         """Refuse a token from now on. Idempotent. Raises TokenNotFound."""
-        rows = await self._visible(caller, Action.TOKEN_REVOKE)
-        row = next((row for row in rows if row.jti == jti), None)
-        if row is None:
+        reach = require(caller, Action.TOKEN_REVOKE)
+        row = await self._store.token(jti)
+        if row is None or not _within(row, caller, reach):
             raise TokenNotFound(jti)
         await self._store.revoke_token(jti, self._clock.wall())
         self._verifier.revoke(jti, row.expires_at)
 
-    async def _visible(self, caller: User, action: Action) -> "Rows":
-        reach = require(caller, action)
-        rows = await self._store.tokens(None if reach is Reach.ALL else caller.community)
-        return [row for row in rows if _within(row, caller, reach)]
-
     # -- how ------------------------------------------------------------------------------------
+
+    async def _check_room(self, subject: str) -> None:
+        """Revoked ones count: each is remembered until it has expired."""
+        most = UNEXPIRED_MAX
+        if await self._store.unexpired_tokens(self._issuer, subject, limit=most) >= most:
+            why = (
+                f"{most} tokens of {subject!r} have not expired, expected fewer: no more are made "
+                "before some have. Give them a shorter time"
+            )
+            raise Refused(Code.ILLEGAL_STATE, why, field="$.subject")
 
     def _is_good(self, token: str) -> bool:
         try:
@@ -236,9 +266,6 @@ class Tokens:
         return jws.serialize_compact(header, payload, self._signing.newest, algorithms=[ALGORITHM])
 
 
-Rows = list[TokenRow]  # within the class the name `list` is the method
-
-
 async def open_tokens(
     data: Path,
     *,
@@ -280,6 +307,8 @@ def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
 
     Under the caller's own name neither: a manager may have written it into the caller's token.
     """
+    if reach is not Reach.ALL and row.community != caller.community:
+        return False
     if not covers(caller.role, Role(row.role)):
         return False
     if reach >= Reach.COMMUNITY:
@@ -289,6 +318,20 @@ def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
     if reach is Reach.GROUP:
         return bool(row.groups)
     return (row.issuer, row.subject) == (caller.issuer, caller.subject)
+
+
+def _cursor(row: TokenRow) -> str:
+    return f"{row.issued_at!r}:{row.jti}"
+
+
+def _place(after: str) -> tuple[float, str]:
+    """Return the place of a cursor in the order of tokens. Raises Refused."""
+    issued_at, _, jti = after.partition(":")
+    try:
+        return float(issued_at), jti
+    except ValueError:
+        why = f"after: found {after[:80]!r}, expected what the page before said"
+        raise Refused(Code.INVALID, why, field="after") from None
 
 
 def _view(row: TokenRow) -> api.TokenView:

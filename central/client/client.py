@@ -45,6 +45,7 @@ from pilotage.proto.api import (
     TokenIssue,
     TokenIssued,
     Tokens,
+    TokenView,
     WhoAmI,
 )
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
@@ -660,7 +661,14 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
 
     async def tokens(self) -> Tokens:
         """Return the tokens that were issued, without the tokens themselves."""
-        return await self._transport.ask(Tokens, "GET", "/v1/tokens")
+        found: list[TokenView] = []
+        after: str | None = ""
+        while after is not None:
+            query = [("limit", str(PAGE_MAX)), *([("after", after)] if after else [])]
+            page = await self._transport.ask(Tokens, "GET", "/v1/tokens", query=query)
+            found += page.tokens
+            after = page.after
+        return Tokens(tokens=found)
 
     async def revoke_token(self, jti: str) -> None:
         """Make a token worthless from now on."""

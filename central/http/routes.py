@@ -524,8 +524,9 @@ ROUTES: Final = (
         method="GET",
         path="/v1/tokens",
         action=_A.TOKEN_READ,
-        does="Tokens that were made, never the tokens themselves.",
+        does="Tokens that were made, newest first and page by page; never the tokens themselves.",
         handler=tokens.search,
+        query=tokens.TokensQuery,
         gives=api.Tokens,
     ),
     Route(

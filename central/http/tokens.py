@@ -1,11 +1,22 @@
 """Routes of tokens, and who one is by one's own."""
 
+from typing import Annotated
+
+import msgspec
 from litestar.types import ASGIApp
+from msgspec import Meta
 
 from pilotage.proto import api
 
 from .answers import encoded, nothing
 from .call import Call
+
+
+class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page of tokens."""
+
+    after: Annotated[str, Meta(max_length=300)] = ""
+    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = api.PAGE_MAX
 
 
 async def issue(call: Call) -> ASGIApp:
@@ -14,7 +25,9 @@ async def issue(call: Call) -> ASGIApp:
 
 
 async def search(call: Call) -> ASGIApp:
-    return encoded(await call.services.tokens.list(call.user()))
+    asked = call.query(TokensQuery)
+    page = await call.services.tokens.list(call.user(), after=asked.after, limit=asked.limit)
+    return encoded(page)
 
 
 async def revoke(call: Call) -> ASGIApp:

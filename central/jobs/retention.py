@@ -1,4 +1,4 @@
-"""What goes after a time: jobs that have ended, evidence, pilots that are gone, logs of pilots.
+"""What goes after a time: jobs that have ended, evidence, tokens, pilots and their logs.
 
 In small batches, at the pace of a loop, so that nobody waits. Series and accounts stay.
 """
@@ -106,6 +106,7 @@ class Retention:
             "jobs": await self._jobs(),
             "keys of actions": await self._actions(),
             "evidence": await self._evidence(),
+            "tokens": await self._expired_tokens(),
             "pilots": await self._ended_pilots(),
             "logs of pilots": await self._old_logs(),
         }
@@ -157,6 +158,16 @@ class Retention:
             return 0
         before, count = self._clock.wall() - self._settings.evidence_days * DAY_S, 0
         while some := await self._store.prune_evidence(before, limit=PRUNED_MAX):
+            count += some
+            await self._clock.sleep(PAUSE_S)
+        return count
+
+    async def _expired_tokens(self) -> int:
+        """Let go of tokens that nobody takes any more, and with them of their revocations."""
+        if not self._settings.token_days:
+            return 0
+        before, count = self._clock.wall() - self._settings.token_days * DAY_S, 0
+        while some := await self._store.prune_tokens(before, limit=PRUNED_MAX):
             count += some
             await self._clock.sleep(PAUSE_S)
         return count

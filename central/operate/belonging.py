@@ -23,7 +23,7 @@ SHARED: Final = (
 async def check_keys(data: Path, store: Store) -> None:
     """See that a store in use is not begun anew with new keys. Raises StoreError."""
     files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
-    if not any((data / name).exists() for name in files) and await store.tokens(None):
+    if not any((data / name).exists() for name in files) and await store.tokens(None, limit=1):
         raise StoreError(f"--data {data} has no keys, and the store has tokens: {SHARED}")
 
 
@@ -32,8 +32,7 @@ async def check_token(data: Path, tokens: Tokens, store: Store, *, disk: Disk) -
     admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
     if admin is None:
         return
-    known = {row.jti for row in await store.tokens(None)}
-    if known and admin.jti not in known:
+    if await store.token(admin.jti) is None and await store.tokens(None, limit=1):
         raise StoreError(
             f"{data / ADMIN_FILE} is no token of the store, so that the keys beside it are of "
             f"another one: {SHARED}. If the store was set back to before it was made, remove that "

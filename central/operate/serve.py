@@ -554,8 +554,7 @@ async def _known_groups(settings: Settings, store: Store, central: Central) -> s
     """Return the groups of which there are tokens or jobs, each with its community."""
     known = {(settings.community.name, group) for group in settings.community.groups}
     known.update((other, "") for other in settings.community.others)
-    for token in await store.tokens(None):
-        known.update((token.community, group) for group in (*token.groups, ""))
+    known.update(await store.token_groups())
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())
     return known
 

@@ -6,8 +6,9 @@ return one bool per item: False means that the row had changed, and nothing was 
 Any verb raises StoreFull (nothing written) or StoreBroken (end the process).
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pilotage.proto.pilot_states import PilotState
 
@@ -55,6 +56,8 @@ from .transformations import Transformations
 Room = Callable[[list[JobBody | None]], int]
 EVIDENCE_MAX = 8  # rows that are kept of one attempt of a pilot
 NOTES_MAX = 1000  # of one job that are read: who changes it again and again adds any number
+FIRST_TOKENS: Final = (math.inf, "")  # before the first page of tokens, which are newest first
+TOKEN_GROUPS_MAX = 100_000
 CHUNK_MAX = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
 
 
@@ -328,7 +331,30 @@ class Store(
         """Mark a token revoked; False where there is none or it is revoked already."""
         ...
 
-    async def tokens(self, community: str | None) -> list[TokenRow]: ...
+    async def token(self, jti: str) -> TokenRow | None: ...
+
+    async def tokens(
+        self,
+        community: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        before: tuple[float, str] = FIRST_TOKENS,
+        limit: int,
+    ) -> list[TokenRow]:
+        """Return tokens, newest first: of a community or of all, of (issuer, subject) or of all.
+
+        `before` is the moment and the jti of the last one of the page before.
+        """
+        ...
+
+    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int:
+        """Count somebody's tokens that have not expired, revoked ones too, up to `limit`."""
+        ...
+
+    async def token_groups(self) -> list[tuple[str, str]]:
+        """Return (community, group) of all tokens, and (community, "") of each; at most
+        TOKEN_GROUPS_MAX."""
+        ...
 
     async def revoked(self) -> list[tuple[str, float]]:
         """Return (jti, expiry) of revoked tokens that have not expired."""

@@ -29,6 +29,10 @@ class RetentionStore(Protocol):
         """Remove some of the oldest evidence; return how much."""
         ...
 
+    async def prune_tokens(self, before: float, *, limit: int) -> int:
+        """Remove some of the tokens that expired before, revoked ones too; return how many."""
+        ...
+
     async def never_registered(self, now: float, *, limit: int) -> list[str]:
         """Return pilots whose secrets were not used in time."""
         ...

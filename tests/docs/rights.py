@@ -53,7 +53,7 @@ TEXT: Final = """
     to a group, so a token that is made without naming groups has those of its maker; a manager's
     has none, which is the whole community. `pilotage token issue NAME --role user --save FILE`
     makes one, `pilotage token list` shows them without their secrets, `pilotage token revoke ID`
-    makes one worthless at once.
+    makes one worthless at once. Of one subject at most 10,000 may be there that have not expired.
 
     The name in a token opens nothing by itself, for a manager may write any name into a token of
     the manager's groups. So a user's token reaches the jobs that are that user's *and* of one of

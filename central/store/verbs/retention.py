@@ -42,6 +42,10 @@ class RetentionVerbs(Opened):
         write = partial(_prune_evidence, before=before, limit=limit)
         return await self._writer.run(write, rows=limit)
 
+    async def prune_tokens(self, before: float, *, limit: int) -> int:
+        write = partial(_prune_tokens, before=before, limit=limit)
+        return await self._writer.run(write, rows=limit)
+
     async def never_registered(self, now: float, *, limit: int) -> list[str]:
         rows = await self._reader.rows("never_registered", {"now": now, "limit": limit})
         return [row[0] for row in rows]
@@ -97,6 +101,10 @@ def _prune_jobs(
 
 def _prune_evidence(session: Session, before: float, limit: int) -> int:
     return session.run("remove_old_evidence", {"before": before, "limit": limit}).rowcount
+
+
+def _prune_tokens(session: Session, before: float, limit: int) -> int:
+    return session.run("remove_expired_tokens", {"before": before, "limit": limit}).rowcount
 
 
 def _prune_pilots(session: Session, pilots: Sequence[str], before: float) -> None:

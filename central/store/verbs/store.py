@@ -12,7 +12,7 @@ from typing import Final
 from pilotage.proto.pilot_states import PilotState
 
 from ..actions import Keep
-from ..protocol import NOTES_MAX, Room
+from ..protocol import FIRST_TOKENS, NOTES_MAX, TOKEN_GROUPS_MAX, Room
 from ..records import (
     Activity,
     AttemptRow,
@@ -340,10 +340,37 @@ class VerbStore(
     async def revoke_token(self, jti: str, at: float) -> bool:
         return await self._writer.run(partial(pilots.revoke_token, jti=jti, at=at))
 
-    async def tokens(self, community: str | None) -> list[TokenRow]:
-        return [
-            token_of(row) for row in await self._reader.rows("tokens", {"community": community})
-        ]
+    async def token(self, jti: str) -> TokenRow | None:
+        found = await self._reader.one("token", {"jti": jti})
+        return None if found is None else token_of(found)
+
+    async def tokens(
+        self,
+        community: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        before: tuple[float, str] = FIRST_TOKENS,
+        limit: int,
+    ) -> list[TokenRow]:
+        issuer, name = subject or (None, None)
+        fields = {
+            "community": community,
+            "issuer": issuer,
+            "subject": name,
+            "issued_at": before[0],
+            "jti": before[1],
+            "limit": limit,
+        }
+        return [token_of(row) for row in await self._reader.rows("tokens", fields)]
+
+    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int:
+        named = {"issuer": issuer, "subject": subject, "now": self._clock_wall(), "limit": limit}
+        count: int = (await self._reader.one("unexpired_tokens", named))[0]
+        return count
+
+    async def token_groups(self) -> list[tuple[str, str]]:
+        rows = await self._reader.rows("token_groups", {"limit": TOKEN_GROUPS_MAX})
+        return [(community, group) for community, group in rows]
 
     async def revoked(self) -> list[tuple[str, float]]:
         rows = await self._reader.rows("revoked", {"now": self._clock_wall()})

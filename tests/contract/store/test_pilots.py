@@ -221,11 +221,65 @@ async def test_a_token_is_revoked_once_and_named_until_it_expires(store: Store) 
     assert won == [True, False, True, False]
     assert await store.revoked() == [("live", NOW + 100)]
     assert await store.revoked_mark() == (1, 5.0)
-    assert await store.tokens("lhcb") == [other]
-    assert await store.tokens(None) == [
-        other,
-        msgspec.structs.replace(live, revoked_at=5.0),
+    assert await store.tokens("lhcb", limit=9) == [other]
+    assert await store.tokens(None, limit=9) == [
         msgspec.structs.replace(old, revoked_at=5.0),
+        msgspec.structs.replace(live, revoked_at=5.0),
+        other,
+    ]
+
+
+async def test_one_token_is_found_by_its_id(store: Store) -> None:
+    for jti in ("one", "two"):
+        await store.add_token(a_token(jti))
+
+    assert await store.token("two") == a_token("two")
+    assert await store.token("three") is None
+
+
+async def test_tokens_are_listed_in_pages_from_the_newest_on(store: Store) -> None:
+    for number, issued_at in enumerate([3.0, 1.0, 2.0, 2.0, 2.0]):
+        await store.add_token(a_token(f"t{number}", issued_at=issued_at))
+    await store.add_token(a_token("bob", issued_at=2.0, subject="bob"))
+    await store.add_token(a_token("theirs", issued_at=2.0, issuer="elsewhere"))
+    mine = (a_token("").issuer, a_token("").subject)
+
+    async def page(subject: tuple[str, str] | None, *before: tuple[float, str]) -> list[str]:
+        more = {"before": before[0]} if before else {}
+        return [one.jti for one in await store.tokens("ctao", subject, **more, limit=3)]
+
+    assert await page(mine) == ["t0", "t4", "t3"]
+    assert await page(mine, (2.0, "t3")) == ["t2", "t1"]
+    assert await page(None) == ["t0", "theirs", "t4"]
+    assert await page(None, (1.0, "t1")) == []
+
+
+async def test_tokens_that_have_not_expired_are_counted_up_to_a_bound(store: Store) -> None:
+    for jti in ("live", "revoked"):
+        await store.add_token(a_token(jti))
+    await store.revoke_token("revoked", 5.0)
+    await store.add_token(a_token("old", expires_at=NOW - 1))
+    await store.add_token(a_token("bob", subject="bob"))
+    mine = (a_token("").issuer, a_token("").subject)
+
+    assert await store.unexpired_tokens(*mine, limit=9) == 2
+    assert await store.unexpired_tokens(*mine, limit=1) == 1
+    assert await store.unexpired_tokens("elsewhere", mine[1], limit=9) == 0
+
+
+async def test_the_groups_of_tokens_are_each_told_once(store: Store) -> None:
+    for jti, community, groups in [
+        ("a", "ctao", ("sim", "ana")),
+        ("b", "ctao", ("sim",)),
+        ("c", "lhcb", ()),
+    ]:
+        await store.add_token(a_token(jti, community=community, groups=groups))
+
+    assert sorted(await store.token_groups()) == [
+        ("ctao", ""),
+        ("ctao", "ana"),
+        ("ctao", "sim"),
+        ("lhcb", ""),
     ]
 
 
@@ -234,4 +288,4 @@ async def test_a_token_is_added_once(store: Store) -> None:
     with pytest.raises(StoreError):
         await store.add_token(a_token("one", subject="bob"))
 
-    assert await store.tokens(None) == [a_token("one")]
+    assert await store.tokens(None, limit=9) == [a_token("one")]

@@ -19,6 +19,7 @@ from .rows import (
     submitted,
     waiting_jobs,
 )
+from .test_pilots import a_token
 
 AGES = 10_000.0
 D, F, K, W = JobState.DONE, JobState.FAILED, JobState.KILLED, JobState.WAITING
@@ -205,3 +206,16 @@ async def test_pilots_whose_secret_was_not_used_in_time_are_named(store: Store) 
     await store.add_secrets([a_secret("late", 500.0), a_secret("waits", NOW)])
 
     assert await store.never_registered(600.0, limit=9) == ["late"]
+
+
+async def test_tokens_that_expired_before_go_with_their_revocations(store: Store) -> None:
+    for jti, end in [("first", 10.0), ("second", 20.0), ("third", 30.0), ("live", NOW + 100)]:
+        await store.add_token(a_token(jti, expires_at=end))
+    for jti in ("first", "live"):
+        await store.revoke_token(jti, 5.0)
+
+    gone = [await store.prune_tokens(30.0, limit=1) for _ in range(3)]
+
+    assert gone == [1, 1, 0]
+    assert {one.jti for one in await store.tokens(None, limit=9)} == {"third", "live"}
+    assert await store.revoked() == [("live", NOW + 100)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.central.auth import keys
+from pilotage.central.auth import keys, tokens
 from pilotage.central.auth.callers import PilotCaller, User
 from pilotage.central.auth.errors import BadKeyFile, BadToken, ExpiredToken, TokenNotFound
 from pilotage.central.auth.tokens import ADMIN_FILE
@@ -308,6 +308,65 @@ async def test_lists_show_what_the_caller_may_see() -> None:
     assert await seen(person(Role.USER, groups=("dl1",))) == {"ada"}
     assert await seen(person(Role.USER, groups=("mc",))) == set()
     assert await seen(person(Role.USER, subject="eve", groups=("dl1",))) == set()
+
+
+async def test_a_list_comes_in_pages_that_show_each_token_once() -> None:
+    issuer = await make_issuer()
+    for number in range(5):
+        for community in ("ctao", "lhcb"):
+            wanted = api.TokenIssue(subject=f"ada{number}", community=community, groups=("mc",))
+            await issuer.tokens.issue(issuer.admin, wanted)
+        if number % 2:
+            issuer.clock.move(1.5)
+
+    async def pages(caller: User, limit: int) -> list[list[str]]:
+        found, after = list[list[str]](), ""
+        while True:
+            page = await issuer.tokens.list(caller, after=after, limit=limit)
+            found.append([one.subject for one in page.tokens])
+            if page.after is None:
+                return found
+            after = page.after
+
+    chief = person(Role.MANAGER, subject="chief")
+    (whole,) = await pages(chief, 100)
+    by_two = await pages(chief, 2)
+
+    assert sorted(whole) == [f"ada{number}" for number in range(5)]
+    assert (whole[0], set(whole[-2:])) == ("ada4", {"ada0", "ada1"})
+    assert [len(page) for page in by_two] == [2, 2, 1]
+    assert [subject for page in by_two for subject in page] == whole
+    assert await pages(person(Role.USER, subject="eve", groups=("mc",)), 2) == [[]]
+
+
+@pytest.mark.parametrize("after", ["x", "yesterday:jti", ":"])
+async def test_what_is_no_cursor_is_refused_by_name(after: str) -> None:
+    issuer = await make_issuer()
+
+    with pytest.raises(Refused, match="expected what the page before said") as refused:
+        await issuer.tokens.list(issuer.admin, after=after)
+
+    assert (refused.value.code, refused.value.field) == (Code.INVALID, "after")
+
+
+async def test_nobody_has_tokens_without_bound_and_time_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "UNEXPIRED_MAX", 3)
+    issuer = await make_issuer()
+    ada = person(expires_at=issuer.clock.wall() + 1_000)
+    wanted = api.TokenIssue(subject="ada", valid_s=100)
+    made = [await issuer.tokens.issue(ada, wanted) for _ in range(3)]
+    await issuer.tokens.revoke(ada, made[0].view.jti)
+
+    with pytest.raises(Refused, match="3 tokens of 'ada' have not expired") as refused:
+        await issuer.tokens.issue(ada, wanted)
+    others = person(subject="bob")
+    await issuer.tokens.issue(others, api.TokenIssue(subject="bob"))
+    issuer.clock.move(100)
+    await issuer.tokens.issue(ada, wanted)
+
+    assert (refused.value.code, refused.value.field) == (Code.ILLEGAL_STATE, "$.subject")
 
 
 async def test_nobody_revokes_what_they_do_not_see() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from pilotage.central.store.errors import StoreFull
+from pilotage.central.store.protocol import FIRST_TOKENS
 from pilotage.central.store.records import TokenRow
 from tests.fake_central import FakeClock
 
@@ -32,8 +33,34 @@ class FakeTokenStore:
         self.rows[jti] = msgspec.structs.replace(row, revoked_at=at)
         return True
 
-    async def tokens(self, community: str | None) -> list[TokenRow]:
-        return [row for row in self.rows.values() if community in (None, row.community)]
+    async def token(self, jti: str) -> TokenRow | None:
+        return self.rows.get(jti)
+
+    async def tokens(
+        self,
+        community: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        before: tuple[float, str] = FIRST_TOKENS,
+        limit: int,
+    ) -> list[TokenRow]:
+        found = [
+            one
+            for one in self.rows.values()
+            if community in (None, one.community)
+            and subject in (None, (one.issuer, one.subject))
+            and (one.issued_at, one.jti) < before
+        ]
+        return sorted(found, key=lambda one: (one.issued_at, one.jti), reverse=True)[:limit]
+
+    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int:
+        now = self.clock.wall()
+        ends = [
+            one.expires_at
+            for one in self.rows.values()
+            if (one.issuer, one.subject) == (issuer, subject)
+        ]
+        return min(limit, sum(end > now for end in ends))
 
     async def revoked(self) -> list[tuple[str, float]]:
         now = self.clock.wall()

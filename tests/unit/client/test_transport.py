@@ -13,7 +13,10 @@ from pilotage.proto.api import (
     Summary,
     SummaryBy,
     TokenIssue,
+    Tokens,
+    TokenView,
 )
+from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 
@@ -133,6 +136,33 @@ async def test_search_walks_all_pages() -> None:
 
     assert found == list(range(1, 2_501))
     assert [one.query.get("after") for one in stub.got] == [None, "1000", "2000"]
+
+
+async def test_a_list_of_tokens_is_read_page_by_page() -> None:
+    views = [
+        TokenView(
+            jti=str(number),
+            subject="ada",
+            community="ctao",
+            groups=[],
+            role=Role.USER,
+            issued_at="",
+            expires_at="",
+            revoked=False,
+        )
+        for number in range(3)
+    ]
+    stub = StubCentral()
+    stub.next.extend(
+        [ok(Tokens(tokens=views[:2], after="7.0:1")), ok(Tokens(tokens=[], after="5.0:x"))]
+    )
+    stub.next.append(ok(Tokens(tokens=views[2:])))
+    async with stub.client() as client:
+        found = await client.tokens()
+
+    assert [one.jti for one in found.tokens] == ["0", "1", "2"]
+    assert [one.query.get("after") for one in stub.got] == [None, "7.0:1", "5.0:x"]
+    assert {one.query.get("limit") for one in stub.got} == {"1000"}
 
 
 async def test_an_action_on_a_filter_says_how_many_it_expects() -> None:

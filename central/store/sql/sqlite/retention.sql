@@ -71,6 +71,10 @@ DELETE FROM evidence
  WHERE evidence_id IN (SELECT evidence_id FROM evidence ORDER BY evidence_id LIMIT :limit)
    AND at < :before;
 
+-- name: remove_expired_tokens
+DELETE FROM token
+ WHERE jti IN (SELECT jti FROM token WHERE expires_at < :before ORDER BY expires_at LIMIT :limit);
+
 -- name: never_registered
 SELECT p.pilot FROM secret AS s JOIN pilot AS p USING (pilot)
  WHERE s.nonce IS NULL AND s.expires_at < :now AND p.state IN ('Submitted', 'Waiting')
