@@ -228,9 +228,14 @@ class Aftermath:
 
     async def read_again(self, jobs: Sequence[int]) -> None:
         """Queue those of `jobs` that wait after all: the match had lost a race (PROTOCOL C1)."""
-        for job, standing in (await self._store.standing(jobs)).items():
-            if standing.state is JobState.WAITING and not standing.live and not standing.deleted:
-                self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
+        with self._queue.reading():
+            for job, standing in (await self._store.standing(jobs)).items():
+                if (
+                    standing.state is JobState.WAITING
+                    and not standing.live
+                    and not standing.deleted
+                ):
+                    self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
 
     # -- pilots ---------------------------------------------------------------------------------
 

@@ -104,7 +104,8 @@ class Control:
     async def _carry_on(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
         while book.more():
             for _ in range(TRIES):
-                await self._try(action, bounds, who, book)
+                with self._queue.reading():
+                    await self._try(action, bounds, who, book)
                 if not book.left:
                     break
             for job in list(book.left):

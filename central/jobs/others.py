@@ -5,7 +5,7 @@ each second, so that nothing depends on the hint.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -99,7 +99,15 @@ class Others:
     async def look(self) -> None:
         """Take up what has become visible since the last look."""
         found, moment = await self._store.arrivals(self._moment)
-        ranges = [one for arrival in found for one in arrival.ranges]
+        with self._queue.reading():
+            await self._queue_up([one for arrival in found for one in arrival.ranges])
+        self._moment, self._looked = moment, self._clock.monotonic()
+        self.taken += len(found)
+        self.lag_s = max((one.age_s for one in found), default=0.0)
+        await self._tidy()
+
+    async def _queue_up(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Queue and count the jobs in some ranges."""
         runs: list[Run] = []
         for start in range(0, len(ranges), RANGES_A_LOOK):
             runs += await self._store.arrived_runs(ranges[start : start + RANGES_A_LOOK])
@@ -111,10 +119,6 @@ class Others:
                 await self._clock.sleep(0)  # pilots are answered between two parts
         if runs:
             self._queue.wake()
-        self._moment, self._looked = moment, self._clock.monotonic()
-        self.taken += len(found)
-        self.lag_s = max((one.age_s for one in found), default=0.0)
-        await self._tidy()
 
     def _take_up(self, run: Run, info: ClassInfo, fed_max: int) -> int:
         """Queue and count jobs; return of how many followers were told one by one."""

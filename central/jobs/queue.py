@@ -1,7 +1,8 @@
 """The waiting jobs: the matcher, what it does not know of them, and whom to wake for them."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.types import Running
@@ -28,6 +29,8 @@ class Queue:
         # Jobs that anything happened to while the queue is being read from the store.
         self.touched: set[int] = set()
         self._is_loading = False
+        self._readers = 0  # of jobs that are put later on
+        self._newest: dict[int, int] = {}  # priorities of jobs, as set while anybody reads
 
     def begin_loading(self) -> None:
         """Waiting jobs are read from the store from now on, until `begin`."""
@@ -36,6 +39,21 @@ class Queue:
     def _touch(self, job: int) -> None:
         if self._is_loading:
             self.touched.add(job)
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Put what is read from the store in here, and it has the priority that it got meanwhile.
+
+        What is read may be old when it is put: the priority of a job that is not here would be
+        lost until a restart.
+        """
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._newest.clear()
 
     def learn(self, info: ClassInfo) -> None:
         """Make a class known; the matcher hears of it with its first job."""
@@ -54,6 +72,10 @@ class Queue:
         """Queue new jobs. Call `wake` when all are in."""
         self.prepare(class_id)
         self.matcher.add(class_id, priority, jobs)
+        if self._newest:
+            for job in jobs:
+                if job in self._newest:
+                    self.matcher.set_priority(job, self._newest[job])
 
     def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
         """Queue a job again, in its old place."""
@@ -80,8 +102,10 @@ class Queue:
         self._epochs.pop(job, None)
 
     def set_priority(self, job: int, priority: int) -> None:
-        """The job has another priority, if it waits."""
+        """The job has another priority, if it waits or is about to be put."""
         self._touch(job)
+        if self._readers:
+            self._newest[job] = priority
         self.matcher.set_priority(job, priority)
 
     def epoch(self, job: int) -> int:

@@ -1,6 +1,7 @@
 """Rebuild memory from the store, at start: classes, queue, leases, pilots, counters."""
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -11,7 +12,7 @@ from pilotage.proto.pilot_states import SPEAKING
 from ..ports import Clock
 from ..settings import LeaseSettings
 from ..store.protocol import Store
-from ..store.records import LiveAttempt, PilotRow
+from ..store.records import LiveAttempt, PilotRow, Standing
 from .aftermath import counted
 from .counters import Kind
 from .leases import Lease, Phase
@@ -103,14 +104,18 @@ class Recovery:
     async def _all_queued(self) -> None:
         for start in range(0, len(self._doubtful), PAGE):
             jobs = self._doubtful[start : start + PAGE]
-            for job, standing in (await self._store.standing(jobs)).items():
-                if standing.state is JobState.WAITING and not standing.live:
-                    self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
-                if standing.queue_until is not None:
-                    self._queue.limit(job, standing.queue_until)
+            with self._queue.reading():
+                self._queue_standing(await self._store.standing(jobs))
         self._queue.begin()
         self._queue.wake()
         self._is_whole = True
+
+    def _queue_standing(self, standings: Mapping[int, Standing]) -> None:
+        for job, standing in standings.items():
+            if standing.state is JobState.WAITING and not standing.live:
+                self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
+            if standing.queue_until is not None:
+                self._queue.limit(job, standing.queue_until)
 
     async def _attempts_again(self) -> None:
         """Every running lease gets a full new term: beats are not stored (PROTOCOL C4)."""

@@ -182,3 +182,21 @@ async def test_where_nobody_else_writes_nobody_looks() -> None:
 
     assert scene.store.looks == 0
     assert scene.others.unseen_s() == 0
+
+
+async def test_a_priority_that_is_set_while_jobs_are_taken_up_holds_and_is_then_forgotten() -> None:
+    scene = Scene()
+    queue, class_id = scene.memory.queue, await scene.stored_class()
+    runs = [a_run(class_id, 1, 3), a_run(class_id, 4, 1, epoch=2)]
+    scene.store.new = [(Arrival(1, ((1, 4),), 0.0), runs)]
+
+    def meanwhile() -> None:
+        for job in (2, 4, 9):
+            queue.set_priority(job, 7)
+
+    scene.store.meanwhile = meanwhile
+    scene.others.begin("0")
+    await scene.others.look()
+    queue.add(class_id, 0, [9])
+
+    assert [queue.matcher.backlog.priority(job) for job in (1, 2, 3, 4, 9)] == [0, 7, 0, 7, 0]

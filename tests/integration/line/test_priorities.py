@@ -1,0 +1,85 @@
+"""A priority that a job gets while it is read, and put into the queue: what memory has is what the
+store has."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from pilotage.central.jobs.aftermath import Aftermath
+from pilotage.central.observe.events import no_log
+from pilotage.central.store.actions import Keep
+from pilotage.central.store.records import Move, Standing
+from pilotage.proto.api import Action, ActionName
+from pilotage.proto.job_states import JobState
+from tests import virtual
+from tests.fakes import FakeInstallation
+from tests.integration.line.test_on_fakes import submission, submit
+
+OLD, NEW = 0, 7
+
+
+def story(tell: Callable[[FakeInstallation, int], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        world = FakeInstallation()
+        await world.start()
+        (job,) = await submit(world, submission(1, priority=OLD))
+        await tell(world, job)
+
+        standing = (await world.store.standing([job]))[job]
+        assert (standing.state, standing.priority) == (JobState.WAITING, NEW)
+        assert world.central.memory.queue.matcher.backlog.priority(job) == NEW
+        await world.kill()
+
+    virtual.run(whole(), limit_s=1_000)
+
+
+async def act(world: FakeInstallation, job: int, name: ActionName) -> None:
+    priority = NEW if name is ActionName.PRIORITY else None
+    action = Action(action=name, ids=(job,), priority=priority)
+    reply = await world.central.services.control.act(world.user(), action)
+    assert reply.done == 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_priority_that_is_set_while_a_held_job_is_released_holds(before: bool) -> None:
+    async def tell(world: FakeInstallation, job: int) -> None:
+        await act(world, job, ActionName.HOLD)
+        plain = world.store.move
+
+        async def move(moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+            if before:
+                await act(world, job, ActionName.PRIORITY)
+            done = await plain(moves, keep=keep)
+            if not before:
+                await act(world, job, ActionName.PRIORITY)
+            return done
+
+        world.store.move = move  # type: ignore[method-assign]
+        await act(world, job, ActionName.RELEASE)
+
+    story(tell)
+
+
+def test_a_priority_that_is_set_while_a_lost_match_is_read_again_holds() -> None:
+    async def tell(world: FakeInstallation, job: int) -> None:
+        queue, plain = world.central.memory.queue, world.store.standing
+        queue.matcher.remove(job)
+
+        async def standing(job_ids: Sequence[int]) -> dict[int, Standing]:
+            found = await plain(job_ids)
+            world.store.standing = plain  # type: ignore[method-assign]
+            await act(world, job, ActionName.PRIORITY)
+            return found
+
+        world.store.standing = standing  # type: ignore[method-assign]
+        aftermath = Aftermath(
+            store=world.store,
+            memory=world.central.memory,
+            bus=None,  # type: ignore[arg-type]
+            tokens=None,  # type: ignore[arg-type]
+            clock=world.clock,
+            log=no_log,
+        )
+        await aftermath.read_again([job])
+
+    story(tell)
