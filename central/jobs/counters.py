@@ -31,6 +31,8 @@ class Counters:
             of_kind[where] = now
         else:
             of_kind.pop(where, None)
+            if not of_kind:  # the types of jobs are free words: there may be ever more
+                del self._counts[kind]
 
     def move(
         self, kind: Kind, old: tuple[str, JobState], new: tuple[str, JobState], *, count: int = 1
@@ -49,6 +51,8 @@ class Counters:
             of_kind[new] = came
         else:
             del of_kind[new]
+            if not of_kind:
+                del self._counts[kind]
 
     def rows(self) -> Iterable[tuple[Kind, str, JobState, int]]:
         for kind, of_kind in self._counts.items():
