@@ -38,5 +38,6 @@ def test_what_comes_into_view_only_after_it_has_moved_leaves_nothing_either() ->
     counters.add(DL1, "", S.KILLED, -1)
     counters.add(DL1, "", S.WAITING)
     counters.move(DL1, ("", S.WAITING), ("", S.KILLED))
+    assert kinds(counters) == set()
     counters.add(DL1, "", S.WAITING, 0)
     assert kinds(counters) == set()
