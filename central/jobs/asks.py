@@ -83,10 +83,10 @@ class Asks:
         A repeated ask gets the same attempts again, after their commit; an older one is stale.
         """
         if ask is None:
-            await self._write(judged, presence, [])
+            await self._write(judged, presence)
             return None
         if ask.n <= presence.ask:
-            await self._write(judged, presence, [])
+            await self._write(judged, presence)
             return await self._again(presence, ask)
         done = self._underway[presence.pilot] = _Underway()
         presence.ask, presence.offer = ask.n, ask.offer
@@ -115,7 +115,7 @@ class Asks:
         if self._leases.holds(presence.pilot):
             await self._requeues.give_back(presence, known, asked_before=ask.n)
         if presence.drain or presence.state is not PilotState.RUNNING:
-            await self._write(judged, presence, [])
+            await self._write(judged, presence)
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
         room = self._hosts.room(presence)
         # A newer ask may have come meanwhile: this one is answered by its own word.
@@ -156,7 +156,7 @@ class Asks:
             ]
             for lease in leases:
                 self._aftermath.pending[lease.attempt_id] = lease
-            bodies = await self._write(judged, presence, leases)
+            written, bodies = await self._turn(judged, presence, leases)
         except StoreFull:
             for match in matches:
                 matcher.put_back(match.job)
@@ -170,16 +170,20 @@ class Asks:
             for lease in leases:
                 self._aftermath.pending.pop(lease.attempt_id, None)
         # What holds is a lease before anything else is awaited: a kill that is acknowledged
-        # meanwhile must find it.
-        now = self._clock.monotonic()
-        held = [
-            (self._begin(presence, lease, body, now), body)
-            for lease, body in zip(leases, bodies, strict=False)
-            if body is not None
-        ]
-        self._aftermath.matched([lease for lease, _ in held])
-        for lease in leases[len(bodies) :]:  # one answer has no room for them
-            matcher.put_back(lease.job)
+        # meanwhile must find it. And it is one whatever becomes of the reports: a row that is
+        # live and no lease would never end.
+        try:
+            self._follow(judged, written)
+        finally:
+            now = self._clock.monotonic()
+            held = [
+                (self._begin(presence, lease, body, now), body)
+                for lease, body in zip(leases, bodies, strict=False)
+                if body is not None
+            ]
+            self._aftermath.matched([lease for lease, _ in held])
+            for lease in leases[len(bodies) :]:  # one answer has no room for them
+                matcher.put_back(lease.job)
         lost = [lease.job for lease, body in zip(leases, bodies, strict=False) if body is None]
         for job in lost:
             matcher.drop(job)
@@ -187,12 +191,22 @@ class Asks:
             await self._aftermath.read_again(lost)
         return await self._assignments.made(held)
 
-    async def _write(
-        self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
-    ) -> list[JobBody | None]:
-        """Write reports and matches in one transaction; return a body for each match that holds.
+    async def _write(self, judged: Sequence[Judged], presence: Presence) -> None:
+        """Write reports."""
+        written, _ = await self._turn(judged, presence, [])
+        self._follow(judged, written)
 
-        There are less of them than leases where one answer has no room for all.
+    def _follow(self, judged: Sequence[Judged], written: Sequence[bool]) -> None:
+        if written:
+            self._reports.follow(judged, written)
+
+    async def _turn(
+        self, judged: Sequence[Judged], presence: Presence, leases: Sequence[Lease]
+    ) -> tuple[list[bool], list[JobBody | None]]:
+        """Write reports and matches in one transaction.
+
+        Return which changes of the reports hold, and a body for each match that does. There are
+        less of these than leases where one answer has no room for all.
         """
         changes: list[Change] = [one.change for one in judged if one.change is not None]
         at = self._clock.wall()
@@ -207,9 +221,7 @@ class Asks:
                     written, bodies = await self._store.turn(changes, rows, room)
             finally:
                 self._reports.settled(settling)
-        if changes:
-            self._reports.follow(judged, written)
-        return bodies
+        return written, bodies
 
     def _lease(
         self, presence: Presence, n: int, match: Match, attempt_id: int, now: float
