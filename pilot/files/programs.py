@@ -15,6 +15,8 @@ from collections.abc import Callable
 from .beside import GivenUp, GoOn, always
 
 PATIENCE_S = 30.0  # what takes longer may never end
+FRESH_S = 5.0  # so long what was found is taken to be there: short payloads come by the hundred
+KNOWN_MAX = 1_000
 STUCK_MAX = 64  # threads that nobody waits for and that have not ended
 PROGRAM_BYTES_MAX = 4_096  # no path is longer for the system
 PATH_BYTES_MAX = 131_071  # nor any variable, with its name
@@ -40,10 +42,15 @@ class Finder:
     ) -> None:
         self._loop, self._patience_s, self._stuck_max = loop, patience_s, stuck_max
         self._stuck = 0
+        self._known: dict[tuple[str, str], tuple[float, str]] = {}  # when which path was found
 
     def find(self, program: str, work: str, path: str, done: Done) -> None:
         """Look for a program as `resolve` does. `done` hears of it once, in the loop."""
         look = _Look(program, work, path, done)
+        at, found = self._known.get((program, path), (0.0, ""))
+        if found and self._loop.time() - at < FRESH_S:
+            look.tell(found, "")
+            return
         if self._stuck >= self._stuck_max:
             look.tell("", f"{look.shown} is not looked for: {_DEAF}")
             return
@@ -75,6 +82,10 @@ class Finder:
         timer.cancel()
         if look.told:
             self._stuck -= 1
+        elif found and look.is_same_anywhere:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[look.key] = self._loop.time(), found
         look.tell(found, why)
 
 
@@ -83,8 +94,15 @@ class _Look:
 
     def __init__(self, program: str, work: str, path: str, done: Done) -> None:
         self._program, self._work, self._path, self._done = program, work, path, done
+        self.key = program, path
         self.shown = program[:_SHOWN]
         self.told = False
+
+    @property
+    def is_same_anywhere(self) -> bool:
+        """Whether what is found does not depend on the folder of the work."""
+        where = [self._program] if "/" in self._program else self._path.split(":")
+        return all(one.startswith("/") for one in where if one)
 
     def tell(self, found: str, why: str) -> None:
         """Say what came of it, if nobody has."""

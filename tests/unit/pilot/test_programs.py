@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pilotage.pilot.files import programs
 from pilotage.pilot.files.beside import GivenUp
 from pilotage.pilot.files.programs import (
     PATH_BYTES_MAX,
@@ -133,10 +134,43 @@ async def test_who_waits_for_a_deaf_file_system_is_told_and_the_others_are_serve
     assert second[0] == "" and second[1].startswith("tool was not found within 0.05 s: a file")
     # Nobody waits any more: there is no look at the second folder.
     deaf.answers.set()
-    heard.find("sh", "/bin")
+    heard.find("env", "/bin")
     await heard.next()
     assert len(heard.all) == 3
     assert deaf.asked == ["/deaf/a/tool"]
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "looks"),
+    [("tool", "{0}/bin", 1), ("{0}/bin/tool", "", 1), ("tool", "bin:{0}/bin", 3)],
+)
+async def test_what_was_found_is_looked_for_again_only_after_a_while(
+    program: str, path: str, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But where it lies may depend on the folder of the work."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tool").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/tool").chmod(0o755)
+    asked: list[str] = []
+    heard, found = Heard(), resolve
+
+    def counted(*looked: Any) -> str:
+        asked.append(looked[0])
+        return found(*looked)
+
+    monkeypatch.setattr(programs, "resolve", counted)
+    for _ in range(3):
+        before = len(heard.all)
+        heard.find(program.format(tmp_path), path.format(tmp_path))
+        if len(heard.all) == before:
+            await heard.next()
+    soon = len(asked)
+    monkeypatch.setattr(programs, "FRESH_S", 0.0)
+    heard.find(program.format(tmp_path), path.format(tmp_path))
+    await heard.next()
+
+    assert (soon, len(asked)) == (looks, looks + 1)
+    assert heard.all == [(f"{tmp_path}/bin/tool", "")] * 4
 
 
 async def test_of_threads_that_never_end_there_are_only_so_many(deaf: Deaf) -> None:
