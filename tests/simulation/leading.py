@@ -44,7 +44,9 @@ class LeadingInvariants:
         for member in cluster.members:
             if member.believes() and not cluster.database.leads(member.holder):
                 self._broken("leader", f"{member.host.name} believes to lead, and does not")
-        if now >= self._look_at:
+        # While the row is free each moment counts: the one that could take it may be gone at the
+        # next, and nothing may happen then until it is there again.
+        if now >= self._look_at or self._free_since is not None:
             self._look_at = now + LOOK_EVERY_S
             self._taken_in_time(now)
 
