@@ -5,6 +5,7 @@ figures themselves need a quiet machine: `pilotage bench pilot`.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from pilotage.central.bench.goals import GOALS
 from tests.integration.interpreters import oldest_fit
 
 CPU_MAX_MS = {"namespaces": 5.0, "unshare": 5.0, "plain": 3.0}
+LOOP_S = 0.06  # of a million steps of Python, on the machines that these bounds are of
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +34,21 @@ def test_the_bench_of_the_pilot_has_a_figure_for_each_goal(figures: dict[str, fl
     assert goals <= set(figures)
 
 
+def slowness() -> float:
+    """Return how many times as long as those this machine takes for the same; at least 1."""
+    took: list[float] = []
+    for _ in range(3):
+        began = time.process_time()
+        sum(i * i for i in range(1_000_000))
+        took.append(time.process_time() - began)
+    return max(1.0, min(took) / LOOP_S)
+
+
 @pytest.mark.parametrize("rung", CPU_MAX_MS)
 def test_a_payload_costs_its_pilot_and_guard_little_cpu(
     rung: str, figures: dict[str, float]
 ) -> None:
-    assert 0 < figures[f"{rung}: CPU of pilot and guard"] <= CPU_MAX_MS[rung]
+    assert 0 < figures[f"{rung}: CPU of pilot and guard"] <= CPU_MAX_MS[rung] * slowness()
 
 
 def test_pilot_and_guard_stay_small(figures: dict[str, float]) -> None:
@@ -45,7 +57,7 @@ def test_pilot_and_guard_stay_small(figures: dict[str, float]) -> None:
 
 
 def test_a_pilot_asks_soon_after_its_start(figures: dict[str, float]) -> None:
-    assert figures["start to first ask, CPU"] <= 0.6
+    assert figures["start to first ask, CPU"] <= 0.6 * slowness()
     assert figures["start to first ask"] <= 5.0
 
 
@@ -53,6 +65,6 @@ def test_a_pilot_asks_soon_after_its_start(figures: dict[str, float]) -> None:
 def test_a_pilot_on_the_oldest_python_costs_no_more() -> None:
     figures = measured(str(oldest_fit()), rungs=[("plain", "session")])
 
-    assert figures["plain: CPU of pilot and guard"] <= CPU_MAX_MS["plain"]
+    assert figures["plain: CPU of pilot and guard"] <= CPU_MAX_MS["plain"] * slowness()
     assert figures["pilot, at most"] <= 50
     assert figures["guard, at most"] <= 15
