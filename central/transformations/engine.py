@@ -67,10 +67,6 @@ class Engine:
         """Tell `heard` of each transformation that has changed, whoever changed it."""
         self._heard = heard
 
-    def nudge(self) -> None:
-        """Something has come that may become tasks: look now."""
-        self._nudged.set()
-
     def touch(self, transformation_id: int) -> None:
         """Somebody else has changed a transformation, or inputs of it: it is read again."""
         self._touched[transformation_id] = True
