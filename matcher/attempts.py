@@ -37,11 +37,10 @@ class Attempts:
         """A job is matched, or known to run: charge its owner. Its limits are taken already."""
         older = self.by_job.get(job)
         if older is not None:  # its end was never told: this is said to be the same
-            self._shares.settle(older.owner, older.core_s, 0.0, older.at)
+            self._shares.settle(older.owner, _charged_core_s(older), 0.0, older.at)
             self._forget(job, older, started=True, now=out.at)
         part = out.part = out.part or out.owner.part_used
-        asked_core_s = (out.charged_cores or out.cores) * out.wall_s
-        self._shares.charge(out.owner, asked_core_s * part, out.at)
+        self._shares.charge(out.owner, _asked_core_s(out) * part, out.at)
         self.by_job[job] = out
         out.owner.users += 1
         if out.pilot:
@@ -60,7 +59,7 @@ class Attempts:
         """The match came to nothing: give back what it took, its start too."""
         out = self.by_job.get(job)
         if out is not None:
-            self._shares.settle(out.owner, out.core_s, 0.0, out.at)
+            self._shares.settle(out.owner, _charged_core_s(out), 0.0, out.at)
             self._forget(job, out, started=False, now=now)
 
     def end(self, job: int, used_core_s: float | None, now: float) -> None:
@@ -71,11 +70,11 @@ class Attempts:
         out = self.by_job.get(job)
         if out is None or not out.is_running:
             return
-        used = out.asked_core_s
+        used = asked = _asked_core_s(out)
         if used_core_s is not None:
-            used = out.charge_of(used_core_s)
-            self._shares.learn(out.owner, out.asked_core_s, used, out.at)
-        self._shares.settle(out.owner, out.core_s, used, out.at)
+            used = _charge_of(out, used_core_s)
+            self._shares.learn(out.owner, asked, used, out.at)
+        self._shares.settle(out.owner, asked * out.part, used, out.at)
         self._forget(job, out, started=True, now=now)
 
     def of_pilot(self, pilot: str) -> Iterable[Out]:
@@ -94,3 +93,20 @@ class Attempts:
             self._memory_mb[out.pilot] -= out.memory_mb
             if not its:
                 del self._by_pilot[out.pilot], self._memory_mb[out.pilot]
+
+
+def _asked_core_s(out: Out) -> float:
+    """Return what a job would be charged with if it took all the time that it asks for."""
+    return (out.charged_cores or out.cores) * out.wall_s
+
+
+def _charged_core_s(out: Out) -> float:
+    """Return what a job was charged with when it was matched."""
+    return _asked_core_s(out) * out.part
+
+
+def _charge_of(out: Out, used_core_s: float) -> float:
+    """Return the charge for what a job's own cores were really used."""
+    if not out.charged_cores or not out.cores:
+        return used_core_s
+    return used_core_s * out.charged_cores / out.cores

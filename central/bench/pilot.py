@@ -82,7 +82,7 @@ def measure(scale: Scale) -> list[Figure]:
             most = (max(rung.memory_mb[who][kind] for _, rung in rungs) for kind in (0, 1))
             for word, value in zip(("resident", "at most"), most, strict=True):
                 figures.append(figure(NAME, f"{begin}{who}, {word}", value, "MB"))
-        start_s, start_cpu_s = _starts(scale, python)
+        start_s, start_cpu_s = starts(scale, python)
         figures.append(figure(NAME, f"{begin}start to first ask", start_s, "s"))
         figures.append(figure(NAME, f"{begin}start to first ask, CPU", start_cpu_s, "s"))
     return figures
@@ -174,7 +174,7 @@ def _memory_mb(pid: int) -> tuple[float, float]:
 # ---- starts --------------------------------------------------------------------------------------
 
 
-def _starts(scale: Scale, python: str) -> tuple[float, float]:
+def starts(scale: Scale, python: str) -> tuple[float, float]:
     """Start pilots one after another; return medians to the first ask: seconds, and of CPU."""
     with rig() as bench:
         found = [_to_first_ask(bench, python) for _ in range(scale.starts)]

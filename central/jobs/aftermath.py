@@ -123,7 +123,7 @@ class Aftermath:
         old = state_of(lease)
         if lease.phase is Phase.LIVE:
             self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
-            self._hosts.ended(lease, change.how, change.usage, is_good=False, why=change.reason)
+            self._hosts.ended(lease, change.how, change.usage, why=change.reason)
         self._tally.used.ends[change.how.value if change.how else LEASE_OVER] += 1
         if change.usage is not None:
             self._count(lease, change.new, change.usage)
@@ -160,9 +160,10 @@ class Aftermath:
         old = state_of(lease)
         if lease.phase is Phase.LIVE:
             self._queue.ended(lease, used_core_s(lease, change.usage, change.at))
-        self._hosts.ended(
-            lease, change.how, change.usage, is_good=not change.failed, why=change.reason
-        )
+        if change.failed:
+            self._hosts.ended(lease, change.how, change.usage, why=change.reason)
+        else:
+            self._hosts.did_well(lease)
         self._leases.forget(lease)
         if change.new is JobState.WAITING:
             self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
@@ -174,8 +175,6 @@ class Aftermath:
         self._count(lease, change.new, change.usage)
         if change.failed:
             self._failed(lease, change)
-        else:
-            self._hosts.classified(lease, None)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
         self._log(
@@ -183,8 +182,8 @@ class Aftermath:
             job=lease.job,
             epoch=lease.epoch,
             pilot=lease.pilot,
-            how=change.how.value,
-            state=change.new.value,
+            how=change.how,
+            state=change.new,
         )
 
     def _count(self, lease: Lease, new: JobState, usage: Usage) -> None:

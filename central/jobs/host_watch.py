@@ -1,5 +1,6 @@
 """Keeps jobs from hosts and elements that swallow them, and from hosts that just could not."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from pilotage.matcher.types import LiveOffer, Match
@@ -8,7 +9,7 @@ from pilotage.proto.messages import How, Usage
 
 from ..observe.events import Log
 from ..ports import Clock
-from .hosts import QUICK_S, End, match_canary, match_without
+from .hosts import QUICK_S, End, Told, match_canary, match_without
 from .leases import Lease, Phase
 from .memory import Memory
 from .presence import Presence
@@ -59,8 +60,7 @@ class HostWatch:
                 continue
             ran_s = self._clock.wall() - lease.started_at
             if ran_s >= QUICK_S:
-                end = End(job, lease.kind.owner, How.EXITED, is_good=True, ran_s=ran_s, why="")
-                self._ended(presence, end)
+                self._tell(self._hosts.did_well(*where, lease.kind.owner, now))
         return self._hosts.room(*where, now)
 
     def match(
@@ -92,10 +92,17 @@ class HostWatch:
             self._hosts.went(*where, [one.job for one in found], now)
         return found, is_aside or room is not None
 
-    def ended(
-        self, lease: Lease, how: How | None, usage: Usage | None, *, is_good: bool, why: str
-    ) -> None:
-        """An attempt has ended, or its lease is over (`how` is None)."""
+    def did_well(self, lease: Lease) -> None:
+        """An attempt has ended well."""
+        now = self._clock.monotonic()
+        presence = self._pilots.find(lease.pilot)
+        if presence is not None:
+            where = presence.site, presence.element, presence.host
+            self._tell(self._hosts.did_well(*where, lease.kind.owner, now))
+        self._rate(lease.site, is_infra=False, now=now)
+
+    def ended(self, lease: Lease, how: How | None, usage: Usage | None, *, why: str) -> None:
+        """An attempt has ended and did not do well, or its lease is over (`how` is None)."""
         presence = self._pilots.find(lease.pilot)
         if presence is None:
             return
@@ -103,23 +110,22 @@ class HostWatch:
             job=lease.job,
             owner=lease.kind.owner,
             how=how or How.STALE,
-            is_good=is_good,
             ran_s=usage.wall_s if usage is not None else 0.0,
             why=why,
         )
-        self._ended(presence, end)
-
-    def _ended(self, presence: Presence, end: End) -> None:
         where = presence.site, presence.element, presence.host
-        for told in self._hosts.ended(*where, end, self._clock.monotonic()):
+        self._tell(self._hosts.ended(*where, end, self._clock.monotonic()))
+
+    def _tell(self, told: Iterable[Told]) -> None:
+        for one in told:
             self._log(
-                _EVENTS[told.verdict],
-                site=told.site,
-                element=told.element,
-                host=told.host,
-                why=told.why,
+                _EVENTS[one.verdict],
+                site=one.site,
+                element=one.element,
+                host=one.host,
+                why=one.why,
             )
-            if told.verdict is Verdict.SUSPENDED:
+            if one.verdict is Verdict.SUSPENDED:
                 self._withdraw()
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
@@ -136,13 +142,15 @@ class HostWatch:
         return True
 
     def classified(self, lease: Lease, failure: FailureClass | None) -> None:
-        """An attempt has ended, of this class: see whether its site is worse than all others."""
-        now = self._clock.monotonic()
-        why = self._rates.ended(lease.site, is_infra=failure in INFRA, now=now)
+        """An attempt has failed, of this class: see whether its site is worse than all others."""
+        self._rate(lease.site, is_infra=failure in INFRA, now=self._clock.monotonic())
+
+    def _rate(self, site: str, *, is_infra: bool, now: float) -> None:
+        why = self._rates.ended(site, is_infra=is_infra, now=now)
         if not why:
             return
-        for element in self._hosts.suspend_elements(lease.site, why=why, now=now):
-            self._log("host_suspended", site=lease.site, element=element, host="", why=why)
+        for element in self._hosts.suspend_elements(site, why=why, now=now):
+            self._log("host_suspended", site=site, element=element, host="", why=why)
         self._withdraw()
 
     def _withdraw(self) -> None:

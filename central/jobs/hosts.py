@@ -6,7 +6,7 @@ a moment: what a job needs was not there, and another host may have it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,12 +41,11 @@ PERHAPS_HERE: Final = frozenset({How.EXITED, How.SIGNALLED, How.OUTPUT, How.INPU
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
-    """How an attempt ended, as far as its host is concerned."""
+    """How an attempt ended that did not do well, as far as its host is concerned."""
 
     job: int
     owner: str
     how: How
-    is_good: bool
     ran_s: float  # 0 where it never started
     why: str
 
@@ -69,12 +68,27 @@ class Hosts:
         self._hosts, self._elements = Scores(Terms()), Scores(WHOLE)
         self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
 
+    def did_well(
+        self, site: str, element: str, host: str, owner: str, now: float
+    ) -> Sequence[Told]:
+        """An attempt has ended well there, or runs for long; return what that changes."""
+        of_host = self._hosts.did_well((site, host), owner, now)
+        of_element = self._elements.did_well((site, element), owner, now)
+        if of_host is None and of_element is None:  # nearly always
+            return ()
+        told: list[Told] = []
+        if of_host is not None:
+            told.append(Told(of_host, site, "", host, ""))
+        if of_element is not None:
+            told.append(Told(of_element, site, element, "", ""))
+        return told
+
     def ended(self, site: str, element: str, host: str, end: End, now: float) -> list[Told]:
-        """An attempt has ended there; return what that changes."""
+        """An attempt has ended there and did not do well; return what that changes."""
         told: list[Told] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
-        elif end.how in PERHAPS_HERE and not end.is_good and end.ran_s < QUICK_S:
+        elif end.how in PERHAPS_HERE and end.ran_s < QUICK_S:
             self._put_aside((site, host), end.job, now, within=site)
         for scores, place, named in (
             (self._hosts, (site, host), ("", host)),
@@ -223,7 +237,7 @@ class Hosts:
 
 
 def _judge(scores: Scores, place: Place, end: End, now: float) -> Verdict | None:
-    if end.is_good or end.ran_s >= QUICK_S:
+    if end.ran_s >= QUICK_S:
         return scores.did_well(place, end.owner, now)
     if end.how in SAYS_SOMETHING:
         return scores.failed(place, end.job, end.owner, end.why, now)

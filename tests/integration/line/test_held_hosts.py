@@ -102,7 +102,7 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
     hosts.room("PIC", "slurm", "wn1", 50.0)
     assert hosts.room("PIC", "slurm", "wn0", 50.0) == 1
     hosts.went("PIC", "slurm", "wn0", [9], 50.0)
-    bad = End(9, "bob", How.EXITED, is_good=False, ran_s=1.0, why="exit code 1")
+    bad = End(9, "bob", How.EXITED, ran_s=1.0, why="exit code 1")
     hosts.ended("PIC", "slurm", "wn0", bad, 51.0)
     await keeper.keep()
     (again,) = await store.held()
