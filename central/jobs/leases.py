@@ -118,12 +118,9 @@ class LeaseTable:
             looks.pop(name, None)
             if not looks:
                 del self._looks[lease.look_at]
-        for table in (self._by_pilot, self._wanted):
-            of_pilot = table.get(lease.pilot)
-            if of_pilot is not None and of_pilot.get(name) is lease:
-                del of_pilot[name]
-                if not of_pilot:
-                    del table[lease.pilot]
+        _take(self._by_pilot, lease, name)
+        if self._wanted:  # nearly never
+            _take(self._wanted, lease, name)
 
     def candidates(self, now: float) -> list[Lease]:
         """Return the live attempts whose deadline has passed: `overdue` judges them.
@@ -194,6 +191,14 @@ class LeaseTable:
         for lease in self._by_job.values():
             lease.deadline += late_s
             lease.renewed += late_s
+
+
+def _take(table: dict[str, Attempts], lease: Lease, name: Name) -> None:
+    of_pilot = table.get(lease.pilot)
+    if of_pilot is not None and of_pilot.get(name) is lease:
+        del of_pilot[name]
+        if not of_pilot:
+            del table[lease.pilot]
 
 
 def overdue(leases: Iterable[Lease], now: float) -> list[Lease]:

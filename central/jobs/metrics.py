@@ -150,10 +150,13 @@ class MetricsService:
     def _put_used(self, page: Page) -> None:
         used = self._memory.tally.used
         page.put_all("pilotage_attempts_ended_total", used.ends)
-        page.put_all("pilotage_used_cpu_seconds_total", used.cpu_s)
-        page.put_all("pilotage_used_wall_seconds_total", used.wall_s)
-        page.put_all("pilotage_staged_in_bytes_total", used.bytes_in)
-        page.put_all("pilotage_staged_out_bytes_total", used.bytes_out)
+        for name, field in (
+            ("pilotage_used_cpu_seconds_total", "cpu_s"),
+            ("pilotage_used_wall_seconds_total", "wall_s"),
+            ("pilotage_staged_in_bytes_total", "bytes_in"),
+            ("pilotage_staged_out_bytes_total", "bytes_out"),
+        ):
+            page.put_all(name, {site: getattr(at, field) for site, at in used.sites.items()})
         page.put_histogram("pilotage_attempt_memory_peak_megabytes", used.memory_peak_mb)
         page.put_histogram("pilotage_attempt_scratch_peak_megabytes", used.scratch_peak_mb)
 

@@ -11,6 +11,7 @@ from pilotage.proto.failures import FailureClass
 
 INFRA: Final = frozenset({FailureClass.NODE, FailureClass.STORAGE, FailureClass.DATA})
 HALF_LIFE_S: Final = 1_800.0
+AGED_EVERY_S: Final = 1.0  # within that nothing grows much older, and attempts end by the thousand
 WORSE: Final = 5.0  # than all other sites together
 USUAL_MIN: Final = 0.02  # what others always have: five times nothing says nothing
 ENDS_MIN: Final = 20.0  # of the site, and of the others
@@ -24,6 +25,8 @@ class _Rate:
     bad: float = 0.0
 
     def age(self, now: float) -> None:
+        if now - self.at < AGED_EVERY_S:
+            return
         left = 0.5 ** (max(0.0, now - self.at) / HALF_LIFE_S)
         self.ends, self.bad, self.at = self.ends * left, self.bad * left, max(now, self.at)
 

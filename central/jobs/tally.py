@@ -47,22 +47,29 @@ class Row(msgspec.Struct, gc=False):
 assert Row.__struct_fields__ == Sums.__struct_fields__, "what is added up is what is kept"
 
 
+class UsedAt(msgspec.Struct, gc=False):
+    """What attempts have used at one site."""
+
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
 class Used:
     """What attempts have used since the start of this central, for the page of metrics."""
 
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()  # how often which
-        self.cpu_s: defaultdict[str, float] = defaultdict(float)  # by site, as all of these
-        self.wall_s: defaultdict[str, float] = defaultdict(float)
-        self.bytes_in: defaultdict[str, int] = defaultdict(int)
-        self.bytes_out: defaultdict[str, int] = defaultdict(int)
+        self.sites: defaultdict[str, UsedAt] = defaultdict(UsedAt)
         self.memory_peak_mb, self.scratch_peak_mb = Histogram(PEAKS_MB), Histogram(PEAKS_MB)
 
     def add(self, site: str, usage: Usage) -> None:
-        self.cpu_s[site] += usage.cpu_s
-        self.wall_s[site] += usage.wall_s
-        self.bytes_in[site] += usage.bytes_in
-        self.bytes_out[site] += usage.bytes_out
+        here = self.sites[site]
+        here.cpu_s += usage.cpu_s
+        here.wall_s += usage.wall_s
+        here.bytes_in += usage.bytes_in
+        here.bytes_out += usage.bytes_out
         self.memory_peak_mb.observe(usage.memory_peak_mb)
         self.scratch_peak_mb.observe(usage.scratch_peak_mb)
 
