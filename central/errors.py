@@ -18,6 +18,13 @@ class Refused(Exception):
         return STATUS[self.code]
 
 
+class Away(Exception):
+    """What the central needs for an answer is not there now: no bug, and nobody's fault.
+
+    Whether anything was written is not known: the caller repeats its request as it was.
+    """
+
+
 class Misdirected(Refused):
     """Another process keeps the queue: nothing was done here. `leader`: its URL, if it is known."""
 

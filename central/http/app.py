@@ -16,7 +16,7 @@ from pilotage.proto.problems import Code
 from ..auth.callers import Caller
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
-from ..errors import Refused
+from ..errors import Away, Refused
 from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
@@ -116,6 +116,8 @@ class Front:
             body = await self._hot[path].exchange(exchange)
         except Refused as why:
             refused = problem(why)
+        except Away:
+            refused = _away()
         finally:
             await exchange.taken()
             if body is not None:
@@ -138,7 +140,10 @@ class Front:
         path, method = scope["path"], cast(HTTPScope, scope)["method"]  # the server speaks no other
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
-            await hot.serve(scope, receive, send)
+            try:
+                await hot.serve(scope, receive, send)
+            except Away:
+                await _away()(scope, receive, send)
         elif hot is not None or method not in _METHODS:
             await _no_such_method(path, str(method))(scope, receive, send)
         else:
@@ -149,6 +154,14 @@ def _erred(number: str) -> Answer:
     """Return what a peer hears of what is no refusal, hence a bug: the server logs it."""
     why = f"an error of the central; its log says more of request {number}"
     return problem(Refused(Code.INTERNAL, why))
+
+
+def _away() -> Answer:
+    """Return what a peer hears while the database is not there, or this process ends for it.
+
+    Why stands in the log of whoever keeps the store: it names machines.
+    """
+    return problem(Refused(Code.UNAVAILABLE, "the store cannot be reached now: repeat this"))
 
 
 def _no_such_method(path: str, method: str) -> Answer:
@@ -168,6 +181,7 @@ def _litestar(face: Face, elsewhere: Elsewhere | None, recognise: Recognise) -> 
         ],
         exception_handlers={
             Refused: _refused,
+            Away: _not_now,
             HTTPException: _not_ours,
             Exception: _bug,
         },
@@ -211,6 +225,10 @@ def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -
 
 def _refused(_: AnyRequest, why: Refused) -> Response[bytes]:
     return _response(problem(why))
+
+
+def _not_now(_: AnyRequest, why: Away) -> Response[bytes]:
+    return _response(_away())
 
 
 def _not_ours(request: AnyRequest, why: HTTPException) -> Response[bytes]:

@@ -5,7 +5,7 @@ Those that a peer should hear of are refusals as well: services let them through
 
 from pilotage.proto.problems import Code
 
-from ..errors import Refused
+from ..errors import Away, Refused
 
 
 class StoreError(Exception):
@@ -19,8 +19,11 @@ class StoreFull(Refused, StoreError):
         super().__init__(Code.STORE_FULL, f"the store takes nothing more: {why}")
 
 
-class StoreBroken(StoreError):
-    """After this failure memory and disk may differ: the process must end."""
+class StoreBroken(Away, StoreError):
+    """After this failure of a write memory and disk may differ: the process must end.
+
+    Of a read it says that the database was not there: nothing is to be done but to read again.
+    """
 
 
 class NotLeader(StoreBroken):

@@ -18,6 +18,7 @@ from pilotage.central.http import server as http_server
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
 from pilotage.central.http.server import HttpServer
+from pilotage.central.store.errors import StoreBroken
 from pilotage.proto import api
 from tests.certificates import self_signed
 
@@ -509,3 +510,18 @@ async def test_a_bug_is_a_problem_for_the_peer_and_a_traceback_for_the_log(
             assert (reply.status_code, reply.json()["code"]) == (500, "internal")
             assert "detail" not in reply.text
     assert caplog.text.count("detail that stays here") >= 2
+
+
+async def test_while_the_store_cannot_be_reached_callers_hear_that_they_may_repeat(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as it:
+        it.world.stub.bug = StoreBroken("PostgreSQL: the machine db1 that nobody has to know of")
+        for path in ("/v1/turn", "/v1/log"):
+            reply = await it.http.post(
+                path, content=GOOD["POST", path][1], headers=it.bearer("pilot")
+            )
+
+            assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
+            assert "db1" not in reply.text
+    assert "Traceback" not in caplog.text
