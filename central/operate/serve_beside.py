@@ -39,7 +39,7 @@ from .process import spare_the_collector
 from .readings import MachineReadings
 from .starting import not_started
 from .storages import storages_of
-from .stores import check_server, where
+from .stores import check_server, leaders_of, open_api_store, where
 
 MADE_S: Final = 60.0  # for the process that makes tables and keys to have done so
 MADE_LOOK_S: Final = 0.5
@@ -136,16 +136,11 @@ async def _started(
     data: Path, settings: Settings, clock: Clock, log: Log, fatal: Callable[[str], None]
 ) -> _Started:
     """Open the store, build the services, take the port. Raises what `serve_beside` names."""
-    try:
-        from ..store.postgresql import open_beside
-        from ..store.postgresql.leaders import PostgresqlLeaders
-    except ModuleNotFoundError as why:
-        missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
-        raise BadSetting("store.url", missing) from why
+    leaders = leaders_of(settings.store)
+    assert leaders is not None, "a process without the queue has a database"
     await asyncio.to_thread(check_server, settings.store, clock.wall())
-    opened = partial(open_beside, settings.store.url, clock_wall=clock.wall, fatal=fatal)
+    opened = partial(open_api_store, settings.store, clock_wall=clock.wall, fatal=fatal)
     store = await _once_made(data, opened, clock)
-    leaders = PostgresqlLeaders(settings.store.url)
 
     async def leader() -> str | None:
         found = await leaders.lead(SHARD)

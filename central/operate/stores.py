@@ -40,6 +40,14 @@ def check_url(url: str) -> None:
     if parts.password or "password=" in parts.query:
         why = "a password stands in it, for all to read: put it into a file, see PGPASSFILE"
         raise BadSetting("store.url", why)
+    try:
+        from ..store.postgresql.servers import named_by
+    except ModuleNotFoundError as why:
+        raise _missing(why) from why
+    try:
+        named_by(url)
+    except ValueError as why:
+        raise BadSetting("store.url", str(why)) from None
 
 
 def where(data: Path, settings: StoreSettings) -> str:
@@ -66,6 +74,17 @@ async def open_store(
     except ModuleNotFoundError as why:
         raise _missing(why) from why
     return await open_postgresql(settings.url, clock_wall=clock_wall, fatal=fatal, lead=lead)
+
+
+async def open_api_store(
+    settings: StoreSettings, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
+) -> Store:
+    """Open the store of a process without the queue. Raises StoreError, OSError, BadSetting."""
+    try:
+        from ..store.postgresql import open_beside
+    except ModuleNotFoundError as why:
+        raise _missing(why) from why
+    return await open_beside(settings.url, clock_wall=clock_wall, fatal=fatal)
 
 
 def leaders_of(settings: StoreSettings) -> Leaders | None:

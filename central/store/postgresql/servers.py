@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+PORT_MAX: Final = 65_535
 URLS_MAX: Final = 64  # of which it is remembered who answered
 
 
@@ -60,9 +61,16 @@ def named_by(url: str) -> tuple[Server, ...]:
     if len(ports) != len(named):
         return ()
     return tuple(
-        Server(host, int(port or usual) if port or usual else None)
-        for (host, port), usual in zip(named, ports, strict=True)
+        Server(host, _port(port or usual)) for (host, port), usual in zip(named, ports, strict=True)
     )
+
+
+def _port(word: str) -> int | None:
+    if not word:
+        return None
+    if not (word.isascii() and word.isdigit()) or not 1 <= int(word) <= PORT_MAX:
+        raise ValueError(f"{word!r} is no port, expected a whole number from 1 to {PORT_MAX}")
+    return int(word)
 
 
 def _host_and_port(word: str) -> tuple[str, str]:
