@@ -16,38 +16,42 @@ OF_FILES = (FileState, ReplicaState, RuleState, RemnantState)
 STATES = (JobState, PilotState, *OF_FILES, *OF_TRANSFORMATIONS)
 # A job that is matched or runs is Waiting by its own row: its attempt's row says which.
 OF_ATTEMPTS = {JobState.MATCHED, JobState.RUNNING}
+DATABASES = ("sqlite", "postgresql")
 
 
 def _texts() -> dict[str, str]:
-    """Return the SQL of each file, comments left out."""
+    """Return the SQL of each file by its path: both databases have files of the same name."""
     found: dict[str, str] = {}
 
-    def walk(folder: Any) -> None:
+    def walk(folder: Any, path: str) -> None:
         for entry in folder.iterdir():
             if entry.is_dir():
-                walk(entry)
+                walk(entry, f"{path}{entry.name}/")
             elif entry.name.endswith(".sql"):
-                found[entry.name] = re.sub(r"--.*", "", entry.read_text(encoding="utf-8"))
+                text = entry.read_text(encoding="utf-8")
+                found[f"{path}{entry.name}"] = re.sub(r"--.*", "", text)
 
-    walk(files("pilotage.central.store") / "sql")
+    walk(files("pilotage.central.store") / "sql", "")
     return found
 
 
 TEXTS = _texts()
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_a_capitalised_word_in_quotes_is_a_state(name: str) -> None:
+@pytest.mark.parametrize("path", TEXTS)
+def test_a_capitalised_word_in_quotes_is_a_state(path: str) -> None:
     known = {state.value for of in STATES for state in of}
 
-    assert set(re.findall(r"'([A-Z]\w*)'", TEXTS[name])) <= known
+    assert set(re.findall(r"'([A-Z]\w*)'", TEXTS[path])) <= known
 
 
-def test_where_ended_jobs_are_listed_they_are_the_final_states() -> None:
+@pytest.mark.parametrize("database", DATABASES)
+def test_where_ended_jobs_are_listed_they_are_the_final_states(database: str) -> None:
     final = {state.value for state in FINAL}
     lists = [
         set(re.findall(r"'(\w+)'", found))
-        for text in TEXTS.values()
+        for path, text in TEXTS.items()
+        if path.startswith(f"{database}/")
         for found in re.findall(r"state (?:NOT )?IN (\([^()]*'Done'[^()]*\))", text)
         + re.findall(r"(?<!CHECK )\((?:state = '\w+' OR )+state = '\w+'\)", text)
         if "'Done'" in found and not re.search("'(Draining|Created)'", found)  # of pilots, tasks
@@ -57,8 +61,9 @@ def test_where_ended_jobs_are_listed_they_are_the_final_states() -> None:
     assert all(one == final for one in lists)
 
 
-def test_the_check_of_a_job_takes_each_state_that_a_row_may_have() -> None:
-    text = TEXTS["0001_first.sql"]
+@pytest.mark.parametrize("database", DATABASES)
+def test_the_check_of_a_job_takes_each_state_that_a_row_may_have(database: str) -> None:
+    text = TEXTS[f"{database}/migrations/0001_first.sql"]
     job = re.search(r"CREATE TABLE job\b.*?\n\)", text, re.DOTALL)
     attempt = re.search(r"CREATE TABLE attempt\b.*?\n\)", text, re.DOTALL)
     pilot = re.search(r"CREATE TABLE pilot\b.*?\n\)", text, re.DOTALL)
