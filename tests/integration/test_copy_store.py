@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,20 @@ from pilotage.central.store import copy
 from pilotage.central.store.copy import NotTheSame, copy_store, tables
 from pilotage.central.store.errors import StoreError
 from pilotage.central.store.postgresql import open_postgresql
+from pilotage.central.store.postgresql.store import prepared
 from pilotage.central.store.protocol import Store
+from pilotage.central.store.queries import load
 from pilotage.central.store.records import Search
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
 from tests.contract.store.rows import a_class, a_want, an_end, matched, submitted
 from tests.services import postgresql
+
+COLUMNS_HERE = "SELECT name FROM pragma_table_xinfo(?)"
+COLUMNS_THERE = """
+    SELECT table_name, column_name FROM information_schema.columns
+     WHERE table_schema = current_schema()
+"""
 
 
 @pytest.fixture
@@ -111,3 +120,49 @@ def test_every_table_is_copied(path: Path) -> None:
         ).fetchall()
 
     assert sorted(tables()) == sorted(row[0] for row in rows)
+
+
+def test_every_column_is_copied(path: Path) -> None:
+    """What was copied is compared by the statements that it was read by: those miss no column."""
+    with reading(path) as session:
+        connection = session.connection
+        kept = {
+            table: [row[0] for row in connection.execute(COLUMNS_HERE, (table,))]
+            for table in tables()
+        }
+
+    assert _sorted(_columns_read(path)) == _sorted(kept)
+
+
+def test_every_column_is_compared(path: Path, server: postgresql.Postgresql) -> None:
+    """By its place, so that the columns of both databases stand in one order."""
+    kept: dict[str, list[str]] = {table: [] for table in tables()}
+    read: dict[str, list[str]] = {}
+    with server.empty_schema() as url:
+        session, _ = prepared(url, 1.0)
+        try:
+            raw: Any = session.connection  # knows more than we use
+            for table, column in session.wait(raw.fetch(COLUMNS_THERE)):
+                if table in kept:  # who leads, and what arrives, are not copied
+                    kept[table].append(column)
+            for table in tables():
+                statement = session.wait(raw.prepare(load("postgresql")[f"all_of_{table}"]))
+                read[table] = [column.name for column in statement.get_attributes()]
+        finally:
+            session.close()
+
+    assert _sorted(read) == _sorted(kept)
+    assert read == _columns_read(path)
+
+
+def _columns_read(path: Path) -> dict[str, list[str]]:
+    """Return what is read of each table of SQLite, in the order in which it is."""
+    with reading(path) as session:
+        return {
+            table: [column[0] for column in session.run(f"all_of_{table}").description]
+            for table in tables()
+        }
+
+
+def _sorted(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {table: sorted(names) for table, names in columns.items()}
