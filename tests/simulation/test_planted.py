@@ -4,6 +4,7 @@ import pytest
 
 from .campaign import campaign
 from .planted import PLANTED
+from .planted_leaders import OF_THE_MODEL
 
 WITHIN = 500
 # A seed that has found each one. Where a change of the product has moved the draws, the worlds
@@ -66,10 +67,4 @@ def test_a_planted_bug_is_gone_afterwards() -> None:
 
 
 def test_every_variant_of_the_model_that_one_leader_allows_is_planted() -> None:
-    variants = (
-        "retry_counts no_ask_key one_last_ack give_back_unheld will_is_death resched_now"
-        " bind_at_wake grace_30 no_guard monotonic no_ask_again bus_stop_only old_deadline"
-        " forget_on_fail late_start kill_final_now"
-    )
-
-    assert PLANTED.keys() >= set(variants.split())
+    assert PLANTED.keys() >= OF_THE_MODEL - {"stale_acks"}
