@@ -80,12 +80,13 @@ class Store(
 ):
     """Durable state of one central. See the module for what all verbs share.
 
-    What is counted beside the jobs is in `protocol_series`, what goes after a time in
-    `protocol_retention`, the logs of pilots in `pilot_logs`, slots of elements in `slots`,
-    marks of sites in `place_marks`, transformations in `transformations`, productions in
-    `productions`, files and their metadata in `catalogue`, rules in `rules`, bytes that no file
-    names any more in `remnants`, jobs that use files in `data_jobs`, actions of people and their
-    keys in `actions`, what other processes take in in `arrivals`.
+    What is counted beside the jobs is in `protocol_series`, failed attempts as they are counted in
+    `failures`, what goes after a time in `protocol_retention`, the logs of pilots in `pilot_logs`,
+    slots of elements in `slots`, marks of sites in `place_marks`, transformations in
+    `transformations`, what failover keeps of them in `failover`, productions in `productions`,
+    files and their metadata in `catalogue`, rules in `rules`, bytes that no file names any more in
+    `remnants`, jobs that use files in `data_jobs`, actions of people and their keys in `actions`,
+    what other processes take in in `arrivals`.
     """
 
     @property
@@ -134,13 +135,18 @@ class Store(
         ...
 
     async def add_jobs(self, submission_id: int, jobs: Sequence[NewJob]) -> int:
-        """Append at most CHUNK_MAX jobs; return the first of their consecutive ids."""
+        """Append at most CHUNK_MAX jobs; return the first of their consecutive ids.
+
+        Raises ValueError for a longer chunk; SubmissionDropped where the submission takes no more:
+        it is gone, taken for abandoned, or complete.
+        """
         ...
 
     async def finish_submission(self, submission_id: int, body_hash: str) -> SubmissionRecord:
         """Make all jobs of the submission visible, in state Waiting.
 
-        `body_hash` is known only now: the body was streamed.
+        `body_hash` is known only now: the body was streamed. One that is complete stays as it is.
+        Raises SubmissionDropped where it is gone or taken for abandoned.
         """
         ...
 
