@@ -10,12 +10,16 @@ import pytest
 from pilotage.central.api_app import CentralBeside, build_beside
 from pilotage.central.app import World
 from pilotage.central.auth.callers import User
+from pilotage.central.auth.policy import Who
 from pilotage.central.auth.tokens import open_tokens
 from pilotage.central.bus.silent import SilentBus
+from pilotage.central.http.app import Front
+from pilotage.central.http.elsewhere import Elsewhere
+from pilotage.central.http.here import HERE
 from pilotage.central.observe.events import no_log
 from pilotage.central.services import Services
 from pilotage.central.store.records import Owner
-from pilotage.proto.api import AccountsBy, Submission
+from pilotage.proto.api import AccountsBy, Submission, TokenIssue
 from pilotage.proto.api_data import DatasetRequest, FileItem, FindRequest, RegisterRequest
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
@@ -25,6 +29,8 @@ from pilotage.proto.messages import Usage
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_store import FakeStore
 from tests.fakes import DATA
+from tests.integration.http.asgi import Client
+from tests.integration.http.requests import Holder, good
 
 from .test_protocol import Scene, ended, scene
 
@@ -177,3 +183,26 @@ def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs(
         assert kind.owner == "bob@local"
 
     scene(tell)
+
+
+def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
+    bad: list[tuple[str, str, int, bytes]] = []
+
+    async def tell(one: Scene) -> None:
+        central = await beside(one)
+        admin = msgspec.structs.replace(one.world.user(), role=Role.ADMIN)
+        asked = TokenIssue(subject="root", community=admin.community, role=Role.ADMIN)
+        issued = await central.tokens.issue(admin, asked)
+        holder = Holder(Who.ADMIN, issued.token, "root", issued.view.jti, admin.community)
+        elsewhere = Elsewhere(lambda: None, no_log)
+        client = Client(Front(central.services, elsewhere=elsewhere))
+        for method, route in sorted(HERE):
+            path, body, media = good(method, route, holder)
+            reply = await client.ask(method, path, token=issued.token, body=body, media=media)
+            if reply.status >= 500:
+                bad.append((method, route, reply.status, reply.body[:200]))
+        await elsewhere.close()
+
+    scene(tell)
+
+    assert bad == []
