@@ -196,10 +196,10 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         holder = Holder(Who.ADMIN, issued.token, "root", issued.view.jti, admin.community)
         elsewhere = Elsewhere(lambda: None, no_log)
         client = Client(Front(central.services, elsewhere=elsewhere))
-        for method, route in sorted(HERE):
+        for method, route in sorted(HERE, reverse=True):  # DELETE, of the very token, is last
             path, body, media = good(method, route, holder)
             reply = await client.ask(method, path, token=issued.token, body=body, media=media)
-            if reply.status >= 500:
+            if reply.status >= 500 or reply.status == 401:
                 bad.append((method, route, reply.status, reply.body[:200]))
         await elsewhere.close()
 
