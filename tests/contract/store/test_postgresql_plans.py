@@ -122,6 +122,15 @@ def test_jobs_that_move_are_counted_in_their_zones_however_many(
     ]
 
 
+@pytest.mark.parametrize(
+    ("statement", "index"), [("get_class", "class_alike"), ("rule_like", "rule_alike")]
+)
+def test_what_has_no_two_alike_is_found_by_its_hash(
+    empty: PostgresqlSession, statement: str, index: str
+) -> None:
+    assert f"Index Scan using {index}" in plan(empty, statement)
+
+
 REMNANTS = """
 INSERT INTO remnant (remnant_id, storage, path, community, owner_id, group_name, file_id, bytes,
                      since, due_from)

@@ -1,5 +1,9 @@
 """Rules and transfers: kept, counted, each copy made once at a time."""
 
+import random
+import string
+
+import msgspec
 import pytest
 
 from pilotage.central.store.protocol import Store
@@ -39,6 +43,27 @@ async def test_a_rule_is_kept_once_with_how_far_it_is(store: Store, reopen: Reop
     assert (rows[0].rule, rows[0].made_at) == (new, NOW)
     assert (rows[0].state, rows[0].tally, rows[0].why) == (RuleState.STUCK, tally, "no room")
     assert len(await store.rules()) == 3
+
+
+async def test_a_rule_may_be_as_long_as_one_can_say_it(store: Store) -> None:
+    chance = random.Random(7)
+    long = msgspec.structs.replace(
+        await a_rule(store),
+        did=f"users:{_noise(chance, 400)}",
+        query={"run": {"in": [_noise(chance, 100) for _ in range(300)]}},
+        storages=tuple(_noise(chance, 64) for _ in range(100)),
+    )
+    first = await store.add_rule(long, at=NOW)
+    again = await store.add_rule(long, at=NOW + 5)
+    other = await store.add_rule(msgspec.structs.replace(long, query={}), at=NOW)
+
+    assert first == again and first.rule == long
+    assert other.rule_id != first.rule_id
+
+
+def _noise(chance: random.Random, length: int) -> str:
+    """Return what cannot be packed into less."""
+    return "".join(chance.choices(string.ascii_letters + string.digits, k=length))
 
 
 async def test_there_is_a_bound_on_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """The contract of a store: what it keeps, interning, submissions. Runs on every driver."""
 
 import asyncio
+import random
+import string
 
 import msgspec
 import pytest
@@ -128,6 +130,18 @@ async def test_equal_classes_are_one_and_every_field_tells_them_apart(store: Sto
         msgspec.structs.replace(one, class_id=class_id)
         for class_id, one in zip(again, wanted, strict=True)
     ]
+
+
+async def test_a_class_may_need_as_much_as_one_can_say(store: Store) -> None:
+    chance = random.Random(7)
+    noise = "".join(chance.choices(string.ascii_letters + string.digits, k=30_000)).encode()
+    plain = await a_class(store)
+    long = msgspec.structs.replace(plain, class_id=0, needs=noise, preference=noise[::-1])
+    other = msgspec.structs.replace(long, needs=noise + b" ")
+    ids = await store.classes([long, other])
+
+    assert await store.classes([other, long]) == ids[::-1] and len(set(ids)) == 2
+    assert await store.classes_given([ids[0]]) == [msgspec.structs.replace(long, class_id=ids[0])]
 
 
 async def test_a_class_is_live_while_a_job_of_it_waits_or_is_with_a_pilot(store: Store) -> None:

@@ -4,8 +4,9 @@ VALUES (:rule_id, :community, :owner_id, :group, :did, :query, :copies, :storage
 
 -- name: rule_like
 SELECT rule_id FROM rule
- WHERE community = :community AND did = :did AND query = :query AND copies = :copies
-   AND storages = :storages;
+ WHERE community = :community AND hash_of(did) = hash_of(:did::text)
+   AND hash_of(query) = hash_of(:query::text) AND copies = :copies
+   AND hash_of(storages) = hash_of(:storages::text);
 
 -- name: count_rules
 SELECT count(*) FROM rule WHERE community = :community;

@@ -26,12 +26,15 @@ INSERT INTO class (class_id, community, group_name, owner_id, type, needs, prefe
 SELECT coalesce(max(class_id), 0) + 1, :community::text, :group::text, :owner_id::bigint,
        :type::text, :needs::bytea, :preference::bytea
   FROM class
-    ON CONFLICT (owner_id, community, group_name, type, needs, preference) DO NOTHING;
+    ON CONFLICT (owner_id, community, group_name, type, sha256(needs), sha256(preference))
+    DO NOTHING;
 
 -- name: get_class
+-- By their hashes: both may be too long for an index.
 SELECT class_id FROM class
  WHERE owner_id = :owner_id AND community = :community AND group_name = :group
-   AND type = :type AND needs = :needs AND preference = :preference;
+   AND type = :type AND sha256(needs) = sha256(:needs::bytea)
+   AND sha256(preference) = sha256(:preference::bytea);
 
 -- name: live_classes
 -- A job that is matched or runs is Waiting by its own word.
