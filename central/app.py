@@ -234,7 +234,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         looking=Looking(store, queries, memory.logs, world.blobs),
         control=control,
         pilots=pilots,
-        sites=_sites(world, memory, aftermath, downlink, elements),
+        sites=_sites(world, memory, aftermath, downlink, elements, settings),
         storages=storages,
         data=CatalogueService(
             EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
@@ -499,7 +499,12 @@ def _pilots(
 
 
 def _sites(
-    world: World, memory: Memory, aftermath: Aftermath, downlink: Downlink, elements: ElementsView
+    world: World,
+    memory: Memory,
+    aftermath: Aftermath,
+    downlink: Downlink,
+    elements: ElementsView,
+    settings: Settings,
 ) -> SiteService:
     """Return what shows sites, and keeps what is said of them."""
     return SiteService(
@@ -510,6 +515,7 @@ def _sites(
         outbound=downlink,
         clock=world.clock,
         log=world.log,
+        communities=settings.community.names,
     )
 
 
@@ -551,7 +557,6 @@ def _dispatch(
             tokens=tokens,
             clock=clock,
             log=log,
-            settings=lease,
         ),
         outbound=downlink,
         clock=clock,
@@ -564,7 +569,6 @@ def _dispatch(
         aftermath=aftermath,
         requeues=requeues,
         clock=clock,
-        settings=lease,
     )
     return Dispatch(
         store=store,

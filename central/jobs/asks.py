@@ -245,6 +245,7 @@ class Asks:
             charged_cores=match.charged_cores,
             wall_s=match.wall_s,
             matched=now,
+            lease_s=self._settings.lease_s,
         )
 
     def _row(self, presence: Presence, lease: Lease, at: float) -> NewAttempt:
@@ -263,13 +264,14 @@ class Asks:
             scratch_mb=lease.scratch_mb,
             gpus=lease.gpus,
             charged_cores=lease.charged_cores,
+            lease_s=lease.lease_s,
             wall_s=lease.wall_s,
             at=at,
         )
 
     def _begin(self, presence: Presence, lease: Lease, body: JobBody, now: float) -> Lease:
         """The match is written: begin its lease."""
-        lease.deadline, lease.renewed = now + self._settings.lease_s, now
+        lease.deadline, lease.renewed = now + lease.lease_s, now
         lease.phase = Phase.LIVE
         lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
         self._leases.put(lease)

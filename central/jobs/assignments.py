@@ -12,7 +12,6 @@ from ..hearing import altered
 from ..observe.events import Log
 from ..ports import Clock
 from ..saying import Assignment, Grant
-from ..settings import LeaseSettings
 from ..store.errors import StoreError
 from ..store.protocol import Store
 from ..store.records import End, JobBody
@@ -46,12 +45,11 @@ class Assignments:
         tokens: AttemptTokens,
         clock: Clock,
         log: Log,
-        settings: LeaseSettings,
     ) -> None:
         self._store, self._aftermath = store, aftermath
         self._queue, self._logs = memory.queue, memory.logs
         self._checkpoints, self._data, self._tokens = checkpoints, data, tokens
-        self._clock, self._log, self._settings = clock, log, settings
+        self._clock, self._log = clock, log
         self._orders = Orders()
 
     async def made(self, held: Sequence[Held]) -> list[Assignment]:
@@ -93,7 +91,7 @@ class Assignments:
             job=lease.job,
             epoch=lease.epoch,
             attempt_id=lease.attempt_id,
-            lease_s=self._settings.lease_s,
+            lease_s=lease.lease_s,
             token=self._tokens.attempt_token(
                 lease.job,
                 lease.epoch,

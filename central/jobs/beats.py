@@ -6,7 +6,6 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..ports import Clock
-from ..settings import LeaseSettings
 from ..store.protocol import Store
 from ..store.records import TakeBack
 from .aftermath import Aftermath
@@ -27,11 +26,10 @@ class Beats:
         aftermath: Aftermath,
         requeues: Requeues,
         clock: Clock,
-        settings: LeaseSettings,
     ) -> None:
         self._store, self._leases = store, memory.leases
         self._aftermath, self._requeues = aftermath, requeues
-        self._clock, self._settings = clock, settings
+        self._clock = clock
 
     async def take(self, presence: Presence, beat: Beat) -> list[Attempt]:
         """Renew what the beat lists and is current; return what of it is stale.
@@ -68,7 +66,7 @@ class Beats:
     def _renew(self, lease: Lease) -> None:
         """Deadlines only ever move later."""
         now = self._clock.monotonic()
-        lease.deadline = max(lease.deadline, now + self._settings.lease_s)
+        lease.deadline = max(lease.deadline, now + lease.lease_s)
         lease.renewed = now
 
     async def _take_back(self, leases: list[Lease]) -> list[Attempt]:

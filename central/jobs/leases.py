@@ -65,6 +65,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     wanted: Why | None = None
     wanted_reason: str = ""  # the words of the person who wants it
     wanted_since: float = 0.0  # monotonic
+    lease_s: float = 0.0  # L, as its pilot was told: by that it pauses, whatever is set now
     deadline: float = 0.0
     renewed: float = 0.0
     look_at: int = 0  # the second of the monotonic clock at which its deadline is looked at next

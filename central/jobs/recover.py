@@ -165,7 +165,8 @@ class Recovery:
             wanted=row.wanted,
             wanted_reason=row.reason if row.wanted is not None else "",
             wanted_since=now,
-            deadline=now + self._settings.lease_s,
+            lease_s=row.lease_s or self._settings.lease_s,
+            deadline=now + (row.lease_s or self._settings.lease_s),
             renewed=now,
             phase=Phase.LIVE if row.live else Phase.OPEN,
         )

@@ -240,6 +240,7 @@ class NewAttempt(_Record, frozen=True):
     at: float
     gpus: int = 0
     charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
+    lease_s: float = 0.0  # L, as its pilot is told (PROTOCOL P4)
 
 
 class AttemptRow(_Record, frozen=True):
@@ -277,6 +278,7 @@ class AttemptRow(_Record, frozen=True):
     reason: str = ""  # of that; while live, of what is wanted
     gpus: int = 0
     charged_cores: float = 0.0
+    lease_s: float = 0.0  # 0: nobody noted it
 
 
 class LiveAttempt(_Record, frozen=True):
@@ -313,6 +315,7 @@ class LiveAttempt(_Record, frozen=True):
     reason: str = ""  # of what is wanted
     gpus: int = 0
     charged_cores: float = 0.0
+    lease_s: float = 0.0  # 0: nobody noted it
 
 
 class Levels(_Record, frozen=True):

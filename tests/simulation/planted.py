@@ -418,7 +418,7 @@ def _lease_from_first_beat(changes: Changes) -> None:
     def renew(self: Any, lease: Lease) -> None:
         now = self._clock.monotonic()
         known = 0.0 if lease.deadline == math.inf else lease.deadline
-        lease.deadline, lease.renewed = max(known, now + self._settings.lease_s), now
+        lease.deadline, lease.renewed = max(known, now + lease.lease_s), now
 
     changes.set(central_asks.Asks, "_begin", begin)
     changes.set(central_beats.Beats, "_renew", renew)

@@ -9,7 +9,7 @@ from ..verbs.session import Parameters, Session, Transactions
 from .errors import translated
 
 AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
-COLUMNS: Final = 16  # of each
+COLUMNS: Final = 17  # of each
 
 _NOBODY: Final = (None,) * COLUMNS
 

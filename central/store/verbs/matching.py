@@ -114,4 +114,5 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
         one.at,
         one.gpus,
         one.charged_cores,
+        one.lease_s,
     )

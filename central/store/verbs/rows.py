@@ -169,6 +169,7 @@ def attempt_of(row: Row) -> AttemptRow:
         scratch_mb=row[29],
         gpus=row[30],
         charged_cores=row[31],
+        lease_s=row[32],
     )
 
 
@@ -201,6 +202,7 @@ def live_attempt_of(row: Row) -> LiveAttempt:
         reason=row[24],
         gpus=row[25],
         charged_cores=row[26],
+        lease_s=row[27],
     )
 
 

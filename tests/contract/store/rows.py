@@ -85,6 +85,7 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
         "scratch_mb": 80_000,
         "gpus": 3,
         "charged_cores": 2.5,
+        "lease_s": 90.0,
         "wall_s": 3_600.0,
         "at": 20.0,
     }

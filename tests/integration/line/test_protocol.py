@@ -568,3 +568,26 @@ def test_five_attempts_lost_after_their_start_hold_the_job() -> None:
         assert await one.state(job) is JobState.HELD
 
     scene(tell)
+
+
+def test_an_attempt_keeps_the_lease_that_its_pilot_was_told_of_when_a_shorter_one_is_set() -> None:
+    async def tell(one: Scene) -> None:
+        (job,) = await one.submit()
+        held = await one.ask()
+        assert held.lease_s == 120.0
+        await one.beat(of(held))
+        await one.world.kill()
+        shorter = LeaseSettings(lease_s=12.0)
+        one.world.settings = msgspec.structs.replace(one.world.settings, lease=shorter)
+        await one.world.start()
+        for _ in range(3):
+            await one.world.clock.sleep(100)  # it beats each 40 s, and pauses after 96
+            assert await one.state(job) is JobState.MATCHED
+            assert await one.beat(of(held)) == ()
+        await one.world.clock.sleep(130)
+        assert await one.state(job) is JobState.WAITING
+        assert (await one.ask()).lease_s == 12.0
+        await one.world.clock.sleep(20)
+        assert await one.state(job) is JobState.WAITING
+
+    scene(tell)

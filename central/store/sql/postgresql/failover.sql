@@ -84,7 +84,7 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.cores, a.memory_mb, a.wall_s, a.state, a.live, a.open, a.wanted, a.matched_at,
        a.started_at, a.ended_at, a.how, a.exit_code, a.detail, a.isolation, a.usage, a.outputs,
-       a.progress, a.event, a.reason, a.scratch_mb, a.gpus, a.charged_cores
+       a.progress, a.event, a.reason, a.scratch_mb, a.gpus, a.charged_cores, a.lease_s
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.job_id, a.epoch;
 
