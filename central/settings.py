@@ -70,7 +70,7 @@ class BusSettings(_Section, frozen=True):
 class LeaseSettings(_Section, frozen=True):
     """How long silence is borne."""
 
-    lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L of attempts that begin; beats come every L/3
+    lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L of new attempts; beats: each L/3
     reserve_s: Seconds = 2.0  # a job is kept for the pilot that was woken for it
     lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # attempts lost after their start: then Held
     matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100  # a lost job so often matched: Held
