@@ -5,6 +5,7 @@ reads and changes to the reach. Where a caller's token names a community nothing
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Final
 
 from pilotage.proto.claims import Role
@@ -153,6 +154,18 @@ def require(caller: Caller, action: Action) -> Reach:
         raise NoToken
     able = [one.value for one in Who if TABLE[one, action] is not Reach.NONE]
     raise Forbidden(f"{who(caller).value} has not the right {action.value}: {', '.join(able)} have")
+
+
+def require_for_all(caller: Caller, action: Action, communities: Sequence[str]) -> None:
+    """Raise Forbidden for a token of one community where what it does holds for several.
+
+    Sites are such: who bans one bans it for the pilots of all communities that the central serves.
+    """
+    if len(communities) > 1 and reach(caller, action) is not Reach.ALL:
+        raise Forbidden(
+            f"{action.value} holds for all communities of this central, and your token names one: "
+            "it takes a token that names none, as an administrator of all of them has and makes"
+        )
 
 
 def covers(giver: Role, given: Role) -> bool:

@@ -12,6 +12,7 @@ from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User
+from ..auth.policy import Action, require_for_all
 from ..errors import Refused
 from ..ports import Clock, SiteFile
 from .book import ElementBook
@@ -129,11 +130,17 @@ class ElementsView:
         return f"no answer within {CANCEL_S:g} s"
 
     async def check(self, caller: User, site: str, request: SiteCheckRequest) -> SiteCheck:
-        """Submit probe pilots; `checked` says how far they have come. Raises Refused."""
+        """Submit probe pilots; `checked` says how far they have come. Raises Refused.
+
+        FORBIDDEN for a token of one community where there are several: a probe is a pilot of the
+        first of them, and ends the pause of its element for all.
+        """
+        require_for_all(caller, Action.SITE_CONTROL, self.communities)
         return await self._begun().begin(site, request)
 
     async def checked(self, caller: User, name: str) -> SiteCheck:
         """Return a check as far as it has come. Raises Refused."""
+        require_for_all(caller, Action.SITE_CONTROL, self.communities)
         return self._begun().get(name)
 
     def _begun(self) -> Checks:

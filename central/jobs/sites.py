@@ -14,7 +14,7 @@ from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import Caller, User
-from ..auth.policy import Action, Reach, reach
+from ..auth.policy import Action, Reach, reach, require_for_all
 from ..errors import Refused
 from ..observe.events import Log
 from ..observe.times import shown
@@ -48,8 +48,10 @@ class SiteService:
         outbound: Outbound,
         clock: Clock,
         log: Log,
+        communities: Sequence[str] = (),
     ) -> None:
-        self._store, self._files = store, files
+        """`communities`: all that have pilots here."""
+        self._store, self._files, self._communities = store, files, communities
         self._places, self._pilots, self._hosts = memory.places, memory.pilots, memory.hosts
         self._queue, self._leases, self._counters = memory.queue, memory.leases, memory.counters
         self._owners, self._aftermath, self._outbound = memory.owners, aftermath, outbound
@@ -84,9 +86,10 @@ class SiteService:
         """Ban, drain or enable a site or an element; it holds at once, and after a restart.
 
         What comes again with its key is answered as the first time; KEY_REUSED, if it is not the
-        same.
+        same. FORBIDDEN for a token of one community where there are several.
         """
         assert isinstance(caller, User)
+        require_for_all(caller, Action.SITE_CONTROL, self._communities)
         who = self._owners.word(caller.issuer, caller.subject)
         async with self._changing:  # memory follows the store in the same order
             book = await open_book(self._store, self._clock, caller, site, action)
@@ -167,6 +170,22 @@ class SiteService:
             )
             for one in (*hosts, *elements)
             if one.place[0] == site
+        ]
+
+    def _held_for(self, caller: Caller, site: str) -> list[HostView]:
+        """Return what a caller may see of them: of several communities the places of its own.
+
+        The last reason may be of a job of another one, and is left out.
+        """
+        community, held = self._community(caller), self._held(site)
+        if community is None or len(self._communities) <= 1:
+            return held
+        own = [one for one in self._pilots.all() if one.community == community and one.site == site]
+        places = {("", one.element) for one in own} | {(one.host, "") for one in own}
+        return [
+            msgspec.structs.replace(one, reason="")
+            for one in held
+            if (one.host, one.element) in places
         ]
 
     def _lifted(self, place: str) -> list[str]:
@@ -288,7 +307,7 @@ class SiteService:
             marks=_marks(site, self._places),
             elements=list(file.elements) if file is not None else [],
             states=dict(sorted(states.items())),
-            hosts=self._held(site),
+            hosts=self._held_for(caller, site),
         )
 
     def _community(self, caller: Caller) -> str | None:

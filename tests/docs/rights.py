@@ -26,7 +26,8 @@ REACHES: Final = {
     "pilot's or attempt's own work",
     Reach.GROUP: "the groups that the caller's token names",
     Reach.COMMUNITY: "the community of the caller's token",
-    Reach.ALL: "whatever there is; no further than its community, if the token names one",
+    Reach.ALL: "whatever there is; no further than its community, if the token names one (sites: "
+    "see below)",
 }
 
 
@@ -46,6 +47,14 @@ def sections() -> Iterator[str]:
 
 
 TEXT: Final = """
+    ## Sites
+
+    A site belongs to no community: a ban or a drain holds for the pilots of all. So where a central
+    serves several (`community.others`), `site_control` takes the token of an operator or admin that
+    names no community, and others are refused. Whose token names one sees at a site its own pilots,
+    and of the hosts that swallow jobs those where it has pilots. With one community alone its own
+    operators control the sites.
+
     ## Tokens
 
     A token names a person by issuer and subject, a community, groups and one role. Nobody hands out
