@@ -7,7 +7,7 @@ CREATE UNIQUE INDEX class_alike
 
 -- convert_to is not immutable only because it may be asked for other encodings.
 CREATE FUNCTION hash_of(value TEXT) RETURNS BYTEA LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT sha256(convert_to(value, 'UTF8'))
+    SELECT sha256(convert_to(value, 'utf8'))
 $$;
 
 ALTER TABLE rule DROP CONSTRAINT rule_community_did_query_copies_storages_key;
