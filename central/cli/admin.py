@@ -20,6 +20,8 @@ app = App(name="admin", help="Back up and restore an installation.")
 DataOption = Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")]
 JsonOption = Annotated[bool, Parameter(help="Print JSON for programs.")]
 
+_LEFT_OUT_SHOWN = 20
+
 
 @app.command
 def backup(
@@ -39,7 +41,7 @@ def backup(
     ] = True,
     json: JsonOption = False,
 ) -> int:
-    """Copy store, keys and files to a new folder, at one moment, while the central runs.
+    """Copy store, keys, sites, storages and files to a new folder, while the central runs.
 
     Files are linked where the folder is on the same file system, and copied elsewhere.
     """
@@ -63,10 +65,13 @@ def backup(
         print_line(
             f"{to}: {number(made.jobs)} jobs and {number(made.blobs)} files as of {made.made_at}"
         )
+    for one in made.left_out[:_LEFT_OUT_SHOWN]:
+        note(f"left out: {one}")
+    if len(made.left_out) > _LEFT_OUT_SHOWN:
+        note(f"and {number(len(made.left_out) - _LEFT_OUT_SHOWN)} more were left out")
     if made.blobs_missing:
         note(f"{number(made.blobs_missing)} files that jobs name are gone: pilotage doctor --store")
-        return Exit.FAILED
-    return Exit.OK
+    return Exit.FAILED if made.blobs_missing or made.left_out else Exit.OK
 
 
 @app.command

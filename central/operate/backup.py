@@ -1,8 +1,9 @@
 """`pilotage admin backup` and `restore`: an installation at one moment, and its new life.
 
-A backup is a folder: the store as it was at one moment, the keys, the settings of the data
-directory, and the files. It is taken while the central runs. A restore makes a data directory of
-it, with a new generation of the store, so that nothing of the time after the backup ever counts.
+A backup is a folder: the store as it was at one moment, the keys, the settings, sites and storages
+of the data directory, and the files. It is taken while the central runs. A restore makes a data
+directory of it, with a new generation of the store, so that nothing of the time after the backup
+ever counts.
 """
 
 import errno
@@ -28,6 +29,7 @@ from ..store.sqlite import snapshot
 from ..store.verbs import check
 from .clocks import SystemClock
 from .datadir import RESTORING_FILE, STORE_FILE, locked, running_on
+from .declared import FOLDERS, copy_declared, is_declared
 from .files import RealDisk, sync_folder
 
 MANIFEST: Final = "backup.json"
@@ -59,11 +61,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     schema: int
     jobs: int
-    files: dict[str, str]  # name → SHA-256, store included
+    files: dict[str, str]  # name → SHA-256, store, sites and storages included
     blobs: int
     blob_bytes: int
     blobs_missing: int = 0  # that the store names; they were not there
     without_files: bool = False  # nobody wanted them
+    left_out: tuple[str, ...] = ()  # of sites and storages, and why
 
 
 class Refused(Exception):
@@ -130,6 +133,7 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
     for name in FILES:
         if (data / name).is_file():
             _copy(data / name, folder / name)
+    left_out = copy_declared(data, folder)
     count, size, missing = 0, 0, 0
     if blobs:
         told("files")
@@ -140,7 +144,9 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
             if _linked(blob, here):
                 count, size = count + 1, size + here.stat().st_size
         missing = _missing(copy, folder)
-    names = sorted(one.name for one in folder.iterdir() if one.is_file())
+    declared = (one for name in FOLDERS for one in (folder / name).rglob("*"))
+    found = (one for one in (*folder.iterdir(), *declared) if one.is_file())
+    names = sorted(str(one.relative_to(folder)) for one in found)
     manifest = Manifest(
         version=__version__,
         made_at=shown(SystemClock().wall()),
@@ -153,6 +159,7 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
         blob_bytes=size,
         blobs_missing=missing,
         without_files=not blobs,
+        left_out=tuple(left_out),
     )
     told("sync")
     _sync_folders(folder)
@@ -182,7 +189,7 @@ def restore(
     manifest = read_manifest(source)
     _require_empty(data, "a restore goes to a new data directory")
     for name, sha256 in manifest.files.items():
-        if name not in (*FILES, STORE_FILE, SETTINGS):
+        if name not in (*FILES, STORE_FILE, SETTINGS) and not is_declared(name):
             raise Refused(f"{source / MANIFEST}: {name!r} is no file of a backup: it was altered")
         if not (source / name).is_file() or _hash(source / name) != sha256:
             raise Refused(f"{source / name} is not what {MANIFEST} says: this backup is damaged")
@@ -221,6 +228,8 @@ def _restored(
             here.unlink()
     for name in manifest.files:
         if name not in (*NOT_RESTORED, STORE_FILE):
+            for folder in reversed(Path(name).parents[:-1]):
+                (data / folder).mkdir(mode=0o700, exist_ok=True)
             _copy(source / name, data / name)
     told("store")
     # Under its own name only when it is whole and has its new generation.
@@ -291,8 +300,9 @@ def _linked(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file; it is only ours to read from its first moment on."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Copy a file; it is only ours to read, or to run, from its first moment on."""
+    mode = 0o600 | source.stat().st_mode & 0o100
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:
         shutil.copyfileobj(original, copy, PART_BYTES)
         copy.flush()

@@ -125,7 +125,7 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     yield key_checks.admin_token(place.data, settings.community)
     yield key_checks.certificate(settings)
     yield from site_checks.sites(place.data, settings)
-    yield from storage_checks.storages(place.data, settings)
+    yield from storage_checks.storages(place.data, settings, reading)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield machine_checks.open_files(

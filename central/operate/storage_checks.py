@@ -8,23 +8,26 @@ from ..data.storages import StorageBook, read_storages
 from ..data.sweeping import unswept
 from ..observe.times import span
 from ..settings import Settings
+from ..store.errors import StoreError
 from .datadir import running_on
 from .findings import Finding, fault, ok, warning
 from .storages import FOLDER
+from .store_checks import Reading
 
 CHECK: Final = "storages"
 PAGE: Final = "see docs/storages.md"
+UNKNOWN_SHOWN: Final = 5
 
 
-def storages(data: Path, settings: Settings) -> Iterator[Finding]:
+def storages(data: Path, settings: Settings, reading: Reading | None = None) -> Iterator[Finding]:
     """Look at all storages' files; nothing is asked of a storage."""
     said = settings.data.storages
     folder = Path(said) if said else data / FOLDER
-    if not folder.is_dir():
-        if said:
-            yield fault(CHECK, f"{folder}: data.storages names it, and it is no folder", PAGE)
-        return
-    book = read_storages(folder, StorageBook())
+    book = read_storages(folder, StorageBook()) if folder.is_dir() else StorageBook()
+    if said and not folder.is_dir():
+        yield fault(CHECK, f"{folder}: data.storages names it, and it is no folder", PAGE)
+    if reading is not None and not book.unlisted:
+        yield from _unknown(folder, book, reading)
     for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
         yield fault(CHECK, why, f"{PAGE}; a running central keeps what the file said before")
     if not book.storages:
@@ -41,6 +44,23 @@ def storages(data: Path, settings: Settings) -> Iterator[Finding]:
         else ("bytes that no file names stay: no file says deletes: true")
     )
     yield ok(CHECK, f"{len(book.storages)} in {folder}; {goes}")
+
+
+def _unknown(folder: Path, book: StorageBook, reading: Reading) -> Iterator[Finding]:
+    """Name storages of which the catalogue has copies, and no file speaks."""
+    try:
+        with reading() as session:
+            named = {str(row[0]) for row in session.rows("storages_of_copies", {})}
+    except StoreError:
+        return  # the store's own check says so
+    unknown = sorted(named - set(book.storages) - set(book.troubles))
+    if not unknown:
+        return
+    more = f" and {len(unknown) - UNKNOWN_SHOWN} more" if len(unknown) > UNKNOWN_SHOWN else ""
+    names = f"{', '.join(unknown[:UNKNOWN_SHOWN])}{more}"
+    said = f"files have copies on {names}, and {folder} has no file NAME.yaml of that name"
+    do = "put it back from a backup, or write one that says where it was: see docs/storages.md"
+    yield warning(CHECK, said, do)
 
 
 def _sweep_after_s(data: Path, settings: Settings) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pilotage.central.operate.datadir import (
     check_whole,
     withdraw,
 )
+from pilotage.central.operate.declared import FILE_MAX_BYTES
 from pilotage.central.operate.findings import Level
 from pilotage.central.store.sqlite import check, open_sqlite, snapshot
 from pilotage.central.store.sqlite.check import reading
@@ -88,6 +90,92 @@ def test_settings_that_lie_elsewhere_go_along_and_are_put_back_by_hand(
     assert not (tmp_path / "new" / "settings.yaml").exists()
 
 
+DECLARED = {
+    "sites/pic.yaml": "elements: {}",
+    "sites/keys/pic/token": "s3cret",
+    "sites/print-token": "#!/bin/sh",
+    "storages/disk.yaml": "type: file",
+}
+
+
+@pytest.fixture
+def declared(data: Path) -> Path:
+    """Return the data directory with files of sites and storages, as an operator has them."""
+    for name, content in DECLARED.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(content)
+    (data / "sites" / "print-token").chmod(0o755)
+    (data / "storages" / "bytes").mkdir()
+    (data / "storages" / "bytes" / "run7.h5").write_bytes(b"of a job")
+    return data
+
+
+def test_sites_with_their_credentials_and_storages_come_back(
+    declared: Path, tmp_path: Path
+) -> None:
+    made = backup.backup(declared, tmp_path / "copy", told=silent)
+    backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    new = tmp_path / "new"
+
+    assert made.left_out == () and set(DECLARED) < set(made.files)
+    assert {name: (new / name).read_text() for name in DECLARED} == DECLARED
+    assert names(new / "storages") == {"disk.yaml"}
+    for folder in (tmp_path / "copy", new):
+        modes = {one.stat().st_mode & 0o777 for one in (folder / "sites").rglob("*")}
+        assert modes == {0o600, 0o700}
+    assert (new / "sites" / "print-token").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_backup_without_sites_and_storages_is_restored(declared: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    backup.backup(declared, copy, told=silent)
+    told = json.loads((copy / backup.MANIFEST).read_bytes())
+    told["files"] = {name: told["files"][name] for name in (*FILES, STORE_FILE)}
+    del told["left_out"]
+    (copy / backup.MANIFEST).write_text(json.dumps(told))
+    backup.restore(copy, tmp_path / "new", told=silent)
+
+    assert names(tmp_path / "new") >= {STORE_FILE, "signing-keys.json"}
+    assert not (tmp_path / "new" / "sites").exists()
+
+
+def test_a_file_of_a_site_that_was_altered_or_lost_is_no_backup(
+    declared: Path, tmp_path: Path
+) -> None:
+    backup.backup(declared, tmp_path / "copy", told=silent)
+    (tmp_path / "copy" / "sites" / "pic.yaml").write_text("other")
+    with pytest.raises(backup.Refused, match=r"sites/pic\.yaml is not what backup\.json says"):
+        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_left_out_of_sites_is_told_and_links_to_files_are_followed(
+    declared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sites, elsewhere = declared / "sites", tmp_path / "etc"
+    elsewhere.mkdir()
+    (elsewhere / "cscs.yaml").write_text("elements: {}")
+    (sites / "cscs.yaml").symlink_to(elsewhere / "cscs.yaml")
+    (sites / "lost").symlink_to(elsewhere / "none")
+    (sites / "outside").symlink_to(elsewhere)
+    (sites / "inside").symlink_to(sites / "keys")
+    (sites / "image").write_bytes(bytes(FILE_MAX_BYTES + 1))
+    os.mkfifo(sites / "pipe")
+    made = admin.backup(tmp_path / "copy", data=declared)
+    said = capsys.readouterr().err
+
+    assert made == Exit.FAILED
+    assert [line.split(": ", 2)[2] for line in said.splitlines() if "left out: " in line] == [
+        f"sites/image: has more than {FILE_MAX_BYTES} bytes",
+        "sites/lost: No such file or directory",
+        "sites/pipe: it is no regular file",
+        "sites/outside: a link to a folder elsewhere",
+    ]
+    assert (tmp_path / "copy" / "sites" / "cscs.yaml").read_text() == "elements: {}"
+    assert not (tmp_path / "copy" / "sites" / "cscs.yaml").is_symlink()
+
+
 def file_of(folder: Path) -> Path:
     return folder / "blobs" / BLOB[:2] / BLOB[2:]
 
@@ -143,7 +231,13 @@ def test_without_files_there_are_none(data: Path, tmp_path: Path) -> None:
     assert names(tmp_path / "copy") == {*FILES, "store.sqlite", "backup.json"}
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "blobs/../../evil.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../evil.txt", "/tmp/evil.txt", "blobs/../../evil.txt", "sites/../../evil.txt"),
+        *("sites/./../evil.txt", "storages//../../evil.txt", "sites", "/sites/evil.txt"),
+    ],
+)
 def test_a_backup_puts_nothing_outside_of_the_folder_that_it_is_restored_to(
     data: Path, tmp_path: Path, name: str
 ) -> None:

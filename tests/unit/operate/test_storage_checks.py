@@ -1,10 +1,16 @@
 """What doctor says of storages: what does not read, and which are swept."""
 
+from functools import partial
 from pathlib import Path
 
 from pilotage.central.operate.datadir import Running, announce
 from pilotage.central.operate.storage_checks import storages
 from pilotage.central.settings import DataSettings, Settings
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.sqlite.check import reading
+from pilotage.proto.catalogue import Did
+from tests.contract.store.rows import a_class
 
 DISK = "type: file\nurl: file:///srv/{}\n"
 
@@ -60,3 +66,34 @@ def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     (found,) = storages(tmp_path, settings)
 
     assert found.level.value == "fault" and "data.storages names it" in found.said
+
+
+def _never(why: str) -> None:
+    raise AssertionError(why)
+
+
+async def test_storages_that_have_copies_of_files_and_no_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
+    kind = await a_class(store)
+    replicas = tuple(NewReplica(storage=name, path="ctao/1") for name in ("bad", "disk", "web"))
+    file = NewFile(
+        did=Did("sim", "one"),
+        bytes=7,
+        adler32="00000001",
+        replicas=replicas,
+        owner_id=kind.owner_id,
+    )
+    await store.register_files("ctao", [file], at=1.0)
+    await store.close()
+    read = partial(reading, path)
+
+    def told() -> list[tuple[str, str]]:
+        found = storages(tmp_path, Settings(), read)
+        return [(one.level.value, one.said.partition(", and ")[0]) for one in found]
+
+    assert told() == [("warning", "files have copies on bad, disk, web")]
+    said(tmp_path, bad="type: none\n", disk=DISK.format("disk"))
+    assert told()[0] == ("warning", "files have copies on web")
+    said(tmp_path, web=DISK.format("web"))
+    assert [level for level, _ in told()] == ["fault", "ok"]  # what is bad has a word already
