@@ -22,7 +22,7 @@ from pilotage.central.store.productions import (
     TaskMean,
 )
 from pilotage.central.store.transformations import TransformationMove
-from pilotage.proto.catalogue import FileState
+from pilotage.proto.catalogue import BYTES_MAX, FileState
 from pilotage.proto.production_states import NAMED, ProductionState
 from pilotage.proto.transformation_states import TaskState
 
@@ -271,7 +271,7 @@ class FakeProductions(FakeTransformations):
         there = [
             one.bytes for one in found if one.job_id in jobs and one.state is FileState.AVAILABLE
         ]
-        return len(there), sum(there)
+        return len(there), min(sum(there), BYTES_MAX)
 
     async def keep_samples(
         self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()

@@ -23,7 +23,7 @@ from pilotage.central.store.remnants import (
     sweep_of_key,
 )
 from pilotage.central.store.rules import pause_s
-from pilotage.proto.catalogue import FileState, NotRight, RemnantState, ReplicaState
+from pilotage.proto.catalogue import BYTES_MAX, FileState, NotRight, RemnantState, ReplicaState
 from pilotage.proto.job_states import FINAL, JobState
 
 from .fake_store_files import CatalogueData, File
@@ -397,10 +397,10 @@ class FakeRemnants:
                     storage=storage,
                     community=community,
                     waiting=len(here),
-                    waiting_bytes=sum(one.bytes for one in here),
+                    waiting_bytes=min(sum(one.bytes for one in here), BYTES_MAX),
                     failing=sum(one.failures > 0 for one in here),
                     gone=gone,
-                    gone_bytes=gone_bytes,
+                    gone_bytes=min(gone_bytes, BYTES_MAX),
                     sweeping=sum(one.sweep_id is not None for one in here),
                 )
             )

@@ -199,7 +199,10 @@ class Productions(Protocol):
         ...
 
     async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
-        """Return how many files their jobs have made that are Available, and their bytes."""
+        """Return how many files their jobs have made that are Available, and their bytes.
+
+        Bytes end at BYTES_MAX.
+        """
         ...
 
     async def keep_samples(

@@ -66,7 +66,10 @@ class SweepRow(_Record, frozen=True):
 
 
 class RemnantCount(_Record, frozen=True):
-    """How many remnants of a community a storage has, and had."""
+    """How many remnants of a community a storage has, and had.
+
+    Bytes end at BYTES_MAX. The count of those that wait may stay there until none does.
+    """
 
     storage: str
     community: str

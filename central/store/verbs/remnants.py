@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pilotage.proto.catalogue import Did, NotRight, RemnantState
+from pilotage.proto.catalogue import BYTES_MAX, Did, NotRight, RemnantState
 from pilotage.proto.job_states import JobState
 
 from ..catalogue import NewReplica
@@ -164,6 +164,8 @@ class Counting:
         for storage, community in sorted(self._sums):  # in one order: nobody waits in a circle
             sums = self._sums[storage, community]
             if any(sums.values()):
+                for name in ("waiting_bytes", "gone_bytes"):  # files claim what they like
+                    sums[name] = max(-BYTES_MAX, min(sums[name], BYTES_MAX))
                 named = {"storage": storage, "community": community}
                 session.run("add_to_remnants", {**named, **sums})
 

@@ -301,6 +301,19 @@ async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> N
     assert await store.files_made(ids[1:]) == (0, 0)
     await store.remove_files("ctao", [Did("sim", "f0")], at=2.0)
     assert await store.files_made(ids) == (1, 11)
+    huge = [
+        msgspec.structs.replace(
+            files[0],
+            did=Did("sim", f"huge{i}"),
+            bytes=2**53 - 1,
+            replicas=(NewReplica(storage="disk", path=f"huge{i}"),),
+        )
+        for i in range(1_100)
+    ]
+    for some in huge[:1_000], huge[1_000:]:
+        for outcome in await store.register_files("ctao", some, at=3.0):
+            assert outcome.clash is None
+    assert await store.files_made(ids) == (1_101, 2**53 - 1)
 
 
 async def test_samples_are_kept_once_and_dropped(store: Store, reopen: Reopen) -> None:

@@ -214,6 +214,30 @@ async def test_a_sweep_takes_what_is_due_of_one_storage_and_forgets_what_is_gone
     )
 
 
+async def test_bytes_that_nobody_can_have_are_counted_up_to_a_bound(
+    store: Store, reopen: Reopen
+) -> None:
+    ada, most = await an_owner(store), 2**53 - 1
+    files = [a_file(ada, f"{i}", f"pic/ctao/{i}", size=most) for i in range(1_031)]
+    for some in files[:1_000], files[1_000:]:
+        await removed(store, *some)
+    store = await reopen(store)
+    (waiting,) = await store.remnant_counts()
+    while sweeps := await ordered(store):
+        for sweep in sweeps:
+            await swept(store, sweep)
+    (gone,) = await store.remnant_counts()
+    await removed(store, a_file(ada, "new", "pic/ctao/new"))
+    (new,) = await store.remnant_counts()
+
+    assert waiting == RemnantCount(
+        storage="pic", community="ctao", waiting=1_031, waiting_bytes=most
+    )
+    assert isinstance(waiting.waiting_bytes, int) and isinstance(gone.gone_bytes, int)
+    assert gone == RemnantCount(storage="pic", community="ctao", gone=1_031, gone_bytes=most)
+    assert (new.waiting_bytes, new.gone_bytes) == (7, most), "it is counted anew"
+
+
 async def test_two_that_sweep_at_once_have_no_remnant_in_common(store: Store) -> None:
     ada = await an_owner(store)
     await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(20)))

@@ -159,6 +159,27 @@ async def test_each_difference_is_named(path: Path, statement: str) -> None:
     assert any(SPOILT[statement] in text for text in found(path)), found(path)
 
 
+COUNTED = """
+INSERT INTO remnant (remnant_id, storage, path, community, owner_id, group_name, bytes, since,
+                     due_from)
+VALUES (1, 'pic', 'ctao/1', 'ctao', 1, 'users', 7, 0, 0);
+INSERT INTO remnant_count (storage, community, waiting, waiting_bytes)
+VALUES ('pic', 'ctao', 1, 9007199254740991);
+UPDATE counter SET next = 2 WHERE name = 'remnant'"""
+
+
+async def test_bytes_that_were_counted_up_to_their_bound_are_no_difference(path: Path) -> None:
+    right = found(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(COUNTED)
+    counted = found(path)
+    connection.execute("UPDATE remnant_count SET waiting_bytes = 8")
+    connection.close()
+
+    assert counted == right
+    assert any("1 wait with 8 bytes" in text for text in found(path))
+
+
 async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -> None:
     copy = path.with_name("copy.sqlite")
     store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)

@@ -97,7 +97,8 @@ SELECT t.transformation_id, count(*), avg((a.usage::json ->> 'wall_s')::float8),
  GROUP BY t.transformation_id;
 
 -- name: files_made
-SELECT count(*), coalesce(sum(f.bytes), 0)::bigint
+-- Bytes end at 2^53 - 1.
+SELECT count(*), least(coalesce(sum(f.bytes), 0), 9007199254740991)::bigint
   FROM json_array_elements_text(:transformations::json) AS w(value)
   JOIN task AS t ON t.transformation_id = w.value::bigint
   JOIN file AS f ON f.job_id = t.job_id

@@ -97,7 +97,8 @@ SELECT t.transformation_id, count(*), avg(a.usage ->> 'wall_s'), avg(a.usage ->>
  GROUP BY t.transformation_id;
 
 -- name: files_made
-SELECT count(*), coalesce(sum(f.bytes), 0)
+-- Bytes end at 2^53 - 1, up to which their sum is exact.
+SELECT count(*), CAST(min(total(f.bytes), 9007199254740991) AS INTEGER)
   FROM json_each(:transformations) AS w
  CROSS JOIN task AS t ON t.transformation_id = w.value
  CROSS JOIN file AS f ON f.job_id = t.job_id

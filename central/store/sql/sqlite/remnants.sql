@@ -53,15 +53,21 @@ VALUES (:remnant_id, :storage, :path, :community, :owner_id, :group, :file_id, :
         :since);
 
 -- name: add_to_remnants
+-- Bytes end at 2^53 - 1, whatever files claim. Who has come so far stays there until none waits:
+-- how many more there were nobody knows.
 INSERT INTO remnant_count AS c (storage, community, waiting, waiting_bytes, failing, gone,
                                 gone_bytes)
 VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_bytes)
     ON CONFLICT (storage, community) DO UPDATE
    SET waiting = c.waiting + excluded.waiting,
-       waiting_bytes = c.waiting_bytes + excluded.waiting_bytes,
+       waiting_bytes = CASE
+           WHEN c.waiting + excluded.waiting = 0 THEN 0
+           WHEN c.waiting_bytes >= 9007199254740991 THEN 9007199254740991
+           ELSE min(c.waiting_bytes + excluded.waiting_bytes, 9007199254740991)
+       END,
        failing = c.failing + excluded.failing,
        gone = c.gone + excluded.gone,
-       gone_bytes = c.gone_bytes + excluded.gone_bytes;
+       gone_bytes = min(c.gone_bytes + excluded.gone_bytes, 9007199254740991);
 
 -- name: remove_remnant
 DELETE FROM remnant WHERE remnant_id = ? AND state = 'Waiting';
