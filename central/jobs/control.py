@@ -1,6 +1,8 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
 from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Final
 
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
@@ -23,11 +25,14 @@ from .idle import IdleClasses
 from .intents import Unchanged, intent
 from .memory import Memory
 from .outbound import Outbound
+from .per_person import PerPerson
 from .queries import search_of
 from .scope import Scope, scope
 
 TRIES = 5  # races with pilots that one action may lose per job
-IDS_MAX = 1_000_000
+IDS_MAX: Final = 1_000_000  # that a filter may choose
+BEYOND: Final = 1_000  # more than were expected, as far as they are counted
+FILTERS_MAX: Final = 2  # of one person at once: others read from the same few connections
 
 
 class Control:
@@ -49,13 +54,16 @@ class Control:
         self._feed, self._clock, self._log = memory.feed, clock, log
         self._idle = idle
         self._books = Books(store, clock)
+        why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
+        self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
         """Do what is asked to each job; those that refuse are named, the others are done.
 
         A filter works on the ids that match now and refuses with COUNT_CHANGED, before anything is
-        done, where their number is not the expected one. What comes again with its key is answered
-        as the first time; KEY_REUSED, if it is not the same.
+        done, where their number is not the expected one, or more than IDS_MAX. What comes again
+        with its key is answered as the first time; KEY_REUSED, if it is not the same. TOO_MANY:
+        enough of this person's filters are at work.
         """
         assert isinstance(caller, User)
         bounds = scope(caller, policy.Action.JOB_CONTROL, self._owners)
@@ -65,18 +73,24 @@ class Control:
             if book.is_kept:
                 self._log("acted_again", action=action.action.value, who=who)
                 return book.reply()
-            try:
-                if book.is_new:
-                    await self._begin(action, bounds, book)
-                await self._carry_on(action, bounds, who, book)
-            except StoreFull as why:
-                raise Refused(
-                    Code.STORE_FULL, f"{why}; {book.done} of {book.total} jobs were done"
-                ) from None
-            finally:
-                self._queue.wake()
-            self._log("acted", action=action.action.value, count=book.done, who=who)
+            with ExitStack() as open_ones:
+                if action.filter is not None:
+                    open_ones.callback(self._by_filter.enter(caller))
+                await self._work(action, bounds, who, book)
             return book.reply()
+
+    async def _work(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        try:
+            if book.is_new:
+                await self._begin(action, bounds, book)
+            await self._carry_on(action, bounds, who, book)
+        except StoreFull as why:
+            raise Refused(
+                Code.STORE_FULL, f"{why}; {book.done} of {book.total} jobs were done"
+            ) from None
+        finally:
+            self._queue.wake()
+        self._log("acted", action=action.action.value, count=book.done, who=who)
 
     async def _begin(self, action: Action, bounds: Scope, book: Book) -> None:
         if action.filter is None:
@@ -91,12 +105,20 @@ class Control:
         await book.keep_ids(self._store)
 
     async def _frozen(self, wanted: JobFilter, expected: int, bounds: Scope) -> list[int]:
-        """Return the ids that match now."""
-        ids = await self._store.ids(search_of(wanted, bounds), limit=IDS_MAX)
-        if len(ids) != expected:
+        """Return the ids that match now; where there are others than expected few are read."""
+        most = min(expected + BEYOND, IDS_MAX)
+        ids = await self._store.ids(search_of(wanted, bounds), limit=most + 1)
+        if len(ids) > IDS_MAX:
             raise Refused(
                 Code.COUNT_CHANGED,
-                f"{len(ids)} jobs match now, not {expected}: look again, then repeat",
+                f"more than {IDS_MAX} jobs match, and one action takes no more: narrow the filter",
+                field="filter",
+            )
+        if len(ids) != expected:
+            found = f"more than {most}" if len(ids) > most else len(ids)
+            raise Refused(
+                Code.COUNT_CHANGED,
+                f"{found} jobs match now, not {expected}: look again, then repeat",
                 field="expected",
             )
         return ids

@@ -29,7 +29,8 @@ class Following:
         mine = (
             caller.pilot == lease.pilot
             if isinstance(caller, PilotCaller)
-            else (caller.job, caller.epoch) == (chunk.job, chunk.epoch)
+            else (caller.job, caller.epoch, caller.attempt_id)
+            == (chunk.job, chunk.epoch, lease.attempt_id)
         )
         if not mine:
             raise Refused(

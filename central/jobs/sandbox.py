@@ -53,7 +53,9 @@ class Sandbox:
     async def _check_attempt(self, caller: Caller) -> None:
         """An attempt whose result can no longer count uploads and fetches nothing."""
         if isinstance(caller, AttemptCaller):
-            if self._leases.find(caller.job, caller.epoch) is None:
+            lease = self._leases.find(caller.job, caller.epoch)
+            # After a store was set back another attempt has the same job and epoch.
+            if lease is None or lease.attempt_id != caller.attempt_id:
                 raise Refused(
                     Code.FORBIDDEN,
                     f"attempt {caller.epoch} of job {caller.job} is over",
