@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ LOCK_FILE: Final = "lock"
 RUNNING_FILE: Final = "central.json"
 STANDBY_FILE: Final = "standby"  # held by who leads here, or will: commands wait for it
 RESTORING_FILE: Final = "restore-unfinished"  # there while a restore is under way
+_DATABASE: Final = b"the store is in the database that store.url names\n"  # in the lock's file
 
 
 class DataInUse(Exception):
@@ -42,8 +43,9 @@ class NoData(Exception):
 class StoreGone(Exception):
     """The data directory has been used, and its store is not there. A new one would be empty."""
 
-    def __init__(self, data: Path, why: str) -> None:
-        super().__init__(f"--data {data}: {why}; nothing was started")
+    def __init__(self, data: Path, why: str, do: str) -> None:
+        super().__init__(f"--data {data}: {why}: {do}; nothing was started")
+        self.why, self.do = why, do
 
 
 def check_whole(data: Path, *, used: Path) -> None:
@@ -52,12 +54,27 @@ def check_whole(data: Path, *, used: Path) -> None:
     `used`: a file that every start makes after the store.
     """
     if (data / RESTORING_FILE).exists():
-        raise StoreGone(data, "a restore was not finished: remove the folder and restore again")
-    if used.exists() and not (data / STORE_FILE).exists():
-        why = f"it has keys, but {STORE_FILE} is gone: is a disk not mounted? Else restore a backup"
-        if (data / COPIED_FILE).exists():
-            why = f"{STORE_FILE} was copied to a database: set store.url to that one"
-        raise StoreGone(data, why)
+        raise StoreGone(data, "a restore was not finished", "remove the folder and restore again")
+    if not used.exists() or (data / STORE_FILE).exists():
+        return
+    name_it = "name the settings that say which by --config FILE, or it by --set store.url=…"
+    if (data / COPIED_FILE).exists():
+        raise StoreGone(data, f"{STORE_FILE} was copied to a database", name_it)
+    if _has_database(data):
+        raise StoreGone(
+            data, f"it has keys and no {STORE_FILE}: its store is in a database", name_it
+        )
+    # Keys of a database's central look the same where it was never started on this disk.
+    do = f"is its store in a database? Then {name_it}. Is a disk not mounted? Else restore a backup"
+    raise StoreGone(data, f"it has keys, but {STORE_FILE} is gone", do)
+
+
+def _has_database(data: Path) -> bool:
+    """Say whether a central with its store elsewhere has held the data directory."""
+    try:
+        return (data / LOCK_FILE).read_text() != ""
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +109,8 @@ def tighten(data: Path) -> str:
 def locked(data: Path, *, shared: bool = False) -> Generator[None]:
     """Hold the data directory for this process alone. Raises DataInUse, NoData.
 
-    `shared`: together with others that share it too, since their jobs are kept elsewhere.
+    `shared`: together with others that share it too, since their jobs are kept elsewhere. The file
+    says so, for commands that are not told where.
     """
     made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
@@ -107,6 +125,9 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise DataInUse(data) from None
+        if shared and not _has_database(data):
+            with suppress(OSError):  # where there is no room there is no sign
+                os.write(file.fileno(), _DATABASE)
         remove_left_overs(data)
         yield
 

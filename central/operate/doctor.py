@@ -91,11 +91,9 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     if why:
         yield fault("data", f"{place.data} is no data directory: {why}", WHERE)
         return
-    if not settings.store.url:
-        try:
-            check_whole(place.data, used=place.data / keys.FILE)
-        except StoreGone as gone:
-            yield fault("data", str(gone), "see docs/operations/backup.md")
+    gone = _gone(place.data) if not settings.store.url else None
+    if gone is not None:
+        yield gone
     said, answered = central(place, settings)
     reading, unread = None, ""
     try:
@@ -112,7 +110,7 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     elif settings.store.url:
         yield store_checks.database(reading, where(place.data, settings.store))
         yield store_checks.durability_of_database(settings.store.url)
-    else:
+    elif gone is None:  # else no start makes one, and there is no more to say
         yield store_checks.store_file(place.data, whole=whole_store)
         yield store_checks.durability(place.data)
     yield machine_checks.free_disk(place.data)
@@ -139,6 +137,15 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
         yield from store_checks.rows(reading)
         if answered:
             yield memory(place, answered, reading)
+
+
+def _gone(data: Path) -> Finding | None:
+    """Say what is wrong where a data directory that was used has no store."""
+    try:
+        check_whole(data, used=data / keys.FILE)
+    except StoreGone as gone:
+        return fault("data", f"{data}: {gone.why}", gone.do)
+    return None
 
 
 def as_it_runs(place: Place) -> Place:

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.operate import key_checks, machine_checks, store_checks
-from pilotage.central.operate.datadir import Running, announce, withdraw
+from pilotage.central.operate.datadir import (
+    COPIED_FILE,
+    Running,
+    StoreGone,
+    announce,
+    check_whole,
+    locked,
+    withdraw,
+)
 from pilotage.central.operate.doctor import OURS, as_it_runs, examine
 from pilotage.central.operate.findings import Finding, Level, at_fault, fault, ok, warning
 from pilotage.central.operate.serve import Place
@@ -154,6 +162,35 @@ def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> N
     assert "chmod" not in " ".join(one.do for one in found)
     (tmp_path / "lock").touch()
     assert not machine_checks.foreign(tmp_path, OURS)
+
+
+@pytest.mark.parametrize(
+    ("database", "copied", "said", "do"),
+    [
+        (True, False, "its store is in a database", "name the settings that say which by --config"),
+        (False, True, "store.sqlite was copied to a database", "or it by --set store.url=…"),
+        (False, False, "store.sqlite is gone", "is its store in a database? Then name the"),
+    ],
+)
+def test_a_store_that_is_in_a_database_is_none_that_is_gone(
+    tmp_path: Path, database: bool, copied: bool, said: str, do: str
+) -> None:
+    data = tmp_path / "data"
+    for _ in range(2):
+        with locked(data, shared=database):
+            (data / "signing-keys.json").write_text("{}")
+            (data / "high-water.json").write_text("{}")  # of a store in a file too
+    if copied:
+        (data / COPIED_FILE).touch()
+    found = examine(Place(data=data))
+    (about,) = [one for one in found if "store.sqlite" in one.said]
+
+    assert (about.check, about.level) == ("data", FAULT)
+    assert said in about.said and do in about.do
+    assert ("restore a backup" in about.do) is not (database or copied)
+    assert "store" not in {one.check for one in found}  # no start makes one
+    with pytest.raises(StoreGone, match="nothing was started"):
+        check_whole(data, used=data / "signing-keys.json")
 
 
 def test_the_settings_are_those_that_the_central_runs_on(
