@@ -93,6 +93,7 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
     restored = subprocess.run(
         ["sh", "-eu", "-c", script], cwd=kept[-1], env=told, capture_output=True, text=True
     )
+    had_key, has_key = ((one / "attempt-key").exists() for one in (kept[-1] / "data", data))
     known = server.sql(*KNOWN, database="pilotage").splitlines()
     with running_central(tmp_path / "one", {"store.url": store}) as central:
         state = central.client.job(before).state()
@@ -100,6 +101,7 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
 
     assert len(kept) == 2
     assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert (had_key, has_key) == (True, False)  # tokens of the lost time open nothing
     assert known == [generation.strip(), "t", "Sweeping|", "0"]
     assert state is JobState.DONE
     assert fresh > after + 9_000_000
