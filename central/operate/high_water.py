@@ -6,7 +6,7 @@ of attempts of the lost time for those of others (PROTOCOL C11, C12).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,18 +21,23 @@ FILE: Final = "high-water.json"
 KEEP_EVERY_S: Final = 5.0
 ANSWER_S: Final = 2.0  # of the store: an end that waits for it is not held up for longer
 
+FIRST: Final = 1  # of a counter that nobody has counted with, or that a later release makes
+
 _Ids = dict[str, int]
 
 
-class SetBack(Exception):
+class SetBack(StoreError):
     """The store has given fewer ids than it had. Nothing was changed."""
 
-    def __init__(self, file: Path, name: str, stands: int, stood: int) -> None:
+    def __init__(
+        self, file: Path, name: str, stands: int, stood: int, *, is_empty: bool = False
+    ) -> None:
+        first = "It is empty: restore the backup before anything is started. " if is_empty else ""
         super().__init__(
             f"it was set back: its next {name} would be {stands}, and {stood} was reached. "
-            "Restored by the tools of its database it needs a new generation and new ids first "
-            "(docs/operations/postgresql.md); the wrong one is in store.url; or, if all of it may "
-            f"be forgotten, remove {file}"
+            f"{first}Restored by the tools of its database it needs a new generation and new ids "
+            "first (docs/operations/postgresql.md); the wrong one is in store.url; or, if all of "
+            f"it may be forgotten, remove {file}"
         )
 
 
@@ -43,19 +48,24 @@ class HighWater:
         self._file, self._disk = data / FILE, disk
         self._kept: _Ids = {}
 
-    def check(self, given: Mapping[str, int]) -> None:
+    async def check(self, ask: Callable[[], Awaitable[Mapping[str, int] | None]]) -> None:
         """Compare what the store says with the mark, if there is one. Raises SetBack, OSError.
 
-        A mark that does not read is none: the store is what counts.
+        `ask` may return None: nobody answers. A mark that does not read is none: the store is what
+        counts. It is read first: who leads may raise it meanwhile, but never above the store.
         """
         content = self._disk.read(self._file)
         try:
             self._kept = msgspec.json.decode(content, type=_Ids) if content else {}
         except msgspec.DecodeError:
             self._kept = {}
+        given = await ask() if self._kept else None
+        if given is None:
+            return
         for name, stood in self._kept.items():
-            if given.get(name, 0) < stood:
-                raise SetBack(self._file, name, given.get(name, 0), stood)
+            stands = given.get(name, FIRST)
+            if stands < stood:
+                raise SetBack(self._file, name, stands, stood, is_empty=not given)
 
     def keep(self, given: Mapping[str, int]) -> None:
         """Set the mark to what the store has committed. Raises OSError."""
@@ -75,3 +85,13 @@ class HighWater:
             async with asyncio.timeout(ANSWER_S):
                 given = await store.ids_given()
             await asyncio.to_thread(self.keep, given)
+
+
+async def ids_in(url: str) -> Mapping[str, int] | None:
+    """Return what a database has given, none where it has no tables; None: it does not answer.
+
+    For the look before tables are made: a backup cannot be restored into a database that has them.
+    """
+    from ..store.postgresql import check  # asyncpg is optional
+
+    return await asyncio.to_thread(check.ids_given, url)

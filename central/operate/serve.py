@@ -52,7 +52,7 @@ from .datadir import (
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk
-from .high_water import HighWater, SetBack
+from .high_water import HighWater, ids_in
 from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
@@ -297,6 +297,8 @@ async def _stand_by(
     """
     try:
         await asyncio.to_thread(check_server, settings.store, clock.wall())
+        # Who waits to lead makes a table already.
+        await HighWater(place.data, RealDisk()).check(partial(ids_in, settings.store.url))
         log("standing_by", url=url)
         if settings.http.url and not settings.process.url:
             log("process_url_empty", url=url)
@@ -307,7 +309,7 @@ async def _stand_by(
         return await wait_for_lead(
             leaders, holder, url, seen=seen, patient=used, clock=clock, log=log
         )
-    except StoreError as why:
+    except (StoreError, OSError) as why:
         raise not_started(why, where(place.data, settings.store)) from why
 
 
@@ -424,7 +426,10 @@ async def _started(
 ) -> _Started:
     """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
     path = where(place.data, settings.store)
+    high_water = HighWater(place.data, RealDisk())
     try:
+        if settings.store.url:  # once more: it may have been set back while we stood by
+            await high_water.check(partial(ids_in, settings.store.url))
         store = await open_store(
             place.data,
             settings.store,
@@ -434,9 +439,8 @@ async def _started(
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
-    high_water = HighWater(place.data, RealDisk())
     try:  # from here on the store has threads, which would outlive a failure
-        high_water.check(await store.ids_given())
+        await high_water.check(store.ids_given)
         if settings.store.url:
             await check_keys(place.data, store)
         bus, central, server, handout = await _open(
@@ -444,9 +448,6 @@ async def _started(
         )
         await central.recover(JOBS_S)
         known = await _known_groups(settings, store, central)
-    except SetBack as why:
-        await store.close()
-        raise NotStarted(f"{path}: {why}") from why
     except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
         await store.close()
         raise not_started(why, path) from why

@@ -34,6 +34,7 @@ from .belonging import SHARED, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
 from .files import RealBlobs, RealDisk
+from .high_water import HighWater, ids_in
 from .listening import is_url, readable_by_others, refusal, url_of
 from .process import spare_the_collector
 from .readings import MachineReadings
@@ -139,6 +140,8 @@ async def _started(
     leaders = leaders_of(settings.store)
     assert leaders is not None, "a process without the queue has a database"
     await asyncio.to_thread(check_server, settings.store, clock.wall())
+    high_water = HighWater(data, RealDisk())
+    await high_water.check(partial(ids_in, settings.store.url))  # an empty one is not waited for
     opened = partial(open_api_store, settings.store, clock_wall=clock.wall, fatal=fatal)
     store = await _once_made(data, opened, clock)
 
@@ -147,6 +150,7 @@ async def _started(
         return found.url if found is not None else None
 
     try:
+        await high_water.check(store.ids_given)
         central, server, elsewhere = await _open(data, settings, store, leader, clock, log)
         await central.begin()
     except BaseException:

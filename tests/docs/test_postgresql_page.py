@@ -90,9 +90,18 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
         "PYTHONPATH": str(ROOT),
         "PILOTAGE_STORE__URL": store,
     }
-    restored = subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=kept[-1], env=told, capture_output=True, text=True
-    )
+
+    def restored_by(text: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", "-u", "-c", text]
+        return subprocess.run(command, cwd=kept[-1], env=told, capture_output=True, text=True)
+
+    failed: list[subprocess.CompletedProcess[str]] = []
+    for wrong in ("nothing.dump", "--schema-only store.dump"):
+        failed.append(restored_by(script.replace("store.dump", wrong)))
+        server.sql("DROP DATABASE pilotage")
+        server.sql("ALTER DATABASE pilotage_old RENAME TO pilotage")
+    is_touched = any(data.iterdir())
+    restored = restored_by(script)
     had_key, has_key = ((one / "attempt-key").exists() for one in (kept[-1] / "data", data))
     known = server.sql(*KNOWN, database="pilotage").splitlines()
     with running_central(tmp_path / "one", {"store.url": store}) as central:
@@ -100,6 +109,9 @@ def test_what_the_timer_keeps_is_restored_as_the_page_says(
         (fresh,) = central.client.submit([Job(command=("true",))], key="fresh").ids()
 
     assert len(kept) == 2
+    assert [one.returncode for one in failed] == [1, 3]
+    assert "no submission was restored" in failed[1].stderr
+    assert not is_touched  # by what stands after the step that failed
     assert restored.returncode == 0, restored.stdout + restored.stderr
     assert (had_key, has_key) == (True, False)  # tokens of the lost time open nothing
     assert known == [generation.strip(), "t", "Sweeping|", "0"]
