@@ -430,6 +430,8 @@ class Agent:
             self._publish(topics.Kind.BEAT, encode(command.beat))
         elif isinstance(command, c.GoHome):
             self._line.go_home()
+        elif isinstance(command, c.LeaderIs):
+            self._line.leader_is(command.url)
         elif isinstance(command, c.StartPayload):
             self._start(command)
         elif isinstance(command, c.KeepAssignment):

@@ -70,9 +70,10 @@ class Http(Protocol):
         """
         ...
 
-    def go_to(self, url: str) -> bool:
-        """Say messages there from now on, but those aside; empty: where they went at first.
+    def go_to(self, url: str, *, whole: bool = False) -> bool:
+        """Say messages there from now on; empty: where all went at first.
 
+        With `whole` files and what is said aside go there too: nobody answers where they went.
         False where that is no address to trust: nothing has changed.
         """
         ...

@@ -427,6 +427,7 @@ class BeatAnswer:
     old_session: bool = False  # over the bus, where there is no status code: end at once
     other_store: bool = False
     hurry: bool = False  # drain, and do not wait for the payloads
+    leader: str = ""  # URL of the process that leads, of several: for who cannot reach another
 
 
 @dataclass(frozen=True)
@@ -439,6 +440,7 @@ class Wake:
 
     n: int
     term: int
+    leader: str = ""  # with 0: as in the answer to a beat
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ class Downlink:
     def up(self) -> bool:
         return self._bus.up
 
-    def wake(self, community: str, pilot: str, n: int, term: int) -> None:
-        self._say(community, pilot, Down(wake=Wake(n, term)))
+    def wake(self, community: str, pilot: str, n: int, term: int, leader: str = "") -> None:
+        self._say(community, pilot, Down(wake=Wake(n, term, leader)))
 
     def stop(self, community: str, pilot: str, stop: Stop) -> None:
         self._say(community, pilot, Down(stop=stop))

@@ -86,6 +86,7 @@ class Dispatch:
             drain=presence.drain,
             hurry=presence.hurry,
             follow=tuple(one for one in message.holding if self._logs.followed(one.job)),
+            leader=self._leadership.url() or "",
         )
 
     def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:

@@ -13,8 +13,8 @@ class Outbound(Protocol):
         """Whether the bus stands now."""
         ...
 
-    def wake(self, community: str, pilot: str, n: int, term: int) -> None:
-        """There may be work for the parked ask `n`."""
+    def wake(self, community: str, pilot: str, n: int, term: int, leader: str = "") -> None:
+        """There may be work for the parked ask `n`; 0: for any. `leader`: where we are reached."""
         ...
 
     def stop(self, community: str, pilot: str, stop: Stop) -> None: ...

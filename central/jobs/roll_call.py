@@ -21,10 +21,18 @@ class RollCall:
     """Wakes each pilot that has not asked since this central began, once."""
 
     def __init__(
-        self, pilots: Pilots, bus: Bus, outbound: Outbound, clock: Clock, *, term: int
+        self,
+        pilots: Pilots,
+        bus: Bus,
+        outbound: Outbound,
+        clock: Clock,
+        *,
+        term: int,
+        leader: str = "",
     ) -> None:
+        """`leader`: the URL of this process, for pilots that know no other one that lives."""
         self._pilots, self._bus, self._outbound = pilots, bus, outbound
-        self._clock, self._term = clock, term
+        self._clock, self._term, self._leader = clock, term, leader
 
     async def run(self) -> None:
         """Call them as soon as the bus stands; return when all were called."""
@@ -36,5 +44,5 @@ class RollCall:
         for start in range(0, len(living), CALLED):
             for one in living[start : start + CALLED]:
                 if one.offer is None and not one.drain:
-                    self._outbound.wake(one.community, one.pilot, ANY, self._term)
+                    self._outbound.wake(one.community, one.pilot, ANY, self._term, self._leader)
             await self._clock.sleep(EVERY_S)

@@ -38,6 +38,7 @@ from .commands import (
     Exit,
     GoHome,
     KillAll,
+    LeaderIs,
     PublishBeat,
     SendBeat,
     SendTurn,
@@ -101,6 +102,7 @@ class Brain:
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
         self._asks, self._beats = Asks(), Beats(me.gen, me.session, now + FIRST_BEAT_S)
         self._term = 0
+        self._leader = ""  # its URL, as the last answer to a beat says
         self._bus_up = False
         self._flying: Optional[Union[Turn, Beat]] = None
         self._failures = 0
@@ -357,6 +359,7 @@ class Brain:
             return
         if not self._term_stands(answer.term):
             return
+        self._leader_is(answer.leader)
         self._beats.answered(answer.n, self._period_s)
         self._payloads.renewed(beat.listed, answer.stale, beat.sent)
         for attempt in answer.stale:
@@ -368,11 +371,17 @@ class Brain:
             self._asks.woken(beat.parked)
         self._told_to_end(answer.drain, answer.hurry, now)
 
+    def _leader_is(self, url: str) -> None:
+        if url != self._leader:
+            self._leader = url
+            self._own.append(LeaderIs(url))
+
     def _woken(self, wake: Wake) -> None:
         """There may be work for an ask; 0: a leader has begun, and knows of none that is parked."""
         if wake.n:
             self._asks.woken(wake.n)
             return
+        self._leader_is(wake.leader)
         if wake.term > self._term:
             self._own.append(GoHome())  # a machine that is gone would be waited for
         self._asks.called()

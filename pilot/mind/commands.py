@@ -38,6 +38,13 @@ class GoHome:
 
 
 @dataclass(frozen=True)
+class LeaderIs:
+    """Another process leads, at this URL: go there where nobody answers at the one we know."""
+
+    url: str
+
+
+@dataclass(frozen=True)
 class KeepAssignment:
     """Write the assignment to the journal: durable before anything of it starts."""
 
@@ -148,6 +155,7 @@ Command = Union[
     SendBeat,
     PublishBeat,
     GoHome,
+    LeaderIs,
     KeepAssignment,
     KeepEnded,
     Forget,

@@ -195,7 +195,7 @@ class Api:
         self._plain_http = plain_http
         # Read here and never again: the file may go while we run, and so may its disk.
         self._tls = trusting(str(ca_file)) if ca_file else None
-        self._home = self._place = self._placed(url)
+        self._home = self._place = self._files = self._placed(url)
         self._messages = _Connection(self._home.connection, "messages")
         self._blobs = _Connection(self._home.connection, "blobs")
 
@@ -208,7 +208,7 @@ class Api:
             self._tls = trusting()
         return self._tls
 
-    def go_to(self, url: str) -> bool:
+    def go_to(self, url: str, *, whole: bool = False) -> bool:
         try:
             place = self._placed(url) if url else self._home
         except (BadUrl, InsecureUrl):
@@ -216,31 +216,38 @@ class Api:
         left, self._place = self._messages, place
         self._messages = _Connection(place.connection, "messages")
         left.shut()
+        files = place if whole else self._home
+        if files is not self._files:
+            left, self._files = self._blobs, files
+            self._blobs = _Connection(files.connection, "blobs")
+            left.shut()
         return True
 
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
     ) -> HttpReply:
         headers = {**_headers(token), "Content-Type": "application/json"}
-        by, at = (self._blobs, self._home) if aside else (self._messages, self._place)
+        by, at = (self._blobs, self._files) if aside else (self._messages, self._place)
         return await by.run(
             lambda: by.exchange("POST", at.prefix + path, headers, lambda: body, timeout_s, _whole)
         )
 
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
         headers = {**_headers(token), "Content-Type": "application/octet-stream"}
-        return await self._blobs.run(
-            lambda: self._blobs.exchange(
-                "PUT", self._home.prefix + path, headers, lambda: content, BLOB_TIMEOUT_S, _whole
+        by, at = self._blobs, self._files
+        return await by.run(
+            lambda: by.exchange(
+                "PUT", at.prefix + path, headers, lambda: content, BLOB_TIMEOUT_S, _whole
             )
         )
 
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         headers = _headers(token)
-        return await self._blobs.run(
-            lambda: self._blobs.exchange(
+        by, at = self._blobs, self._files
+        return await by.run(
+            lambda: by.exchange(
                 "GET",
-                self._home.prefix + path,
+                at.prefix + path,
                 headers,
                 lambda: b"",
                 BLOB_TIMEOUT_S,

@@ -47,6 +47,8 @@ class Line:
         self._pilot, self._renewal_secret = "", ""
         self.token, self.expires_in_s = "", 0.0
         self._leader = ""  # where messages go instead of where we first went
+        self._told = ""  # who leads, as the answer to a beat over the bus says
+        self._is_home_mute = False  # nobody answered where we first went, so that we went on
         self.last_refusal: Optional[Refusal] = None  # of what is said until it is answered
 
     async def register(self, message: Register) -> Registered:
@@ -122,15 +124,20 @@ class Line:
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
             await self._clock.sleep(wait_s)
 
+    def leader_is(self, url: str) -> None:
+        """Go to this URL where nobody answers at the one that we first went to."""
+        self._told = url
+
     def go_home(self) -> None:
         """Say messages where we first went: whoever answers there knows who leads now."""
         self._go_to("")
 
     def _go_to(self, leader: str) -> bool:
         """Say messages to another process from now on; empty: where we first went."""
-        if leader == self._leader or not self._http.go_to(leader):
+        whole = self._is_home_mute and bool(leader)
+        if leader == self._leader or not self._http.go_to(leader, whole=whole):
             return False
-        self._leader = leader
+        self._leader, self._is_home_mute = leader, whole
         self._log("goes_to", {"leader": leader})
         return True
 
@@ -142,14 +149,17 @@ class Line:
             reply = await self._http.post(
                 path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
             )
+            if not went_to:
+                self._is_home_mute = False
             if reply.status == MISDIRECTED and not aside and self._go_to(_leader_in(reply)):
                 went_to = self._leader
                 reply = await self._http.post(
                     path, encode(message), token=self.token, timeout_s=timeout_s
                 )
         except NoReply as why:
-            if went_to and went_to == self._leader and not aside:
-                self.go_home()
+            if went_to == self._leader and not aside:
+                self._is_home_mute = not went_to
+                self._go_to("" if went_to else self._told)
             return Refusal(0, "no_reply", str(why))
         if not 200 <= reply.status < 300:
             return refusal(reply)

@@ -140,7 +140,11 @@ def _bury(pilot: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def stage(
-    folder: Path, server: postgresql.Postgresql, settings: Mapping[str, str]
+    folder: Path,
+    server: postgresql.Postgresql,
+    settings: Mapping[str, str],
+    *,
+    know_leader_alone: bool = False,
 ) -> Generator[Stage]:
     with ExitStack() as stack:
         settings = {**SELDOM, **settings, "store.url": server.url(schema="central")}
@@ -148,7 +152,8 @@ def stage(
         try:
             leader = staged.start("one")
             the_leader([leader])
-            staged.start_pilots(leader, home=staged.start("two"))
+            other = staged.start("two")
+            staged.start_pilots(leader, home=leader if know_leader_alone else other)
             staged.parked_at(leader)
             yield staged
         except BaseException:
@@ -177,3 +182,15 @@ def test_without_a_bus_they_ask_by_themselves(
         took_s = staged.took_s(Member.kill9)
 
     print(f"they asked by themselves, and had all started after {took_s:.1f} s")
+
+
+def test_those_that_know_no_other_process_hear_over_the_bus_where_the_new_leader_is(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    """Nobody passes them on: nothing stands before the processes, and the one they know is gone."""
+    often = {"lease.lease_s": "12"}  # a beat each 4 s
+    with (
+        started_broker(tmp_path / "broker") as (_, settings),
+        stage(tmp_path, server, {**settings, **often}, know_leader_alone=True) as staged,
+    ):
+        staged.took_s(Member.kill9)

@@ -242,6 +242,8 @@ def _plain(command: c.Command) -> str:
         return "kill all"
     if isinstance(command, c.GoHome):
         return "go home"
+    if isinstance(command, c.LeaderIs):
+        return f"leader is {command.url}"
     if isinstance(command, c.Follow):
         return f"follow {''.join(sorted(letter(one) for one in command.attempt_ids))}".strip()
     if isinstance(command, (c.Forget, c.Abandon, c.UploadAgain)):

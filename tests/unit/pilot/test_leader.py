@@ -29,13 +29,14 @@ class Processes:
     def __init__(self, leader: str) -> None:
         self.leader, self.told = leader, leader
         self.dead: set[str] = set()
-        self.at = HOME
+        self.at = self.files_at = HOME
         self.asked: list[str] = []
 
-    def go_to(self, url: str) -> bool:
+    def go_to(self, url: str, *, whole: bool = False) -> bool:
         if url.startswith("http://"):
             return False
         self.at = url or HOME
+        self.files_at = self.at if whole else HOME
         return True
 
     async def post(
@@ -146,3 +147,28 @@ def test_it_goes_to_another_process_when_its_ca_file_has_gone(tmp_path: Path) ->
         assert api.go_to("")
     finally:
         api.close()
+
+
+async def test_where_nobody_answers_at_home_the_leader_is_found_by_the_answer_to_a_beat() -> None:
+    processes = Processes(HOME)
+    line = a_line(processes)
+    line.leader_is(HOME)
+    await line.beat(BEAT, 5.0)
+    processes.dead.add(HOME)
+    processes.leader = processes.told = TWO
+    line.leader_is(TWO)  # over the bus
+    lost = await line.beat(BEAT, 5.0)
+    found = await line.beat(BEAT, 5.0)
+
+    assert isinstance(lost, Refusal) and lost.status == 0
+    assert isinstance(found, BeatAnswer)
+    assert processes.asked == [HOME, HOME, TWO]
+    assert processes.files_at == TWO
+
+    processes.dead = {TWO}
+    processes.leader = processes.told = HOME
+    await line.beat(BEAT, 5.0)
+    back = await line.beat(BEAT, 5.0)
+
+    assert isinstance(back, BeatAnswer)
+    assert (processes.asked[-2:], processes.files_at) == ([TWO, HOME], HOME)
