@@ -16,6 +16,7 @@ from cyclopts import (
 from ..client.errors import ClientError
 from .exit_codes import Exit, UsageError, exit_code_of
 from .present import note
+from .whole import converted
 
 _ROOM = "pilotage.central.cli"
 _TAKE_COMMANDS = ("submit", "explain")
@@ -71,7 +72,7 @@ def build() -> App:
         help="Pilot-and-matcher workload management for science communities.",
         version=__version__,
         # No --no-x and --empty-x, and no default in the help where it says nothing.
-        default_parameter=Parameter(negative=(), show_default=_worth_saying),
+        default_parameter=Parameter(negative=(), show_default=_worth_saying, converter=converted),
         help_epilogue="Exit codes: 0 ok · 1 jobs failed · 2 usage · 3 refused · 4 no connection"
         " · 5 time-out · 6 a job is Held · 130 Ctrl-C. Everything is described in docs/cli.md.",
     )

@@ -1,9 +1,9 @@
-"""Whole numbers on the command line: 2.5 is refused, where it would else be taken for 2."""
+"""Whole numbers on the command line: 2.5 is refused, where cyclopts takes it for 2."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter, Token, convert
 from cyclopts.validators import Number
 
 
@@ -13,6 +13,25 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
     if not text.removeprefix("-").isdecimal() or not text.isascii():
         raise ValueError(f"found {text!r}, expected a whole number")
     return int(text)
+
+
+def converted(kind: Any, tokens: Sequence[Token]) -> object:
+    """Return what any parameter is given, as cyclopts does: but that rounds parts of a whole."""
+    kinds = (kind, *get_args(kind))  # of `int | None`, and of `Literal[10, 60]`
+    if any(one is int or type(one) is int for one in kinds):
+        for token in tokens:
+            _check_whole(token.value)
+    return cast("object", convert(kind, tokens))
+
+
+def _check_whole(text: str) -> None:
+    """Let 30.0 and what is no number at all pass: the one is whole, cyclopts names the other."""
+    try:
+        is_whole = float(text).is_integer()
+    except ValueError:
+        return
+    if not is_whole:
+        raise ValueError(f"found {text!r}, expected a whole number")
 
 
 def whole(help: str, *, least: int = 0) -> Parameter:

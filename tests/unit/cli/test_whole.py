@@ -1,15 +1,34 @@
 """Numbers that are no whole ones, or too small, are refused before anybody is asked."""
 
 import pytest
+from cyclopts import Token
 
 from pilotage.central.cli.main import run
+from pilotage.central.cli.whole import converted
 
 WRONG = {
     "a part of a task": (["transformation", "extend", "sim", "2.5"], "expected a whole number"),
     "tasks taken back": (["transformation", "extend", "sim", "-2"], "Must be >= 0"),
     "fewer files than none": (["data", "find", "--limit", "-3"], "Must be >= 0"),
     "no jobs": (["data", "lineage", "a:b", "--limit", "0"], "Must be >= 1"),
+    "a part of a GPU": (["submit", "--gpus", "1.5"], "--gpus: found '1.5', expected a whole"),
+    "nearly ten": (["submit", "--priority=9.99"], "--priority: found '9.99', expected a whole"),
+    "no try": (["submit", "--retries", "0.9"], "--retries: found '0.9', expected a whole number"),
+    "half a megabyte": (["submit", "--memory-mb", "0.5"], "--memory-mb: found '0.5', expected a"),
+    "half a second": (["submit", "--wall-s", "0.5"], "--wall-s: found '0.5', expected a whole"),
+    "no number": (["submit", "--cores", "nan"], "--cores: found 'nan', expected a whole number"),
+    "where it may be left out": (["status", "--submission", "1.5"], "--submission: found '1.5'"),
+    "one of a few": (["series", "--step-s", "10.4"], "--step-s: found '10.4', expected a whole"),
+    "in a room of its own": (["token", "issue", "x", "--valid-s", "70.5"], "--valid-s: found '70"),
+    "text": (["submit", "--cores", "many"], "--cores: unable to convert"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("30", 30), ("30.0", 30), ("0x1e", 30), ("9007199254740993", 2**53 + 1)]
+)
+def test_a_whole_number_is_what_it_says(text: str, number: int) -> None:
+    assert converted(int, (Token(value=text),)) == number
 
 
 @pytest.mark.parametrize("case", WRONG)
