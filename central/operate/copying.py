@@ -11,7 +11,7 @@ from ..store.errors import StoreError
 from ..store.queries import load
 from .datadir import COPIED_FILE, STORE_FILE, DataInUse, NoData, locked
 from .files import sync_folder
-from .stores import check_url, where
+from .stores import check_url, not_installed, where
 
 
 class Refused(Exception):
@@ -42,8 +42,7 @@ def copy_into(data: Path, url: str, *, at: float, told: Callable[[str], None]) -
             rows = copy_store(path, url, at=at, told=told)
             _put_aside(path, data / COPIED_FILE)
     except ModuleNotFoundError as why:
-        missing = f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
-        raise Refused(missing) from why
+        raise Refused(not_installed(why)) from why
     except (BadSetting, DataInUse, NoData, StoreError, sqlite3.Error, OSError) as why:
         raise Refused(str(why)) from why
     return Copied(rows=rows, to=where(data, StoreSettings(url=url)), kept=str(data / COPIED_FILE))

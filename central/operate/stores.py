@@ -1,5 +1,6 @@
 """Which store a central opens: a file in its data directory, or the database of `store.url`."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -129,6 +130,10 @@ def check_server(settings: StoreSettings, wall: float) -> None:
 
 
 def _missing(why: ModuleNotFoundError) -> BadSetting:
-    return BadSetting(
-        "store.url", f"{why.name} is not installed: pip install 'pilotage[postgresql]'"
-    )
+    return BadSetting("store.url", not_installed(why))
+
+
+def not_installed(why: ModuleNotFoundError) -> str:
+    """Say how what only PostgreSQL needs is installed; pilotage is on no package index."""
+    do = f"{sys.executable} -m pip install '.[postgresql]' in the clone of pilotage"
+    return f"{why.name} is not installed: {do} (docs/operations/postgresql.md)"
