@@ -339,10 +339,12 @@ class _Given:
 
     def _take(self, file: Path) -> None:
         try:
-            found: Any = load_strictly(self._text) or {}
+            found: Any = load_strictly(self._text)
         except NotYaml as why:
             where = str(file) if why.line is None else f"{file}:{why.line}"
             raise BadSetting(where, why.why) from None
+        if found is None:  # an empty file; false and [] are none
+            return
         if not isinstance(found, dict):
             raise BadSetting(str(file), "must hold sections, each with its keys")
         for section, keys in _items(found):

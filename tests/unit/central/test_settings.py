@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.settings import BadSetting, load
+from pilotage.central.settings import BadSetting, Settings, load
 from pilotage.matcher.rules import RunningLimit, StartLimit
 
 
@@ -29,6 +29,24 @@ WRONG = {
     "community.others": ("[lst, local]", "others: 'local' stands there twice, or is the name"),
     "sandbox.blob_bytes_max": ("2e12", "sandbox.blob_bytes_max: expected"),
 }
+
+
+@pytest.mark.parametrize("text", ["[]", "false", "0", "''", "[lease]", "lease"])
+def test_a_file_that_holds_no_sections_is_not_taken_for_an_empty_one(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(text)
+    with pytest.raises(BadSetting, match=f"{file}: must hold sections, each with its keys"):
+        load(file, {})
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}", "---\n"])
+def test_an_empty_file_leaves_all_as_it_is_by_default(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(text)
+
+    assert load(file, {}) == Settings()
 
 
 def test_order_and_limits_are_what_the_matcher_is_told(tmp_path: Path) -> None:
