@@ -63,9 +63,20 @@ def load_strictly(text: str) -> Any:
         raise
     except yaml.MarkedYAMLError as why:
         line = why.problem_mark.line + 1 if why.problem_mark else None
-        raise NotYaml(line, why.problem or "not YAML") from None
+        raise NotYaml(line, _tab(text, why) or why.problem or "not YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as why:  # dates and numbers that are none
         raise NotYaml(None, f"not YAML: {why}") from None
+
+
+def _tab(text: str, why: yaml.MarkedYAMLError) -> str:
+    """Say that a tab is what is wrong, where it is one: in an editor it looks like spaces."""
+    mark = why.problem_mark
+    lines = text.split("\n")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    is_tab = mark is not None and line[mark.column : mark.column + 1] == "\t"
+    if not is_tab and "tab character" not in (why.problem or ""):
+        return ""
+    return "a tab stands there: YAML is indented with spaces"
 
 
 def _refuse_anchors(text: str) -> None:

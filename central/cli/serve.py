@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from .exit_codes import UsageError
+
+_ROLES = ("api", "dispatch", "agents")
 
 
 def serve(
@@ -13,7 +16,9 @@ def serve(
     data: Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")] = None,
     config: Annotated[Path | None, Parameter(help="YAML file; else PILOTAGE_CONFIG.")] = None,
     host: Annotated[str | None, Parameter(help="Address to listen on; loopback only.")] = None,
-    port: Annotated[int | None, Parameter(help="Port of the API.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="Port of the API.", validator=Number(gte=0, lte=65_535))
+    ] = None,
     broker: Annotated[
         str | None, Parameter(help="Message bus: embedded, none, or mqtt://host:port.")
     ] = None,
@@ -29,6 +34,7 @@ def serve(
     What happens is written to standard error, one line of JSON for each event.
     """
     options = parse_settings(set)
+    _check_roles(roles)
     named = {"http.host": host, "http.port": port, "bus.broker": broker, "process.roles": roles}
     options |= {key: str(value) for key, value in named.items() if value is not None}
 
@@ -36,6 +42,14 @@ def serve(
     from ..operate.serve import Place, main
 
     return main(Place(data=data or default_data(), config=config, options=options))
+
+
+def _check_roles(roles: str | None) -> None:
+    """Name the word that is no role, and the option that it was given to. Raises UsageError."""
+    for word in roles.split(",") if roles is not None else ():
+        if word not in _ROLES:
+            right = f"expected some of {', '.join(_ROLES)}, with commas between"
+            raise UsageError(f"--roles {roles}: {word!r} is no role, {right}")
 
 
 def demo(

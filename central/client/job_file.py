@@ -98,7 +98,9 @@ class _Reader:
             return JobFile(jobs=self._drafts(self._found, ()))
         found = as_mapping(self._found)
         if not found:
-            raise self._wrong((), "a job file holds a job, a list of jobs, `jobs:` or `template:`")
+            empty = "it is empty: " if self._found in (None, {}) else ""
+            holds = "a job file holds a job, a list of jobs, `jobs:` or `template:`"
+            raise self._wrong((), empty + holds)
         if not found.keys() & {"jobs", "template", "parameters"}:
             return JobFile(jobs=(self._draft(found, ()),))
         self._check_keys(found, (), _TOP)
@@ -123,7 +125,8 @@ class _Reader:
     def _drafts(self, found: Any, path: Place) -> tuple[Draft, ...]:
         jobs = as_list(found)
         if not jobs:
-            raise self._wrong(path, "expected a list of jobs")
+            empty = "it is empty, " if jobs is not None else ""
+            raise self._wrong(path, f"{empty}expected a list of jobs")
         return tuple(self._draft(one, (*path, i)) for i, one in enumerate(jobs))
 
     def _draft(self, found: Any, path: Place) -> Draft:

@@ -58,6 +58,8 @@ LINES = [
     ("accounts --days -1", 2, "--days"),
     ("failures --since yesterday", 2, "--since 'yesterday': expected so long ago, as 30m"),
     ("serve --set nonsense", 2, "expected section.key=value"),
+    ("serve --roles api,foo", 2, "--roles api,foo: 'foo' is no role, expected some of api"),
+    ("serve --port 99999", 2, "--port"),
 ]
 
 

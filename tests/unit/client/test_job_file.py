@@ -64,9 +64,10 @@ WRONG = {
         "f.yaml:2: outputs[0]: quote it: '{n}' is a mapping in YAML",
     ),
     "no YAML": ("command: [a\n", "f.yaml:2: did not find expected"),
-    "nothing": ("", "f.yaml: a job file holds"),
+    "nothing": ("", "f.yaml: it is empty: a job file holds"),
     "a word": ("hello", "f.yaml:1: a job file holds"),
-    "an empty list": ("jobs: []\n", "f.yaml:1: jobs: expected a list of jobs"),
+    "an empty list": ("jobs: []\n", "f.yaml:1: jobs: it is empty, expected a list of jobs"),
+    "an empty list alone": ("[]\n", "f.yaml:1: it is empty, expected a list of jobs"),
     "a template alone": ("template: {command: [a]}\n", "a single job stand at the top"),
     "jobs and template": ("template: {}\njobs: []\n", "f.yaml:2: jobs: either `jobs`, or"),
     "a parameter that is neither": (

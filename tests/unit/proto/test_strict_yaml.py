@@ -2,7 +2,32 @@
 
 import time
 
-from pilotage.proto.strict_yaml import load_strictly
+import pytest
+
+from pilotage.proto.strict_yaml import NotYaml, load_strictly
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("command: [true]\nneeds:\n\tcores_min: 1\n", 3),
+        ("\tcommand: [true]\n", 1),
+        ("a:\n  b: 1\n\tc: 2\n", 3),
+        ("a:\n - b\n\t- c\n", 3),
+        ("a: |\n\tx\n", 2),
+    ],
+)
+def test_a_tab_is_called_one(text: str, line: int) -> None:
+    with pytest.raises(NotYaml, match="a tab stands there: YAML is indented with spaces") as wrong:
+        load_strictly(text)
+
+    assert wrong.value.line == line
+
+
+def test_what_is_wrong_beside_a_tab_is_not_the_tab() -> None:
+    with pytest.raises(NotYaml, match="cannot start any token"):
+        load_strictly("a:\t{\n\tb: @x}\n")
+    assert load_strictly("a:\t1\n") == {"a": 1}
 
 
 def test_numbers_are_read_and_none_has_the_base_60() -> None:
