@@ -6,7 +6,7 @@ a third of a lease later at most; without a bus it asks by itself every few seco
 
 from typing import Final
 
-from ..ports import Bus, Clock
+from ..ports import Bus, Clock, Leadership
 from .outbound import Outbound
 from .presence import Pilots
 
@@ -26,13 +26,10 @@ class RollCall:
         bus: Bus,
         outbound: Outbound,
         clock: Clock,
-        *,
-        term: int,
-        leader: str = "",
+        leadership: Leadership,
     ) -> None:
-        """`leader`: the URL of this process, for pilots that know no other one that lives."""
-        self._pilots, self._bus, self._outbound = pilots, bus, outbound
-        self._clock, self._term, self._leader = clock, term, leader
+        self._pilots, self._bus, self._outbound, self._clock = pilots, bus, outbound, clock
+        self._leadership = leadership
 
     async def run(self) -> None:
         """Call them as soon as the bus stands; return when all were called."""
@@ -40,9 +37,10 @@ class RollCall:
             return
         while not self._bus.up:
             await self._clock.sleep(LOOK_S)
-        living = self._pilots.all()
+        living, term = self._pilots.all(), self._leadership.term
+        leader = self._leadership.url() or ""  # for pilots that know no other process that lives
         for start in range(0, len(living), CALLED):
             for one in living[start : start + CALLED]:
                 if one.offer is None and not one.drain:
-                    self._outbound.wake(one.community, one.pilot, ANY, self._term, self._leader)
+                    self._outbound.wake(one.community, one.pilot, ANY, term, leader)
             await self._clock.sleep(EVERY_S)

@@ -8,13 +8,16 @@ from pilotage.central.bus.downlink import Downlink
 from pilotage.central.bus.silent import SilentBus
 from pilotage.central.jobs.presence import Pilots, Presence
 from pilotage.central.jobs.roll_call import RollCall
+from pilotage.central.leading import Standing
 from pilotage.proto import topics
 from pilotage.proto.messages import Down, Node, Offer, Wake
 from pilotage.proto.pilot_states import PilotState
 
 TERM = 7
 OFFER = Offer(1, 1, 1, 1, 1.0)
-CALL = Down(wake=Wake(0, TERM))
+LEADER = "https://two:8443"
+CALL = Down(wake=Wake(0, TERM, LEADER))
+LEADS = Standing(TERM, LEADER, lambda: 0.0)
 
 
 class Clock:
@@ -73,7 +76,7 @@ def called(*presences: Presence) -> list[tuple[float, str, Down]]:
     bus = Bus(clock)
     for one in presences:
         pilots.put(one)
-    asyncio.run(RollCall(pilots, bus, Downlink(bus), clock, term=TERM).run())
+    asyncio.run(RollCall(pilots, bus, Downlink(bus), clock, LEADS).run())
     return bus.said
 
 
@@ -92,6 +95,6 @@ def test_a_crowd_is_called_500_a_second() -> None:
 
 def test_without_a_bus_nobody_is_waited_for() -> None:
     bus, clock = SilentBus(), Clock()
-    asyncio.run(RollCall(Pilots(), bus, Downlink(bus), clock, term=TERM).run())
+    asyncio.run(RollCall(Pilots(), bus, Downlink(bus), clock, LEADS).run())
 
     assert clock.now == 0.0
