@@ -153,8 +153,13 @@ class Sandbox(Protocol):
 
 
 class LiveLogs(Protocol):
-    async def follow(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
-        """Return what has come so far and then what comes, until the attempt ends."""
+    async def follow(
+        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool
+    ) -> Written:
+        """Return what has come so far and then what comes, until the attempt ends.
+
+        `pieces` say where they begin, as `proto/pieces.py` has them.
+        """
         ...
 
     async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None: ...

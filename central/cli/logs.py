@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from pilotage.proto.messages import Stream
 
 from .exit_codes import Exit, UsageError
-from .options import COMMON, READING_S, Common, run_with
+from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, number, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def logs(
                 _write(piece)
         return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+    # Whoever follows is there for long: another process may take the lead over meanwhile.
+    return run_with(common, work, patience_s=CHANGING_S if follow else READING_S)
 
 
 def output(

@@ -69,7 +69,7 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces, target_of, write_checked
 from .filters import query_of
-from .following import OnPart, part_of
+from .following import IDLE_S, OnPart, Patience, log_path, part_of
 from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OfOperators
@@ -88,7 +88,6 @@ _HASHES_A_QUERY = 10_000
 _UPLOADS_AT_ONCE = 4
 _SUBMIT_ANSWER_S = 600.0
 _SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
-_LOG_IDLE_S = 300.0
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
@@ -308,28 +307,35 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
         JobsHeld: it writes nothing before it is released.
         """
         found = (
-            follow_job(self, job, stream, self._pace, on_part)
+            follow_job(
+                self,
+                self._transport,
+                job,
+                stream,
+                pace=self._pace,
+                patience_s=self._patience_s,
+                on_part=on_part,
+            )
             if follow
-            else self.pieces(job, stream, follow=False, on_part=on_part)
+            else self.pieces(job, stream, on_part=on_part)
         )
         async with aclosing(found) as received:
             async for piece in received:
                 yield piece
 
     async def pieces(
-        self, job: int, stream: Stream, *, follow: bool, on_part: OnPart | None = None
+        self, job: int, stream: Stream, *, on_part: OnPart | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield what one attempt wrote; with `follow` until it ends.
+        """Yield what was kept of what an attempt wrote.
 
         When the connection breaks it is made anew, and what has been seen is passed over.
         """
-        path = f"/v1/jobs/{job:d}/logs/{Stream(stream).value}"
-        query = [("follow", "true")] if follow else []
-        seen, rests, heard_at = 0, pauses(self._pace), self._pace.monotonic()
+        path, seen = log_path(job, stream), 0
+        patience = Patience(self._transport, self._pace, self._patience_s)
         while True:
-            skip = seen
+            skip, opened_at = seen, self._pace.monotonic()
             try:
-                async with self._transport.stream(path, query=query, idle_s=_LOG_IDLE_S) as answer:
+                async with self._transport.stream(path, idle_s=IDLE_S) as answer:
                     if on_part is not None:
                         on_part(part_of(answer.headers))
                         on_part = None
@@ -337,13 +343,11 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
                         fresh, skip = piece[skip:], max(0, skip - len(piece))
                         if fresh:
                             seen += len(fresh)
-                            heard_at = self._pace.monotonic()
+                            patience.goes_well()
                             yield fresh
                 return
-            except (Unreachable, Unavailable, TooManyRequests):
-                if self._pace.monotonic() > heard_at + self._patience_s:
-                    raise
-            await self._pace.sleep(next(rests))
+            except (Unreachable, Unavailable, TooManyRequests) as why:
+                await patience.broken(why, opened_at)
 
     async def curve(self, job: int, *, epoch: int | None = None) -> Curve:
         """Return what an attempt used over time: the newest that has a curve, by default."""

@@ -91,7 +91,12 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, query: Query = (), idle_s: float
+        self,
+        path: str,
+        *,
+        query: Query = (),
+        headers: Mapping[str, str] | None = None,
+        idle_s: float,
     ) -> AsyncGenerator["httpx.Response", None]:
         """Open an answer that is read piece by piece. Raises Unreachable or Refused; never repeats.
 
@@ -100,11 +105,12 @@ class Transport:
         import httpx
 
         what = f"GET {path}"
-        client = self._opened()
+        client, has_begun = self._opened(), False
         request = client.build_request(
             "GET",
             path,
             params=list(query),
+            headers=dict(headers or {}),
             timeout=httpx.Timeout(self._answer_s, connect=_CONNECT_S, read=idle_s),
         )
         try:
@@ -114,11 +120,18 @@ class Transport:
                 if response.status_code >= 300:
                     async with asyncio.timeout(self._answer_s):
                         raise self._refused(response.status_code, await response.aread(), what)
+                has_begun = True
                 yield response
             finally:
                 await response.aclose()
         except (httpx.TransportError, TimeoutError) as why:
-            raise Unreachable(self.url, what, _named(why)) from None
+            said = f"the answer broke off: {_named(why)}" if has_begun else _named(why)
+            raise Unreachable(self.url, what, said) from None
+
+    def repeats(self, why: str, pause_s: float) -> None:
+        """Say that a request is sent again by whoever sends it, after a pause."""
+        if self._on_retry is not None:
+            self._on_retry(why, pause_s)
 
     async def _patiently(
         self,
@@ -145,8 +158,7 @@ class Transport:
                 if self._pace.monotonic() + pause_s > until:
                     raise
                 reason = why.message
-            if self._on_retry is not None:
-                self._on_retry(reason, pause_s)
+            self.repeats(reason, pause_s)
             await self._pace.sleep(pause_s)
         raise AssertionError("pauses never end")
 

@@ -11,6 +11,7 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Stream
+from pilotage.proto.pieces import MEDIA as PIECES
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -128,14 +129,17 @@ async def log(call: Call) -> ASGIApp:
     word = call.path("stream")
     if word not in {one.value for one in Stream}:
         raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout, stderr, usage are")
-    follow = call.query(LogQuery).follow
-    read = call.services.logs.follow if follow else call.services.queries.log
-    found = await read(call.user(), call.job_id(), Stream(word))
+    follow, user, stream = call.query(LogQuery).follow, call.user(), Stream(word)
+    pieces = follow and PIECES in call.header(b"accept")
+    if follow:
+        found = await call.services.logs.follow(user, call.job_id(), stream, pieces=pieces)
+    else:
+        found = await call.services.queries.log(user, call.job_id(), stream)
     # Text by intent, bytes in truth: a browser must not guess that it is a page.
     return Streamed(
         found.parts,
         stopping=call.face.stopping,
-        media="text/plain; charset=utf-8",
+        media=PIECES if pieces else "text/plain; charset=utf-8",
         headers=[
             (b"pilotage-attempt", str(found.epoch).encode()),
             (b"pilotage-newest-attempt", str(found.newest).encode()),

@@ -262,7 +262,9 @@ ROUTES: Final = (
         does="What a payload wrote to stdout or stderr, or usage; with follow=true until it ends. "
         "Of an attempt that has ended the last 10^6 bytes are kept: the header Pilotage-Left-Out "
         "has how many were before them, Pilotage-Attempt whose this is (0: nothing was kept), "
-        "Pilotage-Newest-Attempt the job's newest.",
+        "Pilotage-Newest-Attempt the job's newest. Who follows and accepts application/"
+        "x-pilotage-pieces gets each piece after a line with how many bytes stand before it and "
+        "how many it has; else a line says what was lost on the way.",
         handler=jobs.log,
         query=jobs.LogQuery,
         gives=str,

@@ -3,11 +3,12 @@
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing, contextmanager, suppress
 from typing import NamedTuple
 
 from pilotage.proto.messages import Attempt, LogChunk, Stream
+from pilotage.proto.pieces import piece
 
 from ..auth.callers import User
 from .leases import Lease, LeaseTable, Phase
@@ -50,14 +51,20 @@ class LiveLogs:
         if followed is not None and followed.epoch == epoch:
             followed.end()
 
-    def live(self, caller: User, job: int, stream: Stream) -> AsyncIterator[bytes]:
+    def live(
+        self, caller: User, job: int, stream: Stream, *, pieces: bool = False
+    ) -> AsyncIterator[bytes]:
         """Return a running attempt's output from its beginning as it comes, until it ends.
 
-        Where bytes were lost on the way, a line says how many. Raises Refused, TOO_MANY.
+        Where bytes were lost on the way, a line says how many; `pieces` say where each begins
+        instead, as `proto/pieces.py` has them. Raises Refused, TOO_MANY.
         """
-        return self._live(job, stream, _Follower(self._followers.enter(caller)))
+        found = self._live(job, stream, _Follower(self._followers.enter(caller)))
+        return _placed(found) if pieces else _told(found)
 
-    async def _live(self, job: int, stream: Stream, follower: "_Follower") -> AsyncIterator[bytes]:
+    async def _live(
+        self, job: int, stream: Stream, follower: "_Follower"
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
         try:
             lease = self._lease(job)
             if lease is None:
@@ -65,8 +72,8 @@ class LiveLogs:
             with self._follow(lease) as followed:
                 reader = followed.read(stream, tail=not self._outbound.up)
                 try:
-                    async for text in reader.texts():
-                        yield text
+                    async for at, text in reader.texts():
+                        yield at, text
                 finally:
                     followed.readers.discard(reader)
         finally:
@@ -246,18 +253,33 @@ class _Reader:
         self._over = True
         self._ready.set()
 
-    async def texts(self) -> AsyncIterator[bytes]:
+    async def texts(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield each text that was not there yet, and how many bytes of the stream precede it."""
         position = 0
         while True:
             await self._ready.wait()
             self._ready.clear()
             while self._pieces:
                 offset, text = self._next()
-                if offset > position:
-                    yield f"\n[{offset - position} bytes were not sent]\n".encode()
                 skip = max(0, position - offset)
                 if skip < len(text):
-                    yield text[skip:]
+                    yield offset + skip, text[skip:]
                 position = max(position, offset + len(text))
             if self._over:
                 return
+
+
+async def _placed(texts: AsyncGenerator[tuple[int, bytes], None]) -> AsyncIterator[bytes]:
+    async with aclosing(texts):
+        async for at, text in texts:
+            yield piece(at, text)
+
+
+async def _told(texts: AsyncGenerator[tuple[int, bytes], None]) -> AsyncIterator[bytes]:
+    position = 0
+    async with aclosing(texts):
+        async for at, text in texts:
+            if at > position:
+                yield f"\n[{at - position} bytes were not sent]\n".encode()
+            yield text
+            position = at + len(text)

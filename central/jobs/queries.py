@@ -1,6 +1,7 @@
 """What people read of jobs. Nothing here changes anything."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ from pilotage.proto.api import (
 )
 from pilotage.proto.job import Mark
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
+from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code
 
 from ..auth.callers import Caller, User
@@ -194,18 +196,20 @@ class Queries:
                 return Written(parts, epoch=attempt.epoch, newest=newest, left_out=left_out)
         return Written(_nothing(), epoch=0, newest=newest)
 
-    async def follow(self, caller: Caller, job_id: int, stream: Stream) -> Written:
+    async def follow(self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool) -> Written:
         """Return a stream as it grows; what was kept, where nothing runs.
 
-        Raises Refused, TOO_MANY: the caller follows enough.
+        `pieces` say where they begin, as `proto/pieces.py` has them. Raises Refused, TOO_MANY: the
+        caller follows enough.
         """
         await self.row(caller, job_id, Action.JOB_OUTPUT)
         assert isinstance(caller, User)
         lease = self._leases.of_job(job_id)
         if lease is not None and lease.phase is Phase.LIVE:
-            live = self._logs.live(caller, job_id, stream)
+            live = self._logs.live(caller, job_id, stream, pieces=pieces)
             return Written(live, epoch=lease.epoch, newest=lease.epoch)
-        return await self.log(caller, job_id, stream)
+        kept = await self.log(caller, job_id, stream)
+        return replace(kept, parts=_placed(kept)) if pieces else kept
 
     def heard_at(self, lease: Lease | None) -> float:
         """Return when the pilot of an attempt was last heard of (wall clock); of none: now."""
@@ -258,6 +262,13 @@ class Queries:
         if row.deleted:
             marks.append(Mark.DELETED)
         return tuple(marks)
+
+
+async def _placed(kept: Written) -> AsyncIterator[bytes]:
+    at = kept.left_out
+    async for part in kept.parts:
+        yield piece(at, part)
+        at += len(part)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -145,9 +145,11 @@ class Stub:
         self._hear("act", caller, action)
         return api.ActionReply(done=1, unchanged=0)
 
-    async def follow(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
+    async def follow(
+        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool
+    ) -> Written:
         self._hear("follow", caller, (job_id, stream))
-        return Written(_bytes(b"live"), epoch=3, newest=3)
+        return Written(_bytes(b"7 4\nlive" if pieces else b"live"), epoch=3, newest=3)
 
     async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None:
         self._hear("chunk", caller, c)

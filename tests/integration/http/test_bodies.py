@@ -14,6 +14,7 @@ from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
 from pilotage.central.http.submissions import NDJSON
 from pilotage.proto import messages
+from pilotage.proto.pieces import MEDIA
 from pilotage.proto.problems import STATUS, Code
 
 from .asgi import Client, Reply
@@ -353,9 +354,16 @@ async def test_outputs_and_logs_come_as_bytes(scene: Scene) -> None:
     tail = await scene.client.ask("GET", "/v1/jobs/7/logs/stderr", token=token)
     live = await scene.client.ask("GET", "/v1/jobs/7/logs/stderr?follow=true", token=token)
     other = await scene.client.ask("GET", "/v1/jobs/7/logs/stdlog", token=token)
+    placed = await scene.client.ask(
+        "GET",
+        "/v1/jobs/7/logs/stderr?follow=true",
+        token=token,
+        headers={"accept": f"{MEDIA}, text/plain;q=0.5"},
+    )
 
     assert (output.body, output.headers["content-length"]) == (b"abcd", "4")
     assert (tail.body, live.body, other.status) == (b"hello", b"live", 404)
+    assert (placed.body, placed.headers["content-type"]) == (b"7 4\nlive", MEDIA)
     assert scene.world.stub.asked[0][2] == (7, "a/b.txt")
     said = [tail.headers[f"pilotage-{name}"] for name in ("attempt", "newest-attempt", "left-out")]
     assert said == ["2", "3", "5"]

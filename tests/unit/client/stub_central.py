@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from pilotage.central.client.client import AsyncClient
+from pilotage.central.client.transport import OnRetry
 from pilotage.proto.api import Event, JobView
 from pilotage.proto.job_states import JobState
 
@@ -83,9 +84,16 @@ class StubCentral(httpx.AsyncBaseTransport):
     def lines(self) -> list[str]:
         return [one.line for one in self.got]
 
-    def client(self, *, patience_s: float = 30.0, token: str = "t") -> AsyncClient:
+    def client(
+        self, *, patience_s: float = 30.0, token: str = "t", on_retry: OnRetry | None = None
+    ) -> AsyncClient:
         return AsyncClient(
-            "http://central.test", token, http=self, pace=self.pace, patience_s=patience_s
+            "http://central.test",
+            token,
+            http=self,
+            pace=self.pace,
+            patience_s=patience_s,
+            on_retry=on_retry,
         )
 
 

@@ -252,6 +252,25 @@ def test_a_person_follows_so_many_streams_at_once_and_an_ended_one_makes_room() 
     story(tell)
 
 
+def test_pieces_say_where_they_begin_and_nothing_else() -> None:
+    async def tell(one: Story) -> None:
+        stream = one.logs.live(ADA, 7, OUT, pieces=True)
+        reading = asyncio.get_running_loop().create_task(cast(Any, anext(stream)))
+        await turns()
+        one.says(OUT, 3, "de")
+        one.says(OUT, 0, "abcdef")
+        one.says(OUT, 9, "j\n")
+        one.logs.ended(7, 2)
+
+        assert [await reading, *[data async for data in stream]] == [
+            b"3 2\nde",
+            b"5 1\nf",
+            b"9 2\nj\n",
+        ]
+
+    story(tell)
+
+
 def test_a_person_looks_at_so_many_jobs_at_once() -> None:
     async def tell(one: Story) -> None:
         loop = asyncio.get_running_loop()

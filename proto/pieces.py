@@ -1,0 +1,48 @@
+"""The output of an attempt as it grows, in pieces that say where they begin.
+
+A piece is a line `OFFSET LENGTH` and so many bytes: who follows an output over several connections,
+and several processes that lead, knows which of its bytes have come, whatever stands in them.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+MEDIA: Final = "application/x-pilotage-pieces"
+_LINE_MAX: Final = 40  # bytes of a line
+
+
+def piece(offset: int, data: bytes) -> bytes:
+    """Return a piece as it travels."""
+    return b"%d %d\n%b" % (offset, len(data), data)
+
+
+class Pieces:
+    """Reads what was cut somewhere on its way."""
+
+    def __init__(self) -> None:
+        self._line = b""  # as far as it has come
+        self._at = self._left = 0
+
+    def read(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where bytes stand, and the bytes, as soon as they are here. Raises ValueError."""
+        while data:
+            if self._left:
+                part, data = data[: self._left], data[self._left :]
+                yield self._at, part
+                self._at += len(part)
+                self._left -= len(part)
+                continue
+            line, end, data = data.partition(b"\n")
+            self._line += line
+            if len(self._line) > _LINE_MAX:
+                raise ValueError("a piece of output begins with no line of its place and length")
+            if end:
+                self._at, self._left = _numbers(self._line)
+                self._line = b""
+
+
+def _numbers(line: bytes) -> tuple[int, int]:
+    words = line.split(b" ")
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        raise ValueError(f"{line!r} is no place and length of a piece of output")
+    return int(words[0]), int(words[1])
