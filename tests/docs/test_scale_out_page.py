@@ -21,11 +21,30 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", tree.text(PAGE), re.DOTALL | re.MULTILINE)
 
 
+def test_the_processes_of_the_trial_can_lead_or_take_jobs_in() -> None:
+    (script,) = [one for one in blocks("sh") if "PILOTAGE_HTTP__URL" in one]
+    exports = [word for word in shlex.split(script, comments=True) if word.startswith("PILOTAGE_")]
+    environment = dict(word.split("=", 1) for word in exports)
+    urls: list[str] = []
+    for line in (one for one in script.splitlines() if one.startswith("pilotage serve")):
+        words = shlex.split(line.partition(" 2>")[0])[2:]
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        told = {NAMED[name]: value for name, value in options.items() if name in NAMED}
+        own = parse_settings((options["--set"],)) if "--set" in options else {}
+        settings = load(None, environment, {**told, **own})
+        check_roles(settings)
+        check_url(settings.store.url)
+        urls.append(f"http://127.0.0.1:{settings.http.port}")
+
+        assert settings.process.url == (urls[-1] if keeps_queue(settings.process) else "")
+    assert (len(urls), environment["PILOTAGE_HTTP__URL"]) == (3, urls[-1])
+
+
 def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
     text, _ = blocks("yaml")
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
-    (script,) = blocks("sh")
+    (script,) = [one for one in blocks("sh") if "--config" in one]
     commands = [shlex.split(line) for line in script.splitlines() if "pilotage serve" in line]
     ports: list[int] = []
     for words in commands:
