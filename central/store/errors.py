@@ -3,13 +3,19 @@
 Those that a peer should hear of are refusals as well: services let them through.
 """
 
+from typing import Final
+
 from pilotage.proto.problems import Code
 
 from ..errors import Away, Refused
 
 
 class StoreError(Exception):
-    """Base of all."""
+    """Base of all.
+
+    One that is none of OF_ALL is about what the call wanted, and nothing of it was stored: a loop
+    puts that one thing aside and goes on with the others.
+    """
 
 
 class StoreFull(Refused, StoreError):
@@ -31,6 +37,9 @@ class NotLeader(StoreBroken):
 
     def __init__(self, holder: str, term: int) -> None:
         super().__init__(f"{holder} does not lead with term {term}: the row is another's")
+
+
+OF_ALL: Final = (StoreFull, StoreBroken)  # of whatever is written next, too
 
 
 class KeyReused(Refused, StoreError):

@@ -18,6 +18,7 @@ from pilotage.proto.transformation_states import (
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.errors import OF_ALL, StoreError
 from ..store.protocol import Store
 from ..store.transformations import (
     Counts,
@@ -52,6 +53,7 @@ class Ending:
     ) -> None:
         self._store, self._files, self._repairs = store, files, repairs
         self._clock, self._log = clock, log
+        self._told: set[int] = set()  # tasks whose end the store refused: few, they come first
         self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
 
     # -- tasks ----------------------------------------------------------------------------------
@@ -81,12 +83,29 @@ class Ending:
         ]
         done: list[bool] = []
         for some in pieces(closes):
-            done += await self._store.close_tasks(some)
+            done += await self._closed(some)
         for end, close, is_done in zip(ends, closes, done, strict=True):
             if is_done:
                 self._tell(end, close, lives)
         await self._come_back([one for one, d in zip(closes, done, strict=True) if d], lives)
         return sum(done)
+
+    async def _closed(self, closes: Sequence[TaskClose]) -> list[bool]:
+        """Close tasks; one that the store refuses waits, and holds up no other."""
+        try:
+            return await self._store.close_tasks(closes)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            if len(closes) == 1:
+                self._refused(closes[0].task_id, str(why))
+                return [False]
+        return [done for one in closes for done in await self._closed([one])]
+
+    def _refused(self, task_id: int, why: str) -> None:
+        if task_id not in self._told:
+            self._told.add(task_id)
+            self._log("loop_failed", loop=f"end of task {task_id}", error=why)
 
     async def _know(self, transformation_id: int, lives: Mapping[int, Live]) -> None:
         """Know how often inputs of a transformation may fail."""

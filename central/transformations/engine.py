@@ -10,7 +10,7 @@ inputs have come or there is room, and looks whether transformations are done.
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pilotage.proto.transformation import SPREAD_OF
@@ -23,7 +23,7 @@ from pilotage.proto.transformation_states import (
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreError, StoreFull
+from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.transformations import TransformationRow
 from .ending import Ending
@@ -35,6 +35,7 @@ from .making import Making
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
+REFUSED_S: Final = 60.0  # it refused what a community's files bring
 PAGE: Final = 1_000
 
 
@@ -58,6 +59,7 @@ class Engine:
         self._lives: dict[int, Live] = {}
         self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
         self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
+        self._later: dict[str, float] = {}  # when changes of a community are looked at (monotonic)
         self._loading = True
         self._used = False  # there is a transformation: else nothing is looked at
         self._nudged = asyncio.Event()
@@ -82,7 +84,11 @@ class Engine:
                     await self.load()
                     loaded = True
                 busy = await self.once()
-            except StoreFull:
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                if not isinstance(why, StoreFull):
+                    self._log("loop_failed", loop="transformations", error=str(why))
                 await self._clock.sleep(FULL_S)
                 loaded = False  # what memory says of what was to be written is in doubt
                 continue
@@ -121,25 +127,66 @@ class Engine:
             return False
         await self._refresh()
         parents = dict(self._parents)  # only of those: their last outputs are seen in this pass
-        await self._intake.changes(self._lives)
+        await self._changes()
         busy = False
         for one in list(self._lives.values()):
-            if not one.row.seeded:
-                busy |= await self._intake.seed(one, self._lives)
+            if not one.row.seeded and not one.aside:
+                busy |= await self._of(one, self._intake.seed(one, self._lives))
         busy |= await self._ending.ends(self._lives) > 0
         now = self._clock.wall()
         for one in list(self._lives.values()):
             one.complete = frozenset(p for p in one.parents() if parents.get(p, False))
-            if (one.dirty or one.due <= now) and one.makes_tasks:
-                busy |= await self._make(one)
+            if (one.dirty or one.due <= now) and one.makes_tasks and not one.aside:
+                busy |= await self._of(one, self._make(one))
         for one in list(self._lives.values()):
-            if one.look:
+            if one.look and not one.aside:
                 done = bool(one.parents()) and one.complete >= one.parents()
-                await self._ending.review(one, parents_done=done)
+                await self._of(one, self._ending.review(one, parents_done=done))
         stale = [one.id for one in self._lives.values() if one.stale]
         for one_id in stale:
             self._touched.setdefault(one_id, False)
         return busy or bool(stale)
+
+    async def _changes(self) -> None:
+        """Look at files that have changed; a community of which that is refused waits."""
+        now = self._clock.monotonic()
+        for community in self._index.communities():
+            if self._later.get(community, now) > now:
+                continue
+            try:
+                await self._intake.changes(community, self._lives)
+            except OF_ALL:
+                raise
+            except StoreError as why:
+                self._later[community] = now + REFUSED_S
+                self._log("loop_failed", loop=f"inputs of {community}", error=str(why))
+
+    async def _of(self, one: Live, doing: Awaitable[bool | None]) -> bool:
+        """Do something for one; what the store refuses of it pauses it, and the others go on.
+
+        Where it makes no tasks anyway, or not even that is taken, it is left alone until somebody
+        has changed it.
+        """
+        try:
+            return bool(await doing)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            self._log("loop_failed", loop=f"transformation {one.id}", error=str(why))
+            one.forget()
+            one.aside = True
+            if one.makes_tasks:
+                await self._tried(self._ending.brake(one, str(why)))
+            return False
+
+    async def _tried(self, doing: Awaitable[None]) -> None:
+        """Do something that the store may refuse as well."""
+        try:
+            await doing
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            self._log("loop_failed", loop="transformations", error=str(why))
 
     async def _make(self, one: Live) -> bool:
         """Make tasks of one; what is wrong with it pauses it, and the others go on."""
@@ -181,7 +228,14 @@ class Engine:
             self._heard(one)
             self._parents[one] = row.state in OVER
             if row.state in LIVE:
-                await self._take_up(row, anew=anew)
+                try:
+                    await self._take_up(row, anew=anew)
+                except OF_ALL:
+                    raise
+                except StoreError as why:
+                    self._lives.pop(one, None)
+                    self._index.drop(one)
+                    await self._tried(self._ending.unusable(row, str(why)))
             else:
                 self._lives.pop(one, None)
                 self._index.drop(one)

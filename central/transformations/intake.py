@@ -43,19 +43,18 @@ class Intake:
             await self._store.add_inputs([], self._clock.wall(), looked=(community, until))
         self._looked[community] = until
 
-    async def changes(self, lives: Mapping[int, Live]) -> None:
-        """Look at all files that have changed until now."""
-        for community in self._index.communities():
-            if community not in self._looked:
-                self._looked[community] = await self._store.looked_until(community)
-            until = await self._catalogue.last_change(community)
-            while self._looked[community] < until:
-                since = self._looked[community]
-                rows = await self._catalogue.files_changed(community, since, limit=CHUNK)
-                if not rows:
-                    break
-                await self._take(community, rows, lives)
-                self._looked[community] = rows[-1].seq
+    async def changes(self, community: str, lives: Mapping[int, Live]) -> None:
+        """Look at all files of a community that have changed until now."""
+        if community not in self._looked:
+            self._looked[community] = await self._store.looked_until(community)
+        until = await self._catalogue.last_change(community)
+        while self._looked[community] < until:
+            since = self._looked[community]
+            rows = await self._catalogue.files_changed(community, since, limit=CHUNK)
+            if not rows:
+                break
+            await self._take(community, rows, lives)
+            self._looked[community] = rows[-1].seq
 
     async def _take(
         self, community: str, rows: Sequence[FileRow], lives: Mapping[int, Live]

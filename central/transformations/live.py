@@ -81,6 +81,7 @@ class Live:
     due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
     retries_at: float = NEVER  # when inputs that failed are tried again (wall clock)
     stale: bool = False  # its row is to be read again
+    aside: bool = False  # the store has refused something of it: nothing is done until it is read
     complete: frozenset[int] = frozenset()  # parents of which no more files will come
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 

@@ -54,7 +54,7 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         index=index,
         clock=FakeClock(),
     )
-    await taking.changes(cast(Any, {one: heard(one) for one in range(1, 4)}))
+    await taking.changes("ctao", cast(Any, {one: heard(one) for one in range(1, 4)}))
     seqs = [row.seq for row in await store.files_changed("ctao", 0, limit=9)]
 
     assert written == [(6, seqs[1]), (6, seqs[4])]

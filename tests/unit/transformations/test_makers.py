@@ -120,7 +120,7 @@ class _Takers:
             its = SimpleNamespace(id=one, row=row, by_site=False, cut=None, shared={})
             its.came = its.forget = its.seeded = _not_told
             self.lives[one] = its
-        await self.intake.changes(cast(Any, self.lives))
+        await self.intake.changes("ctao", cast(Any, self.lives))
 
     async def of(self, transformation_id: int) -> set[str]:
         """Return the names of all that one has taken."""

@@ -1,0 +1,156 @@
+"""The store refuses a statement for what is in it: that one is put aside, all others go on."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pilotage.central.store.errors import StoreError
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from tests.fakes import FakeInstallation
+
+from . import test_data_transformations as data
+from .test_on_fakes import lasts, story
+from .test_transformations import added, is_in, said, shown, until
+
+WHY = "the store refused it: index row requires 60040 bytes, maximum size is 8191"
+
+
+def refuse(world: FakeInstallation, verb: str, is_it: Callable[[Any], bool]) -> Sequence[object]:
+    """Let the store refuse what a verb is called with first; return what it has refused so far."""
+    plain, refused = getattr(world.store, verb), list[object]()
+
+    async def called(*given: Any, **named: Any) -> Any:
+        if is_it(given[0]):
+            refused.append(given)
+            raise StoreError(WHY)
+        return await plain(*given, **named)
+
+    setattr(world.store, verb, called)
+    return refused
+
+
+def of(transformation_id: int) -> Callable[[Any], bool]:
+    return lambda one: bool(one == transformation_id)
+
+
+def test_a_transformation_whose_tasks_are_refused_is_paused_and_the_others_go_on() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        refused = refuse(world, "make_tasks", of(1))
+        bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
+        view = await until(world, bad, is_in(S.PAUSED))
+        await until(world, good, is_in(S.COMPLETED))
+        later = await added(world, name="later", tasks=2)
+
+        assert view.reason == WHY
+        assert (await until(world, later, is_in(S.COMPLETED))).tasks == {T.DONE: 2}
+        assert len(refused) == 1
+        await said(world, bad, "resume")
+        await asyncio.sleep(5.0)
+        assert (await until(world, bad, is_in(S.PAUSED))).reason == WHY
+        assert len(refused) == 2
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_class_that_is_refused_pauses_the_transformation_that_needs_it() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        refuse(world, "classes", lambda wanted: any(b"Nowhere" in one.needs for one in wanted))
+        needs = [{"sites": ["Nowhere"]}]
+        bad = await added(world, tasks=3, job={"command": ["run"], "needs": needs})
+        good = await added(world, name="good", tasks=3)
+
+        assert (await until(world, bad, is_in(S.PAUSED))).reason == WHY
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+
+    story(tell, script=lasts(5.0))
+
+
+def test_one_whose_pause_is_refused_too_is_left_alone() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        made = refuse(world, "make_tasks", of(1))
+        paused = refuse(world, "move_transformation", lambda move: move.transformation_id == 1)
+        bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
+
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+        await asyncio.sleep(100.0)
+        assert (await shown(world, bad)).state is S.ACTIVE
+        assert (len(made), len(paused)) == (1, 1), "it is not tried again and again"
+
+    story(tell, script=lasts(5.0))
+
+
+def test_one_that_cannot_be_read_is_paused_and_the_others_go_on() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        refuse(world, "last_ends", of(1))
+        bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
+
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+        row = await world.store.transformation(bad)
+        assert row is not None and (row.state, row.reason) == (S.PAUSED, WHY)
+
+    story(tell, script=lasts(5.0))
+
+
+def test_one_whose_files_are_refused_is_paused_and_the_others_get_theirs() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await data.registered(world, range(1, 4))
+        refused = refuse(world, "seed", of(1))
+        bad = await added(world, **data.EVENTS)
+        good = await added(world, name="good", **data.EVENTS)
+
+        assert (await until(world, bad, is_in(S.PAUSED))).reason == WHY
+        await until(world, good, lambda view: view.tasks == {T.DONE: 3})
+        await asyncio.sleep(100.0)
+        assert len(refused) == 2, "once more when it was read again, as Paused"
+
+    data.story(tell, script=lasts(5.0))
+
+
+def test_files_that_are_refused_wait_and_tasks_are_made_meanwhile() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await data.registered(world, range(1, 3))
+        one = await added(world, **data.EVENTS)
+        await until(world, one, lambda view: view.tasks == {T.DONE: 2})
+        refused = refuse(world, "add_inputs", lambda inputs: bool(inputs) and not is_over)
+        is_over = False
+        await data.registered(world, range(3, 5))
+        good = await added(world, name="good", tasks=3)
+
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+        is_over = len(refused) > 0
+        assert is_over
+        await until(world, one, lambda view: view.tasks == {T.DONE: 4})
+
+    data.story(tell, script=lasts(5.0))
+
+
+def test_the_end_of_a_task_that_is_refused_holds_up_no_other() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        one = await added(world, tasks=3)
+        await until(world, one, lambda view: view.tasks_made == 3)
+        bad, *_ = await world.store.tasks(one, states=(), after=0, limit=9)
+        refuse(world, "close_tasks", lambda closes: bad.task_id in {it.task_id for it in closes})
+        good = await added(world, name="good", tasks=3)
+
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+        await until(world, one, lambda view: view.tasks == {T.DONE: 2, T.CREATED: 1})
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_list_that_is_refused_is_asked_for_again() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        left = [3]
+
+        def is_it(_: object) -> bool:
+            left[0] -= 1
+            return left[0] >= 0
+
+        refuse(world, "task_ends", is_it)
+        one = await added(world, tasks=3)
+
+        assert (await until(world, one, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
+        assert left[0] < 0
+
+    story(tell, script=lasts(5.0))
