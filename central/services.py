@@ -154,7 +154,7 @@ class Sandbox(Protocol):
 
 class LiveLogs(Protocol):
     async def follow(
-        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool
+        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool = False
     ) -> Written:
         """Return what has come so far and then what comes, until the attempt ends.
 

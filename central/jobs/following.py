@@ -17,7 +17,9 @@ class Following:
     def __init__(self, queries: Queries, live: LiveLogs, leases: LeaseTable) -> None:
         self._queries, self._live, self._leases = queries, live, leases
 
-    async def follow(self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool) -> Written:
+    async def follow(
+        self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
+    ) -> Written:
         """Return a stream as it grows; what was kept, where nothing runs."""
         return await self._queries.follow(caller, job_id, stream, pieces=pieces)
 

@@ -42,7 +42,13 @@ class LiveLogs:
     def chunk(self, chunk: LogChunk) -> None:
         """Hand a chunk to its followers; dropped when there are none."""
         lease, followed = self._leases.find(chunk.job, chunk.epoch), self._followed.get(chunk.job)
-        if lease is not None and followed is not None and followed.epoch == chunk.epoch:
+        if lease is None or followed is None or followed.epoch != chunk.epoch:
+            return
+        if self._outbound.up and followed.lacks_beginning(chunk):
+            # Its pilot was told to send by who led before us, and goes on where it was.
+            followed.hold(chunk)
+            self._tell(lease)
+        else:
             followed.take(chunk)
 
     def ended(self, job: int, epoch: int) -> None:
@@ -108,14 +114,18 @@ class LiveLogs:
         if followed is None or followed.epoch != lease.epoch:
             followed = self._followed[lease.job] = _Followed(lease.epoch)
         followed.users += 1
-        attempt = Attempt(lease.job, lease.epoch)
-        self._outbound.follow(lease.kind.community, lease.pilot, attempt)
+        self._tell(lease)
         try:
             yield followed
         finally:
             followed.users -= 1
             if not followed.users and self._followed.get(lease.job) is followed:
                 del self._followed[lease.job]
+
+    def _tell(self, lease: Lease) -> None:
+        """Let the pilot send from the beginning."""
+        attempt = Attempt(lease.job, lease.epoch)
+        self._outbound.follow(lease.kind.community, lease.pilot, attempt)
 
 
 class End(NamedTuple):
@@ -150,7 +160,8 @@ class _Followed:
         self.readers: set[_Reader] = set()
         self.tails: dict[Stream, _Tail] = {}
         self._news: set[asyncio.Event] = set()
-        self._over = False
+        self._held: LogChunk | None = None  # until its pilot begins anew, or goes on all the same
+        self._has_held = self._over = False
 
     @property
     def complete(self) -> bool:
@@ -158,7 +169,27 @@ class _Followed:
         streams = [self.tails.get(stream) for stream in Stream]
         return self._over or all(tail is not None and tail.caught_up for tail in streams)
 
+    def lacks_beginning(self, chunk: LogChunk) -> bool:
+        """Whether what comes first of a stream that somebody reads is not its beginning.
+
+        It is asked for once: of a long stream a pilot sends no more than the end.
+        """
+        is_first = chunk.offset > 0 and chunk.stream not in self.tails
+        is_read = any(reader.stream is chunk.stream for reader in self.readers)
+        return is_first and is_read and not self._has_held
+
+    def hold(self, chunk: LogChunk) -> None:
+        self._held, self._has_held = chunk, True
+
     def take(self, chunk: LogChunk) -> None:
+        held = self._held
+        if held is not None and held.stream is chunk.stream:
+            self._held = None
+            if held.offset < chunk.offset:
+                self._take(held)
+        self._take(chunk)
+
+    def _take(self, chunk: LogChunk) -> None:
         text = chunk.text.encode()  # once, for all of them
         self.tails.setdefault(chunk.stream, _Tail()).take(chunk, text)
         for reader in self.readers:
@@ -167,6 +198,9 @@ class _Followed:
         self._tell()
 
     def end(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._take(held)
         self._over = True
         for reader in self.readers:
             reader.end()

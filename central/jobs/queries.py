@@ -196,7 +196,9 @@ class Queries:
                 return Written(parts, epoch=attempt.epoch, newest=newest, left_out=left_out)
         return Written(_nothing(), epoch=0, newest=newest)
 
-    async def follow(self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool) -> Written:
+    async def follow(
+        self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
+    ) -> Written:
         """Return a stream as it grows; what was kept, where nothing runs.
 
         `pieces` say where they begin, as `proto/pieces.py` has them. Raises Refused, TOO_MANY: the

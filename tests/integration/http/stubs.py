@@ -146,7 +146,7 @@ class Stub:
         return api.ActionReply(done=1, unchanged=0)
 
     async def follow(
-        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool
+        self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool = False
     ) -> Written:
         self._hear("follow", caller, (job_id, stream))
         return Written(_bytes(b"7 4\nlive" if pieces else b"live"), epoch=3, newest=3)

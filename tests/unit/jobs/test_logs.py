@@ -252,6 +252,34 @@ def test_a_person_follows_so_many_streams_at_once_and_an_ended_one_makes_room() 
     story(tell)
 
 
+@pytest.mark.parametrize(
+    ("then", "seen"),
+    [
+        ([(0, "abcdef")], [b"abcdef"]),
+        ([(6, "g")], [b"\n[3 bytes were not sent]\n", b"def", b"g"]),  # the word was lost
+        ([], [b"\n[3 bytes were not sent]\n", b"def"]),
+    ],
+)
+def test_a_pilot_that_goes_on_for_the_leader_before_us_is_told_to_begin_anew(
+    then: list[tuple[int, str]], seen: list[bytes]
+) -> None:
+    async def tell(one: Story) -> None:
+        async with one.reads(OUT) as out:
+            one.says(OUT, 3, "def")
+            await turns()
+
+            assert out == [] and one.outbound.told == [Attempt(7, 2)] * 2
+            for offset, text in then:
+                one.says(OUT, offset, text)
+            one.logs.ended(7, 2)
+            await turns()
+
+            assert out == seen
+            assert len(one.outbound.told) == 2
+
+    story(tell, up=True)
+
+
 def test_pieces_say_where_they_begin_and_nothing_else() -> None:
     async def tell(one: Story) -> None:
         stream = one.logs.live(ADA, 7, OUT, pieces=True)
