@@ -7,7 +7,7 @@ that takes, so that rules over many files cost little too.
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.catalogue import Did, Query, parse_query
@@ -17,6 +17,7 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.catalogue import PRESENT, FileRow, Place
+from ..store.errors import OF_ALL, StoreBroken, StoreError
 from ..store.protocol import Store
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
 from .own_jobs import Submits, course, submit_one
@@ -24,6 +25,7 @@ from .rules import Count, judge
 from .storages import Storages
 
 EVERY_S: Final = 1.0
+REFUSED_S: Final = 60.0  # until a rule is looked at again of which the store has refused something
 IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so many
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
@@ -54,8 +56,10 @@ class Carrier:
             await self._clock.sleep(EVERY_S)
             try:
                 await self.turn()
-            except Refused as why:
-                self._log("rules_wait", why=why.message)
+            except StoreBroken:
+                raise
+            except (Refused, StoreError) as why:
+                self._log("rules_wait", why=str(why))
 
     async def turn(self) -> None:
         """End what has ended, submit what a crash has left, look at rules that are due."""
@@ -109,8 +113,21 @@ class Carrier:
             if its.why:
                 self._log("transfer_failed", job=one.job_id, storage=one.storage, why=its.why)
         if ends:
-            await self._store.end_transfers(ends)
+            await self._close(ends)
         return ended, beside
+
+    async def _close(self, ends: Sequence[tuple[int, str, float]]) -> None:
+        """End transfers; one of which the store refuses that waits, the others do not."""
+        try:
+            await self._store.end_transfers(ends)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            if len(ends) == 1:
+                self._log("rules_wait", why=f"transfer {ends[0][0]}: {why}")
+                return
+            for one in ends:
+                await self._close([one])
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -121,7 +138,14 @@ class Carrier:
         idle = not row.tally.wanted and not row.tally.moving
         if idle and self._seen.get(row.rule_id) == last_change:
             return
-        await self._look(row, beside)
+        try:
+            await self._look(row, beside)
+        except OF_ALL:
+            raise
+        except StoreError as why:  # of this rule: the others go on
+            self._due[row.rule_id] = now + REFUSED_S
+            self._log("rules_wait", why=f"rule {row.rule_id}: {why}")
+            return
         self._seen[row.rule_id] = last_change
         took = self._clock.monotonic() - now
         self._due[row.rule_id] = now + max(EVERY_S, IDLE_SHARE * took)
@@ -211,10 +235,12 @@ class Carrier:
             job_id = await submit_one(
                 self._submits, rule.owner, rule.group, job, key=key, name=name
             )
-        except Refused as why:
+        except OF_ALL:
+            raise
+        except (Refused, StoreError) as why:
             not_before = self._clock.wall() + pause_s(transfer.failures + 1)
-            await self._store.end_transfers([(transfer.transfer_id, why.message, not_before)])
-            self._log("transfer_failed", job=0, storage=transfer.storage, why=why.message)
+            await self._close([(transfer.transfer_id, str(why), not_before)])
+            self._log("transfer_failed", job=0, storage=transfer.storage, why=str(why))
             return
         await self._store.transfer_job(transfer.transfer_id, job_id)
 

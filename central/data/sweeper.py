@@ -12,10 +12,11 @@ from typing import Final
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.errors import OF_ALL, StoreBroken, StoreError
 from ..store.protocol import Store
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
 from .own_jobs import Submits, course, submit_one
-from .storages import Storages
+from .storages import StorageEntry, Storages
 from .sweeping import sweep_job, unswept
 
 EVERY_S: Final = 1.0
@@ -55,8 +56,10 @@ class Sweeper:
             await self._clock.sleep(EVERY_S)
             try:
                 await self.turn()
-            except Refused as why:
-                self._log("sweeps_wait", why=why.message)
+            except StoreBroken:
+                raise
+            except (Refused, StoreError) as why:
+                self._log("sweeps_wait", why=str(why))
 
     async def turn(self) -> None:
         """End what has ended, submit what a crash has left, order what is due."""
@@ -73,8 +76,13 @@ class Sweeper:
         if self._clock.monotonic() < self._jobs_due:
             return
         ended, further = await self._store.storing_after(self._jobs_after, limit=STORING_MAX)
-        if ended:
-            await self._store.look_at_storing(ended)
+        try:
+            if ended:
+                await self._store.look_at_storing(ended)
+        except OF_ALL:
+            raise
+        except StoreError as why:  # of some of these: the next page is looked at all the same
+            self._log("sweeps_wait", why=f"jobs {min(ended)} to {max(ended)}: {why}")
         self._jobs_after = further or 0
         if further is None:
             self._jobs_due = self._clock.monotonic() + self._look_s
@@ -112,6 +120,19 @@ class Sweeper:
         return running
 
     async def _fail(self, sweeps: Sequence[tuple[SweepRow, str]]) -> None:
+        """End sweeps that failed; one of which the store refuses that waits, the others do not."""
+        try:
+            await self._end(sweeps)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            if len(sweeps) == 1:
+                self._say(f"sweep {sweeps[0][0].sweep_id}", str(why))
+                return
+            for one in sweeps:
+                await self._fail([one])
+
+    async def _end(self, sweeps: Sequence[tuple[SweepRow, str]]) -> None:
         """End sweeps that failed; a result that has come meanwhile has ended its own."""
         if not sweeps:
             return
@@ -142,23 +163,35 @@ class Sweeper:
                 self._due[storage] = now + self._look_s
                 self._say(storage, whys[storage])
                 continue
-            self._whys.pop(storage, None)
-            self._may_be_open = True  # also where the answer is lost
-            for sweep in await self._store.order_sweeps(
-                storage,
-                before,
-                at=at,
-                limit=SWEEP_MAX,
-                most=room,
-                any_path=entry.any_path,
-            ):
-                await self._submit(sweep)
+            try:
+                await self._order_of(storage, entry, before, at=at, most=room)
+                self._whys.pop(storage, None)
+            except OF_ALL:
+                raise
+            except StoreError as why:  # of this storage: the others are swept
+                self._due[storage] = now + self._look_s
+                self._say(storage, str(why))
 
-    def _say(self, storage: str, why: str) -> None:
-        """Say why a storage is not swept, once."""
-        if why != self._whys.get(storage):
-            self._log("sweeps_wait", why=f"{storage}: {why}")
-        self._whys[storage] = why
+    async def _order_of(
+        self, storage: str, entry: StorageEntry, before: float, *, at: float, most: int
+    ) -> None:
+        """Order and submit sweeps of one storage."""
+        self._may_be_open = True  # also where the answer is lost
+        for sweep in await self._store.order_sweeps(
+            storage,
+            before,
+            at=at,
+            limit=SWEEP_MAX,
+            most=most,
+            any_path=entry.any_path,
+        ):
+            await self._submit(sweep)
+
+    def _say(self, what: str, why: str) -> None:
+        """Say why a storage is not swept, or a sweep not ended, once."""
+        if why != self._whys.get(what):
+            self._log("sweeps_wait", why=f"{what}: {why}")
+        self._whys[what] = why
 
     async def _submit(self, sweep: SweepRow) -> None:
         entry = self._storages.book.storages.get(sweep.storage)
@@ -171,8 +204,10 @@ class Sweeper:
             job_id = await submit_one(
                 self._submits, sweep.owner, sweep.group, job, key=key, name=name
             )
-        except Refused as why:
-            await self._fail([(sweep, why.message)])
+        except OF_ALL:
+            raise
+        except (Refused, StoreError) as why:
+            await self._fail([(sweep, str(why))])
             return
         await self._store.sweep_job(sweep.sweep_id, job_id)
 

@@ -27,7 +27,7 @@ from ..auth.callers import User
 from ..jobs.failure_class import classify, evidence_of
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreFull
+from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import (
     REASSIGNED,
     CycleKept,
@@ -103,6 +103,10 @@ class Cycle:
                 await self.once()
             except StoreFull:
                 continue
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._log("loop_failed", loop="failover", error=str(why))
 
     async def once(self) -> None:
         """Look at all transformations that ask for failover."""
@@ -148,7 +152,13 @@ class Cycle:
             parents=parents,
         )
         for row, doc in asked:
-            await self._one(row, doc, seen)
+            try:
+                await self._one(row, doc, seen)
+            except OF_ALL:
+                raise
+            except StoreError as why:  # of this one: the others are looked at, it in the next cycle
+                loop = f"failover of transformation {row.transformation_id}"
+                self._log("loop_failed", loop=loop, error=str(why))
 
     async def _parents(self, asked: Sequence[Asked]) -> dict[int, Asked]:
         found = {row.transformation_id: (row, doc) for row, doc in asked}

@@ -4,14 +4,14 @@ A report is in the store before its mail goes, and is marked after the server ha
 dies between sends it again, with the same Message-ID: mail programs take both for one.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreFull
+from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import FailoverStore, ReportRow
 from .report import Report, as_text
 
@@ -55,6 +55,7 @@ class Mails:
         self._told = told
         self._store, self._mailer = store, mailer
         self._every_s, self._clock, self._log = every_s, clock, log
+        self._aside: dict[int, float] = {}  # reports of which the store takes nothing, until then
 
     async def run(self) -> None:
         """Run for ever. Ends by cancellation; at once where nobody mails."""
@@ -64,10 +65,18 @@ class Mails:
                 await self.once(self._mailer)
             except StoreFull:
                 continue  # what went is not marked, and goes once more
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._log("loop_failed", loop="mails", error=str(why))
 
     async def once(self, mailer: Mailer) -> None:
         """Mail what is due; at the first that does not go the others wait as well."""
-        for row in await self._store.mails_due(self._clock.wall(), limit=TOGETHER):
+        now = self._clock.wall()
+        self._aside = {one: until for one, until in self._aside.items() if until > now}
+        for row in await self._store.mails_due(now, limit=TOGETHER + len(self._aside)):
+            if row.report_id in self._aside:
+                continue
             try:
                 await mailer.send(
                     subject=f"[pilotage] {row.title}",
@@ -76,10 +85,20 @@ class Mails:
                 )
             except NotMailed as why:
                 self._told(False)
-                await self._failed(row, str(why))
+                await self._kept(row, self._failed(row, str(why)))
                 return
             self._told(True)
-            await self._store.mailed(row.report_id, self._clock.wall())
+            await self._kept(row, self._store.mailed(row.report_id, self._clock.wall()))
+
+    async def _kept(self, row: ReportRow, keeping: Awaitable[None]) -> None:
+        """Keep what became of a mail; one of which that is refused does not go again at once."""
+        try:
+            await keeping
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            self._aside[row.report_id] = self._clock.wall() + LONGEST_S
+            self._log("loop_failed", loop=f"mail of report {row.report_id}", error=str(why))
 
     async def _failed(self, row: ReportRow, why: str) -> None:
         tries = row.mail_tries + 1

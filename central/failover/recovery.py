@@ -32,7 +32,7 @@ from pilotage.proto.transformation_states import (
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreFull
+from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
 from ..store.protocol import Store
 from ..store.transformations import InputMove, TransformationMove, TransformationRow
@@ -110,6 +110,10 @@ class Recovery:
                 await self.once()
             except StoreFull:
                 continue
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._log("loop_failed", loop="recovery", error=str(why))
 
     async def once(self) -> None:
         """Look at all transformations that ask for failover."""
@@ -121,12 +125,22 @@ class Recovery:
             )
             for row in rows:
                 if (doc := document(row)).failover:
-                    await self._look(row, doc)
+                    await self._guarded(row, doc)
                 if missed:
                     self._touch(row.transformation_id)  # the engine draws the consequences
             if len(rows) < PAGE:
                 return
             after = rows[-1].transformation_id
+
+    async def _guarded(self, row: TransformationRow, doc: Transformation) -> None:
+        """Look at one; what the store refuses of it is told, and the others are mended."""
+        try:
+            await self._look(row, doc)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            loop = f"recovery of transformation {row.transformation_id}"
+            self._log("loop_failed", loop=loop, error=str(why))
 
     async def _look(self, row: TransformationRow, doc: Transformation) -> None:
         """Mend what tasks of a transformation can be mended, and tell of the others, once."""

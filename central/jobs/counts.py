@@ -7,7 +7,7 @@ themselves, with what they used, are in the store.
 from typing import Final
 
 from ..ports import Clock
-from ..store.errors import StoreError, StoreFull
+from ..store.errors import StoreBroken, StoreError
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.series import STEPS
 from . import tally
@@ -41,7 +41,9 @@ class CountsLoop:
                 continue
             try:
                 await self.keep()
-            except StoreFull as why:
+            except StoreBroken:
+                raise
+            except StoreError as why:  # full, or it refuses a count: they come again, with the next
                 self._probe.refused(str(why))
 
     async def keep(self) -> None:

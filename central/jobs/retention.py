@@ -3,7 +3,7 @@
 In small batches, at the pace of a loop, so that nobody waits. Series and accounts stay.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from pilotage.proto.job_states import JobState
@@ -12,7 +12,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import KeptDays, RetentionSettings
-from ..store.errors import StoreFull
+from ..store.errors import OF_ALL, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.protocol_retention import PRUNED_MAX
 from ..store.records import EndedJob
@@ -102,18 +102,25 @@ class Retention:
         """Let go of all whose time is over; of nothing while the wall clock is in doubt."""
         if not self._wall.is_trusted():
             return
-        gone = {
-            "jobs": await self._jobs(),
-            "keys of actions": await self._actions(),
-            "evidence": await self._evidence(),
-            "tokens": await self._expired_tokens(),
-            "pilots": await self._ended_pilots(),
-            "logs of pilots": await self._old_logs(),
+        parts: dict[str, Callable[[], Awaitable[int | None]]] = {
+            "jobs": self._jobs,
+            "keys of actions": self._actions,
+            "evidence": self._evidence,
+            "tokens": self._expired_tokens,
+            "pilots": self._ended_pilots,
+            "logs of pilots": self._old_logs,
+            "lost pilots": self._give_up_lost,
+            "unused secrets": self._give_up_unused,
+            "blobs": self._blobs.sweep_if_due,
         }
-        await self._give_up_lost()
-        await self._give_up_unused()
-        gone["blobs"] = await self._blobs.sweep_if_due()
-        for what, count in gone.items():
+        for what, part in parts.items():
+            try:
+                count = await part()
+            except OF_ALL:
+                raise
+            except StoreError as why:  # of this part: the others need not wait for it
+                self._log("loop_failed", loop=f"retention of {what}", error=str(why))
+                continue
             if count:
                 self._log("pruned", what=what, count=count)
 

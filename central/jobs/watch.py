@@ -6,7 +6,7 @@ from pilotage.proto.pilot_states import LIVING, PilotEvent
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import LeaseSettings
-from ..store.errors import StoreFull
+from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Move
 from .aftermath import Aftermath, counted
@@ -64,7 +64,7 @@ class Watch:
             await self.once()
 
     async def once(self) -> None:
-        """One pass. What a full store refuses comes again in the next; the rest is done."""
+        """One pass. What the store refuses comes again in the next; the rest is done."""
         for part in (
             self._requeues.leases_over,
             self._queue_times,
@@ -77,6 +77,10 @@ class Watch:
                 await part()
             except StoreFull as why:
                 self._probe.refused(str(why))
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._log("loop_failed", loop=f"watch: {part.__name__}", error=str(why))
         self._idle.sweep()
         self._queue.wake()
 
@@ -91,7 +95,7 @@ class Watch:
             if jobs:
                 try:
                     await self._give_up(jobs, at)
-                except StoreFull:
+                except StoreError:
                     self._queue.again(jobs)  # in the next pass
                     raise
             if self._clock.monotonic() >= end:

@@ -19,7 +19,7 @@ from pilotage.proto.transformation_states import TaskState
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreError, StoreFull
+from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.productions import ProductionMove, ProductionRow, Sample, StepRow
 from ..store.protocol import Store
 from ..store.transformations import Counts
@@ -34,7 +34,7 @@ from .views import stand
 SAMPLE_S: Final = 15.0  # from one note of how far productions are to the next
 YOUNG_S: Final = 2.0  # likewise of one that has begun not long ago: a short one has an end too …
 YOUNG_FOR_S: Final = 60.0  # … for so long
-AGAIN_S: Final = 5.0  # what is cleaned is looked at so often until it is Cleaned
+AGAIN_S: Final = 5.0  # what is cleaned, or was refused, is looked at so often until it is done
 FULL_S: Final = 5.0  # the store takes nothing
 PAGE: Final = 200
 P = ProductionState
@@ -70,13 +70,14 @@ class Watching:
         self._of: dict[int, int] = {}  # the production of a transformation
         self._due: set[int] = set()  # productions to be looked at
         self._active: dict[int, tuple[int, ...]] = {}  # those that run, with their transformations
-        self._cleaned: set[int] = set()  # those that are being cleaned …
+        self._cleaned: set[int] = set()  # those that are being cleaned, or were refused …
         self._look_again_at = 0.0  # … and when all of these are due, on the monotonic clock
         self._work: dict[int, _Work] = {}  # of these, whose turn is next first
         self._counted: dict[int, Counts] = {}  # of transformations, when they were last noted
         self._samples: dict[int, list[eta.Sample]] = {}
         self._since: dict[int, float] = {}  # of those that run: since when they stand so
         self._sampled = self._sampled_young = -SAMPLE_S
+        self._told: dict[int, str] = {}  # what the store has refused of them last
         self._nudged = asyncio.Event()
 
     # -- what others tell -----------------------------------------------------------------------
@@ -103,7 +104,11 @@ class Watching:
                     await self.load()
                     loaded = True
                 await self.once()
-            except StoreFull:
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                if not isinstance(why, StoreFull):
+                    self._log("loop_failed", loop="productions", error=str(why))
                 await self._clock.sleep(FULL_S)
                 loaded = False
                 continue
@@ -175,8 +180,13 @@ class Watching:
         """Do something for one; what is wrong with it is told, and the others go on."""
         try:
             await doing
-        except StoreError:
+        except OF_ALL:
             raise
+        except StoreError as why:  # it refused something of this one alone
+            self._again(production_id)
+            if self._told.get(production_id) != str(why):
+                self._told[production_id] = str(why)
+                self._log("loop_failed", loop=f"production {production_id}", error=str(why))
         except Exception:  # a definition of another release
             told = traceback.format_exc()
             self._log("loop_failed", loop=f"production {production_id}", error=told)
@@ -226,11 +236,14 @@ class Watching:
             for its in ids:
                 self._counted.pop(its, None)
         if row.state is P.CLEANING:
-            if not self._cleaned:
-                self._again_later()
-            self._cleaned.add(one)
+            self._again(one)
         else:
             self._cleaned.discard(one)
+
+    def _again(self, production_id: int) -> None:
+        if not self._cleaned:
+            self._again_later()
+        self._cleaned.add(production_id)
 
     def _again_later(self) -> None:
         self._look_again_at = self._clock.monotonic() + AGAIN_S

@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pilotage.central.store.errors import StoreError
+from pilotage.proto.job import Need
+from pilotage.proto.job_states import JobState
+from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.fakes import FakeInstallation
 
 from . import test_data_transformations as data
-from .test_on_fakes import lasts, story
+from . import test_failover_cycle as failover
+from . import test_productions as flows
+from .test_on_fakes import lasts, states, story, submission, submit
 from .test_transformations import added, is_in, said, shown, until
 
 WHY = "the store refused it: index row requires 60040 bytes, maximum size is 8191"
@@ -152,5 +157,104 @@ def test_a_list_that_is_refused_is_asked_for_again() -> None:
 
         assert (await until(world, one, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
         assert left[0] < 0
+
+    story(tell, script=lasts(5.0))
+
+
+def test_a_production_that_is_refused_is_looked_at_again_and_the_others_complete() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        is_over = False
+        refused = refuse(world, "move_production", lambda move: is_of_first(move) and not is_over)
+        first = (await flows.submitted(world)).view.id
+        await flows.submitted(world, name="other")
+
+        def is_of_first(move: Any) -> bool:
+            return bool(move.production_id == first and move.new is P.COMPLETED)
+
+        await asyncio.sleep(1_000.0)
+        assert (await flows.shown(world, "other")).state is P.COMPLETED
+        assert refused and (await flows.shown(world)).state is P.ACTIVE
+        is_over = True
+        await asyncio.sleep(60.0)
+        assert (await flows.shown(world)).state is P.COMPLETED
+
+    flows.tale(tell)
+
+
+def test_a_cycle_of_failover_that_is_refused_for_one_is_kept_for_the_others() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        refused = refuse(world, "keep_cycle", lambda kept: kept.row.transformation_id == 1)
+        await data.registered(world, range(1, 7))
+        await added(world, **failover.GIVEN, grouping={"size": 4})
+        good = await added(world, name="good", **failover.GIVEN, grouping={"size": 4})
+
+        assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 2}
+        await asyncio.sleep(3 * failover.CYCLE_S)
+        assert len(refused) > 1, "each cycle tries it"
+
+    data.story(tell, script=lasts(5.0))
+
+
+def test_a_mail_that_cannot_be_kept_is_not_sent_again_and_again() -> None:
+    postman = failover.Postman(away=0)
+
+    async def tell(world: FakeInstallation) -> None:
+        world.mailer = postman
+        await world.kill()
+        await world.start()
+        refused = refuse(world, "mailed", lambda report_id: report_id == 1)
+        await data.registered(world, range(1, 7))
+        for name in ("bad", "good"):
+            one = await added(world, name=name, **failover.GIVEN, grouping={"size": 4})
+            await until(world, one, is_in(S.COMPLETED))
+            await asyncio.sleep(300.0)
+
+        assert len(refused) == 1
+        assert len({key for _, _, key in postman.mails}) == len(postman.mails) == 2
+
+    data.story(tell, script=lasts(5.0))
+
+
+def test_what_the_watch_is_refused_comes_again_and_its_other_parts_are_done() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        left = [3]
+
+        def is_it(_: object) -> bool:
+            left[0] -= 1
+            return left[0] >= 0
+
+        refuse(world, "move", is_it)
+        await submit(world, submission(2, queue_s=60, needs=(Need(sites=("Nowhere",)),)))
+        await asyncio.sleep(500.0)
+
+        assert await states(world) == {JobState.FAILED: 2}
+
+    story(tell, script=lasts(5.0))
+
+
+def test_counts_that_are_refused_come_again_with_the_next() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        is_over = False
+        refused = refuse(world, "keep_counts", lambda _: not is_over)
+        await submit(world, submission(2))
+        await asyncio.sleep(100.0)
+
+        assert await states(world) == {JobState.DONE: 2}
+        assert len(refused) > 3
+        is_over = True
+        await asyncio.sleep(30.0)
+        assert world.central.probe.full == ""
+
+    story(tell, script=lasts(5.0))
+
+
+def test_retention_goes_on_with_its_other_parts() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        refused = refuse(world, "prune_actions", lambda _: True)
+        asked = refuse(world, "prune_evidence", lambda _: True)
+        await asyncio.sleep(1_000.0)
+
+        assert refused and asked
+        assert await states(world) == {}
 
     story(tell, script=lasts(5.0))

@@ -1,6 +1,7 @@
 """Rules carried out on the store in memory: each copy ordered once, bounded, tried again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,8 +16,9 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
+from pilotage.central.store.errors import StoreError
 from pilotage.central.store.records import JobRow, Owner
-from pilotage.central.store.rules import NewRule, RuleRow
+from pilotage.central.store.rules import NewRule, RuleRow, Tally
 from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
 from pilotage.proto.api_data import RuleRequest
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
@@ -37,11 +39,22 @@ class Store(FakeStore):
         super().__init__(clock_wall=clock.wall)
         self.ended: dict[int, tuple[JobState, str]] = {}
         self.asked_for_rules = self.asked_for_jobs = 0
+        self.refuses = self.refuses_end = 0  # what of a rule is told; the end of a transfer
         self.made_at = clock.wall()
 
     async def rules(self, community: str | None = None) -> list[RuleRow]:
         self.asked_for_rules += 1
         return await super().rules(community)
+
+    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+        if rule_id == self.refuses:
+            raise StoreError("refused")
+        await super().tell_rule(rule_id, state, tally, why)
+
+    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
+        if self.refuses_end in {transfer_id for transfer_id, _, _ in ends}:
+            raise StoreError("refused")
+        await super().end_transfers(ends)
 
     async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
         self.asked_for_jobs += 1
@@ -86,7 +99,7 @@ class World:
         self.clock = FakeClock()
         self.store = Store(self.clock)
         self.jobs: dict[str, Job] = {}  # by key, in the order of their ids
-        self.refusal: Refused | None = None
+        self.refusal: Exception | None = None
         self.said: list[str] = []
         self.acted: list[tuple[str, ActionName, tuple[int, ...]]] = []
         entry = StorageEntry(type="file", url="file:///x", transfers_max=2)
@@ -295,15 +308,44 @@ async def test_states_of_all_jobs_are_one_question_a_turn() -> None:
     assert world.store.asked_for_jobs - before == 1
 
 
-async def test_a_refused_job_is_a_failure_that_says_why() -> None:
+@pytest.mark.parametrize("kind", [StoreError, partial(Refused, Code.INVALID)])
+async def test_a_refused_job_is_a_failure_that_says_why(kind: Callable[[str], Exception]) -> None:
     world = World()
     await world.begin()
-    world.refusal = Refused(Code.INVALID, "no site reaches both storages")
+    world.refusal = kind("no site reaches both storages")
     row = await world.turn(2)
 
     assert row.why == "no site reaches both storages"
     assert world.jobs == {}
     assert all(not one.is_open for one in await world.store.transfers())
+
+
+async def test_a_rule_of_which_something_is_refused_waits_and_the_others_are_carried_out() -> None:
+    world = World()
+    await world.begin()
+    (first,) = await world.store.rules()
+    await world.store.add_rule(msgspec.structs.replace(first.rule, copies=1), at=0.0)
+    world.store.refuses = first.rule_id
+    await world.turn()
+    told = [row.tally.files for row in await world.store.rules()]
+    world.store.refuses = 0
+    await world.turn(2)
+
+    assert told == [0, FILES]
+    assert (await world.store.rules())[0].tally.files == FILES
+    assert "rules_wait" in world.said
+
+
+async def test_ends_of_transfers_are_kept_where_one_is_refused() -> None:
+    world = World()
+    await world.begin()
+    await world.turn()
+    world.store.refuses_end = 1
+    for job in (1, 2):
+        await world.end(job)
+    await world.turn()
+
+    assert [one.transfer_id for one in await world.store.transfers(only_open=True)][:2] == [1, 3]
 
 
 async def test_no_request_has_the_key_of_a_transfer() -> None:

@@ -1,7 +1,8 @@
 """Remnants swept on the store in memory: each job once, bounded, tried again, whatever crashes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.data.sweeper import Sweeper
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.errors import StoreError
 from pilotage.central.store.records import (
     End,
     JobClass,
@@ -41,6 +43,8 @@ class Store(FakeStore):
     forgets = False
     asked = 0  # for sweeps
     asked_for_jobs = 0
+    refuses = ""  # to order sweeps of a storage
+    refuses_end = 0  # of a sweep
     ends: End | None = None  # what is accepted while the states of jobs are read
 
     async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
@@ -48,6 +52,16 @@ class Store(FakeStore):
         if self.ends is not None:
             await self.change([self.ends])
         return await super().jobs(job_ids)
+
+    async def order_sweeps(self, storage: str, *given: Any, **named: Any) -> list[SweepRow]:
+        if storage == self.refuses:
+            raise StoreError("refused")
+        return await super().order_sweeps(storage, *given, **named)
+
+    async def end_sweeps(self, ends: Sequence[tuple[int, str]], **named: Any) -> list[int]:
+        if self.refuses_end in dict(ends):
+            raise StoreError("refused")
+        return await super().end_sweeps(ends, **named)
 
     async def sweeps(self) -> list[SweepRow]:
         self.asked += 1
@@ -66,7 +80,7 @@ class World:
         self.store = Store(clock_wall=self.clock.wall)
         self.jobs: dict[str, int] = {}  # by key
         self.asked = 0
-        self.refusal: Refused | None = None
+        self.refusal: Exception | None = None
         self.trusted = True
         self.said: list[tuple[str, dict[str, Any]]] = []
         entry = StorageEntry(type="file", url="file:///pic", deletes=True, sweeps_max=2)
@@ -329,10 +343,13 @@ async def test_states_of_all_jobs_are_one_question_a_turn() -> None:
     assert world.store.asked_for_jobs - before == 1
 
 
-async def test_a_job_that_is_not_taken_in_is_tried_again_later() -> None:
+@pytest.mark.parametrize("kind", [StoreError, partial(Refused, Code.TOO_MANY)])
+async def test_a_job_that_is_not_taken_in_is_tried_again_later(
+    kind: Callable[[str], Exception],
+) -> None:
     world = World()
     await world.removed("one")
-    world.refusal = Refused(Code.TOO_MANY, "you have enough")
+    world.refusal = kind("you have enough")
     await world.turn(after_s=AFTER_S)
     (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
     world.refusal = None
@@ -340,6 +357,39 @@ async def test_a_job_that_is_not_taken_in_is_tried_again_later() -> None:
 
     assert (left.failures, left.why) == (1, "you have enough")
     assert len(world.jobs) == 1
+
+
+async def test_a_storage_of_which_sweeps_are_refused_waits_and_the_others_are_swept() -> None:
+    world = World()
+    pic = world.storages.book.storages["pic"]
+    cscs = msgspec.structs.replace(pic, url="file:///cscs")
+    world.storages.book = StorageBook(storages={"cscs": cscs, "pic": pic})
+    await world.removed("one")
+    world.store.refuses = "cscs"
+    await world.turn(after_s=AFTER_S)
+    storages = [one.storage for one in await world.store.sweeps()]
+    world.store.refuses = ""
+    await world.turn(after_s=AFTER_S)
+
+    assert storages == ["pic"]
+    assert ("sweeps_wait", {"why": "cscs: refused"}) in world.said
+    assert "cscs" in {one.storage for one in await world.store.sweeps()}
+
+
+async def test_the_end_of_a_sweep_that_is_refused_holds_up_no_other() -> None:
+    world = World()
+    await world.removed("one")
+    await world.removed("two", subject="bob")
+    await world.turn(after_s=AFTER_S)
+    world.store.refuses_end = 1
+    await world.store.move(
+        [a_move(job, JobState.WAITING, JobState.KILLED) for job in world.jobs.values()]
+    )
+    await world.turn()
+    await world.turn()
+
+    assert 1 in {one.sweep_id for one in await world.store.sweeps()}
+    assert 2 not in {one.sweep_id for one in await world.store.sweeps()}
 
 
 async def test_a_storage_of_which_no_file_speaks_any_more_is_left_alone() -> None:
