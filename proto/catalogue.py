@@ -23,7 +23,8 @@ KEYS_MAX: Final = 64  # that one file has
 CONDITIONS_MAX: Final = 64  # of one query
 CHOICES_MAX: Final = 1_000  # of one condition
 STORAGE_MAX: Final = 64  # characters of a storage's name
-PATH_MAX: Final = 1_024  # characters of a copy's path in its storage
+PATH_MAX: Final = 1_024  # characters of a copy's path in its storage …
+PATH_BYTES_MAX: Final = 2_500  # … and bytes in UTF-8: more stand in no row of PostgreSQL's indexes
 PUT_FOLDER: Final = "put"  # of a community on storages: below it lies what people have stored
 BYTES_MAX: Final = ID_MAX
 DATASET_KEY: Final = "dataset"  # in a query no metadata, but the dataset that files lie in
@@ -143,10 +144,11 @@ def check_storage(name: str, where: str = "storage") -> None:
 def check_path(path: str, where: str = "path") -> None:
     """Raise NotRight unless `path` can be that of a copy, below its storage's own."""
     good = path.isprintable() and len(path) <= PATH_MAX and not path.startswith("/")
+    good = good and len(path.encode()) <= PATH_BYTES_MAX
     if not good or not {"", ".", ".."}.isdisjoint(path.split("/")):
         right = (
-            f"a path in the storage: at most {PATH_MAX} printable characters, whose parts between "
-            "'/' are neither empty nor '.' nor '..'"
+            f"a path in the storage: at most {PATH_MAX} printable characters and {PATH_BYTES_MAX} "
+            "bytes, whose parts between '/' are neither empty nor '.' nor '..'"
         )
         raise NotRight(where, path, right)
 

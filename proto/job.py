@@ -15,6 +15,7 @@ PRIORITY_DEFAULT: Final = 5
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+JOB_NAME_MAX: Final = 128  # characters, its parameters in place
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SoftwarePath = Annotated[str, Meta(pattern=whole("/[^\\x00-\\x1f]*"), max_length=1024)]
 Word = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"), max_length=128)]
@@ -187,7 +188,7 @@ class Job(
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]  # no shell sees it
-    name: Annotated[str, Meta(max_length=128)] = ""
+    name: Annotated[str, Meta(max_length=JOB_NAME_MAX)] = ""
     type: Word = "User"  # kind of job: limits, pilots and bans go by it; Test runs at banned sites
     group: str = ""  # empty: the submitter's default group
     environment: dict[str, str] = {}  # in addition to a clean one

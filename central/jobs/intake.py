@@ -22,7 +22,7 @@ from ..store.records import JobClass, NewJob, Owner
 from .checking import NUL, check, check_characters, check_number, group_of
 from .classes import Classes, ClassInfo
 from .rendering import Entry, decode_job, decode_parameters, fill, filled_text, uses_in
-from .sizes import FilledSizes, check_size
+from .sizes import FilledSizes, check_name, check_size
 from .software import needs_of
 
 SHORT = 4_096  # bytes of an entry of parameters as most are
@@ -173,6 +173,7 @@ class Maker:
             check_characters(given, where)
             job = fill(template, given)
             check(job, where)
+            check_name(job.name, where)
             found = await self._settled(job, where)
             classes.append(self._class(found.job, where))
             rows.append(
@@ -210,6 +211,9 @@ class Maker:
             if suspect:
                 self._sizes.check(body, given, f"parameters[{number}]")
                 check_characters(given, f"parameters[{number}]")
+            name = filled_text(template.name, given) if own_names else None
+            if name is not None:
+                check_name(name, f"parameters[{number}]")
             rows.append(
                 NewJob(
                     class_id=class_id,
@@ -217,7 +221,7 @@ class Maker:
                     priority=priority,
                     retries=retries,
                     queue_until=until,
-                    name=filled_text(template.name, given) if own_names else None,
+                    name=name,
                 )
             )
         return Ready([info] * len(rows), rows)

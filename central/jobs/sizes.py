@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.job import Job
+from pilotage.proto.job import JOB_NAME_MAX, Job
 from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
@@ -52,6 +52,17 @@ def check_command(command: Sequence[str], where: str) -> None:
                 "send what is longer as an input",
                 field=field,
             )
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that parameters have made too long: jobs are found by theirs."""
+    if len(name) > JOB_NAME_MAX:
+        raise Refused(
+            Code.INVALID,
+            f"{where} makes a name of {len(name)} characters, {short(name)!r}: "
+            f"at most {JOB_NAME_MAX} are right",
+            field=where,
+        )
 
 
 class FilledSizes:

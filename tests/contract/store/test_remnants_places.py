@@ -1,5 +1,7 @@
 """Which paths remnants bar, what a name that moves leaves behind, and what somebody gives up."""
 
+import random
+
 import msgspec
 import pytest
 
@@ -7,7 +9,15 @@ from pilotage.central.store.catalogue import NewFile, ReplicaChange
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import Owner, Publication
 from pilotage.central.store.remnants import HELD_S, NAMES_MAX, RemnantRow
-from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState
+from pilotage.proto.catalogue import (
+    PATH_BYTES_MAX,
+    STORAGE_MAX,
+    Did,
+    FileState,
+    RemnantState,
+    ReplicaState,
+    check_path,
+)
 from pilotage.proto.job_states import JobState
 from tests.fake_store import FakeStore
 
@@ -53,6 +63,20 @@ async def published(store: Store, owner: Owner, *files: NewFile, key: str) -> Jo
 
 def places(rows: list[RemnantRow]) -> list[str]:
     return sorted(f"{row.storage}/{row.path}" for row in rows)
+
+
+async def test_a_path_may_be_as_long_as_it_can_be_said(store: Store) -> None:
+    chance = random.Random(7)
+    path = "ctao/" + "".join(chr(0x20000 + chance.randrange(40_000)) for _ in range(623))
+    path += "x" * (PATH_BYTES_MAX - len(path.encode()))
+    check_path(path)
+    ada, storage = await an_owner(store), "s" * STORAGE_MAX
+    await removed(store, a_file(ada, "one", f"{storage}/{path}"))
+    (sweep,) = await ordered(store, storage=storage)
+    (row,) = await swept(store, sweep)
+
+    assert row.path == path
+    assert await store.remnants(before=LATER, after=0, limit=9) == []
 
 
 # -- what is barred -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, Submissions, c
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.records import NewJob
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
-from pilotage.proto.job import Input, Job
+from pilotage.proto.job import Input, Job, JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Assignment
 from pilotage.proto.problems import Code
@@ -79,6 +79,21 @@ def test_nul_in_parameters_and_jobs_is_refused_by_field() -> None:
         assert of_parameters.value.field == "parameters[1].x"
         assert of_a_job.value.field == "jobs[0].name"
         assert told.count == 1  # six characters that are no NUL
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("data", [None, JobData()])
+def test_a_name_is_no_longer_because_parameters_make_it(data: JobData | None) -> None:
+    async def tell(one: Scene) -> None:
+        template = Job(command=("run",), name="{a}-{b}", data=data)
+        told = await parametric(one, template, {"a": "x" * 126, "b": 1})
+        with pytest.raises(Refused, match="at most 128 are right") as refused:
+            await parametric(one, template, {"a": "x", "b": 2}, {"a": "x" * 9_000, "b": 1})
+
+        assert told.count == 1
+        assert refused.value.field == "parameters[1]"
+        assert "a name of 9002 characters, 'xxx" in refused.value.message
 
     scene(tell)
 

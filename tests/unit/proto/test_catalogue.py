@@ -12,6 +12,7 @@ from pilotage.proto.catalogue import (
     KeyType,
     NotRight,
     ReplicaState,
+    check_path,
     checked_metadata,
     checked_value,
     parse_query,
@@ -262,3 +263,11 @@ def test_whatever_comes_as_a_query_is_taken_or_refused(garbage: Any) -> None:
             parse_query(document)
         except NotRight as why:
             assert why.field.startswith("query")
+
+
+def test_a_path_is_bounded_in_characters_and_in_bytes() -> None:
+    for good in ("a" * 1_024, "é" * 1_024, "𠀀" * 625):
+        check_path(good)
+    for bad in ("a" * 1_025, "𠀀" * 626):
+        with pytest.raises(NotRight, match="at most 1024 printable characters and 2500 bytes"):
+            check_path(bad)
