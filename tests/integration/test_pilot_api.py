@@ -185,17 +185,18 @@ async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None
 
 
 async def test_files_stay_with_who_was_first_asked_unless_nobody_answers_there() -> None:
-    with served() as (first, at_first), served() as (other, at_other):
-        with api(f"http://127.0.0.1:{first}") as central:
-            counts = list[tuple[int, int]]()
-            for url, whole in ((f"http://127.0.0.1:{other}", False),) * 2 + (
-                (f"http://127.0.0.1:{other}", True),
-                ("", False),
-            ):
-                assert central.go_to(url, whole=whole)
-                await central.upload("/echo", b"file", token="t")
-                await post(central, "/echo")
-                counts.append((len(at_first), len(at_other)))
+    counts = list[tuple[int, int]]()
+    with (
+        served() as (first, at_first),
+        served() as (other, at_other),
+        api(f"http://127.0.0.1:{first}") as central,
+    ):
+        there = f"http://127.0.0.1:{other}"
+        for url, whole in ((there, False), (there, False), (there, True), ("", False)):
+            assert central.go_to(url, whole=whole)
+            await central.upload("/echo", b"file", token="t")
+            await post(central, "/echo")
+            counts.append((len(at_first), len(at_other)))
 
     # Each move opens a connection for messages anew, and for files where they move.
     assert counts == [(1, 1), (1, 2), (1, 4), (3, 4)]
