@@ -7,7 +7,7 @@ themselves, with what they used, are in the store.
 from typing import Final
 
 from ..ports import Clock
-from ..store.errors import StoreBroken, StoreError
+from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.series import STEPS
 from . import tally
@@ -41,10 +41,12 @@ class CountsLoop:
                 continue
             try:
                 await self.keep()
+            except StoreFull as why:
+                self._probe.refused(str(why))
             except StoreBroken:
                 raise
-            except StoreError as why:  # full, or it refuses a count: they come again, with the next
-                self._probe.refused(str(why))
+            except StoreError as why:  # what was counted comes again, with the next
+                self._probe.failed("counts", str(why))
 
     async def keep(self) -> None:
         """Keep what has come together since the last time. Raises StoreFull; nothing is lost."""
