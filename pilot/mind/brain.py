@@ -102,7 +102,6 @@ class Brain:
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
         self._asks, self._beats = Asks(), Beats(me.gen, me.session, now + FIRST_BEAT_S)
         self._term = 0
-        self._leader = ""  # its URL, as the last answer to a beat says
         self._bus_up = False
         self._flying: Optional[Union[Turn, Beat]] = None
         self._failures = 0
@@ -372,8 +371,7 @@ class Brain:
         self._told_to_end(answer.drain, answer.hurry, now)
 
     def _leader_is(self, url: str) -> None:
-        if url != self._leader:
-            self._leader = url
+        if url:
             self._own.append(LeaderIs(url))
 
     def _woken(self, wake: Wake) -> None:

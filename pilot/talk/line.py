@@ -125,7 +125,10 @@ class Line:
             await self._clock.sleep(wait_s)
 
     def leader_is(self, url: str) -> None:
-        """Go to this URL where nobody answers at the one that we first went to."""
+        """Go to this URL, once, where nobody answers at the one that we first went to.
+
+        It may be one that only the other processes of the central reach.
+        """
         self._told = url
 
     def go_home(self) -> None:
@@ -159,6 +162,8 @@ class Line:
         except NoReply as why:
             if went_to == self._leader and not aside:
                 self._is_home_mute = not went_to
+                if went_to == self._told:
+                    self._told = ""  # once for each time that we are told of it
                 self._go_to("" if went_to else self._told)
             return Refusal(0, "no_reply", str(why))
         if not 200 <= reply.status < 300:

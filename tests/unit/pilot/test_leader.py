@@ -165,6 +165,14 @@ async def test_where_nobody_answers_at_home_the_leader_is_found_by_the_answer_to
     assert processes.asked == [HOME, HOME, TWO]
     assert processes.files_at == TWO
 
+    processes.dead = {HOME, TWO}
+    for _ in range(4):  # told of once, it is tried once
+        assert isinstance(await line.beat(BEAT, 5.0), Refusal)
+
+    assert processes.asked[3:] == [TWO, HOME, HOME, HOME]
+
+    line.leader_is(TWO)
+    assert isinstance(await line.beat(BEAT, 5.0), Refusal)
     processes.dead = {TWO}
     processes.leader = processes.told = HOME
     await line.beat(BEAT, 5.0)
