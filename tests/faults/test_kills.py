@@ -56,7 +56,7 @@ def tampered(data: Path, submitted: Mapping[str, Sequence[int]], truth: Truth) -
             "INSERT INTO attempt SELECT 1 << 40, job_id, epoch + 1, round, previous, pilot, "
             "session, ask, site_id, element, host, cores, memory_mb, scratch_mb, wall_s, state, "
             "live, open, wanted, matched_at, started_at, ended_at, how, exit_code, event, reason, "
-            "detail, isolation, usage, outputs, progress, gpus, charged_cores "
+            "detail, isolation, usage, outputs, progress, gpus, charged_cores, lease_s "
             "FROM attempt WHERE job_id = ? AND epoch = ?",
             (other, its_epoch),
         ),
