@@ -103,11 +103,11 @@ class Stage:
         if "bus.user" in self.settings:
             eventually(lambda: all(one.events("bus_up") for one in self.pilots), what="a bus")
 
-    def took_s(self, hurt: Callable[[Member], None]) -> float:
+    def took_s(self, hurt: Callable[[Member], None], within_s: float = STARTED_S) -> float:
         """Hurt the one that leads, at once submit a job for each pilot.
 
         Return the time from when the other one leads to when all jobs have started. Raises where
-        they have not within STARTED_S.
+        they have not by then.
         """
         leader, successor = self.members
         hurt(leader)
@@ -117,7 +117,7 @@ class Stage:
         eventually(
             lambda: all(one.events("payload_started") for one in self.pilots),
             what="all run",
-            within_s=STARTED_S,
+            within_s=within_s,
         )
         return time.monotonic() - since
 
@@ -193,4 +193,4 @@ def test_those_that_know_no_other_process_hear_over_the_bus_where_the_new_leader
         started_broker(tmp_path / "broker") as (_, settings),
         stage(tmp_path, server, {**settings, **often}, know_leader_alone=True) as staged,
     ):
-        staged.took_s(Member.kill9)
+        staged.took_s(Member.kill9, within_s=60.0)  # that it comes to it, not how soon
