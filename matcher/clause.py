@@ -4,11 +4,9 @@ A clause is what a job wants, what an offer has, and whether the one denies the 
 rule, the index and the explanations are all driven by the table of them (`clauses`).
 """
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from pilotage.proto.job import Need
@@ -19,7 +17,6 @@ from .types import ClassSpec, LiveOffer
 from .versions import Version, shown, version
 
 SHOWN_MAX: Final = 5  # words of a list that an explanation shows
-REMEDIES_MAX: Final = 2  # different things that would help, where no number has to be smaller
 
 W = TypeVar("W")
 H = TypeVar("H")
@@ -52,10 +49,6 @@ class Clause(Generic[W, H]):
     speaks_of: Callable[[W], Iterable[Any]] | None = None
     # Where sets of words are had: all of them must be among these.
     covers: Callable[[W], Iterable[Any]] | None = None
-    # Where one can ask for less: how much there is, false where less would not help.
-    order: Callable[[W, H], Any] | None = None
-    # Where a job can ask for another thing than it does: what to ask for, to be taken by an offer.
-    remedy: Callable[[W, H], str] | None = None
     has: Callable[[LiveOffer], H] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,27 +57,6 @@ class Clause(Generic[W, H]):
     def refuses(self, need: Need, spec: ClassSpec, offer: LiveOffer) -> bool:
         """Whether this clause alone keeps the job from the offer."""
         return self.denies(self.wants(need, spec), self.has(offer))
-
-    def eased(self, wanted: W, refused: list[H]) -> list[tuple[str, int]]:
-        """Return how the demand would have to be, and how many of the refused would take it then.
-
-        The nearest first; and where that helps with less than half of them, what helps with half.
-        """
-        name = self.name.replace("_", " ")
-        if self.remedy is not None:
-            remedies = Counter([self.remedy(wanted, had) for had in refused])
-            return remedies.most_common(REMEDIES_MAX)
-        order = self.order
-        if order is None:
-            return [(f"without its demand on {name}", len(refused))]
-        ranked = sorted(((order(wanted, had), had) for had in refused), key=itemgetter(0))
-        ranks = [rank for rank, _ in ranked]
-        found: list[tuple[str, int]] = []
-        for rank, had in (ranked[-1], ranked[(len(ranked) - 1) // 2]):
-            count = len(ranks) - bisect_left(ranks, rank)
-            if rank and (not found or count > found[-1][1]):
-                found.append((f"with {name} ≤ {self.best(wanted, [had])}", count))
-        return found or [(f"without its demand on {name}", len(refused))]
 
 
 Clauses = tuple[Clause[Any, Any], ...]
@@ -113,7 +85,6 @@ def number(
         best=lambda wanted, had: _most(had, unit, unknown),
         is_number=True,
         idle=0 if unasked else None,
-        order=lambda wanted, had: int(had),
     )
 
 
@@ -139,7 +110,6 @@ def versions(
         best=lambda wanted, nodes: _nearest_version(wanted, {has(node) for node in nodes}),
         idle=((), ()),
         is_rare=True,
-        order=lambda wanted, node: has(node) if has(node) < wanted[0] else (),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pilotage.proto.images import is_of_images
 from pilotage.proto.storages import TAG as DATA
 
-from .clause import Clause, Clauses, is_other, listed, one_of, one_word, some_of, some_of_sets
+from .clause import Clause, Clauses, is_other, listed, one_word, some_of, some_of_sets
 from .node_clauses import GPU, ROOM, least_memory_mb, platform
 from .platforms import ANY
 from .tagexpr import EVERY_TAG, TagExpression, parse
@@ -48,7 +48,6 @@ _WHO = (
         wanted=str,
         best=some_of_sets,
         among=True,
-        remedy=lambda wanted, had: f"if its group were {one_of(had)}",
         is_of_class=True,
         is_rare=True,
     ),
@@ -60,7 +59,6 @@ _WHO = (
         wanted=str,
         best=some_of_sets,
         among=True,
-        remedy=lambda wanted, had: f"if its owner were {one_of(had)}",
         is_of_class=True,
         is_rare=True,
     ),
@@ -72,7 +70,6 @@ _WHO = (
         wanted=str,
         best=some_of_sets,
         among=True,
-        remedy=lambda wanted, had: f"if its type were {one_of(had)}",
         is_of_class=True,
         is_rare=True,
     ),
@@ -103,7 +100,6 @@ _WHERE = (
         wanted=lambda wanted: "not " + " or ".join(wanted),
         idle=(),
         best=some_of,
-        remedy=lambda wanted, had: f"if it did not ban {had}",
     ),
     Clause[str, str](
         name="element",
@@ -147,11 +143,6 @@ def _fewest_required(wanted: frozenset[str], had: Iterable[frozenset[str]]) -> s
     return "requires " + (listed(nearest) or "nothing")
 
 
-def _what_to_ask_for(wanted: frozenset[str], had: frozenset[str]) -> str:
-    lacking = had - wanted
-    return f"if it asked for the {'tag' if len(lacking) == 1 else 'tags'} {listed(lacking)}"
-
-
 _TAGS = (
     Clause[TagExpression, frozenset[str]](
         name="tags",
@@ -172,7 +163,6 @@ _TAGS = (
         wanted=lambda wanted: "asks for " + (listed(wanted) or "no tag"),
         covers=tuple,
         best=_fewest_required,
-        remedy=_what_to_ask_for,
         is_rare=True,
     ),
 )

@@ -1,5 +1,6 @@
 """Why a job waits: clause by clause, by the same rule that matches."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from pilotage.proto.job import PRIORITY_MIN
 from pilotage.proto.job_states import JobState
 
 from . import holds
+from .advice import advise
 from .classes import rank
 from .index import Index
 from .known import Known
@@ -29,10 +31,17 @@ QUESTIONS_MAX: Final = 10_000  # to single needs, after which no more offers are
 class _Turns(msgspec.Struct, frozen=True, kw_only=True):
     """Whose turn it is on some offers."""
 
-    asked: int
-    its: int  # on so many it is the job's
-    others: int  # on so many it is another's
+    on: Counter[Turn]  # on how many of them
     is_now: bool  # of offers as they are; else as they would be with nothing on them
+    free_in_s: float  # when the last reservation ends that keeps the job away; 0: none does
+
+    @property
+    def asked(self) -> int:
+        return self.on.total()
+
+    @property
+    def its(self) -> int:
+        return self.on[Turn.ITS]
 
 
 def explain(
@@ -60,16 +69,19 @@ def explain(
     fitting = asked.of(fits)
     if state == WAITING and job is not None:
         priority = backlog.priority(job)
-    held, limits = holds.by_limits(spec, fitting, known.limits, backlog.now)
+    fits_of = [look.fitting for look in looks]
+    held, limits = holds.by_limits(spec, offers, fits_of, known.limits, backlog.now)
     groups, owners, shares = holds.by_shares(spec, known.shares, backlog.now)
     room = look_at_room(spec, offers, looks, known.clauses, free)
     candidates = (room.enough or fitting) if state in (ABSENT, WAITING) else ()
     turns = _turns(job, spec, candidates, known, is_now=bool(room.enough))
     is_its = bool(turns.asked) and turns.its == turns.asked
+    advice = advise(spec, place, looks, asked, known.clauses)
     notes = [
-        *_of_the_queue(state, offers),
+        *_of_the_queue(job, state, offers),
         *_of_room(room, len(fitting)),
         *_of_turns(turns, room, len(fitting), is_here=state == WAITING),
+        *_of_kept(turns),
         *_of_priority(priority, fitting),
         *holds.reservation(spec, known.reservations, backlog),
         *limits,
@@ -77,7 +89,7 @@ def explain(
         *holds.by_preference(job, spec, offers, fitting, backlog, is_its=is_its),
         *_of_alternatives(place, len(looks)),
         *meant(spec.needs[place], looks[place].misses, offers),
-        *_of_misses(looks[place].misses),
+        *[one.text for one in advice],
     ]
     return Explanation(
         job=job,
@@ -92,6 +104,7 @@ def explain(
         held=held,
         with_room=len(room.enough),
         next_on=turns.its if turns.is_now else 0,
+        advice=advice,
     )
 
 
@@ -154,16 +167,19 @@ def _turns(
     """Ask some offers whose turn it is there."""
     index = known.indexes.of(spec.community)
     looked = _sample(offers, TURNS_MAX, index)
-    found = [turn(job, spec, offer, known) for offer in looked]
-    return _Turns(
-        asked=len(found),
-        its=found.count(Turn.ITS),
-        others=found.count(Turn.OTHERS),
-        is_now=is_now,
-    )
+    on: Counter[Turn] = Counter()
+    until = known.backlog.now
+    for offer in looked:
+        found = turn(job, spec, offer, known)
+        on[found] += 1
+        if found is Turn.RESERVED:
+            until = max(until, known.reservations.by_pilot[offer.pilot].until)
+    return _Turns(on=on, is_now=is_now, free_in_s=until - known.backlog.now)
 
 
-def _of_the_queue(state: int, offers: Sequence[LiveOffer]) -> list[str]:
+def _of_the_queue(job: int | None, state: int, offers: Sequence[LiveOffer]) -> list[str]:
+    if state == ABSENT and job is not None:
+        return ["the dispatch has not taken the job into its queue yet"]
     if state == KEPT:
         return ["it is kept for a pilot that was woken for it"]
     return [] if offers else ["no pilot offers anything now"]
@@ -190,7 +206,7 @@ def _of_room(room: Room, fitting: int) -> list[str]:
 def _of_turns(turns: _Turns, room: Room, fitting: int, *, is_here: bool) -> list[str]:
     """Say on which offers it is the job's turn, and where others come first."""
     if not turns.its:
-        if not turns.is_now or not turns.others:
+        if not turns.is_now or not turns.on[Turn.OTHERS]:
             return []
         return [f"other jobs {'come first' if is_here else 'wait too'} where there is room now"]
     if not turns.is_now:
@@ -213,23 +229,32 @@ def _of_alternatives(place: int, count: int) -> list[str]:
     return [f"of its {count} alternative needs the nearest is shown: number {place + 1}"]
 
 
-def _of_misses(misses: Sequence[Miss]) -> list[str]:
-    """Say for each clause that stands alone in the way how it would have to be."""
+def _of_kept(turns: _Turns) -> list[str]:
+    """Say how many offers with room are kept or reserved for other jobs."""
+    if not turns.is_now:
+        return []
+    of = f"of the {turns.asked} offers with room now" if turns.asked > 1 else "offer with room now"
     notes: list[str] = []
-    for miss in misses:
-        if not miss.alone:
-            continue
-        notes.extend(
-            f"{how}: {_offers(count)}" for how, count in miss.clause.eased(miss.wants, miss.alone)
+    if count := turns.on[Turn.RESERVED]:
+        notes.append(
+            f"{count} {of} {_is(count)} reserved for a job that needs more of it, "
+            f"for {turns.free_in_s:.0f} s at most: this job does not end before"
         )
+    if count := turns.on[Turn.LEFT]:
+        notes.append(
+            f"{count} {of} {_is(count)} reserved for a job that needs more of it: "
+            "this job may start on what that leaves free"
+        )
+    if count := turns.on[Turn.KEPT]:
+        notes.append(f"{count} {of} {_is(count)} kept for a job that its pilot was just woken for")
     return notes
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _of_priority(priority: int, fitting: Sequence[LiveOffer]) -> list[str]:
     if priority > PRIORITY_MIN or not fitting:
         return []
     return [f"its priority is {PRIORITY_MIN}: it comes after all other jobs that fit, whoever's"]
-
-
-def _offers(count: int) -> str:
-    return "1 offer" if count == 1 else f"{count} offers"

@@ -1,7 +1,7 @@
 """What holds a job for which offers would fit: limits, shares, preferences, and its reservation."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pilotage.proto.job import Preference
 
@@ -17,21 +17,27 @@ SHOWN_MAX = 5  # limits that are told one by one
 
 
 def by_limits(
-    spec: ClassSpec, offers: Iterable[LiveOffer], limits: Limits, now: float
+    spec: ClassSpec, offers: Sequence[LiveOffer], fits: Sequence[int], limits: Limits, now: float
 ) -> tuple[int, list[str]]:
-    """Return on how many offers limits let no need start now, and which limits those are."""
-    if not limits.any:
+    """Return on how many offers limits let no fitting need start now, and which limits those are.
+
+    `fits`: for each need the offers that fit it, as bits; the last offer is the lowest bit.
+    """
+    if not limits.any or not offers:
         return 0, []
     kinds = [limits.kinds_of(spec, need) for need in spec.needs]
     held = 0
     why: Counter[str] = Counter()
-    for (site, element), count in Counter((it.site, it.element) for it in offers).items():
-        place = limits.place(site, element)
+    columns = [format(bits, f"0{len(offers)}b") for bits in fits]
+    places = ((it.site, it.element) for it in offers)
+    for (at, *flags), count in Counter(zip(places, *columns, strict=True)).items():
+        its = [kinds[need] for need, flag in enumerate(flags) if flag == "1"]
+        place = limits.place(*at)
         closed = frozenset(place.look(now) if place is not None else ())
-        if place is None or not all(closed & its for its in kinds):
+        if place is None or not its or not all(closed & some for some in its):
             continue
         held += count
-        for kind in closed & kinds[0]:
+        for kind in closed.intersection(frozenset().union(*its)):
             if kind == NO_TEST:
                 why[banned(place)] += count
             for limit in place.limits:

@@ -138,7 +138,6 @@ GPU: Clauses = (
         wanted=lambda wanted: f"{wanted} MB",
         best=lambda wanted, had: f"{max((it.gpu_memory_mb for it in had), default=0)} MB",
         is_rare=True,
-        order=lambda wanted, had: had.gpu_memory_mb,
     ),
     versions(
         "gpu_compute_capability",

@@ -2,6 +2,7 @@
 
 import enum
 
+from .claims import Reservation
 from .classes import job_of
 from .known import Known
 from .ledger import WAITING
@@ -13,17 +14,23 @@ class Turn(enum.Enum):
 
     ITS = "its"  # a match now gives it, or would give it if it waited
     OTHERS = "others"  # another job comes first
-    NOBODYS = "nobodys"  # limits let it not start there, or the offer is kept or reserved
+    NOBODYS = "nobodys"  # limits let it not start there, or no job comes next
+    KEPT = "kept"  # the pilot was woken for a job, and its offer is kept for that
+    RESERVED = "reserved"  # the offer is reserved for another class, which leaves too little
+    LEFT = "left"  # the offer is reserved, and the job fits what is left or ends before
 
 
 def turn(job: int | None, spec: ClassSpec, offer: LiveOffer, known: Known) -> Turn:
     """Return whether the next match of an offer gives a job.
 
-    Where a job is kept for the pilot, or the offer is reserved, that is not said. Of a job that
-    does not wait here it is said only where no other job waits for the offer.
+    Nothing is said of the next match of kept and reserved offers. A job that does not wait here is
+    next only if no other job waits for the offer.
     """
-    if offer.pilot in known.kept_for or offer.pilot in known.reservations.by_pilot:
-        return Turn.NOBODYS
+    if offer.pilot in known.kept_for:
+        return Turn.KEPT
+    held = known.reservations.by_pilot.get(offer.pilot)
+    if held is not None:
+        return _on_reserved(spec, offer, held, known)
     cls = known.backlog.classes.find(spec.class_id)
     found = known.indexes.best(offer)
     if cls is None or job is None or known.backlog.state(job) != WAITING:
@@ -35,6 +42,15 @@ def turn(job: int | None, spec: ClassSpec, offer: LiveOffer, known: Known) -> Tu
     if found[0] is cls and cls.entry is not None and job_of(cls.entry[0]) == job:
         return Turn.ITS
     return Turn.OTHERS if may_start(spec, offer, known) else Turn.NOBODYS
+
+
+def _on_reserved(spec: ClassSpec, offer: LiveOffer, held: Reservation, known: Known) -> Turn:
+    """Return whether a reservation keeps a job from an offer."""
+    if held.class_id == spec.class_id or not may_start(spec, offer, known):
+        return Turn.NOBODYS
+    its = known.reservations
+    left = (its.spare(held, offer), its.until(held, offer))
+    return Turn.LEFT if any(may_start(spec, it, known) for it in left) else Turn.RESERVED
 
 
 def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:

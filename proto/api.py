@@ -1,7 +1,7 @@
 """Bodies of the HTTP requests and answers between submitters, operators and the central."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -304,6 +304,15 @@ class Obstacle(_Out, frozen=True):
     would_fit: int = 0  # offers that would fit if this clause alone were met
 
 
+class Advice(_Out, frozen=True):
+    """A change to the job with which more of the live offers would fit."""
+
+    text: str
+    need: int  # which of the needs changes, from 0
+    change: dict[str, Any]  # fields of that need, or `group`, `owner`, `type` of the job
+    offers: int  # that would fit then, with nothing else on them
+
+
 class Explanation(_Out, frozen=True):
     """Why a job waits, or that it does not: then its state is in the notes and all else is 0."""
 
@@ -319,6 +328,7 @@ class Explanation(_Out, frozen=True):
     held: int = 0  # of the fitting offers: those where limits or bans let it not start now
     with_room: int | None = None  # of those, 2 048 at most: enough is free there now
     next_on: int = 0  # of those with room (128 at most): a match now would give it this job
+    advice: list[Advice] = []
 
 
 class OfferObstacle(_Out, frozen=True):

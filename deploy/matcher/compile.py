@@ -28,6 +28,7 @@ LEFT = {
     "known": "msgspec needs classes of Python",
     "looks": "msgspec needs classes of Python",
     "room": "msgspec needs classes of Python",
+    "advice": "seldom called",
     "explain": "msgspec needs classes of Python",
     "clause": "its dataclass sets a field when it is made",
     "clauses": "a table, read once",

@@ -238,7 +238,7 @@ EASED: list[tuple[dict[str, Any], str]] = [
     ({"gpu_memory_mb": 50_000}, "with gpu memory ≤ 40000 MB: 1 offer"),
     ({"gpu_driver_min": "600.1"}, "with gpu driver ≤ 535.104.5: 1 offer"),
     ({"gpus_min": 3}, "with gpus ≤ 2: 1 offer"),
-    ({"cpu_work_hs23_s": 2000}, "with cpu work ≤ 1000 HS23 s on each core: 1 offer"),
+    ({"cpu_work_hs23_s": 2000}, "with cpu work ≤ 1000 HS23 s: 1 offer"),
     ({"gpu_vendor": "amd"}, "without its demand on gpu vendor: 2 offers"),
     (
         {"gpu_compute_capability_max": "7.5"},

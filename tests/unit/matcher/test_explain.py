@@ -92,7 +92,13 @@ def test_a_job_that_is_next_pending_kept_or_unknown_is_told_so() -> None:
 
     assert told(1) == ("Matched", ["it is being handed to a pilot"])
     assert told(2) == ("Waiting", ["it is kept for a pilot that was woken for it"])
-    assert told(3) == ("Waiting", ["it is the next for 2 of the 3 with room now"]), "p2 was woken"
+    assert told(3) == (
+        "Waiting",
+        [
+            "it is the next for 2 of the 3 with room now",
+            "1 of the 3 offers with room now is kept for a job that its pilot was just woken for",
+        ],
+    )
     assert told(4)[0] == ""
 
 

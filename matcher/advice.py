@@ -1,0 +1,252 @@
+"""Advice: how a job's demand would have to change for more offers to fit.
+
+Each clause proposes changes. The exact rule then counts the offers that fit the changed job, so a
+piece of advice never promises more than it gives.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from pilotage.proto.api import Advice
+from pilotage.proto.job import Need
+
+from .clause import Clauses, one_of
+from .errors import BadTags
+from .looks import Look, Miss, Offers
+from .tagexpr import parse
+from .types import ClassSpec
+from .versions import Version, shown, version
+
+CHANGES_MAX: Final = 2  # that a clause proposes
+TAGS_MAX: Final = 16  # that one piece of advice names
+_IDLE: Final = Need()
+_OF_GPUS: Final = (
+    "gpus_min",
+    "gpus_max",
+    "gpu_memory_mb",
+    "gpu_vendor",
+    "gpu_compute_capability_min",
+    "gpu_compute_capability_max",
+    "gpu_driver_min",
+)
+
+
+class Change(NamedTuple):
+    """A proposal: some fields of the need, or of the job, with their new values."""
+
+    words: str
+    need: tuple[tuple[str, Any], ...] = ()
+    job: tuple[tuple[str, Any], ...] = ()
+
+
+_Propose = Callable[[Need, Sequence[Any]], Iterable[Change]]  # from what the refused offers have
+
+
+def advise(
+    spec: ClassSpec, place: int, looks: Sequence[Look], asked: Offers, clauses: Clauses
+) -> list[Advice]:
+    """Return changes with which more offers would fit: of the need at `place`, or of the job."""
+    fits = [look.fitting for look in looks]
+    before = _union(fits)
+    found: dict[str, Advice] = {}
+    for miss in looks[place].misses:
+        for change in _proposed(spec.needs[place], miss):
+            changed = msgspec.structs.replace(spec, **dict(change.job))
+            need = msgspec.structs.replace(spec.needs[place], **dict(change.need))
+            after = fits if not change.job else _fits(changed, asked, clauses)
+            its = asked.look(need, changed, clauses).fitting
+            count = _union([*after[:place], its, *after[place + 1 :]]).bit_count()
+            if count > before.bit_count():
+                given = {name: _plain(value) for name, value in (*change.need, *change.job)}
+                text = f"{change.words}: {_offers(count, before.bit_count())}"
+                found[text] = Advice(text=text, need=place, change=given, offers=count)
+    return list(found.values())
+
+
+def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
+    return PROPOSE[miss.clause.name](need, miss.alone) if miss.alone else ()
+
+
+def _fits(spec: ClassSpec, asked: Offers, clauses: Clauses) -> list[int]:
+    return [asked.look(need, spec, clauses).fitting for need in spec.needs]
+
+
+def _union(bits: Iterable[int]) -> int:
+    found = 0
+    for some in bits:
+        found |= some
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _offers(count: int, before: int) -> str:
+    text = "1 offer" if count == 1 else f"{count} offers"
+    return f"{text} instead of {before}" if before else text
+
+
+# -- what each clause proposes ------------------------------------------------------------------
+
+
+def _nothing(need: Need, had: Sequence[Any]) -> Iterable[Change]:
+    """No job can change this."""
+    return ()
+
+
+def _without(name: str, *fields: str) -> _Propose:
+    """Propose to leave a demand out."""
+    dropped = tuple((field, getattr(_IDLE, field)) for field in fields)
+    change = Change(f"without its demand on {name}", dropped)
+    return lambda need, had: (change,)
+
+
+def _less(
+    lower: Callable[[Need, Any], Change | None],
+    otherwise: _Propose,
+    order: Callable[[Any], Any] = int,
+) -> _Propose:
+    """Propose the least reduction that helps, and one that helps with half of the offers."""
+
+    def propose(need: Need, had: Sequence[Any]) -> Iterator[Change]:
+        ranked = sorted(map(order, had))
+        values = dict.fromkeys((ranked[-1], ranked[(len(ranked) - 1) // 2]))
+        changes = [change for value in values if value and (change := lower(need, value))]
+        yield from changes or otherwise(need, had)
+
+    return propose
+
+
+def _most_frequent(changes: Iterable[Change]) -> list[Change]:
+    return [change for change, _ in Counter(changes).most_common(CHANGES_MAX)]
+
+
+def _field(name: str, field: str, unit: str = "") -> Callable[[Need, Any], Change]:
+    return lambda need, most: Change(f"with {name} ≤ {most}{unit}", ((field, most),))
+
+
+def _memory(need: Need, most: int) -> Change | None:
+    """Propose less memory in all; what each core adds goes down only if it must."""
+    cores, per_core = need.cores_min, need.memory_per_core_mb
+    if not per_core:
+        return Change(f"with memory ≤ {most} MB", (("memory_mb", most),))
+    words = f"with memory ≤ {most} MB for {cores} core{'s' if cores > 1 else ''}"
+    base = most - per_core * cores
+    if base >= 0:
+        return Change(words, (("memory_mb", base),))
+    return Change(words, (("memory_mb", 0), ("memory_per_core_mb", most // cores)))
+
+
+def _cpu_work(need: Need, per_core: float) -> Change | None:
+    """Propose less CPU work; the job's cores share it."""
+    most = int(per_core * need.cores_min)
+    if most < 1:
+        return None
+    return Change(f"with cpu work ≤ {most} HS23 s", (("cpu_work_hs23_s", most),))
+
+
+def _older(name: str, field: str, most_field: str, has: Callable[[Any], Version]) -> _Propose:
+    """Propose an older version, or none where the offers' versions are too new or not known."""
+    fields = (field, most_field) if most_field else (field,)
+    without = _without(name, *fields)
+
+    def lower(need: Need, most: Version) -> Change | None:
+        text = shown(most)
+        return Change(f"with {name} ≤ {text}", ((field, text),))
+
+    def propose(need: Need, had: Sequence[Any]) -> Iterable[Change]:
+        least = version(getattr(need, field))
+        older = [facts for facts in had if () < has(facts) < least]
+        return reduced(need, older) if older else without(need, had)
+
+    reduced = _less(lower, without, has)
+    return propose
+
+
+def _unbanned(need: Need, had: Sequence[str]) -> Iterable[Change]:
+    return _most_frequent(
+        Change(
+            f"if it did not ban {site}",
+            (("banned_sites", tuple(one for one in need.banned_sites if one != site)),),
+        )
+        for site in had
+    )
+
+
+def _accepted(field: str) -> _Propose:
+    """Propose a group, owner or type that the offers accept."""
+    return lambda need, had: _most_frequent(
+        Change(f"if its {field} were {one_of(words)}", job=((field, min(filter(None, words))),))
+        for words in had
+        if any(words)
+    )
+
+
+def _other_tags(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
+    """Propose to drop the expression; where offers require tags, to ask for those alone."""
+    yield Change("without its demand on tags", (("tags", ""),))
+
+
+def _required(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
+    """Propose to ask for the required tags too."""
+    named = parse(need.tags).named
+    changes: list[Change] = []
+    for tags in had:
+        lacking = sorted(tags - named)
+        if not lacking or len(lacking) > TAGS_MAX:
+            continue
+        asked = " & ".join([f"({need.tags})" if need.tags.strip() else "", *lacking])
+        words = f"if it asked for the {'tag' if len(lacking) == 1 else 'tags'}"
+        changes.append(Change(f"{words} {', '.join(lacking)}", (("tags", asked.lstrip(" &")),)))
+    return [change for change in _most_frequent(changes) if _can_be_asked(change)]
+
+
+def _can_be_asked(change: Change) -> bool:
+    try:
+        return all(parse(tags) is not None for _, tags in change.need)
+    except BadTags:
+        return False
+
+
+PROPOSE: Final[Mapping[str, _Propose]] = {
+    "community": _nothing,
+    "group": _accepted("group"),
+    "owner": _accepted("owner"),
+    "type": _accepted("type"),
+    "sites": _without("sites", "sites"),
+    "banned_sites": _unbanned,
+    "element": _without("element", "element"),
+    "os": _without("os", "os"),
+    "architecture": _without("architecture", "architecture"),
+    "architecture_level": _without(
+        "architecture level", "architecture_level_min", "architecture_level_max"
+    ),
+    "glibc": _older("glibc", "glibc_min", "", lambda node: node.glibc),
+    "user_namespaces": _without("user namespaces", "user_namespaces"),
+    "cores": _less(_field("cores", "cores_min"), _nothing),
+    "memory": _less(_memory, _without("memory", "memory_mb", "memory_per_core_mb")),
+    "wall": _less(_field("wall", "wall_s", " s"), _nothing),
+    "scratch": _less(_field("scratch", "scratch_mb", " MB"), _without("scratch", "scratch_mb")),
+    "cpu_work": _less(_cpu_work, _without("cpu work", "cpu_work_hs23_s"), float),
+    "gpus": _less(_field("gpus", "gpus_min"), _without("gpus", *_OF_GPUS)),
+    "whole_node": _without("whole node", "whole_node"),
+    "gpu_vendor": _without("gpu vendor", "gpu_vendor"),
+    "gpu_memory": _less(
+        _field("gpu memory", "gpu_memory_mb", " MB"),
+        _without("gpu memory", "gpu_memory_mb"),
+        lambda node: node.gpu_memory_mb,
+    ),
+    "gpu_compute_capability": _older(
+        "gpu compute capability",
+        "gpu_compute_capability_min",
+        "gpu_compute_capability_max",
+        lambda node: node.gpu_compute_capability,
+    ),
+    "gpu_driver": _older("gpu driver", "gpu_driver_min", "", lambda node: node.gpu_driver),
+    "tags": _other_tags,
+    "required_tags": _required,
+}
