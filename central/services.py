@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pilotage.proto import (
     api,
     api_data,
+    api_explain,
     api_productions,
     api_remnants,
     api_transformations,
@@ -88,9 +89,9 @@ class Looking(Protocol):
 
 
 class Explainer(Protocol):
-    async def job(self, caller: User, job_id: int, /) -> api.Explanation: ...
-    async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation: ...
-    async def pilot(self, caller: User, pilot: str, /) -> api.OfferExplanation: ...
+    async def job(self, caller: User, job_id: int, /) -> api_explain.Explanation: ...
+    async def unsubmitted(self, caller: User, job: Job, /) -> api_explain.Explanation: ...
+    async def pilot(self, caller: User, pilot: str, /) -> api_explain.OfferExplanation: ...
 
 
 class Control(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pilotage.proto.api import Advice
+from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Need
 
 from .clause import Clauses, one_of

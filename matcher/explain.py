@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Explanation, Obstacle
+from pilotage.proto.api_explain import Explanation, Obstacle
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import PRIORITY_MIN
 from pilotage.proto.job_states import JobState

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pilotage.proto.api import OfferExplanation, OfferObstacle
+from pilotage.proto.api_explain import OfferExplanation, OfferObstacle
 
 from . import holds
 from .classes import JobClass

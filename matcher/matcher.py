@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Explanation, OfferExplanation
+from pilotage.proto.api_explain import Explanation, OfferExplanation
 from pilotage.proto.job import PRIORITY_DEFAULT
 
 from . import clauses, explain, explain_offer, fit

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.proto.api import ROOM_ASKED_MAX
+from pilotage.proto.api_explain import ROOM_ASKED_MAX
 
 from .clause import Clause, Clauses
 from .looks import Look

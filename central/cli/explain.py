@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from pilotage.proto.api import ROOM_ASKED_MAX, Explanation, Obstacle, OfferExplanation
+from pilotage.proto.api_explain import ROOM_ASKED_MAX, Explanation, Obstacle, OfferExplanation
 from pilotage.proto.images import FOLDER, KINDS, SIF, TAR, tag_of
 from pilotage.proto.job import Job
 

@@ -15,7 +15,6 @@ from pilotage.proto.api import (
     CurvePoint,
     Elements,
     Event,
-    Explanation,
     Health,
     History,
     IdRange,
@@ -23,7 +22,6 @@ from pilotage.proto.api import (
     JobFilter,
     JobPage,
     JobView,
-    OfferExplanation,
     Outputs,
     OutputView,
     Peek,
@@ -57,6 +55,7 @@ from pilotage.proto.api_data import (
     ReplicaView,
     RuleView,
 )
+from pilotage.proto.api_explain import Explanation, OfferExplanation
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportView
 from pilotage.proto.api_productions import (
     NewProduction,

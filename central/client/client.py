@@ -27,7 +27,6 @@ from pilotage.proto.api import (
     Curve,
     CurvePoint,
     Event,
-    Explanation,
     Health,
     History,
     IdRange,
@@ -48,6 +47,7 @@ from pilotage.proto.api import (
     TokenView,
     WhoAmI,
 )
+from pilotage.proto.api_explain import Explanation
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input

@@ -10,7 +10,6 @@ from pilotage.proto.api import (
     Curve,
     CurvePoint,
     Event,
-    Explanation,
     History,
     IdRange,
     JobDetail,
@@ -20,6 +19,7 @@ from pilotage.proto.api import (
     Peek,
     Submitted,
 )
+from pilotage.proto.api_explain import Explanation
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Stream
 

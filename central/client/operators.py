@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from pilotage.proto.api import (
     Elements,
-    OfferExplanation,
     PilotLogFilter,
     PilotLogLine,
     PilotPage,
@@ -15,6 +14,7 @@ from pilotage.proto.api import (
     Secrets,
     Sites,
 )
+from pilotage.proto.api_explain import OfferExplanation
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,

@@ -2,7 +2,15 @@
 
 from typing import Any, Final
 
-from pilotage.proto import api, api_failures, api_sites, api_storages, api_transformations, messages
+from pilotage.proto import (
+    api,
+    api_explain,
+    api_failures,
+    api_sites,
+    api_storages,
+    api_transformations,
+    messages,
+)
 from pilotage.proto.job import Job
 
 from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
@@ -194,7 +202,7 @@ ROUTES: Final = (
         does="Which pilots would take this job, and why the others would not.",
         handler=jobs.explain_unsubmitted,
         takes=Job,
-        gives=api.Explanation,
+        gives=api_explain.Explanation,
     ),
     Route(
         method="GET",
@@ -218,7 +226,7 @@ ROUTES: Final = (
         action=_A.JOB_READ,
         does="Why a job waits.",
         handler=jobs.explain,
-        gives=api.Explanation,
+        gives=api_explain.Explanation,
     ),
     Route(
         method="GET",
@@ -366,7 +374,7 @@ ROUTES: Final = (
         action=_A.PILOT_READ,
         does="Why a pilot gets nothing, or what it could run.",
         handler=pilots.explain,
-        gives=api.OfferExplanation,
+        gives=api_explain.OfferExplanation,
     ),
     Route(
         method="POST",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api import Explanation, OfferExplanation
+from pilotage.proto.api_explain import Explanation, OfferExplanation
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import LIVING, PilotState

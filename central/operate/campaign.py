@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pilotage.proto.api import Explanation
+from pilotage.proto.api_explain import Explanation
 from pilotage.proto.job import Input, Job, Need, OutputPattern
 from pilotage.proto.job_states import FINAL, JobState
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from pilotage.central.client import Client
 from pilotage.central.operate.local import LocalCentral
-from pilotage.proto.api import Explanation, JobView, SiteView
+from pilotage.proto.api import JobView, SiteView
+from pilotage.proto.api_explain import Explanation
 from pilotage.proto.api_sites import HostView
 from pilotage.proto.job_states import FINAL, JobState
 

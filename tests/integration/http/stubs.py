@@ -11,7 +11,7 @@ from pilotage.central.auth.tokens import Tokens
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.written import Written
 from pilotage.central.services import Services
-from pilotage.proto import api, messages
+from pilotage.proto import api, api_explain, messages
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api_sites import (
     PilotEnd,
@@ -274,17 +274,17 @@ class StubReports:
 class StubExplainer:
     stub: Stub
 
-    async def job(self, caller: User, job_id: int, /) -> api.Explanation:
+    async def job(self, caller: User, job_id: int, /) -> api_explain.Explanation:
         self.stub.asked.append(("explain", caller, job_id))
-        return api.Explanation(job=job_id, state="Waiting", offers=0, fitting=0)
+        return api_explain.Explanation(job=job_id, state="Waiting", offers=0, fitting=0)
 
-    async def unsubmitted(self, caller: User, job: Job, /) -> api.Explanation:
+    async def unsubmitted(self, caller: User, job: Job, /) -> api_explain.Explanation:
         self.stub.asked.append(("unsubmitted", caller, job))
-        return api.Explanation(job=None, state="", offers=0, fitting=0)
+        return api_explain.Explanation(job=None, state="", offers=0, fitting=0)
 
-    async def pilot(self, caller: User, pilot: str, /) -> api.OfferExplanation:
+    async def pilot(self, caller: User, pilot: str, /) -> api_explain.OfferExplanation:
         self.stub.asked.append(("explain_pilot", caller, pilot))
-        return api.OfferExplanation(pilot=pilot, waiting=0, fitting=0)
+        return api_explain.OfferExplanation(pilot=pilot, waiting=0, fitting=0)
 
 
 @dataclass

@@ -8,15 +8,8 @@ from pilotage.central.cli.present import clean, jobs_in_words, number, print_tab
 from pilotage.central.cli.sites import bans
 from pilotage.central.cli.status import one_line
 from pilotage.central.cli.waits import outcome
-from pilotage.proto.api import (
-    Explanation,
-    Obstacle,
-    OfferExplanation,
-    SiteView,
-    Summary,
-    SummaryBy,
-    SummaryRow,
-)
+from pilotage.proto.api import SiteView, Summary, SummaryBy, SummaryRow
+from pilotage.proto.api_explain import Explanation, Obstacle, OfferExplanation
 from pilotage.proto.job_states import JobState
 
 

@@ -6,7 +6,8 @@ from pilotage.central.cli.curve import print_peek
 from pilotage.central.cli.explain import images_wanted
 from pilotage.central.cli.logs import tell_part
 from pilotage.central.client.following import Part, part_of
-from pilotage.proto.api import Explanation, Obstacle, Peek
+from pilotage.proto.api import Peek
+from pilotage.proto.api_explain import Explanation, Obstacle
 
 PARTS = {
     "the only attempt": (Part(1, 1), ""),

@@ -15,7 +15,7 @@ from pilotage.matcher.advice import PROPOSE
 from pilotage.matcher.fit import first_fitting
 from pilotage.matcher.rules import Rules, RunningLimit
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api import Advice
+from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Job, Need
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec
