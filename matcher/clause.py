@@ -33,6 +33,7 @@ class Clause(Generic[W, H]):
     wanted: Callable[[W], str]  # as a person reads it
     best: Callable[[W, Iterable[H]], str]  # the nearest of what some offers have
     is_number: bool = False  # denied exactly where the wanted number is above the one that is had
+    is_joint: bool = False  # looks at several numbers together; like them it is no part of a kind
     is_of_class: bool = False  # looks at the class and not at the need
     idle: object = None  # what is wanted where nothing is asked: it refuses none
     is_rare: bool = False  # few jobs ask: the index keeps together what no class tells apart

@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.proto.job import Need
 
-from .clauses import least_memory_mb
+from .clauses import memory_due_mb
 from .out import Out
 from .types import LiveOffer
 
@@ -28,12 +28,12 @@ class Ends:
     def enough(self, need: Need, latest: float) -> int:
         """Return how many of the jobs have to end until room and time are enough, 0 for never."""
         offer = self._offer
-        cores_min = offer.cores if need.whole_node else need.cores_min
+        cores_min = offer.cores if need.whole_node else need.cores_min  # also what it gets at least
         if cores_min > offer.cores:
             return 0
         place = max(
             bisect_left(self._cores, cores_min),
-            bisect_left(self._memory_mb, least_memory_mb(need)),
+            bisect_left(self._memory_mb, memory_due_mb(need, cores_min)),
             bisect_left(self._gpus, need.gpus_min),
         )
         latest = min(latest, self._now + offer.wall_left_s - need.wall_s)

@@ -35,7 +35,7 @@ class Indexes:
     ) -> None:
         self._backlog, self._shares, self._limits, self._rules = backlog, shares, limits, rules
         self._clauses = clauses
-        words = [it for it in clauses if not it.is_number]
+        words = [it for it in clauses if not (it.is_number or it.is_joint)]
         self.kind_clauses = tuple(words)  # in the order of a kind's facts
         self._kind_of = attrgetter(*[it.fact for it in words])
         self._of: dict[str, Index] = {}

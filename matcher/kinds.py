@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .classes import JobClass
-from .clause import Clauses
+from .clause import Clause, Clauses
 from .had import Had
 from .limits import Place
 from .types import ClassSpec
@@ -20,6 +20,7 @@ GONE_BYTES_MAX: Final = 2 << 20  # of the facts of kinds that are gone; with the
 NEW_MAX: Final = 32  # kinds that are looked at one by one
 
 Numbers = tuple[float, ...]  # in the order of the table: cores, memory, …
+Joint = list[tuple[Clause[Any, Any], Any]]  # clauses of several numbers, and what they want
 
 # Order of free offers. Those that were woken least often without an answer come first, so that a
 # dead pilot does not draw every job; then those that leave least unused.
@@ -45,12 +46,16 @@ class Kind:
 class Takers:
     """Which kinds take a class, numbers aside, and which numbers it then demands."""
 
-    __slots__ = ("demands", "kinds", "known", "lowest", "needs", "sites", "spec")
+    __slots__ = ("demands", "joint", "kinds", "known", "lowest", "needs", "sites", "spec")
 
-    def __init__(self, spec: ClassSpec, numbers: Clauses) -> None:
+    def __init__(self, spec: ClassSpec, numbers: Clauses, joint: Clauses) -> None:
         self.spec = spec
         self.demands: list[Numbers] = [
             tuple([clause.wants(need, spec) for clause in numbers]) for need in spec.needs
+        ]
+        self.joint: list[Joint] = [  # for each need, the joint clauses that ask anything
+            [(it, wants) for it in joint if (wants := it.wants(need, spec)) != it.idle]
+            for need in spec.needs
         ]
         self.lowest = min(demand[0] for demand in self.demands)  # cores
         sites = {site for need in spec.needs for site in need.sites}
@@ -63,9 +68,9 @@ class Takers:
 class Kinds:
     """All kinds that were seen lately, by key and by number."""
 
-    def __init__(self, clauses: Clauses, numbers: Clauses) -> None:
-        """`clauses`: those that are no numbers, in the order of a kind's facts."""
-        self._clauses, self._numbers = clauses, numbers
+    def __init__(self, clauses: Clauses, numbers: Clauses, joint: Clauses) -> None:
+        """`clauses`: those that are neither numbers nor joint, in the order of a kind's facts."""
+        self._clauses, self._numbers, self._joint = clauses, numbers, joint
         self._by_key: dict[tuple[Any, ...], Kind] = {}
         self.all: list[Kind] = []
         self._having = [Had(clause) for clause in clauses]
@@ -118,7 +123,7 @@ class Kinds:
         if takers is None or takers.spec is not cls.spec:
             if len(self._takers) >= TAKERS_MAX:
                 self._takers.clear()
-            takers = self._takers[cls.slot] = Takers(cls.spec, self._numbers)
+            takers = self._takers[cls.slot] = Takers(cls.spec, self._numbers, self._joint)
         if takers.known < len(self.all):
             self._extend(takers)
         return takers

@@ -6,22 +6,58 @@ from pilotage.proto.job import Need
 
 from .clause import Clause, Clauses, is_other, listed, number, one_word, some_of, versions
 from .platforms import runs
-from .types import NodeFacts
+from .types import NodeFacts, Whole
 
 
 def least_memory_mb(need: Need) -> int:
     """Return the memory that the job takes with its fewest cores."""
-    return need.memory_mb + need.memory_per_core_mb * need.cores_min
+    return memory_due_mb(need, need.cores_min)
+
+
+def memory_due_mb(need: Need, cores: int) -> int:
+    """Return the memory that the job takes with so many cores."""
+    return need.memory_mb + need.memory_per_core_mb * cores
 
 
 def _core_work_hs23_s(need: Need) -> float:
-    """Return the CPU work of each core when the job gets its fewest: they share it evenly."""
-    return need.cpu_work_hs23_s / need.cores_min
+    """Return the CPU work of each core when the job gets its fewest: they share it evenly.
+
+    A whole node has cores that are known only when an offer is looked at: its own clause asks it.
+    """
+    return 0.0 if need.whole_node else need.cpu_work_hs23_s / need.cores_min
 
 
-def _whole_memory_per_core_mb(need: Need) -> float:
-    """Return the memory that each core of a whole node must have; any offer has more than -1."""
-    return need.memory_per_core_mb if need.whole_node else -1
+# Memory in all and for each core in MB, CPU work in HS23 s; nothing if no whole node is asked for.
+_Whole = tuple[int, int, int] | tuple[()]
+
+
+def _of_whole_node(need: Need) -> _Whole:
+    """Return what the number of cores of a whole node has to be known for."""
+    if not need.whole_node:
+        return ()
+    in_all_mb = need.memory_mb if need.memory_per_core_mb else 0  # else the clause memory asks it
+    return (in_all_mb, need.memory_per_core_mb, need.cpu_work_hs23_s)
+
+
+def _is_not_whole(wanted: _Whole, had: Whole | None) -> bool:
+    if not wanted:
+        return False
+    if had is None:
+        return True
+    in_all_mb, per_core_mb, work_hs23_s = wanted
+    cores, memory_mb, core_work_hs23_s = had
+    return in_all_mb + per_core_mb * cores > memory_mb or work_hs23_s > core_work_hs23_s * cores
+
+
+def _whole_wanted(wanted: _Whole) -> str:
+    parts = ["nothing taken"]
+    if wanted:
+        in_all_mb, per_core_mb, work_hs23_s = wanted
+        if per_core_mb:
+            parts.append(f"{in_all_mb} MB and " * bool(in_all_mb) + f"{per_core_mb} MB a core")
+        if work_hs23_s:
+            parts.append(f"{work_hs23_s} HS23 s on all cores together")
+    return ", ".join(parts)
 
 
 def platform(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
@@ -47,14 +83,12 @@ def platform(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
             best=some_of,
             is_rare=True,
         ),
-        Clause[tuple[int, int], NodeFacts](
+        Clause[tuple[int, int], int](
             name="architecture_level",
             idle=(0, 0),
             wants=lambda need, spec: (need.architecture_level_min, need.architecture_level_max),
-            fact="node",
-            denies=lambda wanted, had: (
-                had.architecture_level < wanted[0] or 0 < wanted[1] < had.architecture_level
-            ),
+            fact="x86_64_level",
+            denies=_is_other_level,
             wanted=_levels,
             best=lambda wanted, had: _nearest_level(wanted, had),
             is_rare=True,
@@ -73,17 +107,25 @@ def platform(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
     )
 
 
+def _is_other_level(wanted: tuple[int, int], had: int) -> bool:
+    low, high = wanted
+    return had < (low or bool(high)) or 0 < high < had
+
+
 def _levels(wanted: tuple[int, int]) -> str:
     least = f"v{wanted[0]} or higher" if wanted[0] else ""
     most = f"v{wanted[1]} or lower" if wanted[1] else ""
     return "x86-64 " + " and ".join(part for part in (least, most) if part)
 
 
-def _nearest_level(wanted: tuple[int, int], had: Iterable[NodeFacts]) -> str:
-    levels = {facts.architecture_level for facts in had}
+def _nearest_level(wanted: tuple[int, int], had: Iterable[int]) -> str:
+    levels = set(had)
     low, high = wanted[0], wanted[1] or 99
-    nearest = min(levels, key=lambda level: max(low - level, level - high), default=None)
-    return "" if nearest is None else f"v{nearest}"
+    known = levels - {0}
+    nearest = min(known, key=lambda level: max(low - level, level - high), default=None)
+    if nearest is None:
+        return "no x86-64" if levels else ""
+    return f"v{nearest}"
 
 
 ROOM: Clauses = (
@@ -100,22 +142,26 @@ ROOM: Clauses = (
         unknown="not known: not calibrated",
     ),
     number("gpus", "", lambda need: need.gpus_min, "gpus_free"),
-    Clause[float, float](
+    Clause[_Whole, Whole | None](
         name="whole_node",
-        idle=-1,
-        wants=lambda need, spec: _whole_memory_per_core_mb(need),
-        fact="whole_memory_per_core_mb",
-        denies=lambda wanted, had: wanted > had,
-        wanted=lambda wanted: "nothing taken" + (f", {wanted:.0f} MB a core" if wanted else ""),
+        idle=(),
+        wants=lambda need, spec: _of_whole_node(need),
+        fact="whole",
+        denies=_is_not_whole,
+        wanted=_whole_wanted,
         best=lambda wanted, had: _nearest_whole(had),
-        is_number=True,
+        is_joint=True,
     ),
 )
 
 
-def _nearest_whole(had: Iterable[float]) -> str:
-    most = max(had, default=-1.0)
-    return "all partly taken" if most < 0 else f"{int(most)} MB a core"
+def _nearest_whole(had: Iterable[Whole | None]) -> str:
+    most = max((one[1:] + one[:1] for one in had if one), default=None)
+    if most is None:
+        return "all partly taken"
+    memory_mb, work_hs23_s, cores = most
+    work = f", {work_hs23_s * cores:.0f} HS23 s" if work_hs23_s else ""
+    return f"{cores} cores with {memory_mb} MB{work}"
 
 
 GPU: Clauses = (

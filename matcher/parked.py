@@ -12,7 +12,7 @@ from .classes import JobClass
 from .clauses import Clauses
 from .index import Found
 from .indexes import Indexes
-from .kinds import Kind, Kinds, Numbers, Standing, Takers
+from .kinds import Joint, Kind, Kinds, Numbers, Standing, Takers
 from .limits import Limits, Place
 from .platforms import ANY
 from .types import LiveOffer
@@ -52,11 +52,14 @@ class ParkedOffer:
         """What it counts as: a job fits that fits one of them."""
         return (self.offer,) if self.spare is None else (self.offer, self.spare)
 
-    def meets(self, demand: Numbers) -> bool:
+    def meets(self, demand: Numbers, joint: Joint) -> bool:
         """Whether its numbers meet a demand."""
-        if all(map(le, demand, self.numbers)):
+        if all(map(le, demand, self.numbers)) and not _denies(joint, self.offer):
             return True
-        return self.spare is not None and all(map(le, demand, self.spare_numbers))
+        spare = self.spare
+        if spare is None or not all(map(le, demand, self.spare_numbers)):
+            return False
+        return not _denies(joint, spare)
 
     @property
     def standing(self) -> Standing:
@@ -110,7 +113,8 @@ class ParkedOffers:
         self.by_pilot: dict[str, ParkedOffer] = {}
         self.kinds: dict[tuple[object, ...], Kind] = {}  # those with free offers
         self.free = Free()
-        self._known = Kinds(index.kind_clauses, self._numbers)
+        joint = tuple(clause for clause in clauses if clause.is_joint)
+        self._known = Kinds(index.kind_clauses, self._numbers, joint)
         # Free offers of which it is not known that no waiting job fits them.
         self.unsettled: dict[str, ParkedOffer] = {}
 
@@ -226,7 +230,9 @@ class ParkedOffers:
     ) -> ParkedOffer | None:
         """Return the first offer of all rows that fits: no row is read further than the best."""
         by_pilot, kinds, best = self.by_pilot, takers.kinds, None
-        demand = takers.demands[0] if len(takers.needs) == 1 and not self._limits.any else None
+        joint = takers.joint[0]
+        is_plain = len(takers.needs) == 1 and not self._limits.any and not joint
+        demand = takers.demands[0] if is_plain else None
         least = (0, (takers.lowest,), "")
         for row in rows:
             for at in range(bisect_left(row, least), len(row)):
@@ -235,7 +241,8 @@ class ParkedOffers:
                     break
                 parked = by_pilot[standing[2]]
                 if kinds >> parked.kind.serial & 1 and (
-                    all(map(le, demand, standing[1])) or (parked.spare and parked.meets(demand))
+                    all(map(le, demand, standing[1]))
+                    or (parked.spare and parked.meets(demand, joint))
                     if demand is not None
                     else self._fits(parked, takers, cls, now)
                 ):
@@ -268,10 +275,10 @@ class ParkedOffers:
         """Yield what fits."""
         by_pilot, kinds = self.by_pilot, takers.kinds
         if len(takers.needs) == 1 and not self._limits.any:  # as below, for what is usual
-            (demand,) = takers.demands
+            (demand,), (joint,) = takers.demands, takers.joint
             for standing in standings:
                 parked = by_pilot[standing[2]]
-                if kinds >> parked.kind.serial & 1 and parked.meets(demand):
+                if kinds >> parked.kind.serial & 1 and parked.meets(demand, joint):
                     yield parked
             return
         for standing in standings:
@@ -285,15 +292,16 @@ class ParkedOffers:
             closed = self._index.closed_needs(shut, cls)
         for place, kinds in enumerate(takers.needs):
             if kinds >> kind.serial & 1 and not closed >> place & 1:
-                if parked.meets(takers.demands[place]):
+                if parked.meets(takers.demands[place], takers.joint[place]):
                     return True
         return False
 
     def needs_met(self, parked: ParkedOffer, cls: JobClass) -> int:
         """Return which needs of a class an offer meets, limits aside, as bits: for checks."""
         takers, met = self._known.takers(cls), 0
-        for place, (kinds, demand) in enumerate(zip(takers.needs, takers.demands, strict=True)):
-            if kinds >> parked.kind.serial & 1 and parked.meets(demand):
+        for place, kinds in enumerate(takers.needs):
+            demand, joint = takers.demands[place], takers.joint[place]
+            if kinds >> parked.kind.serial & 1 and parked.meets(demand, joint):
                 met |= 1 << place
         return met
 
@@ -313,6 +321,10 @@ class ParkedOffers:
             del self.kinds[parked.kind.key]
         self.free.take(parked.standing, parked.offer.site)
         self.unsettled.pop(parked.offer.pilot, None)
+
+
+def _denies(joint: Joint, offer: LiveOffer) -> bool:
+    return any(clause.denies(wants, clause.has(offer)) for clause, wants in joint)
 
 
 def _ordered(rows: list[list[Standing]], takers: Takers) -> Iterable[Standing]:

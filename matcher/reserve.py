@@ -66,7 +66,7 @@ class Reservations:
         self._backlog, self._indexes = backlog, indexes
         self._attempts, self._clauses, self._limits = attempts, clauses, limits
         self._shares = shares
-        self._numbers = tuple([clause for clause in clauses if clause.is_number])
+        self._numbers = tuple([it for it in clauses if it.is_number or it.is_joint])
         self._after_s, self._ahead_core_s = rules.reserve_after_s, rules.ahead_core_s
         self.claims = Claims()
         self.by_pilot, self.by_class = self.claims.by_pilot, self.claims.by_class

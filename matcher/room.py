@@ -44,7 +44,7 @@ def look_at_room(
     places = places[:: len(places) // ROOM_ASKED_MAX + 1]
     if free is None:
         return Room(asked=len(places), enough=[offers[place] for place in places], lacks=[])
-    numbers = [clause for clause in clauses if clause.is_number]
+    numbers = [clause for clause in clauses if clause.is_number or clause.is_joint]
     needs: list[tuple[str, list[_Asked]]] = []
     for need, look in zip(spec.needs, looks, strict=True):
         wanted = [(clause, clause.wants(need, spec)) for clause in numbers]
@@ -76,7 +76,10 @@ def _flags(bits: int, offers: Sequence[LiveOffer]) -> str:
 def _least(needs: Sequence[Sequence[_Asked]], now: LiveOffer) -> list[Clause[Any, Any]]:
     """Return what lacks for the need that lacks least."""
     return min(
-        ([clause for clause, wants in asked if wants > clause.has(now)] for asked in needs),
+        (
+            [clause for clause, wants in asked if clause.denies(wants, clause.has(now))]
+            for asked in needs
+        ),
         key=len,
     )
 
@@ -86,7 +89,9 @@ def _words(clause: Clause[Any, Any], now: LiveOffer, empty: LiveOffer) -> str:
     if clause.name == "whole_node":
         if now.cores_free < now.cores:
             return f"cores {now.cores_free} of {now.cores}, and it takes the whole node"
-        return f"memory {now.memory_free_mb} of {empty.memory_free_mb} MB"
+        if now.memory_free_mb < empty.memory_free_mb:
+            return f"memory {now.memory_free_mb} of {empty.memory_free_mb} MB"
+        return f"work {now.core_work_left_hs23_s:.0f} of {empty.core_work_left_hs23_s:.0f} a core"
     unit = " MB" if clause.name in ("memory", "scratch") else ""
     return f"{_name(clause.name)} {clause.has(now):.0f} of {clause.has(empty):.0f}{unit}"
 

@@ -51,13 +51,17 @@ class Rows:
     ) -> None:
         self._backlog, self._limits, self._rules = backlog, limits, rules
         # Words, then rare facts: together they are a kind of offer.
-        words = [it for it in clauses if not (it.is_number or it.is_rare)]
+        joint = [it for it in clauses if it.is_joint]
+        words = [it for it in clauses if not (it.is_number or it.is_joint or it.is_rare)]
         rare = [it for it in clauses if it.is_rare]
         self._numbers = [it for it in clauses if it.is_number]
         self._kind_clauses = (*words, *rare)
-        self._clauses = (*self._numbers, *self._kind_clauses)  # what refuses most comes first
-        self._facets = [facet(clause) for clause in self._kind_clauses]
-        self._words, self._rare = self._facets[: len(words)], self._facets[len(words) :]
+        self._clauses = (*self._numbers, *joint, *self._kind_clauses)  # what refuses most first
+        self._facets = [facet(clause) for clause in (*self._kind_clauses, *joint)]
+        self._words = self._facets[: len(words)]
+        self._rare = self._facets[len(words) : len(self._kind_clauses)]
+        self._joint = self._facets[len(self._kind_clauses) :]
+        self._jointly = 0  # rows that joint clauses may refuse
         self._words_of = self._rare_of = _getter([])
         self._stand_ins = StandIns()
         self._steps = [Steps() for _ in self._numbers]
@@ -114,6 +118,9 @@ class Rows:
         self._row_need.append(need)
         for its in self._facets:
             its.add(its.clause.wants(need, cls.spec))
+        for its in self._joint:
+            if its.wants[row] != its.clause.idle:
+                self._jointly |= 1 << row
         for steps, clause in zip(self._steps, self._numbers, strict=True):
             steps.add(clause.wants(need, cls.spec))
         if is_scarce(need, self._rules):
@@ -222,6 +229,9 @@ class Rows:
         for steps, had in zip(self._counting, self._amounts, strict=False):
             if had < steps.top:
                 rows &= steps.below[bisect_right(steps.bounds, had)]
+        if rows & self._jointly:
+            for its in self._joint:
+                rows &= its.accepting(its.clause.has(offer))
         return rows
 
     def _closed(self, offer: LiveOffer) -> int:

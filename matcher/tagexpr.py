@@ -233,6 +233,30 @@ class _Reader:
         return _Tag(token.text)
 
 
+@lru_cache(maxsize=4096)
+def canonical(text: str) -> str:
+    """Return the expression without blanks, its parts sorted and each once. Raises BadTags.
+
+    It is never longer than the text. Expressions that say the same in another structure differ.
+    """
+    return str(_sorted(parse(text).root)).replace(" ", "")
+
+
+def _sorted(node: _Node) -> _Node:
+    if isinstance(node, _Tag):
+        return node
+    if isinstance(node, _Not):
+        part = _sorted(node.part)
+        return part.part if isinstance(part, _Not) else _Not(part)
+    kind = type(node)
+    parts: dict[str, _Node] = {}
+    for part in map(_sorted, node.parts):
+        for one in part.parts if isinstance(part, kind) else (part,):
+            parts[str(one)] = one
+    its = tuple([parts[text] for text in sorted(parts)])
+    return its[0] if len(its) == 1 else kind(its)
+
+
 def count(text: str) -> int:
     """Return how many tags an expression names, each as often as it does."""
     return sum(found["tag"] is not None for found in _TOKEN.finditer(text))

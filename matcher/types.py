@@ -1,10 +1,18 @@
 """What goes into the matcher and comes out of it."""
 
+from typing import Final
+
 import msgspec
 
 from pilotage.proto.job import Need, Preference
 
+from .platforms import ANY
 from .versions import Version
+
+X86_64: Final = "x86_64"
+
+
+Whole = tuple[int, int, float]  # cores, memory in MB, CPU work of each core in HS23 s
 
 
 class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +81,22 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
         return self.tags | self.required_tags if self.required_tags else self.tags
 
     @property
-    def whole_memory_per_core_mb(self) -> float:
-        """The memory of each core where nothing is taken, -1 where something is."""
+    def x86_64_level(self) -> int:
+        """The level of its processors, 0 if they are no x86-64 or nobody knows.
+
+        A level above 1 tells that they are.
+        """
+        level, architecture = self.node.architecture_level, self.architecture
+        if architecture in (X86_64, ANY) or (not architecture and level > 1):
+            return level
+        return 0
+
+    @property
+    def whole(self) -> Whole | None:
+        """Cores, memory and CPU work of each core if nothing of it is taken, else None."""
         if self.cores_free < self.cores or self.cores_free <= 0:
-            return -1.0
-        return self.memory_free_mb / self.cores_free
+            return None
+        return (self.cores, self.memory_free_mb, self.core_work_left_hs23_s)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,8 +48,10 @@ class Need(
     wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400  # it is ended when it runs longer
     scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # free disk of the node
     tags: Annotated[str, Meta(max_length=1024)] = ""  # expression: cvmfs:ctao & (gpu | ~legacy)
-    architecture_level_min: Annotated[int, Meta(ge=0, le=4)] = 0  # x86-64-v1 … v4; 0: any
-    architecture_level_max: Annotated[int, Meta(ge=0, le=4)] = 0  # 0: any
+    architecture_level_min: Annotated[int, Meta(ge=0, le=4)] = (
+        0  # x86-64-v1 … v4, only there; 0: any
+    )
+    architecture_level_max: Annotated[int, Meta(ge=0, le=4)] = 0  # the same; 0: any
     glibc_min: VersionText = ""  # "2.28", in quotes; compared as numbers
     user_namespaces: bool = False  # an ordinary user can make them
     whole_node: bool = False  # all cores, memory and GPUs of a pilot in which no other job runs

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from pilotage.matcher.tagexpr import BadTags, count, parse
+from pilotage.matcher.types import X86_64
 from pilotage.matcher.versions import Version, version
 from pilotage.proto.job import Job, Need
 from pilotage.proto.messages import KEPT_FOLDER
@@ -17,11 +18,12 @@ from ..errors import Refused
 from .sizes import check_command
 from .software import check_length, check_software, needs_of
 
+_LEVELS: Final = ("architecture_level_min", "architecture_level_max")
 # The field that says the least, and the one that says the most.
 _RANGES: Final = (
     ("cores_min", "cores_max"),
     ("gpus_min", "gpus_max"),
-    ("architecture_level_min", "architecture_level_max"),
+    _LEVELS,
     ("gpu_compute_capability_min", "gpu_compute_capability_max"),
 )
 _OF_GPUS: Final = (
@@ -174,6 +176,11 @@ def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
             yield most, f"{high} is less than {least} {low}"
     if need.whole_node and need.cores_max:
         yield "cores_max", "a whole node is all cores of it: leave cores_max out"
+    if need.architecture and need.architecture != X86_64:
+        for field in _LEVELS:
+            if getattr(need, field):
+                found = short(need.architecture)
+                yield field, f"levels are those of {X86_64}, and architecture is {found!r}"
     if not need.gpus_min:
         for field in _OF_GPUS:
             if getattr(need, field):

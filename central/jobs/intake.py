@@ -21,6 +21,7 @@ from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
 from .checking import NUL, check, check_characters, check_number, group_of
 from .classes import Classes, ClassInfo
+from .normal import normal_needs, normal_preference
 from .rendering import Entry, decode_job, decode_parameters, fill, filled_text, uses_in
 from .sizes import FilledSizes, check_name, check_size
 from .software import needs_of
@@ -265,8 +266,8 @@ class Maker:
             group=group_of(self._caller, job, where),
             owner_id=self.owner.owner_id,
             type=job.type,
-            needs=_encode(needs_of(job)),
-            preference=_encode(job.preference),
+            needs=_encode(normal_needs(needs_of(job))),
+            preference=_encode(normal_preference(job.preference)),
         )
 
     async def _interned(self, rows: Sequence[JobClass]) -> list[ClassInfo]:

@@ -35,7 +35,7 @@ class Owner(_Record, frozen=True, kw_only=True):
 
 
 class JobClass(_Record, frozen=True, kw_only=True):
-    """Jobs that are matched as one. `needs` and `preference` are canonical JSON of proto.job."""
+    """Jobs that are matched as one. Both texts are JSON in normal form."""
 
     class_id: int = 0
     community: str

@@ -18,6 +18,7 @@ from pilotage.proto.transformation_states import (
     TransformationState,
 )
 
+from ..jobs.normal import normal_needs
 from ..store.transformations import TransformationRow
 from .files import Cut
 from .grouping import File, Plan, Rule
@@ -136,9 +137,9 @@ class Live:
         return completing and self.doc.grouping.partial != "never"
 
     def encoded(self, needs: tuple[Need, ...]) -> bytes:
-        """Return needs as JSON; most tasks have those of the template."""
+        """Return needs in normal form as JSON; most tasks have those of the template."""
         if self._needs is None or self._needs[0] != needs:
-            self._needs = (needs, msgspec.json.encode(needs))
+            self._needs = (needs, msgspec.json.encode(normal_needs(needs)))
         return self._needs[1]
 
     def room(self) -> int:

@@ -16,6 +16,7 @@ from ..data.storages import Storages
 from ..jobs.classes import Classes
 from ..jobs.hosts import Hosts
 from ..jobs.intake import Ready
+from ..jobs.normal import normal_preference
 from ..jobs.scope import Owners
 from ..jobs.sizes import check_size
 from ..jobs.software import needs_of
@@ -287,7 +288,7 @@ class Making:
             owner_id=live.row.owner_id,
             type=job.type,
             needs=live.encoded(needs_of(job)),
-            preference=_encode(job.preference),
+            preference=_encode(normal_preference(job.preference)),
         )
 
 

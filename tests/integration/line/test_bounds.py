@@ -20,7 +20,7 @@ from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, Submissions, c
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.records import NewJob
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
-from pilotage.proto.job import Input, Job, JobData
+from pilotage.proto.job import Input, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Assignment
 from pilotage.proto.problems import Code
@@ -231,6 +231,19 @@ def test_a_class_is_forgotten_when_no_job_of_it_waits_or_runs_and_read_again_whe
         assert classes == 2
         assert again[0] == waiting and again[1] in (waiting, held)
         assert await one.state(running) is JobState.DONE
+
+    scene(tell)
+
+
+def test_jobs_whose_needs_differ_in_the_order_of_words_alone_are_of_one_class() -> None:
+    async def tell(one: Scene) -> None:
+        for needs in (
+            Need(sites=("PIC", "CSCS"), tags="a & b", banned_sites=("X", "Y")),
+            Need(sites=("CSCS", "PIC", "CSCS"), tags="b&a", banned_sites=("Y", "X")),
+        ):
+            await parametric(one, Job(command=("true",), needs=(needs,)), {})
+
+        assert len(one.world.central.memory.queue.classes) == 1
 
     scene(tell)
 

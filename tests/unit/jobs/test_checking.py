@@ -17,6 +17,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "architecture_level_max: 2 is less than architecture_level_min 3",
     ),
     (
+        {"architecture": "aarch64", "architecture_level_max": 2},
+        "architecture_level_max: levels are those of x86_64, and architecture is 'aarch64'",
+    ),
+    (
+        {"architecture": "aarch64", "architecture_level_min": 1, "architecture_level_max": 2},
+        "architecture_level_min: levels are those of x86_64, and architecture is 'aarch64'",
+    ),
+    (
         {
             "gpus_min": 1,
             "gpu_compute_capability_min": "8.10",
@@ -76,6 +84,7 @@ def test_a_need_with_every_clause_is_taken() -> None:
         gpu_vendor="nvidia",
         gpu_compute_capability_min="8.0",
         gpu_compute_capability_max="9.0",
+        architecture="x86_64",
         architecture_level_min=3,
         architecture_level_max=3,
     )

@@ -50,7 +50,7 @@ def test_what_is_free_is_less_what_was_given_and_never_less_than_nothing() -> No
     assert (live.cores_free, live.memory_free_mb, live.scratch_free_mb) == (3, 7_000, 0)
     assert (live.gpus, live.gpus_free) == (2, 1)
     assert presence().live_offer(offer, Taken(gpus=3)).gpus_free == 0
-    assert live.whole_memory_per_core_mb == -1.0, "something of it is taken"
+    assert live.whole is None, "something of it is taken"
 
 
 def test_versions_are_numbers_and_vendors_are_written_small() -> None:
@@ -154,7 +154,7 @@ def test_what_a_pilot_could_offer_empty_is_made_once_an_ask() -> None:
 
     assert empty is not None and empty is there.empty_offer()
     assert (empty.cores_free, empty.memory_free_mb, empty.scratch_free_mb) == (4, 8_000, 50)
-    assert (empty.gpus_free, empty.whole_memory_per_core_mb) == (2, 2_000.0)
+    assert (empty.gpus_free, empty.whole) == (2, (4, 8_000, 0.0))
 
     there.offer = Offer(4, 4, 8_000, 8_000, 1_800.0)
     later = there.empty_offer()

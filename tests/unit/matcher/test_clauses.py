@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pilotage.matcher import Matcher
+from pilotage.matcher import Matcher, clauses
 from pilotage.matcher.fit import grant, misfits
 from pilotage.matcher.platforms import family, runs
 from pilotage.matcher.types import LiveOffer, NodeFacts
 from pilotage.matcher.versions import shown, version
 from pilotage.proto.job import Need
 
-from .makes import offer, spec
+from .makes import OFFERS, offer, spec
 
 KNOWN = {
     "architecture_level": 3,
@@ -35,8 +37,9 @@ UNKNOWN = offer(os="", architecture="")
 CLAUSES: list[tuple[dict[str, Any], str, str]] = [
     ({"architecture_level_min": 3}, "", "architecture_level"),
     ({"architecture_level_min": 4}, "architecture_level", "architecture_level"),
-    ({"architecture_level_max": 3}, "", ""),
-    ({"architecture_level_max": 2}, "architecture_level", ""),
+    ({"architecture_level_min": 1}, "", "architecture_level"),
+    ({"architecture_level_max": 3}, "", "architecture_level"),
+    ({"architecture_level_max": 2}, "architecture_level", "architecture_level"),
     ({"architecture_level_min": 2, "architecture_level_max": 3}, "", "architecture_level"),
     ({"glibc_min": "2.34"}, "", "glibc"),
     ({"glibc_min": "2.34.0"}, "", "glibc"),
@@ -89,6 +92,32 @@ def test_what_is_not_known_meets_no_demand(
     assert refusing(Need(**wanted), UNKNOWN) == unknown
 
 
+#    architecture  level  wanted  refused
+LEVELS = """
+     x86_64        1      1-0     -
+     x86_64        1      0-2     -
+     x86_64        3      0-2     architecture_level
+     aarch64       1      1-0     architecture_level
+     aarch64       1      0-2     architecture_level
+     aarch64       3      0-4     architecture_level
+     aarch64       1      0-0     -
+     -             1      0-4     architecture_level
+     -             3      2-4     -
+     ANY           3      2-4     -
+"""
+
+
+@pytest.mark.parametrize("row", LEVELS.strip().splitlines())
+def test_a_demand_for_a_level_is_one_for_x86_64(row: str) -> None:
+    architecture, level, wanted, refused = row.split()
+    least, _, most = wanted.partition("-")
+    need = Need(architecture_level_min=int(least), architecture_level_max=int(most))
+    node = NodeFacts(architecture_level=int(level))
+    there = offer(architecture=architecture.replace("-", ""), node=node)
+
+    assert refusing(need, there) == refused.replace("-", "")
+
+
 #   accepted   type   refused
 TYPES = """
     -          User   -
@@ -116,6 +145,8 @@ WHOLE = """
     8 16000  0+2000    -                  8 16000
     8 16000  0+2001    whole_node         - -
     1 16000  0+16001   memory,whole_node  - -
+    8 25999  10000+2000  whole_node       - -
+    8 26000  10000+2000  -                8 26000
 """
 
 
@@ -131,6 +162,54 @@ def test_a_whole_node_is_one_of_which_nothing_is_taken(row: str) -> None:
         its = grant(need, there)
         assert (its.cores, its.memory_mb) == (int(cores), int(granted_mb))
         assert (its.scratch_mb, its.gpus) == (5, 2)
+
+
+#   free of 8 cores, work left on each core, work asked for → who refuses
+WHOLE_WORK = """
+    8 1000 8000 -
+    8 1000 8001 whole_node
+    7 1000 1    whole_node
+    8 0    1    whole_node
+    8 0    0    -
+"""
+
+
+@pytest.mark.parametrize("row", WHOLE_WORK.strip().splitlines())
+def test_the_cores_of_a_whole_node_share_the_work_that_is_asked_for(row: str) -> None:
+    free, left, asked, refused = row.split()
+    need = Need(whole_node=True, cpu_work_hs23_s=int(asked))
+    there = offer(cores_free=int(free), core_work_left_hs23_s=float(left))
+
+    assert refusing(need, there) == refused.replace("-", "")
+
+
+TABLE = clauses.table({})
+
+
+SIZES = st.builds(
+    Need,
+    cores_max=st.sampled_from([0, 3, 8]),
+    whole_node=st.booleans(),
+    memory_mb=st.sampled_from([0, 1000, 4000]),
+    memory_per_core_mb=st.sampled_from([0, 500, 1000, 2000]),
+    cpu_work_hs23_s=st.sampled_from([0, 0, 1000, 9000]),
+    gpus_max=st.sampled_from([0, 2]),
+)
+
+
+@given(SIZES, st.sampled_from(OFFERS))
+@settings(max_examples=300)
+def test_a_job_gets_what_is_due_to_the_cores_that_it_gets(need: Need, there: LiveOffer) -> None:
+    if misfits(need, there, clauses=TABLE):
+        return
+    got = grant(need, there)
+
+    due_mb = need.memory_mb + need.memory_per_core_mb * got.cores
+    assert due_mb <= got.memory_mb <= there.memory_free_mb
+    assert need.cores_min <= got.cores <= there.cores_free
+    assert need.gpus_min <= got.gpus <= there.gpus_free
+    assert need.cpu_work_hs23_s <= there.core_work_left_hs23_s * got.cores
+    assert got.scratch_mb == need.scratch_mb <= there.scratch_free_mb
 
 
 def test_a_whole_node_leaves_nothing_for_others() -> None:
@@ -272,7 +351,7 @@ WORDED: list[tuple[dict[str, Any], LiveOffer, str, str]] = [
         {"whole_node": True, "memory_per_core_mb": 9000},
         offer(),
         "nothing taken, 9000 MB a core",
-        "2000 MB a core",
+        "8 cores with 16000 MB",
     ),
 ]
 
