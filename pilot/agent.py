@@ -45,6 +45,7 @@ from .ports import (
 from .talk.introduction import Introduction
 from .talk.line import Line, Refused
 from .talk.logship import LogShip
+from .talk.requests import Requests
 from .talk.transfer import Files
 from .talk.watched import LiveOutput
 from .tasks import Tasks, time_limit
@@ -106,9 +107,10 @@ class Agent:
         self._unanswered_s, self._accepts = unanswered_s, accepts
         self._time_look_s, self._upload_s = time_look_s, upload_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
-        self._line = Line(ports.http, ports.clock, ports.random, ports.log)
+        self._to_central = Requests(ports.http, ports.clock, ports.log)
+        self._line = Line(self._to_central, ports.clock, ports.random, ports.log)
         self._introduction = Introduction(self._line, ports.journal, ports.random)
-        self._files = Files(ports.http, ports.workspace, ports.clock, ports.random, ports.log)
+        self._files = Files(self._to_central, ports.workspace, ports.clock, ports.random, ports.log)
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._ship: Optional[LogShip] = None
         if ports.untold is not None:
@@ -429,9 +431,9 @@ class Agent:
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.Kind.BEAT, encode(command.beat))
         elif isinstance(command, c.GoHome):
-            self._line.go_home()
+            self._to_central.go_home()
         elif isinstance(command, c.LeaderIs):
-            self._line.leader_is(command.url)
+            self._to_central.leader_is(command.url)
         elif isinstance(command, c.StartPayload):
             self._start(command)
         elif isinstance(command, c.KeepAssignment):

@@ -19,8 +19,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "registered": frozenset({"pilot", "community", "site", "element", "session", "gen"}),
     # the central does not let it in yet: the same is said again after `wait_s`
     "not_answered": frozenset({"path", "why", "wait_s"}),
-    # it says messages to another process of the central; empty: to where it first went
-    "goes_to": frozenset({"leader"}),
+    # it sends `what` (messages, files) to another process of the central; empty: to its first one
+    "goes_to": frozenset({"leader", "what"}),
     # it has a new token
     "token_renewed": frozenset({"expires_in_s"}),
     # the message bus is connected

@@ -56,6 +56,7 @@ class Downloaded:
     status: int
     sha256: str
     size_bytes: int = 0
+    body: bytes = b""  # of an answer that is not 200
 
 
 class Http(Protocol):
@@ -70,11 +71,11 @@ class Http(Protocol):
         """
         ...
 
-    def go_to(self, url: str, *, whole: bool = False) -> bool:
-        """Say messages there from now on; empty: where all went at first.
+    def go_to(self, url: str, *, aside: bool = False) -> bool:
+        """Send messages there from now on; empty: where all went at first.
 
-        With `whole` files and what is said aside go there too: nobody answers where they went.
-        False where that is no address to trust: nothing has changed.
+        With `aside`: files and what is said aside, instead of messages. False where that is no
+        address to trust: nothing has changed.
         """
         ...
 

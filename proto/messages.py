@@ -18,6 +18,9 @@ PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
 PROTOCOL_UNSAID = "1.0"
 KEPT_FOLDER = ".pilotage"  # of the outputs: the ends of both streams, which jobs may not name
 KEPT_BYTES = 1_000_000  # of each stream, from its end
+FOLLOWS = (
+    "pilotage-follows"  # a header of whoever sends each request to the leader that a 421 names
+)
 CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
 

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
+from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.trust import trusting
 
 from ..ports import Downloaded, HttpReply, MoreCame, NoReply, NotWritten
@@ -135,7 +136,9 @@ class _Connection:
         else:
             with open(body, "rb") as file:
                 length = str(os.fstat(file.fileno()).st_size)
-                connection.request(method, path, file, {**headers, "Content-Length": length})
+                # Whoever takes no such file says so before it has all of it, and closes.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.request(method, path, file, {**headers, "Content-Length": length})
         try:
             with connection.getresponse() as response:
                 return read(response)
@@ -208,19 +211,18 @@ class Api:
             self._tls = trusting()
         return self._tls
 
-    def go_to(self, url: str, *, whole: bool = False) -> bool:
+    def go_to(self, url: str, *, aside: bool = False) -> bool:
         try:
             place = self._placed(url) if url else self._home
         except (BadUrl, InsecureUrl):
             return False
-        left, self._place = self._messages, place
-        self._messages = _Connection(place.connection, "messages")
+        if aside:
+            left, self._files = self._blobs, place
+            self._blobs = _Connection(place.connection, "blobs")
+        else:
+            left, self._place = self._messages, place
+            self._messages = _Connection(place.connection, "messages")
         left.shut()
-        files = place if whole else self._home
-        if files is not self._files:
-            left, self._files = self._blobs, files
-            self._blobs = _Connection(files.connection, "blobs")
-            left.shut()
         return True
 
     async def post(
@@ -262,7 +264,7 @@ class Api:
 
 
 def _headers(token: str) -> dict[str, str]:
-    headers = {"User-Agent": AGENT, "Accept": "application/json"}
+    headers = {"User-Agent": AGENT, "Accept": "application/json", FOLLOWS: "1"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     return headers
@@ -281,8 +283,7 @@ def _whole(response: http.client.HTTPResponse) -> HttpReply:
 
 def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Downloaded:
     if response.status != 200:
-        _whole(response)
-        return Downloaded(response.status, "")
+        return Downloaded(response.status, "", body=_whole(response).body)
     digest, size_bytes, whole = hashlib.sha256(), 0, False
     with _told_of(file):
         out = open(file, "wb", buffering=0)  # noqa: SIM115 - closed below

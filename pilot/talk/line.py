@@ -7,7 +7,6 @@ from pilotage.proto.messages import (
     BeatAnswer,
     Hello,
     LogChunk,
-    Misdirection,
     PilotLog,
     PilotLogKept,
     Problem,
@@ -22,13 +21,13 @@ from pilotage.proto.wire import BadMessage, decode, encode
 
 from ..events import Log
 from ..mind.pace import Refusal, back_off_s
-from ..ports import Clock, Http, HttpReply, NoReply, Randomness
+from ..ports import Clock, HttpReply, NoReply, Randomness
+from .requests import MISDIRECTED, Requests
 
 T = TypeVar("T")
 
 TIMEOUT_S = 20.0  # for what is not urgent
-MISDIRECTED = 421
-RETRIED = frozenset({0, 408, 421, 429})  # and every 5xx
+RETRIED = frozenset({0, 408, MISDIRECTED, 429})  # and every 5xx
 
 
 class Refused(Exception):
@@ -42,13 +41,10 @@ class Refused(Exception):
 class Line:
     """Speaks for one pilot. Nothing here decides; replies go to the brain as they are."""
 
-    def __init__(self, http: Http, clock: Clock, random: Randomness, log: Log) -> None:
-        self._http, self._clock, self._random, self._log = http, clock, random, log
+    def __init__(self, requests: Requests, clock: Clock, random: Randomness, log: Log) -> None:
+        self.requests, self._clock, self._random, self._log = requests, clock, random, log
         self._pilot, self._renewal_secret = "", ""
         self.token, self.expires_in_s = "", 0.0
-        self._leader = ""  # where messages go instead of where we first went
-        self._told = ""  # who leads, as the answer to a beat over the bus says
-        self._is_home_mute = False  # nobody answered where we first went, so that we went on
         self.last_refusal: Optional[Refusal] = None  # of what is said until it is answered
 
     async def register(self, message: Register) -> Registered:
@@ -80,14 +76,14 @@ class Line:
     async def log_chunk(self, chunk: LogChunk, token: str) -> None:
         """Send live output; what gets no answer is a gap."""
         try:
-            await self._http.post("/v1/log", encode(chunk), token=token, timeout_s=TIMEOUT_S)
+            await self.requests.post("/v1/log", encode(chunk), token=token, timeout_s=TIMEOUT_S)
         except NoReply:
             return
 
     def _known(self, registered: Registered) -> Registered:
         self._pilot, self._renewal_secret = registered.pilot, registered.renewal_secret
         if registered.urls:
-            self._go_to(registered.urls[0])
+            self.requests.send_messages_to(registered.urls[0])
         self._take(TokenReply(registered.token, registered.expires_in_s))
         return registered
 
@@ -124,47 +120,14 @@ class Line:
             self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
             await self._clock.sleep(wait_s)
 
-    def leader_is(self, url: str) -> None:
-        """Go to this URL, once, where nobody answers at the one that we first went to.
-
-        It may be one that only the other processes of the central reach.
-        """
-        self._told = url
-
-    def go_home(self) -> None:
-        """Say messages where we first went: whoever answers there knows who leads now."""
-        self._go_to("")
-
-    def _go_to(self, leader: str) -> bool:
-        """Say messages to another process from now on; empty: where we first went."""
-        whole = self._is_home_mute and bool(leader)
-        if leader == self._leader or not self._http.go_to(leader, whole=whole):
-            return False
-        self._leader, self._is_home_mute = leader, whole
-        self._log("goes_to", {"leader": leader})
-        return True
-
     async def _post(
         self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
     ) -> Union[T, Refusal]:
-        went_to = self._leader
         try:
-            reply = await self._http.post(
+            reply = await self.requests.post(
                 path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
             )
-            if not went_to:
-                self._is_home_mute = False
-            if reply.status == MISDIRECTED and not aside and self._go_to(_leader_in(reply)):
-                went_to = self._leader
-                reply = await self._http.post(
-                    path, encode(message), token=self.token, timeout_s=timeout_s
-                )
         except NoReply as why:
-            if went_to == self._leader and not aside:
-                self._is_home_mute = not went_to
-                if went_to == self._told:
-                    self._told = ""  # once for each time that we are told of it
-                self._go_to("" if went_to else self._told)
             return Refusal(0, "no_reply", str(why))
         if not 200 <= reply.status < 300:
             return refusal(reply)
@@ -172,14 +135,6 @@ class Line:
             return decode(kind, reply.body)
         except BadMessage as why:
             return Refusal(0, "bad_message", str(why))
-
-
-def _leader_in(reply: HttpReply) -> str:
-    """Return where a process that does not lead sends us; empty: it does not know."""
-    try:
-        return decode(Misdirection, reply.body).leader
-    except BadMessage:
-        return ""
 
 
 def refusal(reply: HttpReply) -> Refusal:

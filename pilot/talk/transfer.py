@@ -19,7 +19,6 @@ from ..mind.pace import back_off_s
 from ..mind.payloads import OWN_OUTPUTS
 from ..ports import (
     Clock,
-    Http,
     MoreCame,
     NoReply,
     NotWritten,
@@ -29,6 +28,7 @@ from ..ports import (
     Workspace,
 )
 from .line import may_pass, refusal
+from .requests import Requests
 
 PATIENCE_S = 600.0  # how long the input may take to come
 Content = Union[Path, bytes]
@@ -61,9 +61,9 @@ class Files:
     """Moves blobs with each attempt's own token, over the second connection."""
 
     def __init__(
-        self, http: Http, workspace: Workspace, clock: Clock, random: Randomness, log: Log
+        self, requests: Requests, workspace: Workspace, clock: Clock, random: Randomness, log: Log
     ) -> None:
-        self._http, self._workspace, self._clock = http, workspace, clock
+        self._requests, self._workspace, self._clock = requests, workspace, clock
         self._random, self._log = random, log
         self._folders: dict[int, Path] = {}
         self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
@@ -138,7 +138,7 @@ class Files:
         failures, until = 0, self._clock.now() + PATIENCE_S
         while True:
             try:
-                got = await self._http.download(
+                got = await self._requests.download(
                     f"/v1/blobs/{file.sha256}", to, token=assignment.token, bytes_max=bytes_max
                 )
                 if got.status == 200 and got.sha256 == file.sha256:
@@ -249,7 +249,7 @@ class Files:
         failures = 0
         while True:
             try:
-                reply = await self._http.upload(f"/v1/blobs/{sha256}", content, token=token)
+                reply = await self._requests.upload(f"/v1/blobs/{sha256}", content, token=token)
                 if 200 <= reply.status < 300:
                     return
                 said = refusal(reply)

@@ -25,7 +25,7 @@ class WireHttp:
     ) -> HttpReply:
         return await self.request("POST", path, body, token=token, timeout_s=timeout_s)
 
-    def go_to(self, url: str, *, whole: bool = False) -> bool:
+    def go_to(self, url: str, *, aside: bool = False) -> bool:
         return False  # there is one central, wherever it is
 
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:

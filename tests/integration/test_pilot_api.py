@@ -184,7 +184,7 @@ async def test_blobs_go_up_and_come_down_with_their_hash(tmp_path: Path) -> None
     assert not (tmp_path / "half").exists()
 
 
-async def test_files_stay_with_who_was_first_asked_unless_nobody_answers_there() -> None:
+async def test_messages_and_files_are_sent_elsewhere_each_for_itself() -> None:
     counts = list[tuple[int, int]]()
     with (
         served() as (first, at_first),
@@ -192,14 +192,14 @@ async def test_files_stay_with_who_was_first_asked_unless_nobody_answers_there()
         api(f"http://127.0.0.1:{first}") as central,
     ):
         there = f"http://127.0.0.1:{other}"
-        for url, whole in ((there, False), (there, False), (there, True), ("", False)):
-            assert central.go_to(url, whole=whole)
+        for url, aside in ((there, False), (there, False), (there, True), ("", False)):
+            assert central.go_to(url, aside=aside)
             await central.upload("/echo", b"file", token="t")
             await post(central, "/echo")
             counts.append((len(at_first), len(at_other)))
 
-    # Each move opens a connection for messages anew, and for files where they move.
-    assert counts == [(1, 1), (1, 2), (1, 4), (3, 4)]
+    # Each move opens a new connection, for messages or for files.
+    assert counts == [(1, 1), (1, 2), (1, 3), (2, 3)]
 
 
 async def test_a_blob_that_is_larger_than_was_said_is_not_kept(tmp_path: Path) -> None:

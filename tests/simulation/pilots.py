@@ -66,7 +66,7 @@ class _Http:
             self._hello(decode(Hello, body))
         return await self._request("POST", path, body, token, timeout_s)
 
-    def go_to(self, url: str, *, whole: bool = False) -> bool:
+    def go_to(self, url: str, *, aside: bool = False) -> bool:
         return False  # there is one central, wherever it is
 
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:

@@ -1,26 +1,68 @@
 """Which process of a central a pilot speaks to: the one that leads, found by whoever answers."""
 
 import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
+from pilotage.central.auth.policy import TABLE, Action, Reach, Who
+from pilotage.central.http.routes import ROUTES
 from pilotage.pilot.mind.pace import Refusal
 from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
 from pilotage.pilot.talk.api import Api
 from pilotage.pilot.talk.line import Line
+from pilotage.pilot.talk.requests import HOME_AGAIN_S, Requests
+from pilotage.pilot.talk.transfer import Files
 from pilotage.proto.messages import (
+    Ask,
+    Assignment,
     Beat,
     BeatAnswer,
+    Body,
+    Grant,
+    Hello,
+    InputFile,
+    LogChunk,
     Misdirection,
+    Offer,
+    PilotLog,
+    PilotLogKept,
     Register,
     Registered,
+    Report,
+    Stream,
+    TokenReply,
+    Turn,
+    TurnReply,
+    What,
 )
 from pilotage.proto.wire import encode
 from tests.certificates import self_signed
-from tests.fake_pilot import FakeRandomness
+from tests.fake_pilot import FakeRandomness, FakeWorkspace
 
 HOME, ONE, TWO = "https://home", "https://one", "https://two"
 BEAT = Beat(gen="g", session=1, n=1)
 KNOWN = Registered("p", "ctao", "PIC", "local", "g", 1, "token", 60.0, "renew", urls=(ONE, HOME))
+CONTENT = b"what a payload has left"
+CONTENT_SHA256 = hashlib.sha256(CONTENT).hexdigest()
+BLOB = f"/v1/blobs/{CONTENT_SHA256}"
+REPLY = encode(TurnReply(term=1))
+ANSWERS = {
+    "POST /v1/pilots/register": encode(KNOWN),
+    "POST /v1/pilots/hello": encode(KNOWN),
+    "POST /v1/pilots/token": encode(TokenReply("token", 60.0)),
+    "POST /v1/turn": REPLY,
+    "POST /v1/ask": REPLY,
+    "POST /v1/report": REPLY,
+    "POST /v1/beat": encode(BeatAnswer(n=1, term=1)),
+    "POST /v1/pilots/log": encode(PilotLogKept(1)),
+}
+ASK = Ask(1, Offer(1, 1, 1_000, 1_000, 60.0))
+REPORT = Report(job=7, epoch=1, attempt_id=1, n=1, what=What.ENDED)
+INPUT = InputFile("input", CONTENT_SHA256, len(CONTENT))
+ONE_JOB = Assignment(7, 1, 1, 120.0, "token", Grant(1, 1, 1.0), Body(("run",), inputs=(INPUT,)))
 
 
 class Processes:
@@ -29,47 +71,180 @@ class Processes:
     def __init__(self, leader: str) -> None:
         self.leader, self.told = leader, leader
         self.dead: set[str] = set()
-        self.at = self.files_at = HOME
+        self.at = {False: HOME, True: HOME}  # by `aside`
         self.asked: list[str] = []
 
-    def go_to(self, url: str, *, whole: bool = False) -> bool:
+    @property
+    def files_at(self) -> str:
+        return self.at[True]
+
+    def go_to(self, url: str, *, aside: bool = False) -> bool:
         if url.startswith("http://"):
             return False
-        self.at = url or HOME
-        self.files_at = self.at if whole else HOME
+        self.at[aside] = url or HOME
         return True
 
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
     ) -> HttpReply:
-        self.asked.append(self.at)
-        if self.at in self.dead:
-            raise NoReply("gone")
-        if path == "/v1/pilots/register":
-            return HttpReply(200, encode(KNOWN))
-        if self.at != self.leader:
-            return HttpReply(421, encode(Misdirection("not_leader", "not I", leader=self.told)))
-        return HttpReply(200, encode(BeatAnswer(n=1, term=1)))
+        return await self._answered(f"POST {path}", aside=aside)
 
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
-        raise NotImplementedError
+        return await self._answered(f"PUT {path}", aside=True)
 
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
-        raise NotImplementedError
+        reply = await self._answered(f"GET {path}", aside=True)
+        return Downloaded(reply.status, CONTENT_SHA256, body=reply.body)
+
+    async def _answered(self, what: str, *, aside: bool) -> HttpReply:
+        at = self.at[aside]
+        self.asked.append(at)
+        await asyncio.sleep(0)
+        if at in self.dead:
+            raise NoReply("gone")
+        if what == "POST /v1/pilots/register" and self.registers_anywhere:
+            return HttpReply(200, encode(KNOWN))
+        if at != self.leader:
+            return HttpReply(421, encode(Misdirection("not_leader", "not I", leader=self.told)))
+        return HttpReply(200, ANSWERS.get(what, b"{}"))
+
+    registers_anywhere = True
 
 
 class Clock:
-    """No time passes."""
+    """No time passes by itself."""
+
+    at = 0.0
 
     def now(self) -> float:
-        return 0.0
+        return self.at
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
 
 
 def a_line(processes: Processes) -> Line:
-    return Line(processes, Clock(), FakeRandomness(1), lambda event, facts: None)
+    return Line(requests_to(processes), Clock(), FakeRandomness(1), lambda event, facts: None)
+
+
+def requests_to(processes: Processes, clock: Clock | None = None) -> Requests:
+    return Requests(processes, clock or Clock(), lambda event, facts: None)
+
+
+def files_and_line(processes: Processes) -> tuple[Files, Line]:
+    """Return all of a pilot that says something to the central."""
+    requests, clock, random = requests_to(processes), Clock(), FakeRandomness(1)
+    files = Files(requests, FakeWorkspace(), clock, random, lambda event, facts: None)
+    return files, Line(requests, clock, random, lambda event, facts: None)
+
+
+Say = Callable[[Files, Line], Awaitable[object]]
+
+
+async def _upload(files: Files, line: Line) -> object:
+    workspace = FakeWorkspace()
+    workspace.write(files.make(1) / Stream.OUT.value, CONTENT)
+    files._workspace = workspace  # pyright: ignore[reportPrivateUsage]
+    return await files.take(ONE_JOB, outputs=False)
+
+
+async def _download(files: Files, line: Line) -> object:
+    files._workspace.write(files.make(1) / "input-0", CONTENT)  # type: ignore[attr-defined]
+    await files.bring(ONE_JOB)
+    return files.bytes_in(1)
+
+
+# Each route that pilots use: what in the pilot sends such a request.
+KINDS: dict[tuple[str, str], Say] = {
+    ("POST", "/v1/pilots/register"): lambda _, line: line.register(Register("secret", "nonce")),
+    ("POST", "/v1/pilots/hello"): lambda _, line: line.hello(Hello("p", "renew", "nonce")),
+    ("POST", "/v1/pilots/token"): lambda _, line: line.renew(),
+    ("POST", "/v1/turn"): lambda _, line: line.turn(Turn("g", 1, (REPORT,), ASK), 5.0),
+    ("POST", "/v1/ask"): lambda _, line: line.turn(Turn("g", 1, ask=ASK), 5.0),
+    ("POST", "/v1/report"): lambda _, line: line.turn(Turn("g", 1, (REPORT,)), 5.0),
+    ("POST", "/v1/beat"): lambda _, line: line.beat(BEAT, 5.0),
+    ("POST", "/v1/log"): lambda _, line: line.log_chunk(LogChunk(7, 1, Stream.OUT, 0, "x"), "t"),
+    ("POST", "/v1/pilots/log"): lambda _, line: line.pilot_log(PilotLog("g", 1, ())),
+    ("PUT", "/v1/blobs/{sha256}"): _upload,
+    ("GET", "/v1/blobs/{sha256}"): _download,
+}
+NOT_OF_PILOTS = {("POST", "/v1/blobs/missing")}  # for people; a payload's token may, no pilot does
+
+
+def test_each_route_that_pilots_may_use_is_among_the_kinds_of_requests() -> None:
+    public = {Action.PUBLIC_READ}
+    open_to_pilots = {
+        (route.method, route.path)
+        for route in ROUTES
+        if route.action not in public
+        and any(TABLE[one, route.action] is not Reach.NONE for one in (Who.PILOT, Who.ATTEMPT))
+    }
+
+    assert KINDS.keys() == open_to_pilots - NOT_OF_PILOTS
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=" ".join)
+async def test_each_request_follows_the_leader_if_home_is_a_standby(kind: tuple[str, str]) -> None:
+    processes = Processes(TWO)
+    processes.registers_anywhere = False
+    async with asyncio.timeout(5.0):
+        await KINDS[kind](*files_and_line(processes))
+
+    assert processes.asked == [HOME, TWO]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=" ".join)
+async def test_each_request_leaves_a_dead_leader_and_finds_the_next(kind: tuple[str, str]) -> None:
+    processes = Processes(ONE)
+    processes.registers_anywhere = False
+    files, line = files_and_line(processes)
+    async with asyncio.timeout(5.0):
+        await KINDS[kind](files, line)
+        processes.dead.add(ONE)
+        processes.leader = processes.told = TWO
+        for _ in range(2):  # what is not repeated by itself is sent a second time
+            await KINDS[kind](files, line)
+
+    assert processes.asked[2:5] == [ONE, HOME, TWO]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=" ".join)
+async def test_each_request_goes_to_a_leader_that_is_known_if_home_is_gone(
+    kind: tuple[str, str],
+) -> None:
+    processes = Processes(TWO)
+    processes.registers_anywhere = False
+    files, line = files_and_line(processes)
+    line.requests.leader_is(TWO)
+    processes.dead.add(HOME)
+    async with asyncio.timeout(5.0):
+        for _ in range(2):
+            await KINDS[kind](files, line)
+
+    assert processes.asked[:2] == [HOME, TWO]
+
+
+async def test_files_leave_the_leader_after_a_while_and_while_nothing_is_under_way() -> None:
+    processes, clock = Processes(ONE), Clock()
+    requests = requests_to(processes, clock)
+    await requests.upload(BLOB, CONTENT, token="t")
+    clock.at = HOME_AGAIN_S - 1.0
+    await requests.upload(BLOB, CONTENT, token="t")
+    clock.at = HOME_AGAIN_S
+    processes.leader = HOME
+    await requests.upload(BLOB, CONTENT, token="t")
+
+    assert processes.asked == [HOME, ONE, ONE, HOME]
+
+
+async def test_a_request_to_a_process_that_was_left_meanwhile_is_sent_to_the_new_one() -> None:
+    processes = Processes(ONE)
+    requests = requests_to(processes)
+
+    replies = await asyncio.gather(*(requests.upload(BLOB, CONTENT, token="t") for _ in range(2)))
+
+    assert [one.status for one in replies] == [200, 200]
+    assert processes.asked == [HOME, HOME, ONE, ONE]
 
 
 async def test_what_register_says_is_where_the_rest_is_said() -> None:
@@ -152,11 +327,11 @@ def test_it_goes_to_another_process_when_its_ca_file_has_gone(tmp_path: Path) ->
 async def test_where_nobody_answers_at_home_the_leader_is_found_by_the_answer_to_a_beat() -> None:
     processes = Processes(HOME)
     line = a_line(processes)
-    line.leader_is(HOME)
+    line.requests.leader_is(HOME)
     await line.beat(BEAT, 5.0)
     processes.dead.add(HOME)
     processes.leader = processes.told = TWO
-    line.leader_is(TWO)  # over the bus
+    line.requests.leader_is(TWO)  # over the bus
     lost = await line.beat(BEAT, 5.0)
     found = await line.beat(BEAT, 5.0)
 
@@ -171,7 +346,7 @@ async def test_where_nobody_answers_at_home_the_leader_is_found_by_the_answer_to
 
     assert processes.asked[3:] == [TWO, HOME, HOME, HOME]
 
-    line.leader_is(TWO)
+    line.requests.leader_is(TWO)
     assert isinstance(await line.beat(BEAT, 5.0), Refusal)
     processes.dead = {TWO}
     processes.leader = processes.told = HOME

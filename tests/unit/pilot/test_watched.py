@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pilotage.pilot.ports import HttpReply
+from pilotage.pilot.talk.requests import Requests
 from pilotage.pilot.talk.transfer import Files
 from pilotage.pilot.talk.watched import LiveOutput
 from pilotage.pilot.tasks import Tasks
@@ -26,8 +27,8 @@ class Story:
 
     def __init__(self, tasks: Tasks) -> None:
         clock, self.workspace = FakeClock(), FakeWorkspace()
-        http = FakeHttp(nothing, self.workspace)
-        files = Files(http, self.workspace, clock, FakeRandomness(), lambda event, facts: None)
+        requests = Requests(FakeHttp(nothing, self.workspace), clock, lambda event, facts: None)
+        files = Files(requests, self.workspace, clock, FakeRandomness(), lambda event, facts: None)
         self.chunks: list[LogChunk] = []
         self.output, self._tasks = LiveOutput(files, self.workspace, clock, self._send), tasks
 
