@@ -10,10 +10,11 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.proto.messages import Problem
+from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.trust import trusting
 
 from .credentials import Connection
@@ -29,13 +30,18 @@ Query = Sequence[tuple[str, str]]
 Content = bytes | Callable[[], AsyncIterator[bytes]]  # a stream is made anew for each try
 OnRetry = Callable[[str, float], None]  # why, and the pause before the next try
 
-_AGAIN = frozenset({408, 421, 429, 500, 502, 503, 504})
+_MISDIRECTED = 421
+_AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class Transport:
-    """Requests to one central."""
+    """Requests to one central, each of which follows the leader.
+
+    A process that does not lead answers 421 and names the leader. The same request is then sent
+    there, and so are all later ones, until the leader does not answer.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class Transport:
         self._connection, self._pace, self._http = connection, pace, http
         self._patience_s, self._answer_s, self._on_retry = patience_s, answer_s, on_retry
         self._client: httpx.AsyncClient | None = None
+        self._leader = ""  # where requests go instead of to `url`
 
     @property
     def url(self) -> str:
@@ -104,18 +111,10 @@ class Transport:
         """
         import httpx
 
-        what = f"GET {path}"
-        client, has_begun = self._opened(), False
-        request = client.build_request(
-            "GET",
-            path,
-            params=list(query),
-            headers=dict(headers or {}),
-            timeout=httpx.Timeout(self._answer_s, connect=_CONNECT_S, read=idle_s),
-        )
+        what, has_begun = f"GET {path}", False
         try:
             async with asyncio.timeout(self._answer_s):
-                response = await client.send(request, stream=True)
+                response = await self._followed("GET", path, query, None, headers or {}, idle_s)
             try:
                 if response.status_code >= 300:
                     async with asyncio.timeout(self._answer_s):
@@ -174,12 +173,10 @@ class Transport:
     ) -> bytes:
         import httpx
 
-        body: Any = content() if callable(content) else content
         try:
             async with asyncio.timeout(answer_s or self._answer_s):
-                response = await self._opened().request(
-                    method, path, params=list(query), content=body, headers=headers
-                )
+                response = await self._followed(method, path, query, content, headers)
+                await response.aread()
         except httpx.ConnectError as why:
             raise _NoAnswer(_named(why), never_sent=True) from None
         except (httpx.TransportError, TimeoutError) as why:
@@ -187,6 +184,47 @@ class Transport:
         if response.status_code >= 300:
             raise self._refused(response.status_code, response.content, what)
         return response.content
+
+    async def _followed(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        content: Content | None,
+        headers: Mapping[str, str],
+        read_s: float | None = None,
+    ) -> "httpx.Response":
+        """Return the beginning of an answer: of the leader, if another process names it."""
+        import httpx
+
+        async def sent() -> httpx.Response:
+            body: Any = content() if callable(content) else content
+            request = self._opened().build_request(
+                method,
+                self._leader + path,
+                params=list(query),
+                content=body,
+                headers=dict(headers),
+                timeout=httpx.Timeout(
+                    self._answer_s, connect=_CONNECT_S, read=read_s or self._answer_s
+                ),
+            )
+            return await self._opened().send(request, stream=True)
+
+        went_to = self._leader
+        try:
+            response = await sent()
+            if response.status_code != _MISDIRECTED:
+                return response
+            leader = _leader_in(await response.aread())
+            if leader == went_to or not _is_as_safe(leader, self.url):
+                return response
+            self._leader = went_to = leader
+            return await sent()
+        except BaseException:  # a timeout cancels what waits for a leader that is gone
+            if self._leader == went_to:
+                self._leader = ""
+            raise
 
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
         try:
@@ -234,6 +272,28 @@ class _NoAnswer(Exception):
     def __init__(self, reason: str, *, never_sent: bool) -> None:
         super().__init__(reason)
         self.reason, self.never_sent = reason, never_sent
+
+
+def _leader_in(content: bytes) -> str:
+    """Return the URL of the leader that a 421 names; empty: it names none."""
+    try:
+        return msgspec.json.decode(content, type=Misdirection).leader.rstrip("/")
+    except msgspec.DecodeError:
+        return ""
+
+
+def _is_as_safe(leader: str, url: str) -> bool:
+    """Return whether the token may go to the leader: never in the clear to another machine.
+
+    A plain `url` of another machine is the choice of whoever named it; empty: back to it.
+    """
+    try:
+        to, of = urlsplit(leader), urlsplit(url)
+    except ValueError:
+        return False
+    if to.scheme == "http":
+        return to.hostname in _LOCAL or (of.scheme == "http" and of.hostname not in _LOCAL)
+    return not leader or (to.scheme == "https" and bool(to.hostname))
 
 
 def _named(why: Exception) -> str:
