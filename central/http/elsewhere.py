@@ -5,6 +5,7 @@ whatever stands in front of several processes brings the next one elsewhere.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -70,15 +71,39 @@ class Elsewhere:
 
     async def hand_on(self, call: Call) -> ASGIApp:
         """Return what the leader answers. Raises Refused: UNAVAILABLE."""
+        scope = cast(HTTPScope, call.scope)
+        url = self._url_for(scope)
+        content = await _content(call, scope["headers"]) if _has_body(scope) else None
+        client = self._streams if scope["state"][ROUTE] in LASTING else self._client
+        return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
+
+    async def pass_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
+        """Return what the leader answers, without a look at the caller: the leader has the limits.
+
+        Raises Refused: UNAVAILABLE.
+        """
+        url, content = self._url_for(scope), None
+        if _has_body(scope):
+            content = Body(receive, scope["headers"], size_max=sys.maxsize).parts()
+        return await self._asked(self._client, url, scope, receive, content, asyncio.Event())
+
+    def _url_for(self, scope: HTTPScope) -> str:
         url = self._url()
         if url is None:
             raise Refused(Code.UNAVAILABLE, "no process keeps the queue now: repeat in a while")
-        scope = cast(HTTPScope, call.scope)
-        headers = scope["headers"]
-        if header(headers, MARK.encode()):
+        if header(scope["headers"], MARK.encode()):
             raise Refused(Code.UNAVAILABLE, "this process keeps the queue no more: repeat")
-        has_body = scope["method"] not in ("GET", "HEAD", "DELETE")
-        content = await _content(call, headers) if has_body else None
+        return url
+
+    async def _asked(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        scope: HTTPScope,
+        receive: Receive,
+        content: AsyncIterator[bytes] | bytes | None,
+        stopping: asyncio.Event,
+    ) -> ASGIApp:
         has_come = asyncio.Event()  # all of the body: what comes next is that the caller leaves
         if content is None or isinstance(content, bytes):
             has_come.set()
@@ -86,21 +111,22 @@ class Elsewhere:
             content = _told_of(content, has_come)
         query = scope["query_string"].decode("latin-1")
         path = scope["raw_path"].decode("latin-1")
-        client = self._streams if scope["state"][ROUTE] in LASTING else self._client
         request = client.build_request(
             scope["method"],
             f"{url.rstrip('/')}{path}{'?' + query if query else ''}",
             headers=[
-                *_handed(headers, without=() if has_body else (b"content-length",)),
+                *_handed(
+                    scope["headers"], without=() if _has_body(scope) else (b"content-length",)
+                ),
                 *((MARK.encode(), b"1"), (b"accept-encoding", b"identity")),
             ],
             content=content,
         )
-        response = await self._answered(client, request, url, _leaves(call.receive, has_come))
+        response = await self._answered(client, request, url, _leaves(receive, has_come))
         if response.status_code == 421:
             await response.aclose()
             raise Refused(Code.UNAVAILABLE, "the process that kept the queue does no more: repeat")
-        return _HandedBack(response, call)
+        return _HandedBack(response, stopping)
 
     async def _answered(
         self,
@@ -153,15 +179,15 @@ class Elsewhere:
 class _HandedBack:
     """The leader's answer, part by part."""
 
-    def __init__(self, response: httpx.Response, call: Call) -> None:
-        self._response, self._call = response, call
+    def __init__(self, response: httpx.Response, stopping: asyncio.Event) -> None:
+        self._response, self._stopping = response, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = self._response
         try:
             streamed = Streamed(
                 _parts(response),
-                stopping=self._call.face.stopping,
+                stopping=self._stopping,
                 media="",
                 status=response.status_code,
                 exactly=_handed(response.headers.raw),
@@ -169,6 +195,10 @@ class _HandedBack:
             await streamed(scope, receive, send)
         finally:
             await response.aclose()
+
+
+def _has_body(scope: HTTPScope) -> bool:
+    return scope["method"] not in ("GET", "HEAD", "DELETE")
 
 
 async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:

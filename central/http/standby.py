@@ -1,4 +1,8 @@
-"""What a process says that does not lead: 421 to all, and how it is to whoever watches it."""
+"""The answers of a process that waits to lead: 421 to all, and its health to whoever watches it.
+
+A pilot of release 0.1 does not follow a 421 with its files: it would repeat the request here for
+ever. So the standby hands such a request on to the leader.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,21 +11,26 @@ from typing import Any, Final, cast
 
 import uvicorn
 from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pilotage import __version__
 from pilotage.proto.api import Health
+from pilotage.proto.messages import FOLLOWS
 
-from ..errors import Misdirected
+from ..errors import Misdirected, Refused
 from ..observe.metrics import MEDIA, Page
 from ..ports import Clock
 from ..strangers import PART, Strangers
 from .answers import Answer, encoded, problem
+from .body import header
 from .connection import LimitedConnection
+from .elsewhere import Elsewhere
 from .server import BACKLOG, CONNECTIONS_MAX, QuietServer, bound
 
 HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
+BLOBS: Final = "/v1/blobs/"
+PILOT_LOG: Final = "/v1/pilots/log"
 KEEP_ALIVE_S: Final = 5
 
 
@@ -57,14 +66,16 @@ class StandbyServer:
         tls_key: str,
         leader: Callable[[], str | None],
         clock: Clock,
+        elsewhere: Elsewhere,
         connections_max: int = CONNECTIONS_MAX,
         strangers_max: int = 0,
     ) -> None:
         """`leader` returns where the process that leads is reached, None if that is not known.
 
-        The limits are those of the `HttpServer`. Nobody is known here: all are strangers.
+        `elsewhere` hands requests on to it; the caller closes it. The limits are those of the
+        `HttpServer`. Nobody is known here: all are strangers.
         """
-        self._leader, self._clock = leader, clock
+        self._leader, self._clock, self._elsewhere = leader, clock, elsewhere
         self._since = clock.monotonic()
         self.listener = bound(host, port)  # whoever has made this one closes it
         self.port = int(self.listener.getsockname()[1])
@@ -127,6 +138,7 @@ class StandbyServer:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             return
+        answer: ASGIApp
         if scope["path"] == HEALTH:
             answer = encoded(self._health())
         elif scope["path"] == METRICS:
@@ -134,6 +146,24 @@ class StandbyServer:
             page.put_all("pilotage_build_info", {__version__: 1})
             page.put("pilotage_leads", 0)
             answer = Answer(page.text().encode(), media=MEDIA)
+        elif _is_of_old_pilot(scope):
+            answer = await self._passed_on(scope, receive)
         else:
             answer = problem(Misdirected(self._leader() or ""))
         await answer(scope, receive, send)
+
+    async def _passed_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
+        try:
+            return await self._elsewhere.pass_on(scope, receive)
+        except Refused as why:
+            return problem(why)
+
+
+def _is_of_old_pilot(scope: HTTPScope) -> bool:
+    """Return whether a request is one with which a pilot of release 0.1 follows no 421."""
+    headers = scope["headers"]
+    if header(headers, FOLLOWS.encode()) or not header(headers, b"authorization"):
+        return False
+    if scope["path"].startswith(BLOBS):
+        return scope["method"] in ("GET", "PUT")
+    return scope["path"] == PILOT_LOG

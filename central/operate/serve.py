@@ -23,6 +23,7 @@ from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..http.app import nobody_new
+from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
 from ..jobs.work import WaitingWork
@@ -59,7 +60,7 @@ from .notify import service_manager
 from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
 from .readings import MachineReadings
-from .serve_beside import check_roles, has_agents, keeps_queue, serve_beside
+from .serve_beside import check_roles, has_agents, keeps_queue, serve_beside, trusted
 from .smtp import mailer_of
 from .starting import (
     EXIT_BROKEN,
@@ -238,7 +239,8 @@ async def serve(
         await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
         return
     seen = Seen()
-    standby = _standby_server(settings.http, seen, clock)
+    elsewhere = Elsewhere(seen.url, log, verify=trusted(settings.http))
+    standby = _standby_server(settings.http, seen, elsewhere, clock)
     try:
         async with asyncio.TaskGroup() as tasks:
             answering = tasks.create_task(standby.run())
@@ -254,6 +256,7 @@ async def serve(
                 await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
     finally:
         standby.listener.close()
+        await elsewhere.close()
         await leaders.close()
 
 
@@ -264,7 +267,9 @@ def _leaders(settings: Settings) -> Leaders | None:
         raise NotStarted(str(why)) from why
 
 
-def _standby_server(http: HttpSettings, seen: Seen, clock: Clock) -> StandbyServer:
+def _standby_server(
+    http: HttpSettings, seen: Seen, elsewhere: Elsewhere, clock: Clock
+) -> StandbyServer:
     try:
         return StandbyServer(
             host=http.host,
@@ -272,6 +277,7 @@ def _standby_server(http: HttpSettings, seen: Seen, clock: Clock) -> StandbyServ
             tls_certificate=http.tls_certificate,
             tls_key=http.tls_key,
             leader=seen.url,
+            elsewhere=elsewhere,
             clock=clock,
             connections_max=http.connections_max,
             strangers_max=http.strangers_max,

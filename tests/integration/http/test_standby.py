@@ -8,13 +8,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
 import uvloop
 
 from pilotage.central.http.connection import HEAD_MAX
+from pilotage.central.http.elsewhere import MARK, Elsewhere
 from pilotage.central.http.standby import StandbyServer
+from pilotage.central.observe.events import no_log
+from pilotage.pilot.clock import BootClock
+from pilotage.pilot.talk.requests import Requests
+from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
 from tests.fakes import LoopClock
+from tests.integration.test_pilot_api import api, served
 
 PATIENCE_S = 5.0
 ENDS_S = 0.5  # with room for a slow machine; a peer that is waited for takes seconds
@@ -22,14 +29,18 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Standby:
-    def __init__(self, tasks: asyncio.TaskGroup, pem: Path | None) -> None:
+    def __init__(
+        self, tasks: asyncio.TaskGroup, pem: Path | None, leader: str = "https://leader"
+    ) -> None:
         certificate = str(pem or "")
+        self.elsewhere = Elsewhere(lambda: leader, no_log)
         self.server = StandbyServer(
             host="127.0.0.1",
             port=0,
             tls_certificate=certificate,
             tls_key=certificate,
-            leader=lambda: "https://leader",
+            leader=lambda: leader,
+            elsewhere=self.elsewhere,
             clock=LoopClock(),
             connections_max=16,
         )
@@ -58,14 +69,17 @@ class Standby:
 
 
 @asynccontextmanager
-async def standing_by(pem: Path | None = None) -> AsyncGenerator[Standby]:
+async def standing_by(
+    pem: Path | None = None, leader: str = "https://leader"
+) -> AsyncGenerator[Standby]:
     async with asyncio.TaskGroup() as tasks:
-        standby = Standby(tasks, pem)
+        standby = Standby(tasks, pem, leader)
         try:
             yield standby
         finally:
             await standby.end()
             standby.server.listener.close()
+            await standby.elsewhere.close()
 
 
 def _shaken(connection: socket.socket, pem: Path) -> ssl.SSLSocket:
@@ -119,3 +133,60 @@ def _said_to(late: socket.socket, pem: Path) -> bytes:
         connection.sendall(HEALTH)
         return connection.recv(4_096)
     return b""
+
+
+def _put(*headers: str, body: bytes = b"file") -> bytes:
+    lines = ("PUT /v1/blobs/0 HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers)
+    return "\r\n".join((*lines, "", "")).encode() + body
+
+
+TOKEN, NEW = "Authorization: Bearer t", f"{FOLLOWS}: 1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (_put(TOKEN), 200),
+        (b"GET /v1/blobs/0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 200),
+        (b"POST /v1/pilots/log HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 200),
+        (_put(TOKEN, NEW), 421),
+        (_put(), 421),
+        (_put(TOKEN, f"{MARK}: 1"), 503),
+        (b"POST /v1/blobs/missing HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 421),
+        (b"POST /v1/turn HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 421),
+    ],
+    ids=["put", "get", "log", "who follows", "stranger", "handed on before", "missing", "turn"],
+)
+async def test_files_of_pilots_that_follow_nobody_are_handed_on_and_nothing_else(
+    request_: bytes, status: int
+) -> None:
+    with served() as (port, _):
+        async with standing_by(leader=f"http://127.0.0.1:{port}") as it:
+            said = await it.raw(request_)
+
+    assert said.startswith(b"HTTP/1.1 %d " % status), said
+
+
+async def test_a_file_that_cannot_be_handed_on_is_to_be_sent_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        gone = probe.getsockname()[1]
+    async with standing_by(leader=f"http://127.0.0.1:{gone}") as it:
+        said = await it.raw(_put(TOKEN))
+
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"the process that keeps the queue does not answer" in said
+
+
+@pytest.mark.parametrize("size", [10, 20_000_000])
+async def test_a_pilot_brings_a_file_of_any_size_to_the_leader_that_a_standby_names(
+    tmp_path: Path, size: int
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * size)
+    with served() as (port, _):
+        async with standing_by(leader=f"http://127.0.0.1:{port}") as it:
+            with api(f"http://127.0.0.1:{it.server.port}") as central:
+                requests = Requests(central, BootClock(), lambda event, facts: None)
+                reply = await requests.upload("/echo", file, token="t")
+
+    assert (reply.status, len(reply.body)) == (200, size)
