@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
 from pilotage.central.store.leaders import SHARD, Lead
+from pilotage.central.store.postgresql.driver import IDLE_LEADING_MS
 from tests.fake_store import FakeStore
 from tests.fake_store_leaders import FakeLeaders
 from tests.fakes import WALL_S
@@ -30,7 +31,7 @@ WAY_S = 0.0004  # one way
 WORKS_S = 0.002  # a commit and its sync
 RETRANSMIT_S, RETRANSMIT_MAX_S = 0.4, 2.0
 COMMAND_S = 60.0  # the store's driver gives up a statement, and the store with it
-IDLE_S = 2.0  # the server ends a transaction in which nothing comes for so long
+IDLE_S = int(IDLE_LEADING_MS) / 1000  # the server ends a transaction in which nothing comes so long
 
 
 class Ended(Exception):
