@@ -171,6 +171,6 @@ async def _states(client: "AsyncClient", ids: tuple[int, ...]) -> dict[JobState,
     counts: dict[JobState, int] = {}
     for start in range(0, len(ids), _IDS_A_PAGE):
         some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
-        for view in (await client.page(some)).jobs:
+        async for view in client.search(some):
             counts[view.state] = counts.get(view.state, 0) + 1
     return counts

@@ -97,7 +97,7 @@ async def _by_id(client: "AsyncClient", ids: tuple[int, ...], common: Common) ->
     views: list[JobView] = []
     for start in range(0, len(ids), _IDS_A_PAGE):
         some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
-        views += (await client.page(some)).jobs
+        views += [view async for view in client.search(some)]
     _print(views, common)
     absent = sorted(set(ids) - {view.id for view in views})
     if absent:

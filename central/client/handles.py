@@ -252,8 +252,8 @@ async def as_completed_async(
 ) -> AsyncGenerator[AsyncJobHandle, None]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
-    Raises TimedOut when the next one does not end before `timeout_s` is over, and JobsHeld when all
-    that are left are Held.
+    A job that is given twice comes once. Raises TimedOut when the next one does not end before
+    `timeout_s` is over, and JobsHeld when all that are left are Held.
     """
     by_id = {handle.id: handle for handle in handles}
     if not by_id:

@@ -1,6 +1,7 @@
 """Which jobs are still awaited: fed with events and with pages, whatever comes first. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 from pilotage.proto.api import Event, JobView
 from pilotage.proto.job_states import FINAL, JobState
@@ -9,7 +10,10 @@ OnHeld = Callable[[int, str], None]  # a job, and why it is Held
 
 
 class Outstanding:
-    """Jobs that have not been seen in a final state.
+    """Jobs that have not been handed out as ended.
+
+    Whatever shows the end of a job, the job stays here until `ended` hands it out: so no end is
+    lost if a reading fails or its caller looks elsewhere.
 
     With `submission` every job of it is awaited, and `ids` are its jobs; the pages of a whole
     submission are cheaper to ask for than many single ids. A job that is Held goes on only when
@@ -28,11 +32,14 @@ class Outstanding:
         self.submission, self._through_held, self._on_held = submission, through_held, on_held
         self._left = set(ids)
         self._held: dict[int, str] = {}
+        self._ended: deque[int] = deque()
+        self._known: set[int] = set()  # jobs that the central has shown
         self.total = len(self._left)
 
     @property
     def left(self) -> int:
-        return len(self._left)
+        """How many jobs were not handed out yet."""
+        return len(self._left) + len(self._ended)
 
     @property
     def held(self) -> dict[int, str]:
@@ -42,41 +49,52 @@ class Outstanding:
     @property
     def only_held(self) -> bool:
         """Whether nothing that is awaited can end by itself."""
-        return not self._through_held and 0 < len(self._left) == len(self._held)
+        return not self._through_held and 0 < self.left == len(self._held)
 
     def ids(self) -> list[int]:
         """Return the ids that are awaited, in order."""
         return sorted(self._left)
 
-    def hear(self, event: Event) -> int | None:
-        """Take an event; return the job that it ends, None for any other."""
-        if event.job is None or event.state is None:
-            return None
-        return self._take(event.job, event.state, event.reason)
+    def ended(self) -> Iterator[int]:
+        """Hand out the jobs that have ended, each once, in the order in which this became known."""
+        while self._ended:
+            yield self._ended.popleft()
 
-    def see(self, view: JobView) -> int | None:
-        """Take a job that was read; return its id if it has ended meanwhile."""
-        return self._take(view.id, view.state, view.reason)
+    def hear(self, event: Event) -> None:
+        """Take an event."""
+        if event.job is not None and event.state is not None:
+            self._take(event.job, event.state, event.reason)
 
-    def see_gone(self, still_there: Iterable[int]) -> list[int]:
-        """Take the ids of a complete reading of unfinished jobs; return those that it lacks."""
-        gone = sorted(self._left.difference(still_there))
-        self._left.difference_update(gone)
-        for job in gone:
-            self._held.pop(job, None)
-        return gone
+    def see(self, view: JobView) -> None:
+        """Take a job that was read."""
+        self._take(view.id, view.state, view.reason)
 
-    def _take(self, job: int, state: JobState, reason: str) -> int | None:
+    def see_none(self, ids: Iterable[int]) -> list[int]:
+        """Take ids for which the central has no job; return those that it has never shown.
+
+        The central removes only jobs that have ended, so the others have ended.
+        """
+        absent = sorted(self._left.intersection(ids))
+        for job in absent:
+            if job in self._known:
+                self._end(job)
+        return [job for job in absent if job not in self._known]
+
+    def _take(self, job: int, state: JobState, reason: str) -> None:
         if job not in self._left:
-            return None
+            return
+        self._known.add(job)
         if state is JobState.HELD:
-            known = job in self._held
+            is_new = job not in self._held
             self._held[job] = reason
-            if not known and self._on_held is not None:
+            if is_new and self._on_held is not None:
                 self._on_held(job, reason)
-            return None
+            return
         self._held.pop(job, None)
-        if state not in FINAL:
-            return None
+        if state in FINAL:
+            self._end(job)
+
+    def _end(self, job: int) -> None:
         self._left.discard(job)
-        return job
+        self._held.pop(job, None)
+        self._ended.append(job)

@@ -54,12 +54,12 @@ async def ended(source: Source, outstanding: Outstanding, pace: Pace) -> AsyncGe
                     rests = pauses(pace, longest_s=_POLL_LONGEST_S)
                     if event is not None:
                         after = event.seq
-                        job = outstanding.hear(event)
-                        if job is not None:
+                        outstanding.hear(event)
+                        for job in outstanding.ended():
                             yield job
                     gap = event is not None and event.kind == "gap"
                     if plan.due(gap=gap) or outstanding.only_held:
-                        for job in await _read(source, outstanding):
+                        async for job in _read(source, outstanding):
                             yield job
                         plan.done()
                         _go_on(outstanding)
@@ -67,7 +67,7 @@ async def ended(source: Source, outstanding: Outstanding, pace: Pace) -> AsyncGe
                         return
         except (Unreachable, Unavailable, TooManyRequests, NotFound):
             pass  # no events now; what can be read is read all the same
-        for job in await _read(source, outstanding):
+        async for job in _read(source, outstanding):
             yield job
         _go_on(outstanding)
         if outstanding.left:
@@ -98,25 +98,33 @@ class _Readings:
         self._interval_s = min(2 * self._interval_s, _READ_LONGEST_S)
 
 
-async def _read(source: Source, outstanding: Outstanding) -> list[int]:
-    """Read what is awaited and return what has ended."""
-    if outstanding.submission is not None and outstanding.left > _IDS_A_READING:
+async def _read(source: Source, outstanding: Outstanding) -> AsyncGenerator[int, None]:
+    """Read the awaited jobs and yield each that has ended, page by page.
+
+    Raises NotFound for a job that the central has never shown.
+    """
+    unfinished = set[int]()
+    if outstanding.submission is not None and len(outstanding.ids()) > _IDS_A_READING:
         there = JobFilter(submission=outstanding.submission, states=UNFINISHED)
-        still_there: list[int] = []
         async for view in source.search(there):
-            outstanding.see(view)
-            still_there.append(view.id)
-        return outstanding.see_gone(still_there)
-    found: list[int] = []
-    ids = outstanding.ids()
+            outstanding.see(view)  # it may have ended since the central chose it for this page
+            unfinished.add(view.id)
+            for job in outstanding.ended():
+                yield job
+    # The central may miss a job that changes its state during a search, so each is read by its id.
+    ids = [job for job in outstanding.ids() if job not in unfinished]
+    strangers: list[int] = []
     for start in range(0, len(ids), _IDS_A_READING):
         some = tuple(ids[start : start + _IDS_A_READING])
-        unseen = set(some)
+        absent = set(some)
         async for view in source.search(JobFilter(ids=some, include_deleted=True)):
-            unseen.discard(view.id)
-            if outstanding.see(view) is not None:
-                found.append(view.id)
-        if unseen:
-            why = f"there is no job {min(unseen)} that this token may see"
-            raise NotFound(Code.NOT_FOUND.value, why, status=404)
-    return found
+            absent.discard(view.id)
+            outstanding.see(view)
+            for job in outstanding.ended():
+                yield job
+        strangers += outstanding.see_none(absent)
+        for job in outstanding.ended():
+            yield job
+    if strangers:
+        why = f"there is no job {strangers[0]} that this token may see"
+        raise NotFound(Code.NOT_FOUND.value, why, status=404)

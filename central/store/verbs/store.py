@@ -219,9 +219,13 @@ class VerbStore(
         return {job.job_id: job for job in map(job_of, rows)}
 
     async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
-        ids = await search_jobs.find(self._reader, search, after=after, limit=limit)
-        rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []
-        return [job_of(row) for row in rows]
+        while True:
+            ids = await search_jobs.find(self._reader, search, after=after, limit=limit)
+            rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []
+            if len(rows) == len(ids):
+                return [job_of(row) for row in rows]
+            # The retention has removed a job between the two reads. A short page would say that
+            # no job follows it.
 
     async def ids(self, search: Search, *, limit: int) -> list[int]:
         return await search_jobs.find(self._reader, search, after=0, limit=limit)

@@ -1,5 +1,8 @@
 """Stories told through the Python API, against a real central and a real pilot."""
 
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,23 @@ def test_jobs_come_back_in_the_order_in_which_they_end(site: Site) -> None:
     slow, quick = site.client.submit(naps).handles()
 
     assert [one.id for one in as_completed([slow, quick], 60)] == [quick.id, slow.id]
+
+
+def test_each_of_2000_jobs_that_end_in_any_order_comes_once(site: Site) -> None:
+    nowhere = Job(command=("true",), needs=(Need(cores_min=99),))
+    submitted = site.client.submit(nowhere for _ in range(2_000))
+    ids = list(submitted.ids())
+    random.Random(2_000).shuffle(ids)
+
+    def end_them(parts: Iterator[list[int]]) -> int:
+        return sum(site.client.kill(part).done for part in parts)
+
+    with ThreadPoolExecutor(1) as others:
+        killed = others.submit(end_them, (ids[at : at + 90] for at in range(0, 2_000, 90)))
+        came = [one.id for one in as_completed(submitted.handles(), 60)]
+
+    assert killed.result() == 2_000
+    assert sorted(came) == list(submitted.ids())
 
 
 def test_a_stream_of_jobs_is_one_submission(site: Site) -> None:

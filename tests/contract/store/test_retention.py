@@ -1,9 +1,11 @@
 """What ended long ago goes, whole; what is still of use stays."""
 
 import msgspec
+import pytest
 
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import Evidence, NewSecret, Registration, Search
+from pilotage.central.store.verbs import search as search_jobs
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Output
 from pilotage.proto.pilot_states import PilotState
@@ -71,6 +73,30 @@ async def test_a_pruned_job_leaves_nothing_and_its_neighbours_stay(
     assert await store.ids(Search(include_deleted=True), limit=9) == [second]
     assert [(row.state, row.count) for row in await store.counts()] == [(D, 1)]
     assert len(await store.attempts(second)) == len(await store.evidence(second)) == 1
+
+
+async def test_a_page_stays_full_if_one_of_its_jobs_is_pruned_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short page would say that no job follows."""
+    first, second, third, _ = await waiting_jobs(store, 4)
+    await ended(store, first)
+    find = search_jobs.find
+    pruned: list[tuple[int, bool]] = []
+
+    async def prune_after_it(
+        reader: search_jobs.Reader, search: Search, *, after: int, limit: int
+    ) -> list[int]:
+        found = await find(reader, search, after=after, limit=limit)
+        if not pruned:
+            pruned.extend(await store.prune_jobs([(first, 40.0)]))
+        return found
+
+    monkeypatch.setattr(search_jobs, "find", prune_after_it)
+    rows = await store.search(Search(include_deleted=True), after=0, limit=2)
+
+    expected = [first, second] if not pruned else [second, third]  # the fake store reads at once
+    assert [row.job_id for row in rows] == expected
 
 
 async def test_a_job_that_was_opened_again_is_not_pruned(store: Store) -> None:
