@@ -239,7 +239,7 @@ def main(chosen: argparse.Namespace) -> bool:
         jobs = run_chain(client, prepare(client, chosen.tools), runs)
         show_where(jobs, time.monotonic() - began)
         if chosen.output:
-            jobs[-2].download("merged.dl2.h5", chosen.output)
+            jobs[-2].download("merged.dl2.h5", chosen.output, force=True)
         with tempfile.TemporaryDirectory() as folder:
             report = jobs[-1].download("report.json", folder).read_bytes()
         return judge(msgspec.json.decode(report, type=Report), runs)

@@ -9,9 +9,11 @@ from cyclopts import Parameter
 
 from pilotage.proto.messages import Stream
 
+from ..client.files import Fetched
 from .exit_codes import Exit, UsageError
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .present import note, number, print_json, print_line, print_table
+from .where import parse_ids
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -50,35 +52,41 @@ def logs(
 
 
 def output(
-    job: int,
+    jobs: Annotated[str, Parameter(name="JOBS", help="A job, or a range of jobs: 12 or 12-15.")],
     /,
     *names: str,
     to: Annotated[Path | None, Parameter(help="Folder, or file for a single name.")] = None,
     all: Annotated[bool, Parameter(help="Fetch all that was kept.")] = False,
+    by_job: Annotated[
+        bool, Parameter(help="Give each job a folder of its own in --to, named by its id.")
+    ] = False,
+    force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
     common: Common = COMMON,
 ) -> int:
-    """List the files that a job kept, or fetch some: pilotage output 12 hist.json --to results/"""
+    """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
+
+    A file here with the same bytes stays. Nothing is fetched if a file here has other bytes, unless
+    --force, or if two outputs clash in one folder: with --by-job those of several jobs do not.
+    """
+    ids = parse_ids((jobs,))
 
     async def work(client: "AsyncClient") -> int:
-        kept = (await client.outputs(job)).outputs
-        if not kept and not names and not common.json:
-            note(f"job {job} kept no files")
+        if not names and not all and to is None and not by_job:
+            return await _list(client, ids, common)
+        if len(ids) == len(names) == 1 and not by_job:
+            path = await client.download(ids[0], names[0], to or Path(), force=force)
+            _say(Fetched(ids[0], names[0], path), common)
             return Exit.OK
-        if not names and not all and to is None:
-            if common.json:
-                print_json(kept)
-            else:
-                rows = ((one.name, one.size_bytes, one.sha256[:16], one.epoch) for one in kept)
-                print_table(("name", "bytes#", "sha256", "try#"), rows, empty="")
-            return Exit.OK
-        wanted = names or tuple(one.name for one in kept)
-        target = _target(to, a_file=len(names) == 1)
-        for name in wanted:
-            path = await client.download(job, name, target)
-            if common.json:
-                print_json({"job": job, "name": name, "path": str(path)})
-            else:
-                print_line(str(path))
+        folder = to or Path()
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--to {folder} is a file: several outputs need a folder")
+        found = client.download_all(ids, folder, names=names, by_job=by_job, force=force)
+        count = 0
+        async for one in found:
+            count += 1
+            _say(one, common)
+        if not count:
+            note("no files were kept")
         return Exit.OK
 
     return run_with(common, work, patience_s=READING_S)
@@ -101,14 +109,27 @@ def tell_part(part: "Part") -> None:
         note(f"… {number(part.left_out)} bytes left out: {kept}")
 
 
-def _target(to: Path | None, *, a_file: bool) -> Path:
-    """Return where outputs go: a folder, which is made; for a single name it may be a file."""
-    target = to or Path()
-    if not a_file and not target.exists():
-        target.mkdir(parents=True)
-    if not a_file and not target.is_dir():
-        raise UsageError(f"--to {target} is a file: several outputs need a folder")
-    return target
+async def _list(client: "AsyncClient", ids: tuple[int, ...], common: Common) -> int:
+    found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
+    if common.json:
+        print_json([one for _, one in found])
+    elif not found:
+        note(f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files")
+    else:
+        columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
+        rows = (
+            (job, one.name, one.size_bytes, one.sha256[:16], one.epoch)[len(ids) == 1 :]
+            for job, one in found
+        )
+        print_table(columns, rows, empty="")
+    return Exit.OK
+
+
+def _say(one: "Fetched", common: Common) -> None:
+    if common.json:
+        print_json({"job": one.job, "name": one.name, "path": str(one.path)})
+    else:
+        print_line(str(one.path))
 
 
 def _write(piece: bytes) -> None:

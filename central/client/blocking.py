@@ -87,7 +87,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 
 from .bodies import JobLike, OnProgress, Parameters
 from .client import AsyncClient
-from .files import LocalFile
+from .files import Fetched, LocalFile
 from .flows import Flow
 from .following import OnPart
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
@@ -167,9 +167,12 @@ class JobHandle:
         """Return the files that were kept."""
         return self.loop.run(self.core.outputs())
 
-    def download(self, name: str, to: Path | str = ".") -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file."""
-        return self.loop.run(self.core.download(name, to))
+    def download(self, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
+        """Fetch an output into a file, or into a folder under its own name; return the file.
+
+        Raises FileThere for a file that is there with other bytes, unless `force` is set.
+        """
+        return self.loop.run(self.core.download(name, to, force=force))
 
     def explain(self) -> Explanation:
         """Return why the job waits."""
@@ -465,12 +468,32 @@ class Client:
         """Return the files that a job kept."""
         return self.loop.run(self.core.outputs(job))
 
-    def download(self, job: int, name: str, to: Path | str = ".") -> Path:
+    def download(self, job: int, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
         """Fetch an output into a file, or into a folder under its own name; return the file.
 
-        The hash is checked; nothing is left behind when it is wrong.
+        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
+        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
         """
-        return self.loop.run(self.core.download(job, name, to))
+        return self.loop.run(self.core.download(job, name, to, force=force))
+
+    def download_all(
+        self,
+        jobs: Iterable[int],
+        to: Path | str,
+        *,
+        names: Iterable[str] = (),
+        by_job: bool = False,
+        force: bool = False,
+    ) -> Iterator[Fetched]:
+        """Fetch the outputs of jobs into one folder, and yield each.
+
+        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
+        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
+        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
+        """
+        return self.loop.iterate(
+            self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
+        )
 
     def kill(
         self,
@@ -880,7 +903,7 @@ class Client:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
         Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
-        fetched. Raises Invalid for two with one place.
+        fetched. Raises FilesClash, before any is fetched, if two of them would be one file.
         """
         return self.loop.iterate(self.core.get_found(query, to, force=force))
 

@@ -14,6 +14,7 @@ from pilotage.proto.storages import is_good_path
 
 from .errors import (
     ClientError,
+    FilesClash,
     FileThere,
     Invalid,
     NoCopy,
@@ -22,6 +23,7 @@ from .errors import (
     Refused,
     StorageTrouble,
 )
+from .files import clash_in
 from .given import file_at, names_of
 from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
 
@@ -74,7 +76,7 @@ class OfDataFiles:
         """Fetch all files that meet a query into a folder, and yield where each is.
 
         Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
-        fetched. Raises Invalid for two with one place.
+        fetched. Raises FilesClash, before any is fetched, if two of them would be one file.
         """
         async for path in _get_found(cast("AsyncClient", self), query, Path(to), force):
             yield path
@@ -96,7 +98,7 @@ async def _put_file(
     target = await _storage_for(client, storage)
     sums = await asyncio.to_thread(sums_of, path)
     community = (await client.whoami()).community
-    name = did.rpartition(":")[2].rpartition("/")[2]
+    name = _name(did)
     place = f"{community}/{PUT_FOLDER}/{uuid.uuid4().hex}/{name}"
     if not is_good_path(place):
         raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
@@ -159,23 +161,26 @@ async def _get_file(client: "AsyncClient", did: str, to: Path, force: bool) -> P
 async def _get_found(
     client: "AsyncClient", query: Mapping[str, Any], to: Path, force: bool
 ) -> AsyncIterator[Path]:
-    known, seen = await _known(client), dict[Path, str]()
+    known = await _known(client)
     failures: list[ClientError] = []
+    dids = [view.did async for view in client.find_files(query)]
+    clash = clash_in((did, _name(did)) for did in dids)
+    if clash is not None:
+        why = (
+            f"{clash[0]} and {clash[1]} clash in {to}, so nothing was fetched: narrow the "
+            "conditions, or fetch them one by one, each --to another folder"
+        )
+        raise FilesClash(why)
     await asyncio.to_thread(to.mkdir, parents=True, exist_ok=True)
-    async for view in client.find_files(query):
-        target = _target(to, view.did)
-        if target in seen:
-            why = f"{seen[target]} and {view.did} would both be {target}: fetch them one by one"
-            raise Invalid("invalid", why)
-        seen[target] = view.did
+    for did in dids:
         try:
-            path = await _fetched(await client.file(view.did), known, target, force)
+            path = await _fetched(await client.file(did), known, to / _name(did), force)
         except (NoCopy, FileThere) as why:
             failures.append(why)
             continue
         yield path
     if failures:
-        raise _all(failures, len(seen))
+        raise _all(failures, len(dids))
 
 
 def _all(failures: Sequence[ClientError], count: int) -> ClientError:
@@ -191,7 +196,11 @@ def _all(failures: Sequence[ClientError], count: int) -> ClientError:
 
 
 def _target(to: Path, did: str) -> Path:
-    return to / did.rpartition(":")[2].rpartition("/")[2] if to.is_dir() else to
+    return to / _name(did) if to.is_dir() else to
+
+
+def _name(did: str) -> str:
+    return did.rpartition(":")[2].rpartition("/")[2]
 
 
 async def _fetched(

@@ -124,6 +124,10 @@ class FileThere(ClientError):
     """A file of this machine has other bytes than the one to be fetched to its place."""
 
 
+class FilesClash(ClientError):
+    """Two files that were to be fetched into one folder would be one file there."""
+
+
 class BadJobFile(ClientError):
     """A job file, or something on the command line that stands for it, is wrong."""
 

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pilotage.proto.job import Input
 
-from .errors import BadDownload, UnsafeName
+from .errors import BadDownload, FileThere, UnsafeName
 
 _PIECE_BYTES = 256 * 1024
 
@@ -23,6 +24,14 @@ class LocalFile:
     path: Path
     name: str = ""  # in the payload's folder; empty: the last part of `path`
     unpack: bool = False
+
+
+class Fetched(NamedTuple):
+    """An output of a job that is on this machine."""
+
+    job: int
+    name: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,58 @@ async def pieces(path: Path) -> AsyncIterator[bytes]:
 
 def target_of(to: Path, name: str) -> Path:
     """Return the file that output `name` is written to: inside `to` if that is a folder."""
-    if not to.is_dir():
-        return to
+    return inside(to, name) if to.is_dir() else to
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return where output `name` lies in a folder. Raises UnsafeName if it would lead out."""
     parts = PurePosixPath(name)
     if parts.is_absolute() or not parts.parts or ".." in parts.parts or "\x00" in name:
         raise UnsafeName(name)
-    return to / parts
+    return folder / parts
+
+
+def clash_in(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return two owners whose files cannot both lie in one folder; None if there are none.
+
+    `places` are pairs of an owner and a relative path. Two paths clash if they are equal, if they
+    differ in the case of letters alone (some file systems ignore it), or if one names a folder of
+    the other.
+    """
+    files, folders = dict[str, str](), dict[str, str]()
+    for owner, path in places:
+        whole = path.casefold()
+        above = [str(one) for one in PurePosixPath(whole).parents][:-1]
+        inside = next((files[one] for one in above if one in files), None)
+        other = files.get(whole) or folders.get(whole) or inside
+        if other is not None:
+            return other, owner
+        files[whole] = owner
+        folders.update((one, owner) for one in above if one not in folders)
+    return None
+
+
+def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
+    """Whether the target has these very bytes. Raises FileThere if something else is there.
+
+    With `force` a file with other bytes may be replaced.
+    """
+    barrier = next((one for one in target.parents if one.exists()), None)
+    if barrier is not None and not barrier.is_dir():
+        raise FileThere(f"{what}: {barrier} is a file, and must be a folder: choose another --to")
+    if not target.exists():
+        return False
+    if not target.is_file():
+        raise FileThere(f"{what}: {target} is there, and is no file: choose another --to")
+    with target.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+            return True
+    if not force:
+        raise FileThere(
+            f"{what}: {target} is there with other bytes: choose another --to to keep both, or "
+            "replace it with --force (in Python: force=True)"
+        )
+    return False
 
 
 async def write_checked(

@@ -116,9 +116,12 @@ class AsyncJobHandle:
         """Return the files that were kept."""
         return (await self.client.outputs(self.id)).outputs
 
-    async def download(self, name: str, to: Path | str = ".") -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file."""
-        return await self.client.download(self.id, name, to)
+    async def download(self, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
+        """Fetch an output into a file, or into a folder under its own name; return the file.
+
+        Raises FileThere for a file that is there with other bytes, unless `force` is set.
+        """
+        return await self.client.download(self.id, name, to, force=force)
 
     async def explain(self) -> Explanation:
         """Return why the job waits."""

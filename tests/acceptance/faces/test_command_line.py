@@ -70,6 +70,30 @@ def test_a_job_that_fails_says_so_in_the_exit_code(shell: Shell) -> None:
     assert view["exit_code"] == 7
 
 
+def test_outputs_of_one_name_are_fetched_into_a_folder_for_each_job(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "twins.yaml").write_text(
+        "template:\n"
+        "  command: [sh, -c, 'echo {n} > twin.txt']\n"
+        "  outputs: [twin.txt]\n"
+        "parameters:\n  - n: 1\n  - n: 2\n"
+    )
+    shell.type("submit", "twins.yaml", "--wait")
+    last = max(one["id"] for one in shell.ask("status", "--filter", "state=Done", "--limit", "0"))
+    both = f"{last - 1}-{last}"
+
+    shell.type("output", both, "--to", "one", code=2)
+    assert not (tmp_path / "one").exists()
+    shell.type("output", both, "--to", "each", "--by-job")  # the remedy that the refusal names
+    found = [tmp_path / "each" / str(job) / "twin.txt" for job in (last - 1, last)]
+    assert [path.read_text() for path in found] == ["1\n", "2\n"]
+    shell.type("output", str(last), "--to", f"each/{last - 1}", code=2)
+    assert found[0].read_text() == "1\n"
+    shell.type("output", str(last), "--to", f"each/{last - 1}", "--force")
+    assert found[0].read_text() == "2\n"
+
+
 def test_the_output_can_be_followed_while_it_is_written(shell: Shell) -> None:
     said = shell.type("submit", "--follow", "--", "sh", "-c", "echo one; sleep 0.5; echo two")
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from pilotage.central.client.data_files import OfDataFiles
-from pilotage.central.client.errors import FileThere, Invalid, NoCopy, NoStorage, NotFound
+from pilotage.central.client.errors import (
+    FilesClash,
+    FileThere,
+    Invalid,
+    NoCopy,
+    NoStorage,
+    NotFound,
+)
 from pilotage.proto.api import WhoAmI
 from pilotage.proto.api_data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
 from pilotage.proto.api_storages import StorageList, StorageView
@@ -116,6 +123,19 @@ async def test_all_that_can_be_fetched_is_and_the_others_are_told(
     assert lines[0] == "2 of 4 files are not fetched:"
     assert lines[1].startswith("  users:a: storage pic: No such file")
     assert lines[2].startswith("  users:c: ")
+
+
+@pytest.mark.parametrize("second", ["ana:a", "users:A"])
+async def test_files_that_would_be_one_file_are_refused_before_any_is_fetched(
+    client: Client, tmp_path: Path, second: str
+) -> None:
+    for did in ("users:0", "users:a", second):
+        client.lay(did, did.encode())
+    to = tmp_path / "to"
+
+    with pytest.raises(FilesClash, match=f"users:a and {second} clash in .*one by one"):
+        _ = [path async for path in client.get_found({}, to)]
+    assert not to.exists()
 
 
 @pytest.mark.parametrize(
