@@ -22,9 +22,14 @@ from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec
 from .test_machine import RULES, THERE
 from .test_turn import ASKS, CLASSES, class_of, told
 
+
+def changed(there: LiveOffer, changes: dict[str, Any]) -> LiveOffer:
+    return msgspec.structs.replace(there, **changes)
+
+
 # Offers that differ in one number or word, so that single clauses stand alone in the way.
 NEAR = st.builds(
-    lambda there, changes: msgspec.structs.replace(there, **changes),
+    changed,
     st.sampled_from(OFFERS[:13]),
     st.fixed_dictionaries(
         {},
@@ -77,10 +82,10 @@ def test_advice_that_is_followed_gives_the_stated_number_of_offers(
     before = fitting(its, offers, matcher)
 
     for advice in matcher.explain(None, its, offers, 0.0).advice:
-        changed = followed(its, advice)
+        new = followed(its, advice)
 
-        assert fitting(changed, offers, matcher) == advice.offers > before, advice
-        assert can_be_submitted(changed) or not can_be_submitted(its)
+        assert fitting(new, offers, matcher) == advice.offers > before, advice
+        assert can_be_submitted(new) or not can_be_submitted(its)
 
 
 #   what a job asks, what an offer has instead → what is said, and the change
