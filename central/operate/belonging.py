@@ -32,9 +32,15 @@ async def check_token(data: Path, tokens: Tokens, store: Store, *, disk: Disk) -
     admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
     if admin is None:
         return
-    if await store.token(admin.jti) is None and await store.tokens(None, limit=1):
+    if await store.token(admin.jti) is not None:
+        return
+    file = data / ADMIN_FILE
+    if await store.tokens(None, limit=1):
         raise StoreError(
-            f"{data / ADMIN_FILE} is no token of the store, so that the keys beside it are of "
-            f"another one: {SHARED}. If the store was set back to before it was made, remove that "
-            "file"
+            f"{file} is no token of the store, so that the keys beside it are of another one: "
+            f"{SHARED}. If the store was set back to before it was made, remove that file"
         )
+    raise StoreError(
+        f"{file} is no token of the store, which is empty: it has lost what it had, or it is the "
+        f"wrong one. Restore a backup, or, if all of it may be forgotten, remove {file}"
+    )

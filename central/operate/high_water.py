@@ -14,11 +14,12 @@ from typing import Final
 import msgspec
 
 from ..ports import Clock, Disk
-from ..store.errors import StoreError
+from ..store.errors import StoreError, StoreFull
 from ..store.protocol import Store
+from .files import NO_ROOM
 
 FILE: Final = "high-water.json"
-KEEP_EVERY_S: Final = 5.0
+KEEP_EVERY_S: Final = 1.0
 ANSWER_S: Final = 2.0  # of the store: an end that waits for it is not held up for longer
 
 FIRST: Final = 1  # of a counter that nobody has counted with, or that a later release makes
@@ -47,6 +48,7 @@ class HighWater:
     def __init__(self, data: Path, disk: Disk) -> None:
         self._file, self._disk = data / FILE, disk
         self._kept: _Ids = {}
+        self._has_begun = False
 
     async def check(self, ask: Callable[[], Awaitable[Mapping[str, int] | None]]) -> None:
         """Compare what the store says with the mark, if there is one. Raises SetBack, OSError.
@@ -54,11 +56,7 @@ class HighWater:
         `ask` may return None: nobody answers. A mark that does not read is none: the store is what
         counts. It is read first: who leads may raise it meanwhile, but never above the store.
         """
-        content = self._disk.read(self._file)
-        try:
-            self._kept = msgspec.json.decode(content, type=_Ids) if content else {}
-        except msgspec.DecodeError:
-            self._kept = {}
+        self._kept = self._read()
         given = await ask() if self._kept else None
         if given is None:
             return
@@ -67,11 +65,35 @@ class HighWater:
             if stands < stood:
                 raise SetBack(self._file, name, stands, stood, is_empty=not given)
 
+    def _read(self) -> _Ids:
+        content = self._disk.read(self._file)
+        try:
+            return msgspec.json.decode(content, type=_Ids) if content else {}
+        except msgspec.DecodeError:
+            return {}
+
     def keep(self, given: Mapping[str, int]) -> None:
-        """Set the mark to what the store has committed. Raises OSError."""
-        if given != self._kept:
-            self._disk.write_secret(self._file, msgspec.json.encode(given))
-            self._kept = dict(given)
+        """Raise the mark to what the store has committed; nothing lowers it. Raises OSError."""
+        if all(n <= self._kept.get(name, 0) for name, n in given.items()):
+            return
+        stood = self._read()  # another process that shares the directory may have raised it
+        kept = stood | {name: max(n, stood.get(name, n)) for name, n in given.items()}
+        self._disk.write_secret(self._file, msgspec.json.encode(kept))
+        self._kept = kept
+
+    async def begin(self, store: Store, *, leads: bool = True) -> None:
+        """Keep the mark before anybody is answered. Raises StoreError, OSError.
+
+        A process that leads takes one attempt id first. So a store that loses all that the process
+        commits stands below the mark. On a full disk an older mark is enough until `bring_up`.
+        """
+        self._has_begun = not leads
+        try:
+            await asyncio.to_thread(self.keep, await self._given(store))
+        except (StoreFull, OSError) as why:
+            no_room = isinstance(why, StoreFull) or why.errno in NO_ROOM
+            if not (no_room and self._kept):
+                raise
 
     async def follow(self, store: Store, clock: Clock) -> None:
         """Keep it, for ever. What fails is tried again: the mark is then a little low."""
@@ -83,8 +105,14 @@ class HighWater:
         """Keep it once, as far as that can be done."""
         with suppress(StoreError, OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                given = await store.ids_given()
+                given = await self._given(store)
             await asyncio.to_thread(self.keep, given)
+
+    async def _given(self, store: Store) -> Mapping[str, int]:
+        if not self._has_begun:
+            await store.reserve_attempts(1)
+            self._has_begun = True
+        return await store.ids_given()
 
 
 async def ids_in(url: str) -> Mapping[str, int] | None:

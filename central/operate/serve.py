@@ -449,6 +449,7 @@ async def _started(
         await high_water.check(store.ids_given)
         if settings.store.url:
             await check_keys(place.data, store)
+        await high_water.begin(store)
         bus, central, server, handout = await _open(
             place, settings, store, held.standing if held is not None else ALONE, clock, log
         )
@@ -498,8 +499,7 @@ async def _open(
     )
     if first_start:
         log("first_token", file=str(place.data / ADMIN_FILE))
-    if settings.store.url:
-        await check_token(place.data, tokens, store, disk=disk)
+    await check_token(place.data, tokens, store, disk=disk)
     admin = tokens.read_admin(place.data / ADMIN_FILE, disk=disk)
     why = unused(settings.community, admin.community, admin.groups) if admin is not None else ""
     if why:

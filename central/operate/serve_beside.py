@@ -83,6 +83,7 @@ class _Started:
     server: HttpServer
     elsewhere: Elsewhere
     close: Callable[[], Awaitable[None]]  # what reads who leads
+    high_water: HighWater
 
 
 async def serve_beside(
@@ -109,6 +110,7 @@ async def serve_beside(
         spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central.run())
+            tasks.create_task(started.high_water.follow(started.store, clock))
             serving = tasks.create_task(server.run())
             url = url_of(settings.http, server.port)
             if readable_by_others(settings.http):
@@ -151,13 +153,14 @@ async def _started(
 
     try:
         await high_water.check(store.ids_given)
+        await high_water.begin(store, leads=False)
         central, server, elsewhere = await _open(data, settings, store, leader, clock, log)
         await central.begin()
     except BaseException:
         await leaders.close()
         await store.close()
         raise
-    return _Started(store, central, server, elsewhere, leaders.close)
+    return _Started(store, central, server, elsewhere, leaders.close, high_water)
 
 
 async def _once_made(data: Path, opened: Callable[[], Awaitable[Store]], clock: Clock) -> Store:

@@ -9,7 +9,8 @@ import pytest
 
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate import high_water
-from pilotage.central.operate.local import end
+from pilotage.central.operate.datadir import STORE_FILE
+from pilotage.central.operate.local import NotRunning, end
 from pilotage.central.operate.starting import EXIT_BROKEN, EXIT_WRONG
 from pilotage.proto.job import Job
 from tests.services import postgresql
@@ -51,6 +52,44 @@ def test_no_process_begins_on_a_database_that_was_set_back(
     assert all(f"its next job would be 1, and {job + 1} was reached" in one for one in below)
     assert all("It is empty: restore the backup before" in one for one in nothing)
     assert server.sql(TABLES, database="empty").strip() == "0"  # pg_restore finds it as it was
+
+
+def test_one_that_was_killed_at_once_does_not_begin_on_a_database_that_lost_it(
+    tmp_path: Path, server: postgresql.Postgresql
+) -> None:
+    server.sql("CREATE DATABASE used", "CREATE DATABASE empty")
+    store, empty = (server.url(name, "public") for name in ("used", "empty"))
+    with running_central(tmp_path / "one", {"store.url": store}) as central:
+        central.client.submit([Job(command=("true",))])
+        central.kill9()
+        said = [refused(central, roles, empty) for roles in ROLES]
+
+    assert all("It is empty: restore the backup before" in one for one in said)
+
+
+@pytest.mark.parametrize("lives", [1, 2])
+def test_one_that_was_killed_at_once_does_not_begin_on_a_file_that_lost_it(
+    tmp_path: Path, lives: int
+) -> None:
+    with running_central(tmp_path / "one") as central:
+        for _ in range(lives - 1):
+            central.restart()
+        central.client.submit([Job(command=("true",))])
+        central.kill9()
+        (central.data / f"{STORE_FILE}-wal").unlink()
+        with pytest.raises(NotRunning, match="it was set back: its next attempt would be"):
+            central.restart()
+
+
+def test_a_file_that_was_lost_whole_with_its_mark_is_not_begun_anew(tmp_path: Path) -> None:
+    with running_central(tmp_path / "one") as central:
+        central.client.submit([Job(command=("true",))])
+        central.kill9()
+        for lost in (STORE_FILE, f"{STORE_FILE}-wal", high_water.FILE):
+            (central.data / lost).unlink()
+        (central.data / STORE_FILE).touch()
+        with pytest.raises(NotRunning, match="is no token of the store"):
+            central.restart()
 
 
 def refused(central: RunningCentral, roles: str, store: str) -> str:

@@ -7,6 +7,8 @@ import pytest
 
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.high_water import FILE, HighWater, SetBack
+from pilotage.central.store.errors import StoreFull
+from tests.fake_store import FakeStore
 
 GIVEN = {"attempt": 1_000, "job": 7}
 
@@ -64,6 +66,54 @@ async def test_the_mark_is_read_before_a_store_that_goes_on_meanwhile(data: Path
         return GIVEN
 
     await after(data).check(ask)
+
+
+async def test_the_mark_is_there_before_anybody_is_answered_and_above_all_that_is_older(
+    tmp_path: Path,
+) -> None:
+    store = FakeStore()
+    before = await store.ids_given()
+    await after(tmp_path).begin(store)  # as a start does
+
+    with pytest.raises(SetBack, match="its next attempt would be"):
+        await check(after(tmp_path), before)
+    await check(after(tmp_path), await store.ids_given())
+
+
+async def test_a_process_without_the_queue_keeps_the_mark_and_takes_no_id(tmp_path: Path) -> None:
+    store = FakeStore()
+    before = await store.ids_given()
+    await after(tmp_path).begin(store, leads=False)
+
+    assert (tmp_path / FILE).exists()
+    assert await store.ids_given() == before
+
+
+async def test_nothing_lowers_the_mark(data: Path) -> None:
+    mark, other = after(data), after(data)
+    await check(mark, GIVEN)
+    await check(other, GIVEN)
+    other.keep({**GIVEN, "job": 20})
+    mark.keep({**GIVEN, "job": 9})
+
+    with pytest.raises(SetBack, match="its next job would be 19, and 20 was reached"):
+        await check(after(data), {**GIVEN, "job": 19})
+
+
+async def test_a_full_disk_holds_up_a_start_only_where_there_is_no_mark(
+    data: Path, tmp_path: Path
+) -> None:
+    store = FakeStore()
+    store.full = True
+    mark, new = after(data), after(tmp_path / "new")
+    await check(mark, GIVEN)
+    await mark.begin(store)
+    with pytest.raises(StoreFull):
+        await new.begin(store)
+    store.full = False
+    await mark.bring_up(store)
+
+    assert (await store.ids_given())["attempt"] == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"job": "7"}'])
