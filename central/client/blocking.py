@@ -464,37 +464,6 @@ class Client:
         """
         return self.loop.run(self.core.peek(job, bytes=bytes, wait_s=wait_s))
 
-    def outputs(self, job: int) -> Outputs:
-        """Return the files that a job kept."""
-        return self.loop.run(self.core.outputs(job))
-
-    def download(self, job: int, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
-
-        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
-        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
-        """
-        return self.loop.run(self.core.download(job, name, to, force=force))
-
-    def download_all(
-        self,
-        jobs: Iterable[int],
-        to: Path | str,
-        *,
-        names: Iterable[str] = (),
-        by_job: bool = False,
-        force: bool = False,
-    ) -> Iterator[Fetched]:
-        """Fetch the outputs of jobs into one folder, and yield each.
-
-        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
-        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
-        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
-        """
-        return self.loop.iterate(
-            self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
-        )
-
     def kill(
         self,
         ids: Iterable[int] = (),
@@ -676,6 +645,37 @@ class Client:
     def health(self) -> Health:
         """Return how the central is."""
         return self.loop.run(self.core.health())
+
+    def outputs(self, job: int) -> Outputs:
+        """Return the files that a job kept."""
+        return self.loop.run(self.core.outputs(job))
+
+    def download(self, job: int, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
+        """Fetch an output into a file, or into a folder under its own name; return the file.
+
+        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
+        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
+        """
+        return self.loop.run(self.core.download(job, name, to, force=force))
+
+    def download_all(
+        self,
+        jobs: Iterable[int],
+        to: Path | str,
+        *,
+        names: Iterable[str] = (),
+        by_job: bool = False,
+        force: bool = False,
+    ) -> Iterator[Fetched]:
+        """Fetch the outputs of jobs into one folder, and yield each.
+
+        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
+        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
+        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
+        """
+        return self.loop.iterate(
+            self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
+        )
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield pilots in order of their name."""

@@ -34,8 +34,6 @@ from pilotage.proto.api import (
     JobFilter,
     JobPage,
     JobView,
-    Outputs,
-    OutputView,
     Peek,
     Series,
     SeriesBy,
@@ -66,25 +64,15 @@ from .bodies import (
 from .credentials import find_connection
 from .data import OfData
 from .data_files import OfDataFiles
-from .errors import FilesClash, NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
+from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .event_lines import events_in
-from .files import (
-    Fetched,
-    Hashed,
-    LocalFile,
-    clash_in,
-    hash_file,
-    inside,
-    is_fetched,
-    pieces,
-    target_of,
-    write_checked,
-)
+from .files import Hashed, LocalFile, hash_file, pieces
 from .filters import query_of
 from .following import IDLE_S, OnPart, Patience, log_path, part_of
 from .following import follow as follow_job
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OfOperators
+from .outputs import OfOutputs
 from .outstanding import Outstanding
 from .pace import Pace, RealPace, pauses
 from .productions import OfProductions
@@ -103,7 +91,7 @@ _SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProductions):
+class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations, OfProductions):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
@@ -386,68 +374,6 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
         return await self._transport.ask(
             Peek, "GET", path, query=query, answer_s=wait_s + _ANSWER_LATER_S
         )
-
-    async def outputs(self, job: int) -> Outputs:
-        """Return the files that a job kept."""
-        return await self._transport.ask(Outputs, "GET", f"/v1/jobs/{job:d}/outputs")
-
-    async def download(
-        self, job: int, name: str, to: Path | str = ".", *, force: bool = False
-    ) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
-
-        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
-        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
-        """
-        kept = [one for one in (await self.outputs(job)).outputs if one.name == name]
-        if not kept:
-            raise NotFound("not_found", f"job {job} has kept no output {name!r}", "name", 404)
-        return await self._download(job, kept[-1], target_of(Path(to), name), force)
-
-    async def download_all(
-        self,
-        jobs: Iterable[int],
-        to: Path | str,
-        *,
-        names: Iterable[str] = (),
-        by_job: bool = False,
-        force: bool = False,
-    ) -> AsyncIterator[Fetched]:
-        """Fetch the outputs of jobs into one folder, and yield each.
-
-        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
-        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
-        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
-        """
-        folder, wanted = Path(to), tuple(dict.fromkeys(names))
-        found: list[tuple[int, OutputView, Path]] = []
-        for job in dict.fromkeys(jobs):
-            kept = {one.name: one for one in (await self.outputs(job)).outputs}
-            for name in wanted or kept:
-                if name not in kept:
-                    why = f"job {job} has kept no output {name!r}"
-                    raise NotFound("not_found", why, "name", 404)
-                base = folder / str(job) if by_job else folder
-                found.append((job, kept[name], inside(base, name)))
-        clash = clash_in(
-            (_what(job, view), target.relative_to(folder).as_posix()) for job, view, target in found
-        )
-        if clash is not None:
-            raise FilesClash(_told(clash, folder, by_job=by_job))
-        for job, view, target in found:
-            await asyncio.to_thread(is_fetched, target, _what(job, view), view.sha256, force=force)
-        for job, view, target in found:
-            path = await self._download(job, view, target, force)
-            yield Fetched(job, view.name, path)
-
-    async def _download(self, job: int, view: OutputView, target: Path, force: bool) -> Path:
-        what = _what(job, view)
-        if await asyncio.to_thread(is_fetched, target, what, view.sha256, force=force):
-            return target
-        path = f"/v1/jobs/{job:d}/outputs/{quote(view.name)}"
-        async with self._transport.stream(path, idle_s=60.0) as answer:
-            await write_checked(answer.aiter_bytes(), target, name=view.name, sha256=view.sha256)
-        return target
 
     # -- actions --------------------------------------------------------------------------------
 
@@ -741,15 +667,3 @@ class AsyncClient(OfOperators, OfData, OfDataFiles, OfTransformations, OfProduct
     async def health(self) -> Health:
         """Return how the central is."""
         return await self._transport.ask(Health, "GET", "/health")
-
-
-def _what(job: int, view: OutputView) -> str:
-    return f"output {view.name} of job {job}"
-
-
-def _told(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
-    """Say which outputs clash, and what helps."""
-    remedy = "fetch them one by one, each --to another folder"
-    if not by_job:
-        remedy = "--by-job (in Python: by_job=True) gives each job a folder of its own"
-    return f"{clash[0]} and {clash[1]} clash in {folder}, so nothing was fetched: {remedy}"

@@ -23,11 +23,12 @@ CLASSES = (
     ("AsyncClient", "Client", "client"),
 )
 MODULES = (
-    *("handles", "client", "operators", "data", "data_files", "transformations"),
+    *("handles", "client", "outputs", "operators", "data", "data_files", "transformations"),
     "productions",
 )
 _PARTS = {  # what the class inherits
     "Client": (
+        ("OfOutputs", "outputs"),
         ("OfOperators", "operators"),
         ("OfData", "data"),
         ("OfDataFiles", "data_files"),

@@ -6,6 +6,7 @@ import pytest
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import Evidence, NewSecret, Registration, Search
 from pilotage.central.store.verbs import search as search_jobs
+from pilotage.central.store.verbs.opened import Reader
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Output
 from pilotage.proto.pilot_states import PilotState
@@ -85,7 +86,7 @@ async def test_a_page_stays_full_if_one_of_its_jobs_is_pruned_meanwhile(
     pruned: list[tuple[int, bool]] = []
 
     async def prune_after_it(
-        reader: search_jobs.Reader, search: Search, *, after: int, limit: int
+        reader: Reader, search: Search, *, after: int, limit: int
     ) -> list[int]:
         found = await find(reader, search, after=after, limit=limit)
         if not pruned:

@@ -54,7 +54,10 @@ class RestlessJobs(Jobs):
         self._trouble = self.chance.choice((0.0, 0.1, 0.3))
         central.always["GET /v1/jobs"] = self.any_page
         central.always["GET /v1/events"] = self.any_stream
-        central.pace.on_sleep = lambda: self._end(self._step)
+        central.pace.on_sleep = self._end_some
+
+    def _end_some(self) -> None:
+        self._end(self._step)
 
     def _end(self, most: int) -> list[int]:
         ended = [self._running.pop() for _ in range(min(most, len(self._running)))]

@@ -1,0 +1,92 @@
+"""The files that jobs kept, and how they come to this machine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+from pilotage.proto.api import Outputs, OutputView
+
+from .errors import FilesClash, NotFound
+from .files import Fetched, clash_in, inside, is_fetched, target_of, write_checked
+from .transport import Transport
+
+
+class OfOutputs:
+    """What people do with the outputs of jobs."""
+
+    _transport: Transport
+
+    async def outputs(self, job: int) -> Outputs:
+        """Return the files that a job kept."""
+        return await self._transport.ask(Outputs, "GET", f"/v1/jobs/{job:d}/outputs")
+
+    async def download(
+        self, job: int, name: str, to: Path | str = ".", *, force: bool = False
+    ) -> Path:
+        """Fetch an output into a file, or into a folder under its own name; return the file.
+
+        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
+        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
+        """
+        kept = [one for one in (await self.outputs(job)).outputs if one.name == name]
+        if not kept:
+            raise NotFound("not_found", f"job {job} has kept no output {name!r}", "name", 404)
+        return await self._download(job, kept[-1], target_of(Path(to), name), force)
+
+    async def download_all(
+        self,
+        jobs: Iterable[int],
+        to: Path | str,
+        *,
+        names: Iterable[str] = (),
+        by_job: bool = False,
+        force: bool = False,
+    ) -> AsyncIterator[Fetched]:
+        """Fetch the outputs of jobs into one folder, and yield each.
+
+        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
+        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
+        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
+        """
+        folder, wanted = Path(to), tuple(dict.fromkeys(names))
+        found: list[tuple[int, OutputView, Path]] = []
+        for job in dict.fromkeys(jobs):
+            kept = {one.name: one for one in (await self.outputs(job)).outputs}
+            for name in wanted or kept:
+                if name not in kept:
+                    why = f"job {job} has kept no output {name!r}"
+                    raise NotFound("not_found", why, "name", 404)
+                base = folder / str(job) if by_job else folder
+                found.append((job, kept[name], inside(base, name)))
+        clash = clash_in(
+            (_what(job, view), target.relative_to(folder).as_posix()) for job, view, target in found
+        )
+        if clash is not None:
+            raise FilesClash(_told(clash, folder, by_job=by_job))
+        for job, view, target in found:
+            await asyncio.to_thread(is_fetched, target, _what(job, view), view.sha256, force=force)
+        for job, view, target in found:
+            path = await self._download(job, view, target, force)
+            yield Fetched(job, view.name, path)
+
+    async def _download(self, job: int, view: OutputView, target: Path, force: bool) -> Path:
+        what = _what(job, view)
+        if await asyncio.to_thread(is_fetched, target, what, view.sha256, force=force):
+            return target
+        path = f"/v1/jobs/{job:d}/outputs/{quote(view.name)}"
+        async with self._transport.stream(path, idle_s=60.0) as answer:
+            await write_checked(answer.aiter_bytes(), target, name=view.name, sha256=view.sha256)
+        return target
+
+
+def _what(job: int, view: OutputView) -> str:
+    return f"output {view.name} of job {job}"
+
+
+def _told(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
+    """Say which outputs clash, and what helps."""
+    remedy = "fetch them one by one, each --to another folder"
+    if not by_job:
+        remedy = "--by-job (in Python: by_job=True) gives each job a folder of its own"
+    return f"{clash[0]} and {clash[1]} clash in {folder}, so nothing was fetched: {remedy}"
