@@ -10,10 +10,11 @@ import msgspec
 
 from pilotage.proto.api_productions import ProductionAction
 from pilotage.proto.api_transformations import TransformationAction
+from pilotage.proto.nesting import is_deep
 from pilotage.proto.problems import Code
 from pilotage.proto.wording import MISSING, Complaint, complaint
 
-from .errors import Refused
+from .errors import Refused, TooDeep
 
 T = TypeVar("T")
 
@@ -27,11 +28,15 @@ def decode(data: bytes | memoryview | msgspec.Raw, kind: type[T], *, where: str 
 
     `where` is the path of `data` within the whole request, `$.jobs[3]` for one job of many.
     """
+    if is_deep(data):
+        raise TooDeep(where)
     try:
         return cast(T, _decoder(kind).decode(data))
     except msgspec.ValidationError as why:
         raise invalid(why, data, kind, where=where) from None
-    except (msgspec.DecodeError, RecursionError) as why:
+    except RecursionError:
+        raise TooDeep(where) from None
+    except msgspec.DecodeError as why:
         raise Refused(Code.MALFORMED, f"{where} is not JSON: {why}", field=where) from None
 
 

@@ -1,5 +1,6 @@
 """What a service refuses, in terms that a face can hand on without looking inside."""
 
+from pilotage.proto.nesting import TOO_DEEP
 from pilotage.proto.problems import STATUS, Code
 
 
@@ -32,6 +33,13 @@ class Misdirected(Refused):
         where = f"at {leader}" if leader else "and which one is not known now"
         super().__init__(Code.NOT_LEADER, f"another process keeps the queue, {where}")
         self.leader = leader
+
+
+class TooDeep(Refused):
+    """JSON is nested deeper than anything that we take. `where`: its path within the request."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(Code.MALFORMED, f"{where} is {TOO_DEEP}", field=where)
 
 
 class BlobMismatch(Refused):

@@ -4,6 +4,8 @@ from typing import Any, Final, cast
 
 import yaml
 
+from .nesting import TOO_DEEP, is_deep_value
+
 Place = tuple[str | int, ...]
 
 _BOOL: Final = "tag:yaml.org,2002:bool"
@@ -58,7 +60,7 @@ def load_strictly(text: str) -> Any:
     try:
         if "&" in text:
             _refuse_anchors(text)
-        return _Loader(text).get_single_data()
+        found = _Loader(text).get_single_data()
     except NotYaml:
         raise
     except yaml.MarkedYAMLError as why:
@@ -66,6 +68,9 @@ def load_strictly(text: str) -> Any:
         raise NotYaml(line, _tab(text, why) or why.problem or "not YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as why:  # dates and numbers that are none
         raise NotYaml(None, f"not YAML: {why}") from None
+    if is_deep_value(found):
+        raise NotYaml(None, TOO_DEEP)
+    return found
 
 
 def _tab(text: str, why: yaml.MarkedYAMLError) -> str:

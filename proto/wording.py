@@ -214,7 +214,7 @@ def _value_at(data: bytes | memoryview | msgspec.Raw, path: str) -> str | None:
                 value = msgspec.json.decode(value, type=list[msgspec.Raw])[int(step)]
             else:
                 value = msgspec.json.decode(value, type=dict[str, msgspec.Raw])[step]
-        except (msgspec.DecodeError, LookupError):
+        except (msgspec.DecodeError, RecursionError, LookupError):
             return None
     return short(bytes(value).decode(errors="replace"))
 

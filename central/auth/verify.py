@@ -119,7 +119,7 @@ class Verifier:
         try:
             signed = jws.deserialize_compact(bearer, self._key, algorithms=[ALGORITHM])
             claims = _claims.decode(signed.payload)
-        except (JoseError, ValueError, TypeError, KeyError):
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             # What a hostile header makes the library raise is not all of its own family.
             raise BadToken from None
         audiences = {claims.aud} if isinstance(claims.aud, str) else set(claims.aud)

@@ -564,20 +564,22 @@ def _items(file: str) -> list[FileItem]:
     """Read files to register: a JSON list, or an object a line."""
     import msgspec
 
+    from pilotage.proto.nesting import loads
+
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as why:
         raise UsageError(f"{file} cannot be read: {why.strerror}") from None
     if data.lstrip()[:1] == b"[":
         try:
-            return msgspec.json.decode(data, type=list[FileItem])
+            return loads(data, list[FileItem])
         except msgspec.DecodeError as why:
             raise UsageError(f"{file}: {_wrong(why, list[FileItem], data)}") from None
     items: list[FileItem] = []
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
             try:
-                items.append(msgspec.json.decode(line, type=FileItem))
+                items.append(loads(line, FileItem))
             except msgspec.DecodeError as why:
                 said = _wrong(why, FileItem, line)
                 raise UsageError(f"{file}, line {number}: {said}") from None

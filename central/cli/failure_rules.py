@@ -11,6 +11,7 @@ from pilotage.proto.api import AttemptView
 from pilotage.proto.failures import Evidence
 from pilotage.proto.messages import How
 from pilotage.proto.nearest import unknown
+from pilotage.proto.nesting import loads
 from pilotage.proto.wording import complaint
 
 from .exit_codes import Exit, UsageError
@@ -120,7 +121,7 @@ def _evidence_in(file: Path) -> Evidence:
 
     try:
         data = file.read_bytes()
-        said = msgspec.json.decode(data, type=dict[str, Any])
+        said: dict[str, Any] = loads(data, dict[str, Any])
     except OSError as why:
         raise UsageError(f"{file}: {why.strerror}") from None
     except msgspec.MsgspecError as why:

@@ -11,6 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.job import Job
+from pilotage.proto.nesting import loads
 from pilotage.proto.wording import complaint
 
 from ..client.bodies import STREAM_ABOVE
@@ -212,12 +213,11 @@ async def _submit_lines(
 
 
 def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
-    decode = msgspec.json.Decoder(Job).decode
     for n, line in enumerate(lines, 1):
         if not line:
             continue
         try:
-            yield decode(line)
+            yield loads(line, Job)
         except msgspec.ValidationError as why:
             found = complaint(why, Job, line)
             field = found.path.removeprefix("$").removeprefix(".")

@@ -13,12 +13,11 @@ from pilotage.proto.catalogue import (
     checked_metadata,
 )
 from pilotage.proto.job import DataOutput, JobData
+from pilotage.proto.nesting import loads
 from pilotage.proto.storages import Published
 
 from ..store.catalogue import NewFile, NewReplica
 from .naming import finished, later
-
-_decode = msgspec.json.Decoder(dict[str, Value]).decode
 
 
 class NotPublished(ValueError):
@@ -96,4 +95,4 @@ def _metadata(rule: DataOutput, one: Published, known: dict[str, str]) -> dict[s
         key: finished(value, known) if isinstance(value, str) else value
         for key, value in rule.metadata.items()
     }
-    return {**said, **(_decode(one.metadata.encode()) if one.metadata else {})}
+    return {**said, **(loads(one.metadata.encode(), dict[str, Value]) if one.metadata else {})}

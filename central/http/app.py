@@ -1,9 +1,11 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
@@ -16,7 +18,8 @@ from pilotage.proto.problems import Code
 from ..auth.callers import Caller
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
-from ..errors import Away, Refused
+from ..errors import Away, Refused, TooDeep
+from ..observe.events import Log
 from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
@@ -33,6 +36,8 @@ from .routes import ROUTES, methods_of
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
+
+TOLD_EVERY_S: Final = 60.0  # of one route
 
 Recognise = Callable[[Caller], Awaitable[None]]
 AnyRequest = Request[Any, Any, Any]
@@ -52,6 +57,18 @@ async def nothing_published() -> Published:
     return Published()
 
 
+def nothing_logged(event: str, **fields: object) -> None:
+    """Log nothing: for faces without a process of their own."""
+
+
+@dataclass
+class _Told:
+    """What the log has been told of one route."""
+
+    times: int = 0  # since then
+    again_at: float = 0.0
+
+
 class Front:
     """The whole face. Callable as ASGI 3; needs no lifespan."""
 
@@ -66,6 +83,8 @@ class Front:
         life: str = "r",
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
+        log: Log = nothing_logged,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`life` tells the requests of this process from those of the one before.
 
@@ -82,7 +101,9 @@ class Front:
             for route in ROUTES
             if route.hot is not None and route.takes is not None
         }
-        self._rest = _litestar(self.face, elsewhere, recognise)
+        self._rest = _litestar(self.face, elsewhere, recognise, self._refused)
+        self._log, self._monotonic = log, monotonic
+        self._deep: dict[str, _Told] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -115,7 +136,7 @@ class Front:
         try:
             body = await self._hot[path].exchange(exchange)
         except Refused as why:
-            refused = problem(why)
+            refused = self._refused(path, why)
         except Away:
             refused = _away()
         finally:
@@ -128,6 +149,17 @@ class Front:
                 status = refused.status
                 exchange.other(refused, number)
             self.face.requests[path, status] += 1
+
+    def _refused(self, route: str, why: Refused) -> Answer:
+        """Return what a peer hears of a refusal; the log tells of hostile ones, but seldom."""
+        if isinstance(why, TooDeep):
+            now = self._monotonic()
+            told = self._deep.setdefault(route, _Told())
+            told.times += 1
+            if now >= told.again_at:
+                self._log("nested_too_deep", route=route, times=told.times)
+                told.times, told.again_at = 0, now + TOLD_EVERY_S
+        return problem(why)
 
     def _route(self, scope: Scope) -> str:
         """Return the path of the table that was asked for; one word for all that is not there."""
@@ -142,6 +174,8 @@ class Front:
         if hot is not None and method == "POST":
             try:
                 await hot.serve(scope, receive, send)
+            except Refused as why:
+                await self._refused(path, why)(scope, receive, send)
             except Away:
                 await _away()(scope, receive, send)
         elif hot is not None or method not in _METHODS:
@@ -172,7 +206,15 @@ def _no_such_method(path: str, method: str) -> Answer:
     return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
 
-def _litestar(face: Face, elsewhere: Elsewhere | None, recognise: Recognise) -> Litestar:
+def _litestar(
+    face: Face,
+    elsewhere: Elsewhere | None,
+    recognise: Recognise,
+    refused: Callable[[str, Refused], Answer],
+) -> Litestar:
+    def say(request: AnyRequest, why: Refused) -> Response[bytes]:
+        return _response(refused(str(request.scope["state"].get(ROUTE, "none")), why))
+
     return Litestar(
         route_handlers=[
             _handler(face, route, _answering(route, route.handler, elsewhere), recognise)
@@ -180,7 +222,7 @@ def _litestar(face: Face, elsewhere: Elsewhere | None, recognise: Recognise) -> 
             if route.handler is not None
         ],
         exception_handlers={
-            Refused: _refused,
+            Refused: say,
             Away: _not_now,
             HTTPException: _not_ours,
             Exception: _bug,
@@ -221,10 +263,6 @@ def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -
         status_code=200,
     )
     return made(handle)
-
-
-def _refused(_: AnyRequest, why: Refused) -> Response[bytes]:
-    return _response(problem(why))
 
 
 def _not_now(_: AnyRequest, why: Away) -> Response[bytes]:

@@ -19,7 +19,7 @@ from ..auth.policy import TABLE, Action, Reach, Who, require
 from ..errors import Refused
 from ..hearing import hear
 from ..services import Services
-from .answers import JSON, SEND_S, problem
+from .answers import JSON, SEND_S
 from .body import header, read_small
 from .call import media
 from .direct import Exchange
@@ -71,17 +71,13 @@ class HotRoute:
         return _encoder.encode(answer)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request of ASGI."""
+        """Answer one request of ASGI. Raises Refused before it has sent anything."""
         headers = scope["headers"]
-        try:
-            caller = self._pilot(header(headers, b"authorization"))
-            trust(scope)
-            media(header(headers, b"content-type"), JSON)
-            message = hear(await read_small(receive, headers), self._takes)
-            body = _encoder.encode(await self._answer(self._services, caller, message))
-        except Refused as why:
-            await problem(why)(scope, receive, send)
-            return
+        caller = self._pilot(header(headers, b"authorization"))
+        trust(scope)
+        media(header(headers, b"content-type"), JSON)
+        message = hear(await read_small(receive, headers), self._takes)
+        body = _encoder.encode(await self._answer(self._services, caller, message))
         length = (b"content-length", str(len(body)).encode())
         async with asyncio.timeout(SEND_S):
             await send({"type": "http.response.start", "status": 200, "headers": [_MEDIA, length]})

@@ -12,9 +12,17 @@ import uvicorn
 
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
+from ..observe.events import Log
 from ..services import Services
 from ..strangers import PART, Strangers
-from .app import Front, Recognise, no_pilot_files, nobody_new, nothing_published
+from .app import (
+    Front,
+    Recognise,
+    no_pilot_files,
+    nobody_new,
+    nothing_logged,
+    nothing_published,
+)
 from .connection import LimitedConnection
 from .elsewhere import Elsewhere
 
@@ -54,6 +62,7 @@ class HttpServer:
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
         listener: socket.socket | None = None,
+        log: Log = nothing_logged,
     ) -> None:
         """`strangers_max` is of one address, without a good token; 0: a part of all.
 
@@ -69,6 +78,7 @@ class HttpServer:
             life=life,
             elsewhere=elsewhere,
             recognise=recognise,
+            log=log,
         )
         self._socket = bound(host, port) if listener is None else listener.dup()
         self._port = int(self._socket.getsockname()[1])

@@ -168,6 +168,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "bus_traffic": frozenset({"counts"}),
     # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
+    # JSON in a request was nested too deep; told once a minute of a route, with how many there were
+    "nested_too_deep": frozenset({"route", "times"}),
     # what is over for long has gone: jobs, evidence, pilots or blobs
     "pruned": frozenset({"what", "count"}),
     # so many lines of this log found no room before this one

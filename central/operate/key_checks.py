@@ -10,6 +10,8 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from pilotage.proto.nesting import loads
+
 from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE
@@ -93,7 +95,7 @@ def _claims_of(token: str) -> _Claims | None:
         return None
     try:
         payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return msgspec.json.decode(payload, type=_Claims)
+        return loads(payload, _Claims)
     except (ValueError, msgspec.DecodeError):
         return None
 

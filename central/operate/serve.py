@@ -551,6 +551,7 @@ async def _open(
             spool_dir=place.data,
             life=f"{int(clock.wall()):x}",
             recognise=central.memory.owners.recognise if settings.store.url else nobody_new,
+            log=log,
         )
     except OSError as why:
         raise refusal(why, settings.http) from why

@@ -244,6 +244,7 @@ async def _open(
             life=f"{int(clock.wall()):x}",
             elsewhere=elsewhere,
             recognise=central.owners.recognise,
+            log=log,
         )
     except OSError as why:
         await elsewhere.close()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from pilotage.proto.catalogue import DATASET_KEY, NotRight, checked_metadata
+from pilotage.proto.nesting import loads
 from pilotage.proto.storages import META_SUFFIX
 
 from . import cta_form, yaml_form
@@ -52,7 +53,7 @@ def files_in(folder: Path) -> list[File]:
         if not path.is_file():
             raise BadWorkflow([f"{said}: there is no file {path.name} beside it"])
         try:
-            own = msgspec.json.decode(said.read_bytes(), type=dict[str, Any])
+            own: dict[str, Any] = loads(said.read_bytes(), dict[str, Any])
             dataset = own.pop(DATASET_KEY, "")
             metadata = checked_metadata(own)
         except (OSError, msgspec.DecodeError) as why:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.proto.catalogue import NotRight
+from pilotage.proto.nesting import loads
 from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
@@ -470,7 +471,7 @@ def _own_metadata(path: Path) -> Mapping[str, Any]:
             content = file.read(META_BYTES_MAX + 1)
         if len(content) > META_BYTES_MAX:
             raise _Failed(f"{said.name}: has more than {META_BYTES_MAX} bytes")
-        return msgspec.json.decode(content, type=dict[str, Any])
+        return loads(content, dict[str, Any])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as why:
@@ -481,7 +482,7 @@ def _value_at(folder: Path, name: str, kind: str, *, required: bool) -> Any:
     """Return the value in a JSON file. Raises _Failed."""
     try:
         with (folder / name).open("rb") as file:
-            value = msgspec.json.decode(file.read(VALUE_MAX_BYTES))
+            value: Any = loads(file.read(VALUE_MAX_BYTES))
     except FileNotFoundError:
         if not required:
             return None

@@ -1,0 +1,71 @@
+"""How deep values may be nested that come from outside, and JSON that is read with that bound.
+
+What is nested deeper than Python's stack makes every function raise that walks through it. So it is
+refused where it comes in, long before that.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+T = TypeVar("T")
+
+NESTED_MAX: Final = 64
+TOO_DEEP: Final = f"nested deeper than {NESTED_MAX} levels"
+
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def is_deep(data: bytes | memoryview | msgspec.Raw) -> bool:
+    """Say whether JSON, whole or cut off, is nested deeper than NESTED_MAX."""
+    plain = bytes(data)
+    brackets = plain.translate(_ALIKE, _NO_BRACKETS)
+    if len(brackets) <= NESTED_MAX:
+        return False
+    rest, deep = _peeled(brackets)
+    if rest and not deep:  # brackets in texts
+        rest, deep = _peeled(_TEXT.sub(b"", plain).translate(_ALIKE, _NO_BRACKETS))
+    return deep or len(rest) > NESTED_MAX
+
+
+def _peeled(brackets: bytes) -> tuple[bytes, bool]:
+    """Return what is left once NESTED_MAX layers are gone, and whether there is one more."""
+    for _ in range(NESTED_MAX + 1):
+        before, brackets = brackets, brackets.replace(b"[]", b"")
+        if brackets == before:
+            return brackets, False
+    return brackets, True
+
+
+def is_deep_value(value: object) -> bool:
+    """Say whether lists and mappings are nested deeper than NESTED_MAX."""
+    layer: list[object] = [value]
+    for _ in range(NESTED_MAX):
+        layer = [inner for one in layer for inner in _inside(one)]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    """Return the entries of a list, or the values of a mapping, that may hold more."""
+    found: Iterable[object] = ()
+    if isinstance(value, dict):
+        found = cast("dict[object, object]", value).values()
+    elif isinstance(value, list):
+        found = cast("list[object]", value)
+    return [one for one in found if isinstance(one, (dict, list))]
+
+
+def loads(data: bytes, kind: type[T] | Any = Any) -> T:
+    """Return JSON as a `kind`. Raises msgspec.DecodeError, also for what is nested too deep."""
+    if is_deep(data):
+        raise msgspec.DecodeError(TOO_DEEP)
+    try:
+        return cast(T, msgspec.json.decode(data, type=kind))
+    except RecursionError:
+        raise msgspec.DecodeError(TOO_DEEP) from None

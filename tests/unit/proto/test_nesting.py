@@ -1,0 +1,54 @@
+"""How deep JSON is nested: counted without a decoder, which ends where the stack does."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotage.proto.nesting import NESTED_MAX, is_deep, is_deep_value, loads
+from pilotage.proto.strict_yaml import NotYaml, load_strictly
+
+WORDS = st.sampled_from(["", "[", "]", "{", "}", '"', "\\", '\\"[', "]]", "a{b"])
+JSON = st.recursive(
+    WORDS | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def wrapped(value: Any, levels: int) -> Any:
+    for level in range(levels):
+        value = [value, 1] if level % 2 else {'"[': 2, "a": value}
+    return value
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return 1 + max(map(depth, inner), default=0) if isinstance(value, (dict, list)) else 0
+
+
+@given(JSON, st.integers(0, NESTED_MAX + 8))
+def test_both_counts_agree_with_a_walk(value: Any, levels: int) -> None:
+    whole = wrapped(value, levels)
+    deep = depth(whole) > NESTED_MAX
+
+    assert is_deep(msgspec.json.encode(whole)) is deep
+    assert is_deep_value(whole) is deep
+
+
+@pytest.mark.parametrize("start", [b"[", b'{"a":', b'["[",', b'["}",{"a":'])
+def test_what_never_ends_is_deep_too(start: bytes) -> None:
+    assert is_deep(start * 100)
+    assert is_deep(start * 100_000)
+
+
+def test_json_and_yaml_that_are_nested_deep_are_errors_of_their_form() -> None:
+    for levels in (NESTED_MAX + 1, 500, 5_000):
+        text = "[" * levels + "]" * levels
+        with pytest.raises(msgspec.DecodeError, match="nested deeper than 64 levels"):
+            loads(text.encode())
+        with pytest.raises(NotYaml):
+            load_strictly(text)
+    assert loads(b"[[1]]", list[list[int]]) == [[1]]
