@@ -114,13 +114,14 @@ class MatcherSettings(_Section, frozen=True):
     classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
     shares: dict[str, Weight] = {}  # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; else 1
     half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = 604_800.0  # then use counts half
-    running: tuple[RunningLimit, ...] = ()  # jobs that run at once at a site or an element
-    starts: tuple[StartLimit, ...] = ()  # how fast jobs start at a site or an element
+    running: tuple[RunningLimit, ...] = ()  # jobs that run at once, somewhere or anywhere
+    starts: tuple[StartLimit, ...] = ()  # how fast jobs start, somewhere or anywhere
     banned: tuple[Where, ...] = ()  # sites and site/element that run only jobs of the type Test
     wide_cores: Annotated[int, Meta(ge=1, le=4_096)] = 8  # more cores are a scarce demand
     large_memory_per_core_mb: Annotated[int, Meta(ge=1)] = 4_000  # more memory is a scarce demand
     long_wall_s: Seconds = 86_400.0  # more time is a scarce demand
     ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0  # scarce demands go so far before turn
+    ahead: Annotated[float, Meta(ge=0, le=10)] = 0.25  # shares lie so far apart, of what runs
     reserve_after_s: Seconds = 600.0  # a class for several cores that waits so long reserves pilots
 
     def rules(self, *, keep_s: float) -> Rules:
@@ -137,6 +138,7 @@ class MatcherSettings(_Section, frozen=True):
             large_memory_per_core_mb=self.large_memory_per_core_mb,
             long_wall_s=self.long_wall_s,
             ahead_core_s=self.ahead_core_s,
+            ahead=self.ahead,
             reserve_after_s=self.reserve_after_s,
         )
 
@@ -156,11 +158,13 @@ class MatcherSettings(_Section, frozen=True):
 
 
 def _check_limits(key: str, limits: Sequence[RunningLimit | StartLimit]) -> None:
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str, str, str]] = set()
     for one in limits:
-        same = (one.where, one.by, one.value)
+        same = (one.where, one.by, one.value, one.community)
         if same in seen:
-            raise ValueError(f"{key}: at {one.where} the {one.by} {one.value!r} has two limits")
+            at = f"at {one.where}" if one.where else "at all sites together"
+            whose = f" of {one.community}" if one.community else ""
+            raise ValueError(f"{key}: {at} the {one.by} {one.value!r}{whose} has two limits")
         seen.add(same)
 
 

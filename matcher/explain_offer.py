@@ -85,7 +85,7 @@ def _of_reservation(offer: LiveOffer, known: Known) -> list[str]:
 
 def _of_limits(offer: LiveOffer, held: Iterable[JobClass], known: Known) -> list[str]:
     """Say which limits keep waiting jobs from an offer that fits them."""
-    place = known.limits.place(offer.site, offer.element)
+    place = known.limits.place(offer.community, offer.site, offer.element)
     closed = frozenset(place.look(known.backlog.now) if place is not None else ())
     if place is None or not closed:
         return []

@@ -32,7 +32,7 @@ def by_limits(
     places = ((it.site, it.element) for it in offers)
     for (at, *flags), count in Counter(zip(places, *columns, strict=True)).items():
         its = [kinds[need] for need, flag in enumerate(flags) if flag == "1"]
-        place = limits.place(*at)
+        place = limits.place(spec.community, *at)
         closed = frozenset(place.look(now) if place is not None else ())
         if place is None or not its or not all(closed & some for some in its):
             continue
@@ -49,12 +49,13 @@ def by_limits(
 def told(limit: Limit) -> str:
     """Say what a limit that is used up lets no more of start."""
     by, value = limit.kind
+    at = f"at {limit.where}" if limit.where else "at all sites together"
     if limit.is_rate:
-        return f"at {limit.where} jobs of {by} {value} start {limit.per_s:g} a second at most"
+        return f"{at} jobs of {by} {value} start {limit.per_s:g} a second at most"
     if limit.most < 1:
-        return f"at {limit.where} no job of {by} {value} may run"
+        return f"{at} no job of {by} {value} may run"
     jobs = "runs 1 job" if limit.most == 1 else f"run {limit.most:g} jobs"
-    return f"at {limit.where} {jobs} of {by} {value}, as many as may"
+    return f"{at} {jobs} of {by} {value}, as many as may"
 
 
 def banned(place: Place) -> str:

@@ -54,6 +54,8 @@ class Index(Rows):
         self._choosy = 0  # those whose best job prefers some sites
         self._hungry = 0  # those that have waited for long, and others without waiting jobs
         self._timers: list[tuple[float, int]] = []  # ends of preferences, and the slots
+        # Whether `best` returned the job of the owner whose turn it is. A scarce demand may not be.
+        self.in_turn = True
 
     # -- classes --------------------------------------------------------------------------------
 
@@ -216,6 +218,7 @@ class Index(Rows):
         """Return the class of the job that comes first, and which of its needs; or None."""
         if self._timers and self._timers[0][0] <= self._backlog.now:
             self._end_preferences()
+        self.in_turn = True
         rows = self._accepting(offer)
         if rows and self._limits.any:
             rows ^= rows & self._closed(offer)
@@ -256,10 +259,12 @@ class Index(Rows):
             scarce = self._first(those, rows)
             main ^= those
             if scarce is not None and self._surely_precedes(scarce[0].owner, main):
+                self.in_turn = self._is_turn_of(scarce[0].owner, main, rows)
                 return scarce
             plain = self._first(main, rows)
             if scarce is not None:
                 if plain is None or self._may_precede(scarce[0].owner, plain[0].owner):
+                    self.in_turn = self._is_turn_of(scarce[0].owner, main, rows)
                     return scarce
                 return plain
             first = plain
@@ -278,6 +283,7 @@ class Index(Rows):
                 with_scarce = self._owner_of(scarce)
                 if self._may_precede(with_scarce, owner):
                     rows, owner = scarce, with_scarce
+                    self.in_turn = False
         return self._pick(owner, rows & owner.live, rows)
 
     def _owner_of(self, rows: int) -> Node:
@@ -299,6 +305,16 @@ class Index(Rows):
             return False  # one of the own group may be the first that fits
         return self._may_precede(scarce, plain)
 
+    def _is_turn_of(self, scarce: Node, rows: int, all_rows: int) -> bool:
+        """Whether nobody of some other rows comes before the owner of a scarce demand."""
+        if not rows or self._owner_of(rows | scarce.live) is scarce:
+            return True
+        plain = self._first(rows, all_rows)
+        if plain is None or plain[0].owner is scarce:
+            return True
+        mine, others = _rivals(scarce, plain[0].owner)
+        return (mine.level, mine.serial) < (others.level, others.serial)
+
     def _precedes_all(self, scarce: Node) -> bool:
         """Whether an owner's scarce demand would go before the turn of anybody who waits."""
         group = scarce.parent
@@ -319,9 +335,8 @@ class Index(Rows):
         """
         if scarce is plain:
             return True
-        if scarce.parent is not plain.parent and scarce.parent and plain.parent:
-            scarce, plain = scarce.parent, plain.parent
-        return scarce.level - plain.level <= self._ahead()
+        mine, others = _rivals(scarce, plain)
+        return mine.level - others.level <= self._ahead()
 
     def _first(self, rows: int, all_rows: int) -> Found | None:
         """Return the class that comes first among some rows, by the shares and its best job."""
@@ -386,6 +401,13 @@ class Index(Rows):
     def class_of(self, code: int) -> JobClass:
         """Return the class of a code."""
         return self._row_class[code if code >= 0 else ~code]
+
+
+def _rivals(mine: Node, others: Node) -> tuple[Node, Node]:
+    """Return what two owners compete as: their groups, or themselves within one."""
+    if mine.parent is others.parent or mine.parent is None or others.parent is None:
+        return mine, others
+    return mine.parent, others.parent
 
 
 def _rank(cls: JobClass) -> int:

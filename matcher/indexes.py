@@ -103,6 +103,11 @@ class Indexes:
         while self._coming or self._fading:
             self.step()
 
+    def limits_changed(self) -> None:
+        """Other limits hold from now on."""
+        for index in [*self._of.values(), *[coming.index for coming in self._coming.values()]]:
+            index.limits_changed()
+
     def _new(self, community: str) -> Index:
         return Index(
             self._backlog,
@@ -142,6 +147,11 @@ class Indexes:
     def kinds_of(self, cls: JobClass, place: int) -> frozenset[Kind]:
         """Return the kinds with limits to which one alternative of a class belongs."""
         return self._of[cls.spec.community].kinds_of(cls, place)
+
+    def all_kinds_of(self, cls: JobClass) -> frozenset[Kind]:
+        """Return the kinds with limits to which any alternative of a class belongs."""
+        needs = range(len(cls.spec.needs))
+        return frozenset[Kind]().union(*[self.kinds_of(cls, need) for need in needs])
 
     def closed_needs(self, kinds: tuple[Kind, ...], cls: JobClass) -> int:
         """Return which needs of a class may not start where these kinds may not, as bits."""

@@ -1,23 +1,26 @@
-"""Limits of sites and elements: how many jobs of a kind run there at once, and how fast they start.
+"""Limits: how many jobs of a kind run at once at a place or anywhere, and how fast they start.
 
 A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for. What is
 used up at a place makes rows of the index unfit for offers from there; as long as nothing is, a
-place costs one look-up.
+place costs one look-up. A place is an element as pilots of one community see it. Groups and owners
+are names within a community, so their limits count each community by itself, unless they say
+otherwise; types and tags count in all communities together.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 from pilotage.proto.job import Need
 
-from .rules import Rules
+from .rules import ALL_COMMUNITIES, Rules, RunningLimit, StartLimit
 from .tagexpr import parse
 from .types import Ceiling, ClassSpec
 
 Kind = tuple[str, str]  # by what, and its value
 
 TEST: Final = "Test"  # the type of job that banned places run
+_Rule = tuple[bool, str, str, str, bool]  # a rate?, where, by, value, of a community that it names?
+
 NO_TEST: Final[Kind] = ("banned", "")  # every job that is none
 
 _HARDLY: Final = 1e-9  # of a start: what rounding may cost a bucket
@@ -26,15 +29,28 @@ _HARDLY: Final = 1e-9  # of a start: what rounding may cost a bucket
 class Limit:
     """One limit and what is used of it."""
 
-    __slots__ = ("at", "burst", "is_rate", "kind", "most", "per_s", "room", "where")
+    __slots__ = (
+        "at",
+        "community",
+        "is_rate",
+        "kind",
+        "most",
+        "number",
+        "per_s",
+        "places",
+        "room",
+        "where",
+    )
 
-    def __init__(self, where: str, kind: Kind, most: float, per_s: float = 0.0) -> None:
-        self.where = where
-        self.kind = kind
-        self.most = most
-        self.per_s = per_s  # 0: a running limit
-        self.is_rate = per_s > 0.0
-        self.room = most  # jobs that may still start
+    def __init__(self, rule: "RunningLimit | StartLimit", community: str, number: int) -> None:
+        self.number = number  # among all limits
+        self.kind: Kind = (rule.by, rule.value)
+        self.where = rule.where  # empty: all sites together
+        self.community = community  # whose jobs it counts; empty: those of all
+        self.places: list[Place] = []  # at which it holds
+        self.most, self.per_s = _terms(rule)
+        self.is_rate = self.per_s > 0.0
+        self.room = self.most  # jobs that may still start
         self.at = 0.0  # when `room` of a rate was that much
 
     @property
@@ -54,10 +70,11 @@ class Limit:
 
 
 class Place:
-    """An element of a site, with the limits that hold there."""
+    """An element of a site, with the limits that hold there for one community."""
 
     __slots__ = (
         "closed",
+        "community",
         "element",
         "limits",
         "opens_at",
@@ -68,8 +85,10 @@ class Place:
         "is_stale",
     )
 
-    def __init__(self, site: str, element: str, limits: list[Limit], banned: bool) -> None:
-        self.site, self.element = site, element
+    def __init__(
+        self, community: str, site: str, element: str, limits: list[Limit], banned: bool
+    ) -> None:
+        self.community, self.site, self.element = community, site, element
         self.limits = limits
         self._banned = banned
         self.closed: tuple[Kind, ...] = ()  # the kinds that may not start here now
@@ -104,44 +123,94 @@ class Limits:
     """All limits, and which of them a row of the index counts for."""
 
     def __init__(self, rules: Rules) -> None:
-        self._of: defaultdict[str, list[Limit]] = defaultdict(list)
         self._banned = rules.banned
-        self._places: dict[tuple[str, str], Place] = {}
-        self._by_where: defaultdict[str, list[Place]] = defaultdict(list)
+        self._places: dict[tuple[str, str, str], Place] = {}
         self._timed: list[Place] = []  # those with rates
         self.opened: set[Place] = set()  # where something may start again since `wake` looked
-        for one in rules.running:
-            kind = (one.by, one.value)
-            self._of[one.where].append(Limit(one.where, kind, one.most))
-        for rate in rules.starts:
-            kind = (rate.by, rate.value)
-            self._of[rate.where].append(Limit(rate.where, kind, rate.burst, rate.per_s))
-        self._running = [limit for limit in self.all() if not limit.is_rate]
-        self.kinds = frozenset(limit.kind for limits in self._of.values() for limit in limits)
-        self.any = bool(self._of or self._banned)
+        self._of: dict[tuple[_Rule, str], Limit] = {}  # by what they count, and for whom
+        self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
+        self._numbers = 0
+        self._empty_at: float | None = None  # rates that are looked at first later were empty then
+        self._take_up(rules)
 
-    def place(self, site: str, element: str) -> Place | None:
+    def _take_up(self, rules: Rules) -> None:
+        self._rules: list[RunningLimit | StartLimit] = [*rules.running, *rules.starts]
+        self.kinds = frozenset([(one.by, one.value) for one in self._rules])
+        self.any = bool(self._rules or self._banned)
+
+    def change(self, rules: Rules, now: float) -> None:
+        """Let other limits hold. Running ones count nothing yet; rates that are new begin empty.
+
+        The caller counts what runs, and looks at rows and parked offers anew. Bans stay.
+        """
+        self._before |= self._of
+        self._of = {}
+        self._empty_at = now
+        self._take_up(rules)
+        self._timed.clear()
+        for limit in self._before.values():
+            limit.places.clear()
+        for place in self._places.values():
+            place.taken = ()
+            self._settle(place)
+        self.opened.update(self._places.values())
+
+    def place(self, community: str, site: str, element: str) -> Place | None:
         """Return the place of an offer, None where no limit can hold."""
         if not self.any:
             return None
-        place = self._places.get((site, element))
+        place = self._places.get((community, site, element))
         if place is None:
-            wheres = (site, f"{site}/{element}")
-            limits = [limit for where in wheres for limit in self._of.get(where, ())]
-            banned = any(where in self._banned for where in wheres)
-            place = self._places[site, element] = Place(site, element, limits, banned)
-            for where in wheres:
-                self._by_where[where].append(place)
-            if any(limit.is_rate for limit in limits):
-                self._timed.append(place)
+            banned = bool(self._banned) and not self._banned.isdisjoint((site, f"{site}/{element}"))
+            place = Place(community, site, element, [], banned)
+            self._places[community, site, element] = place
+            self._settle(place)
         return place
+
+    def _settle(self, place: Place) -> None:
+        """Look which limits hold at a place."""
+        wheres = ("", place.site, f"{place.site}/{place.element}")
+        place.limits = [it for it in self._all_of(place.community) if it.where in wheres]
+        for limit in place.limits:
+            limit.places.append(place)
+        if any(limit.is_rate for limit in place.limits):
+            self._timed.append(place)
+        place.doubt()
+
+    def _all_of(self, community: str) -> list[Limit]:
+        """Return the limits that count for jobs of a community."""
+        found = list[Limit]()
+        for rule in self._rules:
+            whose = _whose(rule, community)
+            if whose is None:
+                continue
+            key = (_key(rule), whose)
+            limit = self._of.get(key)
+            if limit is None:
+                limit = self._of[key] = self._made(rule, key)
+            found.append(limit)
+        return found
+
+    def _made(self, rule: "RunningLimit | StartLimit", key: tuple[_Rule, str]) -> Limit:
+        """Return a new limit, or the one that was for the same before, with what counts now."""
+        limit = self._before.pop(key, None)
+        if limit is None:
+            self._numbers += 1
+            limit = Limit(rule, key[1], self._numbers)
+            if limit.is_rate and self._empty_at is not None:
+                limit.room, limit.at = 0.0, self._empty_at
+            return limit
+        limit.most, limit.per_s = _terms(rule)
+        limit.room = min(limit.room, limit.most) if limit.is_rate else limit.most
+        return limit
 
     def places(self) -> list[Place]:
         """Return all places of which offers came: for checks."""
         return list(self._places.values())
 
     def all(self) -> list[Limit]:
-        return [limit for limits in self._of.values() for limit in limits]
+        """Return all limits that have counted anything."""
+        return list(self._of.values())
 
     def kinds_of(self, spec: ClassSpec, need: Need) -> frozenset[Kind]:
         """Return the kinds with a limit anywhere, or a ban, to which a row belongs."""
@@ -156,15 +225,15 @@ class Limits:
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
         """Return the running limits that count for a class, whichever of its needs is met."""
-        if not self._running:
+        if not self._rules:
             return []
         kinds = self.kinds
         for need in spec.needs:
             kinds &= self.kinds_of(spec, need)
         return [
-            Ceiling(number=number, where=limit.where, jobs=max(0, int(limit.room)))
-            for number, limit in enumerate(self._running)
-            if limit.kind in kinds
+            Ceiling(number=limit.number, where=limit.where, jobs=max(0, int(limit.room)))
+            for limit in self._all_of(spec.community)
+            if limit.kind in kinds and not limit.is_rate
         ]
 
     # -- counting -------------------------------------------------------------------------------
@@ -193,6 +262,10 @@ class Limits:
                 self._doubt(limit)
         return taken
 
+    def rates_of(self, limits: Iterable[Limit]) -> tuple[Limit, ...]:
+        """Return the rates among some limits."""
+        return tuple([limit for limit in limits if limit.is_rate])
+
     def give_back(self, limits: Iterable[Limit], now: float, *, started: bool) -> None:
         """A job runs no more; where it never started, its start is given back as well."""
         for limit in limits:
@@ -204,7 +277,7 @@ class Limits:
             limit.room = min(limit.most, limit.room + 1.0)
             if was_used_up and not limit.is_used_up:
                 self._doubt(limit)
-                self.opened.update(self._by_where[limit.where])
+                self.opened.update(limit.places)
 
     def refill(self, now: float) -> None:
         """Note the places at which time alone has opened something."""
@@ -215,11 +288,33 @@ class Limits:
 
     def empty_rates(self, now: float) -> None:
         """Let every bucket of starts begin empty: what started before is not known."""
+        self._empty_at = now
         for limit in self.all():
             if limit.is_rate:
                 limit.room, limit.at = 0.0, now
                 self._doubt(limit)
 
     def _doubt(self, limit: Limit) -> None:
-        for place in self._by_where[limit.where]:
+        for place in limit.places:
             place.doubt()
+
+
+def _terms(rule: "RunningLimit | StartLimit") -> tuple[float, float]:
+    """Return how many may run, or start at once, and how many start a second: 0 for no rate."""
+    if isinstance(rule, StartLimit):
+        return float(rule.burst), rule.per_s
+    return float(rule.most), 0.0
+
+
+def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
+    """Return whose jobs a limit counts that a community has: empty for those of all.
+
+    None: it is no limit of that community.
+    """
+    if rule.community == ALL_COMMUNITIES or (not rule.community and rule.by in ("type", "tag")):
+        return ""
+    return community if rule.community in ("", community) else None
+
+
+def _key(rule: "RunningLimit | StartLimit") -> _Rule:
+    return (isinstance(rule, StartLimit), rule.where, rule.by, rule.value, bool(rule.community))

@@ -15,13 +15,13 @@ from .classes import JobClass
 from .indexes import Indexes
 from .known import Known
 from .ledger import ABSENT, PENDING
-from .limits import Kind, Limit, Limits
+from .limits import Limit, Limits
 from .out import Out
 from .parked import ParkedOffers
 from .reserve import Reservations
 from .room import Free
 from .rules import DEFAULT_RULES, Rules
-from .shares import Shares
+from .shares import Node, Shares
 from .tagexpr import parse
 from .types import Ceiling, ClassSpec, LiveOffer, Match, Parked, Running
 from .wakes import Wakes
@@ -48,7 +48,7 @@ class Matcher:
     def __init__(self, rules: Rules = DEFAULT_RULES) -> None:
         self.rules = rules
         self.clauses = clauses.table(rules.compatible)
-        self.shares = Shares(rules.shares, rules.half_life_s, rules.ahead_core_s)
+        self.shares = Shares(rules.shares, rules.half_life_s, rules.ahead_core_s, rules.ahead)
         self.limits = Limits(rules)
         self.attempts = Attempts(self.shares, self.limits)
         self.backlog = Backlog(self.shares)
@@ -176,11 +176,10 @@ class Matcher:
         if self.backlog.state(one.job) == PENDING:  # that match is lost: to drop it is no more
             self.attempts.undo(one.job, now)
             self.backlog.forget(one.job)
-        place = self.limits.place(one.site, one.element)
+        place = self.limits.place(cls.spec.community, one.site, one.element)
         taken: tuple[Limit, ...] = ()
         if place is not None:
-            needs = range(len(cls.spec.needs))  # by which of them it runs is not known
-            kinds = frozenset[Kind]().union(*[self.index.kinds_of(cls, need) for need in needs])
+            kinds = self.index.all_kinds_of(cls)  # by which of its needs it runs is not known
             taken = self.limits.take_running(place, kinds)
         out = Out(
             owner=cls.owner,
@@ -205,6 +204,32 @@ class Matcher:
         self._at(now)
         self.limits.empty_rates(now)
         self.shares.begin(now)
+
+    def change(self, rules: Rules, now: float) -> None:
+        """Let other shares and limits hold from now on; what else the rules say stays as it was.
+
+        Jobs that run or are kept count at once, though they may be more than a limit now allows.
+        Call `wake` after it.
+        """
+        self._at(now)
+        self.rules = msgspec.structs.replace(
+            self.rules, shares=rules.shares, running=rules.running, starts=rules.starts
+        )
+        self.shares.change(rules.shares)
+        self.limits.change(rules, now)
+        self.index.limits_changed()
+        self.parked.limits_changed()
+        for out in self.attempts.by_job.values():
+            self._count_again(out)
+        self.wakes.limits_changed()
+
+    def _count_again(self, out: Out) -> None:
+        """Count a job that is out for the limits that hold now."""
+        spec, taken = self.backlog.classes.find(out.class_id), _NO_LIMITS
+        place = self.limits.place(_community_of(out.owner), out.site, out.element)
+        if spec is not None and place is not None:
+            taken = self.limits.take_running(place, self.index.all_kinds_of(spec))
+        out.limits = (*taken, *self.limits.rates_of(out.limits))
 
     def levels(self, now: float) -> dict[str, float]:
         """Return what groups and owners have used by their shares, without what is running."""
@@ -241,7 +266,7 @@ class Matcher:
         if index is None:
             return
         while len(matches) < jobs_max and (found := index.best(offer)) is not None:
-            match = self._hand_out(*found, offer)
+            match = self._hand_out(*found, offer, in_turn=index.in_turn)
             matches.append(match)
             if len(matches) < jobs_max:
                 offer = less(offer, match)
@@ -258,7 +283,7 @@ class Matcher:
                 self.reservations.end(held)
                 held = None
                 if is_due:
-                    matches.append(self._hand_out(cls, place, offer))
+                    matches.append(self._hand_out(cls, place, offer, in_turn=False))
                     offer = less(offer, matches[-1])
         if held is not None:
             spare = self.reservations.spare(held, offer)
@@ -282,14 +307,14 @@ class Matcher:
             self.parked.reshape(pilot, None)
         self.reservations.ended.clear()
 
-    def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer) -> Match:
+    def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer, *, in_turn: bool) -> Match:
         """Take the best job of a class for one of its needs, and charge its owner."""
         need, spec = cls.spec.needs[place], cls.spec
         grant = fit.grant(need, offer)
         priority = cls.best_priority
         job = self.backlog.take(cls)
         now, taken = self.backlog.now, _NO_LIMITS
-        self.shares.serve(cls.owner)
+        self.shares.serve(cls.owner, now, in_turn=in_turn)
         if self.limits.any:
             taken = self._take_limits(cls, place, offer)
         out = Out(
@@ -321,7 +346,7 @@ class Matcher:
         )
 
     def _take_limits(self, cls: JobClass, need: int, offer: LiveOffer) -> tuple[Limit, ...]:
-        place = self.limits.place(offer.site, offer.element)
+        place = self.limits.place(offer.community, offer.site, offer.element)
         assert place is not None, "each offer has a place where there are limits"
         return self.limits.take(place, self.index.kinds_of(cls, need), self.backlog.now)
 
@@ -421,6 +446,12 @@ class Matcher:
             reservations=self.reservations,
             kept_for=self.wakes.by_pilot,
         )
+
+
+def _community_of(owner: Node) -> str:
+    group = owner.parent
+    assert group is not None and group.parent is not None, "an owner is of a community's group"
+    return group.parent.name
 
 
 def less(offer: LiveOffer, match: Match) -> LiveOffer:

@@ -154,13 +154,30 @@ class ParkedOffers:
             self._put(parked)
             self.unsettled[pilot] = parked
 
+    def limits_changed(self) -> None:
+        """Other limits hold from now on: look at all offers again, and at which kind each is of."""
+        for parked in self.by_pilot.values():
+            if not parked.woken:
+                self._take(parked)
+        self._known.keep([])
+        for pilot, parked in self.by_pilot.items():
+            parked.kind = self._kind(parked.offer)
+            if not parked.woken:
+                self._put(parked)
+                self.unsettled[pilot] = parked
+
     def _kind(self, offer: LiveOffer) -> Kind:
         key = facts = self._index.kind(offer)
         if self._limits.any:
             key = (*key, offer.element)  # no clause may tell elements apart, but limits do
         kind = self._known.find(key)
         if kind is None:
-            kind = Kind(key, facts, offer.site, self._limits.place(offer.site, offer.element))
+            kind = Kind(
+                key,
+                facts,
+                offer.site,
+                self._limits.place(offer.community, offer.site, offer.element),
+            )
             self._known.add(kind)
         return kind
 

@@ -98,7 +98,7 @@ class Reservations:
         ends = Ends(offer, self._attempts.of_pilot(offer.pilot), now)
         if not ends.outs:
             return
-        at = self._limits.place(offer.site, offer.element)
+        at = self._limits.place(offer.community, offer.site, offer.element)
         asked: list[JobClass] = []
         ahead: set[Node] = set()  # owners whose turn it is not
         for cls in self._hungry(offer, ends):
@@ -170,7 +170,10 @@ class Reservations:
         return found
 
     def _reserve(self, cls: JobClass, need: int, offer: LiveOffer, until: float) -> None:
-        place, now = self._limits.place(offer.site, offer.element), self._backlog.now
+        place, now = (
+            self._limits.place(offer.community, offer.site, offer.element),
+            self._backlog.now,
+        )
         self.claims.add(Reservation(cls, need, offer.pilot, place, until=until, made=now))
         self._backlog.wide.put_last(cls)
 

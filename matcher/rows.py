@@ -127,11 +127,21 @@ class Rows:
             self._scarce |= 1 << row
         if need.gpus_min:
             self._on_gpus |= 1 << row
+        self._add_kinds(row, cls, need)
+
+    def _add_kinds(self, row: int, cls: JobClass, need: Need) -> None:
         kinds = self._limits.kinds_of(cls.spec, need)
         if kinds:
             self._row_kinds[row] = kinds
             for kind in kinds:
                 self._limited[kind] = self._limited.get(kind, 0) | 1 << row
+
+    def limits_changed(self) -> None:
+        """Other limits hold from now on: look at all rows for which of them count."""
+        self._limited.clear()
+        self._row_kinds.clear()
+        for row, (cls, need) in enumerate(zip(self._row_class, self._row_need, strict=True)):
+            self._add_kinds(row, cls, need)
 
     def _look_at_short_cuts(self) -> None:
         """Rows were added: note which numbers and words may refuse anything by now."""
@@ -236,7 +246,7 @@ class Rows:
 
     def _closed(self, offer: LiveOffer) -> int:
         """Return the rows that may not start where an offer is, as bits."""
-        place = self._limits.place(offer.site, offer.element)
+        place = self._limits.place(offer.community, offer.site, offer.element)
         rows = 0
         for kind in place.look(self._backlog.now) if place is not None else ():
             rows |= self._limited.get(kind, 0)

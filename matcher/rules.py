@@ -1,6 +1,6 @@
 """What the field decides about matching: order, limits, and where only tests may run.
 
-All of it is given once, when the matcher is made; the central reads it from its settings.
+The central reads it from its settings. Shares and limits may change while the matcher works.
 """
 
 import re
@@ -9,11 +9,16 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import SITE_OR_ELEMENT
+from pilotage.proto.patterns import SITE_OR_ELEMENT, whole
 
 By = Literal["type", "group", "owner", "tag"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
+# Whose jobs a limit counts: a community's, `*` for those of all together, or by default those of
+# each community by itself for groups and owners, and of all together for types and tags.
+Whose = Annotated[str, Meta(pattern=whole(r"\*?|[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))]
 Weight = Annotated[float, Meta(ge=0.001, le=1e9)]
+
+ALL_COMMUNITIES: Final = "*"  # whose jobs a limit counts together
 
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _NAME: Final = re.compile(
@@ -33,25 +38,27 @@ def check_value(by: By, value: str) -> None:
 
 
 class RunningLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most so many jobs of one kind at once at a site or an element, pending ones included."""
+    """At most so many jobs of one kind at once at a place or anywhere, pending ones included."""
 
-    where: Where  # SITE or SITE/ELEMENT
-    by: By  # type, group, owner, or tag: one that the need asks for; in whatever community
+    where: Where = ""  # SITE or SITE/ELEMENT; left out: all sites together
+    by: By  # type, group, owner, or tag: one that the need asks for
     value: str
     most: Annotated[int, Meta(ge=0)]
+    community: Whose = ""  # whose jobs count: one community's, or with `*` those of all together
 
     def __post_init__(self) -> None:
         check_value(self.by, self.value)
 
 
 class StartLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most so many starts of one kind a second at a site or an element, after a burst."""
+    """At most so many starts of one kind a second at a place or anywhere, after a burst."""
 
-    where: Where  # SITE or SITE/ELEMENT
-    by: By  # type, group, owner, or tag: one that the need asks for; in whatever community
+    where: Where = ""  # SITE or SITE/ELEMENT; left out: all sites together
+    by: By  # type, group, owner, or tag: one that the need asks for
     value: str
     per_s: Annotated[float, Meta(gt=0, le=1e9)]
     burst: Annotated[int, Meta(ge=1)] = 1  # starts that may come at once after a rest
+    community: Whose = ""  # whose jobs count: one community's, or with `*` those of all together
 
     def __post_init__(self) -> None:
         check_value(self.by, self.value)
@@ -73,6 +80,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     long_wall_s: float = 86_400  # more is a scarce demand
     # How far an owner with a scarce demand may get ahead of those whose turn it is.
     ahead_core_s: float = 691_200.0
+    # How far shares may lie apart, as a part of what all running jobs are charged with.
+    ahead: float = 0.25
     reserve_after_s: float = 600.0  # a wide job that waited so long reserves an offer
 
 

@@ -14,6 +14,13 @@ who asked for a year and took a day would else be alone for long.
 What the jobs of an owner took of what they asked for is known as well: a new one is charged with
 that part of what it asks for until it ends. It is never less than half, so that by a habit of
 asking for too much nobody has more than twice what is due to him, and only until these jobs end.
+
+A limit, a ban, or needs that no pilot meets can keep a child with waiting jobs from its turn. Its
+level then falls behind the level at which its siblings are served. This lag is bounded: the child
+would otherwise get every offer for hours once it is free. The bound is `ahead` times what all
+running jobs of the parent are charged with, shared by the weights of those that compete. A child
+that is ahead because it alone can use some offers comes under the same bound: its siblings are
+lifted, so their jobs do not keep it out for longer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +30,8 @@ from .order import Order
 
 PART_MIN: Final = 0.5  # of what a job asks for that it is charged with
 RESCALE: Final = 256  # half-lives after which all levels are made small again
+BOUND_EVERY_S: Final = 10.0  # between two looks at how far children lag
+NOBODYS_TURN: Final = float("-inf")
 
 
 class Node:
@@ -30,6 +39,7 @@ class Node:
 
     __slots__ = (
         "asked",
+        "bounded_at",
         "busy",
         "children",
         "latest",
@@ -45,6 +55,8 @@ class Node:
         "served_at",
         "share",
         "slack",
+        "turn",
+        "turned",
         "used",
         "users",
     )
@@ -70,6 +82,9 @@ class Node:
         self.latest: Node | None = None  # the child that was served last
         self.served = 0  # how often any child was served
         self.served_at = -1  # what that number of the parent was when this one was served last
+        self.turn = NOBODYS_TURN  # the highest level at which a child was served in its turn
+        self.turned: Node | None = None  # that child; both since the lag was bounded last
+        self.bounded_at = float("-inf")
 
     @property
     def part_used(self) -> float:
@@ -98,11 +113,19 @@ class Shares:
     """The tree of communities, groups and owners."""
 
     def __init__(
-        self, shares: Mapping[str, float], half_life_s: float, ahead_core_s: float
+        self,
+        shares: Mapping[str, float],
+        half_life_s: float,
+        ahead_core_s: float,
+        ahead: float = 0.25,
     ) -> None:
-        """`ahead_core_s`: how far anybody may come before the others by what is given back."""
+        """`ahead_core_s`: how far anybody may come before the others by what is given back.
+
+        `ahead`: how far the levels of siblings may lie apart, as a part of what all running jobs
+        of their parent are charged with.
+        """
         self._shares, self._half_life_s = shares, half_life_s
-        self._ahead_core_s = ahead_core_s
+        self._ahead_core_s, self._ahead = ahead_core_s, ahead
         self._epoch = 0.0  # use at this time counts as it is
         self.root = Node("", None, 1.0, 0)
 
@@ -130,8 +153,24 @@ class Shares:
         if child is None:
             path = f"{node.path}/{name}" if node.path else name
             child = node.children[name] = Node(name, node, 1.0, len(node.children))
-            child.share = self._shares.get(child.key, self._shares.get(path, 1.0))
+            child.share = self._share_of(child, path)
         return child
+
+    def _share_of(self, node: Node, path: str) -> float:
+        return self._shares.get(node.key, self._shares.get(path, 1.0))
+
+    def change(self, shares: Mapping[str, float]) -> None:
+        """Let other shares hold from now on. Levels stay, but for charges that still stand."""
+        self._shares = shares
+        for node in self.all():
+            share = self._share_of(node, node.path)
+            if share == node.share:
+                continue
+            old, parent, out = node.level, node.parent, node.out * node.share / share
+            node.level += out - node.out
+            node.out, node.share = out, share
+            if parent is not None and parent.order.places:
+                parent.order.moved(node, old)
 
     def all(self) -> Iterator[Node]:
         """Yield every node, parents first."""
@@ -220,8 +259,11 @@ class Shares:
         owner.asked += asked_core_s * weight
         owner.used += used_core_s * weight
 
-    def serve(self, owner: Node) -> None:
-        """Note that an owner is served, before it is charged."""
+    def serve(self, owner: Node, now: float, *, in_turn: bool) -> None:
+        """Note that an owner is served, before it is charged.
+
+        `in_turn`: no owner with a lower level could have used the offer.
+        """
         group = owner.parent
         assert group is not None and group.parent is not None, "an owner is of a community's group"
         group.served = owner.served_at = group.served + 1
@@ -229,12 +271,51 @@ class Shares:
         community = group.parent
         community.served = group.served_at = community.served + 1
         community.latest = group
+        if in_turn:
+            if owner.level > group.turn:
+                group.turn, group.turned = owner.level, owner
+            if group.level > community.turn:
+                community.turn, community.turned = group.level, group
+        if now - group.bounded_at >= BOUND_EVERY_S:
+            self._bound(group, max(0.0, group.out * group.share), now)
+        if now - community.bounded_at >= BOUND_EVERY_S:
+            groups = community.children.values()
+            self._bound(community, max(0.0, sum([it.out * it.share for it in groups])), now)
+
+    def _bound(self, parent: Node, out: float, now: float) -> None:
+        """Lift the children that lag too far behind the level at which others are served.
+
+        `out`: what the running jobs of the parent are charged with, weighted as use. The widest
+        gaps between neighbours are cut, so children that compete with each other keep the
+        distances between them.
+        """
+        turned, turn = parent.turned, parent.turn
+        is_first = parent.bounded_at == float("-inf")
+        parent.turn, parent.turned, parent.bounded_at = NOBODYS_TURN, None, now
+        rivals = list(parent.order)
+        if is_first or turned is None or not rivals:
+            return
+        turn = min(turn, turned.level)  # what was given back since then counts
+        behind = [node for node in rivals if node.level < turn]
+        if not behind:
+            return
+        lag = self._ahead * out / sum([node.share for node in rivals])
+        excess = turn - behind[0].level - lag
+        if excess <= 0.0:
+            return
+        lifts = _lifts([node.level for node in behind], turn, excess)
+        for node, by in zip(behind, lifts, strict=True):
+            old = node.level
+            node.level = old + by
+            if parent.order.places:
+                parent.order.moved(node, old)
 
     def _rescale(self, at: float) -> None:
         factor = 2.0 ** -((at - self._epoch) / self._half_life_s)
         self._epoch = at
         for node in self.all():
             node.level *= factor
+            node.turn *= factor
             node.slack *= factor
             node.out *= factor
             node.asked *= factor
@@ -320,6 +401,24 @@ def competing_level(parent: Node) -> float:
     """
     node = parent.order.first_served_since(_recently(parent)) or parent.latest
     return node.level if node is not None else 0.0
+
+
+def _lifts(levels: list[float], turn: float, excess: float) -> list[float]:
+    """Return by how much to lift each of some rising levels, so that the lowest rises by `excess`.
+
+    The widest gaps go first: those between the levels, and from the last of them to `turn`.
+    """
+    gaps = [above - level for level, above in zip(levels, [*levels[1:], turn], strict=True)]
+    cuts = [0.0] * len(gaps)
+    for place in sorted(range(len(gaps)), key=lambda place: -gaps[place]):
+        cuts[place] = min(gaps[place], excess)
+        excess -= cuts[place]
+    lifts = list[float]()
+    lift = 0.0
+    for cut in reversed(cuts):
+        lift += cut
+        lifts.append(lift)
+    return lifts[::-1]
 
 
 def _level(node: Node) -> float:

@@ -55,7 +55,7 @@ def _on_reserved(spec: ClassSpec, offer: LiveOffer, held: Reservation, known: Kn
 
 def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:
     """Whether one of the needs of a class fits an offer and limits let it start there now."""
-    place = known.limits.place(offer.site, offer.element)
+    place = known.limits.place(offer.community, offer.site, offer.element)
     closed = frozenset(place.look(known.backlog.now) if place is not None else ())
     return any(
         not (closed and closed & known.limits.kinds_of(spec, need))

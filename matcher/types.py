@@ -31,7 +31,7 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """A limit of running jobs, and how many more it lets start."""
 
     number: int  # which of the limits
-    where: str  # SITE or SITE/ELEMENT
+    where: str  # SITE or SITE/ELEMENT; empty: all sites together
     jobs: int
 
 

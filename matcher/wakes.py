@@ -169,7 +169,7 @@ class Wakes:
     def _take_limits(self, parked: ParkedOffer, cls: JobClass, now: float) -> tuple[Limit, ...]:
         """Count a kept job as started, so that one free place wakes one pilot."""
         offer = parked.offer
-        place = self._limits.place(offer.site, offer.element)
+        place = self._limits.place(offer.community, offer.site, offer.element)
         if place is None:
             return ()
         for shape in parked.shapes:
@@ -177,6 +177,18 @@ class Wakes:
             if first is not None:
                 return self._limits.take(place, self._index.kinds_of(cls, first), now)
         raise AssertionError("a job is kept for an offer that it fits")
+
+    def limits_changed(self) -> None:
+        """Other limits hold from now on: count the kept jobs. Look at all offers again."""
+        self.opening.clear()
+        self._again.clear()
+        for keep in self.by_job.values():
+            cls, offer = self._backlog.class_of(keep.job), keep.parked.whole
+            place = self._limits.place(offer.community, offer.site, offer.element)
+            rates = self._limits.rates_of(keep.limits)
+            kinds = self._index.all_kinds_of(cls)
+            running = self._limits.take_running(place, kinds) if place is not None else ()
+            keep.limits = (*running, *rates)
 
     def _release(self, keep: Keep, now: float) -> None:
         del self.by_job[keep.job]

@@ -79,7 +79,7 @@ class Outlook:
         used_up = {one.where for one in self._work.ceilings(spec) if one.jobs <= 0}
 
         def why(one: Spot) -> Closed | None:
-            if used_up & {one.element.site, one.element.label}:
+            if used_up & {"", one.element.site, one.element.label}:
                 return Closed(By.LIMIT, "has a limit for such jobs, and as many run there as may")
             return why_none(one)
 
@@ -113,7 +113,7 @@ class Outlook:
                 yield _demand(spec, some, where)
 
     def _at(self, where: str) -> int:
-        return self._bits(lambda site, element: where in (site, f"{site}/{element}"))
+        return self._bits(lambda site, element: where in ("", site, f"{site}/{element}"))
 
     def _bits(self, holds: Callable[[str, str], bool]) -> int:
         found = 0

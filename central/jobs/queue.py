@@ -8,6 +8,7 @@ from pilotage.matcher import Matcher
 from pilotage.matcher.types import Running
 
 from ..ports import Clock
+from ..settings import MatcherSettings
 from .classes import ClassInfo
 from .leases import Lease
 from .outbound import Outbound
@@ -175,6 +176,12 @@ class Queue:
         for job in jobs:
             if job in self._limits:
                 heapq.heappush(self._until, (self._limits[job], job))
+
+    def change(self, settings: MatcherSettings) -> None:
+        """Let other shares and limits hold, and wake pilots for the jobs that may start by them."""
+        keep_s = self.matcher.rules.keep_s
+        self.matcher.change(settings.rules(keep_s=keep_s), self._clock.monotonic())
+        self.wake()
 
     def wake(self) -> None:
         """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""

@@ -142,6 +142,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "site_trouble": frozenset({"site", "element", "why"}),
     # the sites' files were read, at the start or after SIGHUP
     "sites_read": frozenset({"sites", "elements", "troubles"}),
+    # shares and limits were read again, and which of their settings have changed
+    "limits_read": frozenset({"by", "changed"}),
+    # the file of settings cannot be read: shares and limits stay as they were
+    "limits_refused": frozenset({"by", "why"}),
     # the storages' files were read, at the start or because one had changed
     "storages_read": frozenset({"storages", "troubles"}),
     # something in a storage's file is not in force; what it said before stays

@@ -41,11 +41,15 @@ async def keep_pilots(
     url: str,
     pilot_sh: Callable[[], str],
     has_asked: Callable[[str], bool],
+    read_limits: Callable[[], None],
     clock: Clock,
     randomness: Randomness,
     log: Log,
 ) -> None:
-    """Keep pilots on the elements of all sites, for ever; SIGHUP reads the sites' files again."""
+    """Keep pilots on the elements of all sites, for ever; SIGHUP reads the sites' files again.
+
+    `read_limits`: begins to read shares and limits again, on the same signal.
+    """
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
     async with spawned() as commands:
         signer = ElementIssuer(
@@ -61,7 +65,11 @@ async def keep_pilots(
             view.note(watched)
             return [*watched, *book.left()]
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, book.look_again)
+        def look_again() -> None:
+            book.look_again()
+            read_limits()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look_again)
         script = await asyncio.to_thread(pilot_sh)
         hide = _hidden(data)
         view.checks = checks = Checks(

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import uvloop
+from msgspec.structs import replace as replaced
 
 from pilotage import __version__
 from pilotage.proto.job_states import JobState
@@ -26,13 +27,14 @@ from ..http.app import nobody_new
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
+from ..jobs.policy import Policy
 from ..jobs.work import WaitingWork
 from ..leading import ALONE
 from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
 from ..ports import Bus, Clock, Leadership
-from ..settings import BadSetting, HttpSettings, Settings, load
+from ..settings import BadSetting, HttpSettings, MatcherSettings, Settings, load
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
 from ..store.protocol import Store
@@ -147,7 +149,9 @@ async def _serve(place: Place, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reads_them_anyway)
+    policy = policy_of(place, settings, log)
+    reading: set[asyncio.Task[str]] = set()  # or the loop forgets them
+    loop.add_signal_handler(signal.SIGHUP, partial(_read_limits, policy, reading))
     refused: list[BaseException] = []
 
     async def ready(url: str) -> None:
@@ -157,7 +161,9 @@ async def _serve(place: Place, settings: Settings) -> int:
         began = clock.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(serve(place, settings, log=log, ready=ready, waits=manager.waits))
+                tasks.create_task(
+                    serve(place, settings, log=log, ready=ready, waits=manager.waits, policy=policy)
+                )
                 tasks.create_task(manager.watchdog())
                 await stop.wait()
                 log("central_stopping", why="signal")
@@ -180,8 +186,20 @@ def _leaves(one: BaseException) -> list[BaseException]:
     return [leaf for each in inside for leaf in _leaves(each)] if inside else [one]
 
 
-def _reads_them_anyway() -> None:
-    """SIGHUP while the central starts: it has not read the sites' files yet."""
+def policy_of(place: Place, settings: Settings, log: Log) -> Policy:
+    """Return the shares and limits of a place, which its file may change later."""
+
+    async def read() -> MatcherSettings:
+        return (await asyncio.to_thread(settings_of, place)).matcher
+
+    return Policy(settings.matcher, read, log)
+
+
+def _read_limits(policy: Policy, reading: set[asyncio.Task[str]]) -> None:
+    """SIGHUP: read shares and limits again. The sites' files are read when the process leads."""
+    task = asyncio.get_running_loop().create_task(policy.read_again("SIGHUP"))
+    reading.add(task)
+    task.add_done_callback(reading.discard)
 
 
 @contextmanager
@@ -222,21 +240,24 @@ async def serve(
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None = None,
     waits: Callable[[float], None] = lambda pause_s: None,
+    policy: Policy | None = None,
 ) -> None:
     """Run a central until cancelled. `ready` is told the URL once requests are answered.
+
+    `policy`: the shares and limits; by default those of the settings.
 
     On a database that several processes share, it waits until it leads.
 
     On a full disk it starts as far as it can, and refuses what it cannot store; if that is not
     far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
-    clock = SystemClock()
+    clock, policy = SystemClock(), policy or policy_of(place, settings, log)
     if not keeps_queue(settings.process):
         await serve_beside(place.data, settings, log=log, fatal=_fatal(log), ready=ready)
         return
     leaders = _leaders(settings)
     if leaders is None:
-        await _lead(place, settings, None, clock=clock, log=log, ready=ready, waits=waits)
+        await _lead(place, settings, None, policy, clock=clock, log=log, ready=ready, waits=waits)
         return
     seen = Seen()
     elsewhere = Elsewhere(seen.url, log, verify=trusted(settings.http))
@@ -253,7 +274,9 @@ async def serve(
                 answering.cancel()
                 await asyncio.wait([answering])
                 place = replace(place, listener=standby.listener)
-                await _lead(place, settings, held, clock=clock, log=log, ready=ready, waits=waits)
+                await _lead(
+                    place, settings, held, policy, clock=clock, log=log, ready=ready, waits=waits
+                )
     finally:
         standby.listener.close()
         await elsewhere.close()
@@ -323,6 +346,7 @@ async def _lead(
     place: Place,
     settings: Settings,
     held: Held | None,
+    policy: Policy,
     *,
     clock: Clock,
     log: Log,
@@ -331,10 +355,14 @@ async def _lead(
 ) -> None:
     """Run a central that leads, until cancelled."""
     began = clock.monotonic()
+    if held is not None:  # the file may have changed while this process stood by
+        await policy.read_again("take-over")
+    settings = replaced(settings, matcher=policy.settings)
     started = await once_there_is_room(
         lambda: _started(place, settings, held, clock, log), clock=clock, log=log, waits=waits
     )
     central, server = started.central, started.server
+    policy.lead(central.memory.queue)
     if place.listener is not None:  # it has its own: nobody is to wait there once it ends
         place.listener.close()
     try:
@@ -362,7 +390,7 @@ async def _lead(
                 if ready is not None:
                     await ready(url)
                 if has_agents(settings.process):
-                    await _keep_pilots(place, settings, started, url, clock, log)
+                    await _keep_pilots(place, settings, started, policy, url, clock, log)
                 else:
                     await asyncio.Event().wait()
             finally:
@@ -374,9 +402,16 @@ async def _lead(
 
 
 async def _keep_pilots(
-    place: Place, settings: Settings, started: _Started, url: str, clock: Clock, log: Log
+    place: Place,
+    settings: Settings,
+    started: _Started,
+    policy: Policy,
+    url: str,
+    clock: Clock,
+    log: Log,
 ) -> None:
     """Keep pilots at the sites, for ever."""
+    reading: set[asyncio.Task[str]] = set()
     pilots = started.central.memory.pilots
 
     def has_asked(pilot: str) -> bool:
@@ -393,6 +428,7 @@ async def _keep_pilots(
         url=url,
         pilot_sh=lambda: started.handout.files().script.decode(),
         has_asked=has_asked,
+        read_limits=partial(_read_limits, policy, reading),
         clock=clock,
         randomness=SystemRandomness(),
         log=log,

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from pilotage.matcher.rules import RunningLimit, StartLimit
+from pilotage.matcher.rules import ALL_COMMUNITIES, RunningLimit, StartLimit
 
 from ..settings import CommunitySettings, MatcherSettings
 
@@ -39,9 +39,15 @@ def strangers(settings: MatcherSettings, known: Iterable[tuple[str, str]]) -> It
     for key in ("running", "starts"):
         limits: tuple[RunningLimit | StartLimit, ...] = getattr(settings, key)
         for place, one in enumerate(limits):
-            if one.by == "group" and one.value not in everywhere:
-                near = _nearest(one.value, everywhere)
-                yield Stranger(f"matcher.{key}[{place}]", f"no group {one.value!r}{near}")
+            setting, mine = f"matcher.{key}[{place}]", everywhere
+            if one.community not in ("", ALL_COMMUNITIES):
+                if one.community not in groups:
+                    near = _nearest(one.community, groups)
+                    yield Stranger(setting, f"no community {one.community!r}{near}")
+                    continue
+                mine = groups[one.community]
+            if one.by == "group" and one.value not in mine:
+                yield Stranger(setting, f"no group {one.value!r}{_nearest(one.value, mine)}")
 
 
 def unused(settings: CommunitySettings, community: str, groups: Sequence[str]) -> str:

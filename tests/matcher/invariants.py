@@ -253,7 +253,7 @@ def _check_settled(matcher: Matcher) -> None:
 
 def _opens(matcher: Matcher, offer: LiveOffer) -> bool:
     """Whether `wake` looks at a place because limits let jobs start there again."""
-    place = matcher.limits.place(offer.site, offer.element)
+    place = matcher.limits.place(offer.community, offer.site, offer.element)
     if place is None:
         return False
     is_opening = place in matcher.limits.opened or place in matcher.wakes.opening

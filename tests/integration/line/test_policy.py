@@ -5,7 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from pilotage.central.settings import MatcherSettings
+from pilotage.central.jobs.policy import Policy
+from pilotage.central.settings import BadSetting, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
 from tests import virtual
 from tests.fakes import FakeInstallation
@@ -86,3 +87,76 @@ def test_an_owner_pays_what_an_attempt_used_and_not_what_it_asked_for(duration_s
     level = virtual.run(whole(), limit_s=20_000.0)
 
     assert level == pytest.approx(duration_s, rel=0.05, abs=2.0)
+
+
+class Read:
+    """What a file of settings says, and what was logged when it was read."""
+
+    def __init__(self) -> None:
+        self.says: MatcherSettings | BadSetting = LIMIT
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    async def __call__(self) -> MatcherSettings:
+        if isinstance(self.says, BadSetting):
+            raise self.says
+        return self.says
+
+    def log(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+
+def running_now(world: FakeInstallation) -> int:
+    return len(world.central.memory.queue.matcher.attempts.by_job)
+
+
+def test_a_limit_changes_without_a_restart_and_a_bad_file_leaves_it_as_it_is() -> None:
+    async def whole() -> None:
+        world, read = await world_of(LIMIT), Read()
+        policy = Policy(LIMIT, read, read.log)
+        policy.lead(world.central.memory.queue)
+        lives: list[asyncio.Task[int]] = []
+        for _ in range(3):
+            pilot = await world.pilot("PIC", script=lasts(100.0))
+            lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
+        await submit(world, submission(8))
+        await asyncio.sleep(50.0)
+        assert running_now(world) == 2
+        read.says = BadSetting("pilotage.yaml:3", "most: no number")
+        assert await policy.read_again("SIGHUP") == "pilotage.yaml:3: most: no number"
+        await asyncio.sleep(10.0)
+        assert running_now(world) == 2
+        read.says = MatcherSettings(shares={"ctao/sim": 3.0})
+        assert await policy.read_again("SIGHUP") == ""
+        await asyncio.sleep(10.0)
+        assert running_now(world) > 2
+        read.says = LIMIT
+        assert await policy.read_again("SIGHUP") == ""
+        await until_all_end(world)
+        for life in lives:
+            life.cancel()
+        await asyncio.wait(lives)
+        assert [limit.room for limit in world.central.memory.queue.matcher.limits.all()] == [2.0]
+        await world.kill()
+        assert [(event, fields.get("changed")) for event, fields in read.events] == [
+            ("limits_refused", None),
+            ("limits_read", ["shares", "running"]),
+            ("limits_read", ["shares", "running"]),
+        ]
+
+    virtual.run(whole(), limit_s=20_000.0)
+
+
+def test_what_was_read_while_a_process_stood_by_counts_when_it_leads() -> None:
+    async def whole() -> None:
+        read = Read()
+        policy = Policy(MatcherSettings(), read, read.log)
+        await policy.read_again("SIGHUP")
+        read.says = BadSetting("pilotage.yaml:3", "most: no number")
+        await policy.read_again("take-over")
+        world = await world_of(MatcherSettings())
+        policy.lead(world.central.memory.queue)
+
+        assert world.central.memory.queue.matcher.rules.running == LIMIT.running
+        await world.kill()
+
+    virtual.run(whole(), limit_s=20_000.0)

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import page, plot
+from . import freed, page, plot
 from .compare import LOADS, compare
 from .load import DAY_S
 
@@ -20,7 +20,7 @@ def written(days: float, scale: float, seed: int) -> dict[str, str]:
         for outcomes in loads
     }
     files = {pictures[outcomes[0].load.name]: plot.picture(outcomes) for outcomes in loads}
-    return {"": page.page(loads, pictures), **files}
+    return {"": page.page(loads, pictures, freed.section(days * DAY_S)), **files}
 
 
 def main() -> int:

@@ -40,10 +40,14 @@ FIGURES: Final = {
 }
 
 
-def page(loads: Sequence[Sequence[Outcome]], pictures: Mapping[str, str]) -> str:
-    """Return the page for outcomes of several loads, each under the same policies."""
+def page(loads: Sequence[Sequence[Outcome]], pictures: Mapping[str, str], freed: str = "") -> str:
+    """Return the page for outcomes of several loads, each under the same policies.
+
+    `freed`: its part about owners that were kept from their turn.
+    """
     figures = "".join(f"| {name} | {meaning} |\n" for name, meaning in FIGURES.items())
-    return "\n".join([INTRO + figures, *(_section(outcomes, pictures) for outcomes in loads)])
+    parts = [_section(outcomes, pictures) for outcomes in loads]
+    return "\n".join([INTRO + figures, *parts, freed])
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -12,6 +12,7 @@ from itertools import count
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.fit import misfits
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
+from pilotage.matcher.shares import BOUND_EVERY_S
 from pilotage.matcher.tagexpr import parse
 from pilotage.matcher.types import ClassSpec, Grant, LiveOffer
 from pilotage.proto.job import Need
@@ -28,6 +29,7 @@ class Waiting:
     pending: bool = False
     kept_for: str = ""
     kept_until: float = 0.0
+    there: LiveOffer | None = None
     taken: "list[RunningLimit | StartLimit]" = field(
         default_factory=list[RunningLimit | StartLimit]
     )
@@ -50,6 +52,8 @@ class Charged:
     memory_mb: int
     cores: int
     charged_cores: float  # for all that others cannot use beside it
+    class_id: int
+    there: LiveOffer
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Standing:
     raised_at: float = float("-inf")
     asked: float = 0.0
     used: float = 0.0
+    out: float = 0.0  # of a group: what its jobs that are out are charged with
 
     @property
     def part(self) -> float:
@@ -80,6 +85,8 @@ class Order:
         self.came_first = count()  # serials of all that come
         self.served: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.latest: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.turns: dict[tuple[str, ...], tuple[float, tuple[str, ...]]] = {}
+        self.bounded_at: dict[tuple[str, ...], float] = {}
 
     def know(self, spec: ClassSpec) -> None:
         path: tuple[str, ...] = ()
@@ -112,6 +119,10 @@ class Order:
     def weight(self, at: float) -> float:
         return float(2.0 ** (at / self.rules.half_life_s))
 
+    def comes_out(self, path: tuple[str, ...], core_s: float, at: float) -> None:
+        """A job is charged with so much until it ends; less than nothing: it has ended."""
+        self.of[path[:2]].out += core_s * self.weight(at)
+
     def charge(self, path: tuple[str, ...], core_s: float, at: float) -> None:
         for length in (3, 2):
             share = self.rules.shares.get("/".join(path[:length]), 1.0)
@@ -133,6 +144,38 @@ class Order:
             self.served[parent] += 1
             self.latest[parent] = path[:length]
             self.of[path[:length]].served_at = self.served[parent]
+
+    def turn(self, path: tuple[str, ...], now: float, *, in_turn: bool) -> None:
+        """One is served: now and then those that lag too far behind are lifted."""
+        for length in (3, 2):
+            parent, its = path[: length - 1], path[:length]
+            if in_turn and self.of[its].level > self.turns.get(parent, (float("-inf"), its))[0]:
+                self.turns[parent] = (self.of[its].level, its)
+            if now - self.bounded_at.get(parent, float("-inf")) >= BOUND_EVERY_S:
+                is_first = parent not in self.bounded_at
+                self.bounded_at[parent] = now
+                turn = self.turns.pop(parent, None)
+                if turn is not None and not is_first:
+                    self._bound(parent, min(turn[0], self.of[turn[1]].level))
+
+    def _bound(self, parent: tuple[str, ...], turn: float) -> None:
+        rivals = [its for its in self.of if its[:-1] == parent and self.of[its].busy]
+        behind = [its for its in sorted(rivals, key=self.place) if self.of[its].level < turn]
+        if not behind:
+            return
+        shares = [
+            self.rules.shares.get("/".join(its), 1.0) for its in sorted(rivals, key=self.place)
+        ]
+        groups = [its for its in self.of if its[: len(parent)] == parent and len(its) == 2]
+        out = max(0.0, sum(self.of[its].out for its in groups))
+        excess = turn - self.of[behind[0]].level - self.rules.ahead * out / sum(shares)
+        levels = [self.of[its].level for its in behind] + [turn]
+        gaps = {its: levels[place + 1] - levels[place] for place, its in enumerate(behind)}
+        for its in sorted(gaps, key=lambda its: -gaps[its]):
+            cut = max(0.0, min(gaps[its], excess))
+            excess -= cut
+            for lower in behind[: behind.index(its) + 1]:
+                self.of[lower].level += cut
 
     def look(self, busy: set[tuple[str, ...]], now: float) -> None:
         """Take up which owners have jobs in reach; those that come back begin with the others."""
@@ -230,12 +273,43 @@ class Plain:
     ) -> list[RunningLimit | StartLimit]:
         words = {"type": {spec.type}, "group": {spec.group}, "owner": {spec.owner}}
         words["tag"] = set(parse(need.tags).named)
-        places = (there.site, f"{there.site}/{there.element}")
+        places = ("", there.site, f"{there.site}/{there.element}")
         return [
             limit
             for limit in self.all_limits
-            if limit.where in places and limit.value in words[limit.by]
+            if limit.where in places
+            and limit.value in words[limit.by]
+            and limit.community in ("", "*", spec.community)
         ]
+
+    def change(self, rules: Rules) -> None:
+        """Other shares and running limits hold: what is out counts for those of all its needs."""
+        old, self.rules, self.order.rules = self.rules, rules, rules
+        self.all_limits = [*rules.running, *rules.starts]
+        for path, its in self.order.of.items():
+            name = "/".join(path)
+            before, now = old.shares.get(name, 1.0), rules.shares.get(name, 1.0)
+            if before != now and len(path) > 1:
+                out = sum(
+                    charged.core_s * self.order.weight(charged.at)
+                    for charged in self.out.values()
+                    if charged.path[: len(path)] == path
+                )
+                its.level += out / now - out / before
+        for charged in self.out.values():
+            spec = self.specs.get(charged.class_id)
+            charged.taken = self._taken_again(spec, charged.there, charged.taken)
+        for job in self.jobs.values():
+            if job.kept_for and job.there is not None:
+                job.taken = self._taken_again(self.specs[job.class_id], job.there, job.taken)
+
+    def _taken_again(
+        self, spec: ClassSpec | None, there: LiveOffer, taken: list[RunningLimit | StartLimit]
+    ) -> list[RunningLimit | StartLimit]:
+        needs = spec.needs if spec is not None else ()
+        found = [its for need in needs if spec for its in self.limits(spec, need, there)]
+        running = [its for its in dict.fromkeys(found) if isinstance(its, RunningLimit)]
+        return [*running, *[its for its in taken if isinstance(its, StartLimit)]]
 
     def count(self, limit: RunningLimit) -> int:
         out = sum(limit in its.taken for its in self.out.values())
@@ -297,17 +371,28 @@ class Plain:
 
     def best(self, there: LiveOffer) -> int | None:
         """Return the job that comes first for an offer."""
+        first = [self._first(jobs) for jobs in self._tiers(there)]
+        scarce, plain = first[SCARCE], first[PLAIN]
+        if scarce is not None and plain is not None:
+            return scarce if self._precedes(scarce, plain) else plain
+        return next((job for job in first if job is not None), None)
+
+    def _tiers(self, there: LiveOffer) -> list[list[int]]:
         tiers: list[list[int]] = [[], [], [], []]
         for class_id in self.specs:
             job = self.head(class_id)
             place = self.place(class_id, there) if job is not None else None
             if job is not None and place is not None:
                 tiers[self.tier(job, place, there)].append(job)
-        first = [self._first(jobs) for jobs in tiers]
-        scarce, plain = first[SCARCE], first[PLAIN]
-        if scarce is not None and plain is not None:
-            return scarce if self._precedes(scarce, plain) else plain
-        return next((job for job in first if job is not None), None)
+        return tiers
+
+    def _is_in_turn(self, job: int, there: LiveOffer) -> bool:
+        """Whether a job that comes first is of the owner whose turn it is."""
+        tiers = self._tiers(there)
+        first = self._first(tiers[SCARCE] + tiers[PLAIN])
+        if first is None:
+            return True
+        return self.path(self.jobs[first].class_id) == self.path(self.jobs[job].class_id)
 
     def _first(self, jobs: list[int]) -> int | None:
         if not jobs:
@@ -334,11 +419,13 @@ class Plain:
         spec = self.specs[its.class_id]
         need = spec.needs[place]
         limits = self.limits(spec, need, there)
+        in_turn = self._is_in_turn(job, there)
         self.take(limits)
         its.pending = True
         path = self.path(its.class_id)
         self.order.serve(path)
         self.look()
+        self.order.turn(path, self.now, in_turn=in_turn)
         taken_mb = sum(out.memory_mb for out in self.out.values() if out.pilot == there.pilot)
         cores = max(
             got.cores,
@@ -349,6 +436,7 @@ class Plain:
         if job in self.out:  # its end was never told
             older = self.out.pop(job)
             self.order.give_back(older.path, older.core_s, older.at)
+            self.order.comes_out(older.path, -older.core_s, older.at)
         core_s = asked_core_s * self.order.of[path].part
         self.out[job] = Charged(
             path=path,
@@ -360,13 +448,17 @@ class Plain:
             memory_mb=got.memory_mb,
             cores=got.cores,
             charged_cores=cores,
+            class_id=its.class_id,
+            there=there,
         )
         self.order.charge(path, core_s, self.now)
+        self.order.comes_out(path, core_s, self.now)
 
     def undone(self, job: int) -> None:
         """A match came to nothing."""
         its = self.out.pop(job)
         self.order.give_back(its.path, its.core_s, its.at)
+        self.order.comes_out(its.path, -its.core_s, its.at)
         self.take(its.taken, back=True)
 
     def ended(self, job: int, used_core_s: float | None) -> None:
@@ -377,6 +469,7 @@ class Plain:
             owner, weight = self.order.of[its.path], self.order.weight(its.at)
             owner.asked += its.asked_core_s * weight
             owner.used += used * weight
+        self.order.comes_out(its.path, -its.core_s, its.at)
         more = used - its.core_s
         if more > 0:
             self.order.charge(its.path, more, its.at)
@@ -390,7 +483,7 @@ class Plain:
         spec = self.specs[its.class_id]
         its.taken = self.limits(spec, spec.needs[place], there)
         self.take(its.taken)
-        its.kept_for, its.kept_until = there.pilot, until
+        its.kept_for, its.kept_until, its.there = there.pilot, until, there
         self.look()
 
     def released(self, job: int) -> None:

@@ -274,3 +274,107 @@ def test_it_is_told_how_many_more_the_limits_let_run() -> None:
     assert before == [("PIC", 5), ("PIC/ce1", 2)]
     assert after == [("PIC", 2)]
     assert matcher.ceilings(either) == [], "its other need is not limited"
+
+
+# -- all sites, communities, changes ------------------------------------------------------------
+
+
+def test_a_limit_without_a_site_counts_at_all_sites_together() -> None:
+    matcher = with_users(RunningLimit(by="owner", value="ada", most=7))
+
+    assert counts(matcher, wide("PIC")) == {1: 7, 2: 100}
+    assert counts(matcher, wide("CSCS", pilot="p2")) == {}
+    (ceiling,) = matcher.ceilings(spec(1, owner="ada"))
+    assert (ceiling.where, ceiling.jobs) == ("", 0)
+
+
+def test_an_end_at_one_site_wakes_a_pilot_of_another_for_a_limit_of_all_sites() -> None:
+    matcher = with_users(RunningLimit(by="owner", value="ada", most=1))
+    matcher.match(wide(), 101, 0.0)
+    for job in (1, *range(101, 201)):
+        matcher.confirm(job)
+    matcher.park(wide("CSCS", pilot="p2"), 1, 0.0)
+    assert matcher.wake(0.0) == []
+
+    matcher.ended(1)
+
+    assert [parked.pilot for parked in matcher.wake(0.0)] == ["p2"]
+    check(matcher)
+
+
+def in_two_communities(*limits: RunningLimit) -> Matcher:
+    matcher = Matcher(Rules(running=limits))
+    for class_id, community in enumerate(("ctao", "lhcb"), 1):
+        matcher.add_class(spec(class_id, owner="ada", group="users", community=community))
+        matcher.add(class_id, 5, range(class_id * 100, class_id * 100 + 50))
+    return matcher
+
+
+@pytest.mark.parametrize(
+    ("by", "value", "whose", "ctao", "lhcb"),
+    [
+        ("group", "users", "", 7, 7),
+        ("owner", "ada", "", 7, 7),
+        ("type", "User", "", 7, 0),
+        ("group", "users", "*", 7, 0),
+        ("group", "users", "lhcb", 50, 7),
+        ("type", "User", "ctao", 7, 50),
+        ("type", "User", "other", 50, 50),
+    ],
+)
+def test_whose_jobs_a_limit_counts(by: Any, value: str, whose: str, ctao: int, lhcb: int) -> None:
+    limit = RunningLimit(where="PIC", by=by, value=value, most=7, community=whose)
+    matcher = in_two_communities(limit)
+
+    for class_id, community, most in ((1, "ctao", ctao), (2, "lhcb", lhcb)):
+        there = offer(f"p{class_id}", community=community, cores=500, cores_free=500)
+        assert counts(matcher, there) == ({class_id: most} if most else {})
+        assert (
+            sum(one.jobs for one in matcher.ceilings(matcher.backlog.classes.get(class_id).spec))
+            == 0
+        )
+
+
+def test_a_changed_limit_counts_what_runs_and_holds_from_the_next_match_on() -> None:
+    matcher = with_users()
+    assert counts(matcher, offer(cores=4, cores_free=4)) == {1: 2, 2: 2}
+    for job in (1, 2, 101, 102):
+        matcher.confirm(job)
+
+    limit = RunningLimit(by="owner", value="ada", most=3)
+    matcher.change(Rules(running=(limit,)), 1.0)
+    assert counts(matcher, wide("CSCS", pilot="p2"), 1.0) == {1: 1, 2: 98}
+
+    limit = RunningLimit(by="owner", value="ada", most=1)
+    matcher.change(Rules(running=(limit,)), 2.0)
+    matcher.confirm(3)
+    for job in (1, 2):
+        assert counts(matcher, wide(pilot="p3"), 2.0) == {}
+        matcher.ended(job)
+    matcher.ended(3)
+    assert counts(matcher, wide(pilot="p3"), 2.0) == {1: 1}
+
+    matcher.change(Rules(), 3.0)
+    assert counts(matcher, wide(pilot="p3"), 3.0) == {1: 96}
+
+
+def test_a_parked_pilot_is_woken_when_a_limit_is_lifted() -> None:
+    matcher = with_users(RunningLimit(where="PIC", by="type", value="User", most=0))
+    matcher.match(wide(), 500, 0.0)
+    matcher.park(wide(pilot="p2"), 1, 0.0)
+    assert matcher.wake(0.0) == []
+
+    matcher.change(Rules(), 0.0)
+
+    assert [parked.pilot for parked in matcher.wake(0.0)] == ["p2"]
+    check(matcher)
+
+
+def test_a_rate_that_is_new_begins_empty() -> None:
+    matcher = with_users()
+    rate = StartLimit(where="PIC", by="owner", value="ada", per_s=0.5, burst=10)
+
+    matcher.change(Rules(starts=(rate,)), 100.0)
+
+    assert counts(matcher, wide(), 100.0) == {2: 100}
+    assert counts(matcher, wide(), 104.0) == {1: 2}

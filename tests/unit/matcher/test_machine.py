@@ -1,6 +1,7 @@
 """Any order of calls: the matcher against a plain list and the exact rule."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,6 +60,7 @@ RULES = Rules(
         RunningLimit(where="PIC", by="type", value="User", most=3),
         RunningLimit(where="PIC/ce1", by="owner", value="bob", most=1),
         RunningLimit(where="CSCS", by="tag", value="gpu", most=1),
+        RunningLimit(by="group", value="sim", most=6, community="ctao"),
     ),
     starts=(
         StartLimit(where="DESY", by="group", value="sim", per_s=0.25, burst=2),
@@ -68,6 +70,22 @@ RULES = Rules(
     wide_cores=2,
     large_memory_per_core_mb=3_000,
     ahead_core_s=500.0,
+)
+CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "shares": st.sampled_from([RULES.shares, {"ctao/sim": 1.0, "ctao/sim/bob": 2.0}]),
+        "running": st.sampled_from(
+            [
+                RULES.running,
+                (),
+                (
+                    RunningLimit(where="PIC", by="type", value="User", most=1),
+                    RunningLimit(by="owner", value="ada", most=2),
+                    RunningLimit(by="owner", value="bob", most=2, community="another"),
+                ),
+            ]
+        ),
+    }
 )
 ALTERNATIVES = st.lists(NEEDS, min_size=1, max_size=3).map(tuple)
 
@@ -200,6 +218,12 @@ class Machine(RuleBasedStateMachine):
         self.jobs[job].priority = priority
         self.plain.order.came(self.plain.path(self.jobs[job].class_id), self.plain.now)
 
+    @rule(change=CHANGES)
+    def shares_and_limits_change(self, change: dict[str, Any]) -> None:
+        rules = msgspec.structs.replace(self.plain.rules, **change)
+        self.matcher.change(rules, self.now)
+        self.plain.change(rules)
+
     # -- matching -----------------------------------------------------------------------------
 
     @rule(there=THERE, jobs_max=st.integers(1, 5))
@@ -309,7 +333,7 @@ class Machine(RuleBasedStateMachine):
         if self.is_ordered:
             assert self.matcher.has_work(pilot, self.now) == expected
 
-    @rule(by_s=st.sampled_from([0.5, 1.0, 2.0, 9.0]))
+    @rule(by_s=st.sampled_from([0.5, 1.0, 2.0, 9.0, 30.0]))
     def time_passes(self, by_s: float) -> None:
         """Let the matcher know, as the central does each second: most calls have no clock."""
         self.plain.now += by_s
