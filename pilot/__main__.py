@@ -10,6 +10,7 @@
 13  the guard has died
 14  another pilot lives in this state directory
 15  nobody answers at the address of the central
+16  payloads must run in namespaces, and this node has none
 """
 
 import os

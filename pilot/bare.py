@@ -25,7 +25,7 @@ def main(clock: Callable[[], float], rung: str, starts: int, at_once: int, folde
     rung = isolation.best_rung() if rung == "auto" else rung
     places = [Path(folder, str(n)) for n in range(at_once)]
     for place in places:
-        for part in ("work", "tmp"):
+        for part in (isolation.WORK, isolation.TMP, isolation.PRIVATE):
             (place / part).mkdir(parents=True)
     began = clock()
     run(rung, starts, places, hidden=Path(folder))
@@ -52,7 +52,7 @@ def order(rung: str, place: Path, hidden: Path) -> held.Order:
         rung,
         environment,
         marks={"PILOTAGE_ATTEMPT": "0"},
-        folders=(place / "work", place / "tmp"),
+        folder=place,
         hidden=(hidden,),
     )
     return {

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Optional
 
 from .measured import Measuring
-from .settings import AUTO, Settings
+from .settings import AUTO, NAMESPACES, Settings
 
 if TYPE_CHECKING:
     from pilotage.proto.messages import Benchmark
@@ -20,7 +20,7 @@ class Begun:
 
     def __init__(self, settings: Settings) -> None:
         self._measuring = Measuring(settings.benchmark_s)
-        self._rung = "" if settings.isolation == AUTO else settings.isolation
+        self._rung = "" if settings.isolation in (AUTO, NAMESPACES) else settings.isolation
         self._trying: Optional[threading.Thread] = None
         if not self._rung:
             self._trying = threading.Thread(target=self._try_rungs, name="rungs", daemon=True)

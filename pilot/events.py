@@ -11,6 +11,10 @@ from typing import Final, TextIO
 EVENTS: Final[dict[str, frozenset[str]]] = {
     # a life of the pilot begins; `isolation` is its best rung, `cores` what it offers
     "pilot_started": frozenset({"version", "protocol", "central", "isolation", "cores"}),
+    # payloads must run in namespaces, and this node has none: the pilot ends
+    "no_namespaces": frozenset({"host"}),
+    # its payloads run in namespaces, but it cannot say that others of this user see nothing of them
+    "not_apart": frozenset({"why"}),
     # what it found on its node, each with where it found it
     "node_found": frozenset({"facts"}),
     # the batch system was asked again until when the pilot may run

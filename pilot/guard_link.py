@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -23,6 +23,7 @@ from .guard import cgroups, guard, lines, processes
 from .guard.limits import Limits
 from .outfit import isolation, wrapping
 from .outfit.environment import DEFAULT_PATH, environment_of
+from .outfit.exposure import is_in
 from .ports import Ended, GuardGone, GuardNews, Outfit
 
 NEWS_LINE_MAX = 1 << 20  # bytes
@@ -46,14 +47,14 @@ class GuardLink:
         writer: asyncio.StreamWriter,
         *,
         rung: str,
-        hidden: Sequence[Path],
+        hidden: Iterable[Path],
         life: str,
         frozen_max_s: float,
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
-        self._rung, self._hidden, self._life = rung, tuple(hidden), life
+        self._rung, self._hidden, self._life = rung, hidden, life
         self._frozen_max_s = frozen_max_s
-        self._prepared: Optional[Path] = None
+        self._prepared: Optional[tuple[Path, tuple[Path, ...]]] = None  # and what it hides
         self._scales = Scales(self._order, asyncio.get_running_loop(), time.sleep)
         self._finder = Finder(asyncio.get_running_loop())
         self._starting: dict[int, dict[str, Any]] = {}  # while their programs are looked for
@@ -76,15 +77,14 @@ class GuardLink:
         if self._starting:  # one of them may be about to enter the shelter that there is
             self._next = folder
             return
+        hidden = tuple(self._hidden)
+        _make_parts(folder)
         shelter = isolation.shelter(
-            self._rung,
-            marks={LIFE: self._life},
-            folders=(folder / "work", folder / "tmp"),
-            hidden=self._hidden,
+            self._rung, marks={LIFE: self._life}, folder=folder, hidden=hidden
         )
         if shelter is None:
             return
-        self._prepared = folder
+        self._prepared = folder, hidden
         env, prefix = dict(shelter.environment), list(shelter.prefix)
         self._order(do="prepare", folder=str(folder), prefix=prefix, env=env)
 
@@ -98,16 +98,21 @@ class GuardLink:
         if outfit.entry is not None:
             around = outfit.entry.wrap(environment, first_on_path=outfit.on_path, marks=marks)
         else:
-            if folder == self._prepared:
-                exports, self._prepared = wrapping.exports({**environment, **marks}), None
+            hidden = tuple(self._hidden)
+            if self._prepared is not None and folder == self._prepared[0]:
+                # Another pilot may have come since, whose folder a shelter does not hide.
+                if self._prepared[1] == hidden and not outfit.shown:
+                    exports = wrapping.exports({**environment, **marks})
+                self._prepared = None
             around = isolation.wrap(
                 self._rung,
                 environment,
                 marks=marks,
-                folders=(folder / "work", folder / "tmp"),
-                hidden=self._hidden,
+                folder=folder,
+                hidden=hidden,
+                shown=outfit.shown,
             )
-        (folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+        _make_parts(folder)
         limits = _limits(assignment)
         self._scales.put_on(assignment.attempt_id, folder, Limits(limits))
         attempt_id, program = assignment.attempt_id, assignment.body.command[0]
@@ -130,8 +135,15 @@ class GuardLink:
         if outfit.entry is not None:  # where it lies in an image is known inside of it
             self._begin(attempt_id, program, "")
         else:
-            begin = partial(self._begin, attempt_id)
+            seen = (str(folder), *outfit.shown) if self._rung != isolation.SESSION else ("/",)
+            begin = partial(self._found, attempt_id, seen)
             self._finder.find(program, str(folder / "work"), environment["PATH"], begin)
+
+    def _found(self, attempt_id: int, seen: Sequence[str], program: str, fault: str) -> None:
+        """Its program was found on the node. Of the node's /tmp a payload has `seen` alone."""
+        if isolation.is_private(program) and not any(is_in(program, one) for one in seen):
+            fault = f"{program} lies in a folder that is private to each payload: make it an input"
+        self._begin(attempt_id, program, fault)
 
     def _begin(self, attempt_id: int, program: str, fault: str) -> None:
         """Its program was looked for: start it, or let the guard say why not."""
@@ -243,7 +255,7 @@ class GuardLink:
 async def start_guard(
     *,
     rung: str = "",
-    hidden: Sequence[Path] = (),
+    hidden: Iterable[Path] = (),
     frozen_max_s: float = FROZEN_MAX_S,
     python: str = sys.executable,
     groups: Optional[str] = None,
@@ -251,8 +263,8 @@ async def start_guard(
     """Start the guard process and return the link to it.
 
     `rung` forces a rung of the isolation ladder; empty takes the best that works here. `hidden` are
-    folders of the pilot that payloads shall not see. `groups` is where they may have control
-    groups: where the node allows it unless it is said, nowhere if that is empty.
+    folders that payloads shall not see, asked for again at each start. `groups` is where they may
+    have control groups: where the node allows it unless it is said, nowhere if that is empty.
     """
     loop = asyncio.get_running_loop()
     if not rung:
@@ -289,6 +301,11 @@ async def start_guard(
 def guard_command(python: str, channel: int) -> list[str]:
     """Return the command line of the guard, which imports itself from where this pilot lies."""
     return itself.command(_BOOT, str(channel), python=python)
+
+
+def _make_parts(folder: Path) -> None:
+    for part in (isolation.TMP, isolation.PRIVATE):
+        (folder / part).mkdir(mode=0o700, exist_ok=True)
 
 
 def _limits(assignment: Assignment) -> dict[str, object]:

@@ -162,6 +162,7 @@ class Outfit:
     isolation: str  # the rung that it runs on
     environment: Mapping[str, str]  # in addition to what the job says, and before it
     on_path: tuple[str, ...] = ()  # folders that come first on PATH
+    shown: tuple[str, ...] = ()  # what it needs of the node's /tmp, where it has a private one
     entry: Optional[Entry] = None  # None: it runs on the node's own files
 
 

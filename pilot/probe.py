@@ -54,6 +54,7 @@ class LocalNode:
         jobs: Optional[Sequence[BatchJob]] = None,
         benchmark: Found[Optional[Benchmark]] = detection.NOT_MEASURED,
         hs23_per_score: float = 0.0,
+        namespaces: bool = False,
     ) -> None:
         self._scratch, self._clock, self._caps, self._around = scratch_folder, clock, caps, around
         self._started = clock.now()
@@ -67,7 +68,11 @@ class LocalNode:
             benchmark=benchmark,
         )
         self._node = node_of(
-            self._facts, around, isolation=isolation, hs23_per_score=hs23_per_score
+            self._facts,
+            around,
+            isolation=isolation,
+            namespaces=namespaces,
+            hs23_per_score=hs23_per_score,
         )
         self._image_tools = image_tools(self._facts, isolation, caps.image_tools)
         self._time_left = self._facts.wall_left_s
@@ -139,7 +144,12 @@ class LocalNode:
 
 
 def node_of(
-    facts: Facts, around: Surroundings, *, isolation: str, hs23_per_score: float = 0.0
+    facts: Facts,
+    around: Surroundings,
+    *,
+    isolation: str,
+    namespaces: bool = False,
+    hs23_per_score: float = 0.0,
 ) -> Node:
     """Return what stays as it is while the pilot lives."""
     benchmark = facts.benchmark.value
@@ -159,4 +169,5 @@ def node_of(
         batch_id=facts.batch_id.value,
         hs23_per_core=round(benchmark.score * hs23_per_score, 3) if benchmark is not None else 0.0,
         benchmark=benchmark,
+        namespaces=namespaces,
     )

@@ -17,7 +17,8 @@ from pilotage.proto.declarations import STOP_MARGIN_S, BadDeclaration, check_dec
 
 PREFIX = "PILOTAGE_PILOT__"
 AUTO = "auto"  # the best rung that works on the node
-ISOLATIONS = (AUTO, "bubblewrap", "unshare", "session")
+NAMESPACES = "namespaces"  # the same, but for one without namespaces
+ISOLATIONS = (AUTO, NAMESPACES, "bubblewrap", "unshare", "session")
 
 
 class BadSettings(ValueError):
@@ -60,6 +61,7 @@ class Settings:
     image_tools: tuple[str, ...] = ()  # container tools that may be used; none: no images
     module_init: str = ""  # what a shell reads to know `module`, instead of what is found
     hide: tuple[str, ...] = ()  # folders and files of which payloads see nothing
+    register: str = ""  # folder that all pilots of a node share, instead of /tmp
     gpus: int = 0
     gpu_model: str = ""
     gpu_vendor: str = ""

@@ -80,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--idle-s", type=float, metavar="S", help="end after so long without work; 0: never (0)")
     unanswered = "end when the central has not let us in for so long; 0: never (900)"
     add("--unanswered-s", type=float, metavar="S", help=unanswered)
-    rungs = "how payloads are kept apart; auto: the best that works here (auto)"
+    rungs = (
+        "how payloads are kept apart; auto: the best that works here; namespaces: the same, and "
+    )
+    rungs += "the pilot ends if the node has none (auto)"
     add("--isolation", choices=ISOLATIONS, help=rungs)
     add("--os", metavar="NAME", help="operating system to offer, instead of what is found")
     add("--architecture", metavar="NAME", help="architecture to offer, instead of what is found")
@@ -103,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--module-init", metavar="FILE", help=module)
     hides = "folders and files that payloads must not see, where the rung can hide them"
     add("--hide", metavar="A,B", help=hides)
+    register = "folder that all pilots of this user on the node share (/tmp)"
+    add("--register", metavar="DIR", help=register)
     add("--gpus", type=int, metavar="N", help="GPUs to offer; 0: all that it finds (0)")
     add("--gpu-model", metavar="NAME", help="model of the GPUs, for people")
     add("--gpu-vendor", metavar="NAME", help="who made the GPUs: nvidia, amd, intel")

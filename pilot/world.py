@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -30,15 +31,18 @@ from .guard_link import start_guard
 from .journal import FileJournal
 from .mind.brain import EXIT_DONE
 from .mind.pace import SPREAD
+from .neighbours import ROOT as REGISTER_ROOT
+from .neighbours import Hidden, Neighbours, above_job_folders, own_name, place_of, spools
+from .outfit import isolation
 from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools
 from .probe import Caps, LocalNode
 from .secrecy import close_to_others
-from .settings import BadSettings, Settings
+from .settings import NAMESPACES, BadSettings, Settings
 from .talk import bus
 from .talk.api import Api, BadUrl, InsecureUrl
 from .talk.untold import FileUntold
 
-EXIT_IN_USE = 14
+EXIT_IN_USE, EXIT_NO_NAMESPACES = 14, 16
 JOURNAL, UNTOLD = "journal", "untold.log"  # in the state directory
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -63,10 +67,25 @@ def live(settings: Settings, secret: str, begun: Begun, *, version: str, hide_co
     except StateInUse as why:
         print(f"pilot: {why}", file=sys.stderr)
         return EXIT_IN_USE
-    hidden = _hidden(settings, state, hide_code=hide_code)
+    neighbours = Neighbours(settings.register or REGISTER_ROOT)
+    of_jobs = (one.scratch_folder.value for one in jobs if one.scratch_folder.known)
+    common = tuple(above_job_folders(one for one in of_jobs if scratch.is_ours(around, one)))
+    fixed = (*common, *spools(), *_hidden(settings, hide_code=hide_code))
+    hidden = Hidden(fixed, neighbours, place_of(state))
     try:
         code, left_nothing = asyncio.run(
-            _run(settings, secret, state, api, around, jobs, begun, version=version, hidden=hidden)
+            _run(
+                settings,
+                secret,
+                state,
+                api,
+                around,
+                jobs,
+                begun,
+                version=version,
+                join=partial(neighbours.join, place_of(state), common=common),
+                hidden=hidden,
+            )
         )
         if settings.remove_state and code == EXIT_DONE and left_nothing:
             for folder in (ATTEMPTS, CONTAINERS):  # deeper than rmtree can go, or not to be opened
@@ -75,11 +94,12 @@ def live(settings: Settings, secret: str, begun: Begun, *, version: str, hide_co
         return code
     finally:
         api.close()
+        neighbours.leave()
         os.close(lock)
 
 
-def _hidden(settings: Settings, state: Path, *, hide_code: bool) -> tuple[Path, ...]:
-    """Return what is nobody's business but ours: payloads find nothing there.
+def _hidden(settings: Settings, *, hide_code: bool) -> tuple[Path, ...]:
+    """Return what payloads find nothing in by the settings, and our code where it is ours alone.
 
     All of it without links, on which nothing can be mounted.
     """
@@ -88,8 +108,7 @@ def _hidden(settings: Settings, state: Path, *, hide_code: bool) -> tuple[Path, 
         wanted.append(settings.secret_file)
     if hide_code:
         wanted.append(str(itself.root().parent))
-    hidden = [state, *(Path(os.path.realpath(one)) for one in wanted)]
-    return tuple(one for one in hidden if not set(one.parents) & set(hidden))
+    return tuple(Path(os.path.realpath(one)) for one in wanted)
 
 
 def _check_secret(secret: str, state: Path) -> None:
@@ -117,7 +136,7 @@ def _declared(settings: Settings, found: LocalNode) -> DeclaredNode:
 
 
 def _outfitter(
-    settings: Settings, found: LocalNode, rung: str, state: Path, hidden: Sequence[Path]
+    settings: Settings, found: LocalNode, rung: str, state: Path, hidden: Iterable[Path]
 ) -> LateOutfitter:
     node = _declared(settings, found).node()
     tools = NodeTools(
@@ -125,7 +144,7 @@ def _outfitter(
         node.architecture,
         node.architecture_level,
         image_tools=found.image_tools,
-        hidden=tuple(hidden),
+        hidden=hidden,
         cvmfs_root=settings.cvmfs_root.rstrip("/"),
         module_init=settings.module_init,
         gpu_vendor=found.gpus().vendor,
@@ -145,7 +164,9 @@ def _api(settings: Settings) -> Api:
 
 def _state_dir(around: Surroundings, jobs: Sequence[BatchJob]) -> str:
     """Return where to keep what nobody has named a folder for: with the payloads' files."""
-    return os.path.join(scratch.folder(around, jobs, os.getcwd()).value, "pilot-state")
+    folder = scratch.folder(around, jobs, os.getcwd()).value
+    old = os.path.join(folder, "pilot-state")  # of release 0.1
+    return old if os.path.exists(old) else os.path.join(folder, own_name(), "pilot-state")
 
 
 def _lock(state: Path) -> int:
@@ -173,7 +194,8 @@ async def _run(
     begun: Begun,
     *,
     version: str,
-    hidden: Sequence[Path],
+    join: Callable[[Sequence[Path]], str],
+    hidden: Hidden,
 ) -> tuple[int, bool]:
     """Let a pilot of real drivers live; return its exit code and whether it left nothing."""
     clock, random = BootClock(), SystemRandomness()
@@ -181,6 +203,11 @@ async def _run(
     log: Log = both(json_lines(sys.stderr, wall), untold.note)
     loop = asyncio.get_running_loop()
     rung = await loop.run_in_executor(None, begun.rung)
+    if settings.isolation == NAMESPACES and rung == isolation.SESSION:
+        log("no_namespaces", {"host": around.host})
+        return EXIT_NO_NAMESPACES, True
+    covers = (*hidden, *isolation.private_roots()) if rung != isolation.SESSION else ()
+    seen_by = join(covers)
     guard = await start_guard(rung=rung, hidden=hidden)
     try:
         caps = Caps(
@@ -201,6 +228,7 @@ async def _run(
             jobs=jobs,
             benchmark=await loop.run_in_executor(None, begun.benchmark),
             hs23_per_score=settings.hs23_per_score,
+            namespaces=rung != isolation.SESSION and not seen_by,
         )
         ports = Ports(
             clock=clock,
@@ -225,6 +253,8 @@ async def _run(
         }
         log("pilot_started", facts)
         log("node_found", {"facts": as_plain(found.facts)})
+        if seen_by and rung != isolation.SESSION:
+            log("not_apart", {"why": seen_by})
         agent = Agent(
             ports,
             secret=secret,

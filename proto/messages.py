@@ -115,6 +115,7 @@ class Node:
     batch_system: str = ""
     batch_id: str = ""
     benchmark: Optional[Benchmark] = None  # None where it was not made
+    namespaces: bool = False  # pilots and payloads of its user see nothing of each other
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,15 @@ _SCRIPT = """\
 #!/bin/sh
 # Pilot {stamp}
 umask 077
-here=$(mktemp -d "${{TMPDIR:-/tmp}}/pilotage-XXXXXXXX") || exit 24
+# All pilots of this user lie below one folder, which payloads do not see.
+temporary="${{TMPDIR:-/tmp}}"
+parent="$temporary/pilotage-$(id -u)"
+mkdir -m 700 "$parent" 2>/dev/null
+here=
+if [ -d "$parent" ] && [ ! -L "$parent" ] && [ -O "$parent" ]; then
+    here=$(mktemp -d "$parent/pilotage-XXXXXXXX" 2>/dev/null)
+fi
+here=${{here:-$(mktemp -d "$temporary/pilotage-XXXXXXXX")}} || exit 24
 cat >"$here/pilot.sh" <<'{end}'
 {pilot_sh}
 {end}
@@ -30,6 +38,7 @@ while
     kill -s 0 "$pilot" 2>/dev/null
 do :; done
 rm -rf "$here"
+rmdir "$parent" 2>/dev/null
 exit "$code"
 """
 

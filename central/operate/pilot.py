@@ -1,6 +1,7 @@
 """`pilotage pilot start`: pilots on this machine, to try out or where there is no batch system."""
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -99,8 +100,13 @@ def write_secret(folder: Path, secret: str) -> Path:
 
 
 def new_state_folder() -> Path:
-    """Return a fresh folder for a pilot's state."""
-    return Path(tempfile.mkdtemp(prefix="pilotage-pilot-"))
+    """Return a fresh folder for a pilot's state, below the one of all pilots of this user."""
+    parent = Path(tempfile.gettempdir(), f"pilotage-{os.geteuid()}")
+    parent.mkdir(mode=0o700, exist_ok=True)
+    found = parent.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{parent} belongs to another user; remove it, or set TMPDIR")
+    return Path(tempfile.mkdtemp(prefix="pilot-", dir=parent))
 
 
 def start_all(plans: Sequence[PilotPlan]) -> list[subprocess.Popen[bytes]]:

@@ -245,10 +245,24 @@ def order(version: str) -> tuple[tuple[int, ...], int, int]:
 # ---- the way to the pilot ------------------------------------------------------------------------
 
 
+def folder_of_user() -> str:
+    """Return the folder below which all pilots of this user lie: payloads do not see it."""
+    folder = os.path.join(tempfile.gettempdir(), f"pilotage-{os.geteuid()}")
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError:  # it is there, or cannot be made
+        pass
+    try:
+        is_ours = not os.path.islink(folder) and os.stat(folder).st_uid == os.geteuid()
+    except OSError:
+        is_ours = False
+    return folder if is_ours else tempfile.gettempdir()
+
+
 def become_pilot(content: bytes, words: list[str]) -> NoReturn:
     """Run these very bytes: a file that others can write might have changed since it was read."""
     try:
-        folder = tempfile.mkdtemp(prefix="pilotage-")
+        folder = tempfile.mkdtemp(prefix="pilotage-", dir=folder_of_user())
     except OSError as why:
         raise Stop(EXIT_NO_PLACE, f"no folder for pilot.pyz: {why}; see TMPDIR") from None
     file = os.path.join(folder, "pilot.pyz")

@@ -23,7 +23,7 @@ def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> Fo
     for job in jobs:
         if job.scratch_folder.known:
             path = job.scratch_folder.value
-            if _is_ours(around, path):
+            if is_ours(around, path):
                 return Found(path, job.scratch_folder.source)
             notes.append(f"{job.scratch_folder.source}={path} is not for us alone")
     return Found(otherwise, "working directory", tuple(notes))
@@ -43,7 +43,8 @@ def _kind(around: Surroundings, path: str) -> str:
     return f"{kind}: a disk of the network" if kind in _OF_A_NETWORK else ""
 
 
-def _is_ours(around: Surroundings, path: str) -> bool:
+def is_ours(around: Surroundings, path: str) -> bool:
+    """Whether a folder is there, which we may write to and others may not."""
     file: Path = around.file(path)
     try:
         status = file.stat()

@@ -2,6 +2,7 @@
 
 STATE/attempts/N/work      where the payload runs: inputs before, outputs after
 STATE/attempts/N/tmp       its TMPDIR
+STATE/attempts/N/private   its /tmp and /var/tmp, where its rung gives it such
 STATE/attempts/N/stdout    and stderr, and usage: its resource curve
 
 A folder is emptied and used again: making and removing directories waits for the file system's
@@ -42,7 +43,7 @@ PATIENCE_S = 1_800.0  # how long it may take to unpack, to pack, to hash what is
 END_PATIENCE_S = 10.0  # how long work that is given up may take to notice
 RESERVE_SHARE, RESERVE_BYTES = 0.05, 200_000_000  # of the disk, the smaller: no input takes that
 _BLOCK = 1 << 20
-_PARTS = ("work", "tmp")
+_PARTS = ("work", "tmp", "private")
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ to on this node, and that is also what gets mounted.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..ports import NotHere
@@ -16,7 +16,7 @@ PROC = "/proc"  # the node's own: its processes, and by way of them their folder
 SEPARATORS = ',:"\\'
 
 
-def resolved(what: str, path: str, hidden: Sequence[Path]) -> str:
+def resolved(what: str, path: str, hidden: Iterable[Path]) -> str:
     """Return where a path leads to. Raises NotHere where payloads shall not see what is there."""
     real = os.path.realpath(path)
     leads = "" if real == path else f" leads to {real}, which"
@@ -37,7 +37,7 @@ def is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def covers(to: str, of: str, hidden: Sequence[Path]) -> list[str]:
+def covers(to: str, of: str, hidden: Iterable[Path]) -> list[str]:
     """Return bubblewrap's words that cover what shows of the hidden where `of` is mounted."""
     words: list[str] = []
     top = os.path.realpath(of)
@@ -47,7 +47,7 @@ def covers(to: str, of: str, hidden: Sequence[Path]) -> list[str]:
     return words
 
 
-def check_mountable(shown: Sequence[tuple[str, str]], hidden: Sequence[Path]) -> None:
+def check_mountable(shown: Sequence[tuple[str, str]], hidden: Iterable[Path]) -> None:
     """Raise NotHere where a tool without covers cannot show this, or would show something else."""
     for name, real in shown:
         if any(sign in name + real for sign in SEPARATORS):

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..guard.held import FEED_FD
 from .environment import DEFAULT_PATH
 from .exposure import covers
-from .isolation import BUBBLEWRAP, dies_with_guard
+from .isolation import BUBBLEWRAP, dies_with_guard, in_memory
 from .tools import PODMAN
 from .wrapping import INIT, Wrapping, can_export, clean, exported, tool
 
@@ -104,12 +104,13 @@ def bubblewrap(program: str, image: str, place: Place) -> Entry:
         str(place.tmp): ("--bind", str(place.tmp)),
     }
     binds = {to: how for to, how in binds.items() if os.path.exists(how[1])}
-    words = [program, "--die-with-parent", "--unshare-pid"]
+    words = [program, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
     if os.geteuid() == 0:
         words += ["--cap-drop", "ALL"]
     words += [*layers(image, (*binds, "/proc")), *covers("", image, place.hidden)]
     for to, (option, of) in binds.items():
         words += [option, of, to, *covers(to, of, place.hidden)]
+    words += [word for one in in_memory() for word in one]
     words += ["--proc", "/proc", "--chdir", str(place.work), "--"]
     return Entry(BUBBLEWRAP, (*words, "/bin/sh", "-c", _IN_TREE, "payload"))
 

@@ -1,7 +1,8 @@
 """The rungs of the isolation ladder: which works on this node, and how a payload is put into it.
 
-    bubblewrap  own PID namespace, the pilot's folders hidden; dies with the guard
-    unshare     own user and PID namespace (util-linux), the folders hidden; dies with the guard
+    bubblewrap  own PID and IPC namespaces, pilots' folders hidden, a private /tmp; dies with the
+                guard
+    unshare     the same by util-linux, in a user namespace; dies with the guard
     session     own session only; orphans come to the guard, and outlive it when it is killed
 
 Images have rungs of their own (`images.py`). docs/isolation.md says what each rung promises.
@@ -9,7 +10,8 @@ Images have rungs of their own (`images.py`). docs/isolation.md says what each r
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -20,14 +22,21 @@ from .trial import try_out
 from .wrapping import INIT, Wrapping, clean, exported, tool
 from .wrapping import exports as exports
 
+WORK, TMP, PRIVATE = "work", "tmp", "private"  # in the folder of an attempt
 BUBBLEWRAP, UNSHARE, SESSION = "bubblewrap", "unshare", "session"
 LADDER = (BUBBLEWRAP, UNSHARE, SESSION)  # best first
 PROBE_PATIENCE_S = 10.0
 
-# Where the user is root by mapping: make read-only what is given up to `:`, hide what is given up
-# to the next, then show the own folders again, which are named by where they lie from the first of
-# them, in which this starts. A second user namespace gives the user's own number back, and takes
-# the right to undo any of it.
+# What each payload has for itself, instead of the node's: on its disk, and in its memory.
+ON_DISK = ("/tmp", "/var/tmp")
+IN_MEMORY = "/dev/shm"
+_QUEUES = "/dev/mqueue"  # shows the queues of the IPC namespace that it was mounted in
+
+# Where the user is root by mapping: make read-only what is given up to `:`, and hide what is given
+# up to the next. Mount in the private folder what it shows of the node's /tmp, up to the next, and
+# that folder at each place up to the next. Then show the own folders again. Folders are named by
+# where they lie from the first of the own ones, in which this starts. A second user namespace gives
+# the user's own number back, and takes the right to undo any of it.
 _HIDE = """set -e
 user=$1 group=$2; shift 2
 while [ "$1" != : ]; do
@@ -36,8 +45,23 @@ while [ "$1" != : ]; do
 done
 shift
 while [ "$1" != : ]; do
-    if [ -d "$1" ]; then mount -t tmpfs -o mode=755 tmpfs "$1"
+    if [ "$1" = /dev/mqueue ]; then mount -t mqueue mqueue "$1"
+    elif [ "$1" = /dev/shm ]; then mount -t tmpfs -o mode=755 tmpfs "$1"
+    elif [ -d "$1" ]; then mount -t tmpfs -o mode=755,size=1m tmpfs "$1"
     elif [ -e "$1" ]; then mount --bind /dev/null "$1"; fi
+    shift
+done
+shift
+private=$1; shift
+while [ "$1" != : ]; do
+    if [ -d "$2" ]; then mkdir -p "$private/$1"
+    else mkdir -p "$(dirname "$private/$1")"; : >"$private/$1"; fi
+    mount -c --rbind "$2" "$private/$1"
+    shift 2
+done
+shift
+while [ "$1" != : ]; do
+    mount -c --rbind "$private" "$1"
     shift
 done
 shift
@@ -60,16 +84,17 @@ def wrap(
     environment: Mapping[str, str],
     *,
     marks: Mapping[str, str],
-    folders: Sequence[Path] = (),
-    hidden: Sequence[Path] = (),
+    folder: Optional[Path] = None,
+    hidden: Iterable[Path] = (),
+    shown: Iterable[str] = (),
 ) -> Wrapping:
-    """Return how a command is started on `rung` with `environment`, in the first of `folders`.
+    """Return how a command is started on `rung` with `environment`, in the folder of an attempt.
 
-    `marks` also stand in the environment of the wrapper, so that its processes are known. `hidden`
-    folders look empty to the payload but for its own `folders`, and `hidden` files too, on every
-    rung but the plain session.
+    `marks` also stand in the environment of the wrapper, so that its processes are known. On every
+    rung but the plain session, `hidden` folders and files look empty to the payload, and it has a
+    private /tmp, in which is `shown` what of that is the node's. Its own folders are there.
     """
-    view = _View(tuple(folders), tuple(hidden), closed(rung) if folders else ())
+    view = _view(rung, folder, hidden, shown) if folder is not None else _View()
     return _wrap(rung, environment, marks, view)
 
 
@@ -77,9 +102,50 @@ def wrap(
 class _View:
     """What a payload sees of the node other than it is."""
 
-    folders: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()  # its own
+    private: Optional[Path] = None  # what lies in its /tmp
     hidden: tuple[Path, ...] = ()
     read_only: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+
+def _view(rung: str, folder: Path, hidden: Iterable[Path], shown: Iterable[str] = ()) -> _View:
+    return _seen(folder, hidden, closed(rung), shown)
+
+
+def _seen(
+    folder: Path, hidden: Iterable[Path], read_only: tuple[str, ...], shown: Iterable[str] = ()
+) -> _View:
+    return _View(
+        folders=(folder / WORK, folder / TMP),
+        private=folder / PRIVATE,
+        hidden=tuple(one for one in hidden if not is_private(str(one))),
+        read_only=read_only,
+        shown=tuple(one for one in shown if is_private(one) and os.path.exists(one)),
+    )
+
+
+def is_private(path: str) -> bool:
+    """Whether each payload has a folder of its own where this path lies."""
+    return any(path == one or path.startswith(f"{one}/") for one in map(str, private_roots()))
+
+
+@functools.cache
+def private_places() -> tuple[str, ...]:
+    """Return where the private folder of a payload is mounted, without links."""
+    return tuple(dict.fromkeys(os.path.realpath(one) for one in ON_DISK if os.path.isdir(one)))
+
+
+def private_roots() -> list[Path]:
+    """Return all that is private to each payload, without links."""
+    return [*map(Path, private_places()), Path(os.path.realpath(IN_MEMORY))]
+
+
+def in_memory() -> list[tuple[str, str]]:
+    """Return bubblewrap's words for what of /dev shows memory that payloads would share."""
+    shared = os.path.realpath(IN_MEMORY)
+    words = [("--tmpfs", shared)] if os.path.isdir(shared) else []
+    return [*words, ("--mqueue", _QUEUES)] if os.path.ismount(_QUEUES) else words
 
 
 def _wrap(
@@ -101,7 +167,7 @@ INSIDE = ("/bin/sh", "-c", INIT, "payload")
 
 
 def shelter(
-    rung: str, *, marks: Mapping[str, str], folders: Sequence[Path], hidden: Sequence[Path]
+    rung: str, *, marks: Mapping[str, str], folder: Path, hidden: Iterable[Path]
 ) -> Optional[Wrapping]:
     """Return what builds a shelter ahead of its payload, or None where the rung has no use for it.
 
@@ -110,7 +176,7 @@ def shelter(
     """
     if rung != BUBBLEWRAP:
         return None
-    words = _bubblewrap({}, _View(tuple(folders), tuple(hidden), closed(rung)))
+    words = _bubblewrap({}, _view(rung, folder, hidden))
     shell = ("/bin/sh", "-c", f". /dev/fd/{FEED_FD}")
     return Wrapping((tool("bwrap"), *words, "--", *shell), clean(marks))
 
@@ -118,10 +184,6 @@ def shelter(
 def best_rung(ladder: Sequence[str] = LADDER) -> str:
     """Return the first rung of `ladder` on which a small command does what it should here."""
     return next((rung for rung in ladder if works(rung)), SESSION)
-
-
-# What a trial hides, and where below it the trial has its own folder.
-_PROBED = (Path("/var"), Path("/var/tmp"))
 
 
 def works(rung: str) -> bool:
@@ -146,14 +208,24 @@ def keeps_groups(rung: str) -> bool:
     return rung == SESSION or bool(closed(rung))
 
 
+# The environment, the PID namespace, what is hidden, its own folder and its own /tmp.
+_TEST = """test "$PROBE" = "it's" && test $$ -lt 10 && ! test -e "$1" && test "$(pwd)" = "$2" &&
+test -e /tmp/of-payload && test -z "$(ls -A /dev/shm)" && exit 7"""
+
+
 def _trial(rung: str, read_only: tuple[str, ...] = ()) -> bool:
-    hidden, own = _PROBED
-    view = _View((own,), (hidden,), read_only)
-    wrapping = _wrap(rung, {"PROBE": "it's"}, {"PILOTAGE_ATTEMPT": "0"}, view)
-    seen = f'set -- {hidden}/*; test "$*" = {own} && test "$(pwd)" = {own}'
-    test = f'test "$PROBE" = "it\'s" && test $$ -lt 10 && {seen} && exit 7'
-    command = ("/bin/sh", "-c", test)
-    return try_out(wrapping, command, folder=str(own), patience_s=PROBE_PATIENCE_S).code == 7
+    with tempfile.TemporaryDirectory(prefix="pilotage-trial-") as name:
+        hidden = Path(os.path.realpath(name))
+        own = hidden / "own"
+        for part in (WORK, TMP, PRIVATE):
+            (own / part).mkdir(parents=True)
+        for file in (hidden / "secret", own / PRIVATE / "of-payload"):
+            file.touch()
+        view = _seen(own, (hidden,), read_only)
+        wrapping = _wrap(rung, {"PROBE": "it's"}, {"PILOTAGE_ATTEMPT": "0"}, view)
+        command = ("/bin/sh", "-c", _TEST, "trial", str(hidden / "secret"), str(own / WORK))
+        work = str(own / WORK)
+        return try_out(wrapping, command, folder=work, patience_s=PROBE_PATIENCE_S).code == 7
 
 
 def dies_with_guard() -> tuple[str, ...]:
@@ -163,14 +235,23 @@ def dies_with_guard() -> tuple[str, ...]:
 
 def _unshare(view: _View) -> tuple[str, ...]:
     words = (*dies_with_guard(), tool("unshare"), "--user")
-    rest = ("--pid", "--fork", "--kill-child", "--mount-proc", "--")
-    if not view.folders:
+    rest = ("--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+    if view.private is None:
         return (*words, _map_option(), *rest)
     first = view.folders[0]
-    shown = [word for one in view.folders for word in (str(one), os.path.relpath(one, first))]
+    own = [word for one in view.folders for word in (str(one), os.path.relpath(one, first))]
     ours = (str(os.geteuid()), str(os.getegid()))
-    given = (*ours, *view.read_only, ":", *map(str, view.hidden), ":", *shown, ":")
+    hidden = (*(path for _, path in in_memory()), *map(str, view.hidden))
+    private = (os.path.relpath(view.private, first), *_inside(view.shown), ":", *private_places())
+    given = (*ours, *view.read_only, ":", *hidden, ":", *private, ":", *own, ":")
     return (*words, "--map-root-user", *rest, "/bin/sh", "-c", _HIDE, "hide", *given)
+
+
+def _inside(shown: Iterable[str]) -> Iterable[str]:
+    """Return pairs: where a path lies in the private folder, and the path."""
+    for path in shown:
+        place = next(one for one in private_places() if path.startswith(one + "/"))
+        yield from (path[len(place) + 1 :], path)
 
 
 def _map_option() -> str:
@@ -179,20 +260,30 @@ def _map_option() -> str:
 
 
 def _bubblewrap(environment: Mapping[str, str], view: _View) -> list[str]:
-    words = ["--die-with-parent", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc"]
+    words = ["--die-with-parent", "--unshare-pid", "--unshare-ipc"]
+    words += ["--dev-bind", "/", "/", "--proc", "/proc"]
     if os.geteuid() == 0:  # root would have the right to take away what hides our folders
         words += ["--cap-drop", "ALL"]
     for tree in view.read_only:
         words += ["--ro-bind", tree, tree]
-    for one in view.hidden:
-        words += cover(str(one), str(one))
-    for folder in view.folders:
-        words += ["--bind", str(folder), str(folder)]
-    if view.folders:
-        words += ["--chdir", str(view.folders[0])]
+    if view.private is not None:
+        words += _apart(view, view.private)
     for name, value in environment.items():
         words += ["--setenv", name, value]
     return words
+
+
+def _apart(view: _View, private: Path) -> list[str]:
+    covers = [cover(str(one), str(one)) for one in view.hidden]
+    words = [word for one in (*covers, *in_memory()) for word in one]
+    for place in private_places():
+        words += ["--bind", str(private), place]
+    for path in (*view.shown, *map(str, view.folders)):
+        words += ["--bind", path, path]
+    for one in covers:
+        if one[:1] == ["--tmpfs"]:  # it would be memory to write to
+            words += ["--remount-ro", one[1]]
+    return [*words, "--chdir", str(view.folders[0])]
 
 
 def cover(hidden: str, at: str) -> list[str]:

@@ -65,15 +65,24 @@ class NodeOutfitter:
             return Outfit(entry.rung, given, on_path=found.on_path, entry=entry)
         if body.modules:
             given.update(self._modules(assignment, folder, given, found))
-            return Outfit(tools.rung, given)
-        return Outfit(tools.rung, given, on_path=found.on_path)
+            return Outfit(tools.rung, given, shown=self._needed(found))
+        return Outfit(tools.rung, given, on_path=found.on_path, shown=self._needed(found))
+
+    def _needed(self, found: Software) -> tuple[str, ...]:
+        """Return what a payload needs of the node, should it lie in a /tmp that is private."""
+        root, init = (
+            self._tools.cvmfs_root,
+            modules.init_file(self._environ, self._tools.module_init),
+        )
+        inside = (one for one in found.folders if not exposure.is_in(one, root))
+        return tuple(filter(isolation.is_private, (root, init, *inside)))
 
     # -- modules --------------------------------------------------------------------------------
 
     def _modules(
         self, assignment: Assignment, folder: Path, given: Mapping[str, str], found: Software
     ) -> dict[str, str]:
-        bare = Outfit(self._tools.rung, given, on_path=found.on_path)
+        bare = Outfit(self._tools.rung, given, on_path=found.on_path, shown=self._needed(found))
         environment = environment_of(assignment, folder, bare)
         marks = {guard.MARK: str(assignment.attempt_id)}
 
@@ -82,8 +91,9 @@ class NodeOutfitter:
                 self._tools.rung,
                 around,
                 marks=marks,
-                folders=(folder / "work", folder / "tmp"),
+                folder=folder,
                 hidden=self._tools.hidden,
+                shown=bare.shown,
             )
             try:
                 return try_out(wrapping, words, folder=str(folder / "work"), patience_s=patience_s)
@@ -102,8 +112,9 @@ class NodeOutfitter:
         image = software.place(assignment.body.image, self._tools.cvmfs_root)
         kind = kind_of(image)
         self._check_there(assignment.body.image, image, kind)
-        image = exposure.resolved("image", image, self._tools.hidden)
-        place = Place(folder / "work", folder / "tmp", self._shown(found), self._tools.hidden)
+        tools = self._tools
+        image = exposure.resolved("image", image, tools.hidden)
+        place = Place(folder / "work", folder / "tmp", self._shown(found), tuple(tools.hidden))
         rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
         if not rungs:
             wanted = " or ".join(RUNGS[kind])

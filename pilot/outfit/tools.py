@@ -5,7 +5,7 @@ modules comes with the first payload that asks for any (`outfit.py`).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -36,7 +36,7 @@ class NodeTools:
     architecture: str
     level: int = 1  # x86-64-v1 to v4
     image_tools: Mapping[str, str] = field(default_factory=dict[str, str])  # rung: program
-    hidden: tuple[Path, ...] = ()
+    hidden: Iterable[Path] = ()  # asked for again by each payload
     cvmfs_root: str = CVMFS
     module_init: str = ""
     gpu_vendor: str = ""

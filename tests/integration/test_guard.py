@@ -73,7 +73,7 @@ class Playground:
     def make(self) -> int:
         """Make the folder of an attempt, as the pilot does."""
         attempt_id = next(self._ids)
-        for part in ("work", "tmp"):
+        for part in ("work", "tmp", "private"):
             (self.work(attempt_id).parent / part).mkdir(parents=True)
         return attempt_id
 

@@ -52,7 +52,7 @@ class SecretiveCentral(Central):
 @contextlib.contextmanager
 def _folder(user: int) -> Generator[Path]:
     """A folder of this user that has no other above it which only its owner may enter."""
-    with tempfile.TemporaryDirectory(prefix="pilot-spied-") as name:
+    with tempfile.TemporaryDirectory(prefix="pilot-spied-", dir="/srv") as name:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "own").mkdir(mode=0o700)

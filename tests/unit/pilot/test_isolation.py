@@ -50,25 +50,60 @@ def test_a_shell_gets_quoted_values_and_no_name_that_it_would_trip_over() -> Non
     assert feed == "export A='it'\"'\"'s; $(id)\n'\n"
 
 
-def test_the_pilots_folder_is_hidden_before_the_payloads_own_is_shown(tmp_path: Path) -> None:
-    work = tmp_path / "a" / "work"
+def test_the_pilots_folder_is_hidden_before_the_payloads_own_is_shown() -> None:
+    state = Path("/usr/share")  # that is not in /tmp, which is private to each payload
+    work = str(state / "attempts" / "1" / "work")
 
     feed = wrap(
-        BUBBLEWRAP, {}, marks={}, folders=[work], hidden=[tmp_path, tmp_path / "gone"]
+        BUBBLEWRAP, {}, marks={}, folder=Path(work).parent, hidden=[state, state / "gone"]
     ).feed.split("\0")
 
-    assert feed.index("--tmpfs") < feed.index(str(work))
-    assert feed[-3:] == ["--chdir", str(work), ""]
-    assert str(tmp_path / "gone") not in feed
+    assert feed.index(str(state)) < feed.index("/tmp") < feed.index(work)
+    assert feed[feed.index(str(state)) - 1] == "--tmpfs"
+    assert feed[-3:] == ["--chdir", work, ""]
+    assert str(state / "gone") not in feed
+
+
+def test_what_payloads_could_write_to_unseen_is_read_only() -> None:
+    feed = wrap(
+        BUBBLEWRAP, {}, marks={}, folder=Path("/usr/share/1"), hidden=[Path("/usr/share")]
+    ).feed.split("\0")
+
+    assert feed[feed.index("--remount-ro") + 1] == "/usr/share"
 
 
 def test_a_hidden_file_is_empty_instead_of_a_folder(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("word")
+    feed = wrap(
+        BUBBLEWRAP, {}, marks={}, folder=tmp_path, hidden=[Path("/etc/hostname")]
+    ).feed.split("\0")
 
-    feed = wrap(BUBBLEWRAP, {}, marks={}, hidden=[secret]).feed.split("\0")
+    assert feed[feed.index("/etc/hostname") - 2 :][:2] == ["--ro-bind", "/dev/null"]
 
-    assert feed[feed.index(str(secret)) - 2 :][:2] == ["--ro-bind", "/dev/null"]
+
+@pytest.mark.parametrize("rung", HERE)
+def test_a_payload_has_a_private_tmp_in_which_is_shown_what_it_needs(
+    rung: str, tmp_path: Path
+) -> None:
+    folder, file, tree = (tmp_path / name for name in ("own", "file", "tree"))
+    for one in (*(folder / part for part in ("work", "tmp", "private")), tree):
+        one.mkdir(parents=True)
+    for one in (file, tree / "leaf"):
+        one.write_text("shown")
+    (tmp_path / "other").touch()
+    shown = [str(file), str(tree), str(tmp_path / "gone")]
+    wrapping = wrap(
+        rung, {"PATH": "/usr/bin:/bin"}, marks={}, folder=folder, hidden=[tmp_path], shown=shown
+    )
+    script = f"cat {file} {tree}/leaf; ls {tmp_path}; pwd; ls /dev/shm; echo x >/tmp/made"
+    script += "; cat /var/tmp/made; touch /dev/shm/x; wc -l </proc/sysvipc/shm"
+    tried = try_out(
+        wrapping, ("/bin/sh", "-ec", script), folder=str(folder / "work"), patience_s=10.0
+    )
+
+    assert tried.code == 0, tried.said
+    work = str(folder / "work")
+    assert tried.printed.decode().split() == ["shownshownfile", "own", "tree", work, "x", "1"]
+    assert (folder / "private" / "made").read_text() == "x\n"
 
 
 def test_the_plain_session_is_there_when_nothing_else_is() -> None:
@@ -92,20 +127,25 @@ def test_a_tree_that_cannot_be_mounted_costs_the_groups_and_not_the_rung(
     monkeypatch.setattr(cgroups, "open_trees", lambda: ("/proc/no-such-tree",))
 
     assert (works(rung), keeps_groups(rung)) == (True, False)
-    wrapping = wrap(rung, {}, marks={}, folders=[tmp_path])
+    wrapping = wrap(rung, {}, marks={}, folder=tmp_path)
     assert "no-such-tree" not in wrapping.feed + " ".join(wrapping.prefix)
 
 
 @pytest.mark.usefixtures("tried_anew")
 @pytest.mark.parametrize("rung", HERE)
 def test_a_tree_of_control_groups_cannot_be_written_to(
-    rung: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rung: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    tree, work = tmp_path / "tree", tmp_path / "work"
-    tree.mkdir()
-    work.mkdir()
+    tree, folder = Path("/srv") / tmp_path.name, tmp_path / "own"
+    request.addfinalizer(tree.rmdir)  # outside of /tmp, which is private to each payload
+    for one in (tree, *(folder / part for part in ("work", "tmp", "private"))):
+        one.mkdir(parents=True)
+    work = folder / "work"
     monkeypatch.setattr(cgroups, "open_trees", lambda: (str(tree),))
-    wrapping = wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folders=[work])
+    wrapping = wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folder=folder)
     script = f"mkdir {tree}/of-payload; unshare -Urm umount {tree}; mkdir {tree}/of-root; touch x"
     tried = try_out(wrapping, ("/bin/sh", "-c", script), folder=str(work), patience_s=10.0)
 

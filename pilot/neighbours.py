@@ -1,0 +1,237 @@
+"""Other pilots of this user on this node: where their folders are, and what their payloads see.
+
+    ROOT/pilotage-UID/register/NAME    one file for each pilot, which holds a lock on it
+
+ROOT is /tmp, which all pilots of a node share. Each payload hides every folder that is registered
+when it starts. A payload that was started earlier does not know a folder that is registered later.
+So a pilot is hidden from its neighbours only if each of them hides the place of its folder anyway.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional, cast
+
+ROOT = "/tmp"
+# Folders of pilots of release 0.1, which lie beside ours and are in no register.
+_OLD_NAME = re.compile("pilotage-(pilot-.+|[A-Za-z0-9_]{8})")
+_OLD_CONTENTS = ("lock", "state", "pilot.sh", "pilot.pyz")
+# Where batch systems keep the scripts of their jobs. A script has the one-use secret of a pilot.
+_SPOOLS = ("/var/spool/slurmd", "/var/spool/slurm", "/var/spool/pbs", "/var/spool/torque")
+_NEEDED = ("/", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/usr", "/var")
+_REGISTER = "register"
+_ENTRY_BYTES_MAX = 1 << 20
+_MOUNTS = "/proc/self/mountinfo"
+
+
+def own_name() -> str:
+    """Return the name of the folder below which all pilots of this user lie."""
+    return f"pilotage-{os.geteuid()}"
+
+
+def place_of(state: Path) -> Path:
+    """Return what is hidden for a state folder: the user's folder that it lies below, or itself."""
+    name = own_name()
+    return next((one for one in reversed((state, *state.parents)) if one.name == name), state)
+
+
+class Neighbours:
+    """The register of this node. `fault` says why there is none, or why it is not the node's."""
+
+    def __init__(self, root: str = ROOT, mounts: str = _MOUNTS) -> None:
+        self.folder = Path(os.path.realpath(root)) / own_name()
+        self._register = self.folder / _REGISTER
+        self._known: dict[str, Path] = {}  # what an entry says never changes
+        self._own, self._handle = "", -1
+        self.fault, self._is_usable = "", False
+        try:
+            _make_private(self.folder)
+            _make_private(self._register)
+            self._is_usable = True
+        except OSError as why:
+            self.fault = f"no register of pilots at {self._register}: {why}"
+        if self._is_usable and _is_of_one_job(root, mounts):
+            self.fault = f"{root} is of this batch job alone: other pilots do not see what is there"
+
+    def places(self) -> Iterator[Path]:
+        """Yield the registered places that are there."""
+        try:
+            names = os.listdir(self._register) if self._is_usable else []
+        except OSError:
+            return
+        for name in names:
+            if name not in self._known:
+                entry = self._read(name)
+                if entry is not None:
+                    self._known[name] = Path(entry["place"])
+            place = self._known.get(name)
+            if place is not None and place.exists():
+                yield place
+
+    def join(self, place: Path, covers: Sequence[Path], common: Sequence[Path] = ()) -> str:
+        """Register a pilot, whose payloads see nothing of `covers` from its start on.
+
+        Return which living neighbour may see this pilot's folder; empty: none does. `common` is
+        what all pilots hide that this batch system starts.
+        """
+        if not self._is_usable:
+            return self.fault
+        try:
+            with self._alone():
+                seen_by = self._seen_by(place)
+                self._enter({"place": str(place), "covers": [str(one) for one in covers]})
+        except OSError as why:
+            return f"this pilot cannot be registered at {self._register}: {why}"
+        is_common = _is_below(place, [str(one) for one in common])
+        return seen_by or ("" if is_common else self.fault)
+
+    def leave(self) -> None:
+        """This pilot has ended. Its place stays registered for as long as it is there."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _seen_by(self, place: Path) -> str:
+        seen_by, registered = "", set[Path]()
+        for name in os.listdir(self._register):
+            entry, is_alive = self._read(name), _is_locked(self._register / name)
+            if entry is not None and os.path.exists(entry["place"]):
+                registered.add(Path(entry["place"]))
+            elif not is_alive:
+                os.unlink(self._register / name)
+            if is_alive and entry is not None and not _is_below(place, entry["covers"]):
+                seen_by = f"payloads of the pilot in {entry['place']} may see {place}"
+        for folder in old_folders(place):
+            locks = folder / "lock", folder / "state" / "lock"
+            if folder not in registered and any(map(_is_locked, locks)):
+                seen_by = f"payloads of the pilot in {folder} may see {place}: it is of release 0.1"
+        return seen_by
+
+    def _enter(self, entry: dict[str, Any]) -> None:
+        """Write our entry such that it is there whole and locked, or not at all."""
+        text = json.dumps(entry).encode()
+        name = hashlib.sha256(text + b"%d" % os.getpid()).hexdigest()[:32]
+        fresh = self._register / f".{name}"
+        self._handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        os.write(self._handle, text)
+        fresh.replace(self._register / name)
+
+    def _read(self, name: str) -> Optional[dict[str, Any]]:
+        if name.startswith("."):
+            return None
+        try:
+            with open(self._register / name, "rb") as file:
+                entry = cast("dict[str, Any]", json.loads(file.read(_ENTRY_BYTES_MAX)))
+            place, covers = str(entry["place"]), [*map(str, entry["covers"])]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        # A payload without namespaces can write here: it shall not hide the node from others.
+        is_ours = place.count("/") > 1 and _owner(place) in (os.geteuid(), None)
+        return {"place": place, "covers": covers} if is_ours else None
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        handle = os.open(self._register, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+class Hidden:
+    """What payloads shall not see. Who iterates over it gets what there is to hide now."""
+
+    def __init__(self, fixed: Iterable[Path], neighbours: Neighbours, place: Path) -> None:
+        self._fixed = (place, neighbours.folder, *fixed)
+        self._neighbours, self._place = neighbours, place
+
+    def __iter__(self) -> Iterator[Path]:
+        found = {*self._fixed, *self._neighbours.places(), *old_folders(self._place)}
+        return iter(sorted(one for one in found if found.isdisjoint(one.parents)))
+
+
+def above_job_folders(folders: Iterable[str]) -> Iterator[Path]:
+    """Yield what is hidden for the folders that a batch system made for its jobs.
+
+    It is the folder in which each job has one, unless payloads need what else is in there.
+    """
+    for folder in folders:
+        own = Path(os.path.realpath(folder))
+        needed = {*map(Path, _NEEDED), Path(os.path.realpath(os.path.expanduser("~")))}
+        yield own if own.parent in needed else own.parent
+
+
+def spools() -> Iterator[Path]:
+    """Yield what may hold scripts of other batch jobs, and sockets of this user's services."""
+    for one in (*_SPOOLS, f"/run/user/{os.geteuid()}"):
+        yield Path(os.path.realpath(one))
+
+
+def old_folders(place: Path) -> list[Path]:
+    """Return the folders of pilots of release 0.1 beside a place."""
+    with contextlib.suppress(OSError), os.scandir(place.parent) as entries:
+        return [
+            Path(one.path)
+            for one in entries
+            if _OLD_NAME.fullmatch(one.name)
+            and one.is_dir(follow_symlinks=False)
+            and one.stat(follow_symlinks=False).st_uid == os.geteuid()
+            and any(os.path.exists(os.path.join(one.path, name)) for name in _OLD_CONTENTS)
+            and one.path != str(place)
+        ]
+    return []
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that is ours alone. Raises OSError if another user has it."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to another user; remove it")
+    if found.st_mode & 0o077:
+        os.chmod(folder, 0o700)
+
+
+def _owner(path: str) -> Optional[int]:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _is_below(place: Path, covers: Sequence[str]) -> bool:
+    return any(str(one) in covers for one in (place, *place.parents))
+
+
+def _is_of_one_job(root: str, mounts: str) -> bool:
+    """Whether a batch system has mounted a folder of the job there, which other jobs do not see."""
+    try:
+        with open(mounts, encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return False
+    here = [line for line in lines if len(line) > 4 and line[4] == root]
+    return any(line[3] != "/" and "btrfs" not in line for line in here)

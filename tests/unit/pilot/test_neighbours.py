@@ -1,0 +1,145 @@
+"""Pilots of one user on one node: who is hidden from whom, and what payloads must not see."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from pilotage.pilot.neighbours import Hidden, Neighbours, above_job_folders, own_name, place_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+def joined(root: Path, place: Path, *covers: Path) -> tuple[Neighbours, str]:
+    """Let a pilot come whose payloads see nothing of `covers`; return it, and who sees it."""
+    place.mkdir(parents=True, exist_ok=True)
+    one = Neighbours(str(root))
+    return one, one.join(place, covers)
+
+
+def test_a_lone_pilot_is_seen_by_nobody(root: Path, tmp_path: Path) -> None:
+    assert joined(root, tmp_path / "a", tmp_path / "a")[1] == ""
+
+
+def test_an_earlier_pilot_that_does_not_hide_the_place_is_named(root: Path, tmp_path: Path) -> None:
+    first, _ = joined(root, tmp_path / "a", tmp_path / "a")
+    _, seen_by = joined(root, tmp_path / "b", tmp_path / "b")
+    first.leave()
+
+    assert seen_by == f"payloads of the pilot in {tmp_path}/a may see {tmp_path}/b"
+    assert joined(root, tmp_path / "c", tmp_path)[1] != "", "the second is alive"
+
+
+def test_a_pilot_below_what_its_neighbours_hide_is_seen_by_none(root: Path, tmp_path: Path) -> None:
+    first, _ = joined(root, tmp_path / "jobs" / "1", tmp_path / "jobs")
+    _, seen_by = joined(root, tmp_path / "jobs" / "2", tmp_path / "jobs")
+
+    assert seen_by == ""
+    assert {*first.places()} == {tmp_path / "jobs" / "1", tmp_path / "jobs" / "2"}
+
+
+def test_a_pilot_without_namespaces_sees_all_others(root: Path, tmp_path: Path) -> None:
+    _bare, _ = joined(root, tmp_path / "a")
+
+    assert joined(root, tmp_path / "a" / "inside", tmp_path / "a")[1] != ""
+
+
+def test_a_pilot_that_is_gone_sees_nothing_and_its_folder_stays_hidden(
+    root: Path, tmp_path: Path
+) -> None:
+    first, _ = joined(root, tmp_path / "a", tmp_path / "a")
+    first.leave()
+    second, seen_by = joined(root, tmp_path / "b", tmp_path / "b")
+
+    assert seen_by == ""
+    assert tmp_path / "a" in {*second.places()}
+    (tmp_path / "a").rmdir()
+    third, _ = joined(root, tmp_path / "c", tmp_path)
+    assert {*third.places()} == {tmp_path / "b", tmp_path / "c"}
+    assert len([*(root / own_name() / "register").iterdir()]) == 2
+
+
+def test_a_living_pilot_of_release_0_1_beside_is_named_and_hidden(
+    root: Path, tmp_path: Path
+) -> None:
+    old, alike = tmp_path / "pilotage-pilot-abc", tmp_path / "pilotage-sources"
+    for folder in (old, alike):
+        folder.mkdir()
+        (folder / "lock").touch()
+    handle = os.open(old / "lock", os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    one, seen_by = joined(root, tmp_path / "a", tmp_path / "a")
+    os.close(handle)
+
+    assert seen_by == f"payloads of the pilot in {old} may see {tmp_path}/a: it is of release 0.1"
+    assert [*Hidden((), one, tmp_path / "a")] == sorted((tmp_path / "a", old, one.folder))
+
+
+def test_the_place_of_a_state_folder_is_the_users_folder_above_it() -> None:
+    assert place_of(Path("/x", own_name(), "a", "b")) == Path("/x", own_name())
+    assert place_of(Path("/x/pilotage-other/a")) == Path("/x/pilotage-other/a")
+
+
+def test_what_lies_in_a_hidden_folder_is_not_hidden_again(root: Path, tmp_path: Path) -> None:
+    one, _ = joined(root, tmp_path / "jobs" / "1", tmp_path / "jobs")
+
+    assert [*Hidden((tmp_path / "jobs",), one, tmp_path / "jobs" / "1")] == [
+        tmp_path / "jobs",
+        one.folder,
+    ]
+
+
+def test_the_folder_above_those_of_batch_jobs_is_hidden_unless_it_is_the_systems() -> None:
+    home = os.path.realpath(os.path.expanduser("~"))
+    folders = ["/scratch/execute/dir_1", "/var/job-1", f"{home}/job-1"]
+
+    assert [*map(str, above_job_folders(folders))] == [
+        "/scratch/execute",
+        "/var/job-1",
+        f"{home}/job-1",
+    ]
+
+
+def test_a_register_of_another_user_is_not_used(root: Path, tmp_path: Path) -> None:
+    (root / own_name()).symlink_to(tmp_path)
+
+    one, seen_by = joined(root, tmp_path / "a", tmp_path / "a")
+
+    assert "belongs to another user" in one.fault
+    assert "belongs to another user" in seen_by
+
+
+@pytest.mark.parametrize(
+    ("line", "is_shared"),
+    [
+        ("36 24 8:1 / ROOT rw - ext4 /dev/sda1 rw", True),
+        ("36 24 8:1 /execute/dir_1/tmp ROOT rw - ext4 /dev/sda1 rw", False),
+        ("36 24 8:1 /execute/dir_1/tmp /elsewhere rw - ext4 /dev/sda1 rw", True),
+    ],
+)
+def test_a_folder_that_a_batch_system_mounts_for_one_job_is_no_common_register(
+    root: Path, tmp_path: Path, line: str, is_shared: bool
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(line.replace("ROOT", str(root)) + "\n")
+    (tmp_path / "a").mkdir()
+    one = Neighbours(str(root), str(mounts))
+
+    assert (one.fault == "") is is_shared
+    assert (one.join(tmp_path / "a", [tmp_path / "a"]) == "") is is_shared
+
+
+@pytest.mark.parametrize("said", ["{", '{"place": "/", "covers": []}', "[]", '{"covers": []}'])
+def test_what_a_payload_has_written_to_the_register_hides_nothing_of_the_node(
+    root: Path, tmp_path: Path, said: str
+) -> None:
+    one, _ = joined(root, tmp_path / "a", tmp_path / "a")
+    (one.folder / "register" / "forged").write_text(said)
+
+    assert [*one.places()] == [tmp_path / "a"]
