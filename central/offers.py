@@ -28,6 +28,7 @@ NOTHING = Taken()
 COMMON_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
 _TEST = frozenset({"Test"})
 _NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
+_SHUT = frozenset({"(none: its site requires isolation: namespaces)"})
 
 
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
@@ -77,7 +78,9 @@ def _common(
     level: int,
     glibc: str,
     user_namespaces: bool,
+    namespaces: bool,
     tests_only: bool,
+    is_shut: bool,
 ) -> Common:
     """Return one and the same for all pilots that are alike, as most of a site are.
 
@@ -88,6 +91,7 @@ def _common(
         architecture_level=level,
         glibc=version(glibc),
         user_namespaces=user_namespaces,
+        namespaces=namespaces,
         gpu_vendor=said.gpu_vendor.lower(),
         gpu_memory_mb=said.gpu_memory_mb,
         gpu_compute_capability=version(said.gpu_compute_capability),
@@ -101,9 +105,15 @@ def _common(
         frozenset(said.required_tags),
         frozenset(said.groups),
         frozenset(said.owners),
-        _tests_of(said.types) if tests_only else frozenset(said.types),
+        _types(said.types, tests_only=tests_only, is_shut=is_shut),
         node,
     )
+
+
+def _types(said: Iterable[str], *, tests_only: bool, is_shut: bool) -> frozenset[str]:
+    if is_shut:
+        return _SHUT
+    return _tests_of(said) if tests_only else frozenset(said)
 
 
 def _tests_of(types: Iterable[str]) -> frozenset[str]:
@@ -127,8 +137,11 @@ def said_by(offer: Offer) -> Said:
     )
 
 
-def common_of(said: Said, node: Node, *, tests_only: bool = False) -> Common:
-    """Return the same in the terms of the matcher. `tests_only`: its place is banned."""
+def common_of(said: Said, node: Node, *, tests_only: bool = False, is_shut: bool = False) -> Common:
+    """Return the same in the terms of the matcher.
+
+    `tests_only`: its place is banned. `is_shut`: its site requires isolation, which it has not.
+    """
     return _common(
         said,
         os=node.os,
@@ -136,7 +149,9 @@ def common_of(said: Said, node: Node, *, tests_only: bool = False) -> Common:
         level=node.architecture_level,
         glibc=node.glibc,
         user_namespaces=node.user_namespaces,
+        namespaces=node.namespaces,
         tests_only=tests_only,
+        is_shut=is_shut,
     )
 
 

@@ -104,6 +104,16 @@ def platform(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
             best=lambda wanted, had: "not allowed or not known",
             is_rare=True,
         ),
+        Clause[str, NodeFacts](
+            name="isolation",
+            idle="",
+            wants=lambda need, spec: need.isolation,
+            fact="node",
+            denies=lambda wanted, had: bool(wanted) and not had.namespaces,
+            wanted=str,
+            best=lambda wanted, had: "no namespaces",
+            is_rare=True,
+        ),
     )
 
 

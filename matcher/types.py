@@ -44,6 +44,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
     glibc: Version = ()
     user_namespaces: bool = False
+    namespaces: bool = False  # its payloads are isolated in them
     gpu_vendor: str = ""
     gpu_memory_mb: int = 0  # of each
     gpu_compute_capability: Version = ()

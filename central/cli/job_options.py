@@ -58,6 +58,9 @@ class JobOptions:
     architecture_level_max: Annotated[int, Parameter(help="2 for x86-64-v2 and lower.")] = 0
     glibc_min: Annotated[str, Parameter(help="Oldest C library that will do: 2.28.")] = ""
     user_namespaces: Annotated[bool, Parameter(help="It makes user namespaces.")] = False
+    isolation: Annotated[
+        str, Parameter(help="namespaces: no other payload or pilot of the node sees it.")
+    ] = ""
     cpu_work_hs23_s: Annotated[int, Parameter(help="CPU work of all cores, HS23 seconds.")] = 0
     gpus: Annotated[int, Parameter(help="GPUs that it needs.")] = 0
     gpus_max: Annotated[int, Parameter(help="GPUs that it can use; 0: no more.")] = 0

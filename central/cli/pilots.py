@@ -37,7 +37,10 @@ _SILENT_S = 120.0
 _EMPTY = "no pilots: start one with `pilotage pilot start`"
 _LOOK_LONGEST_S = 1.0
 _EXPLAINED_MAX = 20
-_COLUMNS = ("pilot", "site", "element", "state", "host", "cores#", "free#", "jobs#", "silent s#")
+_COLUMNS = (
+    *("pilot", "site", "element", "state", "host", "isolation"),
+    *("cores#", "free#", "jobs#", "silent s#"),
+)
 
 
 @app.command
@@ -366,6 +369,7 @@ def _row(pilot: PilotView) -> tuple[object, ...]:
         pilot.element,
         pilot.state.value + (" (parked)" if pilot.parked else ""),
         pilot.host or ("secret not used yet" if pilot.state is PilotState.SUBMITTED else "-"),
+        pilot.isolation + ("" if pilot.namespaces else " (open)") if pilot.isolation else "-",
         # Nothing is known of its cores before it asks: neither now nor after a restart.
         pilot.cores or "-",
         pilot.cores_free if pilot.cores else "-",

@@ -21,6 +21,7 @@ from .watched import Watched
 
 START_S: Final = 60.0  # of a pilot's time that pass before it can take a job
 BOUNDLESS_MB: Final = 1_000_000_000
+_NOT_PROMISED: Final = ("", "auto", "session")  # rungs of which one may have no namespaces
 TEST: Final = "Test"  # jobs of this type run where others are banned
 
 
@@ -41,6 +42,10 @@ class Work(Protocol):
 
     def is_banned(self, site: str, element: str) -> bool:
         """Whether only jobs of the type Test run there."""
+        ...
+
+    def require_isolation(self, sites: frozenset[str]) -> None:
+        """Give pilots at these sites no jobs, unless they isolate payloads in namespaces."""
         ...
 
     def is_draining(self, site: str, element: str) -> bool:
@@ -179,9 +184,16 @@ def _node(element: Watched) -> Node:
         architecture_level=nodes.architecture_level,
         glibc=nodes.glibc,
         user_namespaces=nodes.user_namespaces,
+        namespaces=rung(element) not in _NOT_PROMISED,
         cvmfs=pilot.cvmfs,
         hs23_per_core=pilot.hs23_per_core,
     )
+
+
+def rung(element: Watched) -> str:
+    """Return the isolation that pilots of an element are told: the site's, or their own rung."""
+    site, pilot = element.site_entry.isolation, element.entry.pilot.isolation
+    return site if site and pilot in _NOT_PROMISED else pilot
 
 
 def _said(element: Watched, shape: Shape) -> Offer:

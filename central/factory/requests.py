@@ -10,6 +10,7 @@ from ..ports import Clock, Randomness
 from ..store.records import NewSecret
 from ..store.slots import NewSlot
 from .element import PilotRequest
+from .outlook import rung
 from .sites import PilotEntry, Shape
 from .start_script import Option, start_script
 from .watched import Watched
@@ -82,6 +83,7 @@ def _options(origin: Origin, element: Watched, shape: Shape) -> dict[str, Option
         if name != "architecture" and value is not None
     }
     pilot |= {name: "0" for name in NOT_AS_USUAL if getattr(entry, name) == 0}
+    pilot["isolation"] = rung(element)
     given: dict[str, Option] = {"central": origin.central_url, "wall_s": shape.wall_s, **pilot}
     if element.entry.kind == LOCAL:
         given["hide"] = (*origin.hide, *entry.hide)

@@ -66,7 +66,8 @@ class PilotEntry(_Entry, frozen=True):
     image_tools: tuple[str, ...] = ()  # container tools to use; none: no images; empty: all found
     module_init: str = ""  # what a shell reads to know `module`, instead of what is found
     hide: tuple[str, ...] = ()  # folders and files that payloads must not see
-    isolation: Literal["", "auto", "bubblewrap", "unshare", "session"] = ""  # rung of isolation
+    isolation: Literal["", "auto", "namespaces", "bubblewrap", "unshare", "session"] = ""  # rung
+    register: str = ""  # folder that all pilots of a node share, instead of /tmp
     stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
     unanswered_s: _Seconds | None = None  # it ends when the central is silent so long; empty: 900
     checkpoint_mb: _Mb | None = None  # the largest that a job may hand on; empty: 1000
@@ -123,6 +124,7 @@ class SiteEntry(_Entry, frozen=True):
     elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
     pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
     communities: dict[_Name, _Share] = {}  # community → share of its pilots; empty: all, alike
+    isolation: Literal["", "namespaces"] = ""  # pilots without namespaces get no jobs
     contact: Annotated[str, Meta(max_length=256)] = ""  # for people
     enabled: bool = True  # false: it gets no pilots
 

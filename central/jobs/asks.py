@@ -68,7 +68,7 @@ class Asks:
     ) -> None:
         self._store, self._queue = store, memory.queue
         self._leases = memory.leases
-        self._hosts = HostWatch(memory, clock, log)
+        self._hosts, self._places = HostWatch(memory, clock, log), memory.places
         self._aftermath, self._reports, self._requeues = aftermath, reports, requeues
         self._attempt_ids, self._assignments = attempt_ids, assignments
         self._outbound = outbound
@@ -120,7 +120,8 @@ class Asks:
         room = self._hosts.room(presence)
         # A newer ask may have come meanwhile: this one is answered by its own word.
         taken = taken_by(self._leases.unknown(presence.pilot, known), known)
-        offer, tests_only = presence.live_offer(ask.offer, taken), presence.tests_only
+        presence.restrict(self._places)
+        offer, made = presence.live_offer(ask.offer, taken), presence.restricted
         matches, is_kept_off = list[Match](), room is not None
         if offer.cores_free > 0 and room != 0:
             matches, is_kept_off = self._hosts.match(presence, offer, ask.jobs_max, room)
@@ -129,7 +130,7 @@ class Asks:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
         if is_kept_off:  # parked, it would be woken for what it may not have
             return AskAnswer(n=ask.n, retry_in_s=ASK_AGAIN_S)
-        if presence.tests_only is not tests_only:  # a ban came, or went, while we wrote
+        if presence.restricted != made:  # a ban came, or went, while we wrote
             offer = presence.live_offer(ask.offer, taken)
         matcher.park(offer, ask.n, self._clock.monotonic())
         self._queue.wake()  # for jobs that came while we wrote

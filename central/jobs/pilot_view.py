@@ -62,6 +62,7 @@ def pilot_view(
         architecture_level=node.architecture_level,
         glibc=node.glibc,
         user_namespaces=node.user_namespaces,
+        namespaces=node.namespaces,
         containers=node.containers,
         cpu_model=node.cpu_model,
         hs23_per_core=node.hs23_per_core,

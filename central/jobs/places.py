@@ -13,6 +13,7 @@ class Places:
     def __init__(self, banned: frozenset[str] = frozenset()) -> None:
         self.settings = banned  # banned for as long as the settings say so
         self._marks: dict[str, PlaceMark] = {}
+        self.isolating: frozenset[str] = frozenset()  # sites whose files require isolation
 
     def put(self, mark: PlaceMark) -> None:
         self._marks[mark.place] = mark

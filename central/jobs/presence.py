@@ -56,6 +56,7 @@ class Presence:
     hurry: bool = False  # it ends without waiting for what it holds
     told: str = ""  # who has told it to end now, and why
     tests_only: bool = False  # an operator has banned its place
+    is_shut: bool = False  # its site requires isolation, and it has none
     strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None
     known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
@@ -71,9 +72,19 @@ class Presence:
     def host(self) -> str:
         return self.node.host
 
-    def restrict(self, *, tests_only: bool) -> None:
-        """From now on it takes jobs of the type Test alone, or others again."""
-        self.tests_only, self._made, self._common = tests_only, None, None
+    def restrict(self, places: Places) -> bool:
+        """Let what holds at its place count for what it takes; return whether that is new."""
+        tests_only = places.is_banned_by_mark(self.site, self.element)
+        is_shut = self.site in places.isolating and not self.node.namespaces
+        if (tests_only, is_shut) == self.restricted:
+            return False
+        self.tests_only, self.is_shut, self._made, self._common = tests_only, is_shut, None, None
+        return True
+
+    @property
+    def restricted(self) -> tuple[bool, bool]:
+        """Whether it takes jobs of the type Test alone, and whether it takes none."""
+        return self.tests_only, self.is_shut
 
     def live_offer(self, offer: Offer, taken: Taken = NOTHING) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
@@ -92,7 +103,9 @@ class Presence:
         """Return what changes hardly ever from one offer of this pilot to the next."""
         said = said_by(offer)
         if self._common is None or self._common.said != said:
-            self._common = common_of(said, self.node, tests_only=self.tests_only)
+            self._common = common_of(
+                said, self.node, tests_only=self.tests_only, is_shut=self.is_shut
+            )
         return self._common
 
     def free_offer(self, leases: Iterable[Lease]) -> LiveOffer | None:
@@ -136,7 +149,7 @@ def presence_of(
 
     `heard`: by the monotonic clock; `wall`: now, if it is not known when it registered.
     """
-    return Presence(
+    found = Presence(
         pilot=row.pilot,
         community=row.community,
         site=row.site,
@@ -149,8 +162,9 @@ def presence_of(
         drain=row.drain or places.is_draining(row.site, row.element),
         hurry=bool(row.told),
         told=row.told,
-        tests_only=places.is_banned_by_mark(row.site, row.element),
     )
+    found.restrict(places)
+    return found
 
 
 class Pilots:

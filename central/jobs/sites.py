@@ -232,10 +232,8 @@ class SiteService:
 
     def _offer_again(self, presence: Presence) -> None:
         """Let a ban, or its end, count for what the pilot has offered."""
-        tests_only = self._places.is_banned_by_mark(presence.site, presence.element)
-        if tests_only == presence.tests_only:
+        if not presence.restrict(self._places):
             return
-        presence.restrict(tests_only=tests_only)
         matcher = self._queue.matcher
         ask = matcher.parked_ask(presence.pilot)
         offer = presence.free_offer(self._leases.of_pilot(presence.pilot))

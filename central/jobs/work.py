@@ -6,14 +6,24 @@ from pilotage.matcher.clause import Clauses
 from pilotage.matcher.types import Ceiling, ClassSpec
 
 from .places import Places
+from .presence import Pilots
 from .queue import Queue
 
 
 class WaitingWork:
     """The matcher's waiting jobs by class."""
 
-    def __init__(self, queue: Queue, places: Places) -> None:
-        self._queue, self._places = queue, places
+    def __init__(self, queue: Queue, places: Places, pilots: Pilots) -> None:
+        self._queue, self._places, self._pilots = queue, places, pilots
+
+    def require_isolation(self, sites: frozenset[str]) -> None:
+        """Give pilots at these sites no jobs, unless they isolate payloads in namespaces."""
+        if sites == self._places.isolating:
+            return
+        self._places.isolating = sites
+        for presence in self._pilots.all():
+            if presence.restrict(self._places):  # its next ask counts
+                self._queue.matcher.withdraw(presence.pilot)
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
         """Return each class of which jobs wait, and how many."""

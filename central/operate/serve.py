@@ -412,7 +412,8 @@ async def _keep_pilots(
 ) -> None:
     """Keep pilots at the sites, for ever."""
     reading: set[asyncio.Task[str]] = set()
-    pilots = started.central.memory.pilots
+    memory = started.central.memory
+    pilots = memory.pilots
 
     def has_asked(pilot: str) -> bool:
         presence = pilots.find(pilot)
@@ -422,7 +423,7 @@ async def _keep_pilots(
         data=place.data,
         settings=settings,
         store=started.store,
-        work=WaitingWork(started.central.memory.queue, started.central.memory.places),
+        work=WaitingWork(memory.queue, memory.places, memory.pilots),
         crew=started.central.crew,
         view=started.central.elements,
         url=url,

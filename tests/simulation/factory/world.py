@@ -147,7 +147,7 @@ class World:
 
         factory = Factory(
             store=self._installation.store,
-            work=WaitingWork(central.memory.queue, central.memory.places),
+            work=WaitingWork(central.memory.queue, central.memory.places, central.memory.pilots),
             crew=central.crew,
             elements=elements,
             clock=self._installation.clock,

@@ -84,6 +84,9 @@ class Waiting:
     def clauses(self) -> Clauses:
         return CLAUSES
 
+    def require_isolation(self, sites: frozenset[str]) -> None:
+        self.isolating = sites
+
     def is_banned(self, site: str, element: str) -> bool:
         return site in self.banned
 

@@ -7,8 +7,10 @@ import pytest
 
 from pilotage.central.jobs.counters import Kind
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
+from pilotage.central.jobs.places import Places
 from pilotage.central.jobs.presence import Pilots, Presence
 from pilotage.central.offers import Taken, core_work_left_hs23_s
+from pilotage.central.store.place_marks import Mark, PlaceMark
 from pilotage.matcher.types import NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer
@@ -70,7 +72,9 @@ def test_versions_are_numbers_and_vendors_are_written_small() -> None:
 def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> None:
     first, second = presence(os="el9", glibc="2.34"), presence(os="el9", glibc="2.34")
     other, banned = presence(os="el9", glibc="2.28"), presence(os="el9", glibc="2.34")
-    banned.restrict(tests_only=True)
+    places = Places()
+    places.put(PlaceMark(place=banned.site, mark=Mark.BANNED, who="ada", reason="", at=1.0))
+    assert banned.restrict(places)
     lives = [one.live_offer(_said("cvmfs")) for one in (first, second, other, banned)]
     said_more = second.live_offer(_said("cvmfs", "sw"))
 
@@ -78,6 +82,26 @@ def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> Non
     assert [live.node.glibc for live in lives] == [(2, 34), (2, 34), (2, 28), (2, 34)]
     assert [live.types for live in lives] == [frozenset()] * 3 + [frozenset({"Test"})]
     assert said_more.tags == {"cvmfs", "sw"} and lives[0].tags == {"cvmfs"}
+
+
+def test_a_pilot_without_namespaces_takes_no_job_where_its_site_requires_them() -> None:
+    bare, apart = presence(), presence(namespaces=True)
+    places = Places()
+    places.isolating = frozenset({bare.site})
+
+    assert [one.restrict(places) for one in (bare, apart)] == [True, False]
+    (only,) = bare.live_offer(_said()).types
+    assert only == "(none: its site requires isolation: namespaces)"
+    assert apart.live_offer(_said()).types == frozenset()
+    places.isolating = frozenset()
+    assert bare.restrict(places)
+    assert bare.live_offer(_said()).types == frozenset()
+
+
+def test_a_pilot_of_release_0_1_says_nothing_of_namespaces_whatever_its_rung() -> None:
+    old = msgspec.json.decode(b'{"host": "node", "isolation": "bubblewrap"}', type=Node)
+
+    assert not old.namespaces
 
 
 def _said(*tags: str) -> Offer:
@@ -107,7 +131,12 @@ def test_what_a_pilot_says_fills_every_field_that_jobs_are_matched_by() -> None:
         gpu_driver="535.104",
     )
     there = presence(
-        os="el9", architecture="x86_64", architecture_level=3, glibc="2.34", user_namespaces=True
+        os="el9",
+        architecture="x86_64",
+        architecture_level=3,
+        glibc="2.34",
+        user_namespaces=True,
+        namespaces=True,
     )
     live = there.live_offer(offer)
 
