@@ -227,6 +227,7 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
     ),
     "glibc": _older("glibc", "glibc_min", "", lambda node: node.glibc),
     "user_namespaces": _without("user namespaces", "user_namespaces"),
+    "isolation": _without("isolation", "isolation"),
     "cores": _less(_field("cores", "cores_min"), _nothing),
     "memory": _less(_memory, _without("memory", "memory_mb", "memory_per_core_mb")),
     "wall": _less(_field("wall", "wall_s", " s"), _nothing),
