@@ -8,15 +8,21 @@ from .definition import details_of
 
 
 def check_same(
-    row: ProductionRow, texts: ProductionTexts, new: NewProduction, *, says: frozenset[str]
+    row: ProductionRow,
+    texts: ProductionTexts,
+    new: NewProduction,
+    *,
+    says: frozenset[str],
+    reads: bool,
 ) -> None:
     """Raise Refused where `new` is another production than that of its name.
 
     `says`: which of title, priority and rules were handed in with it. What was not is not compared:
-    whoever submits a file again need not say anew what the production has been given.
+    whoever submits a file again need not say anew what the production has been given. `reads`:
+    whether the caller may read the production that is there.
     """
     if (row.sha256, row.group, row.owner_id) != (new.sha256, new.group, new.owner_id):
-        raise taken(row)
+        raise taken(row, reads=reads)
     at_first = details_of(texts.details).priority
     if "priority" in says and new.priority not in (row.priority, at_first):
         was = "as each job says" if row.priority is None else str(row.priority)
@@ -28,15 +34,22 @@ def check_same(
         raise _other(row, "title", f"its title is {row.title!r}, not {new.title!r}")
 
 
-def taken(row: ProductionRow) -> Refused:
-    """Return why a name cannot be that of another production."""
-    return Refused(
-        Code.KEY_REUSED,
-        f"name: {row.name!r} is the name of production {row.production_id}, which is another one: "
-        "take another name (`prod submit --name`) also for what was corrected, or archive or clean "
-        "that one",
-        field="name",
+def taken(row: ProductionRow, *, reads: bool) -> Refused:
+    """Return why a name cannot be that of another production.
+
+    Only a caller who `reads` the other one is told which it is.
+    """
+    said = (
+        f"name: {row.name!r} is taken by somebody else of the community: take another name "
+        "(`prod submit --name`)"
     )
+    if reads:
+        said = (
+            f"name: {row.name!r} is the name of production {row.production_id}, which is another "
+            "one: take another name (`prod submit --name`) also for what was corrected, or archive "
+            "or clean that one"
+        )
+    return Refused(Code.KEY_REUSED, said, field="name")
 
 
 def _other(row: ProductionRow, field: str, why: str) -> Refused:

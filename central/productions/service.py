@@ -157,20 +157,20 @@ class ProductionService:
             says |= {"priority"}
         known = await self._store.production_named(community, name)
         if known is not None:
-            await self._check_same(known, new, says)
+            await self._check_same(caller, known, new, says)
         else:
             check_outputs(workflow, self._storages.book)
             await check_names(self._catalogue, community, group, workflow, docs)
         if body.dry_run:
-            await self._check_free_names(community, known, docs)
+            await self._check_free_names(caller, community, known, docs)
             return await preview(
                 self._catalogue, community, definition, docs, name=name, sha256=sha256
             )
         first = await self._store.reserve_transformations(len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
         steps = await aside(workflow, partial(lay, first_id=first))
-        row = await self._store_all(new, steps, wanted)
-        await self._check_same(row, new, says)
+        row = await self._store_all(caller, new, steps, wanted)
+        await self._check_same(caller, row, new, says)
         if not await self._begin(row, first):
             did = ["it was there already: nothing was added"]
             return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
@@ -196,7 +196,11 @@ class ProductionService:
             return await aside(definition.workflow, read, rules=rules)
 
     async def _store_all(
-        self, new: stored.NewProduction, steps: Sequence[Laid], wanted: Mapping[str, int]
+        self,
+        caller: User,
+        new: stored.NewProduction,
+        steps: Sequence[Laid],
+        wanted: Mapping[str, int],
     ) -> ProductionRow:
         """Store all of it or nothing; `wanted` are the tasks of steps that make others than said.
 
@@ -228,7 +232,8 @@ class ProductionService:
         try:
             return await self._store.add_production(new, rows)
         except NameTaken as why:
-            raise _clash(why.step, why.name, why.transformation_id) from None
+            other = await self._store.transformation(why.transformation_id)
+            raise self._clash(caller, why.step, other, why.name) from None
 
     async def _begin(self, row: ProductionRow, first: int) -> bool:
         """Let the engine and the watch know of a production that is stored.
@@ -242,15 +247,20 @@ class ProductionService:
         return first in ids
 
     async def _check_same(
-        self, row: ProductionRow, new: stored.NewProduction, says: frozenset[str]
+        self, caller: User, row: ProductionRow, new: stored.NewProduction, says: frozenset[str]
     ) -> None:
         """Raise Refused where the one of a name is another one."""
         texts = await self._store.production_texts(row.production_id)
         assert texts is not None
-        check_same(row, texts, new, says=says)
+        reads = self._covers(caller, row, Action.PRODUCTION_READ)
+        check_same(row, texts, new, says=says, reads=reads)
 
     async def _check_free_names(
-        self, community: str, known: ProductionRow | None, docs: Mapping[str, Transformation]
+        self,
+        caller: User,
+        community: str,
+        known: ProductionRow | None,
+        docs: Mapping[str, Transformation],
     ) -> None:
         """Raise Refused where the name of a step is another one's."""
         if known is not None:
@@ -258,7 +268,7 @@ class ProductionService:
         for step, doc in docs.items():
             other = await self._store.transformation_named(community, doc.name)
             if other is not None:
-                raise _clash(step, doc.name, other.transformation_id)
+                raise self._clash(caller, step, other)
 
     async def _rerun(self, caller: User, body: NewProduction) -> "_Before | None":
         """Return what is to run anew. Raises Refused where that is not said as it must be."""
@@ -346,12 +356,12 @@ class ProductionService:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
         row = await self._row(caller, named, Action.PRODUCTION_CONTROL)
         if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
-            await self._check_free(row)
+            await self._check_free(caller, row)
         try:
             did = await self._steering.act(caller, row, action)
         except StoreError:
             if action.action is ProductionActionName.CLEAN:
-                await self._check_free(row)  # another one may have taken its name since
+                await self._check_free(caller, row)  # another one may have taken its name since
             raise
         self._nudge(row.production_id)
         self._told(caller, row, action.action.value, action.reason)
@@ -359,14 +369,35 @@ class ProductionService:
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), did=did)
 
-    async def _check_free(self, row: ProductionRow) -> None:
+    async def _check_free(self, caller: User, row: ProductionRow) -> None:
         """Raise Refused where a name of an archived one is another's: cleaning takes it again."""
         other = await self._store.production_named(row.community, row.name)
         if other is not None and other.production_id != row.production_id:
-            why = f"name: {row.name!r} is the name of production {other.production_id} by now: "
-            raise Refused(Code.ILLEGAL_STATE, why + "archive or clean that one first", field="name")
+            why = f"name: {row.name!r} is taken by somebody else of the community by now"
+            if self._covers(caller, other, Action.PRODUCTION_READ):
+                why = (
+                    f"name: {row.name!r} is the name of production {other.production_id} by now: "
+                    "archive or clean that one first"
+                )
+            raise Refused(Code.ILLEGAL_STATE, why, field="name")
         for one in await self._steering.steps(row):
-            await check_free(self._store, one.row)
+            await check_free(self._store, one.row, partial(self._reads, caller))
+
+    def _clash(
+        self, caller: User, step: str, other: TransformationRow | None, name: str = ""
+    ) -> Refused:
+        """Return why a step cannot have its name. Only who may read the other is told which."""
+        name = name or (other.name if other is not None else "")
+        by, do = "somebody else of the community", ""
+        if other is not None and self._reads(caller, other):
+            by, do = f"transformation {other.transformation_id}", ", or archive or clean that one"
+        said = (
+            f"name: step {step} would be {name!r}, and {by} has that name: take another name for "
+        )
+        return Refused(Code.KEY_REUSED, f"{said}the production{do}", field="name")
+
+    def _reads(self, caller: User, row: TransformationRow) -> bool:
+        return self._covers(caller, row, Action.TRANSFORMATION_READ)
 
     def _told(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
         self._log(
@@ -402,7 +433,7 @@ class ProductionService:
         close = get_close_matches(named[:NAMED_MAX], sorted(names), n=1)
         return f": did you mean {close[0]!r}?" if close else ""
 
-    def _covers(self, caller: User, row: ProductionRow, action: Action) -> bool:
+    def _covers(self, caller: User, row: ProductionRow | TransformationRow, action: Action) -> bool:
         bounds = scope(caller, action, self._owners)
         return (
             (not bounds.community or row.community == bounds.community)
@@ -479,12 +510,3 @@ def _extended(docs: Mapping[str, Transformation], wanted: Mapping[str, int]) -> 
         for step, doc in docs.items()
         if wanted.get(step, doc.tasks) != doc.tasks
     ]
-
-
-def _clash(step: str, name: str, transformation_id: int) -> Refused:
-    return Refused(
-        Code.KEY_REUSED,
-        f"name: step {step} would be {name!r}, and transformation {transformation_id} has that "
-        "name: take another name for the production, or archive or clean that one",
-        field="name",
-    )

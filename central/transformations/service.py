@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -128,7 +129,7 @@ class TransformationService:
         if await self._store.transformation_named(community, doc.name) is None:
             await check_names(self._store, self._catalogue, community, group, doc)
         if body.dry_run:
-            return await self._preview(community, group, doc)
+            return await self._preview(caller, community, group, doc)
         owner = await self._owners.get(community, caller)
         state = TransformationState.ACTIVE if body.start and parent is None else (
             TransformationState.NEW
@@ -147,10 +148,10 @@ class TransformationService:
         )
         row = await self._store.add_transformation(new)
         if (row.doc, row.group, row.owner_id) != (new.doc, new.group, new.owner_id):
-            raise _taken(row)
+            raise self._taken(caller, row)
         if parent is not None:
             if row.parent_id != parent.transformation_id:
-                raise _taken(row)
+                raise self._taken(caller, row)
             row = await self._steering.derive(row, start=body.start)
         self._engine.touch(row.transformation_id)
         self._log(
@@ -201,11 +202,14 @@ class TransformationService:
             said = f"transformation {parent.transformation_id}: {why}"
             raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")
 
-    async def _preview(self, community: str, group: str, doc: Transformation) -> Preview:
+    async def _preview(
+        self, caller: User, community: str, group: str, doc: Transformation
+    ) -> Preview:
         """Say which files there are, and what the first groups would be."""
         before = await self._store.transformation_named(community, doc.name)
-        if before is not None and before.doc != _encode(doc):
-            raise _taken(before)
+        same = before is not None and before.doc == _encode(doc)
+        if before is not None and not (same and self._reads(caller, before)):
+            raise self._taken(caller, before)
         counts: dict[str, int] = {}
         files: list[File] = []
         more: list[str] = []
@@ -400,12 +404,14 @@ class TransformationService:
         ):
             await self._check_production(row)
         if is_clean:
-            await check_free(self._store, row)
+            await check_free(self._store, row, partial(self._reads, caller))
         try:
             changed = await self._steering.act(caller, row, action)
         except StoreError:
             if is_clean:
-                await check_free(self._store, row)  # another one may have taken its name since
+                await check_free(
+                    self._store, row, partial(self._reads, caller)
+                )  # another one may have taken its name since
             raise
         self._engine.touch(row.transformation_id)
         self._log(
@@ -475,6 +481,19 @@ class TransformationService:
             and (bounds.owner_id is None or row.owner_id == bounds.owner_id)
         )
 
+    def _reads(self, caller: User, row: stored.TransformationRow) -> bool:
+        return self._covers(caller, row, Action.TRANSFORMATION_READ)
+
+    def _taken(self, caller: User, row: stored.TransformationRow) -> Refused:
+        """Return why a name cannot be had. Only who may read the other one is told which it is."""
+        said = f"name: {row.name!r} is taken by somebody else of the community: take another name"
+        if self._reads(caller, row):
+            said = (
+                f"name: {row.name!r} is the name of transformation {row.transformation_id}, which "
+                "is another one: take another name, or archive or clean that one"
+            )
+        return Refused(Code.KEY_REUSED, said, field="document.name")
+
     async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
         one = row.transformation_id
         counts = await self._store.transformation_counts([one])
@@ -519,15 +538,6 @@ class TransformationService:
             production=step.production if step is not None else "",
             step=step.step if step is not None else "",
         )
-
-
-def _taken(row: stored.TransformationRow) -> Refused:
-    return Refused(
-        Code.KEY_REUSED,
-        f"name: {row.name!r} is the name of transformation {row.transformation_id}, which "
-        "is another one: take another name, or archive or clean that one",
-        field="document.name",
-    )
 
 
 def _order(item: tuple[tuple[int, InputState], int]) -> tuple[int, str]:

@@ -71,14 +71,24 @@ _GOES_ON: Final = (A.RESUME, A.EXTEND, A.REPLAY, A.RESET)  # with its files, or 
 Kill = Callable[[User, JobAction], Awaitable[object]]
 
 
-async def check_free(store: Store, row: TransformationRow) -> None:
-    """Raise Refused where the name of an archived one is another's: cleaning takes it again."""
+async def check_free(
+    store: Store, row: TransformationRow, reads: Callable[[TransformationRow], bool]
+) -> None:
+    """Raise Refused where the name of an archived one is another's: cleaning takes it again.
+
+    `reads`: whether the caller may know which one that is.
+    """
     if row.state is not S.ARCHIVED:
         return
     other = await store.transformation_named(row.community, row.name)
     if other is not None:
-        why = f"name: {row.name!r} is the name of transformation {other.transformation_id} by now: "
-        raise Refused(Code.ILLEGAL_STATE, why + "archive or clean that one first", field="name")
+        why = f"name: {row.name!r} is taken by somebody else of the community by now"
+        if reads(other):
+            why = (
+                f"name: {row.name!r} is the name of transformation {other.transformation_id} by "
+                "now: archive or clean that one first"
+            )
+        raise Refused(Code.ILLEGAL_STATE, why, field="name")
 
 
 class Steering:
