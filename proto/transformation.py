@@ -91,3 +91,5 @@ class Transformation(
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # failed tasks, then MaxReset
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
     failover: bool = False  # what failed is tried again as docs/failures.md says
+    # Part of the parents' results that may be missing when it takes all, or groups not full.
+    allow_partial: Annotated[float, Meta(ge=0, le=1)] = 0.0

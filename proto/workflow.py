@@ -135,6 +135,8 @@ class Step(_Part, frozen=True, kw_only=True):
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
     failover: bool = True  # what failed is tried again as rules say; false: as it was
     failure_rules: dict[str, Any] = {}  # before the workflow's; in files also a list, or a path
+    # Part of the inputs that may be missing for good; none: as the workflow says.
+    allow_partial: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
@@ -148,6 +150,12 @@ class Workflow(_Part, frozen=True, kw_only=True):
     keys: dict[Key, KeyType] = {}  # that files have which come from elsewhere
     failure_rules: dict[str, Any] = {}  # before the default ones; in files also a list, or a path
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
+    allow_partial: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of all steps that say none
+
+    def allowed(self, step: str) -> float:
+        """Return which part of the inputs of a step may be missing, from 0 to 1."""
+        own = self.steps[step].allow_partial
+        return self.allow_partial if own is None else own
 
 
 def parse_source(text: str) -> Source | None:

@@ -15,6 +15,7 @@ from .prod_files import (
     FromFile,
     SetOption,
     TypesOption,
+    allowing,
     catalogue_in,
     need_catalogue,
     read_file,
@@ -26,6 +27,8 @@ from .prod_plan import print_plan, print_preview, tell_obstacles
 from .prod_words import next_command, state_in_words
 
 if TYPE_CHECKING:
+    from pilotage.proto.api_productions import ProductionDetail
+
     from ..client.client import AsyncClient
     from ..workflows.flow import File
     from ..workflows.written import Written
@@ -72,6 +75,13 @@ def submit(
         bool, Parameter(help="Go on in the folder of an earlier run; what is done there stays.")
     ] = False,
     types: TypesOption = (),
+    allow_partial: Annotated[
+        str | None,
+        Parameter(
+            help="Let steps that take all go on if at most so much of it is missing for good, as"
+            " 5%; else as the file says, or nothing may be missing."
+        ),
+    ] = None,
     common: Common = COMMON,
 ) -> int:
     """Run a workflow file, our own form or that of CTADIRAC, as a production on pilots.
@@ -96,6 +106,8 @@ def submit(
     if (local or jobs) and (name or rules or priority is not None or no_start):
         raise UsageError("--name, --rules, --priority and --no-start are for productions")
     written = read_file(file, chosen, types)
+    if allow_partial is not None:
+        written = allowing(written, allow_partial)
     if jobs:
         from .prod_jobs import submit_jobs
 
@@ -118,20 +130,24 @@ def submit(
             made = await client.submit_production(
                 flow, name=name, priority=priority, start=not no_start
             )
-        if common.json:
-            print_json(made)
-            return Exit.OK
-        view = made.view
-        there = " was there already, and" if made.was_there else ""
-        print_line(
-            f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
-            f"{steps_in_words(len(view.steps))}"
-        )
-        if next_command(view):
-            print_line(f"next: {next_command(view)}")
+        _print_made(made, json=common.json)
         return Exit.OK
 
     return run_with(common, work, patience_s=CHANGING_S)
+
+
+def _print_made(made: "ProductionDetail", *, json: bool) -> None:
+    if json:
+        print_json(made)
+        return
+    view = made.view
+    there = " was there already, and" if made.was_there else ""
+    print_line(
+        f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
+        f"{steps_in_words(len(view.steps))}"
+    )
+    if next_command(view):
+        print_line(f"next: {next_command(view)}")
 
 
 def _preview(flow: FromFile, name: str, priority: int | None, common: Common) -> int:

@@ -1,11 +1,13 @@
 """Workflow files of `pilotage prod`, read and checked, and what is said of them."""
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api_productions import NewProduction
@@ -108,6 +110,20 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
     if faults:
         raise UsageError(f"{written.told(faults)}")
     return written
+
+
+def allowing(written: "Written", text: str) -> "Written":
+    """Return a workflow in which so much of the inputs of each step may be missing, as `5%`."""
+    try:
+        part = float(text.removesuffix("%")) / 100
+    except ValueError:
+        part = -1.0
+    if not (text.endswith("%") and 0.0 <= part <= 1.0):
+        raise UsageError(f"--allow-partial {text}: expected a percentage from 0% to 100%, as 5%")
+    replace = msgspec.structs.replace
+    before = written.workflow
+    steps = {name: replace(step, allow_partial=None) for name, step in before.steps.items()}
+    return dataclasses.replace(written, workflow=replace(before, steps=steps, allow_partial=part))
 
 
 def _is_transformation(file: Path) -> bool:

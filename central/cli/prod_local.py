@@ -120,6 +120,8 @@ def _print_outcome(outcome: "Outcome", folder: Path, *, json: bool) -> None:
             note(failure.said)
     if len(outcome.failures) > SAID_MAX:
         note(f"and {len(outcome.failures) - SAID_MAX} more failed")
+    for step, why in outcome.incomplete.items():
+        note(f"step {step}: {why}")
     if outcome.starved:
         note("not run to the end, because of that: " + ", ".join(outcome.starved))
     if not json:

@@ -37,6 +37,7 @@ from .prod_words import (
     tasks_in_words,
     what_stays,
     why_it_stands,
+    without_missing,
 )
 from .progress import bar
 
@@ -279,6 +280,9 @@ def _print_next(view: ProductionView, *, after: str = "") -> None:
     command = next_command(view).removeprefix(after)
     if command:
         print_line(f"next: {command}")
+    for other in without_missing(view):
+        if other != command:
+            print_line(f"or go on without what is missing: {other}")
 
 
 def _now(view: ProductionView) -> str:

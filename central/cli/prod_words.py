@@ -20,6 +20,7 @@ _ASIDE: Final = {
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
 _RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
+_WAITS: Final = "waits for a person"  # a mark
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
 
 
@@ -80,7 +81,21 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
         return " and ".join([", ".join(files[:-1]), files[-1]] if len(files) > 1 else files)
     if step.state is S.COMPLETED and step.reason:
         return step.reason
-    return ""
+    return step.reason if lacks_inputs(step) else ""
+
+
+def lacks_inputs(step: StepView) -> bool:
+    """Whether a step waits because more of its inputs is missing for good than it allows."""
+    return step.state is S.ACTIVE and _WAITS in step.marks
+
+
+def without_missing(view: ProductionView) -> list[str]:
+    """Return the commands that let steps go on without what is missing of their inputs."""
+    return [
+        f"pilotage prod complete {view.name} --step {one.step}"
+        for one in view.steps
+        if lacks_inputs(one)
+    ]
 
 
 def what_stays(view: ProductionView) -> str:
@@ -141,6 +156,8 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
     if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
         return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
+    if without_missing(view):
+        return without_missing(view)[0]
     if steps_to_complete(view):
         return f"pilotage prod complete {view.name}, if no more files of the catalogue come"
     if view.state is P.ACTIVE:

@@ -14,6 +14,7 @@ from .pace import Pace
 
 P = ProductionState
 S = TransformationState
+_WAITS: Final = "waits for a person"  # a mark of a step
 LOOK_S: Final = 1.0
 PUT_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
 _GO_ON: Final = (S.ACTIVE, S.COMPLETING)
@@ -98,7 +99,9 @@ def waits_for_a_person(view: ProductionView) -> bool:
         return False
     over = {one.step for one in view.steps if one.state is S.COMPLETED}
     heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
-    return bool(heads) and all(stands_alone(one.state, view.state) for one in heads)
+    return bool(heads) and all(
+        stands_alone(one.state, view.state) or _WAITS in one.marks for one in heads
+    )
 
 
 async def _named(client: KnowsProductions, named: str | int) -> ProductionView:

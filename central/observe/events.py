@@ -70,6 +70,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "tasks_made": frozenset({"transformation", "count", "first"}),
     # a transformation makes no more tasks until a person has looked: too many fail, or none can be
     "transformation_paused": frozenset({"transformation", "name", "why"}),
+    # a transformation waits: more of its inputs is missing for good than it allows
+    "transformation_incomplete": frozenset({"transformation", "name", "missing"}),
     # a transformation has nothing left to do; left: inputs that make no group
     "transformation_completed": frozenset({"transformation", "name", "left"}),
     # the rules of failover say what is done about a task that failed; dry_run: it is only said

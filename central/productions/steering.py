@@ -121,7 +121,8 @@ class Steering:
             if its.tasks_wanted and failed:
                 did.append(
                     f"step {one.step}: {failed} of its tasks failed for good, and it has no files "
-                    f"to try again: `extend` it by {failed} to have others in their place"
+                    f"to try again: `extend` it by {failed} to have others in their place, "
+                    "then `complete` the step that waits for it"
                 )
         did += await self._carry_out(
             row,

@@ -13,6 +13,7 @@ from ..ports import Clock
 from ..store.productions import ProductionRow, StepRow, TaskMean
 from ..store.protocol import Store
 from ..store.transformations import Counts
+from ..transformations.missing import WAITS
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
 from .progress import Progress, Stand, StepProgress, progress
@@ -154,9 +155,15 @@ def _marks_of(row: ProductionRow, one: StepRow) -> tuple[str, ...]:
         "flushing": its.flushing,
         "closing": its.closing and its.state is S.ACTIVE,
         "looking for inputs": not its.tasks_wanted and not its.seeded,
-        ALONE: stands_alone(its.state, row.state),
+        ALONE: stands_alone(its.state, row.state) or _lacks_inputs(row, one),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
+
+
+def _lacks_inputs(row: ProductionRow, one: StepRow) -> bool:
+    """Whether a step waits because more of its inputs is missing for good than it allows."""
+    is_active = row.state is ProductionState.ACTIVE and one.row.state is S.ACTIVE
+    return is_active and one.row.reason.startswith(WAITS)
 
 
 def _marks(views: Sequence[StepView]) -> tuple[str, ...]:

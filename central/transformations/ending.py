@@ -30,6 +30,7 @@ from ..store.transformations import (
 )
 from .files import Files
 from .live import NEVER, Live, document
+from .missing import takes_all, why_it_waits, without
 from .moves import consequences, moves_of
 from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
@@ -197,6 +198,32 @@ class Ending:
             one = row.transformation_id
             self._log("transformation_paused", transformation=one, name=row.name, why=why)
 
+    async def wait_for_missing(self, live: Live) -> None:
+        """Say that it waits, as long as more is missing of its inputs than is allowed."""
+        missing = live.missing
+        reason = why_it_waits(missing, live.doc.allow_partial)
+        if live.row.reason == reason:
+            return
+        await self._say(live, reason)
+        self._log(
+            "transformation_incomplete",
+            transformation=live.id,
+            name=live.row.name,
+            missing=str(missing),
+        )
+
+    async def wait_no_more(self, live: Live) -> None:
+        """Take back what was said of its waiting."""
+        await self._say(live, "")
+
+    async def _say(self, live: Live, reason: str) -> None:
+        state = live.row.state
+        move = TransformationMove(
+            transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
+        )
+        await self._store.move_transformation(move)
+        live.stale = True
+
     async def move(
         self,
         live: Live,
@@ -236,6 +263,8 @@ class Ending:
             return  # with an end, or one at the parent, it is looked at again
         left = inputs(counts, InputState.UNUSED)
         reason = f"{left} inputs are left that make no group" if left else ""
+        if live.missing.words and takes_all(live.doc):
+            reason = "; ".join(filter(None, (without(live.missing), reason)))
         await self.move(live, TransformationEvent.ALL_ENDED, reason=reason)
         self._log("transformation_completed", transformation=live.id, name=live.row.name, left=left)
 

@@ -10,7 +10,7 @@ inputs have come or there is room, and looks whether transformations are done.
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from pilotage.proto.transformation import SPREAD_OF
@@ -18,6 +18,7 @@ from pilotage.proto.transformation_states import (
     LIVE,
     TAKES_INPUTS,
     TaskState,
+    TransformationState,
 )
 
 from ..errors import Refused
@@ -30,8 +31,9 @@ from .ending import Ending
 from .grouping import BadRule
 from .inputs import Index
 from .intake import Intake
-from .live import OVER, Live, live, wanted
+from .live import OVER, Live, document, live, parents_of, wanted
 from .making import Making
+from .missing import WAITS, Missing, below, joined, own, takes_all
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
@@ -58,6 +60,7 @@ class Engine:
         self._clock, self._log = clock, log
         self._lives: dict[int, Live] = {}
         self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
+        self._missing: dict[int, Missing] = {}  # what these have not made for good
         self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
         self._later: dict[str, float] = {}  # when changes of a community are looked at (monotonic)
         self._loading = True
@@ -108,6 +111,7 @@ class Engine:
             await self._store.lost_tasks()
         self._lives.clear()
         self._parents.clear()
+        self._missing.clear()
         self._intake.forget()
         self._loading = True
         after = 0
@@ -135,17 +139,64 @@ class Engine:
         busy |= await self._ending.ends(self._lives) > 0
         now = self._clock.wall()
         for one in list(self._lives.values()):
-            one.complete = frozenset(p for p in one.parents() if parents.get(p, False))
+            self._see_parents(one, parents)
             if (one.dirty or one.due <= now) and one.makes_tasks and not one.aside:
                 busy |= await self._of(one, self._make(one))
         for one in list(self._lives.values()):
             if one.look and not one.aside:
                 done = bool(one.parents()) and one.complete >= one.parents()
                 await self._of(one, self._ending.review(one, parents_done=done))
+                await self._of(one, self._tell_missing(one, parents))
         stale = [one.id for one in self._lives.values() if one.stale]
         for one_id in stale:
             self._touched.setdefault(one_id, False)
         return busy or bool(stale)
+
+    def _see_parents(self, one: Live, parents: Mapping[int, bool]) -> None:
+        """Note which parents are done, but for those of which more is missing than is allowed."""
+        over = frozenset(p for p in one.parents() if parents.get(p, False))
+        missing = {p: self._missing.get(p, Missing()) for p in over}
+        is_told_to = one.row.closing or one.row.flushing  # by a person
+        is_active = one.row.state is TransformationState.ACTIVE
+        if is_active and not is_told_to and takes_all(one.doc):
+            allowed = one.doc.allow_partial
+            over = frozenset(p for p in over if missing[p].is_within(allowed))
+        one.complete, one.missing = over, joined(missing.values())
+
+    async def _tell_missing(self, one: Live, parents: Mapping[int, bool]) -> None:
+        """Say why a transformation waits whose parents are done, until it goes on."""
+        if one.row.state is not TransformationState.ACTIVE or one.stale:
+            return
+        waits = all(parents.get(p, False) for p in one.parents()) and one.complete < one.parents()
+        if waits:
+            await self._ending.wait_for_missing(one)
+        elif one.row.reason.startswith(WAITS):
+            await self._ending.wait_no_more(one)
+
+    async def _know_parent(self, parent: int, row: TransformationRow | None) -> None:
+        self._parents[parent] = row is not None and row.state in OVER
+        self._missing.pop(parent, None)
+        if row is not None and row.state in OVER:
+            self._missing[parent] = await self._missing_of(row)
+
+    async def _missing_of(self, row: TransformationRow) -> Missing:
+        """Return what is missing of the outputs of one that is done, with all above it."""
+        rows, todo = dict[int, TransformationRow](), [row]
+        while todo:
+            one = todo.pop()
+            rows[one.transformation_id] = one
+            for parent in parents_of(document(one)) - rows.keys() - self._missing.keys():
+                found = await self._store.transformation(parent)
+                if found is not None:
+                    todo.append(found)
+        counts = await self._store.transformation_counts(list(rows))
+        known = dict(self._missing)
+        for its, one in sorted(rows.items()):  # those that it takes from were there before it
+            doc = document(one)
+            above = joined(known[p] for p in parents_of(doc) if p in known)
+            mine = own(one.name, doc, counts[its], one.tasks_wanted)
+            known[its] = below(mine, above)
+        return known[row.transformation_id]
 
     async def _changes(self) -> None:
         """Look at files that have changed; a community of which that is refused waits."""
@@ -226,7 +277,7 @@ class Engine:
             if row is None:
                 continue
             self._heard(one)
-            self._parents[one] = row.state in OVER
+            await self._know_parent(one, row)
             if row.state in LIVE:
                 try:
                     await self._take_up(row, anew=anew)
@@ -256,8 +307,7 @@ class Engine:
             await self._ending.unusable(row, str(why) or repr(why))
             return
         for parent in new.parents() - self._parents.keys():
-            other = await self._store.transformation(parent)
-            self._parents[parent] = other is not None and other.state in OVER
+            await self._know_parent(parent, await self._store.transformation(parent))
         counts = (await self._store.transformation_counts([row.transformation_id]))[
             row.transformation_id
         ]

@@ -17,6 +17,7 @@ from ..errors import Refused
 from ..jobs.checking import check, check_characters
 from ..jobs.rendering import fill, uses_in
 from .grouping import File, Group, common
+from .missing import MISSING_KEY
 
 OURS: Final = frozenset({"task", "transformation"})
 OF_ONE_INPUT: Final = ("count", "bytes", "site", "key")  # rules for files of one kind
@@ -142,6 +143,19 @@ def task_of(
     alike = common(group) if template.asks_for_metadata else {}
     job = template.job(transformation_id=transformation_id, number=number, metadata=alike)
     return TaskOf(job, group, side)
+
+
+def marked(job: Job, missing: str) -> Job:
+    """Return a job whose outputs say in their metadata which inputs were missing."""
+    if job.data is None:
+        return job
+    outputs = tuple(
+        one
+        if one.did
+        else msgspec.structs.replace(one, metadata={**one.metadata, MISSING_KEY: missing})
+        for one in job.data.outputs
+    )
+    return msgspec.structs.replace(job, data=msgspec.structs.replace(job.data, outputs=outputs))
 
 
 def checked(doc: Transformation, outputs: str = "a:b") -> Template:

@@ -24,6 +24,7 @@ from .files import Cut
 from .grouping import File, Plan, Rule
 from .inputs import Wanted
 from .jobs_of import Template
+from .missing import Missing
 from .regrouping import Kept
 from .rules import BUILT_IN, rule_of
 from .scouts import Figures, resized
@@ -45,6 +46,11 @@ SITELESS: Final = frozenset(BUILT_IN) - {"site"}  # rules that do not look at wh
 def document(row: TransformationRow) -> Transformation:
     """Return what its author has handed in."""
     return _decode(row.doc)
+
+
+def parents_of(doc: Transformation) -> set[int]:
+    """Return whose outputs a transformation takes."""
+    return {int(one.from_) for one in doc.inputs if one.from_}
 
 
 def growing(doc: Transformation, over: Collection[int], *, seeded: bool) -> frozenset[int]:
@@ -84,6 +90,7 @@ class Live:
     stale: bool = False  # its row is to be read again
     aside: bool = False  # the store has refused something of it: nothing is done until it is read
     complete: frozenset[int] = frozenset()  # parents of which no more files will come
+    missing: Missing = Missing()  # what it does without of these
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 
     @property
@@ -110,7 +117,7 @@ class Live:
 
     def parents(self) -> set[int]:
         """Return whose outputs it takes: documents are stored with ids."""
-        return {int(one.from_) for one in self.doc.inputs if one.from_}
+        return parents_of(self.doc)
 
     @property
     def growing(self) -> frozenset[int]:

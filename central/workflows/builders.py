@@ -94,13 +94,14 @@ class Workflow:
         software: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         failure_rules: Mapping[str, Any] | None = None,
+        allow_partial: float = 0.0,
         folder: str | Path = ".",
     ) -> None:
         """Begin a workflow. Relative paths of steps' files begin at `folder`.
 
         `parameters` are values by name; `keys` are types of metadata (string, number, boolean) of
         files that come from elsewhere; `failure_rules` are rules of failover, before the default
-        ones.
+        ones; `allow_partial` is the part of a step's inputs, from 0 to 1, that may be missing.
         """
         self._head: dict[str, Any] = {
             "name": name,
@@ -110,6 +111,7 @@ class Workflow:
             "software": dict(software or {}),
             "keys": dict(keys or {}),
             "failure_rules": dict(failure_rules or {}),
+            "allow_partial": allow_partial,
         }
         self._steps: dict[str, Step] = {}
         self._folder = Path(folder)

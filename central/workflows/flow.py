@@ -17,6 +17,7 @@ from pilotage.proto.workflow import Source, Step, StepInput, Workflow
 
 from ..transformations.grouping import File as Waiting
 from ..transformations.grouping import Plan, grouped, in_common, same
+from ..transformations.missing import Missing, below, joined
 from ..transformations.rules import rule_of
 from . import graph
 from .keys import query_of
@@ -81,6 +82,8 @@ class _State:
         self.begun = False  # tasks that are made all at once have been made
         self.complete = False
         self.sound = True  # no task failed, here or above
+        self.failed = 0  # files that are used once, in tasks that failed
+        self.missing = Missing()  # of what it makes, once it is complete
 
 
 class Flow:
@@ -131,6 +134,7 @@ class Flow:
         """Note that a task has failed for good, and return what can run now."""
         state = self._states[task.step]
         state.counts.failed += 1
+        state.failed += sum(len(task.files[port]) for port in state.once)
         state.sound = False
         return self._advance()
 
@@ -152,7 +156,22 @@ class Flow:
             if self._states[name].complete
             and not self._states[name].sound
             and not self._states[name].counts.failed
+            and not self._may_close(self._states[name])
         ]
+
+    def takes_all(self, step: str) -> bool:
+        """Whether a step takes what is there, once its parents are complete."""
+        state = self._states[step]
+        whole = any(port not in state.once for port in _fed_ports(state.step))
+        rule = state.grouping
+        if not state.once or whole or rule.rule == "all":
+            return True
+        return rule.partial != "never" and not (rule.rule == "count" and rule.size == 1)
+
+    def missing(self, step: str) -> Missing:
+        """Return what a step that is allowed to does without, once its parents are complete."""
+        state = self._states[step]
+        return self._above(state) if self._closed(state) else Missing()
 
     def left(self) -> Mapping[tuple[str, str], int]:
         """Return how many files of a port came into no task, where that is any."""
@@ -196,6 +215,7 @@ class Flow:
         if not self._closed(state) or state.counts.ended < state.counts.made:
             return
         state.complete = True
+        state.missing = below(self._own(state), self._above(state))
         state.sound = state.sound and self._sound(state)
         state.counts.total = state.counts.made
 
@@ -206,6 +226,25 @@ class Flow:
     def _sound(self, state: _State) -> bool:
         return all(self._states[one].sound for one in graph.parents(self._workflow, state.name))
 
+    def _own(self, state: _State) -> Missing:
+        """Return what is missing of a step because tasks of it failed for good."""
+        if state.once:
+            lost, of, noun = state.failed, len(state.files), "files"
+        else:
+            lost, of, noun = state.counts.failed, state.counts.made, "tasks"
+        if not lost:
+            return Missing()
+        return Missing(lost / of, (f"{lost} of {of} {noun} of {self._workflow.name}-{state.name}",))
+
+    def _above(self, state: _State) -> Missing:
+        return joined(
+            self._states[one].missing for one in graph.parents(self._workflow, state.name)
+        )
+
+    def _may_close(self, state: _State) -> bool:
+        """Whether no more is missing of what a step takes than it allows."""
+        return self._above(state).is_within(self._workflow.allowed(state.name))
+
     def _tasks(self, state: _State) -> list[Task]:
         """Return new tasks of a step."""
         groups = self._groups(state) if state.once else self._at_once(state)
@@ -213,7 +252,7 @@ class Flow:
 
     def _at_once(self, state: _State) -> Iterator[tuple[dict[str, tuple[File, ...]], Any]]:
         """Yield what the tasks of a step take that are made when all is there."""
-        if state.begun or not self._closed(state) or not self._sound(state):
+        if state.begun or not self._closed(state) or not self._may_close(state):
             return
         state.begun = True
         files, values = self._whole(state)
@@ -274,7 +313,7 @@ class Flow:
         asides = [port for port in state.step.inputs if port not in state.once]
         if not all(self._is_there(state, port) for port in asides):
             return
-        closed = self._closed(state) and self._sound(state)
+        closed = self._closed(state) and self._may_close(state)
         if not state.fresh and not closed:
             return
         state.fresh = False
@@ -297,7 +336,8 @@ class Flow:
         """Whether all of a port has come that each task needs."""
         given = state.step.inputs[port]
         parents = [self._states[source.step] for source in given.sources]
-        return all(parent.complete and parent.sound for parent in parents)
+        allowed = self._workflow.allowed(state.name)
+        return all(one.complete and one.missing.is_within(allowed) for one in parents)
 
     def _beside(
         self, state: _State, port: str, files: tuple[File, ...], common: Mapping[str, Value]
@@ -329,6 +369,11 @@ class Flow:
                 state.counts.skipped += 1
                 return None
         return Task(state.name, number, files, values, common)
+
+
+def _fed_ports(step: Step) -> list[str]:
+    """Return the ports of a step that come from other steps."""
+    return [port for port, given in step.inputs.items() if given.sources]
 
 
 def spec_of(step: Step, port: str) -> InputSpec:

@@ -25,6 +25,7 @@ from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
 from ..data.places import Places
+from ..transformations.missing import MISSING_KEY, why_it_waits, without
 from .check import misfit
 from .done import Done, Ledger
 from .errors import RunRefused
@@ -69,6 +70,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     skipped: int
     complete: bool
+    missing: str = ""  # what its parents have not made, if it needs all of it
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +94,7 @@ class Outcome:
     reused: int  # tasks that an earlier run had done
     failures: Sequence[Failure]
     record: Record
+    incomplete: Mapping[str, str]  # by step: for what it waits, or without what it was made
 
 
 @dataclass
@@ -145,6 +148,7 @@ class _Run:
         self._changed = asyncio.Event()
         self._failures: list[Failure] = []
         self._made: list[MadeFile] = []
+        self._missing: dict[tuple[str, int], str] = {}  # what tasks do without
         self._values: dict[str, dict[str, dict[int, Any]]] = {}
 
     async def go(self) -> Outcome:
@@ -164,6 +168,7 @@ class _Run:
     def _admit(self, tasks: Iterable[Task]) -> None:
         """Take new tasks: those that were done before end at once, in the order of that time."""
         for task in tasks:
+            self._missing[task.step, task.number] = str(self._flow.missing(task.step))
             done = self._ledger.find(task)
             if done is None:
                 self._ready.append(task)
@@ -359,7 +364,8 @@ class _Run:
         return str(inside) not in {PurePosixPath(name).name for name in step.files}
 
     def _file(self, step: Step, task: Task, port: str, path: Path) -> File:
-        own = _own_metadata(path)
+        lacks = self._missing.get((task.step, task.number), "")
+        own = {**({MISSING_KEY: lacks} if lacks else {}), **_own_metadata(path)}
         try:
             keys = self._common[task.step]
             metadata = metadata_of(
@@ -403,6 +409,7 @@ class _Run:
     def _outcome(self) -> Outcome:
         counts, complete = self._flow.counts(), self._flow.is_complete()
         starved = self._flow.starved()
+        incomplete = self._incomplete(starved)
         record = Record(
             workflow=self._workflow.name,
             complete=complete,
@@ -413,6 +420,7 @@ class _Run:
                     failed=one.failed,
                     skipped=one.skipped,
                     complete=not one.failed and name not in starved,
+                    missing=incomplete.get(name, ""),
                 )
                 for name, one in counts.items()
             },
@@ -429,7 +437,18 @@ class _Run:
             raise RunRefused(f"{RECORD} could not be written: {why}") from None
         left = self._flow.left()
         failures = self._failures
-        return Outcome(complete, counts, starved, left, self._reused, failures, record)
+        return Outcome(complete, counts, starved, left, self._reused, failures, record, incomplete)
+
+    def _incomplete(self, starved: Sequence[str]) -> dict[str, str]:
+        """Return in words what is missing of the inputs of steps that take all."""
+        found: dict[str, str] = {}
+        for name in self._workflow.steps:
+            missing = self._flow.missing(name)
+            if missing.words and self._flow.takes_all(name):
+                allowed = self._workflow.allowed(name)
+                is_starved = name in starved and not missing.is_within(allowed)
+                found[name] = why_it_waits(missing, allowed) if is_starved else without(missing)
+        return found
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -183,6 +183,7 @@ def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
         errors_max=step.errors_max,
         tasks_open_max=step.tasks_open_max,
         failover=step.failover,
+        allow_partial=workflow.allowed(name),
     )
 
 

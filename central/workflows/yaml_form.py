@@ -28,7 +28,7 @@ from .written import (
 
 _TOP: Final = (
     *("workflow", "title", "parameters", "metadata", "software", "keys", "failure_rules"),
-    "steps",
+    *("allow_partial", "steps"),
 )
 _PARAMETER: Final = ("type", "value", "default", "help")
 STEPS_MAX: Final = 10_000
@@ -66,7 +66,7 @@ class _Reader:
         self._check_files(steps, {name: place for name, (place, _) in drafts.items()})
         rest: dict[str, Any] = {
             word: self._filled(found[word], values, (word,))
-            for word in ("title", "metadata", "software", "keys")
+            for word in ("title", "metadata", "software", "keys", "allow_partial")
             if word in found
         }
         if "failure_rules" in found:
@@ -82,6 +82,7 @@ class _Reader:
             software=bare.software,
             keys=bare.keys,
             failure_rules=bare.failure_rules,
+            allow_partial=bare.allow_partial,
             parameters=parameters,
             steps=steps,
         )

@@ -49,6 +49,45 @@ def test_a_run_here_leaves_what_was_made_and_says_so(
     assert "is not empty: give another folder" in capsys.readouterr().err
 
 
+def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
+    flow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = FLOW.replace(
+        "echo {word} > out", "test -e ../../../mended -o {task} = 2 && echo {word} > out"
+    )
+    flow.write_text(broken)
+    words = ["prod", "submit", "demo.yaml", "--local"]
+    assert run(words) == 1
+    said = capsys.readouterr()
+    why = "step join: waits for what is missing: 1 of 2 tasks of demo-make; "
+    assert why + "0 % may be missing, and 50 % are" in said.err
+    assert not (flow.parent / "demo.run/join").exists()
+
+    assert run([*words, "--folder", "some", "--allow-partial", "50%"]) == 1, "a task failed"
+    assert "step join: made without 1 of 2 tasks of demo-make" in capsys.readouterr().err
+    record = json.loads((flow.parent / "some/run.json").read_text())
+    assert record["steps"]["join"]["missing"] == "made without 1 of 2 tasks of demo-make"
+    (made,) = [one for one in record["files"] if one["step"] == "join"]
+    assert made["metadata"]["missing_inputs"] == "1 of 2 tasks of demo-make"
+    assert not record["complete"]
+
+    (flow.parent / "mended").touch()
+    for folder in ("demo.run", "some"):  # also where it was made of less before
+        assert run([*words, "--folder", folder, "--resume"]) == 0
+        assert (flow.parent / folder / "join/1/all").read_text() == "hello\nhello\n"
+        record = json.loads((flow.parent / folder / "run.json").read_text())
+        assert record["steps"]["join"]["missing"] == ""
+        assert "missing_inputs" not in str(record["files"])
+
+
+@pytest.mark.parametrize("word", ["5", "five%", "101%", "-1%", "%", "nan%"])
+def test_a_part_that_may_be_missing_is_a_percentage(
+    flow: Path, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["prod", "submit", "demo.yaml", "--local", f"--allow-partial={word}"]) == 2
+    assert f"--allow-partial {word}: expected a percentage" in capsys.readouterr().err
+
+
 def test_a_task_that_failed_is_told_with_what_it_said(
     flow: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

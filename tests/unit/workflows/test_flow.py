@@ -232,3 +232,31 @@ def test_a_definition_survives_its_own_form(tmp_path: Path) -> None:
     found = workflow(tmp_path, SCATTER.format(method="cross", least=1, type="any[]"))
 
     assert msgspec.json.decode(msgspec.json.encode(found), type=Workflow) == found
+
+
+EACH = "      each: {inputs: {i: make.o}, job: {command: [x]}, outputs: {o: {pattern: '*'}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "made"), [("", 0), ("allow_partial: 0.19, ", 0), ("allow_partial: 0.2, ", 1)]
+)
+@pytest.mark.parametrize("of", ["make", "each"])
+def test_a_step_takes_what_is_there_if_no_more_is_missing_than_it_allows(
+    tmp_path: Path, of: str, allowed: str, made: int
+) -> None:
+    everything = (
+        f"      all: {{{allowed}inputs: {{i: {of}.o}}, grouping: all, job: {{command: [x]}}}}\n"
+    )
+    flow, tasks = flow_of(tmp_path, MAKE + EACH + everything)
+    new = flow.failed(tasks[0])
+    for task in tasks[1:]:
+        new += flow.done(task, {"o": [a_file(task, "o")]}, {})
+    for task in [one for one in new if one.step == "each"]:
+        new += flow.done(task, {"o": [a_file(task, "o")]}, {})
+
+    assert sum(one.step == "all" for one in new) == made
+    assert str(flow.missing("all")) == "1 of 5 tasks of w-make"
+    assert flow.takes_all("all")
+    assert not flow.takes_all("each")
+    assert not flow.is_complete()
+    assert ("all" in flow.starved()) is not bool(made)

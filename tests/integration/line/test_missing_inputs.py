@@ -1,0 +1,243 @@
+"""Steps that take all files of others wait if some are missing for good, and say so."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.central.cli.prod_words import next_command, why_it_stands, without_missing
+from pilotage.central.client.ends import waits_for_a_person
+from pilotage.proto.api_productions import ProductionView
+from pilotage.proto.job import Job
+from pilotage.proto.messages import Assignment
+from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.workflow import Workflow
+from tests.fake_pilot import Script
+from tests.fakes import FakeInstallation
+
+from .test_productions import CHAIN, all_jobs, chain, done, is_in, said, submitted, tale, until
+
+STEPS = CHAIN["steps"]
+RAW = {"raw": {"from": [{"step": "make", "port": "raw"}]}}
+ONE_BY_ONE = {
+    "job": {"command": ["pair", "{raw}"]},
+    "inputs": RAW,
+    "errors_max": 1,
+    "pause_when_failed": 1.0,
+    "outputs": {"pair": {"pattern": "*.pair"}},
+}
+
+
+def workflow(merge: dict[str, Any] | None = None, **fields: Any) -> Workflow:
+    """Four files, each through a task of `pair`, then all of them through `merge`."""
+    steps = {
+        "make": STEPS["make"],
+        "pair": ONE_BY_ONE,
+        "merge": {**STEPS["merge"], **(merge or {})},
+    }
+    return chain(steps=steps, **fields)
+
+
+class Failing:
+    """Lets the first so many jobs of a step fail, until it is mended."""
+
+    def __init__(self, step: str = "pair", most: int = 1) -> None:
+        self._step, self._most = step, most
+        self._failed: set[int] = set()
+        self.is_mended = False
+
+    def __call__(self, assignment: Assignment) -> Script:
+        fails = (
+            assignment.body.command[0] == self._step
+            and not self.is_mended
+            and (len(self._failed) < self._most or assignment.job in self._failed)
+        )
+        if fails:
+            self._failed.add(assignment.job)
+        return Script(duration_s=5.0, exit_code=1 if fails else 0)
+
+
+def step(view: ProductionView, name: str) -> Any:
+    return next(one for one in view.steps if one.step == name)
+
+
+def waits(name: str = "merge") -> Callable[[ProductionView], bool]:
+    return lambda view: "waits for a person" in step(view, name).marks
+
+
+async def metadata_of(world: FakeInstallation, command: str) -> list[str]:
+    jobs = [one for one in (await all_jobs(world)).values() if one.command[0] == command]
+    return [_said(one) for one in jobs]
+
+
+def _said(job: Job) -> str:
+    assert job.data is not None
+    return str(job.data.outputs[0].metadata.get("missing_inputs", ""))
+
+
+@pytest.mark.parametrize(
+    "merge",
+    [
+        {},
+        {"grouping": {"size": 3}},
+        {"grouping": {"rule": "bytes", "bytes_max": 1_000}},
+        {"inputs": STEPS["merge"]["inputs"], "grouping": {"rule": "count", "size": 100}},
+    ],
+)
+def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
+    merge: dict[str, Any],
+) -> None:
+    failing = Failing()
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=workflow(merge))
+        await until(world, waits())
+        view = await until(world, waits_for_a_person)  # as `prod wait` does
+
+        assert view.state is P.ACTIVE
+        assert view.progress < 1.0
+        assert step(view, "merge").state is S.ACTIVE
+        reason = "waits for what is missing: 1 of 4 files of chain-pair; 0 % may be missing, and"
+        assert step(view, "merge").reason == f"{reason} 25 % are"
+        assert why_it_stands(step(view, "merge"), view.state) == f"{reason} 25 % are"
+        assert "step merge waits for a person" in view.marks
+        assert next_command(view) == "pilotage prod report chain, then pilotage prod fix chain"
+        failing.is_mended = True
+        await said(world, "fix")
+        view = await until(world, is_in(P.COMPLETED))
+
+        assert done(view)["pair"] == 4
+        assert view.progress == 1.0
+        assert set(await metadata_of(world, "merge")) == {""}
+        assert [one.reason for one in view.steps] == [""] * 3
+
+    tale(tell, script=failing)
+
+
+def test_complete_lets_a_step_go_on_without_what_is_missing_and_its_outputs_say_so() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=workflow())
+        view = await until(world, waits())
+        (command,) = without_missing(view)
+        assert command == "pilotage prod complete chain --step merge"
+        await said(world, "complete", step="merge")
+        view = await until(world, is_in(P.COMPLETED))
+
+        assert done(view)["merge"] == 1
+        assert step(view, "merge").reason == "made without 1 of 4 files of chain-pair"
+        assert await metadata_of(world, "merge") == ["1 of 4 files of chain-pair"]
+        assert view.progress < 1.0
+
+    tale(tell, script=Failing())
+
+
+@pytest.mark.parametrize(
+    ("where", "part", "goes_on"),
+    [("workflow", 0.25, True), ("workflow", 0.24, False), ("step", 0.25, True)],
+)
+def test_so_much_may_be_missing_as_the_workflow_or_the_step_says(
+    where: str, part: float, goes_on: bool
+) -> None:
+    said_so = {"allow_partial": part}
+    merge, whole = (said_so, {}) if where == "step" else ({}, said_so)
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=workflow(merge, **whole))
+        if not goes_on:
+            assert "24 % may be missing" in step(await until(world, waits()), "merge").reason
+            return
+        view = await until(world, is_in(P.COMPLETED))
+        assert step(view, "merge").reason == "made without 1 of 4 files of chain-pair"
+        assert await metadata_of(world, "merge") == ["1 of 4 files of chain-pair"]
+
+    tale(tell, script=Failing())
+
+
+def test_tasks_without_files_that_failed_for_good_are_missing_too() -> None:
+    steps = {
+        "make": {**STEPS["make"], "failover": False, "pause_when_failed": 1.0},
+        "merge": {
+            **STEPS["merge"],
+            "inputs": {"pair": RAW["raw"]},
+            "job": {"command": ["merge", "{pair}"]},
+        },
+    }
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=chain(steps=steps))
+        view = await until(world, waits())
+        assert step(view, "make").tasks == {T.DONE: 3, T.FAILED: 1}
+        assert "1 of 4 tasks of chain-make" in step(view, "merge").reason
+        assert next_command(view) == "pilotage prod complete chain --step merge"
+        await said(world, "complete", step="merge")
+
+        assert done(await until(world, is_in(P.COMPLETED)))["merge"] == 1
+
+    tale(tell, script=Failing("make"))
+
+
+def test_what_is_missing_above_a_step_that_takes_single_files_is_told_below_it() -> None:
+    steps = {
+        "make": STEPS["make"],
+        "pair": ONE_BY_ONE,
+        "each": {
+            "job": {"command": ["each", "{pair}"]},
+            "inputs": STEPS["merge"]["inputs"],
+            "outputs": {"each": {"pattern": "*.each"}},
+        },
+        "merge": {
+            **STEPS["merge"],
+            "inputs": {"pair": {"from": [{"step": "each", "port": "each"}]}},
+        },
+    }
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=chain(steps=steps))
+        view = await until(world, waits())
+        assert step(view, "each").state is S.COMPLETED
+        assert "1 of 4 files of chain-pair" in step(view, "merge").reason
+        await world.kill()
+        await world.start()
+        view = await until(world, waits())
+
+        assert step(view, "merge").tasks_made == 0
+
+    tale(tell, script=Failing())
+
+
+def test_a_task_that_gets_all_of_a_shared_input_waits_for_what_is_missing_of_it() -> None:
+    steps = {
+        "make": STEPS["make"],
+        "pair": ONE_BY_ONE,
+        "use": {
+            "job": {"command": ["use", "{inputs}"]},
+            "inputs": {
+                **RAW,
+                "all": {**STEPS["merge"]["inputs"]["pair"], "use": "shared"},
+            },
+            "outputs": {"used": {"pattern": "*.used"}},
+        },
+    }
+    failing = Failing()
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=chain(steps=steps))
+        view = await until(world, waits("use"))
+        assert step(view, "use").tasks_made == 0
+        failing.is_mended = True
+        await said(world, "fix")
+
+        assert done(await until(world, is_in(P.COMPLETED)))["use"] == 4
+
+    tale(tell, script=failing)
+
+
+def test_a_document_of_an_older_release_allows_nothing_to_be_missing() -> None:
+    older = msgspec.json.decode(
+        b'{"name": "w", "steps": {"s": {"job": {"command": ["x"]}}}}', type=Workflow
+    )
+
+    assert older.allowed("s") == 0.0
