@@ -33,7 +33,10 @@ class DeclaredNode:
         architecture: str = "",
         hs23_per_core: float = 0.0,
         gpus: Gpus = NO_GPUS,
+        overcommit: bool = False,
     ) -> None:
+        """`overcommit`: as many GPUs as are declared, even if fewer are found."""
+        self._overcommit = overcommit
         self._found, self._os, self._architecture = found, os, architecture
         self._hs23_per_core, self._gpus = hs23_per_core, gpus
 
@@ -65,10 +68,16 @@ class DeclaredNode:
         return self._found.scratch_free_mb()
 
     def gpus(self) -> Gpus:
-        """Return what is declared; of what that leaves out, what was found."""
+        """Return what is declared; of what that leaves out, what was found.
+
+        Where GPUs are found, they bound the number. Where none are, those may be of a kind that
+        is not seen.
+        """
         found, said = self._found.gpus(), self._gpus
         if not said.count:
             return found
+        if found.count and not self._overcommit:
+            said = replace(said, count=min(said.count, found.count))
         known = {name: value for name, value in asdict(said).items() if value}
         devices = found.devices[: said.count] if len(found.devices) >= said.count else ()
         return replace(found, **{**known, "devices": devices})

@@ -17,6 +17,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "not_apart": frozenset({"why"}),
     # what it found on its node, each with where it found it
     "node_found": frozenset({"facts"}),
+    # a setting asks for more than the node or the batch system gives: `offered` counts, by `why`
+    "offer_capped": frozenset({"what", "asked", "offered", "why"}),
     # the batch system was asked again until when the pilot may run
     "time_left": frozenset({"wall_left_s"}),
     # the central has let it in, as this pilot
@@ -96,6 +98,7 @@ WARNINGS: Final = frozenset(
         "bus_refused",
         "declined",
         "payload_not_started",
+        "offer_capped",
         "payload_frozen",
         "payload_stuck",
         "stale",

@@ -32,12 +32,23 @@ class Caps:
     """What a pilot may use of its node at most; 0 leaves it to what is found."""
 
     cores: int = 0
+    overcommit: bool = False  # `cores` counts even if fewer are found
     memory_mb: int = 0
     scratch_mb: int = 0
     wall_s: float = 0.0  # from the start of the pilot on
     tags: tuple[str, ...] = ()
     cvmfs: tuple[str, ...] = ()  # repositories to look for
     image_tools: tuple[str, ...] = ()  # container tools; empty: all that are found
+
+
+@dataclass(frozen=True)
+class Capped:
+    """A setting that asks for more than there is."""
+
+    what: str  # the setting
+    asked: int
+    offered: int
+    why: str  # who said that there is no more
 
 
 class LocalNode:
@@ -98,13 +109,27 @@ class LocalNode:
         return processes.pid_namespace()
 
     def cores(self) -> int:
-        return self._caps.cores or self._facts.cores.value
+        wanted, found = self._caps.cores, self._facts.cores
+        if not wanted:
+            return found.value
+        if self._caps.overcommit or not found.known:
+            return wanted
+        return min(wanted, found.value)
 
     def memory_mb(self) -> int:
         most_mb = self._facts.memory_limit_mb.value
         if self._caps.memory_mb:
             return min(self._caps.memory_mb, most_mb or self._caps.memory_mb)
         return self._facts.memory_mb.value
+
+    def capped(self) -> Sequence[Capped]:
+        """Return which settings are above what was found, and what counts instead."""
+        caps, facts = self._caps, self._facts
+        said = (
+            Capped("cores", caps.cores, self.cores(), facts.cores.source),
+            Capped("memory_mb", caps.memory_mb, self.memory_mb(), facts.memory_limit_mb.source),
+        )
+        return [one for one in said if one.asked > one.offered]
 
     def scratch_free_mb(self) -> int:
         free = self._around.free_bytes(self._scratch)

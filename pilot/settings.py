@@ -35,6 +35,7 @@ class Settings:
     ca: str = ""  # file with CA certificates, instead of the system's
     plain_http: bool = False  # http to other machines, where the network is trusted
     cores: int = 0
+    overcommit: bool = False  # offer `cores` and `gpus` even if fewer are found, as for load tests
     memory_mb: int = 0
     scratch_mb: int = 0  # of the disk, however much is free
     checkpoint_mb: int = 1_000  # the largest checkpoint that a job may hand on

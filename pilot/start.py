@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--ca", metavar="FILE", help="CA certificates of the central, instead of the system's")
     plain = "allow http:// to other machines, where the network is trusted"
     add("--plain-http", action="store_true", default=None, help=plain)
-    add("--cores", type=int, metavar="N", help="cores to offer; 0: all that it finds")
+    add("--cores", type=int, metavar="N", help="cores to offer at most; 0: all that it finds")
+    more = "offer the cores and GPUs that are asked for, even if fewer are found"
+    add("--overcommit", action="store_true", default=None, help=more)
     add("--memory-mb", type=int, metavar="M", help="memory to offer; 0: all that it finds")
     scratch = "disk to offer at most, however much is free; 0: all of that"
     add("--scratch-mb", type=int, metavar="M", help=scratch)

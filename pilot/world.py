@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -35,7 +36,7 @@ from .neighbours import ROOT as REGISTER_ROOT
 from .neighbours import Hidden, Neighbours, above_job_folders, own_name, place_of, spools
 from .outfit import isolation
 from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools
-from .probe import Caps, LocalNode
+from .probe import Capped, Caps, LocalNode
 from .secrecy import close_to_others
 from .settings import NAMESPACES, BadSettings, Settings
 from .talk import bus
@@ -124,6 +125,7 @@ def _declared(settings: Settings, found: LocalNode) -> DeclaredNode:
         os=settings.os,
         architecture=settings.architecture,
         hs23_per_core=settings.hs23_per_core,
+        overcommit=settings.overcommit,
         gpus=Gpus(
             count=settings.gpus,
             model=settings.gpu_model,
@@ -212,6 +214,7 @@ async def _run(
     try:
         caps = Caps(
             cores=settings.cores,
+            overcommit=settings.overcommit,
             memory_mb=settings.memory_mb,
             scratch_mb=settings.scratch_mb,
             wall_s=settings.wall_s,
@@ -255,6 +258,12 @@ async def _run(
         log("node_found", {"facts": as_plain(found.facts)})
         if seen_by and rung != isolation.SESSION:
             log("not_apart", {"why": seen_by})
+        for one in found.capped():
+            log("offer_capped", asdict(one))
+        declared = ports.probe.gpus()
+        if declared.count < settings.gpus:
+            said = Capped("gpus", settings.gpus, declared.count, found.facts.gpus.source)
+            log("offer_capped", asdict(said))
         agent = Agent(
             ports,
             secret=secret,

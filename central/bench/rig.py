@@ -46,7 +46,13 @@ class Rig:
         self, count: int, *, cores: int, isolation: str, python: str = sys.executable
     ) -> list[LocalPilot]:
         """Start pilots on this machine; they end with the rig."""
-        plan = PilotPlan(cores=cores, memory_mb=1_000 * cores, isolation=isolation, python=python)
+        plan = PilotPlan(
+            cores=cores,
+            overcommit=True,
+            memory_mb=1_000 * cores,
+            isolation=isolation,
+            python=python,
+        )
         pilots = [
             start_pilot(self.client, self.central, "bench", "local", plan) for _ in range(count)
         ]

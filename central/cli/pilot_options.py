@@ -15,7 +15,11 @@ from .exit_codes import UsageError
 class PilotOptions:
     """What pilots offer and whom they serve; what is left out they find by themselves."""
 
-    cores: Annotated[int, Parameter(help="Cores to offer; 0: all.")] = 0
+    cores: Annotated[int, Parameter(help="Cores to offer at most; 0: all.")] = 0
+    overcommit: Annotated[
+        bool,
+        Parameter(help="Offer the given cores and GPUs even if the node has fewer.", negative=()),
+    ] = False
     memory_mb: Annotated[int, Parameter(help="Memory to offer; 0: all.")] = 0
     scratch_mb: Annotated[int, Parameter(help="Disk to offer at most; 0: all that is free.")] = 0
     wall_s: Annotated[int, Parameter(help="How long it may run; 0: no limit.")] = 0

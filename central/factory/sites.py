@@ -54,6 +54,7 @@ class PilotEntry(_Entry, frozen=True):
     idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = (
         300.0  # it ends after so long without work
     )
+    overcommit: bool = False  # offers the cores of its shape even if its node has fewer
     os: str = ""  # of its nodes: el9, debian13 …; empty: none that asks for one comes
     architecture: str = "x86_64"  # of its nodes; pilots find it by themselves
     tags: tuple[Word, ...] = ()  # that jobs may ask for

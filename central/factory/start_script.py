@@ -47,7 +47,9 @@ def start_script(*, stamp: str, secret: str, pilot_sh: str, options: Mapping[str
     """Return the script of one pilot. `options` are the pilot's own; empty ones are left out."""
     assert END not in pilot_sh and "\n" not in secret
     words = [
-        f"--{name.replace('_', '-')}={_text(value)}" for name, value in options.items() if value
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={_text(value)}")
+        for name, value in options.items()
+        if value
     ]
     return _SCRIPT.format(
         stamp=stamp,

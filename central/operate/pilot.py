@@ -25,6 +25,7 @@ class PilotPlan:
     python: str = field(default_factory=lambda: sys.executable)
     # What it offers, and whom it serves, as in pilot/settings.py.
     cores: int = 0
+    overcommit: bool = False
     memory_mb: int = 0
     scratch_mb: int = 0
     wall_s: int = 0
@@ -62,7 +63,8 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
     for one in fields(plan):
         value: object = getattr(plan, one.name)
         if value and one.name not in _NO_OPTIONS:
-            words.append(f"--{one.name.replace('_', '-')}={_text(value)}")
+            option = f"--{one.name.replace('_', '-')}"
+            words.append(option if value is True else f"{option}={_text(value)}")
     return [*words, "--remove-state"] if plan.remove_state else words
 
 

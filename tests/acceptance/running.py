@@ -143,14 +143,18 @@ class RunningCentral:
         image_tools: tuple[str, ...] = (),
         url: str = "",
         host: str = "",
+        overcommit: bool = True,
     ) -> RunningPilot:
         """Start a pilot and return once it has registered.
+
+        All of a story share this machine, so that a pilot may have more cores than that.
 
         `url` is where it shall find us, `host` what its node is called (needs root).
         """
         plan = PilotPlan(
             python=self._python_of(host) if host else sys.executable,
             cores=cores,
+            overcommit=overcommit,
             memory_mb=memory_mb,
             scratch_mb=scratch_mb,
             gpus=gpus,

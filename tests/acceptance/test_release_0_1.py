@@ -239,7 +239,7 @@ def test_jobs_that_wait_run_on_a_pilot_of_0_1(
         if view.community == "ctao" and view.state is JobState.WAITING and fits(olga, job, "HERE")
     ]
     central.client = olga  # who makes its secret
-    pilot = central.pilot("HERE", cores=8, memory_mb=16_000)
+    pilot = central.pilot("HERE", cores=8, memory_mb=16_000, overcommit=False)
     eventually(lambda: all(olga.job(job).state() is JobState.DONE for job in wait), what="all Done")
 
     assert len(wait) > 10

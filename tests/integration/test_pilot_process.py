@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -120,6 +121,20 @@ def test_a_pilot_process_runs_jobs_with_input_and_output_and_drains_on_sigterm(
     }
     assert central.beats[-1].goodbye
     assert events(tmp_path)[-1] == "pilot_ended"
+
+
+def test_a_pilot_that_is_given_too_many_cores_says_so_and_offers_what_it_has(
+    tmp_path: Path,
+) -> None:
+    central = Central()
+    with served(central) as url, pilot(url, tmp_path, "--cores", "65536") as process:
+        until(lambda: bool(central.asks))
+        process.send_signal(signal.SIGTERM)
+        process.wait(SOON_S)
+
+    (offer, *_) = [turn.ask.offer for turn in central.turns if turn.ask is not None]
+    assert 1 <= offer.cores <= (os.cpu_count() or 1)
+    assert "offer_capped" in events(tmp_path)
 
 
 def test_a_killed_pilot_comes_back_from_its_journal_and_calls_its_payload_lost(

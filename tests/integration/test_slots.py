@@ -15,7 +15,17 @@ from tests.scripted_central import Central, assignment
 
 from .test_pilot_process import SOON_S, events, pilot, served, until
 
-NODE = ("--cores", "4", "--memory-mb", "4000", "--scratch-mb", "3000", "--gpus", "1")
+NODE = (
+    "--overcommit",
+    "--cores",
+    "4",
+    "--memory-mb",
+    "4000",
+    "--scratch-mb",
+    "3000",
+    "--gpus",
+    "1",
+)
 
 
 def given(job: int, *command: str, **grant: Any) -> Assignment:

@@ -161,6 +161,7 @@ def _write_files(sites: RealSites) -> None:
             "shapes": [{"cores": CORES, "memory_mb": MEMORY_MB}],
             "pilot": {
                 "idle_s": IDLE_S,
+                "overcommit": True,  # four sites share this machine
                 "os": OS[site],
                 "tags": [f"at-{site}", *TAGS[site]],
             },

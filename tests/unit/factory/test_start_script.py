@@ -20,7 +20,13 @@ def run(tmp_path: Path, *, sleep: str = "0") -> subprocess.Popen[bytes]:
         stamp="t-12345678",
         secret="s3cr3t'$(x)",
         pilot_sh=SPY,
-        options={"central": "https://c:1", "tags": ("a", "b'c"), "cores": 0, "wall_s": 60.0},
+        options={
+            "central": "https://c:1",
+            "tags": ("a", "b'c"),
+            "cores": 0,
+            "overcommit": True,
+            "wall_s": 60.0,
+        },
     )
     return subprocess.Popen(
         ["sh", "-c", script.decode()],
@@ -34,7 +40,7 @@ def test_options_and_secret_reach_the_pilot_and_its_code_comes_back(tmp_path: Pa
     printed, _ = pilot.communicate(timeout=20)
 
     assert pilot.returncode == 5
-    assert b"--central=https://c:1 --tags=a,b'c --wall-s=60" in printed
+    assert b"--central=https://c:1 --tags=a,b'c --overcommit --wall-s=60" in printed
     assert b"secret: s3cr3t'$(x)\n" in printed
     assert b"cores" not in printed
     assert not list(tmp_path.iterdir()), "it left something behind"

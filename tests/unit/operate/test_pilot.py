@@ -14,8 +14,11 @@ def test_only_a_pilot_that_shall_removes_its_state() -> None:
 
 
 def test_what_is_declared_becomes_options() -> None:
-    plan = PilotPlan(central="https://a", tags=("a", "b"), gpus=2, hs23_per_core=11.5)
+    plan = PilotPlan(
+        central="https://a", tags=("a", "b"), gpus=2, hs23_per_core=11.5, overcommit=True
+    )
     words = argv(plan, Path("secret"))
 
+    assert "--overcommit" in words
     assert {"--central=https://a", "--tags=a,b", "--gpus=2", "--hs23-per-core=11.5"} <= {*words}
     assert not [word for word in words if word.startswith(("--gpu-vendor", "--secret="))]

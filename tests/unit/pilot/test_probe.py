@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pilotage.pilot.declared import DeclaredNode
 from pilotage.pilot.detect.found import Found
 from pilotage.pilot.detect.surroundings import Surroundings
@@ -49,6 +51,39 @@ def test_settings_cap_what_is_found_and_add_tags(tmp_path: Path) -> None:
     assert (free.cores(), free.memory_mb(), free.scratch_free_mb()) == (8, 19327, 167772)
 
 
+CAPPED = [
+    # node, folder; the cores that are found, who says so
+    ("el8-pbs", "", 4, "NCPUS"),
+    ("gpu-v100-lsf", "", 10, "LSB_MCPU_HOSTS"),
+    ("debian13-gridengine", "", 1, "NSLOTS"),
+    ("debian12-vm", "", 4, "affinity"),
+    ("kubernetes-pod", "", 4, "cpu.max"),
+    ("docker-cgroup1", "", 2, "cpu.cfs_quota_us"),
+]
+
+
+@pytest.mark.parametrize(("node", "folder", "found", "source"), CAPPED)
+def test_cores_are_capped_by_what_the_batch_system_or_the_node_gives(
+    tmp_path: Path, node: str, folder: str, found: int, source: str
+) -> None:
+    clock = HandClock()
+    capped = probe_on(node, tmp_path / "a", clock, Caps(cores=99), folder)
+    wanted = probe_on(node, tmp_path / "b", clock, Caps(cores=99, overcommit=True), folder)
+    fewer = probe_on(node, tmp_path / "c", clock, Caps(cores=1), folder)
+    (said,) = capped.capped()
+
+    assert (capped.cores(), wanted.cores(), fewer.cores()) == (found, 99, 1)
+    assert (said.what, said.asked, said.offered) == ("cores", 99, found)
+    assert source in said.why
+    assert not wanted.capped() and not fewer.capped()
+
+
+def test_cores_that_nobody_says_anything_about_are_believed(tmp_path: Path) -> None:
+    probe = probe_on("nothing", tmp_path, HandClock(), Caps(cores=99))
+
+    assert probe.cores() == 99 and not probe.capped()
+
+
 def test_a_setting_may_raise_memory_above_what_is_free_now_but_not_above_a_limit(
     tmp_path: Path,
 ) -> None:
@@ -59,6 +94,9 @@ def test_a_setting_may_raise_memory_above_what_is_free_now_but_not_above_a_limit
 
     assert plain.memory_mb() == 16_000
     assert job.memory_mb() == 16_777
+    assert [(one.what, one.asked, one.offered) for one in job.capped()] == [
+        ("memory_mb", 64_000, 16_777)
+    ]
 
 
 def test_the_time_left_is_the_least_of_setting_and_batch_system_and_goes_by(
@@ -111,7 +149,10 @@ def test_what_is_declared_of_gpus_goes_before_what_is_found(tmp_path: Path) -> N
 
     assert (one.count, one.memory_mb, one.vendor) == (1, 30_000, "nvidia")
     assert [device[-2:] for device in one.devices] == ["01"]
-    assert DeclaredNode(found, gpus=Gpus(count=3)).gpus().devices == ()  # not all have names
+    more = Gpus(count=3)
+    assert DeclaredNode(found, gpus=more).gpus() == found.gpus()
+    assert DeclaredNode(found, gpus=more, overcommit=True).gpus().count == 3
+    assert DeclaredNode(found, gpus=more, overcommit=True).gpus().devices == ()  # not all named
     assert DeclaredNode(found).gpus() == found.gpus()
     assert DeclaredNode(none, gpus=said).gpus() == said
 
