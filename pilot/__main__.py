@@ -53,10 +53,13 @@ def _run(words: list[str], *, hide_code: bool) -> int:
 
 
 def _remove_code() -> None:
-    """Remove the file that we run from, and its folder if nothing else is there."""
+    """Remove the file that we run from, and its folders if nothing else is there."""
     from .itself import root
 
-    for remove, path in ((os.unlink, root()), (os.rmdir, root().parent)):
+    ours = [(os.unlink, root()), (os.rmdir, root().parent)]
+    if root().parent.parent.name == f"pilotage-{os.geteuid()}":  # of all pilots of this user
+        ours.append((os.rmdir, root().parent.parent))
+    for remove, path in ours:
         try:
             remove(path)
         except OSError:

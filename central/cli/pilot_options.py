@@ -25,8 +25,8 @@ class PilotOptions:
     wall_s: Annotated[int, Parameter(help="How long it may run; 0: no limit.")] = 0
     idle_s: Annotated[int, Parameter(help="It ends after so long without work; 0: never.")] = 0
     isolation: Annotated[
-        Literal["auto", "bubblewrap", "unshare", "session"],
-        Parameter(help="Rung of isolation; auto: the best that works."),
+        Literal["auto", "namespaces", "bubblewrap", "unshare", "session"],
+        Parameter(help="Rung of isolation; auto: the best that works; namespaces: or none."),
     ] = "auto"
     tags: Annotated[tuple[str, ...], Parameter(help="Tags of the pilot: A,B; repeatable.")] = ()
     required_tags: Annotated[

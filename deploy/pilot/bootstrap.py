@@ -272,7 +272,11 @@ def become_pilot(content: bytes, words: list[str]) -> NoReturn:
         # `once`: the file, and its folder, are the pilot's to remove.
         os.execv(sys.executable, [sys.executable, "-I", "-S", file, "once", *words])
     except OSError as why:
-        for remove, name in ((os.unlink, file), (os.rmdir, folder)):
+        of_user = os.path.dirname(folder)
+        ours = [(os.unlink, file), (os.rmdir, folder)]
+        if of_user != tempfile.gettempdir():
+            ours.append((os.rmdir, of_user))
+        for remove, name in ours:
             try:
                 remove(name)
             except OSError:

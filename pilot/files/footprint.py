@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ ENTRIES_MAX = 1_500_000  # more than any payload may have (`limits.FILES_MAX`)
 HANDLES_MAX = 4_096  # open files of a payload that are looked at
 PIECE = 2_000  # entries between two pauses
 PAUSE = 4  # times as long as a piece took: other threads of the pilot go first
+SHARED = "/dev/shm"  # of a payload in namespaces: a file system in memory, for it alone
 _BLOCK = 512  # bytes: what `st_blocks` counts in
 _READ = stat.S_IRUSR | stat.S_IXUSR
 _TOO_DEEP = "its folders are nested too deep to be measured: a path has more than 4,000 characters"
@@ -31,6 +32,7 @@ class Footprint:
     files: int = 0  # folders and links count as well
     streams_mb: float = 0.0
     unmeasurable: str = ""  # why there may be more
+    in_memory_mb: float = 0.0  # memory of its processes with all of /dev/shm; 0: nothing is there
 
 
 def measure(
@@ -43,9 +45,52 @@ def measure(
     """Return what lies below the folder of an attempt, and what its `processes` hold beside it."""
     walk = _Walk(spent, pause)
     device = walk.count(os.fspath(folder))
+    processes = tuple(processes)
     walk.count_deleted(device, processes)
     streams = sum(_size(folder / name) for name in ("stdout", "stderr"))
-    return Footprint(walk.bytes / 1e6, walk.entries, streams / 1e6, walk.unmeasurable)
+    in_memory_mb = with_shared_files_mb(processes)
+    return Footprint(walk.bytes / 1e6, walk.entries, streams / 1e6, walk.unmeasurable, in_memory_mb)
+
+
+def with_shared_files_mb(
+    processes: Sequence[int], proc: str = "/proc", shared: str = SHARED
+) -> float:
+    """Return the memory of processes and of the files in their private /dev/shm.
+
+    What they map of these files counts once. 0 where they have no file there that is not the
+    node's: then their own memory is all.
+    """
+    files: dict[int, int] = {_device(shared): 0}  # the node's: it is shared with others
+    for pid in processes[:HANDLES_MAX]:
+        with contextlib.suppress(OSError):
+            place = f"{proc}/{pid}/root{shared}"
+            device = _device(place)
+            if device not in files:
+                found = os.statvfs(place)
+                files[device] = (found.f_blocks - found.f_bfree) * found.f_frsize
+    taken = sum(files.values())
+    if not taken:
+        return 0.0
+    return taken / 1e6 + sum(_unshared_kb(pid, proc) for pid in processes) * 1024 / 1e6
+
+
+def _device(path: str) -> int:
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return -1
+
+
+def _unshared_kb(pid: int, proc: str) -> int:
+    """Return the memory of a process but for what it maps of shared files and segments."""
+    try:
+        with open(f"{proc}/{pid}/smaps_rollup", "rb") as file:
+            sizes = {line.split()[0]: int(line.split()[1]) for line in file if b" kB" in line}
+    except (OSError, ValueError):
+        return 0
+    if b"Pss_Shmem:" not in sizes:  # before Linux 5.4 nobody knows
+        return 0
+    return sizes[b"Pss:"] - sizes[b"Pss_Shmem:"]
 
 
 class _Walk:

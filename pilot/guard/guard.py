@@ -13,7 +13,8 @@ other end the pilot has; both speak JSON, one message a line.
             {"do": "ends", "at"}                        {"do": "warn"}
             {"do": "groups", "folder"}
             {"do": "weighed", "attempt_id", "memory_mb"}
-            {"do": "measured", "attempt_id", "scratch_mb", "files", "streams_mb", "unmeasurable"}
+            {"do": "measured", "attempt_id", "scratch_mb", "files", "streams_mb", "unmeasurable",
+                             "in_memory_mb"}
     news    {"attempt_id", "started": true}             {"attempt_id", "not_started": reason}
             {"attempt_id", "frozen": true}              {"attempt_id", "thawed": true}
             {"attempt_id", "weigh": process ids}        {"attempt_id", "line", "processes"}
@@ -224,6 +225,7 @@ class Guard:
         use = held.account.use
         use.scratch_mb, use.files = order["scratch_mb"], order["files"]
         use.streams_mb, use.unmeasurable = order["streams_mb"], order["unmeasurable"]
+        use.in_memory_mb = order["in_memory_mb"]
         held.account.note_peaks()
         if not held.closing:
             self._judge(held, self._now())

@@ -46,6 +46,7 @@ class Use:
     def __init__(self) -> None:
         self.cpu_s = 0.0
         self.memory_mb = 0.0
+        self.in_memory_mb = 0.0  # with its files in /dev/shm, where there are any
         self.scratch_mb = 0.0
         self.files = 0
         self.streams_mb = 0.0
@@ -66,8 +67,9 @@ def passed(limits: Limits, use: Use) -> Passed | None:
 
     Memory and processes are taken from others while one waits: there is no grace.
     """
-    if use.memory_mb > limits.memory_mb:
-        what = f"used {size(use.memory_mb)}, was given {size(limits.memory_mb)}"
+    memory_mb = max(use.memory_mb, use.in_memory_mb)
+    if memory_mb > limits.memory_mb:
+        what = f"used {size(memory_mb)}, was given {size(limits.memory_mb)}"
         return Passed("memory", what, at_once=True)
     if use.processes > limits.processes:
         what = f"had {use.processes} processes at once, was given {limits.processes:.0f}"

@@ -153,8 +153,9 @@ class Account:
         """Take note of the highest figures, as far as they are known."""
         use = self.use
         if self._unanswered_since is None:
-            self.memory_peak_mb = max(self.memory_peak_mb, use.memory_mb)
-            self._line_peak_mb = max(self._line_peak_mb, use.memory_mb)
+            memory_mb = max(use.memory_mb, use.in_memory_mb)
+            self.memory_peak_mb = max(self.memory_peak_mb, memory_mb)
+            self._line_peak_mb = max(self._line_peak_mb, memory_mb)
         self.scratch_peak_mb = max(self.scratch_peak_mb, use.scratch_mb)
         self._line_processes = max(self._line_processes, use.processes)
 

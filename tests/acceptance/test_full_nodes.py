@@ -47,7 +47,14 @@ def test_full_pilots_never_give_out_more_than_they_have(tmp_path: Path) -> None:
     with running_central(tmp_path / "run") as central:
         nodes = [
             Has(
-                central.pilot("PIC", cores=4, memory_mb=5_000, scratch_mb=4_000, gpus=2),
+                central.pilot(
+                    "PIC",
+                    cores=4,
+                    memory_mb=5_000,
+                    scratch_mb=4_000,
+                    gpus=2,
+                    isolation="session",  # what runs tells it in a file of the node
+                ),
                 (4, 5_000, 4_000, 2),
             ),
             Has(

@@ -1,6 +1,7 @@
 """Payloads in images under a real guard: bubblewrap and podman, and a stand-in for Apptainer."""
 
 import asyncio
+import ctypes
 import os
 import shutil
 import signal
@@ -122,6 +123,33 @@ async def test_a_payload_in_an_image_sees_nothing_of_the_node_but_its_own_folder
     assert len(lines) == 3, lines
     assert len(lines[2].split()) < 5, lines  # its own processes, and what wraps them
     assert not (image.tree / "bin" / "x").exists()
+
+
+@each_rung
+async def test_a_payload_in_an_image_sees_no_shared_memory_of_others(
+    tmp_path: Path, rung: str, image: SmallImage, outfitters: Mapping[str, NodeOutfitter]
+) -> None:
+    libc, word = ctypes.CDLL(None), f"of-another-{tmp_path.name}"
+    segment = libc.shmget(0, 4096, 0o600)
+    files = [Path(folder, word) for folder in ("/dev/shm", "/tmp", "/var/tmp")]
+    try:
+        for file in files:
+            file.touch()
+        async with playing(tmp_path, isolation.SESSION) as play:
+            payloads = Imaged(play, rung, image, outfitters[rung])
+            script = "ls /dev/shm /tmp /var/tmp; echo x >/dev/shm/x; cat /proc/sysvipc/shm"
+            attempt = await payloads.start(*sh(script))
+            ended = await play.ended(attempt)
+    finally:
+        libc.shmctl(segment, 0, None)  # IPC_RMID
+        for file in files:
+            file.unlink()
+
+    lines = play.output(attempt).splitlines()
+    assert ended.exit_code == 0, play.output(attempt, "stderr")
+    assert word not in lines
+    assert lines[-1].split()[:2] == ["key", "shmid"], "there is no segment"
+    assert not Path("/dev/shm/x").exists()
 
 
 @each_rung

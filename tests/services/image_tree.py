@@ -79,7 +79,7 @@ _APPTAINER = r"""
     tree = open(image).read() if image.endswith(".sif") else image
     if not os.path.exists(tree + "/bin/sh"):
         sys.exit(f"FATAL: could not open image {image}: image format not recognized")
-    inner = ["bwrap", "--die-with-parent", "--unshare-pid", "--ro-bind", tree, "/"]
+    inner = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", tree, "/"]
     inner += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     parents = {"/".join(path.split("/")[:2]) for path in (said["--home"], *binds)} - {"/tmp"}
     for parent in sorted(parents):

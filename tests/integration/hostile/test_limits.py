@@ -18,7 +18,7 @@ from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import Limits
 
-from ..test_guard import NO_LIMITS, RUNGS, Playground, eventually, playing, sh
+from ..test_guard import NAMESPACES, NO_LIMITS, RUNGS, Playground, eventually, playing, sh
 
 each_rung = pytest.mark.parametrize("rung", RUNGS)
 
@@ -311,3 +311,17 @@ async def test_cpu_of_daemons_counts_that_nobody_saw(tmp_path: Path, rung: str) 
 
     assert ended.usage.cpu_s > 0.75
     assert all(one.usage.cpu_s < 0.2 for one in idle)
+
+
+@pytest.mark.parametrize("rung", NAMESPACES)
+@pytest.mark.parametrize(("place", "why"), [("/dev/shm", "memory"), ("/tmp", "scratch")])
+async def test_what_a_payload_writes_to_its_private_folders_counts(
+    tmp_path: Path, rung: str, place: str, why: str
+) -> None:
+    async with playing(tmp_path, rung) as play:
+        script = f"head -c 60000000 /dev/zero >{place}/large; sleep 20"
+        attempt = play.start(*sh(script), memory_mb=40, scratch_mb=40)
+        ended = await play.ended(attempt)
+
+    assert ended.why == why, ended.detail
+    assert not Path(place, "large").exists()

@@ -117,3 +117,7 @@ def test_a_large_folder_is_counted_in_pieces_with_pauses(tmp_path: Path) -> None
 
     assert found.files == 105
     assert pauses == [footprint.PAUSE * 1.0] * 2
+
+
+def test_the_nodes_own_shared_memory_is_no_payloads() -> None:
+    assert footprint.with_shared_files_mb((os.getpid(),)) == 0.0
