@@ -1,6 +1,6 @@
 """What survives a restart of the pilot.
 
-    identity        the pilot's identity, with its renewal secret
+    identity        the pilot's identity, with its renewal secret: two slots, used in turn
     attempts.log    one line for each thing that happened to an attempt, appended
 
 A line is `DIGEST WORD ATTEMPT CONTENT`, with word `assignment`, `ended` or `forget`. The digest (of
@@ -11,6 +11,9 @@ lines before it durable: what arrives together costs one fdatasync.
 Where the disk takes nothing (it is full, or it fails) the journal is `behind`: what it holds is in
 memory alone, and each `sync` tries to write all of it anew. The pilot works on: what a restart
 would not know then ends by its lease.
+
+The identity changes with each use of the renewal secret. It is written over the older slot, which
+needs no room on most file systems: a full disk does not keep a pilot from renewing its token.
 """
 
 import contextlib
@@ -19,8 +22,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
+SLOT_BYTES = 4096  # of the identity; a block of its own, so that a cut write harms no other slot
 LOG_BYTES_MAX = 4 << 20  # then it is written anew with what is left; bounded by what is held
 _ASSIGNMENT, _ENDED, _FORGET = b"assignment", b"ended", b"forget"
 _IDENTITY, _LOG = "identity", "attempts.log"
@@ -45,19 +49,35 @@ class FileJournal:
         self._read_log()
         self._handle = self._rewrite()
         self._dirty = False
+        self._slot = _Slot()  # the one that was written last
 
     def keep_identity(self, identity: bytes) -> None:
-        self._write_whole(_IDENTITY, _digest(identity) + b"\n" + identity)
+        """Write it, durable. Raises OSError: the identity of before is still there then."""
+        slot = _Slot(self._slot.number + 1, identity)
+        if self._slot.number:
+            self._write_over(slot)
+        else:  # there are no slots yet, or none that is known
+            slots = [b" " * SLOT_BYTES] * 2
+            slots[slot.place] = slot.encoded()
+            self._write_whole(_IDENTITY, b"".join(slots))
+        self._slot = slot
 
     def identity(self) -> Optional[bytes]:
         path = self._folder / _IDENTITY
         try:
-            digest, newline, content = path.read_bytes().partition(b"\n")
+            written = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError:
-            digest, newline, content = b"", b"", b""
-        if newline and digest == _digest(content):
+            written = b""
+        self._slot = max(
+            (_slot_in(written[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)),
+            key=lambda slot: slot.number,
+        )
+        if self._slot.number:
+            return self._slot.identity
+        digest, newline, content = written.partition(b"\n")
+        if newline and digest == _digest(content):  # of release 0.1, which had no slots
             return content
         self.torn.append(_IDENTITY)
         with contextlib.suppress(OSError):
@@ -162,6 +182,16 @@ class FileJournal:
         os.lseek(handle, 0, os.SEEK_END)
         return handle
 
+    def _write_over(self, slot: "_Slot") -> None:
+        """Write over the other slot, in the room that it has."""
+        handle = os.open(self._folder / _IDENTITY, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.pwrite(handle, slot.encoded(), slot.place * SLOT_BYTES) < SLOT_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
+
     def _write_whole(self, name: str, content: bytes) -> None:
         """Replace a file so that it appears whole or not at all."""
         fresh = self._folder / f".new-{name}"
@@ -180,6 +210,31 @@ class FileJournal:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+class _Slot(NamedTuple):
+    """One writing of the identity; number 0: none."""
+
+    number: int = 0
+    identity: bytes = b""
+
+    @property
+    def place(self) -> int:
+        return self.number % 2
+
+    def encoded(self) -> bytes:
+        rest = b"%d %s" % (self.number, self.identity)
+        text = _digest(rest) + b" " + rest + b"\n"
+        assert b"\n" not in self.identity and len(text) <= SLOT_BYTES, "one line that has room"
+        return text.ljust(SLOT_BYTES)
+
+
+def _slot_in(block: bytes) -> _Slot:
+    digest, _, rest = block.partition(b"\n")[0].partition(b" ")
+    number, space, identity = rest.partition(b" ")
+    if not space or digest != _digest(rest):
+        return _Slot()
+    return _Slot(int(number), identity)
 
 
 def _line(word: bytes, attempt_id: int, content: bytes) -> bytes:

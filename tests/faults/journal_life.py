@@ -23,12 +23,16 @@ def content_of(word: str, number: int) -> bytes:
 
 def main(folder: Path, first: int, attempts: int, die_after: int) -> None:
     journal, say = shipped.FileJournal(folder), Teller(die_after)
+    journal.identity()
     journal.keep_identity(content_of("identity", first))
     say("identity", first)
     for number in range(first, first + attempts):
         journal.keep_assignment(number, content_of("assigned", number))
         journal.sync()
         say("assigned", number)
+        if number % 7 == 0:
+            journal.keep_identity(content_of("identity", number))
+            say("identity", number)
         if number % 3 == 0:
             continue  # this one is held for longer
         journal.keep_ended(number, content_of("ended", number))

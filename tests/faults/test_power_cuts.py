@@ -140,7 +140,8 @@ async def look_at_journal(folder: Path, said: Sequence[str]) -> list[str]:
         and kept[word].get(int(number)) != content_of(word, int(number))
     ]
     torn = [f"torn {one}" for one in journal.torn if one == "identity"]
-    if newest and identity is None:
+    written = [content_of("identity", number) for number in range(int((newest or ["0"])[0]), 300)]
+    if newest and identity not in written:
         lost.append("identity")
     for entries, word in ((kept["assigned"], "assigned"), (kept["ended"], "ended")):
         lost += [f"made up: {n}" for n, one in entries.items() if one != content_of(word, n)]

@@ -34,8 +34,12 @@ class DiskJournal:
     # -- pilotage.pilot.ports.Journal -------------------------------------------------------------
 
     def keep_identity(self, identity: bytes) -> None:
-        self._write()
+        if self._identity is None:
+            self._write()
+        else:  # in the room that it has
+            self.point("before a write to the journal")
         self._identity = identity
+        self.point("after a write of the identity")
 
     def identity(self) -> bytes | None:
         return self._identity

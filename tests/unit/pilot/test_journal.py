@@ -1,6 +1,7 @@
 """The journal after crashes: an entry is there whole, or it is left out and named."""
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -103,6 +104,73 @@ def test_every_cut_of_a_write_leaves_the_old_identity(tmp_path: Path) -> None:
 
         assert FileJournal(tmp_path).identity() == b"old"
     assert not list(tmp_path.glob(".new-*"))
+
+
+def test_every_cut_of_a_write_over_a_slot_leaves_the_identity_of_before(tmp_path: Path) -> None:
+    first = FileJournal(tmp_path)
+    for word in (b"one", b"two", b"three"):
+        first.keep_identity(word)
+    before = (tmp_path / "identity").read_bytes()
+    first.keep_identity(b"four")
+    after = (tmp_path / "identity").read_bytes()
+    (changed,) = [at for at in (0, journal.SLOT_BYTES) if before[at:][:90] != after[at:][:90]]
+
+    for length in range(changed, changed + 90):
+        (tmp_path / "identity").write_bytes(after[:length] + before[length:])
+        assert FileJournal(tmp_path).identity() in (b"three", b"four")
+    assert len(before) == len(after) == 2 * journal.SLOT_BYTES
+
+
+def test_an_identity_is_written_where_the_disk_has_no_room_for_anything_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FileJournal(tmp_path).keep_identity(b"one")
+    again = FileJournal(tmp_path)
+    again.identity()
+    plain = os.open
+
+    def full(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return plain(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    for word in (b"two", b"three"):
+        again.keep_identity(word)
+    monkeypatch.undo()
+
+    assert FileJournal(tmp_path).identity() == b"three"
+
+
+def test_an_identity_that_could_not_be_written_leaves_the_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FileJournal(tmp_path)
+    for word in (b"one", b"two"):
+        first.keep_identity(word)
+    plain = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: plain(fd, data[:30], at))
+    for _ in range(2):
+        with pytest.raises(OSError):
+            first.keep_identity(b"three")
+    monkeypatch.undo()
+    before = FileJournal(tmp_path).identity()
+    first.keep_identity(b"four")
+
+    assert (before, FileJournal(tmp_path).identity()) == (b"two", b"four")
+
+
+def test_the_identity_of_a_pilot_of_release_0_1_is_read_and_then_kept_in_slots(
+    tmp_path: Path,
+) -> None:
+    digest = hashlib.sha256(b"old").hexdigest().encode()
+    (tmp_path / "identity").write_bytes(digest + b"\nold")
+    first = FileJournal(tmp_path)
+    old = first.identity()
+    first.keep_identity(b"new")
+
+    assert (old, first.torn) == (b"old", [])
+    assert FileJournal(tmp_path).identity() == b"new"
 
 
 def test_nobody_else_reads_the_journal(tmp_path: Path) -> None:
