@@ -4,7 +4,7 @@
 
 0   drained, idle or out of time, everything told; or told to end before the central knew us
 2   wrong options or settings
-10  a newer session of this pilot is alive
+10  its session is over: another life of this pilot is alive, or its secret was stolen
 11  the central has another store: our past is gone
 12  the central refuses us
 13  the guard has died

@@ -24,7 +24,7 @@ from .entries import KeptAssignment, KeptEnded
 from .errands import Errands
 from .events import Log
 from .mind import commands as c
-from .mind.brain import EXIT_DONE, Brain, Reply
+from .mind.brain import EXIT_DONE, EXIT_OLD_SESSION, Brain, Reply
 from .mind.devices import Devices
 from .mind.pace import WALL_UNLIMITED_S, Bounds, Session
 from .ports import (
@@ -45,6 +45,7 @@ from .ports import (
 from .talk.introduction import Introduction
 from .talk.line import Line, Refused
 from .talk.logship import LogShip
+from .talk.renewal import Renewal
 from .talk.requests import Requests
 from .talk.transfer import Files
 from .talk.watched import LiveOutput
@@ -108,8 +109,9 @@ class Agent:
         self._time_look_s, self._upload_s = time_look_s, upload_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._to_central = Requests(ports.http, ports.clock, ports.log)
-        self._line = Line(self._to_central, ports.clock, ports.random, ports.log)
-        self._introduction = Introduction(self._line, ports.journal, ports.random)
+        self._renewal = Renewal(ports.journal, ports.random)
+        self._line = Line(self._to_central, ports.clock, ports.random, ports.log, self._renewal)
+        self._introduction = Introduction(self._line, self._renewal, ports.journal, ports.random)
         self._files = Files(self._to_central, ports.workspace, ports.clock, ports.random, ports.log)
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._ship: Optional[LogShip] = None
@@ -164,6 +166,8 @@ class Agent:
         await self._errands.remove_all()
         assert self._exit is not None
         code = self._exit.code
+        if code == EXIT_OLD_SESSION:
+            await self._line.tell_of_double()
         if code == EXIT_DONE and self._guard_gone:
             code = EXIT_GUARD_GONE
         self._end(code, self._exit.why)
@@ -359,8 +363,7 @@ class Agent:
             try:
                 await self._line.renew()
             except Refused as why:
-                # Nothing new will be given to us; what is held runs into its fences.
-                self._do(self._mind.drain(f"no new token: {why}", self._clock.now()))
+                self._do(self._mind.not_renewed(why.refusal, self._clock.now()))
                 return
             self._log("token_renewed", {"expires_in_s": self._line.expires_in_s})
 
@@ -516,8 +519,8 @@ class Agent:
         """Yield what must stand in no log."""
         yield self._secret
         yield self._line.token
+        yield self._renewal.who.renewal_secret
         if self._me is not None:
-            yield self._me.renewal_secret
             yield self._me.broker.password if self._me.broker is not None else ""
         for assignment in self._attempts.values():
             yield assignment.token

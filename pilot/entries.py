@@ -15,6 +15,7 @@ class Identity:
     pilot: str = ""
     renewal_secret: str = ""
     session: int = 0  # the last one that was opened, or was to be; 0: not known
+    renewal_nonce: str = ""  # of the use of the secret that is not answered; empty: not used yet
 
 
 @dataclass(frozen=True)

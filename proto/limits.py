@@ -249,8 +249,13 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "unanswered": Many(HOLDING_MAX, FIELDS),
         "protocol": Name(16, 1),
         "session": _ID,
+        "renewal_nonce": Name(SECRET_MAX),
     },
-    TokenRequest: {"pilot": _GIVEN_NAME, "renewal_secret": _SECRET},
+    TokenRequest: {
+        "pilot": _GIVEN_NAME,
+        "renewal_secret": _SECRET,
+        "nonce": Name(SECRET_MAX),
+    },
     Ask: {
         "n": _ID,
         "offer": FIELDS,

@@ -12,7 +12,7 @@ from typing import Optional
 
 from .storages import BadCopy, DataBody, Published, Removed
 
-PROTOCOL = "1.0"  # major.minor; the central serves the two last minor versions
+PROTOCOL = "1.1"  # major.minor; the central serves the two last minor versions
 # What a pilot speaks that does not say: fields that hold their default are left out of a message,
 # so this one never changes.
 PROTOCOL_UNSAID = "1.0"
@@ -199,20 +199,23 @@ class Hello:
     unanswered: tuple[Attempt, ...] = ()
     protocol: str = PROTOCOL_UNSAID
     session: int = 0  # the one that it opens, one more than the last of its journal; 0: the next
+    renewal_nonce: str = ""  # of this use of the secret, in the journal before it is sent
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """Fetch a new token; the renewal secret does not rotate."""
+    """Fetch a new token and the next renewal secret. The same nonce gives the same secret again."""
 
     pilot: str
     renewal_secret: str
+    nonce: str = ""  # of this use of the secret; only pilots of protocol 1.0 leave it out
 
 
 @dataclass(frozen=True)
 class TokenReply:
     token: str
     expires_in_s: float
+    renewal_secret: str = ""  # for the next use; empty: the same secret and nonce again
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class PilotState(str, enum.Enum):
     DRAINING = "Draining"  # it finishes what it holds and asks for nothing more
     DONE = "Done"  # it said good-bye
     LOST = "Lost"  # silent for longer than any of its leases
-    FAILED = "Failed"  # it never registered, is lost for long, or its element says that it broke
+    FAILED = "Failed"  # never registered, lost for long, broken, or its secret was used twice
     ABORTED = "Aborted"  # cancelled before it registered
 
 
@@ -29,6 +29,7 @@ class PilotEvent(str, enum.Enum):
     SILENT = "silent"
     BACK = "back"
     BROKE = "broke"
+    REPLAYED = "replayed"
     CANCELLED = "cancelled"
     GIVEN_UP = "given_up"
 
@@ -47,10 +48,13 @@ TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
     (_S.RUNNING, _E.DRAIN): _S.DRAINING,
     (_S.RUNNING, _E.GOODBYE): _S.DONE,
     (_S.RUNNING, _E.SILENT): _S.LOST,
+    (_S.RUNNING, _E.REPLAYED): _S.FAILED,  # somebody else has its renewal secret
     (_S.DRAINING, _E.GOODBYE): _S.DONE,
     (_S.DRAINING, _E.SILENT): _S.LOST,
+    (_S.DRAINING, _E.REPLAYED): _S.FAILED,
     (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut that heals
     (_S.LOST, _E.GOODBYE): _S.DONE,
+    (_S.LOST, _E.REPLAYED): _S.FAILED,
     (_S.LOST, _E.GIVEN_UP): _S.FAILED,  # for long, or its element says that it ended
 }
 

@@ -20,6 +20,7 @@ class Code(str, enum.Enum):
     COUNT_CHANGED = "count_changed"  # another number of jobs matches than was expected: count again
     ILLEGAL_STATE = "illegal_state"  # the state of the thing does not allow this
     OLD_SESSION = "old_session"  # a newer life of this pilot has begun: end at once
+    USED_SECRET = "used_secret"  # a later use of the renewal secret has been answered
     OTHER_STORE = "other_store"  # the store was restored: what this pilot holds no longer counts
     OLD_PROTOCOL = "old_protocol"  # this pilot speaks a protocol that is no longer served
     NOT_LEADER = "not_leader"  # another process leads: repeat there
@@ -44,6 +45,7 @@ STATUS: dict[Code, int] = {
     Code.COUNT_CHANGED: 409,
     Code.ILLEGAL_STATE: 409,
     Code.OLD_SESSION: 409,
+    Code.USED_SECRET: 409,
     Code.OTHER_STORE: 410,
     Code.OLD_PROTOCOL: 426,
     Code.NOT_LEADER: 421,

@@ -7,7 +7,14 @@ import msgspec
 
 from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError, StoreFull
 from pilotage.central.store.protocol import FIRST_TOKENS
-from pilotage.central.store.records import Levels, NewSecret, PilotRow, Registration, TokenRow
+from pilotage.central.store.records import (
+    MARKS_MAX,
+    Levels,
+    NewSecret,
+    PilotRow,
+    Registration,
+    TokenRow,
+)
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 
@@ -101,6 +108,7 @@ class FakePilots:
             host=registration.host,
             node=registration.node,
             registered_at=registration.at,
+            renewals=registration.renewals,
         )
 
     async def hello(self, pilot: str, nonce: str, session: int = 0) -> PilotRow:
@@ -111,6 +119,18 @@ class FakePilots:
         number = session or row.session + 1
         if row.nonce != nonce and number > row.session:
             row = msgspec.structs.replace(row, session=number, nonce=nonce)
+            self._pilot_data.pilots[pilot] = row
+        await self.synced()
+        return row
+
+    async def rotate_secret(self, pilot: str, number: int, mark: str) -> PilotRow:
+        self.begin_write()
+        row = self._pilot_data.pilots.get(pilot)
+        if row is None:
+            raise PilotNotFound(pilot)
+        if row.renewals == number:
+            used = (mark, *row.used)[:MARKS_MAX]
+            row = msgspec.structs.replace(row, renewals=number + 1, used=used)
             self._pilot_data.pilots[pilot] = row
         await self.synced()
         return row

@@ -22,6 +22,8 @@ from .errors import BadKeyFile, BadToken, ExpiredToken
 
 FILE: Final = "attempt-key"
 PREFIX: Final = "pa1."
+RENEWAL_PREFIX: Final = "pr1."
+NUMBER_DIGITS: Final = 9
 _KEY_BYTES_MIN: Final = 32
 _BLOCK: Final = 64  # bytes of a block of SHA-256
 _OF_URLS: Final = bytes.maketrans(b"+/", b"-_")
@@ -71,8 +73,20 @@ class DerivedSecrets:
         return self._mac(f"broker:{community}:{pilot}".encode())
 
     def renewal_secret(self, secret: str, nonce: str) -> str:
-        """Return what a pilot renews its token with: the same for each copy of a registration."""
+        """Return the one renewal secret of a pilot that registers with protocol 1.0."""
         return self._mac(f"renewal:{nonce}:{secret}".encode())
+
+    def numbered_secret(self, pilot: str, number: int) -> str:
+        """Return a pilot's renewal secret number `number`, from 1. Its text says the number."""
+        return f"{RENEWAL_PREFIX}{number}.{self._mac(f'renewals:{number}:{pilot}'.encode())}"
+
+    def secret_number(self, pilot: str, secret: str) -> int | None:
+        """Return which renewal secret of this pilot this is; None if it is none of them."""
+        number, _, _ = secret.removeprefix(RENEWAL_PREFIX).partition(".")
+        if not (number.isascii() and number.isdecimal() and len(number) <= NUMBER_DIGITS):
+            return None
+        genuine = self.numbered_secret(pilot, int(number))
+        return int(number) if hmac.compare_digest(genuine.encode(), secret.encode()) else None
 
     def _mac(self, body: bytes) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()

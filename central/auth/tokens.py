@@ -150,8 +150,16 @@ class Tokens:
         return self._derived.broker_password(community, pilot)
 
     def renewal_secret(self, secret: str, nonce: str) -> str:
-        """Return a pilot's renewal secret: the same for each copy of its registration."""
+        """Return the one renewal secret of a pilot that registers with protocol 1.0."""
         return self._derived.renewal_secret(secret, nonce)
+
+    def numbered_secret(self, pilot: str, number: int) -> str:
+        """Return a pilot's renewal secret number `number`, from 1."""
+        return self._derived.numbered_secret(pilot, number)
+
+    def secret_number(self, pilot: str, secret: str) -> int | None:
+        """Return which renewal secret of this pilot this is; None if it is none of them."""
+        return self._derived.secret_number(pilot, secret)
 
     async def write_admin_token(
         self, path: Path, *, disk: Disk, community: str = "", groups: tuple[str, ...] = ()

@@ -43,7 +43,8 @@ from .memory import Memory
 from .outbound import Outbound
 from .pilot_view import pilot_view
 from .presence import presence_of
-from .served import serves
+from .renewals import Renewals
+from .served import rotates, serves
 from .tokens import PilotTokens
 
 LOGINS_A_BATCH = 200
@@ -82,6 +83,9 @@ class PilotService:
         self._tokens, self._outbound, self._bus = tokens, outbound, bus
         self._clock, self._randomness, self._log = clock, randomness, log
         self._settings, self._leadership = settings, leadership
+        self._renewals = Renewals(
+            store=store, pilots=memory.pilots, aftermath=aftermath, tokens=tokens, log=log
+        )
 
     # -- the pilot's own words ------------------------------------------------------------------
 
@@ -89,19 +93,20 @@ class PilotService:
         """Turn a one-use secret into a pilot. The same (secret, nonce) gives it again."""
         _check_protocol(message.protocol)
         # A copy that comes late must not change what the pilot was given before.
-        renewal = self._tokens.renewal_secret(message.secret, message.nonce)
+        unnumbered = self._tokens.renewal_secret(message.secret, message.nonce)
         node = message.node or Node(host="unknown")
         row = await self._store.register(
             Registration(
                 secret_hash=hashed(message.secret),
                 nonce=message.nonce,
-                renewal_hash=hashed(renewal),
+                renewal_hash=hashed(unnumbered),
                 host=node.host,
                 node=msgspec.json.encode(node),
                 at=self._clock.wall(),
+                renewals=1 if rotates(message.protocol) else 0,
             )
         )
-        if not _same(row.renewal_hash, hashed(renewal)):
+        if not hmac.compare_digest(row.renewal_hash, hashed(unnumbered)):
             raise Refused(
                 Code.OTHER_STORE,
                 f"pilot {row.pilot} registered when this central had another key: restored since?"
@@ -111,12 +116,14 @@ class PilotService:
             raise Refused(
                 Code.OLD_SESSION, f"pilot {row.pilot} lives elsewhere: session {row.session}"
             )
-        return await self._welcome(row, node, renewal)
+        return await self._welcome(row, node, self._renewals.first(row, unnumbered))
 
     async def hello(self, message: Hello) -> Registered:
         """Open the next session of a pilot that was restarted; the older one dies."""
         _check_protocol(message.protocol)
-        await self._known(message.pilot, message.renewal_secret)
+        _, renewal = await self._renewals.use(
+            message.pilot, message.renewal_secret, message.renewal_nonce
+        )
         row = await self._store.hello(message.pilot, message.nonce, message.session)
         if row.nonce != message.nonce:  # a late copy, or two lives that began at once
             raise Refused(
@@ -124,23 +131,17 @@ class PilotService:
                 f"pilot {row.pilot}: session {message.session} is not later than {row.session}",
             )
         node = msgspec.json.decode(row.node, type=Node)
-        return await self._welcome(row, node, message.renewal_secret)
+        return await self._welcome(row, node, renewal)
 
     async def token(self, message: TokenRequest) -> TokenReply:
-        """Hand out a fresh token; the renewal secret does not rotate."""
-        row = await self._known(message.pilot, message.renewal_secret)
+        """Hand out a fresh token and the next renewal secret."""
+        row, renewal = await self._renewals.use(
+            message.pilot, message.renewal_secret, message.nonce, may_stay=True
+        )
         token, expires_in_s = self._tokens.pilot_token(
             row.pilot, row.community, row.site, row.element
         )
-        return TokenReply(token=token, expires_in_s=expires_in_s)
-
-    async def _known(self, pilot: str, renewal_secret: str) -> PilotRow:
-        row = await self._store.pilot(pilot)
-        if row is None or not _same(row.renewal_hash, hashed(renewal_secret)):
-            raise Refused(Code.BAD_TOKEN, "this renewal secret is not this pilot's")
-        if row.state in FINAL:
-            raise Refused(Code.OLD_SESSION, f"pilot {pilot} has ended: {row.reason}")
-        return row
+        return TokenReply(token=token, expires_in_s=expires_in_s, renewal_secret=renewal)
 
     async def _welcome(self, row: PilotRow, node: Node, renewal: str) -> Registered:
         if row.state in FINAL:  # it was a late copy: nobody waits for its answer
@@ -357,11 +358,6 @@ class PilotService:
             parked=self._queue.matcher.parked_ask(row.pilot) > 0,
             now=self._clock.monotonic(),
         )
-
-
-def _same(one: str, other: str) -> bool:
-
-    return hmac.compare_digest(one, other)
 
 
 def _check_protocol(version: str) -> None:

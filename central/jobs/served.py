@@ -19,3 +19,8 @@ def serves(version: str, ours: str = PROTOCOL) -> bool:
     if theirs is None:
         return False
     return theirs[1] == mine[1] and int(theirs[2]) >= int(mine[2]) - 1
+
+
+def rotates(version: str) -> bool:
+    """Say whether a pilot of a version that is served rotates its renewal secret: from 1.1 on."""
+    return version != "1.0"

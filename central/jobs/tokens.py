@@ -25,5 +25,13 @@ class PilotTokens(Protocol):
         ...
 
     def renewal_secret(self, secret: str, nonce: str) -> str:
-        """Return the pilot's renewal secret: the same for each copy of its registration."""
+        """Return the one renewal secret of a pilot that registers with protocol 1.0."""
+        ...
+
+    def numbered_secret(self, pilot: str, number: int) -> str:
+        """Return a pilot's renewal secret number `number`, from 1."""
+        ...
+
+    def secret_number(self, pilot: str, secret: str) -> int | None:
+        """Return which renewal secret of this pilot this is; None if it is none of them."""
         ...

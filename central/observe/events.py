@@ -118,6 +118,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
     # a pilot said good-bye, or was silent for too long
     "pilot_ended": frozenset({"pilot", "site", "state", "why"}),
+    # the renewal secret of a pilot was used by two: it has ended; number: which of its secrets
+    "secret_replayed": frozenset({"pilot", "site", "host", "session", "number"}),
     # pilots were given to a compute element, or it refused some
     "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
     # a submitted pilot ended before it asked for work; its output is kept where its element has it

@@ -303,6 +303,13 @@ class Store(
         PilotNotFound."""
         ...
 
+    async def rotate_secret(self, pilot: str, number: int, mark: str) -> PilotRow:
+        """Use renewal secret `number`; `mark` tells its nonce by `records.MARK` characters.
+
+        Return the row. Nothing is written if that secret was used before: `used` of the row says
+        with which nonce. Raises PilotNotFound."""
+        ...
+
     async def pilot(self, pilot: str) -> PilotRow | None: ...
 
     async def pilots(

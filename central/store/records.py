@@ -5,7 +5,7 @@ Waiting, Held, Completing and the final ones); while an attempt is live its row 
 Running, and the job's row is not touched. So a job's row is written once, at the end.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,9 @@ from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
 
 from .catalogue import NewFile
+
+MARK: Final = 16  # characters of the hash of a nonce, by which it is known again
+MARKS_MAX: Final = 32  # nonces that are known of a pilot
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -503,6 +506,8 @@ class PilotRow(_Record, frozen=True):
     reason: str
     drain: bool = False  # it was ordered to, or has said that it does
     told: str = ""  # who has told it to end without waiting for what it holds, and why
+    renewals: int = 0  # the number of its renewal secret; 0: the one secret of protocol 1.0
+    used: tuple[str, ...] = ()  # marks of the nonces of the last uses, the newest first
 
 
 class Registration(_Record, frozen=True):
@@ -514,6 +519,7 @@ class Registration(_Record, frozen=True):
     host: str
     node: bytes
     at: float
+    renewals: int = 0  # the number of its first renewal secret
 
 
 # -- tokens -------------------------------------------------------------------------------------

@@ -402,8 +402,16 @@ class Brain:
         if not self._reports.due(now, 1):
             self._one_by_one = False
 
+    def not_renewed(self, refusal: Refusal, now: float) -> list[Command]:
+        """The central gives us no new token: what is held runs into its fences."""
+        if _disowns(refusal):
+            self._disowned(other_store=refusal.status == 410)
+            return self._commands(now)
+        why = f"{refusal.status} {refusal.code} {refusal.message}"
+        return self.drain(f"no new token: {why}", now)
+
     def _refused(self, flying: Optional[Union[Turn, Beat]], refusal: Refusal, now: float) -> None:
-        if refusal.status == 410 or refusal.code == Code.OLD_SESSION.value:
+        if _disowns(refusal):
             self._disowned(other_store=refusal.status == 410)
         elif isinstance(flying, Beat):
             self._own.append(Tell("beat_refused", refusal.facts()))
@@ -436,7 +444,7 @@ class Brain:
         if other_store:
             self._exit(EXIT_OTHER_STORE, "the central has another store")
         else:
-            self._exit(EXIT_OLD_SESSION, "a newer session of this pilot is alive")
+            self._exit(EXIT_OLD_SESSION, "this session of the pilot is over")
 
     # -- ends -----------------------------------------------------------------------------------
 
@@ -618,3 +626,8 @@ class Brain:
         if not self._draining and not self._too_late:
             due = min(due, self._asks.due_at(self._slots.free()))
         return due
+
+
+def _disowns(refusal: Refusal) -> bool:
+    """Say whether a refusal ends the pilot (PROTOCOL P7)."""
+    return refusal.status == 410 or refusal.code == Code.OLD_SESSION.value

@@ -5,19 +5,21 @@ from dataclasses import replace
 from typing import Optional
 
 from pilotage.proto.messages import PROTOCOL, Attempt, Hello, Node, Register, Registered
-from pilotage.proto.wire import decode, encode
+from pilotage.proto.wire import decode
 
 from ..entries import Identity, KeptAssignment, KeptEnded
 from ..ports import Journal, Randomness
 from ..tasks import Tasks
 from .line import Line
+from .renewal import Renewal
 
 
 class Introduction:
     """Says the first word until it is answered, called off, or has waited for too long."""
 
-    def __init__(self, line: Line, journal: Journal, random: Randomness) -> None:
-        self._line, self._journal, self._random = line, journal, random
+    def __init__(self, line: Line, renewal: Renewal, journal: Journal, random: Randomness) -> None:
+        self._line, self._renewal = line, renewal
+        self._journal, self._random = journal, random
         self._saying: Optional[asyncio.Task[Registered]] = None
         self._called_off = False
 
@@ -30,7 +32,9 @@ class Introduction:
     async def run(self, secret: str, node: Node, within_s: float) -> Optional[Registered]:
         """Return who we are, or None if that was not to be had. Raises Refused."""
         async with Tasks() as tasks:
-            first_word = introduce(self._line, self._journal, self._random, secret, node)
+            first_word = introduce(
+                self._line, self._renewal, self._journal, self._random, secret, node
+            )
             self._saying = tasks.start(first_word, name="introduction")
             if not self._called_off:
                 await asyncio.wait((self._saying,), timeout=within_s)
@@ -48,37 +52,34 @@ class Introduction:
 
 
 async def introduce(
-    line: Line, journal: Journal, random: Randomness, secret: str, node: Node
+    line: Line, renewal: Renewal, journal: Journal, random: Randomness, secret: str, node: Node
 ) -> Registered:
     """Come back as whom the journal names, or register. Raises Refused."""
     kept = journal.identity()
     if kept is None:
         # Kept before it is said: a pilot that dies now is the same one when it says it again.
         who = Identity(random.token())
-        journal.keep_identity(encode(who))
-        return (await _register(line, journal, secret, node, who))[0]
-    who = decode(Identity, kept)
-    if not who.pilot:
+        renewal.keep(who)
+        return await _register(line, renewal, secret, node)
+    renewal.restored(decode(Identity, kept))
+    if not renewal.who.pilot:
         # It was begun by an earlier life, which may live on elsewhere as the same pilot: the new
         # session that hello opens ends it.
-        who = (await _register(line, journal, secret, node, who))[1]
+        await _register(line, renewal, secret, node)
+    who = renewal.who
     if who.session:
         who = replace(who, session=who.session + 1)
-        journal.keep_identity(encode(who))
-    me = await line.hello(_hello(who, journal, random.token()))
-    if me.session > who.session:  # of a journal, or a central, of before sessions had names
-        journal.keep_identity(encode(replace(who, session=me.session)))
+        renewal.keep(who)
+    # The session of the answer is another one only if the journal, or the central, is of before
+    # sessions had names.
+    return await line.hello(_hello(who, journal, random.token()))
+
+
+async def _register(line: Line, renewal: Renewal, secret: str, node: Node) -> Registered:
+    nonce = renewal.who.nonce
+    me = await line.register(Register(secret=secret, nonce=nonce, protocol=PROTOCOL, node=node))
+    renewal.keep(Identity(nonce, me.pilot, me.renewal_secret, me.session))
     return me
-
-
-async def _register(
-    line: Line, journal: Journal, secret: str, node: Node, who: Identity
-) -> tuple[Registered, Identity]:
-    word = Register(secret=secret, nonce=who.nonce, protocol=PROTOCOL, node=node)
-    me = await line.register(word)
-    known = Identity(who.nonce, me.pilot, me.renewal_secret, me.session)
-    journal.keep_identity(encode(known))
-    return me, known
 
 
 def _hello(who: Identity, journal: Journal, nonce: str) -> Hello:

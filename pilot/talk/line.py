@@ -1,5 +1,8 @@
 """The conversation with the central over HTTPS: paths, tokens, and what an answer means."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Optional, TypeVar, Union
 
 from pilotage.proto.messages import (
@@ -17,16 +20,21 @@ from pilotage.proto.messages import (
     Turn,
     TurnReply,
 )
+from pilotage.proto.problems import Code
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from ..events import Log
 from ..mind.pace import Refusal, back_off_s
 from ..ports import Clock, HttpReply, NoReply, Randomness
+from .renewal import Renewal, Superseded
 from .requests import MISDIRECTED, Requests
 
 T = TypeVar("T")
 
 TIMEOUT_S = 20.0  # for what is not urgent
+URGENT_AT = 0.1  # of a token's life: what is left when a renewal does not wait for the journal
+TELLS_MAX = 3
+TOKEN_PATH = "/v1/pilots/token"
 RETRIED = frozenset({0, 408, MISDIRECTED, 429})  # and every 5xx
 
 
@@ -41,24 +49,55 @@ class Refused(Exception):
 class Line:
     """Speaks for one pilot. Nothing here decides; replies go to the brain as they are."""
 
-    def __init__(self, requests: Requests, clock: Clock, random: Randomness, log: Log) -> None:
+    def __init__(
+        self, requests: Requests, clock: Clock, random: Randomness, log: Log, renewal: Renewal
+    ) -> None:
         self.requests, self._clock, self._random, self._log = requests, clock, random, log
-        self._pilot, self._renewal_secret = "", ""
+        self._renewal = renewal
+        self._one_use: Optional[asyncio.Lock] = None  # of the secret at a time
         self.token, self.expires_in_s = "", 0.0
+        self._urgent_at = 0.0
         self.last_refusal: Optional[Refusal] = None  # of what is said until it is answered
 
     async def register(self, message: Register) -> Registered:
         """Say who we are, until answered. Raises Refused."""
-        return self._known(await self._until("/v1/pilots/register", message, Registered))
+        path = "/v1/pilots/register"
+        registered = await self._until(
+            path, lambda: self._post(path, message, Registered, TIMEOUT_S)
+        )
+        return self._known(registered)
 
     async def hello(self, message: Hello) -> Registered:
         """Say that we are back, until answered. Raises Refused."""
-        return self._known(await self._until("/v1/pilots/hello", message, Registered))
+        path = "/v1/pilots/hello"
+
+        async def say(secret: str, nonce: str) -> Union[Registered, Refusal]:
+            said = replace(message, renewal_secret=secret, renewal_nonce=nonce)
+            heard = await self._post(path, said, Registered, TIMEOUT_S)
+            if not isinstance(heard, Refusal):
+                self._renewal.answered(secret, heard.renewal_secret, heard.session)
+            return heard
+
+        return self._known(await self._until(path, lambda: self._use(say)))
 
     async def renew(self) -> None:
         """Fetch a new token, until answered. Raises Refused."""
-        request = TokenRequest(self._pilot, self._renewal_secret)
-        self._take(await self._until("/v1/pilots/token", request, TokenReply))
+        used = self.token
+        await self._until(TOKEN_PATH, lambda: self._renew(used, TIMEOUT_S))
+
+    async def tell_of_double(self) -> None:
+        """Our session is over, and nobody else has our journal: somebody has a copy of it.
+
+        A use of the secret shows that to the central, which then ends the other one too. A second
+        one follows: the first may have been open when the copy was made.
+        """
+        for tries in range(1, TELLS_MAX + 1):
+            refusal = await self._renew(self.token, TIMEOUT_S)
+            if refusal is None:
+                refusal = await self._renew(self.token, TIMEOUT_S)
+            if refusal is None or not may_pass(refusal.status):
+                return
+            await self._clock.sleep(back_off_s(tries, self._random.uniform))
 
     async def turn(self, turn: Turn, timeout_s: float) -> Union[TurnReply, Refusal]:
         """Send a turn and return its reply; never raises for what the world does."""
@@ -81,7 +120,6 @@ class Line:
             return
 
     def _known(self, registered: Registered) -> Registered:
-        self._pilot, self._renewal_secret = registered.pilot, registered.renewal_secret
         if registered.urls:
             self.requests.send_messages_to(registered.urls[0])
         self._take(TokenReply(registered.token, registered.expires_in_s))
@@ -89,6 +127,42 @@ class Line:
 
     def _take(self, reply: TokenReply) -> None:
         self.token, self.expires_in_s = reply.token, reply.expires_in_s
+        self._urgent_at = self._clock.now() + (1 - URGENT_AT) * reply.expires_in_s
+
+    async def _renew(self, used: str, timeout_s: float) -> Optional[Refusal]:
+        """Fetch a token instead of `used`, once; return why there is none."""
+
+        async def say(secret: str, nonce: str) -> Union[TokenReply, Refusal]:
+            request = TokenRequest(self._renewal.who.pilot, secret, nonce)
+            heard = await self._post(TOKEN_PATH, request, TokenReply, timeout_s)
+            if not isinstance(heard, Refusal):
+                self._renewal.answered(secret, heard.renewal_secret)
+                self._take(heard)
+            return heard
+
+        if self._one_use is None:  # made here: in Python 3.9 it belongs to the loop that is current
+            self._one_use = asyncio.Lock()
+        async with self._one_use:
+            reply = await self._use(say) if self.token == used else None
+        return reply if isinstance(reply, Refusal) else None
+
+    async def _use(
+        self, say: Callable[[str, str], Awaitable[Union[T, Refusal]]]
+    ) -> Union[T, Refusal]:
+        """Use the renewal secret, once."""
+        while True:
+            try:
+                is_urgent = bool(self.token) and self._clock.now() >= self._urgent_at
+                secret, nonce = self._renewal.use(unkept=is_urgent)
+            except Superseded:
+                return Refusal(409, Code.OLD_SESSION.value, "another life has our journal")
+            except OSError as why:  # it may pass before the token is over
+                return Refusal(0, "journal", f"the journal takes no nonce: {why}")
+            reply = await say(secret, nonce)
+            if not isinstance(reply, Refusal) or reply.code != Code.USED_SECRET.value:
+                return reply
+            if not self._renewal.tell(nonce):
+                return reply
 
     async def _with_token(
         self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
@@ -98,18 +172,15 @@ class Line:
         reply = await self._post(path, message, kind, timeout_s, aside=aside)
         if not isinstance(reply, Refusal) or reply.status != 401:
             return reply
-        if self.token == used:
-            request = TokenRequest(self._pilot, self._renewal_secret)
-            renewed = await self._post("/v1/pilots/token", request, TokenReply, timeout_s)
-            if isinstance(renewed, Refusal):
-                return renewed
-            self._take(renewed)
+        refusal = await self._renew(used, timeout_s)
+        if refusal is not None:
+            return refusal
         return await self._post(path, message, kind, timeout_s, aside=aside)
 
-    async def _until(self, path: str, message: object, kind: type[T]) -> T:
+    async def _until(self, path: str, say: Callable[[], Awaitable[Union[T, Refusal]]]) -> T:
         failures = 0
         while True:
-            reply = await self._post(path, message, kind, TIMEOUT_S)
+            reply = await say()
             if not isinstance(reply, Refusal):
                 return reply
             if not may_pass(reply.status):

@@ -7,7 +7,7 @@ import msgspec
 from pilotage.proto.pilot_states import FINAL, START, PilotEvent, PilotState, moves
 
 from ..errors import BadSecret, PilotNotFound
-from ..records import NewSecret, PilotRow, Registration, TokenRow
+from ..records import MARK, MARKS_MAX, NewSecret, PilotRow, Registration, TokenRow
 from .rows import pilot_of
 from .session import Session
 
@@ -40,6 +40,15 @@ def hello(session: Session, pilot: str, nonce: str, number: int) -> PilotRow:
     session.run("open_session", fields)
     found = session.one("get_pilot", fields)
     if found is None or pilot_of(found).session == 0:
+        raise PilotNotFound(pilot)
+    return pilot_of(found)
+
+
+def rotate_secret(session: Session, pilot: str, number: int, mark: str) -> PilotRow:
+    fields = {"pilot": pilot, "number": number, "mark": mark, "kept": MARK * MARKS_MAX}
+    session.run("rotate_secret", fields)
+    found = session.one("get_pilot", fields)
+    if found is None:
         raise PilotNotFound(pilot)
     return pilot_of(found)
 

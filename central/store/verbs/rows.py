@@ -9,6 +9,7 @@ from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
 
 from ..records import (
+    MARK,
     AttemptRow,
     CountRow,
     Evidence,
@@ -245,6 +246,8 @@ def pilot_of(row: Row) -> PilotRow:
         reason=row[13],
         drain=bool(row[14]),
         told=row[15],
+        renewals=row[16],
+        used=tuple(row[17][at : at + MARK] for at in range(0, len(row[17]), MARK)),
     )
 
 

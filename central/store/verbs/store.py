@@ -305,6 +305,10 @@ class VerbStore(
         opened = partial(pilots.hello, pilot=pilot, nonce=nonce, number=session)
         return await self._writer.run(opened)
 
+    async def rotate_secret(self, pilot: str, number: int, mark: str) -> PilotRow:
+        rotated = partial(pilots.rotate_secret, pilot=pilot, number=number, mark=mark)
+        return await self._writer.run(rotated)
+
     async def pilot(self, pilot: str) -> PilotRow | None:
         found = await self._reader.one("get_pilot", {"pilot": pilot})
         return None if found is None else pilot_of(found)

@@ -10,6 +10,7 @@ from pilotage.central.store.errors import (
 )
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import (
+    MARKS_MAX,
     NewSecret,
     Registration,
     TokenRow,
@@ -130,6 +131,27 @@ async def test_a_session_that_is_named_opens_only_after_all_before_it(store: Sto
     assert opened[2:6] == [(4, "n4")] * 4, "late copies, and a second one of the same, open nothing"
     assert opened[6:] == [(5, "any"), (6, "n6")]
     assert await store.pilot("pilot-1") == rows[-1]
+
+
+async def test_a_renewal_secret_rotates_once_and_the_nonces_of_its_last_uses_are_known(
+    store: Store,
+) -> None:
+    await store.add_secrets([a_secret(1), a_secret(2)])
+    first = await store.register(a_registration(1, renewals=1))
+    older = await store.register(a_registration(2))
+    marks = [f"{n:016x}" for n in range(MARKS_MAX + 3)]
+    rows = [await store.rotate_secret("pilot-1", n, mark) for n, mark in enumerate(marks, 1)]
+    again = await store.rotate_secret("pilot-1", 1, "f" * 16)
+    began = await store.rotate_secret("pilot-2", 0, marks[0])
+    with pytest.raises(PilotNotFound):
+        await store.rotate_secret("pilot-9", 1, marks[0])
+
+    assert (first.renewals, first.used, older.renewals, older.used) == (1, (), 0, ())
+    assert (rows[0].renewals, rows[0].used) == (2, (marks[0],))
+    assert rows[-1].renewals == len(marks) + 1
+    assert rows[-1].used == tuple(reversed(marks))[:MARKS_MAX]
+    assert again == rows[-1] == await store.pilot("pilot-1")
+    assert (began.renewals, began.used) == (1, (marks[0],))
 
 
 async def test_a_pilots_state_is_compared_and_set(store: Store) -> None:

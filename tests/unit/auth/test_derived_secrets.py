@@ -58,3 +58,14 @@ def test_an_emptied_key_file_stops_the_start() -> None:
 
     with pytest.raises(BadKeyFile):
         derived_secrets.load(DATA, disk=disk, randomness=FakeRandomness())
+
+
+def test_a_renewal_secret_says_its_number_to_those_who_have_the_key_and_its_pilot() -> None:
+    ours, other = DerivedSecrets(b"k" * 48), DerivedSecrets(b"m" * 48)
+    secrets = [ours.numbered_secret("pic-1", number) for number in (1, 2, 999_999_999)]
+
+    assert [ours.secret_number("pic-1", one) for one in secrets] == [1, 2, 999_999_999]
+    assert [other.secret_number("pic-1", one) for one in secrets] == [None] * 3
+    assert [ours.secret_number("pic-2", one) for one in secrets] == [None] * 3
+    changed = [secrets[0].replace(".1.", ".2."), secrets[0].replace(".1.", ".01."), secrets[0][4:]]
+    assert [ours.secret_number("pic-1", one) for one in (*changed, "", "pr1.", "ä")] == [None] * 6

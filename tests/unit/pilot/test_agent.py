@@ -19,6 +19,7 @@ from pilotage.proto.messages import (
     LogChunk,
     OutputRule,
     Problem,
+    TokenRequest,
     Wake,
     What,
 )
@@ -237,6 +238,40 @@ def test_a_token_that_is_refused_is_fetched_anew_and_the_request_repeated() -> N
 
     assert code == 0
     assert central.tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"), [(409, "old_session", 10), (410, "other_store", 11)]
+)
+def test_a_renewal_that_ends_the_session_ends_the_pilot_and_its_payloads_at_once(
+    status: int, code: str, exit_code: int
+) -> None:
+    central, asked = Central(), list[TokenRequest]()
+
+    async def heard(method: str, path: str, body: bytes, token: str) -> HttpReply:
+        if path == "/v1/pilots/token":
+            asked.append(decode(TokenRequest, body))
+            return HttpReply(status, encode(Problem(code, "no")))
+        return await central(method, path, body, token)
+
+    pilot = FakePilot(heard, script=lambda _: Script(duration_s=10_000))
+    central.queue.append(assignment(1, "sleep"))
+
+    assert virtual.run(pilot.agent().run()) == exit_code
+    assert pilot.guard.started and not central.ended
+    assert {one.nonce for one in asked} == {asked[0].nonce} != {""}
+
+
+def test_a_pilot_whose_session_another_has_opened_uses_its_secret_once_more() -> None:
+    central = Central()
+
+    async def heard(method: str, path: str, body: bytes, token: str) -> HttpReply:
+        if path == "/v1/ask":
+            return HttpReply(409, encode(Problem("old_session", "session 1 is over")))
+        return await central(method, path, body, token)
+
+    assert virtual.run(FakePilot(heard).agent().run()) == 10
+    assert central.tokens == 3, "two uses: the first may have been open before"
 
 
 def test_a_lost_reply_gives_the_same_assignment_and_runs_it_once() -> None:

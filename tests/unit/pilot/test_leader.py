@@ -13,6 +13,7 @@ from pilotage.pilot.mind.pace import Refusal
 from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
 from pilotage.pilot.talk.api import Api
 from pilotage.pilot.talk.line import Line
+from pilotage.pilot.talk.renewal import Renewal
 from pilotage.pilot.talk.requests import HOME_AGAIN_S, Requests
 from pilotage.pilot.talk.transfer import Files
 from pilotage.proto.messages import (
@@ -40,7 +41,7 @@ from pilotage.proto.messages import (
 )
 from pilotage.proto.wire import encode
 from tests.certificates import self_signed
-from tests.fake_pilot import FakeRandomness, FakeWorkspace
+from tests.fake_pilot import FakeJournal, FakeRandomness, FakeWorkspace
 
 HOME, ONE, TWO = "https://home", "https://one", "https://two"
 BEAT = Beat(gen="g", session=1, n=1)
@@ -124,7 +125,12 @@ class Clock:
 
 
 def a_line(processes: Processes) -> Line:
-    return Line(requests_to(processes), Clock(), FakeRandomness(1), lambda event, facts: None)
+    return line_over(requests_to(processes))
+
+
+def line_over(requests: Requests) -> Line:
+    renewal = Renewal(FakeJournal(), FakeRandomness(2))
+    return Line(requests, Clock(), FakeRandomness(1), lambda event, facts: None, renewal)
 
 
 def requests_to(processes: Processes, clock: Clock | None = None) -> Requests:
@@ -135,7 +141,7 @@ def files_and_line(processes: Processes) -> tuple[Files, Line]:
     """Return all of a pilot that says something to the central."""
     requests, clock, random = requests_to(processes), Clock(), FakeRandomness(1)
     files = Files(requests, FakeWorkspace(), clock, random, lambda event, facts: None)
-    return files, Line(requests, clock, random, lambda event, facts: None)
+    return files, line_over(requests)
 
 
 Say = Callable[[Files, Line], Awaitable[object]]

@@ -54,7 +54,8 @@ SELECT job_id, name, body
 
 -- name: all_of_pilot
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node,
-       made_at, registered_at, ended_at, reason, drain, told
+       made_at, registered_at, ended_at, reason, drain, told, renewals,
+       nonces_used
   FROM pilot ORDER BY pilot;
 
 -- name: all_of_account

@@ -16,7 +16,7 @@ UPDATE secret SET nonce = :nonce
 -- name: register_pilot
 UPDATE pilot
    SET state = :new, session = 1, nonce = :nonce, renewal_hash = :renewal_hash, host = :host,
-       node = :node, registered_at = :at
+       node = :node, registered_at = :at, renewals = :renewals
  WHERE pilot = :pilot AND session = 0 AND state = :old;
 
 -- name: open_session
@@ -25,14 +25,20 @@ UPDATE pilot SET session = CASE WHEN :session > 0 THEN :session ELSE session + 1
  WHERE pilot = :pilot AND session > 0 AND nonce <> :nonce
    AND (:session = 0 OR :session > session);
 
+-- name: rotate_secret
+-- Nothing is written if the secret has been used before. :kept is a number of characters.
+UPDATE pilot
+   SET renewals = renewals + 1, nonces_used = substr(:mark || nonces_used, 1, :kept)
+ WHERE pilot = :pilot AND renewals = :number;
+
 -- name: get_pilot
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
-       registered_at, ended_at, reason, drain, told
+       registered_at, ended_at, reason, drain, told, renewals, nonces_used
   FROM pilot WHERE pilot = :pilot;
 
 -- name: pilots
 SELECT pilot, community, site, element, state, session, nonce, renewal_hash, host, node, made_at,
-       registered_at, ended_at, reason, drain, told
+       registered_at, ended_at, reason, drain, told, renewals, nonces_used
   FROM pilot
  WHERE pilot > :after
    AND (:community IS NULL OR community = :community)

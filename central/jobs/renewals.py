@@ -1,0 +1,145 @@
+"""The renewal secret of a pilot: used once, then rotated. A second use by another ends the pilot.
+
+Each secret has a number, which its text says, so that a used one is still known as genuine. A pilot
+draws one nonce for each secret and keeps it in its journal before it says it. So an honest pilot
+never says two nonces with one secret: two holders of a copy do.
+"""
+
+import enum
+import hmac
+from typing import Final
+
+from pilotage.proto.pilot_states import FINAL, PilotEvent
+from pilotage.proto.problems import Code
+
+from ..auth.kept_secrets import hashed
+from ..errors import Refused
+from ..observe.events import Log
+from ..store.errors import StoreFull
+from ..store.protocol import Store
+from ..store.records import MARK, PilotRow
+from .aftermath import Aftermath
+from .presence import Pilots
+from .tokens import PilotTokens
+
+BAD_SECRET: Final = "this renewal secret is not this pilot's"
+
+
+class Said(enum.Enum):
+    """What a nonce says of the use of a secret that has been used."""
+
+    AGAIN = "again"  # the last use: its answer may be lost
+    LATE = "late"  # a copy of an older use
+    REPLAY = "replay"  # somebody else uses it
+
+
+def judge(row: PilotRow, number: int, mark: str) -> Said:
+    """Judge a use of secret `number`, which the row says has been used. Pure."""
+    back = row.renewals - 1 - number
+    if back >= len(row.used) or row.used[back] != mark:
+        return Said.REPLAY
+    return Said.LATE if back else Said.AGAIN
+
+
+class Renewals:
+    """Takes renewal secrets and hands out the next ones."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pilots: Pilots,
+        aftermath: Aftermath,
+        tokens: PilotTokens,
+        log: Log,
+    ) -> None:
+        self._store, self._pilots, self._aftermath = store, pilots, aftermath
+        self._tokens, self._log = tokens, log
+        # Uses that a full store could not take, by pilot: the number of the secret, and the mark.
+        self._unwritten: dict[str, tuple[int, str]] = {}
+
+    async def use(
+        self, pilot: str, secret: str, nonce: str, *, may_stay: bool = False
+    ) -> tuple[PilotRow, str]:
+        """Use a secret; return the pilot's row and its next secret.
+
+        With `may_stay` a full store does not refuse: the secret that is returned is then empty,
+        and the same secret and nonce are to be used again. Raises Refused: BAD_TOKEN,
+        USED_SECRET (a late copy), OLD_SESSION (the pilot has ended, or does by this), OTHER_STORE.
+        """
+        row = await self._store.pilot(pilot)
+        if row is None:
+            raise Refused(Code.BAD_TOKEN, BAD_SECRET)
+        number = self._number(row, secret)
+        if row.state in FINAL:
+            raise Refused(Code.OLD_SESSION, f"pilot {pilot} has ended: {row.reason}")
+        if not nonce:
+            if row.renewals:
+                raise Refused(Code.BAD_TOKEN, "the use of a renewal secret needs a nonce")
+            return row, secret
+        if number > row.renewals:
+            raise Refused(
+                Code.OTHER_STORE, f"renewal secret {number} is of a later time than this store"
+            )
+        mark = hashed(nonce)[:MARK]
+        if number == row.renewals:
+            try:
+                row = await self._rotate(row, number, mark)
+            except StoreFull:
+                if may_stay and self._unwritten.setdefault(pilot, (number, mark)) == (number, mark):
+                    return row, ""
+                raise
+        await self._check(row, number, mark)
+        return row, self._tokens.numbered_secret(pilot, row.renewals)
+
+    def first(self, row: PilotRow, unnumbered: str) -> str:
+        """Return the secret that a registration is answered with. Raises Refused: OLD_SESSION."""
+        if row.renewals > 1:
+            raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has renewed its token since")
+        return self._tokens.numbered_secret(row.pilot, 1) if row.renewals else unnumbered
+
+    def _number(self, row: PilotRow, secret: str) -> int:
+        number = self._tokens.secret_number(row.pilot, secret)
+        if number is not None:
+            return number
+        if hmac.compare_digest(row.renewal_hash, hashed(secret)):
+            return 0
+        raise Refused(Code.BAD_TOKEN, BAD_SECRET)
+
+    async def _rotate(self, row: PilotRow, number: int, mark: str) -> PilotRow:
+        row = await self._store.rotate_secret(row.pilot, number, mark)
+        unwritten = self._unwritten.pop(row.pilot, (number, mark))
+        if unwritten[0] == number and unwritten[1] != mark:
+            await self._end(row, number)
+        return row
+
+    async def _check(self, row: PilotRow, number: int, mark: str) -> None:
+        said = judge(row, number, mark)
+        if said is Said.REPLAY:
+            await self._end(row, number)
+        if said is Said.LATE:
+            raise Refused(
+                Code.USED_SECRET, f"renewal secret {number} is used: {row.renewals} is the last"
+            )
+
+    async def _end(self, row: PilotRow, number: int) -> None:
+        """End the pilot: nobody can tell which of the two is the honest one. Raises Refused.
+
+        Its jobs wait again when their leases are over, and no sooner: what it runs may still run,
+        and its word that it has stopped would be worth nothing (PROTOCOL C6).
+        """
+        why = f"its renewal secret {number} was used by two: somebody has a copy of its journal"
+        presence = self._pilots.find(row.pilot)
+        if presence is not None:
+            await self._aftermath.pilot_moved(presence, PilotEvent.REPLAYED, why)
+            if presence.state in FINAL:
+                self._pilots.forget(row.pilot)
+                self._log(
+                    "secret_replayed",
+                    pilot=row.pilot,
+                    site=row.site,
+                    host=row.host,
+                    session=row.session,
+                    number=number,
+                )
+        raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has ended: {why}")
