@@ -140,7 +140,9 @@ class _Walk:
             if found.st_ino in self._linked:
                 return
             self._linked.add(found.st_ino)
-        self.bytes += found.st_blocks * _BLOCK
+        # A sparse file counts at full length: whoever copies it writes all of it.
+        length = found.st_size if stat.S_ISREG(found.st_mode) else 0
+        self.bytes += max(length, found.st_blocks * _BLOCK)
 
     def count_deleted(self, device: int, processes: Iterable[int]) -> None:
         """Count files without a name that the processes have open on that file system."""
