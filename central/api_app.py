@@ -22,7 +22,9 @@ from .data.service import StorageService
 from .jobs.beside import SandboxBeside, SubmissionsBeside
 from .jobs.classes import Classes
 from .jobs.counters import Counters
+from .jobs.disk_room import DiskRoom
 from .jobs.feed import Feed
+from .jobs.joined import Allowances, allowances
 from .jobs.leases import LeaseTable
 from .jobs.logs import LiveLogs
 from .jobs.memory import Memory
@@ -85,8 +87,8 @@ class Leader:
 class HealthBeside:
     """That this process lives, and whether requests are taken here."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, room: DiskRoom) -> None:
+        self._store, self._clock, self._room = store, clock, room
         self._since = clock.monotonic()
         self._ready = False
         self._why = "ok"
@@ -114,7 +116,11 @@ class HealthBeside:
     def ready(self) -> Readiness:
         is_read = self._why == "ok"
         return Readiness(
-            ready=self._ready and is_read, loaded=self._ready, store=self._why, bus="none"
+            ready=self._ready and is_read and not self._room.short,
+            loaded=self._ready,
+            store=self._why,
+            bus="none",
+            disk=self._room.short or "ok",
         )
 
 
@@ -131,6 +137,7 @@ class MetricsBeside:
         page.put_all("pilotage_build_info", {__version__: 1})
         page.put("pilotage_ready", self._health.ready().ready)
         page.put("pilotage_leads", 0)
+        page.put("pilotage_disk_short", self._health.ready().disk != "ok")
         page.put("pilotage_uptime_seconds", self._health.health().uptime_s)
         page.put_all("pilotage_events_total", self._log.counts)
         page.put_pairs("pilotage_http_requests_total", requests)
@@ -149,6 +156,7 @@ class CentralBeside:
     services: Services
     submissions: SubmissionsBeside
     owners: Owners
+    allowed: Allowances
     health: HealthBeside
     leader: Leader
     storages: StorageService
@@ -160,6 +168,7 @@ class CentralBeside:
     async def begin(self) -> None:
         """Learn who has jobs, and who leads; then requests may be answered."""
         await self.owners.learn_all()
+        await self.allowed.quotas.load()
         await self.leader.look()
         self.health.set_ready(True)
 
@@ -175,6 +184,7 @@ class CentralBeside:
         while True:
             await self.clock.sleep(LOOK_S)
             await self.leader.look()
+            await self.allowed.room.look()
             if self.clock.monotonic() >= forgot + FORGET_S:
                 self.submissions.forget_classes()
                 forgot = self.clock.monotonic()
@@ -182,6 +192,7 @@ class CentralBeside:
             try:
                 async with asyncio.timeout(READ_S):
                     await self.tokens.load_revoked()
+                    await self.allowed.quotas.load()
             except (StoreError, TimeoutError) as error:  # the writer ends the process by itself
                 why = str(error) or "the database does not answer"
                 if why != told:
@@ -197,7 +208,8 @@ def build_beside(
     log = counting(world.log)
     store, clock = world.store, world.clock
     memory = _memory(world, settings)
-    health = HealthBeside(store, clock)
+    allowed = allowances(world, memory, settings)
+    health = HealthBeside(store, clock, allowed.room)
     queries = Queries(
         store=store,
         memory=memory,
@@ -207,7 +219,16 @@ def build_beside(
     )
     none = cast(Any, _NotBuilt())
     submissions = SubmissionsBeside(
-        store=store, memory=memory, clock=clock, log=log, storages=world.storages
+        store=store,
+        memory=memory,
+        clock=clock,
+        log=log,
+        storages=world.storages,
+        quotas=allowed.quotas,
+        room=allowed.room,
+    )
+    sandbox = SandboxBeside(
+        world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox, store=store
     )
     services = Services(
         submissions=submissions,
@@ -225,11 +246,12 @@ def build_beside(
         elements=none,
         pilot_logs=none,
         dispatch=none,
-        sandbox=SandboxBeside(world.blobs, store, settings.sandbox),
+        sandbox=sandbox,
         logs=none,
         feed=none,
         explainer=none,
         series=SeriesService(store, memory.owners, clock),
+        quotas=allowed.quotas,
         tokens=tokens,
         health=health,
         metrics=MetricsBeside(world, log, health),
@@ -241,6 +263,7 @@ def build_beside(
         services=services,
         submissions=submissions,
         owners=memory.owners,
+        allowed=allowed,
         health=health,
         leader=Leader(leader, clock, log),
         storages=StorageService(world.storages, clock),

@@ -46,6 +46,7 @@ from .jobs.counts import CountsLoop
 from .jobs.crew import PilotCrew
 from .jobs.data_orders import DataOrders
 from .jobs.data_reports import DataReports
+from .jobs.disk_room import NoDisk
 from .jobs.dispatch import Dispatch
 from .jobs.explainer import Explainer
 from .jobs.feed import Feed
@@ -53,6 +54,7 @@ from .jobs.following import Following
 from .jobs.health import HealthService
 from .jobs.host_watch import HostWatch
 from .jobs.idle import IdleClasses
+from .jobs.joined import Allowances, allowances, health_service, submissions
 from .jobs.leases import LeaseTable
 from .jobs.levels import UsedShares
 from .jobs.logs import LiveLogs
@@ -83,7 +85,7 @@ from .jobs.watch import Watch
 from .leading import ALONE
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
-from .ports import Blobs, Bus, Clock, Leadership, Randomness
+from .ports import Blobs, Bus, Clock, Leadership, Randomness, Space
 from .productions.joined import Productions, productions
 from .productions.watching import Watching
 from .services import Services
@@ -111,6 +113,7 @@ class World:
     storages: Storages = field(default_factory=Storages)  # where data of jobs lie
     mailer: Mailer | None = None  # who mails reports of failover; None: nobody
     leadership: Leadership = ALONE  # whether it may answer pilots
+    space: Space = NoDisk()  # under the store and the blobs
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class Central:
     roll_call: RollCall
     elements: ElementsView
     crew: PilotCrew
+    allowed: Allowances
     engine: Engine
     kept_off: KeptOff
     productions: Watching
@@ -148,6 +152,7 @@ class Central:
         False: of the waiting jobs so many came within `jobs_s` that `load` has the rest to do.
         """
         began = self.clock.monotonic()
+        await self.allowed.quotas.load()
         await self.watch.held.restore()
         whole = await self.recovery.first(jobs_s)
         await self.kept_off.restore()
@@ -181,6 +186,8 @@ class Central:
             tasks.create_task(self.watch.run())
             tasks.create_task(self.others.run())
             tasks.create_task(self.counts.run())
+            tasks.create_task(self.allowed.quotas.run())
+            tasks.create_task(self.allowed.room.run())
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.roll_call.run())
@@ -208,47 +215,46 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     requeues = Requeues(
         store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
     )
-    dispatch = _dispatch(world, memory, aftermath, requeues, tokens, downlink, settings, times)
-    elements = ElementsView(clock, memory.places.word)
-    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
-    submissions = Submissions(
-        store=store, memory=memory, clock=clock, log=log, storages=world.storages
+    allowed, elements = allowances(world, memory, settings), ElementsView(clock, memory.places.word)
+    dispatch = _dispatch(
+        world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
     )
+    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
+    submits = submissions(world, memory, allowed)
     queries, storages, following = _shown(world, memory, lease)
     idle, wall = IdleClasses(memory, clock), Wall(clock, log)
     used = UsedShares(store, memory.queue, clock, wall)
-    health = HealthService(store=store, memory=memory, bus=world.bus, clock=clock, probe=probe)
+    health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
-    control = _control(world, memory, idle, aftermath, downlink)
+    control = _control(world, memory, idle, aftermath, downlink, allowed)
     pulse, rules = Pulse(clock), RuleBook(store, default_rules(), log)
     repairs = _repairs(world, memory, rules, elements, pulse)
-    made = _transformations(world, memory, submissions, control, repairs)
+    made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     metrics.failover = pulse
     flows = _productions(world, memory, made, control)
-    carrier = Carrier(store, world.storages, submissions, clock=clock, log=log)
+    carrier = Carrier(store, world.storages, submits, clock=clock, log=log)
     services = Services(
-        submissions=submissions,
+        submissions=submits,
         queries=queries,
         looking=Looking(store, queries, memory.logs, world.blobs),
         control=control,
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements, settings),
         storages=storages,
-        data=CatalogueService(
-            EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
-        ),
+        data=_catalogue(world, memory),
         rules=_rules(world, memory, control, carrier),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
         pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
-        sandbox=Sandbox(world.blobs, memory.leases, settings.sandbox),
+        sandbox=Sandbox(world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox),
         logs=following,
         feed=memory.feed,
         explainer=_explainer(memory, idle, queries, pilots, clock, lease, elements),
         series=SeriesService(store, memory.owners, clock),
+        quotas=allowed.quotas,
         tokens=tokens,
         health=health,
         metrics=metrics,
@@ -262,7 +268,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=Watch(
             requeues=requeues,
-            submissions=submissions,
+            submissions=submits,
             store=store,
             memory=memory,
             idle=idle,
@@ -278,7 +284,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         used=used,
         storages=storages,
         carrier=carrier,
-        sweeper=_sweeper(world, submissions, wall, settings),
+        sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, aftermath, wall, probe, settings.retention),
@@ -291,10 +297,17 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         elements=elements,
         engine=made.engine,
         kept_off=made.kept_off,
+        allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
+
+
+def _catalogue(world: World, memory: Memory) -> CatalogueService:
+    """Return the catalogue of files."""
+    embedded = EmbeddedCatalogue(world.store, world.clock)
+    return CatalogueService(embedded, memory.owners, world.log, world.storages, world.store)
 
 
 def _rules(world: World, memory: Memory, control: Control, carrier: Carrier) -> RuleService:
@@ -328,6 +341,7 @@ def _transformations(
     submissions: Submissions,
     control: Control,
     repairs: AtTaskEnd,
+    allowed: Allowances,
 ) -> Transformations:
     """Return what turns files into jobs."""
     return transformations(
@@ -337,6 +351,8 @@ def _transformations(
         kill=control.act,
         storages=world.storages,
         repairs=repairs,
+        quotas=allowed.quotas,
+        room=allowed.room,
         clock=world.clock,
         log=world.log,
     )
@@ -422,7 +438,12 @@ def _repairs(
 
 
 def _control(
-    world: World, memory: Memory, idle: IdleClasses, aftermath: Aftermath, downlink: Downlink
+    world: World,
+    memory: Memory,
+    idle: IdleClasses,
+    aftermath: Aftermath,
+    downlink: Downlink,
+    allowed: Allowances,
 ) -> Control:
     """Return what people kill, hold and reschedule jobs with."""
     return Control(
@@ -431,6 +452,7 @@ def _control(
         idle=idle,
         aftermath=aftermath,
         outbound=downlink,
+        quotas=allowed.quotas,
         clock=world.clock,
         log=world.log,
     )
@@ -528,6 +550,7 @@ def _dispatch(
     downlink: Downlink,
     settings: Settings,
     times: Times,
+    allowed: Allowances,
 ) -> Dispatch:
     """Return what answers pilots."""
     store, clock, log, lease = world.store, world.clock, world.log, settings.lease
@@ -537,6 +560,7 @@ def _dispatch(
         aftermath=aftermath,
         data=DataReports(store, memory.queue, log, settings.data.sweep_after_s),
         blobs=world.blobs,
+        holdings=allowed.holdings,
         clock=clock,
         log=log,
         settings=lease,

@@ -43,10 +43,18 @@ class Randomness(Protocol):
 class Blobs(Protocol):
     """Content-addressed files. What `put` has returned survives a power cut."""
 
-    async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
+    async def put(
+        self,
+        sha256: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        size_max: int,
+        admit: Callable[[int], Awaitable[None]] | None = None,
+    ) -> int:
         """Store the bytes under their hash, sync file and folder, return their number.
 
-        Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, NoSpace;
+        `admit` is called with that number before the bytes get their name: what it raises stops
+        it. Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, NoSpace;
         nothing is left behind then.
         """
         ...
@@ -72,6 +80,14 @@ class Blobs(Protocol):
 
     async def remove(self, hashes: list[str], before: float) -> int:
         """Remove those that are still untouched since `before`; return how many."""
+        ...
+
+
+class Space(Protocol):
+    """The disk that the store and the blobs lie on."""
+
+    async def read(self) -> tuple[int, int] | None:
+        """Return how many bytes are free and how many there are; None: nobody can tell."""
         ...
 
 

@@ -12,6 +12,7 @@ from pilotage.proto import (
     api_data,
     api_explain,
     api_productions,
+    api_quotas,
     api_remnants,
     api_transformations,
     messages,
@@ -208,6 +209,13 @@ class Series(Protocol):
     ) -> Failures: ...
 
 
+class Quotas(Protocol):
+    async def usage(self, caller: User, /) -> api_quotas.UsageView: ...
+    async def change(
+        self, caller: User, asked: api_quotas.QuotaChange, /
+    ) -> api_quotas.UsageView: ...
+
+
 class Reports(Protocol):
     async def reports(
         self,
@@ -384,6 +392,7 @@ class Services:
     feed: Feed
     explainer: Explainer
     series: Series
+    quotas: Quotas
     tokens: Tokens
     transformations: Transformations
     productions: Productions

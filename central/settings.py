@@ -99,6 +99,20 @@ class SandboxSettings(_Section, frozen=True):
     blob_bytes_max: Annotated[int, Meta(ge=1_024, le=1 << 40)] = 1 << 30  # the largest file
 
 
+class QuotaSettings(_Section, frozen=True):
+    """What each may use at most: docs/operations/quotas.md. An operator sets others by name.
+
+    Jobs count until they have ended. Bytes are the inputs and outputs that the central keeps.
+    """
+
+    owner_jobs: Annotated[int, Meta(ge=0)] = 0  # of each owner; 0: no limit
+    owner_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
+    group_jobs: Annotated[int, Meta(ge=0)] = 0  # of each group
+    group_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
+    community_jobs: Annotated[int, Meta(ge=0)] = 0  # of each community
+    community_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
+
+
 class MatcherSettings(_Section, frozen=True):
     """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs.
 
@@ -266,6 +280,8 @@ class StoreSettings(_Section, frozen=True):
     """Where jobs are kept: docs/operations/postgresql.md."""
 
     url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
+    # Room on the disk that is kept for reports: submissions stop there, uploads at twice as much.
+    reserve_mb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # 0: 2.5 % of the disk, at most 1 GB
 
 
 class ProcessSettings(_Section, frozen=True):
@@ -297,6 +313,7 @@ class Settings(_Section, frozen=True):
     lease: LeaseSettings = LeaseSettings()
     token: TokenSettings = TokenSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    quota: QuotaSettings = QuotaSettings()
     matcher: MatcherSettings = MatcherSettings()
     community: CommunitySettings = CommunitySettings()
     retention: RetentionSettings = RetentionSettings()

@@ -189,7 +189,7 @@ class Errands:
                 bytes_out=taken.bytes_out + stored.bytes_out,
                 published=stored.published,
                 removed=stored.removed,
-                failed_as=stored.how,
+                failed_as=taken.how if taken.failure else stored.how,
             )
         )
 
@@ -197,10 +197,10 @@ class Errands:
         attempt_id = command.attempt_id
         try:
             again = self._files.again(attempt_id, token, command.missing)
-            lost = await contained(again, self._log, attempt_id, "uploading again")
+            lost, quota = await contained(again, self._log, attempt_id, "uploading again")
         except WorkFailed:
-            lost = frozenset(command.missing)
-        self._tell(lambda brain, now: brain.uploaded(attempt_id, lost, now))
+            lost, quota = frozenset(command.missing), ""
+        self._tell(lambda brain, now: brain.uploaded(attempt_id, lost, now, quota=quota))
 
 
 def _how(failure: Exception) -> How:

@@ -168,7 +168,7 @@ class AttemptView(_Out, frozen=True):
     checkpoint_bytes: int = 0  # that it left for the next one
     stdout_bytes: int = 0  # that it wrote; the last 10^6 of each stream are kept
     stderr_bytes: int = 0
-    failure: str = ""  # what it failed of: one of twelve classes (docs/failures.md)
+    failure: str = ""  # what it failed of: one of thirteen classes (docs/failures.md)
 
 
 class CurvePoint(_Out, frozen=True):
@@ -620,6 +620,7 @@ class Readiness(_Out, frozen=True):
     loaded: bool  # memory is rebuilt, and no stop has begun
     store: str  # ok, or why nothing can be written
     bus: str  # up, down or none; without it everything works, only slower
+    disk: str = "ok"  # or what is refused so that reports have room
 
 
 class PilotFile(_Out, frozen=True):

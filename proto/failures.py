@@ -1,4 +1,4 @@
-"""Why attempts fail: twelve classes in four families, and what is known of one that did. Pure."""
+"""Why attempts fail: thirteen classes in four families, and what is known of one that did. Pure."""
 
 import enum
 import hashlib
@@ -34,6 +34,7 @@ class FailureClass(str, enum.Enum):
     MISSING = "data.missing"
     MEMORY = "limit.memory"
     TIME = "limit.time"
+    QUOTA = "limit.quota"
     PAYLOAD = "payload"
     OUTPUT = "payload.output"
     CONFIG = "config"
@@ -62,6 +63,9 @@ WORDS: Final[Mapping[FailureClass, Words]] = {
     FailureClass.MEMORY: Words(Family.LIMIT, "it needed more memory than it was given"),
     FailureClass.TIME: Words(
         Family.LIMIT, "it needed more wall or CPU time than it had, or did nothing for too long"
+    ),
+    FailureClass.QUOTA: Words(
+        Family.LIMIT, "its outputs were more than its owner, group or community may keep"
     ),
     FailureClass.PAYLOAD: Words(
         Family.PAYLOAD, "it ended badly by itself, or wrote or started more than it may"
@@ -99,6 +103,7 @@ PHASES: Final[Mapping[How, Phase]] = {
     How.PROCESSES: Phase.RUN,
     How.STALLED: Phase.RUN,
     How.OUTPUT: Phase.CHECK,
+    How.QUOTA: Phase.STAGE_OUT,
     How.NO_START: Phase.SETUP,
     How.INPUT: Phase.STAGE_IN,
     How.STORAGE: Phase.STAGE_OUT,

@@ -37,6 +37,7 @@ class How(str, enum.Enum):
     PROCESSES = "processes"  # it had more processes at once than its limit
     STALLED = "stalled"  # none of its processes used the CPU for as long as its limit says
     OUTPUT = "output"  # a required output is missing, or outputs are too large
+    QUOTA = "quota"  # its outputs are more than its owner, group or community may keep
     NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
     INPUT = "input"  # its input could not be brought
     STORAGE = "storage"  # no storage took its data: the work is lost, and done anew elsewhere

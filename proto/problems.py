@@ -13,6 +13,7 @@ class Code(str, enum.Enum):
     BAD_TOKEN = "bad_token"  # the token or secret is forged, revoked or of another central
     EXPIRED_TOKEN = "expired_token"  # the token's time is over: fetch a new one, then repeat
     FORBIDDEN = "forbidden"  # the token is good, but its role does not reach this far
+    OVER_QUOTA = "over_quota"  # an owner, group or community has used its quota: make room first
     NOT_FOUND = "not_found"  # there is no such thing, or this token may not see it
     NOT_ALLOWED = "method_not_allowed"  # this path has other methods
     UNSUPPORTED = "unsupported_media_type"  # this path takes another kind of content
@@ -38,6 +39,7 @@ STATUS: dict[Code, int] = {
     Code.BAD_TOKEN: 401,
     Code.EXPIRED_TOKEN: 401,
     Code.FORBIDDEN: 403,
+    Code.OVER_QUOTA: 403,
     Code.NOT_FOUND: 404,
     Code.NOT_ALLOWED: 405,
     Code.UNSUPPORTED: 415,

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import heapq
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
@@ -98,7 +98,14 @@ class FakeBlobs:
         self.wall: Callable[[], float] = lambda: float("inf")
         self.room_bytes = room_bytes
 
-    async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
+    async def put(
+        self,
+        sha256: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        size_max: int,
+        admit: Callable[[int], Awaitable[None]] | None = None,
+    ) -> int:
         content = bytearray()
         async for chunk in chunks:
             content += chunk
@@ -109,6 +116,8 @@ class FakeBlobs:
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise BlobMismatch(sha256, found)
+        if admit is not None:
+            await admit(len(content))
         self.blobs[sha256] = bytes(content)
         self.touched[sha256] = self.wall()
         return len(content)

@@ -12,7 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import msgspec
 
 from pilotage.central.store.actions import Keep
-from pilotage.central.store.errors import KeyReused, StillArriving, StoreError, SubmissionDropped
+from pilotage.central.store.errors import (
+    KeyReused,
+    StillArriving,
+    StoreError,
+    SubmissionDropped,
+)
 from pilotage.central.store.protocol import NOTES_MAX, Room
 from pilotage.central.store.records import (
     AttemptRow,
@@ -51,6 +56,7 @@ from .fake_store_interning import FakeInterning
 from .fake_store_logs import LogData
 from .fake_store_marks import MarkData
 from .fake_store_productions import FakeProductions, ProductionData
+from .fake_store_quotas import FakeQuotas, QuotaData
 from .fake_store_remnants import RemnantData
 from .fake_store_rows import Data, Job, check_chunk
 from .fake_store_rules import FakeRules, RuleData
@@ -60,13 +66,14 @@ from .fake_store_slots import SlotData
 PROGRESS_MAX = 100
 KEPT = (
     "_data _pilot_data _series_data _log_data _slot_data _mark_data _catalogue_data _rule_data "
-    "_action_data _failover_data _remnant_data"
+    "_action_data _failover_data _remnant_data _quota_data"
 )
 SLICE = 16_384  # jobs that `waiting` yields at a time
 
 
 class FakeStore(
     FakeSeries,
+    FakeQuotas,
     FakeProductions,
     FakeFailover,
     FakeDataJobs,
@@ -81,6 +88,7 @@ class FakeStore(
         self._data: Data = Data()
         self._series_data, self._log_data, self._slot_data = SeriesData(), LogData(), SlotData()
         self._mark_data: MarkData = {}
+        self._quota_data = QuotaData()
         self._transformation_data = ProductionData()
         self._catalogue_data = CatalogueData()
         self._rule_data, self._failover_data = RuleData(), FailoverData()
@@ -119,7 +127,7 @@ class FakeStore(
             check_chunk(jobs)
             known = self._open(new)
             if jobs:
-                self._append(known.submission_id, jobs)
+                self._append_or_drop(known.submission_id, jobs)
             known = self._finish(known.submission_id, new.body_hash)
             await self.synced()
             return known
@@ -166,6 +174,7 @@ class FakeStore(
         record = self._data.submissions.get(submission_id)
         if record is None or record.complete:
             raise SubmissionDropped(submission_id)
+        self.charge_jobs(jobs, sum(count for _, count in record.ranges))
         first = self._data.next_job
         self._data.next_job += len(jobs)
         for job_id, new in enumerate(jobs, first):
@@ -192,7 +201,7 @@ class FakeStore(
             del self._data.submissions[submission_id]
             for first, count in record.ranges:
                 for job_id in range(first, first + count):
-                    del self._data.jobs[job_id]
+                    self.discharge_job(self._data.jobs.pop(job_id))
 
     def _keep(self, record: SubmissionRecord) -> None:
         self._data.submissions[record.submission_id] = record

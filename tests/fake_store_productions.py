@@ -21,6 +21,7 @@ from pilotage.central.store.productions import (
     StepRow,
     TaskMean,
 )
+from pilotage.central.store.quotas import Naming
 from pilotage.central.store.transformations import TransformationMove
 from pilotage.proto.catalogue import BYTES_MAX, FileState
 from pilotage.proto.production_states import NAMED, ProductionState
@@ -43,11 +44,13 @@ class ProductionData(TransformationData):
         default_factory=dict[tuple[int, float], Sample]
     )
 
-    def with_blobs(self) -> list[bytes]:
+    def with_blobs(self) -> list[Naming]:
         kept = [
-            one for one, row in self.productions.items() if row.state is not ProductionState.CLEANED
+            Naming(row.owner_id, row.group, self.texts[one].definition)
+            for one, row in self.productions.items()
+            if row.state is not ProductionState.CLEANED
         ]
-        return [*super().with_blobs(), *(self.texts[one].definition for one in kept)]
+        return [*super().with_blobs(), *kept]
 
 
 class FakeProductions(FakeTransformations):

@@ -1,7 +1,7 @@
 """The part of the store in memory that counts, keeps accounts, and lets old things go."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -275,13 +275,6 @@ class FakeSeries(FakePilotLogs, FakeFailures):
         self._data.classes = {
             class_id: one for class_id, one in self._data.classes.items() if class_id in named
         }
-
-    async def blob_names(self) -> AsyncIterator[list[bytes]]:
-        data = self._data
-        yield [one.template for one in data.submissions.values() if one.template]
-        yield [job.new.body for job in data.jobs.values()]
-        yield [msgspec.json.encode(one.outputs) for one in data.attempts.values() if one.outputs]
-        yield self._transformation_data.with_blobs()
 
 
 def _label(by: str, day: int, entry: Entry) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.quotas import Naming
 from pilotage.central.store.records import NewSubmission
 from pilotage.central.store.transformations import (
     TASKS_A_CHUNK_MAX,
@@ -68,10 +69,12 @@ class TransformationData:
         """Return what the next process finds."""
         return copy.deepcopy(self)
 
-    def with_blobs(self) -> list[bytes]:
+    def with_blobs(self) -> list[Naming]:
         """Return the texts in which blobs stand that are kept."""
         return [
-            row.doc for row in self.rows.values() if row.state is not TransformationState.CLEANED
+            Naming(row.owner_id, row.group, row.doc)
+            for row in self.rows.values()
+            if row.state is not TransformationState.CLEANED
         ]
 
 
@@ -85,6 +88,10 @@ class FakeTransformations:
         raise NotImplementedError
 
     async def synced(self) -> None:
+        raise NotImplementedError
+
+    def check_room(self, jobs: Sequence[Any]) -> None:
+        """Raise OverQuota for jobs that are too many."""
         raise NotImplementedError
 
     async def submit(self, new: NewSubmission, jobs: Sequence[Any]) -> Any:
@@ -262,6 +269,7 @@ class FakeTransformations:
         if not tasks or not self._may_make(transformation_id, made, len(tasks), keys):
             await self.synced()
             return []
+        self.check_room([task.job for task in tasks])
         self._replace_row(transformation_id, tasks_made=made + len(tasks))
         data = self._transformation_data
         first = max(data.tasks, default=0) + 1

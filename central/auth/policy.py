@@ -39,6 +39,8 @@ class Action(str, enum.Enum):
     JOB_CONTROL = "job_control"  # kill, hold, release, reschedule, delete, priority
     EVENT_READ = "event_read"
     METRICS_READ = "metrics_read"  # totals over all communities
+    USAGE_READ = "usage_read"  # what is used of quotas
+    QUOTA_CONTROL = "quota_control"
     SERIES_READ = "series_read"  # how much waits, runs and ended, over time
     PILOT_READ = "pilot_read"  # pilots and sites
     PILOT_LOG = "pilot_log"  # what pilots have logged; of one's own jobs, or of all
@@ -85,6 +87,8 @@ job_output      -          -          own        group      all        all      
 job_control     -          -          own        group      all        all        -          -
 event_read      -          community  own        group      all        all        -          -
 metrics_read    -          all        -          all        all        all        -          -
+usage_read      -          community  own        own        all        all        -          -
+quota_control   -          -          -          -          all        all        -          -
 series_read     -          community  community  community  all        all        -          -
 pilot_read      -          community  community  community  all        all        -          -
 pilot_log       -          -          own        group      all        all        -          -

@@ -41,8 +41,8 @@ def failures(
 ) -> int:
     """Show what attempts failed of, by class and site, with examples of jobs.
 
-    Of your jobs, or of those that your token reaches. docs/failures.md says what the twelve classes
-    mean. The counts outlive the jobs.
+    Of your jobs, or of those that your token reaches. docs/failures.md says what the
+    thirteen classes mean. The counts outlive the jobs.
     """
     begin = moment(since)
 

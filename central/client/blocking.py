@@ -65,6 +65,7 @@ from pilotage.proto.api_productions import (
     ProductionReport,
     ProductionView,
 )
+from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.api_remnants import RemnantView, SweepView
 from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.api_storages import StorageList, StorageView
@@ -597,6 +598,14 @@ class Client:
     ) -> Accounts:
         """Return what jobs have used, from the first day on; whole days."""
         return self.loop.run(self.core.accounts(by=by, since=since, until=until))
+
+    def usage(self) -> UsageView:
+        """Return what is used of quotas, with the limits, as far as the token reaches."""
+        return self.loop.run(self.core.usage())
+
+    def set_quota(self, change: QuotaChange) -> UsageView:
+        """Set or remove the quota of a community, a group or an owner; return what is used."""
+        return self.loop.run(self.core.set_quota(change))
 
     def failures(
         self,

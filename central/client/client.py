@@ -48,6 +48,7 @@ from pilotage.proto.api import (
 )
 from pilotage.proto.api_explain import Explanation
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.messages import Stream
@@ -592,6 +593,14 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
         query += [("since", str(since))] if since is not None else []
         query += [("until", str(until))] if until is not None else []
         return await self._transport.ask(Accounts, "GET", "/v1/accounts", query=query)
+
+    async def usage(self) -> UsageView:
+        """Return what is used of quotas, with the limits, as far as the token reaches."""
+        return await self._transport.ask(UsageView, "GET", "/v1/usage")
+
+    async def set_quota(self, change: QuotaChange) -> UsageView:
+        """Set or remove the quota of a community, a group or an owner; return what is used."""
+        return await self._transport.ask(UsageView, "POST", "/v1/quotas", body=change)
 
     async def failures(
         self,

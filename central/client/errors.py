@@ -164,6 +164,10 @@ class Forbidden(Refused):
     """The token is good, but its role does not reach this far."""
 
 
+class OverQuota(Refused):
+    """An owner, group or community has used its quota. Make room first; do not repeat it."""
+
+
 class NotFound(Refused):
     """There is no such thing, or the token may not see it."""
 
@@ -201,6 +205,7 @@ _KINDS: dict[str, type[Refused]] = {
     Code.BAD_TOKEN.value: NotAuthenticated,
     Code.EXPIRED_TOKEN.value: NotAuthenticated,
     Code.FORBIDDEN.value: Forbidden,
+    Code.OVER_QUOTA.value: OverQuota,
     Code.NOT_FOUND.value: NotFound,
     Code.KEY_REUSED.value: KeyReused,
     Code.COUNT_CHANGED.value: CountChanged,

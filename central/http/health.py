@@ -24,6 +24,8 @@ async def ready(call: Call) -> ASGIApp:
     found = call.services.health.ready()
     if not found.ready:
         why = "loading, or stopping" if not found.loaded else f"the store: {found.store}"
+        if found.loaded and found.store == "ok" and found.disk != "ok":
+            why = f"the disk: {found.disk}"
         raise Refused(Code.UNAVAILABLE, f"not ready: {why}")
     return encoded(found)
 

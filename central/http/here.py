@@ -21,6 +21,7 @@ HERE: Final = frozenset(
         ("GET", LOGS),
         ("GET", "/v1/series"),
         ("GET", "/v1/accounts"),
+        ("GET", "/v1/usage"),
         ("GET", "/v1/failures"),
         ("POST", "/v1/data/find"),
         ("GET", "/v1/data/files"),

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from pilotage.proto.api import PAGE_MAX, AccountsBy, SeriesBy
+from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
@@ -75,6 +76,15 @@ async def accounts(call: Call) -> ASGIApp:
             call.user(), by=asked.by, since=asked.since, until=asked.until
         )
     )
+
+
+async def usage(call: Call) -> ASGIApp:
+    return encoded(await call.services.quotas.usage(call.user()))
+
+
+async def set_quota(call: Call) -> ASGIApp:
+    asked = await call.read(QuotaChange)
+    return encoded(await call.services.quotas.change(call.user(), asked))
 
 
 async def failures(call: Call) -> ASGIApp:

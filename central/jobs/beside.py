@@ -3,16 +3,17 @@
 from typing import Final
 
 from pilotage.proto.job_states import FINAL
-from pilotage.proto.problems import Code
 
-from ..auth.callers import AttemptCaller, Caller
-from ..errors import Refused
+from ..auth.callers import AttemptCaller
 from ..ports import Blobs
 from ..settings import SandboxSettings
 from ..store.protocol import Store
+from ..store.quotas import Holder
+from .disk_room import DiskRoom
+from .holdings import Holdings
 from .intake import Arrived, Maker
-from .leases import LeaseTable
-from .sandbox import Sandbox
+from .memory import Memory
+from .sandbox import Sandbox, over
 from .submit import Submissions
 
 CLASSES_MAX: Final = 20_000  # that are remembered, so that they are not looked up for each job
@@ -46,13 +47,20 @@ class SubmissionsBeside(Submissions):
 class SandboxBeside(Sandbox):
     """Blobs for attempts whose leases are another process's."""
 
-    def __init__(self, blobs: Blobs, store: Store, settings: SandboxSettings) -> None:
-        super().__init__(blobs, LeaseTable(), settings)
+    def __init__(
+        self,
+        blobs: Blobs,
+        memory: Memory,
+        holdings: Holdings,
+        room: DiskRoom,
+        settings: SandboxSettings,
+        *,
+        store: Store,
+    ) -> None:
+        super().__init__(blobs, memory, holdings, room, settings)
         self._store = store
 
-    async def _check_attempt(self, caller: Caller) -> None:
-        if not isinstance(caller, AttemptCaller):
-            return
+    async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
         standing = (await self._store.standing([caller.job])).get(caller.job)
         if (
             standing is None
@@ -61,5 +69,7 @@ class SandboxBeside(Sandbox):
             # Of one that was closed, as by a hold, the job goes on and the attempt does not.
             or standing.attempt_id != caller.attempt_id
         ):
-            why = f"attempt {caller.epoch} of job {caller.job} is over"
-            raise Refused(Code.FORBIDDEN, why)
+            raise over(caller)
+        (kind,) = await self._store.classes_given([standing.class_id])
+        await self._memory.owners.meet([kind.owner_id])
+        return self._memory.owners.holder(kind.community, kind.group, kind.owner_id)

@@ -5,11 +5,14 @@ a file stays. What was stored or asked for in the last day is held in any case, 
 may be about to name it.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from ..ports import Blobs, Clock
 from ..store.protocol import Store
+from ..store.quotas import Holding
 
 EVERY_S: Final = 86_400.0
 PAUSE_S: Final = 0.02  # between two slices, so that others get their turn
@@ -36,7 +39,11 @@ class Named:
 
 
 class BlobSweep:
-    """Looks through all names once a day, and removes the files that are not among them."""
+    """Looks through all names once a day, and removes the files that are not among them.
+
+    An owner is given back the bytes of what the own jobs name no more. A store of before there were
+    holders learns them by the first look.
+    """
 
     def __init__(self, store: Store, blobs: Blobs, clock: Clock, *, hold_s: float) -> None:
         self._store, self._blobs, self._clock = store, blobs, clock
@@ -54,13 +61,55 @@ class BlobSweep:
         """Remove what is not named and was not touched for the time of the hold."""
         before = self._clock.wall() - self._hold_s  # of the beginning: names may come meanwhile
         named, count = Named(), 0
-        async for texts in self._store.blob_names():
-            for text in texts:
-                for found in _HASH.findall(text):
-                    named.add(found.decode())
+        counted = (await self._store.holding_state()).counted
+        async for namings in self._store.blob_names():
+            holders: set[tuple[int, str, str]] = set()
+            for naming in namings:
+                for found in _HASH.findall(naming.text):
+                    sha256 = found.decode()
+                    named.add(sha256)
+                    named.add(_of_owner(naming.owner_id, sha256))
+                    holders.add((naming.owner_id, naming.group, sha256))
+            if not counted:
+                await self._hold(holders)
             await self._clock.sleep(PAUSE_S)
+        if not counted:
+            await self._store.holdings_counted()
+        await self._give_back(named, before)
         async for hashes in self._blobs.untouched(before):
             unnamed = [sha256 for sha256 in hashes if sha256 not in named]
             count += await self._blobs.remove(unnamed, before)
             await self._clock.sleep(PAUSE_S)
         return count
+
+    async def _hold(self, holders: Iterable[tuple[int, str, str]]) -> None:
+        """Charge the owners of jobs for what these name; no limit counts for what is there."""
+        communities = {one.owner_id: one.community for one in await self._store.owners()}
+        for owner_id, group, sha256 in holders:
+            size = await self._blobs.size(sha256)
+            if size is not None and owner_id in communities:
+                await self._store.hold(
+                    Holding(
+                        sha256=sha256,
+                        owner_id=owner_id,
+                        community=communities[owner_id],
+                        group=group,
+                        bytes=size,
+                        at=self._clock.wall(),
+                    ),
+                    whatever=True,
+                )
+
+    async def _give_back(self, named: Named, before: float) -> None:
+        after = ("", 0, "")
+        while page := await self._store.old_holdings(after, before):
+            gone = [one for one in page if _of_owner(one.owner_id, one.sha256) not in named]
+            if gone:
+                await self._store.let_go(gone, before)
+            after = (page[-1].sha256, page[-1].owner_id, page[-1].group)
+            await self._clock.sleep(PAUSE_S)
+
+
+def _of_owner(owner_id: int, sha256: str) -> str:
+    """Return a hash of a content as one owner names it."""
+    return hashlib.sha256(f"{owner_id}:{sha256}".encode()).hexdigest()

@@ -1,5 +1,6 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Final
@@ -16,7 +17,7 @@ from ..auth.callers import Caller, User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreFull
+from ..store.errors import OverQuota, StoreFull
 from ..store.protocol import Store
 from ..store.records import Move, Standing, Want
 from .action_keys import Book, Books, named_in
@@ -27,6 +28,7 @@ from .memory import Memory
 from .outbound import Outbound
 from .per_person import PerPerson
 from .queries import search_of
+from .quotas import Quotas
 from .scope import Scope, scope
 
 TRIES = 5  # races with pilots that one action may lose per job
@@ -46,13 +48,14 @@ class Control:
         idle: IdleClasses,
         aftermath: Aftermath,
         outbound: Outbound,
+        quotas: Quotas,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._feed, self._clock, self._log = memory.feed, clock, log
-        self._idle = idle
+        self._idle, self._quotas = idle, quotas
         self._books = Books(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
         self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
@@ -188,8 +191,27 @@ class Control:
                 moves.append((job, what))
             else:
                 wants.append(what)
-        await self._moved(moves, book)
+        await self._moved(await self._with_room(moves, book), book)
         await self._wanted(wants, book)
+
+    async def _with_room(
+        self, moves: list[tuple[Standing, Move]], book: Book
+    ) -> list[tuple[Standing, Move]]:
+        """Refuse those of ended jobs that shall run again beyond somebody's quota."""
+        again: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+        for job, move in moves:
+            if move.old in FINAL and move.new not in FINAL:
+                info = self._queue.classes[job.class_id]
+                again[info.kind.community, info.kind.group, info.owner_id].append(job.job_id)
+        refused: set[int] = set()
+        for (community, group, owner_id), jobs in again.items():
+            try:
+                await self._quotas.room_again(community, group, owner_id, len(jobs))
+            except OverQuota as why:
+                for job_id in jobs:
+                    book.refuse(job_id, why.code, f"job {job_id}: {why}")
+                refused.update(jobs)
+        return [(job, move) for job, move in moves if job.job_id not in refused]
 
     async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
         """Return which jobs are tasks that have ended: what they read may be in other ones."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pilotage.proto.api import Summary, SummaryBy, SummaryRow
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL, JobState
 
 
 class Kind(NamedTuple):
@@ -22,6 +22,9 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
+        # Jobs that have ended since somebody took them from here: by community, group and owner.
+        # One that runs again is one less.
+        self.ended: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
         """Count jobs that have come into view (or, with a negative count, gone out of it)."""
@@ -40,6 +43,9 @@ class Counters:
         """Count jobs that have moved."""
         if old == new:
             return
+        ends = new[1] in FINAL
+        if ends is not (old[1] in FINAL):
+            self.ended[kind.community, kind.group, kind.owner] += count if ends else -count
         of_kind = self._counts[kind]
         left = of_kind.get(old, 0) - count
         if left:

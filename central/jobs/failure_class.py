@@ -1,4 +1,4 @@
-"""What an attempt failed of: from what the central knows of it to one of twelve classes. Pure.
+"""What an attempt failed of: from what the central knows of it to one of thirteen classes. Pure.
 
 A table, read from above: the first row that fits decides. Who noticed and in which phase says
 most (`How`); exit code, signal, memory and words refine it.
@@ -89,6 +89,7 @@ TABLE: Final = (
     Row((How.EXITED,), _C.CONFIG, _no_command),
     Row((*_BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
     Row((How.OUTPUT,), _C.OUTPUT),
+    Row((How.QUOTA,), _C.QUOTA),
     Row((How.STORAGE,), _C.STORAGE),
     Row((How.KILLED, How.STALE, How.UNREADABLE_REPORT), _C.INTERNAL),
     Row((How.OTHER,), _C.UNKNOWN),

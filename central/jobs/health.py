@@ -6,6 +6,7 @@ from pilotage.proto.pilot_states import LIVING
 
 from ..ports import Bus, Clock
 from ..store.protocol import Store
+from .disk_room import DiskRoom
 from .memory import Memory
 from .probe import StoreProbe
 
@@ -21,10 +22,11 @@ class HealthService:
         bus: Bus,
         clock: Clock,
         probe: StoreProbe,
+        room: DiskRoom,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._bus, self._clock = memory.pilots, bus, clock
-        self._probe = probe
+        self._probe, self._room = probe, room
         self._since = clock.monotonic()
         self._ready = False
 
@@ -35,10 +37,11 @@ class HealthService:
     def ready(self) -> Readiness:
         bus = "none" if not self._bus.url else "up" if self._bus.up else "down"
         return Readiness(
-            ready=self._ready and not self._probe.full,
+            ready=self._ready and not self._probe.full and not self._room.short,
             loaded=self._ready,
             store=self._probe.full or "ok",
             bus=bus,
+            disk=self._room.short or "ok",
         )
 
     def health(self) -> Health:

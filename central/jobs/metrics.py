@@ -196,6 +196,7 @@ class MetricsService:
         page.put("pilotage_store_operations_total", activity.operations)
         page.put("pilotage_store_commits_total", activity.commits)
         page.put("pilotage_store_full", bool(self._probe.full))
+        page.put("pilotage_disk_short", self._health.ready().disk != "ok")
         page.put_histogram("pilotage_store_write_seconds", self._probe.write_s)
         files = {
             name.removeprefix(_STORE_BYTES): value

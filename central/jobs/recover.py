@@ -57,6 +57,7 @@ class Recovery:
         Call once; then pilots may be answered. False: `rest` has something to do.
         """
         await self._owners.learn_all()
+        await self._store.recount()
         rows = await self._store.live_classes()
         await self._owners.meet(row.owner_id for row in rows)  # others may have stored some since
         for row in rows:

@@ -1,6 +1,6 @@
 """What pilots report: judged, written, answered (PROTOCOL C9)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +17,7 @@ from ..store.records import AttemptRow, Change, End, Evidence, Left, Progress, R
 from . import verdicts
 from .aftermath import Aftermath
 from .data_reports import DataReports, as_written
+from .holdings import Holdings
 from .leases import Lease, Phase, Settling
 from .memory import Memory
 from .presence import Presence
@@ -75,30 +76,54 @@ class Reports:
         aftermath: Aftermath,
         data: DataReports,
         blobs: Blobs,
+        holdings: Holdings,
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._aftermath, self._blobs, self._clock, self._log = aftermath, blobs, clock, log
-        self._data = data
+        self._data, self._holdings, self._owners = data, holdings, memory.owners
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[Judged]:
         """Say of each report what it means; nothing is changed by that."""
         hashes = [out.sha256 for report in reports for out in report.outputs]
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
+        sizes = await self._sizes(presence, reports, absent) if hashes else {}
         judged: list[Judged] = []
         for report in reports:
             lease = self._lease_of(presence, report)
             if lease is None:
                 judged.append(await self._stranger(presence, report))
                 continue
-            one = self._judge_one(presence, lease, report, absent)
+            one = self._judge_one(presence, lease, report, sizes.get(lease.job, {}))
             if (report.published or report.bad_copies or report.removed) and one.ends:
                 await self._look_at_data(lease, one)
             judged.append(one)
         return judged
+
+    async def _sizes(
+        self, presence: Presence, reports: Sequence[Report], absent: set[str]
+    ) -> dict[int, dict[str, int]]:
+        """Return the true sizes of outputs that are here and held by the owner, by job.
+
+        What somebody else has brought is no output of this job: its pilot brings it.
+        """
+        found: dict[int, dict[str, int]] = {}
+        for report in reports:
+            lease = self._lease_of(presence, report) if report.outputs else None
+            if lease is None:
+                continue
+            hashes = {one.sha256 for one in report.outputs} - absent
+            info = self._queue.classes[lease.class_id]
+            sizes = await self._holdings.held(info.owner_id, sorted(hashes))
+            if len(sizes) < len(hashes):
+                kind = info.kind
+                holder = self._owners.holder(kind.community, kind.group, info.owner_id)
+                sizes |= await self._holdings.adopt(holder, sorted(hashes - sizes.keys()))
+            found[lease.job] = sizes
+        return found
 
     def _lease_of(self, presence: Presence, report: Report) -> Lease | None:
         """Return the attempt that a pilot reports of, if it has it and it is its job's newest."""
@@ -111,7 +136,7 @@ class Reports:
         one.change = await self._data.looked_at(lease, one.report, one.change, at)
 
     def _judge_one(
-        self, presence: Presence, lease: Lease, report: Report, absent: set[str]
+        self, presence: Presence, lease: Lease, report: Report, sizes: Mapping[str, int]
     ) -> Judged:
         if lease.settling is not None:
             return Judged(report)  # being written by another request: the pilot repeats it
@@ -121,9 +146,14 @@ class Reports:
             self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
         at = self._clock.wall() - report.ago_s
         if report.what is What.ENDED:
-            missing = {out.sha256 for out in report.outputs} & absent if absent else None
+            missing = {out.sha256 for out in report.outputs} - sizes.keys()
             if missing:
                 return Judged(report, Answer.MISSING, missing=tuple(sorted(missing)))
+            sized = verdicts.sized(report, sizes, lived_s=lived_s)
+            if sized is not report:
+                self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+                report = sized
+            report = verdicts.over_quota(report)
             if report.how is How.DRAINED and presence.told:
                 report = altered(report, detail=presence.told)  # a pilot is not told by whom
             return self._judge_ended(lease, report, at)

@@ -1,26 +1,38 @@
 """Files that travel with jobs: inputs of submitters, outputs of attempts; once per content."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from pilotage.proto.api import Blob, BlobAnswer, BlobQuery
 from pilotage.proto.problems import Code
 
-from ..auth.callers import AttemptCaller, Caller
+from ..auth.callers import AttemptCaller, Caller, User
 from ..errors import Refused
 from ..ports import Blobs
 from ..settings import SandboxSettings
-from .leases import LeaseTable
+from ..store.quotas import Holder
+from .disk_room import DiskRoom
+from .holdings import Holdings
+from .memory import Memory
 
 
 class Sandbox:
     """Blobs, for those who may hold them.
 
-    Whoever knows the SHA-256 of a file may read it: the hash is in nobody's hands but of those who
-    have the file, or may read the outputs of a job that names it.
+    A content is kept once. Each who has brought it holds it, and is charged for it; nobody else
+    learns that it is here.
     """
 
-    def __init__(self, blobs: Blobs, leases: LeaseTable, settings: SandboxSettings) -> None:
-        self._blobs, self._leases, self._settings = blobs, leases, settings
+    def __init__(
+        self,
+        blobs: Blobs,
+        memory: Memory,
+        holdings: Holdings,
+        room: DiskRoom,
+        settings: SandboxSettings,
+    ) -> None:
+        self._blobs, self._memory, self._holdings = blobs, memory, holdings
+        self._room, self._settings = room, settings
 
     @property
     def file_bytes_max(self) -> int:
@@ -30,33 +42,60 @@ class Sandbox:
     async def put(
         self, caller: Caller, sha256: str, chunks: AsyncIterator[bytes], length: int | None
     ) -> Blob:
-        """Store a file; durable when it returns. Raises Refused: TOO_LARGE, INVALID, FORBIDDEN."""
-        await self._check_attempt(caller)
+        """Store a file; durable when it returns.
+
+        Raises Refused: TOO_LARGE, INVALID, FORBIDDEN, OVER_QUOTA, STORE_FULL.
+        """
+        holder = await self._holder(caller)
         size_max = self.file_bytes_max
         if length is not None and length > size_max:
             raise Refused(Code.TOO_LARGE, f"a file of {length} bytes; at most {size_max} are taken")
-        size = await self._blobs.put(sha256, chunks, size_max=size_max)
+        left = await self._holdings.left(holder, sha256)
+        if left is not None and length is not None and length > left:
+            await self._holdings.refuse(holder, length)
+        await self._room.check_upload(length or 0)
+        parts = self._room.watched(self._holdings.bounded(chunks, holder, left))
+        admit = partial(self._holdings.hold, holder, sha256)
+        size = await self._blobs.put(sha256, parts, size_max=size_max, admit=admit)
         return Blob(sha256=sha256, size_bytes=size)
 
     async def missing(self, caller: Caller, query: BlobQuery) -> BlobAnswer:
-        """Say which files are not here yet."""
-        return BlobAnswer(missing=await self._blobs.missing(list(query.sha256)))
+        """Say which files the caller has to bring."""
+        holder = await self._holder(caller)
+        groups = caller.groups if isinstance(caller, User) else ()
+        hashes = list(query.sha256)
+        return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
-        """Return size and content of a file."""
-        await self._check_attempt(caller)
-        size = await self._blobs.size(sha256)
+        """Return size and content of a file. Raises NOT_FOUND, also for one of strangers."""
+        owner_id: int | None = None
+        if isinstance(caller, AttemptCaller):
+            owner_id = (await self._attempt_holder(caller)).owner_id
+        size = None
+        if await self._holdings.may_read(caller, sha256, owner_id):
+            size = await self._blobs.size(sha256)
         if size is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {sha256}", field="sha256")
         return size, self._blobs.read(sha256)
 
-    async def _check_attempt(self, caller: Caller) -> None:
-        """An attempt whose result can no longer count uploads and fetches nothing."""
+    async def _holder(self, caller: Caller) -> Holder:
+        """Return who is charged for what a caller brings."""
         if isinstance(caller, AttemptCaller):
-            lease = self._leases.find(caller.job, caller.epoch)
-            # After a store was set back another attempt has the same job and epoch.
-            if lease is None or lease.attempt_id != caller.attempt_id:
-                raise Refused(
-                    Code.FORBIDDEN,
-                    f"attempt {caller.epoch} of job {caller.job} is over",
-                )
+            return await self._attempt_holder(caller)
+        assert isinstance(caller, User), "the policy lets nobody else bring files"
+        return await self._holdings.holder(caller)
+
+    async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
+        """An attempt whose result can no longer count uploads and fetches nothing."""
+        lease = self._memory.leases.find(caller.job, caller.epoch)
+        # After a store was set back another attempt has the same job and epoch.
+        if lease is None or lease.attempt_id != caller.attempt_id:
+            raise over(caller)
+        info = self._memory.queue.classes[lease.class_id]
+        kind = info.kind
+        return self._memory.owners.holder(kind.community, kind.group, info.owner_id)
+
+
+def over(caller: AttemptCaller) -> Refused:
+    """Return what an attempt hears that is over."""
+    return Refused(Code.FORBIDDEN, f"attempt {caller.epoch} of job {caller.job} is over")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..auth.callers import Caller, User
 from ..auth.policy import Action, Reach, reach
 from ..store.protocol import Store
+from ..store.quotas import Holder
 from ..store.records import JobRow, Owner
 from .counters import Kind
 
@@ -21,11 +22,15 @@ class Owners:
         self._store, self._local = store, local_issuer
         self._words: dict[int, str] = {}
         self._ids: dict[tuple[str, str, str], Owner] = {}
+        self._owners: dict[int, Owner] = {}
+        self._named: dict[tuple[str, str], int] = {}  # by community and shown name
 
     def learn(self, owner: Owner) -> None:
         """Make a stored identity known."""
         self._words[owner.owner_id] = self.word(owner.issuer, owner.subject)
         self._ids[owner.community, owner.issuer, owner.subject] = owner
+        self._owners[owner.owner_id] = owner
+        self._named[owner.community, self._words[owner.owner_id]] = owner.owner_id
 
     def word(self, issuer: str, subject: str) -> str:
         """Return the name under which an identity is shown and counted."""
@@ -51,6 +56,15 @@ class Owners:
     def by_id(self, owner_id: int) -> str:
         """Return how an identity is shown. Of one that comes out of a row: `meet` it first."""
         return self._words[owner_id]
+
+    def id_of(self, community: str, word: str) -> int:
+        """Return the id of a known owner by the name under which its jobs are counted."""
+        return self._named[community, word]
+
+    def holder(self, community: str, group: str, owner_id: int) -> Holder:
+        """Return who is charged for jobs of a known owner."""
+        owner = self._owners[owner_id]
+        return Holder(community, group, owner_id, owner.issuer, owner.subject)
 
     async def ids_of(self, word: str) -> tuple[int, ...]:
         """Return the identities that are shown under a name, one in each community.
@@ -95,6 +109,14 @@ class Scope:
             (not self.community or kind.community == self.community)
             and (self.groups is None or kind.group in self.groups)
             and (self.owner is None or kind.owner == self.owner)
+        )
+
+    def covers_holding(self, community: str, group: str, owner_id: int) -> bool:
+        """Whether a content lies inside that somebody holds."""
+        return (
+            (not self.community or community == self.community)
+            and (self.groups is None or group in self.groups)
+            and (self.owner_id is None or owner_id == self.owner_id)
         )
 
     def covers_row(self, row: JobRow) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -20,8 +21,10 @@ from ..store.errors import KeyReused, StillArriving, StoreError
 from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import NewSubmission, SubmissionRecord
 from .checking import community_of
+from .disk_room import DiskRoom
 from .intake import Arrived, Maker, Ready
 from .memory import Memory
+from .quotas import Quotas
 from .turns import by_and_by
 
 _Key = tuple[str, int, str]  # community, owner, the submission's own key
@@ -45,8 +48,10 @@ class Submissions:
         clock: Clock,
         log: Log,
         storages: Storages,
+        quotas: Quotas,
+        room: DiskRoom,
     ) -> None:
-        self._storages = storages
+        self._storages, self._quotas, self._room = storages, quotas, room
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._counters, self._feed = memory.counters, memory.feed
         self._clock, self._log = clock, log
@@ -57,7 +62,8 @@ class Submissions:
     async def submit(self, caller: User, body: Submission, *, body_hash: str) -> Submitted:
         """Store all jobs of one request, or none.
 
-        Raises Refused with the field that is wrong: INVALID, FORBIDDEN, KEY_REUSED, STORE_FULL.
+        Raises Refused with the field that is wrong: INVALID, FORBIDDEN, KEY_REUSED,
+        OVER_QUOTA, STORE_FULL.
         """
         if (body.template is None) != (not body.parameters) or bool(body.jobs) == bool(
             body.template
@@ -110,6 +116,7 @@ class Submissions:
         chunks: AsyncIterator[Sequence[msgspec.Raw]],
         body_hash: Callable[[], str],
     ) -> Submitted:
+        await self._room.check_new()
         owner = await self._owners.get(community_of(caller), caller)
         maker = Maker(
             self._classes,
@@ -183,10 +190,13 @@ class Submissions:
 
     async def _submit(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
         try:
-            return await self._store.submit(new, ready.rows)
+            return await self._stored(new, ready)
         except StillArriving:
             await self._settled(new)
-            return await self._store.submit(new, ready.rows)
+            return await self._stored(new, ready)
+
+    async def _stored(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
+        return await self._quotas.with_room(lambda: self._store.submit(new, ready.rows))
 
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
         """Return the complete submission of this key, None where there is none.
@@ -217,7 +227,8 @@ class Submissions:
         arrived, count = Arrived(), 0
         try:
             while True:
-                first = await self._store.add_jobs(record.submission_id, ready.rows)
+                add = partial(self._store.add_jobs, record.submission_id, ready.rows)
+                first = await self._quotas.with_room(add)
                 arrived.add(first, ready)
                 count += len(ready.rows)
                 if not following:

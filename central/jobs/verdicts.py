@@ -3,6 +3,8 @@
 PROTOCOL C6, C7, C9 and the table of job states decide; nothing here writes.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +38,7 @@ GRACE_S: Final = 2.0  # measured in other pieces than we do
 CORES_USED_MAX: Final = 1_024  # of its node, by a payload that nothing holds to what it was given
 BYTES_A_SECOND_MAX: Final = 50_000_000_000  # no node moves more
 
+_OVER_QUOTA: Final = re.compile(r" was not stored: 403 over_quota ")
 _CARRIED_OUT = {
     Why.KILL: JobEvent.KILLED,
     Why.HOLD: JobEvent.HELD,
@@ -98,6 +101,35 @@ def _believed(usage: Usage, *, longest_s: float, cores: int) -> Usage:
         bytes_in=min(usage.bytes_in, int(bytes_max)),
         bytes_out=min(usage.bytes_out, int(bytes_max)),
     )
+
+
+def over_quota(report: Report) -> Report:
+    """Return the end of a pilot that does not know the word: 0.1 says `output`, and why."""
+    if report.how is How.OUTPUT and _OVER_QUOTA.search(report.detail):
+        return altered(report, how=How.QUOTA)
+    return report
+
+
+def sized(report: Report, sizes: Mapping[str, int], *, lived_s: float) -> Report:
+    """Return a report whose outputs have the sizes of their contents, whatever the pilot says.
+
+    Of a stream only the end is kept. The size of the whole is the pilot's word, if it may be.
+    """
+    whole_max = int((lived_s * (1 + DRIFT) + GRACE_S) * BYTES_A_SECOND_MAX)
+    if all(
+        one.size_bytes == sizes[one.sha256] and 0 <= one.of_bytes <= whole_max
+        for one in report.outputs
+    ):
+        return report
+    outputs = tuple(
+        altered(
+            one,
+            size_bytes=sizes[one.sha256],
+            of_bytes=min(max(0, one.of_bytes), whole_max),
+        )
+        for one in report.outputs
+    )
+    return altered(report, outputs=outputs)
 
 
 @dataclass(frozen=True)

@@ -108,10 +108,14 @@ EVENTS: dict[str, frozenset[str]] = {
     "rules_wait": frozenset({"why"}),
     # somebody took files out of the catalogue; their bytes go later, from storages that delete
     "files_removed": frozenset({"count", "first", "who"}),
+    # a quota has no room for more tasks of a transformation: it goes on when there is some
+    "transformation_waits": frozenset({"transformation", "name", "why"}),
     # somebody has added a transformation, or said what is to be done with one
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
     # somebody killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
+    # an operator set or removed a quota
+    "quota_set": frozenset({"kind", "community", "name", "who", "removed"}),
     # an action came again with its key: it was answered as the first time, and nothing was done
     "acted_again": frozenset({"action", "who"}),
     # a pilot began, or came back after a restart
@@ -184,6 +188,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "log_gap": frozenset({"lines"}),
     # the disk is full: nothing new is accepted until there is room
     "store_full": frozenset({"why"}),
+    # the disk has less room than is kept for reports: what is new is refused
+    "disk_short": frozenset({"why"}),
+    # uploads and submissions are taken again
+    "disk_has_room": frozenset({"why"}),
     # a write has succeeded again after `store_full`
     "store_has_room": frozenset({"was"}),
     # memory and disk may differ: the process ends, and its restart reads the disk

@@ -126,6 +126,7 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     "pilotage_store_operations_total": Metric("counter", (), "writes that were committed", "P1"),
     "pilotage_store_commits_total": Metric("counter", (), "commits: each synced", "P1 P5"),
+    "pilotage_disk_short": Metric("gauge", (), "1 while uploads or submissions are refused", "P11"),
     "pilotage_store_full": Metric("gauge", (), "1 while the disk is full", "P11"),
     "pilotage_store_bytes": Metric("gauge", ("file",), "size of the store and of its log"),
     "pilotage_disk_free_bytes": Metric("gauge", (), "room where the data directory is", "P11"),

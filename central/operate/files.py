@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -93,7 +93,14 @@ class RealBlobs:
                 elif one.name not in self._receiving and one.stat().st_mtime < before:
                     one.unlink()
 
-    async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size_max: int) -> int:
+    async def put(
+        self,
+        sha256: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        size_max: int,
+        admit: Callable[[int], Awaitable[None]] | None = None,
+    ) -> int:
         """Store the bytes under their hash, sync file and folder, return their number."""
         target = self._path(sha256)
         temporary = self._incoming / own_name()
@@ -102,6 +109,8 @@ class RealBlobs:
             file = await asyncio.to_thread(temporary.open, "xb")
             try:
                 size = await self._receive(file, sha256, chunks, size_max)
+                if admit is not None:
+                    await admit(size)
                 await asyncio.to_thread(self._publish, file, temporary, target)
             finally:
                 await asyncio.to_thread(_let_go, file, temporary)
@@ -216,6 +225,21 @@ class RealBlobs:
         if not _SHA256.fullmatch(sha256):
             raise BlobNotFound(sha256[:64])
         return self._folder / sha256[:2] / sha256[2:]
+
+
+class RealSpace:
+    """The disk under a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def read(self) -> tuple[int, int] | None:
+        """Return how many bytes are free and how many there are; None: nobody can tell."""
+        try:
+            found = await asyncio.to_thread(os.statvfs, self._folder)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
 def _append(file: BinaryIO, hashed: Callable[[bytes], None], chunk: bytes) -> None:

@@ -54,7 +54,7 @@ from .datadir import (
     tighten,
     withdraw,
 )
-from .files import NO_ROOM, RealBlobs, RealDisk
+from .files import NO_ROOM, RealBlobs, RealDisk, RealSpace
 from .high_water import HighWater, ids_in
 from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
@@ -557,6 +557,7 @@ async def _open(
         log=log,
         readings=MachineReadings(place.data, settings.http.tls_certificate),
         storages=storages,
+        space=RealSpace(place.data),
         mailer=mailer_of(settings.failover.mail),
     )
     central = build(world, tokens, settings)

@@ -33,7 +33,7 @@ from ..store.protocol import Store
 from .belonging import SHARED, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
-from .files import RealBlobs, RealDisk
+from .files import RealBlobs, RealDisk, RealSpace
 from .high_water import HighWater, ids_in
 from .listening import is_url, readable_by_others, refusal, url_of
 from .process import spare_the_collector
@@ -211,6 +211,7 @@ async def _open(
         log=log,
         readings=MachineReadings(data, settings.http.tls_certificate),
         storages=storages,
+        space=RealSpace(data),
     )
     central = build_beside(world, tokens, settings, leader)
     elsewhere = Elsewhere(central.leader.url, log, verify=trusted(settings.http))

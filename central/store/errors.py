@@ -25,6 +25,27 @@ class StoreFull(Refused, StoreError):
         super().__init__(Code.STORE_FULL, f"the store takes nothing more: {why}")
 
 
+_WAYS: Final = {
+    "jobs": "wait until some have ended, kill some, or ask an operator for a larger quota",
+    "bytes": "delete jobs whose files you do not need, or ask an operator for a larger quota",
+}
+
+
+class OverQuota(Refused, StoreError):
+    """A request would use more than an owner, group or community may. Nothing was stored."""
+
+    def __init__(
+        self, what: str, *, kind: str, community: str, name: str, used: int, limit: int, more: int
+    ) -> None:
+        whose = f"{kind} {name!r} of community {community!r}" if name else f"{kind} {community!r}"
+        unit = "unended jobs" if what == "jobs" else "bytes"
+        super().__init__(
+            Code.OVER_QUOTA,
+            f"{whose} has {used} of {limit} {unit}, and this adds at least {more}: {_WAYS[what]}",
+        )
+        self.room = max(0, limit - used)
+
+
 class StoreBroken(Away, StoreError):
     """After this failure of a write memory and disk may differ: the process must end.
 

@@ -22,6 +22,7 @@ from .place_marks import PlaceMarks
 from .productions import Productions
 from .protocol_retention import RetentionStore
 from .protocol_series import SeriesStore
+from .quotas import QuotaStore
 from .records import (
     Activity,
     AttemptRow,
@@ -74,6 +75,7 @@ class Store(
     RuleStore,
     RemnantStore,
     DataJobs,
+    QuotaStore,
     Actions,
     Arrivals,
     Protocol,
@@ -85,7 +87,8 @@ class Store(
     slots of elements in `slots`, marks of sites in `place_marks`, transformations in
     `transformations`, what failover keeps of them in `failover`, productions in `productions`,
     files and their metadata in `catalogue`, rules in `rules`, bytes that no file names any more in
-    `remnants`, jobs that use files in `data_jobs`, actions of people and their keys in `actions`,
+    `remnants`, jobs that use files in `data_jobs`, quotas and
+    what counts towards them in `quotas`, actions of people and their keys in `actions`,
     what other processes take in in `arrivals`.
     """
 

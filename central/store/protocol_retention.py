@@ -1,6 +1,6 @@
 """The verbs of a store for what goes after a time: retention. See `protocol`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from .records import EndedJob
@@ -43,8 +43,4 @@ class RetentionStore(Protocol):
 
     async def prune_pilots(self, pilots: Sequence[str], before: float) -> None:
         """Remove those of the pilots that ended before, and their secrets."""
-        ...
-
-    def blob_names(self) -> AsyncIterator[list[bytes]]:
-        """Yield texts in which all blobs stand that a job or an attempt names, by their hashes."""
         ...

@@ -36,6 +36,7 @@ from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
+WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
 TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
 _encode = msgspec.json.encode
 
@@ -183,6 +184,30 @@ class Ending:
         """Make no more tasks until a person has looked."""
         await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
         self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
+
+    async def waits(self, live: Live, why: str, *, until: float) -> None:
+        """Say that no task can be made now; it is tried again, at the latest at `until`."""
+        live.forget()  # groups that were chosen go back to what waits
+        live.dirty, live.due = False, until
+        if not live.row.reason.startswith(WAITS):
+            await self._say(live, f"{WAITS}{why}"[:500])
+            self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)
+
+    async def waits_no_more(self, live: Live) -> None:
+        """Tasks can be made again."""
+        if live.row.reason.startswith(WAITS):
+            await self._say(live, "")
+
+    async def _say(self, live: Live, reason: str) -> None:
+        """Give a reason for what a transformation does, if it still stands where it was seen."""
+        state = live.row.state
+        move = TransformationMove(
+            transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
+        )
+        if await self._store.move_transformation(move):
+            live.row = msgspec.structs.replace(live.row, reason=reason)
+        else:
+            live.stale = True
 
     async def unusable(self, row: TransformationRow, why: str) -> None:
         """Pause one that cannot be taken up: a rule or a word of it is not known any more."""

@@ -24,7 +24,7 @@ from pilotage.proto.transformation_states import (
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
+from ..store.errors import OF_ALL, OverQuota, StoreBroken, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.transformations import TransformationRow
 from .ending import Ending
@@ -37,6 +37,7 @@ from .missing import WAITS, Missing, below, joined, own, takes_all
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
+QUOTA_S: Final = 10.0  # a quota has no room for another task
 REFUSED_S: Final = 60.0  # it refused what a community's files bring
 PAGE: Final = 1_000
 
@@ -246,6 +247,8 @@ class Engine:
             one.dirty = await self._making.some(one)
         except StoreFull:
             raise
+        except OverQuota as why:
+            await self._ending.waits(one, str(why), until=self._clock.wall() + QUOTA_S)
         except (Refused, LookupError) as why:
             await self._ending.brake(one, str(why))
         except StoreError:
@@ -256,6 +259,7 @@ class Engine:
             said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
             await self._ending.brake(one, said)
         else:
+            await self._ending.waits_no_more(one)
             if not one.dirty:
                 one.look = True
                 await self._flushed(one)

@@ -7,7 +7,9 @@ from pilotage.proto.api import Action
 
 from ..auth.callers import User
 from ..data.storages import Storages
+from ..jobs.disk_room import DiskRoom
 from ..jobs.memory import Memory
+from ..jobs.quotas import Quotas
 from ..jobs.submit import Submissions
 from ..observe.events import Log
 from ..ports import Clock
@@ -44,6 +46,8 @@ def transformations(
     log: Log,
     storages: Storages,
     repairs: Repairs,
+    quotas: Quotas,
+    room: DiskRoom,
 ) -> Transformations:
     """Return the engine, and the service that people speak to."""
     index, files = Index(), Files(store, storages)
@@ -60,6 +64,8 @@ def transformations(
             storages=storages,
             retrying=Retrying(repairs, clock),
             hosts=memory.hosts,
+            quotas=quotas,
+            room=room,
             clock=clock,
             log=log,
         ),

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,9 +15,11 @@ from pilotage.proto.transformation_states import InputState, TransformationState
 from ..data.resolve import Resolving, Settled
 from ..data.storages import Storages
 from ..jobs.classes import Classes
+from ..jobs.disk_room import DiskRoom
 from ..jobs.hosts import Hosts
 from ..jobs.intake import Ready
 from ..jobs.normal import normal_preference
+from ..jobs.quotas import Quotas
 from ..jobs.scope import Owners
 from ..jobs.sizes import check_size
 from ..jobs.software import needs_of
@@ -25,6 +28,7 @@ from ..jobs.turns import by_and_by
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.catalogue import FileRow
+from ..store.errors import OverQuota
 from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import (
@@ -69,12 +73,14 @@ class Making:
         storages: Storages,
         retrying: Retrying,
         hosts: Hosts,
+        quotas: Quotas,
+        room: DiskRoom,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
         self._retrying, self._regrouping, self._hosts = retrying, Regrouping(clock), hosts
-        self._storages = storages
+        self._storages, self._quotas, self._room = storages, quotas, room
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
 
@@ -101,7 +107,7 @@ class Making:
         tasks, ready = await self._tasks(live, groups, trial)
         row = live.row
         new = submission_of(row, at=self._clock.wall())
-        made = await self._store.make_tasks(live.id, row.tasks_made, new, tasks)
+        made, ready = await self._made(live, new, tasks, ready)
         if not made:  # somebody has changed it: it is read again
             live.forget()
             return False
@@ -111,13 +117,29 @@ class Making:
         live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
         live.open += len(made)
         if live.pool is not None:
-            for task in tasks:
+            for task in tasks[: len(made)]:
                 for one in task.inputs:
                     del live.pool[key_of(one.file_id, one.input_no)]
             if live.kept.pool is live.pool:  # those that this chunk had no room for come first
                 live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
         self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
         return True
+
+    async def _made(
+        self, live: Live, new: NewSubmission, tasks: Sequence[NewTask], ready: Ready
+    ) -> tuple[list[MadeTask], Ready]:
+        """Make tasks, as many as the quotas have room for. Raises OverQuota if that is none."""
+        await self._room.check_new()
+        number = live.row.tasks_made
+        while True:
+            make = partial(self._store.make_tasks, live.id, number, new, tasks)
+            try:
+                return await self._quotas.with_room(make), ready
+            except OverQuota as why:
+                if not 0 < why.room < len(tasks):
+                    raise
+                tasks = tasks[: why.room]
+                ready = Ready(ready.infos[: why.room], ready.rows[: why.room])
 
     def _keep_off(
         self,

@@ -258,9 +258,11 @@ class Brain:
         )
         return self._commands(now)
 
-    def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> list[Command]:
+    def uploaded(
+        self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""
+    ) -> list[Command]:
         """Blobs that the central missed are there, except those whose files are gone."""
-        self._payloads.uploaded(attempt_id, unavailable, now)
+        self._payloads.uploaded(attempt_id, unavailable, now, quota=quota)
         return self._commands(now)
 
     def guard_gone(self, dead: frozenset[int], now: float) -> list[Command]:

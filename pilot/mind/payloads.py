@@ -423,8 +423,11 @@ class Payloads:
             else:
                 self._tell_warning(holding, now)
 
-    def uploaded(self, attempt_id: int, unavailable: frozenset[str], now: float) -> None:
-        """The missing blobs are there now; `unavailable` are hashes whose files we do not have."""
+    def uploaded(
+        self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""
+    ) -> None:
+        """The missing blobs are there now; `unavailable` are hashes whose files we do not have, or
+        that a `quota` has no room for."""
         unanswered = self._reports.get(attempt_id)
         holding = self._holdings.by_id(attempt_id)
         if unanswered is None or holding is None:
@@ -435,15 +438,16 @@ class Payloads:
         if not gone:
             return
         spoilt = [one.name for one in gone if not one.name.startswith(OWN_OUTPUTS)]
+        how, why = How.OUTPUT, "lost before they were stored: "
+        if quota:
+            how, why = How.QUOTA, f"{quota}: "
         unanswered.report = fitting(
             dataclasses.replace(
                 unanswered.report,
                 n=self._reports.number(attempt_id),
                 outputs=tuple(one for one in unanswered.report.outputs if one not in gone),
-                how=How.OUTPUT if spoilt else unanswered.report.how,
-                detail="lost before they were stored: " + names(spoilt)
-                if spoilt
-                else unanswered.report.detail,
+                how=how if spoilt else unanswered.report.how,
+                detail=why + names(spoilt) if spoilt else unanswered.report.detail,
             )
         )
         self._out.append(KeepEnded(unanswered.report, unanswered.at))

@@ -9,6 +9,7 @@ from pilotage.proto.messages import (
     CHECKPOINT_FILE,
     KEPT_BYTES,
     Assignment,
+    How,
     InputFile,
     Output,
     Stream,
@@ -49,12 +50,17 @@ class Taken:
     outputs: tuple[Output, ...] = ()
     absent: tuple[str, ...] = ()  # required patterns that matched nothing
     failure: str = ""
+    how: How = How.OUTPUT  # what the failure is
     note: str = ""  # why there is no checkpoint, where there should be one
     bytes_out: int = 0
 
 
 class NotStored(Exception):
     """The central will not have a blob."""
+
+
+class NoQuota(NotStored):
+    """An owner, group or community may keep no more."""
 
 
 class Files:
@@ -185,20 +191,27 @@ class Files:
             except OSError as why:
                 failure = f"outputs cannot be read: {why}"
         kept: list[Output] = []
+        notes: list[str] = []
+        how = How.OUTPUT
         for output, content in found:
             try:
                 await self._store(assignment, output.sha256, content)
             except NotStored as why:
+                is_quota = isinstance(why, NoQuota)
                 if output.name.startswith(OWN_OUTPUTS):
+                    notes += [f"{output.name} is not kept: {why}"] if is_quota else []
                     continue
                 failure = f"{output.name} was not stored: {why}"
+                if is_quota:  # what was stored before it is of no use alone
+                    how = How.QUOTA
+                    kept = [one for one in kept if one.name.startswith(OWN_OUTPUTS)]
                 break
             kept.append(output)
-        note = ""
         if assignment.body.checkpoint and (checkpoint or absent or failure):
-            note = await self._keep_checkpoint(assignment, folder, kept)
+            notes.append(await self._keep_checkpoint(assignment, folder, kept))
+        note = "; ".join(one for one in notes if one)
         bytes_out = sum(output.size_bytes for output in kept)
-        return Taken(tuple(kept), tuple(absent), failure, note, bytes_out)
+        return Taken(tuple(kept), tuple(absent), failure, how, note, bytes_out)
 
     async def _keep_checkpoint(
         self, assignment: Assignment, folder: Path, kept: list[Output]
@@ -228,17 +241,24 @@ class Files:
             kept.append((Output(OWN_OUTPUTS + stream.value, digest, len(end), whole), end))
         return kept
 
-    async def again(self, attempt_id: int, token: str, missing: tuple[str, ...]) -> frozenset[str]:
-        """Upload what the central misses; return the hashes that we cannot give."""
+    async def again(
+        self, attempt_id: int, token: str, missing: tuple[str, ...]
+    ) -> tuple[frozenset[str], str]:
+        """Upload what the central misses.
+
+        Return the hashes that we cannot give, and which quota is used up, if that is why.
+        """
+        quota = ""
         known = self._stored.get(attempt_id, {})
         unavailable = {sha256 for sha256 in missing if sha256 not in known}
         for sha256 in missing:
             if sha256 in known:
                 try:
                     await self._put(attempt_id, token, sha256, known[sha256])
-                except NotStored:
+                except NotStored as why:
                     unavailable.add(sha256)
-        return frozenset(unavailable)
+                    quota = str(why) if isinstance(why, NoQuota) else quota
+        return frozenset(unavailable), quota
 
     async def _store(self, assignment: Assignment, sha256: str, content: Content) -> None:
         self._stored.setdefault(assignment.attempt_id, {})[sha256] = content
@@ -254,6 +274,8 @@ class Files:
                     return
                 said = refusal(reply)
                 why = f"{said.status} {said.code} {said.message}"
+                if said.code == "over_quota":
+                    raise NoQuota(why)
                 if not may_pass(reply.status):
                     raise NotStored(why)
             except NoReply as no:

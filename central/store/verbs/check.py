@@ -34,6 +34,7 @@ CHECKS: Final = (
     ("check_catalogue", "files of the catalogue"),
     ("check_transformations", "transformations"),
     ("check_remnants", "remnants on storages"),
+    ("check_quotas", "bytes that count towards quotas"),
 )
 
 

@@ -1,7 +1,7 @@
 """What goes after a time,: a part of the store."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from .search import ZONE_BITS
 from .session import Session, json_list
 
 ZONES_SWEPT: Final = 2  # zones of which ended jobs are read at a time
-NAMED_AT_A_TIME: Final = 1_024  # rows of which the names of blobs are read at a time
 
 _FINAL: Final = json_list(sorted(state.value for state in FINAL))
 
@@ -57,15 +56,6 @@ class RetentionVerbs(Opened):
     async def prune_pilots(self, pilots: Sequence[str], before: float) -> None:
         write = partial(_prune_pilots, pilots=pilots, before=before)
         await self._writer.run(write, rows=2 * len(pilots))
-
-    async def blob_names(self) -> AsyncIterator[list[bytes]]:
-        for what in ("templates", "bodies", "outputs", "documents", "definitions"):
-            begin, end = await self._reader.one(f"span_of_{what}", {})
-            for first in range(begin, end + 1, NAMED_AT_A_TIME):
-                span = {"first": first, "last": first + NAMED_AT_A_TIME - 1}
-                found = [row[0] for row in await self._reader.rows(f"{what}_between", span)]
-                if found:
-                    yield found
 
 
 # -- on the writer's session --------------------------------------------------------------------

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Final, Protocol
 import msgspec
 
 from ..errors import StoreError
+from ..quotas import NO_LIMITS, Holder, Limits
 from .catalogue_interned import Interned
 
 SITES_MAX: Final = 10_000
+HOLDERS_MAX: Final = 20_000
 TEMPLATES_BYTES_MAX: Final = 32_000_000
 
 Parameters = Mapping[str, object] | Sequence[object]
@@ -103,10 +105,13 @@ class Session(Transactions):
         self.templates = Templates()
         self.interned = Interned()
         self._sites: dict[str, int] = {}
+        self._holders: dict[int, Holder] = {}  # by class
+        self.limits: Limits = NO_LIMITS
 
     def forget(self) -> None:
         """A transaction was rolled back: a site learnt in it may have another id next time."""
         self._sites.clear()
+        self._holders.clear()
         self.interned.forget()
 
     @abstractmethod
@@ -175,6 +180,16 @@ class Session(Transactions):
             if len(self._sites) >= SITES_MAX:
                 self._sites.clear()
             self._sites[site] = known
+        return known
+
+    def holder(self, class_id: int) -> Holder:
+        """Return who is charged for jobs of a class."""
+        known = self._holders.get(class_id)
+        if known is None:
+            known = Holder(*self.one("holder_of_class", {"class_id": class_id}))
+            if len(self._holders) >= HOLDERS_MAX:
+                self._holders.clear()
+            self._holders[class_id] = known
         return known
 
     def template(self, submission_id: int) -> bytes | None:

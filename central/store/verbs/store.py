@@ -51,6 +51,7 @@ from .opened import Reader
 from .pilot_logs import PilotLogsVerbs
 from .place_marks import PlaceMarksVerbs
 from .productions import ProductionsVerbs
+from .quotas import QuotaVerbs
 from .remnants import RemnantVerbs
 from .retention import RetentionVerbs, remove_unnamed_classes
 from .rows import (
@@ -92,6 +93,7 @@ class VerbStore(
     RulesVerbs,
     RemnantVerbs,
     DataJobsVerbs,
+    QuotaVerbs,
     ActionsVerbs,
     ArrivalsVerbs,
 ):

@@ -11,6 +11,7 @@ from ..errors import KeyReused, StillArriving, SubmissionDropped
 from ..protocol import CHUNK_MAX
 from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .data_jobs import keep_inputs
+from .quotas import charge_jobs, discharge_jobs
 from .remnants import keep_storing
 from .rows import owner_of, submission_of
 from .session import Session, json_list
@@ -89,6 +90,7 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
         raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")
     ranges = _arriving(session, submission_id)
     first = session.reserve("job", len(jobs))
+    charge_jobs(session, jobs, before=sum(count for _, count in ranges))
     _insert_jobs(session, submission_id, first, jobs)
     _insert_bodies(session, first, jobs)
     keep_inputs(session, first, jobs)
@@ -187,6 +189,7 @@ def drop_some(session: Session, submission_id: int) -> bool:
     if count > taken:
         ranges.append((first, count - taken))
     span = {"first": first + count - taken, "last": first + count - 1}
+    discharge_jobs(session, session.rows("classes_of_jobs", span))
     for statement in (
         "empty_zones",
         "remove_jobs",

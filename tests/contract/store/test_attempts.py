@@ -286,7 +286,7 @@ async def test_what_a_pilot_says_of_an_attempt_without_a_result_is_kept(store: S
     )  # fmt: skip
     await store.change([end])
     (attempt,) = await store.attempts(job_id)
-    named = b" ".join([text async for part in store.blob_names() for text in part])
+    named = b" ".join([one.text async for part in store.blob_names() for one in part])
 
     assert (attempt.how, attempt.usage, attempt.outputs) == (How.DRAINED, USAGE, left)
     assert (attempt.detail, attempt.isolation) == ("the pilot's time is over", "unshare")

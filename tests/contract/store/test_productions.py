@@ -342,4 +342,4 @@ async def test_what_documents_name_is_kept_until_they_are_cleaned(store: Store) 
 
 
 async def named(store: Store) -> set[bytes]:
-    return {text async for texts in store.blob_names() for text in texts}
+    return {one.text async for part in store.blob_names() for one in part}

@@ -120,7 +120,7 @@ async def test_all_attempts_of_a_pruned_job_go(store: Store) -> None:
     assert await store.prune_jobs([(job, 70.0)]) == [(job, False)]
     assert await store.attempts(job) == []
     assert [
-        text async for part in store.blob_names() for text in part if SHA.encode() in text
+        one.text async for part in store.blob_names() for one in part if SHA.encode() in one.text
     ] == []
 
 
@@ -177,7 +177,7 @@ async def test_texts_that_name_blobs_are_all_seen(store: Store) -> None:
         [msgspec.structs.replace(some_jobs(kind, 1)[0], body=b'{"inputs":["cd"]}')],
     )
     await ended(store, made.ranges[0][0])
-    texts = b" ".join([text async for part in store.blob_names() for text in part])
+    texts = b" ".join([one.text async for part in store.blob_names() for one in part])
 
     assert all(word in texts for word in (b'"shower"', b'"inputs":["cd"]', SHA.encode()))
 

@@ -90,6 +90,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/metrics"): ("", b""),
     ("GET", "/v1/series"): ("/v1/series?step=60&by=type&since=1000.5", b""),
     ("GET", "/v1/accounts"): ("/v1/accounts?by=day", b""),
+    ("GET", "/v1/usage"): ("", b""),
+    ("POST", "/v1/quotas"): ("", b'{"kind":"community","community":"ctao","jobs":5}'),
     ("GET", "/v1/failures"): ("/v1/failures?site=PIC&transformation=5&since=1.5", b""),
     ("GET", "/v1/failures/reports"): ("/v1/failures/reports?transformation=5&limit=5", b""),
     ("GET", "/v1/failures/reports/{report}"): ("/v1/failures/reports/7", b""),

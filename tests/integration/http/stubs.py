@@ -13,6 +13,7 @@ from pilotage.central.jobs.written import Written
 from pilotage.central.services import Services
 from pilotage.proto import api, api_explain, messages
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.api_sites import (
     PilotEnd,
     PilotEnded,
@@ -210,6 +211,14 @@ class Stub:
     ) -> api.Accounts:
         self._hear("accounts", caller, (by, since, until))
         return api.Accounts(by=by, lines=[])
+
+    async def usage(self, caller: User, /) -> UsageView:
+        self._hear("usage", caller, None)
+        return UsageView(rows=[])
+
+    async def change(self, caller: User, asked: QuotaChange, /) -> UsageView:
+        self._hear("change", caller, asked)
+        return UsageView(rows=[])
 
     async def failures(
         self,
@@ -488,6 +497,7 @@ def build() -> World:
         feed=stub,
         explainer=StubExplainer(stub),
         series=stub,
+        quotas=stub,
         tokens=tokens,
         transformations=StubTransformations(stub),
         productions=StubProductions(stub),

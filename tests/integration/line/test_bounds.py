@@ -196,6 +196,8 @@ def test_one_that_takes_jobs_in_beside_counts_an_owners_kinds_anew_from_time_to_
             clock=central.clock,
             log=lambda event, **fields: None,
             storages=Storages(),
+            quotas=central.allowed.quotas,
+            room=central.allowed.room,
         )
         await kinds(one, 0, 20, at=beside)
         with pytest.raises(Refused) as one_more:

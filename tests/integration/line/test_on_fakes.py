@@ -8,7 +8,8 @@ import msgspec
 
 from pilotage.pilot.gpus import Gpus
 from pilotage.proto.api import Action, ActionName, JobFilter, Submission
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api_quotas import QuotaChange
+from pilotage.proto.job import Job, Need, OutputPattern
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from tests import virtual
@@ -294,3 +295,25 @@ def test_the_same_seed_gives_the_same_run() -> None:
     first = trace()
 
     assert first and first == trace()
+
+
+def test_an_attempt_whose_outputs_exceed_the_quota_ends_so_and_its_report_counts() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        quotas = world.central.services.quotas
+        change = QuotaChange(kind="community", community="ctao", bytes=150)
+        await quotas.change(world.user(), change)
+        (job,) = await submit(world, submission(1, outputs=(OutputPattern(pattern="*"),)))
+        await until_all_end(world)
+        detail = await world.central.services.queries.job(world.user(), job)
+        kept = await world.central.services.queries.outputs(world.user(), job)
+        (row,) = [one for one in (await quotas.usage(world.user())).rows if one.kind == "community"]
+
+        assert detail.view.state is JobState.FAILED
+        assert detail.view.reason.startswith("quota: b was not stored: 403 over_quota community")
+        assert detail.attempts[0].failure == "limit.quota"
+        assert [one.name for one in kept.outputs] == []
+        assert row.jobs == 0
+        assert row.bytes <= 150
+
+    files = {"a": b"a" * 100, "b": b"b" * 100}
+    story(tell, script=lambda _: Script(duration_s=5.0, stdout=b"said", files=files))

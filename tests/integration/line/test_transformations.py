@@ -10,6 +10,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.proto.api import Action, ActionName
+from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.api_transformations import (
     NewTransformation,
     TransformationAction,
@@ -301,3 +302,43 @@ def _killed_often(seed: int, kills: int) -> None:
 
 
 Tell = Callable[[FakeInstallation], Awaitable[None]]
+
+
+def test_one_over_quota_waits_says_so_and_goes_on_as_jobs_end_until_all_are_done() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        quotas = world.central.services.quotas
+        change = QuotaChange(kind="community", community="ctao", jobs=2)
+        await quotas.change(world.user(), change)
+        one = await added(world, tasks=7)
+        waits = await until(world, one, lambda view: view.reason.startswith("waits: "))
+        used: set[int] = set()
+        while (view := await shown(world, one)).state is not S.COMPLETED:
+            used.add((await quotas.usage(world.user())).rows[0].jobs)
+            await asyncio.sleep(1.0)
+
+        assert waits.state is S.ACTIVE
+        assert "community 'ctao' has 2 of 2 unended jobs" in waits.reason
+        assert view.tasks == {TaskState.DONE: 7}
+        assert view.reason == ""
+        assert max(used) == 2
+        assert len(started(world)) == 7
+
+    story(tell, script=lasts(30.0))
+
+
+def test_one_whose_quota_has_no_room_at_all_goes_on_when_it_is_larger() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        quotas = world.central.services.quotas
+        none = QuotaChange(kind="owner", community="ctao", name="admin", jobs=0)
+        await quotas.change(world.user(), none)
+        one = await added(world, tasks=3)
+        await until(world, one, lambda view: view.reason.startswith("waits: "))
+        await asyncio.sleep(600.0)
+        still = await shown(world, one)
+        await quotas.change(world.user(), msgspec.structs.replace(none, jobs=None))
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert (still.state, still.tasks_made) == (S.ACTIVE, 0)
+        assert view.tasks == {TaskState.DONE: 3}
+
+    story(tell, script=lasts(30.0))

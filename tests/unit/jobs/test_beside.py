@@ -2,17 +2,25 @@
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pilotage.central.auth.callers import AttemptCaller
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.beside import SandboxBeside
-from pilotage.central.settings import SandboxSettings
+from pilotage.central.jobs.counters import Counters
+from pilotage.central.jobs.disk_room import DiskRoom, NoDisk
+from pilotage.central.jobs.holdings import Holdings
+from pilotage.central.jobs.quotas import Quotas
+from pilotage.central.jobs.scope import Owners
+from pilotage.central.observe.events import no_log
+from pilotage.central.settings import QuotaSettings, SandboxSettings
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.contract.store.rows import a_requeue, an_end, matched, waiting_jobs
-from tests.fake_central import FakeBlobs
+from tests.fake_central import FakeBlobs, FakeClock
 from tests.fake_store import FakeStore
 
 CONTENT = b"a shower"
@@ -21,6 +29,16 @@ NAME = sha256(CONTENT).hexdigest()
 
 async def content() -> AsyncIterator[bytes]:
     yield CONTENT
+
+
+def beside(store: FakeStore) -> SandboxBeside:
+    """Return the files of a process beside the leader."""
+    clock, blobs, owners = FakeClock(), FakeBlobs(), Owners(store, "local")
+    memory = cast(Any, SimpleNamespace(owners=owners, counters=Counters()))
+    quotas = Quotas(store, memory, clock, no_log, QuotaSettings(), local_issuer="local")
+    holdings = Holdings(store, blobs, clock, owners, quotas)
+    room = DiskRoom(NoDisk(), clock, no_log, reserve_mb=0.0)
+    return SandboxBeside(blobs, memory, holdings, room, SandboxSettings(), store=store)
 
 
 async def uses(sandbox: SandboxBeside, caller: AttemptCaller) -> list[str]:
@@ -40,7 +58,7 @@ async def uses(sandbox: SandboxBeside, caller: AttemptCaller) -> list[str]:
 @pytest.mark.parametrize("end", ["", "ended", "held", "another epoch", "another job"])
 async def test_only_an_attempt_whose_result_can_count_brings_and_fetches_files(end: str) -> None:
     store = FakeStore(clock_wall=lambda: 1_000.0)
-    sandbox = SandboxBeside(FakeBlobs(), store, SandboxSettings())
+    sandbox = beside(store)
     (job,) = await waiting_jobs(store, 1)
     attempt = await matched(store, job)
     fields = {"job": job, "epoch": 1, "attempt_id": attempt, "community": "ctao"}

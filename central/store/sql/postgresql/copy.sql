@@ -129,6 +129,14 @@ SELECT file_id, community_id, scope_id, set_id, owner_id, job_id, epoch, seq, by
 SELECT number, facts
   FROM held_place ORDER BY number;
 
+-- name: all_of_holding
+SELECT sha256, owner_id, group_name, bytes, at
+  FROM holding ORDER BY sha256, owner_id, group_name;
+
+-- name: all_of_holding_state
+SELECT one, counted, open_until
+  FROM holding_state ORDER BY one;
+
 -- name: all_of_input
 SELECT transformation_id, file_id, input_no, state, task_id, errors, replays, inherited,
        changed_at
@@ -207,6 +215,14 @@ SELECT rule_id, community, owner_id, group_name, did, query, copies, storages, m
 -- name: all_of_secret
 SELECT secret_hash, pilot, expires_at, made_by, at, nonce
   FROM secret ORDER BY secret_hash;
+
+-- name: all_of_quota
+SELECT kind, community, name, jobs, bytes
+  FROM quota ORDER BY kind, community, name;
+
+-- name: all_of_quota_use
+SELECT kind, community, name, jobs, bytes
+  FROM quota_use ORDER BY kind, community, name;
 
 -- name: all_of_series
 SELECT step_s, at, key_id, waiting, running, done, failed, cpu_s, wall_s, core_s, hs23_s,

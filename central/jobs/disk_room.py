@@ -1,0 +1,102 @@
+"""Whether the disk of the data directory has room for what is new.
+
+The store keeps a reserve for itself. Uploads stop at twice the reserve, and submissions at the
+reserve, so that reports, ends, heartbeats and kills still fit when both are refused.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from ..errors import NoSpace
+from ..observe.events import Log
+from ..ports import Clock, Space
+from ..store.errors import StoreFull
+
+LOOK_S: Final = 1.0  # how old a reading of the disk may be
+EVERY_S: Final = 5.0
+RESERVE_SHARE: Final = 0.025  # of the disk, if nothing is set
+RESERVE_BYTES_MAX: Final = 1_000_000_000
+
+
+class NoDisk:
+    """A `Space` that nobody can tell anything of."""
+
+    async def read(self) -> tuple[int, int] | None:
+        """Return None."""
+        return None
+
+
+class DiskRoom:
+    """Refuses what is new before the disk is full."""
+
+    def __init__(self, space: Space, clock: Clock, log: Log, *, reserve_mb: float) -> None:
+        """`reserve_mb`: what the store keeps for itself; 0: as much as suits the disk."""
+        self._space, self._clock, self._log = space, clock, log
+        self._reserve_mb = reserve_mb
+        self._told = False
+        self._read_at = float("-inf")
+        self._free = self._total = 0
+        self._unknown = True
+
+    @property
+    def reserve(self) -> int:
+        """Return the bytes that the store keeps for itself."""
+        if self._reserve_mb:
+            return int(self._reserve_mb * 1_000_000)
+        return min(int(self._total * RESERVE_SHARE), RESERVE_BYTES_MAX)
+
+    async def run(self) -> None:
+        """Look at the disk from time to time, so that `short` is true. Ends by cancellation."""
+        while True:
+            await self.look()
+            await self._clock.sleep(EVERY_S)
+
+    async def look(self) -> None:
+        """Look at the disk, and log once when it becomes short, and when it has room again."""
+        await self._look()
+        why = self.short
+        if bool(why) is not self._told:
+            self._told = bool(why)
+            self._log("disk_short" if why else "disk_has_room", why=why or "there is room")
+
+    @property
+    def short(self) -> str:
+        """Return what is refused by the last look at the disk, and why; empty: nothing."""
+        if self._unknown or self._free >= 2 * self.reserve:
+            return ""
+        what = "uploads and submissions" if self._free < self.reserve else "uploads"
+        below = self.reserve * (1 if self._free < self.reserve else 2)
+        return f"{what} are refused: {_left(self._free, below)}"
+
+    async def check_upload(self, more: int = 0) -> None:
+        """Raise NoSpace if so many bytes more would touch the reserve."""
+        await self._look()
+        if not self._unknown and self._free - more < 2 * self.reserve:
+            raise NoSpace(f"uploads stop: {_left(self._free, 2 * self.reserve)}")
+
+    async def check_new(self) -> None:
+        """Raise StoreFull if nothing new is taken: the rest is for what jobs report."""
+        await self._look()
+        if not self._unknown and self._free < self.reserve:
+            raise StoreFull(f"the rest is kept for reports: {_left(self._free, self.reserve)}")
+
+    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield chunks that are written as they come. Raises NoSpace."""
+        async for chunk in chunks:
+            await self.check_upload(len(chunk))
+            self._free -= len(chunk)  # as far as the next look
+            yield chunk
+
+    async def _look(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._read_at < LOOK_S:
+            return
+        self._read_at = now
+        found = await self._space.read()
+        self._unknown = found is None
+        if found is not None:
+            self._free, self._total = found
+
+
+def _left(free: int, below: int) -> str:
+    return f"the disk has {free / 1e6:.1f} MB left, expected at least {below / 1e6:.1f} MB"

@@ -1,0 +1,159 @@
+"""Who holds which content, and what of it counts towards quotas.
+
+Whoever brings a content holds it: a person for themselves, an attempt for the owner of its job.
+A content is here for those who hold it. Those may read it who may see the outputs of a holder.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import Final
+
+from ..auth.callers import Caller, User
+from ..auth.policy import Action
+from ..ports import Blobs, Clock
+from ..store.protocol import Store
+from ..store.quotas import Holder, Holding, Kind
+from .quotas import Quotas
+from .scope import Owners, scope
+
+TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
+FRESH_MAX: Final = 20_000
+_KINDS: Final[tuple[Kind, ...]] = ("community", "group", "owner")
+
+
+class Holdings:
+    """Charges holders, and says what they hold."""
+
+    def __init__(
+        self, store: Store, blobs: Blobs, clock: Clock, owners: Owners, quotas: Quotas
+    ) -> None:
+        self._store, self._blobs, self._clock = store, blobs, clock
+        self._owners, self._quotas = owners, quotas
+        self._fresh: dict[tuple[int, str], int] = {}  # sizes of what was brought last, by owner
+        self._closed = False  # the hashes of a store of before open nothing any more
+
+    async def holder(self, caller: User) -> Holder:
+        """Return who is charged for what a person brings; a new owner is stored."""
+        owner = await self._owners.get(caller.community, caller)
+        group = caller.groups[0] if caller.groups else ""
+        return self._owners.holder(owner.community, group, owner.owner_id)
+
+    async def left(self, holder: Holder, sha256: str) -> int | None:
+        """Return how many bytes the holder may still bring of a content. None: no limit.
+
+        Raises OverQuota if that is nothing.
+        """
+        limits = self._quotas.limits
+        most = {
+            kind: limit.bytes
+            for kind in _KINDS
+            if (limit := limits.of(kind, holder.community, limits.name_of(kind, holder))).bytes
+            is not None
+        }
+        if not most or sha256 in await self.held(holder.owner_id, [sha256]):
+            return None
+        used = await self._quotas.used(holder)
+        limits.check("bytes", holder, ((kind, used[kind].bytes + 1) for kind in _KINDS), more=1)
+        return min(size - used[kind].bytes for kind, size in most.items() if size is not None)
+
+    async def bounded(
+        self, chunks: AsyncIterator[bytes], holder: Holder, left: int | None
+    ) -> AsyncIterator[bytes]:
+        """Yield chunks, as long as they fit the quota. Raises OverQuota."""
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if left is not None and size > left:
+                await self.refuse(holder, size)
+            yield chunk
+
+    async def refuse(self, holder: Holder, size: int) -> None:
+        """Raise OverQuota if so many bytes more are too many."""
+        used = await self._quotas.used(holder)
+        sums = [(kind, used[kind].bytes + size) for kind in _KINDS]
+        self._quotas.limits.check("bytes", holder, sums, more=size)
+
+    async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:
+        """Charge a holder for a content. Raises OverQuota."""
+        await self._store.hold(
+            Holding(
+                sha256=sha256,
+                owner_id=holder.owner_id,
+                community=holder.community,
+                group=holder.group,
+                bytes=size,
+                at=self._clock.wall(),
+            ),
+            whatever=whatever,
+        )
+        self._remember(holder.owner_id, sha256, size)
+
+    def _remember(self, owner_id: int, sha256: str, size: int) -> None:
+        self._fresh[owner_id, sha256] = size
+        if len(self._fresh) > FRESH_MAX:
+            del self._fresh[next(iter(self._fresh))]
+
+    async def held(self, owner_id: int, hashes: Sequence[str]) -> dict[str, int]:
+        """Return the sizes of those contents that an owner holds."""
+        found = {
+            one: size for one in hashes if (size := self._fresh.get((owner_id, one))) is not None
+        }
+        rest = [one for one in hashes if one not in found]
+        for one in await self._store.holdings(rest):
+            if one.owner_id == owner_id:
+                found[one.sha256] = one.bytes
+        return found
+
+    async def missing(
+        self, owner_id: int, hashes: Sequence[str], groups: Collection[str] = ()
+    ) -> list[str]:
+        """Return those contents that an owner has to bring; the others stay for the hold.
+
+        With `groups` only what is held in one of them counts.
+        """
+        held = [
+            one
+            for one in await self._store.holdings(hashes)
+            if one.owner_id == owner_id and (not groups or not one.group or one.group in groups)
+        ]
+        mine = {one.sha256 for one in held}
+        gone = set(await self._blobs.missing(sorted(mine))) if mine else set[str]()
+        now = self._clock.wall()
+        stale = sorted({one.sha256 for one in held if one.at < now - TOUCH_S} - gone)
+        if stale:
+            await self._store.touch_holdings(owner_id, stale, now)
+        return [one for one in hashes if one not in mine or one in gone]
+
+    async def adopt(self, holder: Holder, hashes: Iterable[str]) -> dict[str, int]:
+        """Let an owner hold what lies here from before there were holders; return the sizes."""
+        found: dict[str, int] = {}
+        if not await self.is_open():
+            return found
+        for one in hashes:
+            size = await self._blobs.size(one)
+            if size is not None:
+                await self.hold(holder, one, size, whatever=True)
+                found[one] = size
+        return found
+
+    async def is_open(self) -> bool:
+        """Whether hashes alone open contents: while those of a store of before are counted."""
+        if not self._closed:
+            counted, until = await self._store.holding_state()
+            self._closed = counted and until <= self._clock.wall()
+        return not self._closed
+
+    async def may_read(self, caller: Caller, sha256: str, owner_id: int | None) -> bool:
+        """Whether a caller may read a content; `owner_id`: the owner of the caller's job."""
+        if owner_id is not None and (owner_id, sha256) in self._fresh:
+            return True
+        held = await self._store.holdings([sha256])
+        if isinstance(caller, User):
+            bounds = scope(caller, Action.JOB_OUTPUT, self._owners)
+            mine = self._owners.find(caller.community, caller)
+            for one in held:
+                own = mine is not None and one.owner_id == mine.owner_id and not one.group
+                if own or bounds.covers_holding(one.community, one.group, one.owner_id):
+                    return True
+        elif any(one.owner_id == owner_id for one in held):
+            return True
+        return await self.is_open()

@@ -1,0 +1,232 @@
+"""Quotas: what everybody may use, what is used, and requests that wait for ended jobs to count."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from pilotage.proto.api_quotas import QuotaChange, UsageRow, UsageView
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..auth.policy import Action, Reach, reach
+from ..errors import Refused
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import QuotaSettings
+from ..store.errors import OverQuota, StoreBroken, StoreError
+from ..store.protocol import Store
+from ..store.quotas import KINDS, Holder, Kind, Limit, Limits, Quota, Use
+from .memory import Memory
+from .scope import scope
+
+EVERY_S: Final = 1.0  # ended jobs are taken off, and quotas read that another process has set
+T = TypeVar("T")
+
+
+class Quotas:
+    """Tells the store the limits, and which jobs have ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        clock: Clock,
+        log: Log,
+        settings: QuotaSettings,
+        *,
+        local_issuer: str,
+    ) -> None:
+        self._store, self._clock, self._log = store, clock, log
+        self._counters, self._owners = memory.counters, memory.owners
+        self._defaults, self._issuer = defaults(settings), local_issuer
+        self._limits: Limits | None = None
+        self._told = ""
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits that hold in this process."""
+        return self._limits or Limits(self._defaults, {}, self._issuer)
+
+    async def load(self) -> None:
+        """Read the quotas that operators have set, and let the store obey them."""
+        own = {one.key: one.limit for one in await self._store.quotas()}
+        limits = Limits(self._defaults, own, self._issuer)
+        if limits != self._limits:
+            await self._store.obey(limits)
+            self._limits = limits
+
+    async def run(self) -> None:
+        """Keep both up to date. Ends only by cancellation."""
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self.load()
+                await self.flush()
+                self._told = ""
+            except StoreBroken:
+                raise
+            except StoreError as why:  # full: what has ended is taken off later
+                if str(why) != self._told:
+                    self._log("loop_failed", loop="quotas", error=str(why))
+                    self._told = str(why)
+
+    async def flush(self) -> bool:
+        """Take jobs off that have ended; False: there were none."""
+        ended = self._counters.ended
+        if not ended:
+            return False
+        taken = dict(ended)
+        ended.clear()
+        try:
+            await self._store.take_off(
+                [
+                    (community, group, self._owners.id_of(community, owner), count)
+                    for (community, group, owner), count in taken.items()
+                    if count
+                ]
+            )
+        except BaseException:
+            ended.update(taken)
+            raise
+        return True
+
+    async def with_room(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write; what is over quota is tried again if jobs have ended that still count."""
+        try:
+            return await write()
+        except OverQuota:
+            if not await self.flush():
+                raise
+        return await write()
+
+    async def room_again(self, community: str, group: str, owner_id: int, more: int) -> None:
+        """Raise OverQuota if so many ended jobs may not run again."""
+        await self.flush()
+        holder = self._owners.holder(community, group, owner_id)
+        used = await self.used(holder)
+        sums = [(kind, used[kind].jobs + more) for kind in KINDS]
+        self.limits.check("jobs", holder, sums, more=more)
+
+    async def used(self, holder: Holder) -> dict[Kind, Use]:
+        """Return what counts for a holder: of the community, the group and the owner."""
+        found = {one.kind: one for one in await self._store.uses_of(holder)}
+        none = Use(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
+        return {kind: found.get(kind, none) for kind in KINDS}
+
+    # -- what people see and set ----------------------------------------------------------------
+
+    async def usage(self, caller: User) -> UsageView:
+        """Return what is used, and the limits, as far as a caller may see them."""
+        with suppress(StoreError):
+            await self.flush()
+        await self._owners.recognise(caller)
+        uses = await self._store.uses()
+        await self._owners.meet(int(one.name) for one in uses if one.kind == "owner")
+        rows: dict[tuple[Kind, str, str], UsageRow] = {}
+        for one in uses:
+            self._put(rows, one.kind, one.community, self._shown(one), one)
+        for kind, community, name in self.limits.own:
+            if (kind, community, name) not in rows:
+                self._put(rows, kind, community, name, None)
+        for kind, community, name in self._of(caller):
+            if (kind, community, name) not in rows:
+                self._put(rows, kind, community, name, None)
+        order = {kind: place for place, kind in enumerate(KINDS)}
+        seen = [row for row in rows.values() if self._may_see(caller, row)]
+        seen.sort(key=lambda row: (row.community, order[row.kind], row.name))
+        return UsageView(rows=seen)
+
+    def _put(
+        self,
+        rows: dict[tuple[Kind, str, str], UsageRow],
+        kind: Kind,
+        community: str,
+        name: str,
+        use: Use | None,
+    ) -> None:
+        limit = self.limits.of(kind, community, name)
+        rows[kind, community, name] = UsageRow(
+            kind=kind,
+            community=community,
+            name=name,
+            jobs=use.jobs if use else 0,
+            jobs_max=limit.jobs,
+            bytes=use.bytes if use else 0,
+            bytes_max=limit.bytes,
+        )
+
+    def _shown(self, one: Use) -> str:
+        return self._owners.by_id(int(one.name)) if one.kind == "owner" else one.name
+
+    def _of(self, caller: User) -> list[tuple[Kind, str, str]]:
+        """Return what counts for the caller, also if nothing is used."""
+        if not caller.community:
+            return []
+        me = self._owners.word(caller.issuer, caller.subject)
+        groups: list[tuple[Kind, str, str]] = [
+            ("group", caller.community, group) for group in caller.groups
+        ]
+        return [("community", caller.community, ""), *groups, ("owner", caller.community, me)]
+
+    def _may_see(self, caller: User, row: UsageRow) -> bool:
+        if not row.name and row.kind == "group":  # contents that were brought for no group
+            return False
+        right = reach(caller, Action.USAGE_READ)
+        if right is Reach.ALL:
+            return True
+        if row.community != caller.community:
+            return False
+        mine = (row.kind, row.community, row.name) in self._of(caller)
+        return right is Reach.COMMUNITY or mine
+
+    async def change(self, caller: User, asked: QuotaChange) -> UsageView:
+        """Set or remove a quota. Raises Refused: INVALID, FORBIDDEN."""
+        bounds = scope(caller, Action.QUOTA_CONTROL, self._owners)
+        if bounds.community and asked.community != bounds.community:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"community {asked.community!r}: your token is for {bounds.community!r} alone",
+                field="community",
+            )
+        if bool(asked.name) == (asked.kind == "community"):
+            raise Refused(
+                Code.INVALID,
+                f"name {asked.name!r}: a group or an owner needs one, a community has none",
+                field="name",
+            )
+        who = self._owners.word(caller.issuer, caller.subject)
+        if asked.remove:
+            await self._store.drop_quota(asked.kind, asked.community, asked.name)
+        else:
+            await self._store.put_quota(
+                Quota(
+                    kind=asked.kind,
+                    community=asked.community,
+                    name=asked.name,
+                    jobs=asked.jobs,
+                    bytes=asked.bytes,
+                )
+            )
+        self._log(
+            "quota_set",
+            kind=asked.kind,
+            community=asked.community,
+            name=asked.name,
+            who=who,
+            removed=asked.remove,
+        )
+        await self.load()
+        return await self.usage(caller)
+
+
+def defaults(settings: QuotaSettings) -> dict[Kind, Limit]:
+    """Return the limits of those who have none of their own."""
+
+    def limit(jobs: int, gb: float) -> Limit:
+        return Limit(jobs or None, int(gb * 1e9) or None)
+
+    return {
+        "owner": limit(settings.owner_jobs, settings.owner_gb),
+        "group": limit(settings.group_jobs, settings.group_gb),
+        "community": limit(settings.community_jobs, settings.community_gb),
+    }

@@ -1,0 +1,42 @@
+-- Quotas, what is used of them, and who holds which content.
+
+-- Limits of one community, group or owner. NULL: no limit.
+CREATE TABLE quota (
+    kind      TEXT NOT NULL CHECK (kind IN ('community', 'group', 'owner')),
+    community TEXT NOT NULL,
+    name      TEXT NOT NULL, -- the group, or the owner as it is shown; of a community: empty
+    jobs      BIGINT CHECK (jobs >= 0),
+    bytes     BIGINT CHECK (bytes >= 0),
+    PRIMARY KEY (kind, community, name)
+);
+
+-- Jobs that have not ended, and bytes that are held. Its rows are few and change often.
+CREATE TABLE quota_use (
+    kind      TEXT NOT NULL CHECK (kind IN ('community', 'group', 'owner')),
+    community TEXT NOT NULL,
+    name      TEXT NOT NULL, -- the group, or the id of the owner; of a community: empty
+    jobs      BIGINT NOT NULL DEFAULT 0,
+    bytes     BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, community, name)
+) WITH (fillfactor = 50);
+
+-- A content that an owner has brought, or a job of that owner. It counts for each holder.
+CREATE TABLE holding (
+    sha256     TEXT NOT NULL,
+    owner_id   BIGINT NOT NULL,
+    group_name TEXT NOT NULL,
+    bytes      BIGINT NOT NULL CHECK (bytes >= 0),
+    at         DOUBLE PRECISION NOT NULL, -- when it was brought or asked for last
+    PRIMARY KEY (sha256, owner_id, group_name)
+);
+
+-- Stores of before have contents that nobody holds, and a row here. Until all names are read
+-- (`counted`), and for a day, everybody who knows a hash may read them, as before.
+CREATE TABLE holding_state (
+    one        BIGINT PRIMARY KEY CHECK (one = 1),
+    counted    BIGINT NOT NULL CHECK (counted IN (0, 1)),
+    open_until DOUBLE PRECISION NOT NULL
+);
+
+INSERT INTO holding_state (one, counted, open_until)
+SELECT 1, 0, extract(epoch FROM now())::float8 + 86400.0 WHERE EXISTS (SELECT 1 FROM submission);
