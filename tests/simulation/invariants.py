@@ -21,6 +21,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from tests.matcher.invariants import check
 
+from . import quotas
 from .store import step
 from .violation import Violation
 
@@ -36,6 +37,8 @@ KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
 LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
 DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
+# Where a quota may refuse. Of no report, beat or ask.
+QUOTA_PATHS = ("/v1/submissions", "/v1/blobs", "/v1/jobs/actions")
 _SECRETS = re.compile(rb'"(?:token|renewal_secret|secret|password)":"([^"]{16,})"')
 
 
@@ -58,6 +61,10 @@ class Invariants:
 
     def committed(self, verb: str, args: tuple[Any, ...], result: Any) -> None:
         """A verb of the store has been carried out."""
+        try:
+            quotas.committed(verb, self._world.central.disk.rows, quotas.quota_of(self._world.seed))
+        except Violation as why:
+            self._world.broken(why)
         if verb == "match":
             self._matches(args[0], result)
         elif verb == "turn":
@@ -284,6 +291,8 @@ class Invariants:
                     raise Violation("logs", f"{pilot} writes about job {line.job}, not its own")
 
     def _heard(self, path: str, reply: HttpReply) -> None:
+        if b'"over_quota"' in reply.body and not path.startswith(QUOTA_PATHS):
+            self._broken("quotas", f"{path} was refused: {reply.body[:200]!r}")
         if reply.body and b"token" in reply.body or b"secret" in reply.body:
             self.secrets.update(_SECRETS.findall(reply.body))
 

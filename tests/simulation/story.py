@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 import httpx
 
 from pilotage.central.client.client import AsyncClient
-from pilotage.central.client.errors import ClientError, IllegalState
+from pilotage.central.client.errors import ClientError, IllegalState, OverQuota
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api import ActionName, JobView, SecretRequest
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import LIVING
 
+from . import quotas
 from .clocks import ClientPace
 from .violation import Violation
 
@@ -127,7 +128,11 @@ class Story:
 
     async def _submit(self, key: str, jobs: list[Job]) -> None:
         self.tried.add(key)
-        handle = await self.answered(lambda: self.client.submit(jobs, key=key))
+        try:
+            handle = await self.answered(lambda: self.client.submit(jobs, key=key), OverQuota)
+        except OverQuota as why:
+            self._world.say(f"{key} is over quota: {why}")
+            return
         ids = list(handle.ids())
         known = self.submitted.setdefault(key, ids)
         self._world.say(f"{key}: jobs {ids}")
@@ -234,6 +239,8 @@ class Story:
             views = await self._views()
             left = [job for job, view in views.items() if view.state not in FINAL]
             if not left:
+                usage = await self.answered(self.client.usage)
+                quotas.over(world.central.disk.rows, usage)
                 return
             for job in left:
                 if views[job].state is JobState.HELD:

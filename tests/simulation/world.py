@@ -32,6 +32,7 @@ from .leaders import LeaderTroubles
 from .network import Network
 from .pilots import Life, Node, Pilots
 from .processes import Host, HostLoop, Killed, Process, Spins
+from .quotas import quota_of
 from .story import Story
 from .swarm import Swarm, swarm
 from .troubles import Troubles
@@ -110,6 +111,7 @@ class World:
             token=TokenSettings(pilot_s=drawn.pilot_token_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
             matcher=LIMITED if drawn.limits else MatcherSettings(),
+            quota=quota_of(self.seed),
         )
 
     # -- what happens -----------------------------------------------------------------------------
