@@ -593,6 +593,7 @@ def _dispatch(
         aftermath=aftermath,
         requeues=requeues,
         clock=clock,
+        log=log,
     )
     return Dispatch(
         store=store,

@@ -112,7 +112,14 @@ class Agent:
         self._renewal = Renewal(ports.journal, ports.random)
         self._line = Line(self._to_central, ports.clock, ports.random, ports.log, self._renewal)
         self._introduction = Introduction(self._line, self._renewal, ports.journal, ports.random)
-        self._files = Files(self._to_central, ports.workspace, ports.clock, ports.random, ports.log)
+        self._files = Files(
+            self._to_central,
+            ports.workspace,
+            ports.clock,
+            ports.random,
+            ports.log,
+            self._undelivered,
+        )
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._ship: Optional[LogShip] = None
         if ports.untold is not None:
@@ -264,7 +271,12 @@ class Agent:
         if ports.storages is None:
             return None
         return DataFiles(
-            ports.storages, ports.clock, ports.random, ports.log, upload_s=self._upload_s
+            ports.storages,
+            ports.clock,
+            ports.random,
+            ports.log,
+            upload_s=self._upload_s,
+            failed=self._undelivered,
         )
 
     def _join_bus(self, me: Registered, tasks: Tasks) -> None:
@@ -514,6 +526,9 @@ class Agent:
             self._publish(topics.Kind.LOG, encode(chunk))
         else:
             await self._line.log_chunk(chunk, assignment.token)
+
+    def _undelivered(self, attempt_id: int, why: str) -> None:
+        self._tell(lambda brain, now: brain.undelivered(attempt_id, why, now))
 
     def _secrets(self) -> Iterator[str]:
         """Yield what must stand in no log."""

@@ -59,6 +59,14 @@ class Downloaded:
     body: bytes = b""  # of an answer that is not 200
 
 
+# Hears that a try to move a file of an attempt has failed, and why.
+Failed = Callable[[int, str], None]
+
+
+def nobody_hears(attempt_id: int, why: str) -> None:
+    """Tell nobody that a try has failed."""
+
+
 class Http(Protocol):
     """HTTPS to the central: one kept connection for messages, a second one for blobs."""
 

@@ -611,6 +611,8 @@ class Health(_Out, frozen=True):
     bus: str  # mqtt://…, or "down"
     uptime_s: float
     leader: str = ""  # of a process that waits to lead: where the one that does is reached
+    undelivered: int = 0  # results that their pilots have failed to deliver so far
+    undelivered_s: float = 0.0  # since the payload of the oldest of these has ended
 
 
 class Readiness(_Out, frozen=True):

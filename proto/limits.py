@@ -24,6 +24,7 @@ from .messages import (
     Report,
     TokenRequest,
     Turn,
+    Undelivered,
     Usage,
 )
 from .storages import META_BYTES_MAX, BadCopy, Published, Removed
@@ -316,7 +317,9 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "parked": _ID,
         "closed": _ID,
         "holding": Many(HOLDING_MAX, FIELDS),
+        "undelivered": Many(HOLDING_MAX, FIELDS),
     },
+    Undelivered: {"job": _ID, "epoch": _ID, "for_s": _DURATION, "why": _FREE},
     LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": Text(CHUNK_MAX), "size": _ID},
     PilotLine: {
         "n": _ID,

@@ -410,6 +410,16 @@ class TurnReply:
 
 
 @dataclass(frozen=True)
+class Undelivered:
+    """An attempt that has ended, and whose result has not reached the central yet."""
+
+    job: int
+    epoch: int
+    for_s: float  # since it ended, on the pilot's clock
+    why: str = ""  # what the last failed try said; empty: none has failed, it takes long
+
+
+@dataclass(frozen=True)
 class Beat:
     """Presence. It lists what is held; only what is listed is renewed, once it is answered."""
 
@@ -421,6 +431,7 @@ class Beat:
     holding: tuple[Attempt, ...] = ()
     goodbye: bool = False  # the last beat of a pilot that ends
     draining: bool = False  # it ends when what it holds has ended
+    undelivered: tuple[Undelivered, ...] = ()  # of what it holds
 
 
 @dataclass(frozen=True)

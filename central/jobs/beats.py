@@ -5,6 +5,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from ..observe.events import Log
 from ..ports import Clock
 from ..store.protocol import Store
 from ..store.records import TakeBack
@@ -26,10 +27,11 @@ class Beats:
         aftermath: Aftermath,
         requeues: Requeues,
         clock: Clock,
+        log: Log,
     ) -> None:
-        self._store, self._leases = store, memory.leases
+        self._store, self._leases, self._late = store, memory.leases, memory.late
         self._aftermath, self._requeues = aftermath, requeues
-        self._clock = clock
+        self._clock, self._log = clock, log
 
     async def take(self, presence: Presence, beat: Beat) -> list[Attempt]:
         """Renew what the beat lists and is current; return what of it is stale.
@@ -51,6 +53,7 @@ class Beats:
             if lease is not None and lease.phase is Phase.LIVE:
                 self._renew(lease)
         stale += await self._take_back(back)
+        self._hear_late(presence, beat)
         held = {one.job << EPOCH_BITS | one.epoch for one in beat.holding}
         await self._requeues.give_back(presence, held, asked_before=beat.closed + 1)
         if beat.goodbye:
@@ -58,6 +61,17 @@ class Beats:
         elif beat.draining and presence.state is PilotState.RUNNING:
             await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
         return stale
+
+    def _hear_late(self, presence: Presence, beat: Beat) -> None:
+        for one in self._late.heard(presence.pilot, beat.undelivered, self._clock.monotonic()):
+            self._log(
+                "result_undelivered",
+                job=one.lease.job,
+                epoch=one.lease.epoch,
+                pilot=presence.pilot,
+                for_s=round(one.for_s, 1),
+                why=one.why,
+            )
 
     @staticmethod
     def _current(presence: Presence, lease: Lease | None) -> Lease | None:

@@ -22,6 +22,7 @@ from .pilots import PilotService
 from .presence import Presence
 from .queries import Queries
 from .software import needs_of
+from .undelivered import is_over_wall
 
 Prospects = Callable[[ClassSpec], list[str]]  # what there is to say of pilots to come
 
@@ -46,6 +47,7 @@ class Explainer:
     ) -> None:
         self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
         self._leases, self._hosts, self._prospects = memory.leases, memory.hosts, prospects
+        self._late = memory.late
         self._idle, self._pilot_service = idle, pilots
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
@@ -53,13 +55,30 @@ class Explainer:
         """Say why a job waits, or in which state it is."""
         row = await self._queries.row(caller, job_id, Action.JOB_READ)
         if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
-            return Explanation(
-                job=job_id, state=row.state.value, offers=0, fitting=0, notes=[_state_of(row)]
-            )
+            notes = [_state_of(row), *self._late_notes(job_id)]
+            return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
         await self._idle.load([row.class_id])
         spec = self._queue.classes[row.class_id].spec
         explained = self._explain(job_id, spec, row.priority)
         return msgspec.structs.replace(explained, state=row.state.value)
+
+    def _late_notes(self, job_id: int) -> list[str]:
+        """Say that the result of a job is not delivered, if that is known or likely."""
+        late = self._late.of_job(job_id, self._clock.monotonic())
+        if late is not None:
+            ago = f"its payload ended {late.for_s:.0f} s ago"
+            if not late.why:
+                return [f"{ago}; the pilot is bringing its outputs"]
+            return [f"{ago}, and the pilot cannot deliver the result yet: {late.why}"]
+        lease = self._leases.of_job(job_id)
+        if lease is None or lease.phase is not Phase.LIVE:
+            return []
+        if not is_over_wall(lease, self._clock.wall()):
+            return []
+        return [
+            f"its wall limit of {lease.wall_s:.0f} s was over long ago, and its pilot still beats:"
+            " the payload stood still for a time, or the pilot cannot deliver the result"
+        ]
 
     async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:
         """Say what would become of a job. Raises Refused where it could not be submitted."""

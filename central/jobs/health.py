@@ -26,6 +26,7 @@ class HealthService:
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._bus, self._clock = memory.pilots, bus, clock
+        self._late = memory.late
         self._probe, self._room = probe, room
         self._since = clock.monotonic()
         self._ready = False
@@ -46,6 +47,7 @@ class HealthService:
 
     def health(self) -> Health:
         bus = self._bus.url if self._bus.up else "down"
+        late = self._late.failing(self._clock.monotonic())
         return Health(
             status="ready" if self._ready else "not ready",
             version=__version__,
@@ -55,4 +57,6 @@ class HealthService:
             pilots=sum(self._pilots.states[state] for state in LIVING),
             bus=bus if self._bus.url else "none",
             uptime_s=round(self._clock.monotonic() - self._since, 1),
+            undelivered=len(late),
+            undelivered_s=round(max((one.for_s for one in late), default=0.0), 1),
         )

@@ -16,6 +16,7 @@ from .queue import Queue
 from .scope import Owners
 from .site_rates import SiteRates
 from .tally import Tally
+from .undelivered import LateResults
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,8 @@ class Memory:
     rates: SiteRates = field(default_factory=SiteRates)
     labour: Labour = field(default_factory=Labour)
     places: Places = field(default_factory=Places)
+    late: LateResults = field(init=False)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "late", LateResults(self.leases))

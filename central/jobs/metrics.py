@@ -20,6 +20,7 @@ from .memory import Memory
 from .others import Others
 from .probe import StoreProbe
 from .turns import by_and_by
+from .undelivered import is_over_wall
 
 Readings = Callable[[], Awaitable[Mapping[str, float]]]
 _STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
@@ -164,14 +165,21 @@ class MetricsService:
         now = self._clock.monotonic()
         phases: Counter[str] = Counter({Phase.LIVE.value: 0, Phase.OPEN.value: 0})
         overdue_s = wanted_s = 0.0
+        over, wall = 0, self._clock.wall()
         async for lease in by_and_by(self._memory.leases.all(), self._clock):
             phases[lease.phase.value] += 1
             if lease.phase is Phase.LIVE:
                 overdue_s = max(overdue_s, now - lease.deadline)
                 wanted_s = max(wanted_s, _wanted_for_s(lease, now))
+                over += is_over_wall(lease, wall)
         page.put_all("pilotage_attempts", phases)
         page.put("pilotage_lease_overdue_seconds", overdue_s)
         page.put("pilotage_wanted_oldest_seconds", wanted_s)
+        page.put("pilotage_attempts_over_wall", over)
+        failing = self._memory.late.failing(now)
+        page.put("pilotage_results_undelivered", len(failing))
+        oldest_s = max((one.for_s for one in failing), default=0.0)
+        page.put("pilotage_results_undelivered_oldest_seconds", oldest_s)
 
     async def _put_pilots(self, page: Page) -> None:
         now = self._clock.monotonic()

@@ -56,6 +56,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "order_failed": frozenset({"job", "pilot", "error"}),
     # a result was taken
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
+    # a payload ended `for_s` ago, and its pilot cannot deliver the result: `why` is of the last try
+    "result_undelivered": frozenset({"job", "epoch", "pilot", "for_s", "why"}),
     # an attempt ended without a result, and nobody had wanted that
     "requeued": frozenset({"job", "epoch", "why", "state"}),
     # an attempt was ended because somebody had killed, held or rescheduled its job

@@ -63,6 +63,15 @@ METRICS: Final[dict[str, Metric]] = {
         "how long the oldest kill, hold or reschedule waits for its pilot",
         "P9",
     ),
+    "pilotage_results_undelivered": Metric(
+        "gauge", (), "results that their pilots have failed to deliver so far"
+    ),
+    "pilotage_results_undelivered_oldest_seconds": Metric(
+        "gauge", (), "since the payload of the oldest of these has ended"
+    ),
+    "pilotage_attempts_over_wall": Metric(
+        "gauge", (), "attempts that are live 15 minutes after their wall limit was over"
+    ),
     "pilotage_attempts_ended_total": Metric(
         "counter", ("how",), "attempts that ended, by how; lease_over: their pilots have not told"
     ),

@@ -51,6 +51,7 @@ from .serve import CONFIG_NAME, Place, config_of, settings_of
 from .stores import reading_of, where
 
 ANSWER_S: Final = 5.0
+UNDELIVERED_S: Final = 30.0  # a result that waits for less may have met a restart
 WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
 # What of a data directory is there after its first start; a restore makes some of it.
 OURS: Final = frozenset(
@@ -105,6 +106,8 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     yield machine_checks.data_directory(place.data)
     yield machine_checks.owner(place.data, OURS, running=answered is not None)
     yield said
+    if answered is not None:
+        yield results(answered.health)
     if reading is None:
         yield fault("store", unread, "see docs/operations/postgresql.md")
     elif settings.store.url:
@@ -190,6 +193,19 @@ def central(place: Place, settings: Settings) -> tuple[Finding, Answered | None]
     if ready.status_code != 200:
         return fault("central", f"{said}, not ready: {ready.text[:300]}", "see its log"), answered
     return ok("central", f"{said}, ready"), answered
+
+
+def results(health: Health) -> Finding:
+    """Say whether pilots have results that they cannot deliver."""
+    if health.undelivered_s < UNDELIVERED_S:
+        return ok("results", "no result waits at its pilot for long")
+    count = health.undelivered
+    said = f"{count} results wait" if count > 1 else "1 result waits"
+    return warning(
+        "results",
+        f"{said} at a pilot that cannot deliver, the oldest for {health.undelivered_s:.0f} s",
+        "result_undelivered in the log names the jobs; pilotage explain JOB says why",
+    )
 
 
 def _client(url: str, ca_file: str | None) -> httpx.Client:

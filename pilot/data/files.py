@@ -27,7 +27,7 @@ from ..files import archives
 from ..files.beside import GoOn, Work
 from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
 from ..mind.pace import back_off_s
-from ..ports import Clock, Randomness, UnsafePath
+from ..ports import Clock, Failed, Randomness, UnsafePath, nobody_hears
 from . import stage_in, stage_out, sweep
 from .storages import Place, Storage, StorageTrouble, Sums, Unavailable
 
@@ -73,10 +73,11 @@ class DataFiles:
         log: Log,
         *,
         upload_s: float = OUTPUT_PATIENCE_S,
+        failed: Failed = nobody_hears,
     ) -> None:
         """`upload_s`: how long storages may be away when a payload has ended."""
         self._drivers, self._clock, self._random, self._log = drivers, clock, random, log
-        self._upload_s = upload_s
+        self._upload_s, self._failed = upload_s, failed
         self._bad: dict[int, list[BadCopy]] = {}
         self._bytes_in: dict[int, int] = {}
 
@@ -264,6 +265,7 @@ class DataFiles:
             wait_s = back_off_s(number, self._random.uniform)
             facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
             self._log("data_not_moved", facts)
+            self._failed(attempt_id, why)
             await self._clock.sleep(wait_s)
             return True
 

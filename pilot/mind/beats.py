@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Optional
 
-from pilotage.proto.messages import Attempt, Beat
+from pilotage.proto.messages import Attempt, Beat, Undelivered
 
 UNANSWERED_MAX = 64  # older ones are forgotten: their answers would move no fence
 SESSION_SHIFT = 20  # a beat's number contains its session, so that a late answer of an older life
@@ -62,6 +62,7 @@ class Beats:
         https: bool,
         goodbye: bool = False,
         draining: bool = False,
+        undelivered: tuple[Undelivered, ...] = (),
     ) -> Beat:
         """Number a beat that is sent now."""
         self._n += 1
@@ -81,6 +82,7 @@ class Beats:
             holding=holding,
             goodbye=goodbye,
             draining=draining,
+            undelivered=undelivered,
         )
 
     def find(self, n: int) -> Optional[SentBeat]:

@@ -258,6 +258,12 @@ class Brain:
         )
         return self._commands(now)
 
+    def undelivered(self, attempt_id: int, why: str, now: float) -> list[Command]:
+        """A file of an attempt was not moved. If its payload is gone the next beat comes soon."""
+        if self._payloads.undelivered(attempt_id, why):
+            self._beats.soon(now, min(BEAT_SPACING_MAX_S, self._period_s / 10))
+        return self._commands(now)
+
     def uploaded(
         self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""
     ) -> list[Command]:
@@ -424,6 +430,8 @@ class Brain:
             self._unreadable(flying, refusal, now)
         else:
             self._own.append(Tell("turn_refused", refusal.facts()))
+            for report in flying.reports if isinstance(flying, Turn) else ():
+                self._payloads.undelivered(report.attempt_id, refusal.text())
             self._back_off(now)
 
     def _unreadable(self, turn: Turn, refusal: Refusal, now: float) -> None:
@@ -578,6 +586,7 @@ class Brain:
             https=https,
             goodbye=goodbye,
             draining=self._draining,
+            undelivered=self._holdings.undelivered(now),
         )
 
     # -- when -----------------------------------------------------------------------------------

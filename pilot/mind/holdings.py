@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from pilotage.proto.messages import Assignment, Attempt, Body, How
+from pilotage.proto.messages import Assignment, Attempt, Body, How, Undelivered
 from pilotage.proto.storages import BadCopy
 
 from ..ports import Ended
 
 FENCE = 0.8  # of the lease: when a payload freezes
+UNDELIVERED_S = 30.0  # a result that takes longer is told of, even if no try has failed
 FENCE_LEFT_MIN = 0.3  # of the lease: with less than this to its fence nothing is started
 
 
@@ -59,6 +60,8 @@ class Holding:
     for_good: bool = False  # killed by a person: no other attempt goes on from it
     warned: str = ""  # of what its payload was warned, until that is told
     bad_copies: tuple[BadCopy, ...] = ()  # of its data, that were no good
+    ended_at: Optional[float] = None  # since when its result is to be delivered
+    undelivered: str = ""  # what the last failed try to do so said
 
     @property
     def alive(self) -> bool:
@@ -96,6 +99,18 @@ class Holdings:
     def listed(self) -> tuple[Attempt, ...]:
         """Return what beats and asks say that we hold."""
         return tuple(one.attempt for one in self._by_id.values() if not one.stale)
+
+    def undelivered(self, now: float) -> tuple[Undelivered, ...]:
+        """Return what beats say of results that have not arrived."""
+        return tuple(
+            Undelivered(
+                one.attempt.job, one.attempt.epoch, max(0.0, now - one.ended_at), one.undelivered
+            )
+            for one in self._by_id.values()
+            if one.ended_at is not None
+            and not one.stale
+            and (one.undelivered or now - one.ended_at >= UNDELIVERED_S)
+        )
 
     def lease_s(self, most: float) -> float:
         """Return the shortest lease among what we hold, at most `most`."""

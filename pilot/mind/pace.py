@@ -57,6 +57,10 @@ class Refusal:
     def facts(self) -> dict[str, object]:
         return {"status": self.status, "code": self.code, "message": self.message}
 
+    def text(self) -> str:
+        """Return what was said, in one line."""
+        return " ".join(str(one) for one in (self.status, self.code, self.message) if one)
+
 
 def back_off_s(failures: int, uniform: Uniform) -> float:
     """Return how long to wait after so many failures in a row (full jitter)."""

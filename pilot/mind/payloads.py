@@ -43,7 +43,7 @@ from .commands import (
 from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, leaves_data, wants_staging
 from .reports import Reports, fitting
 from .slots import Slots
-from .texts import names
+from .texts import fit, names
 
 GRACE_S = 10.0  # between the soft signal and SIGKILL
 STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
@@ -205,7 +205,7 @@ class Payloads:
         if holding is None or not holding.alive:
             return
         self._slots.release(ended.attempt_id)
-        holding.gone = ended
+        holding.gone, holding.ended_at = ended, now
         if holding.stale:
             self._end(holding, How.STALE, now)
             return
@@ -271,6 +271,14 @@ class Payloads:
             removed=removed,
         )
 
+    def undelivered(self, attempt_id: int, why: str) -> bool:
+        """A try to deliver its result has failed; say whether that is news."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.ended_at is None:
+            return False
+        is_first, holding.undelivered = not holding.undelivered, fit(why)
+        return is_first
+
     def lost(self, attempt_id: int, now: float) -> None:
         """It has been seen dead on this host and boot, without an end that we know."""
         holding = self._holdings.by_id(attempt_id)
@@ -287,7 +295,9 @@ class Payloads:
     def restore(self, report: Report, at: float) -> None:
         """A last report of an earlier life that was not answered."""
         attempt = Attempt(report.job, report.epoch)
-        self._holdings.add(Holding(attempt, report.attempt_id, math.inf, 0.0, Phase.ENDED))
+        holding = Holding(attempt, report.attempt_id, math.inf, 0.0, Phase.ENDED)
+        holding.ended_at = at
+        self._holdings.add(holding)
         self._reports.put(report, at=at, due=at)
 
     def restore_assignment(self, assignment: Assignment, now: float) -> None:
@@ -311,6 +321,8 @@ class Payloads:
         """Say the last word on an attempt: into the journal, then to the central."""
         self._slots.release(holding.attempt_id)
         holding.phase = Phase.ENDED
+        if holding.ended_at is None:
+            holding.ended_at = now
         gone = holding.gone
         if gone is not None and gone.signal is not None and not detail:
             detail = f"signal {gone.signal}"

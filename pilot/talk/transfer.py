@@ -20,6 +20,7 @@ from ..mind.pace import back_off_s
 from ..mind.payloads import OWN_OUTPUTS
 from ..ports import (
     Clock,
+    Failed,
     MoreCame,
     NoReply,
     NotWritten,
@@ -27,6 +28,7 @@ from ..ports import (
     TooLarge,
     UnsafePath,
     Workspace,
+    nobody_hears,
 )
 from .line import may_pass, refusal
 from .requests import Requests
@@ -67,10 +69,16 @@ class Files:
     """Moves blobs with each attempt's own token, over the second connection."""
 
     def __init__(
-        self, requests: Requests, workspace: Workspace, clock: Clock, random: Randomness, log: Log
+        self,
+        requests: Requests,
+        workspace: Workspace,
+        clock: Clock,
+        random: Randomness,
+        log: Log,
+        failed: Failed = nobody_hears,
     ) -> None:
         self._requests, self._workspace, self._clock = requests, workspace, clock
-        self._random, self._log = random, log
+        self._random, self._log, self._failed = random, log, failed
         self._folders: dict[int, Path] = {}
         self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
         self._bytes_in: dict[int, int] = {}
@@ -287,4 +295,5 @@ class Files:
         wait_s = back_off_s(failures, self._random.uniform)
         facts = {"attempt_id": attempt_id, "why": why, "wait_s": round(wait_s, 1)}
         self._log("blob_not_moved", facts)
+        self._failed(attempt_id, why)
         await self._clock.sleep(wait_s)

@@ -27,6 +27,7 @@ from pilotage.proto.messages import (
     Stream,
     TokenRequest,
     Turn,
+    Undelivered,
     Usage,
     What,
 )
@@ -50,7 +51,8 @@ REPORT = Report(
     outputs=(OUTPUT,),
 )
 TURN = Turn(gen="g", session=1, reports=(REPORT,), ask=ASK)
-BEAT = Beat(gen="g", session=1, n=1, holding=(Attempt(1, 1),))
+LATE = Undelivered(1, 1, 40.0, "503 unavailable")
+BEAT = Beat(gen="g", session=1, n=1, holding=(Attempt(1, 1),), undelivered=(LATE,))
 HELLO = Hello(pilot="p1", renewal_secret="r", nonce="n", unanswered=(Attempt(1, 1),))
 CHUNK = LogChunk(job=1, epoch=1, stream=Stream.OUT, offset=0, text="a\tb\x1b[0m\r\n")
 REGISTER = Register(secret="s", nonce="n", node=NODE)
@@ -92,6 +94,9 @@ WRONG: list[tuple[Any, str]] = [
     (replace(REPORT, outputs=(replace(OUTPUT, name=""),)), "outputs[0].name"),
     (replace(BEAT, parked=-1), "parked"),
     (replace(BEAT, holding=(Attempt(1, 1),) * 5_000), "holding"),
+    (replace(BEAT, undelivered=(LATE,) * 5_000), "undelivered"),
+    (replace(BEAT, undelivered=(replace(LATE, for_s=-1.0),)), "undelivered[0].for_s"),
+    (replace(BEAT, undelivered=(replace(LATE, why="nul\0"),)), "undelivered[0].why"),
     (replace(HELLO, nonce="n" * 600), "nonce"),
     (replace(HELLO, unanswered=(Attempt(-1, 1),)), "unanswered[0].job"),
     (replace(CHUNK, offset=-1), "offset"),
