@@ -7,6 +7,7 @@ from .campaign import campaign, replay
 from .planted import PLANTED
 from .planted import planted as plant
 from .planted_leaders import LEADING
+from .planted_outages import AWAY
 from .violation import Violation
 from .world import run
 
@@ -17,23 +18,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first")
     parser.add_argument("--trace", action="store_true", help="print what happens, one by one")
     parser.add_argument("--leaders", action="store_true", help="two centrals on one database")
+    parser.add_argument("--outages", action="store_true", help="something is away for hours")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
-        "--planted", default="", choices=["", *PLANTED, *LEADING], help="a bug to be found"
+        "--planted", default="", choices=["", *PLANTED, *LEADING, *AWAY], help="a bug to be found"
     )
     asked = parser.parse_args()
     if asked.trace:
-        return _traced(asked.seed, asked.seeds, asked.planted, leaders=asked.leaders)
+        return _traced(asked)
     found = campaign(
         asked.seed,
         asked.seeds,
         planted=asked.planted,
         leaders=asked.leaders,
+        outages=asked.outages,
         processes=asked.processes,
         stop=True,
     )
     for seed, why in sorted(found.violations.items()):
-        print(f"seed {seed}: {why}\nreplay: {replay(seed, asked.planted, leaders=asked.leaders)}")
+        print(f"seed {seed}: {why}\nreplay: {_again(asked, seed)}")
     if asked.leaders:
         print(f"{found.take_overs} take-overs; nobody led for at most {found.led_late_s:.1f} s")
     print(
@@ -44,13 +47,23 @@ def main() -> int:
     return 1 if found.violations else 0
 
 
-def _traced(first: int, seeds: int, planted: str, *, leaders: bool) -> int:
-    for seed in range(first, first + seeds):
+def _again(asked: argparse.Namespace, seed: int) -> str:
+    return replay(seed, asked.planted, leaders=asked.leaders, outages=asked.outages)
+
+
+def _traced(asked: argparse.Namespace) -> int:
+    for seed in range(asked.seed, asked.seed + asked.seeds):
         try:
-            with plant(planted) as prepare:
-                run(seed, verbose=True, leaders=leaders, prepare=prepare)
+            with plant(asked.planted) as prepare:
+                run(
+                    seed,
+                    verbose=True,
+                    leaders=asked.leaders,
+                    outages=asked.outages,
+                    prepare=prepare,
+                )
         except Violation as why:
-            print(f"seed {seed}: {why}\nreplay: {replay(seed, planted, leaders=leaders)}")
+            print(f"seed {seed}: {why}\nreplay: {_again(asked, seed)}")
             return 1
     return 0
 

@@ -11,7 +11,7 @@ from .violation import Violation
 from .world import run
 
 SLICE = 10  # seeds that a process takes at a time
-_Slice = tuple[int, int, str, bool, bool]  # first, seeds, planted, leaders, stop
+_Slice = tuple[int, int, str, bool, bool, bool]  # first, seeds, planted, leaders, outages, stop
 _YOUNG = 20_000  # objects between two collections: a world makes many, and few that are waste
 
 
@@ -47,13 +47,14 @@ def campaign(
     *,
     planted: str = "",
     leaders: bool = False,
+    outages: bool = False,
     processes: int = 2,
     stop: bool = False,
 ) -> Found:
     """Run seeds; with `stop` no new ones are begun after the first violation."""
     found = Found()
     slices = [
-        (start, min(SLICE, first + seeds - start), planted, leaders, stop)
+        (start, min(SLICE, first + seeds - start), planted, leaders, outages, stop)
         for start in range(first, first + seeds, SLICE)
     ]
     for part in _parts(slices, processes):
@@ -73,7 +74,7 @@ def _parts(slices: list[_Slice], processes: int) -> Iterator[Found]:
 
 def _some(asked: _Slice) -> Found:
     """Run some seeds in this process."""
-    first, seeds, planted, leaders, stop = asked
+    first, seeds, planted, leaders, outages, stop = asked
     found, began = Found(), time.process_time()
     thresholds = gc.get_threshold()
     gc.set_threshold(_YOUNG, 50, 1_000)
@@ -81,7 +82,7 @@ def _some(asked: _Slice) -> Found:
         with plant(planted) as prepare:
             for seed in range(first, first + seeds):
                 try:
-                    world = run(seed, leaders=leaders, prepare=prepare)
+                    world = run(seed, leaders=leaders, outages=outages, prepare=prepare)
                 except Violation as why:
                     world = why.world
                     found.violations[seed] = str(why)
@@ -101,8 +102,8 @@ def _some(asked: _Slice) -> Found:
     return found
 
 
-def replay(seed: int, planted: str = "", *, leaders: bool = False) -> str:
+def replay(seed: int, planted: str = "", *, leaders: bool = False, outages: bool = False) -> str:
     """Return the command that runs one seed again and shows what happens."""
     bug = f" --planted {planted}" if planted else ""
-    two = " --leaders" if leaders else ""
+    two = (" --leaders" if leaders else "") + (" --outages" if outages else "")
     return f".venv/bin/python -m tests.simulation --seeds 1 --seed {seed} --trace{two}{bug}"

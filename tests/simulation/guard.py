@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pilotage.pilot.guard import held as holding
 from pilotage.pilot.guard.held import Held
+from pilotage.pilot.guard_link import FROZEN_MAX_S
 from pilotage.pilot.ports import Ended, GuardGone, GuardNews, Outfit
 from pilotage.proto.messages import Assignment, Usage
-from tests.fake_pilot import FROZEN_MAX_S, Script
+from tests.fake_pilot import Script
 
 from .node_disk import NodeFolders
 from .processes import HostLoop, Process
@@ -226,7 +227,8 @@ class NodeGuard:
         if held.stop_at is not None and not held.told:
             return holding.CLOSING_S
         if held.frozen_at is not None:
-            return held.frozen_at + held.frozen_max_s - now
+            # Of two readings the difference may be less than the bound by a rounding.
+            return max(1e-3, held.frozen_at + held.frozen_max_s - now)
         times = [held.fence, held.wall_over_at(now)]
         if held.stop_at is not None:
             times.append(held.stop_at)

@@ -98,6 +98,8 @@ class Invariants:
                 self._world.say(f"{type(change).__name__} of job {change.job_id}")
             if written and isinstance(change, End):
                 self._ended(change)
+                if self._world.outages is not None:
+                    self._world.outages.committed(change)
 
     def _ended(self, end: End) -> None:
         job, rows = end.job_id, self._world.central.disk.rows

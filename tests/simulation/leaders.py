@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .central import CentralHost
 from .leading import LeadingInvariants
+from .member import url_of
 from .processes import Process
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ PLOTS = (
     {"leader_killed", "cut_pilots_at_takeover"},
     {"leader_slow", "db_locked"},
 )
+HOMES = 0.4  # of all worlds
 LONG_S = 250.0  # longer than a lease of an attempt
 
 
@@ -68,6 +70,19 @@ class LeaderTroubles:
         self.aim = chance.choice((0.2, 0.5, 0.8))
         self.holds = LeadingInvariants(world, cluster)
         cluster.database.taken = self.taken
+        self._draw_homes()
+
+    def _draw_homes(self) -> None:
+        """In some worlds pilots begin at one central, and those that wait name the leader."""
+        world, members = self._world, self._cluster.members
+        chance = random.Random(f"homes of world {world.seed}")
+        if chance.random() > HOMES:
+            return
+        addresses = (self._cluster.host, *(member.host for member in members))
+        world.pilots.hosts = {url_of(member.host): member.host for member in members}
+        world.pilots.home = lambda number: chance.choice(addresses)
+        for member in members:
+            member.names_leader = True
 
     def all(self) -> list[Coroutine[Any, Any, None]]:
         """Return all loops; none ends before the world does."""

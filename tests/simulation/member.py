@@ -8,6 +8,8 @@ from pilotage.central.app import World, build
 from pilotage.central.auth.tokens import open_tokens
 from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply
+from pilotage.proto.messages import Misdirection
+from pilotage.proto.wire import encode
 from tests.fakes import DATA
 
 from .bus import CentralBus
@@ -45,6 +47,8 @@ class Member(CentralHost):
         self.came_up = came_up
         self.held: Held | None = None
         self.up: Callable[[], None] = _nothing  # it answers for the first time
+        self.seen = Seen()
+        self.names_leader = False  # while it waits
 
     @property
     def holder(self) -> str:
@@ -78,11 +82,11 @@ class Member(CentralHost):
         held = self.held = await wait_for_lead(
             leaders,
             process.holder,
-            f"https://{self.host.name}",
+            url_of(self.host),
             clock=self.clock,
             log=self._note,
             now=self.clock.boottime,
-            seen=Seen(),
+            seen=self.seen,
             patient=True,
         )
 
@@ -126,7 +130,14 @@ class Member(CentralHost):
 
     async def _elsewhere(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
         """Another one leads."""
-        return HttpReply(421, b"{}")
+        leader = (self.seen.url() or "") if self.names_leader else ""
+        told = Misdirection("not_leader", "another one leads", leader=leader)
+        return HttpReply(421, encode(told))
+
+
+def url_of(host: Host) -> str:
+    """Return where a central is reached."""
+    return f"https://{host.name}"
 
 
 def _nothing() -> None:

@@ -55,8 +55,12 @@ class _Http:
         folders: NodeFolders,
         point: BusPoint,
         hello: Callable[[Hello], None],
+        hosts: Mapping[str, Host],
     ) -> None:
-        self._network, self._process, self._central = network, process, central
+        """`central` is where all goes at first; `hosts` are the centrals by URL."""
+        self._network, self._process = network, process
+        self._home, self._hosts = central, hosts
+        self._at = {False: central, True: central}  # by `aside`
         self._folders, self._point, self._hello = folders, point, hello
 
     async def post(
@@ -64,25 +68,28 @@ class _Http:
     ) -> HttpReply:
         if path == "/v1/pilots/hello":
             self._hello(decode(Hello, body))
-        return await self._request("POST", path, body, token, timeout_s)
+        return await self._request("POST", path, body, token, timeout_s, aside=aside)
 
     def go_to(self, url: str, *, aside: bool = False) -> bool:
-        return False  # there is one central, wherever it is
+        if url and url not in self._hosts:
+            return False
+        self._at[aside] = self._hosts[url] if url else self._home
+        return True
 
     async def upload(self, path: str, content: Path | bytes, *, token: str) -> HttpReply:
         data = content if isinstance(content, bytes) else self._folders.files[content]
-        return await self._request("PUT", path, data, token, BLOB_TIMEOUT_S)
+        return await self._request("PUT", path, data, token, BLOB_TIMEOUT_S, aside=True)
 
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         raise NotImplementedError("no job of the simulation has input files")
 
     async def _request(
-        self, method: str, path: str, body: bytes, token: str, timeout_s: float
+        self, method: str, path: str, body: bytes, token: str, timeout_s: float, *, aside: bool
     ) -> HttpReply:
         self._point(self._process, "before a request of a pilot")
         reply = await self._network.request(
             self._process.host,
-            self._central,
+            self._at[aside],
             method=method,
             path=path,
             body=body,
@@ -140,7 +147,13 @@ class Life:
             clock=clock,
             random=_Randomness(chance),
             http=_Http(
-                pilots.network, self.pilot, pilots.central, node.folders, point, self._hello
+                pilots.network,
+                self.pilot,
+                pilots.home(n),
+                node.folders,
+                point,
+                self._hello,
+                pilots.hosts,
             ),
             bus=self._bus(pilots),
             guard=self.guard,
@@ -231,6 +244,9 @@ class Pilots:
         self.failures: list[str] = []
         self.said_by: dict[str, Life] = {}  # by the nonce of its hello
         self.stale: Callable[[Mapping[str, object]], None] = lambda facts: None
+        self.hosts: Mapping[str, Host] = {}  # the centrals by URL, if there are several
+        # The first address of each life, drawn apart: that of all centrals, or that of one.
+        self.home: Callable[[int], Host] = lambda number: central
 
     def node(self, name: str) -> Node:
         """Return a new host: its clock may be wrong by 2 %."""

@@ -98,8 +98,9 @@ def planted(name: str) -> Generator[Prepare]:
         yield nothing
         return
     from .planted_leaders import LEADING
+    from .planted_outages import AWAY
 
-    with (PLANTED | LEADING)[name].planted() as prepare:
+    with (PLANTED | LEADING | AWAY)[name].planted() as prepare:
         yield prepare
 
 

@@ -10,6 +10,7 @@ from pilotage.central.leading import LEASE_S, RENEW_EVERY_S, Standing
 from pilotage.central.operate import lead
 from pilotage.central.store.errors import StoreError
 from pilotage.pilot.mind import brain
+from pilotage.pilot.talk.requests import Requests
 
 from . import database, leaders
 from .cluster import Cluster
@@ -87,6 +88,15 @@ def _old_terms(changes: Changes) -> None:
     changes.set(brain.Brain, "_term_stands", stands)
 
 
+def _files_stay(changes: Changes) -> None:
+    plain = Requests._go
+
+    def go(self: Requests, lane: Any, url: str) -> bool:
+        return False if lane.aside else plain(self, lane, url)
+
+    changes.set(Requests, "_go", go)
+
+
 def _nothing(self: Dispatch) -> None:
     """Look at nothing."""
 
@@ -110,6 +120,9 @@ LEADING: dict[str, Planted] = {
     "sleeping_clock": Planted(
         "a lease is measured on a clock that stands while the machine is suspended",
         _sleeping_clock,
+    ),
+    "files_stay": Planted(
+        "a pilot sends files to its first address alone, as release 0.1 did", _files_stay
     ),
     "old_terms": Planted("a leader that was replaced answers, and pilots heed it", _old_terms),
 }

@@ -54,6 +54,8 @@ class Troubles:
         await self.begun.wait()
         await asyncio.sleep(FAULTS_S)
         world = self._world
+        if world.outages is not None:
+            await world.outages.over.wait()
         world.say("calm")
         world.is_calm, world.calm_since = True, world.loop.now
         self.over.set()
@@ -121,6 +123,8 @@ class Troubles:
             central.went_down.clear()
             down_s = chance.choice((0.5, 0.5, 5.0, 30.0, 150.0))
             await asyncio.sleep(0.5 if world.is_calm else down_s)
+            if world.outages is not None:
+                await world.outages.until_it_may_start()
             world.say(f"the {central.host.name} starts")
             central.start()
             world.aimed.restarts()

@@ -30,6 +30,7 @@ from .cluster import Cluster
 from .invariants import Invariants
 from .leaders import LeaderTroubles
 from .network import Network
+from .outages import Outages, only_outages, without_faults
 from .pilots import Life, Node, Pilots
 from .processes import Host, HostLoop, Killed, Process, Spins
 from .quotas import quota_of
@@ -54,10 +55,18 @@ class World:
     """What a seed decides, and what has happened."""
 
     def __init__(
-        self, loop: HostLoop, seed: int, *, verbose: bool = False, leaders: bool = False
+        self,
+        loop: HostLoop,
+        seed: int,
+        *,
+        verbose: bool = False,
+        leaders: bool = False,
+        outages: bool = False,
     ) -> None:
         self.loop, self.seed, self.chance = loop, seed, random.Random(seed)
         self.swarm: Swarm = swarm(self.chance)
+        if outages and only_outages(seed):
+            self.swarm = without_faults(self.swarm)
         self.trace: list[str] = []
         self.digest = hashlib.blake2b(digest_size=16)
         self.verbose = verbose
@@ -98,6 +107,7 @@ class World:
         self.leaders: LeaderTroubles | None = None
         if isinstance(self.central, Cluster):
             self.leaders = LeaderTroubles(self, self.central)
+        self.outages = Outages(self) if outages else None
         self.invariants = Invariants(self)
         disk = self.central.disk
         disk.point, disk.fails, disk.committed = self.point, self._store_fails, self._committed
@@ -210,6 +220,7 @@ class World:
                 self._guarded(self.story.run()),
                 *self.troubles.all(),
                 *(self.leaders.all() if self.leaders is not None else ()),
+                *(self.outages.all() if self.outages is not None else ()),
                 self._watch(),
             )
         ]
@@ -223,6 +234,8 @@ class World:
     async def _guarded(self, story: Coroutine[Any, Any, None]) -> None:
         await story
         self.invariants.at_the_end()
+        if self.outages is not None:
+            self.outages.at_the_end()
 
     async def _watch(self) -> None:
         """End the world when a promise is broken in a step of somebody else."""
@@ -249,14 +262,16 @@ def run(
     *,
     verbose: bool = False,
     leaders: bool = False,
+    outages: bool = False,
     prepare: Callable[[World], None] = lambda world: None,
 ) -> World:
     """Run one seed to its end and return its world. Raises Violation.
 
-    With `leaders` two centrals share a database, and one of them leads.
+    With `leaders` two centrals share a database, and one of them leads; with `outages` something
+    is away for hours.
     """
     loop = HostLoop(limit_s=50_000.0)
-    world = World(loop, seed, verbose=verbose, leaders=leaders)
+    world = World(loop, seed, verbose=verbose, leaders=leaders, outages=outages)
     loop.set_exception_handler(lambda _, context: world.failed(context))
     prepare(world)
     asyncio.set_event_loop(loop)
