@@ -43,6 +43,8 @@ class Attempts:
         self._shares.charge(out.owner, _asked_core_s(out) * part, out.at)
         self.by_job[job] = out
         out.owner.users += 1
+        if out.cap is not None:
+            out.cap.count(1)
         if out.pilot:
             self._by_pilot[out.pilot][job] = out
             self._memory_mb[out.pilot] += out.memory_mb
@@ -85,6 +87,8 @@ class Attempts:
     def _forget(self, job: int, out: Out, *, started: bool, now: float = 0.0) -> None:
         del self.by_job[job]
         out.owner.users -= 1
+        if out.cap is not None:
+            out.cap.count(-1)
         if out.limits:
             self._limits.give_back(out.limits, now, started=started)
         if out.pilot:

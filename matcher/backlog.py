@@ -7,6 +7,7 @@ is noted: parked offers are looked up for those.
 from array import array
 from collections.abc import Iterable
 
+from .caps import Cap
 from .classes import Classes, JobClass, job_of
 from .ledger import KEPT, PENDING, WAITING, Ledger, mark_of, priority_of, state_of
 from .shares import Shares
@@ -25,6 +26,7 @@ class Backlog:
         self.now = 0.0  # the caller's clock, as far as it was told
         self.roused: set[int] = set()  # slots of classes in which no job waited before
         self.waiting = 0  # kept ones included
+        self.caps: dict[tuple[str, str, str], Cap] = {}  # by community, owner and submission
 
     @property
     def ledger(self) -> Ledger:
@@ -32,7 +34,38 @@ class Backlog:
         return self._ledger
 
     def add_class(self, spec: ClassSpec) -> JobClass:
-        return self.classes.add(spec, self.shares.owner(spec.community, spec.group, spec.owner))
+        owner = self.shares.owner(spec.community, spec.group, spec.owner)
+        cls = self.classes.add(spec, owner)
+        if spec.submission:
+            key = _cap_key(spec)
+            cap = self.caps.get(key)
+            if cap is None:
+                cap = self.caps[key] = Cap(spec.running_max, self)
+            cls.cap, cls.is_shut = cap, cap.is_used_up
+            cap.slots.append(cls.slot)
+        return cls
+
+    def forget_class(self, class_id: int) -> JobClass | None:
+        """Forget a class of which no job is here, and return it. None if some is, or is unknown."""
+        cls = self.classes.forget(class_id)
+        if cls is not None and cls.cap is not None:
+            cls.cap.slots.remove(cls.slot)
+            if not cls.cap.slots and not cls.cap.out:
+                del self.caps[_cap_key(cls.spec)]
+        return cls
+
+    def turned(self, cap: Cap) -> None:
+        """A submission runs as many jobs as it may, or does so no more."""
+        for slot in cap.slots:
+            cls = self.classes.by_slot[slot]
+            if cap.is_used_up:
+                cls.shut(True)
+                if cls.waiting:
+                    self._ran_out(cls)
+            else:
+                if cls.waiting:
+                    self._rouse(cls)
+                cls.shut(False)
 
     def state(self, job: int) -> int:
         return state_of(self._ledger.mark(job))
@@ -72,13 +105,17 @@ class Backlog:
 
     def keep(self, cls: JobClass) -> int:
         """Take the best job of a class out of its queue; it waits on, out of reach."""
-        return self._draw(cls, KEPT)
+        job = self._draw(cls, KEPT)
+        if cls.cap is not None:
+            cls.cap.count(1)
+        return job
 
     def release(self, job: int) -> None:
         """Let a kept job wait in its old place again."""
         mark = self._ledger.mark(job)
         assert state_of(mark) == KEPT, "only a kept job is released"
         self._requeue(job, priority_of(mark))
+        self._uncount_kept(job)
 
     def put_back(self, job: int) -> None:
         """Let a pending job wait in its old place again."""
@@ -97,6 +134,8 @@ class Backlog:
         """Forget a job that is here, whatever it does."""
         mark = self._ledger.mark(job)
         cls = self.class_of(job)
+        if state_of(mark) == KEPT:
+            self._uncount_kept(job)
         self._ledger.erase(job)
         cls.here -= 1
         if state_of(mark) != PENDING:
@@ -115,7 +154,7 @@ class Backlog:
         if state_of(mark) == WAITING:
             cls.left(priority_of(mark), job)  # no idling for the owner in between
             queue.push(job)
-            if not cls.waiting:
+            if not cls.waiting and not cls.is_shut:
                 self.roused.add(cls.slot)
             cls.came(priority, 1)
 
@@ -135,22 +174,34 @@ class Backlog:
         self._came(cls, priority, 1)
 
     def _came(self, cls: JobClass, priority: int, count: int) -> None:
-        if not cls.waiting:
-            self.roused.add(cls.slot)
-            self.shares.woke(cls.owner, self.now)
-            if cls.is_wide:
-                self.wide.add(cls, self.now)
+        if not cls.waiting and not cls.is_shut:
+            self._rouse(cls)
         cls.came(priority, count)
+
+    def _rouse(self, cls: JobClass) -> None:
+        self.roused.add(cls.slot)
+        self.shares.woke(cls.owner, self.now)
+        if cls.is_wide:
+            self.wide.add(cls, self.now)
+
+    def _uncount_kept(self, job: int) -> None:
+        cap = self.class_of(job).cap
+        if cap is not None:
+            cap.count(-1)
 
     def _left(self, cls: JobClass, priority: int, job: int) -> None:
         cls.left(priority, job)
-        if not cls.waiting:
+        if not cls.waiting and not cls.is_shut:
             self._ran_out(cls)
 
     def _ran_out(self, cls: JobClass) -> None:
         self.shares.slept(cls.owner)
         if cls.is_wide:
             self.wide.remove(cls)
+
+
+def _cap_key(spec: ClassSpec) -> tuple[str, str, str]:
+    return (spec.community, spec.owner, spec.submission)
 
 
 def _rising(jobs: Iterable[int]) -> "array[int]":

@@ -7,6 +7,7 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
 
 from .arrivals import Arrivals
+from .caps import Cap
 from .errors import UnknownClass
 from .queues import Queue
 from .shares import Node
@@ -42,10 +43,12 @@ class JobClass:
     __slots__ = (
         "_levels",
         "arrivals",
+        "cap",
         "entry",
         "here",
         "first_row",
         "is_hungry",
+        "is_shut",
         "is_wide",
         "needs",
         "owner",
@@ -79,6 +82,8 @@ class JobClass:
         self.needs = (1 << len(spec.needs)) - 1  # a bit for each
         self.timer = 0.0  # when the index looks whether that is over
         self.prefers_until = 0.0  # the best job would rather run at its preferred sites until then
+        self.cap: Cap | None = None  # of its submission
+        self.is_shut = False  # that is used up: no job of the class is within reach
         self.queues: dict[int, Queue] = {}  # by priority
         self.entry: Entry | None = None
         self.waiting = 0  # within reach
@@ -110,6 +115,11 @@ class JobClass:
         if entry is not None and entry[0] == (PRIORITY_MAX - priority) << _ID_BITS | job:
             self._look()
 
+    def shut(self, is_shut: bool) -> None:
+        """Say whether its jobs are out of reach."""
+        self.is_shut = is_shut
+        self._look()
+
     def hunger(self, is_hungry: bool) -> None:
         """Say whether jobs of a wide class have waited for long."""
         self.is_hungry = is_hungry
@@ -132,7 +142,7 @@ class JobClass:
     def _look(self) -> None:
         """Find the best job anew, and tell if it is another one."""
         old = self.entry
-        if self._levels:
+        if self._levels and not self.is_shut:
             priority = self._levels.bit_length() - 1
             job = self.queues[priority].head()
             assert job is not None, "a queue that counts waiting jobs has a head"

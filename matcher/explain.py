@@ -71,6 +71,8 @@ def explain(
         priority = backlog.priority(job)
     fits_of = [look.fitting for look in looks]
     held, limits = holds.by_limits(spec, offers, fits_of, known.limits, backlog.now)
+    if capped := holds.by_submission(spec, len(fitting), backlog):
+        held, limits = len(fitting), [*capped, *limits]
     groups, owners, shares = holds.by_shares(spec, known.shares, backlog.now)
     room = look_at_room(spec, offers, looks, known.clauses, free)
     candidates = (room.enough or fitting) if state in (ABSENT, WAITING) else ()

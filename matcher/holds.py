@@ -46,6 +46,16 @@ def by_limits(
     return held, [f"{text}: {count} of the offers" for text, count in why.most_common(SHOWN_MAX)]
 
 
+def by_submission(spec: ClassSpec, offers: int, backlog: Backlog) -> list[str]:
+    """Say that as many jobs of its submission run as that asked for; it is held on all offers."""
+    cls = backlog.classes.find(spec.class_id)
+    if cls is None or cls.cap is None or not cls.is_shut:
+        return []
+    most = cls.cap.most
+    jobs = "1 job runs" if most == 1 else f"{most} jobs run"
+    return [f"{jobs} of its submission, as many as it lets run at once: {offers} of the offers"]
+
+
 def told(limit: Limit) -> str:
     """Say what a limit that is used up lets no more of start."""
     by, value = limit.kind

@@ -80,7 +80,7 @@ class Matcher:
 
         It may be added again. Its room is given back once there are more such than others.
         """
-        cls = self.backlog.classes.forget(class_id)
+        cls = self.backlog.forget_class(class_id)
         if cls is None:
             return False
         self.index.forget(cls)
@@ -195,6 +195,7 @@ class Matcher:
             limits=taken,
             gpus=one.gpus,
             charged_cores=one.charged_cores,
+            cap=cls.cap,
             is_running=True,
         )
         self.attempts.begin(one.job, out)
@@ -331,6 +332,7 @@ class Matcher:
             taken,
             grant.gpus,
             self.attempts.charged_cores(offer, grant.cores, grant.memory_mb, grant.gpus),
+            cap=cls.cap,
         )
         self.attempts.begin(job, out)
         return Match(
@@ -398,8 +400,9 @@ class Matcher:
     # -- for others -----------------------------------------------------------------------------
 
     def waiting(self) -> list[tuple[ClassSpec, int]]:
-        """Return each class of which jobs wait, and how many of them."""
-        return [(cls.spec, cls.waiting) for cls in self.backlog.classes.all() if cls.waiting]
+        """Return each class of which jobs wait that its submission lets start, and how many."""
+        classes = self.backlog.classes.all()
+        return [(cls.spec, jobs) for cls in classes if (jobs := _may_start(cls))]
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
         """Return how many more jobs of a class the limits let run where; elsewhere no limit is."""
@@ -446,6 +449,10 @@ class Matcher:
             reservations=self.reservations,
             kept_for=self.wakes.by_pilot,
         )
+
+
+def _may_start(cls: JobClass) -> int:
+    return cls.waiting if cls.cap is None else min(cls.waiting, cls.cap.room)
 
 
 def _community_of(owner: Node) -> str:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from .caps import Cap
 from .limits import Limit
 from .shares import Node
 
@@ -23,6 +24,7 @@ class Out(msgspec.Struct, gc=False):
     gpus: int = 0
     charged_cores: float = 0.0  # 0: those that it has
     is_running: bool = False
+    cap: Cap | None = None  # of its submission
     part: float = 0.0  # of what it asks for that it is charged with; 0: not yet known
 
     @property

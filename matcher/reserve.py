@@ -312,6 +312,9 @@ class Reservations:
         """End a reservation of which nothing can come any more."""
         cls = self._backlog.classes.find(held.class_id)
         its = len(self.by_class[held.class_id])
+        if cls is not None and cls.is_shut:
+            self.end(held)
+            return True
         if cls is None or cls.waiting < its:
             is_served = cls is not None and (cls.here >= its or cls.served_at >= held.made)
             self.end(held, in_vain=not is_served)

@@ -55,6 +55,9 @@ def _on_reserved(spec: ClassSpec, offer: LiveOffer, held: Reservation, known: Kn
 
 def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:
     """Whether one of the needs of a class fits an offer and limits let it start there now."""
+    cls = known.backlog.classes.find(spec.class_id)
+    if cls is not None and cls.is_shut:
+        return False
     place = known.limits.place(offer.community, offer.site, offer.element)
     closed = frozenset(place.look(known.backlog.now) if place is not None else ())
     return any(

@@ -25,6 +25,8 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     needs: tuple[Need, ...]
     preference: Preference | None = None
+    submission: str = ""  # the key of the submission whose limit counts its jobs; empty: none does
+    running_max: int = 0  # of that submission
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):

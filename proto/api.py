@@ -44,6 +44,7 @@ class Submission(_In, frozen=True):
     jobs: list[msgspec.Raw] = []
     template: Job | None = None
     parameters: list[msgspec.Raw] = []
+    running_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # of its jobs at once; 0: no limit
 
 
 class IdRange(_Out, frozen=True):

@@ -44,6 +44,9 @@ def submit(
     key: Annotated[
         str, Parameter(help="Idempotency key: the same key again gives the same jobs.")
     ] = "",
+    running_max: Annotated[
+        int, Parameter(help="How many of these jobs run at once (default: 0, not limited).")
+    ] = 0,
     wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
         bool, Parameter(help="Print what the one job writes, as it writes it.")
@@ -72,7 +75,7 @@ def submit(
 
     async def work(client: "AsyncClient") -> int:
         try:
-            handle = await plan.submit(client, key)
+            handle = await plan.submit(client, Under(key, running_max))
         except Refused as why:
             raise in_place(why, plan.told) from None
         _report(handle, common)
@@ -88,10 +91,18 @@ def submit(
 
 
 @dataclass(frozen=True)
+class Under:
+    """What is said of the submission and not of its jobs."""
+
+    key: str
+    running_max: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What submits the jobs, and what tells a refusal by the place that a person knows."""
 
-    submit: Callable[["AsyncClient", str], Awaitable["AsyncSubmissionHandle"]]
+    submit: Callable[["AsyncClient", Under], Awaitable["AsyncSubmissionHandle"]]
     told: Told
     jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
@@ -108,7 +119,7 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         if numbers is not None:
             _check_names(draft.job)
         return Plan(
-            lambda client, key: _submit_command(client, draft, numbers, job, key),
+            lambda client, under: _submit_command(client, draft, numbers, job, under),
             by_option,
             (draft.job,),
         )
@@ -119,14 +130,14 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         raise UsageError(f"there is no file {file}: a command comes after `--`, as in -- {file}")
     if file.suffix == ".ndjson":
         return Plan(
-            lambda client, key: _submit_lines(client, file, job, key),
+            lambda client, under: _submit_lines(client, file, job, under),
             lambda path, why: by_ndjson_line(file, path, why),
         )
     from ..client.job_file import read_job_file
 
     read = read_job_file(file)
     return Plan(
-        lambda client, key: _submit_file(client, read, job, key),
+        lambda client, under: _submit_file(client, read, job, under),
         by_line_of(read),
         tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
     )
@@ -158,11 +169,13 @@ def parse_array(text: str) -> range:
 
 
 async def _submit_command(
-    client: "AsyncClient", draft: "Draft", numbers: range | None, options: JobOptions, key: str
+    client: "AsyncClient", draft: "Draft", numbers: range | None, options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     job = await _complete(client, draft)
     if numbers is None:
-        return await client.submit(job, key=key or None, name=options.name)
+        return await client.submit(
+            job, key=under.key or None, name=options.name, running_max=under.running_max
+        )
     parameters: Iterable[dict[str, str | int | float]] = ({"index": i} for i in numbers)
     if len(numbers) <= STREAM_ABOVE:
         parameters = list(parameters)
@@ -170,18 +183,20 @@ async def _submit_command(
         return await client.submit(
             template=job,
             parameters=parameters,
-            key=key or None,
+            key=under.key or None,
+            running_max=under.running_max,
             name=options.name,
             progress=progress,
         )
 
 
 async def _submit_file(
-    client: "AsyncClient", read: "JobFile", options: JobOptions, key: str
+    client: "AsyncClient", read: "JobFile", options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     total = len(read.jobs) or len(read.parameters)
     labels = {
-        "key": key or read.key or None,
+        "key": under.key or read.key or None,
+        "running_max": under.running_max or read.running_max,
         "name": options.name or read.name,
         "group": options.group or read.group,
     }
@@ -196,7 +211,7 @@ async def _submit_file(
 
 
 async def _submit_lines(
-    client: "AsyncClient", file: Path, options: JobOptions, key: str
+    client: "AsyncClient", file: Path, options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     with file.open("rb") as stream:
         total = sum(1 for _ in stream)
@@ -205,7 +220,8 @@ async def _submit_lines(
         with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
             return await client.submit(
                 _decoded(jobs, file),
-                key=key or None,
+                key=under.key or None,
+                running_max=under.running_max,
                 name=options.name,
                 group=options.group,
                 progress=progress,
@@ -238,7 +254,7 @@ async def _complete_all(client: "AsyncClient", drafts: "tuple[Draft, ...]") -> l
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
 
 
-def _typed(labels: dict[str, str | None]) -> dict[str, Any]:
+def _typed(labels: dict[str, str | int | None]) -> dict[str, Any]:
     return dict(labels)
 
 

@@ -365,6 +365,7 @@ class Client:
         key: str | None = None,
         name: str = "",
         group: str = "",
+        running_max: int = 0,
         progress: OnProgress | None = None,
     ) -> SubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -373,6 +374,7 @@ class Client:
         The same `key` again gives the same jobs; without one each call has its own, which covers
         the repetitions of this call. Long lists, and what is no list, are streamed; `progress`
         hears how many jobs have been sent. `group` is for jobs that name none.
+        At most `running_max` of the jobs run at once; with 0 that is not limited.
         """
         return SubmissionHandle(
             self.loop.run(
@@ -383,6 +385,7 @@ class Client:
                     key=key,
                     name=name,
                     group=group,
+                    running_max=running_max,
                     progress=progress,
                 )
             ),

@@ -128,6 +128,7 @@ def submission(
     key: str,
     name: str,
     group: str,
+    running_max: int = 0,
 ) -> tuple[Submission, Iterable[Item]]:
     """Return the header of a submission and what is to be handed in under it.
 
@@ -137,7 +138,9 @@ def submission(
         raise ValueError("submit takes either jobs, or a template and its parameters")
     if template is not None:
         whole = next(with_group([template], group)) if group else template
-        made = Submission(key=key, name=name, template=cast(Job, _shaped(whole)))
+        made = Submission(
+            key=key, name=name, template=cast(Job, _shaped(whole)), running_max=running_max
+        )
         return made, cast(Iterable[Item], parameters)
     items: Iterable[Item]
     if isinstance(jobs, (Job, Mapping)):
@@ -147,4 +150,4 @@ def submission(
     if group:
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled
-    return Submission(key=key, name=name), items
+    return Submission(key=key, name=name, running_max=running_max), items

@@ -147,6 +147,7 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
         key: str | None = None,
         name: str = "",
         group: str = "",
+        running_max: int = 0,
         progress: OnProgress | None = None,
     ) -> AsyncSubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -155,9 +156,12 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
         The same `key` again gives the same jobs; without one each call has its own, which covers
         the repetitions of this call. Long lists, and what is no list, are streamed; `progress`
         hears how many jobs have been sent. `group` is for jobs that name none.
+        At most `running_max` of the jobs run at once; with 0 that is not limited.
         """
         key = key or uuid.uuid4().hex
-        header, items = submission(jobs, template, parameters, key=key, name=name, group=group)
+        header, items = submission(
+            jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
+        )
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             submitted = await self._transport.ask(
                 Submitted,

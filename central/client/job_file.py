@@ -22,7 +22,7 @@ from .errors import BadJobFile
 from .files import LocalFile
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
-_TOP = ("jobs", "template", "parameters", "name", "key", "group")
+_TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")
 _INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
 _SHAPES: dict[str, type[msgspec.Struct]] = {
     "needs": Need,
@@ -54,6 +54,7 @@ class JobFile:
     name: str = ""
     key: str = ""
     group: str = ""
+    running_max: int = 0
     text: str = field(default="", repr=False)
     where: str = ""
 
@@ -105,11 +106,15 @@ class _Reader:
             return JobFile(jobs=(self._draft(found, ()),))
         self._check_keys(found, (), _TOP)
         name, key, group = (self._text_at(found, word) for word in ("name", "key", "group"))
+        running_max = found.get("running_max", 0)
+        if type(running_max) is not int or running_max < 0:
+            why = f"expected how many of the jobs run at once, 0 or more, not {running_max!r}"
+            raise self._wrong(("running_max",), why)
         if "jobs" in found:
             if "template" in found or "parameters" in found:
                 raise self._wrong(("jobs",), "either `jobs`, or `template` with `parameters`")
             jobs = self._drafts(found["jobs"], ("jobs",))
-            return JobFile(jobs=jobs, name=name, key=key, group=group)
+            return JobFile(jobs=jobs, name=name, key=key, group=group, running_max=running_max)
         for word in ("template", "parameters"):
             if word not in found:
                 why = "a template comes with parameters; the keys of a single job stand at the top"
@@ -119,6 +124,7 @@ class _Reader:
             parameters=self._parameters(found["parameters"]),
             name=name,
             key=key,
+            running_max=running_max,
             group=group,
         )
 

@@ -18,6 +18,18 @@ from .scope import Owners
 
 _needs = msgspec.json.Decoder(tuple[Need, ...]).decode
 _preference = msgspec.json.Decoder(Preference | None).decode
+
+
+class _Wishes(msgspec.Struct, frozen=True):
+    """What the column `preference` holds for jobs of a submission with a limit of its own."""
+
+    submission: str  # its key; this name comes first and tells it from a preference
+    running_max: int
+    preference: Preference | None
+
+
+_wishes = msgspec.json.Decoder(_Wishes).decode
+_WISHES = b'{"submission":'
 Key = tuple[str, str, int, str, bytes, bytes]
 
 
@@ -34,8 +46,23 @@ class ClassInfo:
         return self.key[2]
 
 
+def wished(preference: Preference | None, submission: str, running_max: int) -> bytes:
+    """Return what jobs of a class want besides their needs, as the store keeps it.
+
+    `running_max`: how many jobs of the submission with this key run at once; 0: no limit.
+    """
+    if not running_max:
+        return msgspec.json.encode(preference)
+    return msgspec.json.encode(_Wishes(submission, running_max, preference))
+
+
 def class_info(row: JobClass, owner: str) -> ClassInfo:
     """Return a stored class, decoded."""
+    wishes = (
+        _wishes(row.preference)
+        if row.preference.startswith(_WISHES)
+        else _Wishes("", 0, _preference(row.preference))
+    )
     spec = ClassSpec(
         class_id=row.class_id,
         community=row.community,
@@ -43,7 +70,9 @@ def class_info(row: JobClass, owner: str) -> ClassInfo:
         owner=owner,
         type=row.type,
         needs=_needs(row.needs),
-        preference=_preference(row.preference),
+        preference=wishes.preference,
+        submission=wishes.submission,
+        running_max=wishes.running_max,
     )
     return ClassInfo(spec, Kind(row.community, row.group, owner, row.type), _key(row))
 

@@ -20,7 +20,7 @@ from ..decode import decode
 from ..errors import Refused
 from ..store.records import JobClass, NewJob, Owner
 from .checking import NUL, check, check_characters, check_number, group_of
-from .classes import Classes, ClassInfo
+from .classes import Classes, ClassInfo, wished
 from .normal import normal_needs, normal_preference
 from .rendering import Entry, decode_job, decode_parameters, fill, filled_text, uses_in
 from .sizes import FilledSizes, check_name, check_size
@@ -111,6 +111,7 @@ class Maker:
         self._classes, self._caller = classes, caller
         self.fresh: list[ClassInfo] = []  # classes that nobody knew before
         self.owner, self._at = owner, at
+        self._key, self._running_max = header.key, header.running_max
         self._template = header.template
         if self._template is not None:
             check(self._template, "template")
@@ -267,7 +268,7 @@ class Maker:
             owner_id=self.owner.owner_id,
             type=job.type,
             needs=_encode(normal_needs(needs_of(job))),
-            preference=_encode(normal_preference(job.preference)),
+            preference=wished(normal_preference(job.preference), self._key, self._running_max),
         )
 
     async def _interned(self, rows: Sequence[JobClass]) -> list[ClassInfo]:

@@ -38,7 +38,10 @@ class Owner(_Record, frozen=True, kw_only=True):
 
 
 class JobClass(_Record, frozen=True, kw_only=True):
-    """Jobs that are matched as one. Both texts are JSON in normal form."""
+    """Jobs that are matched as one. Both texts are JSON in normal form.
+
+    For jobs of a submission with a limit, `preference` also holds its key and the limit.
+    """
 
     class_id: int = 0
     community: str

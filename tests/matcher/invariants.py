@@ -69,7 +69,7 @@ def _check_queues(backlog: Backlog, standing: dict[int, tuple[int, int]]) -> Non
             assert queue.waiting == len(jobs), f"{cls.spec.class_id} at {priority}: count"
             assert queue.head() == (jobs[0] if jobs else None)
             waiting += len(jobs)
-            entry = (rank(priority, jobs[0]), cls.slot) if jobs else entry
+            entry = (rank(priority, jobs[0]), cls.slot) if jobs and not cls.is_shut else entry
         assert cls.waiting == waiting, f"{cls.spec.class_id}: {cls.waiting} != {waiting}"
         here = sum(slot == cls.slot for _, slot in standing.values())
         assert cls.here == here, f"{cls.spec.class_id}: {cls.here} jobs counted, {here} are here"
@@ -79,7 +79,7 @@ def _check_queues(backlog: Backlog, standing: dict[int, tuple[int, int]]) -> Non
 def _check_reservations(matcher: Matcher) -> None:
     """Who may reserve, and the sums of what is reserved."""
     backlog, claims = matcher.backlog, matcher.reservations.claims
-    wide = [cls for cls in backlog.classes.all() if cls.is_wide and cls.waiting]
+    wide = [cls for cls in backlog.classes.all() if cls.is_wide and cls.entry is not None]
     owners = Counter(cls.owner for cls in wide)
     for community in matcher.shares.root.children:
         its = {
@@ -128,7 +128,7 @@ def _check_shares(matcher: Matcher) -> None:
     """Who is busy, and in which order, from the classes that have waiting jobs."""
     busy: Counter[Node] = Counter()
     for cls in matcher.backlog.classes.all():
-        if cls.waiting:
+        if cls.entry is not None:
             busy[cls.owner] += 1
     users = Counter(cls.owner for cls in matcher.backlog.classes.all())
     users.update(out.owner for out in matcher.attempts.by_job.values())
@@ -158,12 +158,24 @@ def _check_limits(matcher: Matcher) -> None:
     for limit in matcher.limits.all():
         if not limit.is_rate:
             assert limit.room == limit.most - used[limit], f"{limit.kind} at {limit.where}"
+    _check_caps(matcher)
     for place in matcher.limits.places():
         before = place.closed
         # At the moment itself rounding decides: a bucket that lacks hardly anything is open.
         if not place.is_stale and matcher.backlog.now + _MOMENT_S < place.opens_at:
             place.doubt()
             assert place.look(matcher.backlog.now) == before, f"closed at {place.site}"
+
+
+def _check_caps(matcher: Matcher) -> None:
+    """What is out of each submission with a limit, from the jobs that are out or kept."""
+    counted = Counter(id(out.cap) for out in matcher.attempts.by_job.values() if out.cap)
+    counted.update(id(matcher.backlog.class_of(job).cap) for job in matcher.wakes.by_job)
+    for cap in matcher.backlog.caps.values():
+        assert cap.out == counted[id(cap)], "jobs of a submission"
+        assert cap.is_used_up == (cap.out >= cap.most)
+        for slot in cap.slots:
+            assert matcher.backlog.classes.by_slot[slot].is_shut == cap.is_used_up
 
 
 def _check_out(matcher: Matcher, standing: dict[int, tuple[int, int]]) -> None:

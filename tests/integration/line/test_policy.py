@@ -160,3 +160,25 @@ def test_what_was_read_while_a_process_stood_by_counts_when_it_leads() -> None:
         await world.kill()
 
     virtual.run(whole(), limit_s=20_000.0)
+
+
+def test_a_submission_runs_no_more_jobs_at_once_than_it_asked_for_also_after_a_restart() -> None:
+    async def whole() -> tuple[int, int]:
+        world = await world_of(MatcherSettings())
+        lives: list[asyncio.Task[int]] = []
+        for site in ("PIC", "CSCS", "LAPP"):
+            pilot = await world.pilot(site, script=lasts(100.0))
+            lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
+        await submit(world, msgspec.structs.replace(submission(8), running_max=2))
+        await asyncio.sleep(150.0)
+        before = running_now(world)
+        await world.kill()
+        await world.start()
+        await until_all_end(world)
+        for life in lives:
+            life.cancel()
+        await asyncio.wait(lives)
+        await world.kill()
+        return before, most_at_once(world)
+
+    assert virtual.run(whole(), limit_s=20_000.0) == (2, 2)

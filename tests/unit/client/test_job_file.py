@@ -104,6 +104,10 @@ WRONG = {
     ),
     "a key that is a list": ("? [a]\n: 1\n", "f.yaml:1: found unhashable key"),
     "JSON, with its line": ('{"command": ["a"],\n "nme": "x"}', "f.yaml:2: unknown key 'nme'"),
+    "a limit that is no number": (
+        "running_max: -1\njobs: [{command: [a]}]\n",
+        "f.yaml:1: running_max: expected how many of the jobs run at once, 0 or more, not -1",
+    ),
     "an executable tag": (
         "!!python/object/apply:os.getcwd []\n",
         "could not determine a constructor",
@@ -153,6 +157,10 @@ def test_a_template_comes_with_its_parameters() -> None:
     assert read.template.job.command == ("run", "{n}")
     assert (read.name, read.key) == ("scan", "k1")
     assert read.parameters == ({"n": 1}, {"n": "two"})
+
+
+def test_how_many_run_at_once_stands_at_the_top() -> None:
+    assert parse("running_max: 3\njobs:\n- command: [a]\n").running_max == 3
 
 
 def test_inputs_are_paths_beside_the_file(tmp_path: Path) -> None:

@@ -51,6 +51,18 @@ async def test_a_long_list_travels_as_lines_after_a_header() -> None:
     assert heard == sorted(heard)
 
 
+async def test_how_many_jobs_run_at_once_is_said_of_the_submission() -> None:
+    stub = central(2)
+    async with stub.client() as client:
+        await client.submit([JOB] * 2, running_max=1)
+        await client.submit(template=JOB, parameters=[{"n": 1}], running_max=2)
+        await client.submit([JOB] * 50_000, running_max=3)
+
+    whole, template, lines = stub.got
+    assert (whole.json()["running_max"], template.json()["running_max"]) == (1, 2)
+    assert json.loads(lines.body.splitlines()[0])["running_max"] == 3
+
+
 async def test_a_template_and_its_parameters_travel_together() -> None:
     stub = central(3)
     async with stub.client() as client:

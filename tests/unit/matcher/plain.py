@@ -54,6 +54,7 @@ class Charged:
     charged_cores: float  # for all that others cannot use beside it
     class_id: int
     there: LiveOffer
+    submission: tuple[str, str, str]
 
 
 @dataclass
@@ -254,11 +255,29 @@ class Plain:
 
     def look(self) -> None:
         self.order.look(
-            {self.path(its.class_id) for its in self.jobs.values() if its.in_reach}, self.now
+            {
+                self.path(its.class_id)
+                for its in self.jobs.values()
+                if its.in_reach and not self.is_shut(its.class_id)
+            },
+            self.now,
         )
+
+    def is_shut(self, class_id: int) -> bool:
+        """Whether as many jobs of its submission are out as that lets run."""
+        spec = self.specs[class_id]
+        if not spec.submission:
+            return False
+        whose = _submission(spec)
+        out = sum(its.submission == whose for its in self.out.values())
+        kept = [its.class_id for its in self.jobs.values() if its.kept_for]
+        out += sum(_submission(self.specs[one]) == whose for one in kept)
+        return out >= spec.running_max
 
     def head(self, class_id: int) -> int | None:
         """Return a class's best job."""
+        if self.is_shut(class_id):
+            return None
         its = [
             (-job.priority, number)
             for number, job in self.jobs.items()
@@ -437,6 +456,7 @@ class Plain:
             older = self.out.pop(job)
             self.order.give_back(older.path, older.core_s, older.at)
             self.order.comes_out(older.path, -older.core_s, older.at)
+            self.look()
         core_s = asked_core_s * self.order.of[path].part
         self.out[job] = Charged(
             path=path,
@@ -450,9 +470,11 @@ class Plain:
             charged_cores=cores,
             class_id=its.class_id,
             there=there,
+            submission=_submission(spec),
         )
         self.order.charge(path, core_s, self.now)
         self.order.comes_out(path, core_s, self.now)
+        self.look()
 
     def undone(self, job: int) -> None:
         """A match came to nothing."""
@@ -460,6 +482,7 @@ class Plain:
         self.order.give_back(its.path, its.core_s, its.at)
         self.order.comes_out(its.path, -its.core_s, its.at)
         self.take(its.taken, back=True)
+        self.look()
 
     def ended(self, job: int, used_core_s: float | None) -> None:
         its = self.out.pop(job)
@@ -475,6 +498,7 @@ class Plain:
             self.order.charge(its.path, more, its.at)
         else:
             self.order.give_back(its.path, -more, its.at)
+        self.look()
 
     def kept(self, job: int, there: LiveOffer, until: float) -> None:
         its = self.jobs[job]
@@ -492,3 +516,7 @@ class Plain:
         self.take(its.taken, back=True)
         its.taken = []
         self.look()
+
+
+def _submission(spec: ClassSpec) -> tuple[str, str, str]:
+    return (spec.community, spec.owner, spec.submission)

@@ -51,6 +51,7 @@ WHOSE = st.tuples(
 PREFERENCES = st.sampled_from(
     [None, None, None, Preference(sites=("PIC",), for_s=3), Preference(sites=("CSCS",), for_s=9)]
 )
+SUBMISSIONS = st.sampled_from(["", "", "k", "two"])  # as many run at once as its key is long
 RULES = Rules(
     compatible=COMPATIBLE,
     keep_s=KEEP_S,
@@ -158,15 +159,26 @@ class Machine(RuleBasedStateMachine):
 
     # -- jobs ---------------------------------------------------------------------------------
 
-    @rule(needs=ALTERNATIVES, whose=WHOSE, preference=PREFERENCES)
+    @rule(needs=ALTERNATIVES, whose=WHOSE, preference=PREFERENCES, submission=SUBMISSIONS)
     def make_a_class(
-        self, needs: tuple[Need, ...], whose: tuple[str, str, str], preference: Preference | None
+        self,
+        needs: tuple[Need, ...],
+        whose: tuple[str, str, str],
+        preference: Preference | None,
+        submission: str = "",
     ) -> None:
         self.classes += 1
         class_id = self.classes
         group, owner, kind = whose
         self.specs[class_id] = spec(
-            class_id, *needs, group=group, owner=owner, type=kind, preference=preference
+            class_id,
+            *needs,
+            group=group,
+            owner=owner,
+            type=kind,
+            preference=preference,
+            submission=submission,
+            running_max=len(submission),
         )
         self.plain.order.know(self.specs[class_id])
         self.matcher.add_class(self.specs[class_id])
