@@ -231,6 +231,25 @@ def test_a_new_pilot_without_a_secret_says_at_once_what_is_missing(tmp_path: Pat
     assert not (tmp_path / "pilot").exists()
 
 
+def test_a_pilot_that_must_have_namespaces_ends_where_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(mode=0o600)
+    words = ["run", "--central", "http://127.0.0.1:1", "--state-dir", str(tmp_path / "pilot")]
+    words += ["--secret-file", str(tmp_path / "secret"), "--isolation", "namespaces"]
+    (tmp_path / "secret").write_text("secret")
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotage.pilot", *words],
+        env={"PATH": str(tmp_path)},  # neither bubblewrap nor unshare
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=Path(__file__).parents[2],
+    )
+
+    assert done.returncode == 16, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert json.loads(said)["event"] == "no_namespaces"
+
+
 def test_the_help_has_a_word_on_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])

@@ -472,6 +472,23 @@ async def test_what_an_operator_says_of_nodes_brings_pilots_for_jobs_that_ask_fo
     assert len(driver.pilots) == 4
 
 
+async def test_a_site_that_requires_isolation_gets_pilots_that_have_it_and_says_so() -> None:
+    plain, never = an_element()
+    shut, driver = an_element()
+    shut.site_entry = SiteEntry(elements={"slurm": shut.entry}, isolation="namespaces")
+    told: list[frozenset[str]] = []
+    for element in (plain, shut):
+        stage = Stage(element)
+        stage.work.jobs[Need(isolation="namespaces")] = 1
+        await stage.factory.cycle()
+        told.append(stage.work.isolating)
+
+    assert told == [frozenset(), frozenset({"PIC"})]
+    assert never.pilots == {}
+    (pilot,) = driver.pilots.values()
+    assert b"--isolation=namespaces" in pilot.request.script
+
+
 async def came_back_empty(stage: Stage, driver: FakeElement) -> None:
     """Let all pilots start, find nothing, and end."""
     for slot, one in list(driver.pilots.items()):
