@@ -36,7 +36,7 @@ from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
-WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
+QUOTA_WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
 TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
 _encode = msgspec.json.encode
 
@@ -185,17 +185,17 @@ class Ending:
         await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
         self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
 
-    async def waits(self, live: Live, why: str, *, until: float) -> None:
+    async def wait_for_quota(self, live: Live, why: str, *, until: float) -> None:
         """Say that no task can be made now; it is tried again, at the latest at `until`."""
         live.forget()  # groups that were chosen go back to what waits
         live.dirty, live.due = False, until
-        if not live.row.reason.startswith(WAITS):
-            await self._say(live, f"{WAITS}{why}"[:500])
+        if not live.row.reason.startswith(QUOTA_WAITS):
+            await self._say(live, f"{QUOTA_WAITS}{why}"[:500])
             self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)
 
-    async def waits_no_more(self, live: Live) -> None:
-        """Tasks can be made again."""
-        if live.row.reason.startswith(WAITS):
+    async def go_on(self, live: Live, waited: str) -> None:
+        """Take back the reason of a wait that is over; `waited` is how such a reason begins."""
+        if live.row.reason.startswith(waited):
             await self._say(live, "")
 
     async def _say(self, live: Live, reason: str) -> None:
@@ -236,18 +236,6 @@ class Ending:
             name=live.row.name,
             missing=str(missing),
         )
-
-    async def wait_no_more(self, live: Live) -> None:
-        """Take back what was said of its waiting."""
-        await self._say(live, "")
-
-    async def _say(self, live: Live, reason: str) -> None:
-        state = live.row.state
-        move = TransformationMove(
-            transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
-        )
-        await self._store.move_transformation(move)
-        live.stale = True
 
     async def move(
         self,

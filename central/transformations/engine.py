@@ -27,13 +27,14 @@ from ..ports import Clock
 from ..store.errors import OF_ALL, OverQuota, StoreBroken, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.transformations import TransformationRow
-from .ending import Ending
+from .ending import QUOTA_WAITS, Ending
 from .grouping import BadRule
 from .inputs import Index
 from .intake import Intake
 from .live import OVER, Live, document, live, parents_of, wanted
 from .making import Making
-from .missing import WAITS, Missing, below, joined, own, takes_all
+from .missing import WAITS as MISSING_WAITS
+from .missing import Missing, below, joined, own, takes_all
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
@@ -171,8 +172,8 @@ class Engine:
         waits = all(parents.get(p, False) for p in one.parents()) and one.complete < one.parents()
         if waits:
             await self._ending.wait_for_missing(one)
-        elif one.row.reason.startswith(WAITS):
-            await self._ending.wait_no_more(one)
+        else:
+            await self._ending.go_on(one, MISSING_WAITS)
 
     async def _know_parent(self, parent: int, row: TransformationRow | None) -> None:
         self._parents[parent] = row is not None and row.state in OVER
@@ -248,7 +249,7 @@ class Engine:
         except StoreFull:
             raise
         except OverQuota as why:
-            await self._ending.waits(one, str(why), until=self._clock.wall() + QUOTA_S)
+            await self._ending.wait_for_quota(one, str(why), until=self._clock.wall() + QUOTA_S)
         except (Refused, LookupError) as why:
             await self._ending.brake(one, str(why))
         except StoreError:
@@ -259,7 +260,7 @@ class Engine:
             said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
             await self._ending.brake(one, said)
         else:
-            await self._ending.waits_no_more(one)
+            await self._ending.go_on(one, QUOTA_WAITS)
             if not one.dirty:
                 one.look = True
                 await self._flushed(one)
