@@ -136,7 +136,7 @@ class MatcherSettings(_Section, frozen=True):
     long_wall_s: Seconds = 86_400.0  # more time is a scarce demand
     ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0  # scarce demands go so far before turn
     ahead: Annotated[float, Meta(ge=0, le=10)] = 0.25  # shares lie so far apart, of what runs
-    reserve_after_s: Seconds = 600.0  # a class for several cores that waits so long reserves pilots
+    reserve_after_s: Seconds = 600.0  # a class that cannot start reserves pilots after so long
 
     def rules(self, *, keep_s: float) -> Rules:
         """Return what the matcher is told."""

@@ -1,7 +1,7 @@
 """Jobs that are out: pending for an offer, or running. What they are charged with stands here.
 
-A job that has half the memory of a pilot, or half its GPUs, is charged with half its cores, though
-it may have a single one: nobody else can use the others. And as most jobs end long before the time
+A job that has half the memory, scratch or GPUs of a pilot is charged with half its cores, though it
+may have a single one: nobody else can use the others. And as most jobs end long before the time
 that they ask for, it is charged with what those of its owner usually take of it, until it ends.
 """
 
@@ -23,12 +23,18 @@ class Attempts:
         self._by_pilot: defaultdict[str, dict[int, Out]] = defaultdict(dict)
         self._memory_mb: defaultdict[str, int] = defaultdict(int)  # of what is out to a pilot
 
-    def charged_cores(self, offer: LiveOffer, cores: int, memory_mb: int, gpus: int) -> float:
+    def charged_cores(
+        self, offer: LiveOffer, cores: int, memory_mb: int, scratch_mb: int, gpus: int
+    ) -> float:
         """Return how many of a pilot's cores a job is charged with: its largest part of it."""
         charged = float(cores)
         if memory_mb:
             all_mb = offer.memory_free_mb + self._memory_mb.get(offer.pilot, 0)
             charged = max(charged, offer.cores * memory_mb / all_mb)
+        if scratch_mb:
+            all_mb = offer.scratch_free_mb
+            all_mb += sum([out.scratch_mb for out in self.of_pilot(offer.pilot)])
+            charged = max(charged, offer.cores * scratch_mb / all_mb)
         if gpus:
             charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
         return charged

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from pilotage.proto.ids import ID_MAX
-from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
+from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN, Need
 
 from .arrivals import Arrivals
 from .caps import Cap
@@ -69,7 +69,7 @@ class JobClass:
         self.spec = spec
         self.slot = slot
         self.owner = owner
-        self.is_wide = any(need.cores_min > 1 or need.whole_node for need in spec.needs)
+        self.is_wide = any(_is_wide(need) for need in spec.needs)
         self.waits_since = 0.0  # of a wide class: jobs of it wait without a break
         self.wide_order = 0  # among wide classes that wait: the lowest was served longest ago
         self.ripens = False  # it is noted when it began to wait
@@ -158,6 +158,18 @@ class JobClass:
             self.entry = None
         if self.watcher is not None:
             self.watcher.changed(self, old)
+
+
+def _is_wide(need: Need) -> bool:
+    """Whether a need asks for more than one core alone, so that smaller jobs may starve it."""
+    return bool(
+        need.cores_min > 1
+        or need.whole_node
+        or need.memory_mb
+        or need.memory_per_core_mb
+        or need.scratch_mb
+        or need.gpus_min
+    )
 
 
 class Classes:

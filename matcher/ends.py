@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.proto.job import Need
 
-from .clauses import memory_due_mb
+from .amounts import due, free_of, given_to, with_free
 from .out import Out
 from .types import LiveOffer
 
@@ -16,30 +16,32 @@ from .types import LiveOffer
 class Ends:
     """The jobs on an offer in the order of their ends, and what is free after each."""
 
-    __slots__ = ("_cores", "_gpus", "_memory_mb", "_now", "_offer", "outs")
+    __slots__ = ("_free", "_given", "_now", "_offer", "outs")
 
     def __init__(self, offer: LiveOffer, outs: Iterable[Out], now: float) -> None:
         self._offer, self._now = offer, now
         self.outs = sorted(outs, key=_end)
-        self._cores = _sums(offer.cores_free, [out.cores for out in self.outs])
-        self._memory_mb = _sums(offer.memory_free_mb, [out.memory_mb for out in self.outs])
-        self._gpus = _sums(offer.gpus_free, [out.gpus for out in self.outs])
+        self._given = [given_to(out) for out in self.outs]
+        # Of each amount: what is free now, and after each end.
+        self._free = [
+            list(accumulate([given[at] for given in self._given], initial=free))
+            for at, free in enumerate(free_of(offer))
+        ]
 
     def enough(self, need: Need, latest: float) -> int:
-        """Return how many of the jobs have to end until room and time are enough, 0 for never."""
+        """Return how many of the jobs have to end until room and time are enough.
+
+        0: there is room now, or never room and time enough.
+        """
         offer = self._offer
-        cores_min = offer.cores if need.whole_node else need.cores_min  # also what it gets at least
-        if cores_min > offer.cores:
+        amounts = due(need, offer)
+        if amounts[0] > offer.cores:
             return 0
-        place = max(
-            bisect_left(self._cores, cores_min),
-            bisect_left(self._memory_mb, memory_due_mb(need, cores_min)),
-            bisect_left(self._gpus, need.gpus_min),
-        )
+        number = max([bisect_left(free, it) for free, it in zip(self._free, amounts, strict=True)])
         latest = min(latest, self._now + offer.wall_left_s - need.wall_s)
-        if place == len(self.outs) or self.outs[place].ends_at > latest:
+        if not 0 < number <= len(self.outs) or self.outs[number - 1].ends_at > latest:
             return 0
-        return place + 1
+        return number
 
     def most(self) -> LiveOffer:
         """Return what there will be in room at last, for as long as there is when one has ended.
@@ -50,6 +52,16 @@ class Ends:
         all_of_it = after(self._offer, self.outs, self._now)
         left_s = self._offer.wall_left_s - waits_s
         return msgspec.structs.replace(all_of_it, wall_left_s=left_s)
+
+    def soon(self) -> LiveOffer:
+        """Return what surely comes free when the first job ends, with the time that is left now.
+
+        Without a free core others can take nothing before. With one they may take all that is free
+        now, so only what that job has is sure.
+        """
+        if self._offer.cores_free > 0:
+            return with_free(self._offer, self._given[0])
+        return with_free(self._offer, [free[1] for free in self._free])
 
     def until(self, number: int) -> float:
         """Return when so many of the jobs have ended."""
@@ -63,19 +75,11 @@ class Ends:
 def after(offer: LiveOffer, ended: list[Out], now: float) -> LiveOffer:
     """Return what an offer will have when some jobs on it have used all their time."""
     until = max((out.ends_at for out in ended), default=now)
+    free = list(map(sum, zip(free_of(offer), *map(given_to, ended), strict=True)))
+    free[0] = min(offer.cores, free[0])
     return msgspec.structs.replace(
-        offer,
-        cores_free=min(offer.cores, offer.cores_free + sum(out.cores for out in ended)),
-        memory_free_mb=offer.memory_free_mb + sum(out.memory_mb for out in ended),
-        scratch_free_mb=offer.scratch_free_mb + sum(out.scratch_mb for out in ended),
-        gpus_free=offer.gpus_free + sum(out.gpus for out in ended),
-        wall_left_s=offer.wall_left_s - max(0.0, until - now),
-        core_work_left_hs23_s=offer.core_work_left_hs23_s,
+        with_free(offer, free), wall_left_s=offer.wall_left_s - max(0.0, until - now)
     )
-
-
-def _sums(free: int, freed: list[int]) -> list[int]:
-    return list(accumulate(freed, initial=free))[1:]
 
 
 def _end(out: Out) -> float:

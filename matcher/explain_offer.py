@@ -78,7 +78,7 @@ def _of_reservation(offer: LiveOffer, known: Known) -> list[str]:
         return []
     left_s = max(0.0, held.until - known.backlog.now)
     return [
-        f"it is reserved for a wide job for {left_s:.0f} s more: "
+        f"it is reserved for a larger job for {left_s:.0f} s more: "
         "others get what that will not need, or end before"
     ]
 

@@ -191,12 +191,16 @@ class Index(Rows):
         """Return the rows of an owner's classes that have waiting jobs, as bits."""
         return owner.live
 
-    def hungry_for(self, offer: LiveOffer) -> int:
+    def hungry_for(self, offer: LiveOffer, soon: LiveOffer) -> int:
         """Return the rows of hungry classes that may accept an offer, limits aside, as bits.
 
-        What comes after all others anyway is not hungry.
+        Jobs of one core that `soon` has room for wait for their turn alone. What comes after all
+        others anyway is not hungry.
         """
-        return self._accepting(offer) & self._hungry & ~self._last
+        rows = self._accepting(offer) & self._hungry & ~self._last
+        if rows:
+            rows &= ~(self._surely_with_room(soon) & self._by_name["cores"].doing(1))
+        return rows
 
     def hungry_for_gpus(self, offer: LiveOffer) -> int:
         """Return those that ask for GPUs, not for too many, and may accept such a kind of offer."""

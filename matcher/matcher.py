@@ -331,7 +331,9 @@ class Matcher:
             now,
             taken,
             grant.gpus,
-            self.attempts.charged_cores(offer, grant.cores, grant.memory_mb, grant.gpus),
+            self.attempts.charged_cores(
+                offer, grant.cores, grant.memory_mb, grant.scratch_mb, grant.gpus
+            ),
             cap=cls.cap,
         )
         self.attempts.begin(job, out)

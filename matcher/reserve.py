@@ -1,11 +1,12 @@
 """Reservations: wide jobs that have waited long get an offer on which the others end first.
 
-Of several narrow jobs one is always running, so that an offer never becomes free enough by itself.
+A job is wide if it asks for more of any amount than one core: cores, memory, scratch or GPUs. Of
+several smaller jobs one is always running, so an offer never becomes free enough by itself.
 When jobs of a wide class have waited without a break for `reserve_after_s`, the next few offers
 that would be wide enough if some of the jobs on them had ended are reserved for it until that
 moment: at most as long as these jobs still have wall time. Until then others use what the wide job
 will not need, and all of it if they end before. Whoever could serve it earlier takes a reservation
-over.
+over. A class of one core for which the first end gives enough needs none: it waits for its turn.
 
 A reservation is no way around the shares: as with scarce demands, who is far ahead of whose turn it
 is gets none. But they may be further ahead, as wide jobs are few and large. Nor is one made where
@@ -19,12 +20,14 @@ from typing import Final
 
 import msgspec
 
+from .amounts import due, free_of, with_free
 from .attempts import Attempts
 from .backlog import Backlog
 from .claims import Claims, Reservation, counted
 from .classes import JobClass
 from .clause import Clauses
 from .ends import Ends, after
+from .index import Index
 from .indexes import Indexes
 from .limits import NO_TEST, Limits, Place
 from .rules import Rules
@@ -130,15 +133,15 @@ class Reservations:
         """Return hungry classes that an offer may be enough for as the jobs on it end, the one
         first that was served longest ago.
 
-        GPUs are kept for those who ask for some, and not for too many: others find wide offers
-        elsewhere.
+        GPUs are kept for those who ask for some, and not for too many. Others mostly find wide
+        offers elsewhere.
         """
         index = self._indexes.of(offer.community)
         if index is None:
             return []
         now = self._backlog.now
         self._backlog.wide.ripen(now - self._after_s)
-        rows = index.hungry_for(ends.most())
+        rows = index.hungry_for(ends.most(), ends.soon())
         if not rows:
             return []
         on_gpus = index.hungry_for_gpus(offer) if offer.gpus else 0
@@ -146,11 +149,18 @@ class Reservations:
             if until > now and counted(owner)[1] is index.community:
                 rows &= ~owner.live
                 on_gpus &= ~owner.live
-        if on_gpus:
-            rows &= on_gpus
+        found = self._few(index, rows & on_gpus, offer.community)
+        others = self._few(index, rows & ~on_gpus, offer.community)
+        if on_gpus:  # who has waited longer than any job here runs has found no other wide offer
+            before = 2 * now - ends.until(len(ends.outs))
+            others = [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
+        return sorted([*found, *others], key=_wide_order)
+
+    def _few(self, index: Index, rows: int, community: str) -> list[JobClass]:
+        """Return the classes of some rows, or of a few of them."""
         if rows.bit_count() > ALL_MAX:
-            rows = self._some(rows, offer.community)
-        return sorted(index.classes_of(rows), key=_wide_order)
+            rows = self._some(rows, community)
+        return index.classes_of(rows) if rows else []
 
     def _some(self, rows: int, community: str) -> int:
         """Return a few of some rows: of each owner as many, and others of it the next times."""
@@ -219,8 +229,6 @@ class Reservations:
         """Yield the needs for which there is a moment of enough room and time: the place of each,
         and how many of the jobs must have ended."""
         for place, need in enumerate(cls.spec.needs):
-            if offer.cores_free >= need.cores_min and not need.whole_node:
-                continue  # it is not the cores that it waits for
             number = ends.enough(need, latest)
             if number:
                 yield place, number
@@ -258,21 +266,12 @@ class Reservations:
         """Return what of a reserved offer the wide job will not need; its cores may be none."""
         need = self._backlog.classes.get(held.class_id).spec.needs[held.need]
         ended = [out for out in self._attempts.of_pilot(offer.pilot) if out.ends_at <= held.until]
-        later = after(offer, ended, self._backlog.now)
-        cores = later.cores_free - need.cores_min
-        if need.whole_node or cores <= 0:
-            return msgspec.structs.replace(offer, cores_free=0)
-        memory_mb = later.memory_free_mb - need.memory_mb
-        memory_mb -= need.memory_per_core_mb * need.cores_min
-        return msgspec.structs.replace(
-            offer,
-            cores_free=min(offer.cores_free, cores),
-            memory_free_mb=max(0, min(offer.memory_free_mb, memory_mb)),
-            scratch_free_mb=max(
-                0, min(offer.scratch_free_mb, later.scratch_free_mb - need.scratch_mb)
-            ),
-            gpus_free=max(0, min(offer.gpus_free, later.gpus_free - need.gpus_min)),
-        )
+        later = free_of(after(offer, ended, self._backlog.now))
+        left = [
+            max(0, min(free, then - takes))
+            for free, then, takes in zip(free_of(offer), later, due(need, offer), strict=True)
+        ]
+        return with_free(offer, left)
 
     def until(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
         """Return a reserved offer as it is for jobs that end before it is needed."""

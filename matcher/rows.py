@@ -244,6 +244,14 @@ class Rows:
                 rows &= its.accepting(its.clause.has(offer))
         return rows
 
+    def _surely_with_room(self, offer: LiveOffer) -> int:
+        """Return rows whose numbers an offer surely meets, perhaps not all of them, as bits."""
+        rows = self.live & ~self._jointly
+        for steps, had in zip(self._counting, self._counted(offer), strict=False):
+            if had < steps.top:
+                rows &= steps.surely_doing(had)
+        return rows
+
     def _closed(self, offer: LiveOffer) -> int:
         """Return the rows that may not start where an offer is, as bits."""
         place = self._limits.place(offer.community, offer.site, offer.element)

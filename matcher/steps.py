@@ -42,6 +42,11 @@ class Steps:
         """Return the rows for which this amount will do, perhaps with some for which it is less."""
         return self.below[bisect_right(self.bounds, amount)]
 
+    def surely_doing(self, amount: float) -> int:
+        """Return rows for which this amount will do, perhaps not all of them."""
+        at = bisect_right(self.bounds, amount)
+        return self.below[at if self.is_exact else max(0, at - 1)]
+
     def take_up(self) -> None:
         """Take up the newest rows, all at once. Call it before the next question."""
         if self._rows == len(self.demands):

@@ -1,5 +1,7 @@
 """Wide classes with waiting jobs: since when, who was served longest ago, and whose they are.
 
+A class is wide if it asks for more of any amount than one core.
+
 A class is *hungry* once its jobs have waited for long without a break. The index has the rows of
 those that are as one set; here is when the others become so. Communities know nothing of each
 other.

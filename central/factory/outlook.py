@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
+from pilotage.matcher.clauses import least_memory_mb
 from pilotage.matcher.suits import Suits
 from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.images import tag_of
+from pilotage.proto.job import Need
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.storages import TAG as DATA
 
@@ -150,13 +152,15 @@ class Outlook:
 
 
 def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
-    needs = spec.needs
-    if len(needs) == 1:  # nearly all
-        need = needs[0]
-        return Demand(places, jobs, need.cores_min, need.memory_mb + need.memory_per_core_mb)
-    cores = min(need.cores_min for need in needs)
-    memory_mb = min(need.memory_mb + need.memory_per_core_mb for need in needs)
-    return Demand(places, jobs, cores, memory_mb)
+    asked = list(map(_asked, spec.needs))
+    least = asked[0] if len(asked) == 1 else map(min, zip(*asked, strict=True))
+    return Demand(places, jobs, *least)
+
+
+def _asked(need: Need) -> tuple[int, int, int, int, bool]:
+    """Return what a job takes of a pilot: cores, memory, scratch, GPUs, and whether all of it."""
+    memory_mb = least_memory_mb(need)
+    return need.cores_min, memory_mb, need.scratch_mb, need.gpus_min, need.whole_node
 
 
 def offer(place: Spot) -> LiveOffer:

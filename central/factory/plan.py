@@ -46,6 +46,8 @@ class Place:
     element: int  # its number in the list of elements
     cores: int
     memory_mb: int = 0  # 0: not known, and so no bound
+    scratch_mb: int = 0  # the same
+    gpus: int = 0
     community: str = ""  # whose pilots these are
     queued: int = 0  # pilots that were submitted and have not asked for work yet
     late: int = 0  # of these, those that waited too long to be counted on
@@ -84,6 +86,9 @@ class Demand(msgspec.Struct, frozen=True):
     jobs: int
     cores: int = 1  # of one job, at least
     memory_mb: int = 0  # of one job
+    scratch_mb: int = 0  # of one job
+    gpus: int = 0  # of one job
+    whole_node: bool = False  # a pilot runs one of them
 
 
 @dataclass(frozen=True)
@@ -204,14 +209,12 @@ def plan(
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
     """Return the demands with those as one that differ in nothing but their number of jobs."""
-    jobs: dict[tuple[int, int, int], int] = {}
+    jobs: dict[tuple[int, int, int, int, int, bool], int] = {}
     for one in demands:
-        key = (one.places, one.cores, one.memory_mb)
+        asked = (one.cores, one.memory_mb, one.scratch_mb, one.gpus, one.whole_node)
+        key = (one.places, *asked)
         jobs[key] = jobs.get(key, 0) + one.jobs
-    return [
-        Demand(places, number, cores, memory_mb)
-        for (places, cores, memory_mb), number in jobs.items()
-    ]
+    return [Demand(key[0], number, *key[1:]) for key, number in jobs.items()]
 
 
 def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
@@ -447,10 +450,17 @@ class _Planning:
     def _holds(self, at: int, demand: Demand) -> int:
         """Return how many jobs of a demand one pilot of a place runs at once."""
         place = self._places[at]
-        by_cores = place.cores // max(1, demand.cores)
-        if not (demand.memory_mb and place.memory_mb):
-            return by_cores
-        return min(by_cores, place.memory_mb // demand.memory_mb)
+        if demand.whole_node:
+            return 1
+        number = place.cores // max(1, demand.cores)
+        for has, asks in (
+            (place.memory_mb, demand.memory_mb),
+            (place.scratch_mb, demand.scratch_mb),
+            (place.gpus, demand.gpus),
+        ):
+            if has and asks:
+                number = min(number, has // asks)
+        return number
 
     def _best(self, bits: int) -> int:
         """Return the place whose element has the least of its pledge, -1 where there is none."""

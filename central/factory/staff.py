@@ -139,6 +139,8 @@ class Staff:
             element=at,
             cores=shape.cores,
             memory_mb=shape.memory_mb,
+            scratch_mb=shape.scratch_mb,
+            gpus=shape.gpus,
             community=spot.community,
             queued=queued,
             late=0 if found is None else found.late(spot.sort),

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import freed, page, plot
+from . import freed, page, plot, starving
 from .compare import LOADS, compare
 from .load import DAY_S
 
@@ -20,7 +20,12 @@ def written(days: float, scale: float, seed: int) -> dict[str, str]:
         for outcomes in loads
     }
     files = {pictures[outcomes[0].load.name]: plot.picture(outcomes) for outcomes in loads}
-    return {"": page.page(loads, pictures, freed.section(days * DAY_S)), **files}
+    never = float("inf")
+    beside = [
+        (starving.run(name, days * DAY_S), starving.run(name, days * DAY_S, reserve_after_s=never))
+        for name in starving.CASES
+    ]
+    return {"": page.page(loads, pictures, beside, freed.section(days * DAY_S)), **files}
 
 
 def main() -> int:

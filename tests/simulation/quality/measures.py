@@ -1,6 +1,7 @@
 """What a run is judged by."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -40,6 +41,9 @@ class Outcome:
     busy_core_s: float = 0.0
     alive_core_s: float = 0.0
     wasted_core_s: float = 0.0  # idle while a waiting job would have fitted
+    # The same of each amount, by the word for what a job is given of it.
+    busy: dict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
+    wasted: dict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
     started: int = 0
     wanted_then: dict[OwnerKey, list[float]] = field(default_factory=dict[OwnerKey, list[float]])
     got_then: dict[OwnerKey, list[float]] = field(default_factory=dict[OwnerKey, list[float]])
@@ -50,6 +54,10 @@ class Outcome:
     def utilisation(self) -> float:
         """Busy core time in what could have been busy: idle cores count while a job would fit."""
         return self.busy_core_s / (self.busy_core_s + self.wasted_core_s)
+
+    def utilisation_of(self, amount: str) -> float:
+        """Return what was busy of an amount in what could have been busy."""
+        return self.busy[amount] / (self.busy[amount] + self.wasted[amount])
 
     @property
     def occupancy(self) -> float:

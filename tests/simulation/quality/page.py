@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from . import starving
 from .load import HOUR_S
 from .measures import Outcome
 
@@ -40,14 +41,63 @@ FIGURES: Final = {
 }
 
 
-def page(loads: Sequence[Sequence[Outcome]], pictures: Mapping[str, str], freed: str = "") -> str:
+STARVING: Final = """\
+## Large jobs beside endless small ones
+
+Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs. They live longer
+than the simulation. One owner always has small jobs waiting, which fill one of these amounts. Every
+{every:g} h another owner submits a large job that needs all of that amount of a pilot. In the last
+case there is a large job of each kind and one for a whole node. All jobs ask for {wall:g} h.
+
+The promise: a class that fits an empty pilot starts within three times the longest wall time of the
+jobs ahead of it, counted from its turn. That is {bound:g} h here. *Its turn* has come when neither
+its owner nor the owner's group is further ahead by share than reservations allow (see *Wide jobs*
+in [matching](matching.md#order)). The large jobs here use so little that their turn comes when they
+are submitted. *Utilisation* is that of the amount in question, measured as above; the goal is 92 %.
+
+| case | large jobs | longest wait | utilisation | without reservations: started, longest wait |
+|---|---:|---:|---:|---:|
+"""
+
+
+def page(
+    loads: Sequence[Sequence[Outcome]],
+    pictures: Mapping[str, str],
+    beside: Sequence[tuple[Outcome, Outcome]],
+    freed: str,
+) -> str:
     """Return the page for outcomes of several loads, each under the same policies.
 
-    `freed`: its part about owners that were kept from their turn.
+    `beside`: the cases of large jobs beside small ones, each with and without reservations.
+    `freed`: the section about owners that were kept from their turn.
     """
     figures = "".join(f"| {name} | {meaning} |\n" for name, meaning in FIGURES.items())
-    parts = [_section(outcomes, pictures) for outcomes in loads]
-    return "\n".join([INTRO + figures, *parts, freed])
+    sections = [_section(outcomes, pictures) for outcomes in loads]
+    return "\n".join([INTRO + figures, *sections, starved(beside), freed])
+
+
+def starved(beside: Sequence[tuple[Outcome, Outcome]]) -> str:
+    """Return the section of large jobs beside small ones."""
+    intro = STARVING.format(
+        pilots=starving.PILOTS,
+        cores=beside[0][0].load.shapes[0].offer.cores,
+        every=starving.EVERY_S / HOUR_S,
+        wall=starving.WALL_S / HOUR_S,
+        bound=starving.BOUND_S / HOUR_S,
+    )
+    rows: list[str] = []
+    for ours, without in beside:
+        name, its, other = ours.load.name, ours.waits["large"], without.waits["large"]
+        amount = starving.CASES[name].amount
+        cells = (
+            name,
+            str(its.started + its.waiting),
+            _time(its.quantile(1.0)),
+            _percent(ours.utilisation_of(amount)),
+            f"{other.started}, {_time(other.quantile(1.0))}",
+        )
+        rows.append(f"| {' | '.join(cells)} |\n")
+    return intro + "".join(rows)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, given_to, with_free
 from pilotage.matcher.types import LiveOffer, Match
 
 from .load import Arrival, Load, LoadClass, Shape, less, more
@@ -193,6 +195,8 @@ class Play:
         owner = owner_of(known)
         end_s = min(self.now + runs_s, self.load.length_s)
         outcome.busy_core_s += match.cores * (end_s - self.now)
+        for amount, given in zip(AMOUNTS, given_to(match), strict=True):
+            outcome.busy[amount.given] += given * (end_s - self.now)
         spread_over(outcome.got_then[owner], self.now, end_s, match.cores)
         outcome.started += 1
         waits = outcome.waits[known.kind]
@@ -221,21 +225,24 @@ class Play:
         for pilot in self.pilots.values():
             offer = pilot.live_offer(self.now)
             if offer.cores_free and offer.wall_left_s > 0:
-                self.outcome.wasted_core_s += LOOK_S * self._fillable(offer, left)
+                filled = self._fillable(offer, left)
+                self.outcome.wasted_core_s += LOOK_S * filled[0]
+                for amount, its in zip(AMOUNTS, filled, strict=True):
+                    self.outcome.wasted[amount.given] += LOOK_S * its
         self._later(self.now + LOOK_S, self._look)
 
-    def _fillable(self, offer: LiveOffer, left: dict[int, int]) -> int:
-        """Return how many free cores of an offer waiting jobs could fill; they are used up."""
-        filled = 0
+    def _fillable(self, offer: LiveOffer, left: dict[int, int]) -> Amounts:
+        """Return how much of what is free of an offer waiting jobs could fill; they are used up."""
+        before = free_of(offer)
         for class_id in self.rule.able(offer) & left.keys():
-            while left[class_id] and self.rule.place(class_id, offer) is not None:
+            needs = self.load.classes[class_id].spec.needs
+            while left[class_id] and (place := self.rule.place(class_id, offer)) is not None:
                 left[class_id] -= 1
-                cores = self.rule.cores_min(class_id)
-                filled += cores
-                offer = msgspec.structs.replace(offer, cores_free=offer.cores_free - cores)
+                takes = due(needs[place], offer)
+                offer = with_free(offer, map(operator.sub, free_of(offer), takes))
             if not left[class_id]:
                 del left[class_id]
-        return filled
+        return tuple(map(operator.sub, before, free_of(offer)))
 
     def _finish(self) -> None:
         for job, came_s in enumerate(self.jobs.came_s):

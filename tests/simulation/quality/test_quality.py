@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.matcher.invariants import check
-from tests.simulation.quality import ctao, lhcb
+from tests.simulation.quality import ctao, lhcb, starving
 from tests.simulation.quality.__main__ import written
 from tests.simulation.quality.compare import POLICIES, pilotage
 from tests.simulation.quality.load import DAY_S, HOUR_S
@@ -75,6 +75,28 @@ def test_nothing_in_the_matcher_disagrees_after_a_day() -> None:
     Play(load, matcher, "pilotage").run()
 
     check(matcher)
+
+
+@pytest.mark.parametrize("case", starving.CASES)
+def test_a_class_that_fits_an_empty_pilot_starts_in_time_beside_endless_small_jobs(
+    case: str,
+) -> None:
+    _see_that_large_jobs_start(case, 1.5 * DAY_S)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", starving.CASES)
+def test_a_class_that_fits_an_empty_pilot_starts_in_time_all_week(case: str) -> None:
+    _see_that_large_jobs_start(case, 7 * DAY_S)
+
+
+def _see_that_large_jobs_start(case: str, length_s: float) -> None:
+    found = starving.run(case, length_s)
+    large = found.waits[starving.LARGE]
+
+    assert large.started >= 5
+    assert large.quantile(1.0) <= starving.BOUND_S  # of those that wait at the end too
+    assert found.utilisation_of(starving.CASES[case].amount) >= 0.92
 
 
 @pytest.mark.long

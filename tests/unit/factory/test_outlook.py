@@ -196,6 +196,29 @@ def test_a_job_of_several_needs_waits_for_the_least_of_each() -> None:
     assert outlook.demands() == [Demand(1, 3, cores=2, memory_mb=1_000)]
 
 
+@pytest.mark.parametrize(
+    ("need", "demand"),
+    [
+        (
+            Need(cores_min=4, memory_mb=1_000, memory_per_core_mb=2_000),
+            Demand(1, 3, cores=4, memory_mb=9_000),
+        ),
+        (Need(gpus_min=2, scratch_mb=7), Demand(1, 3, cores=1, gpus=2, scratch_mb=7)),
+        (Need(whole_node=True), Demand(1, 3, cores=1, whole_node=True)),
+    ],
+    ids=str,
+)
+def test_a_demand_tells_all_amounts_that_a_job_takes_of_a_pilot(need: Need, demand: Demand) -> None:
+    shape = Shape(cores=8, memory_mb=16_000, scratch_mb=100, gpus=2)
+    element, _ = an_element(shapes=(shape,))
+    waiting = Waiting()
+    waiting.jobs[need] = 3
+    outlook = Outlook(waiting, ("ctao",))
+    outlook.look([element])
+
+    assert outlook.demands() == [demand]
+
+
 class Several(Waiting):
     """Jobs that would do with much memory or with many cores."""
 

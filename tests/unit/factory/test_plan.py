@@ -47,6 +47,18 @@ CASES: dict[str, tuple[list[Place], list[ElementState], list[Demand], Plan]] = {
         [Demand(1, 8, memory_mb=4_000)],
         Plan({0: 2}),
     ),
+    "so do scratch and GPUs": (
+        [Place(0, cores=8, scratch_mb=80_000, gpus=2)],
+        [element()],
+        [Demand(1, 8, gpus=1), Demand(1, 8, scratch_mb=20_000)],
+        Plan({0: 6}),
+    ),
+    "a job for a whole node has a pilot alone": (
+        [Place(0, cores=8)],
+        [element()],
+        [Demand(1, 3, whole_node=True)],
+        Plan({0: 3}),
+    ),
     "jobs that fit nowhere bring no pilot": (ONE, [element()], [Demand(0, 9)], Plan(unmet_jobs=9)),
     "an element is not filled beyond what it may have": (
         ONE,

@@ -50,6 +50,7 @@ class Charged:
     taken: list[RunningLimit | StartLimit]
     pilot: str
     memory_mb: int
+    scratch_mb: int
     cores: int
     charged_cores: float  # for all that others cannot use beside it
     class_id: int
@@ -445,10 +446,13 @@ class Plain:
         self.order.serve(path)
         self.look()
         self.order.turn(path, self.now, in_turn=in_turn)
-        taken_mb = sum(out.memory_mb for out in self.out.values() if out.pilot == there.pilot)
+        its_out = [out for out in self.out.values() if out.pilot == there.pilot]
+        taken_mb = sum(out.memory_mb for out in its_out)
+        scratch_mb = there.scratch_free_mb + sum(out.scratch_mb for out in its_out)
         cores = max(
             got.cores,
             there.cores * got.memory_mb / max(1, there.memory_free_mb + taken_mb),
+            there.cores * got.scratch_mb / max(1, scratch_mb),
             there.cores * got.gpus / max(1, got.gpus, there.gpus),
         )
         asked_core_s = cores * need.wall_s
@@ -466,6 +470,7 @@ class Plain:
             taken=limits,
             pilot=there.pilot,
             memory_mb=got.memory_mb,
+            scratch_mb=got.scratch_mb,
             cores=got.cores,
             charged_cores=cores,
             class_id=its.class_id,

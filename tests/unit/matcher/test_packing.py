@@ -173,7 +173,7 @@ def test_a_reservation_is_told_and_ends_when_the_class_is_served_elsewhere() -> 
 
     assert len(told) == 1
     assert of_others.next_on == 0, "it may not end before the wide job needs the offer"
-    assert any(note.startswith("it is reserved for a wide job") for note in of_offer.notes)
+    assert any(note.startswith("it is reserved for a larger job") for note in of_offer.notes)
 
 
 def test_an_offer_with_gpus_is_reserved_for_who_asks_for_some() -> None:

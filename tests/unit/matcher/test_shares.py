@@ -172,12 +172,13 @@ def test_core_time_is_what_is_shared_and_not_jobs() -> None:
         (Need(wall_s=100, memory_mb=2_000), 100),
         (Need(wall_s=100, memory_mb=12_000), 600),
         (Need(wall_s=100, cores_min=3, memory_mb=4_000), 300),
+        (Need(wall_s=100, scratch_mb=7_500), 600),
         (Need(wall_s=100, cores_min=2, gpus_min=2), 400),
         (Need(wall_s=100, whole_node=True), 800),
     ],
-    ids=["cores", "memory", "more cores than memory", "GPUs", "all of it"],
+    ids=["cores", "memory", "more cores than memory", "scratch", "GPUs", "all of it"],
 )
-def test_who_takes_most_of_a_pilots_memory_or_gpus_pays_for_the_cores_beside_it(
+def test_who_takes_most_of_any_amount_of_a_pilot_pays_for_the_cores_beside_it(
     need: Need, charged: float
 ) -> None:
     matcher = Matcher()

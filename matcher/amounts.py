@@ -1,0 +1,59 @@
+"""Amounts: what of an offer is counted out to jobs, and can run out. One more is one more row."""
+
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+import msgspec
+
+from pilotage.proto.job import Need
+
+from .clauses import memory_due_mb
+from .out import Out
+from .types import LiveOffer, Match
+
+Amounts = tuple[int, ...]  # in the order of the table
+
+
+class Amount(NamedTuple):
+    """One row."""
+
+    free: str  # the field of an offer
+    given: str  # the field of a match, or of a job that is out
+    due: Callable[[Need, int], int]  # what a job takes at least, with so many cores
+
+
+AMOUNTS: Final = (
+    Amount("cores_free", "cores", lambda need, cores: cores),
+    Amount("memory_free_mb", "memory_mb", memory_due_mb),
+    Amount("scratch_free_mb", "scratch_mb", lambda need, cores: need.scratch_mb),
+    Amount("gpus_free", "gpus", lambda need, cores: need.gpus_min),
+)
+
+_FREE: Final = tuple([one.free for one in AMOUNTS])
+_DUE: Final = tuple([one.due for one in AMOUNTS])
+_free_of: Final = attrgetter(*_FREE)
+_given_to: Final = attrgetter(*[one.given for one in AMOUNTS])
+
+
+def free_of(offer: LiveOffer) -> Amounts:
+    """Return what is free of an offer."""
+    found: Amounts = _free_of(offer)
+    return found
+
+
+def given_to(job: Out | Match) -> Amounts:
+    """Return what a job was given."""
+    found: Amounts = _given_to(job)
+    return found
+
+
+def due(need: Need, offer: LiveOffer) -> Amounts:
+    """Return what a job takes of an offer at least."""
+    cores = offer.cores if need.whole_node else need.cores_min
+    return tuple([amount(need, cores) for amount in _DUE])
+
+
+def with_free(offer: LiveOffer, free: Iterable[int]) -> LiveOffer:
+    """Return an offer of which this is free."""
+    return msgspec.structs.replace(offer, **dict(zip(_FREE, free, strict=True)))
