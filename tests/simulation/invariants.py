@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app import Central
+from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.jobs.leases import Lease, Phase
 from pilotage.central.store.records import End, Move, NewAttempt, PilotRow
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
@@ -39,6 +40,7 @@ DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
 # Where a quota may refuse. Of no report, beat or ask.
 QUOTA_PATHS = ("/v1/submissions", "/v1/blobs", "/v1/jobs/actions")
+_REPLAY = re.compile("was used by two")
 _SECRETS = re.compile(rb'"(?:token|renewal_secret|secret|password)":"([^"]{16,})"')
 
 
@@ -52,6 +54,8 @@ class Invariants:
         self._lives: dict[tuple[str, int], int] = {}  # (pilot, journal) → newest life let in
         self._leases_at = self._dear_at = 0.0
         self.secrets: set[bytes] = set()
+        self.copied: set[str] = set()  # the bootstrap secrets of pilots whose journal two have
+        self.replayed: set[str] = set()  # pilots that have ended because two used their secret
         self.compared = 0
         world.network.heard = self._heard
         world.central.undone = self._undone
@@ -78,6 +82,8 @@ class Invariants:
                     self._moved(move)
         elif verb == "hello":
             self._opened(args[1], result)
+        elif verb == "move_pilot" and result and _REPLAY.search(args[4]):
+            self._found(args[0])
 
     def _matches(self, attempts: list[NewAttempt], found: list[Any]) -> None:
         for attempt, body in zip(attempts, found, strict=True):
@@ -105,6 +111,9 @@ class Invariants:
         job, rows = end.job_id, self._world.central.disk.rows
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
+        attempt = rows._data.attempts[rows._data.jobs[job].attempts[-1]]
+        if attempt.pilot in self.replayed:
+            self._broken("results", f"job {job}: one of {attempt.pilot}, which two speak for")
         for run in self._world.pilots.truth.running.get(job, ()):
             if run.epoch == end.epoch and not run.unheld:
                 self._broken("results", f"job {job}: one of epoch {end.epoch}, which still runs")
@@ -124,9 +133,19 @@ class Invariants:
         if rounds > self._world.story.rescheduled[move.job_id]:
             self._broken("rounds", f"job {move.job_id} was opened again {rounds} times")
 
+    def _found(self, pilot: str) -> None:
+        """A pilot has ended because two used its secret: somebody must have a copy of it."""
+        self._world.say(f"{pilot} is found to have a double")
+        known = self._world.central.disk.rows._pilot_data.secrets
+        if not any(known[hashed(one)].new.pilot == pilot for one in self.copied):
+            self._broken("renewal", f"{pilot} has ended as if it were two, and it is one")
+        self.replayed.add(pilot)
+
     def _opened(self, nonce: str, row: PilotRow) -> None:
         """A session is open: no later life from the same journal may have been let in before."""
-        life = self._world.pilots.said_by[nonce]
+        life = self._world.pilots.said_by.get(nonce)
+        if life is None:
+            return  # a thief has said it
         key = row.pilot, id(life.node.journal)
         newest = self._lives.setdefault(key, life.number)
         if row.nonce == nonce and life.number < newest:
@@ -137,6 +156,11 @@ class Invariants:
     def _undone(self) -> None:
         """The power has gone: what was committed and not synced has never been."""
         self._lives.clear()
+        self.replayed = {
+            pilot
+            for pilot in self.replayed
+            if _REPLAY.search(self._world.central.disk.rows._pilot_data.pilots[pilot].reason)
+        }
         data = self._world.central.disk.rows._data
         self._epochs = {job: len(row.attempts) for job, row in data.jobs.items()}
         for job, number in list(self._results):

@@ -24,6 +24,7 @@ from pilotage.central.jobs import (
     pilots,
     presence,
     recover,
+    renewals,
     reports,
     requeues,
     verdicts,
@@ -35,6 +36,7 @@ from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
 from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
+from pilotage.pilot.talk import renewal
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
 from pilotage.proto.pilot_states import PilotState
@@ -482,6 +484,49 @@ def _late_hello(changes: Changes) -> Prepare:
     return prepare
 
 
+def _no_nonce_history(changes: Changes) -> Prepare:
+    plain = renewals.judge
+
+    def judge(row: Any, number: int, mark: str) -> renewals.Said:
+        said = plain(row, number, mark)
+        return renewals.Said.REPLAY if said is renewals.Said.LATE else said
+
+    changes.set(renewals, "judge", judge)
+
+    def prepare(world: World) -> None:
+        world.network.late = lambda path: LATE_S if path == "/v1/pilots/token" else 0.0
+
+    return prepare
+
+
+def _nonce_unkept(changes: Changes) -> None:
+    def use(self: Any, *, unkept: bool = False) -> tuple[str, str]:
+        who = self._who
+        if not who.renewal_nonce:
+            self._who = who = dataclasses.replace(who, renewal_nonce=self._random.token())
+        return who.renewal_secret, who.renewal_nonce
+
+    changes.set(renewal.Renewal, "use", use)
+
+
+def _replay_requeues_now(changes: Changes) -> None:
+    plain = renewals.Renewals._end
+
+    async def end(self: Any, row: Any, number: int) -> None:
+        try:
+            await plain(self, row, number)
+        finally:
+            presence = SimpleNamespace(pilot=row.pilot, session=row.session)
+            after = self._aftermath
+            service = SimpleNamespace(
+                _store=after._store, _queue=after._queue, _clock=after._clock, _aftermath=after
+            )
+            ends = _requeues(service, after._leases)
+            await ends.give_back(presence, set(), asked_before=FOREVER)  # type: ignore[arg-type]
+
+    changes.set(renewals.Renewals, "_end", end)
+
+
 PLANTED: dict[str, Planted] = {
     "retry_counts": Planted("the fence counts from the last retry of the ask", _retry_counts),
     "no_ask_key": Planted("a repeated ask is a new one; a beat renews all of a pilot", _no_ask_key),
@@ -518,6 +563,16 @@ PLANTED: dict[str, Planted] = {
     "same_session": Planted("a restarted pilot keeps its session", _same_session),
     "drain_forgotten": Planted(
         "a pilot that was lost and comes back forgets that it was to drain", _drain_forgotten
+    ),
+    "no_nonce_history": Planted(
+        "a late copy of a request for a token is taken for a thief", _no_nonce_history
+    ),
+    "nonce_unkept": Planted(
+        "the nonce of a renewal secret is not in the journal when it is sent", _nonce_unkept
+    ),
+    "replay_requeues_now": Planted(
+        "the jobs of a pilot that two speak for wait again before their leases are over",
+        _replay_requeues_now,
     ),
     "late_hello": Planted("a late copy of an older hello opens a session", _late_hello),
 }

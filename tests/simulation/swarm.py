@@ -31,6 +31,7 @@ PILOTS = (
     "nodes_suspended",
     "nodes_full",
     "clones",
+    "thieves",
 )
 BUS = ("bus_down", "links_cut")
 AIMED = (
@@ -72,6 +73,8 @@ PLOTS = (
     {"suspend_at_start"},
     {"nodes_suspended", "pilots_stopped"},
     {"clones", "cuts"},
+    {"thieves", "cuts"},
+    {"copies", "slow", "pilots_any_point", "pilots_killed"},
     {"links_cut", "central_stopped"},
     {"store_fails", "store_stalls"},
     {"central_any_point", "pilots_any_point"},

@@ -37,6 +37,9 @@ SEEDS = {
     "no_action_key": 19,
     "drain_forgotten": 5,
     "late_hello": 13,
+    "no_nonce_history": 110,
+    "nonce_unkept": 99,
+    "replay_requeues_now": 7,
 }
 
 

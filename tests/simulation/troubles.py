@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .central import CentralHost
 from .pilots import Life, Node
+from .thief import Thief
 
 if TYPE_CHECKING:
     from .world import World
@@ -23,6 +24,7 @@ class Troubles:
         self._world = world
         self.begun = asyncio.Event()
         self.over = asyncio.Event()
+        self._thefts: set[asyncio.Task[None]] = set()
 
     @property
     def are_over(self) -> bool:
@@ -249,6 +251,7 @@ class Troubles:
                 "nodes_off",
                 "nodes_suspended",
                 "clones",
+                "thieves",
             )
             if world.has(fault)
         ]
@@ -268,6 +271,8 @@ class Troubles:
             life.node.power_off(chance)
         elif fault == "clones":
             self._clone(life)
+        elif fault == "thieves":
+            self._rob(life)
         elif fault == "nodes_suspended":
             world.loop.suspend(life.node.host)
             await asyncio.sleep(seconds)
@@ -283,5 +288,12 @@ class Troubles:
     def _clone(self, life: Life) -> None:
         """The batch system starts the slot again elsewhere, while it lives, on a shared folder."""
         node = self._node()
+        self._world.invariants.copied.add(life.secret)
         node.journal = life.node.journal.copy()
         self._world.pilots.live(node, life.secret, life.site)
+
+    def _rob(self, life: Life) -> None:
+        """Somebody reads the journal of a pilot."""
+        self._world.invariants.copied.add(life.secret)
+        thief = Thief(self._world, life)
+        self._thefts.add(asyncio.get_running_loop().create_task(thief.act()))
