@@ -237,6 +237,7 @@ def build_beside(
         control=none,
         pilots=none,
         sites=none,
+        limits=none,
         storages=none,
         data=CatalogueService(
             EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store

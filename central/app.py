@@ -65,6 +65,7 @@ from .jobs.others import Others
 from .jobs.pilot_logs import LogRoom, PilotLogService
 from .jobs.pilots import Canceller, PilotService
 from .jobs.places import Places
+from .jobs.policy import LimitService, Policy
 from .jobs.presence import Pilots
 from .jobs.probe import StoreProbe
 from .jobs.queries import Queries
@@ -114,6 +115,7 @@ class World:
     mailer: Mailer | None = None  # who mails reports of failover; None: nobody
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # under the store and the blobs
+    policy: Policy | None = None  # shares and limits that may change; None: they do not
 
 
 @dataclass(frozen=True)
@@ -205,10 +207,9 @@ class Central:
 def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     """Return a central on these drivers. `recover` comes next."""
     log, times = counting(world.log), Times()
-    world = replace(world, log=log)
+    world, probe = replace(world, log=log), StoreProbe(log)
     store, clock, lease = world.store, world.clock, settings.lease
-    downlink, probe = Downlink(world.bus), StoreProbe(log)
-    memory = _memory(world, downlink, settings)
+    memory = _memory(world, downlink := Downlink(world.bus), settings)
     aftermath = Aftermath(
         store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=log
     )
@@ -242,6 +243,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         control=control,
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements, settings),
+        limits=LimitService(world.policy, memory.queue, settings.community.names),
         storages=storages,
         data=_catalogue(world, memory),
         rules=_rules(world, memory, control, carrier),

@@ -19,6 +19,7 @@ from pilotage.proto import (
 )
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage
 from pilotage.proto.api_sites import (
+    LimitsView,
     PilotEnd,
     PilotEnded,
     SiteAction,
@@ -252,6 +253,13 @@ class Sites(Protocol):
     async def act(self, caller: User, site: str, action: SiteAction, /) -> SiteDetail: ...
 
 
+class Limits(Protocol):
+    async def show(self, caller: User, /) -> LimitsView: ...
+    async def read(self, caller: User, /) -> LimitsView:
+        """Read the file of settings again: shares and limits count from the next match on."""
+        ...
+
+
 class Transformations(Protocol):
     async def add(
         self, caller: User, body: api_transformations.NewTransformation, /
@@ -380,6 +388,7 @@ class Services:
     control: Control
     pilots: Pilots
     sites: Sites
+    limits: Limits
     storages: Storages
     data: Data
     rules: Rules

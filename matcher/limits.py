@@ -208,6 +208,10 @@ class Limits:
         """Return all places of which offers came: for checks."""
         return list(self._places.values())
 
+    def of(self, community: str) -> list[Limit]:
+        """Return the limits that count jobs of a community, whether any has come or not."""
+        return self._all_of(community)
+
     def all(self) -> list[Limit]:
         """Return all limits that have counted anything."""
         return list(self._of.values())

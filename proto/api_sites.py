@@ -131,3 +131,23 @@ class SiteCheck(_Out, frozen=True):
     done: bool
     ok: bool  # all steps of all elements
     elements: list[ElementCheck] = []
+
+
+class LimitView(_Out, frozen=True):
+    """One limit of running jobs or of starts, and what is used of it."""
+
+    where: str  # SITE or SITE/ELEMENT; empty: all sites together
+    by: str  # type, group, owner or tag
+    value: str
+    community: str  # whose jobs it counts; empty: those of all communities together
+    most: int  # that run at once; of starts: the burst
+    per_s: float = 0.0  # starts a second; 0: it is no limit of starts
+    running: int = 0  # that count for it now; of starts: 0
+
+
+class LimitsView(_Out, frozen=True):
+    """The shares and limits in force."""
+
+    shares: dict[str, float]  # by path; a group or owner that is not named weighs 1
+    limits: tuple[LimitView, ...]
+    trouble: str = ""  # why the file of settings did not count when it was read last

@@ -15,6 +15,7 @@ from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.data.storages import Storages
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
+from pilotage.central.jobs.policy import Policy
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.pilot.ports import Bus, HttpReply, NoReply
@@ -52,6 +53,7 @@ class FakeInstallation:
         self.randomness = FakeRandomness(seed)
         self.storages = Storages()
         self.mailer: Mailer | None = None
+        self.policy: Policy | None = None
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
@@ -96,6 +98,7 @@ class FakeInstallation:
             log=no_log,
             storages=self.storages,
             mailer=self.mailer,
+            policy=self.policy,
         )
         central = build(world, self._tokens, self.settings)
         await central.recover()

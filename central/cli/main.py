@@ -60,6 +60,7 @@ COMMANDS = (
     ("quota", "usage:app", _CENTRAL, "Set what a community, a group or an owner may use."),
     ("pilot", "pilots:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
     ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
+    ("limits", "limits:app", _PILOTS, "Show shares and limits, and read them again."),
     ("storage", "storages:app", _PILOTS, "Show storages, and check their files."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
 )

@@ -67,7 +67,13 @@ from pilotage.proto.api_productions import (
 )
 from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.api_remnants import RemnantView, SweepView
-from pilotage.proto.api_sites import PilotEnded, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api_sites import (
+    LimitsView,
+    PilotEnded,
+    SiteActionName,
+    SiteCheck,
+    SiteDetail,
+)
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.api_transformations import (
     InputView,
@@ -729,6 +735,17 @@ class Client:
     def site(self, name: str) -> SiteDetail:
         """Return everything of one site."""
         return self.loop.run(self.core.site(name))
+
+    def limits(self) -> LimitsView:
+        """Return the shares and limits in force."""
+        return self.loop.run(self.core.limits())
+
+    def read_limits(self) -> LimitsView:
+        """Let the central read shares and limits of its settings' file again, and return them.
+
+        Raises Invalid where the file is wrong: then they stay as they were.
+        """
+        return self.loop.run(self.core.read_limits())
 
     def storages(self) -> StorageList:
         """Return all storages."""

@@ -16,6 +16,7 @@ from pilotage.proto.api import (
 )
 from pilotage.proto.api_explain import OfferExplanation
 from pilotage.proto.api_sites import (
+    LimitsView,
     PilotEnd,
     PilotEnded,
     SiteAction,
@@ -103,6 +104,17 @@ class OfOperators:
     async def site(self, name: str) -> SiteDetail:
         """Return everything of one site."""
         return await self._transport.ask(SiteDetail, "GET", f"/v1/sites/{quote(name, safe='')}")
+
+    async def limits(self) -> LimitsView:
+        """Return the shares and limits in force."""
+        return await self._transport.ask(LimitsView, "GET", "/v1/limits")
+
+    async def read_limits(self) -> LimitsView:
+        """Let the central read shares and limits of its settings' file again, and return them.
+
+        Raises Invalid where the file is wrong: then they stay as they were.
+        """
+        return await self._transport.ask(LimitsView, "POST", "/v1/limits/read")
 
     async def storages(self) -> StorageList:
         """Return all storages."""

@@ -3,11 +3,18 @@
 A file that cannot be read changes nothing: the shares and limits that were read last stay in force.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
+from pilotage.matcher.limits import Limit
+from pilotage.proto.api_sites import LimitsView, LimitView
+from pilotage.proto.problems import Code
+
+from ..auth.callers import User
+from ..auth.policy import Action, Reach, reach, require_for_all
+from ..errors import Refused
 from ..observe.events import Log
 from ..settings import BadSetting, MatcherSettings
 from .queue import Queue
@@ -23,6 +30,7 @@ class Policy:
     ) -> None:
         """`read` reads the file, and raises BadSetting."""
         self.settings = settings
+        self.trouble = ""  # why the file did not count when it was read last
         self._read, self._log = read, log
         self._queue: Queue | None = None
 
@@ -41,8 +49,10 @@ class Policy:
         try:
             found = await self._read()
         except BadSetting as why:
-            self._log("limits_refused", by=by, why=str(why))
-            return str(why)
+            self.trouble = str(why)
+            self._log("limits_refused", by=by, why=self.trouble)
+            return self.trouble
+        self.trouble = ""
         new = {key: getattr(found, key) for key in KEYS}
         changed = [key for key in KEYS if new[key] != getattr(self.settings, key)]
         self.settings = msgspec.structs.replace(self.settings, **new)
@@ -50,3 +60,45 @@ class Policy:
             self._queue.change(self.settings)
         self._log("limits_read", by=by, changed=changed)
         return ""
+
+
+class LimitService:
+    """Shows shares and limits, and has them read again."""
+
+    def __init__(self, policy: Policy | None, queue: Queue, communities: Sequence[str]) -> None:
+        """`policy`: None where there is no file. `communities`: all that have pilots here."""
+        self._policy, self._queue, self._communities = policy, queue, communities
+
+    async def show(self, caller: User) -> LimitsView:
+        """Return what is in force for the communities of a caller."""
+        matcher, named = self._queue.matcher, [caller.community]
+        if reach(caller, Action.PILOT_READ) is Reach.ALL:
+            named = sorted({*self._communities, *matcher.shares.root.children})
+        limits = {id(one): one for name in named for one in matcher.limits.of(name)}
+        shares = matcher.rules.shares
+        return LimitsView(
+            shares={path: shares[path] for path in shares if path.split("/")[0] in named},
+            limits=tuple([_view(one) for one in limits.values()]),
+            trouble=self._policy.trouble if self._policy is not None else "",
+        )
+
+    async def read(self, caller: User) -> LimitsView:
+        """Read the file again. Raises Refused: FORBIDDEN, or INVALID with what is wrong in it."""
+        require_for_all(caller, Action.SITE_CONTROL, self._communities)
+        if self._policy is None:
+            raise Refused(Code.INVALID, "this central has no file of settings to read again")
+        if why := await self._policy.read_again(caller.subject):
+            raise Refused(Code.INVALID, f"{why}; shares and limits stay as they were")
+        return await self.show(caller)
+
+
+def _view(limit: Limit) -> LimitView:
+    return LimitView(
+        where=limit.where,
+        by=limit.kind[0],
+        value=limit.kind[1],
+        community=limit.community,
+        most=int(limit.most),
+        per_s=limit.per_s,
+        running=0 if limit.is_rate else int(limit.most - limit.room),
+    )

@@ -359,7 +359,10 @@ async def _lead(
         await policy.read_again("take-over")
     settings = replaced(settings, matcher=policy.settings)
     started = await once_there_is_room(
-        lambda: _started(place, settings, held, clock, log), clock=clock, log=log, waits=waits
+        lambda: _started(place, settings, held, policy, clock, log),
+        clock=clock,
+        log=log,
+        waits=waits,
     )
     central, server = started.central, started.server
     policy.lead(central.memory.queue)
@@ -465,7 +468,12 @@ async def _again(say: Callable[[], bool], clock: Clock) -> None:
 
 
 async def _started(
-    place: Place, settings: Settings, held: Held | None, clock: Clock, log: Log
+    place: Place,
+    settings: Settings,
+    held: Held | None,
+    policy: Policy,
+    clock: Clock,
+    log: Log,
 ) -> _Started:
     """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
     path = where(place.data, settings.store)
@@ -488,7 +496,7 @@ async def _started(
             await check_keys(place.data, store)
         await high_water.begin(store)
         bus, central, server, handout = await _open(
-            place, settings, store, held.standing if held is not None else ALONE, clock, log
+            place, settings, store, held.standing if held is not None else ALONE, policy, clock, log
         )
         await central.recover(JOBS_S)
         known = await _known_groups(settings, store, central)
@@ -516,6 +524,7 @@ async def _open(
     settings: Settings,
     store: Store,
     leadership: Leadership,
+    policy: Policy,
     clock: Clock,
     log: Log,
 ) -> tuple[Bus, Central, HttpServer, Handout]:
@@ -550,6 +559,7 @@ async def _open(
     world = World(
         store=store,
         leadership=leadership,
+        policy=policy,
         blobs=blobs,
         bus=bus,
         clock=clock,

@@ -106,6 +106,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ),
     ("GET", "/v1/sites"): ("", b""),
     ("GET", "/v1/sites/{site}"): ("/v1/sites/PIC", b""),
+    ("GET", "/v1/limits"): ("", b""),
+    ("POST", "/v1/limits/read"): ("", b""),
     ("GET", "/v1/storages"): ("", b""),
     ("GET", "/v1/storages/{storage}"): ("/v1/storages/pic-disk", b""),
     ("POST", "/v1/sites/{site}/actions"): ("/v1/sites/PIC/actions", _json(SITE_ACTION)),

@@ -15,6 +15,7 @@ from pilotage.proto import api, api_explain, messages
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.api_sites import (
+    LimitsView,
     PilotEnd,
     PilotEnded,
     SiteAction,
@@ -360,6 +361,19 @@ class StubStorages:
 
 
 @dataclass
+class StubLimits:
+    stub: Stub
+
+    async def show(self, caller: User, /) -> LimitsView:
+        self.stub.asked.append(("limits", caller, None))
+        return LimitsView(shares={}, limits=())
+
+    async def read(self, caller: User, /) -> LimitsView:
+        self.stub.asked.append(("read_limits", caller, None))
+        return LimitsView(shares={}, limits=())
+
+
+@dataclass
 class StubSites:
     stub: Stub
 
@@ -485,6 +499,7 @@ def build() -> World:
         control=stub,
         pilots=StubPilots(stub),
         sites=StubSites(stub),
+        limits=StubLimits(stub),
         storages=StubStorages(stub),
         data=StubData(stub),
         rules=StubRules(stub),

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from pilotage.central.errors import Refused
 from pilotage.central.jobs.policy import Policy
 from pilotage.central.settings import BadSetting, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
@@ -182,3 +183,42 @@ def test_a_submission_runs_no_more_jobs_at_once_than_it_asked_for_also_after_a_r
         return before, most_at_once(world)
 
     assert virtual.run(whole(), limit_s=20_000.0) == (2, 2)
+
+
+def test_limits_are_shown_with_what_counts_for_them_and_are_read_when_an_operator_says_so() -> None:
+    async def whole() -> None:
+        world, read = FakeInstallation(), Read()
+        world.settings = msgspec.structs.replace(world.settings, matcher=LIMIT)
+        world.policy = Policy(LIMIT, read, read.log)
+        await world.start()
+        world.policy.lead(world.central.memory.queue)
+        pilot = await world.pilot("PIC", script=lasts(100.0))
+        life = asyncio.get_running_loop().create_task(pilot.agent().run())
+        await submit(world, submission(1))
+        await asyncio.sleep(20.0)
+        service, caller = world.central.services.limits, world.user()
+
+        shown = await service.show(caller)
+        assert [(it.where, it.value, it.most, it.running) for it in shown.limits] == [
+            ("PIC", "User", 2, 1)
+        ]
+        read.says = MatcherSettings(
+            shares={f"{caller.community}/sim": 3.0, "other/sim": 2.0},
+            running=(RunningLimit(by="owner", value="ada", most=7),),
+        )
+        shown = await service.read(caller)
+        assert [(it.where, it.community, it.most) for it in shown.limits] == [
+            ("", caller.community, 7)
+        ]
+        assert f"{caller.community}/sim" in shown.shares
+        read.says = BadSetting("pilotage.yaml:3", "most: no number")
+        with pytest.raises(Refused, match="most: no number; shares and limits stay as they were"):
+            await service.read(caller)
+        shown = await service.show(caller)
+        assert (shown.limits[0].most, shown.trouble) == (7, "pilotage.yaml:3: most: no number")
+        assert read.events[-1][1]["by"] == caller.subject
+        life.cancel()
+        await asyncio.wait([life])
+        await world.kill()
+
+    virtual.run(whole(), limit_s=20_000.0)
