@@ -45,8 +45,7 @@ while [ "$1" != : ]; do
 done
 shift
 while [ "$1" != : ]; do
-    if [ "$1" = /dev/mqueue ]; then mount -t mqueue mqueue "$1"
-    elif [ "$1" = /dev/shm ]; then mount -t tmpfs -o mode=755 tmpfs "$1"
+    if [ "$1" = /dev/shm ] || [ "$1" = /run/shm ]; then mount -t tmpfs -o mode=755 tmpfs "$1"
     elif [ -d "$1" ]; then mount -t tmpfs -o mode=755,size=1m tmpfs "$1"
     elif [ -e "$1" ]; then mount --bind /dev/null "$1"; fi
     shift
@@ -145,7 +144,7 @@ def in_memory() -> list[tuple[str, str]]:
     """Return bubblewrap's words for what of /dev shows memory that payloads would share."""
     shared = os.path.realpath(IN_MEMORY)
     words = [("--tmpfs", shared)] if os.path.isdir(shared) else []
-    return [*words, ("--mqueue", _QUEUES)] if os.path.ismount(_QUEUES) else words
+    return [*words, ("--tmpfs", _QUEUES)] if os.path.ismount(_QUEUES) else words
 
 
 def _wrap(

@@ -4,6 +4,7 @@ A payload that writes is a payload that runs, whatever the central believes; so 
 that no two attempts of a job ran at the same time.
 """
 
+import atexit
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,18 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Beacons:
-    """The file that all payloads of a story write to."""
+    """The file that all payloads of a story write to.
+
+    It is named by a path in /tmp, and lies elsewhere: payloads in namespaces have a private /tmp.
+    """
 
     file: Path
+
+    def __post_init__(self) -> None:
+        elsewhere = Path.home() / f".beacons{str(self.file).replace('/', '-')}"
+        object.__setattr__(self, "file", elsewhere)
+        elsewhere.unlink(missing_ok=True)
+        atexit.register(elsewhere.unlink, missing_ok=True)
 
     def job(
         self, seconds: float, later_s: float | None = None, *, sites: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """A pilot that is frozen past its lease, payloads that will not end, a reply that is lost."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ class Wild:
 
     central: RunningCentral
     pilot: RunningPilot
+    folder: Path  # outside of /tmp, which is private to a payload in namespaces
 
     def file(self, name: str) -> Path:
         """Return what the daemon of this payload writes to."""
-        return self.central.folder / f"{self.pilot.site}-{name}"
+        return self.folder / f"{self.pilot.site}-{name}"
 
     def submit(self, name: str, mode: str) -> JobHandle:
         words = (sys.executable, "-I", "-S", str(STUBBORN), str(self.file(name)), mode)
@@ -53,21 +55,25 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningCentra
 
 
 @pytest.fixture(scope="module")
-def wild(central: RunningCentral) -> list[tuple[Wild, JobHandle, JobHandle, JobHandle]]:
+def wild(
+    central: RunningCentral,
+) -> Generator[list[tuple[Wild, JobHandle, JobHandle, JobHandle]]]:
     """Start a pilot on each rung and the payloads there; ask for the end of one.
 
     It has 10 s from the soft signal on, in which the first story is told.
     """
     begun: list[tuple[Wild, JobHandle, JobHandle, JobHandle]] = []
-    for rung in RUNGS:
-        one = Wild(central, central.pilot(f"WILD-{rung}", cores=3, isolation=rung))
-        left = one.submit("left", "leave")
-        killed, orphaned = one.submit("killed", "stay"), one.submit("orphaned", "stay")
-        begun.append((one, left, killed, orphaned))
-    for one, _, killed, _ in begun:
-        eventually(one.file("killed").exists, what="the daemon's first words")
-        killed.kill()
-    return begun
+    with tempfile.TemporaryDirectory(prefix="bad-days-", dir=Path.home()) as name:
+        for rung in RUNGS:
+            pilot = central.pilot(f"WILD-{rung}", cores=3, isolation=rung)
+            one = Wild(central, pilot, Path(name))
+            left = one.submit("left", "leave")
+            killed, orphaned = one.submit("killed", "stay"), one.submit("orphaned", "stay")
+            begun.append((one, left, killed, orphaned))
+        for one, _, killed, _ in begun:
+            eventually(one.file("killed").exists, what="the daemon's first words")
+            killed.kill()
+        yield begun
 
 
 @pytest.mark.usefixtures("wild")
