@@ -27,7 +27,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("wall_s", True, "--wall-s: found True, expected a number"),
     ("wall_s", "nan", "--wall-s: found nan, expected a number from 0 to 316224000"),
     ("wall_s", 10, "--wall-s: found 10, expected more than 60 s, in which payloads are stopped"),
-    ("isolation", "none", "--isolation: found 'none', expected one of auto, bubblewrap"),
+    ("isolation", "none", "--isolation: found 'none', expected one of auto, namespaces"),
     ("central", "", "--central URL is needed"),
     ("colour", "red", "--colour: no such setting; there are architecture, benchmark_s"),
     ("core", "1", "--core: no such setting; did you mean cores?"),
