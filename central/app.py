@@ -93,9 +93,11 @@ from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
 from .store.errors import StoreError
 from .store.protocol import Store
+from .store.transformations import TransformationRow
 from .transformations.engine import Engine
 from .transformations.joined import Transformations, transformations
 from .transformations.kept_off import KeptOff
+from .transformations.live import document
 
 STOP_S = 5.0  # what is still written at the end may take so long
 
@@ -234,7 +236,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     metrics.failover = pulse
-    flows = _productions(world, memory, made, control)
+    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
+    flows = _productions(world, memory, made, control, explainer)
     carrier = Carrier(store, world.storages, submits, clock=clock, log=log)
     services = Services(
         submissions=submits,
@@ -254,7 +257,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         sandbox=Sandbox(world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox),
         logs=following,
         feed=memory.feed,
-        explainer=_explainer(memory, idle, queries, pilots, clock, lease, elements),
+        explainer=explainer,
         series=SeriesService(store, memory.owners, clock),
         quotas=allowed.quotas,
         tokens=tokens,
@@ -361,9 +364,18 @@ def _transformations(
 
 
 def _productions(
-    world: World, memory: Memory, made: Transformations, control: Control
+    world: World,
+    memory: Memory,
+    made: Transformations,
+    control: Control,
+    explainer: Explainer,
 ) -> Productions:
     """Return what runs productions."""
+
+    def unfit(row: TransformationRow) -> str:
+        owner = memory.owners.by_id(row.owner_id)
+        return explainer.unfit(row.community, row.group, owner, document(row).job)
+
     return productions(
         store=world.store,
         made=made,
@@ -372,6 +384,7 @@ def _productions(
         check_rules=rules_for,
         storages=world.storages,
         last_line=last_line_in(world.blobs, world.log),
+        unfit=unfit,
         version=__version__,
         clock=world.clock,
         log=world.log,

@@ -126,6 +126,7 @@ class StepView(_Out, frozen=True):
     task_s: float | None = None  # how long a task runs, on the mean of the last ones
     outputs: str = ""  # the dataset of its outputs
     marks: tuple[str, ...] = ()  # as of its transformation; it waits for a person
+    unfit: str = ""  # of one production: why no pilot fits the jobs of its open tasks
 
 
 class Eta(_Out, frozen=True):
@@ -150,7 +151,7 @@ class ProductionView(_Out, frozen=True):
     steps: list[StepView]  # parents before children
     progress: float  # from 0 to 1: the parts of steps, weighted by how long their tasks run
     eta: Eta | None  # none: nothing was done yet, or it does not run
-    marks: tuple[str, ...]  # step S waits for a person, N files wait for a person
+    marks: tuple[str, ...]  # step S waits for a person, N files wait …, no pilot fits step S
     priority: int | None
     rerun_of: int | None
     definition: str  # SHA-256 of the workflow with all of its files: equal ones run the same

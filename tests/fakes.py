@@ -16,7 +16,7 @@ from pilotage.central.data.storages import Storages
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
 from pilotage.central.jobs.policy import Policy
-from pilotage.central.observe.events import no_log
+from pilotage.central.observe.events import Log, no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.pilot.ports import Bus, HttpReply, NoReply
 from pilotage.proto.api import SecretRequest
@@ -54,6 +54,7 @@ class FakeInstallation:
         self.storages = Storages()
         self.mailer: Mailer | None = None
         self.policy: Policy | None = None
+        self.log: Log = no_log
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
@@ -95,7 +96,7 @@ class FakeInstallation:
             bus=FakeBus(self.broker),
             clock=self.clock,
             randomness=self.randomness,
-            log=no_log,
+            log=self.log,
             storages=self.storages,
             mailer=self.mailer,
             policy=self.policy,

@@ -191,7 +191,7 @@ async def _awaited(
         def looked_at(view: ProductionView) -> None:
             if moved is not None:
                 moved(int(view.progress * 100))
-            for words in _more_files(view):
+            for words in (*_more_files(view), *_unfit(view)):
                 if words not in told:
                     told.append(words)
                     note(words)
@@ -214,6 +214,11 @@ def _more_files(view: ProductionView) -> list[str]:
         f"pilotage prod complete {view.name}"
         for one in steps_to_complete(view)
     ]
+
+
+def _unfit(view: ProductionView) -> list[str]:
+    """Return for which steps no pilot fits, and which clause it is."""
+    return [f"step {one.step} waits: {one.unfit}" for one in view.steps if one.unfit]
 
 
 def outcome_of(view: ProductionView) -> int:
@@ -250,7 +255,7 @@ def print_production(found: ProductionDetail, common: Common, *, waits: Sequence
             one.transformation,
             one.state.value,
             tasks_in_words(one),
-            one.tasks.get(TaskState.CREATED) or None,
+            None if one.unfit else one.tasks.get(TaskState.CREATED) or None,
             one.tasks.get(TaskState.FAILED) or None,
             aside(one) or None,
             percent(one.done),

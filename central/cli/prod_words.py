@@ -81,7 +81,7 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
         return " and ".join([", ".join(files[:-1]), files[-1]] if len(files) > 1 else files)
     if step.state is S.COMPLETED and step.reason:
         return step.reason
-    return step.reason if lacks_inputs(step) else ""
+    return step.reason if lacks_inputs(step) else step.unfit
 
 
 def lacks_inputs(step: StepView) -> bool:
@@ -114,7 +114,10 @@ def words_of(step: StepView) -> str:
     one, or which steps it waits for."""
     more = [
         f"{number(count)} {word}"
-        for state, word in ((TaskState.CREATED, "run"), (TaskState.FAILED, "failed"))
+        for state, word in (
+            (TaskState.CREATED, "wait" if step.unfit else "run"),
+            (TaskState.FAILED, "failed"),
+        )
         if (count := step.tasks.get(state, 0))
     ]
     if step.state not in (S.ACTIVE, S.COMPLETING, S.COMPLETED):

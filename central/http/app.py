@@ -19,7 +19,7 @@ from ..auth.callers import Caller
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..errors import Away, Refused, TooDeep
-from ..observe.events import Log
+from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
@@ -57,10 +57,6 @@ async def nothing_published() -> Published:
     return Published()
 
 
-def nothing_logged(event: str, **fields: object) -> None:
-    """Log nothing: for faces without a process of their own."""
-
-
 @dataclass
 class _Told:
     """What the log has been told of one route."""
@@ -83,7 +79,7 @@ class Front:
         life: str = "r",
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
-        log: Log = nothing_logged,
+        log: Log = no_log,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`life` tells the requests of this process from those of the one before.

@@ -12,7 +12,7 @@ import uvicorn
 
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
-from ..observe.events import Log
+from ..observe.events import Log, no_log
 from ..services import Services
 from ..strangers import PART, Strangers
 from .app import (
@@ -20,7 +20,6 @@ from .app import (
     Recognise,
     no_pilot_files,
     nobody_new,
-    nothing_logged,
     nothing_published,
 )
 from .connection import LimitedConnection
@@ -62,7 +61,7 @@ class HttpServer:
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
         listener: socket.socket | None = None,
-        log: Log = nothing_logged,
+        log: Log = no_log,
     ) -> None:
         """`strangers_max` is of one address, without a good token; 0: a part of all.
 

@@ -97,6 +97,26 @@ class Explainer:
         explained = self._explain(None, spec, job.priority)
         return msgspec.structs.replace(explained, state="not submitted")
 
+    def unfit(self, community: str, group: str, owner: str, job: Job) -> str:
+        """Return which clauses no living pilot meets, in words; empty: a pilot fits the job.
+
+        Its parameters and files may be open: they change no clause.
+        """
+        spec = ClassSpec(
+            class_id=0,
+            community=community,
+            group=group,
+            owner=owner,
+            type=job.type,
+            needs=needs_of(job),
+            preference=job.preference,
+        )
+        explained = self._explain(None, spec, job.priority)
+        if explained.fitting:
+            return ""
+        to_come = self._prospects(spec)[:1]
+        return "; ".join([f"no pilot fits: {_lacks(explained)}", *to_come])
+
     async def pilot(self, caller: Caller, pilot: str) -> OfferExplanation:
         """Say why a pilot gets nothing, or what it could run with what is free of it now."""
         view = await self._pilot_service.get(caller, pilot)
@@ -170,6 +190,18 @@ class Explainer:
 
     def _free(self, presence: Presence) -> LiveOffer | None:
         return presence.free_offer(self._leases.of_pilot(presence.pilot))
+
+
+def _lacks(explained: Explanation) -> str:
+    """Name the clauses that keep a job from the offers that come nearest."""
+    if not explained.offers:
+        return "no pilot of the community is there"
+    nearest = [one for one in explained.obstacles if one.would_fit]
+    everywhere = [one for one in explained.obstacles if one.excludes == explained.offers]
+    return ", ".join(
+        f"{one.clause} {one.wanted}" + (f" (the best has {one.best})" if one.best else "")
+        for one in nearest or everywhere or explained.obstacles
+    )
 
 
 def _nothing(pilot: str, why: str) -> OfferExplanation:

@@ -94,6 +94,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "production_said": frozenset({"production", "name", "what", "who", "why"}),
     # all steps of a production have completed
     "production_completed": frozenset({"production", "name"}),
+    # no pilot that is there fits the open tasks of a step; told once until one fits
+    "production_unfit": frozenset({"production", "name", "step", "why"}),
     # of a production nothing is left; files: that have left the catalogue
     "production_cleaned": frozenset({"production", "name", "files"}),
     # somebody has said how a copy of a file is: Bad, Missing, Available

@@ -13,7 +13,7 @@ from .failed import LastLine
 from .known import Knowledge
 from .service import CheckRules, ProductionService
 from .steering import Steering
-from .views import Views
+from .views import Unfit, Views
 from .watching import Watching
 
 
@@ -34,13 +34,15 @@ def productions(
     check_rules: CheckRules,
     storages: Storages,
     last_line: LastLine,
+    unfit: Unfit,
     version: str,
     clock: Clock,
     log: Log,
 ) -> Productions:
     """Return the service that people speak to, and the watch; `act` does something to jobs.
 
-    `last_line` reads the last line that an attempt has written to its standard error.
+    `last_line` reads the last line that an attempt has written to its standard error. `unfit` says
+    why no pilot fits the jobs of a transformation.
     """
     knowledge = Knowledge(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)
@@ -49,6 +51,7 @@ def productions(
         knowledge=knowledge,
         cleaning=cleaning,
         touch=made.engine.touch,
+        unfit=unfit,
         clock=clock,
         log=log,
     )
@@ -58,7 +61,7 @@ def productions(
         catalogue=store,
         owners=owners,
         knowledge=knowledge,
-        views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock),
+        views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock, unfit=unfit),
         steering=Steering(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
         storages=storages,

@@ -442,7 +442,7 @@ class ProductionService:
         )
 
     async def _detail(self, row: ProductionRow) -> ProductionDetail:
-        (view,) = await self._views.of([row])
+        view = await self._views.one(row)
         texts = await self._store.production_texts(row.production_id)
         assert texts is not None
         definition = (await self._knowledge.of(row.production_id)).definition

@@ -1,7 +1,9 @@
 """How productions are shown: their rows, counters and samples as people see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from pilotage.proto.api_productions import Eta, ProductionView, StepView
 from pilotage.proto.production_states import ProductionState, stands_alone
@@ -12,7 +14,7 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store.productions import ProductionRow, StepRow, TaskMean
 from ..store.protocol import Store
-from ..store.transformations import Counts
+from ..store.transformations import Counts, TransformationRow
 from ..transformations.missing import WAITS
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
@@ -21,15 +23,48 @@ from .progress import Progress, Stand, StepProgress, progress
 FOR_A_PERSON: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
 ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not
 FILES: Final = "files wait for a person"
+NO_PILOT: Final = "no pilot fits"
 NEARLY: Final = 0.999999  # what is shown of a part that is not all
 S = TransformationState
+
+
+Unfit = Callable[[TransformationRow], str]  # why no pilot fits its jobs; empty: one does
+
+
+def all_fit(row: TransformationRow) -> str:
+    """Know nothing of pilots."""
+    return ""
+
+
+async def unfit_steps(
+    store: Store, production_id: int, state: ProductionState, unfit: Unfit
+) -> dict[str, str]:
+    """Return the steps with open tasks that no pilot fits, and why."""
+    if state not in (ProductionState.ACTIVE, ProductionState.PAUSED, ProductionState.STOPPED):
+        return {}
+    rows = (await store.production_steps([production_id], documents=True))[production_id]
+    counts = await store.transformation_counts([one.row.transformation_id for one in rows])
+    said = {
+        one.step: unfit(one.row)
+        for one in rows
+        if counts[one.row.transformation_id].tasks.get(TaskState.CREATED)
+    }
+    return {step: why for step, why in said.items() if why}
 
 
 class Views:
     """Shows productions."""
 
-    def __init__(self, *, store: Store, knowledge: Knowledge, owners: Owners, clock: Clock) -> None:
-        self._store, self._knowledge = store, knowledge
+    def __init__(
+        self,
+        *,
+        store: Store,
+        knowledge: Knowledge,
+        owners: Owners,
+        clock: Clock,
+        unfit: Unfit = all_fit,
+    ) -> None:
+        self._store, self._knowledge, self._unfit = store, knowledge, unfit
         self._owners, self._clock = owners, clock
 
     async def of(self, rows: Sequence[ProductionRow]) -> list[ProductionView]:
@@ -39,6 +74,16 @@ class Views:
         counts = await self._store.transformation_counts(ids)
         means = await self._knowledge.means(ids)
         return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
+
+    async def one(self, row: ProductionRow) -> ProductionView:
+        """Return one as it stands now, and for which of its steps no pilot fits."""
+        (view,) = await self.of([row])
+        found = await unfit_steps(self._store, view.id, view.state, self._unfit)
+        if not found:
+            return view
+        steps = [msgspec.structs.replace(one, unfit=found.get(one.step, "")) for one in view.steps]
+        marks = [f"{NO_PILOT} step {one.step}" for one in steps if one.unfit]
+        return msgspec.structs.replace(view, steps=steps, marks=(*view.marks, *marks))
 
     async def _view(
         self,

@@ -29,11 +29,13 @@ from .known import Knowledge
 from .plans import caught_up
 from .progress import progress
 from .states import verdict
-from .views import stand
+from .views import Unfit, all_fit, stand, unfit_steps
 
 SAMPLE_S: Final = 15.0  # from one note of how far productions are to the next
 YOUNG_S: Final = 2.0  # likewise of one that has begun not long ago: a short one has an end too …
 YOUNG_FOR_S: Final = 60.0  # … for so long
+FITS_S: Final = 15.0  # from a look whether pilots fit the jobs of one production to the next one's
+HEARD_S: Final = 120.0  # after a start: by then the pilots that are there have been heard again
 AGAIN_S: Final = 5.0  # what is cleaned, or was refused, is looked at so often until it is done
 FULL_S: Final = 5.0  # the store takes nothing
 PAGE: Final = 200
@@ -63,8 +65,13 @@ class Watching:
         touch: Callable[[int], None],
         clock: Clock,
         log: Log,
+        unfit: Unfit = all_fit,
     ) -> None:
-        """`touch` tells the engine that a transformation has changed."""
+        """`touch` tells the engine that a transformation has changed.
+
+        `unfit` says why no pilot fits the jobs of a transformation.
+        """
+        self._unfit, self._unfit_steps = unfit, dict[int, set[str]]()
         self._store, self._knowledge, self._cleaning = store, knowledge, cleaning
         self._touch, self._clock, self._log = touch, clock, log
         self._of: dict[int, int] = {}  # the production of a transformation
@@ -77,6 +84,8 @@ class Watching:
         self._samples: dict[int, list[eta.Sample]] = {}
         self._since: dict[int, float] = {}  # of those that run: since when they stand so
         self._sampled = self._sampled_young = -SAMPLE_S
+        self._fitted = clock.monotonic() + HEARD_S - FITS_S  # when it was looked last …
+        self._fits_after = 0  # … and at which
         self._told: dict[int, str] = {}  # what the store has refused of them last
         self._nudged = asyncio.Event()
 
@@ -157,7 +166,29 @@ class Watching:
         elif now - self._sampled_young >= YOUNG_S and (young := self._young()):
             self._sampled_young = now
             await self._note(young)
+        if self._active and now - self._fitted >= FITS_S:
+            self._fitted = now
+            production_id = next((one for one in self._active if one > self._fits_after), 0)
+            self._fits_after = production_id
+            if production_id:
+                await self._guarded(production_id, self._tell_unfit(production_id))
         await self._slice()
+
+    async def _tell_unfit(self, production_id: int) -> None:
+        """Log each step that no pilot fits, once until one fits again."""
+        row = await self._store.production(production_id)
+        if row is None:
+            return
+        found = await unfit_steps(self._store, production_id, row.state, self._unfit)
+        for step in found.keys() - self._unfit_steps.get(production_id, set()):
+            self._log(
+                "production_unfit",
+                production=production_id,
+                name=row.name,
+                step=step,
+                why=found[step],
+            )
+        self._unfit_steps[production_id] = set(found)
 
     async def _slice(self) -> None:
         """Clean a slice of the production whose turn it is."""
@@ -233,6 +264,7 @@ class Watching:
         elif self._active.pop(one, None) is not None:
             self._since.pop(one, None)
             self._samples.pop(one, None)
+            self._unfit_steps.pop(one, None)
             for its in ids:
                 self._counted.pop(its, None)
         if row.state is P.CLEANING:

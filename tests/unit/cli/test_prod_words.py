@@ -311,3 +311,12 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
         "1 file, 8 bytes in the catalogue",
         "next: pilotage prod fix w --problematic",
     ]
+
+
+def test_a_step_that_no_pilot_fits_does_not_run() -> None:
+    why = "no pilot fits: cores 99 (the best has 8)"
+    one = step(tasks={T.CREATED: 3}, unfit=why)
+
+    assert words_of(one) == "0/≈ 4 done, 3 wait"
+    assert why_it_stands(one, P.ACTIVE) == why
+    assert words_of(step(tasks={T.CREATED: 3})) == "0/≈ 4 done, 3 run"
