@@ -231,11 +231,11 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
     control = _control(world, memory, idle, aftermath, downlink, allowed)
-    pulse, rules = Pulse(clock), RuleBook(store, default_rules(), log)
+    rules = RuleBook(store, default_rules(), log)
+    pulse = metrics.failover = Pulse(clock)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
-    metrics.failover = pulse
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
     carrier = Carrier(store, world.storages, submits, clock=clock, log=log)

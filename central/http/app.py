@@ -1,6 +1,6 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +57,11 @@ async def nothing_published() -> Published:
     return Published()
 
 
+def loop_time() -> float:
+    """Return the monotonic time of the loop that answers."""
+    return asyncio.get_running_loop().time()
+
+
 @dataclass
 class _Told:
     """What the log has been told of one route."""
@@ -80,7 +85,7 @@ class Front:
         elsewhere: Elsewhere | None = None,
         recognise: Recognise = nobody_new,
         log: Log = no_log,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = loop_time,
     ) -> None:
         """`life` tells the requests of this process from those of the one before.
 
