@@ -212,12 +212,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     world, probe = replace(world, log=log), StoreProbe(log)
     store, clock, lease = world.store, world.clock, settings.lease
     memory = _memory(world, downlink := Downlink(world.bus), settings)
-    aftermath = Aftermath(
-        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=log
-    )
-    requeues = Requeues(
-        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
-    )
+    aftermath, requeues = _ends(world, memory, tokens, lease)
     allowed, elements = allowances(world, memory, settings), ElementsView(clock, memory.places.word)
     dispatch = _dispatch(
         world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
@@ -225,14 +220,13 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
     submits = submissions(world, memory, allowed)
     queries, storages, following = _shown(world, memory, lease)
-    idle, wall = IdleClasses(memory, clock), Wall(clock, log)
+    idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
     control = _control(world, memory, idle, aftermath, downlink, allowed)
-    rules = RuleBook(store, default_rules(), log)
-    pulse = metrics.failover = Pulse(clock)
+    metrics.failover, rules = pulse, RuleBook(store, default_rules(), log)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
@@ -307,6 +301,20 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
+
+
+def _ends(
+    world: World, memory: Memory, tokens: Tokens, lease: LeaseSettings
+) -> tuple[Aftermath, Requeues]:
+    """Return what follows the ends of attempts and the ends of leases."""
+    store, clock = world.store, world.clock
+    aftermath = Aftermath(
+        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
+    )
+    requeues = Requeues(
+        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
+    )
+    return aftermath, requeues
 
 
 def _catalogue(world: World, memory: Memory) -> CatalogueService:
