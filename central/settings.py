@@ -280,8 +280,8 @@ class StoreSettings(_Section, frozen=True):
     """Where jobs are kept: docs/operations/postgresql.md."""
 
     url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
-    # Room on the disk that is kept for reports: submissions stop there, uploads at twice as much.
-    reserve_mb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # 0: 2.5 % of the disk, at most 1 GB
+    # Submissions and outputs stop when there is less room on the disk, uploads at twice as much.
+    reserve_mb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # for reports; 0: 2.5 %, at most 1 GB
 
 
 class ProcessSettings(_Section, frozen=True):
