@@ -6,7 +6,7 @@ piece of advice never promises more than it gives.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -82,7 +82,7 @@ def _union(bits: Iterable[int]) -> int:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
 
 
 def _offers(count: int, before: int) -> str:
@@ -179,11 +179,15 @@ def _unbanned(need: Need, had: Sequence[str]) -> Iterable[Change]:
 
 def _accepted(field: str) -> _Propose:
     """Propose a group, owner or type that the offers accept."""
-    return lambda need, had: _most_frequent(
-        Change(f"if its {field} were {one_of(words)}", job=((field, min(filter(None, words))),))
-        for words in had
-        if any(words)
-    )
+
+    def propose(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
+        return _most_frequent(
+            Change(f"if its {field} were {one_of(words)}", job=((field, min(filter(None, words))),))
+            for words in had
+            if any(words)
+        )
+
+    return propose
 
 
 def _other_tags(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
@@ -207,9 +211,11 @@ def _required(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
 
 def _can_be_asked(change: Change) -> bool:
     try:
-        return all(parse(tags) is not None for _, tags in change.need)
+        for _, tags in change.need:
+            parse(tags)
     except BadTags:
         return False
+    return True
 
 
 PROPOSE: Final[Mapping[str, _Propose]] = {

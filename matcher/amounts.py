@@ -23,11 +23,23 @@ class Amount(NamedTuple):
     due: Callable[[Need, int], int]  # what a job takes at least, with so many cores
 
 
+def _cores(need: Need, cores: int) -> int:
+    return cores
+
+
+def _scratch_mb(need: Need, cores: int) -> int:
+    return need.scratch_mb
+
+
+def _gpus(need: Need, cores: int) -> int:
+    return need.gpus_min
+
+
 AMOUNTS: Final = (
-    Amount("cores_free", "cores", lambda need, cores: cores),
+    Amount("cores_free", "cores", _cores),
     Amount("memory_free_mb", "memory_mb", memory_due_mb),
-    Amount("scratch_free_mb", "scratch_mb", lambda need, cores: need.scratch_mb),
-    Amount("gpus_free", "gpus", lambda need, cores: need.gpus_min),
+    Amount("scratch_free_mb", "scratch_mb", _scratch_mb),
+    Amount("gpus_free", "gpus", _gpus),
 )
 
 _FREE: Final = tuple([one.free for one in AMOUNTS])

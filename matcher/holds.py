@@ -7,7 +7,7 @@ from pilotage.proto.job import Preference
 
 from .backlog import Backlog
 from .ledger import ABSENT
-from .limits import NO_TEST, TEST, Limit, Limits, Place
+from .limits import NO_TEST, TEST, Kind, Limit, Limits, Place
 from .meant import nearest
 from .reserve import Reservations
 from .shares import Node, Shares, competing_level
@@ -37,7 +37,7 @@ def by_limits(
         if place is None or not its or not all(closed & some for some in its):
             continue
         held += count
-        for kind in closed.intersection(frozenset().union(*its)):
+        for kind in closed & frozenset[Kind]().union(*its):
             if kind == NO_TEST:
                 why[banned(place)] += count
             for limit in place.limits:

@@ -141,7 +141,8 @@ class Wakes:
         lists: dict[int, Iterator[ParkedOffer]] = {}
         while entries and self._parked.kinds:
             cls = by_slot[heappop(entries)[1]]
-            if cls.entry is None:  # another class has used up what its submission may run
+            first = cls.entry
+            if first is None:  # another class has used up what its submission may run
                 continue
             if cls.waiting > FEW and cls.slot not in lists and not self._limits.any:
                 lists[cls.slot] = self._parked.all_for(cls, now)

@@ -58,7 +58,11 @@ def _inside(value: object) -> Iterable[object]:
         found = cast("dict[object, object]", value).values()
     elif isinstance(value, list):
         found = cast("list[object]", value)
-    return [one for one in found if isinstance(one, (dict, list))]
+    return [
+        cast("dict[object, object] | list[object]", one)
+        for one in found
+        if isinstance(one, (dict, list))
+    ]
 
 
 def loads(data: bytes, kind: type[T] | Any = Any) -> T:

@@ -108,7 +108,9 @@ class FakeQuotas:
         for class_id, count in counts.items():
             keys = self._keys_of_class(class_id)
             charged.update(dict.fromkeys(keys, count))
-            sums = [(key[0], self._quota_data.jobs[key] + charged[key]) for key in keys]
+            sums: list[tuple[Kind, int]] = [
+                (key[0], self._quota_data.jobs[key] + charged[key]) for key in keys
+            ]
             holder = self._holder(class_id)
             self._limits.check("jobs", holder, sums, more=count, before=before)
         self._quota_data.jobs.update(charged)
@@ -158,7 +160,9 @@ class FakeQuotas:
         is_new = key not in self._quota_data.holdings
         if is_new:
             keys = keys_of(holding.community, holding.group, holding.owner_id)
-            sums = [(one[0], self._quota_data.bytes[one] + holding.bytes) for one in keys]
+            sums: list[tuple[Kind, int]] = [
+                (one[0], self._quota_data.bytes[one] + holding.bytes) for one in keys
+            ]
             if not whatever:
                 holder = self._holder_of(holding.owner_id, holding.group)
                 self._limits.check("bytes", holder, sums, more=holding.bytes)

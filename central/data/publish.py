@@ -1,6 +1,8 @@
 """What a job's result publishes: from what it has asked for and what its pilot has stored. Pure."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,8 @@ from pilotage.proto.storages import Published
 
 from ..store.catalogue import NewFile, NewReplica
 from .naming import finished, later
+
+EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
 class NotPublished(ValueError):
@@ -58,6 +62,9 @@ def _file(
         raise NotPublished(f"the job has no output {one.rule}")
     if one.path != f"{folder}/{one.name}":
         raise NotPublished(f"it is not stored below {folder}")
+    if one.sha256 == EMPTY and one.size_bytes:
+        why = f"its sha256 is that of an empty file, and its size_bytes is {one.size_bytes}"
+        raise NotPublished(why)
     check_path(one.path)
     check_storage(one.storage)
     rule = data.outputs[one.rule]

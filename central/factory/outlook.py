@@ -153,8 +153,8 @@ class Outlook:
 
 def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
     asked = list(map(_asked, spec.needs))
-    least = asked[0] if len(asked) == 1 else map(min, zip(*asked, strict=True))
-    return Demand(places, jobs, *least)
+    cores, memory_mb, scratch_mb, gpus, whole = map(min, zip(*asked, strict=True))
+    return Demand(places, jobs, cores, memory_mb, scratch_mb, gpus, bool(whole))
 
 
 def _asked(need: Need) -> tuple[int, int, int, int, bool]:

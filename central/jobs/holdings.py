@@ -11,13 +11,12 @@ from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Blobs, Clock
 from ..store.protocol import Store
-from ..store.quotas import Holder, Holding, Kind
+from ..store.quotas import KINDS, Holder, Holding, Kind
 from .quotas import Quotas
 from .scope import Owners, scope
 
 TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
 FRESH_MAX: Final = 20_000
-_KINDS: Final[tuple[Kind, ...]] = ("community", "group", "owner")
 
 
 class Holdings:
@@ -43,17 +42,17 @@ class Holdings:
         Raises OverQuota if that is nothing.
         """
         limits = self._quotas.limits
-        most = {
-            kind: limit.bytes
-            for kind in _KINDS
-            if (limit := limits.of(kind, holder.community, limits.name_of(kind, holder))).bytes
-            is not None
-        }
+        most: dict[Kind, int] = {}
+        for kind in KINDS:
+            limit = limits.of(kind, holder.community, limits.name_of(kind, holder))
+            if limit.bytes is not None:
+                most[kind] = limit.bytes
         if not most or sha256 in await self.held(holder.owner_id, [sha256]):
             return None
         used = await self._quotas.used(holder)
-        limits.check("bytes", holder, ((kind, used[kind].bytes + 1) for kind in _KINDS), more=1)
-        return min(size - used[kind].bytes for kind, size in most.items() if size is not None)
+        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + 1) for kind in KINDS]
+        limits.check("bytes", holder, sums, more=1)
+        return min(size - used[kind].bytes for kind, size in most.items())
 
     async def bounded(
         self, chunks: AsyncIterator[bytes], holder: Holder, left: int | None
@@ -69,7 +68,7 @@ class Holdings:
     async def refuse(self, holder: Holder, size: int) -> None:
         """Raise OverQuota if so many bytes more are too many."""
         used = await self._quotas.used(holder)
-        sums = [(kind, used[kind].bytes + size) for kind in _KINDS]
+        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + size) for kind in KINDS]
         self._quotas.limits.check("bytes", holder, sums, more=size)
 
     async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:

@@ -104,7 +104,7 @@ class Quotas:
         await self.flush()
         holder = self._owners.holder(community, group, owner_id)
         used = await self.used(holder)
-        sums = [(kind, used[kind].jobs + more) for kind in KINDS]
+        sums: list[tuple[Kind, int]] = [(kind, used[kind].jobs + more) for kind in KINDS]
         self.limits.check("jobs", holder, sums, more=more)
 
     async def used(self, holder: Holder) -> dict[Kind, Use]:

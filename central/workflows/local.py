@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -501,7 +501,7 @@ def _value_at(folder: Path, name: str, kind: str, *, required: bool) -> Any:
     """Return the value in a JSON file. Raises _Failed."""
     try:
         with (folder / name).open("rb") as file:
-            value: Any = loads(file.read(VALUE_MAX_BYTES))
+            value = cast(Any, loads(file.read(VALUE_MAX_BYTES)))
     except FileNotFoundError:
         if not required:
             return None

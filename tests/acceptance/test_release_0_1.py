@@ -148,10 +148,10 @@ def _as_before(now: Any, then: Any) -> Any:
     if isinstance(now, dict) and isinstance(then, dict):
         fields = cast("dict[str, Any]", now), cast("dict[str, Any]", then)
         return {name: _as_before(fields[0].get(name), old) for name, old in fields[1].items()}
-    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
-        ours: list[Any] = now
-        theirs: list[Any] = then
-        return [_as_before(*pair) for pair in zip(ours, theirs, strict=True)]
+    if isinstance(now, list) and isinstance(then, list):
+        ours, theirs = list[Any](now), list[Any](then)
+        if len(ours) == len(theirs):
+            return [_as_before(*pair) for pair in zip(ours, theirs, strict=True)]
     return now
 
 

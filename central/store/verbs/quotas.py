@@ -75,7 +75,7 @@ class QuotaVerbs(Opened):
         return [_struct(Holding, row) for row in rows]
 
     async def touch_holdings(self, owner_id: int, hashes: Sequence[str], at: float) -> None:
-        fields = {"owner_id": owner_id, "hashes": json_list(hashes), "at": at}
+        fields: dict[str, object] = {"owner_id": owner_id, "hashes": json_list(hashes), "at": at}
         touch = partial(_touch, fields=fields)
         await self._writer.run(touch, rows=len(hashes))
 

@@ -141,7 +141,7 @@ def test_outputs_that_take_long_are_shown_and_are_no_failure() -> None:
 
 def test_only_the_pilot_that_holds_an_attempt_is_heard_about_its_result() -> None:
     async def tell(one: Scene) -> None:
-        (job,) = await one.submit()
+        await one.submit()
         held = await one.ask()
         strange = Undelivered(held.job, held.epoch + 1, 40.0, "not mine")
         await _beat(one, held, strange)

@@ -51,7 +51,7 @@ class RestlessJobs(Jobs):
         self._seq = 0
         self._step = self.chance.choice((70, 300, count))
         self._page = self.chance.choice((90, 199, 200, 201, 1_000))
-        self._trouble = self.chance.choice((0.0, 0.1, 0.3))
+        self.trouble = self.chance.choice((0.0, 0.1, 0.3))
         central.always["GET /v1/jobs"] = self.any_page
         central.always["GET /v1/events"] = self.any_stream
         central.pace.on_sleep = self._end_some
@@ -68,9 +68,9 @@ class RestlessJobs(Jobs):
         return ended
 
     def any_page(self, got: Got) -> httpx.Response:
-        if self.chance.random() < self._trouble:
+        if self.chance.random() < self.trouble:
             raise self.chance.choice((lost(), not_there()))
-        if self.chance.random() < self._trouble:
+        if self.chance.random() < self.trouble:
             return problem(503, "unavailable", "the central starts")(got)
         asked = {int(one) for one in got.query.get_list("id")}
         states = {JobState(one) for one in got.query.get_list("state")} or set(JobState)
@@ -93,7 +93,7 @@ class RestlessJobs(Jobs):
         return httpx.Response(200, content=msgspec.json.encode(body))
 
     def any_stream(self, got: Got) -> httpx.Response:
-        if self.chance.random() < self._trouble:
+        if self.chance.random() < self.trouble:
             raise not_there()
         return httpx.Response(200, stream=Streaming(self._events()))
 
@@ -136,7 +136,7 @@ async def test_each_of_2000_handles_comes_exactly_once(seed: int) -> None:
 async def test_progress_counts_each_of_2000_jobs(seed: int) -> None:
     stub = StubCentral()
     jobs = RestlessJobs(stub, seed)
-    jobs._trouble = 0.0  # `wait` also reads the states at the end
+    jobs.trouble = 0.0  # `wait` also reads the states at the end
     heard: list[int] = []
 
     await submission_of(stub).wait(progress=heard.append)

@@ -1,5 +1,6 @@
 """What reports say of data, judged: what is published, what is believed of copies."""
 
+import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -197,3 +198,14 @@ async def test_what_a_sweep_says_of_remnants_goes_with_its_result() -> None:
     )
     assert bad.swept is None and none.swept is None
     assert rig.log == ["remnants_stay"]
+
+
+async def test_an_empty_file_is_not_published_with_a_size() -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    empty = stored(lease, size_bytes=10**12, sha256=hashlib.sha256(b"").hexdigest())
+    change = await rig.looked_at(lease, ended(lease, published=(empty,)))
+
+    assert change.publication is None
+    said = "a: its sha256 is that of an empty file, and its size_bytes is 1000000000000"
+    assert said in change.reason

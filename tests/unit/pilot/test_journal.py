@@ -149,7 +149,11 @@ def test_an_identity_that_could_not_be_written_leaves_the_one_of_before(
     for word in (b"one", b"two"):
         first.keep_identity(word)
     plain = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: plain(fd, data[:30], at))
+
+    def cut(fd: int, data: bytes, at: int) -> int:
+        return plain(fd, data[:30], at)
+
+    monkeypatch.setattr(os, "pwrite", cut)
     for _ in range(2):
         with pytest.raises(OSError):
             first.keep_identity(b"three")

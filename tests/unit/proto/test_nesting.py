@@ -1,6 +1,6 @@
 """How deep JSON is nested: counted without a decoder, which ends where the stack does."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -25,8 +25,14 @@ def wrapped(value: Any, levels: int) -> Any:
 
 
 def depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return 1 + max(map(depth, inner), default=0) if isinstance(value, (dict, list)) else 0
+    inner: list[Any] = []
+    if isinstance(value, dict):
+        inner = list(cast("dict[str, Any]", value).values())
+    elif isinstance(value, list):
+        inner = list[Any](value)
+    else:
+        return 0
+    return 1 + max(map(depth, inner), default=0)
 
 
 @given(JSON, st.integers(0, NESTED_MAX + 8))
