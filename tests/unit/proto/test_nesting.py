@@ -24,12 +24,12 @@ def wrapped(value: Any, levels: int) -> Any:
     return value
 
 
-def depth(value: Any) -> int:
-    inner: list[Any] = []
+def depth(value: object) -> int:
+    inner: list[object] = []
     if isinstance(value, dict):
-        inner = list(cast("dict[str, Any]", value).values())
+        inner = list(cast("dict[str, object]", value).values())
     elif isinstance(value, list):
-        inner = list[Any](value)
+        inner = cast("list[object]", value)
     else:
         return 0
     return 1 + max(map(depth, inner), default=0)
