@@ -17,6 +17,7 @@ from pilotage.proto.api import (
     TokenView,
 )
 from pilotage.proto.claims import Role
+from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 
@@ -28,6 +29,7 @@ KINDS = {
     Code.NO_TOKEN: errors.NotAuthenticated,
     Code.EXPIRED_TOKEN: errors.NotAuthenticated,
     Code.FORBIDDEN: errors.Forbidden,
+    Code.OVER_QUOTA: errors.OverQuota,
     Code.NOT_FOUND: errors.NotFound,
     Code.COUNT_CHANGED: errors.CountChanged,
     Code.ILLEGAL_STATE: errors.IllegalState,
@@ -241,3 +243,13 @@ async def test_the_token_goes_in_the_header_and_nowhere_else() -> None:
 
     assert stub.got[0].headers["authorization"] == "Bearer s3cret"
     assert "s3cret" not in str(stub.got[0].query)
+
+
+async def test_a_request_over_quota_is_not_repeated() -> None:
+    stub = StubCentral()
+    stub.always["POST /v1/submissions"] = problem(403, "over_quota", "owner 'ada' has 5 of 5")
+    async with stub.client() as client:
+        with pytest.raises(errors.OverQuota, match="has 5 of 5"):
+            await client.submit([Job(command=("true",))])
+
+    assert len(stub.got) == 1

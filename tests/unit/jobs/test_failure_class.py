@@ -54,6 +54,7 @@ TABLE = """
    streams           -     -       -       -                                         payload
    processes         -     -       -       -                                         payload
    output            0     -       -       no file matches *.h5                      payload.output
+   quota             0     -       -       out was not stored: 403 over_quota        limit.quota
    storage           0     -       -       eos: full                                 infra.storage
    exited            126   -       -       -                                         config
    exited            127   -       -       -                                         config

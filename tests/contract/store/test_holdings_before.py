@@ -1,0 +1,102 @@
+"""A store of before there were holders learns them from what its jobs name."""
+
+import sqlite3
+from hashlib import sha256
+from pathlib import Path
+
+from pilotage.central.jobs.blob_sweep import BlobSweep
+from pilotage.central.store.migrations import migrations
+from pilotage.central.store.postgresql.session import PostgresqlSession
+from pilotage.central.store.sqlite.migrate import migrate
+from pilotage.proto.messages import Output
+from tests.fake_central import FakeBlobs, FakeClock
+from tests.services.postgresql import Postgresql
+
+from .conftest import open_at
+from .rows import a_class, a_submission, an_end, matched, some_jobs
+
+OWNER = "INSERT INTO owner (owner_id, community, issuer, subject, name) VALUES (1,'c','i','s','n')"
+SUBMISSION = """
+INSERT INTO submission (submission_id, community, owner_id, key, body_hash, name, at, complete)
+VALUES (1, 'c', 1, 'k', 'h', '', 1.0, 1)
+"""
+STATE = "SELECT counted, open_until FROM holding_state"
+
+
+class Quick(FakeClock):
+    """Time that moves as far as somebody waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.move(seconds)
+
+
+def test_a_store_of_sqlite_that_was_used_is_open_for_a_day() -> None:
+    steps = migrations("sqlite")
+    (before,) = [one.number for one in steps if one.name == "quotas"]
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, steps[: before - 1], 1.0)
+    connection.executescript(f"{OWNER};{SUBMISSION}")
+    migrate(connection, steps, 2.0)
+    (now,) = connection.execute("SELECT unixepoch()").fetchone()
+    ((counted, until),) = connection.execute(STATE).fetchall()
+    connection.close()
+
+    assert counted == 0
+    assert 86_390 < until - now <= 86_400
+
+
+def test_a_store_of_postgresql_that_was_used_is_open_for_a_day(server: Postgresql) -> None:
+    with server.empty_schema() as url:
+        session = PostgresqlSession(url)
+        session.script("CREATE SCHEMA used; SET search_path = used")
+        for step in migrations("postgresql"):
+            if step.name == "quotas":
+                session.script(f"{OWNER};{SUBMISSION}")
+            session.script(step.text)
+        rows = session.wait(session.connection.fetch(STATE))
+        (now,) = session.wait(session.connection.fetch("SELECT extract(epoch FROM now())::float8"))
+        session.script("DROP SCHEMA used CASCADE")
+        session.close()
+
+    assert [row[0] for row in rows] == [0]
+    assert 86_390 < rows[0][1] - now[0] <= 86_400
+
+
+async def test_the_first_sweep_charges_owners_for_what_their_jobs_name(tmp_path: Path) -> None:
+    blobs, clock = FakeBlobs(), Quick()
+    names = [sha256(content).hexdigest() for content in (b"template", b"input", b"output")]
+    for name, content in zip(names, (b"template", b"input", b"output"), strict=True):
+        blobs.blobs[name], blobs.touched[name] = content, clock.wall()
+    store = await open_at(tmp_path / "store.db")
+    ada, bob = await a_class(store), await a_class(store, subject="bob", group="ana")
+    template = b'{"inputs":[{"sha256":"%s"}]}' % names[0].encode()
+    jobs = some_jobs(ada, 1, name="one")
+    made = await store.submit(a_submission(ada, template=template), jobs)
+    job = made.ranges[0][0]
+    attempt = await matched(store, job)
+    outputs = [Output("out", names[2], 10**12)]
+    await store.change([an_end(attempt, job, outputs=outputs)])
+    other = b'{"inputs":[{"sha256":"%s"}]}' % names[1].encode()
+    await store.submit(a_submission(bob, template=other), some_jobs(bob, 1))
+    raw = sqlite3.connect(tmp_path / "store.db")
+    raw.execute("INSERT INTO holding_state VALUES (1, 0, 5.0)")
+    raw.commit()
+    raw.close()
+    before = await store.holding_state()
+    await BlobSweep(store, blobs, clock, hold_s=3_600).sweep()
+    found = {
+        (one.sha256, one.owner_id, one.group): one.bytes for one in await store.holdings(names)
+    }
+    after, uses = await store.holding_state(), await store.uses()
+    await store.close()
+
+    assert (before.counted, after.counted) == (False, True)
+    assert found == {
+        (names[0], ada.owner_id, "sim"): 8,
+        (names[1], bob.owner_id, "ana"): 5,
+        (names[2], ada.owner_id, "sim"): 6,
+    }
+    assert {one.name: one.bytes for one in uses if one.kind == "owner"} == {
+        str(ada.owner_id): 14,
+        str(bob.owner_id): 5,
+    }

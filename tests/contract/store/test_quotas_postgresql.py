@@ -1,0 +1,48 @@
+"""Two processes on one database: together they exceed no quota."""
+
+import asyncio
+
+from pilotage.central.store.errors import OverQuota
+from pilotage.central.store.postgresql import open_beside, open_postgresql
+from pilotage.central.store.quotas import Holding, Limit, Limits
+from tests.services.postgresql import Postgresql
+
+from .conftest import NOW, never
+from .rows import a_class, submitted
+
+LIMITS = Limits(own={("owner", "ctao", "ada"): Limit(jobs=25, bytes=100)}, local_issuer="local")
+
+
+async def test_submissions_and_uploads_at_two_processes_never_exceed_a_quota_together(
+    server: Postgresql,
+) -> None:
+    with server.empty_schema() as url:
+        stores = [
+            await opened(url, clock_wall=lambda: NOW, fatal=never)
+            for opened in (open_postgresql, open_beside)
+        ]
+        kind = await a_class(stores[0])
+        for store in stores:
+            await store.obey(LIMITS)
+
+        async def held(number: int) -> bool:
+            return await stores[number % 2].hold(
+                Holding(
+                    sha256=f"{number:064x}",
+                    owner_id=kind.owner_id,
+                    community="ctao",
+                    group="sim",
+                    bytes=9,
+                    at=5.0,
+                )
+            )
+
+        calls = [submitted(stores[n % 2], kind, 4, f"key {n}") for n in range(16)]
+        found = await asyncio.gather(*calls, *(held(n) for n in range(24)), return_exceptions=True)
+        uses = {one.kind: (one.jobs, one.bytes) for one in await stores[1].uses()}
+        for store in stores:
+            await store.close()
+
+    assert sum(isinstance(one, OverQuota) for one in found) == 10 + 13
+    assert not [one for one in found if isinstance(one, Exception) and type(one) is not OverQuota]
+    assert uses == dict.fromkeys(("community", "group", "owner"), (24, 99))
