@@ -1,7 +1,8 @@
 """Whether the disk of the data directory has room for what is new.
 
-The store keeps a reserve for itself. Uploads stop at twice the reserve, and submissions at the
-reserve, so that reports, ends, heartbeats and kills still fit when both are refused.
+The store keeps a reserve for itself. Uploads of people stop at twice the reserve. Submissions and
+outputs of jobs stop at the reserve. Small files of jobs, as the ends of their streams, stop at half
+of it. So reports, ends, heartbeats and kills always fit.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +15,10 @@ from ..store.errors import StoreFull
 
 LOOK_S: Final = 1.0  # how old a reading of the disk may be
 EVERY_S: Final = 5.0
+OF_PEOPLE: Final = 2.0  # of the reserve is left by uploads of people
+OF_OUTPUTS: Final = 1.0
+OF_SMALL_OUTPUTS: Final = 0.5
+SMALL_BYTES: Final = 262_144
 RESERVE_SHARE: Final = 0.025  # of the disk, if nothing is set
 RESERVE_BYTES_MAX: Final = 1_000_000_000
 
@@ -64,15 +69,16 @@ class DiskRoom:
         """Return what is refused by the last look at the disk, and why; empty: nothing."""
         if self._unknown or self._free >= 2 * self.reserve:
             return ""
-        what = "uploads and submissions" if self._free < self.reserve else "uploads"
+        what = "uploads, outputs and submissions" if self._free < self.reserve else "uploads"
         below = self.reserve * (1 if self._free < self.reserve else 2)
         return f"{what} are refused: {_left(self._free, below)}"
 
-    async def check_upload(self, more: int = 0) -> None:
-        """Raise NoSpace if so many bytes more would touch the reserve."""
+    async def check_upload(self, more: int = 0, *, share: float = OF_PEOPLE) -> None:
+        """Raise NoSpace if so many bytes more would leave less than a share of the reserve."""
         await self._look()
-        if not self._unknown and self._free - more < 2 * self.reserve:
-            raise NoSpace(f"uploads stop: {_left(self._free, 2 * self.reserve)}")
+        below = int(self.reserve * share)
+        if not self._unknown and self._free - more < below:
+            raise NoSpace(f"uploads stop: {_left(self._free, below)}")
 
     async def check_new(self) -> None:
         """Raise StoreFull if nothing new is taken: the rest is for what jobs report."""
@@ -80,10 +86,12 @@ class DiskRoom:
         if not self._unknown and self._free < self.reserve:
             raise StoreFull(f"the rest is kept for reports: {_left(self._free, self.reserve)}")
 
-    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def watched(
+        self, chunks: AsyncIterator[bytes], *, share: float = OF_PEOPLE
+    ) -> AsyncIterator[bytes]:
         """Yield chunks that are written as they come. Raises NoSpace."""
         async for chunk in chunks:
-            await self.check_upload(len(chunk))
+            await self.check_upload(len(chunk), share=share)
             self._free -= len(chunk)  # as far as the next look
             yield chunk
 

@@ -11,7 +11,7 @@ from ..errors import Refused
 from ..ports import Blobs
 from ..settings import SandboxSettings
 from ..store.quotas import Holder
-from .disk_room import DiskRoom
+from .disk_room import OF_OUTPUTS, OF_PEOPLE, OF_SMALL_OUTPUTS, SMALL_BYTES, DiskRoom
 from .holdings import Holdings
 from .memory import Memory
 
@@ -53,8 +53,10 @@ class Sandbox:
         left = await self._holdings.left(holder, sha256)
         if left is not None and length is not None and length > left:
             await self._holdings.refuse(holder, length)
-        await self._room.check_upload(length or 0)
-        parts = self._room.watched(self._holdings.bounded(chunks, holder, left))
+        share = _share(caller, length)
+        await self._room.check_upload(length or 0, share=share)
+        bounded = self._holdings.bounded(chunks, holder, left)
+        parts = self._room.watched(bounded, share=share)
         admit = partial(self._holdings.hold, holder, sha256)
         size = await self._blobs.put(sha256, parts, size_max=size_max, admit=admit)
         return Blob(sha256=sha256, size_bytes=size)
@@ -94,6 +96,13 @@ class Sandbox:
         info = self._memory.queue.classes[lease.class_id]
         kind = info.kind
         return self._memory.owners.holder(kind.community, kind.group, info.owner_id)
+
+
+def _share(caller: Caller, length: int | None) -> float:
+    """Return how much of the reserve a file leaves."""
+    if not isinstance(caller, AttemptCaller):
+        return OF_PEOPLE
+    return OF_SMALL_OUTPUTS if length is not None and length <= SMALL_BYTES else OF_OUTPUTS
 
 
 def over(caller: AttemptCaller) -> Refused:

@@ -60,9 +60,19 @@ class Taken:
 class NotStored(Exception):
     """The central will not have a blob."""
 
+    tells = False  # whether the owner of the job can do something about it
+
 
 class NoQuota(NotStored):
     """An owner, group or community may keep no more."""
+
+    tells = True
+
+
+class NoRoom(NotStored):
+    """The central's disk is nearly full, and what is left is for reports."""
+
+    tells = True
 
 
 class Files:
@@ -202,12 +212,13 @@ class Files:
         notes: list[str] = []
         how = How.OUTPUT
         for output, content in found:
+            is_own = output.name.startswith(OWN_OUTPUTS)
             try:
-                await self._store(assignment, output.sha256, content)
+                await self._store(assignment, output.sha256, content, waits=not is_own)
             except NotStored as why:
                 is_quota = isinstance(why, NoQuota)
-                if output.name.startswith(OWN_OUTPUTS):
-                    notes += [f"{output.name} is not kept: {why}"] if is_quota else []
+                if is_own:  # the end goes without it
+                    notes += [f"{output.name} is not kept: {why}"] if why.tells else []
                     continue
                 failure = f"{output.name} was not stored: {why}"
                 if is_quota:  # what was stored before it is of no use alone
@@ -268,12 +279,16 @@ class Files:
                     quota = str(why) if isinstance(why, NoQuota) else quota
         return frozenset(unavailable), quota
 
-    async def _store(self, assignment: Assignment, sha256: str, content: Content) -> None:
+    async def _store(
+        self, assignment: Assignment, sha256: str, content: Content, *, waits: bool = True
+    ) -> None:
         self._stored.setdefault(assignment.attempt_id, {})[sha256] = content
-        await self._put(assignment.attempt_id, assignment.token, sha256, content)
+        await self._put(assignment.attempt_id, assignment.token, sha256, content, waits=waits)
 
-    async def _put(self, attempt_id: int, token: str, sha256: str, content: Content) -> None:
-        """PUT until answered. Raises NotStored."""
+    async def _put(
+        self, attempt_id: int, token: str, sha256: str, content: Content, *, waits: bool = True
+    ) -> None:
+        """PUT until answered, or `waits` is false and the disk is full. Raises NotStored."""
         failures = 0
         while True:
             try:
@@ -284,6 +299,8 @@ class Files:
                 why = f"{said.status} {said.code} {said.message}"
                 if said.code == "over_quota":
                     raise NoQuota(why)
+                if said.code == "store_full" and not waits:
+                    raise NoRoom(why)
                 if not may_pass(reply.status):
                     raise NotStored(why)
             except NoReply as no:

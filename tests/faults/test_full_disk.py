@@ -1,6 +1,8 @@
 """Promise P11: a full disk stops accepting and loses nothing; with room again it goes on."""
 
 import asyncio
+import hashlib
+import os
 import resource
 import subprocess
 import sys
@@ -183,3 +185,54 @@ def test_a_pilot_whose_disk_is_full_reports_what_it_holds_and_works_on_with_room
         later = list(client.submit([sleep] * 4).ids())
         assert {client.job(job).wait(60).state for job in later} == {JobState.DONE}
         assert FileJournal(pilot.state / "journal").torn == []
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
+def test_near_the_end_of_a_disk_uploads_and_submissions_stop_and_ends_and_kills_fit(
+    tmp_path: Path,
+) -> None:
+    options = {"store.reserve_mb": "2"}
+    with small_disk(tmp_path / "central"), running_central(tmp_path, options) as central:
+        pilot, client = central.pilot("PIC", cores=1), central.client
+        token = (central.data / "admin.token").read_text().strip()
+        sleep = Job(command=("sleep", "4"), needs=(Need(wall_s=600),))
+        first, second, third = client.submit([sleep] * 3).ids()
+        eventually(lambda: client.job(first).view().state is JobState.RUNNING, what="the start")
+        filler = fill(central.data)
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=central.url, headers=headers) as http:
+            content = b"x" * 1_000
+            blob = f"/v1/blobs/{hashlib.sha256(content).hexdigest()}"
+            with filler.open("rb+") as file:  # 3 MB are left: more than the reserve, not twice
+                file.truncate(filler.stat().st_size - 3_000_000)
+            eventually(lambda: ready(central.url) == 503, what="the shortage")
+            upload, why = http.put(blob, content=content), http.get("/ready").text
+            job = {"key": "small", "jobs": [{"command": ["true"]}]}
+            taken = http.post("/v1/submissions", json=job)
+            fill_to(central.data, filler, 800_000)
+            eventually(
+                lambda: http.post("/v1/submissions", json={**job, "key": "new"}).status_code == 507,
+                what="the refusal of submissions",
+            )
+            ended = client.job(first).wait(60)
+            client.kill([second])
+            killed = client.job(second).wait(60)
+            filler.unlink()
+            eventually(lambda: ready(central.url) == 200, what="room")
+            again = http.put(blob, content=content)
+
+        assert (upload.status_code, upload.json()["code"]) == (507, "store_full")
+        assert "uploads are refused: the disk has" in why
+        assert taken.status_code == 200
+        assert (ended.state, killed.state) == (JobState.DONE, JobState.KILLED)
+        assert again.status_code == 200
+        assert client.job(third).wait(60).state is JobState.DONE
+        assert pilot.process.poll() is None
+
+
+def fill_to(place: Path, filler: Path, left: int) -> None:
+    """Let the filler grow until so many bytes are left on the disk."""
+    with filler.open("ab", buffering=0) as file:
+        while (room := os.statvfs(place)).f_bavail * room.f_frsize > left:
+            file.write(bytes(PART_BYTES))

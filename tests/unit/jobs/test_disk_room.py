@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pilotage.central.errors import NoSpace
-from pilotage.central.jobs.disk_room import DiskRoom
+from pilotage.central.jobs.disk_room import OF_OUTPUTS, DiskRoom
 from pilotage.central.store.errors import StoreFull
 from tests.fake_central import FakeClock
 
@@ -68,6 +68,13 @@ async def test_uploads_stop_at_twice_the_reserve_and_submissions_at_the_reserve(
 
     assert await stage.refused() == refused
     assert bool(stage.room.short) is refused[0]
+
+
+async def test_outputs_of_jobs_may_come_until_the_reserve() -> None:
+    stage = await Stage(100.0).now(150.0)
+    await stage.room.check_upload(50 * MB, share=OF_OUTPUTS)
+    with pytest.raises(NoSpace):
+        await stage.room.check_upload(51 * MB, share=OF_OUTPUTS)
 
 
 async def test_a_file_that_would_touch_the_reserve_is_refused_before_it_comes() -> None:
