@@ -67,13 +67,7 @@ from pilotage.proto.api_productions import (
 )
 from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.api_remnants import RemnantView, SweepView
-from pilotage.proto.api_sites import (
-    LimitsView,
-    PilotEnded,
-    SiteActionName,
-    SiteCheck,
-    SiteDetail,
-)
+from pilotage.proto.api_sites import LimitsView, PilotEnded, SiteActionName, SiteCheck, SiteDetail
 from pilotage.proto.api_storages import StorageList, StorageView
 from pilotage.proto.api_transformations import (
     InputView,

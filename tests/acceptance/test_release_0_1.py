@@ -143,8 +143,9 @@ def same(now: Any, then: dict[str, Any]) -> None:
     assert _as_before(found, then) == then
 
 
-def _as_before(now: object, then: object) -> object:
+def _as_before(now: Any, then: Any) -> Any:
     """Return a value without the fields that 0.1 did not have, however deep they lie."""
+    unchanged: Any = now
     if isinstance(now, dict) and isinstance(then, dict):
         fields = cast("dict[str, Any]", now), cast("dict[str, Any]", then)
         return {name: _as_before(fields[0].get(name), old) for name, old in fields[1].items()}
@@ -152,7 +153,7 @@ def _as_before(now: object, then: object) -> object:
         ours, theirs = cast("list[object]", now), cast("list[object]", then)
         if len(ours) == len(theirs):
             return [_as_before(*pair) for pair in zip(ours, theirs, strict=True)]
-    return now
+    return unchanged
 
 
 def test_all_jobs_are_there_as_they_were(upgraded: Upgraded) -> None:

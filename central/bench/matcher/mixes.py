@@ -18,7 +18,9 @@ WALL_S = (600, 3_600, 14_400, 43_200, 86_400, 172_800, 259_200)
 ELEMENTS = ("element0", "element1", "element2")
 GROUPS, OWNERS = 12, 100
 NODES = tuple(
-    NodeFacts(architecture_level=level, glibc=glibc, user_namespaces=allowed)
+    NodeFacts(
+        architecture_level=level, glibc=glibc, user_namespaces=allowed, namespaces=allowed
+    )
     for level in (2, 3, 4)
     for glibc in ((2, 28), (2, 34), (2, 41))
     for allowed in (False, True)
@@ -96,6 +98,7 @@ class World:
             architecture_level_max=4 if self.often(0.02) else 0,
             glibc_min=chance.choice(("2.17", "2.28", "2.34")) if self.often(0.2) else "",
             user_namespaces=self.often(0.1),
+            isolation="namespaces" if self.often(0.05) else "",
             whole_node=self.often(0.02),
             cpu_work_hs23_s=chance.choice((10_000, 500_000)) if self.often(0.2) else 0,
             **(self.gpu() if self.often(0.05) else {}),
