@@ -15,7 +15,13 @@ By = Literal["type", "group", "owner", "tag"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
 # Whose jobs a limit counts: a community's, `*` for those of all together, or by default those of
 # each community by itself for groups and owners, and of all together for types and tags.
-Whose = Annotated[str, Meta(pattern=whole(r"(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})?"))]
+Whose = Annotated[
+    str,
+    Meta(
+        pattern=whole(r"(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})?"),
+        description="the name of a community, or a star for all of them",
+    ),
+]
 Weight = Annotated[float, Meta(ge=0.001, le=1e9)]
 
 ALL_COMMUNITIES: Final = "*"  # whose jobs a limit counts together
