@@ -54,7 +54,14 @@ from .jobs.following import Following
 from .jobs.health import HealthService
 from .jobs.host_watch import HostWatch
 from .jobs.idle import IdleClasses
-from .jobs.joined import Allowances, allowances, health_service, submissions
+from .jobs.joined import (
+    Allowances,
+    allowances,
+    ends,
+    health_service,
+    pilot_logs,
+    submissions,
+)
 from .jobs.leases import LeaseTable
 from .jobs.levels import UsedShares
 from .jobs.logs import LiveLogs
@@ -62,7 +69,7 @@ from .jobs.looking import Looking
 from .jobs.memory import Memory
 from .jobs.metrics import MetricsService, Readings, Times, no_readings
 from .jobs.others import Others
-from .jobs.pilot_logs import LogRoom, PilotLogService
+from .jobs.pilot_logs import LogRoom
 from .jobs.pilots import Canceller, PilotService
 from .jobs.places import Places
 from .jobs.policy import LimitService, Policy
@@ -212,7 +219,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     world, probe = replace(world, log=log), StoreProbe(log)
     store, clock, lease = world.store, world.clock, settings.lease
     memory = _memory(world, downlink := Downlink(world.bus), settings)
-    aftermath, requeues = _ends(world, memory, tokens, lease)
+    aftermath, requeues = ends(world, memory, tokens, lease)
     allowed, elements = allowances(world, memory, settings), ElementsView(clock, memory.places.word)
     dispatch = _dispatch(
         world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
@@ -246,7 +253,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         rules=_rules(world, memory, control, carrier),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
-        pilot_logs=_pilot_logs(world, memory, queries, settings.retention),
+        pilot_logs=pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
         sandbox=Sandbox(world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox),
         logs=following,
@@ -301,20 +308,6 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
     )
-
-
-def _ends(
-    world: World, memory: Memory, tokens: Tokens, lease: LeaseSettings
-) -> tuple[Aftermath, Requeues]:
-    """Return what follows the ends of attempts and the ends of leases."""
-    store, clock = world.store, world.clock
-    aftermath = Aftermath(
-        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
-    )
-    requeues = Requeues(
-        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
-    )
-    return aftermath, requeues
 
 
 def _catalogue(world: World, memory: Memory) -> CatalogueService:
@@ -628,20 +621,6 @@ def _dispatch(
         clock=clock,
         leadership=world.leadership,
         turn_s=times.turn,
-    )
-
-
-def _pilot_logs(
-    world: World, memory: Memory, queries: Queries, settings: RetentionSettings
-) -> PilotLogService:
-    """Return what keeps the logs of pilots."""
-    return PilotLogService(
-        store=world.store,
-        memory=memory,
-        queries=queries,
-        room=LogRoom(world.store, world.clock, settings),
-        clock=world.clock,
-        settings=settings,
     )
 
 

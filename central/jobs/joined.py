@@ -1,19 +1,24 @@
-"""Joins what bounds the use of a central with the services that ask it."""
+"""Joins parts that many services of a central share."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..auth.tokens import Tokens
 from ..data.storages import Storages
 from ..observe.events import Log
 from ..ports import Blobs, Bus, Clock, Space
-from ..settings import Settings
+from ..settings import LeaseSettings, RetentionSettings, Settings
 from ..store.protocol import Store
+from .aftermath import Aftermath
 from .disk_room import DiskRoom
 from .health import HealthService
 from .holdings import Holdings
 from .memory import Memory
+from .pilot_logs import LogRoom, PilotLogService
 from .probe import StoreProbe
+from .queries import Queries
 from .quotas import Quotas
+from .requeues import Requeues
 from .submit import Submissions
 
 
@@ -80,4 +85,32 @@ def health_service(
         clock=world.clock,
         probe=probe,
         room=allowed.room,
+    )
+
+
+def ends(
+    world: Drivers, memory: Memory, tokens: Tokens, lease: LeaseSettings
+) -> tuple[Aftermath, Requeues]:
+    """Return what follows the ends of attempts and the ends of leases."""
+    store, clock = world.store, world.clock
+    aftermath = Aftermath(
+        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
+    )
+    requeues = Requeues(
+        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
+    )
+    return aftermath, requeues
+
+
+def pilot_logs(
+    world: Drivers, memory: Memory, queries: Queries, settings: RetentionSettings
+) -> PilotLogService:
+    """Return what keeps the logs of pilots."""
+    return PilotLogService(
+        store=world.store,
+        memory=memory,
+        queries=queries,
+        room=LogRoom(world.store, world.clock, settings),
+        clock=world.clock,
+        settings=settings,
     )

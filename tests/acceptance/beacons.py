@@ -25,20 +25,22 @@ class Attempt:
     ended: bool
 
 
+def outside_tmp(file: Path) -> Path:
+    """Return another path for a file in /tmp. Payloads in namespaces have a private /tmp."""
+    elsewhere = Path.home() / f".pilotage-test{str(file).replace('/', '-')}"
+    elsewhere.unlink(missing_ok=True)
+    atexit.register(elsewhere.unlink, missing_ok=True)
+    return elsewhere
+
+
 @dataclass(frozen=True)
 class Beacons:
-    """The file that all payloads of a story write to.
-
-    It is named by a path in /tmp, and lies elsewhere: payloads in namespaces have a private /tmp.
-    """
+    """The file that all payloads of a story write to."""
 
     file: Path
 
     def __post_init__(self) -> None:
-        elsewhere = Path.home() / f".beacons{str(self.file).replace('/', '-')}"
-        object.__setattr__(self, "file", elsewhere)
-        elsewhere.unlink(missing_ok=True)
-        atexit.register(elsewhere.unlink, missing_ok=True)
+        object.__setattr__(self, "file", outside_tmp(self.file))
 
     def job(
         self, seconds: float, later_s: float | None = None, *, sites: tuple[str, ...] = ()

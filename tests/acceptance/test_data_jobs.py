@@ -17,6 +17,7 @@ from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from tests.services.nginx import PROGRAM, Nginx, nginx
 
+from .beacons import outside_tmp
 from .catalogue_rows import files_in
 from .running import RunningCentral, eventually, running_central
 
@@ -238,7 +239,7 @@ def test_of_two_jobs_with_one_name_for_their_output_the_second_fails(shared: Rig
 def test_what_a_killed_pilot_has_stored_is_never_published(hasty: Rig) -> None:
     """It is killed between the upload and the report, which the central does not hear."""
     pilot = hasty.central.pilot("PIC")
-    go = hasty.folder / "go"
+    go = outside_tmp(hasty.folder / "go")
     script = f"until [ -e {go} ]; do sleep 0.05; done; echo 1 > a.h5; echo 2 > b.h5"
     data = JobData(outputs=(DataOutput(pattern="*.h5"),))
     (job,) = hasty.client.submit([Job(command=("sh", "-c", script), data=data, needs=NEED)]).ids()
@@ -269,7 +270,7 @@ def test_what_a_killed_pilot_has_stored_is_never_published(hasty: Rig) -> None:
 
 def test_what_a_zombie_stores_is_never_published(hasty: Rig) -> None:
     pilot = hasty.central.pilot("PIC")
-    go = hasty.folder / "go"
+    go = outside_tmp(hasty.folder / "go")
     script = f"echo $PILOTAGE_EPOCH > x.h5; until [ -e {go} ]; do sleep 0.1; done"
     out = DataOutput(pattern="*.h5")
     (job,) = hasty.client.submit(

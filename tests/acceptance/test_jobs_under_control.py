@@ -17,7 +17,7 @@ from pilotage.proto.api import JobFilter
 from pilotage.proto.job import Job, JobLimits, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 
-from .beacons import Beacons
+from .beacons import Beacons, outside_tmp
 from .running import SOON_S, RunningCentral, eventually, running_central
 
 LEASE_S = 15.0
@@ -356,7 +356,7 @@ def test_the_end_of_a_long_output_is_kept(central: RunningCentral) -> None:
 
 
 def test_what_a_job_writes_can_be_followed_while_it_runs(central: RunningCentral) -> None:
-    flag = central.folder / "go-on"
+    flag = outside_tmp(central.folder / "go-on")
     script = f"echo before; while [ ! -e {flag} ]; do sleep 0.05; done; echo after"
     job = run(central, shell(script))
     heard = b""

@@ -18,9 +18,7 @@ WALL_S = (600, 3_600, 14_400, 43_200, 86_400, 172_800, 259_200)
 ELEMENTS = ("element0", "element1", "element2")
 GROUPS, OWNERS = 12, 100
 NODES = tuple(
-    NodeFacts(
-        architecture_level=level, glibc=glibc, user_namespaces=allowed, namespaces=allowed
-    )
+    NodeFacts(architecture_level=level, glibc=glibc, user_namespaces=allowed, namespaces=allowed)
     for level in (2, 3, 4)
     for glibc in ((2, 28), (2, 34), (2, 41))
     for allowed in (False, True)

@@ -12,6 +12,7 @@ import pytest
 
 from pilotage.central.cli.main import run
 
+from ..beacons import outside_tmp
 from .conftest import SITE, Site
 
 
@@ -274,7 +275,7 @@ def test_a_job_that_kept_nothing_says_so(shell: Shell) -> None:
 def test_a_job_can_be_looked_at_while_it_runs_and_its_curve_is_kept(
     shell: Shell, tmp_path: Path
 ) -> None:
-    stop = tmp_path / "stop"
+    stop = outside_tmp(tmp_path / "stop")
     program = (
         "echo begun; echo careful >&2; head -c 5000000 /dev/zero > big; "
         f"until [ -e {stop} ]; do sleep 0.05; done; echo ended"
