@@ -21,6 +21,8 @@ from .types import ClassSpec
 from .versions import Version, shown, version
 
 CHANGES_MAX: Final = 2  # that a clause proposes
+COMBINED_FOR: Final = 64  # offers for which several changes are tried together
+ROUNDS_MAX: Final = 4  # of such changes: one may bring up the next
 TAGS_MAX: Final = 16  # that one piece of advice names
 _IDLE: Final = Need()
 _OF_GPUS: Final = (
@@ -49,29 +51,68 @@ def advise(
     spec: ClassSpec, place: int, looks: Sequence[Look], asked: Offers, clauses: Clauses
 ) -> list[Advice]:
     """Return changes with which more offers would fit: of the need at `place`, or of the job."""
-    fits = [look.fitting for look in looks]
-    before = _union(fits)
+    before = _union(look.fitting for look in looks).bit_count()
+    misses = looks[place].misses
+    single = [change for miss in misses for change in _proposed(spec.needs[place], miss)]
+    found = _that_help(spec, place, single, asked, clauses, before)
+    if not found:
+        several = _combined(spec, place, asked, clauses)
+        found = _that_help(spec, place, several, asked, clauses, before)
+        found = sorted(found, key=lambda one: (-one.offers, len(one.change)))[:1]
+    return found
+
+
+def _that_help(
+    spec: ClassSpec,
+    place: int,
+    changes: Iterable[Change],
+    asked: Offers,
+    clauses: Clauses,
+    before: int,
+) -> list[Advice]:
+    """Return the changes that make more offers fit than `before`, each once."""
     found: dict[str, Advice] = {}
-    for miss in looks[place].misses:
-        for change in _proposed(spec.needs[place], miss):
-            changed = msgspec.structs.replace(spec, **dict(change.job))
-            need = msgspec.structs.replace(spec.needs[place], **dict(change.need))
-            after = fits if not change.job else _fits(changed, asked, clauses)
-            its = asked.look(need, changed, clauses).fitting
-            count = _union([*after[:place], its, *after[place + 1 :]]).bit_count()
-            if count > before.bit_count():
-                given = {name: _plain(value) for name, value in (*change.need, *change.job)}
-                text = f"{change.words}: {_offers(count, before.bit_count())}"
-                found[text] = Advice(text=text, need=place, change=given, offers=count)
+    for change in changes:
+        changed = _changed(spec, place, change)
+        count = _union(asked.look(it, changed, clauses).fitting for it in changed.needs).bit_count()
+        if count > before:
+            given = {name: _plain(value) for name, value in (*change.need, *change.job)}
+            text = f"{change.words}: {_offers(count, before)}"
+            found[text] = Advice(text=text, need=place, change=given, offers=count)
     return list(found.values())
 
 
+def _changed(spec: ClassSpec, place: int, change: Change) -> ClassSpec:
+    need = msgspec.structs.replace(spec.needs[place], **dict(change.need))
+    needs = (*spec.needs[:place], need, *spec.needs[place + 1 :])
+    return msgspec.structs.replace(spec, needs=needs, **dict(change.job))
+
+
 def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
-    return PROPOSE[miss.clause.name](need, miss.alone) if miss.alone else ()
+    return PROPOSE[miss.clause.name](need, miss.alone or miss.nearest)
 
 
-def _fits(spec: ClassSpec, asked: Offers, clauses: Clauses) -> list[int]:
-    return [asked.look(need, spec, clauses).fitting for need in spec.needs]
+def _combined(spec: ClassSpec, place: int, asked: Offers, clauses: Clauses) -> Iterator[Change]:
+    """Propose for some offers all changes together that such an offer asks for."""
+    for offer in asked.offers[:COMBINED_FOR]:
+        change = Change("")
+        for _ in range(ROUNDS_MAX):
+            its = _changed(spec, place, change)
+            need = its.needs[place]
+            refusing = [clause for clause in clauses if clause.refuses(need, its, offer)]
+            if not refusing:
+                yield change
+                break
+            for clause in refusing:
+                more = next(iter(PROPOSE[clause.name](need, [clause.has(offer)])), None)
+                if more is not None:
+                    change = _together(change, more)
+
+
+def _together(one: Change, other: Change) -> Change:
+    words = f"{one.words} and {other.words}" if one.words else other.words
+    need, job = dict(one.need) | dict(other.need), dict(one.job) | dict(other.job)
+    return Change(words, tuple(need.items()), tuple(job.items()))
 
 
 def _union(bits: Iterable[int]) -> int:
@@ -125,8 +166,17 @@ def _most_frequent(changes: Iterable[Change]) -> list[Change]:
     return [change for change, _ in Counter(changes).most_common(CHANGES_MAX)]
 
 
-def _field(name: str, field: str, unit: str = "") -> Callable[[Need, Any], Change]:
-    return lambda need, most: Change(f"with {name} ≤ {most}{unit}", ((field, most),))
+def _field(name: str, field: str, unit: str = "", step: int = 1) -> Callable[[Need, Any], Change]:
+    """Return what proposes a smaller number: a multiple of `step`, as long as there is one.
+
+    Free disk and the time that is left change by themselves until somebody follows the advice.
+    """
+
+    def lower(need: Need, most: Any) -> Change:
+        least = most if step == 1 or most <= 2 * step else (most - step) // step * step
+        return Change(f"with {name} ≤ {least}{unit}", ((field, least),))
+
+    return lower
 
 
 def _memory(need: Need, most: int) -> Change | None:
@@ -236,8 +286,10 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
     "isolation": _without("isolation", "isolation"),
     "cores": _less(_field("cores", "cores_min"), _nothing),
     "memory": _less(_memory, _without("memory", "memory_mb", "memory_per_core_mb")),
-    "wall": _less(_field("wall", "wall_s", " s"), _nothing),
-    "scratch": _less(_field("scratch", "scratch_mb", " MB"), _without("scratch", "scratch_mb")),
+    "wall": _less(_field("wall", "wall_s", " s", step=300), _nothing),
+    "scratch": _less(
+        _field("scratch", "scratch_mb", " MB", step=500), _without("scratch", "scratch_mb")
+    ),
     "cpu_work": _less(_cpu_work, _without("cpu work", "cpu_work_hs23_s"), float),
     "gpus": _less(_field("gpus", "gpus_min"), _without("gpus", *_OF_GPUS)),
     "whole_node": _without("whole node", "whole_node"),

@@ -70,15 +70,16 @@ def explain(
     if state == WAITING and job is not None:
         priority = backlog.priority(job)
     fits_of = [look.fitting for look in looks]
-    held, limits = holds.by_limits(spec, offers, fits_of, known.limits, backlog.now)
-    if capped := holds.by_submission(spec, len(fitting), backlog):
-        held, limits = len(fitting), [*capped, *limits]
+    held, limits, anywhere = holds.by_limits(spec, offers, fits_of, known.limits, backlog.now)
+    if capped := holds.by_submission(spec, backlog):
+        held, limits, anywhere = len(fitting), [*capped, *limits], True
     groups, owners, shares = holds.by_shares(spec, known.shares, backlog.now)
     room = look_at_room(spec, offers, looks, known.clauses, free)
     candidates = (room.enough or fitting) if state in (ABSENT, WAITING) else ()
     turns = _turns(job, spec, candidates, known, is_now=bool(room.enough))
     is_its = bool(turns.asked) and turns.its == turns.asked
-    advice = advise(spec, place, looks, asked, known.clauses)
+    is_held = anywhere and 0 < held == len(fitting)  # more offers would not help
+    advice = [] if is_held else advise(spec, place, looks, asked, known.clauses)
     notes = [
         *_of_the_queue(job, state, offers),
         *_of_room(room, len(fitting)),

@@ -18,15 +18,16 @@ SHOWN_MAX = 5  # limits that are told one by one
 
 def by_limits(
     spec: ClassSpec, offers: Sequence[LiveOffer], fits: Sequence[int], limits: Limits, now: float
-) -> tuple[int, list[str]]:
+) -> tuple[int, list[str], bool]:
     """Return on how many offers limits let no fitting need start now, and which limits those are.
 
+    Last: whether one of them counts all sites together, so that other offers would not help.
     `fits`: for each need the offers that fit it, as bits; the last offer is the lowest bit.
     """
     if not limits.any or not offers:
-        return 0, []
+        return 0, [], False
     kinds = [limits.kinds_of(spec, need) for need in spec.needs]
-    held = 0
+    held, anywhere = 0, False
     why: Counter[str] = Counter()
     columns = [format(bits, f"0{len(offers)}b") for bits in fits]
     places = ((it.site, it.element) for it in offers)
@@ -43,17 +44,18 @@ def by_limits(
             for limit in place.limits:
                 if limit.kind == kind and limit.is_used_up:
                     why[told(limit)] += count
-    return held, [f"{text}: {count} of the offers" for text, count in why.most_common(SHOWN_MAX)]
+                    anywhere = anywhere or not limit.where
+    said = [f"{text}: {count} of the offers" for text, count in why.most_common(SHOWN_MAX)]
+    return held, said, anywhere
 
 
-def by_submission(spec: ClassSpec, offers: int, backlog: Backlog) -> list[str]:
+def by_submission(spec: ClassSpec, backlog: Backlog) -> list[str]:
     """Say that as many jobs of its submission run as that asked for; it is held on all offers."""
     cls = backlog.classes.find(spec.class_id)
     if cls is None or cls.cap is None or not cls.is_shut:
         return []
     most = cls.cap.most
-    jobs = "1 job runs" if most == 1 else f"{most} jobs run"
-    return [f"{jobs} of its submission, as many as it lets run at once: {offers} of the offers"]
+    return [f"its submission lets {most} of its jobs run at once, and as many run (running_max)"]
 
 
 def told(limit: Limit) -> str:
@@ -64,8 +66,7 @@ def told(limit: Limit) -> str:
         return f"{at} jobs of {by} {value} start {limit.per_s:g} a second at most"
     if limit.most < 1:
         return f"{at} no job of {by} {value} may run"
-    jobs = "runs 1 job" if limit.most == 1 else f"run {limit.most:g} jobs"
-    return f"{at} {jobs} of {by} {value}, as many as may"
+    return f"{at} at most {limit.most:g} of the jobs of {by} {value} run at once, and as many run"
 
 
 def banned(place: Place) -> str:

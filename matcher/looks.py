@@ -40,7 +40,7 @@ class Offers:
     """Many offers, to be looked at for several needs."""
 
     def __init__(self, offers: Sequence[LiveOffer]) -> None:
-        self._offers = offers
+        self.offers = offers
         self._columns: dict[str, list[Any]] = {}
         self._values: dict[str, set[Any]] = {}
         self._refused: dict[tuple[str, Any], int] = {}
@@ -48,7 +48,7 @@ class Offers:
 
     def of(self, bits: int) -> list[LiveOffer]:
         """Return the offers of these bits."""
-        return list(self._select(self._offers, bits))
+        return list(self._select(self.offers, bits))
 
     def look(self, need: Need, spec: ClassSpec, clauses: Clauses) -> Look:
         """Ask each clause of the table what it says to each offer."""
@@ -93,7 +93,7 @@ class Offers:
         """Return what each offer has of what a clause looks at."""
         column = self._columns.get(clause.fact)
         if column is None:
-            column = self._columns[clause.fact] = list(map(clause.has, self._offers))
+            column = self._columns[clause.fact] = list(map(clause.has, self.offers))
             if not clause.is_number:
                 self._values[clause.fact] = set(column)
         return column

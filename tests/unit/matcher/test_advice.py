@@ -108,6 +108,29 @@ SAID: list[tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
         "with cpu work ≤ 4002 HS23 s: 1 offer",
         {"cpu_work_hs23_s": 4_002},
     ),
+    # Fewer cores would each have more work to do.
+    (
+        {"cores_min": 8, "cpu_work_hs23_s": 8_000},
+        {"cores_free": 4, "core_work_left_hs23_s": 1e3},
+        "with cores ≤ 4 and with cpu work ≤ 4000 HS23 s: 1 offer",
+        {"cores_min": 4, "cpu_work_hs23_s": 4_000},
+    ),
+    # Without any tag it would not ask for the required one.
+    (
+        {"tags": "gpu & avx"},
+        {"required_tags": frozenset(["gpu"])},
+        "without its demand on tags and if it asked for the tag gpu: 1 offer",
+        {"tags": "gpu"},
+    ),
+    # Fewer cores alone also take less memory.
+    (
+        {"cores_min": 16, "memory_per_core_mb": 2_000},
+        {"cores_free": 2, "memory_free_mb": 4_000},
+        "with cores ≤ 2: 1 offer",
+        {"cores_min": 2},
+    ),
+    # Time and free disk go down until somebody follows the advice.
+    ({"wall_s": 9_000}, {"wall_left_s": 7_089.0}, "with wall ≤ 6600 s: 1 offer", {"wall_s": 6_600}),
     (
         {"gpus_min": 1, "gpu_vendor": ""},
         {},
@@ -137,12 +160,8 @@ def test_advice_names_the_fields_to_change(
 
 #   what a job asks, what an offer has instead: a change of one demand helps nowhere
 NO_ADVICE: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    # Fewer cores would each have more work to do.
-    ({"cores_min": 8, "cpu_work_hs23_s": 8_000}, {"cores_free": 4, "core_work_left_hs23_s": 1e3}),
     ({}, {"cores_free": 0}),
     ({}, {"wall_left_s": 0.5}),
-    # Without any tag it would not ask for the required one.
-    ({"tags": "gpu & avx"}, {"required_tags": frozenset(["gpu"])}),
     ({}, {"required_tags": frozenset(map(str, range(40)))}),
 ]
 
@@ -237,4 +256,13 @@ def test_every_waiting_job_has_a_true_reason(
 
 
 _NO_OFFER = ("no pilot offers anything now", "it is kept for a pilot that was woken for it")
-_REASONS = ("come first", "reserved for", "kept for", "banned", "start", "may", "woken for it")
+_REASONS = (
+    "come first",
+    "reserved for",
+    "kept for",
+    "banned",
+    "start",
+    "at most",
+    "may run",
+    "woken for it",
+)
