@@ -116,7 +116,7 @@ class HealthBeside:
     def ready(self) -> Readiness:
         is_read = self._why == "ok"
         return Readiness(
-            ready=self._ready and is_read and not self._room.short,
+            ready=self._ready and is_read and self._room.takes_new,
             loaded=self._ready,
             store=self._why,
             bus="none",

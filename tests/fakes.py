@@ -15,8 +15,10 @@ from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.data.storages import Storages
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
+from pilotage.central.jobs.disk_room import NoDisk
 from pilotage.central.jobs.policy import Policy
 from pilotage.central.observe.events import Log, no_log
+from pilotage.central.ports import Space
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.pilot.ports import Bus, HttpReply, NoReply
 from pilotage.proto.api import SecretRequest
@@ -54,6 +56,7 @@ class FakeInstallation:
         self.storages = Storages()
         self.mailer: Mailer | None = None
         self.policy: Policy | None = None
+        self.space: Space = NoDisk()
         self.log: Log = no_log
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
@@ -100,6 +103,7 @@ class FakeInstallation:
             storages=self.storages,
             mailer=self.mailer,
             policy=self.policy,
+            space=self.space,
         )
         central = build(world, self._tokens, self.settings)
         await central.recover()

@@ -65,12 +65,17 @@ class DiskRoom:
             self._log("disk_short" if why else "disk_has_room", why=why or "there is room")
 
     @property
+    def takes_new(self) -> bool:
+        """Return whether submissions are taken by the last look at the disk."""
+        return self._unknown or self._free >= self.reserve
+
+    @property
     def short(self) -> str:
         """Return what is refused by the last look at the disk, and why; empty: nothing."""
         if self._unknown or self._free >= 2 * self.reserve:
             return ""
-        what = "uploads, outputs and submissions" if self._free < self.reserve else "uploads"
-        below = self.reserve * (1 if self._free < self.reserve else 2)
+        what = "uploads" if self.takes_new else "uploads, outputs and submissions"
+        below = self.reserve * (2 if self.takes_new else 1)
         return f"{what} are refused: {_left(self._free, below)}"
 
     async def check_upload(self, more: int = 0, *, share: float = OF_PEOPLE) -> None:

@@ -38,7 +38,7 @@ class HealthService:
     def ready(self) -> Readiness:
         bus = "none" if not self._bus.url else "up" if self._bus.up else "down"
         return Readiness(
-            ready=self._ready and not self._probe.full and not self._room.short,
+            ready=self._ready and not self._probe.full and self._room.takes_new,
             loaded=self._ready,
             store=self._probe.full or "ok",
             bus=bus,

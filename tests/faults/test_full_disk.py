@@ -206,8 +206,8 @@ def test_near_the_end_of_a_disk_uploads_and_submissions_stop_and_ends_and_kills_
             blob = f"/v1/blobs/{hashlib.sha256(content).hexdigest()}"
             with filler.open("rb+") as file:  # 3 MB are left: more than the reserve, not twice
                 file.truncate(filler.stat().st_size - 3_000_000)
-            eventually(lambda: ready(central.url) == 503, what="the shortage")
-            upload, why = http.put(blob, content=content), http.get("/ready").text
+            eventually(lambda: "uploads" in http.get("/ready").text, what="the shortage")
+            upload, short = http.put(blob, content=content), http.get("/ready")
             job = {"key": "small", "jobs": [{"command": ["true"]}]}
             taken = http.post("/v1/submissions", json=job)
             fill_to(central.data, filler, 800_000)
@@ -215,6 +215,7 @@ def test_near_the_end_of_a_disk_uploads_and_submissions_stop_and_ends_and_kills_
                 lambda: http.post("/v1/submissions", json={**job, "key": "new"}).status_code == 507,
                 what="the refusal of submissions",
             )
+            eventually(lambda: ready(central.url) == 503, what="that it is not ready")
             ended = client.job(first).wait(60)
             client.kill([second])
             killed = client.job(second).wait(60)
@@ -223,7 +224,8 @@ def test_near_the_end_of_a_disk_uploads_and_submissions_stop_and_ends_and_kills_
             again = http.put(blob, content=content)
 
         assert (upload.status_code, upload.json()["code"]) == (507, "store_full")
-        assert "uploads are refused: the disk has" in why
+        assert short.status_code == 200
+        assert "uploads are refused: the disk has" in short.json()["disk"]
         assert taken.status_code == 200
         assert (ended.state, killed.state) == (JobState.DONE, JobState.KILLED)
         assert again.status_code == 200

@@ -1,0 +1,74 @@
+"""A central whose disk is short: what it refuses, and what goes on."""
+
+import asyncio
+
+import pytest
+
+from pilotage.central.api_app import HealthBeside
+from pilotage.central.jobs.disk_room import EVERY_S, DiskRoom
+from pilotage.central.observe.events import no_log
+from pilotage.central.store.errors import StoreFull
+from pilotage.proto.api import Readiness
+from tests.fakes import FakeInstallation
+
+from .test_on_fakes import lasts, story, submission, submit
+
+MB = 1_000_000
+
+
+class Disk:
+    """A disk of 1 000 MB, so that the reserve is 25 MB."""
+
+    def __init__(self) -> None:
+        self.free_mb = 500
+
+    async def read(self) -> tuple[int, int]:
+        return self.free_mb * MB, 1_000 * MB
+
+
+async def with_disk(world: FakeInstallation) -> Disk:
+    """Start the central again, on a disk."""
+    world.space = disk = Disk()
+    await world.kill()
+    await world.start()
+    return disk
+
+
+async def left(disk: Disk, free_mb: int) -> None:
+    """Let so much be left, and wait until the central has seen it."""
+    disk.free_mb = free_mb
+    await asyncio.sleep(EVERY_S + 1.0)
+
+
+async def ready_beside(world: FakeInstallation) -> Readiness:
+    """Return how a process beside the leader is, on the same disk."""
+    room = DiskRoom(world.space, world.clock, no_log, reserve_mb=0.0)
+    await room.look()
+    one = HealthBeside(world.store, world.clock, room)
+    one.set_ready(True)
+    return one.ready()
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "is_ready", "short"),
+    [(51, True, "ok"), (49, True, "uploads are refused"), (24, False, "and submissions are")],
+)
+def test_a_central_that_refuses_uploads_alone_is_ready_and_says_what_is_short(
+    free_mb: int, is_ready: bool, short: str
+) -> None:
+    async def tell(world: FakeInstallation) -> None:
+        disk = await with_disk(world)
+        await left(disk, free_mb)
+        found = world.central.services.health.ready()
+        beside = await ready_beside(world)
+
+        assert found.ready is beside.ready is is_ready
+        assert short in found.disk
+        assert short in beside.disk
+        if is_ready:
+            await submit(world, submission(1))
+        else:
+            with pytest.raises(StoreFull):
+                await submit(world, submission(1))
+
+    story(tell, script=lasts(30.0))
