@@ -11,7 +11,7 @@ from typing import Final
 from ..errors import NoSpace
 from ..observe.events import Log
 from ..ports import Clock, Space
-from ..store.errors import StoreFull
+from ..store.errors import ReserveReached
 
 LOOK_S: Final = 1.0  # how old a reading of the disk may be
 EVERY_S: Final = 5.0
@@ -86,10 +86,10 @@ class DiskRoom:
             raise NoSpace(f"uploads stop: {_left(self._free, below)}")
 
     async def check_new(self) -> None:
-        """Raise StoreFull if nothing new is taken: the rest is for what jobs report."""
+        """Raise ReserveReached if nothing new is taken: the rest is for what jobs report."""
         await self._look()
-        if not self._unknown and self._free < self.reserve:
-            raise StoreFull(f"the rest is kept for reports: {_left(self._free, self.reserve)}")
+        if not self.takes_new:
+            raise ReserveReached(f"the rest is kept for reports: {_left(self._free, self.reserve)}")
 
     async def watched(
         self, chunks: AsyncIterator[bytes], *, share: float = OF_PEOPLE

@@ -25,6 +25,10 @@ class StoreFull(Refused, StoreError):
         super().__init__(Code.STORE_FULL, f"the store takes nothing more: {why}")
 
 
+class ReserveReached(StoreFull):
+    """What is left of the disk is kept for reports. The store was not asked: it is not in doubt."""
+
+
 _WAYS: Final = {
     "jobs": "wait until some have ended, kill some, or ask an operator for a larger quota",
     "bytes": "delete jobs whose files you do not need, or ask an operator for a larger quota",

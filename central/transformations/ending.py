@@ -30,13 +30,14 @@ from ..store.transformations import (
 )
 from .files import Files
 from .live import NEVER, Live, document
+from .missing import WAITS as MISSING_WAITS
 from .missing import takes_all, why_it_waits, without
 from .moves import consequences, moves_of
 from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
-QUOTA_WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
+ROOM_WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
 TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
 _encode = msgspec.json.encode
 
@@ -185,12 +186,15 @@ class Ending:
         await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
         self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
 
-    async def wait_for_quota(self, live: Live, why: str, *, until: float) -> None:
-        """Say that no task can be made now; it is tried again, at the latest at `until`."""
+    async def wait_for_room(self, live: Live, why: str, *, until: float) -> None:
+        """Say that no task can be made now; it is tried again, at the latest at `until`.
+
+        A reason that names missing inputs stays: only a person can end that wait.
+        """
         live.forget()  # groups that were chosen go back to what waits
         live.dirty, live.due = False, until
-        if not live.row.reason.startswith(QUOTA_WAITS):
-            await self._say(live, f"{QUOTA_WAITS}{why}"[:500])
+        if not live.row.reason.startswith((ROOM_WAITS, MISSING_WAITS)):
+            await self._say(live, f"{ROOM_WAITS}{why}"[:500])
             self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)
 
     async def go_on(self, live: Live, waited: str) -> None:

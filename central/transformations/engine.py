@@ -24,10 +24,10 @@ from pilotage.proto.transformation_states import (
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import OF_ALL, OverQuota, StoreBroken, StoreError, StoreFull
+from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.transformations import TransformationRow
-from .ending import QUOTA_WAITS, Ending
+from .ending import ROOM_WAITS, Ending
 from .grouping import BadRule
 from .inputs import Index
 from .intake import Intake
@@ -38,7 +38,7 @@ from .missing import Missing, below, joined, own, takes_all
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
-QUOTA_S: Final = 10.0  # a quota has no room for another task
+ROOM_S: Final = 10.0  # a quota, or the disk, has no room for another task
 REFUSED_S: Final = 60.0  # it refused what a community's files bring
 PAGE: Final = 1_000
 
@@ -246,10 +246,10 @@ class Engine:
         one.dirty = False
         try:
             one.dirty = await self._making.some(one)
+        except (OverQuota, ReserveReached) as why:
+            await self._ending.wait_for_room(one, str(why), until=self._clock.wall() + ROOM_S)
         except StoreFull:
             raise
-        except OverQuota as why:
-            await self._ending.wait_for_quota(one, str(why), until=self._clock.wall() + QUOTA_S)
         except (Refused, LookupError) as why:
             await self._ending.brake(one, str(why))
         except StoreError:
@@ -260,7 +260,7 @@ class Engine:
             said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
             await self._ending.brake(one, said)
         else:
-            await self._ending.go_on(one, QUOTA_WAITS)
+            await self._ending.go_on(one, ROOM_WAITS)
             if not one.dirty:
                 one.look = True
                 await self._flushed(one)

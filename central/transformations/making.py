@@ -128,7 +128,10 @@ class Making:
     async def _made(
         self, live: Live, new: NewSubmission, tasks: Sequence[NewTask], ready: Ready
     ) -> tuple[list[MadeTask], Ready]:
-        """Make tasks, as many as the quotas have room for. Raises OverQuota if that is none."""
+        """Make tasks, as many as the quotas have room for. Raises OverQuota if that is none.
+
+        Raises ReserveReached if the disk has no room for new tasks.
+        """
         await self._room.check_new()
         number = live.row.tasks_made
         while True:

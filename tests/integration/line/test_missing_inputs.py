@@ -1,5 +1,6 @@
 """Steps that take all files of others wait if some are missing for good, and say so."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pilotage.central.cli.prod_words import next_command, why_it_stands, without_missing
 from pilotage.central.client.ends import waits_for_a_person
 from pilotage.proto.api_productions import ProductionView
+from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.job import Job
 from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
@@ -115,6 +117,27 @@ def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
         assert [one.reason for one in view.steps] == [""] * 3
 
     tale(tell, script=failing)
+
+
+def test_a_step_that_is_over_quota_too_says_once_why_it_waits() -> None:
+    told: list[str] = []
+
+    async def tell(world: FakeInstallation) -> None:
+        world.log = lambda event, **fields: told.append(event)
+        await world.kill()
+        await world.start()
+        await submitted(world, workflow=workflow({"grouping": {"size": 3}}))
+        await until(world, lambda view: step(view, "pair").tasks_made == 4)
+        none = QuotaChange(kind="community", community="ctao", jobs=0)
+        await world.central.services.quotas.change(world.user(), none)
+        view = await until(world, waits())
+        await asyncio.sleep(100.0)
+
+        assert step(view, "merge").reason.startswith("waits for what is missing: ")
+        assert told.count("transformation_incomplete") == 1
+        assert told.count("transformation_waits") <= 1
+
+    tale(tell, script=Failing())
 
 
 def test_complete_lets_a_step_go_on_without_what_is_missing_and_its_outputs_say_so() -> None:

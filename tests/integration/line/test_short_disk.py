@@ -9,11 +9,14 @@ from pilotage.central.jobs.disk_room import EVERY_S, DiskRoom
 from pilotage.central.observe.events import no_log
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api import Readiness
+from pilotage.proto.transformation_states import TaskState, TransformationState
 from tests.fakes import FakeInstallation
 
 from .test_on_fakes import lasts, story, submission, submit
+from .test_transformations import added, is_in, until
 
 MB = 1_000_000
+S = TransformationState
 
 
 class Disk:
@@ -70,5 +73,25 @@ def test_a_central_that_refuses_uploads_alone_is_ready_and_says_what_is_short(
         else:
             with pytest.raises(StoreFull):
                 await submit(world, submission(1))
+
+    story(tell, script=lasts(30.0))
+
+
+def test_one_that_has_no_room_for_tasks_waits_and_holds_up_no_other() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        disk = await with_disk(world)
+        ends = await added(world, tasks=2)
+        await until(world, ends, lambda view: view.tasks_made == 2)
+        await left(disk, 24)
+        waits = await added(world, name="waits", tasks=3)
+        waiting = await until(world, waits, lambda view: view.reason.startswith("waits: "))
+        done = await until(world, ends, is_in(S.COMPLETED))
+        disk.free_mb = 500
+        view = await until(world, waits, is_in(S.COMPLETED))
+
+        assert (waiting.state, waiting.tasks_made) == (S.ACTIVE, 0)
+        assert "the disk has 24.0 MB left" in waiting.reason
+        assert done.tasks == {TaskState.DONE: 2}
+        assert (view.tasks, view.reason) == ({TaskState.DONE: 3}, "")
 
     story(tell, script=lasts(30.0))
