@@ -1,5 +1,6 @@
 """Quotas: what everybody may use, what is used, and requests that wait for ended jobs to count."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -41,6 +42,7 @@ class Quotas:
         self._defaults, self._issuer = defaults(settings), local_issuer
         self._limits: Limits | None = None
         self._told = ""
+        self._flushing = asyncio.Lock()
 
     @property
     def limits(self) -> Limits:
@@ -70,11 +72,21 @@ class Quotas:
                     self._log("loop_failed", loop="quotas", error=str(why))
                     self._told = str(why)
 
-    async def flush(self) -> bool:
-        """Take jobs off that have ended; False: there were none."""
+    async def flush(self) -> None:
+        """Take jobs off that have ended, when all that others take off is off.
+
+        A caller who is cancelled leaves; the write goes on.
+        """
+        await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            await self._take_off()
+
+    async def _take_off(self) -> None:
         ended = self._counters.ended
         if not ended:
-            return False
+            return
         taken = dict(ended)
         ended.clear()
         try:
@@ -88,15 +100,13 @@ class Quotas:
         except BaseException:
             ended.update(taken)
             raise
-        return True
 
     async def with_room(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write; what is over quota is tried again if jobs have ended that still count."""
+        """Write; what is over quota is tried again once the jobs that have ended are off."""
         try:
             return await write()
         except OverQuota:
-            if not await self.flush():
-                raise
+            await self.flush()
         return await write()
 
     async def room_again(self, community: str, group: str, owner_id: int, more: int) -> None:
