@@ -33,6 +33,7 @@ class QuotaData:
     """What survives a restart."""
 
     quotas: dict[Key, Quota] = field(default_factory=dict[Key, Quota])
+    state: HoldingState = HoldingState(counted=True, open_until=0.0)
     jobs: Counter[Key] = field(default_factory=Counter[Key])
     bytes: Counter[Key] = field(default_factory=Counter[Key])
     holdings: dict[tuple[str, int, str], Holding] = field(
@@ -210,10 +211,13 @@ class FakeQuotas:
         return count
 
     async def holding_state(self) -> HoldingState:
-        return HoldingState(True, 0.0)
+        return self._quota_data.state
 
-    async def holdings_counted(self) -> None:
-        """All are, from the first."""
+    async def holdings_counted(self, open_until: float) -> None:
+        self.begin_write()
+        if not self._quota_data.state.counted:
+            self._quota_data.state = HoldingState(True, open_until)
+        await self.synced()
 
     async def blob_names(self) -> AsyncIterator[list[Naming]]:
         data = self._data

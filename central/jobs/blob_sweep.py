@@ -7,7 +7,7 @@ may be about to name it.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from ..ports import Blobs, Clock
@@ -15,6 +15,7 @@ from ..store.protocol import Store
 from ..store.quotas import Holding
 
 EVERY_S: Final = 86_400.0
+OPEN_S: Final = 2 * EVERY_S  # contents of an older store may be read by their hashes alone
 PAUSE_S: Final = 0.02  # between two slices, so that others get their turn
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
 
@@ -41,14 +42,16 @@ class Named:
 class BlobSweep:
     """Looks through all names once a day, and removes the files that are not among them.
 
-    An owner is given back the bytes of what the own jobs name no more. A store of before there were
-    holders learns them by the first look.
+    An owner is given back the bytes of what the own jobs name no more. An older store has contents
+    without a holder: the first looks charge the owners of the jobs that name them. Jobs may name
+    them as long as their hashes open them, so the looks charge until a day after that.
     """
 
     def __init__(self, store: Store, blobs: Blobs, clock: Clock, *, hold_s: float) -> None:
         self._store, self._blobs, self._clock = store, blobs, clock
         self._hold_s = hold_s
         self._due = clock.monotonic()
+        self._communities: dict[int, str] = {}  # of owners
 
     async def sweep_if_due(self) -> int:
         """Sweep if a day is over; return how many files went."""
@@ -61,7 +64,8 @@ class BlobSweep:
         """Remove what is not named and was not touched for the time of the hold."""
         before = self._clock.wall() - self._hold_s  # of the beginning: names may come meanwhile
         named, count = Named(), 0
-        counted = (await self._store.holding_state()).counted
+        counted, open_until = await self._store.holding_state()
+        charges = not counted or self._clock.wall() < open_until + EVERY_S
         async for namings in self._store.blob_names():
             holders: set[tuple[int, str, str]] = set()
             for naming in namings:
@@ -70,11 +74,11 @@ class BlobSweep:
                     named.add(sha256)
                     named.add(_of_owner(naming.owner_id, sha256))
                     holders.add((naming.owner_id, naming.group, sha256))
-            if not counted:
+            if charges:
                 await self._hold(holders)
             await self._clock.sleep(PAUSE_S)
         if not counted:
-            await self._store.holdings_counted()
+            await self._store.holdings_counted(self._clock.wall() + OPEN_S)
         await self._give_back(named, before)
         async for hashes in self._blobs.untouched(before):
             unnamed = [sha256 for sha256 in hashes if sha256 not in named]
@@ -82,17 +86,22 @@ class BlobSweep:
             await self._clock.sleep(PAUSE_S)
         return count
 
-    async def _hold(self, holders: Iterable[tuple[int, str, str]]) -> None:
+    async def _hold(self, holders: Collection[tuple[int, str, str]]) -> None:
         """Charge the owners of jobs for what these name; no limit counts for what is there."""
-        communities = {one.owner_id: one.community for one in await self._store.owners()}
+        if not all(owner_id in self._communities for owner_id, _, _ in holders):
+            self._communities = {one.owner_id: one.community for one in await self._store.owners()}
+        held = await self._store.holdings(sorted({sha256 for _, _, sha256 in holders}))
+        known = {(one.owner_id, one.group, one.sha256) for one in held}
         for owner_id, group, sha256 in holders:
+            if (owner_id, group, sha256) in known or owner_id not in self._communities:
+                continue
             size = await self._blobs.size(sha256)
-            if size is not None and owner_id in communities:
+            if size is not None:
                 await self._store.hold(
                     Holding(
                         sha256=sha256,
                         owner_id=owner_id,
-                        community=communities[owner_id],
+                        community=self._communities[owner_id],
                         group=group,
                         bytes=size,
                         at=self._clock.wall(),

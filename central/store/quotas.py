@@ -203,8 +203,8 @@ class QuotaStore(Protocol):
 
     async def holding_state(self) -> HoldingState: ...
 
-    async def holdings_counted(self) -> None:
-        """All that a store of before names is held by somebody now."""
+    async def holdings_counted(self, open_until: float) -> None:
+        """Note that every content of the older store has a holder, and until when all may read."""
         ...
 
     def blob_names(self) -> AsyncIterator[list[Naming]]:

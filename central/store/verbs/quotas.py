@@ -97,8 +97,9 @@ class QuotaVerbs(Opened):
         found = await self._reader.one("holding_state", {})
         return HoldingState(True, 0.0) if found is None else HoldingState(bool(found[0]), found[1])
 
-    async def holdings_counted(self) -> None:
-        await self._writer.run(lambda session: session.run("holdings_counted").rowcount)
+    async def holdings_counted(self, open_until: float) -> None:
+        fields = {"open_until": open_until}
+        await self._writer.run(lambda session: session.run("holdings_counted", fields).rowcount)
 
     async def blob_names(self) -> AsyncIterator[list[Naming]]:
         for what in ("templates", "bodies", "outputs", "documents", "definitions"):

@@ -98,7 +98,7 @@ DELETE FROM holding
 SELECT counted, open_until FROM holding_state;
 
 -- name: holdings_counted
-UPDATE holding_state SET counted = 1;
+UPDATE holding_state SET counted = 1, open_until = :open_until WHERE counted = 0;
 
 -- name: held_templates
 SELECT s.owner_id,

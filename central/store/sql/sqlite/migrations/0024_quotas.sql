@@ -30,8 +30,8 @@ CREATE TABLE holding (
     PRIMARY KEY (sha256, owner_id, group_name)
 ) WITHOUT ROWID;
 
--- Stores of before have contents that nobody holds, and a row here. Until all names are read
--- (`counted`), and for a day, everybody who knows a hash may read them, as before.
+-- Stores of 0.1 have contents without a holder, and a row here. Until all names are read
+-- (`counted`), and until a moment that is set then, everybody who knows a hash may read them.
 CREATE TABLE holding_state (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
     counted    INTEGER NOT NULL CHECK (counted IN (0, 1)),
@@ -39,4 +39,4 @@ CREATE TABLE holding_state (
 );
 
 INSERT INTO holding_state (one, counted, open_until)
-SELECT 1, 0, unixepoch('now') + 86400.0 WHERE EXISTS (SELECT 1 FROM submission);
+SELECT 1, 0, 0.0 WHERE EXISTS (SELECT 1 FROM owner);
