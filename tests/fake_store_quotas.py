@@ -90,7 +90,7 @@ class FakeQuotas:
         self.begin_write()
         for community, group, owner_id, count in ended:
             for key in keys_of(community, group, owner_id):
-                self._quota_data.jobs[key] -= count
+                self._quota_data.jobs[key] = max(0, self._quota_data.jobs[key] - count)
         await self.synced()
 
     async def recount(self) -> None:

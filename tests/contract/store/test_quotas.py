@@ -79,6 +79,18 @@ async def test_jobs_count_for_owner_group_and_community_until_they_are_taken_off
     ]
 
 
+async def test_ends_of_jobs_that_were_never_counted_leave_no_negative_count(store: Store) -> None:
+    ada, bob = await a_class(store), await a_class(store, subject="bob")
+    await submitted(store, ada, 3)
+    await store.take_off([("ctao", "sim", bob.owner_id, 2), ("ctao", "sim", ada.owner_id, 5)])
+    empty = await store.uses()
+    await store.take_off([("ctao", "sim", ada.owner_id, -1)])
+    await submitted(store, ada, 2, "more")
+
+    assert empty == []
+    assert await jobs_used(store) == all_of(ada, 3)
+
+
 async def test_counting_anew_gives_the_jobs_that_have_not_ended(store: Store) -> None:
     kind = await a_class(store)
     record = await submitted(store, kind, 3)

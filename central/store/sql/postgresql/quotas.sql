@@ -34,12 +34,15 @@ SELECT class_id, count(*) FROM job WHERE job_id BETWEEN :first AND :last GROUP B
 SELECT owner_id, community, issuer, subject FROM owner WHERE owner_id = :owner_id;
 
 -- name: use_jobs
--- In the same order everywhere, so that two processes wait for each other and never in a circle.
+-- The rows of one owner come in the same order everywhere. A group of commits mixes owners, so that
+-- processes may still wait in a circle: PostgreSQL then ends one, and each commit is repeated alone.
+-- A count is never less than nothing: a process of 0.1 stores jobs and counts none, though their
+-- ends are taken off.
 INSERT INTO quota_use AS u (kind, community, name, jobs)
-VALUES ('community', :community::text, '', :jobs::bigint),
-       ('group', :community::text, :group::text, :jobs::bigint),
-       ('owner', :community::text, :owner::text, :jobs::bigint)
-    ON CONFLICT (kind, community, name) DO UPDATE SET jobs = u.jobs + excluded.jobs
+VALUES ('community', :community::text, '', greatest(0, :jobs::bigint)),
+       ('group', :community::text, :group::text, greatest(0, :jobs::bigint)),
+       ('owner', :community::text, :owner::text, greatest(0, :jobs::bigint))
+    ON CONFLICT (kind, community, name) DO UPDATE SET jobs = greatest(0, u.jobs + :jobs::bigint)
 RETURNING kind, jobs;
 
 -- name: use_bytes

@@ -34,11 +34,12 @@ SELECT class_id, count(*) FROM job WHERE job_id BETWEEN :first AND :last GROUP B
 SELECT owner_id, community, issuer, subject FROM owner WHERE owner_id = :owner_id;
 
 -- name: use_jobs
--- In the same order everywhere, so that two processes wait for each other and never in a circle.
+-- A count is never less than nothing: a process of 0.1 stores jobs and counts none, though their
+-- ends are taken off.
 INSERT INTO quota_use AS u (kind, community, name, jobs)
-VALUES ('community', :community, '', :jobs), ('group', :community, :group, :jobs),
-       ('owner', :community, :owner, :jobs)
-    ON CONFLICT (kind, community, name) DO UPDATE SET jobs = u.jobs + excluded.jobs
+VALUES ('community', :community, '', max(0, :jobs)), ('group', :community, :group, max(0, :jobs)),
+       ('owner', :community, :owner, max(0, :jobs))
+    ON CONFLICT (kind, community, name) DO UPDATE SET jobs = max(0, u.jobs + :jobs)
 RETURNING kind, jobs;
 
 -- name: use_bytes
