@@ -1,5 +1,6 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from ..auth.callers import Caller, User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import OverQuota, StoreFull
+from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import Move, Standing, Want
 from .action_keys import Book, Books, named_in
@@ -56,6 +57,7 @@ class Control:
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._feed, self._clock, self._log = memory.feed, clock, log
         self._idle, self._quotas = idle, quotas
+        self._one_again = asyncio.Lock()
         self._books = Books(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
         self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
@@ -191,27 +193,29 @@ class Control:
                 moves.append((job, what))
             else:
                 wants.append(what)
-        await self._moved(await self._with_room(moves, book), book)
+        again: list[tuple[Standing, Move]] = []
+        others: list[tuple[Standing, Move]] = []
+        for one in moves:
+            is_again = one[1].old in FINAL and one[1].new not in FINAL
+            (again if is_again else others).append(one)
+        await self._moved(others, book)
+        await self._again(again, book)
         await self._wanted(wants, book)
 
-    async def _with_room(
-        self, moves: list[tuple[Standing, Move]], book: Book
-    ) -> list[tuple[Standing, Move]]:
-        """Refuse those of ended jobs that shall run again beyond somebody's quota."""
-        again: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+    async def _again(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
+        """Let ended jobs run again, as many as the quotas have room for; refuse the others."""
+        by_owner: defaultdict[tuple[str, str, int], list[tuple[Standing, Move]]]
+        by_owner = defaultdict(list)
         for job, move in moves:
-            if move.old in FINAL and move.new not in FINAL:
-                info = self._queue.classes[job.class_id]
-                again[info.kind.community, info.kind.group, info.owner_id].append(job.job_id)
-        refused: set[int] = set()
-        for (community, group, owner_id), jobs in again.items():
-            try:
-                await self._quotas.room_again(community, group, owner_id, len(jobs))
-            except OverQuota as why:
-                for job_id in jobs:
-                    book.refuse(job_id, why.code, f"job {job_id}: {why}")
-                refused.update(jobs)
-        return [(job, move) for job, move in moves if job.job_id not in refused]
+            info = self._queue.classes[job.class_id]
+            by_owner[info.kind.community, info.kind.group, info.owner_id].append((job, move))
+        for (community, group, owner_id), some in by_owner.items():
+            async with self._one_again:  # from the look at what is used until these count
+                fit, why = await self._quotas.room_again(community, group, owner_id, len(some))
+                await self._moved(some[:fit], book)
+            for job, _ in some[fit:]:
+                assert why is not None
+                book.refuse(job.job_id, why.code, f"job {job.job_id}: {why}")
 
     async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
         """Return which jobs are tasks that have ended: what they read may be in other ones."""

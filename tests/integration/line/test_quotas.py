@@ -127,6 +127,28 @@ def test_ended_jobs_that_shall_run_again_count_and_are_refused_over_quota() -> N
     scene(tell)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_of_ended_jobs_that_shall_run_again_as_many_do_as_the_quota_has_room_for(
+    together: bool,
+) -> None:
+    async def tell(one: Scene) -> None:
+        jobs = await one.submit(4)
+        for job in jobs:
+            await one.kill(job)
+        await set_quota(one, jobs=2)
+        control, user = one.world.central.services.control, one.world.user()
+        asked = [tuple(jobs)] if together else [(job,) for job in jobs]
+        actions = [Action(action=ActionName.RESCHEDULE, ids=ids) for ids in asked]
+        replies = await asyncio.gather(*[control.act(user, action) for action in actions])
+        refused = [each.code for reply in replies for each in reply.refused]
+
+        assert sum(reply.done for reply in replies) == 2
+        assert refused == [Code.OVER_QUOTA.value] * 2
+        assert await used(one) == 2
+
+    scene(tell)
+
+
 def test_what_is_used_is_right_after_a_kill_of_the_central() -> None:
     async def tell(one: Scene) -> None:
         first, *_ = await one.submit(3)
