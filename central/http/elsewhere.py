@@ -5,7 +5,6 @@ whatever stands in front of several processes brings the next one elsewhere.
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -45,9 +44,21 @@ Url = Callable[[], str | None]  # of the process that leads; None: nobody does
 class Elsewhere:
     """The process that leads, as the others speak with it."""
 
-    def __init__(self, url: Url, log: Log, *, verify: Any = True, transport: Any = None) -> None:
-        """`verify`: as httpx has it; `transport`: for tests."""
+    def __init__(
+        self,
+        url: Url,
+        log: Log,
+        *,
+        verify: Any = True,
+        transport: Any = None,
+        passed_bytes_max: int = LARGE_MAX,
+    ) -> None:
+        """`verify`: as httpx has it; `transport`: for tests.
+
+        `passed_bytes_max`: the largest body that is passed on without a look at its caller.
+        """
         self._url, self._log = url, log
+        self._passed_bytes_max = passed_bytes_max
         self._told = ""  # of whom the log says that it cannot be reached
         self._client, self._streams = (
             httpx.AsyncClient(
@@ -78,13 +89,13 @@ class Elsewhere:
         return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
 
     async def pass_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
-        """Return what the leader answers, without a look at the caller: the leader has the limits.
+        """Return what the leader answers, without a look at the caller: the leader does that.
 
-        Raises Refused: UNAVAILABLE.
+        Raises Refused: UNAVAILABLE, TOO_LARGE.
         """
         url, content = self._url_for(scope), None
         if _has_body(scope):
-            content = Body(receive, scope["headers"], size_max=sys.maxsize).parts()
+            content = Body(receive, scope["headers"], size_max=self._passed_bytes_max).parts()
         return await self._asked(self._client, url, scope, receive, content, asyncio.Event())
 
     def _url_for(self, scope: HTTPScope) -> str:

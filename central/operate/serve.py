@@ -24,6 +24,7 @@ from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..http.app import nobody_new
+from ..http.body import SMALL_MAX
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
@@ -260,7 +261,12 @@ async def serve(
         await _lead(place, settings, None, policy, clock=clock, log=log, ready=ready, waits=waits)
         return
     seen = Seen()
-    elsewhere = Elsewhere(seen.url, log, verify=trusted(settings.http))
+    elsewhere = Elsewhere(
+        seen.url,
+        log,
+        verify=trusted(settings.http),
+        passed_bytes_max=settings.sandbox.blob_bytes_max + SMALL_MAX,
+    )
     standby = _standby_server(settings.http, seen, elsewhere, clock)
     try:
         async with asyncio.TaskGroup() as tasks:

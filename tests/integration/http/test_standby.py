@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from pilotage.central.http.body import LARGE_MAX
 from pilotage.central.http.connection import HEAD_MAX
 from pilotage.central.http.elsewhere import MARK, Elsewhere
 from pilotage.central.http.standby import StandbyServer
@@ -30,10 +31,14 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 class Standby:
     def __init__(
-        self, tasks: asyncio.TaskGroup, pem: Path | None, leader: str = "https://leader"
+        self,
+        tasks: asyncio.TaskGroup,
+        pem: Path | None,
+        leader: str = "https://leader",
+        passed_bytes_max: int = LARGE_MAX,
     ) -> None:
         certificate = str(pem or "")
-        self.elsewhere = Elsewhere(lambda: leader, no_log)
+        self.elsewhere = Elsewhere(lambda: leader, no_log, passed_bytes_max=passed_bytes_max)
         self.server = StandbyServer(
             host="127.0.0.1",
             port=0,
@@ -70,10 +75,12 @@ class Standby:
 
 @asynccontextmanager
 async def standing_by(
-    pem: Path | None = None, leader: str = "https://leader"
+    pem: Path | None = None,
+    leader: str = "https://leader",
+    passed_bytes_max: int = LARGE_MAX,
 ) -> AsyncGenerator[Standby]:
     async with asyncio.TaskGroup() as tasks:
-        standby = Standby(tasks, pem, leader)
+        standby = Standby(tasks, pem, leader, passed_bytes_max)
         try:
             yield standby
         finally:
@@ -165,6 +172,16 @@ async def test_files_of_pilots_that_follow_nobody_are_handed_on_and_nothing_else
             said = await it.raw(request_)
 
     assert said.startswith(b"HTTP/1.1 %d " % status), said
+
+
+async def test_a_file_that_is_larger_than_any_leader_takes_is_not_handed_on() -> None:
+    head = b"PUT /v1/blobs/aa HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: "
+    async with standing_by(leader="http://127.0.0.1:9", passed_bytes_max=1_000) as it:
+        larger = await it.raw(head + b"1001\r\n\r\n" + b"a" * 1_001)
+        fitting = await it.raw(head + b"1000\r\n\r\n" + b"a" * 1_000)
+
+    assert larger.startswith(b"HTTP/1.1 413 ")
+    assert fitting.startswith(b"HTTP/1.1 503 ")
 
 
 async def test_a_file_that_cannot_be_handed_on_is_to_be_sent_again() -> None:
