@@ -57,6 +57,8 @@ class Presence:
     told: str = ""  # who has told it to end now, and why
     tests_only: bool = False  # an operator has banned its place
     is_shut: bool = False  # its site requires isolation, and it has none
+    # A use of the renewal secret that a full store could not take: its number, and the mark.
+    unwritten: tuple[int, str] | None = None
     strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
     offer: Offer | None = None
     known: frozenset[Name] = frozenset()  # the attempts that the offer allows for

@@ -9,6 +9,9 @@ import enum
 import hmac
 from typing import Final
 
+import msgspec
+
+from pilotage.proto.messages import Node
 from pilotage.proto.pilot_states import FINAL, PilotEvent
 from pilotage.proto.problems import Code
 
@@ -19,7 +22,8 @@ from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import MARK, PilotRow
 from .aftermath import Aftermath
-from .presence import Pilots
+from .places import Places
+from .presence import Pilots, Presence, presence_of
 from .tokens import PilotTokens
 
 BAD_SECRET: Final = "this renewal secret is not this pilot's"
@@ -55,8 +59,6 @@ class Renewals:
     ) -> None:
         self._store, self._pilots, self._aftermath = store, pilots, aftermath
         self._tokens, self._log = tokens, log
-        # Uses that a full store could not take, by pilot: the number of the secret, and the mark.
-        self._unwritten: dict[str, tuple[int, str]] = {}
 
     async def use(
         self, pilot: str, secret: str, nonce: str, *, may_stay: bool = False
@@ -86,7 +88,7 @@ class Renewals:
             try:
                 row = await self._rotate(row, number, mark)
             except StoreFull:
-                if may_stay and self._unwritten.setdefault(pilot, (number, mark)) == (number, mark):
+                if may_stay and self._stays(pilot, number, mark):
                     return row, ""
                 raise
         await self._check(row, number, mark)
@@ -106,11 +108,21 @@ class Renewals:
             return 0
         raise Refused(Code.BAD_TOKEN, BAD_SECRET)
 
+    def _stays(self, pilot: str, number: int, mark: str) -> bool:
+        """Note a use that the store could not write; whether it is the only one of this secret."""
+        presence = self._pilots.find(pilot)
+        if presence is None:
+            return False
+        presence.unwritten = presence.unwritten or (number, mark)
+        return presence.unwritten == (number, mark)
+
     async def _rotate(self, row: PilotRow, number: int, mark: str) -> PilotRow:
         row = await self._store.rotate_secret(row.pilot, number, mark)
-        unwritten = self._unwritten.pop(row.pilot, (number, mark))
-        if unwritten[0] == number and unwritten[1] != mark:
-            await self._end(row, number)
+        presence = self._pilots.find(row.pilot)
+        if presence is not None:
+            unwritten, presence.unwritten = presence.unwritten, None
+            if unwritten is not None and unwritten[0] == number and unwritten[1] != mark:
+                await self._end(row, number)
         return row
 
     async def _check(self, row: PilotRow, number: int, mark: str) -> None:
@@ -123,23 +135,32 @@ class Renewals:
             )
 
     async def _end(self, row: PilotRow, number: int) -> None:
-        """End the pilot: nobody can tell which of the two is the honest one. Raises Refused.
+        """End the pilot. Raises Refused: OLD_SESSION, or UNAVAILABLE if it could not be ended now.
 
-        Its jobs wait again when their leases are over, and no sooner: what it runs may still run,
-        and its word that it has stopped would be worth nothing (PROTOCOL C6).
+        The central cannot tell which holder is honest. The pilot's jobs are requeued when their
+        leases expire, not sooner: its payloads may still run, and a report that they have stopped
+        would be worth nothing (PROTOCOL C6).
         """
         why = f"its renewal secret {number} was used by two: somebody has a copy of its journal"
-        presence = self._pilots.find(row.pilot)
-        if presence is not None:
+        presence = self._pilots.find(row.pilot) or _unlisted(row)
+        if presence.state not in FINAL:
             await self._aftermath.pilot_moved(presence, PilotEvent.REPLAYED, why)
-            if presence.state in FINAL:
-                self._pilots.forget(row.pilot)
-                self._log(
-                    "secret_replayed",
-                    pilot=row.pilot,
-                    site=row.site,
-                    host=row.host,
-                    session=row.session,
-                    number=number,
-                )
+            presence = self._pilots.find(row.pilot) or presence
+            if presence.state not in FINAL:
+                raise Refused(Code.UNAVAILABLE, f"pilot {row.pilot} is not ended yet: {why}")
+            self._log(
+                "secret_replayed",
+                pilot=row.pilot,
+                site=row.site,
+                host=row.host,
+                session=row.session,
+                number=number,
+            )
+        self._pilots.forget(row.pilot)
         raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has ended: {why}")
+
+
+def _unlisted(row: PilotRow) -> Presence:
+    """Return the presence of a pilot that is not in memory, as the store has it."""
+    node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
+    return presence_of(row, node, Places(), heard=0.0, wall=row.made_at)

@@ -232,3 +232,30 @@ def test_a_full_store_gives_tokens_for_the_same_use_and_forgets_no_second_holder
         assert (second, found) == (Code.STORE_FULL, Code.OLD_SESSION)
 
     scene(tell)
+
+
+def test_a_replay_ends_a_pilot_that_is_in_the_store_alone_and_the_alarm_counts_it() -> None:
+    async def tell(one: Scene) -> None:
+        _, me = await registered(one)
+        await renew(one, me.pilot, me.renewal_secret, "a")
+        one.world.central.memory.pilots.forget(me.pilot)
+        second = await refusal(one, me.pilot, me.renewal_secret, "of the other")
+        row = await one.world.store.pilot(me.pilot)
+        page = await one.world.central.services.metrics.page({})
+
+        assert second is Code.OLD_SESSION
+        assert row is not None and row.state is PilotState.FAILED
+        assert 'pilotage_events_total{event="secret_replayed"} 1' in page
+
+    scene(tell)
+
+
+def test_a_full_store_keeps_no_use_of_a_pilot_that_is_not_in_memory() -> None:
+    async def tell(one: Scene) -> None:
+        _, me = await registered(one)
+        one.world.central.memory.pilots.forget(me.pilot)
+        one.world.store.full = True
+
+        assert await refusal(one, me.pilot, me.renewal_secret, "a") is Code.STORE_FULL
+
+    scene(tell)
