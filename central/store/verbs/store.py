@@ -221,13 +221,17 @@ class VerbStore(
         return {job.job_id: job for job in map(job_of, rows)}
 
     async def search(self, search: Search, *, after: int, limit: int) -> list[JobRow]:
-        while True:
-            ids = await search_jobs.find(self._reader, search, after=after, limit=limit)
+        found: list[JobRow] = []
+        while (wanted := limit - len(found)) > 0:
+            ids = await search_jobs.find(self._reader, search, after=after, limit=wanted)
             rows = await self._reader.rows("job_rows", {"ids": json_list(ids)}) if ids else []
-            if len(rows) == len(ids):
-                return [job_of(row) for row in rows]
-            # The retention has removed a job between the two reads. A short page would say that
-            # no job follows it.
+            found += [job_of(row) for row in rows]
+            if len(ids) < wanted:
+                break
+            # The retention may have removed jobs between the two reads. A short page would say
+            # that no job follows it, so the next jobs fill it.
+            after = ids[-1]
+        return found
 
     async def ids(self, search: Search, *, limit: int) -> list[int]:
         return await search_jobs.find(self._reader, search, after=0, limit=limit)
