@@ -88,9 +88,6 @@ class Waiting:
     def clauses(self) -> Clauses:
         return self._clauses
 
-    def require_isolation(self, sites: frozenset[str]) -> None:
-        return
-
     def is_banned(self, site: str, element: str) -> bool:
         return False
 

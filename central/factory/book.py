@@ -63,6 +63,11 @@ class ElementBook:
         """All that the files say, as far as they read."""
         return self._book
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the files were not read yet: `sites` is empty then."""
+        return self._is_unread
+
     def look_again(self) -> None:
         """Read the files before the next round."""
         self._is_stale = True

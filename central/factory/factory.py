@@ -351,8 +351,6 @@ class Factory:
 
     async def _carry_out(self, turns: asyncio.TaskGroup, watched: Sequence[Watched]) -> None:
         now = self._clock.monotonic()
-        isolating = {one.site for one in watched if one.site_entry.isolation}
-        self._work.require_isolation(frozenset(isolating))
         self.outlook.look([one for one in watched if not one.is_gone])
         demands = self.outlook.demands()
         places = spots(watched, self._terms.communities)  # as `Outlook.look` counts them

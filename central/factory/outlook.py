@@ -46,10 +46,6 @@ class Work(Protocol):
         """Whether only jobs of the type Test run there."""
         ...
 
-    def require_isolation(self, sites: frozenset[str]) -> None:
-        """Give pilots at these sites no jobs, unless they isolate payloads in namespaces."""
-        ...
-
     def is_draining(self, site: str, element: str) -> bool:
         """Whether an operator wants no further pilots there."""
         ...

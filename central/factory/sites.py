@@ -142,6 +142,11 @@ class SiteBook:
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
     unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
 
+    @property
+    def isolating(self) -> frozenset[str]:
+        """The sites whose pilots get no jobs without namespaces."""
+        return frozenset(site for site, entry in self.sites.items() if entry.isolation)
+
 
 def read_site(file: Path) -> SiteEntry:
     """Return what a file says. Raises BadSite."""

@@ -3,6 +3,8 @@
 A file that cannot be read changes nothing: the shares and limits that were read last stay in force.
 """
 
+import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -33,13 +35,28 @@ class Policy:
         self.trouble = ""  # why the file did not count when it was read last
         self._read, self._log = read, log
         self._queue: Queue | None = None
+        self._asked = asyncio.Event()
 
     def lead(self, queue: Queue) -> None:
-        """From now on changes are for this queue. What it was made with may be old by now."""
+        """From now on changes are for this queue. The queue may hold older settings."""
         self._queue = queue
         rules = queue.matcher.rules
         if any(getattr(rules, key) != getattr(self.settings, key) for key in KEYS):
             queue.change(self.settings)
+
+    def ask(self) -> None:
+        """Have `follow` read the file again."""
+        self._asked.set()
+
+    async def follow(self) -> None:
+        """Read the file again each time that `ask` was called. Ends by cancellation."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self.read_again("SIGHUP")
+            except Exception:  # the central goes on with what was read last
+                self._log("loop_failed", loop="limits", error=traceback.format_exc())
 
     async def read_again(self, by: str) -> str:
         """Take up what the file says now. Return why nothing of it counts, empty if it does.

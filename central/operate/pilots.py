@@ -62,6 +62,8 @@ async def keep_pilots(
 
         async def elements() -> list[Watched]:
             watched = await book.fresh()
+            if not book.is_unread:
+                work.require_isolation(book.sites.isolating)
             view.note(watched)
             return [*watched, *book.left()]
 

@@ -23,6 +23,8 @@ from ..auth import keys, signature
 from ..auth.element_issuer import ElementIssuer
 from ..auth.errors import BadKeyFile
 from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..factory.regular import Reader
+from ..factory.sites import SiteBook, read_sites
 from ..http.app import nobody_new
 from ..http.body import SMALL_MAX
 from ..http.elsewhere import Elsewhere
@@ -151,8 +153,7 @@ async def _serve(place: Place, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     policy = policy_of(place, settings, log)
-    reading: set[asyncio.Task[str]] = set()  # or the loop forgets them
-    loop.add_signal_handler(signal.SIGHUP, partial(_read_limits, policy, reading))
+    loop.add_signal_handler(signal.SIGHUP, policy.ask)  # the factory adds the sites' files
     refused: list[BaseException] = []
 
     async def ready(url: str) -> None:
@@ -166,6 +167,7 @@ async def _serve(place: Place, settings: Settings) -> int:
                     serve(place, settings, log=log, ready=ready, waits=manager.waits, policy=policy)
                 )
                 tasks.create_task(manager.watchdog())
+                tasks.create_task(policy.follow())
                 await stop.wait()
                 log("central_stopping", why="signal")
                 manager.stopping()
@@ -188,19 +190,18 @@ def _leaves(one: BaseException) -> list[BaseException]:
 
 
 def policy_of(place: Place, settings: Settings, log: Log) -> Policy:
-    """Return the shares and limits of a place, which its file may change later."""
+    """Return the shares and limits of a place, which its file may change later.
+
+    A file that was there once must be there at each later read.
+    """
+    file = config_of(place)
 
     async def read() -> MatcherSettings:
-        return (await asyncio.to_thread(settings_of, place)).matcher
+        nonlocal file
+        file = file or config_of(place)
+        return (await asyncio.to_thread(load, file, os.environ, place.options)).matcher
 
     return Policy(settings.matcher, read, log)
-
-
-def _read_limits(policy: Policy, reading: set[asyncio.Task[str]]) -> None:
-    """SIGHUP: read shares and limits again. The sites' files are read when the process leads."""
-    task = asyncio.get_running_loop().create_task(policy.read_again("SIGHUP"))
-    reading.add(task)
-    task.add_done_callback(reading.discard)
 
 
 @contextmanager
@@ -420,7 +421,6 @@ async def _keep_pilots(
     log: Log,
 ) -> None:
     """Keep pilots at the sites, for ever."""
-    reading: set[asyncio.Task[str]] = set()
     memory = started.central.memory
     pilots = memory.pilots
 
@@ -438,7 +438,7 @@ async def _keep_pilots(
         url=url,
         pilot_sh=lambda: started.handout.files().script.decode(),
         has_asked=has_asked,
-        read_limits=partial(_read_limits, policy, reading),
+        read_limits=policy.ask,
         clock=clock,
         randomness=SystemRandomness(),
         log=log,
@@ -449,7 +449,7 @@ def _announced(place: Place, settings: Settings, url: str, central: Central) -> 
     """Say to programs on this machine where the central listens; False where there is no room."""
     config = config_of(place)
     named = str(config.absolute()) if config else ""
-    folder = str(Path(settings.factory.sites or place.data / SITES).absolute())
+    folder = str(sites_of(place, settings).absolute())
     said = Running(
         url=url,
         pid=os.getpid(),
@@ -504,6 +504,7 @@ async def _started(
         bus, central, server, handout = await _open(
             place, settings, store, held.standing if held is not None else ALONE, policy, clock, log
         )
+        central.memory.places.isolating = await isolating_in(sites_of(place, settings))
         await central.recover(JOBS_S)
         known = await _known_groups(settings, store, central)
     except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
@@ -515,6 +516,20 @@ async def _started(
     for one in strangers(settings.matcher, known):
         log("matcher_unknown", setting=one.setting, why=one.why)
     return _Started(store, bus, central, server, handout, high_water)
+
+
+def sites_of(place: Place, settings: Settings) -> Path:
+    """Return the folder of the sites' files."""
+    return Path(settings.factory.sites) if settings.factory.sites else place.data / SITES
+
+
+async def isolating_in(folder: Path) -> frozenset[str]:
+    """Return the sites whose files require isolation: before the first pilot asks for a job."""
+    try:
+        book = await Reader().do(partial(read_sites, folder, SiteBook()))
+    except TimeoutError:  # the factory says so, and reads them as soon as it can
+        return frozenset()
+    return book.isolating
 
 
 async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:

@@ -172,3 +172,21 @@ async def test_what_elements_that_are_not_in_force_would_have_of_a_pledge_goes_t
 
     assert some == {"one": 0.5, "two": 0.5}
     assert [one.pledge for one in book.book.in_force()] == [0.25] * 4
+
+
+async def test_the_sites_that_require_isolation_are_those_whose_files_say_so_last(
+    book: Book,
+) -> None:
+    unread = book.book.is_unread
+    shut = {"elements": {"one": LOCAL}, "isolation": "namespaces"}
+    (book.folder / "CSCS.yaml").write_text(json.dumps(shut))
+    book.says("PIC", one=LOCAL)
+    bad = {"elements": {"one": {"kind": "slurm", "options": {"x": 1}}}, "isolation": "namespaces"}
+    (book.folder / "LAPP.yaml").write_text(json.dumps(bad))
+    await book.read()
+    first = book.book.sites.isolating
+    (book.folder / "CSCS.yaml").write_text("{")
+    await book.read()
+
+    assert unread and not book.book.is_unread
+    assert first == book.book.sites.isolating == {"CSCS", "LAPP"}, "also if no element is in force"

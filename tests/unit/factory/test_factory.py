@@ -84,9 +84,6 @@ class Waiting:
     def clauses(self) -> Clauses:
         return CLAUSES
 
-    def require_isolation(self, sites: frozenset[str]) -> None:
-        self.isolating = sites
-
     def is_banned(self, site: str, element: str) -> bool:
         return site in self.banned
 
@@ -472,18 +469,15 @@ async def test_what_an_operator_says_of_nodes_brings_pilots_for_jobs_that_ask_fo
     assert len(driver.pilots) == 4
 
 
-async def test_a_site_that_requires_isolation_gets_pilots_that_have_it_and_says_so() -> None:
+async def test_a_site_that_requires_isolation_gets_pilots_that_have_it() -> None:
     plain, never = an_element()
     shut, driver = an_element()
     shut.site_entry = SiteEntry(elements={"slurm": shut.entry}, isolation="namespaces")
-    told: list[frozenset[str]] = []
     for element in (plain, shut):
         stage = Stage(element)
         stage.work.jobs[Need(isolation="namespaces")] = 1
         await stage.factory.cycle()
-        told.append(stage.work.isolating)
 
-    assert told == [frozenset(), frozenset({"PIC"})]
     assert never.pilots == {}
     (pilot,) = driver.pilots.values()
     assert b"--isolation=namespaces" in pilot.request.script
