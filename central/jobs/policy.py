@@ -4,7 +4,6 @@ A file that cannot be read changes nothing: the shares and limits that were read
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -53,10 +52,7 @@ class Policy:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
-                await self.read_again("SIGHUP")
-            except Exception:  # the central goes on with what was read last
-                self._log("loop_failed", loop="limits", error=traceback.format_exc())
+            await self.read_again("SIGHUP")
 
     async def read_again(self, by: str) -> str:
         """Take up what the file says now. Return why nothing of it counts, empty if it does.

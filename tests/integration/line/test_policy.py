@@ -224,18 +224,15 @@ def test_limits_are_shown_with_what_counts_for_them_and_are_read_when_an_operato
     virtual.run(whole(), limit_s=20_000.0)
 
 
-def test_a_signal_has_the_file_read_and_a_failure_of_the_reader_ends_nothing() -> None:
+def test_each_signal_has_the_file_read_again() -> None:
     async def whole() -> list[str]:
         read = Read()
-
-        async def fails() -> MatcherSettings:
-            if len(read.events) == 0:
-                raise RuntimeError("a bug")
-            return await read()
-
-        policy = Policy(MatcherSettings(), fails, read.log)
+        policy = Policy(MatcherSettings(), read, read.log)
         following = asyncio.get_running_loop().create_task(policy.follow())
-        for _ in range(2):
+        await asyncio.sleep(1.0)
+        assert not read.events
+        for says in (BadSetting("pilotage.yaml:3", "most: no number"), LIMIT):
+            read.says = says
             policy.ask()
             await asyncio.sleep(1.0)
         following.cancel()
@@ -243,4 +240,4 @@ def test_a_signal_has_the_file_read_and_a_failure_of_the_reader_ends_nothing() -
         assert policy.settings.running == LIMIT.running
         return [event for event, _ in read.events]
 
-    assert virtual.run(whole(), limit_s=100.0) == ["loop_failed", "limits_read"]
+    assert virtual.run(whole(), limit_s=100.0) == ["limits_refused", "limits_read"]
