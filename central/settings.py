@@ -21,6 +21,8 @@ from pilotage.proto.wording import Complaint, as_json, complaint, steps
 
 _OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that are started from here
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+_Size = Annotated[float, Meta(ge=0, le=1e9)]
+_Ahead = Annotated[float, Meta(ge=0, le=10)]
 
 # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER; owners that another issuer names have its URL behind @.
 _SHARE = re.compile(
@@ -100,17 +102,17 @@ class SandboxSettings(_Section, frozen=True):
 
 
 class QuotaSettings(_Section, frozen=True):
-    """What each may use at most: docs/operations/quotas.md. An operator sets others by name.
+    """The default quotas: docs/operations/quotas.md. An operator sets others by name.
 
     Jobs count until they have ended. Bytes are the inputs and outputs that the central keeps.
     """
 
-    owner_jobs: Annotated[int, Meta(ge=0)] = 0  # of each owner; 0: no limit
-    owner_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
-    group_jobs: Annotated[int, Meta(ge=0)] = 0  # of each group
-    group_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
-    community_jobs: Annotated[int, Meta(ge=0)] = 0  # of each community
-    community_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # likewise, in 10^9 bytes
+    owner_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each owner; 0: no limit
+    owner_gb: _Size = 0.0  # bytes of each owner, in 10^9; 0: no limit
+    group_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each group; 0: no limit
+    group_gb: _Size = 0.0  # bytes of each group, in 10^9; 0: no limit
+    community_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each community; 0: no limit
+    community_gb: _Size = 0.0  # bytes of each community, in 10^9; 0: no limit
 
 
 class MatcherSettings(_Section, frozen=True):
@@ -128,14 +130,14 @@ class MatcherSettings(_Section, frozen=True):
     classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
     shares: dict[str, Weight] = {}  # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; else 1
     half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = 604_800.0  # then use counts half
-    running: tuple[RunningLimit, ...] = ()  # jobs that run at once, somewhere or anywhere
-    starts: tuple[StartLimit, ...] = ()  # how fast jobs start, somewhere or anywhere
+    running: tuple[RunningLimit, ...] = ()  # jobs at once, at one place or at all sites
+    starts: tuple[StartLimit, ...] = ()  # starts per s, at one place or at all sites
     banned: tuple[Where, ...] = ()  # sites and site/element that run only jobs of the type Test
     wide_cores: Annotated[int, Meta(ge=1, le=4_096)] = 8  # more cores are a scarce demand
     large_memory_per_core_mb: Annotated[int, Meta(ge=1)] = 4_000  # more memory is a scarce demand
     long_wall_s: Seconds = 86_400.0  # more time is a scarce demand
     ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0  # scarce demands go so far before turn
-    ahead: Annotated[float, Meta(ge=0, le=10)] = 0.25  # shares lie so far apart, of what runs
+    ahead: _Ahead = 0.25  # how far sibling shares may differ, as a part of the running charge
     reserve_after_s: Seconds = 600.0  # a class that cannot start reserves pilots after so long
 
     def rules(self, *, keep_s: float) -> Rules:
@@ -281,7 +283,7 @@ class StoreSettings(_Section, frozen=True):
 
     url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
     # Submissions and outputs stop when there is less room on the disk, uploads at twice as much.
-    reserve_mb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # for reports; 0: 2.5 %, at most 1 GB
+    reserve_mb: _Size = 0.0  # room on the disk for reports, in 10^6 bytes; 0: 2.5 %, at most 1 GB
 
 
 class ProcessSettings(_Section, frozen=True):

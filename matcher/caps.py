@@ -30,7 +30,7 @@ class Cap:
         return max(0, self.most - self.out)
 
     def count(self, by: int) -> None:
-        """Count jobs that come out, or less than nothing for those that are back or have ended."""
+        """Count jobs that come out. A negative number counts jobs that are back or have ended."""
         self.out += by
         if self.is_used_up != (self.out >= self.most):
             self.is_used_up = not self.is_used_up

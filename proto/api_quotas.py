@@ -7,11 +7,14 @@ from msgspec import Meta
 from .bodies import In as _In
 from .bodies import Out as _Out
 
+Kind = Literal["community", "group", "owner"]
+_Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
+
 
 class UsageRow(_Out, frozen=True):
     """What a community, a group or an owner uses now, and the most; None: no limit."""
 
-    kind: Literal["community", "group", "owner"]
+    kind: Kind
     community: str
     name: str  # of the group or owner; of a community: empty
     jobs: int  # that have not ended
@@ -21,17 +24,17 @@ class UsageRow(_Out, frozen=True):
 
 
 class UsageView(_Out, frozen=True):
-    """What counts for the caller; for operators all there is."""
+    """The quotas that hold for the caller. Operators see every row."""
 
     rows: list[UsageRow]
 
 
 class QuotaChange(_In, frozen=True):
-    """Set what one may use at most, in place of what was set before; None: no limit."""
+    """Set the limits of one community, group or owner, in place of those set before."""
 
-    kind: Literal["community", "group", "owner"]
+    kind: Kind
     community: Annotated[str, Meta(min_length=1, max_length=64)]
     name: Annotated[str, Meta(max_length=384)] = ""  # of the group or owner, as `usage` shows it
-    jobs: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None  # 0: none
-    bytes: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None  # 0: none
-    remove: bool = False  # what holds for all by the settings holds again
+    jobs: _Amount | None = None  # unended; 0: none may be; nothing: no limit
+    bytes: _Amount | None = None  # kept; 0: none may be kept; nothing: no limit
+    remove: bool = False  # the default from the settings applies again

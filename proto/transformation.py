@@ -16,6 +16,7 @@ JUDGED_FROM: Final = 10  # a brake says nothing of fewer tasks
 
 Row = dict[str, str | int | float | bool]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
+Portion = Annotated[float, Meta(ge=0, le=1)]
 InputName = Annotated[str, Meta(pattern=whole("[A-Za-z_][A-Za-z0-9_]*"), max_length=64)]
 
 
@@ -92,4 +93,4 @@ class Transformation(
     tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
     failover: bool = False  # what failed is tried again as docs/failures.md says
     # Part of the parents' results that may be missing when it takes all, or groups not full.
-    allow_partial: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    allow_partial: Portion = 0.0  # part of the inputs that may be missing

@@ -17,7 +17,7 @@ from msgspec import Meta
 from .catalogue import KeyType, Value
 from .job import Count, Job
 from .patterns import whole
-from .transformation import Grouping
+from .transformation import Grouping, Portion
 
 StepName = Annotated[
     str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9_-]*"), min_length=1, max_length=64)
@@ -136,7 +136,9 @@ class Step(_Part, frozen=True, kw_only=True):
     failover: bool = True  # what failed is tried again as rules say; false: as it was
     failure_rules: dict[str, Any] = {}  # before the workflow's; in files also a list, or a path
     # Part of the inputs that may be missing for good; none: as the workflow says.
-    allow_partial: Annotated[float, Meta(ge=0, le=1)] | None = None
+    allow_partial: Portion | None = (
+        None  # part of the inputs that may be missing, else the workflow's
+    )
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
@@ -150,7 +152,7 @@ class Workflow(_Part, frozen=True, kw_only=True):
     keys: dict[Key, KeyType] = {}  # that files have which come from elsewhere
     failure_rules: dict[str, Any] = {}  # before the default ones; in files also a list, or a path
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
-    allow_partial: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of all steps that say none
+    allow_partial: Portion = 0.0  # of the inputs that may be missing, of all steps that say none
 
     def allowed(self, step: str) -> float:
         """Return which part of the inputs of a step may be missing, from 0 to 1."""

@@ -66,7 +66,7 @@ def output(
     """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
 
     A file here with the same bytes stays. Nothing is fetched if a file here has other bytes, unless
-    --force, or if two outputs clash in one folder: with --by-job those of several jobs do not.
+    --force, or if two outputs clash in one folder. `--by-job` prevents clashes between jobs.
     """
     ids = parse_ids((jobs,))
 

@@ -26,7 +26,10 @@ class PilotOptions:
     idle_s: Annotated[int, Parameter(help="It ends after so long without work; 0: never.")] = 0
     isolation: Annotated[
         Literal["auto", "namespaces", "bubblewrap", "unshare", "session"],
-        Parameter(help="Rung of isolation; auto: the best that works; namespaces: or none."),
+        Parameter(
+            help="Rung of isolation. `auto`: the best that works. `namespaces`: the best rung with"
+            " namespaces; the pilot ends if there is none."
+        ),
     ] = "auto"
     tags: Annotated[tuple[str, ...], Parameter(help="Tags of the pilot: A,B; repeatable.")] = ()
     required_tags: Annotated[

@@ -78,8 +78,8 @@ def submit(
     allow_partial: Annotated[
         str | None,
         Parameter(
-            help="Let steps that take all go on if at most so much of it is missing for good, as"
-            " 5%; else as the file says, or nothing may be missing."
+            help="Part of the inputs that may be missing, for example 5% (default: the file's"
+            " value, else 0%)."
         ),
     ] = None,
     common: Common = COMMON,

@@ -1,11 +1,11 @@
 """`pilotage usage` and `pilotage quota`: what counts towards quotas, and the quotas."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api_quotas import QuotaChange, UsageRow, UsageView
+from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
 
 from .exit_codes import Exit
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
@@ -14,7 +14,6 @@ from .present import note, number, on_terminal, print_json, print_table
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
-Kind = Literal["community", "group", "owner"]
 NOTHING_USED = "nothing is used"
 app = App(name="quota", help="Set what a community, a group or an owner may use.")
 
@@ -56,7 +55,7 @@ def set(
 
 @app.command
 def remove(kind: Kind, community: str, name: str = "", /, *, common: Common = COMMON) -> int:
-    """Remove a quota: the settings hold again."""
+    """Remove a quota. The default from the settings applies again."""
     return _change(QuotaChange(kind=kind, community=community, name=name, remove=True), common)
 
 

@@ -27,6 +27,7 @@ FILE_MAX_BYTES = 4_000_000
 _Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Share = Annotated[float, Meta(ge=0, le=1e9)]  # 0: takes what the others leave
+_Rung = Literal["", "auto", "namespaces", "bubblewrap", "unshare", "session"]
 _Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
 _Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
@@ -67,7 +68,7 @@ class PilotEntry(_Entry, frozen=True):
     image_tools: tuple[str, ...] = ()  # container tools to use; none: no images; empty: all found
     module_init: str = ""  # what a shell reads to know `module`, instead of what is found
     hide: tuple[str, ...] = ()  # folders and files that payloads must not see
-    isolation: Literal["", "auto", "namespaces", "bubblewrap", "unshare", "session"] = ""  # rung
+    isolation: _Rung = ""  # how payloads are kept apart; empty: the site's, else auto
     register: str = ""  # folder that all pilots of a node share, instead of /tmp
     stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
     unanswered_s: _Seconds | None = None  # it ends when the central is silent so long; empty: 900

@@ -126,7 +126,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
     # a pilot said good-bye, or was silent for too long
     "pilot_ended": frozenset({"pilot", "site", "state", "why"}),
-    # the renewal secret of a pilot was used by two: it has ended; number: which of its secrets
+    # two processes used the secret of a pilot; the pilot ended; number: which of its secrets
     "secret_replayed": frozenset({"pilot", "site", "host", "session", "number"}),
     # pilots were given to a compute element, or it refused some
     "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
@@ -184,7 +184,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "bus_traffic": frozenset({"counts"}),
     # a login or a message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
-    # JSON in a request was nested too deep; told once a minute of a route, with how many there were
+    # JSON in a request was nested too deep; logged once a minute per route, with the count
     "nested_too_deep": frozenset({"route", "times"}),
     # what is over for long has gone: jobs, evidence, pilots or blobs
     "pruned": frozenset({"what", "count"}),

@@ -12,13 +12,12 @@ from typing import Final
 from pilotage.proto.transformation_states import InputState, TaskState
 from pilotage.proto.workflow import ALL, COUNT, Step, Workflow
 
+from ..transformations.missing import ASIDE, COUNTED
 from ..workflows import graph
 from ..workflows.plan import Plan, StepPlan
 
 PLAN_TASKS: Final = 3  # the plan weighs as much as so many tasks that have ended
 LEFT: Final = (InputState.UNUSED, InputState.ASSIGNED)
-ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)  # for a person
-COUNTED: Final = (*LEFT, *ASIDE, InputState.PROCESSED)  # the others have gone
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from ..store.errors import StoreError
 from ..store.productions import NameTaken, ProductionRow
 from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
+from ..transformations.missing import ASIDE
 from ..transformations.resolving import check_name
 from ..transformations.steering import check_free
 from .aside import aside
@@ -65,7 +66,7 @@ from .preview import preview
 from .same import check_same
 from .sealing import sealed
 from .steering import Steering
-from .views import FOR_A_PERSON, Views
+from .views import Views
 
 NAMED_MAX: Final = 128
 CheckRules = Callable[[Workflow, str], str]
@@ -336,7 +337,7 @@ class ProductionService:
                     failures=failed,
                     waits=await self._why_waits(one.row, its.tasks),
                     waits_for_a_person={
-                        state: its.inputs[state] for state in FOR_A_PERSON if its.inputs.get(state)
+                        state: its.inputs[state] for state in ASIDE if its.inputs.get(state)
                     },
                     task_s=mean.wall_s if mean is not None else None,
                     memory_mb=mean.memory_mb if mean is not None else None,
@@ -386,7 +387,7 @@ class ProductionService:
     def _clash(
         self, caller: User, step: str, other: TransformationRow | None, name: str = ""
     ) -> Refused:
-        """Return why a step cannot have its name. Only who may read the other is told which."""
+        """Return why a step's name is refused. The id is shown only to callers who may read it."""
         name = name or (other.name if other is not None else "")
         by, do = "somebody else of the community", ""
         if other is not None and self._reads(caller, other):

@@ -15,12 +15,11 @@ from ..ports import Clock
 from ..store.productions import ProductionRow, StepRow, TaskMean
 from ..store.protocol import Store
 from ..store.transformations import Counts, TransformationRow
-from ..transformations.missing import WAITS
+from ..transformations.missing import ASIDE, WAITS
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
 from .progress import Progress, Stand, StepProgress, progress
 
-FOR_A_PERSON: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
 ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not
 FILES: Final = "files wait for a person"
 NO_PILOT: Final = "no pilot fits"
@@ -214,7 +213,7 @@ def _lacks_inputs(row: ProductionRow, one: StepRow) -> bool:
 def _marks(views: Sequence[StepView]) -> tuple[str, ...]:
     """Return what stands out of a production."""
     marks = [f"step {one.step} {ALONE}" for one in views if ALONE in one.marks]
-    waiting = sum(one.inputs.get(state, 0) for one in views for state in FOR_A_PERSON)
+    waiting = sum(one.inputs.get(state, 0) for one in views for state in ASIDE)
     if waiting:
         marks.append(f"{waiting} {FILES}" if waiting > 1 else "a file waits for a person")
     return tuple(marks)

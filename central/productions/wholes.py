@@ -14,8 +14,7 @@ from pilotage.proto.workflow import ALL
 from ..store.productions import StepRow
 from ..store.transformations import Counts
 from ..transformations.ending import inputs
-
-ASIDE = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
+from ..transformations.missing import ASIDE
 
 
 def unlike_when_fixed(

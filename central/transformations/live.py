@@ -90,7 +90,7 @@ class Live:
     stale: bool = False  # its row is to be read again
     aside: bool = False  # the store has refused something of it: nothing is done until it is read
     complete: frozenset[int] = frozenset()  # parents of which no more files will come
-    missing: Missing = Missing()  # what it does without of these
+    missing: Missing = Missing()  # what is missing of their outputs
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 
     @property

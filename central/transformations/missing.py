@@ -10,7 +10,7 @@ from pilotage.proto.transformation_states import InputState, TaskState
 
 from ..store.transformations import Counts
 
-ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)
+ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)  # for a person
 COUNTED: Final = (*ASIDE, InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED)
 NOT_DONE: Final = (TaskState.FAILED, TaskState.KILLED, TaskState.LOST)
 MISSING_KEY: Final = "missing_inputs"  # metadata of outputs that were made without some inputs
@@ -81,7 +81,7 @@ def why_it_waits(missing: Missing, allowed: float) -> str:
 
 
 def without(missing: Missing) -> str:
-    """Return what was not there for something that has been made all the same."""
+    """Return the reason of a task that ran without some inputs."""
     return f"made without {missing}"
 
 

@@ -485,7 +485,7 @@ class TransformationService:
         return self._covers(caller, row, Action.TRANSFORMATION_READ)
 
     def _taken(self, caller: User, row: stored.TransformationRow) -> Refused:
-        """Return why a name cannot be had. Only who may read the other one is told which it is."""
+        """Return why a name is refused. The id is shown only to callers who may read it."""
         said = f"name: {row.name!r} is taken by somebody else of the community: take another name"
         if self._reads(caller, row):
             said = (

@@ -37,7 +37,7 @@ class Renewal:
         self._who = self._kept = who
 
     def restored(self, who: Identity) -> None:
-        """Be whom the journal names."""
+        """Take the identity from the journal."""
         self._who = self._kept = who
 
     def is_ours(self) -> bool:
@@ -81,7 +81,7 @@ class Renewal:
                 self._who = who
 
     def tell(self, nonce: str) -> bool:
-        """A use was refused: somebody has used the secret that it led to. Say whether to repeat.
+        """A use was refused: another process used the next secret. Say whether to repeat.
 
         The central takes our nonce for a late copy. A second nonce shows it that there are two.
         """
