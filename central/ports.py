@@ -87,7 +87,7 @@ class Space(Protocol):
     """The disk that the store and the blobs lie on."""
 
     async def read(self) -> tuple[int, int] | None:
-        """Return how many bytes are free and how many there are; None: nobody can tell."""
+        """Return the free and all bytes of the disk; None: unknown."""
         ...
 
 

@@ -24,7 +24,7 @@ RESERVE_BYTES_MAX: Final = 1_000_000_000
 
 
 class NoDisk:
-    """A `Space` that nobody can tell anything of."""
+    """A `Space` of unknown size."""
 
     async def read(self) -> tuple[int, int] | None:
         """Return None."""
@@ -35,7 +35,7 @@ class DiskRoom:
     """Refuses what is new before the disk is full."""
 
     def __init__(self, space: Space, clock: Clock, log: Log, *, reserve_mb: float) -> None:
-        """`reserve_mb`: what the store keeps for itself; 0: as much as suits the disk."""
+        """`reserve_mb`: in 10^6 bytes; 0: 2.5 % of the disk, at most 1 GB."""
         self._space, self._clock, self._log = space, clock, log
         self._reserve_mb = reserve_mb
         self._told = False

@@ -1,7 +1,8 @@
 """Who holds which content, and what of it counts towards quotas.
 
 Whoever brings a content holds it: a person for themselves, an attempt for the owner of its job.
-A content is here for those who hold it. Those may read it who may see the outputs of a holder.
+A content is here for those who hold it. A caller who may see
+a holder's outputs may read the content.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -37,7 +38,7 @@ class Holdings:
         return self._owners.holder(owner.community, group, owner.owner_id)
 
     async def left(self, holder: Holder, sha256: str) -> int | None:
-        """Return how many bytes the holder may still bring of a content. None: no limit.
+        """Return how many bytes of a content the holder may bring now. None: no limit, or held.
 
         Raises OverQuota if that is nothing.
         """
@@ -105,7 +106,7 @@ class Holdings:
     async def missing(
         self, owner_id: int, hashes: Sequence[str], groups: Collection[str] = ()
     ) -> list[str]:
-        """Return those contents that an owner has to bring; the others stay for the hold.
+        """Return those contents that an owner has to bring; the others are kept for another hold.
 
         With `groups` only what is held in one of them counts.
         """

@@ -69,7 +69,7 @@ class Sandbox:
         return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
-        """Return size and content of a file. Raises NOT_FOUND, also for one of strangers."""
+        """Return size and content of a file. Raises NOT_FOUND also if the caller does not hold it."""
         owner_id: int | None = None
         if isinstance(caller, AttemptCaller):
             owner_id = (await self._attempt_holder(caller)).owner_id
@@ -106,5 +106,5 @@ def _share(caller: Caller, length: int | None) -> float:
 
 
 def over(caller: AttemptCaller) -> Refused:
-    """Return what an attempt hears that is over."""
+    """Return the refusal for an attempt that is over."""
     return Refused(Code.FORBIDDEN, f"attempt {caller.epoch} of job {caller.job} is over")

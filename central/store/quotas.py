@@ -1,8 +1,8 @@
 """Quotas, what is used of them, who holds which content: as a store keeps them, and the verbs.
 
 Jobs count from their submission to their end, in the transaction that stores them. The process that
-keeps the queue takes ended jobs off (`take_off`), some times a second for all, and counts all anew
-when it begins (`recount`). Bytes count in the transaction that says who holds a content.
+keeps the queue subtracts ended jobs once a second (`take_off`), and counts all again when it begins
+(`recount`). Bytes count in the transaction that says who holds a content.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -120,9 +120,10 @@ class Limits(msgspec.Struct, frozen=True):
         more: int,
         before: int = 0,
     ) -> None:
-        """Raise OverQuota if one of the sums in `used`, which include `more`, is too much.
+        """Raise OverQuota if one of the sums in `used` is above its limit.
 
-        `before` of it the same request has brought before.
+        The sums include `more`, in jobs or bytes. `before`: the jobs that earlier chunks of this
+        request stored.
         """
         for kind, now in used:
             name = self.name_of(kind, holder)
@@ -163,7 +164,7 @@ class QuotaStore(Protocol):
         ...
 
     async def uses(self) -> list[Use]:
-        """Return what everybody uses, who uses anything."""
+        """Return all nonzero usage."""
         ...
 
     async def uses_of(self, holder: Holder) -> list[Use]:
@@ -175,7 +176,7 @@ class QuotaStore(Protocol):
         ...
 
     async def recount(self) -> None:
-        """Count all jobs that have not ended anew."""
+        """Recount all unended jobs."""
         ...
 
     async def hold(self, holding: Holding, *, whatever: bool = False) -> bool:
@@ -198,7 +199,10 @@ class QuotaStore(Protocol):
         ...
 
     async def let_go(self, holdings: Sequence[Holding], before: float) -> int:
-        """Remove holdings that are still of before, and give their bytes back; return how many."""
+        """Remove holdings that are still older than `before`; return how many.
+
+        Their bytes are given back.
+        """
         ...
 
     async def holding_state(self) -> HoldingState: ...

@@ -115,9 +115,9 @@ class QuotaVerbs(Opened):
 
 
 def charge_jobs(session: Session, jobs: Sequence[NewJob], *, before: int) -> None:
-    """Count new jobs, of which the same submission has brought so many before.
+    """Count new jobs. Raises OverQuota.
 
-    Raises OverQuota.
+    `before`: jobs of this submission that are already stored.
     """
     for class_id, count in Counter([job.class_id for job in jobs]).items():
         holder = session.holder(class_id)
