@@ -69,7 +69,7 @@ class Sandbox:
         return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
-        """Return size and content of a file. Raises NOT_FOUND also if the caller does not hold it."""
+        """Return size and content of a file. Raises NOT_FOUND also if it is not held."""
         owner_id: int | None = None
         if isinstance(caller, AttemptCaller):
             owner_id = (await self._attempt_holder(caller)).owner_id
