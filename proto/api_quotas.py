@@ -7,7 +7,7 @@ from msgspec import Meta
 from .bodies import In as _In
 from .bodies import Out as _Out
 
-Kind = Literal["community", "group", "owner"]
+Kind = Literal["community", "group", "owner"]  # of what has a quota
 _Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 

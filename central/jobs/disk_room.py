@@ -83,7 +83,7 @@ class DiskRoom:
         await self._look()
         below = int(self.reserve * share)
         if not self._unknown and self._free - more < below:
-            raise NoSpace(f"uploads stop: {_left(self._free, below)}")
+            raise NoSpace(f"uploads are refused: {_left(self._free, below)}")
 
     async def check_new(self) -> None:
         """Raise ReserveReached if nothing new is taken: the rest is for what jobs report."""
@@ -112,4 +112,4 @@ class DiskRoom:
 
 
 def _left(free: int, below: int) -> str:
-    return f"the disk has {free / 1e6:.1f} MB left, expected at least {below / 1e6:.1f} MB"
+    return f"{free / 1e6:.1f} MB free, {below / 1e6:.1f} MB required; make room"
