@@ -76,7 +76,7 @@ def takes_all(doc: Transformation) -> bool:
 
 def why_it_waits(missing: Missing, allowed: float) -> str:
     """Return why something waits of whose inputs more is missing than is allowed."""
-    parts = f"{in_percent(allowed)} may be missing, and {in_percent(missing.part)} are"
+    parts = f"{in_percent(missing.part)} is missing; at most {in_percent(allowed)} is allowed"
     return f"{WAITS}{missing}; {parts}"
 
 

@@ -102,9 +102,9 @@ def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
         assert view.state is P.ACTIVE
         assert view.progress < 1.0
         assert step(view, "merge").state is S.ACTIVE
-        reason = "waits for what is missing: 1 of 4 files of chain-pair; 0 % may be missing, and"
-        assert step(view, "merge").reason == f"{reason} 25 % are"
-        assert why_it_stands(step(view, "merge"), view.state) == f"{reason} 25 % are"
+        reason = "waits for what is missing: 1 of 4 files of chain-pair; 25 % is missing;"
+        assert step(view, "merge").reason == f"{reason} at most 0 % is allowed"
+        assert why_it_stands(step(view, "merge"), view.state) == f"{reason} at most 0 % is allowed"
         assert "step merge waits for a person" in view.marks
         assert next_command(view) == "pilotage prod report chain, then pilotage prod fix chain"
         failing.is_mended = True
@@ -170,7 +170,7 @@ def test_so_much_may_be_missing_as_the_workflow_or_the_step_says(
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=workflow(merge, **whole))
         if not goes_on:
-            assert "24 % may be missing" in step(await until(world, waits()), "merge").reason
+            assert "at most 24 % is allowed" in step(await until(world, waits()), "merge").reason
             return
         view = await until(world, is_in(P.COMPLETED))
         assert step(view, "merge").reason == "made without 1 of 4 files of chain-pair"

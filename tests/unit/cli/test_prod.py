@@ -60,7 +60,7 @@ def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
     assert run(words) == 1
     said = capsys.readouterr()
     why = "step join: waits for what is missing: 1 of 2 tasks of demo-make; "
-    assert why + "0 % may be missing, and 50 % are" in said.err
+    assert why + "50 % is missing; at most 0 % is allowed" in said.err
     assert not (flow.parent / "demo.run/join").exists()
 
     assert run([*words, "--folder", "some", "--allow-partial", "50%"]) == 1, "a task failed"
