@@ -77,7 +77,7 @@ class ProductionActionName(str, enum.Enum):
 _N = ProductionActionName
 # What an action has besides its reason: all others are of the whole production, and take no more.
 ACTION_FIELDS: Final = {
-    _N.COMPLETE.value: ("step",),
+    _N.COMPLETE.value: ("step", "anyway"),
     _N.EXTEND.value: ("step", "tasks", "was", "anyway"),
     _N.FIX.value: ("step", "anyway", "problematic"),
     _N.PRIORITY.value: ("priority",),
@@ -96,6 +96,7 @@ class ProductionAction(_In, frozen=True):
     tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there are to be in all
     was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there were to be
     # extend, fix: also where steps have run of all files, and would run of some
+    # complete: also where steps that feed this one may still make files
     anyway: bool = False
     problematic: bool = False  # fix: files with bad data are tried again too
     priority: Priority | None | UnsetType = UNSET  # priority, needed; null: as each job says

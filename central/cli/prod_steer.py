@@ -44,10 +44,19 @@ def stop(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON)
 
 
 def complete(
-    named: Named, /, *, step: StepOption = None, reason: ReasonOption = "", common: Common = COMMON
+    named: Named,
+    /,
+    *,
+    step: StepOption = None,
+    anyway: Annotated[
+        bool,
+        Parameter(help="Also while steps that feed this one work: what they lack is missing."),
+    ] = False,
+    reason: ReasonOption = "",
+    common: Common = COMMON,
 ) -> int:
     """Say that no more files of the catalogue come: what is left goes, then it is Completed."""
-    return _act(named, A.COMPLETE, reason, common, step=step)
+    return _act(named, A.COMPLETE, reason, common, step=step, anyway=anyway)
 
 
 def extend(

@@ -134,7 +134,8 @@ class OfProductions:
         """Start, pause, resume, fix or otherwise steer a production; return what it is then.
 
         `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
-        unless `anyway`, where a fix would let a step that takes all files run of some alone.
+        unless `anyway`, where a fix would let a step that takes all files run of some alone,
+        and where complete names a step while steps that feed it may still make files.
         """
         word = word_of(ProductionActionName, action, "action")
         is_priority = word is ProductionActionName.PRIORITY

@@ -25,7 +25,7 @@ from pilotage.proto.transformation_states import (
 from ..errors import Refused
 from ..store.productions import Extension, ProductionMove, ProductionRow, StepRow
 from ..store.transformations import TransformationMove
-from .states import CLOSES, below, revivals
+from .states import CLOSES, OVER, below, revivals
 from .wholes import unlike_a_whole
 
 P, E = ProductionState, ProductionEvent
@@ -170,6 +170,8 @@ def _complete(
     for one in some:
         if one.row.closing or one.row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
             continue
+        if not action.anyway:
+            _check_fed(steps, one)
         its = one.row
         plan.steps.append(
             TransformationMove(
@@ -185,6 +187,19 @@ def _complete(
     if plan.steps:
         plan.move = _moved(row, row.state, action.reason, at)
     return plan
+
+
+def _check_fed(steps: Sequence[StepRow], one: StepRow) -> None:
+    """Raise Refused where a step that feeds this one may still make files."""
+    for place in one.parents:
+        parent = steps[place]
+        if parent.row.state not in OVER:
+            why = (
+                f"step: step {parent.step} is {parent.row.state.value}, and step {one.step} would "
+                f"go on without what {parent.step} has not made yet: wait until {parent.step} is "
+                "Completed, or say `anyway`"
+            )
+            raise Refused(Code.ILLEGAL_STATE, why, field="step")
 
 
 def _extend(

@@ -19,6 +19,7 @@ from ..transformations.missing import ASIDE, WAITS
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
 from .progress import Progress, Stand, StepProgress, progress
+from .states import OVER
 
 ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not
 FILES: Final = "files wait for a person"
@@ -184,7 +185,7 @@ def _step(
         done=round(how_far.done, 6),
         task_s=its.task_s,
         outputs=said.outputs,
-        marks=_marks_of(row, one),
+        marks=_marks_of(row, one, steps),
     )
 
 
@@ -192,22 +193,28 @@ def _by_value(item: tuple[InputState | TaskState, int]) -> str:
     return str(item[0].value)
 
 
-def _marks_of(row: ProductionRow, one: StepRow) -> tuple[str, ...]:
+def _marks_of(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) -> tuple[str, ...]:
     its = one.row
     marks = {
         "scouting": bool(its.scouts_until),
         "flushing": its.flushing,
         "closing": its.closing and its.state is S.ACTIVE,
         "looking for inputs": not its.tasks_wanted and not its.seeded,
-        ALONE: stands_alone(its.state, row.state) or _lacks_inputs(row, one),
+        ALONE: stands_alone(its.state, row.state) or _lacks_inputs(row, one, steps),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
 
 
-def _lacks_inputs(row: ProductionRow, one: StepRow) -> bool:
-    """Whether a step waits because more of its inputs is missing for good than it allows."""
-    is_active = row.state is ProductionState.ACTIVE and one.row.state is S.ACTIVE
-    return is_active and one.row.reason.startswith(WAITS)
+def _lacks_inputs(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) -> bool:
+    """Whether a step waits because more of its inputs is missing for good than it allows.
+
+    Its reason may be older than the last action: while a step that feeds it works, nothing is
+    missing for good, and a step that a person has closed goes on.
+    """
+    if row.state is not ProductionState.ACTIVE or one.row.state is not S.ACTIVE:
+        return False
+    fed = any(steps[place].row.state not in OVER for place in one.parents)
+    return one.row.reason.startswith(WAITS) and not fed and not one.row.closing
 
 
 def _marks(views: Sequence[StepView]) -> tuple[str, ...]:

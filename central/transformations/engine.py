@@ -142,7 +142,10 @@ class Engine:
         now = self._clock.wall()
         for one in list(self._lives.values()):
             self._see_parents(one, parents)
-            if (one.dirty or one.due <= now) and one.makes_tasks and not one.aside:
+            makes = (one.dirty or one.due <= now) and one.makes_tasks and not one.aside
+            if one.row.closing and (makes or one.look):
+                await self._see_unmade(one)
+            if makes:
                 busy |= await self._of(one, self._make(one))
         for one in list(self._lives.values()):
             if one.look and not one.aside:
@@ -165,6 +168,13 @@ class Engine:
             over = frozenset(p for p in over if missing[p].is_within(allowed))
         one.complete, one.missing = over, joined(missing.values())
 
+    async def _see_unmade(self, one: Live) -> None:
+        """Count what parents that still work have not made as missing: a person has closed it."""
+        for parent in sorted(one.parents() - one.complete):
+            row = await self._store.transformation(parent)
+            if row is not None:
+                one.missing = joined((one.missing, await self._missing_of(row)))
+
     async def _tell_missing(self, one: Live, parents: Mapping[int, bool]) -> None:
         """Say why a transformation waits whose parents are done, until it goes on."""
         if one.row.state is not TransformationState.ACTIVE or one.stale:
@@ -182,7 +192,10 @@ class Engine:
             self._missing[parent] = await self._missing_of(row)
 
     async def _missing_of(self, row: TransformationRow) -> Missing:
-        """Return what is missing of the outputs of one that is done, with all above it."""
+        """Return what is missing of the outputs of one, with all above it.
+
+        Of one that still works, that is all that it has not made yet.
+        """
         rows, todo = dict[int, TransformationRow](), [row]
         while todo:
             one = todo.pop()
@@ -196,7 +209,7 @@ class Engine:
         for its, one in sorted(rows.items()):  # those that it takes from were there before it
             doc = document(one)
             above = joined(known[p] for p in parents_of(doc) if p in known)
-            mine = own(one.name, doc, counts[its], one.tasks_wanted)
+            mine = own(one.name, doc, counts[its], one.tasks_wanted, works=one.state not in OVER)
             known[its] = below(mine, above)
         return known[row.transformation_id]
 

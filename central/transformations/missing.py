@@ -35,17 +35,31 @@ class Missing:
         return self.part <= part + _EXACT
 
 
-def own(name: str, doc: Transformation, counts: Counts, tasks_wanted: int) -> Missing:
-    """Return what a transformation did not make of the inputs, or of the tasks, that it had."""
+def own(
+    name: str, doc: Transformation, counts: Counts, tasks_wanted: int, *, works: bool = False
+) -> Missing:
+    """Return what a transformation did not make of the inputs, or of the tasks, that it had.
+
+    `works`: it is not at its end, and what it has not made yet is counted too.
+    """
     if tasks_wanted:
         lost, of = sum(counts.tasks.get(state, 0) for state in NOT_DONE), tasks_wanted
+        if works:
+            lost = max(0, of - counts.tasks.get(TaskState.DONE, 0))
         noun = "tasks"
     else:
         once = {i for i, one in enumerate(doc.inputs) if one.use == "once"}
         found = {key: files for key, files in counts.inputs.items() if key[0] in once}
-        lost = sum(files for (_, state), files in found.items() if state in ASIDE)
+        aside = COUNTED if works else ASIDE
+        lost = sum(
+            files
+            for (_, state), files in found.items()
+            if state in aside and state is not InputState.PROCESSED
+        )
         of = sum(files for (_, state), files in found.items() if state in COUNTED)
         noun = "files"
+    if works and not of:
+        return Missing(1.0, (f"all files of {name}",))
     if not lost:
         return Missing()
     return Missing(min(1.0, lost / of), (f"{lost} of {of} {noun} of {name}",))

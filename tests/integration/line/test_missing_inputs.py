@@ -9,6 +9,7 @@ import pytest
 
 from pilotage.central.cli.prod_words import next_command, why_it_stands, without_missing
 from pilotage.central.client.ends import waits_for_a_person
+from pilotage.central.errors import Refused
 from pilotage.proto.api_productions import ProductionView
 from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.job import Job
@@ -180,17 +181,8 @@ def test_so_much_may_be_missing_as_the_workflow_or_the_step_says(
 
 
 def test_tasks_without_files_that_failed_for_good_are_missing_too() -> None:
-    steps = {
-        "make": {**STEPS["make"], "failover": False, "pause_when_failed": 1.0},
-        "merge": {
-            **STEPS["merge"],
-            "inputs": {"pair": RAW["raw"]},
-            "job": {"command": ["merge", "{pair}"]},
-        },
-    }
-
     async def tell(world: FakeInstallation) -> None:
-        await submitted(world, workflow=chain(steps=steps))
+        await submitted(world, workflow=chain(steps=OF_TASKS))
         view = await until(world, waits())
         assert step(view, "make").tasks == {T.DONE: 3, T.FAILED: 1}
         assert "1 of 4 tasks of chain-make" in step(view, "merge").reason
@@ -200,6 +192,62 @@ def test_tasks_without_files_that_failed_for_good_are_missing_too() -> None:
         assert done(await until(world, is_in(P.COMPLETED)))["merge"] == 1
 
     tale(tell, script=Failing("make"))
+
+
+OF_TASKS = {
+    "make": {**STEPS["make"], "failover": False, "pause_when_failed": 1.0},
+    "merge": {
+        **STEPS["merge"],
+        "inputs": {"pair": RAW["raw"]},
+        "job": {"command": ["merge", "{pair}"]},
+    },
+}
+
+
+def test_while_a_step_above_works_nothing_advises_to_go_on_without_what_it_makes() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=chain(steps=OF_TASKS))
+        await until(world, waits())
+        found = await said(world, "extend", step="make", tasks=5, was=4, anyway=True)
+        assert without_missing(found.view) == []
+        assert next_command(found.view) == "pilotage prod wait chain"
+        assert "waits for a person" not in step(found.view, "merge").marks
+        with pytest.raises(Refused, match="step make is Active, and step merge would go on"):
+            await said(world, "complete", step="merge")
+
+        view = await until(world, waits())
+        assert "1 of 5 tasks of chain-make" in step(view, "merge").reason
+        found = await said(world, "complete", step="merge")
+        assert without_missing(found.view) == []
+        assert why_it_stands(step(found.view, "merge"), found.view.state) == ""
+        assert "waits for a person" not in step(found.view, "merge").marks
+        await until(world, is_in(P.COMPLETED))
+        assert await metadata_of(world, "merge") == ["1 of 5 tasks of chain-make"]
+
+    tale(tell, script=Failing("make"))
+
+
+@pytest.mark.parametrize("is_done", [3, 0])
+def test_what_a_step_that_still_works_has_not_made_is_missing_of_one_that_goes_on_anyway(
+    is_done: int,
+) -> None:
+    def slow(assignment: Assignment) -> Script:
+        number = assignment.body.command[-1]
+        return Script(duration_s=5.0 if number in ("1", "2", "3")[:is_done] else 300.0)
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=chain(steps=OF_TASKS))
+        view = await until(world, lambda view: done(view)["make"] == is_done)
+        await said(world, "complete", step="merge", anyway=True)
+        lost = f"{4 - is_done} of 4 tasks of chain-make"
+        if is_done:
+            await until(world, lambda view: step(view, "merge").tasks_made > 0)
+            assert await metadata_of(world, "merge") == [lost]
+        else:
+            view = await until(world, lambda view: step(view, "merge").state is S.COMPLETED)
+            assert step(view, "merge").reason == f"made without {lost}"
+
+    tale(tell, script=slow)
 
 
 def test_what_is_missing_above_a_step_that_takes_single_files_is_told_below_it() -> None:

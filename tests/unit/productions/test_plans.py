@@ -115,6 +115,25 @@ def test_complete_closes_the_steps_that_look_for_files_alone() -> None:
     assert planned(a_production(P.ACTIVE), again, action, at=1.0).move is None
 
 
+@pytest.mark.parametrize("works", [S.ACTIVE, S.COMPLETING, S.PAUSED, S.STOPPED])
+def test_complete_refuses_a_step_while_a_step_that_feeds_it_is_not_at_its_end(works: S) -> None:
+    steps = steps_in([S.COMPLETED, works, S.ACTIVE, S.ACTIVE])
+    action = ProductionAction(action=A.COMPLETE, step="all")
+    with pytest.raises(Refused) as why:
+        planned(a_production(P.ACTIVE), steps, action, at=1.0)
+    assert why.value.message == (
+        f"step: step pair is {works.value}, and step all would go on without what pair has not "
+        "made yet: wait until pair is Completed, or say `anyway`"
+    )
+
+    anyway = planned(a_production(P.ACTIVE), steps, replace(action, anyway=True), at=1.0)
+    assert [(one.transformation_id, one.closing) for one in anyway.steps] == [(12, True)]
+    over = steps_in([S.COMPLETED, S.COMPLETED, S.ACTIVE, S.ACTIVE])
+    assert len(planned(a_production(P.ACTIVE), over, action, at=1.0).steps) == 1
+    again = steps_in([S.COMPLETED, works, S.ACTIVE, S.ACTIVE], closing=frozenset({"all"}))
+    assert planned(a_production(P.ACTIVE), again, action, at=1.0).move is None, "it was said before"
+
+
 @pytest.mark.parametrize(
     ("states", "closing", "revived"),
     [
