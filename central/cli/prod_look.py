@@ -35,6 +35,7 @@ from .prod_words import (
     percent,
     state_in_words,
     tasks_in_words,
+    waits_in_words,
     what_stays,
     why_it_stands,
     without_missing,
@@ -191,7 +192,7 @@ async def _awaited(
         def looked_at(view: ProductionView) -> None:
             if moved is not None:
                 moved(int(view.progress * 100))
-            for words in (*_more_files(view), *_unfit(view)):
+            for words in (*_more_files(view), *_unfit(view), *waits_in_words(view)):
                 if words not in told:
                     told.append(words)
                     note(words)
@@ -299,6 +300,8 @@ def _print_what_stands(view: ProductionView) -> None:
         why = why_it_stands(one, view.state)
         if why:
             print_line(f"step {one.step} stands: {why}")
+    for said in waits_in_words(view):
+        print_line(said)
 
 
 def _uncounted(view: ProductionView) -> str:

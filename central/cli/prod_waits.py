@@ -1,8 +1,12 @@
 """Steps that look for files of the catalogue until somebody says that no more come. Pure."""
 
+from typing import Final
+
 from pilotage.proto.api_productions import ProductionView, StepView
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState, TransformationState
+
+GOES_ON: Final = "waits: "  # how the reason of a step begins that goes on by itself
 
 
 def steps_to_complete(view: ProductionView) -> list[StepView]:
@@ -21,5 +25,7 @@ def steps_to_complete(view: ProductionView) -> list[StepView]:
 
 def _looks_for_files(step: StepView) -> bool:
     if step.parents or step.tasks_wanted or step.state is not TransformationState.ACTIVE:
+        return False
+    if step.reason.startswith(GOES_ON):  # it has files, and makes tasks of them later
         return False
     return not {"looking for inputs", "closing"}.intersection(step.marks)

@@ -10,7 +10,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 
 from ..workflows.draw import Node
 from .present import files_in_words, number
-from .prod_waits import steps_to_complete
+from .prod_waits import GOES_ON, steps_to_complete
 
 S = TransformationState
 P = ProductionState
@@ -82,6 +82,17 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     if step.state is S.COMPLETED and step.reason:
         return step.reason
     return step.reason if lacks_inputs(step) else step.unfit
+
+
+def waits_in_words(view: ProductionView) -> list[str]:
+    """Return which steps make no tasks now, and go on by themselves: such as for a quota."""
+    return [
+        f"step {one.step} {one.reason}"
+        for one in view.steps
+        if view.state is P.ACTIVE
+        and one.state in (S.ACTIVE, S.COMPLETING)
+        and one.reason.startswith(GOES_ON)
+    ]
 
 
 def lacks_inputs(step: StepView) -> bool:

@@ -14,6 +14,7 @@ from pilotage.proto.api_productions import ProductionDetail, ProductionView
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import NAMED
 from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 
 from .test_prod_words import detail_of, step, view
@@ -133,6 +134,18 @@ def test_who_waits_while_a_query_may_still_meet_files_is_told_once_how_that_ends
             "pilotage prod complete w"
         ],
     )
+
+
+def test_who_waits_while_a_quota_stops_a_step_is_told_once(
+    waits: Callable[..., tuple[int, str, str]],
+) -> None:
+    full = step("a", reason="waits: owner 'ada' has 4 of 4 jobs", tasks={T.CREATED: 1})
+    central = Central(view(full))
+    over = view(step("a", state=S.COMPLETED), state=P.COMPLETED)
+    central.happens = [lambda: None, lambda: None, lambda: central.now(over)]
+
+    code, _, err = waits(central, "w", "--timeout-s", "20")
+    assert (code, err) == (0, "pilotage: step a waits: owner 'ada' has 4 of 4 jobs\n")
 
 
 def test_a_name_that_none_had_is_refused(waits: Callable[..., tuple[int, str, str]]) -> None:

@@ -240,6 +240,24 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+FULL = "waits: owner 'ada' of community 'ctao' has 4 of 4 jobs, and this adds at least 1"
+
+
+def test_a_step_that_a_quota_stops_is_shown_with_the_quota(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_production(detail_of(view(step("make", reason=FULL))), COMMON)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"step make {FULL}",
+        "next: pilotage prod wait w",
+    ]
+
+    print_report(ProductionReport(view=view(step("make", reason=FULL)), steps=[], files=0, bytes=0))
+    assert f"step make {FULL}" in capsys.readouterr().out.splitlines()
+    print_production(detail_of(view(step("make", reason=FULL), state=P.STOPPED)), COMMON)
+    assert FULL not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
