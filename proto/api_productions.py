@@ -128,6 +128,7 @@ class StepView(_Out, frozen=True):
     outputs: str = ""  # the dataset of its outputs
     marks: tuple[str, ...] = ()  # as of its transformation; it waits for a person
     unfit: str = ""  # of one production: why no pilot fits the jobs of its open tasks
+    allow_partial: float = 0.0  # which part of its inputs may be missing, from 0 to 1
 
 
 class Eta(_Out, frozen=True):

@@ -30,6 +30,8 @@ from .prod_waits import steps_to_complete
 from .prod_words import (
     aside,
     how_far,
+    is_excused,
+    made_without,
     next_command,
     node_of,
     percent,
@@ -122,7 +124,7 @@ def wait(
 ) -> int:
     """Wait until a production is complete.
 
-    Exit code 0 if it is Completed and nothing of it waits for a person, 1 if something does or it
+    Exit code 0 if it is Completed and no more is missing than its steps allow, 1 if more is or it
     was stopped, archived or cleaned, 5 if the time is over, 6 if it is not complete and goes on
     only when a person has looked.
     """
@@ -225,8 +227,10 @@ def _unfit(view: ProductionView) -> list[str]:
 def outcome_of(view: ProductionView) -> int:
     if view.state in (P.NEW, P.ACTIVE, P.PAUSED):
         return Exit.HELD
-    is_whole = not any(aside(one) or one.tasks.get(TaskState.LOST) for one in view.steps)
-    alone = [one for one in view.steps if not one.inputs]  # whose tasks nobody tries again
+    lacks = [one for one in view.steps if not is_excused(view, one)]
+    is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
+    is_whole = is_whole and not any(aside(one) for one in lacks)
+    alone = [one for one in lacks if not one.inputs]  # whose tasks nobody tries again
     failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
     return Exit.OK if view.state is P.COMPLETED and is_whole and not failed else Exit.FAILED
 
@@ -300,7 +304,7 @@ def _print_what_stands(view: ProductionView) -> None:
         why = why_it_stands(one, view.state)
         if why:
             print_line(f"step {one.step} stands: {why}")
-    for said in waits_in_words(view):
+    for said in (*made_without(view), *waits_in_words(view)):
         print_line(said)
 
 

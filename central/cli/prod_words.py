@@ -21,6 +21,8 @@ _ASIDE: Final = {
 }
 _RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
 _WAITS: Final = "waits for a person"  # a mark
+_WITHOUT: Final = "made without "  # how the reason of a step begins that did without inputs
+_EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
 
 
@@ -80,8 +82,44 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     if files:
         return " and ".join([", ".join(files[:-1]), files[-1]] if len(files) > 1 else files)
     if step.state is S.COMPLETED and step.reason:
-        return step.reason
+        return "" if step.reason.startswith(_WITHOUT) else step.reason
     return step.reason if lacks_inputs(step) else step.unfit
+
+
+def is_excused(view: ProductionView, step: StepView) -> bool:
+    """Whether all steps that a step feeds may do without what it has not made.
+
+    A step that takes single files hands on what is missing to those that it feeds itself.
+    """
+    fed = [one for one in view.steps if step.step in one.parents]
+    return bool(fed) and all(
+        lost_part(view, one) <= one.allow_partial + _EXACT
+        or (not one.reason and is_excused(view, one))
+        for one in fed
+    )
+
+
+def lost_part(view: ProductionView, step: StepView) -> float:
+    """Return which part of the inputs of a step is missing, from 0 to 1: that of the worst."""
+    parts = [0.0]
+    for one in view.steps:
+        if one.step not in step.parents:
+            continue
+        lost, of = aside(one), sum(one.inputs.values())
+        if one.tasks_wanted:
+            lost, of = one.tasks.get(TaskState.FAILED, 0), one.tasks_wanted
+        mine = lost / of if of else 0.0
+        parts.append(1.0 - (1.0 - mine) * (1.0 - lost_part(view, one)))
+    return max(parts)
+
+
+def made_without(view: ProductionView) -> list[str]:
+    """Return which steps are done without some of their inputs."""
+    return [
+        f"step {one.step}: {one.reason}"
+        for one in view.steps
+        if one.state is S.COMPLETED and one.reason.startswith(_WITHOUT)
+    ]
 
 
 def waits_in_words(view: ProductionView) -> list[str]:

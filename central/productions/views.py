@@ -186,6 +186,7 @@ def _step(
         task_s=its.task_s,
         outputs=said.outputs,
         marks=_marks_of(row, one, steps),
+        allow_partial=known.definition.workflow.allowed(one.step),
     )
 
 

@@ -197,7 +197,34 @@ def test_it_waits_for_a_person_where_nothing_runs_and_nothing_will(alone: S) -> 
     assert waits_for_a_person(view(step(), state=P.PAUSED))
 
 
+def partial(allowed: float, *more: StepView, failed: int = 1, **fields: Any) -> ProductionView:
+    """Some of four tasks of `make` have failed, and `merge` has run without these."""
+    make = step(
+        "make", state=S.COMPLETED, tasks_wanted=4, tasks={T.DONE: 4 - failed, T.FAILED: failed}
+    )
+    given: dict[str, Any] = {"parents": ("make",), "reason": f"made without {failed} of 4 tasks"}
+    given |= fields
+    merge = step("merge", state=S.COMPLETED, allow_partial=allowed, **given)
+    return view(make, *more, merge, state=P.COMPLETED)
+
+
+PAIR = step("pair", state=S.COMPLETED, parents=("make",), inputs={I.PROCESSED: 2, I.MAXRESET: 1})
 ENDS = {
+    "so much may be missing": (partial(0.25), Exit.OK),
+    "more is missing than may be": (partial(0.24), Exit.FAILED),
+    "what is missing adds up": (partial(0.49, PAIR, parents=("pair",)), Exit.FAILED),
+    "what is missing adds up, and may be": (partial(0.5, PAIR, parents=("pair",)), Exit.OK),
+    "another step allows nothing": (
+        partial(0.25, step("x", state=S.COMPLETED, parents=("make",))),
+        Exit.FAILED,
+    ),
+    "a step that feeds none": (
+        view(
+            step(state=S.COMPLETED, inputs={I.MAXRESET: 1, I.PROCESSED: 3}, allow_partial=1.0),
+            state=P.COMPLETED,
+        ),
+        Exit.FAILED,
+    ),
     "all well": (view(step(state=S.COMPLETED), state=P.COMPLETED), Exit.OK),
     "a file too bad": (view(step(inputs={I.PROBLEMATIC: 1}), state=P.COMPLETED), Exit.FAILED),
     "a task failed": (view(step(tasks={T.FAILED: 1}), state=P.COMPLETED), Exit.FAILED),
@@ -238,6 +265,16 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "step merge stands: 2 of 2 failed",
         "next: pilotage prod report w, then pilotage prod resume w",
     ]
+
+
+def test_a_step_that_was_made_without_some_inputs_does_not_stand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_production(detail_of(partial(0.25)), COMMON)
+
+    said = capsys.readouterr().out
+    assert "step merge: made without 1 of 4 tasks" in said.splitlines()
+    assert "stands" not in said
 
 
 FULL = "waits: owner 'ada' of community 'ctao' has 4 of 4 jobs, and this adds at least 1"
