@@ -54,7 +54,7 @@ class Need(
     architecture_level_max: Annotated[int, Meta(ge=0, le=4)] = 0  # the same; 0: any
     glibc_min: VersionText = ""  # "2.28", in quotes; compared as numbers
     user_namespaces: bool = False  # an ordinary user can make them
-    isolation: Literal["", "namespaces"] = ""  # no other pilot or payload of its user sees it
+    isolation: Literal["", "namespaces"] = ""  # hidden from other pilots when its own started
     whole_node: bool = False  # all cores, memory and GPUs of a pilot in which no other job runs
     cpu_work_hs23_s: Annotated[int, Meta(ge=0, le=10**12)] = 0  # seconds × HS23, of all cores
     gpus_min: Annotated[int, Meta(ge=0, le=1024)] = 0

@@ -116,7 +116,7 @@ class Node:
     batch_system: str = ""
     batch_id: str = ""
     benchmark: Optional[Benchmark] = None  # None where it was not made
-    namespaces: bool = False  # pilots and payloads of its user see nothing of each other
+    namespaces: bool = False  # no other pilot saw it when it started
 
 
 @dataclass(frozen=True)

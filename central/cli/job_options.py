@@ -59,7 +59,7 @@ class JobOptions:
     glibc_min: Annotated[str, Parameter(help="Oldest C library that will do: 2.28.")] = ""
     user_namespaces: Annotated[bool, Parameter(help="It makes user namespaces.")] = False
     isolation: Annotated[
-        str, Parameter(help="namespaces: no other payload or pilot of its user sees it.")
+        str, Parameter(help="namespaces: no other pilot saw its pilot when that started.")
     ] = ""
     cpu_work_hs23_s: Annotated[int, Parameter(help="CPU work of all cores, HS23 seconds.")] = 0
     gpus: Annotated[int, Parameter(help="GPUs that it needs.")] = 0
