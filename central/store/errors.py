@@ -31,7 +31,10 @@ class ReserveReached(StoreFull):
 
 _WAYS: Final = {
     "jobs": "wait until some have ended, kill some, or ask an operator for a larger quota",
-    "bytes": "delete jobs whose files you do not need, or ask an operator for a larger quota",
+    "bytes": (
+        "delete jobs whose files you do not need, or ask an operator for a larger quota; files"
+        " of a deleted job count until `retention.deleted_days` after its end"
+    ),
 }
 
 

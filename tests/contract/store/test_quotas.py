@@ -233,12 +233,13 @@ async def test_bytes_over_quota_are_refused_and_not_held(store: Store) -> None:
     kind = await a_class(store)
     await store.obey(Limits(own={("owner", "ctao", "ada"): Limit(bytes=10)}, local_issuer="local"))
     await store.hold(held(kind, SHA, 7))
-    with pytest.raises(OverQuota, match="has 7 of 10 bytes, and this adds at least 4"):
+    with pytest.raises(OverQuota, match="has 7 of 10 bytes, and this adds at least 4") as refused:
         await store.hold(held(kind, OTHER, 4))
     once_more = await store.hold(held(kind, SHA, 7))
     over = await store.holdings([OTHER])
     whatever = await store.hold(held(kind, OTHER, 4), whatever=True)
 
+    assert "a deleted job count until `retention.deleted_days` after its end" in str(refused.value)
     assert (once_more, over, whatever) == (False, [], True)
     assert await bytes_used(store) == all_of(kind, 11)
 
