@@ -151,3 +151,4 @@ class LimitsView(_Out, frozen=True):
     shares: dict[str, float]  # by path; a group or owner that is not named weighs 1
     limits: tuple[LimitView, ...]
     trouble: str = ""  # why the file of settings did not count when it was read last
+    unknown: tuple[str, ...] = ()  # shares and limits that count for nobody, and why; operators

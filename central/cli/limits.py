@@ -23,7 +23,7 @@ def show(*, common: Common = COMMON) -> int:
     """Show the shares and limits in force, and how many jobs count for each limit."""
 
     async def work(client: "AsyncClient") -> int:
-        return _print(await client.limits(), common)
+        return print_limits(await client.limits(), common)
 
     return run_with(common, work, patience_s=READING_S)
 
@@ -36,18 +36,21 @@ def read(*, common: Common = COMMON) -> int:
     """
 
     async def work(client: "AsyncClient") -> int:
-        return _print(await client.read_limits(), common)
+        return print_limits(await client.read_limits(), common)
 
     return run_with(common, work, patience_s=CHANGING_S)
 
 
-def _print(found: "LimitsView", common: Common) -> int:
+def print_limits(found: "LimitsView", common: Common) -> int:
+    """Print what is in force, and what the central says of the file of settings."""
     if common.json:
         print_json(found)
         return Exit.OK
     print_table(_COLUMNS, [_row(one) for one in found.limits], empty="there are no limits")
     for path, share in sorted(found.shares.items()):
         print_line(f"share of {path}: {share:g}")
+    for one in found.unknown:
+        note(f"{one}. It counts as soon as there is a token or a job of it.")
     if found.trouble:
         note(f"the settings' file did not count when it was read last: {found.trouble}")
     return Exit.OK

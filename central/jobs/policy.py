@@ -20,6 +20,8 @@ from ..observe.events import Log
 from ..settings import BadSetting, MatcherSettings
 from .queue import Queue
 
+# Which settings count for nobody, and why: the groups that the central knows decide.
+Unknown = Callable[[MatcherSettings], Awaitable[Sequence[tuple[str, str]]]]
 KEYS: Final = ("shares", "running", "starts")  # of the section `matcher`; others need a restart
 
 
@@ -32,13 +34,18 @@ class Policy:
         """`read` reads the file, and raises BadSetting."""
         self.settings = settings
         self.trouble = ""  # why the file did not count when it was read last
+        self.unknown: tuple[str, ...] = ()  # settings that count for nobody, each with the reason
         self._read, self._log = read, log
         self._queue: Queue | None = None
         self._asked = asyncio.Event()
+        self._unknown_of: Unknown | None = None
 
-    def lead(self, queue: Queue) -> None:
-        """From now on changes are for this queue. The queue may hold older settings."""
-        self._queue = queue
+    def lead(self, queue: Queue, unknown_of: Unknown | None = None) -> None:
+        """From now on changes are for this queue. The queue may hold older settings.
+
+        `unknown_of` finds the settings that count for nobody; None: they are not looked for.
+        """
+        self._queue, self._unknown_of = queue, unknown_of
         rules = queue.matcher.rules
         if any(getattr(rules, key) != getattr(self.settings, key) for key in KEYS):
             queue.change(self.settings)
@@ -72,7 +79,17 @@ class Policy:
         if changed and self._queue is not None:
             self._queue.change(self.settings)
         self._log("limits_read", by=by, changed=changed)
+        await self.look_for_unknown()
         return ""
+
+    async def look_for_unknown(self) -> None:
+        """Log and keep which of the settings in force count for nobody."""
+        if self._unknown_of is None:
+            return
+        found = await self._unknown_of(self.settings)
+        self.unknown = tuple([f"{setting}: {why}" for setting, why in found])
+        for setting, why in found:
+            self._log("matcher_unknown", setting=setting, why=why)
 
 
 class LimitService:
@@ -85,7 +102,8 @@ class LimitService:
     async def show(self, caller: User) -> LimitsView:
         """Return what is in force for the communities of a caller."""
         matcher, named = self._queue.matcher, [caller.community]
-        if reach(caller, Action.PILOT_READ) is Reach.ALL:
+        sees_all = reach(caller, Action.PILOT_READ) is Reach.ALL
+        if sees_all:
             named = sorted({*self._communities, *matcher.shares.root.children})
         limits = {id(one): one for name in named for one in matcher.limits.of(name)}
         shares = matcher.rules.shares
@@ -93,6 +111,7 @@ class LimitService:
             shares={path: shares[path] for path in shares if path.split("/")[0] in named},
             limits=tuple([_view(one) for one in limits.values()]),
             trouble=self._policy.trouble if self._policy is not None else "",
+            unknown=self._policy.unknown if self._policy is not None and sees_all else (),
         )
 
     async def read(self, caller: User) -> LimitsView:

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +37,7 @@ from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
 from ..ports import Bus, Clock, Leadership
-from ..settings import BadSetting, HttpSettings, MatcherSettings, Settings, load
+from ..settings import BadSetting, CommunitySettings, HttpSettings, MatcherSettings, Settings, load
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
 from ..store.protocol import Store
@@ -372,7 +372,9 @@ async def _lead(
         waits=waits,
     )
     central, server = started.central, started.server
-    policy.lead(central.memory.queue)
+    policy.lead(
+        central.memory.queue, partial(_unknown_of, settings.community, started.store, central)
+    )
     if place.listener is not None:  # it has its own: nobody is to wait there once it ends
         place.listener.close()
     try:
@@ -386,6 +388,7 @@ async def _lead(
             if readable_by_others(settings.http):
                 log("plain_http", host=settings.http.host, why=PLAIN)
             try:
+                await policy.look_for_unknown()
                 say = partial(_announced, place, settings, url, central)
                 if not say():
                     tasks.create_task(_again(say, clock))
@@ -506,15 +509,12 @@ async def _started(
         )
         central.memory.places.isolating = await isolating_in(sites_of(place, settings))
         await central.recover(JOBS_S)
-        known = await _known_groups(settings, store, central)
     except (BadSetting, BadKeyFile, NoBundle, StoreError, OSError) as why:
         await store.close()
         raise not_started(why, path) from why
     except BaseException:
         await store.close()
         raise
-    for one in strangers(settings.matcher, known):
-        log("matcher_unknown", setting=one.setting, why=one.why)
     return _Started(store, bus, central, server, handout, high_water)
 
 
@@ -627,13 +627,18 @@ async def _open(
     return bus, central, server, handout
 
 
-async def _known_groups(settings: Settings, store: Store, central: Central) -> set[tuple[str, str]]:
-    """Return the groups of which there are tokens or jobs, each with its community."""
-    known = {(settings.community.name, group) for group in settings.community.groups}
-    known.update((other, "") for other in settings.community.others)
-    known.update(await store.token_groups())
+async def _unknown_of(
+    mine: CommunitySettings, store: Store, central: Central, matcher: MatcherSettings
+) -> Sequence[tuple[str, str]]:
+    """Return the shares and limits for groups of which there are neither tokens nor jobs."""
+    known = {(mine.name, group) for group in mine.groups}
+    known.update((other, "") for other in mine.others)
+    try:
+        known.update(await store.token_groups())
+    except StoreError:  # the settings are read and count all the same
+        return ()
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())
-    return known
+    return [*strangers(matcher, known)]
 
 
 def _lost(log: Log) -> Callable[[str], None]:

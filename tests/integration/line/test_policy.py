@@ -163,6 +163,33 @@ def test_what_was_read_while_a_process_stood_by_counts_when_it_leads() -> None:
     virtual.run(whole(), limit_s=20_000.0)
 
 
+def test_a_reading_says_which_settings_count_for_nobody() -> None:
+    async def whole() -> None:
+        read, looked = Read(), list[MatcherSettings]()
+
+        async def unknown_of(settings: MatcherSettings) -> list[tuple[str, str]]:
+            looked.append(settings)
+            return [(f"matcher.shares.{one}", "no group") for one in settings.shares]
+
+        world = await world_of(MatcherSettings())
+        policy = Policy(MatcherSettings(), read, read.log)
+        policy.lead(world.central.memory.queue, unknown_of)
+        read.says = MatcherSettings(shares={"ctao/dpsp": 3.0})
+        await policy.read_again("SIGHUP")
+
+        assert looked == [policy.settings], "it is asked of what is in force now"
+        assert policy.unknown == ("matcher.shares.ctao/dpsp: no group",)
+        assert read.events[1:] == [
+            ("matcher_unknown", {"setting": "matcher.shares.ctao/dpsp", "why": "no group"})
+        ]
+        read.says = MatcherSettings()
+        await policy.read_again("SIGHUP")
+        assert policy.unknown == (), "what was wrong is not said for ever"
+        await world.kill()
+
+    virtual.run(whole(), limit_s=20_000.0)
+
+
 def test_a_submission_runs_no_more_jobs_at_once_than_it_asked_for_also_after_a_restart() -> None:
     async def whole() -> tuple[int, int]:
         world = await world_of(MatcherSettings())
