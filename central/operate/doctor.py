@@ -53,6 +53,7 @@ from .stores import reading_of, where
 ANSWER_S: Final = 5.0
 UNDELIVERED_S: Final = 30.0  # a result that waits for less may have met a restart
 WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
+MEND: Final = "see docs/configuration.md, and run doctor again"
 # What of a data directory is there after its first start; a restore makes some of it.
 OURS: Final = frozenset(
     {
@@ -91,6 +92,9 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     why = machine_checks.foreign(place.data, OURS)
     if why:
         yield fault("data", f"{place.data} is no data directory: {why}", WHERE)
+        return
+    if settings is None:
+        yield from _without_settings(place.data)
         return
     gone = _gone(place.data) if not settings.store.url else None
     if gone is not None:
@@ -139,7 +143,17 @@ def _all(place: Place, whole_store: bool, whole_files: bool) -> Iterator[Finding
     if whole_store:
         yield from store_checks.rows(reading)
         if answered:
-            yield memory(place, answered, reading)
+            yield memory(place.data, settings.http.tls_certificate, answered, reading)
+
+
+def _without_settings(data: Path) -> Iterator[Finding]:
+    """Make the checks that need no settings: by the defaults the others would be wrong."""
+    yield machine_checks.versions(None)
+    yield machine_checks.data_directory(data)
+    yield machine_checks.owner(data, OURS, running=running_on(data) is not None)
+    yield machine_checks.free_disk(data)
+    yield machine_checks.sync_cost(data)
+    yield from key_checks.key_files(data)
 
 
 def _gone(data: Path) -> Finding | None:
@@ -159,7 +173,8 @@ def as_it_runs(place: Place) -> Place:
     return replace(place, config=Path(running.config))
 
 
-def _settings(place: Place) -> tuple[Settings, Finding]:
+def _settings(place: Place) -> tuple[Settings | None, Finding]:
+    """Return the settings, None if they are wrong, and what is said of them."""
     file = config_of(place)
     said = f"{file} can be read" if file else "no file: all as they are by default"
     try:
@@ -167,7 +182,7 @@ def _settings(place: Place) -> tuple[Settings, Finding]:
         check_urls(settings.http, settings.bus)
         return settings, ok("settings", said)
     except BadSetting as why:
-        return Settings(), fault("settings", str(why), "see docs/configuration.md")
+        return None, fault("settings", f"{why}; checks that need the settings are left out", MEND)
 
 
 # -- the central that runs ----------------------------------------------------------------------
@@ -229,11 +244,13 @@ def skew_s(date: str, before: float) -> float | None:
     return ours - theirs
 
 
-def memory(place: Place, answered: Answered, reading: store_checks.Reading) -> Finding:
+def memory(
+    data: Path, certificate: str, answered: Answered, reading: store_checks.Reading
+) -> Finding:
     """Compare the counters in the central's memory with the rows, if they stand still for it."""
     try:
-        token = (place.data / ADMIN_FILE).read_text().strip()
-        with _client(answered.url, _certificate(place)) as client:
+        token = (data / ADMIN_FILE).read_text().strip()
+        with _client(answered.url, certificate or None) as client:
             client.headers["authorization"] = f"Bearer {token}"
             for _ in range(5):
                 first = _counts(client)
@@ -247,11 +264,6 @@ def memory(place: Place, answered: Answered, reading: store_checks.Reading) -> F
     except (OSError, httpx.HTTPError, msgspec.DecodeError, StoreError, sqlite3.Error) as why:
         return warning("memory", f"could not be compared: {why}", "see central and admin token")
     return ok("memory", "moves too fast to be compared")
-
-
-def _certificate(place: Place) -> str | None:
-    """Return the certificate that the API shows, where there is one."""
-    return _settings(place)[0].http.tls_certificate or None
 
 
 def _counts(client: httpx.Client) -> dict[str, int]:

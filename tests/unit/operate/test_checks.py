@@ -321,3 +321,20 @@ def test_a_database_that_cannot_be_meant_is_one_fault_among_all_checks(
 
     assert [one.level for one in found if one.check == "store"] == [FAULT]
     assert {"disk", "keys", "open files"} <= {one.check for one in found}
+
+
+def test_wrong_settings_are_the_one_fault_and_nothing_is_said_by_the_defaults(
+    tmp_path: Path,
+) -> None:
+    data, config = tmp_path / "data", tmp_path / "site.yaml"
+    data.mkdir(mode=0o700)
+    (data / "lock").touch()
+    (data / "admin.token").write_text(token(366 * 86_400, community="ctao", groups=["sim"]))
+    (data / "admin.token").chmod(0o600)
+    config.write_text("community: {name: ctao, groups: [sim]}\nmatcher: {ahead: much}\n")
+    found = examine(Place(data=data, config=config), whole_store=True)
+
+    assert [one.check for one in found if one.level is FAULT] == ["settings"]
+    assert "checks that need the settings are left out" in found[0].said
+    assert "disk" in {one.check for one in found}, "what needs none is told"
+    assert not any("remove admin.token" in one.do for one in found)
