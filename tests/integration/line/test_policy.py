@@ -184,7 +184,7 @@ def test_a_reading_says_which_settings_count_for_nobody() -> None:
         ]
         read.says = MatcherSettings()
         await policy.read_again("SIGHUP")
-        assert policy.unknown == (), "what was wrong is not said for ever"
+        assert not list(policy.unknown), "what was wrong is not said for ever"
         await world.kill()
 
     virtual.run(whole(), limit_s=20_000.0)
