@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = App(name="limits", help="Show shares and limits, and read them again.")
 
-_COLUMNS = ("where", "community", "by", "value", "most", "per s", "running")
+_COLUMNS = ("where", "community", "by", "value", "most", "per s", "burst", "running")
 
 
 @app.command
@@ -62,7 +62,8 @@ def _row(one: "LimitView") -> tuple[str, ...]:
         one.community or "all",
         one.by,
         one.value,
-        str(one.most),
+        "" if one.per_s else str(one.most),
         f"{one.per_s:g}" if one.per_s else "",
+        str(one.most) if one.per_s else "",
         "" if one.per_s else str(one.running),
     )

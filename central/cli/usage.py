@@ -37,17 +37,21 @@ def set(
     *,
     jobs: Annotated[
         int | None,
-        Parameter(help="Most unended jobs (default: no limit).", validator=Number(gte=0)),
+        Parameter(help="Most unended jobs; 0: none (default: no limit).", validator=Number(gte=0)),
     ] = None,
     gb: Annotated[
         float | None,
         Parameter(
-            help="Most 10^9 bytes that are kept (default: no limit).", validator=Number(gte=0)
+            help="Most 10^9 bytes that are kept; 0: none (default: no limit).",
+            validator=Number(gte=0),
         ),
     ] = None,
     common: Common = COMMON,
 ) -> int:
     """Set a quota in place of the one before. NAME is the group or owner as `usage` shows it."""
+    if jobs is None and gb is None:
+        note("say what the quota is: --jobs, --gb or both; `pilotage quota remove` drops one")
+        return Exit.USAGE
     size = None if gb is None else int(gb * 1e9)
     change = QuotaChange(kind=kind, community=community, name=name, jobs=jobs, bytes=size)
     return _change(change, common)
