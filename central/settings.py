@@ -19,6 +19,9 @@ from pilotage.proto.patterns import whole
 from pilotage.proto.strict_yaml import NotYaml, Place, line_of, load_strictly
 from pilotage.proto.wording import Complaint, as_json, complaint, steps
 
+from .regular import read_regular
+
+FILE_MAX_BYTES = 4_000_000
 _OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that are started from here
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 _Size = Annotated[float, Meta(ge=0, le=1e9)]
@@ -405,7 +408,10 @@ class _Given:
 
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        read = read_regular(file, FILE_MAX_BYTES + 1)
+        if len(read) > FILE_MAX_BYTES:
+            raise BadSetting(str(file), f"has more than {FILE_MAX_BYTES} bytes")
+        return read.decode()
     except OSError as why:
         raise BadSetting(str(file), f"cannot be read: {why.strerror}") from None
     except UnicodeDecodeError:

@@ -6,7 +6,6 @@ and what it said before stays in force.
 
 import os
 import re
-import stat
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from pilotage.proto.storages import StorageAccess
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
+from ..regular import read_regular
 from .overlaps import Location, overlaps
 from .storage_types import wrong_url
 
@@ -120,12 +120,7 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
 
 def _text(file: Path) -> str:
     try:
-        # Without O_NONBLOCK to open a pipe waits for its writer.
-        opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(opened, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise BadStorage(f"{file}: it is no regular file")
-            read = stream.read(FILE_MAX_BYTES + 1)
+        read = read_regular(file, FILE_MAX_BYTES + 1)
         if len(read) > FILE_MAX_BYTES:
             raise BadStorage(f"{file}: has more than {FILE_MAX_BYTES} bytes")
         return read.decode()

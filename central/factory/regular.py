@@ -1,30 +1,15 @@
-"""Files that others write, read so that none of them holds up the central."""
+"""Work on file systems that may hang, so that none of them holds up the central."""
 
 import asyncio
 import contextlib
-import errno
-import os
-import stat
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeVar
+
+from ..regular import read_regular as read_regular
 
 T = TypeVar("T")
 WITHIN_S: Final = 20.0  # a file system that takes longer is taken for dead
-
-
-def read_regular(file: Path, most: int) -> bytes:
-    """Return the first `most` bytes of a regular file. Raises OSError; of a pipe or device too."""
-    # Without O_NONBLOCK to open a pipe waits for its writer.
-    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(file))
-        with open(opened, "rb", closefd=False) as stream:
-            return stream.read(most)
-    finally:
-        os.close(opened)
 
 
 class Reader:

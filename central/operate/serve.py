@@ -109,7 +109,7 @@ def config_of(place: Place) -> Path | None:
     if "PILOTAGE_CONFIG" in os.environ:
         return Path(os.environ["PILOTAGE_CONFIG"])
     own = place.data / CONFIG_NAME
-    return own if own.is_file() else None
+    return own if os.path.lexists(own) else None  # what is no file is refused, not overlooked
 
 
 def main(place: Place) -> int:

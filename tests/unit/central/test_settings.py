@@ -1,10 +1,12 @@
 """Settings: three sources, one tree, and errors that name what is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from pilotage.central.settings import BadSetting, Settings, load
+from pilotage.central.operate.serve import Place, settings_of
+from pilotage.central.settings import FILE_MAX_BYTES, BadSetting, Settings, load
 from pilotage.matcher.rules import RunningLimit, StartLimit
 
 
@@ -38,6 +40,23 @@ def test_a_file_that_holds_no_sections_is_not_taken_for_an_empty_one(
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
     with pytest.raises(BadSetting, match=f"{file}: must hold sections, each with its keys"):
+        load(file, {})
+
+
+def test_a_file_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pilotage.yaml")
+
+    for place in (Place(tmp_path), Place(tmp_path / "data", config=tmp_path / "pilotage.yaml")):
+        with pytest.raises(BadSetting, match="cannot be read: it is no regular file"):
+            settings_of(place)
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    with file.open("wb") as huge:
+        huge.truncate(FILE_MAX_BYTES + 1)
+
+    with pytest.raises(BadSetting, match=f"has more than {FILE_MAX_BYTES} bytes"):
         load(file, {})
 
 
