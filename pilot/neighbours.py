@@ -18,6 +18,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
 
+from .aliases import MOUNTS as _MOUNTS
+from .aliases import aliases
+
 ROOT = "/tmp"
 # Folders of pilots of release 0.1, which lie beside ours and are in no register.
 _OLD_NAME = re.compile("pilotage-(pilot-.+|[A-Za-z0-9_]{8})")
@@ -27,7 +30,6 @@ _SPOOLS = ("/var/spool/slurmd", "/var/spool/slurm", "/var/spool/pbs", "/var/spoo
 _NEEDED = ("/", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/usr", "/var")
 _REGISTER = "register"
 _ENTRY_BYTES_MAX = 1 << 20
-_MOUNTS = "/proc/self/mountinfo"
 
 
 def own_name() -> str:
@@ -149,12 +151,16 @@ class Neighbours:
 class Hidden:
     """What payloads shall not see. Who iterates over it gets what there is to hide now."""
 
-    def __init__(self, fixed: Iterable[Path], neighbours: Neighbours, place: Path) -> None:
+    def __init__(
+        self, fixed: Iterable[Path], neighbours: Neighbours, place: Path, mounts: str = _MOUNTS
+    ) -> None:
         self._fixed = (place, neighbours.folder, *fixed)
-        self._neighbours, self._place = neighbours, place
+        self._neighbours, self._place, self._mounts = neighbours, place, mounts
 
     def __iter__(self) -> Iterator[Path]:
         found = {*self._fixed, *self._neighbours.places(), *old_folders(self._place)}
+        seconds, needed = aliases(sorted(found), self._mounts), _needed()
+        found |= {one for one in seconds if not any(one in (n, *n.parents) for n in needed)}
         return iter(sorted(one for one in found if found.isdisjoint(one.parents)))
 
 
@@ -165,8 +171,11 @@ def above_job_folders(folders: Iterable[str]) -> Iterator[Path]:
     """
     for folder in folders:
         own = Path(os.path.realpath(folder))
-        needed = {*map(Path, _NEEDED), Path(os.path.realpath(os.path.expanduser("~")))}
-        yield own if own.parent in needed else own.parent
+        yield own if own.parent in _needed() else own.parent
+
+
+def _needed() -> set[Path]:
+    return {*map(Path, _NEEDED), Path(os.path.realpath(os.path.expanduser("~")))}
 
 
 def spools() -> Iterator[Path]:

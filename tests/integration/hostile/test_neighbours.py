@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -166,6 +167,39 @@ def test_a_payload_finds_nothing_of_other_pilots_and_payloads_of_its_user(rung: 
         assert rob(street, thief, early=early, late=late) == {}
         assert [street.node(one).namespaces for one in ("early", "thief")] == [True, False]
         assert f"payloads of the pilot in {early} may see" in street.log("thief")
+
+
+LOOKS = """
+import os, subprocess, sys
+from pathlib import Path
+from pilotage.pilot.guard.held import FEED_FD
+from pilotage.pilot.neighbours import Hidden, Neighbours
+from pilotage.pilot.outfit import isolation
+rung, top = sys.argv[1], Path(sys.argv[2])
+hidden = Hidden((), Neighbours(str(top)), top / "one" / "pilot")
+around = isolation.wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folder=top / "a", hidden=hidden)
+os.dup2(feed := os.memfd_create("feed"), FEED_FD)
+os.write(feed, around.feed.encode())
+os.lseek(feed, 0, 0)
+words = [*around.prefix, "sh", "-c", f"cat {top}/*/pilot/secret {top}/three/secret; echo looked"]
+subprocess.run(words, cwd=top / "a" / "work", pass_fds=(FEED_FD,), check=True)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("rung", HERE)
+def test_a_payload_finds_nothing_of_a_pilot_under_a_second_mount(rung: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="mounted-", dir=OUTSIDE_OF_TMP) as name:
+        top = Path(name)
+        for folder in ("one/pilot", "two", "three", "a/work", "a/tmp", "a/private"):
+            (top / folder).mkdir(parents=True)
+        (top / "one" / "pilot" / "secret").write_text("canary")
+        binds = f"mount --bind {top}/one {top}/two; mount --bind {top}/one/pilot {top}/three"
+        script = f'set -e; {binds}; cat {top}/*/secret {top}/*/*/secret; exec "$@"'
+        words = "unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", LOOKS
+        ran = subprocess.run([*words, rung, name], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "canary" * 3 + "looked\n", ran.stderr
 
 
 @needs_root

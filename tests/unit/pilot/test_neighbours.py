@@ -95,6 +95,50 @@ def test_what_lies_in_a_hidden_folder_is_not_hidden_again(root: Path, tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "name", "shows"),
+    [
+        ("8:1 / TOP/one - ext4 /dev/sda1", "8:1 / TOP/two - ext4 /dev/sda1", "two/jobs", ""),
+        ("8:1 /x TOP/one - ext4 /dev/sda1", "8:1 /x/jobs TOP/two - ext4 /dev/sda1", "two", "jobs"),
+        ("8:1 /x TOP/one - ext4 /dev/sda1", "8:1 /x/jobs/1 TOP/t\\040o - ext4 x", "t o", "jobs/1"),
+        ("0:4 / TOP/one - nfs4 nas:/x", "0:5 / TOP/two - nfs4 nas:/x/jobs", "two", "jobs"),
+        ("0:4 / TOP/one - nfs4 nas:/x", "0:5 / TOP/two - nfs4 other:/x/jobs", "", "jobs"),
+        ("8:1 / TOP/one - ext4 /dev/sda1", "8:2 / TOP/two - ext4 /dev/sda2", "", ""),
+        ("8:1 / TOP/one - ext4 /dev/sda1", "8:1 /jobs TOP/two - ext4 /dev/sda1", "", "other"),
+    ],
+)
+def test_what_a_second_mount_shows_of_the_hidden_is_hidden_too(
+    root: Path, tmp_path: Path, first: str, second: str, name: str, shows: str
+) -> None:
+    """A link stands for the second mount; in the last case another lies on top of that."""
+    hidden = tmp_path / "one" / "jobs"
+    for folder in ("jobs/1", "other"):
+        (tmp_path / "one" / folder).mkdir(parents=True)
+    link = second.split()[2].replace("\\040", " ").replace("TOP", str(tmp_path))
+    Path(link).symlink_to(tmp_path / "one" / shows)
+    mounts = tmp_path / "mountinfo"
+    lines = (
+        line.replace("TOP", str(tmp_path)).replace(" - ", " rw - ") for line in (first, second)
+    )
+    mounts.write_text("".join(f"36 24 {line} rw\n" for line in lines))
+
+    found = {*Hidden((), Neighbours(str(root)), hidden, str(mounts))} - {root / own_name()}
+
+    assert found == {hidden, *([tmp_path / name] if name else [])}
+
+
+def test_a_second_mount_hides_nothing_that_all_payloads_need(root: Path, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"36 24 8:1 /x {tmp_path} rw - ext4 /dev/sda1 rw\n"
+        "37 24 8:1 /x/jobs / rw - ext4 /dev/sda1 rw\n"
+    )
+    (tmp_path / "jobs").symlink_to("/")
+
+    one = Neighbours(str(root))
+    assert [*Hidden((), one, tmp_path / "jobs", str(mounts))] == [tmp_path / "jobs", one.folder]
+
+
 def test_the_folder_above_those_of_batch_jobs_is_hidden_unless_it_is_the_systems() -> None:
     home = os.path.realpath(os.path.expanduser("~"))
     folders = ["/scratch/execute/dir_1", "/var/job-1", f"{home}/job-1"]

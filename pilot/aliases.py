@@ -1,0 +1,93 @@
+"""Second names of folders: a file system that is mounted twice shows the same folder twice."""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+MOUNTS = "/proc/self/mountinfo"
+_ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+
+
+@dataclass(frozen=True)
+class _Mount:
+    device: str
+    server: str  # of a file system on the network: two mounts of it may be two devices
+    root: Path  # what of the file system is mounted
+    place: Path  # and where
+
+    def is_of_same(self, other: "_Mount") -> bool:
+        return self.device == other.device or (self.server != "" and self.server == other.server)
+
+
+def aliases(paths: Iterable[Path], mounts: str = MOUNTS) -> Iterator[Path]:
+    """Yield under which other names the node shows these paths, which have no links, or parts.
+
+    They are places of mounts, or lie below them. No other kind of name is looked for.
+    """
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            known = _parsed(file.read())
+    except OSError:
+        return
+    for path in paths:
+        own = _mount_of(path, known)
+        if own is None:
+            continue
+        inside = own.root / path.relative_to(own.place)
+        for one in known:
+            if one is own or not one.is_of_same(own):
+                continue
+            if _is_in(inside, one.root):
+                alias, same = one.place / inside.relative_to(one.root), path
+            elif _is_in(one.root, inside):
+                alias, same = one.place, path / one.root.relative_to(inside)
+            else:
+                continue
+            if alias != path and _is_same(alias, same):
+                yield alias
+
+
+def _mount_of(path: Path, mounts: Iterable[_Mount]) -> Optional[_Mount]:
+    found = None
+    for one in mounts:  # of several at one place the last is on top
+        if _is_in(path, one.place) and (
+            found is None or len(one.place.parts) >= len(found.place.parts)
+        ):
+            found = one
+    return found
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are there and the same. Another mount may lie on top of either."""
+    try:
+        return os.stat(one).st_ino == os.stat(other).st_ino
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(text: str) -> tuple[_Mount, ...]:
+    found: list[_Mount] = []
+    for line in text.split("\n"):
+        words = line.split(" ")
+        if len(words) < 10 or "-" not in words[6:-2]:
+            continue
+        source = _plain(words[words.index("-", 6) + 2])
+        # NFS says of all its mounts that their root is /, and has the path in the source.
+        server, _, path = source.rpartition(":/")
+        root = Path("/", path if server else "", _plain(words[3]).lstrip("/"))
+        found.append(_Mount(words[2], server, root, Path(_plain(words[4]))))
+    return tuple(found)
+
+
+def _plain(word: str) -> str:
+    for code, sign in _ESCAPES:
+        word = word.replace(code, sign)
+    return word
