@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
 
@@ -82,12 +82,13 @@ class Neighbours:
         Return which living neighbour may see this pilot's folder; empty: none does. `common` is
         what all pilots hide that this batch system starts.
         """
-        if not self._is_usable:
-            return self.fault
         try:
-            with self._alone():
-                seen_by = self._seen_by(place)
-                self._enter({"place": str(place), "covers": [str(one) for one in covers]})
+            if self._is_usable:
+                with self._alone():
+                    seen_by = self._seen_by(place)
+                    self._enter({"place": str(place), "covers": [str(one) for one in covers]})
+            else:
+                seen_by = _seen_by_old(place)
         except OSError as why:
             return f"this pilot cannot be registered at {self._register}: {why}"
         is_common = _is_below(place, [str(one) for one in common])
@@ -109,11 +110,7 @@ class Neighbours:
                 os.unlink(self._register / name)
             if is_alive and entry is not None and not _is_below(place, entry["covers"]):
                 seen_by = f"payloads of the pilot in {entry['place']} may see {place}"
-        for folder in old_folders(place):
-            locks = folder / "lock", folder / "state" / "lock"
-            if folder not in registered and any(map(_is_locked, locks)):
-                seen_by = f"payloads of the pilot in {folder} may see {place}: it is of release 0.1"
-        return seen_by
+        return _seen_by_old(place, registered) or seen_by
 
     def _enter(self, entry: dict[str, Any]) -> None:
         """Write our entry such that it is there whole and locked, or not at all."""
@@ -199,13 +196,25 @@ def old_folders(place: Path) -> list[Path]:
     return []
 
 
+def _seen_by_old(place: Path, registered: Collection[Path] = ()) -> str:
+    """Say which living pilot of release 0.1 beside a place may see it; empty: none may."""
+    for folder in old_folders(place):
+        locks = folder / "lock", folder / "state" / "lock"
+        if folder not in registered and any(map(_is_locked, locks)):
+            return f"payloads of the pilot in {folder} may see {place}: it is of release 0.1"
+    return ""
+
+
 def _make_private(folder: Path) -> None:
-    """Make a folder that is ours alone. Raises OSError if another user has it."""
+    """Make a folder that is ours alone. Raises OSError if something else is there."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(f"{folder} belongs to another user; remove it")
+        raise PermissionError(
+            f"{folder} is no folder of this user; its owner or root can remove it, or name a folder"
+            " that all pilots of the node share in the setting `register`"
+        )
     if found.st_mode & 0o077:
         os.chmod(folder, 0o700)
 

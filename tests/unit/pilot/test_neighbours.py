@@ -155,8 +155,36 @@ def test_a_register_of_another_user_is_not_used(root: Path, tmp_path: Path) -> N
 
     one, seen_by = joined(root, tmp_path / "a", tmp_path / "a")
 
-    assert "belongs to another user" in one.fault
-    assert "belongs to another user" in seen_by
+    assert seen_by == one.fault
+    assert f"{root / own_name()} is no folder of this user" in one.fault
+    assert "in the setting `register`" in one.fault
+
+
+def test_a_pilot_in_a_folder_that_its_batch_system_hides_needs_no_register(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / own_name()).symlink_to(tmp_path)
+    place = tmp_path / "jobs" / "1"
+    place.mkdir(parents=True)
+    one = Neighbours(str(root))
+
+    assert one.join(place, [place], common=[tmp_path / "jobs"]) == ""
+    assert one.join(place, [place], common=[tmp_path / "other"]) == one.fault
+
+
+def test_a_living_pilot_of_release_0_1_beside_is_named_without_a_register_too(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / own_name()).symlink_to(tmp_path)
+    old, place = tmp_path / "jobs" / "pilotage-pilot-abc", tmp_path / "jobs" / "1"
+    for folder in (old, place):
+        folder.mkdir(parents=True)
+    handle = os.open(old / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    seen_by = Neighbours(str(root)).join(place, [place], common=[tmp_path / "jobs"])
+    os.close(handle)
+
+    assert seen_by == f"payloads of the pilot in {old} may see {place}: it is of release 0.1"
 
 
 @pytest.mark.parametrize(
