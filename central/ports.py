@@ -87,7 +87,10 @@ class Space(Protocol):
     """The disk that the store and the blobs lie on."""
 
     async def read(self) -> tuple[int, int] | None:
-        """Return the free and all bytes of the disk; None: unknown."""
+        """Return the free and all bytes of the disk; None: unknown.
+
+        Room that the store has yet to take, for what is in its log, is not free.
+        """
         ...
 
 

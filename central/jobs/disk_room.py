@@ -18,6 +18,7 @@ EVERY_S: Final = 5.0
 OF_PEOPLE: Final = 2.0  # of the reserve is left by uploads of people
 OF_OUTPUTS: Final = 1.0
 OF_SMALL_OUTPUTS: Final = 0.5
+IN_STORE: Final = 2  # a byte of the store takes room in its log and in its file
 SMALL_BYTES: Final = 262_144
 RESERVE_SHARE: Final = 0.025  # of the disk, if nothing is set
 RESERVE_BYTES_MAX: Final = 1_000_000_000
@@ -85,11 +86,16 @@ class DiskRoom:
         if not self._unknown and self._free - more < below:
             raise NoSpace(f"uploads are refused: {_left(self._free, below)}")
 
-    async def check_new(self) -> None:
-        """Raise ReserveReached if nothing new is taken: the rest is for what jobs report."""
+    async def check_new(self, more: int = 0) -> None:
+        """Raise ReserveReached if nothing new is taken: the rest is for what jobs report.
+
+        So many bytes `more` are about to be stored, first in the log and then in the database.
+        """
         await self._look()
-        if not self.takes_new:
-            raise ReserveReached(f"the rest is kept for reports: {_left(self._free, self.reserve)}")
+        below = self.reserve + IN_STORE * more
+        if not self._unknown and self._free < below:
+            raise ReserveReached(f"the rest is kept for reports: {_left(self._free, below)}")
+        self._free -= IN_STORE * more  # as far as the next look
 
     async def watched(
         self, chunks: AsyncIterator[bytes], *, share: float = OF_PEOPLE

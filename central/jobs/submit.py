@@ -34,6 +34,7 @@ CHUNK_BYTES = 1 << 20  # of jobs that are checked in one go, and held in memory
 NEW_A_TURN = 16  # classes that the matcher takes up before others get their turn
 OTHERS_S = 20.0  # for what another process takes in under the same key
 OTHERS_LOOK_S = 0.1
+ROW_BYTES = 256  # of a job's row beside its body, with the indexes
 FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 
@@ -196,6 +197,7 @@ class Submissions:
             return await self._stored(new, ready)
 
     async def _stored(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
+        await self._room.check_new(_size(ready))
         return await self._quotas.with_room(lambda: self._store.submit(new, ready.rows))
 
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
@@ -227,6 +229,7 @@ class Submissions:
         arrived, count = Arrived(), 0
         try:
             while True:
+                await self._room.check_new(_size(ready))
                 add = partial(self._store.add_jobs, record.submission_id, ready.rows)
                 first = await self._quotas.with_room(add)
                 arrived.add(first, ready)
@@ -328,6 +331,11 @@ def cut(rows: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
             start, size = end, 0
     if start < len(rows):
         yield rows[start:]
+
+
+def _size(ready: Ready) -> int:
+    """Return the bytes of jobs that are about to be stored, nearly."""
+    return sum(len(row.body) + ROW_BYTES for row in ready.rows)
 
 
 def _count(record: SubmissionRecord) -> int:

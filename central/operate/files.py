@@ -228,18 +228,24 @@ class RealBlobs:
 
 
 class RealSpace:
-    """The disk under a folder."""
+    """The disk under a folder, and the log of the store that may lie there.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    The log counts as much again as used: to copy it into the database takes that room.
+    """
+
+    def __init__(self, folder: Path, log: Path | None = None) -> None:
+        self._folder, self._log = folder, log
 
     async def read(self) -> tuple[int, int] | None:
         """Return how many bytes are free and how many there are; None: nobody can tell."""
         try:
-            found = await asyncio.to_thread(os.statvfs, self._folder)
+            found, log = await asyncio.to_thread(self._read)
         except OSError:
             return None
-        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        return max(0, found.f_bavail * found.f_frsize - log), found.f_blocks * found.f_frsize
+
+    def _read(self) -> tuple[os.statvfs_result, int]:
+        return os.statvfs(self._folder), _size(self._log) or 0 if self._log else 0
 
 
 def _append(file: BinaryIO, hashed: Callable[[bytes], None], chunk: bytes) -> None:

@@ -46,6 +46,7 @@ from .bundle import Handout, NoBundle, pilot_bundle
 from .buses import bus_of
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
+    STORE_FILE,
     DataInUse,
     NoData,
     Running,
@@ -588,7 +589,7 @@ async def _open(
         log=log,
         readings=MachineReadings(place.data, settings.http.tls_certificate),
         storages=storages,
-        space=RealSpace(place.data),
+        space=RealSpace(place.data, place.data / f"{STORE_FILE}-wal"),
         mailer=mailer_of(settings.failover.mail),
     )
     central = build(world, tokens, settings)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator
@@ -29,10 +30,10 @@ EXIT_BROKEN = 70
 
 
 @contextmanager
-def small_disk(place: Path) -> Generator[Path]:
+def small_disk(place: Path, size_mb: int = DISK_MB) -> Generator[Path]:
     """Give a file system of a few megabytes at `place`."""
     place.mkdir(parents=True)
-    size = f"size={DISK_MB}m,mode=0700"
+    size = f"size={size_mb}m,mode=0700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "pilotage-test", place], check=True)
     try:
         yield place
@@ -238,3 +239,33 @@ def fill_to(place: Path, filler: Path, left: int) -> None:
     with filler.open("ab", buffering=0) as file:
         while (room := os.statvfs(place)).f_bavail * room.f_frsize > left:
             file.write(bytes(PART_BYTES))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
+def test_a_submission_larger_than_the_disk_leaves_the_reserve_and_the_room_for_a_restart(
+    tmp_path: Path,
+) -> None:
+    data, log = tmp_path / "central", tmp_path / "log"
+    lines = [b'{"command":["true","%s%d"]}\n' % (b"x" * 60_000, number) for number in range(1_700)]
+    with small_disk(data, 110):
+        with running_central(tmp_path, {"store.reserve_mb": "20"}) as central:
+            token = (data / "admin.token").read_text().strip()
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
+            said = httpx.post(
+                f"{central.url}/v1/submissions",
+                content=iter([b'{"key":"large"}\n', *lines]),
+                headers=headers,
+                timeout=60.0,
+            )
+            free = shutil.disk_usage(data).free
+            wal = (data / "store.sqlite-wal").stat().st_size
+            central.process.kill()
+            central.process.wait(20.0)
+        with served(data, central.port, log):
+            eventually(lambda: ready(central.url) != 0, what="the restart")
+
+    assert (said.status_code, said.json()["code"]) == (507, "store_full")
+    assert free > wal, "the log of the store cannot be copied"
+    assert free > 15_000_000
+    assert "waiting for room" not in log.read_text()

@@ -7,6 +7,7 @@ come meanwhile: only when all of it is copied does the log begin anew.
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Final
 
 from ..errors import StoreBroken
@@ -14,16 +15,22 @@ from .errors import translated
 from .session import SqliteSession
 
 CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: some thousand pages
+LOG_BYTES: Final = 32 << 20  # of the log, whatever the rows: `set_log_size` cuts it down to this
 
 
 class Checkpoints:
     """What the writer looks after when it has answered. It lives on the writer's thread."""
 
     def __init__(
-        self, session: SqliteSession, copy: Callable[[], Future[None]] | None = None
+        self,
+        session: SqliteSession,
+        copy: Callable[[], Future[None]] | None = None,
+        *,
+        log: Path | None = None,
     ) -> None:
-        """`copy` begins to copy the log into the database, beside us."""
-        self._session, self._copy = session, copy
+        """`copy` begins to copy the log into the database, beside us; `log` is its file."""
+        self._session, self._copy, self._log = session, copy, log
+        self._log_max = LOG_BYTES
         self._copying: Future[None] | None = None
         self._changes_kept = session.connection.total_changes
 
@@ -49,9 +56,22 @@ class Checkpoints:
     def _is_much(self) -> bool:
         """Whether it is time to copy; then it is not for a while, however that goes."""
         changes = self._session.connection.total_changes
-        if changes - self._changes_kept < CHECKPOINT_ROWS:
+        if changes - self._changes_kept < CHECKPOINT_ROWS and not self._is_long():
             return False
         self._changes_kept = changes
+        return True
+
+    def _is_long(self) -> bool:
+        """Whether the log has grown much: at first, or since it was last found to be too long."""
+        try:
+            size = self._log.stat().st_size if self._log is not None else 0
+        except FileNotFoundError:
+            return False
+        if size <= LOG_BYTES:  # it has begun anew
+            self._log_max = LOG_BYTES
+        if size <= self._log_max:
+            return False
+        self._log_max = size + LOG_BYTES
         return True
 
     def _copy_rest(self) -> None:

@@ -15,6 +15,7 @@ _SETTINGS = (
     "set_cache",
     "set_no_mmap",
     "set_no_autocheckpoint",
+    "set_log_size",
     "set_foreign_keys",
     "set_temp_store",
 )

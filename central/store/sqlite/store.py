@@ -37,7 +37,7 @@ async def open_sqlite(
     except sqlite3.Error as why:
         raise translated(why) from why
     reader = await Reader.open(path)
-    afterwards = Checkpoints(session, copy.begin).look
+    afterwards = Checkpoints(session, copy.begin, log=Path(f"{path}-wal")).look
     writer = Writer[Session](session, fatal=fatal, afterwards=afterwards)
     moments = Moments(partial(_reading, path))
     return SqliteStore(writer, session, copy, reader, moments, generation, clock_wall)

@@ -101,6 +101,15 @@ async def test_files_that_come_together_count_together_between_two_looks() -> No
         await taken()
 
 
+async def test_what_is_stored_counts_twice_for_the_log_and_the_file_of_the_store() -> None:
+    stage = await Stage(100.0).now(250.0)
+    for _ in range(7):
+        await stage.room.check_new(10 * MB)
+    with pytest.raises(StoreFull, match="the disk has 110.0 MB left, expected at least 120.0 MB"):
+        await stage.room.check_new(10 * MB)
+    await stage.room.check_new(5 * MB)
+
+
 async def test_a_shortage_is_logged_when_it_begins_and_when_it_ends() -> None:
     stage = Stage(100.0)
     for free_mb in (500.0, 150.0, 120.0, 50.0, 300.0, 300.0):

@@ -11,7 +11,13 @@ import pytest
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
 from pilotage.central.operate.datadir import Running, announce, locked, running_on, tighten
-from pilotage.central.operate.files import LEFT_OVER_S, RealBlobs, RealDisk, remove_left_overs
+from pilotage.central.operate.files import (
+    LEFT_OVER_S,
+    RealBlobs,
+    RealDisk,
+    RealSpace,
+    remove_left_overs,
+)
 from pilotage.central.ports import Blobs, Disk
 from tests.fake_central import FakeBlobs, FakeDisk
 
@@ -23,6 +29,21 @@ OTHER = "0" * 64
 async def parts(content: bytes = CONTENT) -> AsyncIterator[bytes]:
     for start in range(0, len(content), 65_536):
         yield content[start : start + 65_536]
+
+
+async def test_the_log_of_the_store_counts_as_room_that_is_used(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    plain, with_log = RealSpace(tmp_path), RealSpace(tmp_path, log)
+    before, same = await plain.read(), await with_log.read()
+    assert before is not None
+    assert same is not None
+    with log.open("wb") as file:
+        file.truncate(same[0] // 2)  # it takes no room itself
+    free, total = await with_log.read() or (0, 0)
+
+    assert same[0] > before[0] * 0.9
+    assert free < before[0] * 0.6
+    assert total == before[1]
 
 
 async def cut_off() -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
-from pilotage.central.store.sqlite.checkpoints import CHECKPOINT_ROWS, Checkpoints
+from pilotage.central.store.sqlite.checkpoints import CHECKPOINT_ROWS, LOG_BYTES, Checkpoints
 from pilotage.central.store.sqlite.copying import LogCopy
 from pilotage.central.store.sqlite.errors import translated
 from pilotage.central.store.sqlite.session import SqliteSession
@@ -254,6 +254,28 @@ async def test_most_of_the_log_is_copied_beside_the_writer_which_then_copies_the
 
     assert before == (1, 0)
     assert after == (1, 1)
+
+
+async def test_a_long_log_is_copied_whatever_the_rows_and_once_until_it_grows_again(
+    session: Recorded, fatal: Told, tmp_path: Path
+) -> None:
+    beside, log, begun = Beside(), tmp_path / "long", list[int]()
+    look = Checkpoints(session, beside, log=log).look
+    for size in (LOG_BYTES, LOG_BYTES + 1, LOG_BYTES + 2, 2 * LOG_BYTES + 2, LOG_BYTES):
+        with log.open("ab") as file:
+            file.truncate(size)
+        look()
+        begun.append(len(beside.begun))
+        if beside.begun and not beside.begun[-1].done():
+            beside.begun[-1].set_result(None)
+            look()
+    with log.open("ab") as file:
+        file.truncate(LOG_BYTES + 1)
+    look()
+    session.connection.close()
+
+    assert begun == [0, 1, 1, 2, 2]
+    assert len(beside.begun) == 3
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ PRAGMA mmap_size = 0;
 -- SQLite ignores an I/O error in an automatic checkpoint; the writer runs its own and sees them.
 PRAGMA wal_autocheckpoint = 0;
 
+-- name: set_log_size
+-- 32 MiB: a log that is copied into the database and begins anew is cut down to this.
+PRAGMA journal_size_limit = 33554432;
+
 -- name: set_foreign_keys
 PRAGMA foreign_keys = ON;
 
