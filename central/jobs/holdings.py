@@ -5,6 +5,7 @@ A content is here for those who hold it. A caller who may see
 a holder's outputs may read the content.
 """
 
+import math
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ from .scope import Owners, scope
 
 TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
 FRESH_MAX: Final = 20_000
+FRESH_S: Final = 600.0  # far below the time of the hold: until then no sweep gives bytes back
 
 
 class Holdings:
@@ -28,7 +30,8 @@ class Holdings:
     ) -> None:
         self._store, self._blobs, self._clock = store, blobs, clock
         self._owners, self._quotas = owners, quotas
-        self._fresh: dict[tuple[int, str], int] = {}  # sizes of what was brought last, by owner
+        # Sizes of what was brought last, and when: by owner, group and hash.
+        self._fresh: dict[tuple[int, str, str], tuple[int, float]] = {}
         self._closed = False  # the hashes of a store of before open nothing any more
 
     async def holder(self, caller: User) -> Holder:
@@ -48,7 +51,7 @@ class Holdings:
             limit = limits.of(kind, holder.community, limits.name_of(kind, holder))
             if limit.bytes is not None:
                 most[kind] = limit.bytes
-        if not most or sha256 in await self.held(holder.owner_id, [sha256]):
+        if not most or sha256 in await self.held(holder, [sha256]):
             return None
         used = await self._quotas.used(holder)
         sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + 1) for kind in KINDS]
@@ -85,21 +88,25 @@ class Holdings:
             ),
             whatever=whatever,
         )
-        self._remember(holder.owner_id, sha256, size)
+        self._remember(holder, sha256, size)
 
-    def _remember(self, owner_id: int, sha256: str, size: int) -> None:
-        self._fresh[owner_id, sha256] = size
+    def _remember(self, holder: Holder, sha256: str, size: int) -> None:
+        key = (holder.owner_id, holder.group, sha256)
+        self._fresh.pop(key, None)  # so that the oldest come first
+        self._fresh[key] = (size, self._clock.monotonic())
         if len(self._fresh) > FRESH_MAX:
             del self._fresh[next(iter(self._fresh))]
 
-    async def held(self, owner_id: int, hashes: Sequence[str]) -> dict[str, int]:
-        """Return the sizes of those contents that an owner holds."""
-        found = {
-            one: size for one in hashes if (size := self._fresh.get((owner_id, one))) is not None
-        }
+    def _fresh_size(self, holder: Holder, sha256: str) -> int | None:
+        size, since = self._fresh.get((holder.owner_id, holder.group, sha256), (0, -math.inf))
+        return size if self._clock.monotonic() < since + FRESH_S else None
+
+    async def held(self, holder: Holder, hashes: Sequence[str]) -> dict[str, int]:
+        """Return the sizes of those contents that an owner holds in one group."""
+        found = {one: size for one in hashes if (size := self._fresh_size(holder, one)) is not None}
         rest = [one for one in hashes if one not in found]
         for one in await self._store.holdings(rest):
-            if one.owner_id == owner_id:
+            if one.owner_id == holder.owner_id and one.group == holder.group:
                 found[one.sha256] = one.bytes
         return found
 
@@ -113,7 +120,7 @@ class Holdings:
         held = [
             one
             for one in await self._store.holdings(hashes)
-            if one.owner_id == owner_id and (not groups or not one.group or one.group in groups)
+            if one.owner_id == owner_id and (not groups or one.group in groups)
         ]
         mine = {one.sha256 for one in held}
         gone = set(await self._blobs.missing(sorted(mine))) if mine else set[str]()
@@ -142,9 +149,9 @@ class Holdings:
             self._closed = counted and until <= self._clock.wall()
         return not self._closed
 
-    async def may_read(self, caller: Caller, sha256: str, owner_id: int | None) -> bool:
-        """Whether a caller may read a content; `owner_id`: the owner of the caller's job."""
-        if owner_id is not None and (owner_id, sha256) in self._fresh:
+    async def may_read(self, caller: Caller, sha256: str, of: Holder | None) -> bool:
+        """Whether a caller may read a content; `of`: whom the job of an attempt belongs to."""
+        if of is not None and self._fresh_size(of, sha256) is not None:
             return True
         held = await self._store.holdings([sha256])
         if isinstance(caller, User):
@@ -154,6 +161,6 @@ class Holdings:
                 own = mine is not None and one.owner_id == mine.owner_id and not one.group
                 if own or bounds.covers_holding(one.community, one.group, one.owner_id):
                     return True
-        elif any(one.owner_id == owner_id for one in held):
+        elif of is not None and any(one.owner_id == of.owner_id for one in held):
             return True
         return await self.is_open()

@@ -106,9 +106,10 @@ class Reports:
     async def _sizes(
         self, presence: Presence, reports: Sequence[Report], absent: set[str]
     ) -> dict[int, dict[str, int]]:
-        """Return the true sizes of outputs that are here and held by the owner, by job.
+        """Return the true sizes of outputs that are here and held for the job, by job.
 
-        What somebody else has brought is no output of this job: its pilot brings it.
+        Others may have brought the same, or the owner in another group. Then the pilot brings it
+        too, so that those who see the job can read it and its group is charged.
         """
         found: dict[int, dict[str, int]] = {}
         for report in reports:
@@ -117,10 +118,10 @@ class Reports:
                 continue
             hashes = {one.sha256 for one in report.outputs} - absent
             info = self._queue.classes[lease.class_id]
-            sizes = await self._holdings.held(info.owner_id, sorted(hashes))
+            kind = info.kind
+            holder = self._owners.holder(kind.community, kind.group, info.owner_id)
+            sizes = await self._holdings.held(holder, sorted(hashes))
             if len(sizes) < len(hashes):
-                kind = info.kind
-                holder = self._owners.holder(kind.community, kind.group, info.owner_id)
                 sizes |= await self._holdings.adopt(holder, sorted(hashes - sizes.keys()))
             found[lease.job] = sizes
         return found

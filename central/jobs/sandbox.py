@@ -62,19 +62,20 @@ class Sandbox:
         return Blob(sha256=sha256, size_bytes=size)
 
     async def missing(self, caller: Caller, query: BlobQuery) -> BlobAnswer:
-        """Say which files the caller has to bring."""
+        """Say which files the caller has to bring.
+
+        An attempt brings what is not held in the group of its job: those who see the job read it.
+        """
         holder = await self._holder(caller)
-        groups = caller.groups if isinstance(caller, User) else ()
+        groups = (*caller.groups, "") if isinstance(caller, User) else (holder.group,)
         hashes = list(query.sha256)
         return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
         """Return size and content of a file. Raises NOT_FOUND also if it is not held."""
-        owner_id: int | None = None
-        if isinstance(caller, AttemptCaller):
-            owner_id = (await self._attempt_holder(caller)).owner_id
+        of = await self._attempt_holder(caller) if isinstance(caller, AttemptCaller) else None
         size = None
-        if await self._holdings.may_read(caller, sha256, owner_id):
+        if await self._holdings.may_read(caller, sha256, of):
             size = await self._blobs.size(sha256)
         if size is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {sha256}", field="sha256")

@@ -424,3 +424,53 @@ def test_a_content_whose_owner_died_with_its_upload_is_given_back_and_can_come_a
         assert (await rows(one))["owner ada"].bytes == 4
 
     scene(tell)
+
+
+def test_an_output_is_held_in_the_group_of_its_job_though_its_owner_holds_it_in_another() -> None:
+    async def tell(one: Scene) -> None:
+        ada = person(one, "ada", groups=("dpps", "acada"))
+        sha256 = await brought(one, ada, b"same")
+        job = msgspec.Raw(b'{"command":["run"],"group":"acada"}')
+        body = Submission(key="k", jobs=[job])
+        await one.world.central.services.submissions.submit(ada, body, body_hash="x")
+        given = await one.ask()
+        attempt = attempt_of(given)
+        asked = BlobQuery(sha256=[sha256])
+        answer = await one.world.central.services.sandbox.missing(attempt, asked)
+        out = Output("out", sha256, 4)
+        end = Report(given.job, 1, given.attempt_id, 2, What.ENDED, How.EXITED, 0, outputs=(out,))
+        first = (await one.turn(end)).reports[0]
+        await brought(one, attempt, b"same")
+        second = (await one.turn(end)).reports[0]
+        manager = person(one, "mia", role=Role.MANAGER, groups=("acada",))
+
+        assert answer.missing == [sha256]
+        assert (first.answer, second.answer) == (Answer.MISSING, Answer.OK)
+        assert await may_read(one, manager, sha256)
+        found = await rows(one)
+        assert (found["group acada"].bytes, found["group dpps"].bytes) == (4, 4)
+
+    scene(tell)
+
+
+def test_a_report_names_no_content_that_was_given_back_after_it_was_brought() -> None:
+    async def tell(one: Scene) -> None:
+        world = one.world
+        sweep = BlobSweep(world.store, world.blobs, world.clock, hold_s=3_600)
+        sha256 = await brought(one, world.user(), b"old")
+        bob = person(one, "bob")
+        await brought(one, bob, b"old")
+        await asyncio.sleep(3_601)
+        await missing(one, bob, sha256)  # so that the file stays
+        await sweep.sweep()
+        await one.submit()
+        given = await one.ask()
+        may = await may_read(one, attempt_of(given), sha256)
+        out = Output("out", sha256, 3)
+        end = Report(given.job, 1, given.attempt_id, 2, What.ENDED, How.EXITED, 0, outputs=(out,))
+        answer = (await one.turn(end)).reports[0]
+
+        assert not may
+        assert (answer.answer, answer.missing) == (Answer.MISSING, (sha256,))
+
+    scene(tell)
