@@ -279,15 +279,23 @@ class FakeStore(
         self.begin_write()
         if any(one.new in ACTIVE for one in moves):
             raise StoreError("a job is Matched or Running through its attempt only")
+        again = [one.job_id for one in moves if one.runs_again and self._may_move(one)]
+        self.charge_jobs([self._data.jobs[job_id].new for job_id in again], 0)
         won = [self._move(one) for one in moves]
         self.keep(keep, won)
         await self.synced()
         return won
 
-    def _move(self, move: Move) -> bool:
+    def _may_move(self, move: Move) -> bool:
         job = self._visible(move.job_id)
-        if job is None or job.deleted or job.state is not move.old or self._live(job):
+        if job is None or job.deleted or job.state is not move.old:
             return False
+        return not self._live(job)
+
+    def _move(self, move: Move) -> bool:
+        if not self._may_move(move):
+            return False
+        job = self._data.jobs[move.job_id]
         job.state, job.reason = move.new, move.reason
         job.ended_at = move.at if move.new in FINAL else None
         if move.new_round:

@@ -1,9 +1,9 @@
 """What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
@@ -18,7 +18,7 @@ from ..auth.callers import Caller, User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreFull
+from ..store.errors import OverQuota, StoreFull
 from ..store.protocol import Store
 from ..store.records import Move, Standing, Want
 from .action_keys import Book, Books, named_in
@@ -35,6 +35,7 @@ from .scope import Scope, scope
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX: Final = 1_000_000  # that a filter may choose
 BEYOND: Final = 1_000  # more than were expected, as far as they are counted
+_Moves = list[tuple[Standing, Move]]
 FILTERS_MAX: Final = 2  # of one person at once: others read from the same few connections
 
 
@@ -57,7 +58,6 @@ class Control:
         self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
         self._feed, self._clock, self._log = memory.feed, clock, log
         self._idle, self._quotas = idle, quotas
-        self._one_again = asyncio.Lock()
         self._books = Books(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
         self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
@@ -169,7 +169,7 @@ class Control:
     async def _move_or_want(
         self, action: Action, jobs: list[Standing], who: str, book: Book
     ) -> None:
-        moves: list[tuple[Standing, Move]] = []
+        moves: _Moves = []
         wants: list[Want] = []
         at = self._clock.wall()
         over = await self._tasks_over(action, jobs)
@@ -193,29 +193,18 @@ class Control:
                 moves.append((job, what))
             else:
                 wants.append(what)
-        again: list[tuple[Standing, Move]] = []
-        others: list[tuple[Standing, Move]] = []
-        for one in moves:
-            is_again = one[1].old in FINAL and one[1].new not in FINAL
-            (again if is_again else others).append(one)
-        await self._moved(others, book)
-        await self._again(again, book)
+        for some in self._by_holder(moves):
+            await self._moved(some, book)
         await self._wanted(wants, book)
 
-    async def _again(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
-        """Let ended jobs run again, as many as the quotas have room for; refuse the others."""
-        by_owner: defaultdict[tuple[str, str, int], list[tuple[Standing, Move]]]
-        by_owner = defaultdict(list)
+    def _by_holder(self, moves: Sequence[tuple[Standing, Move]]) -> list[_Moves]:
+        """Return what the store moves together: a quota refuses jobs of one holder alone."""
+        found: defaultdict[tuple[str, str, int] | None, _Moves] = defaultdict(list)
         for job, move in moves:
             info = self._queue.classes[job.class_id]
-            by_owner[info.kind.community, info.kind.group, info.owner_id].append((job, move))
-        for (community, group, owner_id), some in by_owner.items():
-            async with self._one_again:  # from the look at what is used until these count
-                fit, why = await self._quotas.room_again(community, group, owner_id, len(some))
-                await self._moved(some[:fit], book)
-            for job, _ in some[fit:]:
-                assert why is not None
-                book.refuse(job.job_id, why.code, f"job {job.job_id}: {why}")
+            holder = (info.kind.community, info.kind.group, info.owner_id)
+            found[holder if move.runs_again else None].append((job, move))
+        return list(found.values())
 
     async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
         """Return which jobs are tasks that have ended: what they read may be in other ones."""
@@ -224,11 +213,19 @@ class Control:
         final = [job.job_id for job in jobs if job.state in FINAL]
         return await self._store.tasks_of_jobs(final) if final else ()
 
-    async def _moved(self, moves: list[tuple[Standing, Move]], book: Book) -> None:
-        if not moves:
-            return
+    async def _moved(self, moves: _Moves, book: Book) -> None:
+        """Move jobs. Of those that run again, as many as their quota has room for."""
         ids = [move.job_id for _, move in moves]
-        done = await self._store.move([move for _, move in moves], keep=book.keep(ids))
+        write = partial(self._store.move, [move for _, move in moves], keep=book.keep(ids))
+        try:
+            done = await self._quotas.with_room(write)
+        except OverQuota as why:
+            fit = max(0, min(why.room, len(moves) - 1))
+            for job_id in ids[fit:]:
+                book.refuse(job_id, why.code, f"job {job_id}: {why}")
+            if fit:
+                await self._moved(moves[:fit], book)
+            return
         book.written(ids, done)
         for (job, move), written in zip(moves, done, strict=True):
             if not written:

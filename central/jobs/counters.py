@@ -23,7 +23,7 @@ class Counters:
     def __init__(self) -> None:
         self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
         # Jobs that have ended since somebody took them from here: by community, group and owner.
-        # One that runs again is one less.
+        # The store counts those that run again when it moves them.
         self.ended: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
@@ -43,9 +43,8 @@ class Counters:
         """Count jobs that have moved."""
         if old == new:
             return
-        ends = new[1] in FINAL
-        if ends is not (old[1] in FINAL):
-            self.ended[kind.community, kind.group, kind.owner] += count if ends else -count
+        if new[1] in FINAL and old[1] not in FINAL:
+            self.ended[kind.community, kind.group, kind.owner] += count
         of_kind = self._counts[kind]
         left = of_kind.get(old, 0) - count
         if left:

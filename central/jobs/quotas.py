@@ -109,23 +109,6 @@ class Quotas:
             await self.flush()
         return await write()
 
-    async def room_again(
-        self, community: str, group: str, owner_id: int, more: int
-    ) -> tuple[int, OverQuota | None]:
-        """Return how many of so many ended jobs may run again, and why the others may not."""
-        await self.flush()
-        holder = self._owners.holder(community, group, owner_id)
-        used = await self.used(holder)
-        over: OverQuota | None = None
-        while more:
-            sums: list[tuple[Kind, int]] = [(kind, used[kind].jobs + more) for kind in KINDS]
-            try:
-                self.limits.check("jobs", holder, sums, more=more)
-                break
-            except OverQuota as why:
-                more, over = min(why.room, more - 1), why
-        return more, over
-
     async def used(self, holder: Holder) -> dict[Kind, Use]:
         """Return what counts for a holder: of the community, the group and the owner."""
         found = {one.kind: one for one in await self._store.uses_of(holder)}

@@ -170,7 +170,10 @@ class Store(
         ...
 
     async def move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
-        """Move jobs without a live attempt, with a note each."""
+        """Move jobs without a live attempt, with a note each.
+
+        Raises OverQuota, and moves none, where too many ended jobs would run again.
+        """
         ...
 
     async def want(self, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:

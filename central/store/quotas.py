@@ -1,7 +1,8 @@
 """Quotas, what is used of them, who holds which content: as a store keeps them, and the verbs.
 
-Jobs count from their submission to their end, in the transaction that stores them. The process that
-keeps the queue subtracts ended jobs once a second (`take_off`), and counts all again when it begins
+Jobs count from their submission to their end, in the transaction that stores them. Jobs that run
+again after their end count again in the transaction that moves them. The process that keeps the
+queue subtracts ended jobs once a second (`take_off`), and counts all again when it begins
 (`recount`). Bytes count in the transaction that says who holds a content.
 """
 

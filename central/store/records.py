@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pilotage.proto.job import PRIORITY_DEFAULT
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from pilotage.proto.pilot_states import PilotState
 
@@ -182,6 +182,11 @@ class Move(_Record, frozen=True):
     reason: str = ""
     close: bool = True
     new_round: bool = False  # of a final job: failures, losses start anew, no queue time any more
+
+    @property
+    def runs_again(self) -> bool:
+        """Whether an ended job counts towards quotas again."""
+        return self.old in FINAL and self.new not in FINAL
 
 
 class Want(_Record, frozen=True):

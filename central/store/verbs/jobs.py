@@ -28,6 +28,7 @@ from ..records import (
     Want,
 )
 from .data_jobs import end_with_files
+from .quotas import charge_again
 from .remnants import sweep_with_result
 from .rows import body_of, standing_of
 from .session import Parameters, Session, json_list
@@ -58,6 +59,9 @@ def move(session: Session, moves: Sequence[Move]) -> list[bool]:
         ],
     )
     moved = [one for one, changed in zip(moves, won, strict=True) if changed]
+    again = [one.job_id for one in moved if one.runs_again]
+    if again:
+        charge_again(session, again)
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
     session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
     _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])

@@ -1,7 +1,7 @@
 """Quotas and holdings: a part of the store."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -119,7 +119,16 @@ def charge_jobs(session: Session, jobs: Sequence[NewJob], *, before: int) -> Non
 
     `before`: jobs of this submission that are already stored.
     """
-    for class_id, count in Counter([job.class_id for job in jobs]).items():
+    _charge(session, Counter([job.class_id for job in jobs]).items(), before=before)
+
+
+def charge_again(session: Session, job_ids: Sequence[int]) -> None:
+    """Count ended jobs that are to run again. Raises OverQuota."""
+    _charge(session, session.rows("classes_among", {"ids": json_list(job_ids)}))
+
+
+def _charge(session: Session, classes: Iterable[tuple[int, int]], *, before: int = 0) -> None:
+    for class_id, count in classes:
         holder = session.holder(class_id)
         used = session.rows(
             "use_jobs", _jobs(holder.community, holder.group, holder.owner_id, count)

@@ -207,6 +207,57 @@ async def test_submissions_at_the_same_time_never_exceed_a_quota_together(store:
     assert await jobs_used(store) == all_of(kind, 24)
 
 
+async def moved(store: Store, jobs: list[int], old: JobState, new: JobState) -> list[bool]:
+    moves = [
+        Move(
+            job_id=job,
+            old=old,
+            new=new,
+            at=9.0,
+            event="moved",
+            who="ada",
+            new_round=old is JobState.KILLED,
+        )
+        for job in jobs
+    ]
+    return await store.move(moves)
+
+
+async def killed_jobs(store: Store, kind: JobClass, count: int) -> list[int]:
+    """Return jobs that have ended and count no more."""
+    ((first, _),) = (await submitted(store, kind, count)).ranges
+    jobs = list(range(first, first + count))
+    await moved(store, jobs, JobState.WAITING, JobState.KILLED)
+    await store.take_off([(kind.community, kind.group, kind.owner_id, count)])
+    return jobs
+
+
+async def test_ended_jobs_that_run_again_count_when_they_are_moved(store: Store) -> None:
+    kind = await a_class(store)
+    jobs = await killed_jobs(store, kind, 4)
+    await store.obey(of_jobs(3))
+    with pytest.raises(OverQuota, match="has 0 of 3 unended jobs, and this adds at least 4"):
+        await moved(store, jobs, JobState.KILLED, JobState.WAITING)
+    refused = {one.state for one in (await store.standing(jobs)).values()}, await jobs_used(store)
+    await moved(store, jobs[:2], JobState.KILLED, JobState.WAITING)
+    lost = await moved(store, jobs[:3], JobState.KILLED, JobState.WAITING)
+
+    assert refused == ({JobState.KILLED}, {})
+    assert lost == [False, False, True]  # what did not move does not count
+    assert await jobs_used(store) == all_of(kind, 3)
+
+
+async def test_jobs_that_run_again_at_the_same_time_never_exceed_a_quota(store: Store) -> None:
+    kind = await a_class(store)
+    jobs = await killed_jobs(store, kind, 8)
+    await store.obey(of_jobs(5))
+    calls = [moved(store, [job], JobState.KILLED, JobState.WAITING) for job in jobs]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert sum(isinstance(one, OverQuota) for one in answers) == 3
+    assert await jobs_used(store) == all_of(kind, 5)
+
+
 # -- contents -----------------------------------------------------------------------------------
 
 

@@ -127,24 +127,36 @@ def test_ended_jobs_that_shall_run_again_count_and_are_refused_over_quota() -> N
     scene(tell)
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_of_ended_jobs_that_shall_run_again_as_many_do_as_the_quota_has_room_for(
-    together: bool,
-) -> None:
+def test_one_reschedule_of_many_lets_as_many_run_again_as_the_quota_has_room_for() -> None:
     async def tell(one: Scene) -> None:
         jobs = await one.submit(4)
         for job in jobs:
             await one.kill(job)
         await set_quota(one, jobs=2)
-        control, user = one.world.central.services.control, one.world.user()
-        asked = [tuple(jobs)] if together else [(job,) for job in jobs]
-        actions = [Action(action=ActionName.RESCHEDULE, ids=ids) for ids in asked]
-        replies = await asyncio.gather(*[control.act(user, action) for action in actions])
-        refused = [each.code for reply in replies for each in reply.refused]
+        action = Action(action=ActionName.RESCHEDULE, ids=tuple(jobs))
+        reply = await one.world.central.services.control.act(one.world.user(), action)
 
-        assert sum(reply.done for reply in replies) == 2
-        assert refused == [Code.OVER_QUOTA.value] * 2
+        assert reply.done == 2
+        assert [each.code for each in reply.refused] == [Code.OVER_QUOTA.value] * 2
         assert await used(one) == 2
+
+    scene(tell)
+
+
+def test_reschedules_at_the_same_time_do_not_exceed_the_quota() -> None:
+    async def tell(one: Scene) -> None:
+        jobs = await one.submit(10)
+        for job in jobs:
+            await one.kill(job)
+        await set_quota(one, jobs=5)
+        control, user = one.world.central.services.control, one.world.user()
+        acts = [control.act(user, Action(action=ActionName.RESCHEDULE, ids=(job,))) for job in jobs]
+        replies = await asyncio.gather(*acts)
+        with pytest.raises(Refused):
+            await one.submit()
+
+        assert sum(reply.done for reply in replies) == 5
+        assert await used(one) == 5
 
     scene(tell)
 

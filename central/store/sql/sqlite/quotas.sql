@@ -30,6 +30,10 @@ SELECT c.community, c.group_name, c.owner_id, o.issuer, o.subject
 SELECT class_id, count(*) FROM job WHERE job_id BETWEEN :first AND :last GROUP BY class_id
  ORDER BY class_id;
 
+-- name: classes_among
+SELECT class_id, count(*) FROM job WHERE job_id IN (SELECT value FROM json_each(:ids))
+ GROUP BY class_id ORDER BY class_id;
+
 -- name: holder
 SELECT owner_id, community, issuer, subject FROM owner WHERE owner_id = :owner_id;
 
