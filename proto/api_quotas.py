@@ -6,6 +6,11 @@ from msgspec import Meta
 
 from .bodies import In as _In
 from .bodies import Out as _Out
+from .patterns import whole
+
+_SHOWN = "[^\\x00-\\x1f\\x7f]"  # no control characters
+_Community = Annotated[str, Meta(pattern=whole(f"{_SHOWN}+"), max_length=64)]
+_Name = Annotated[str, Meta(pattern=whole(f"{_SHOWN}*"), max_length=384)]
 
 Kind = Literal["community", "group", "owner"]  # of what has a quota
 _Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -33,8 +38,8 @@ class QuotaChange(_In, frozen=True):
     """Set the limits of one community, group or owner, in place of those set before."""
 
     kind: Kind
-    community: Annotated[str, Meta(min_length=1, max_length=64)]
-    name: Annotated[str, Meta(max_length=384)] = ""  # of the group or owner, as `usage` shows it
+    community: _Community
+    name: _Name = ""  # of the group or owner, as `usage` shows it
     jobs: _Amount | None = None  # unended; 0: none may be; nothing: no limit
     bytes: _Amount | None = None  # kept; 0: none may be kept; nothing: no limit
     remove: bool = False  # the default from the settings applies again

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from pilotage.proto import api
+from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import Job
 from pilotage.proto.patterns import whole
@@ -28,6 +29,15 @@ REFUSED = {
         api.SecretRequest,
         {"site": "a", "community": "c/+/#"},
     ),
+    "a quota's name with NUL": (
+        QuotaChange,
+        {"kind": "owner", "community": "c", "name": "a\0"},
+    ),
+    "a quota's name with a line end": (
+        QuotaChange,
+        {"kind": "owner", "community": "c", "name": "a\nb"},
+    ),
+    "a quota's community with a line end": (QuotaChange, {"kind": "community", "community": "c\n"}),
     "a community with a line end": (api.SecretRequest, {"site": "a", "community": "c\n"}),
 }
 
@@ -47,7 +57,9 @@ def test_the_largest_id_and_no_community_are_taken() -> None:
 
 
 def test_no_pattern_of_a_request_lets_a_line_end_through() -> None:
-    _, parts = msgspec.json.schema_components([Job, api.Action, api.SecretRequest, api.TokenIssue])
+    _, parts = msgspec.json.schema_components(
+        [Job, api.Action, api.SecretRequest, api.TokenIssue, QuotaChange]
+    )
     patterns = set(re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(parts)))
 
     assert len(patterns) >= 3
