@@ -13,7 +13,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.jobs.blob_sweep import BlobSweep
 from pilotage.central.jobs.quotas import EVERY_S
 from pilotage.central.saying import Assignment
-from pilotage.central.store.quotas import Holding
+from pilotage.central.store.quotas import Holding, HoldingState
 from pilotage.central.store.records import Owner
 from pilotage.proto.api import Action, ActionName, BlobQuery, Submission
 from pilotage.proto.api_quotas import QuotaChange, UsageRow
@@ -143,19 +143,16 @@ def test_one_reschedule_of_many_lets_as_many_run_again_as_the_quota_has_room_for
     scene(tell)
 
 
-def test_reschedules_at_the_same_time_do_not_exceed_the_quota() -> None:
+def test_a_reschedule_and_a_submission_at_the_same_time_do_not_exceed_the_quota() -> None:
     async def tell(one: Scene) -> None:
-        jobs = await one.submit(10)
+        jobs = await one.submit(5)
         for job in jobs:
             await one.kill(job)
         await set_quota(one, jobs=5)
         control, user = one.world.central.services.control, one.world.user()
-        acts = [control.act(user, Action(action=ActionName.RESCHEDULE, ids=(job,))) for job in jobs]
-        replies = await asyncio.gather(*acts)
-        with pytest.raises(Refused):
-            await one.submit()
+        again = control.act(user, Action(action=ActionName.RESCHEDULE, ids=tuple(jobs)))
+        await asyncio.gather(again, one.submit(5), return_exceptions=True)
 
-        assert sum(reply.done for reply in replies) == 5
         assert await used(one) == 5
 
     scene(tell)
@@ -484,5 +481,45 @@ def test_a_report_names_no_content_that_was_given_back_after_it_was_brought() ->
 
         assert not may
         assert (answer.answer, answer.missing) == (Answer.MISSING, (sha256,))
+
+    scene(tell)
+
+
+def test_in_a_store_of_before_only_contents_without_a_holder_are_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def tell(one: Scene) -> None:
+        world = one.world
+
+        async def state() -> HoldingState:
+            return HoldingState(True, world.clock.wall() + 10_000)
+
+        monkeypatch.setattr(world.store, "holding_state", state)
+        ada, bob = person(one, "ada"), person(one, "bob")
+        new, old = await brought(one, ada, b"new"), hashlib.sha256(b"old").hexdigest()
+        world.blobs.blobs[old] = b"old"
+        opened = [await may_read(one, bob, sha256) for sha256 in (new, old)]
+        await one.submit()
+        given = await one.ask()
+        outputs = (Output("new", new, 3), Output("old", old, 3))
+        end = Report(given.job, 1, given.attempt_id, 2, What.ENDED, How.EXITED, 0, outputs=outputs)
+        answer = (await one.turn(end)).reports[0]
+
+        assert opened == [False, True]
+        assert (answer.answer, answer.missing) == (Answer.MISSING, (new,))
+
+    scene(tell)
+
+
+def test_an_empty_file_fits_a_full_quota() -> None:
+    async def tell(one: Scene) -> None:
+        await set_quota(one, bytes=3)
+        ada = person(one, "ada")
+        await brought(one, ada, b"all")
+        empty = await brought(one, ada, b"")
+
+        assert await missing(one, ada, empty) == []
+        with pytest.raises(Refused):
+            await brought(one, ada, b"x")
 
     scene(tell)
