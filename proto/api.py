@@ -231,6 +231,7 @@ class JobDetail(_Out, frozen=True):
     unreadable: str = ""  # why what it runs cannot be said: it was stored by another release
     reads: list[str] = []  # files of the catalogue, the first hundred
     made: list[str] = []  # files that it has published, the first hundred
+    running_max: int = 0  # jobs of its submission that run at once; 0: no limit
 
 
 class SummaryBy(str, enum.Enum):

@@ -48,8 +48,9 @@ def _print(found: JobDetail) -> None:
     if found.task:
         of_task["transformation"] = f"{found.transformation_id} ({found.transformation})"
         of_task["task"] = found.task
+    of_submission = {"running_max": found.running_max} if found.running_max else {}
     sections: dict[str, dict[str, object]] = {
-        "": {**msgspec.to_builtins(found.view), **of_task},
+        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission},
         "data.": {"reads": found.reads, "made": found.made},
         "job.": {"unreadable": found.unreadable}
         if found.job is None

@@ -88,6 +88,7 @@ class Queries:
         beat_s: float,
     ) -> None:
         self._store, self._leases, self._owners = store, memory.leases, memory.owners
+        self._classes = memory.classes
         self._counters, self._blobs, self._logs = memory.counters, blobs, memory.logs
         self._clock, self._stalled_s = clock, 1.5 * beat_s
 
@@ -136,9 +137,14 @@ class Queries:
             task=task.number if task is not None else 0,
             reads=await self._reads(job_id),
             made=[str(one.did) for one in await self._store.files_of_jobs([job_id], limit=FILES)],
+            running_max=await self._running_max(row.class_id),
         )
         opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
+
+    async def _running_max(self, class_id: int) -> int:
+        """Return how many jobs of a class's submission run at once; 0: no limit."""
+        return next((one.spec.running_max for one in await self._classes.read([class_id])), 0)
 
     async def _reads(self, job_id: int) -> list[str]:
         """Return the first files that a job reads, in its order."""

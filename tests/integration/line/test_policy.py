@@ -200,6 +200,7 @@ def test_a_submission_runs_no_more_jobs_at_once_than_it_asked_for_also_after_a_r
         await submit(world, msgspec.structs.replace(submission(8), running_max=2))
         await asyncio.sleep(150.0)
         before = running_now(world)
+        assert (await world.central.services.queries.job(world.user(), 1)).running_max == 2
         await world.kill()
         await world.start()
         await until_all_end(world)
