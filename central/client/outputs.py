@@ -31,7 +31,7 @@ class OfOutputs:
         """
         kept = [one for one in (await self.outputs(job)).outputs if one.name == name]
         if not kept:
-            raise NotFound("not_found", f"job {job} has kept no output {name!r}", "name", 404)
+            raise NotFound("not_found", _no_output(job, name), "name", 404)
         return await self._download(job, kept[-1], target_of(Path(to), name), force)
 
     async def download_all(
@@ -55,8 +55,7 @@ class OfOutputs:
             kept = {one.name: one for one in (await self.outputs(job)).outputs}
             for name in wanted or kept:
                 if name not in kept:
-                    why = f"job {job} has kept no output {name!r}"
-                    raise NotFound("not_found", why, "name", 404)
+                    raise NotFound("not_found", _no_output(job, name), "name", 404)
                 base = folder / str(job) if by_job else folder
                 found.append((job, kept[name], inside(base, name)))
         clash = clash_in(
@@ -90,3 +89,9 @@ def _told(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
     if not by_job:
         remedy = "--by-job (in Python: by_job=True) gives each job a folder of its own"
     return f"{clash[0]} and {clash[1]} clash in {folder}, so nothing was fetched: {remedy}"
+
+
+def _no_output(job: int, name: str) -> str:
+    """Say that a job has no such output. A number is most likely meant as another job."""
+    also = "; several jobs are given as a range: 12-15" if name.isdecimal() else ""
+    return f"job {job} has kept no output {name!r}{also}"

@@ -239,6 +239,16 @@ async def test_files_that_are_there_are_found_before_anything_is_written(
     assert all_in(tmp_path) == {there: b"mine"}
 
 
+async def test_a_number_in_place_of_a_name_is_told_how_several_jobs_are_given(
+    tmp_path: Path,
+) -> None:
+    stub = StubCentral()
+    keeping_each(stub, {5: {"hist": b"5"}})
+
+    with pytest.raises(NotFound, match="no output '6'; several jobs are given as a range: 12-15"):
+        _ = [one async for one in stub.client().download_all([5], tmp_path, names=["6"])]
+
+
 async def test_a_name_that_one_of_the_jobs_has_not_kept_stops_all(tmp_path: Path) -> None:
     stub = StubCentral()
     keeping_each(stub, {5: {"hist": b"5"}, 6: {"other": b"6"}})
