@@ -253,6 +253,7 @@ def build_beside(
         explainer=none,
         series=SeriesService(store, memory.owners, clock),
         quotas=allowed.quotas,
+        room=allowed.room,
         tokens=tokens,
         health=health,
         metrics=MetricsBeside(world, log, health),

@@ -261,6 +261,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         explainer=explainer,
         series=SeriesService(store, memory.owners, clock),
         quotas=allowed.quotas,
+        room=allowed.room,
         tokens=tokens,
         health=health,
         metrics=metrics,

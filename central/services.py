@@ -378,6 +378,11 @@ class Sweeps(Protocol):
     ) -> api_remnants.RemnantPage: ...
 
 
+class Room(Protocol):
+    async def check_new(self) -> None: ...
+    def watched(self, chunks: AsyncIterator[bytes], /) -> AsyncIterator[bytes]: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """All of them, for the faces."""
@@ -402,6 +407,7 @@ class Services:
     explainer: Explainer
     series: Series
     quotas: Quotas
+    room: Room
     tokens: Tokens
     transformations: Transformations
     productions: Productions

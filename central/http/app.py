@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller
+from ..auth.callers import Caller, User
 from ..auth.element_issuer import Published
 from ..auth.signature import PilotFiles
 from ..errors import Away, Refused, TooDeep
@@ -237,13 +237,22 @@ def _litestar(
 
 def _answering(route: Route, handler: Handler, elsewhere: Elsewhere | None) -> Handler:
     """Return what answers a route: its handler, or the process that leads."""
+    if elsewhere is not None and (route.method, route.path) not in HERE:
+        return elsewhere.hand_on
+    if route.creates:
+        return partial(_with_room, handler)
     if elsewhere is None:
         return handler
-    if (route.method, route.path) not in HERE:
-        return elsewhere.hand_on
     if route.path == LOGS:
         return partial(_kept_or_live, handler, elsewhere)
     return handler
+
+
+async def _with_room(handler: Handler, call: Call) -> ASGIApp:
+    """Answer if the disk has room for what people store. Raises StoreFull."""
+    if isinstance(call.caller, User):
+        await call.services.room.check_new()
+    return await handler(call)
 
 
 async def _kept_or_live(handler: Handler, elsewhere: Elsewhere, call: Call) -> ASGIApp:

@@ -25,6 +25,7 @@ class Route:
     gives: type[Any] | None = None
     takes_media: tuple[str, ...] = (JSON,)
     gives_media: str = JSON
+    creates: bool = False  # what people store by it; refused where the disk is nearly full
 
     def fits(self, path: str) -> bool:
         """Say whether `path` is one of this route's."""

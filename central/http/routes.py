@@ -369,6 +369,7 @@ ROUTES: Final = (
         handler=pilots.make_secrets,
         takes=api.SecretRequest,
         gives=api.Secrets,
+        creates=True,
     ),
     Route(
         method="GET",
@@ -493,6 +494,7 @@ ROUTES: Final = (
         handler=transformations.add,
         takes=api_transformations.NewTransformation,
         gives=api_transformations.TransformationDetail,
+        creates=True,
     ),
     Route(
         method="GET",

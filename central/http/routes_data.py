@@ -27,6 +27,7 @@ DATA_ROUTES: Final = (
         handler=data.register,
         takes=api_data.RegisterRequest,
         gives=api_data.ItemsReply,
+        creates=True,
     ),
     Route(
         method="GET",
@@ -54,6 +55,7 @@ DATA_ROUTES: Final = (
         handler=data.set_metadata,
         takes=api_data.MetadataRequest,
         gives=api_data.ItemsReply,
+        creates=True,
     ),
     Route(
         method="POST",
@@ -99,6 +101,7 @@ DATA_ROUTES: Final = (
         handler=data.make_dataset,
         takes=api_data.DatasetRequest,
         gives=api_data.DatasetView,
+        creates=True,
     ),
     Route(
         method="GET",
@@ -117,6 +120,7 @@ DATA_ROUTES: Final = (
         handler=data.act_on_dataset,
         takes=api_data.DatasetAction,
         gives=api_data.ItemsReply,
+        creates=True,
     ),
     Route(
         method="POST",
@@ -126,6 +130,7 @@ DATA_ROUTES: Final = (
         handler=data.add_rule,
         takes=api_data.RuleRequest,
         gives=api_data.RuleView,
+        creates=True,
     ),
     Route(
         method="GET",
@@ -191,5 +196,6 @@ DATA_ROUTES: Final = (
         handler=data.add_keys,
         takes=api_data.KeysRequest,
         gives=api_data.KeyList,
+        creates=True,
     ),
 )

@@ -18,6 +18,7 @@ PRODUCTION_ROUTES: Final = (
         handler=productions.add,
         takes=api_productions.NewProduction,
         gives=api_productions.ProductionDetail,
+        creates=True,
     ),
     Route(
         method="GET",

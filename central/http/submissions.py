@@ -30,7 +30,7 @@ async def submit(call: Call) -> ASGIApp:
     # The slots in memory are for bodies that have come: a slow one holds up its owner alone.
     async with (
         call.face.turn(user),
-        spooled(body.parts(), call.face.spool_dir) as spool,
+        spooled(call.services.room.watched(body.parts()), call.face.spool_dir) as spool,
         call.face.large,
     ):
         return await _submit_whole(call, body, await spool.whole())

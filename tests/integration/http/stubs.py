@@ -9,7 +9,9 @@ from pilotage.central.auth import derived_secrets, keys
 from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
 from pilotage.central.auth.tokens import Tokens
 from pilotage.central.errors import Refused
+from pilotage.central.jobs.disk_room import DiskRoom
 from pilotage.central.jobs.written import Written
+from pilotage.central.observe.events import no_log
 from pilotage.central.services import Services
 from pilotage.proto import api, api_explain, messages
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
@@ -457,6 +459,15 @@ class StubSandbox:
         return 4, _bytes(b"ab", b"cd")
 
 
+class StubSpace:
+    """A disk with as much room as the test says, of 1 GB; None: nobody can tell."""
+
+    free: int | None = None
+
+    async def read(self) -> tuple[int, int] | None:
+        return None if self.free is None else (self.free, 1_000_000_000)
+
+
 @dataclass
 class World:
     """A central's face on stubs, with real tokens on a fake clock."""
@@ -467,6 +478,7 @@ class World:
     services: Services
     disk: FakeDisk
     sandbox: StubSandbox
+    space: StubSpace
 
     def user(self, token: str) -> User:
         caller = self.tokens.caller(token)
@@ -491,7 +503,7 @@ def build() -> World:
         audience=AUDIENCE,
     )
     stub = StubJobs()
-    sandbox = StubSandbox(stub)
+    sandbox, space = StubSandbox(stub), StubSpace()
     services = Services(
         submissions=stub,
         queries=stub,
@@ -513,6 +525,7 @@ def build() -> World:
         explainer=StubExplainer(stub),
         series=stub,
         quotas=stub,
+        room=DiskRoom(space, clock, no_log, reserve_mb=100.0),
         tokens=tokens,
         transformations=StubTransformations(stub),
         productions=StubProductions(stub),
@@ -520,4 +533,4 @@ def build() -> World:
         health=stub,
         metrics=stub,
     )
-    return World(stub, tokens, clock, services, disk, sandbox)
+    return World(stub, tokens, clock, services, disk, sandbox, space)

@@ -60,6 +60,22 @@ async def test_a_disk_without_room_is_a_refusal(
             pass
 
 
+async def test_a_large_body_that_would_touch_the_reserve_is_refused_as_it_comes(
+    tmp_path: Path,
+) -> None:
+    world = build()
+    token = (await holders(world))["user"].token
+    scene = world, Client(Front(world.services, spool_dir=tmp_path))
+    parts = [b'{"key":"k","jobs":["', b"a" * HELD_BYTES, b'"]}']
+    world.space.free = 200_000_000 + HELD_BYTES
+    refused = await _submit(scene, token, parts)
+    world.space.free += HELD_BYTES
+    world.clock.move(2.0)
+    taken = await _submit(scene, token, parts)
+
+    assert (refused.status, taken.status) == (507, 200)
+
+
 class _Gate:
     """Holds up every submission until it is told to go on."""
 

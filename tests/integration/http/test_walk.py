@@ -56,6 +56,49 @@ async def test_the_policy_table_decides(route: Route) -> None:
         assert reply.status < 300 or world.stub.asked == [], (name, "a service was asked")
 
 
+REFUSED_WHEN_SHORT = {
+    "/v1/pilots/secrets",
+    "/v1/transformations",
+    "/v1/productions",
+    "/v1/data/files",
+    "/v1/data/metadata",
+    "/v1/data/datasets",
+    "/v1/data/datasets/actions",
+    "/v1/data/rules",
+    "/v1/data/keys",
+    "/v1/submissions",  # of unknown length, so it waits on the disk
+}
+
+
+async def test_a_disk_that_is_nearly_full_refuses_what_people_create_and_nothing_else() -> None:
+    world = build()
+    world.space.free = 1
+    client, refused = _client(world), set[str]()
+    by_name = await holders(world)
+    for route in (one for one in ROUTES if one.method != "DELETE"):  # one would revoke our token
+        holder = by_name[
+            next(
+                name
+                for name in ("admin", "pilot", "attempt")
+                if TABLE[by_name[name].who, route.action] is not Reach.NONE
+            )
+        ]
+        path, body, media = good(route.method, route.path, holder)
+        reply = await client.ask(
+            route.method,
+            path,
+            token=holder.token,
+            body=body,
+            media=media,
+            leave=route.path == "/v1/events",
+        )
+        if reply.status == 507:
+            assert (route.method, reply.problem().code) == ("POST", "store_full")
+            refused.add(route.path)
+
+    assert refused == REFUSED_WHEN_SHORT
+
+
 def test_the_walk_knows_every_route() -> None:
     assert set(GOOD) == {(route.method, route.path) for route in ROUTES}
 
