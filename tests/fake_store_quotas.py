@@ -13,13 +13,13 @@ from pilotage.central.store.quotas import (
     Holder,
     Holding,
     HoldingState,
-    Kind,
     Limits,
     Naming,
     Quota,
     Use,
 )
 from pilotage.central.store.records import NewJob
+from pilotage.proto.api_quotas import Kind
 from pilotage.proto.job_states import FINAL
 
 from .fake_store_rows import Data, Job

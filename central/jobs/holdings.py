@@ -9,11 +9,13 @@ import math
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Final
 
+from pilotage.proto.api_quotas import Kind
+
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Blobs, Clock
 from ..store.protocol import Store
-from ..store.quotas import KINDS, Holder, Holding, Kind
+from ..store.quotas import KINDS, Holder, Holding
 from .quotas import Quotas
 from .scope import Owners, scope
 

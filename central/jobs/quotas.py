@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from pilotage.proto.api_quotas import QuotaChange, UsageRow, UsageView
+from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
 from pilotage.proto.problems import Code
 
 from ..auth.callers import User
@@ -16,7 +16,7 @@ from ..ports import Clock
 from ..settings import QuotaSettings
 from ..store.errors import OverQuota, StoreBroken, StoreError
 from ..store.protocol import Store
-from ..store.quotas import KINDS, Holder, Kind, Limit, Limits, Quota, Use
+from ..store.quotas import KINDS, Holder, Limit, Limits, Quota, Use
 from .memory import Memory
 from .scope import scope
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..auth.callers import Caller, User
 from ..auth.policy import Action, Reach, reach
 from ..store.protocol import Store
-from ..store.quotas import Holder
+from ..store.quotas import Holder, shown
 from ..store.records import JobRow, Owner
 from .counters import Kind
 
@@ -34,7 +34,7 @@ class Owners:
 
     def word(self, issuer: str, subject: str) -> str:
         """Return the name under which an identity is shown and counted."""
-        return subject if issuer == self._local else f"{subject}@{issuer}"
+        return shown(issuer, subject, self._local)
 
     async def learn_all(self) -> None:
         """Learn all that are stored."""

@@ -11,9 +11,10 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from pilotage.proto.api_quotas import Kind
+
 from .errors import OverQuota
 
-Kind = Literal["community", "group", "owner"]
 KINDS: Final[tuple[Kind, ...]] = ("community", "group", "owner")
 HOLDINGS_A_PAGE: Final = 1_000
 
@@ -92,6 +93,11 @@ class HoldingState(NamedTuple):
     open_until: float
 
 
+def shown(issuer: str, subject: str, local_issuer: str) -> str:
+    """Return how an identity is shown: by the subject alone if the issuer is the local one."""
+    return subject if issuer == local_issuer else f"{subject}@{issuer}"
+
+
 class Limits(msgspec.Struct, frozen=True):
     """All limits that hold now. The subject alone names an owner of the local issuer."""
 
@@ -109,8 +115,7 @@ class Limits(msgspec.Struct, frozen=True):
             return ""
         if kind == "group":
             return holder.group
-        local = holder.issuer == self.local_issuer or not self.local_issuer
-        return holder.subject if local else f"{holder.subject}@{holder.issuer}"
+        return shown(holder.issuer, holder.subject, self.local_issuer)
 
     def check(
         self,

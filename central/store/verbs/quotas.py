@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from pilotage.proto.api_quotas import Kind
+
 from ..quotas import (
     HOLDINGS_A_PAGE,
     Holder,
     Holding,
     HoldingState,
-    Kind,
     Limits,
     Naming,
     Quota,
