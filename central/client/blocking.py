@@ -1085,7 +1085,8 @@ class Client:
         """Start, pause, resume, fix or otherwise steer a production; return what it is then.
 
         `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
-        unless `anyway`, where a fix would let a step that takes all files run of some alone.
+        unless `anyway`, where a fix would let a step that takes all files run of some alone,
+        and where complete names a step while steps that feed it may still make files.
         """
         return self.loop.run(
             self.core.act_on_production(
