@@ -86,3 +86,19 @@ def _words(value: Any) -> Any:
         return value
     words = [word for one in cast(tuple[str, ...], value) for word in one.split(",")]
     return tuple(word.strip() for word in words if word.strip())
+
+
+def doubts(told: PilotOptions, cores: int) -> list[str]:
+    """Return what a starter should know of pilots on this machine, which has so many cores."""
+    lines: list[str] = []
+    if told.cores > cores and not told.overcommit:
+        lines.append(
+            f"--cores {told.cores}: this machine has {cores} cores for it, and it offers no more;"
+            " --overcommit lifts that"
+        )
+    if told.isolation == "namespaces":
+        lines.append(
+            "--isolation namespaces: where another pilot of this user sees its folder,"
+            " `pilotage pilot list` shows (open), and jobs that need namespaces do not run there"
+        )
+    return lines

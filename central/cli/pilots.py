@@ -22,7 +22,7 @@ from .known_places import missed_site
 from .options import CHANGING_S, COMMON, READING_S, Common, run_with
 from .pilot_facts import facts
 from .pilot_logs import logs
-from .pilot_options import PILOT_OPTIONS, PilotOptions, said_of
+from .pilot_options import PILOT_OPTIONS, PilotOptions, doubts, said_of
 from .present import note, number, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def start(
         )
         for one in secrets
     ]
+    for line in doubts(told, len(os.sched_getaffinity(0))):
+        note(line)
     processes = start_all(plans)
     for one, plan, process in zip(secrets, plans, processes, strict=True):
         if common.json:

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.pilot_options import PilotOptions, said_of
+from pilotage.central.cli.pilot_options import PilotOptions, doubts, said_of
 from pilotage.pilot.settings import Settings
 from pilotage.proto.declarations import RULES
 
@@ -47,3 +47,13 @@ def test_what_no_central_takes_is_refused_by_its_option(said: str) -> None:
         said_of(WRONG[said])
 
     assert str(caught.value).startswith(said)
+
+
+def test_a_starter_is_told_of_the_cap_on_cores_and_of_pilots_that_are_open() -> None:
+    (capped,) = doubts(PilotOptions(cores=99), 4)
+    (open_,) = doubts(PilotOptions(isolation="namespaces"), 4)
+
+    assert capped.startswith("--cores 99: this machine has 4 cores for it")
+    assert "shows (open)" in open_
+    assert doubts(PilotOptions(cores=4), 4) == []
+    assert doubts(PilotOptions(cores=99, overcommit=True), 4) == []
