@@ -129,6 +129,7 @@ class StepView(_Out, frozen=True):
     marks: tuple[str, ...] = ()  # as of its transformation; it waits for a person
     unfit: str = ""  # of one production: why no pilot fits the jobs of its open tasks
     allow_partial: float = 0.0  # which part of its inputs may be missing, from 0 to 1
+    unfit_job: int | None = None  # a job that no pilot fits
 
 
 class Eta(_Out, frozen=True):

@@ -212,6 +212,9 @@ def next_command(view: ProductionView) -> str:
         return without_missing(view)[0]
     if steps_to_complete(view):
         return f"pilotage prod complete {view.name}, if no more files of the catalogue come"
+    unfit = [one.unfit_job for one in view.steps if one.unfit_job is not None]
+    if view.state is P.ACTIVE and unfit:
+        return f"pilotage explain {unfit[0]}"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"
     fed = {parent for one in view.steps for parent in one.parents}

@@ -199,7 +199,8 @@ def _lacks(explained: Explanation) -> str:
     nearest = [one for one in explained.obstacles if one.would_fit]
     everywhere = [one for one in explained.obstacles if one.excludes == explained.offers]
     return ", ".join(
-        f"{one.clause} {one.wanted}" + (f" (the best has {one.best})" if one.best else "")
+        f"{one.clause} {one.wanted}"
+        + (f" (the nearest of those that it excludes has {one.best})" if one.best else "")
         for one in nearest or everywhere or explained.obstacles
     )
 

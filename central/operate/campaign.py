@@ -153,6 +153,6 @@ def why_it_waits(explanation: Explanation) -> list[str]:
         f"{counted(explanation.ahead, 'job')} before it"
     ]
     for one in explanation.obstacles:
-        best = f", the best has {one.best}" if one.best else ""
+        best = f", the nearest of these has {one.best}" if one.best else ""
         lines.append(f"{one.clause}: wanted {one.wanted}, excludes {one.excludes}{best}")
     return lines + explanation.notes

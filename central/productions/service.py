@@ -321,7 +321,7 @@ class ProductionService:
         What jobs wrote to standard error is quoted only with JOB_OUTPUT.
         """
         row = await self._row(caller, named, Action.PRODUCTION_READ)
-        (view,) = await self._views.of([row])
+        view = await self._views.one(row)
         rows = await self._store.production_steps([row.production_id], documents=True)
         steps = rows[row.production_id]
         ids = [one.row.transformation_id for one in steps]

@@ -81,9 +81,18 @@ class Views:
         found = await unfit_steps(self._store, view.id, view.state, self._unfit)
         if not found:
             return view
-        steps = [msgspec.structs.replace(one, unfit=found.get(one.step, "")) for one in view.steps]
+        steps = [await self._unfit_step(one, found.get(one.step, "")) for one in view.steps]
         marks = [f"{NO_PILOT} step {one.step}" for one in steps if one.unfit]
         return msgspec.structs.replace(view, steps=steps, marks=(*view.marks, *marks))
+
+    async def _unfit_step(self, step: StepView, why: str) -> StepView:
+        """Return a step with why no pilot fits its jobs, and one of these jobs."""
+        if not why:
+            return step
+        states = [TaskState.CREATED]
+        found = await self._store.tasks(step.transformation, states=states, after=0, limit=1)
+        job = found[0].job_id if found else None
+        return msgspec.structs.replace(step, unfit=why, unfit_job=job)
 
     async def _view(
         self,
