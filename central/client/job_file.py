@@ -198,6 +198,9 @@ class _Reader:
                 if key in _fields(shape):
                     why = f"unknown key {key!r} here: it belongs into `{place}`"
                     raise self._wrong((*path, key), why, field=_shown(path))
+            if not path and key in _TOP:
+                why = f"{key!r} stands only in a file with `jobs:` or `template:`"
+                raise self._wrong((key,), why, field=_shown(path))
             here = known if path else {*known, *_TOP}
             raise self._wrong((*path, key), unknown(str(key), here), field=_shown(path))
 

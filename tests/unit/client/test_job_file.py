@@ -163,6 +163,14 @@ def test_how_many_run_at_once_stands_at_the_top() -> None:
     assert parse("running_max: 3\njobs:\n- command: [a]\n").running_max == 3
 
 
+@pytest.mark.parametrize("key", ["running_max", "key"])
+def test_a_key_of_several_jobs_is_not_advised_where_it_stands_beside_a_single_job(key: str) -> None:
+    with pytest.raises(BadJobFile) as caught:
+        parse(f"command: [echo]\n{key}: 2\n")
+    assert f"{key!r} stands only in a file with `jobs:` or `template:`" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
+
+
 def test_inputs_are_paths_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     path = tmp_path / "job.yaml"
