@@ -113,13 +113,14 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
 
 
 def allowing(written: "Written", text: str) -> "Written":
-    """Return a workflow in which so much of the inputs of each step may be missing, as `5%`."""
+    """Return a workflow in which so much of each step's inputs may be missing: `5%` or `0.05`."""
     try:
-        part = float(text.removesuffix("%")) / 100
+        part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         part = -1.0
-    if not (text.endswith("%") and 0.0 <= part <= 1.0):
-        raise UsageError(f"--allow-partial {text}: expected a percentage from 0% to 100%, as 5%")
+    if not 0.0 <= part <= 1.0:
+        expected = "expected a percentage from 0% to 100%, as 5%, or a part from 0 to 1, as 0.05"
+        raise UsageError(f"--allow-partial {text}: {expected}")
     replace = msgspec.structs.replace
     before = written.workflow
     steps = {name: replace(step, allow_partial=None) for name, step in before.steps.items()}

@@ -63,7 +63,7 @@ def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
     assert why + "50 % is missing; at most 0 % is allowed" in said.err
     assert not (flow.parent / "demo.run/join").exists()
 
-    assert run([*words, "--folder", "some", "--allow-partial", "50%"]) == 1, "a task failed"
+    assert run([*words, "--folder", "some", "--allow-partial", "0.5"]) == 1, "a task failed"
     assert "step join: made without 1 of 2 tasks of demo-make" in capsys.readouterr().err
     record = json.loads((flow.parent / "some/run.json").read_text())
     assert record["steps"]["join"]["missing"] == "made without 1 of 2 tasks of demo-make"
@@ -80,7 +80,7 @@ def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
         assert "missing_inputs" not in str(record["files"])
 
 
-@pytest.mark.parametrize("word", ["5", "five%", "101%", "-1%", "%", "nan%"])
+@pytest.mark.parametrize("word", ["5", "1.01", "nan", "five%", "101%", "-1%", "%", "nan%"])
 def test_a_part_that_may_be_missing_is_a_percentage(
     flow: Path, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
