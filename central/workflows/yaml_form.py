@@ -60,7 +60,7 @@ class _Reader:
         for name, (place, draft) in drafts.items():
             self._link(name, place, draft, tuple(drafts))
         steps = {
-            name: converted(self._text, draft, Step, place, step=name)
+            name: converted(self._text, _with_part(draft), Step, place, step=name)
             for name, (place, draft) in drafts.items()
         }
         self._check_files(steps, {name: place for name, (place, _) in drafts.items()})
@@ -74,7 +74,7 @@ class _Reader:
             said = self._filled(found["failure_rules"], values, place)
             rest["failure_rules"] = self._rules(said, place)
         whole = {"name": found["workflow"], "steps": dict.fromkeys(steps, _STAND_IN)}
-        bare = converted(self._text, {**whole, **rest}, Workflow, ())
+        bare = converted(self._text, _with_part({**whole, **rest}), Workflow, ())
         workflow = Workflow(
             name=bare.name,
             title=bare.title,
@@ -335,3 +335,14 @@ def _as_words(job: Any) -> None:
 
 def _word(value: Any) -> Any:
     return braces.as_text(value) if isinstance(value, (int, float)) else value
+
+
+def _with_part(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping in which `allow_partial: 25%` is 0.25; what is no percentage stays."""
+    said = found.get("allow_partial")
+    if not (isinstance(said, str) and said.endswith("%")):
+        return found
+    try:
+        return {**found, "allow_partial": float(said.removesuffix("%")) / 100}
+    except ValueError:
+        return found

@@ -238,7 +238,13 @@ EACH = "      each: {inputs: {i: make.o}, job: {command: [x]}, outputs: {o: {pat
 
 
 @pytest.mark.parametrize(
-    ("allowed", "made"), [("", 0), ("allow_partial: 0.19, ", 0), ("allow_partial: 0.2, ", 1)]
+    ("allowed", "made"),
+    [
+        ("", 0),
+        ("allow_partial: 0.19, ", 0),
+        ("allow_partial: 0.2, ", 1),
+        ("allow_partial: 20%, ", 1),
+    ],
 )
 @pytest.mark.parametrize("of", ["make", "each"])
 def test_a_step_takes_what_is_there_if_no_more_is_missing_than_it_allows(
