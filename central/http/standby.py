@@ -5,6 +5,7 @@ ever. So the standby hands such a request on to the leader.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from pilotage import __version__
 from pilotage.proto.api import Health
 from pilotage.proto.messages import FOLLOWS
+from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
 from ..observe.metrics import MEDIA, Page
@@ -29,9 +31,10 @@ from .server import BACKLOG, CONNECTIONS_MAX, QuietServer, bound
 
 HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
-BLOBS: Final = "/v1/blobs/"
+_BLOB: Final = re.compile(rb"/v1/blobs/[0-9a-f]{64}")
 PILOT_LOG: Final = "/v1/pilots/log"
 KEEP_ALIVE_S: Final = 5
+HANDED_ON_MAX: Final = 50  # at once from one address, or it would take all connections
 
 
 class _Abortable(LimitedConnection):
@@ -80,6 +83,7 @@ class StandbyServer:
         self.listener = bound(host, port)  # whoever has made this one closes it
         self.port = int(self.listener.getsockname()[1])
         self._is_over = False
+        self._handed_on = Strangers(HANDED_ON_MAX)
         connection = partial(
             _Abortable,
             strangers=Strangers(strangers_max or max(1, connections_max // PART)),
@@ -147,16 +151,29 @@ class StandbyServer:
             page.put("pilotage_leads", 0)
             answer = Answer(page.text().encode(), media=MEDIA)
         elif _is_of_old_pilot(scope):
-            answer = await self._passed_on(scope, receive)
+            await self._hand_on(scope, receive, send)
+            return
         else:
             answer = problem(Misdirected(self._leader() or ""))
         await answer(scope, receive, send)
 
-    async def _passed_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
+    async def _hand_on(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Answer as the leader does, unless the address of the caller has too many under way."""
+        client = scope["client"]
+        asking = self._handed_on.come(client[0] if client else "")
+        if asking is None:
+            why = "your address has too many requests under way here: repeat"
+            await problem(Refused(Code.UNAVAILABLE, why))(scope, receive, send)
+            return
+        answer: ASGIApp
         try:
-            return await self._elsewhere.pass_on(scope, receive)
-        except Refused as why:
-            return problem(why)
+            try:
+                answer = await self._elsewhere.pass_on(scope, receive)
+            except Refused as why:
+                answer = problem(why)
+            await answer(scope, receive, send)
+        finally:
+            asking.end()
 
 
 def _is_of_old_pilot(scope: HTTPScope) -> bool:
@@ -164,6 +181,6 @@ def _is_of_old_pilot(scope: HTTPScope) -> bool:
     headers = scope["headers"]
     if header(headers, FOLLOWS.encode()) or not header(headers, b"authorization"):
         return False
-    if scope["path"].startswith(BLOBS):
+    if _BLOB.fullmatch(scope["raw_path"]):  # as it is handed on: no way leads out of it
         return scope["method"] in ("GET", "PUT")
-    return scope["path"] == PILOT_LOG
+    return scope["raw_path"] == PILOT_LOG.encode()

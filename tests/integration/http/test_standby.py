@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from pilotage.central.http import standby
 from pilotage.central.http.body import LARGE_MAX
 from pilotage.central.http.connection import HEAD_MAX
 from pilotage.central.http.elsewhere import MARK, Elsewhere
@@ -25,6 +26,7 @@ from tests.fakes import LoopClock
 from tests.integration.test_pilot_api import api, served
 
 PATIENCE_S = 5.0
+HASH = "0" * 64
 ENDS_S = 0.5  # with room for a slow machine; a peer that is waited for takes seconds
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -143,7 +145,7 @@ def _said_to(late: socket.socket, pem: Path) -> bytes:
 
 
 def _put(*headers: str, body: bytes = b"file") -> bytes:
-    lines = ("PUT /v1/blobs/0 HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers)
+    lines = (f"PUT /v1/blobs/{HASH} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers)
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
@@ -154,15 +156,34 @@ TOKEN, NEW = "Authorization: Bearer t", f"{FOLLOWS}: 1"
     ("request_", "status"),
     [
         (_put(TOKEN), 200),
-        (b"GET /v1/blobs/0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 200),
+        (
+            b"GET /v1/blobs/"
+            + HASH.encode()
+            + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n",
+            200,
+        ),
         (b"POST /v1/pilots/log HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 200),
         (_put(TOKEN, NEW), 421),
         (_put(), 421),
         (_put(TOKEN, f"{MARK}: 1"), 503),
         (b"POST /v1/blobs/missing HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 421),
+        (
+            b"PUT /v1/blobs/../jobs/actions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n",
+            421,
+        ),
         (b"POST /v1/turn HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n", 421),
     ],
-    ids=["put", "get", "log", "who follows", "stranger", "handed on before", "missing", "turn"],
+    ids=[
+        "put",
+        "get",
+        "log",
+        "who follows",
+        "stranger",
+        "handed on before",
+        "missing",
+        "dots",
+        "turn",
+    ],
 )
 async def test_files_of_pilots_that_follow_nobody_are_handed_on_and_nothing_else(
     request_: bytes, status: int
@@ -175,13 +196,35 @@ async def test_files_of_pilots_that_follow_nobody_are_handed_on_and_nothing_else
 
 
 async def test_a_file_that_is_larger_than_any_leader_takes_is_not_handed_on() -> None:
-    head = b"PUT /v1/blobs/aa HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: "
+    head = (
+        b"PUT /v1/blobs/"
+        + b"a" * 64
+        + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: "
+    )
     async with standing_by(leader="http://127.0.0.1:9", passed_bytes_max=1_000) as it:
         larger = await it.raw(head + b"1001\r\n\r\n" + b"a" * 1_001)
         fitting = await it.raw(head + b"1000\r\n\r\n" + b"a" * 1_000)
 
     assert larger.startswith(b"HTTP/1.1 413 ")
     assert fitting.startswith(b"HTTP/1.1 503 ")
+
+
+async def test_one_address_has_a_share_of_what_is_handed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standby, "HANDED_ON_MAX", 2)
+    slow = _put(TOKEN).replace(b"Content-Length: 4", b"Content-Length: 5")
+    with served() as (port, _):
+        async with standing_by(leader=f"http://127.0.0.1:{port}") as it:
+            held = [socket.create_connection(it.address) for _ in range(2)]
+            for one in held:
+                one.send(slow)
+            await asyncio.sleep(0.3)
+            same, other = await it.raw(_put(TOKEN)), await it.raw(_put(TOKEN), source="127.0.0.2")
+            for one in held:
+                one.close()
+
+    assert (same[9:12], other[9:12]) == (b"503", b"200")
 
 
 async def test_a_file_that_cannot_be_handed_on_is_to_be_sent_again() -> None:

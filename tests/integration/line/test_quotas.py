@@ -444,7 +444,7 @@ def test_an_output_is_held_in_the_group_of_its_job_though_its_owner_holds_it_in_
         await one.world.central.services.submissions.submit(ada, body, body_hash="x")
         given = await one.ask()
         attempt = attempt_of(given)
-        asked = BlobQuery(sha256=[sha256])
+        asked = BlobQuery(sha256=(sha256,))
         answer = await one.world.central.services.sandbox.missing(attempt, asked)
         out = Output("out", sha256, 4)
         end = Report(given.job, 1, given.attempt_id, 2, What.ENDED, How.EXITED, 0, outputs=(out,))

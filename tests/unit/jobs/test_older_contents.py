@@ -12,7 +12,7 @@ from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.quotas import HoldingState
+from pilotage.central.store.quotas import Holder, HoldingState
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_central import FakeBlobs, FakeClock
 from tests.fake_store import FakeStore
@@ -57,7 +57,8 @@ class Scene:
         await self.sweep.sweep_if_due()
 
     async def may_read(self, owner_id: int) -> bool:
-        return await self.holdings.may_read(ATTEMPT, NAME, owner_id)
+        of = Holder("ctao", "dpps", owner_id, "", "")
+        return await self.holdings.may_read(ATTEMPT, NAME, of)
 
 
 async def test_a_content_that_is_named_after_the_first_sweep_can_be_read_for_good() -> None:
