@@ -105,7 +105,7 @@ async def test_what_is_stored_counts_twice_for_the_log_and_the_file_of_the_store
     stage = await Stage(100.0).now(250.0)
     for _ in range(7):
         await stage.room.check_new(10 * MB)
-    with pytest.raises(StoreFull, match="the disk has 110.0 MB left, expected at least 120.0 MB"):
+    with pytest.raises(StoreFull, match="110.0 MB free, 120.0 MB required"):
         await stage.room.check_new(10 * MB)
     await stage.room.check_new(5 * MB)
 
