@@ -78,8 +78,8 @@ def submit(
     allow_partial: Annotated[
         str | None,
         Parameter(
-            help="Part of the inputs that may be missing, for example 5% or 0.05 (default: the file's"
-            " value, else 0%)."
+            help="Part of the inputs that may be missing, for example 5% or 0.05 (default: the"
+            " file's value, else 0%)."
         ),
     ] = None,
     common: Common = COMMON,
