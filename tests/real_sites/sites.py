@@ -122,10 +122,11 @@ def real_sites(folder: Path, tell: Callable[[str], None] = print) -> Generator[R
     """Start all four; everything is gone afterwards."""
     with ExitStack() as stack:
         public = stack.enter_context(open_folder("sites"))
-        software = public / "software"
+        shared = stack.enter_context(open_folder("shared", inside="/srv"))
+        software = shared / "software"
         software.mkdir()
         (software / "setup.sh").write_text(_SETUP)
-        tally = public / "tally"
+        tally = shared / "tally"
         tally.touch()
         tally.chmod(0o666)
         cluster = Slurm(public / "slurm", nodes=6, cpus=CORES, own_hosts=True)

@@ -13,9 +13,12 @@ ROOMY_BYTES: Final = 3_000_000_000  # a server that is written to keeps a log of
 
 
 @contextmanager
-def open_folder(name: str) -> Generator[Path]:
-    """Yield a fresh folder that others may look into; pytest's own may not be passed by them."""
-    folder = Path(tempfile.mkdtemp(prefix=f"pilotage-{name}-"))
+def open_folder(name: str, inside: str | None = None) -> Generator[Path]:
+    """Yield a fresh folder that others may look into; pytest's own may not be passed by them.
+
+    It lies in /tmp, unless `inside` names another folder. Payloads do not see the node's /tmp.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"pilotage-{name}-", dir=inside))
     folder.chmod(0o755)
     try:
         yield folder
