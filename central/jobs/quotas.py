@@ -14,7 +14,7 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import QuotaSettings
-from ..store.errors import OverQuota, StoreBroken, StoreError
+from ..store.errors import OverQuota, StoreBroken, StoreError, StoreFull
 from ..store.protocol import Store
 from ..store.quotas import KINDS, Holder, Limit, Limits, Quota, Use
 from .memory import Memory
@@ -67,7 +67,9 @@ class Quotas:
                 self._told = ""
             except StoreBroken:
                 raise
-            except StoreError as why:  # full: what has ended is taken off later
+            except StoreFull:  # the health tells it; what has ended is taken off later
+                continue
+            except StoreError as why:
                 if str(why) != self._told:
                     self._log("loop_failed", loop="quotas", error=str(why))
                     self._told = str(why)
