@@ -25,6 +25,7 @@ class Counters:
         # Jobs that have ended since somebody took them from here: by community, group and owner.
         # The store counts those that run again when it moves them.
         self.ended: Counter[tuple[str, str, str]] = Counter()
+        self.recount_due = False  # the store was full when its jobs had to be counted
 
     def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
         """Count jobs that have come into view (or, with a negative count, gone out of it)."""

@@ -87,6 +87,10 @@ class Quotas:
 
     async def _take_off(self) -> None:
         ended = self._counters.ended
+        if self._counters.recount_due:
+            ended.clear()
+            await self._store.recount()
+            self._counters.recount_due = False
         if not ended:
             return
         taken = dict(ended)

@@ -11,6 +11,7 @@ from pilotage.proto.pilot_states import SPEAKING
 
 from ..ports import Clock
 from ..settings import LeaseSettings
+from ..store.errors import StoreFull
 from ..store.protocol import Store
 from ..store.records import LiveAttempt, PilotRow, Standing
 from .aftermath import counted
@@ -57,7 +58,10 @@ class Recovery:
         Call once; then pilots may be answered. False: `rest` has something to do.
         """
         await self._owners.learn_all()
-        await self._store.recount()
+        try:
+            await self._store.recount()
+        except StoreFull:  # a process that leads goes on with a full store
+            self._counters.recount_due = True
         rows = await self._store.live_classes()
         await self._owners.meet(row.owner_id for row in rows)  # others may have stored some since
         for row in rows:

@@ -35,7 +35,8 @@ class Scene:
     def __init__(self) -> None:
         self.clock, self.blobs = Quick(), FakeBlobs()
         self.store = FakeStore(clock_wall=self.clock.wall)
-        self.store._quota_data.state = HoldingState(counted=False, open_until=0.0)
+        state = HoldingState(counted=False, open_until=0.0)
+        self.store._quota_data.state = state  # pyright: ignore[reportPrivateUsage]
         self.blobs.blobs[NAME], self.blobs.touched[NAME] = CONTENT, self.clock.wall()
         self.sweep = BlobSweep(self.store, self.blobs, self.clock, hold_s=10 * EVERY_S)
         owners = Owners(self.store, "local")
