@@ -12,12 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import msgspec
 
 from pilotage.central.store.actions import Keep
-from pilotage.central.store.errors import (
-    KeyReused,
-    StillArriving,
-    StoreError,
-    SubmissionDropped,
-)
+from pilotage.central.store.errors import KeyReused, StillArriving, StoreError, SubmissionDropped
 from pilotage.central.store.protocol import NOTES_MAX, Room
 from pilotage.central.store.records import (
     AttemptRow,
