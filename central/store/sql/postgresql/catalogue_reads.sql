@@ -85,6 +85,7 @@ SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_
   FROM json_array_elements_text(:ids::json) AS i(value)
   JOIN file AS f ON f.job_id = i.value::bigint
   JOIN data_scope AS s ON s.scope_id = f.scope_id
+ ORDER BY f.job_id, f.file_id
  LIMIT :limit;
 
 -- name: datasets_after
