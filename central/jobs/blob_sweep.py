@@ -87,7 +87,7 @@ class BlobSweep:
         return count
 
     async def _hold(self, holders: Collection[tuple[int, str, str]]) -> None:
-        """Charge the owners of jobs for what these name; no limit counts for what is there."""
+        """Charge owners for the contents that their jobs name, whatever the limits are."""
         if not all(owner_id in self._communities for owner_id, _, _ in holders):
             self._communities = {one.owner_id: one.community for one in await self._store.owners()}
         held = await self._store.holdings(sorted({sha256 for _, _, sha256 in holders}))

@@ -214,7 +214,7 @@ class Control:
         return await self._store.tasks_of_jobs(final) if final else ()
 
     async def _moved(self, moves: _Moves, book: Book) -> None:
-        """Move jobs. Of those that run again, as many as their quota has room for."""
+        """Move jobs. Only as many run again as their quota has room for."""
         ids = [move.job_id for _, move in moves]
         write = partial(self._store.move, [move for _, move in moves], keep=book.keep(ids))
         try:

@@ -20,7 +20,7 @@ from ..observe.events import Log
 from ..settings import BadSetting, MatcherSettings
 from .queue import Queue
 
-# Which settings count for nobody, and why: the groups that the central knows decide.
+# The settings that count for nobody, each with the reason.
 Unknown = Callable[[MatcherSettings], Awaitable[Sequence[tuple[str, str]]]]
 KEYS: Final = ("shares", "running", "starts")  # of the section `matcher`; others need a restart
 
