@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -22,22 +22,40 @@ class _Mount:
         return self.device == other.device or (self.server != "" and self.server == other.server)
 
 
-def aliases(paths: Iterable[Path], mounts: str = MOUNTS) -> Iterator[Path]:
+def aliases(paths: frozenset[Path], mounts: str = MOUNTS) -> Iterator[Path]:
     """Yield under which other names the node shows these paths, which have no links, or parts.
 
     They are places of mounts, or lie below them. No other kind of name is looked for.
     """
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            known = _parsed(file.read())
+            table = _parsed(file.read())
     except OSError:
         return
-    for path in paths:
-        own = _mount_of(path, known)
+    for alias, same in table.second_names(paths):
+        if _is_same(alias, same):
+            yield alias
+
+
+class _Table:
+    """The mounts of the node at one time. What follows from them alone is worked out once."""
+
+    def __init__(self, mounts: Sequence[_Mount]) -> None:
+        self._mounts = mounts
+        self._known: dict[frozenset[Path], list[tuple[Path, Path]]] = {}
+
+    def second_names(self, paths: frozenset[Path]) -> list[tuple[Path, Path]]:
+        """Return names that may show these or parts of them, each with what it may show."""
+        if paths not in self._known:
+            self._known = {paths: [both for path in paths for both in self._second_names(path)]}
+        return self._known[paths]
+
+    def _second_names(self, path: Path) -> Iterator[tuple[Path, Path]]:
+        own = _mount_of(path, self._mounts)
         if own is None:
-            continue
+            return
         inside = own.root / path.relative_to(own.place)
-        for one in known:
+        for one in self._mounts:
             if one is own or not one.is_of_same(own):
                 continue
             if _is_in(inside, one.root):
@@ -46,8 +64,8 @@ def aliases(paths: Iterable[Path], mounts: str = MOUNTS) -> Iterator[Path]:
                 alias, same = one.place, path / one.root.relative_to(inside)
             else:
                 continue
-            if alias != path and _is_same(alias, same):
-                yield alias
+            if alias != path:
+                yield alias, same
 
 
 def _mount_of(path: Path, mounts: Iterable[_Mount]) -> Optional[_Mount]:
@@ -73,7 +91,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _parsed(text: str) -> tuple[_Mount, ...]:
+def _parsed(text: str) -> _Table:
     found: list[_Mount] = []
     for line in text.split("\n"):
         words = line.split(" ")
@@ -84,7 +102,7 @@ def _parsed(text: str) -> tuple[_Mount, ...]:
         server, _, path = source.rpartition(":/")
         root = Path("/", path if server else "", _plain(words[3]).lstrip("/"))
         found.append(_Mount(words[2], server, root, Path(_plain(words[4]))))
-    return tuple(found)
+    return _Table(found)
 
 
 def _plain(word: str) -> str:

@@ -98,7 +98,7 @@ class GuardLink:
         if outfit.entry is not None:
             around = outfit.entry.wrap(environment, first_on_path=outfit.on_path, marks=marks)
         else:
-            hidden = tuple(self._hidden)
+            hidden = tuple(self._hidden) if self._rung != isolation.SESSION else ()
             if self._prepared is not None and folder == self._prepared[0]:
                 # Another pilot may have come since, whose folder a shelter does not hide.
                 if self._prepared[1] == hidden and not outfit.shown:

@@ -9,11 +9,13 @@ So a pilot is hidden from its neighbours only if each of them hides the place of
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import re
 import stat
+import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
@@ -30,6 +32,7 @@ _SPOOLS = ("/var/spool/slurmd", "/var/spool/slurm", "/var/spool/pbs", "/var/spoo
 _NEEDED = ("/", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/usr", "/var")
 _REGISTER = "register"
 _ENTRY_BYTES_MAX = 1 << 20
+_TICK_NS = 2_000_000_000
 
 
 def own_name() -> str:
@@ -43,6 +46,27 @@ def place_of(state: Path) -> Path:
     return next((one for one in reversed((state, *state.parents)) if one.name == name), state)
 
 
+class _Names:
+    """The names in a folder, which is read again after it has changed only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._names = folder, list[str]()
+        self._changed_ns = 0  # when the folder of these names had changed; 0: they may be old
+
+    def read(self) -> list[str]:
+        """Return the names, none where the folder cannot be read."""
+        try:
+            changed_ns = os.stat(self._folder).st_mtime_ns
+            if changed_ns != self._changed_ns:
+                self._names = os.listdir(self._folder)
+                # The clock of a file system has ticks: another change may fall into the last one.
+                is_over = abs(time.time_ns() - changed_ns) > _TICK_NS
+                self._changed_ns = changed_ns if is_over else 0
+        except OSError:
+            self._names, self._changed_ns = [], 0
+        return self._names
+
+
 class Neighbours:
     """The register of this node. `fault` says why there is none, or why it is not the node's."""
 
@@ -50,6 +74,7 @@ class Neighbours:
         self.folder = Path(os.path.realpath(root)) / own_name()
         self._register = self.folder / _REGISTER
         self._known: dict[str, Path] = {}  # what an entry says never changes
+        self._names = _Names(self._register)
         self._own, self._handle = "", -1
         self.fault, self._is_usable = "", False
         try:
@@ -62,19 +87,14 @@ class Neighbours:
             self.fault = f"{root} is of this batch job alone: other pilots do not see what is there"
 
     def places(self) -> Iterator[Path]:
-        """Yield the registered places that are there."""
-        try:
-            names = os.listdir(self._register) if self._is_usable else []
-        except OSError:
-            return
-        for name in names:
+        """Yield the registered places. Some may no longer be there."""
+        for name in self._names.read() if self._is_usable else ():
             if name not in self._known:
                 entry = self._read(name)
                 if entry is not None:
                     self._known[name] = Path(entry["place"])
-            place = self._known.get(name)
-            if place is not None and place.exists():
-                yield place
+            if name in self._known:
+                yield self._known[name]
 
     def join(self, place: Path, covers: Sequence[Path], common: Sequence[Path] = ()) -> str:
         """Register a pilot, whose payloads see nothing of `covers` from its start on.
@@ -155,10 +175,17 @@ class Hidden:
         self._neighbours, self._place, self._mounts = neighbours, place, mounts
 
     def __iter__(self) -> Iterator[Path]:
-        found = {*self._fixed, *self._neighbours.places(), *old_folders(self._place)}
-        seconds, needed = aliases(sorted(found), self._mounts), _needed()
-        found |= {one for one in seconds if not any(one in (n, *n.parents) for n in needed)}
-        return iter(sorted(one for one in found if found.isdisjoint(one.parents)))
+        places, old = self._neighbours.places(), old_folders(self._place)
+        found = frozenset((*self._fixed, *places, *old))
+        return iter(_highest(found, frozenset(aliases(found, self._mounts))))
+
+
+@functools.lru_cache(maxsize=4)  # payloads start more often than folders come
+def _highest(found: frozenset[Path], seconds: frozenset[Path]) -> tuple[Path, ...]:
+    """Return what is hidden: these, and second names of them that payloads do not need."""
+    needed = _needed()
+    hidden = found | {one for one in seconds if not any(one in (n, *n.parents) for n in needed)}
+    return tuple(sorted(one for one in hidden if hidden.isdisjoint(one.parents)))
 
 
 def above_job_folders(folders: Iterable[str]) -> Iterator[Path]:

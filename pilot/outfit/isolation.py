@@ -118,10 +118,15 @@ def _seen(
     return _View(
         folders=(folder / WORK, folder / TMP),
         private=folder / PRIVATE,
-        hidden=tuple(one for one in hidden if not is_private(str(one))),
+        hidden=_public(tuple(hidden)),
         read_only=read_only,
         shown=tuple(one for one in shown if is_private(one) and os.path.exists(one)),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _public(hidden: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(one for one in hidden if not is_private(str(one)))
 
 
 def is_private(path: str) -> bool:
@@ -135,9 +140,10 @@ def private_places() -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.realpath(one) for one in ON_DISK if os.path.isdir(one)))
 
 
-def private_roots() -> list[Path]:
+@functools.cache
+def private_roots() -> tuple[Path, ...]:
     """Return all that is private to each payload, without links."""
-    return [*map(Path, private_places()), Path(os.path.realpath(IN_MEMORY))]
+    return (*map(Path, private_places()), Path(os.path.realpath(IN_MEMORY)))
 
 
 def in_memory() -> list[tuple[str, str]]:
@@ -277,12 +283,29 @@ def _apart(view: _View, private: Path) -> list[str]:
     words = [word for one in (*covers, *in_memory()) for word in one]
     for place in private_places():
         words += ["--bind", str(private), place]
+    ways = _ways(view.folders)
+    for way in ways:
+        words += ["--tmpfs", way]
     for path in (*view.shown, *map(str, view.folders)):
         words += ["--bind", path, path]
-    for one in covers:
-        if one[:1] == ["--tmpfs"]:  # it would be memory to write to
-            words += ["--remount-ro", one[1]]
+    in_memory_only = [one[1] for one in covers if one[:1] == ["--tmpfs"]]
+    for path in (*in_memory_only, *ways):  # it would be memory to write to
+        words += ["--remount-ro", path]
     return [*words, "--chdir", str(view.folders[0])]
+
+
+def _ways(folders: Iterable[Path]) -> Iterable[str]:
+    """Return what begins the paths of own folders in a private place.
+
+    The folders on the way to them are made in memory. On the disk, each payload would leave them.
+    """
+    found = [
+        "/".join(str(folder).split("/")[: place.count("/") + 2])
+        for folder in folders
+        for place in private_places()
+        if str(folder).startswith(f"{place}/")
+    ]
+    return dict.fromkeys(found)
 
 
 def cover(hidden: str, at: str) -> list[str]:
