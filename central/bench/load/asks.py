@@ -137,8 +137,8 @@ class Living:
         return self._voice.ask(self._jobs_max)
 
     def after(self, body: bytes) -> bytes | None:
+        assert body.count(ANSWERED_OK) == len(self._given), body[:600]  # started, or ended
         if self._is_running:
-            assert body.count(ANSWERED_OK) == len(self._given), body[:600]
             self._is_running = False
             more = self._jobs_max if self._left > 0 else 0
             self._left -= 1

@@ -6,6 +6,7 @@ one owner after another, so that each match, start and end is in another place o
 """
 
 import asyncio
+import hashlib
 import random
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -28,6 +29,7 @@ SETTINGS = {  # shares and limits at work: neither ever binds
     "burst: 1000000}]",
 }
 
+CONTENT = b"some output"
 Errand = tuple[bytes, Callable[[bytes], None]]
 
 
@@ -36,7 +38,8 @@ class _Issued(msgspec.Struct):
 
 
 async def in_row_order(url: str, token: str, jobs: int) -> None:
-    """Submit one owner's jobs of one class."""
+    """Submit one owner's jobs of one class. The owner holds already what they will write."""
+    await run_errands(url, [_content(token)], connections=1)
     starts = range(0, jobs, A_SUBMISSION)
     await run_errands(
         url,
@@ -46,7 +49,10 @@ async def in_row_order(url: str, token: str, jobs: int) -> None:
 
 
 async def scattered(url: str, token: str, jobs: int, *, owners: int = OWNERS) -> None:
-    """Submit the jobs of many owners, each of them in one piece."""
+    """Submit the jobs of many owners, each of them in one piece.
+
+    Each owner holds already what the jobs will write: a pilot brings that for the first job alone.
+    """
     rolls = random.Random(SEED)
     tokens: list[str] = []
 
@@ -54,6 +60,7 @@ async def scattered(url: str, token: str, jobs: int, *, owners: int = OWNERS) ->
         tokens.append(msgspec.json.decode(body, type=_Issued).token)
 
     await run_errands(url, (_token(token, at, take) for at in range(owners)))
+    await run_errands(url, map(_content, tokens))
     await run_errands(url, _runs(tokens, jobs, rolls))
 
 
@@ -86,6 +93,13 @@ def _runs(tokens: list[str], jobs: int, rolls: random.Random) -> Iterator[Errand
 def _token(token: str, at: int, take: Callable[[bytes], None]) -> Errand:
     body = {"subject": f"owner{at}", "community": "local", "groups": [GROUPS[at % len(GROUPS)]]}
     return request(head("/v1/tokens", token), msgspec.json.encode(body)), take
+
+
+def _content(token: str) -> Errand:
+    """Return the upload of what all jobs of a bench write."""
+    name = hashlib.sha256(CONTENT).hexdigest()
+    media = "application/octet-stream"
+    return request(head(f"/v1/blobs/{name}", token, method="PUT", media=media), CONTENT), _taken
 
 
 def _submission(token: str, count: int, wall_s: int) -> Errand:
