@@ -14,7 +14,8 @@ from pilotage.central.bench import pilot
 from pilotage.central.bench.goals import GOALS
 from tests.integration.interpreters import oldest_fit
 
-CPU_MAX_MS = {"namespaces": 5.0, "unshare": 5.0, "plain": 3.0}
+# Under unshare each mount is a process: fewer payloads start, and share the cost of a turn.
+CPU_MAX_MS = {"namespaces": 5.0, "unshare": 9.0, "plain": 3.0}
 TRIES = 3  # others may take half of the machine for some seconds: what grew has grown each time
 LOOP_S = 0.06  # of a million steps of Python, on the machines that these bounds are of
 
@@ -48,11 +49,21 @@ def slowness() -> float:
     return max(1.0, min(took) / LOOP_S)
 
 
+def cpu_ms(rung: str, python: str, figures: dict[str, float]) -> float:
+    """Return what a payload cost when least was taken by others: too much is measured again."""
+    name, rungs = f"{rung}: CPU of pilot and guard", [(rung, dict(pilot.RUNGS)[rung])]
+    found = figures[name]
+    for _ in range(1, TRIES):
+        if found > CPU_MAX_MS[rung]:
+            found = min(found, measured(python, rungs)[name])
+    return found
+
+
 @pytest.mark.parametrize("rung", CPU_MAX_MS)
 def test_a_payload_costs_its_pilot_and_guard_little_cpu(
     rung: str, figures: dict[str, float]
 ) -> None:
-    assert 0 < figures[f"{rung}: CPU of pilot and guard"] <= CPU_MAX_MS[rung] * slowness()
+    assert 0 < cpu_ms(rung, sys.executable, figures) <= CPU_MAX_MS[rung] * slowness()
 
 
 def test_pilot_and_guard_stay_small(figures: dict[str, float]) -> None:
@@ -73,6 +84,7 @@ def test_a_pilot_asks_soon_after_its_start(figures: dict[str, float]) -> None:
 def test_a_pilot_on_the_oldest_python_costs_no_more() -> None:
     figures = measured(str(oldest_fit()), rungs=[("plain", "session")])
 
-    assert figures["plain: CPU of pilot and guard"] <= CPU_MAX_MS["plain"] * slowness()
+    cpu_ms_found = cpu_ms("plain", str(oldest_fit()), figures)
+    assert 0 < cpu_ms_found <= CPU_MAX_MS["plain"] * slowness()
     assert figures["pilot, at most"] <= 50
     assert figures["guard, at most"] <= 15
