@@ -31,7 +31,7 @@ class Settings:
 
     central: str = ""  # https://host:port
     secret_file: str = ""  # mode 0600, or - for standard input; not needed after the first life
-    state_dir: str = ""  # pilot-state in the batch system's folder for us, else where we are
+    state_dir: str = ""  # pilotage-UID/pilot-state in the batch system's folder for us, else here
     ca: str = ""  # file with CA certificates, instead of the system's
     plain_http: bool = False  # http to other machines, where the network is trusted
     cores: int = 0

@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="JSON file with settings, named as the options are")
     add("--central", metavar="URL", help="address of the central, https://host:port; needed")
     add("--secret-file", metavar="FILE", help="one-use secret: file of mode 0600, or - for stdin")
-    state = "what outlives a restart, and payloads (pilot-state, in the batch system's folder for "
-    state += "the job if that is for us alone, else here)"
+    state = "what outlives a restart, and payloads (pilotage-UID/pilot-state, in the batch "
+    state += "system's folder for the job if that is for us alone, else here)"
     add("--state-dir", metavar="DIR", help=state)
     remove = "remove DIR with all that is in it after a good end; nothing else may be kept there"
     add("--remove-state", action="store_true", default=None, help=remove)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.pilot.neighbours import own_name
 from pilotage.proto.messages import Offer
 from tests.nodes import recorded
 from tests.scripted_central import Central
@@ -103,13 +104,18 @@ def test_a_pilot_offers_what_its_batch_job_has_and_follows_its_limit(
     assert 500 < offers()[-1].wall_left_s <= 540
 
 
+@pytest.mark.parametrize("is_old", [False, True])
 @pytest.mark.parametrize(("mode", "place"), [(0o700, "job"), (0o777, "here")])
 def test_what_a_pilot_keeps_lies_in_the_jobs_own_folder_or_where_it_was_started(
-    mode: int, place: str, tmp_path: Path
+    mode: int, place: str, is_old: bool, tmp_path: Path
 ) -> None:
     for name in ("job", "here"):
         (tmp_path / name).mkdir()
     (tmp_path / "job").chmod(mode)
+    expected = tmp_path / place / own_name() / "pilot-state"
+    if is_old:  # release 0.1 has been here: its state is used further
+        expected = tmp_path / place / "pilot-state"
+        expected.mkdir(mode=0o700)
     argv = [sys.executable, "-I", "-S", str(pilot_bundle()), "run", "--benchmark-s", "0"]
     secret = tmp_path / "secret"
     secret.write_text("not asked for")
@@ -125,5 +131,5 @@ def test_what_a_pilot_keeps_lies_in_the_jobs_own_folder_or_where_it_was_started(
         timeout=60,
     )
 
-    kept = [path.parent.name for path in tmp_path.glob("*/pilot-state")]
-    assert (code, kept) == (15, [place])
+    assert (code, [*tmp_path.rglob("pilot-state")]) == (15, [expected])
+    assert (expected / "lock").exists()
