@@ -86,7 +86,9 @@ class Standing:
         self._port.set_result(made.port)
         return made
 
-    async def _lead(self, place: Any, settings: Any, held: Held, **words: Any) -> None:
+    async def _lead(
+        self, place: Any, settings: Any, held: Held, *others: object, **words: object
+    ) -> None:
         assert held.standing.leads
         early = socket.create_connection(("127.0.0.1", self.port))  # before there is a server
 
