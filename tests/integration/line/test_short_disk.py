@@ -90,7 +90,7 @@ def test_one_that_has_no_room_for_tasks_waits_and_holds_up_no_other() -> None:
         view = await until(world, waits, is_in(S.COMPLETED))
 
         assert (waiting.state, waiting.tasks_made) == (S.ACTIVE, 0)
-        assert "the disk has 24.0 MB left" in waiting.reason
+        assert "24.0 MB free, 25.0 MB required" in waiting.reason
         assert done.tasks == {TaskState.DONE: 2}
         assert (view.tasks, view.reason) == ({TaskState.DONE: 3}, "")
 
