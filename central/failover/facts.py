@@ -109,7 +109,7 @@ def facts_of(
         tasks=row.tasks_made,
         tasks_open=counts.tasks.get(TaskState.CREATED, 0),
         failed_inputs=sum(one.inputs for one in held),
-        quiet=before.cycle > 0 and before.inputs == now.inputs and row.seeded,
+        quiet=before.cycle > 0 and _is_as_before(before, now) and row.seeded,
         may_flush=not whole and doc.grouping.partial != "never" and not row.flushing,
         flushes=before.flushes,
         reassigns=min((one.reassigned for one in held), default=0),
@@ -118,6 +118,11 @@ def facts_of(
         last=[FailureClass(one) if one else None for one in now.last],
         step=step,
     )
+
+
+def _is_as_before(before: FailoverRow, now: FailoverRow) -> bool:
+    """Whether no input has come since the last cycle, and nobody has resumed it since."""
+    return (before.inputs, before.judged_from) == (now.inputs, now.judged_from)
 
 
 def inputs_of(doc: Transformation, counts: Counts) -> int:

@@ -182,10 +182,13 @@ class Recovery:
         said = tuple(word for word in before.said if not word.startswith(GONE))
         if found.mark:
             said += (found.mark,)
+        move = self._more(row, found.mends)
+        # The next cycle takes inputs that have come back for new: the engine makes tasks first.
+        inputs = before.inputs if move is None else 0
         kept = CycleKept(
-            row=msgspec.structs.replace(before, cycle=cycle, said=said),
+            row=msgspec.structs.replace(before, cycle=cycle, said=said, inputs=inputs),
             was=before.cycle,
-            move=self._more(row, found.mends),
+            move=move,
             mends=found.mends,
             reports=tuple(
                 NewReport(

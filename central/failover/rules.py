@@ -153,7 +153,7 @@ class WhenTransformation(_Entry, frozen=True, kw_only=True):
     less_than_a_group: bool | None = None  # are unused
     tasks_over: bool | None = None  # it has had tasks, and all have ended
     failed_inputs: bool | None = None  # inputs are Assigned to tasks whose jobs cannot go on
-    quiet: bool | None = None  # no input has come since the last cycle
+    quiet: bool | None = None  # no input has come, or come back, since the last cycle
     may_flush: bool | None = None  # a group that is not full may go
     parent_busy: bool | None = None  # the transformation that makes its inputs has tasks to do
     flushes_below: _Count | None = None

@@ -72,6 +72,23 @@ def test_who_lets_no_group_go_that_is_not_full_is_not_flushed() -> None:
     story(tell, script=lasts(5.0))
 
 
+def test_one_that_somebody_has_just_resumed_is_not_flushed() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 3))
+        one = await added(world, **{**GIVEN, "grouping": {"size": 2}})
+        await until(world, one, lambda view: view.tasks == {T.DONE: 1})
+        await said(world, one, "pause")
+        await registered(world, range(3, 6))
+        await asyncio.sleep(3 * CYCLE_S)
+        await said(world, one, "resume")
+        await world.central.failover.cycle.once()  # before there is a task
+
+        assert await reported(world) == []
+        await until(world, one, lambda view: view.tasks == {T.DONE: 3})
+
+    story(tell, script=lasts(5.0))
+
+
 def test_a_wrong_description_pauses_and_who_lets_it_go_on_is_not_paused_again() -> None:
     broken = [True]
 
