@@ -17,13 +17,14 @@ from pilotage.central.operate.pilot import write_secret
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.job import Input, Job, Need, OutputPattern
 from pilotage.proto.job_states import JobState
+from tests.data import release
 from tests.services import postgresql
 
 from .running import ROOT, eventually, guard_of
 from .standbys import Member, each, the_leader
 from .takeovers import NO_BUS
 
-OLD = ROOT / "tests/data/release-0.1/pilot.pyz"
+RELEASE = ROOT / "tests/data/release-0.1"
 DONE_S = 60.0  # it takes 3 s: this has room for a slow machine
 
 
@@ -66,7 +67,7 @@ def test_results_of_pilots_of_both_releases_arrive_if_their_home_is_a_standby(
             the_leader(members)
         home = members[1]
         assert not home.leads
-        bundles = {"now": pilot_bundle(), "old": OLD}
+        bundles = {"now": pilot_bundle(), "old": release.unpack_pilot(RELEASE, tmp_path)}
         try:
             with home.client() as client:  # it goes to the leader as well
                 made = client.secrets(SecretRequest(site="PIC", count=len(bundles))).secrets
