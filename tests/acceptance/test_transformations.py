@@ -46,6 +46,7 @@ inputs:
   - name: parts
     from: count
 grouping: {rule: all}
+allow_partial: PART
 job:
   command: [sh, -c, 'cat "$@" | sort -n > merged.txt', merge, "{inputs}"]
   needs: {wall_s: 300}
@@ -145,7 +146,7 @@ def _story(rig: Rig, *, files: int, kills: int, seed: int) -> None:
     corrupt = order[files // 2]
     rig.register(order[0])  # keys are known from the first file on
     rig.add(COUNT)
-    rig.add(MERGE)
+    rig.add(MERGE.replace("PART", str(1 / files)))  # without the corrupt one, and no other
     dies = sorted(chance.sample(range(1, files), kills))
     away = chance.choice(dies)
     for place, number in enumerate(order):
@@ -167,7 +168,10 @@ def _story(rig: Rig, *, files: int, kills: int, seed: int) -> None:
     (bad,) = rig.client.transformation_files("count", states=[InputState.PROBLEMATIC])
     assert bad.file == f"users:in{corrupt}.txt"
     assert merge.inputs["parts"].keys() == {InputState.PROCESSED}
+    missing = f"1 of {files} files of count"
+    assert merge.reason == f"made without {missing}"
     (merged,) = [one for did, one in files_in(rig.central.data).items() if "merged-" in str(did)]
+    assert merged.metadata["missing_inputs"] == missing
     (path, state) = merged.copies["web"]
     assert state == "Available"
     numbers = (rig.web.files / "ctao" / path).read_text().split()
