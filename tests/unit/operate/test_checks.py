@@ -247,6 +247,7 @@ def token(expires_in_s: float, **given: object) -> str:
         ("nonsense", 0o600, WARNING),
         ("a.b.c", 0o600, WARNING),
     ],
+    ids=["a year", "three days", "over", "for all to read", "no token", "no payload"],
 )
 def test_the_admin_token_is_judged(tmp_path: Path, text: str, mode: int, level: Level) -> None:
     path = tmp_path / "admin.token"
