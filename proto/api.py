@@ -612,7 +612,7 @@ class Health(_Out, frozen=True):
     pilots: int
     bus: str  # mqtt://…, or "down"
     uptime_s: float
-    leader: str = ""  # of a process that waits to lead: where the one that does is reached
+    leader: str = ""  # where the process that leads is reached, if several can
     undelivered: int = 0  # results that their pilots have failed to deliver so far
     undelivered_s: float = 0.0  # since the payload of the oldest of these has ended
 

@@ -7,13 +7,21 @@ should not pay for it.
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from pilotage.proto.api import Health
 from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.trust import trusting
 
@@ -33,6 +41,7 @@ OnRetry = Callable[[str, float], None]  # why, and the pause before the next try
 _MISDIRECTED = 421
 _AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
+_LOOK_S = 2.0  # between two looks whether a leader that has not answered yet still leads
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -40,7 +49,7 @@ class Transport:
     """Requests to one central, each of which follows the leader.
 
     A process that does not lead answers 421 and names the leader. The same request is then sent
-    there, and so are all later ones, until the leader does not answer.
+    there, and so are all later ones, until the leader does not answer, or another process leads.
     """
 
     def __init__(
@@ -209,7 +218,11 @@ class Transport:
                     self._answer_s, connect=_CONNECT_S, read=read_s or self._answer_s
                 ),
             )
-            return await self._opened().send(request, stream=True)
+
+            def send() -> Coroutine[Any, Any, httpx.Response]:
+                return self._opened().send(request, stream=True)
+
+            return await (self._while_it_leads(send) if self._leader else send())
 
         went_to = self._leader
         try:
@@ -225,6 +238,47 @@ class Transport:
             if self._leader == went_to:
                 self._leader = ""
             raise
+
+    async def _while_it_leads(
+        self, send: Callable[[], Coroutine[Any, Any, "httpx.Response"]]
+    ) -> "httpx.Response":
+        """Return the answer of the leader, unless another process leads before it comes.
+
+        A leader that stands still does not answer: patience would end long before the timeout.
+        """
+        import httpx
+
+        async def outcome() -> httpx.Response | Exception:
+            try:
+                return await send()
+            except Exception as why:
+                return why
+
+        leader = self._leader
+        async with asyncio.TaskGroup() as tasks:
+            answer = tasks.create_task(outcome())
+            other = tasks.create_task(self._another_than(leader))
+            await asyncio.wait((answer, other), return_when=asyncio.FIRST_COMPLETED)
+            answer.cancel()  # nothing happens to one that is done
+            other.cancel()
+        if answer.cancelled():
+            raise httpx.ReadError(f"{leader} did not answer, and {other.result()} leads now")
+        found = answer.result()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _another_than(self, leader: str) -> str:
+        """Return the next leader, as soon as the process at `url` names another one than this."""
+        import httpx
+
+        while True:
+            await self._pace.sleep(_LOOK_S)
+            with suppress(httpx.HTTPError, msgspec.DecodeError):
+                health = await self._opened().get("/health", timeout=_CONNECT_S)
+                found = msgspec.json.decode(health.content, type=Health).leader.rstrip("/")
+                if found not in ("", leader):
+                    return found
 
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
         try:

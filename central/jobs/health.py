@@ -4,7 +4,7 @@ from pilotage import __version__
 from pilotage.proto.api import Health, Readiness
 from pilotage.proto.pilot_states import LIVING
 
-from ..ports import Bus, Clock
+from ..ports import Bus, Clock, Leadership
 from ..store.protocol import Store
 from .disk_room import DiskRoom
 from .memory import Memory
@@ -23,11 +23,12 @@ class HealthService:
         clock: Clock,
         probe: StoreProbe,
         room: DiskRoom,
+        leadership: Leadership,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._bus, self._clock = memory.pilots, bus, clock
         self._late = memory.late
-        self._probe, self._room = probe, room
+        self._probe, self._room, self._leadership = probe, room, leadership
         self._since = clock.monotonic()
         self._ready = False
 
@@ -57,6 +58,7 @@ class HealthService:
             pilots=sum(self._pilots.states[state] for state in LIVING),
             bus=bus if self._bus.url else "none",
             uptime_s=round(self._clock.monotonic() - self._since, 1),
+            leader=self._leadership.url() or "",
             undelivered=len(late),
             undelivered_s=round(max((one.for_s for one in late), default=0.0), 1),
         )

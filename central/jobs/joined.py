@@ -6,7 +6,7 @@ from typing import Protocol
 from ..auth.tokens import Tokens
 from ..data.storages import Storages
 from ..observe.events import Log
-from ..ports import Blobs, Bus, Clock, Space
+from ..ports import Blobs, Bus, Clock, Leadership, Space
 from ..settings import LeaseSettings, RetentionSettings, Settings
 from ..store.protocol import Store
 from .aftermath import Aftermath
@@ -39,6 +39,8 @@ class Drivers(Protocol):
     def storages(self) -> Storages: ...
     @property
     def space(self) -> Space: ...
+    @property
+    def leadership(self) -> Leadership: ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def health_service(
         clock=world.clock,
         probe=probe,
         room=allowed.room,
+        leadership=world.leadership,
     )
 
 

@@ -67,6 +67,9 @@ def test_results_of_pilots_of_both_releases_arrive_if_their_home_is_a_standby(
             the_leader(members)
         home = members[1]
         assert not home.leads
+        for member in members:  # whoever has no answer of the leader asks either
+            with member.client() as client:
+                assert client.health().leader == members[0].url
         bundles = {"now": pilot_bundle(), "old": release.unpack_pilot(RELEASE, tmp_path)}
         try:
             with home.client() as client:  # it goes to the leader as well

@@ -1,5 +1,6 @@
 """Which process of a central the client speaks to: the leader, named by one that does not lead."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pilotage.central import client as package
 from pilotage.central.client import errors
 from pilotage.central.client.client import AsyncClient
-from pilotage.proto.api import Blob, BlobAnswer, Summary, SummaryBy
+from pilotage.proto.api import Blob, BlobAnswer, Health, Summary, SummaryBy
 from pilotage.proto.messages import Misdirection
 
 from .stub_central import HandPace, not_there
@@ -34,15 +35,23 @@ class Processes(httpx.AsyncBaseTransport):
         self.leader = leader
         self.told = leader if told is None else told
         self.dead: set[str] = set()
+        self.still: set[str] = set()  # they take connections, and do not answer
+        self.goes_on = asyncio.Event()
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         at = str(request.url.copy_with(raw_path=b"/")).rstrip("/")
-        self.asked.append(at)
-        self.bodies.append(await request.aread())
+        is_look = request.url.path == "/health"
+        if not is_look:
+            self.asked.append(at)
+            self.bodies.append(await request.aread())
         if at in self.dead:
             raise not_there()
+        if at in self.still:
+            await self.goes_on.wait()
+        if is_look:
+            return httpx.Response(200, content=msgspec.json.encode(health(self.told)))
         if at != self.leader:
             named = Misdirection("not_leader", "not I", leader=self.told)
             return httpx.Response(421, content=msgspec.json.encode(named))
@@ -51,8 +60,32 @@ class Processes(httpx.AsyncBaseTransport):
             content = msgspec.json.encode(Blob(sha256=SHA256, size_bytes=len(CONTENT)))
         return httpx.Response(200, content=content)
 
+    def lead(self, leader: str) -> None:
+        self.leader = self.told = leader
+
+    def go_on(self) -> None:
+        """Let those that stand still answer."""
+        self.still.clear()
+        self.goes_on.set()
+
     def client(self, url: str = HOME) -> AsyncClient:
         return AsyncClient(url, "t", http=self, pace=HandPace())
+
+
+class Takeover(HandPace):
+    """A clock at which something happens at a moment."""
+
+    at: tuple[float, Callable[[], None]] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        if self.at is not None and self.now >= self.at[0]:
+            (_, happens), self.at = self.at, None
+            happens()
+
+
+def health(leader: str) -> Health:
+    return Health("ready", "0", "", 0, 0, 0, "none", 0.0, leader=leader)
 
 
 async def _summary(client: AsyncClient, folder: Path) -> object:
@@ -101,6 +134,46 @@ async def test_a_leader_that_is_gone_is_left_and_the_next_is_found_from_home() -
         await client.summary()
 
     assert processes.asked == [HOME, ONE, ONE, HOME, TWO]
+
+
+@pytest.mark.parametrize("successor", [HOME, TWO])
+async def test_a_leader_that_stands_still_is_left_as_soon_as_another_one_leads(
+    successor: str,
+) -> None:
+    processes, pace = Processes(ONE), Takeover()
+    async with AsyncClient(HOME, "t", http=processes, pace=pace) as client:
+        await client.summary()
+        processes.still.add(ONE)
+        pace.at = 8.0, lambda: processes.lead(successor)
+        await client.summary()
+
+    assert processes.asked[-1] == successor
+    assert pace.now < 15.0  # a few looks later; the timeout and the patience are longer
+
+
+async def test_a_leader_that_takes_its_time_is_waited_for() -> None:
+    processes, pace = Processes(ONE), Takeover()
+    async with AsyncClient(HOME, "t", http=processes, pace=pace) as client:
+        await client.summary()
+        processes.still.add(ONE)
+        pace.at = 20.0, processes.go_on
+        await client.summary()
+
+    assert [one for one in processes.asked if one != HOME] == [ONE, ONE]
+
+
+async def test_what_must_not_be_sent_twice_is_not_when_its_leader_leads_no_more() -> None:
+    processes, pace = Processes(ONE), Takeover()
+    async with AsyncClient(HOME, "t", http=processes, pace=pace) as client:
+        await client.summary()
+        processes.still.add(ONE)
+        pace.at = 8.0, lambda: processes.lead(TWO)
+        with pytest.raises(errors.Unreachable, match=f"{ONE} did not answer, and {TWO} leads now"):
+            await client._transport.ask(  # pyright: ignore[reportPrivateUsage]
+                Summary, "POST", "/v1/jobs/summary", again=False
+            )
+
+    assert TWO not in processes.asked
 
 
 async def test_a_leader_that_leads_no_more_and_names_none_is_left() -> None:
