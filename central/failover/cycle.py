@@ -39,9 +39,11 @@ from ..store.failover import (
 from ..store.protocol import Store
 from ..store.records import AttemptRow
 from ..store.transformations import Counts, TransformationMove, TransformationRow
+from ..transformations.ending import ROOM_WAITS
 from ..transformations.live import document
+from ..transformations.unmade import lacks_too_much
 from .at_task_end import Stderr
-from .decide import Decision, decide_cycle
+from .decide import ENDS_A_WAIT, Decision, decide_cycle
 from .facts import GONE, ends_of, facts_of, inputs_of, parents_of, standing_of
 from .report import Case, as_json, last_line, reports, title
 from .rule_book import RuleBook
@@ -197,6 +199,8 @@ class Cycle:
             parents=parents_of(doc, seen.parents, seen.counts),
         )  # fmt: skip
         decided = decide_cycle(applied.rules, facts)
+        if any(made.do in ENDS_A_WAIT for made in decided) and await self._waits(row):
+            decided = decide_cycle(applied.rules, msgspec.structs.replace(facts, waits=True))
         again = [task for task in held if task.inputs and task.reassigned == facts.reassigns]
         now = self._counted(now, decided)
         kept = CycleKept(
@@ -236,6 +240,12 @@ class Cycle:
         for report, new_one in zip(ids, kept.reports, strict=True):
             self._log("failover_reported", transformation=one, report=report, title=new_one.title)
         await self._follow(row, kept, decided, [task.job_id for task in again])
+
+    async def _waits(self, row: TransformationRow) -> bool:
+        """Whether it has no room, or waits until a person has seen to its missing inputs."""
+        if row.closing or row.state is not S.ACTIVE:
+            return False
+        return row.reason.startswith(ROOM_WAITS) or await lacks_too_much(self._store, row)
 
     async def _follow(
         self,

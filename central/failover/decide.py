@@ -25,6 +25,7 @@ from .rules import (
 )
 
 WALL_STEP_S: Final = 60
+ENDS_A_WAIT: Final = frozenset({Do.FLUSH, Do.COMPLETE})
 
 
 class _Values(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +188,8 @@ class Facts(_Values, frozen=True):
     tasks: int = 0
     tasks_open: int = 0
     failed_inputs: int = 0  # Assigned to tasks whose jobs cannot go on
-    quiet: bool = True  # no input has come since the last cycle
+    quiet: bool = True  # no input has come, or come back, since the last cycle
+    waits: bool = False  # for room, or for missing inputs: it is neither flushed nor completed
     may_flush: bool = True  # a group that is not full may go
     parent_busy: bool = False  # the one that makes its inputs has tasks to do
     flushes: int = 0
@@ -205,6 +207,8 @@ def decide_cycle(rules: RuleSet, facts: Facts) -> list[Decision]:
     for rule in rules.transformations:
         failure = _worst(rule.when, facts)
         if not _holds(rule.when, facts, failure, fitted):
+            continue
+        if facts.waits and not ENDS_A_WAIT.isdisjoint(rule.then):
             continue
         made += [
             Decision(rule=rule.name, do=do, failure=failure, dry_run=rule.dry_run, why=rule.why)

@@ -31,10 +31,11 @@ from .ending import ROOM_WAITS, Ending
 from .grouping import BadRule
 from .inputs import Index
 from .intake import Intake
-from .live import OVER, Live, document, live, parents_of, wanted
+from .live import OVER, Live, live, wanted
 from .making import Making
 from .missing import WAITS as MISSING_WAITS
-from .missing import Missing, below, joined, own, takes_all
+from .missing import Missing, joined, takes_all
+from .unmade import missing_of
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
@@ -173,7 +174,9 @@ class Engine:
         for parent in sorted(one.parents() - one.complete):
             row = await self._store.transformation(parent)
             if row is not None:
-                one.missing = joined((one.missing, await self._missing_of(row)))
+                one.missing = joined(
+                    (one.missing, await missing_of(self._store, row, self._missing))
+                )
 
     async def _tell_missing(self, one: Live, parents: Mapping[int, bool]) -> None:
         """Say why a transformation waits whose parents are done, until it goes on."""
@@ -189,29 +192,7 @@ class Engine:
         self._parents[parent] = row is not None and row.state in OVER
         self._missing.pop(parent, None)
         if row is not None and row.state in OVER:
-            self._missing[parent] = await self._missing_of(row)
-
-    async def _missing_of(self, row: TransformationRow) -> Missing:
-        """Return what is missing of the outputs of one, with all above it.
-
-        Of one that still works, that is all that it has not made yet.
-        """
-        rows, todo = dict[int, TransformationRow](), [row]
-        while todo:
-            one = todo.pop()
-            rows[one.transformation_id] = one
-            for parent in parents_of(document(one)) - rows.keys() - self._missing.keys():
-                found = await self._store.transformation(parent)
-                if found is not None:
-                    todo.append(found)
-        counts = await self._store.transformation_counts(list(rows))
-        known = dict(self._missing)
-        for its, one in sorted(rows.items()):  # those that it takes from were there before it
-            doc = document(one)
-            above = joined(known[p] for p in parents_of(doc) if p in known)
-            mine = own(one.name, doc, counts[its], one.tasks_wanted, works=one.state not in OVER)
-            known[its] = below(mine, above)
-        return known[row.transformation_id]
+            self._missing[parent] = await missing_of(self._store, row, self._missing)
 
     async def _changes(self) -> None:
         """Look at files that have changed; a community of which that is refused waits."""

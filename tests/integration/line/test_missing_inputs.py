@@ -21,6 +21,7 @@ from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 
+from .test_failover_cycle import CYCLE_S
 from .test_productions import CHAIN, all_jobs, chain, done, is_in, said, submitted, tale, until
 
 STEPS = CHAIN["steps"]
@@ -98,7 +99,9 @@ def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=workflow(merge))
         await until(world, waits())
-        view = await until(world, waits_for_a_person)  # as `prod wait` does
+        await until(world, waits_for_a_person)  # as `prod wait` does
+        await asyncio.sleep(5 * CYCLE_S)  # failover neither flushes nor completes it
+        view = await until(world, waits_for_a_person)
 
         assert view.state is P.ACTIVE
         assert view.progress < 1.0

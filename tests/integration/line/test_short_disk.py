@@ -12,6 +12,9 @@ from pilotage.proto.api import Readiness
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from tests.fakes import FakeInstallation
 
+from .test_data_transformations import registered
+from .test_data_transformations import story as story_of_files
+from .test_failover_cycle import CYCLE_S, GIVEN, reported
 from .test_on_fakes import lasts, story, submission, submit
 from .test_transformations import added, is_in, until
 
@@ -95,3 +98,23 @@ def test_one_that_has_no_room_for_tasks_waits_and_holds_up_no_other() -> None:
         assert (view.tasks, view.reason) == ({TaskState.DONE: 3}, "")
 
     story(tell, script=lasts(30.0))
+
+
+def test_one_that_waits_for_room_is_not_flushed() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        disk = await with_disk(world)
+        await registered(world, range(1, 3))
+        one = await added(world, **{**GIVEN, "grouping": {"size": 2}, "tasks_open_max": 1})
+        await until(world, one, lambda view: view.tasks == {TaskState.DONE: 1})
+        await left(disk, 24)
+        await registered(world, range(3, 6))
+        await until(world, one, lambda view: view.reason.startswith("waits: "))
+        await asyncio.sleep(5 * CYCLE_S)
+        before = await reported(world)
+        disk.free_mb = 500
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert before == []
+        assert view.tasks == {TaskState.DONE: 3}
+
+    story_of_files(tell, script=lasts(30.0))

@@ -252,6 +252,14 @@ AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
     "one that is paused": (REST, {"state": S.PAUSED}, ""),
     "all is processed, and files still come": (DONE_ALL, {"quiet": False}, ""),
     "a rest, and files still come": (REST, {"quiet": False}, ""),
+    "all is processed, and it waits for missing inputs": (DONE_ALL, {"waits": True}, ""),
+    "a rest, and it waits for missing inputs": (REST, {"waits": True}, ""),
+    "more than a group, and it waits for room": (REST, {"unused": 6, "waits": True}, ""),
+    "failed inputs, and it waits for room": (
+        REST,
+        {"failed_inputs": 2, "waits": True},
+        "reassign report",
+    ),
     "a rest that is no group": (REST, {"may_flush": False}, ""),
     "the parent is a simulation that still makes files": (
         DONE_ALL,
