@@ -15,13 +15,13 @@ import json
 import os
 import re
 import stat
-import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
 
 from .aliases import MOUNTS as _MOUNTS
 from .aliases import aliases
+from .clock import wall as wall_clock
 
 ROOT = "/tmp"
 # Folders of pilots of release 0.1, which lie beside ours and are in no register.
@@ -32,7 +32,7 @@ _SPOOLS = ("/var/spool/slurmd", "/var/spool/slurm", "/var/spool/pbs", "/var/spoo
 _NEEDED = ("/", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/usr", "/var")
 _REGISTER = "register"
 _ENTRY_BYTES_MAX = 1 << 20
-_TICK_NS = 2_000_000_000
+_TICK_S = 2.0
 
 
 def own_name() -> str:
@@ -49,8 +49,8 @@ def place_of(state: Path) -> Path:
 class _Names:
     """The names in a folder, which is read again after it has changed only."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._names = folder, list[str]()
+    def __init__(self, folder: Path, wall: Callable[[], float]) -> None:
+        self._folder, self._names, self._wall = folder, list[str](), wall
         self._changed_ns = 0  # when the folder of these names had changed; 0: they may be old
 
     def read(self) -> list[str]:
@@ -60,7 +60,7 @@ class _Names:
             if changed_ns != self._changed_ns:
                 self._names = os.listdir(self._folder)
                 # The clock of a file system has ticks: another change may fall into the last one.
-                is_over = abs(time.time_ns() - changed_ns) > _TICK_NS
+                is_over = abs(self._wall() - changed_ns / 1e9) > _TICK_S
                 self._changed_ns = changed_ns if is_over else 0
         except OSError:
             self._names, self._changed_ns = [], 0
@@ -70,11 +70,13 @@ class _Names:
 class Neighbours:
     """The register of this node. `fault` says why there is none, or why it is not the node's."""
 
-    def __init__(self, root: str = ROOT, mounts: str = _MOUNTS) -> None:
+    def __init__(
+        self, root: str = ROOT, mounts: str = _MOUNTS, wall: Callable[[], float] = wall_clock
+    ) -> None:
         self.folder = Path(os.path.realpath(root)) / own_name()
         self._register = self.folder / _REGISTER
         self._known: dict[str, Path] = {}  # what an entry says never changes
-        self._names = _Names(self._register)
+        self._names = _Names(self._register, wall)
         self._own, self._handle = "", -1
         self.fault, self._is_usable = "", False
         try:
