@@ -35,11 +35,11 @@ SEEDS = {
     "beat_while_settling": 31,
     "same_session": 7,
     "no_action_key": 15,
-    "drain_forgotten": 5,
-    "late_hello": 13,
-    "no_nonce_history": 110,
+    "drain_forgotten": 68,
+    "late_hello": 106,
+    "no_nonce_history": 40,
     "nonce_unkept": 99,
-    "replay_requeues_now": 7,
+    "replay_requeues_now": 55,
 }
 
 
