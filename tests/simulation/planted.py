@@ -52,6 +52,7 @@ from .world import World
 Prepare = Callable[[World], None]
 FOREVER = 10**12
 LATE_S = 200.0  # a copy that a proxy has held
+AIM_WITH_LEADERS = 0.8  # how often an aimed fault hits
 
 
 class Changes:
@@ -284,6 +285,12 @@ def _kill_final_now(changes: Changes) -> None:
 
 
 def _bind_at_wake(changes: Changes) -> Prepare:
+    """The pilot's fence counts from an ask that comes after the match: it ends after the lease.
+
+    This only hurts if the pilot is cut off as it starts the payload. With two leaders the lease
+    begins again at each take-over, which hides the bug: there, pilots are often cut off.
+    """
+
     def built(central: Any) -> None:
         queue, found = central.memory.queue, central.memory.pilots
         answers = central.services.dispatch._asks
@@ -307,6 +314,9 @@ def _bind_at_wake(changes: Changes) -> Prepare:
 
     def prepare(world: World) -> None:
         world.central.built = built
+        if world.leaders is not None:
+            faults = world.swarm.faults | {"cut_at_start"}
+            world.swarm = dataclasses.replace(world.swarm, faults=faults, aim=AIM_WITH_LEADERS)
 
     return prepare
 

@@ -33,7 +33,7 @@ FOUND = {
     "one_last_ack": 14,
     "monotonic": 260,
     "grace_30": 18,
-    "bind_at_wake": 430,
+    "bind_at_wake": 6,
 }
 
 
