@@ -16,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -246,30 +246,18 @@ class Transport:
 
         A leader that stands still does not answer: patience would end long before the timeout.
         """
-        import httpx
 
-        async def outcome() -> httpx.Response | Exception:
-            try:
-                return await send()
-            except Exception as why:
-                return why
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(self._fail_when_another_leads(self._leader))
+                response = await send()
+                watch.cancel()
+        except ExceptionGroup as group:  # of one: whichever fails ends the other
+            raise group.exceptions[0] from None
+        return response
 
-        leader = self._leader
-        async with asyncio.TaskGroup() as tasks:
-            answer = tasks.create_task(outcome())
-            other = tasks.create_task(self._another_than(leader))
-            await asyncio.wait((answer, other), return_when=asyncio.FIRST_COMPLETED)
-            answer.cancel()  # nothing happens to one that is done
-            other.cancel()
-        if answer.cancelled():
-            raise httpx.ReadError(f"{leader} did not answer, and {other.result()} leads now")
-        found = answer.result()
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    async def _another_than(self, leader: str) -> str:
-        """Return the next leader, as soon as the process at `url` names another one than this."""
+    async def _fail_when_another_leads(self, leader: str) -> NoReturn:
+        """Look who leads, at `url`. Raises httpx.ReadError once it is another one."""
         import httpx
 
         while True:
@@ -278,7 +266,8 @@ class Transport:
                 health = await self._opened().get("/health", timeout=_CONNECT_S)
                 found = msgspec.json.decode(health.content, type=Health).leader.rstrip("/")
                 if found not in ("", leader):
-                    return found
+                    break
+        raise httpx.ReadError(f"{leader} did not answer, and {found} leads now")
 
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
         try:
