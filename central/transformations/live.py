@@ -24,7 +24,7 @@ from .files import Cut
 from .grouping import File, Plan, Rule
 from .inputs import Wanted
 from .jobs_of import Template
-from .missing import Missing
+from .missing import MISSING_KEY, Missing
 from .regrouping import Kept
 from .rules import BUILT_IN, rule_of
 from .scouts import Figures, resized
@@ -186,7 +186,7 @@ def _looked_at(doc: Transformation, template: Template) -> Collection[str] | Non
     """Return the keys of files that our rules and the template look at; None: all, for others'."""
     if doc.grouping.rule not in BUILT_IN:
         return None
-    return template.names.union(doc.grouping.keys, *(one.on for one in doc.inputs))
+    return template.names.union([MISSING_KEY], doc.grouping.keys, *(one.on for one in doc.inputs))
 
 
 def _job(row: TransformationRow, doc: Transformation) -> Job:

@@ -42,7 +42,7 @@ from .files import Files
 from .grouping import File, Group, key_of
 from .jobs_of import TaskOf, marked, task_of
 from .live import NEVER, Live
-from .missing import takes_all
+from .missing import Missing, said_of, takes_all
 from .moves import moves_of
 from .regrouping import ASIDE_FROM, Asked, Regrouping
 from .repairs import asking
@@ -255,8 +255,9 @@ class Making:
                 group=group,
                 side=side,
             )
-            if live.missing.words and takes_all(live.doc):
-                task = replace(task, job=marked(task.job, str(live.missing)))
+            lacks = live.missing if takes_all(live.doc) else Missing()
+            if missing := said_of(lacks, (one.metadata for one in (*group, *side))):
+                task = replace(task, job=marked(task.job, missing))
             again = trial.asks.get(group[0]) if group else None
             if again is not None:
                 task = replace(task, job=asking(task.job, again))

@@ -1,9 +1,9 @@
 """What a transformation has failed to make for good, and who waits because of that. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState
@@ -15,6 +15,7 @@ COUNTED: Final = (*ASIDE, InputState.UNUSED, InputState.ASSIGNED, InputState.PRO
 NOT_DONE: Final = (TaskState.FAILED, TaskState.KILLED, TaskState.LOST)
 MISSING_KEY: Final = "missing_inputs"  # metadata of outputs that were made without some inputs
 WAITS: Final = "waits for what is missing: "  # how the reason of such a transformation begins
+_AND: Final = ", "
 _WORDS_MAX: Final = 250  # of metadata and reasons
 _EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
 
@@ -27,7 +28,7 @@ class Missing:
     words: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = ", ".join(self.words)
+        text = _AND.join(self.words)
         return text if len(text) <= _WORDS_MAX else f"{text[: _WORDS_MAX - 1]}…"
 
     def is_within(self, part: float) -> bool:
@@ -70,6 +71,17 @@ def joined(those: Iterable[Missing]) -> Missing:
     some = list(those)
     words = dict.fromkeys(word for one in some for word in one.words)
     return Missing(max((one.part for one in some), default=0.0), tuple(words))
+
+
+def said_of(missing: Missing, inputs: Iterable[Mapping[str, Any]]) -> str:
+    """Return what outputs say: what a step does without, and what its task's inputs were made
+    without, which have that in their metadata. Empty: nothing is missing."""
+    words = dict.fromkeys(missing.words)
+    for metadata in inputs:
+        words |= dict.fromkeys(
+            word for word in str(metadata.get(MISSING_KEY, "")).split(_AND) if word
+        )
+    return str(Missing(missing.part, tuple(words)))
 
 
 def below(mine: Missing, above: Missing) -> Missing:

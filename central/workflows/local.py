@@ -25,7 +25,7 @@ from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.workflow import Step, Workflow
 
 from ..data.places import Places
-from ..transformations.missing import MISSING_KEY, why_it_waits, without
+from ..transformations.missing import MISSING_KEY, said_of, why_it_waits, without
 from .check import misfit
 from .done import Done, Ledger
 from .errors import RunRefused
@@ -168,7 +168,8 @@ class _Run:
     def _admit(self, tasks: Iterable[Task]) -> None:
         """Take new tasks: those that were done before end at once, in the order of that time."""
         for task in tasks:
-            self._missing[task.step, task.number] = str(self._flow.missing(task.step))
+            inputs = (file.metadata for files in task.files.values() for file in files)
+            self._missing[task.step, task.number] = said_of(self._flow.missing(task.step), inputs)
             done = self._ledger.find(task)
             if done is None:
                 self._ready.append(task)

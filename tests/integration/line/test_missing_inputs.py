@@ -145,8 +145,13 @@ def test_a_step_that_is_over_quota_too_says_once_why_it_waits() -> None:
 
 
 def test_complete_lets_a_step_go_on_without_what_is_missing_and_its_outputs_say_so() -> None:
+    merged = {"from": [{"step": "merge", "port": "all"}]}
+    uses = {"job": {"command": ["use", "{all}"]}, "inputs": {"all": merged}}
+    made = {**uses, "grouping": {"size": 1}, "outputs": {"plot": {"pattern": "*.svg"}}}
+    whole = chain(steps={**STEPS, "pair": ONE_BY_ONE, "use": made})
+
     async def tell(world: FakeInstallation) -> None:
-        await submitted(world, workflow=workflow())
+        await submitted(world, workflow=whole)
         view = await until(world, waits())
         (command,) = without_missing(view)
         assert command == "pilotage prod complete chain --step merge"
@@ -155,7 +160,8 @@ def test_complete_lets_a_step_go_on_without_what_is_missing_and_its_outputs_say_
 
         assert done(view)["merge"] == 1
         assert step(view, "merge").reason == "made without 1 of 4 files of chain-pair"
-        assert await metadata_of(world, "merge") == ["1 of 4 files of chain-pair"]
+        for command in ("merge", "use"):  # what is made of such outputs says it too
+            assert await metadata_of(world, command) == ["1 of 4 files of chain-pair"]
         assert view.progress < 1.0
 
     tale(tell, script=Failing())

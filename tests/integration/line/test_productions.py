@@ -13,6 +13,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.protocol import Room
 from pilotage.central.store.records import Change, End, JobBody, NewAttempt
+from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api_productions import (
     NewProduction,
@@ -90,9 +91,12 @@ class PublishingStore(FakeStore):
         for task in list(data.tasks.values()):
             if task.row.job_id == job_id:
                 row = data.rows[task.transformation_id]
+                outputs = msgspec.json.decode(self._data.jobs[job_id].new.body, type=Job).data
+                said = outputs.outputs[0].metadata if outputs and outputs.outputs else {}
                 new = NewFile(
                     did=Did("dpps", f"{row.name}/{job_id}"),
                     bytes=10,
+                    metadata={key: said[key] for key in said if key == MISSING_KEY},
                     adler32=f"{job_id:08x}",
                     replicas=(NewReplica(storage="disk", path=f"{job_id}"),),
                     datasets=(Did(row.group, f"transformation-{row.transformation_id}"),),
