@@ -34,6 +34,7 @@ FOUND = {
     "monotonic": 260,
     "grace_30": 18,
     "bind_at_wake": 6,
+    "files_stay": 12,
 }
 
 
