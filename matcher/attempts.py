@@ -22,6 +22,7 @@ class Attempts:
         self.by_job: dict[int, Out] = {}
         self._by_pilot: defaultdict[str, dict[int, Out]] = defaultdict(dict)
         self._memory_mb: defaultdict[str, int] = defaultdict(int)  # of what is out to a pilot
+        self._scratch_mb: defaultdict[str, int] = defaultdict(int)
 
     def charged_cores(
         self, offer: LiveOffer, cores: int, memory_mb: int, scratch_mb: int, gpus: int
@@ -32,8 +33,7 @@ class Attempts:
             all_mb = offer.memory_free_mb + self._memory_mb.get(offer.pilot, 0)
             charged = max(charged, offer.cores * memory_mb / all_mb)
         if scratch_mb:
-            all_mb = offer.scratch_free_mb
-            all_mb += sum([out.scratch_mb for out in self.of_pilot(offer.pilot)])
+            all_mb = offer.scratch_free_mb + self._scratch_mb.get(offer.pilot, 0)
             charged = max(charged, offer.cores * scratch_mb / all_mb)
         if gpus:
             charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
@@ -54,6 +54,7 @@ class Attempts:
         if out.pilot:
             self._by_pilot[out.pilot][job] = out
             self._memory_mb[out.pilot] += out.memory_mb
+            self._scratch_mb[out.pilot] += out.scratch_mb
 
     def confirm(self, job: int) -> bool:
         """The match of a pending job is written: it runs. False where the job is not pending."""
@@ -101,8 +102,10 @@ class Attempts:
             its = self._by_pilot[out.pilot]
             del its[job]
             self._memory_mb[out.pilot] -= out.memory_mb
+            self._scratch_mb[out.pilot] -= out.scratch_mb
             if not its:
-                del self._by_pilot[out.pilot], self._memory_mb[out.pilot]
+                del self._by_pilot[out.pilot]
+                del self._memory_mb[out.pilot], self._scratch_mb[out.pilot]
 
 
 def _asked_core_s(out: Out) -> float:

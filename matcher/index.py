@@ -263,15 +263,14 @@ class Index(Rows):
             scarce = self._first(those, rows)
             main ^= those
             if scarce is not None and self._surely_precedes(scarce[0].owner, main):
-                self.in_turn = self._is_turn_of(scarce[0].owner, main, rows)
                 return scarce
-            plain = self._first(main, rows)
+            first = self._first(main, rows)
             if scarce is not None:
-                if plain is None or self._may_precede(scarce[0].owner, plain[0].owner):
-                    self.in_turn = self._is_turn_of(scarce[0].owner, main, rows)
+                if first is None or self._may_precede(scarce[0].owner, first[0].owner):
+                    self.in_turn = first is None
                     return scarce
-                return plain
-            first = plain
+                self.in_turn = True
+                return first
         else:
             first = self._first_by_turn(main) if main else None
         return first or self._first(elsewhere, rows) or self._first(last, rows)
@@ -300,33 +299,21 @@ class Index(Rows):
 
     def _surely_precedes(self, scarce: Node, rows: int) -> bool:
         """Whether an owner's scarce demand goes before whoever of these rows may really fit."""
-        if not rows or self._precedes_all(scarce):
+        if not rows:
             return True
-        plain = self._owner_of(rows)
         group = scarce.parent
         assert group is not None, "an owner has a group"
+        self.in_turn, ahead = False, self._ahead()
+        above_groups = group.level - self.community.order.lowest()
+        if above_groups <= ahead:
+            above_owners = scarce.level - group.order.lowest()
+            if above_owners <= ahead:  # it goes before anybody who waits
+                self.in_turn = above_groups <= 0.0 and above_owners <= 0.0
+                return True
+        plain = self._owner_of(rows)
         if plain.parent is not group and rows & group.live:
             return False  # one of the own group may be the first that fits
         return self._may_precede(scarce, plain)
-
-    def _is_turn_of(self, scarce: Node, rows: int, all_rows: int) -> bool:
-        """Whether nobody of some other rows comes before the owner of a scarce demand."""
-        if not rows or self._owner_of(rows | scarce.live) is scarce:
-            return True
-        plain = self._first(rows, all_rows)
-        if plain is None or plain[0].owner is scarce:
-            return True
-        mine, others = _rivals(scarce, plain[0].owner)
-        return (mine.level, mine.serial) < (others.level, others.serial)
-
-    def _precedes_all(self, scarce: Node) -> bool:
-        """Whether an owner's scarce demand would go before the turn of anybody who waits."""
-        group = scarce.parent
-        assert group is not None, "an owner has a group"
-        ahead = self._ahead()
-        if group.level - self.community.order.lowest() > ahead:
-            return False
-        return scarce.level - group.order.lowest() <= ahead
 
     def _ahead(self) -> float:
         """Return how far ahead of others a scarce demand may bring its owner."""

@@ -149,12 +149,14 @@ class Reservations:
             if until > now and counted(owner)[1] is index.community:
                 rows &= ~owner.live
                 on_gpus &= ~owner.live
+        if not on_gpus:
+            return sorted(self._few(index, rows, offer.community), key=_wide_order)
         found = self._few(index, rows & on_gpus, offer.community)
         others = self._few(index, rows & ~on_gpus, offer.community)
-        if on_gpus:  # who has waited longer than any job here runs has found no other wide offer
-            before = 2 * now - ends.until(len(ends.outs))
-            others = [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
-        return sorted([*found, *others], key=_wide_order)
+        # Who has waited longer than any job here runs has found no other wide offer.
+        before = 2 * now - ends.until(len(ends.outs))
+        found += [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
+        return sorted(found, key=_wide_order)
 
     def _few(self, index: Index, rows: int, community: str) -> list[JobClass]:
         """Return the classes of some rows, or of a few of them."""

@@ -55,6 +55,7 @@ class World:
 
     def __init__(self, *, sites: int, tags: int) -> None:
         self.chance = random.Random(SEED)
+        self.apart = random.Random(SEED)  # for later clauses: the rest of each need stays the same
         self.sites = [f"SITE{n}" for n in range(sites)]
         self.tags = [f"tag{n}" for n in range(tags)]
         # What a pilot is tagged with comes from the settings of its element.
@@ -96,7 +97,7 @@ class World:
             architecture_level_max=4 if self.often(0.02) else 0,
             glibc_min=chance.choice(("2.17", "2.28", "2.34")) if self.often(0.2) else "",
             user_namespaces=self.often(0.1),
-            isolation="namespaces" if self.often(0.05) else "",
+            isolation="namespaces" if self.apart.random() < 0.05 else "",
             whole_node=self.often(0.02),
             cpu_work_hs23_s=chance.choice((10_000, 500_000)) if self.often(0.2) else 0,
             **(self.gpu() if self.often(0.05) else {}),
