@@ -22,6 +22,9 @@ if "PILOTAGE_MATCHER" not in os.environ:
 # What tests start reads the bytecode that one before has left: to compile all costs each 0.3 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# The workers of the gate have one seed. What they start has others.
+os.environ.pop("PYTHONHASHSEED", None)
+
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here",)
 
