@@ -5,6 +5,7 @@ runs alone at the end.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,13 +24,17 @@ def main(folders: list[str]) -> int:
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         checks = subprocess.Popen(
-            ["make", "--no-print-directory", "check"], stdout=said, stderr=subprocess.STDOUT
+            ["make", "--no-print-directory", "check"],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             together = _cases(folders, *TOGETHER, "-m", "not long and not alone")
             checked = checks.wait()
         finally:
-            checks.kill()
+            if checks.poll() is None:
+                os.killpg(checks.pid, signal.SIGKILL)
         said.seek(0)
         sys.stdout.write(said.read().decode(errors="replace"))
     _tell("checks and cases side by side", began, checked or together)
