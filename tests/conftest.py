@@ -22,9 +22,6 @@ if "PILOTAGE_MATCHER" not in os.environ:
 # What tests start reads the bytecode that one before has left: to compile all costs each 0.3 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The workers of the gate have one seed. What they start has others.
-os.environ.pop("PYTHONHASHSEED", None)
-
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here",)
 
@@ -34,13 +31,14 @@ FIRST = ("acceptance", "simulation", "integration", "contract", "docs")  # what 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the pilots of each worker a register of their own, so that they are no neighbours."""
+    """Give the pilots of each worker a register of their own: they are no neighbours."""
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
         folder = f"/tmp/pilotage-tests-{workerinput['testrunuid']}-{workerinput['workerid']}"
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o1777)  # noqa: S103 - as /tmp, for others too
         os.environ["PILOTAGE_PILOT__REGISTER"] = folder
+        os.environ.pop("PYTHONHASHSEED", None)  # all workers have one; what they start has others
 
 
 @pytest.hookimpl(tryfirst=True)

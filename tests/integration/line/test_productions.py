@@ -3,17 +3,13 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.protocol import Room
-from pilotage.central.store.records import Change, End, JobBody, NewAttempt
-from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api_productions import (
     NewProduction,
@@ -23,7 +19,7 @@ from pilotage.proto.api_productions import (
     ProductionPreview,
     ProductionView,
 )
-from pilotage.proto.catalogue import Did, FileState, parse_query
+from pilotage.proto.catalogue import FileState, parse_query
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
@@ -33,9 +29,9 @@ from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
-from tests.fake_store import FakeStore
 from tests.fakes import FakeInstallation
 
+from .publishing import PublishingStore
 from .test_data_transformations import ready, story
 from .test_on_fakes import lasts
 
@@ -64,53 +60,6 @@ CHAIN: dict[str, Any] = {
         },
     },
 }
-
-
-class PublishingStore(FakeStore):
-    """Publishes a file of each job that is Done, with its end, as the central does for pilots."""
-
-    chance: random.Random | None = None
-
-    async def change(self, changes: Sequence[Change]) -> list[bool]:
-        await self._publish_of(changes)
-        return await super().change(changes)
-
-    async def turn(
-        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
-    ) -> tuple[list[bool], list[JobBody | None]]:
-        await self._publish_of(changes)
-        return await super().turn(changes, attempts, room)
-
-    async def _publish_of(self, changes: Sequence[Change]) -> None:
-        for one in changes:
-            if isinstance(one, End) and one.new is JobState.DONE:
-                await self._publish(one.job_id, one.at)
-
-    async def _publish(self, job_id: int, at: float) -> None:
-        data = self._transformation_data
-        for task in list(data.tasks.values()):
-            if task.row.job_id == job_id:
-                row = data.rows[task.transformation_id]
-                outputs = msgspec.json.decode(self._data.jobs[job_id].new.body, type=Job).data
-                said = outputs.outputs[0].metadata if outputs and outputs.outputs else {}
-                new = NewFile(
-                    did=Did("dpps", f"{row.name}/{job_id}"),
-                    bytes=10,
-                    metadata={key: said[key] for key in said if key == MISSING_KEY},
-                    adler32=f"{job_id:08x}",
-                    replicas=(NewReplica(storage="disk", path=f"{job_id}"),),
-                    datasets=(Did(row.group, f"transformation-{row.transformation_id}"),),
-                    owner_id=row.owner_id,
-                    job_id=job_id,
-                    epoch=1,
-                )
-                await self.register_files("ctao", [new], at=at, make_datasets=True)
-
-    async def synced(self) -> None:
-        """What is written is on the disk before its writer knows it: a kill comes in between."""
-        await super().synced()
-        if self.chance is not None:
-            await asyncio.sleep(self.chance.random() * 0.3)
 
 
 def tale(

@@ -106,11 +106,3 @@ OFFERS: Final = (
     offer(community="lhcb"),
     offer(cores_free=0),
 )
-
-
-def name_of(value: object) -> str:
-    """Return what a case is called by a value: sets are sorted, so each process says the same."""
-    if isinstance(value, dict):
-        parts = {key: sorted(x) if isinstance(x, frozenset) else x for key, x in value.items()}
-        return str(parts)
-    return str(value)

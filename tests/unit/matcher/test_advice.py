@@ -18,7 +18,7 @@ from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Job, Need
 
-from .makes import COMPATIBLE, NEEDS, OFFERS, name_of, offer, spec
+from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec
 from .test_machine import RULES, THERE
 from .test_turn import ASKS, CLASSES, class_of, told
 
@@ -166,7 +166,7 @@ NO_ADVICE: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "had"), NO_ADVICE, ids=name_of)
+@pytest.mark.parametrize(("wanted", "had"), NO_ADVICE, ids=str)
 def test_no_advice_is_given_that_would_not_help(
     wanted: dict[str, Any], had: dict[str, Any]
 ) -> None:

@@ -11,7 +11,7 @@ from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Need, Preference
 
-from .makes import name_of, offer, spec
+from .makes import offer, spec
 
 OFFERS = [
     offer("p1", site="PIC", memory_free_mb=8_000),
@@ -305,7 +305,7 @@ REMEDIES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("its", "accepts", "said"), REMEDIES, ids=name_of)
+@pytest.mark.parametrize(("its", "accepts", "said"), REMEDIES, ids=str)
 def test_what_to_ask_for_instead_is_said(
     its: dict[str, Any], accepts: dict[str, Any], said: str
 ) -> None:
@@ -341,7 +341,7 @@ TAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("accepts", "said"), TAKES, ids=name_of)
+@pytest.mark.parametrize(("accepts", "said"), TAKES, ids=str)
 def test_a_pilot_is_told_what_alone_keeps_jobs_from_it(accepts: dict[str, Any], said: str) -> None:
     matcher, _ = waiting(jobs=2)
 

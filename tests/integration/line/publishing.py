@@ -1,0 +1,63 @@
+"""A store that plays what pilots publish: their outputs come with the ends of their jobs."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.protocol import Room
+from pilotage.central.store.records import Change, End, JobBody, NewAttempt
+from pilotage.central.transformations.missing import MISSING_KEY
+from pilotage.proto.catalogue import Did
+from pilotage.proto.job import Job
+from pilotage.proto.job_states import JobState
+from tests.fake_store import FakeStore
+
+
+class PublishingStore(FakeStore):
+    """Publishes a file of each job that is Done, with its end, as the central does for pilots."""
+
+    chance: random.Random | None = None
+
+    async def change(self, changes: Sequence[Change]) -> list[bool]:
+        await self._publish_of(changes)
+        return await super().change(changes)
+
+    async def turn(
+        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
+    ) -> tuple[list[bool], list[JobBody | None]]:
+        await self._publish_of(changes)
+        return await super().turn(changes, attempts, room)
+
+    async def _publish_of(self, changes: Sequence[Change]) -> None:
+        for one in changes:
+            if isinstance(one, End) and one.new is JobState.DONE:
+                await self._publish(one.job_id, one.at)
+
+    async def _publish(self, job_id: int, at: float) -> None:
+        data = self._transformation_data
+        for task in list(data.tasks.values()):
+            if task.row.job_id == job_id:
+                row = data.rows[task.transformation_id]
+                outputs = msgspec.json.decode(self._data.jobs[job_id].new.body, type=Job).data
+                said = outputs.outputs[0].metadata if outputs and outputs.outputs else {}
+                new = NewFile(
+                    did=Did("dpps", f"{row.name}/{job_id}"),
+                    bytes=10,
+                    metadata={key: said[key] for key in said if key == MISSING_KEY},
+                    adler32=f"{job_id:08x}",
+                    replicas=(NewReplica(storage="disk", path=f"{job_id}"),),
+                    datasets=(Did(row.group, f"transformation-{row.transformation_id}"),),
+                    owner_id=row.owner_id,
+                    job_id=job_id,
+                    epoch=1,
+                )
+                await self.register_files("ctao", [new], at=at, make_datasets=True)
+
+    async def synced(self) -> None:
+        """What is written is on the disk before its writer knows it: a kill comes in between."""
+        await super().synced()
+        if self.chance is not None:
+            await asyncio.sleep(self.chance.random() * 0.3)
