@@ -32,8 +32,8 @@ check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 quick: check ## check and unit tests, in less than 90 seconds
 	$(PYTEST) tests/unit -m "not long"
 
-test: compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
-	$(PYTHON_RUN) -m tests.gate $(TESTS)
+test: check compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
+	$(PYTEST) $(TESTS) --ignore=tests/tidy -m "not long" --durations=10
 
 long: compiled packages-test ## full fault campaigns and large benches (hours)
 	$(PYTEST) $(TESTS) -m long --durations=10

@@ -1,6 +1,4 @@
-"""How all tests run: what the gate does not skip, and which cases share a worker.
-
-In the gate (CI is set) nothing is skipped in silence: what a test needs must be there.
+"""In the gate (CI is set) nothing is skipped in silence: what a test needs must be there.
 
 Tests meet the matcher as it is written: they change its numbers to reach its rare ways, which the
 compiled form does not let them. What they start, and tests/integration/test_compiled_matcher.py,
@@ -10,7 +8,6 @@ meets that one.
 import importlib
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
@@ -24,41 +21,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here",)
-
-TESTS = Path(__file__).parent
-ALONE = ("load", "faults")  # what they measure counts only if nothing runs beside them
-FIRST = ("acceptance", "simulation", "integration", "contract", "docs")  # what takes longest
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Give the pilots of each worker a register of their own: they are no neighbours."""
-    workerinput = getattr(config, "workerinput", None)
-    if workerinput is not None:
-        folder = f"/tmp/pilotage-tests-{workerinput['testrunuid']}-{workerinput['workerid']}"
-        os.makedirs(folder, exist_ok=True)
-        os.chmod(folder, 0o1777)  # noqa: S103 - as /tmp, for others too
-        os.environ["PILOTAGE_PILOT__REGISTER"] = folder
-        os.environ.pop("PYTHONHASHSEED", None)  # all workers have one; what they start has others
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs alone; let what takes longest begin; keep a file on one worker.
-
-    Services that the cases of a file share are then started once. In acceptance each case starts
-    its own, so its files are parted.
-    """
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder in ALONE:
-            item.add_marker(pytest.mark.alone)
-        is_parted = folder in ("acceptance", "simulation")
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if is_parted else str(item.path)))
-    items.sort(key=lambda item: _turn(item.path.relative_to(TESTS).parts[0]))
-
-
-def _turn(folder: str) -> int:
-    return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
 
 @pytest.hookimpl(wrapper=True)
