@@ -48,7 +48,7 @@ import os, time
 kept = b"x" * 120_000_000
 for _ in range(2):
     os.fork()
-time.sleep(1.5)
+time.sleep(4)
 """
 # A parent that ignores SIGCHLD is told nothing of what its children have used.
 UNTOLD = """
