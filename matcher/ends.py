@@ -37,7 +37,10 @@ class Ends:
         amounts = due(need, offer)
         if amounts[0] > offer.cores:
             return 0
-        number = max([bisect_left(free, it) for free, it in zip(self._free, amounts, strict=True)])
+        number = 0
+        for free, it in zip(self._free, amounts, strict=True):
+            if it > free[0]:
+                number = max(number, bisect_left(free, it))
         latest = min(latest, self._now + offer.wall_left_s - need.wall_s)
         if not 0 < number <= len(self.outs) or self.outs[number - 1].ends_at > latest:
             return 0
