@@ -153,7 +153,7 @@ class Reservations:
             return sorted(self._few(index, rows, offer.community), key=_wide_order)
         found = self._few(index, rows & on_gpus, offer.community)
         others = self._few(index, rows & ~on_gpus, offer.community)
-        # Who has waited longer than any job here runs has found no other wide offer.
+        # A class that waits longer than all jobs here run has found no other wide offer.
         before = 2 * now - ends.until(len(ends.outs))
         found += [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
         return sorted(found, key=_wide_order)

@@ -38,7 +38,7 @@ def aliases(paths: frozenset[Path], mounts: str = MOUNTS) -> Iterator[Path]:
 
 
 class _Table:
-    """The mounts of the node at one time. What follows from them alone is worked out once."""
+    """The mounts of the node at one time. It remembers the second names that it has worked out."""
 
     def __init__(self, mounts: Sequence[_Mount]) -> None:
         self._mounts = mounts

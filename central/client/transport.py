@@ -257,7 +257,7 @@ class Transport:
         return response
 
     async def _fail_when_another_leads(self, leader: str) -> NoReturn:
-        """Look who leads, at `url`. Raises httpx.ReadError once it is another one."""
+        """Ask the process at `url` who leads. Raises httpx.ReadError once another one does."""
         import httpx
 
         while True:

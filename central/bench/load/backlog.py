@@ -96,7 +96,7 @@ def _token(token: str, at: int, take: Callable[[bytes], None]) -> Errand:
 
 
 def _content(token: str) -> Errand:
-    """Return the upload of what all jobs of a bench write."""
+    """Return the upload of the content that all jobs of a bench write."""
     name = hashlib.sha256(CONTENT).hexdigest()
     media = "application/octet-stream"
     return request(head(f"/v1/blobs/{name}", token, method="PUT", media=media), CONTENT), _taken
