@@ -246,7 +246,6 @@ class Transport:
 
         A leader that stands still does not answer: patience would end long before the timeout.
         """
-
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._fail_when_another_leads(self._leader))

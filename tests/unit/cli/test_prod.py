@@ -24,6 +24,9 @@ steps:
   join: {inputs: {i: make.o}, grouping: all, job: {command: [sh, -c, "cat */* > all"]},
          outputs: {all: all}}
 """
+USE = """\
+  use: {inputs: {i: join.all}, job: {command: [sh, -c, "cat */* > use"]}, outputs: {use: use}}
+"""
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
     broken = FLOW.replace(
         "echo {word} > out", "test -e ../../../mended -o {task} = 2 && echo {word} > out"
     )
-    flow.write_text(broken)
+    flow.write_text(broken + USE)
     words = ["prod", "submit", "demo.yaml", "--local"]
     assert run(words) == 1
     said = capsys.readouterr()
@@ -67,8 +70,9 @@ def test_a_run_here_waits_for_what_is_missing_and_each_remedy_leads_on(
     assert "step join: made without 1 of 2 tasks of demo-make" in capsys.readouterr().err
     record = json.loads((flow.parent / "some/run.json").read_text())
     assert record["steps"]["join"]["missing"] == "made without 1 of 2 tasks of demo-make"
-    (made,) = [one for one in record["files"] if one["step"] == "join"]
-    assert made["metadata"]["missing_inputs"] == "1 of 2 tasks of demo-make"
+    made = [one for one in record["files"] if one["step"] in ("join", "use")]
+    missing = [one["metadata"]["missing_inputs"] for one in made]
+    assert missing == ["1 of 2 tasks of demo-make"] * 2  # also of what is made of it
     assert not record["complete"]
 
     (flow.parent / "mended").touch()
