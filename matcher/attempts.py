@@ -5,7 +5,6 @@ may have a single one: nobody else can use the others. And as most jobs end long
 that they ask for, it is charged with what those of its owner usually take of it, until it ends.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from .limits import Limits
@@ -14,26 +13,35 @@ from .shares import Shares
 from .types import LiveOffer
 
 
+class _Held:
+    """What is out to one pilot."""
+
+    __slots__ = ("jobs", "memory_mb", "scratch_mb")
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, Out] = {}
+        self.memory_mb = self.scratch_mb = 0  # of all of them
+
+
 class Attempts:
     """All jobs that are out, with what they take of limits and count for shares."""
 
     def __init__(self, shares: Shares, limits: Limits) -> None:
         self._shares, self._limits = shares, limits
         self.by_job: dict[int, Out] = {}
-        self._by_pilot: defaultdict[str, dict[int, Out]] = defaultdict(dict)
-        self._memory_mb: defaultdict[str, int] = defaultdict(int)  # of what is out to a pilot
-        self._scratch_mb: defaultdict[str, int] = defaultdict(int)
+        self._by_pilot: dict[str, _Held] = {}
 
     def charged_cores(
         self, offer: LiveOffer, cores: int, memory_mb: int, scratch_mb: int, gpus: int
     ) -> float:
         """Return how many of a pilot's cores a job is charged with: its largest part of it."""
         charged = float(cores)
+        held = self._by_pilot.get(offer.pilot)
         if memory_mb:
-            all_mb = offer.memory_free_mb + self._memory_mb.get(offer.pilot, 0)
+            all_mb = offer.memory_free_mb + (held.memory_mb if held is not None else 0)
             charged = max(charged, offer.cores * memory_mb / all_mb)
         if scratch_mb:
-            all_mb = offer.scratch_free_mb + self._scratch_mb.get(offer.pilot, 0)
+            all_mb = offer.scratch_free_mb + (held.scratch_mb if held is not None else 0)
             charged = max(charged, offer.cores * scratch_mb / all_mb)
         if gpus:
             charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
@@ -52,9 +60,12 @@ class Attempts:
         if out.cap is not None:
             out.cap.count(1)
         if out.pilot:
-            self._by_pilot[out.pilot][job] = out
-            self._memory_mb[out.pilot] += out.memory_mb
-            self._scratch_mb[out.pilot] += out.scratch_mb
+            held = self._by_pilot.get(out.pilot)
+            if held is None:
+                held = self._by_pilot[out.pilot] = _Held()
+            held.jobs[job] = out
+            held.memory_mb += out.memory_mb
+            held.scratch_mb += out.scratch_mb
 
     def confirm(self, job: int) -> bool:
         """The match of a pending job is written: it runs. False where the job is not pending."""
@@ -88,8 +99,8 @@ class Attempts:
 
     def of_pilot(self, pilot: str) -> Iterable[Out]:
         """Return what is out to a pilot."""
-        found = self._by_pilot.get(pilot)
-        return found.values() if found is not None else ()
+        held = self._by_pilot.get(pilot)
+        return held.jobs.values() if held is not None else ()
 
     def _forget(self, job: int, out: Out, *, started: bool, now: float = 0.0) -> None:
         del self.by_job[job]
@@ -99,13 +110,12 @@ class Attempts:
         if out.limits:
             self._limits.give_back(out.limits, now, started=started)
         if out.pilot:
-            its = self._by_pilot[out.pilot]
-            del its[job]
-            self._memory_mb[out.pilot] -= out.memory_mb
-            self._scratch_mb[out.pilot] -= out.scratch_mb
-            if not its:
+            held = self._by_pilot[out.pilot]
+            del held.jobs[job]
+            held.memory_mb -= out.memory_mb
+            held.scratch_mb -= out.scratch_mb
+            if not held.jobs:
                 del self._by_pilot[out.pilot]
-                del self._memory_mb[out.pilot], self._scratch_mb[out.pilot]
 
 
 def _asked_core_s(out: Out) -> float:

@@ -22,9 +22,9 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
-        # Jobs that have ended since somebody took them from here: by community, group and owner.
+        # Jobs that have ended since somebody took them from here, by what they are.
         # The store counts those that run again when it moves them.
-        self.ended: Counter[tuple[str, str, str]] = Counter()
+        self.ended: dict[Kind, int] = {}
         self.recount_due = False  # the store was full when its jobs had to be counted
 
     def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
@@ -45,7 +45,7 @@ class Counters:
         if old == new:
             return
         if new[1] in FINAL and old[1] not in FINAL:
-            self.ended[kind.community, kind.group, kind.owner] += count
+            self.ended[kind] = self.ended.get(kind, 0) + count
         of_kind = self._counts[kind]
         left = of_kind.get(old, 0) - count
         if left:

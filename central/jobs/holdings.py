@@ -21,6 +21,7 @@ from .scope import Owners, scope
 
 TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
 FRESH_MAX: Final = 20_000
+_NEVER: Final = (0, -math.inf)
 FRESH_S: Final = 600.0  # far below the time of the hold: until then no sweep gives bytes back
 
 
@@ -100,13 +101,22 @@ class Holdings:
         if len(self._fresh) > FRESH_MAX:
             del self._fresh[next(iter(self._fresh))]
 
-    def _fresh_size(self, holder: Holder, sha256: str) -> int | None:
-        size, since = self._fresh.get((holder.owner_id, holder.group, sha256), (0, -math.inf))
-        return size if self._clock.monotonic() < since + FRESH_S else None
+    def fresh(self, owner_id: int, group: str, hashes: Iterable[str]) -> dict[str, int] | None:
+        """Return sizes of contents that were brought just now; None if one of them was not."""
+        since = self._clock.monotonic() - FRESH_S
+        found: dict[str, int] = {}
+        for one in hashes:
+            size, at = self._fresh.get((owner_id, group, one), _NEVER)
+            if at <= since:
+                return None
+            found[one] = size
+        return found
 
     async def held(self, holder: Holder, hashes: Sequence[str]) -> dict[str, int]:
         """Return the sizes of those contents that an owner holds in one group."""
-        found = {one: size for one in hashes if (size := self._fresh_size(holder, one)) is not None}
+        found: dict[str, int] = {}
+        for name in hashes:
+            found |= self.fresh(holder.owner_id, holder.group, [name]) or {}
         rest = [one for one in hashes if one not in found]
         for one in await self._store.holdings(rest):
             if one.owner_id == holder.owner_id and one.group == holder.group:
@@ -159,7 +169,7 @@ class Holdings:
 
     async def may_read(self, caller: Caller, sha256: str, of: Holder | None) -> bool:
         """Whether a caller may read a content; `of`: whom the job of an attempt belongs to."""
-        if of is not None and self._fresh_size(of, sha256) is not None:
+        if of is not None and self.fresh(of.owner_id, of.group, [sha256]) is not None:
             return True
         held = await self._store.holdings([sha256])
         if isinstance(caller, User):

@@ -1,6 +1,7 @@
 """Quotas: what everybody may use, what is used, and requests that wait for ended jobs to count."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -95,16 +96,15 @@ class Quotas:
             return
         taken = dict(ended)
         ended.clear()
+        by_owner = Counter[tuple[str, str, int]]()
+        for kind, count in taken.items():
+            owner_id = self._owners.id_of(kind.community, kind.owner)
+            by_owner[kind.community, kind.group, owner_id] += count
         try:
-            await self._store.take_off(
-                [
-                    (community, group, self._owners.id_of(community, owner), count)
-                    for (community, group, owner), count in taken.items()
-                    if count
-                ]
-            )
+            await self._store.take_off([(*whose, count) for whose, count in by_owner.items()])
         except BaseException:
-            ended.update(taken)
+            for kind, count in taken.items():
+                ended[kind] = ended.get(kind, 0) + count
             raise
 
     async def with_room(self, write: Callable[[], Awaitable[T]]) -> T:

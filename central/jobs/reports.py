@@ -116,9 +116,15 @@ class Reports:
             lease = self._lease_of(presence, report) if report.outputs else None
             if lease is None:
                 continue
-            hashes = {one.sha256 for one in report.outputs} - absent
             info = self._queue.classes[lease.class_id]
             kind = info.kind
+            if not absent:
+                named = [one.sha256 for one in report.outputs]
+                fresh = self._holdings.fresh(info.owner_id, kind.group, named)
+                if fresh is not None:
+                    found[lease.job] = fresh
+                    continue
+            hashes = {one.sha256 for one in report.outputs} - absent
             holder = self._owners.holder(kind.community, kind.group, info.owner_id)
             sizes = await self._holdings.held(holder, sorted(hashes))
             if len(sizes) < len(hashes):
@@ -147,9 +153,9 @@ class Reports:
             self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
         at = self._clock.wall() - report.ago_s
         if report.what is What.ENDED:
-            missing = {out.sha256 for out in report.outputs} - sizes.keys()
+            missing = [out.sha256 for out in report.outputs if out.sha256 not in sizes]
             if missing:
-                return Judged(report, Answer.MISSING, missing=tuple(sorted(missing)))
+                return Judged(report, Answer.MISSING, missing=tuple(sorted(set(missing))))
             sized = verdicts.sized(report, sizes, lived_s=lived_s)
             if sized is not report:
                 self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)

@@ -116,10 +116,10 @@ def sized(report: Report, sizes: Mapping[str, int], *, lived_s: float) -> Report
     Of a stream only the end is kept. The size of the whole is the pilot's word, if it may be.
     """
     whole_max = int((lived_s * (1 + DRIFT) + GRACE_S) * BYTES_A_SECOND_MAX)
-    if all(
-        one.size_bytes == sizes[one.sha256] and 0 <= one.of_bytes <= whole_max
-        for one in report.outputs
-    ):
+    for one in report.outputs:
+        if one.size_bytes != sizes[one.sha256] or not 0 <= one.of_bytes <= whole_max:
+            break
+    else:
         return report
     outputs = tuple(
         altered(

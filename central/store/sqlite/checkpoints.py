@@ -16,6 +16,7 @@ from .session import SqliteSession
 
 CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: some thousand pages
 LOG_BYTES: Final = 32 << 20  # of the log, whatever the rows: `set_log_size` cuts it down to this
+LOOK_EVERY: Final = 8  # looks between two at the log's size: each may have grown it by some MB
 
 
 class Checkpoints:
@@ -31,6 +32,7 @@ class Checkpoints:
         """`copy` begins to copy the log into the database, beside us; `log` is its file."""
         self._session, self._copy, self._log = session, copy, log
         self._log_max = LOG_BYTES
+        self._looks = 0
         self._copying: Future[None] | None = None
         self._changes_kept = session.connection.total_changes
 
@@ -63,6 +65,9 @@ class Checkpoints:
 
     def _is_long(self) -> bool:
         """Whether the log has grown much: at first, or since it was last found to be too long."""
+        self._looks += 1
+        if self._looks % LOOK_EVERY:
+            return False
         try:
             size = self._log.stat().st_size if self._log is not None else 0
         except FileNotFoundError:

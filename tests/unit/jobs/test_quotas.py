@@ -6,7 +6,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pilotage.central.jobs.counters import Counters
+from pilotage.central.jobs.counters import Counters, Kind
 from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
@@ -15,7 +15,7 @@ from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_
 from tests.fake_central import FakeClock
 from tests.fake_store import FakeStore
 
-KEY = ("ctao", "sim", "ada")
+KIND = Kind("ctao", "sim", "ada", "")
 
 
 class SlowStore(FakeStore):
@@ -56,7 +56,7 @@ async def used(store: FakeStore) -> int:
 async def test_two_that_find_no_room_wait_for_the_same_ends_and_both_get_some() -> None:
     store, quotas, counters = await stage(jobs_max=2, jobs=2)
     kind = await a_class(store)
-    counters.ended[KEY] = 2
+    counters.ended[KIND] = 2
 
     async def one_more(key: str) -> None:
         submit = partial(store.submit, a_submission(kind, key), some_jobs(kind, 1))
@@ -74,7 +74,7 @@ async def test_two_that_find_no_room_wait_for_the_same_ends_and_both_get_some() 
 async def test_ends_are_taken_off_once_though_a_caller_leaves_meanwhile() -> None:
     store, quotas, counters = await stage(jobs_max=0, jobs=3)
     store.writes_first = True
-    counters.ended[KEY] = 2
+    counters.ended[KIND] = 2
     async with asyncio.TaskGroup() as calls:
         leaving = calls.create_task(quotas.flush())
         await store.begun.wait()

@@ -11,7 +11,12 @@ from typing import TypeVar
 import pytest
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
-from pilotage.central.store.sqlite.checkpoints import CHECKPOINT_ROWS, LOG_BYTES, Checkpoints
+from pilotage.central.store.sqlite.checkpoints import (
+    CHECKPOINT_ROWS,
+    LOG_BYTES,
+    LOOK_EVERY,
+    Checkpoints,
+)
 from pilotage.central.store.sqlite.copying import LogCopy
 from pilotage.central.store.sqlite.errors import translated
 from pilotage.central.store.sqlite.session import SqliteSession
@@ -260,7 +265,12 @@ async def test_a_long_log_is_copied_whatever_the_rows_and_once_until_it_grows_ag
     session: Recorded, fatal: Told, tmp_path: Path
 ) -> None:
     beside, log, begun = Beside(), tmp_path / "long", list[int]()
-    look = Checkpoints(session, beside, log=log).look
+    checkpoints = Checkpoints(session, beside, log=log)
+
+    def look() -> None:
+        for _ in range(LOOK_EVERY):
+            checkpoints.look()
+
     for size in (LOG_BYTES, LOG_BYTES + 1, LOG_BYTES + 2, 2 * LOG_BYTES + 2, LOG_BYTES):
         with log.open("ab") as file:
             file.truncate(size)
