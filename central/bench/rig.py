@@ -54,7 +54,8 @@ class Rig:
             python=python,
         )
         pilots = [
-            start_pilot(self.client, self.central, "bench", "local", plan) for _ in range(count)
+            start_pilot(self.client, self.central, "bench", "local", plan, is_tied=True)
+            for _ in range(count)
         ]
         for pilot in pilots:
             self.stack.callback(end, pilot.process)
@@ -66,7 +67,8 @@ class Rig:
         central = replace(
             self.central, running=msgspec.structs.replace(self.central.running, url=url)
         )
-        return start_pilot(self.client, central, "bench", "local", PilotPlan(python=python))
+        plan = PilotPlan(python=python)
+        return start_pilot(self.client, central, "bench", "local", plan, is_tied=True)
 
     def sender(self) -> "Sender":
         """Return a connection of its own."""

@@ -18,6 +18,7 @@ from pilotage.proto.pilot_states import PilotState
 from ..client import Client
 from .datadir import Running
 from .pilot import PilotPlan, start
+from .process import tied
 
 START_S = 30.0
 STOP_S = 20.0
@@ -51,6 +52,8 @@ def local_central(
 ) -> Generator[LocalCentral]:
     """Start `pilotage serve` on a free port or on `port`; end it afterwards, unless it is kept.
 
+    A central that is not kept also ends when this process is killed.
+
     `options` are settings as `section.key`. Raises NotRunning.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,6 +62,7 @@ def local_central(
     with log.open("ab") as out:
         process = subprocess.Popen(
             [
+                *(() if keep else tied()),
                 *(sys.executable, "-m", "pilotage.central.cli", "serve"),
                 *("--data", str(data), "--port", str(port), *words),
             ],
@@ -110,13 +114,22 @@ class LocalPilot:
 
 
 def start_pilot(
-    client: Client, central: LocalCentral, site: str, element: str, plan: PilotPlan
+    client: Client,
+    central: LocalCentral,
+    site: str,
+    element: str,
+    plan: PilotPlan,
+    *,
+    is_tied: bool = False,
 ) -> LocalPilot:
-    """Start one pilot; `plan` says what it has, secret and places are filled in here."""
+    """Start one pilot; `plan` says what it has, secret and places are filled in here.
+
+    With `is_tied` it ends when this process does.
+    """
     made = client.secrets(SecretRequest(site=site, element=element)).secrets[0]
     state = central.data / "pilots" / made.pilot
     filled = replace(plan, central=central.url, secret=made.secret, state=state)
-    return LocalPilot(made.pilot, start(filled), state)
+    return LocalPilot(made.pilot, start(filled, is_tied=is_tied), state)
 
 
 def wait_for_pilots(client: Client, pilots: Sequence[LocalPilot]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pilotage
 
+from .process import tied
+
 CONFIG_NAME = "mosquitto.conf"
 READY_S = 60.0  # it reads the logins of 100 000 pilots first
 
@@ -123,7 +125,9 @@ class Mosquitto:
         assert program is not None
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "-c", str(self._folder / "mosquitto.conf")], stdout=log, stderr=log
+                [*tied(), program, "-c", str(self._folder / "mosquitto.conf")],
+                stdout=log,
+                stderr=log,
             )
 
     def _accepts(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from .bundle import pilot_bundle
+from .process import tied
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,16 @@ def _text(value: object) -> str:
     return ",".join(cast(tuple[str, ...], value)) if isinstance(value, tuple) else str(value)
 
 
-def start(plan: PilotPlan) -> subprocess.Popen[bytes]:
-    """Start a pilot in a session of its own; its events go to `<state>/pilot.log`."""
+def start(plan: PilotPlan, *, is_tied: bool = False) -> subprocess.Popen[bytes]:
+    """Start a pilot in a session of its own; its events go to `<state>/pilot.log`.
+
+    With `is_tied` it ends when this process does.
+    """
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret_file = write_secret(plan.state, plan.secret)
     with (plan.state / "pilot.log").open("ab") as log:
         return subprocess.Popen(
-            argv(plan, secret_file),
+            [*(tied() if is_tied else ()), *argv(plan, secret_file)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

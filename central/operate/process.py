@@ -2,6 +2,8 @@
 
 import gc
 import resource
+import shutil
+import threading
 from typing import Final
 
 # How many objects more than before, and how many times, until a generation is walked: 10 000 take
@@ -20,6 +22,18 @@ def allow_files(connections_max: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def tied() -> tuple[str, ...]:
+    """Return words before a command, so that SIGTERM ends it when this process has ended.
+
+    Empty where `setpriv` of util-linux is missing. Also empty outside of the main thread, since the
+    system sends the signal when the thread ends that has started the command.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or threading.current_thread() is not threading.main_thread():
+        return ()
+    return (setpriv, "--pdeathsig", "TERM", "--")
 
 
 def spare_the_collector() -> None:

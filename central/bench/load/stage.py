@@ -20,6 +20,7 @@ import uvloop
 from pilotage.proto.trust import trusting
 
 from ...operate.local import START_S, LocalCentral, end, local_central
+from ...operate.process import tied
 from .backing import Server
 from .backlog import SETTINGS
 from .wire import cut_all
@@ -96,6 +97,7 @@ class Stage:
         with (self.folder / f"beside-{port}.log").open("ab") as out:
             process = subprocess.Popen(
                 [
+                    *tied(),
                     *(sys.executable, "-m", "pilotage.central.cli", "serve"),
                     *("--data", str(act.central.data), "--port", str(port), *words),
                 ],
