@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 
 from pilotage.proto.wording import as_json, complaint
@@ -19,6 +18,9 @@ from .errors import BadOptions, NoSuchDriver
 from .guarded import FewCommands, Guarded
 from .striking import Striking
 
+if TYPE_CHECKING:  # drivers that need it import it: most centrals start without
+    import httpx
+
 GROUP = "pilotage.elements"
 
 
@@ -30,7 +32,7 @@ class Tools:
     clock: Clock
     folder: Path  # of this element alone, for what must outlive a call
     credential: CredentialSource | None = None  # None: whoever runs the central is known there
-    transport: httpx.AsyncBaseTransport | None = None  # None: the network
+    transport: "httpx.AsyncBaseTransport | None" = None  # None: the network
 
 
 def _is_well(options: msgspec.Struct) -> None:

@@ -6,9 +6,8 @@ whatever stands in front of several processes brings the next one elsewhere.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import httpx
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
@@ -22,6 +21,9 @@ from .call import Call
 from .direct import Exchange
 from .guards import ROUTE
 from .here import LOGS
+
+if TYPE_CHECKING:  # it brings its command line: a tenth of a second of each start
+    import httpx
 
 CONNECT_S: Final = 2.0
 LOOK_S: Final = 0.5  # whether the one that is asked leads still
@@ -57,6 +59,8 @@ class Elsewhere:
 
         `passed_bytes_max`: the largest body that is passed on without a look at its caller.
         """
+        import httpx
+
         self._url, self._log = url, log
         self._passed_bytes_max = passed_bytes_max
         self._told = ""  # of whom the log says that it cannot be reached
@@ -108,7 +112,7 @@ class Elsewhere:
 
     async def _asked(
         self,
-        client: httpx.AsyncClient,
+        client: "httpx.AsyncClient",
         url: str,
         scope: HTTPScope,
         receive: Receive,
@@ -141,18 +145,19 @@ class Elsewhere:
 
     async def _answered(
         self,
-        client: httpx.AsyncClient,
-        request: httpx.Request,
+        client: "httpx.AsyncClient",
+        request: "httpx.Request",
         url: str,
         leaves: Coroutine[Any, Any, None],
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         """Return the beginning of an answer, unless its process leads no more before it comes.
 
         One that stands still would else be waited for long after another one leads. Nor is it
         waited for once the caller `leaves`: a connection is held for nobody.
         """
+        import httpx
 
-        async def ask() -> httpx.Response | Exception:
+        async def ask() -> "httpx.Response | Exception":
             try:
                 return await client.send(request, stream=True)
             except Exception as why:
@@ -190,7 +195,7 @@ class Elsewhere:
 class _HandedBack:
     """The leader's answer, part by part."""
 
-    def __init__(self, response: httpx.Response, stopping: asyncio.Event) -> None:
+    def __init__(self, response: "httpx.Response", stopping: asyncio.Event) -> None:
         self._response, self._stopping = response, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,7 +217,7 @@ def _has_body(scope: HTTPScope) -> bool:
     return scope["method"] not in ("GET", "HEAD", "DELETE")
 
 
-async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _parts(response: "httpx.Response") -> AsyncIterator[bytes]:
     async for part in response.aiter_raw():
         yield part
 
