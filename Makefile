@@ -16,7 +16,7 @@ export PYTHONSAFEPATH := 1
 CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
           check-dependencies check-tidy
 
-.PHONY: help dev check quick test long demo bench soak load simulate quality pilot docs \
+.PHONY: help dev check quick test testing-page long demo bench soak load simulate quality pilot docs \
         packages-run packages-test compiled ctapipe zpeak $(CHECKS)
 
 help:
@@ -32,8 +32,11 @@ check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 quick: check ## check and unit tests, in less than 90 seconds
 	$(PYTEST) tests/unit -m "not long"
 
-test: check compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
-	$(PYTEST) $(TESTS) --ignore=tests/tidy -m "not long" --durations=10
+test: compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
+	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
+
+testing-page: .venv/ready-dev ## write how long the last `make test` took to docs/testing.md
+	$(PYTHON_RUN) -m tests.durations
 
 long: compiled packages-test ## full fault campaigns and large benches (hours)
 	$(PYTEST) $(TESTS) -m long --durations=10

@@ -11,6 +11,9 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.durations import Durations
+from tests.side_by_side import arrange, be_a_worker
+
 if "PILOTAGE_MATCHER" not in os.environ:
     os.environ["PILOTAGE_MATCHER"] = "interpreted"
     importlib.import_module("pilotage.matcher")  # here alone: what tests start decides for itself
@@ -21,6 +24,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    own = getattr(config, "workerinput", None)
+    if own is not None:
+        be_a_worker(own["testrunuid"], own["workerid"])
+    elif file := os.environ.get("PILOTAGE_DURATIONS"):
+        config.pluginmanager.register(Durations(file))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    arrange(items, is_worker=hasattr(config, "workerinput"))
 
 
 @pytest.hookimpl(wrapper=True)

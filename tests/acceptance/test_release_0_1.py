@@ -36,6 +36,7 @@ from tests.data import release
 from tests.data.release import Facts, Held, HeldPilot
 from tests.data.story import at
 from tests.services import postgresql
+from tests.side_by_side import REGISTER
 
 from .running import ROOT, RunningCentral, eventually, running_central
 
@@ -245,6 +246,7 @@ def test_jobs_that_wait_run_on_a_pilot_of_0_1(
 ) -> None:
     old = release.unpack_pilot(RELEASE, tmp_path)
     monkeypatch.setattr(starting, "pilot_bundle", lambda: old)
+    monkeypatch.delenv(REGISTER, raising=False)
     olga, central = upgraded.person("olga"), upgraded.central
     wait = [
         job

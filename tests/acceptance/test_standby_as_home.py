@@ -19,6 +19,7 @@ from pilotage.proto.job import Input, Job, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 from tests.data import release
 from tests.services import postgresql
+from tests.side_by_side import REGISTER
 
 from .running import ROOT, eventually, guard_of
 from .standbys import Member, each, the_leader
@@ -56,8 +57,9 @@ def _pilot(bundle: Path, home: str, secret: str, state: Path, stack: ExitStack) 
 
 
 def test_results_of_pilots_of_both_releases_arrive_if_their_home_is_a_standby(
-    tmp_path: Path, server: postgresql.Postgresql
+    tmp_path: Path, server: postgresql.Postgresql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(REGISTER, raising=False)
     settings = {**NO_BUS, "store.url": server.url(schema="central")}
     members: list[Member] = []
     with ExitStack() as stack:

@@ -222,6 +222,8 @@ class Session:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._asked, self._answers = self._process.stdin, self._process.stdout
+        self._poll = select.poll()  # `select` takes no descriptor above 1 023
+        self._poll.register(self._answers, select.POLLIN)
         self._heard = b""  # the beginning of a line
 
     @property
@@ -247,7 +249,7 @@ class Session:
                 if lines[-1].startswith(mark):
                     return "\n".join(lines), True
                 continue
-            if not select.select([self._answers], [], [], LOOK_S)[0]:
+            if not self._poll.poll(LOOK_S * 1_000):
                 continue
             part = os.read(self._answers.fileno(), PART_BYTES)
             self._heard += part

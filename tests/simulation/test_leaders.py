@@ -1,18 +1,19 @@
-"""Two centrals on one database: 300 worlds in the gate, 30 000 in `make long`, and planted bugs."""
+"""Two centrals on one database: 100 worlds in the gate, 30 000 in `make long`, and planted bugs."""
 
 import pytest
 
+from . import seeds
 from .campaign import campaign, replay
 from .planted_leaders import LEADING, OF_THE_MODEL, WITH_LEADERS
 from .world import run
 
-SEEDS = 300
+SEEDS = 100
 LONG_FIRST, LONG_SEEDS = 10_000, 30_000
 WITHIN = 500
 # A seed that has found each one; see `test_planted.py`.
 FOUND = {
     "retry_counts": 14,
-    "no_ask_key": 1,
+    "no_ask_key": 6,
     "no_fence": 24,
     "takes_early": 1,
     "from_the_answer": 82,
@@ -26,23 +27,24 @@ FOUND = {
     "no_guard": 84,
     "old_deadline": 2,
     "give_back_unheld": 63,
-    "will_is_death": 7,
+    "will_is_death": 25,
     "resched_now": 88,
     "stale_acks": 101,
-    "forget_on_fail": 9,
+    "forget_on_fail": 25,
     "one_last_ack": 14,
     "monotonic": 260,
     "grace_30": 18,
     "bind_at_wake": 6,
-    "files_stay": 12,
+    "files_stay": 31,
 }
 
 
-def test_worlds_of_two_leaders_keep_the_promises() -> None:
-    found = campaign(1, SEEDS, leaders=True)
+@pytest.mark.parametrize("start", seeds.starts(SEEDS))
+def test_worlds_of_two_leaders_keep_the_promises(start: int) -> None:
+    found = campaign(seeds.first() + start, seeds.A_CASE, leaders=True, processes=1)
 
     assert not found.violations, _told(found.violations)
-    assert found.take_overs > 10 * SEEDS, "the lead hardly ever changed"
+    assert found.take_overs > 8 * seeds.A_CASE, "the lead hardly ever changed"
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """How a payload is put into each rung: nothing of its environment reaches the wrapper."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,10 +140,11 @@ def test_a_tree_of_control_groups_cannot_be_written_to(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    tree, folder = Path("/srv") / tmp_path.name, tmp_path / "own"
-    request.addfinalizer(tree.rmdir)  # outside of /tmp, which is private to each payload
-    for one in (tree, *(folder / part for part in ("work", "tmp", "private"))):
-        one.mkdir(parents=True)
+    tree = Path(tempfile.mkdtemp(dir="/srv"))  # /tmp is private to each payload
+    request.addfinalizer(tree.rmdir)
+    folder = tmp_path / "own"
+    for part in ("work", "tmp", "private"):
+        (folder / part).mkdir(parents=True)
     work = folder / "work"
     monkeypatch.setattr(cgroups, "open_trees", lambda: (str(tree),))
     wrapping = wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folder=folder)

@@ -1,0 +1,91 @@
+"""`python -m tests.gate [FOLDER …]`: the checks, and all cases but the long ones.
+
+Most cases wait for something, so several run at a time, and the checks beside them. Cases that
+measure, or that take all of the machine, run one after another at the end. A few cases that failed
+beside others run once more there: what passes then is named, because its failure still has a cause.
+The run writes how long everything took to `build/gate`, and `docs/testing.md` is made of that.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from random import randrange
+from typing import Final
+
+from tests.durations import FOLDER, read
+
+WORKERS: Final = "3"  # on two cores
+PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--ignore=tests/tidy")
+TOGETHER: Final = ("-n", WORKERS, "--dist", "loadgroup", "--no-loadscope-reorder")
+NO_CASES: Final = 5  # what pytest ends with where a folder has none
+FAILED: Final = 1  # and where cases failed
+AGAIN_MAX: Final = 8  # more failures than these are not due to a busy machine
+
+
+def main(folders: list[str]) -> int:
+    """Run everything; return 0 if all of it passes."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile() as said:
+        began = time.monotonic()
+        checks = subprocess.Popen(
+            ["make", "--no-print-directory", "check"],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            words = (*TOGETHER, "-m", "not long and not alone")
+            together = _cases("together", *words, *(folders or ["tests"]))
+            checked = checks.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(checks.pid, signal.SIGKILL)
+        said.seek(0)
+        sys.stdout.write(said.read().decode(errors="replace"))
+    _tell("checks, and cases side by side", began, checked or together)
+    if together == FAILED:
+        together = _once_more()
+    began = time.monotonic()
+    alone = _cases("alone", "-m", "alone and not long", *(folders or ["tests"]))
+    _tell("cases one after another", began, alone)
+    if folders and NO_CASES in (together, alone):  # they have cases of one kind only
+        together, alone = (0 if code == NO_CASES else code for code in (together, alone))
+    return checked or together or alone
+
+
+def _once_more() -> int:
+    """Run the cases that failed beside others, without these; return 0 if they pass now."""
+    failed = read(FOLDER / "together.json").failed
+    if not failed or len(failed) > AGAIN_MAX:
+        return FAILED
+    code = _cases("again", *failed)
+    if not code:
+        print("These failed beside others and passed alone. Find out why:", *failed, sep="\n  ")
+    return code
+
+
+def _cases(name: str, *words: str) -> int:
+    """Run cases; return what pytest ends with."""
+    left = FOLDER / f"{name}.json"
+    left.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        # Some cases are named after sets: all workers must name them alike, each run anew.
+        "PYTHONHASHSEED": str(randrange(2**32)),
+        "PILOTAGE_DURATIONS": str(left),
+    }
+    return subprocess.run([*PYTEST, "--durations=15", *words], env=environment).returncode
+
+
+def _tell(what: str, began: float, code: int) -> None:
+    minutes = (time.monotonic() - began) / 60
+    print(f"{what}: {minutes:.1f} min, {'failed' if code else 'all passed'}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""Which cases of the gate share a worker, in which order they begin, and which run alone.
+
+A file stays on one worker if its cases share a service that takes long to start. Cases of the other
+slow files are spread, one by one. The longest begin first, and the rest in a mixed order, so that
+cases that wait run beside cases that compute.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TESTS: Final = Path(__file__).parent
+# Folders and files whose cases measure, or start more than two cores can carry beside others.
+ALONE: Final = ("load", "faults", "acceptance/sites/test_four_sites.py")
+PARTED: Final = ("acceptance", "simulation")  # if the cases of a file share nothing
+TOGETHER: Final = ("contract/element",)  # one worker for all: their clusters are started once
+LONGEST: Final = (
+    "contract/element",
+    "simulation/test_outages.py",
+    "simulation/test_leaders.py",
+    "simulation/test_seeds.py",
+    "simulation/test_planted.py",
+)
+REGISTER: Final = "PILOTAGE_PILOT__REGISTER"  # a setting of pilots; release 0.1 has none
+SHARED: Final = 'scope="module"'
+
+
+def arrange(items: list[pytest.Item], *, is_worker: bool) -> None:
+    """Mark what runs alone. On a worker: name the groups, and put them in order."""
+    for item in items:
+        if _is_in(item, ALONE):
+            item.add_marker(pytest.mark.alone)
+    if is_worker:
+        groups = {item: _group(item) for item in items}
+        for item, name in groups.items():
+            item.add_marker(pytest.mark.xdist_group(name))
+        items.sort(key=lambda item: _turn(item, groups[item]))
+
+
+def be_a_worker(run: str, worker: str) -> None:
+    """Give the pilots of this worker a register of their own: others are no neighbours."""
+    folder = Path("/tmp", f"pilotage-tests-{run}-{worker}")
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)  # as /tmp, for other users too
+    os.environ[REGISTER] = str(folder)
+    os.environ.pop("PYTHONHASHSEED", None)  # all workers have one; what they start has others
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).as_posix()
+
+
+def _is_in(item: pytest.Item, places: Sequence[str]) -> bool:
+    return _place(item).startswith(tuple(places))
+
+
+def _group(item: pytest.Item) -> str:
+    for folder in TOGETHER:
+        if _is_in(item, [folder]):
+            return folder
+    if _is_in(item, PARTED) and not _shares(item.path):
+        return item.nodeid
+    return _place(item)
+
+
+@cache
+def _shares(file: Path) -> bool:
+    """Return whether the cases of a file share a fixture."""
+    files = (file, file.parent / "conftest.py")
+    return any(SHARED in one.read_text() for one in files if one.exists())
+
+
+def _turn(item: pytest.Item, group: str) -> tuple[int, str]:
+    for number, place in enumerate(LONGEST):
+        if _is_in(item, [place]):
+            return number, ""
+    return len(LONGEST), hashlib.sha256(group.encode()).hexdigest()
