@@ -1,7 +1,8 @@
 """Which step of a workflow feeds which. Pure."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 
 from pilotage.proto.transformation import Grouping
 from pilotage.proto.workflow import (
@@ -41,32 +42,31 @@ def children(workflow: Workflow) -> Mapping[str, tuple[str, ...]]:
 def order(workflow: Workflow) -> list[str]:
     """Return the steps, parents before their children; those of a cycle, and behind it, are not
     among them. Where it is free, the order is that of the workflow."""
-    left = {name: len(parents(workflow, name)) for name in workflow.steps}
-    fed = children(workflow)
-    free = deque(name for name, count in left.items() if count == 0)
+    sorter = _sorter(workflow)
+    with suppress(CycleError):  # it goes on as far as the cycle
+        sorter.prepare()
     found: list[str] = []
-    while free:
-        name = free.popleft()
-        found.append(name)
-        for child in fed[name]:
-            left[child] -= 1
-            if left[child] == 0:
-                free.append(child)
+    while ready := sorter.get_ready():
+        found += ready
+        sorter.done(*ready)
     return found
 
 
 def cycle(workflow: Workflow) -> list[str]:
     """Return steps of which each feeds the next, and the last the first; empty where none do."""
-    rest = set(workflow.steps) - set(order(workflow))
-    if not rest:
-        return []
-    # Each of the rest has a parent in it: going up must come to a step that was met before.
-    path = [next(name for name in workflow.steps if name in rest)]
-    while True:
-        up = next(name for name in parents(workflow, path[-1]) if name in rest)
-        if up in path:
-            return path[path.index(up) :][::-1]
-        path.append(up)
+    try:
+        _sorter(workflow).prepare()
+    except CycleError as why:
+        ring: list[str] = why.args[1]  # its last step is its first one
+        return ring[1:]
+    return []
+
+
+def _sorter(workflow: Workflow) -> TopologicalSorter[str]:
+    sorter = TopologicalSorter(dict.fromkeys(workflow.steps, ()))  # in this order, if it is free
+    for name in workflow.steps:
+        sorter.add(name, *parents(workflow, name))
+    return sorter
 
 
 def levels(workflow: Workflow) -> dict[str, int]:
