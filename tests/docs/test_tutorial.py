@@ -92,3 +92,23 @@ def test_a_page_is_read_block_by_block() -> None:
     assert file == Block("yaml", "a.yaml", "b: 1\n", 11)
     assert (first.text, first.prints, first.code) == ("true", [], 0)
     assert (second.text, second.prints, second.code, second.line) == ("false", ["no"], 1, 5)
+
+
+@pytest.mark.parametrize(("command", "count"), [("pilotage pilot list", 3), ("pilotage kill 1", 1)])
+def test_only_a_command_that_reads_is_typed_again(command: str, count: int, tmp_path: Path) -> None:
+    program = tmp_path / "pilotage"
+    program.write_text("#!/bin/sh\necho x >> times\nwc -l < times\n")
+    program.chmod(0o755)
+    page = tmp_path / "page.md"
+    page.write_text(f"```console\n$ {command}\n3\n```\n")
+    walk = Walk(page, tmp_path, {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    try:
+        if count == 1:
+            with pytest.raises(Differs, match="prints something else"):
+                walk.go()
+        else:
+            walk.go()
+    finally:
+        walk.close()
+
+    assert (tmp_path / "times").read_text().count("x") == count
