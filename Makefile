@@ -16,7 +16,9 @@ export PYTHONSAFEPATH := 1
 CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
           check-dependencies check-tidy
 
-.PHONY: help dev check quick test testing-page long demo bench soak load simulate quality pilot docs \
+QUICK_CHECKS := check-format check-lint check-mypy check-layers check-tidy
+
+.PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs \
         packages-run packages-test compiled ctapipe zpeak $(CHECKS)
 
 help:
@@ -29,13 +31,14 @@ dev: compiled packages-test ## set up for development: .venv with all tools, Deb
 check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
 
-quick: check ## check and unit tests, in less than 90 seconds
-	$(PYTEST) tests/unit -m "not long"
+quick: .venv/ready-dev ## the fast checks and most unit tests, in a minute
+	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
+	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/unit -m "not long and not thorough"
 
 test: compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
-testing-page: .venv/ready-dev ## write how long the last `make test` took to docs/testing.md
+durations: .venv/ready-dev ## write how long the last `make test` took to docs/testing.md
 	$(PYTHON_RUN) -m tests.durations
 
 long: compiled packages-test ## full fault campaigns and large benches (hours)

@@ -7,6 +7,7 @@ meets that one.
 
 import importlib
 import os
+import shutil
 from collections.abc import Generator
 
 import pytest
@@ -29,7 +30,8 @@ EXCUSED = ("no Python 3.9 here",)
 def pytest_configure(config: pytest.Config) -> None:
     own = getattr(config, "workerinput", None)
     if own is not None:
-        be_a_worker(own["testrunuid"], own["workerid"])
+        folder = be_a_worker(own["testrunuid"], own["workerid"])
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     elif file := os.environ.get("PILOTAGE_DURATIONS"):
         config.pluginmanager.register(Durations(file))
 

@@ -17,7 +17,7 @@ FOLDER: Final = Path("build", "gate")
 PAGE: Final = Path("docs", "testing.md")
 LONG_S: Final = 20.0  # a case of the gate takes no longer, except the few on the list of `tidy`
 HEADING: Final = f"## Cases over {LONG_S:.0f} seconds"
-BEGIN: Final = "<!-- what follows is written by `make testing-page` -->"
+BEGIN: Final = "<!-- what follows is written by `make durations` -->"
 
 
 class Ran(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Which cases of the gate share a worker, in which order they begin, and which run alone.
+"""Which cases share a worker, in which order they begin, which run alone, which are thorough.
 
 A file stays on one worker if its cases share a service that takes long to start. Cases of the other
 slow files are spread, one by one. The longest begin first, and the rest in a mixed order, so that
@@ -17,6 +17,15 @@ import pytest
 TESTS: Final = Path(__file__).parent
 # Folders and files whose cases measure, or start more than two cores can carry beside others.
 ALONE: Final = ("load", "faults", "acceptance/sites/test_four_sites.py")
+# Files with thousands of random cases, or large inputs: half the time of all unit tests.
+THOROUGH: Final = (
+    *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_machine.py"),
+    *("unit/matcher/test_shares.py", "unit/matcher/test_stories.py", "unit/matcher/test_turn.py"),
+    *("unit/matcher/test_what_is_kept.py", "unit/pilot/test_archives.py"),
+    *("unit/pilot/test_brain_at_random.py", "unit/pilot/test_inside.py"),
+    *("unit/pilot/test_journal.py", "unit/pilot/test_slots_at_random.py"),
+    *("unit/pilot/test_workspace.py", "unit/store/test_check.py"),
+)
 PARTED: Final = ("acceptance", "simulation")  # if the cases of a file share nothing
 TOGETHER: Final = ("contract/element",)  # one worker for all: their clusters are started once
 LONGEST: Final = (
@@ -31,10 +40,15 @@ SHARED: Final = 'scope="module"'
 
 
 def arrange(items: list[pytest.Item], *, is_worker: bool) -> None:
-    """Mark what runs alone. On a worker: name the groups, and put them in order."""
+    """Mark what runs alone, and what `make quick` leaves out.
+
+    On a worker, also name the groups, and put them in order.
+    """
     for item in items:
         if _is_in(item, ALONE):
             item.add_marker(pytest.mark.alone)
+        if _is_in(item, THOROUGH):
+            item.add_marker(pytest.mark.thorough)
     if is_worker:
         groups = {item: _group(item) for item in items}
         for item, name in groups.items():
@@ -42,13 +56,17 @@ def arrange(items: list[pytest.Item], *, is_worker: bool) -> None:
         items.sort(key=lambda item: _turn(item, groups[item]))
 
 
-def be_a_worker(run: str, worker: str) -> None:
-    """Give the pilots of this worker a register of their own: others are no neighbours."""
+def be_a_worker(run: str, worker: str) -> Path:
+    """Give the pilots of this worker a register of their own: others are no neighbours.
+
+    Return its folder, which the caller removes at the end.
+    """
     folder = Path("/tmp", f"pilotage-tests-{run}-{worker}")
     folder.mkdir(exist_ok=True)
     folder.chmod(0o1777)  # as /tmp, for other users too
     os.environ[REGISTER] = str(folder)
     os.environ.pop("PYTHONHASHSEED", None)  # all workers have one; what they start has others
+    return folder
 
 
 def _place(item: pytest.Item) -> str:

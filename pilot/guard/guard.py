@@ -367,13 +367,19 @@ class Guard:
                 held.told = processes.send(one.pid, signal.SIGTERM) or held.told
 
     def _warn(self, held: Held, members: list[processes.Process], now: float) -> None:
-        """Send the warning signal once to whatever waits for it: to others it would be the end."""
+        """Send the warning signal once to whatever waits for it: to others it would be the end.
+
+        A young process has the handlers of its parent until it becomes another program, so it is
+        asked at the next look.
+        """
         first = not held.warned
         number = holding.warning_signal(held.limits.warning_signal)
         wrapper = holding.wrapper(held, members)
         for one in members:
             known = (one.pid, one.started) in held.warned or one.pid in wrapper
-            if not known and processes.awaits(one.pid, number):
+            if known or one.is_young(now):
+                continue
+            if processes.awaits(one.pid, number):
                 processes.send(one.pid, number)
                 held.warned.add((one.pid, one.started))
         if first and held.warned:

@@ -15,6 +15,8 @@ STOPPED = "Tt"  # by a signal, by a tracer
 DEAD = "ZXx"  # a zombie runs no more; it only waits to be reaped
 EVERY_SIGNAL = 0x7FFBFEFF  # of 1 to 31, but for SIGKILL and SIGSTOP, which nobody holds back
 OOM_LAST = 1_000  # the kernel's own scale ends there
+YOUNG_S = 0.2  # a process that was forked just now may be about to become another program
+TICKS_S: float = os.sysconf("SC_CLK_TCK")  # of a second
 UNINTERRUPTIBLE = "D"  # stops by itself as soon as the kernel lets it go
 
 
@@ -34,6 +36,10 @@ class Process:
         self.cpu_ticks = self.own_ticks + int(words[13]) + int(words[14])  # of reaped children too
         self.threads, self.started = int(words[17]), words[19]
         self.resident_pages = int(words[21])
+
+    def is_young(self, now: float) -> bool:
+        """Whether it was forked less than YOUNG_S before `now`, a reading of CLOCK_BOOTTIME."""
+        return 0.0 <= now - int(self.started) / TICKS_S < YOUNG_S
 
     @property
     def alive(self) -> bool:

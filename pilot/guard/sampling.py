@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .limits import Limits, Use
 
-TICKS_S: float = os.sysconf("SC_CLK_TCK")
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 FOREIGN_S = 10.0  # for so long a process that is not ours is passed over
 NAMED_MAX = 256  # processes whose open files are looked at
@@ -134,12 +133,12 @@ class Account:
             seen[key] = one.own_ticks
             self._seen_ticks += max(0, one.own_ticks - self._seen.get(key, 0))
         self._seen = seen
-        handed_on_s = sum(one.cpu_ticks for one in members) / TICKS_S + self.reaped_s
-        self.at_least(max(self._seen_ticks / TICKS_S, handed_on_s), now)
+        handed_on_s = sum(one.cpu_ticks for one in members) / processes.TICKS_S + self.reaped_s
+        self.at_least(max(self._seen_ticks / processes.TICKS_S, handed_on_s), now)
 
     def at_least(self, cpu_s: float, now: float) -> None:
         """Take note of CPU time that it is known to have used until now."""
-        if cpu_s >= self.use.cpu_s + 1 / TICKS_S:
+        if cpu_s >= self.use.cpu_s + 1 / processes.TICKS_S:
             self.use.cpu_s, self._busy_at = cpu_s, now
         self.use.idle_s = now - self._busy_at
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.tidy.tree import ROOT
 
-A_CASE: Final = 10  # worlds that one case runs
+A_CASE: Final = 5  # worlds that one case runs
 _SPAN: Final = 1_000_000_000  # above the worlds that are known by their numbers
 
 

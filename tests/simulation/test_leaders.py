@@ -44,7 +44,7 @@ def test_worlds_of_two_leaders_keep_the_promises(start: int) -> None:
     found = campaign(seeds.first() + start, seeds.A_CASE, leaders=True, processes=1)
 
     assert not found.violations, _told(found.violations)
-    assert found.take_overs > 8 * seeds.A_CASE, "the lead hardly ever changed"
+    assert found.take_overs > 3 * seeds.A_CASE, "the lead hardly ever changed"
 
 
 @pytest.mark.long

@@ -23,7 +23,7 @@ def test_seeded_worlds_keep_the_promises(start: int) -> None:
 
     assert not found.violations, _told(found.violations)
     assert found.seeds == seeds.A_CASE
-    assert found.compared > 3 * seeds.A_CASE, "memory was hardly ever compared with the store"
+    assert found.compared > seeds.A_CASE, "memory was hardly ever compared with the store"
 
 
 @pytest.mark.long

@@ -157,13 +157,15 @@ def test_a_payload_ends_at_its_wall_time_by_that_word(play: Play) -> None:
 
 
 def test_an_attempt_is_seen_dead_once_it_is(play: Play) -> None:
-    async def story(stage: Stage) -> None:
-        stage.start(1, *SLEEPS)
-        await stage.news()
-        alive = stage.seen_dead(1)
-        stage.guard.stop(1, 0.0)
-        await the_end(stage, 1)
+    attempt = 4_711  # of no other test: all processes of the node are looked at
 
-        assert (alive, stage.seen_dead(1)) == (False, True)
+    async def story(stage: Stage) -> None:
+        stage.start(attempt, *SLEEPS)
+        await stage.news()
+        alive = stage.seen_dead(attempt)
+        stage.guard.stop(attempt, 0.0)
+        await the_end(stage, attempt)
+
+        assert (alive, stage.seen_dead(attempt)) == (False, True)
 
     play(story)

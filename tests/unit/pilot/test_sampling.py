@@ -3,8 +3,8 @@
 import pytest
 
 from pilotage.pilot.guard.limits import Limits
-from pilotage.pilot.guard.processes import Process, descendants
-from pilotage.pilot.guard.sampling import PAGE_MB, TICKS_S, UNWEIGHED_S, WEIGHED_MAX, Account
+from pilotage.pilot.guard.processes import TICKS_S, Process, descendants
+from pilotage.pilot.guard.sampling import PAGE_MB, UNWEIGHED_S, WEIGHED_MAX, Account
 
 
 def process(
