@@ -16,7 +16,7 @@ export PYTHONSAFEPATH := 1
 CHECKS := check-format check-lint check-mypy check-pyright check-pyright-pilot check-layers \
           check-dependencies check-tidy
 
-QUICK_CHECKS := check-format check-lint check-mypy check-layers check-tidy
+QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
 .PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs \
         packages-run packages-test compiled ctapipe zpeak $(CHECKS)
@@ -31,9 +31,9 @@ dev: compiled packages-test ## set up for development: .venv with all tools, Deb
 check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
 
-quick: .venv/ready-dev ## the fast checks and most unit tests, in a minute
+quick: .venv/ready-dev ## the fast checks and most unit tests, in 75 seconds
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
-	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/unit -m "not long and not thorough"
+	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit -m "not long and not thorough"
 
 test: compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
