@@ -22,7 +22,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
-        # Jobs that have ended since somebody took them from here, by what they are.
+        # Ended jobs that the store still counts as unended, by kind.
         # The store counts those that run again when it moves them.
         self.ended: dict[Kind, int] = {}
         self.recount_due = False  # the store was full when its jobs had to be counted
