@@ -21,8 +21,8 @@ from .scope import Owners, scope
 
 TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
 FRESH_MAX: Final = 20_000
-_NEVER: Final = (0, -math.inf)
 FRESH_S: Final = 600.0  # far below the time of the hold: until then no sweep gives bytes back
+_NEVER: Final = (0, -math.inf)
 
 
 class Holdings:

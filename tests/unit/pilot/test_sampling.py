@@ -177,3 +177,13 @@ def test_who_descends_from_the_top_but_not_through_us_is_foreign() -> None:
     }
 
     assert descendants(table, [1, 2], without=50) == {1, 2, 10}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_young"), [(-1.0, False), (0.0, True), (0.15, True), (0.25, False), (60.0, False)]
+)
+def test_a_process_is_young_just_after_its_fork(age_s: float, is_young: bool) -> None:
+    """A negative age means that its clock is not ours: it is then judged as an old one."""
+    forked = process(5, started=round(100 * TICKS_S))
+
+    assert forked.is_young(100.0 + age_s) is is_young
