@@ -58,7 +58,7 @@ ALLOWED: Final = {
         "test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter",
     ),
     "load/test_pilot_cost.py": (
-        "test_a_pilot_on_the_oldest_python_costs_no_more",
+        "test_a_pilot_costs_little_on_the_oldest_python_too",
         "test_the_bench_of_the_pilot_has_a_figure_for_each_goal",
     ),
     "simulation/test_leaders.py": ("test_worlds_of_two_leaders_keep_the_promises",),
