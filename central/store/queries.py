@@ -1,10 +1,16 @@
-"""Named SQL statements, read from `sql/<database>/*.sql`; none is ever put together in Python."""
+"""Named SQL statements, read from files; none is ever put together in Python.
+
+`sql/NAME.sql` holds the statements of both databases, `sql/NAME.<database>.sql` those that one of
+them must say otherwise or alone.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+
+from .dialects import said_on
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$")
 
@@ -13,12 +19,14 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$")
 def load(database: str) -> Mapping[str, str]:
     """Return all statements of a database by name. A name that comes twice is a mistake of ours."""
     found: dict[str, str] = {}
-    folder = files("pilotage.central.store") / "sql" / database
+    folder = files("pilotage.central.store") / "sql"
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql"):
-            for name, statement in parse(file.read_text(encoding="utf-8")):
-                assert name not in found, f"statement {name} stands twice in sql/{database}"
-                found[name] = statement
+        _, *kind = file.name.split(".")
+        if kind not in (["sql"], [database, "sql"]):
+            continue
+        for name, statement in parse(file.read_text(encoding="utf-8")):
+            assert name not in found, f"statement {name} stands twice for {database}"
+            found[name] = said_on(database, statement) if kind == ["sql"] else statement
     return MappingProxyType(found)
 
 

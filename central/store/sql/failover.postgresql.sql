@@ -1,0 +1,44 @@
+-- name: held_tasks
+-- The marks of the killed ones are those of tasks that the input was in before.
+SELECT t.transformation_id, t.task_id, t.number, t.job_id, count(i.file_id),
+       coalesce(max((SELECT count(*)
+                       FROM task_input AS o
+                      JOIN task AS b ON b.task_id = o.task_id
+                      WHERE o.file_id = i.file_id AND b.transformation_id = t.transformation_id
+                        AND b.state = 'Killed' AND b.reason = :reassigned)), 0)
+  FROM job AS j
+  JOIN task AS t ON t.task_id = j.task_id
+  LEFT JOIN task_input AS ti ON ti.task_id = t.task_id
+  LEFT JOIN input AS i ON i.transformation_id = t.transformation_id AND i.file_id = ti.file_id
+                      AND i.task_id = t.task_id AND i.state = 'Assigned'
+ WHERE j.state = 'Held' AND j.task_id IS NOT NULL AND t.state = 'Created'
+   AND starts_with(j.reason, :lost::text)
+   AND t.transformation_id IN (SELECT json_array_elements_text(:ids::json)::bigint)
+ GROUP BY t.transformation_id, t.task_id, t.number, t.job_id
+ ORDER BY t.task_id;
+
+-- name: odd_outputs
+-- A task that has failed of a file has not read it; a job of a task is known by the task.
+SELECT t.task_id, t.number, t.job_id, t.state, count(*),
+       count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')), count(*) FILTER (WHERE f.state = 'Lost'),
+       bool_or(EXISTS (SELECT 1 FROM task_input AS ti JOIN task AS r ON r.task_id = ti.task_id
+                   WHERE ti.file_id = f.file_id AND r.state IN ('Created', 'Done'))
+        OR EXISTS (SELECT 1 FROM job_input AS ji JOIN job AS j ON j.job_id = ji.job_id
+                    WHERE ji.file_id = f.file_id AND j.task_id IS NULL
+                      AND j.state NOT IN ('Failed', 'Killed')))
+  FROM task AS t JOIN file AS f ON f.job_id = t.job_id
+ WHERE t.transformation_id = :transformation_id AND t.state <> 'Created' AND t.number > :after
+ GROUP BY t.task_id, t.number, t.job_id, t.state
+HAVING CASE WHEN t.state = 'Done' THEN count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')) > 0
+            ELSE count(*) FILTER (WHERE f.state NOT IN ('Lost', 'Removed')) > 0 END
+ ORDER BY t.number
+ LIMIT :limit;
+
+-- name: outputs_are_read
+SELECT coalesce(bool_or(EXISTS (SELECT 1 FROM task_input AS ti JOIN task AS r ON r.task_id = ti.task_id
+                   WHERE ti.file_id = f.file_id AND r.state IN ('Created', 'Done'))
+        OR EXISTS (SELECT 1 FROM job_input AS ji JOIN job AS j ON j.job_id = ji.job_id
+                    WHERE ji.file_id = f.file_id AND j.task_id IS NULL
+                      AND j.state NOT IN ('Failed', 'Killed'))), false)
+  FROM task AS t JOIN file AS f ON f.job_id = t.job_id
+ WHERE t.task_id = :task_id;

@@ -1,0 +1,8 @@
+-- name: remove_storing_of_jobs
+DELETE FROM storing WHERE job_id IN (SELECT value FROM json_each(:ids));
+
+-- name: forget_storing
+-- Jobs that never were, or are gone.
+DELETE FROM storing
+ WHERE job_id IN (SELECT value FROM json_each(:ids))
+   AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = storing.job_id);

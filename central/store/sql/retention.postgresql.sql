@@ -1,0 +1,20 @@
+-- name: still_ended
+-- Of the jobs that shall go, those that no reschedule has opened again.
+SELECT j.job_id, j.class_id, j.state, j.submission_id, j.deleted
+  FROM json_array_elements(:jobs::json) AS g(value)
+  JOIN job AS j ON j.job_id = (g.value ->> 0)::bigint
+ WHERE j.state IN ('Done', 'Failed', 'Killed') AND j.ended_at = (g.value ->> 1)::float8
+   AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1);
+
+-- name: empty_submissions
+-- Submissions without a job: their keys stay for ever, what they hold goes.
+UPDATE submission SET template = NULL, job_name = NULL
+ WHERE submission_id IN (SELECT json_array_elements_text(:submissions::json)::bigint)
+   AND complete = 1
+   AND NOT EXISTS (SELECT 1 FROM json_array_elements(submission.ranges::json) AS r(value)
+                     JOIN job AS j ON j.job_id BETWEEN (r.value ->> 0)::bigint
+                          AND (r.value ->> 0)::bigint + (r.value ->> 1)::bigint - 1);
+
+-- name: outputs_between
+SELECT convert_to(outputs, 'utf8') FROM attempt
+ WHERE attempt_id BETWEEN :first AND :last AND outputs IS NOT NULL AND outputs <> '[]';

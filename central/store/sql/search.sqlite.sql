@@ -1,0 +1,122 @@
+-- name: ids_in_zones
+SELECT j.job_id
+  FROM json_each(:zones) AS z
+ CROSS JOIN job AS j
+    ON j.job_id BETWEEN max(z.value << 10, :after + 1) AND (z.value << 10) + 1023
+ WHERE j.state IN (SELECT value FROM json_each(:states))
+   AND (:include_deleted OR j.deleted = 0)
+   AND (:site_id IS NULL OR j.site_id = :site_id)
+   AND (:submission_id IS NULL OR j.submission_id = :submission_id)
+   AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
+   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+   AND (:with_live OR j.state <> 'Waiting'
+        OR NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1))
+ ORDER BY j.job_id
+ LIMIT :limit;
+
+-- name: ids_given
+SELECT j.job_id
+  FROM json_each(:ids) AS i
+ CROSS JOIN job AS j ON j.job_id = i.value
+ CROSS JOIN body AS b ON b.job_id = j.job_id
+ CROSS JOIN submission AS u ON u.submission_id = j.submission_id AND u.complete = 1
+  LEFT JOIN attempt AS l ON l.job_id = j.job_id AND l.live = 1
+ WHERE j.job_id > :after
+   AND (:states IS NULL OR coalesce(l.state, j.state) IN (SELECT value FROM json_each(:states)))
+   AND (:include_deleted OR j.deleted = 0)
+   AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
+   AND (:site_id IS NULL OR coalesce(l.site_id, j.site_id) = :site_id)
+   AND (:submission_id IS NULL OR j.submission_id = :submission_id)
+   AND (:name IS NULL OR coalesce(b.name, u.job_name) = :name)
+ GROUP BY j.job_id
+ ORDER BY j.job_id
+ LIMIT :limit;
+
+-- name: ids_named_by_template
+-- Each range of ids gives at most `limit`, so that a large submission is not read to its end.
+SELECT found.value
+  FROM submission AS u INDEXED BY submission_of_name
+ CROSS JOIN json_each(u.ranges) AS r
+ CROSS JOIN json_each((
+    SELECT json_group_array(job_id) FROM (
+        SELECT j.job_id AS job_id
+          FROM job AS j
+         CROSS JOIN body AS b ON b.job_id = j.job_id
+          LEFT JOIN attempt AS l ON l.job_id = j.job_id AND l.live = 1
+         WHERE j.job_id BETWEEN max(r.value ->> 0, :after + 1)
+                            AND (r.value ->> 0) + (r.value ->> 1) - 1
+           AND b.name IS NULL
+           AND (:states IS NULL
+                OR coalesce(l.state, j.state) IN (SELECT value FROM json_each(:states)))
+           AND (:include_deleted OR j.deleted = 0)
+           AND (:classes IS NULL OR j.class_id IN (SELECT value FROM json_each(:classes)))
+           AND (:site_id IS NULL OR coalesce(l.site_id, j.site_id) = :site_id)
+         ORDER BY j.job_id
+         LIMIT :limit)
+    )) AS found
+ WHERE u.job_name = :name AND u.complete = 1
+   AND (:submission_id IS NULL OR u.submission_id = :submission_id)
+ ORDER BY found.value
+ LIMIT :limit;
+
+-- name: job_rows
+SELECT j.job_id, j.submission_id, u.name, j.class_id, c.community, c.group_name, o.subject,
+       c.owner_id, c.type, b.name, CASE WHEN a.live THEN a.state ELSE j.state END,
+       coalesce(a.epoch, 0), j.round, j.priority, j.failures, j.losses,
+       CASE WHEN a.live THEN a.reason ELSE j.reason END,
+       coalesce(a.progress -> '$[#-1][1]', '""'), coalesce(s.site, ''),
+       coalesce(a.pilot, ''), CASE WHEN a.live THEN a.wanted END, a.exit_code, u.at, a.started_at,
+       j.ended_at, j.deleted
+  FROM json_each(:ids) AS i
+ CROSS JOIN job AS j ON j.job_id = i.value
+ CROSS JOIN submission AS u ON u.submission_id = j.submission_id AND u.complete = 1
+ CROSS JOIN body AS b ON b.job_id = j.job_id
+ CROSS JOIN class AS c ON c.class_id = j.class_id
+ CROSS JOIN owner AS o ON o.owner_id = c.owner_id
+  LEFT JOIN attempt AS a ON a.attempt_id = coalesce(
+       (SELECT l.attempt_id FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1),
+       j.last_attempt)
+  LEFT JOIN site AS s ON s.site_id = a.site_id
+ ORDER BY j.job_id;
+
+-- name: waiting_in_zones
+SELECT j.class_id, j.priority, j.job_id, j.epoch, j.queue_until
+  FROM json_each(:zones) AS z
+ CROSS JOIN job AS j ON j.job_id BETWEEN z.value << 10 AND (z.value << 10) + 1023
+ WHERE j.state = 'Waiting'
+   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+   AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1)
+ ORDER BY j.job_id;
+
+-- name: counts
+-- All jobs by their own word, less those with a live attempt, and these by the attempt's word.
+SELECT c.community, c.group_name, c.owner_id, o.subject, c.type, coalesce(s.site, ''), n.state,
+       sum(n.jobs)
+  FROM (SELECT class_id, site_id, state, count(*) AS jobs
+          FROM job
+         WHERE deleted = 0
+           AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+         GROUP BY class_id, site_id, state
+        UNION ALL
+        SELECT j.class_id, j.site_id, j.state, -count(*)
+          FROM attempt AS l INDEXED BY attempt_live
+         CROSS JOIN job AS j ON j.job_id = l.job_id
+         WHERE l.live = 1
+         GROUP BY j.class_id, j.site_id, j.state
+        UNION ALL
+        SELECT j.class_id, l.site_id, l.state, count(*)
+          FROM attempt AS l INDEXED BY attempt_live
+         CROSS JOIN job AS j ON j.job_id = l.job_id
+         WHERE l.live = 1
+         GROUP BY j.class_id, l.site_id, l.state) AS n
+  JOIN class AS c ON c.class_id = n.class_id
+  JOIN owner AS o ON o.owner_id = c.owner_id
+  LEFT JOIN site AS s ON s.site_id = n.site_id
+ GROUP BY c.community, c.group_name, c.owner_id, c.type, n.site_id, n.state
+HAVING sum(n.jobs) > 0;
+
+-- name: get_span
+-- The first and the last id of a submission.
+SELECT min(r.value ->> 0), max((r.value ->> 0) + (r.value ->> 1) - 1)
+  FROM submission AS u, json_each(u.ranges) AS r
+ WHERE u.submission_id = :submission_id AND u.complete = 1;

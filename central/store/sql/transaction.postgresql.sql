@@ -1,0 +1,5 @@
+-- name: begin
+BEGIN;
+
+-- name: begin_read
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

@@ -1,0 +1,5 @@
+-- name: begin
+BEGIN IMMEDIATE;
+
+-- name: checkpoint
+PRAGMA wal_checkpoint(PASSIVE);

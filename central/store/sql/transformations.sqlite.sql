@@ -1,0 +1,23 @@
+-- name: set_looked
+INSERT INTO transformation_look (community, seq) VALUES (:community, :seq)
+    ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq;
+
+-- name: count_unused
+-- ?1 transformation, ?2 JSON: [[file, input, place of its task], …]
+SELECT count(*)
+  FROM json_each(?2) AS w
+ CROSS JOIN input AS i
+    ON i.transformation_id = ?1 AND i.file_id = w.value ->> 0 AND i.input_no = w.value ->> 1
+ WHERE i.state = 'Unused';
+
+-- name: insert_task_inputs
+-- ?1 the first task, ?2 JSON: [[file, place of its task], …]
+INSERT INTO task_input (task_id, file_id)
+SELECT ?1 + (value ->> 1), value ->> 0 FROM json_each(?2) WHERE true
+    ON CONFLICT DO NOTHING;
+
+-- name: insert_tasks
+-- ?1 the first task, ?2 how many, ?3 transformation, ?4 its first number, ?5 first job, ?6 at
+INSERT INTO task (task_id, transformation_id, number, job_id, made_at)
+WITH RECURSIVE places (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n < ?2 - 1)
+SELECT ?1 + n, ?3, ?4 + n, ?5 + n, ?6 FROM places;
