@@ -12,7 +12,6 @@ import pytest
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import SqliteStore, open_sqlite
-from tests.fake_store import FakeStore
 from tests.services import postgresql
 from tests.services.folders import quick
 
@@ -41,7 +40,7 @@ def server() -> Iterator[postgresql.Postgresql]:
         yield running
 
 
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -63,7 +62,7 @@ Grounds = Callable[[], AbstractContextManager[Ground]]
 
 @contextmanager
 def ground(driver: str, request: pytest.FixtureRequest) -> Generator[Ground]:
-    """Yield a new ground of a real driver."""
+    """Yield a new ground of a driver."""
     if driver == "sqlite":
         with tempfile.TemporaryDirectory(dir=quick()) as folder:
             path = Path(folder) / "store.db"
@@ -82,15 +81,8 @@ def grounds(request: pytest.FixtureRequest) -> Grounds:
 
 @pytest.fixture
 def place(driver: str, request: pytest.FixtureRequest) -> Iterator[Place]:
-    if driver == "fake":
-        yield _a_fake
-    else:
-        with ground(driver, request) as made:
-            yield made.open
-
-
-async def _a_fake() -> Store:
-    return FakeStore(clock_wall=lambda: NOW)
+    with ground(driver, request) as made:
+        yield made.open
 
 
 @pytest.fixture
@@ -107,8 +99,6 @@ async def reopen(place: Place) -> AsyncIterator[Reopen]:
 
     async def again(store: Store) -> Store:
         await store.close()
-        if isinstance(store, FakeStore):
-            return store.reopened()
         opened.append(await place())
         return opened[-1]
 

@@ -7,7 +7,6 @@ from pilotage.central.store.errors import StoreError
 from pilotage.central.store.place_marks import Mark, PlaceMark
 from pilotage.central.store.protocol import Store
 from pilotage.proto.job_states import JobState
-from tests.fake_store import FakeStore
 
 from .conftest import Reopen
 from .rows import a_move, a_want, matched, state_of, waiting_jobs
@@ -56,8 +55,7 @@ async def test_what_makes_the_row_fails_with_the_change_as_one(store: Store) -> 
         await store.move([a_move(job, W, K)], keep=broken)
 
     assert await store.action(NAME) is None
-    if not isinstance(store, FakeStore):  # which has no transactions
-        assert await state_of(store, job) is W
+    assert await state_of(store, job) is W
 
 
 async def test_of_a_known_action_progress_changes_alone(store: Store) -> None:

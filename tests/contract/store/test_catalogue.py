@@ -497,12 +497,8 @@ async def test_a_file_has_so_many_keys_and_no_more(
     outcomes = await register(store, a_file("a", many), a_file("b", {"k0": 0}))
     more = MetadataChange(did=Did("prod6", "a"), metadata={"one": 1})
     (full,) = await store.set_metadata(CTAO, [more], at=NOW)
-    for module in (
-        "tests.fake_store_catalogue",
-        "pilotage.central.store.verbs.catalogue_write",
-        "pilotage.central.store.verbs.catalogue_change",
-    ):
-        monkeypatch.setattr(f"{module}.KEYS_MAX", 64)
+    for module in ("catalogue_write", "catalogue_change"):
+        monkeypatch.setattr(f"pilotage.central.store.verbs.{module}.KEYS_MAX", 64)
     beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))
     change = MetadataChange(did=Did("prod6", "b"), metadata={"new": 1})
     changed = await store.set_metadata(CTAO, [change], at=NOW)

@@ -1,4 +1,4 @@
-"""Random walks: the fake and the real store do the same, answer the same, and stay consistent."""
+"""Random walks: the store in memory and one of a driver answer alike, and stay consistent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,7 +28,7 @@ from pilotage.central.store.records import (
 )
 from pilotage.proto.job_states import ACTIVE, JobState
 from pilotage.proto.messages import How, Why
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 from .conftest import Grounds, opened
 from .rows import (
@@ -104,7 +104,7 @@ class Stores(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.ground = self.stack.enter_context(grounds())
         self.runner = asyncio.Runner()
-        self.fake = FakeStore()
+        self.memory = MemoryStore()
         self.real: Store = self.runner.run(opened(self.ground))
         self.kinds = self.both(self._kinds)
         self.arriving: list[int] = []
@@ -119,7 +119,7 @@ class Stores(RuleBasedStateMachine):
 
     def both(self, call: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         """Do it to both; they must answer alike, refusals included."""
-        ours = self.runner.run(outcome(call(self.fake)))
+        ours = self.runner.run(outcome(call(self.memory)))
         theirs = self.runner.run(outcome(call(self.real)))
         assert theirs == ours
         return ours  # type: ignore[return-value]
@@ -219,7 +219,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.fake = self.fake.reopened()
+        self.memory = self.memory.reopened()
         self.runner.run(self.real.close())
         self.real = self.runner.run(opened(self.ground))
         self.kinds = self.both(self._kinds)  # classes that no job names are gone
@@ -276,7 +276,7 @@ async def outcome(call: Awaitable[T]) -> T | type[Exception]:
 WALKS: Final = settings(max_examples=12, stateful_step_count=25, deadline=None)
 
 
-def test_a_real_store_and_the_fake_do_the_same(grounds: Grounds) -> None:
+def test_a_real_store_and_the_one_in_memory_do_the_same(grounds: Grounds) -> None:
     class OnThisDriver(Stores):
         def __init__(self) -> None:
             super().__init__(grounds)

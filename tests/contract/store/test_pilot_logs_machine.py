@@ -1,4 +1,4 @@
-"""Random walks over logs of pilots: the fake and the real store find and forget the same."""
+"""Random walks over logs of pilots: the store in memory and one of a driver keep the same."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,7 +19,7 @@ from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import check as file_check
 from pilotage.central.store.verbs import check
 from pilotage.proto.ids import ID_MAX
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 from .conftest import Grounds, opened
 
@@ -53,7 +53,7 @@ class Logs(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.ground = self.stack.enter_context(grounds())
         self.runner = asyncio.Runner()
-        self.fake = FakeStore()
+        self.memory = MemoryStore()
         self.real: Store = self.runner.run(opened(self.ground))
         self.at = 1.0
 
@@ -66,7 +66,7 @@ class Logs(RuleBasedStateMachine):
         self.stack.close()
 
     def both(self, call: Callable[[Store], Coroutine[None, None, T]]) -> T:
-        ours, theirs = self.runner.run(call(self.fake)), self.runner.run(call(self.real))
+        ours, theirs = self.runner.run(call(self.memory)), self.runner.run(call(self.real))
         assert theirs == ours
         return ours
 
@@ -94,7 +94,7 @@ class Logs(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.fake = self.fake.reopened()
+        self.memory = self.memory.reopened()
         self.runner.run(self.real.close())
         self.real = self.runner.run(opened(self.ground))
 
@@ -115,7 +115,7 @@ class Logs(RuleBasedStateMachine):
 WALKS: Final = settings(max_examples=12, stateful_step_count=25, deadline=None)
 
 
-def test_a_real_store_and_the_fake_find_and_forget_the_same(grounds: Grounds) -> None:
+def test_a_real_store_and_the_one_in_memory_find_and_forget_the_same(grounds: Grounds) -> None:
     class OnThisDriver(Logs):
         def __init__(self) -> None:
             super().__init__(grounds)

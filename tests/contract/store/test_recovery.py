@@ -20,7 +20,6 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputState as I
 from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
-from tests.fake_store import FakeStore
 
 from .conftest import Reopen
 from .rows import a_class, a_move, submitted
@@ -37,16 +36,6 @@ BY_HAND = {  # as an operator with a shell of the database
 
 async def by_hand(store: Store, what: str) -> None:
     """Change a store behind its own back."""
-    if isinstance(store, FakeStore):
-        data = store._transformation_data  # pyright: ignore[reportPrivateUsage]
-        if what == "forget_ends":
-            data.untold |= {end.task_id for end in await store.task_ends(99)}
-        elif what == "tasks_gone":
-            data.tasks.clear()
-        else:
-            for one in data.tasks.values():
-                one.row = msgspec.structs.replace(one.row, state=T.DONE, ended_at=1.0)
-        return
 
     def change(session: Any) -> None:
         done = session.connection.execute(BY_HAND[what])

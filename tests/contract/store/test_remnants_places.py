@@ -19,7 +19,6 @@ from pilotage.proto.catalogue import (
     check_path,
 )
 from pilotage.proto.job_states import JobState
-from tests.fake_store import FakeStore
 
 from .conftest import NOW
 from .rows import matched
@@ -150,8 +149,7 @@ async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that takes long has everybody wait who writes."""
-    if not isinstance(store, FakeStore):
-        monkeypatch.setattr("pilotage.central.store.verbs.remnants.LOOKED_MAX", 6)
+    monkeypatch.setattr("pilotage.central.store.verbs.remnants.LOOKED_MAX", 6)
     ada = await an_owner(store)
     await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(9)))
     asked = await all_of(store)
@@ -160,10 +158,9 @@ async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
     rest = await ordered(store)
     rows = [row for sweep in (first, *rest) for row in await swept(store, sweep)]
 
-    shown = asked if isinstance(store, FakeStore) else asked[:3]  # a look and a row each
-    assert list(named) == [row.remnant_id for row in shown]
-    assert len(rest) == (0 if isinstance(store, FakeStore) else 1)
-    assert len({row.path for row in rows}) == (9 if isinstance(store, FakeStore) else 6)
+    assert list(named) == [row.remnant_id for row in asked[:3]]  # a look and a row each
+    assert len(rest) == 1
+    assert len({row.path for row in rows}) == 6
 
 
 # -- what moves ---------------------------------------------------------------------------------

@@ -67,8 +67,7 @@ def _noise(chance: random.Random, length: int) -> str:
 
 
 async def test_there_is_a_bound_on_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tests.fake_store_rules", "pilotage.central.store.verbs.rules"):
-        monkeypatch.setattr(f"{module}.RULES_MAX", 1)
+    monkeypatch.setattr("pilotage.central.store.verbs.rules.RULES_MAX", 1)
     first = await store.add_rule(await a_rule(store), at=NOW)
 
     with pytest.raises(TooManyRules):

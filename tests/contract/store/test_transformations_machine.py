@@ -1,4 +1,4 @@
-"""Random verbs of transformations: the fake and the real store answer the same, and stay sound."""
+"""Random verbs of transformations: the store in memory and one of a driver answer alike."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.transformation_states import InputState as I
 from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 from .conftest import NOW, Ground, Grounds
 from .rows import a_move
@@ -133,10 +133,10 @@ async def all_of(store: Store) -> list[Any]:
 
 
 async def walk(seed: int, ground: Ground) -> None:
-    fake, real = FakeStore(clock_wall=lambda: NOW), await ground.open()
+    memory, real = MemoryStore(clock_wall=lambda: NOW), await ground.open()
     try:
         ids = [1, 2]
-        for store in (fake, real):
+        for store in (memory, real):
             await a_transformation(store, "t1")
             await a_transformation(store, "t2", tasks_wanted=0)
         chance = random.Random(seed)
@@ -145,16 +145,16 @@ async def walk(seed: int, ground: Ground) -> None:
             if op == "derive" and len(ids) > 4:
                 continue
             answers: list[Any] = []
-            for store in (fake, real):
+            for store in (memory, real):
                 try:
                     answers.append(await do(store, op, random.Random(own), ids))
                 except (StoreError, ValueError) as why:
                     answers.append(StoreError if isinstance(why, StoreError) else ValueError)
             assert answers[0] == answers[1], f"seed {seed}, {op}, {number}"
-            assert await all_of(fake) == await all_of(real), f"seed {seed}, {op}, {number}"
-            rows = await fake.transformations(None, states=(), after=0, limit=50)
+            assert await all_of(memory) == await all_of(real), f"seed {seed}, {op}, {number}"
+            rows = await memory.transformations(None, states=(), after=0, limit=50)
             ids = [row.transformation_id for row in rows]
-            await _check(fake)
+            await _check(memory)
     finally:
         await real.close()
 

@@ -1,0 +1,174 @@
+"""The store of the tests: the shipped SQL on SQLite in memory. No thread, no file, no clock.
+
+Each operation runs at once in a transaction of its own, then awaits `synced`. A test may override
+`committing` to let writes fail, and `synced` to delay their answers.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final, Self, TypeVar
+
+from pilotage.central.store.errors import StoreError, StoreFull
+from pilotage.central.store.migrations import migrations
+from pilotage.central.store.sqlite.migrate import migrate
+from pilotage.central.store.sqlite.session import SqliteSession
+from pilotage.central.store.verbs.moments import Moments
+from pilotage.central.store.verbs.session import Session
+from pilotage.central.store.verbs.store import VerbStore, forget_classes, made_ready
+from pilotage.central.store.verbs.writer import Writer
+
+T = TypeVar("T")
+
+GENERATION: Final = "memory"  # the same in all stores, so that simulated worlds are alike
+STATEMENTS: Final = 512  # that a connection keeps compiled: all of them
+
+
+class Connection(sqlite3.Connection):
+    """A connection that closes itself, since most tests leave their store open."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@cache
+def empty() -> bytes:
+    """Return a store without rows, whose migrations have run."""
+    connection = connected()
+    migrate(connection, migrations("sqlite"), 0.0)
+    return connection.serialize()
+
+
+def connected() -> sqlite3.Connection:
+    return sqlite3.connect(
+        ":memory:",
+        isolation_level=None,
+        check_same_thread=False,  # the garbage collector may run on any
+        cached_statements=STATEMENTS,
+        factory=Connection,
+    )
+
+
+@contextmanager
+def translating(session: SqliteSession) -> Iterator[None]:
+    """Tell the caller what an error of the database means, as the shipped drivers do."""
+    try:
+        yield
+    except sqlite3.Error as why:
+        told = session.translated(why)
+        raise told from why
+
+
+class InlineWriter(Writer[Session]):
+    """The writer without its thread: each operation is a group of its own."""
+
+    def __init__(self, session: SqliteSession, store: "MemoryStore") -> None:
+        self._sqlite, self._store = session, store
+        self._closed = False
+        self.operations = self.commits = 0
+
+    async def run(self, operation: Callable[[Session], T], *, rows: int = 1) -> T:
+        if self._closed:
+            raise StoreError("the store is closed")
+        result = self._transacted(operation)
+        self.operations += 1
+        self.commits += 1
+        await self._store.synced()
+        return result
+
+    def _transacted(self, operation: Callable[[Session], T]) -> T:
+        session, connection = self._sqlite, self._sqlite.connection
+        before = connection.total_changes
+        with translating(session):
+            session.begin()
+            try:
+                result = operation(session)
+                if connection.total_changes != before:
+                    self._store.committing()
+                session.commit()
+            except BaseException:
+                session.forget()
+                session.roll_back()
+                raise
+        return result
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+class InlineReader:
+    """Reads on the connection of the writer, which sees all that is committed."""
+
+    def __init__(self, session: SqliteSession) -> None:
+        self._sqlite = session
+
+    async def rows(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+        with translating(self._sqlite):
+            return self._sqlite.rows(statement, parameters)
+
+    async def one(self, statement: str, parameters: Mapping[str, object]) -> Any:
+        """Return the first row or None."""
+        found = await self.rows(statement, parameters)
+        return found[0] if found else None
+
+
+class InlineMoments(Moments):
+    """Reads of several statements; nobody can write between them."""
+
+    def __init__(self, session: SqliteSession) -> None:
+        super().__init__(lambda: session)
+        self._sqlite = session
+
+    async def run(self, call: Callable[[Session], T]) -> T:
+        with translating(self._sqlite):
+            return call(self._sqlite)
+
+
+class MemoryStore(VerbStore):
+    """The shipped verbs on a database in memory. With `full` nothing more is written."""
+
+    def __init__(
+        self,
+        *,
+        clock_wall: Callable[[], float] = lambda: 0.0,
+        data: bytes = b"",
+        session: Callable[[sqlite3.Connection], SqliteSession] = SqliteSession,
+    ) -> None:
+        """`data` is what another store has kept, serialized; by default there is nothing."""
+        self.full = False
+        self.connection = connected()
+        self.connection.deserialize(data or empty())
+        self.session = session(self.connection)
+        made_ready(self.session, clock_wall())
+        self.connection.execute("UPDATE store SET generation = ?", (GENERATION,))
+        forget_classes(self.session)  # before foreign keys are on, as the shipped driver does
+        self.session.run("set_foreign_keys")
+        super().__init__(
+            InlineWriter(self.session, self),
+            InlineReader(self.session),
+            InlineMoments(self.session),
+            GENERATION,
+            clock_wall,
+        )
+
+    def reopened(self) -> Self:
+        """Return the store as the next process finds it; what this one writes later stays here."""
+        return type(self)(clock_wall=self._clock_wall, data=self.connection.serialize())
+
+    def committing(self) -> None:
+        """Raise what the commit of an operation raises that has changed something."""
+        if self.full:
+            raise StoreFull("the test says so")
+
+    async def synced(self) -> None:
+        """Wait for the disk. What is written can be read before."""
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """Return what no verb tells. Its rows have names."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = sqlite3.Row
+        return cursor.execute(sql, parameters).fetchall()
