@@ -1,7 +1,7 @@
 """A whole pilotage on fakes: the shipped central and pilots, no socket, thread, file or process.
 
-The parts stand in `fake_store`, `fake_central`, `fake_bus`, `fake_pilot`; here they are joined, on
-the virtual clock of `tests.virtual`.
+The parts stand in `memory_store`, `fake_central`, `fake_bus`, `fake_pilot`; here they are joined,
+on the virtual clock of `tests.virtual`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from pilotage.proto.messages import Assignment, BrokerLogin
 from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fake_pilot import FakePilot, FakeProbe, Script, script_of
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 DATA = Path("/data")
 WALL_S = 1_800_000_000.0
@@ -50,7 +50,7 @@ class FakeInstallation:
 
     def __init__(self, *, lease_s: float = 120.0, seed: int = 1) -> None:
         self.clock = LoopClock()
-        self.store = FakeStore(clock_wall=self.clock.wall)
+        self.store = MemoryStore(clock_wall=self.clock.wall)
         self.blobs, self.disk, self.broker = FakeBlobs(), FakeDisk(), FakeBroker()
         self.randomness = FakeRandomness(seed)
         self.storages = Storages()

@@ -13,10 +13,12 @@ from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
+
+from .tasks import all_tasks
 
 
-class PublishingStore(FakeStore):
+class PublishingStore(MemoryStore):
     """Publishes a file of each job that is Done, with its end, as the central does for pilots."""
 
     chance: random.Random | None = None
@@ -37,11 +39,12 @@ class PublishingStore(FakeStore):
                 await self._publish(one.job_id, one.at)
 
     async def _publish(self, job_id: int, at: float) -> None:
-        data = self._transformation_data
-        for task in list(data.tasks.values()):
-            if task.row.job_id == job_id:
-                row = data.rows[task.transformation_id]
-                outputs = msgspec.json.decode(self._data.jobs[job_id].new.body, type=Job).data
+        for task in all_tasks(self):
+            if task.job_id == job_id:
+                row = await self.transformation(task.transformation_id)
+                assert row is not None
+                body = (await self.bodies([job_id]))[job_id].body
+                outputs = msgspec.json.decode(body, type=Job).data
                 said = outputs.outputs[0].metadata if outputs and outputs.outputs else {}
                 new = NewFile(
                     did=Did("dpps", f"{row.name}/{job_id}"),

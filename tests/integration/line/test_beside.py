@@ -27,10 +27,10 @@ from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Usage
 from tests.contract.store.rows import a_class, a_submission, some_jobs
-from tests.fake_store import FakeStore
 from tests.fakes import DATA
 from tests.integration.http.asgi import Client
 from tests.integration.http.requests import Holder, good
+from tests.memory_store import MemoryStore
 
 from .test_protocol import Scene, ended, scene
 
@@ -164,9 +164,9 @@ def test_a_job_that_another_process_has_just_taken_in_of_somebody_new_is_killed(
 def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = FakeStore.owners
+    plain = MemoryStore.owners
 
-    async def owners(self: FakeStore) -> list[Owner]:
+    async def owners(self: MemoryStore) -> list[Owner]:
         """Return who is there; then another process takes a job of somebody else in."""
         known = await plain(self)
         if not known:
@@ -176,7 +176,7 @@ def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs(
 
     async def tell(one: Scene) -> None:
         await one.world.kill()
-        monkeypatch.setattr(FakeStore, "owners", owners)
+        monkeypatch.setattr(MemoryStore, "owners", owners)
         await one.world.start()
         (kind,) = [info.kind for info in one.world.central.memory.queue.classes.values()]
 

@@ -24,9 +24,10 @@ from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 from tests import virtual
 from tests.fake_pilot import FakeProbe, Script
-from tests.fake_store import FakeStore
 from tests.fakes import FakeInstallation
+from tests.memory_store import MemoryStore
 
+from .tasks import all_tasks
 from .test_on_fakes import lasts
 from .test_transformations import added, is_in, said, shown, until
 
@@ -118,13 +119,13 @@ async def rows(world: FakeInstallation, one: int) -> dict[str, InputRow]:
 
 async def times_done(world: FakeInstallation, one: int) -> Counter[str]:
     """Return how often each file was in a task of this transformation that is Done."""
-    data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
-    ids = {file_id for task in data.tasks.values() for file_id in task.files}
+    tasks = all_tasks(world.store)
+    ids = {file_id for task in tasks for file_id in task.files}
     names = {one: row.did.name for one, row in (await world.store.files_by_id(list(ids))).items()}
     return Counter(
         names[file_id]
-        for task in data.tasks.values()
-        if task.transformation_id == one and task.row.state is T.DONE
+        for task in tasks
+        if task.transformation_id == one and task.state is T.DONE
         for file_id in task.files
     )
 
@@ -551,7 +552,7 @@ def campaign(seed: int) -> None:
     """One world: files come one by one while the central is killed, and jobs fail."""
     chance = random.Random(seed)
 
-    class SlowStore(FakeStore):
+    class SlowStore(MemoryStore):
         """What is written is on the disk before its writer knows it: a kill comes in between."""
 
         async def synced(self) -> None:

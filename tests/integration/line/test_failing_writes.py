@@ -61,9 +61,9 @@ def test_a_full_store_at_the_kth_write_costs_nothing_but_time(k: int) -> None:
 def fail_at_write(world: FakeInstallation, k: int) -> None:
     """From its k-th write on the store is full, for a while."""
     store = world.store
-    plain, seen, until = store.begin_write, 0, 0.0
+    plain, seen, until = store.committing, 0, 0.0
 
-    def begin() -> None:
+    def committing() -> None:
         nonlocal seen, until
         seen += 1
         now = asyncio.get_running_loop().time()
@@ -73,4 +73,4 @@ def fail_at_write(world: FakeInstallation, k: int) -> None:
             raise StoreFull("the test says so")
         plain()
 
-    store.begin_write = begin  # type: ignore[method-assign]
+    store.committing = committing  # type: ignore[method-assign]

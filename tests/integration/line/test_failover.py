@@ -12,6 +12,7 @@ from pilotage.proto.transformation_states import TransformationState as S
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 
+from .tasks import all_tasks
 from .test_data_transformations import EVENTS, registered, rows, story, times_done
 from .test_transformations import added, is_in, said, until
 
@@ -30,9 +31,8 @@ class Stage:
 
     def files(self, assignment: Assignment) -> tuple[int, ...]:
         assert self.world is not None
-        data = self.world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
-        tasks = data.tasks.values()
-        return next(task.files for task in tasks if task.row.job_id == assignment.job)
+        tasks = all_tasks(self.world.store)
+        return next(task.files for task in tasks if task.job_id == assignment.job)
 
     async def names(self, files: Sequence[int]) -> list[str]:
         assert self.world is not None

@@ -20,9 +20,10 @@ from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 from tests import virtual
 from tests.fake_pilot import Script
-from tests.fake_store import FakeStore
 from tests.fakes import FakeInstallation
+from tests.memory_store import MemoryStore
 
+from .tasks import all_tasks, waiting_jobs
 from .test_data_transformations import EVENTS, did, ready, registered, rows, story
 from .test_on_fakes import lasts
 from .test_transformations import added, is_in, said, shown, until
@@ -147,14 +148,13 @@ class Held(World):
 
     async def hold(self) -> int:
         """Hold what waits, as the central does; return how many."""
-        jobs = self.store._data.jobs.values()  # pyright: ignore[reportPrivateUsage]
+        jobs = waiting_jobs(self.store)
         moves = [
             Move(
-                job_id=job.job_id, old=JobState.WAITING, new=JobState.HELD, at=self.clock.wall(),
+                job_id=job, old=JobState.WAITING, new=JobState.HELD, at=self.clock.wall(),
                 event="lost_too_often", who="central", reason="lost_too_often: 5 attempts",
             )
             for job in jobs
-            if job.state is JobState.WAITING
         ]  # fmt: skip
         await self.store.move(moves)
         return len(moves)
@@ -197,9 +197,14 @@ async def publish(world: FakeInstallation, one: int, *numbers: int) -> None:
     service = world.central.services.transformations
     page = await service.tasks(world.user(), str(one), states=(), after=0, limit=1)
     await registered(world, numbers, level=1)
-    for file in world.store._catalogue_data.all():  # pyright: ignore[reportPrivateUsage]
-        if file.did in map(did, numbers):
-            file.job_id, file.epoch = page.tasks[0].job, 1
+    for number in numbers:
+        made_by(world, number, page.tasks[0].job)
+
+
+def made_by(world: FakeInstallation, number: int, job: int) -> None:
+    """Let a job have made a file."""
+    made = "UPDATE file SET job_id = ?, epoch = 1 WHERE name = ?"
+    world.store.by_hand(made, job, did(number).name)
 
 
 async def lose(world: FakeInstallation, number: int) -> None:
@@ -273,10 +278,7 @@ def test_what_is_lost_again_and_again_is_made_anew_twice() -> None:
         for number in range(90, 94):
             await until(world, one, is_in(S.COMPLETED))
             await publish(world, one, number)
-            data = world.store._transformation_data.tasks  # pyright: ignore[reportPrivateUsage]
-            for file in world.store._catalogue_data.all():  # pyright: ignore[reportPrivateUsage]
-                if file.did == did(number):
-                    file.job_id = max(task.row.job_id for task in data.values())
+            made_by(world, number, max(task.job_id for task in all_tasks(world.store)))
             await lose(world, number)
             await asyncio.sleep(SWEEP_S)
 
@@ -332,9 +334,8 @@ def test_a_task_keeps_off_the_host_that_failed_after_a_restart_too() -> None:
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 2))
         one = await added(world, **GIVEN)
-        tasks = world.store._transformation_data.tasks  # pyright: ignore[reportPrivateUsage]
         await until(world, one, lambda v: v.tasks.get(T.FAILED) == 1)
-        (first, second) = [task.row.job_id for _, task in sorted(tasks.items())]
+        (first, second) = [task.job_id for task in all_tasks(world.store)]
         (bad,) = await world.store.attempts(first)
         await world.kill()
         await world.start()
@@ -408,7 +409,7 @@ def campaign(seed: int) -> None:
     """One world: tasks fail, groups stay small, and the central is killed while it looks."""
     chance = random.Random(seed)
 
-    class SlowStore(FakeStore):
+    class SlowStore(MemoryStore):
         async def synced(self) -> None:
             await super().synced()
             await asyncio.sleep(chance.random() * 2.0)
@@ -435,17 +436,13 @@ def campaign(seed: int) -> None:
         await until(world, one, is_in(S.COMPLETED))
         await asyncio.sleep(60.0)
 
-        data = world.store._failover_data  # pyright: ignore[reportPrivateUsage]
+        flushes = (await world.store.failover_rows([one]))[one].flushes
         reports = [one.report for one in await reported(world)]
-        failed = [
-            task.row.task_id
-            for task in world.store._transformation_data.tasks.values()  # pyright: ignore[reportPrivateUsage]
-            if task.row.state is T.FAILED
-        ]
+        failed = [task for task in all_tasks(world.store) if task.state is T.FAILED]
         told = sum(one["attempts"] for one in reports)
         assert told == len(failed), f"{told} failures were told, and {len(failed)} were"
-        assert data.rows[one].flushes <= 2
-        assert data.rows[one].flushes == sum(one["cause"] == "flush" for one in reports)
+        assert flushes <= 2
+        assert flushes == sum(one["cause"] == "flush" for one in reports)
         states = {row.state for row in (await rows(world, one)).values()}
         assert states <= {I.PROCESSED, I.PROBLEMATIC, I.MAXRESET}
 

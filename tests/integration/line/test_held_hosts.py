@@ -8,7 +8,7 @@ from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.place_marks import HeldPlace
 from pilotage.proto.api_sites import HostView
 from pilotage.proto.messages import How
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 from .test_hosts import Scene, Voice, scene
 
@@ -82,7 +82,7 @@ def a_held(name: str, wall: float, **other: object) -> HeldPlace:
 
 
 async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_pause() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), FakeStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
     await store.keep_held([a_held("near", 1e9), a_held("far", 1e9, until=1e9 + 1e6)])
     await HeldPlaces(store, hosts, clock).restore()
     _, shown = hosts.shown()
@@ -94,7 +94,7 @@ async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_paus
 
 
 async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_that_tried() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), FakeStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
     kept = a_held("wn0", 1e9, kind="host", until=1e9 - 1.0, tried=["ada"])
     await store.keep_held([kept])
     keeper = HeldPlaces(store, hosts, clock)
@@ -112,7 +112,7 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
 
 
 async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_comes_again() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), FakeStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
     await store.keep_held([a_held("slurm", 1e9)])
     keeper = HeldPlaces(store, hosts, clock)
     await keeper.restore()
@@ -128,7 +128,7 @@ async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_come
 
 
 async def test_what_was_not_seen_for_a_day_is_held_no_more() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), FakeStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
     await store.keep_held([a_held("gone", 1e9), a_held("there", 1e9)])
     keeper = HeldPlaces(store, hosts, clock)
     await keeper.restore()

@@ -34,23 +34,27 @@ async def rounds(one: Scene, job: int) -> int:
     return (await one.world.store.standing([job]))[job].round
 
 
+async def count(one: Scene, state: JobState) -> int:
+    return sum(row.count for row in await one.world.store.counts() if row.state is state)
+
+
 def fail_after(one: Scene, writes: int) -> None:
     """The store takes so many writes more, and is full then."""
     store = one.world.store
-    plain, left = store.begin_write, writes
+    plain, left = store.committing, writes
 
-    def begin() -> None:
+    def committing() -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise StoreFull("the test says so")
         plain()
 
-    store.begin_write = begin  # type: ignore[method-assign]
+    store.committing = committing  # type: ignore[method-assign]
 
 
 def with_room(one: Scene) -> None:
-    del one.world.store.begin_write
+    del one.world.store.committing
 
 
 def test_a_late_copy_of_a_reschedule_does_not_open_a_job_that_was_killed_since() -> None:
@@ -157,7 +161,7 @@ def test_what_a_full_store_has_left_half_done_goes_on_with_the_same_jobs(by_filt
         with pytest.raises(Refused) as full:
             await act(one, ActionName.KILL, *ids, key="k", **more)
         with_room(one)
-        half = sum(job.state is JobState.KILLED for job in one.world.store._data.jobs.values())
+        half = await count(one, JobState.KILLED)
         await act(one, ActionName.RESCHEDULE, jobs[10], key="meanwhile")
         (stranger,) = await one.submit()  # matches the filter, and nobody has agreed to it
         await one.world.kill()
@@ -169,11 +173,10 @@ def test_what_a_full_store_has_left_half_done_goes_on_with_the_same_jobs(by_filt
         assert half == CHUNK_MAX + (3 if by_filter else 0)
         assert (reply.done, reply.unchanged) == (MANY - 3, 0 if by_filter else 3)
         assert again == reply
-        states = [job.state for job in one.world.store._data.jobs.values()]
-        assert states.count(JobState.KILLED) == MANY - 1
+        assert await count(one, JobState.KILLED) == MANY - 1
         assert await one.state(jobs[10]) is JobState.WAITING, "it was done before, and once"
         assert await one.state(stranger) is JobState.WAITING
-        assert all(row.ids is None for row in one.world.store._action_data.values())
+        assert not one.world.store.by_hand("SELECT * FROM action_ids")
 
     scene(tell)
 
@@ -193,8 +196,8 @@ def test_two_copies_at_once_are_one_action() -> None:
 
         assert replies == [replies[0]] * 3
         assert (replies[0].done + of_other.done, replies[0].refused) == (MANY, [])
-        notes = [note for note in store._data.notes if note.event == "held"]
-        assert len(notes) == MANY
+        (notes,) = store.by_hand("SELECT count(*) FROM note WHERE event = 'held'")[0]
+        assert notes == MANY
 
     scene(tell)
 
@@ -207,11 +210,11 @@ def test_a_running_job_is_wanted_once() -> None:
         first = await act(one, ActionName.RESCHEDULE, waits, runs, key="k")
         await act(one, ActionName.HOLD, waits, runs, key="h")
         late = await act(one, ActionName.RESCHEDULE, waits, runs, key="k")
-        wanted = [row.wanted for row in one.world.store._data.attempts.values()]
+        wanted = one.world.store.by_hand("SELECT wanted FROM attempt WHERE wanted IS NOT NULL")
 
         assert sorted(states.values()) == sorted([JobState.MATCHED, JobState.WAITING])
         assert first == late == ActionReply(done=1, unchanged=1)
-        assert [one.value for one in wanted if one] == ["hold"]
+        assert [row["wanted"] for row in wanted] == ["hold"]
 
     scene(tell)
 
@@ -224,9 +227,10 @@ def test_keys_are_kept_for_their_days() -> None:
         await one.world.start()
         await act(one, ActionName.HOLD, *await one.submit(), key="k")
         await asyncio.sleep(0.01 * DAY_S - 1.0)
-        still = len(one.world.store._action_data)
+        kept_now = "SELECT key FROM action"
+        still = len(one.world.store.by_hand(kept_now))
         await asyncio.sleep(2 * kept.round_s)
 
-        assert (still, len(one.world.store._action_data)) == (1, 0)
+        assert (still, len(one.world.store.by_hand(kept_now))) == (1, 0)
 
     scene(tell)

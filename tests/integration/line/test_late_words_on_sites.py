@@ -123,19 +123,19 @@ def test_what_a_full_store_has_left_half_done_goes_on() -> None:
     async def tell(operator: Operator) -> None:
         name = await operator.begin("PIC")
         store = operator.world.store
-        plain, left = store.begin_write, 1
+        plain, left = store.committing, 1
 
-        def begin() -> None:
+        def committing() -> None:
             nonlocal left
             left -= 1
             if left < 0:
                 raise StoreFull("the test says so")
             plain()
 
-        store.begin_write = begin  # type: ignore[method-assign]
+        store.committing = committing  # type: ignore[method-assign]
         with pytest.raises(StoreFull):
             await say(operator, DRAIN, "k")  # marked, and its pilot could not be told
-        del store.begin_write
+        del store.committing
         told = (await say(operator, DRAIN, "k")).told
         await asyncio.sleep(100.0)
 

@@ -1,12 +1,15 @@
 """A restart with many jobs waiting: pilots are answered while the rest of the queue is read."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from pilotage.central.app import Central
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask
-from tests import fake_store
+from tests.memory_store import MemoryStore
 
 from .test_protocol import OFFER, Scene, ended, scene
 
@@ -37,12 +40,17 @@ async def drained(one: Scene) -> list[int]:
 @pytest.fixture(autouse=True)
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read two jobs at a time, and no more than these before pilots are answered."""
-    plain = Central.recover
+    plain, waiting = Central.recover, MemoryStore.waiting
+
+    async def two_by_two(self: MemoryStore) -> AsyncIterator[list[Any]]:
+        async for rows in waiting(self):
+            for start in range(0, len(rows), 2):
+                yield rows[start : start + 2]
 
     async def recover(self: Central) -> bool:
         return await plain(self, 0.0)
 
-    monkeypatch.setattr(fake_store, "SLICE", 2)
+    monkeypatch.setattr(MemoryStore, "waiting", two_by_two)
     monkeypatch.setattr(Central, "recover", recover)
 
 

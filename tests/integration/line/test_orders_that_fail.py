@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import msgspec
 import pytest
 
 from pilotage.central.jobs import asks, orders
@@ -22,8 +21,7 @@ WITH_DATA = dataclasses.replace(OFFER, tags=(TAG,))
 
 def spoil(world: FakeInstallation, job: int) -> None:
     """Let the store hold what this release cannot read, as after a step back."""
-    row = world.store._data.jobs[job]  # pyright: ignore[reportPrivateUsage]
-    row.new = msgspec.structs.replace(row.new, body=b'{"command": 7}')
+    world.store.put_body(job, b'{"command": 7}')
 
 
 async def asked(one: Scene, n: int, jobs_max: int = 4) -> list[int]:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.records import Search
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api_productions import (
     NewProduction,
@@ -32,6 +33,7 @@ from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 
 from .publishing import PublishingStore
+from .tasks import all_tasks
 from .test_data_transformations import ready, story
 from .test_on_fakes import lasts
 
@@ -128,14 +130,13 @@ def done(view: ProductionView) -> dict[str, int]:
 
 
 async def all_jobs(world: FakeInstallation) -> dict[int, Job]:
-    data = world.store._data  # pyright: ignore[reportPrivateUsage]
-    return {one: msgspec.json.decode(its.new.body, type=Job) for one, its in data.jobs.items()}
+    rows = world.store.by_hand("SELECT job_id, body FROM body")
+    return {one: msgspec.json.decode(body, type=Job) for one, body in rows}
 
 
 async def nothing_is_left(world: FakeInstallation) -> None:
     """Check that no job lives and no file that a job made is in the catalogue."""
-    data = world.store._data  # pyright: ignore[reportPrivateUsage]
-    assert all(job.state in FINAL for job in data.jobs.values())
+    assert all(row.state in FINAL for row in await world.store.counts())
     found = await world.store.find_files(
         "ctao", parse_query({}), states=frozenset(FileState) - {FileState.REMOVED}, limit=1_000
     )
@@ -186,10 +187,9 @@ def test_files_of_several_steps_are_grouped_together_as_they_come(
     async def tell(world: FakeInstallation) -> None:
         made = await submitted(world, workflow=chain(steps={**steps, "both": both}))
         view = await until(world, is_in(P.COMPLETED))
-        data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
-        mine = [one for one in data.tasks.values()
-                if one.transformation_id == made.view.steps[-1].transformation]  # fmt: skip
-        inputs = [await world.store.inputs_of_job(one.row.job_id) for one in mine]
+        last = made.view.steps[-1].transformation
+        mine = [one for one in all_tasks(world.store) if one.transformation_id == last]
+        inputs = [await world.store.inputs_of_job(one.job_id) for one in mine]
 
         assert sorted(map(len, inputs), reverse=True) == groups
         files = [one.file_id for some in inputs for one in some]
@@ -403,18 +403,19 @@ def test_the_priority_is_that_of_jobs_that_wait_and_of_those_that_come() -> None
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=with_tasks(30, tasks_open_max=25), priority=3)
         await until(world, lambda v: v.steps[0].tasks_made == 25)
-        data = world.store._data  # pyright: ignore[reportPrivateUsage]
-        assert {job.priority for job in data.jobs.values()} == {3}
+        jobs = await world.store.search(Search(), after=0, limit=100)
+        assert {job.priority for job in jobs} == {3}
         detail = await said(world, "priority", priority=9)
         assert detail.view.priority == 9
         await until(world, lambda v: v.steps[0].tasks_made == 30)
 
-        waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
-        assert set(waiting) == {9}
+        waits = Search(states=(JobState.WAITING,))
+        jobs = await world.store.search(waits, after=0, limit=100)
+        assert {job.priority for job in jobs} == {9}
         await said(world, "priority", priority=None)
         assert (await shown(world)).priority is None
-        waiting = [job.priority for job in data.jobs.values() if job.state is JobState.WAITING]
-        assert set(waiting) == {5}
+        jobs = await world.store.search(waits, after=0, limit=100)
+        assert {job.priority for job in jobs} == {5}
 
     tale(tell, script=lasts(50.0))
 
@@ -463,17 +464,17 @@ def test_a_store_that_fails_at_any_write_leaves_all_of_it_or_nothing() -> None:
         for allowed in range(8):
             left = [allowed]
 
-            def begin(left: list[int] = left) -> None:
+            def failing(left: list[int] = left) -> None:
                 left[0] -= 1
                 if left[0] < 0:
                     raise OSError("the disk is gone")
 
-            store.begin_write = begin  # type: ignore[method-assign]
+            store.committing = failing  # type: ignore[method-assign]
             try:
                 await submitted(world, name=f"p{allowed}", start=False)
             except OSError:
                 pass
-            del store.begin_write
+            del store.committing
         kept = await store.productions(None, states=(), after=0, limit=100)
         rows = await store.transformations(None, states=(), after=0, limit=100)
 
@@ -586,8 +587,9 @@ def campaign(seed: int) -> None:
             check(world)
 
     def check(world: FakeInstallation) -> None:
-        data = world.store._productions  # pyright: ignore[reportPrivateUsage]
-        assert len(data.rows) == 3 * len(data.productions), f"seed {seed}"
+        made = "SELECT (SELECT count(*) FROM transformation), (SELECT count(*) FROM production)"
+        (rows, productions) = world.store.by_hand(made)[0]
+        assert rows == 3 * productions, f"seed {seed}"
 
     async def whole(
         world: FakeInstallation, is_so: Callable[[ProductionView], bool], named: str

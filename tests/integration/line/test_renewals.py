@@ -1,7 +1,5 @@
 """The renewal secret at the shipped central: it rotates, and a second holder ends the pilot."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -207,8 +205,9 @@ def test_a_secret_of_a_time_that_the_store_has_lost_tells_the_pilot_of_another_s
     async def tell(one: Scene) -> None:
         _, me = await registered(one)
         first = await renew(one, me.pilot, me.renewal_secret, "a")
-        pilots: Any = one.world.store._pilot_data.pilots  # pyright: ignore[reportPrivateUsage]
-        pilots[me.pilot] = msgspec.structs.replace(pilots[me.pilot], renewals=1, used=())
+        one.world.store.by_hand(
+            "UPDATE pilot SET renewals = 1, nonces_used = '' WHERE pilot = ?", me.pilot
+        )
 
         assert await refusal(one, me.pilot, first.renewal_secret, "b") is Code.OTHER_STORE
 

@@ -248,9 +248,11 @@ def test_one_that_cannot_be_taken_up_is_paused_and_the_others_go_on() -> None:
     async def tell(world: FakeInstallation) -> None:
         bad, good = await added(world, name="bad", tasks=2), await added(world, tasks=2)
         await until(world, bad, is_in(S.COMPLETED))
-        rows = world.store._transformation_data.rows  # pyright: ignore[reportPrivateUsage]
-        rows[bad] = msgspec.structs.replace(
-            rows[bad], state=S.ACTIVE, doc=rows[bad].doc.replace(b'"name"', b'"later":1,"name"')
+        world.store.by_hand(
+            """UPDATE transformation SET state = 'Active',
+                   doc = CAST(replace(doc, '"name"', '"later":1,"name"') AS BLOB)
+                WHERE transformation_id = ?""",
+            bad,
         )
         await said(world, good, "extend", tasks=5, was=2)
         await world.kill()

@@ -24,9 +24,10 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState
 from pilotage.proto.transformation_states import TransformationState as S
 from tests import virtual
-from tests.fake_store import FakeStore
 from tests.fakes import FakeInstallation
+from tests.memory_store import MemoryStore
 
+from .tasks import all_tasks, waiting_jobs
 from .test_data_transformations import EVENTS, did, ready, registered
 from .test_transformations import added, said
 
@@ -43,7 +44,7 @@ class World(FakeInstallation):
         self.chance = chance = random.Random(seed)
         self.families: list[list[int]] = []
 
-        class SlowStore(FakeStore):
+        class SlowStore(MemoryStore):
             async def synced(self) -> None:
                 await super().synced()
                 await asyncio.sleep(chance.random() * 0.1)
@@ -61,14 +62,13 @@ class World(FakeInstallation):
 
     async def some_jobs_end(self, *, all_well: bool = False) -> None:
         """End some of the jobs that wait, in one way or another."""
-        data = self.store._data  # pyright: ignore[reportPrivateUsage]
         moves: list[Move] = []
-        for job in list(data.jobs.values()):
-            if job.state is JobState.WAITING and (all_well or self.chance.random() < 0.4):
+        for job in waiting_jobs(self.store):
+            if all_well or self.chance.random() < 0.4:
                 new = JobState.DONE if all_well else self.chance.choice(ENDS)
                 moves.append(
                     Move(
-                        job_id=job.job_id, old=JobState.WAITING, new=new,
+                        job_id=job, old=JobState.WAITING, new=new,
                         at=self.clock.wall(), event="end", who="test", reason="",
                     )
                 )  # fmt: skip
@@ -77,20 +77,19 @@ class World(FakeInstallation):
 
     def check(self) -> None:
         """No file is in two tasks that live, or in more that are Done than was asked for."""
-        data = self.store._transformation_data  # pyright: ignore[reportPrivateUsage]
-        jobs = self.store._data.jobs  # pyright: ignore[reportPrivateUsage]
+        tasks = all_tasks(self.store)
+        inputs = self.store.by_hand("SELECT transformation_id, file_id, replays FROM input")
         for family in self.families:
             live: Counter[int] = Counter()
             done: Counter[int] = Counter()
-            for task in data.tasks.values():
+            for task in tasks:
                 if task.transformation_id in family:
-                    state = jobs[task.row.job_id].state
-                    live.update(task.files if state is JobState.WAITING else ())
-                    done.update(task.files if state is JobState.DONE else ())
+                    live.update(task.files if task.job_state is JobState.WAITING else ())
+                    done.update(task.files if task.job_state is JobState.DONE else ())
             replays: Counter[int] = Counter()
-            for (one, file_id, _), row in data.inputs.items():
+            for one, file_id, times in inputs:
                 if one in family:
-                    replays[file_id] += row.replays
+                    replays[file_id] += times
             assert max(live.values(), default=0) <= 1, f"in two live tasks: {live}"
             for file_id, times in done.items():
                 assert times <= 1 + replays[file_id], f"file {file_id} was counted {times} times"
@@ -220,12 +219,10 @@ async def completed(world: World, last: int) -> None:
 async def all_are_told(world: World, family: list[int]) -> None:
     """Each file is Processed, or its state says why not; each task has ended as its job."""
     inputs = await world.store.inputs(family[-1], states=(), after=(0, 0), limit=100)
-    data = world.store._transformation_data  # pyright: ignore[reportPrivateUsage]
-    jobs = world.store._data.jobs  # pyright: ignore[reportPrivateUsage]
     done = {
         file_id
-        for task in data.tasks.values()
-        if task.transformation_id in family and jobs[task.row.job_id].state is JobState.DONE
+        for task in all_tasks(world.store)
+        if task.transformation_id in family and task.job_state is JobState.DONE
         for file_id in task.files
     }
 
@@ -239,8 +236,8 @@ async def all_are_told(world: World, family: list[int]) -> None:
             *(InputState.MISSING, InputState.UNUSED),
         ) or (row.state is InputState.REMOVED and row.file_id not in there), row
         assert (row.state is InputState.PROCESSED) <= (row.file_id in done), row
-    for task in data.tasks.values():
-        assert task.row.state is TaskState(jobs[task.row.job_id].state.value)
+    for task in all_tasks(world.store):
+        assert task.state is TaskState(task.job_state.value)
 
 
 @pytest.mark.parametrize("start", range(0, 100, 25))

@@ -26,13 +26,13 @@ from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 FILES = 5
 ADA = caller_of(Owner(community="ctao", issuer="here", subject="ada"), "users")
 
 
-class Store(FakeStore):
+class Store(MemoryStore):
     """A store whose jobs end as it is told here."""
 
     def __init__(self, clock: FakeClock) -> None:

@@ -35,7 +35,7 @@ from pilotage.proto.catalogue import Did, KeyType
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 
 def a_user(name: str, *groups: str, role: Role = Role.USER, community: str = "ctao") -> User:
@@ -62,7 +62,7 @@ ALIEN = a_user("ali", "users", community="lhcb")
 
 class World:
     def __init__(self) -> None:
-        self.store = FakeStore()
+        self.store = MemoryStore()
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.service = CatalogueService(
             EmbeddedCatalogue(self.store, FakeClock()), Owners(self.store, "here"), self.log
@@ -127,7 +127,7 @@ async def test_a_user_registers_nothing_new_of_files_of_others() -> None:
     bobs = await world.register(BOB, "users:a", "users:b", **more)
 
     assert words(bobs) == "refused new"
-    assert bobs.refused[0].message.endswith("nothing new")
+    assert "nothing new: users:a is there, and is not your own" in bobs.refused[0].message
     assert words(await world.register(MAY, "users:a", **more)) == "changed"
     assert words(await world.register(BOB, "users:a")) == "same"
     assert words(await world.register(ADA, "users:a", metadata={"nsb": 1})) == "changed"
@@ -343,7 +343,8 @@ async def test_lineage_goes_both_ways_step_by_step() -> None:
     ]
     outcomes = await world.store.register_files("ctao", files, at=0.0)
     for job in (1, 2, 3):
-        world.store.keep_job_inputs(job, [outcomes[job - 1].file_id])
+        file_id = outcomes[job - 1].file_id
+        world.store.by_hand("INSERT INTO job_input VALUES (?, 0, ?)", job, file_id)
     up = await world.service.lineage(ADA, "users:plot", Direction.UP, limit=10)
     down = await world.service.lineage(ADA, "users:raw", Direction.DOWN, limit=2)
 
@@ -363,7 +364,7 @@ async def never(caller: User, action: Action) -> None:
 async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> None:
     storages = Storages()
     storages.book = StorageBook(storages={"web": StorageEntry(type="file", url="file:///w")})
-    store = FakeStore()
+    store = MemoryStore()
     rules = RuleService(
         store, storages, Owners(store, "here"), FakeClock(), act=never, added=lambda: None
     )

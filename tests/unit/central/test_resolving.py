@@ -19,7 +19,7 @@ from pilotage.central.store.records import JobInput
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.claims import Role
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 COMMUNITY = "ctao"
 
@@ -52,8 +52,8 @@ def a_file(number: int, *storages: str, size: int = 1_000_000, dataset: str = ""
 
 
 @pytest.fixture
-async def store() -> FakeStore:
-    made = FakeStore()
+async def store() -> MemoryStore:
+    made = MemoryStore()
     files = [
         a_file(1, "pic", dataset="set"),
         a_file(2, "cscs", size=5_000_000, dataset="set"),
@@ -67,7 +67,7 @@ async def store() -> FakeStore:
     return made
 
 
-async def settled(store: FakeStore, book: StorageBook, job: Job) -> Settled:
+async def settled(store: MemoryStore, book: StorageBook, job: Job) -> Settled:
     resolving = Resolving(store, book, COMMUNITY)
     return await resolving.settle(job, "jobs[0]", group="sim")
 
@@ -81,7 +81,7 @@ def run(number: int, **fields: Any) -> DataInput:
 
 
 async def test_inputs_are_files_in_the_order_of_the_job(
-    store: FakeStore, book: StorageBook
+    store: MemoryStore, book: StorageBook
 ) -> None:
     by_query = DataInput(query={"kind": "odd", "run": {"<": 5}}, to="odd")
     job = a_job(DataInput(did="sim:run3/f.h5"), by_query, DataInput(did="sim:set"))
@@ -93,7 +93,7 @@ async def test_inputs_are_files_in_the_order_of_the_job(
 
 
 async def test_files_of_one_name_that_come_together_are_all_taken(
-    store: FakeStore, book: StorageBook
+    store: MemoryStore, book: StorageBook
 ) -> None:
     """No folder could keep them apart: those of one dataset, or of a task's group."""
     alone = await settled(store, book, a_job(DataInput(did="sim:set"), run(3)))
@@ -116,7 +116,7 @@ async def test_files_of_one_name_that_come_together_are_all_taken(
     ],
 )
 async def test_outputs_that_could_not_be_published_are_refused(
-    metadata: dict[str, Any], said: str, store: FakeStore, book: StorageBook
+    metadata: dict[str, Any], said: str, store: MemoryStore, book: StorageBook
 ) -> None:
     outputs = (DataOutput(pattern="a"), DataOutput(pattern="b", metadata=metadata))
     job = a_job(outputs=outputs)
@@ -137,7 +137,7 @@ SITES: dict[str, tuple[list[int], list[str], list[str]]] = {
 
 @pytest.mark.parametrize("which", SITES)
 async def test_a_job_runs_where_its_files_are(
-    which: str, store: FakeStore, book: StorageBook
+    which: str, store: MemoryStore, book: StorageBook
 ) -> None:
     numbers, sites, preferred = SITES[which]
     found = await settled(store, book, a_job(*map(run, numbers)))
@@ -146,7 +146,7 @@ async def test_a_job_runs_where_its_files_are(
     assert found.job.preference == (Preference(sites=tuple(preferred)) if preferred else None)
 
 
-async def test_what_a_job_says_of_sites_still_holds(store: FakeStore, book: StorageBook) -> None:
+async def test_what_a_job_says_of_sites_still_holds(store: MemoryStore, book: StorageBook) -> None:
     own = Preference(sites=("X",))
     needs = (Need(sites=("PIC", "X")), Need(banned_sites=("PIC",)), Need(cores_min=2))
     found = await settled(store, book, a_job(run(2), needs=needs, preference=own))
@@ -156,7 +156,7 @@ async def test_what_a_job_says_of_sites_still_holds(store: FakeStore, book: Stor
 
 
 async def test_without_time_for_it_no_site_is_preferred(
-    store: FakeStore, book: StorageBook
+    store: MemoryStore, book: StorageBook
 ) -> None:
     data = JobData(inputs=(run(1),), prefer_local_s=0)
     found = await settled(store, book, Job(command=("true",), data=data))
@@ -197,7 +197,7 @@ REFUSALS: dict[str, Job] = {
 
 @pytest.mark.parametrize("word", REFUSALS)
 async def test_what_cannot_be_is_refused_by_name(
-    word: str, store: FakeStore, book: StorageBook
+    word: str, store: MemoryStore, book: StorageBook
 ) -> None:
     with pytest.raises(Refused) as raised:
         await settled(store, book, REFUSALS[word])
@@ -240,7 +240,7 @@ def test_outputs_go_to_scopes_of_the_owners_groups(scope: str) -> None:
     ],
 )
 async def test_a_job_publishes_in_scopes_of_its_group(
-    fields: dict[str, Any], said: str, store: FakeStore, book: StorageBook
+    fields: dict[str, Any], said: str, store: MemoryStore, book: StorageBook
 ) -> None:
     job = a_job(outputs=(out(**fields),))
     if not said:
@@ -267,7 +267,7 @@ async def test_others_files_are_copied_by_jobs_that_do_nothing_else(
     dids: tuple[str, ...],
     fields: dict[str, Any],
     said: str,
-    store: FakeStore,
+    store: MemoryStore,
     book: StorageBook,
 ) -> None:
     inputs = tuple(DataInput(did=one, to=f"i{n}") for n, one in enumerate(dids))
@@ -284,7 +284,7 @@ async def test_others_files_are_copied_by_jobs_that_do_nothing_else(
 
 
 async def test_what_a_pilot_is_told_of_files_is_bounded(
-    store: FakeStore, book: StorageBook, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore, book: StorageBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolve, "TOLD_BYTES_MAX", 1 << 20)
     notes = {f"note{n}": "x" * 500 for n in range(60)}

@@ -12,7 +12,7 @@ from pilotage.central.store.remnants import RemnantRow
 from pilotage.proto.catalogue import Did
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 AFTER_S = 1_000.0
 ADA = User(
@@ -32,7 +32,7 @@ def a_file(name: str, *places: tuple[str, str]) -> NewFile:
     return NewFile(did=Did("users", name), bytes=1, adler32="00000001", replicas=copies)
 
 
-class Store(FakeStore):
+class Store(MemoryStore):
     """A store that looks at so many paths at a time."""
 
     looks = 9

@@ -32,12 +32,12 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.contract.store.rows import a_move, an_end, matched
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 AFTER_S = 1_000.0
 
 
-class Store(FakeStore):
+class Store(MemoryStore):
     """A store that forgets which job a sweep has, as long as it is told to."""
 
     forgets = False
@@ -56,7 +56,10 @@ class Store(FakeStore):
     async def order_sweeps(self, storage: str, *given: Any, **named: Any) -> list[SweepRow]:
         if storage == self.refuses:
             raise StoreError("refused")
-        return await super().order_sweeps(storage, *given, **named)
+        asked = self.asked
+        rows = await super().order_sweeps(storage, *given, **named)
+        self.asked = asked  # which is what others have asked for
+        return rows
 
     async def end_sweeps(self, ends: Sequence[tuple[int, str]], **named: Any) -> list[int]:
         if self.refuses_end in dict(ends):
@@ -129,7 +132,7 @@ class World:
             template=None,
             at=self.clock.wall(),
         )
-        record = await self.store.submit(new, [NewJob(class_id=class_id, body=body.jobs[0])])
+        record = await self.store.submit(new, [NewJob(class_id=class_id, body=bytes(body.jobs[0]))])
         first = record.ranges[0][0]
         self.jobs[body.key] = first
         return Submitted(submission=1, count=1, ids=[IdRange(first=first, count=1)])

@@ -32,7 +32,7 @@ from pilotage.proto.api_sites import CheckState, ElementCheck, SiteCheck, SiteCh
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from tests.fake_element import FakeElement
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 from .test_factory import Counting, HandClock
 
@@ -82,7 +82,7 @@ class Stage:
     folder: Path
     element: Element
     text: str = PIC
-    store: FakeStore = field(default_factory=FakeStore)
+    store: MemoryStore = field(default_factory=MemoryStore)
     clock: HandClock = field(default_factory=HandClock)
     asked: set[str] = field(default_factory=set[str])
 

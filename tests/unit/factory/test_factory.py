@@ -21,7 +21,7 @@ from pilotage.matcher.types import Ceiling, ClassSpec
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 CLAUSES, BOUNDS = table({}), Bounds()
 CENTRAL = "https://central:8470"
@@ -135,7 +135,7 @@ class Stage:
         communities: tuple[str, ...] = ("ctao",),
     ) -> None:
         self.communities = communities
-        self.clock, self.store, self.work = HandClock(), FakeStore(), Waiting()
+        self.clock, self.store, self.work = HandClock(), MemoryStore(), Waiting()
         self.crew = FakeCrew()
         self.watched = list(elements)
         self.events: list[tuple[str, dict[str, Any]]] = []

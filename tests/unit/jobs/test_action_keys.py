@@ -12,7 +12,7 @@ from pilotage.central.store.actions import ActionName
 from pilotage.central.store.protocol import CHUNK_MAX
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 NAME = ActionName("ctao", "local", "ada", "key")
 
@@ -71,17 +71,17 @@ def test_what_a_write_would_keep_does_not_change_what_is_known_before_it_is_writ
 
 
 async def test_without_a_key_nothing_is_kept() -> None:
-    store, book = FakeStore(), a_book(None)
+    store, book = MemoryStore(), a_book(None)
     book.begin([1])
     book.more()
     await book.close(store)
 
     assert book.keep([1]) is None
-    assert not store._action_data
+    assert not store.activity().operations
 
 
 async def test_a_refusal_is_the_answer_again() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     await a_book().deny(store, Refused(Code.COUNT_CHANGED, "2 match", field="expected"))
     row = await store.action(NAME)
     assert row is not None

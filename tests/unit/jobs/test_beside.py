@@ -21,7 +21,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.contract.store.rows import a_requeue, an_end, matched, waiting_jobs
 from tests.fake_central import FakeBlobs, FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 CONTENT = b"a shower"
 NAME = sha256(CONTENT).hexdigest()
@@ -31,7 +31,7 @@ async def content() -> AsyncIterator[bytes]:
     yield CONTENT
 
 
-def beside(store: FakeStore) -> SandboxBeside:
+def beside(store: MemoryStore) -> SandboxBeside:
     """Return the files of a process beside the leader."""
     clock, blobs, owners = FakeClock(), FakeBlobs(), Owners(store, "local")
     memory = cast(Any, SimpleNamespace(owners=owners, counters=Counters()))
@@ -57,7 +57,7 @@ async def uses(sandbox: SandboxBeside, caller: AttemptCaller) -> list[str]:
 
 @pytest.mark.parametrize("end", ["", "ended", "held", "another epoch", "another job"])
 async def test_only_an_attempt_whose_result_can_count_brings_and_fetches_files(end: str) -> None:
-    store = FakeStore(clock_wall=lambda: 1_000.0)
+    store = MemoryStore(clock_wall=lambda: 1_000.0)
     sandbox = beside(store)
     (job,) = await waiting_jobs(store, 1)
     attempt = await matched(store, job)

@@ -21,7 +21,7 @@ from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile
 from tests.builders import a_lease
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 
 class Orders(DataOrders):
@@ -79,7 +79,7 @@ def test_one_job_is_always_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(monkeypatch, 10, True, True) == [1]
 
 
-class Remnants(FakeStore):
+class Remnants(MemoryStore):
     """A store in which each job has the same to remove."""
 
     async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
@@ -128,7 +128,7 @@ async def test_a_sweep_is_told_of_what_may_go_now(
     assert told is not None and [one.path for one in told.removals] == goes
 
 
-class Read(FakeStore):
+class Read(MemoryStore):
     """A store in which a job reads two files of one name, of a task's group."""
 
     async def inputs_of_job(self, job_id: int) -> list[JobInput]:

@@ -12,21 +12,22 @@ from pilotage.central.jobs.data_reports import DataReports, as_written
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.verdicts import result
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import End, JobInput, NewJob, NewSubmission, Swept
+from pilotage.central.store.records import End, JobInput, NewJob, Swept
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report
 from pilotage.proto.storages import BadCopy, Published, Removed
 from tests.builders import a_lease, an_ended
-from tests.fake_store import FakeStore
+from tests.contract.store.rows import a_class, a_submission
+from tests.memory_store import GENERATION, MemoryStore
 
 
 class Rig:
     """A store with one job that has data and reads run1, and the catalogue with run1 and run2."""
 
     def __init__(self) -> None:
-        self.store = FakeStore()
+        self.store = MemoryStore()
         self.log: list[str] = []
         queue = SimpleNamespace(classes={1: SimpleNamespace(owner_id=3)})
         self.data = DataReports(self.store, cast(Any, queue), self._note, 7.0)
@@ -45,13 +46,12 @@ class Rig:
             for i in (1, 2)
         ]
         await self.store.register_files("ctao", files, at=0.0)
+        for subject in ("eve", "bob", "ada"):  # the third one has submitted the job
+            kind = await a_class(self.store, subject=subject)
         data = JobData(outputs=(DataOutput(pattern="*"),)) if has_data else None
         body = msgspec.json.encode(Job(command=("true",), data=data))
-        new = NewSubmission(
-            community="ctao", owner_id=3, key="k", body_hash="h", name="", template=None, at=0.0
-        )
-        row = NewJob(class_id=1, body=body, inputs=(JobInput(0, 1),))
-        record = await self.store.submit(new, [row])
+        row = NewJob(class_id=kind.class_id, body=body, inputs=(JobInput(0, 1),))
+        record = await self.store.submit(a_submission(kind, template=None), [row])
         return a_lease(job=record.ranges[0][0])
 
     async def looked_at(self, lease: Lease, report: Report) -> End:
@@ -70,7 +70,7 @@ def stored(lease: Lease, **fields: object) -> Published:
         "rule": 0,
         "name": "a",
         "storage": "web",
-        "path": f"ctao/fake-1/{lease.job}/1/a",
+        "path": f"ctao/{GENERATION}/{lease.job}/1/a",
         "size_bytes": 3,
         "adler32": "00000001",
         "sha256": "0" * 64,
@@ -93,8 +93,7 @@ async def test_only_where_no_program_runs_a_copy_is_one_of_anybodys_file(
     rig = Rig()
     lease = await rig.begin()
     body = Job(command=(command,), data=JobData(outputs=(DataOutput(pattern="*", did=did),)))
-    row = rig.store._data.jobs[lease.job]  # pyright: ignore[reportPrivateUsage]
-    row.new = msgspec.structs.replace(row.new, body=msgspec.json.encode(body))
+    rig.store.put_body(lease.job, msgspec.json.encode(body))
     change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
 
     assert change.publication is not None
@@ -120,7 +119,7 @@ async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:
 
 
 LIES: dict[str, dict[str, object]] = {
-    "a place of another job": {"path": "ctao/fake-1/999/1/a"},
+    "a place of another job": {"path": f"ctao/{GENERATION}/999/1/a"},
     "an output that there is not": {"rule": 7},
     "metadata that are none": {"metadata": '{"a": {"b": 1}}'},
 }
@@ -148,8 +147,7 @@ async def test_a_job_without_data_publishes_nothing_whatever_is_said() -> None:
 async def test_a_job_that_cannot_be_read_any_more_publishes_nothing_and_says_so() -> None:
     rig = Rig()
     lease = await rig.begin()
-    row = rig.store._data.jobs[lease.job]  # pyright: ignore[reportPrivateUsage]
-    row.new = msgspec.structs.replace(row.new, body=b'{"command": 7}')
+    rig.store.put_body(lease.job, b'{"command": 7}')
     change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
 
     assert (change.new, change.failed, change.publication) == (JobState.FAILED, True, None)

@@ -19,7 +19,7 @@ from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 from tests.unit.auth.issuer import ISSUER, person
 
 MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")
@@ -27,7 +27,7 @@ MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")
 
 class World:
     def __init__(self) -> None:
-        store = FakeStore()
+        store = MemoryStore()
         self.feed = Feed(FakeClock(), store, Owners(store, ISSUER))
         self.encoded: list[int] = []
 

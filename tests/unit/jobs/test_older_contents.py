@@ -12,10 +12,10 @@ from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.quotas import Holder, HoldingState
+from pilotage.central.store.quotas import Holder
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_central import FakeBlobs, FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 CONTENT = b"a shower"
 NAME = sha256(CONTENT).hexdigest()
@@ -34,9 +34,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock, self.blobs = Quick(), FakeBlobs()
-        self.store = FakeStore(clock_wall=self.clock.wall)
-        state = HoldingState(counted=False, open_until=0.0)
-        self.store._quota_data.state = state  # pyright: ignore[reportPrivateUsage]
+        self.store = MemoryStore(clock_wall=self.clock.wall)
+        self.store.by_hand("INSERT INTO holding_state VALUES (1, 0, 0.0)")
         self.blobs.blobs[NAME], self.blobs.touched[NAME] = CONTENT, self.clock.wall()
         self.sweep = BlobSweep(self.store, self.blobs, self.clock, hold_s=10 * EVERY_S)
         owners = Owners(self.store, "local")

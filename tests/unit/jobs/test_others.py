@@ -23,13 +23,13 @@ from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
 from tests.fakes import LoopClock
+from tests.memory_store import MemoryStore
 
 ADA = Owner(community="ctao", issuer="local", subject="ada")
 
 
-class Database(FakeStore):
+class Database(MemoryStore):
     """A store that others write to: what `new` says is what they have taken in since."""
 
     def __init__(self) -> None:

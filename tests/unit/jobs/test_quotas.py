@@ -13,12 +13,12 @@ from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 KIND = Kind("ctao", "sim", "ada", "")
 
 
-class SlowStore(FakeStore):
+class SlowStore(MemoryStore):
     """A store that answers after `go`, and has or has not taken ended jobs off before."""
 
     writes_first = False
@@ -49,7 +49,7 @@ async def stage(jobs_max: int, jobs: int) -> tuple[SlowStore, Quotas, Counters]:
     return store, quotas, counters
 
 
-async def used(store: FakeStore) -> int:
+async def used(store: MemoryStore) -> int:
     return next(one.jobs for one in await store.uses() if one.kind == "community")
 
 

@@ -8,7 +8,7 @@ from pilotage.central.jobs.queries import search_of
 from pilotage.central.jobs.scope import Owners, scope
 from pilotage.proto.api import JobFilter
 from pilotage.proto.claims import Role
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 from tests.unit.auth.issuer import ISSUER, person
 
 READ, OUTPUT = Action.JOB_READ, Action.JOB_OUTPUT
@@ -33,7 +33,7 @@ REACHED: list[tuple[Role, tuple[str, ...], Action, set[str]]] = [
 def test_a_token_reaches_jobs_of_its_groups_and_a_user_of_these_the_own(
     role: Role, groups: tuple[str, ...], action: Action, reached: set[str]
 ) -> None:
-    bounds = scope(person(role, groups=groups), action, Owners(FakeStore(), ISSUER))
+    bounds = scope(person(role, groups=groups), action, Owners(MemoryStore(), ISSUER))
 
     assert {
         job
@@ -58,6 +58,6 @@ SEARCHED: list[tuple[tuple[str, ...], str, tuple[str, ...]]] = [
 def test_a_search_stays_within_the_groups_of_the_token(
     groups: tuple[str, ...], asked: str, searched: tuple[str, ...]
 ) -> None:
-    bounds = scope(person(groups=groups), READ, Owners(FakeStore(), ISSUER))
+    bounds = scope(person(groups=groups), READ, Owners(MemoryStore(), ISSUER))
 
     assert search_of(JobFilter(group=asked), bounds).groups == searched

@@ -8,7 +8,7 @@ import pytest
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.high_water import FILE, HighWater, SetBack
 from pilotage.central.store.errors import StoreFull
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 GIVEN = {"attempt": 1_000, "job": 7}
 
@@ -71,7 +71,7 @@ async def test_the_mark_is_read_before_a_store_that_goes_on_meanwhile(data: Path
 async def test_the_mark_is_there_before_anybody_is_answered_and_above_all_that_is_older(
     tmp_path: Path,
 ) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     before = await store.ids_given()
     await after(tmp_path).begin(store)  # as a start does
 
@@ -81,7 +81,7 @@ async def test_the_mark_is_there_before_anybody_is_answered_and_above_all_that_i
 
 
 async def test_a_process_without_the_queue_keeps_the_mark_and_takes_no_id(tmp_path: Path) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     before = await store.ids_given()
     await after(tmp_path).begin(store, leads=False)
 
@@ -103,7 +103,7 @@ async def test_nothing_lowers_the_mark(data: Path) -> None:
 async def test_a_full_disk_holds_up_a_start_only_where_there_is_no_mark(
     data: Path, tmp_path: Path
 ) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     store.full = True
     mark, new = after(data), after(tmp_path / "new")
     await check(mark, GIVEN)

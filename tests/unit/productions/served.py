@@ -19,7 +19,7 @@ from pilotage.proto.transformation_states import TransformationState as S
 from pilotage.proto.workflow import Workflow
 from tests.contract.store.test_transformations import made
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 CALLER = User(
     issuer="local",
@@ -48,9 +48,9 @@ async def _waits(row: TransformationRow) -> str:
 class Served:
     """The service, and a hand on what its steps have come to."""
 
-    def __init__(self, store: FakeStore | None = None) -> None:
+    def __init__(self, store: MemoryStore | None = None) -> None:
         clock = FakeClock()
-        self.store = store or FakeStore(clock_wall=clock.wall)
+        self.store = store or MemoryStore(clock_wall=clock.wall)
         self.storages = Storages()
         disk = StorageEntry(type="file", url="file:///disk", default=True)
         self.storages.book = StorageBook(storages={"disk": disk})

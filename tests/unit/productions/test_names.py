@@ -17,7 +17,7 @@ from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
 
@@ -43,7 +43,7 @@ async def test_a_production_is_not_named_as_an_id_but_its_steps_may_be(tmp_path:
 
 
 async def test_a_transformation_is_not_named_as_an_id() -> None:
-    steps = await service(FakeStore(), CALLER)
+    steps = await service(MemoryStore(), CALLER)
     doc = Transformation(name="17", job=Job(command=("x",)), tasks=1)
     with pytest.raises(Refused) as why:
         await steps.add(CALLER, NewTransformation(document=doc))
@@ -67,7 +67,7 @@ async def test_what_is_archived_is_not_cleaned_while_its_name_is_another_ones(
 
 
 async def test_an_archived_transformation_is_not_cleaned_while_its_name_is_another_ones() -> None:
-    steps = await service(FakeStore(), CALLER)
+    steps = await service(MemoryStore(), CALLER)
     body = NewTransformation(document=Transformation(name="mc", job=Job(command=("x",)), tasks=1))
     await steps.add(CALLER, body)
     await steps.act(CALLER, "1", TransformationAction(action=T.STOP))
@@ -79,7 +79,7 @@ async def test_an_archived_transformation_is_not_cleaned_while_its_name_is_anoth
     assert why.value.field == "name"
 
 
-class _TakenMeanwhile(FakeStore):
+class _TakenMeanwhile(MemoryStore):
     """Gives a name to another one behind the look whether it is free."""
 
     looks: Callable[[], Awaitable[None]] | None = None

@@ -15,7 +15,7 @@ from pilotage.proto.api_transformations import TransformationActionName as T
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
 
@@ -31,7 +31,7 @@ class Town:
     """What ada has; what another one does with the same names."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = FakeStore()
+        self.store = MemoryStore()
         self.productions = Served(self.store).service
         self._folder = folder
 

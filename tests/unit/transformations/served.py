@@ -10,7 +10,7 @@ from pilotage.central.transformations.service import TransformationService
 from pilotage.central.transformations.steering import Steering
 from pilotage.proto.api import Action as JobAction
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 
 class _NoEngine:
@@ -22,7 +22,7 @@ async def _nobody(caller: User, action: JobAction) -> None:
     """There are no jobs."""
 
 
-async def service(store: FakeStore, owner: User) -> TransformationService:
+async def service(store: MemoryStore, owner: User) -> TransformationService:
     """Return the service of the transformations in a store, which are of one owner."""
     clock, owners = FakeClock(), Owners(store, "local")
     await owners.get(owner.community, owner)

@@ -15,12 +15,12 @@ from pilotage.central.transformations.intake import Intake
 from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.transformation_states import InputState
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 
 async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "TOGETHER", 4)
-    store, index, came = FakeStore(), Index(), list[tuple[int, str]]()
+    store, index, came = MemoryStore(), Index(), list[tuple[int, str]]()
     copy = (NewReplica(storage="disk", path="p"),)
     files = [
         NewFile(

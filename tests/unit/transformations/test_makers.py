@@ -22,7 +22,7 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TransformationState
 from tests.contract.store.rows import a_class, some_jobs
 from tests.fake_central import FakeClock
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 
 IRON = {"query": {"species": "iron"}}
 
@@ -58,7 +58,7 @@ async def added(
     return row.transformation_id
 
 
-async def made_by(store: FakeStore, transformation_id: int, name: str, dataset: str = "") -> int:
+async def made_by(store: MemoryStore, transformation_id: int, name: str, dataset: str = "") -> int:
     """Let a task of one make a file that all queries here meet; return the file's id."""
     source = await registered(store, f"source-of-{name}", species="none")
     row = NewInput(
@@ -79,7 +79,7 @@ async def made_by(store: FakeStore, transformation_id: int, name: str, dataset: 
 
 
 async def registered(
-    store: FakeStore, name: str, *, species: str = "iron", job_id: int | None = None,
+    store: MemoryStore, name: str, *, species: str = "iron", job_id: int | None = None,
     dataset: str = "",
 ) -> int:  # fmt: skip
     file = NewFile(
@@ -103,7 +103,7 @@ def _not_told(*told: object, **more: object) -> None:
 class _Takers:
     """The intake of all transformations of a store, and what each has got."""
 
-    def __init__(self, store: FakeStore) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self.store, self.index = store, Index()
         self.lives: dict[int, Any] = {}
         files = Files(store, Storages())
@@ -130,7 +130,7 @@ class _Takers:
 
 
 async def test_what_one_has_made_is_no_input_of_it_and_is_one_of_others() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first, other = await added(store, "first", IRON), await added(store, "other", IRON)
     await registered(store, "put")
     await made_by(store, first, "made")
@@ -146,7 +146,7 @@ async def test_what_one_has_made_is_no_input_of_it_and_is_one_of_others() -> Non
 async def test_files_that_were_there_are_judged_alike_when_they_are_looked_through(
     use: str,
 ) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first = await added(store, "first", {"use": use, **IRON})
     await registered(store, "put")
     await made_by(store, first, "made")
@@ -155,14 +155,14 @@ async def test_files_that_were_there_are_judged_alike_when_they_are_looked_throu
     row = await store.transformation(first)
     assert row is not None
     await takers.take(first)
-    store._transformation_data.inputs.clear()  # pyright: ignore[reportPrivateUsage]
+    store.by_hand("DELETE FROM input")
     await takers.intake.seed(takers.lives[first], takers.lives)
 
     assert await takers.of(first) == {"put"}
 
 
 async def test_what_is_made_of_its_files_further_down_is_no_input_of_it() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first = await added(store, "first", IRON)
     second = await added(store, "second", outputs_of(first))
     third = await added(store, "third", outputs_of(second))
@@ -184,7 +184,7 @@ def outputs_of(transformation_id: int, dataset: str = "") -> dict[str, Any]:
 
 
 async def test_steps_that_share_a_dataset_take_what_feeds_them_and_not_their_own() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first = await added(store, "first", IRON, outputs="sim:all")
     second = await added(store, "second", outputs_of(first, "all"), outputs="sim:all")
     await made_by(store, first, "of-first", "all")
@@ -197,7 +197,7 @@ async def test_steps_that_share_a_dataset_take_what_feeds_them_and_not_their_own
 
 
 async def test_what_was_derived_does_not_take_what_its_parent_made_nor_the_other_way() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     parent = await added(store, "parent", IRON)
     below = await added(store, "below", outputs_of(parent))
     child = await added(store, "child", IRON, parent=parent)
@@ -213,7 +213,7 @@ async def test_what_was_derived_does_not_take_what_its_parent_made_nor_the_other
 
 
 async def test_what_one_has_taken_before_still_goes_with_its_file() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first = await added(store, "first", IRON)
     file_id = await made_by(store, first, "made")
     row = NewInput(
@@ -231,7 +231,7 @@ async def test_what_one_has_taken_before_still_goes_with_its_file() -> None:
 async def test_each_transformation_is_read_once_however_many_files_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     first = await added(store, "first", IRON)
     second = await added(store, "second", outputs_of(first))
     for n in range(5):

@@ -12,7 +12,7 @@ from pilotage.proto.api_transformations import NewTransformation, Transformation
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.transformation import Transformation
-from tests.fake_store import FakeStore
+from tests.memory_store import MemoryStore
 from tests.unit.productions.served import CALLER
 
 from .served import service
@@ -34,7 +34,7 @@ def _to_disk(*given: object) -> list[str]:
     return ["disk"]
 
 
-async def refused(store: FakeStore, doc: Transformation) -> str:
+async def refused(store: MemoryStore, doc: Transformation) -> str:
     """Return why a document is refused; empty where it is not."""
     try:
         await check_names(store, store, "ctao", "sim", doc)
@@ -64,13 +64,13 @@ async def refused(store: FakeStore, doc: Transformation) -> str:
 async def test_one_name_for_the_files_of_several_tasks_is_refused(
     name: str, pattern: str, given: dict[str, Any], is_one: bool
 ) -> None:
-    said = await refused(FakeStore(), a_document(name, pattern, **given))
+    said = await refused(MemoryStore(), a_document(name, pattern, **given))
 
     assert ("put {task} in it" in said) is is_one
 
 
 async def test_a_name_that_another_one_has_given_is_refused_also_once_it_is_removed() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     before = await added(store, "before", IRON)
     await made_by(store, before, "part-3.txt")
     doc = a_document("part-{task}.txt")
@@ -82,7 +82,7 @@ async def test_a_name_that_another_one_has_given_is_refused_also_once_it_is_remo
 
 
 async def test_what_somebody_has_put_there_may_have_the_same_bytes() -> None:
-    store = FakeStore()
+    store = MemoryStore()
     await registered(store, "part-3.txt")
 
     assert not await refused(store, a_document("part-{task}.txt"))
@@ -91,7 +91,7 @@ async def test_what_somebody_has_put_there_may_have_the_same_bytes() -> None:
 async def test_a_document_that_is_added_again_is_the_same_one_whatever_it_has_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = FakeStore()
+    store = MemoryStore()
     monkeypatch.setattr(of_transformations, "outputs_to", _to_disk)
     await registered(store, "put")
     transformations = await service(store, CALLER)
