@@ -139,11 +139,12 @@ class MemoryStore(VerbStore):
         self.full = False
         self.connection = connected()
         self.connection.deserialize(data or empty())
-        self.session = session(self.connection)
-        made_ready(self.session, clock_wall())
+        opening = SqliteSession(self.connection)
+        made_ready(opening, clock_wall())
         self.connection.execute("UPDATE store SET generation = ?", (GENERATION,))
-        forget_classes(self.session)  # before foreign keys are on, as the shipped driver does
-        self.session.run("set_foreign_keys")
+        forget_classes(opening)  # before foreign keys are on, as the shipped driver does
+        opening.run("set_foreign_keys")
+        self.session = session(self.connection)
         super().__init__(
             InlineWriter(self.session, self),
             InlineReader(self.session),

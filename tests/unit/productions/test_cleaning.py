@@ -85,7 +85,14 @@ async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
     assert row is not None
     jobs = [one.job_id for one in await made(served.store, row, [()] * 900)]
     files = [
-        NewFile(did=Did("sim", f"f{job}"), owner_id=1, bytes=1, adler32="00000001", job_id=job)
+        NewFile(
+            did=Did("sim", f"f{job}"),
+            owner_id=1,
+            bytes=1,
+            adler32="00000001",
+            job_id=job,
+            epoch=1,
+        )
         for job in jobs
     ]
     assert all(one.new for one in await served.store.register_files("ctao", files, at=1.0))
