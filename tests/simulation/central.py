@@ -15,7 +15,6 @@ from pilotage.central.settings import Settings
 from pilotage.central.store.errors import StoreBroken, StoreFull
 from pilotage.pilot.ports import HttpReply
 from tests.fake_central import FakeBlobs, FakeDisk
-from tests.fake_store import FakeStore
 from tests.fakes import DATA, request
 
 from .bus import Broker, CentralBus, Point
@@ -23,7 +22,7 @@ from .clocks import CentralClock
 from .clocks import Tokens as Randomness
 from .network import Network
 from .processes import HERE, Host, HostLoop, Process
-from .store import Disk, opened
+from .store import Disk, Rows, opened
 from .violation import Violation
 
 _ENDS = re.compile("StoreBroken|NotLeader")  # with these the process ends
@@ -57,7 +56,7 @@ class CentralHost:
         self.settings, self.chance, self.point = settings, chance, point
         self.clock = CentralClock(loop, host)
         if shared is None:
-            shared = Shared(Disk(loop, FakeStore(clock_wall=self.clock.wall)))
+            shared = Shared(Disk(loop, Rows(clock_wall=self.clock.wall)))
         self.disk, self.blobs, self.files = shared.disk, shared.blobs, shared.files
         self.process: Process | None = None
         self.central: Central | None = None  # once it answers

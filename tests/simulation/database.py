@@ -1,6 +1,6 @@
 """A database server on a host of its own, to which several centrals are connected.
 
-The verbs are those of the honest store in memory. What differs from `store.py` is the way: what is
+The verbs are the shipped ones. What differs from `store.py` is the way: what is
 sent arrives, as TCP does, but as late as the network is cut, also when the sender is dead by then
 or stands still. So a transaction lasts for a time, in which another may take the lead.
 """
@@ -16,13 +16,12 @@ from typing import Any, TypeVar
 from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
 from pilotage.central.store.leaders import SHARD, Lead
 from pilotage.central.store.postgresql.driver import IDLE_LEADING_MS
-from tests.fake_store import FakeStore
 from tests.fake_store_leaders import FakeLeaders
 from tests.fakes import WALL_S
 
 from .network import Network
 from .processes import Host, HostLoop, Process
-from .store import Disk, DiskStore, opened, step
+from .store import Disk, DiskStore, Rows, opened, step
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class Database(Disk):
         """Return an empty database on a host."""
         return cls(
             loop,
-            FakeStore(clock_wall=lambda: WALL_S + host.boottime(loop.now)),
+            Rows(clock_wall=lambda: WALL_S + host.boottime(loop.now)),
             network=network,
             host=host,
         )
@@ -178,9 +177,7 @@ class Database(Disk):
             if isinstance(failure, StoreFull):
                 raise failure
             self.writer = session.process
-            result = step(getattr(self.rows, verb)(*args, **named))
-            self.done.append((verb, args, named))
-            self.committed(verb, args, result)
+            result = self.write(verb, args, named)
             self.sync()
             if failure is not None:  # the answer is lost
                 session.ended = True
@@ -250,9 +247,7 @@ class RemoteStore(DiskStore):
             self.busy -= 1
 
     async def _read(self, session: Session, verb: str, args: Any, named: Any) -> Any:
-        return await self._asked(
-            session, lambda: step(getattr(self._disk.rows, verb)(*args, **named))
-        )
+        return await self._asked(session, lambda: self._disk.read(verb, args, named))
 
     async def listed(self) -> None:
         await self._asked(self._others, _nothing)

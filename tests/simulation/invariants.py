@@ -8,14 +8,15 @@ make of the store, every live attempt has a deadline, the counters are right, no
 # pyright: reportPrivateUsage=false
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app import Central
 from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.store.records import End, Move, NewAttempt, PilotRow
+from pilotage.central.store.pilot_logs import LogSearch
+from pilotage.central.store.records import End, Move, NewAttempt, PilotRow, Search
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState
@@ -38,6 +39,7 @@ KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
 LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
 DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
+MANY = 1_000_000  # more rows than a world has
 # Where a quota may refuse. Of no report, beat or ask.
 QUOTA_PATHS = ("/v1/submissions", "/v1/blobs", "/v1/jobs/actions")
 _REPLAY = re.compile("was used by two")
@@ -111,16 +113,16 @@ class Invariants:
         job, rows = end.job_id, self._world.central.disk.rows
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
-        attempt = rows._data.attempts[rows._data.jobs[job].attempts[-1]]
-        if attempt.pilot in self.replayed:
-            self._broken("results", f"job {job}: one of {attempt.pilot}, which two speak for")
+        row = step(rows.job(job))
+        if row.pilot in self.replayed:
+            self._broken("results", f"job {job}: one of {row.pilot}, which two speak for")
         for run in self._world.pilots.truth.running.get(job, ()):
             if run.epoch == end.epoch and not run.unheld:
                 self._broken("results", f"job {job}: one of epoch {end.epoch}, which still runs")
         if job in self._world.story.killed:
             self._broken("results", f"job {job}: a result after its kill was acknowledged")
         if end.new in FINAL:
-            key = job, rows._data.jobs[job].round
+            key = job, row.round
             if key in self._results:
                 self._broken("results", f"job {job}: a second one in round {key[1]}")
             self._results[key] = end.epoch
@@ -129,15 +131,17 @@ class Invariants:
         self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
         if move.old in FINAL and not move.new_round:
             self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
-        rounds = self._world.central.disk.rows._data.jobs[move.job_id].round - 1
+        rounds = step(self._world.central.disk.rows.job(move.job_id)).round - 1
         if rounds > self._world.story.rescheduled[move.job_id]:
             self._broken("rounds", f"job {move.job_id} was opened again {rounds} times")
 
     def _found(self, pilot: str) -> None:
         """A pilot has ended because two used its secret: somebody must have a copy of it."""
         self._world.say(f"{pilot} is found to have a double")
-        known = self._world.central.disk.rows._pilot_data.secrets
-        if not any(known[hashed(one)].new.pilot == pilot for one in self.copied):
+        known = self._world.central.disk.rows.by_hand(
+            "SELECT secret_hash FROM secret WHERE pilot = ?", pilot
+        )
+        if {row["secret_hash"] for row in known}.isdisjoint(map(hashed, self.copied)):
             self._broken("renewal", f"{pilot} has ended as if it were two, and it is one")
         self.replayed.add(pilot)
 
@@ -156,15 +160,14 @@ class Invariants:
     def _undone(self) -> None:
         """The power has gone: what was committed and not synced has never been."""
         self._lives.clear()
+        rows = self._world.central.disk.rows
         self.replayed = {
-            pilot
-            for pilot in self.replayed
-            if _REPLAY.search(self._world.central.disk.rows._pilot_data.pilots[pilot].reason)
+            pilot for pilot in self.replayed if _REPLAY.search(step(rows.pilot(pilot)).reason)
         }
-        data = self._world.central.disk.rows._data
-        self._epochs = {job: len(row.attempts) for job, row in data.jobs.items()}
+        self._epochs = {job: len(epochs) for job, epochs in self._stored_epochs().items()}
+        found = step(rows.jobs([job for job, _ in self._results]))
         for job, number in list(self._results):
-            row = data.jobs.get(job)
+            row = found.get(job)
             if row is None or (row.round == number and row.state not in FINAL):
                 del self._results[job, number]
 
@@ -178,9 +181,8 @@ class Invariants:
 
     def _stale(self, facts: Mapping[str, object]) -> None:
         """A pilot drops an attempt: only because a new one has begun, or nothing of it counts."""
-        data = self._world.central.disk.rows._data
-        row = data.jobs.get(int(str(facts["job"])))
-        last = data.attempts[row.attempts[-1]] if row is not None and row.attempts else None
+        attempts = step(self._world.central.disk.rows.attempts(int(str(facts["job"]))))
+        last = attempts[-1] if attempts else None
         if last is not None and last.open and last.epoch == facts["epoch"]:
             self._broken("attempts", f"{facts} is dropped, and it is the job's last one")
 
@@ -263,19 +265,30 @@ class Invariants:
         """What was acknowledged is there, and nothing else."""
         world = self._world
         rows = world.central.disk.rows
-        stored = {job.job_id: job for job in rows._all_visible()}
+        every = Search(include_deleted=True)
+        stored = {job.job_id: job for job in step(rows.search(every, after=0, limit=MANY))}
         missing = [job for job in world.story.jobs if job not in stored]
         if missing:
             raise Violation("acknowledged", f"jobs {missing} are not stored")
-        keys = Counter(record.key for record in rows._data.submissions.values())
+        keys = Counter(row["key"] for row in rows.by_hand("SELECT key FROM submission"))
         if any(count > 1 for count in keys.values()) or not keys.keys() <= world.story.tried:
             raise Violation("one row per key", str(keys))
+        all_epochs = self._stored_epochs()
         for job, row in stored.items():
-            epochs = [rows._data.attempts[one].epoch for one in row.attempts]
+            epochs = all_epochs[job]
             if epochs != list(range(1, len(epochs) + 1)):
                 raise Violation("epochs", f"job {job}: {epochs}")
-            if job in world.story.killed and rows._state(row) is JobState.DONE:
+            if job in world.story.killed and row.state is JobState.DONE:
                 raise Violation("kill", f"job {job} was killed and is Done")
+
+    def _stored_epochs(self) -> defaultdict[int, list[int]]:
+        """Return the epochs of the attempts of each job."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for job, epoch in self._world.central.disk.rows.by_hand(
+            "SELECT job_id, epoch FROM attempt ORDER BY job_id, attempt_id"
+        ):
+            found[job].append(epoch)
+        return found
 
     # -- at the end -------------------------------------------------------------------------------
 
@@ -284,15 +297,14 @@ class Invariants:
         world = self._world
         self.compare()
         rows = world.central.disk.rows
-        for job in world.story.jobs:
-            row = rows._data.jobs[job]
+        for job, row in step(rows.jobs(list(world.story.jobs))).items():
             if job in world.story.killed and row.state is not JobState.KILLED:
                 raise Violation("kill", f"job {job} was killed and is {row.state.value}")
             result = self._results.get((job, row.round))
             if row.state in (JobState.DONE, JobState.FAILED) and result is None:
                 raise Violation("results", f"job {job} is {row.state.value} without a result")
-            for attempt in row.attempts if row.state is JobState.DONE else ():
-                for output in rows._data.attempts[attempt].outputs:
+            for attempt in step(rows.attempts(job)) if row.state is JobState.DONE else ():
+                for output in attempt.outputs:
                     if output.sha256 not in world.central.blobs.blobs:
                         raise Violation("outputs", f"job {job}: {output.name} is not stored")
         self._logs_are_true()
@@ -302,18 +314,17 @@ class Invariants:
         """Each line of a pilot's log is kept once, and is about an attempt of its own, or none."""
         rows = self._world.central.disk.rows
         last: dict[str, int] = {}
-        for kept in rows._log_data.kept:
-            pilot = kept.parcel.source.pilot
-            for line in kept.parcel.lines:
+        own = {
+            (attempt["job_id"], attempt["epoch"], attempt["pilot"])
+            for attempt in rows.by_hand("SELECT job_id, epoch, pilot FROM attempt")
+        }
+        for parcel in step(rows.pilot_log(LogSearch(), after=0, limit=MANY)):
+            pilot = parcel.source.pilot
+            for line in parcel.lines:
                 if line.n <= last.get(pilot, 0):
                     raise Violation("logs", f"line {line.n} of {pilot} is kept twice")
                 last[pilot] = line.n
-                job = rows._data.jobs.get(line.job)
-                own = {
-                    (rows._data.attempts[one].epoch, rows._data.attempts[one].pilot)
-                    for one in (job.attempts if job is not None else ())
-                }
-                if line.job and (line.epoch, pilot) not in own:
+                if line.job and (line.job, line.epoch, pilot) not in own:
                     raise Violation("logs", f"{pilot} writes about job {line.job}, not its own")
 
     def _heard(self, path: str, reply: HttpReply) -> None:
@@ -328,7 +339,9 @@ class Invariants:
         said = "\n".join(
             [*world.trace, *map(repr, world.central.log), *map(repr, world.pilots.log)]
         ).encode()
-        columns = repr(world.central.disk.done).encode()
+        rows = world.central.disk.rows
+        logs = repr(step(rows.pilot_log(LogSearch(), after=0, limit=MANY))).encode()  # packed
+        columns = rows.connection.serialize() + logs
         messages = b"\n".join(world.broker.carried)
         for secret in self.secrets | {world.central.admin_token().encode()}:
             for where, text in (("logs", said), ("store", columns), ("bus", messages)):

@@ -34,16 +34,14 @@ from pilotage.central.jobs.roll_call import RollCall
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
+from pilotage.central.store.verbs import submissions, turns
+from pilotage.central.store.verbs.actions import ActionsVerbs
+from pilotage.central.store.verbs.store import VerbStore
 from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal
-from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
 from pilotage.proto.pilot_states import PilotState
-from tests.fake_store import FakeStore
-from tests.fake_store_actions import FakeActions
-from tests.fake_store_arrivals import FakeArrivals
-from tests.fake_store_pilots import FakePilots
 
 from .clocks import PilotClock
 from .processes import HERE
@@ -53,6 +51,8 @@ Prepare = Callable[[World], None]
 FOREVER = 10**12
 LATE_S = 200.0  # a copy that a proxy has held
 AIM_WITH_LEADERS = 0.8  # how often an aimed fault hits
+REVIVE = "UPDATE job SET state = 'Waiting', ended_at = NULL WHERE job_id = ? AND state = 'Killed'"
+NOT_WANTED = "UPDATE attempt SET wanted = NULL WHERE attempt_id = ?"
 
 
 class Changes:
@@ -272,16 +272,17 @@ def _resched_now(changes: Changes) -> None:
 
 def _kill_final_now(changes: Changes) -> None:
     _at_once(changes, frozenset({Why.KILL}), close=False)
-    plain = FakeStore._end
+    plain = turns.__dict__["change"]
 
-    def end(self: Any, change: End, attempt: Any, job: Any) -> bool:
-        if job.state is JobState.KILLED:
-            job.state = JobState.WAITING
-            self._set(attempt, wanted=None)
-            attempt = self._data.attempts[attempt.attempt_id]
-        return plain(self, change, attempt, job)
+    def change(session: Any, some: Any) -> Any:
+        for one in some:
+            if isinstance(one, End):
+                killed = session.connection.execute(REVIVE, (one.job_id,))
+                if killed.rowcount:
+                    session.connection.execute(NOT_WANTED, (one.attempt_id,))
+        return plain(session, some)
 
-    changes.set(FakeStore, "_end", end)
+    changes.set(turns, "change", change)
 
 
 def _bind_at_wake(changes: Changes) -> Prepare:
@@ -407,17 +408,23 @@ def _no_epoch_check(changes: Changes) -> None:
 
 
 def _no_key(changes: Changes) -> None:
-    def by_key(self: Any, community: str, owner_id: int, key: str) -> None:
-        return None
+    plain = submissions.begin
 
-    changes.set(FakeArrivals, "_by_key", by_key)
+    def begin(session: Any, new: Any) -> Any:
+        """Open one under another key: the database itself refuses the same one."""
+        record = plain(session, new)
+        if record.repeated:
+            return begin(session, msgspec.structs.replace(new, key=f"{new.key}'"))
+        return record
+
+    changes.set(submissions, "begin", begin)
 
 
 def _no_action_key(changes: Changes) -> None:
     async def action(self: Any, name: Any) -> None:
         return None
 
-    changes.set(FakeActions, "action", action)
+    changes.set(ActionsVerbs, "action", action)
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
@@ -474,19 +481,19 @@ def _beat_while_settling(changes: Changes) -> None:
 
 def _same_session(changes: Changes) -> None:
     async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
-        return msgspec.structs.replace(self._pilot_data.pilots[pilot], nonce=nonce)
+        return msgspec.structs.replace(await self.pilot(pilot), nonce=nonce)
 
-    changes.set(FakePilots, "hello", hello)
+    changes.set(VerbStore, "hello", hello)
 
 
 def _late_hello(changes: Changes) -> Prepare:
     """Copies that come so late are seldom: in worlds with this one each hello has one."""
-    plain = FakePilots.hello
+    plain = VerbStore.hello
 
     async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
         return await plain(self, pilot, nonce)
 
-    changes.set(FakePilots, "hello", hello)
+    changes.set(VerbStore, "hello", hello)
 
     def prepare(world: World) -> None:
         world.network.late = lambda path: LATE_S if path == "/v1/pilots/hello" else 0.0

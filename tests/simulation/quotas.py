@@ -1,14 +1,12 @@
 """Quotas in simulated worlds: in some they bind, in all what is used is what the rows say."""
 
-# pyright: reportPrivateUsage=false
-
 from collections import Counter
 
 from pilotage.central.settings import QuotaSettings
 from pilotage.proto.api_quotas import UsageView
-from tests.fake_store import FakeStore
-from tests.fake_store_quotas import Key, keys_of
+from tests.memory_store import MemoryStore
 
+from .store import step
 from .violation import Violation
 
 BINDING = QuotaSettings(owner_jobs=5, owner_gb=6e-8)  # 60 bytes: some streams have no room
@@ -20,23 +18,32 @@ def quota_of(seed: int) -> QuotaSettings:
     return BINDING if seed % 3 == 0 else QuotaSettings()
 
 
-def committed(verb: str, rows: FakeStore, quota: QuotaSettings) -> None:
+def committed(verb: str, rows: MemoryStore, quota: QuotaSettings) -> None:
     """Something was written. Raises Violation if an acknowledged submission exceeds a quota."""
-    for key, jobs in rows._quota_data.jobs.items():
-        if verb in SUBMITS and key[0] == "owner" and 0 < quota.owner_jobs < jobs:
-            raise Violation("quotas", f"{key} has {jobs} jobs after {verb}")
-    for key, held in rows._quota_data.bytes.items():
-        if verb == "hold" and key[0] == "owner" and 0 < int(quota.owner_gb * 1e9) < held:
-            raise Violation("quotas", f"{key} has {held} bytes after {verb}")
+    if verb not in SUBMITS and verb != "hold":
+        return
+    for use in step(rows.uses()):
+        if use.kind != "owner":
+            continue
+        if verb in SUBMITS and 0 < quota.owner_jobs < use.jobs:
+            raise Violation("quotas", f"{use} has too many jobs after {verb}")
+        if verb == "hold" and 0 < int(quota.owner_gb * 1e9) < use.bytes:
+            raise Violation("quotas", f"{use} has too many bytes after {verb}")
 
 
-def over(rows: FakeStore, usage: UsageView) -> None:
+def over(rows: MemoryStore, usage: UsageView) -> None:
     """All jobs have ended. Raises Violation if what is used is not what is there."""
     for row in usage.rows:
         if row.jobs:
             raise Violation("quotas", f"all jobs have ended, and {row} shows some")
-    counted: Counter[Key] = Counter()
-    for one in rows._quota_data.holdings.values():
-        counted.update(dict.fromkeys(keys_of(one.community, one.group, one.owner_id), one.bytes))
-    if +counted != +rows._quota_data.bytes:
-        raise Violation("quotas", f"{rows._quota_data.bytes} is charged, {counted} is held")
+    held: Counter[tuple[str, str, str]] = Counter()
+    for community, group, owner, count in rows.by_hand(
+        "SELECT o.community, h.group_name, h.owner_id, h.bytes"
+        "  FROM holding AS h JOIN owner AS o USING (owner_id)"
+    ):
+        held["community", community, ""] += count
+        held["group", community, group] += count
+        held["owner", community, str(owner)] += count
+    charged = Counter({(use.kind, use.community, use.name): use.bytes for use in step(rows.uses())})
+    if +held != +charged:
+        raise Violation("quotas", f"{charged} is charged, {held} is held")

@@ -1,29 +1,62 @@
 """A store with a disk below it: operations queue up, are committed, synced, and then answered.
 
-The verbs are those of the honest store in memory. Each write waits for its turn; between its
-commit, its sync and its answer the central can die. A power cut undoes what was not synced: the
-operations that were are carried out anew.
+The verbs are the shipped ones, on SQLite in memory. Each write waits for its turn; between its
+commit, its sync and its answer the central can die. A power cut undoes what was not synced: until
+a sync all operations stand in one transaction, which is then rolled back.
 """
-
-# pyright: reportPrivateUsage=false
 
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
 from pilotage.central.store.protocol import Store
-from tests.fake_store import FakeStore
+from pilotage.central.store.sqlite.session import SqliteSession
+from pilotage.central.store.verbs.store import VerbStore
+from tests.memory_store import MemoryStore
 
 from .processes import HostLoop, Process
 
 COMMIT_S = 0.003
 READ_S = 0.0005
 
-ORDERED = frozenset({"standing", "action"})  # reads behind all writes before
-OWN = frozenset({"close"})
+ORDERED = frozenset({"standing", "action", "obey"})  # behind all writes before; they write nothing
+OWN = frozenset({"activity", "close", "generation"})
+
+
+class Held(SqliteSession):
+    """A session that holds what it commits in one transaction, until the disk is synced."""
+
+    def begin(self) -> None:
+        if not self.connection.in_transaction:
+            super().begin()
+        self.connection.execute("SAVEPOINT operation")
+
+    def commit(self) -> None:
+        self.connection.execute("RELEASE operation")
+
+    def roll_back(self) -> None:
+        self.connection.execute("ROLLBACK TO operation")
+        self.connection.execute("RELEASE operation")
+
+    def sync(self) -> None:
+        if self.connection.in_transaction:
+            super().commit()
+
+    def lose(self) -> None:
+        """Undo what was not synced."""
+        super().roll_back()
+
+
+class Rows(MemoryStore):
+    """What lies on a disk, as committed."""
+
+    session: Held
+
+    def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0, data: bytes = b"") -> None:
+        super().__init__(clock_wall=clock_wall, data=data, session=Held)
 
 
 @dataclass
@@ -31,11 +64,8 @@ class Disk:
     """What lies below the stores of one central, one after another."""
 
     loop: HostLoop
-    rows: FakeStore  # as committed
-    done: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(
-        default_factory=list[tuple[str, tuple[Any, ...], dict[str, Any]]]
-    )
-    synced: int = 0  # so many of `done` survive a power cut
+    rows: Rows
+    unsynced: int = 0  # writes that a power cut undoes
     full: bool = False
     stalled_until: float = 0.0
     fails: Callable[[str], BaseException | None] = lambda verb: None
@@ -47,18 +77,30 @@ class Disk:
 
     def sync(self) -> None:
         """What is committed survives from now on."""
-        self.synced = len(self.done)
+        self.rows.session.sync()
+        self.unsynced = 0
 
     def lose_unsynced(self) -> int:
-        """The power has gone: return how many operations are undone."""
-        lost = len(self.done) - self.synced
+        """The power has gone: return how many writes are undone."""
+        lost, self.unsynced = self.unsynced, 0
         if lost:
-            del self.done[self.synced :]
-            again = FakeStore(clock_wall=self.rows._clock_wall)
-            for verb, args, named in self.done:
-                step(getattr(again, verb)(*args, **named))
-            self.rows = again
+            self.rows.session.lose()
+            self.rows = self.rows.reopened()  # it knows nothing of what is gone
         return lost
+
+    def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Carry a verb out that writes, and commit it. Raises what the store raises."""
+        result = step(getattr(self.rows, verb)(*args, **named))
+        self.unsynced += 1
+        self.committed(verb, args, result)
+        return result
+
+    def read(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Carry a verb out that changes nothing. Raises what the store raises."""
+        before = self.rows.connection.total_changes
+        result = step(getattr(self.rows, verb)(*args, **named))
+        assert self.rows.connection.total_changes == before, f"{verb} writes"
+        return result
 
 
 class DiskStore:
@@ -96,9 +138,7 @@ class DiskStore:
             failure = disk.fails(verb)
             if isinstance(failure, StoreFull):
                 raise failure
-            result = step(getattr(disk.rows, verb)(*args, **named))
-            disk.done.append((verb, args, named))
-            disk.committed(verb, args, result)
+            result = disk.write(verb, args, named)
             if disk.answers_early:
                 disk.loop.at(disk.loop.now + 1.0, self._process, disk.sync)
                 return result
@@ -127,7 +167,7 @@ class DiskStore:
         self.busy += 1
         try:
             await self._turn()
-            return step(getattr(self._disk.rows, verb)(*args, **named))
+            return self._disk.read(verb, args, named)
         finally:
             self.busy -= 1
 
@@ -135,17 +175,15 @@ class DiskStore:
         self.busy += 1
         try:
             await asyncio.sleep(READ_S)
-            return step(getattr(self._disk.rows, verb)(*args, **named))
+            return self._disk.read(verb, args, named)
         finally:
             self.busy -= 1
 
 
 def opened(disk: Disk, process: Process) -> Any:
     """Return the store as the next process finds it: unfinished submissions are gone."""
-    for record in list(disk.rows._data.submissions.values()):
-        if not record.complete:
-            step(disk.rows.drop_submission(record.submission_id))
-            disk.done.append(("drop_submission", (record.submission_id,), {}))
+    for (submission_id,) in disk.rows.session.rows("arriving_submissions"):
+        step(disk.rows.drop_submission(submission_id))
     disk.sync()
     return DiskStore(disk, process)
 
@@ -158,10 +196,11 @@ def _verb(name: str, how: str) -> Callable[..., Coroutine[Any, Any, Any]]:
 
 
 def _how(name: str) -> str:
-    """Return what a verb does, as the store in memory shows it."""
+    """Return what a verb does: one that goes through the writer writes, `turn` among them."""
     if name in ORDERED:
         return "ordered"
-    return "write" if "begin_write" in inspect.getsource(getattr(FakeStore, name)) else "read"
+    names = getattr(VerbStore, name).__code__.co_names
+    return "write" if "_writer" in names or "turn" in names else "read"
 
 
 def _list_verb(name: str) -> Callable[..., AsyncIterator[Any]]:
@@ -174,10 +213,12 @@ def _list_verb(name: str) -> Callable[..., AsyncIterator[Any]]:
 
 
 for _name, _ in inspect.getmembers(Store, inspect.isfunction):
-    if inspect.isasyncgenfunction(getattr(FakeStore, _name, None)):
-        setattr(DiskStore, _name, _list_verb(_name))
-    elif _name[0] != "_" and _name not in OWN:
+    if _name[0] == "_" or _name in OWN:
+        continue
+    if inspect.iscoroutinefunction(getattr(VerbStore, _name)):
         setattr(DiskStore, _name, _verb(_name, _how(_name)))
+    else:
+        setattr(DiskStore, _name, _list_verb(_name))
 
 
 def step(coroutine: Coroutine[Any, Any, Any]) -> Any:

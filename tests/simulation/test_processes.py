@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from pilotage.central.store.errors import StoreFull
-from tests.fake_store import FakeStore
 from tests.virtual import START_S
 
 from .network import Network, Weather
 from .processes import Host, HostLoop, Process, Spins
-from .store import Disk, opened
+from .store import Disk, Rows, opened
 from .truth import Truth
 from .violation import Violation
 
@@ -133,7 +132,7 @@ def test_a_cut_in_one_direction_lets_the_other_pass(machines: Machines) -> None:
 
 def test_a_power_cut_undoes_what_was_committed_and_not_synced(machines: Machines) -> None:
     host = Host("central")
-    disk = Disk(machines.loop, FakeStore())
+    disk = Disk(machines.loop, Rows())
     process = machines.process(host)
     store = opened(disk, process)
     rows: list[int] = []
@@ -158,7 +157,7 @@ def test_a_power_cut_undoes_what_was_committed_and_not_synced(machines: Machines
 
 
 def test_a_full_disk_takes_nothing(machines: Machines) -> None:
-    disk = Disk(machines.loop, FakeStore(), full=True)
+    disk = Disk(machines.loop, Rows(), full=True)
     process = machines.process(Host("central"))
     store = opened(disk, process)
 
@@ -170,7 +169,7 @@ def test_a_full_disk_takes_nothing(machines: Machines) -> None:
     process.start(reserve())
 
     assert [what for _, what in machines.run(1.0)] == ["refused"]
-    assert not disk.done
+    assert not disk.rows.activity().operations
 
 
 def test_two_payloads_of_a_job_are_seen_but_for_a_second_after_waking() -> None:
