@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
 from pilotage.central.store.leaders import SHARD, Lead
 from pilotage.central.store.postgresql.driver import IDLE_LEADING_MS
-from tests.fake_store_leaders import FakeLeaders
+from tests.fake_leaders import FakeLeaders
 from tests.fakes import WALL_S
 
 from .network import Network

@@ -13,7 +13,7 @@ from pilotage.central.store.errors import NotLeader, StoreBroken
 from pilotage.central.store.leaders import Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from tests.fake_store_leaders import FakeLeaders
+from tests.fake_leaders import FakeLeaders
 from tests.services.postgresql import Postgresql
 from tests.simulation.database import Database, RemoteLeaders, Session, asked
 from tests.simulation.network import Network, Weather

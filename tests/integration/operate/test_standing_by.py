@@ -24,7 +24,7 @@ from pilotage.central.store.errors import NewerSchema
 from pilotage.central.store.leaders import SHARD, Lead
 from pilotage.proto.trust import trusting
 from tests.certificates import self_signed
-from tests.fake_store_leaders import FakeLeaders
+from tests.fake_leaders import FakeLeaders
 
 Ready = Callable[[str], Awaitable[None]]
 BEGINS_S = 1.5  # from when the row is free: it is looked at every 0.5 s
