@@ -156,6 +156,22 @@ def test_a_power_cut_undoes_what_was_committed_and_not_synced(machines: Machines
     assert rows == [1, 11, 11]
 
 
+def test_what_fails_is_undone_alone_and_what_is_not_synced_can_be_read(machines: Machines) -> None:
+    disk = Disk(machines.loop, Rows())
+    disk.write("reserve_attempts", (10,), {})
+    with pytest.raises(OverflowError):
+        disk.write("reserve_attempts", (2**64,), {})
+
+    assert disk.read("ids_given", (), {})["attempt"] == 11
+    assert (disk.unsynced, disk.lose_unsynced()) == (1, 1)
+    assert disk.read("ids_given", (), {})["attempt"] == 1
+
+
+def test_a_verb_that_is_taken_for_a_read_may_not_write(machines: Machines) -> None:
+    with pytest.raises(AssertionError, match="reserve_attempts writes"):
+        Disk(machines.loop, Rows()).read("reserve_attempts", (10,), {})
+
+
 def test_a_full_disk_takes_nothing(machines: Machines) -> None:
     disk = Disk(machines.loop, Rows(), full=True)
     process = machines.process(Host("central"))
